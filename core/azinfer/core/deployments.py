@@ -1,0 +1,145 @@
+"""Deployments: names given to models under a configuration, and finding one by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How much a deployment serves: `count` requests or tokens every `renewal_period` seconds.
+
+    Attributes:
+        key: What is counted: `"request"` or `"token"`.
+        count: How many are allowed in one period.
+        renewal_period: The length of the period, in seconds.
+    """
+
+    key: str
+    count: float
+    renewal_period: float
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> RateLimit:
+        """Read one entry of ARM's `rateLimits`."""
+        return cls(raw["key"], raw["count"], raw["renewalPeriod"])
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A name given to a model under a configuration; what a request is routed to.
+
+    A fact that the service did not tell is None (or empty), never a guess.
+
+    Attributes:
+        name: The deployment's name, spelled as its owner did.
+        model_name: The model behind it, for example `"gpt-4.1"`.
+        model_version: The model's version, for example `"2025-04-14"`.
+        model_format: The model's publisher, for example `"OpenAI"` or `"Mistral AI"`.
+        capacity_type: The SKU, for example `"GlobalStandard"` or `"ProvisionedManaged"`.
+        capacity: Thousands of tokens a minute (standard types) or provisioned units.
+        content_filter: The name of the content filter policy.
+        rate_limits: Requests and tokens the deployment serves.
+        capabilities: What the service says the deployment can do, as it says it.
+        raw: The entry as the service sent it.
+    """
+
+    name: str
+    model_name: str | None = None
+    model_version: str | None = None
+    model_format: str | None = None
+    capacity_type: str | None = None
+    capacity: float | None = None
+    content_filter: str | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_wire(cls, raw: Mapping[str, Any]) -> Deployment:
+        """Read one entry of a deployment list: ARM, project data plane or the classic list.
+
+        Source: "Accounts - Deployments" of the Cognitive Services management REST API,
+        "Deployments - List" of the AI Foundry projects REST API.
+        """
+        if "properties" in raw:
+            return _from_arm(raw)
+        if "modelName" in raw or raw.get("type") == "ModelDeployment":
+            return _from_project(raw)
+        return cls(raw["id"], raw.get("model"), raw=raw)
+
+
+def _from_arm(raw: Mapping[str, Any]) -> Deployment:
+    properties = raw["properties"]
+    model = properties.get("model") or {}
+    sku = raw.get("sku") or {}
+    return Deployment(
+        raw["name"],
+        model.get("name"),
+        model.get("version"),
+        model.get("format"),
+        sku.get("name"),
+        sku.get("capacity"),
+        properties.get("raiPolicyName"),
+        tuple(map(RateLimit.from_wire, properties.get("rateLimits") or ())),
+        properties.get("capabilities") or {},
+        raw,
+    )
+
+
+def _from_project(raw: Mapping[str, Any]) -> Deployment:
+    sku = raw.get("sku") or {}
+    return Deployment(
+        raw["name"],
+        raw.get("modelName"),
+        raw.get("modelVersion"),
+        raw.get("modelPublisher"),
+        sku.get("name"),
+        sku.get("capacity"),
+        capabilities=raw.get("capabilities") or {},
+        raw=raw,
+    )
+
+
+class Deployments(Mapping[str, Deployment]):
+    """Deployments by name, in any case; iterates over the names as their owners spelled them.
+
+    Example:
+        >>> deployments = Deployments([Deployment("Mistral-Large", "mistral-large-2411")])
+        >>> deployments["mistral-LARGE"].model_name
+        'mistral-large-2411'
+        >>> deployments.nearest("mistral-larg")
+        ('Mistral-Large',)
+    """
+
+    def __init__(self, deployments: Iterable[Deployment] = ()) -> None:
+        self._by_name = {deployment.name.casefold(): deployment for deployment in deployments}
+
+    def __getitem__(self, name: str) -> Deployment:
+        return self._by_name[name.casefold()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.casefold() in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return (deployment.name for deployment in self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        return f"Deployments({list(self._by_name.values())!r})"
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """The names most like `name`, best first; at most three."""
+        close = difflib.get_close_matches(name.casefold(), self._by_name, n=3)
+        return tuple(self._by_name[folded].name for folded in close)
+
+
+def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
+    """Join the pages of a deployment list; ARM and projects say `value`, the classic list `data`."""
+    entries = (entry for page in pages for entry in page.get("value", page.get("data")) or ())
+    return Deployments(Deployment.from_wire(cast("Mapping[str, Any]", entry)) for entry in entries)
