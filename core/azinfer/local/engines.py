@@ -1,0 +1,108 @@
+"""What stands behind a deployment: an engine turns a checked request into text or vectors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat request that the server has checked; what an engine needs of it and no more.
+
+    Attributes:
+        messages: The conversation in the wire form, oldest first.
+        max_tokens: The most tokens to write.
+        temperature: 0 is deterministic; up to 2.
+        top_p: The share of probability that is sampled from, above 0 and at most 1.
+        stop: Texts before which the answer ends; they are not part of it.
+        seed: The same seed gives the same answer.
+        json_schema: What the answer must conform to, as JSON text; None for free text.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    json_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer as it is written; the last piece carries the finish reason.
+
+    Attributes:
+        text: The text that this piece adds.
+        tokens: How many tokens that text is.
+        finish_reason: `"stop"` or `"length"` on the last piece, None before it.
+        prompt_tokens: How many tokens the prompt was, on the last piece; else None.
+    """
+
+    text: str
+    tokens: int = 1
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+
+
+class EngineError(Exception):
+    """The engine refuses this request; the server answers 400 with this text.
+
+    Args:
+        message: What is wrong, for the caller to read.
+        code: The wire's error code, for example `"context_length_exceeded"`.
+    """
+
+    def __init__(self, message: str, code: str = "BadRequest") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ChatEngine(Protocol):
+    """Writes answers."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` is for this engine."""
+        ...
+
+    def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Write the answer piece by piece; closing the iterator early stops the work."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back memory and threads."""
+        ...
+
+
+class EmbeddingEngine(Protocol):
+    """Turns texts into vectors."""
+
+    dimensions: int
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` is for this engine."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One unit vector a text, shape `(len(texts), dimensions)`, in the order of `texts`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back memory and threads."""
+        ...
+
+
+class ImageEngine(Protocol):
+    """Turns images, each with or without a text, into vectors."""
+
+    dimensions: int
+
+    async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
+        """One unit vector an input, shape `(len(inputs), dimensions)`, in order."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back memory and threads."""
+        ...
