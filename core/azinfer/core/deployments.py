@@ -140,6 +140,6 @@ class Deployments(Mapping[str, Deployment]):
 
 
 def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
-    """Join the pages of a deployment list; ARM and projects say `value`, the classic list `data`."""
+    """Join the pages of a list; ARM and projects say `value`, the classic list `data`."""
     entries = (entry for page in pages for entry in page.get("value", page.get("data")) or ())
     return Deployments(Deployment.from_wire(cast("Mapping[str, Any]", entry)) for entry in entries)

@@ -1,0 +1,234 @@
+"""Endpoints: whatever URL a portal, a sample or a blog shows, read once and without a network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from azinfer.core.errors import ConfigurationError
+from azinfer.core.surfaces import (
+    DEPLOYMENTS,
+    GITHUB,
+    INFO,
+    INFO_VERSION,
+    MANAGED,
+    MODELS,
+    SERVERLESS,
+    V1,
+    Surface,
+    surface_named,
+)
+
+_OPERATION = re.compile(
+    r"/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score)$", re.I
+)
+# Public cloud, US government and China.
+_RESOURCE = re.compile(
+    r"\.(?:services\.ai|openai|cognitiveservices)\.azure\.(?:com|us|cn)$"
+    r"|\.api\.cognitive\.(?:microsoft\.com|azure\.us|azure\.cn)$"
+)
+_PROJECT = re.compile(r"^(.*?)(/api/projects/[^/]+)(?:/openai(?:/v1)?)?$", re.I)
+# Hosts that speak one surface, whatever the path.
+_HOSTS = (
+    ("models.github.ai", GITHUB),
+    ("models.inference.ai.azure.com", GITHUB),
+    ("models.ai.azure.com", SERVERLESS),
+    ("inference.ml.azure.com", MANAGED),
+)
+# What a path says, tried in this order; the part before it is the root of the resource.
+_PATHS = (
+    (re.compile(r"^(.*?)/openai/deployments(?:/([^/]+))?$", re.I), DEPLOYMENTS),
+    (re.compile(r"^(.*?)/openai/v1$", re.I), V1),
+    (re.compile(r"^(.*?)/openai$", re.I), DEPLOYMENTS),
+    (re.compile(r"^(.*?)/models$", re.I), MODELS),
+)
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+_RIGHT_FORMS = (
+    "https://<resource>.services.ai.azure.com, …/models, …/openai/v1, "
+    "https://<resource>.openai.azure.com/openai/deployments/<name>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go: a base URL and the surface spoken there.
+
+    Attributes:
+        url: The base that operations are appended to, without a slash at its end.
+        surface: The way deployments are addressed there.
+        deployment: The deployment that the URL itself named.
+        api_version: The version that the URL or the caller asked for; None for the default.
+        query: Further items of the URL's query; they go with every request.
+        root: The root of the resource, where other surfaces stand beside this one.
+        project: The Foundry project's URL, where one was given.
+    """
+
+    url: str
+    surface: Surface
+    deployment: str | None = None
+    api_version: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    root: str | None = None
+    project: str | None = None
+
+    def __str__(self) -> str:
+        return self.url
+
+    @classmethod
+    def parse(
+        cls, url: str, surface: str | Surface | None = None, api_version: str | None = None
+    ) -> Endpoint:
+        """Read any form of URL.
+
+        Args:
+            url: A resource root, a surface, a deployment, a project or a whole request URL.
+            surface: The surface to speak, where the URL does not say or another is wanted.
+            api_version: Beats the version in the URL.
+
+        Raises:
+            ConfigurationError: The URL cannot be understood; the text says what was.
+
+        Example:
+            >>> str(Endpoint.parse("contoso.openai.azure.com/openai/v1/chat/completions"))
+            'https://contoso.openai.azure.com/openai/v1'
+        """
+        origin, host, path, query = _split(url)
+        named = surface_named(surface) if surface else None
+        version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
+        if version and not _VERSION.fullmatch(version):
+            raise ConfigurationError(
+                f"api-version {version!r} is not a version of the API, which looks like "
+                "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"
+            )
+        found = _read(origin, host, path, version)
+        if named and named != found.surface:
+            found = _moved(found, named, origin + path)
+        if not found.url:
+            raise ConfigurationError(
+                f"{origin + path!r} is no Azure AI URL that is known: name the surface it speaks "
+                f"(surface='v1', 'models', 'deployments', …), or give one like {_RIGHT_FORMS}"
+            )
+        rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
+        return replace(found, api_version=version, query=rest)
+
+    def on(self, surface: Surface) -> Endpoint:
+        """The same resource, spoken to another way."""
+        if surface == self.surface or self.root is None:
+            return self
+        return replace(self, url=self.root + surface.path, surface=surface, api_version=None)
+
+    def serving(self, operation: str) -> Endpoint:
+        """Where an operation goes: here, or to the resource's `models` surface.
+
+        Raises:
+            ConfigurationError: Neither has the operation; the text names the surface that has.
+        """
+        if operation in self.surface.operations:
+            return self
+        if self.root is not None and operation in MODELS.operations:
+            return self.on(MODELS)
+        raise ConfigurationError(
+            f"{operation} does not exist on the {self.surface.name} surface ({self.url}); it does "
+            f"on models (https://<resource>.services.ai.azure.com/models) and serverless"
+        )
+
+    def operation_url(self, operation: str, deployment: str | None) -> str:
+        """The whole URL of a request."""
+        base = self.url
+        if self.surface == DEPLOYMENTS:
+            base = f"{base}/{path_segment(deployment or '')}"
+        version = self.api_version or self.surface.api_version
+        if operation == INFO and self.surface == MODELS:
+            version = self.api_version or INFO_VERSION
+        query = list(self.query)
+        if version:
+            query.append(("api-version", version))
+        if operation == INFO and self.surface == MODELS and deployment:
+            query.append(("model", deployment))
+        return f"{base}/{operation}?{urlencode(query)}" if query else f"{base}/{operation}"
+
+
+def path_segment(name: str) -> str:
+    """A deployment's name as exactly one segment of a path.
+
+    Raises:
+        ConfigurationError: The name is empty, or one that a path would swallow.
+    """
+    if name.strip() in ("", ".", ".."):
+        raise ConfigurationError(f"model={name!r} is no deployment name; name the deployment")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"model={name!r} has characters no URL can hold") from None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
+    text = url.strip().strip("\"'")
+    if "://" not in text:
+        text = f"{'http' if is_loopback(f'//{text}') else 'https'}://{text}"
+    try:
+        parts = urlsplit(text)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise ConfigurationError(f"endpoint {text[:200]!r}: {error}") from None
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme.lower() not in ("http", "https") or not host or re.search(r"[\s<>{}]", host):
+        raise ConfigurationError(
+            f"endpoint {text[:200]!r} is no http(s) URL with a host; give one like {_RIGHT_FORMS}"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("the endpoint has a user name in it; pass credential= instead")
+    bracketed = f"[{host}]" if ":" in host else host
+    path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
+    path = _OPERATION.sub("", path).rstrip("/")
+    origin = f"{parts.scheme.lower()}://{bracketed}{port}"
+    return origin, host, path, parse_qsl(parts.query, keep_blank_values=True)
+
+
+def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
+    """What the URL itself says; an Endpoint without a URL when it says nothing."""
+    for suffix, surface in _HOSTS:
+        if host == suffix or host.endswith(f".{suffix}"):
+            missing = surface == GITHUB and host == "models.github.ai" and not path
+            return Endpoint(f"{origin}{path}{'/inference' if missing else ''}", surface)
+    if found := _PROJECT.match(path):
+        root = origin + found[1]
+        return Endpoint(root + V1.path, V1, root=root, project=root + found[2])
+    for form, surface in _PATHS:
+        if found := form.match(path):
+            root = origin + found[1]
+            name = unquote(found[2]) if found.re.groups > 1 and found[2] else None
+            return Endpoint(root + surface.path, surface, name, root=root)
+    return _root(origin, host, path, version)
+
+
+def _root(origin: str, host: str, path: str, version: str | None) -> Endpoint:
+    """The root of a resource, or a base of an OpenAI-compatible service."""
+    if not path and (_RESOURCE.search(host) or is_loopback(origin)):
+        # A dated api-version belongs to the surface with a URL for each deployment.
+        surface = DEPLOYMENTS if version and version[0].isdigit() else V1
+        return Endpoint(origin + surface.path, surface, root=origin)
+    return Endpoint(origin + path if path.endswith("/v1") else "", V1)
+
+
+def _moved(found: Endpoint, surface: Surface, given: str) -> Endpoint:
+    """The endpoint when the caller names the surface."""
+    if found.root is not None and surface.path:
+        return replace(found, url=found.root + surface.path, surface=surface)
+    if surface == DEPLOYMENTS:
+        root, _, name = given.partition("/deployments/")
+        if name:
+            return Endpoint(f"{root}/deployments", surface, unquote(name))
+        return Endpoint(given + surface.path, surface, root=given)
+    return Endpoint(given, surface)

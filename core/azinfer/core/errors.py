@@ -1,0 +1,215 @@
+"""Every exception of azinfer, one tree.
+
+InferenceError
+├── ConfigurationError              what was asked cannot be sent as it is (also a ValueError)
+├── APIConnectionError              no whole answer came
+│   └── APITimeoutError             … within the time allowed
+├── APIStatusError                  the service answered with an error
+│   ├── BadRequestError             400, 409, 413, 415, 422 …
+│   │   ├── UnsupportedParameterError
+│   │   ├── ContentFilterError
+│   │   └── ContextLengthExceededError
+│   ├── AuthenticationError         401
+│   ├── PermissionDeniedError       403
+│   ├── DeploymentNotFoundError     no deployment has this name, whatever the status
+│   ├── RateLimitError              429
+│   └── ServerError                 5xx, 408, 424
+├── StreamInterruptedError          a stream ended before its answer did
+├── RouteExhaustedError             every deployment of a route failed
+└── InvalidResponseError            an answer that is not what the protocol says
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from azinfer.core.responses import ChatCompletion
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\n")
+_LONGEST = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One field that the service found fault with.
+
+    Attributes:
+        loc: Where it stands in the request, for example `("body", "n")`.
+        message: What is wrong with it.
+        input: What was sent.
+    """
+
+    loc: tuple[str, ...]
+    message: str
+    input: Any = None
+
+
+class InferenceError(Exception):
+    """The root of everything that azinfer raises.
+
+    Attributes:
+        message: What happened, at which deployment, what to do next. Never empty.
+        status: The HTTP status, where there was an answer.
+        code: The service's own code for the error, for example `"DeploymentNotFound"`.
+        param: The request field that is at fault.
+        details: Each field at fault, where the service lists several.
+        request_id: The service's id of the request, for its support.
+        retry_after: Seconds that the service asked to wait.
+        deployment: The deployment that was called, as the caller spelled it.
+        endpoint: The URL that was called, without its query.
+        attempts: How many requests were sent.
+        raw: The body of the answer.
+        partial: Of a streamed answer, what came before the error. It is not whole.
+    """
+
+    partial: ChatCompletion | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        details: Sequence[Detail] = (),
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        deployment: str | None = None,
+        endpoint: str | None = None,
+        attempts: int = 0,
+        raw: bytes | None = None,
+    ) -> None:
+        self.message = printable(message) or type(self).__name__
+        super().__init__(self.message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.details = tuple(details)
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.deployment = deployment
+        self.endpoint = endpoint
+        self.attempts = attempts
+        self.raw = raw
+
+    def __str__(self) -> str:
+        facts = {
+            "deployment": self.deployment and repr(self.deployment),
+            "endpoint": self.endpoint,
+            "status": self.status,
+            "code": self.code,
+            "request id": self.request_id,
+            "attempts": self.attempts if self.attempts > 1 else None,
+        }
+        told = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
+        return printable(f"{self.message} ({told})" if told else self.message)
+
+    def carrying(self, partial: ChatCompletion) -> Self:
+        """Attach what came before the error."""
+        self.partial = partial
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross process borders (multiprocessing, Celery, Ray): plain fields only.
+        return _rebuild, (type(self), self.__dict__)
+
+
+class ConfigurationError(InferenceError, ValueError):
+    """What was asked cannot be sent as it is; nothing was sent."""
+
+
+class APIConnectionError(InferenceError):
+    """The service could not be reached, or the connection broke before the whole answer came."""
+
+
+class APITimeoutError(APIConnectionError):
+    """No whole answer came within the time allowed."""
+
+
+class APIStatusError(InferenceError):
+    """The service answered with an error."""
+
+
+class BadRequestError(APIStatusError):
+    """The service refused the request as it stands; sending it again does not help."""
+
+
+class UnsupportedParameterError(BadRequestError):
+    """The model behind the deployment does not take a parameter; `param` names it."""
+
+
+class ContentFilterError(BadRequestError):
+    """A content filter refused the prompt.
+
+    Attributes:
+        categories: What was found: category to severity (`"low"`, `"medium"`, `"high"`) or,
+            for categories that have none, `"detected"`.
+    """
+
+    categories: Mapping[str, str] = {}
+
+
+class ContextLengthExceededError(BadRequestError):
+    """The messages are longer than the model's context window or the deployment's limit."""
+
+
+class AuthenticationError(APIStatusError):
+    """The credential is missing, wrong, expired, or lacks a role; Azure answers 401 for all."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """The credential is right but the network or a policy forbids the request."""
+
+
+class DeploymentNotFoundError(APIStatusError):
+    """No deployment has this name.
+
+    Attributes:
+        suggestions: Known names that are nearest to it, best first.
+    """
+
+    suggestions: tuple[str, ...] = ()
+
+
+class RateLimitError(APIStatusError):
+    """The deployment's rate limit is used up; `retry_after` says for how many seconds."""
+
+
+class ServerError(APIStatusError):
+    """The service failed; the same request may succeed later."""
+
+
+class StreamInterruptedError(InferenceError):
+    """A stream ended before its answer did; `partial` has what came."""
+
+
+class RouteExhaustedError(InferenceError):
+    """Every deployment of a route failed."""
+
+
+class InvalidResponseError(InferenceError):
+    """The service answered with something that is not what the protocol says."""
+
+
+def missing_extra(extra: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """What an adapter raises when its framework is not installed."""
+    return ModuleNotFoundError(
+        f"azinfer needs {error.name} for this: pip install 'azinfer[{extra}]'", name=error.name
+    )
+
+
+def printable(text: str) -> str:
+    """Make foreign text fit for a log line: no control characters, at most 1,500 characters."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}…"
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _rebuild(kind: type[InferenceError], state: dict[str, Any]) -> InferenceError:
+    error = kind.__new__(kind, state["message"])
+    error.__dict__.update(state)
+    return error

@@ -1,0 +1,228 @@
+"""Error answers: a status, headers and a body in any dialect become one typed exception."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from azinfer.core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ContextLengthExceededError,
+    DeploymentNotFoundError,
+    Detail,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    UnsupportedParameterError,
+)
+
+Json = Mapping[str, Any]
+
+# The code decides before the status: the model inference route reports an unknown name as
+# 404 `unknown_model` or 400, Azure OpenAI as 404 `DeploymentNotFound`.
+_BY_CODE: dict[str, type[APIStatusError]] = {
+    "deploymentnotfound": DeploymentNotFoundError,
+    "unknown_model": DeploymentNotFoundError,
+    "unavailable_model": DeploymentNotFoundError,
+    "model_not_found": DeploymentNotFoundError,
+    "content_filter": ContentFilterError,
+    "contentfiltered": ContentFilterError,
+    "responsibleaipolicyviolation": ContentFilterError,
+    "context_length_exceeded": ContextLengthExceededError,
+    "tokens_limit_reached": ContextLengthExceededError,
+    "unsupported_parameter": UnsupportedParameterError,
+    "unsupported_value": UnsupportedParameterError,
+    "unknown_parameter": UnsupportedParameterError,
+    "parameter_not_supported": UnsupportedParameterError,
+    "ratelimitreached": RateLimitError,
+    "insufficient_quota": RateLimitError,
+}
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    408: ServerError,
+    429: RateLimitError,
+}
+_ADVICE: dict[type[APIStatusError], str] = {
+    AuthenticationError: "Check the credential, its role (Cognitive Services User) and that it "
+    "belongs to this endpoint.",
+    PermissionDeniedError: "Check the resource's network rules and the role of the credential.",
+}
+# Sentences that name a field the model does not take, where no code and no `param` does.
+_FIELD_REFUSED = (
+    re.compile(r"Extra parameters \[['\"]?([^'\",\]]+)"),
+    re.compile(r"#/(\w+): Extra inputs are not permitted"),
+    re.compile(r"Unrecognized request arguments? supplied: (\w+)"),
+    re.compile(r"Unsupported (?:parameter|value): '?(\w+)"),
+)
+_TOO_LONG = re.compile(r"maximum context length|context window|too many tokens", re.IGNORECASE)
+
+
+def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
+    """Read an error answer in whatever dialect it came.
+
+    Args:
+        status: The HTTP status; 200 for an error event inside a stream.
+        headers: The answer's headers, found in any case.
+        body: The answer's body, decoded from its content encoding.
+    """
+    parsed = _json(body)
+    root = _object(parsed)
+    error = _object(root.get("error")) or root
+    text = _text(parsed, error)
+    nested = _object(_json(text.encode()) or _literal(text))
+    if nested:
+        nested = _object(nested.get("error")) or nested
+        text = _text(nested, nested)
+    details = tuple(_details(nested)) or tuple(_details(error))
+    refused = _refused_field(text, details)
+    status = _status_of_event(error) if status == 200 else status
+    code = _code(error) or _code(root) or headers.get("x-ms-error-code") or str(status)
+    kind = _kind(inner_status(status, headers), code, text, refused)
+    said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
+    failure = kind(
+        " ".join(filter(None, (said, _ADVICE.get(kind)))),
+        status=status,
+        code=code,
+        param=_param(error) or _param(nested) or refused,
+        details=details,
+        request_id=request_id(headers),
+        raw=body,
+    )
+    if isinstance(failure, ContentFilterError):
+        failure.categories = filtered_categories(_filter_results(error))
+    return failure
+
+
+def _status_of_event(error: Json) -> int:
+    told = str(error.get("status") or error.get("code") or "")
+    return int(told) if re.fullmatch("[45][0-9][0-9]", told) else 200
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The service's id of an exchange, for its support."""
+    return headers.get("x-request-id") or headers.get("apim-request-id")
+
+
+def inner_status(status: int, headers: Mapping[str, str]) -> int:
+    """The model's own status where the route wraps it as 424, else the status itself.
+
+    Source: "Troubleshoot online endpoints", HTTP status codes, Azure Machine Learning.
+    """
+    told = headers.get("ms-azureml-model-error-statuscode", "")
+    return int(told) if status == 424 and told.isdecimal() else status
+
+
+def filtered_categories(results: Json) -> dict[str, str]:
+    """The categories that a content filter acted on, with their severity or `"detected"`."""
+    return {
+        name.replace("-", "_"): str(found.get("severity", "detected"))
+        for name, found in results.items()
+        if isinstance(found, Mapping) and found.get("filtered")
+    }
+
+
+def _kind(status: int, code: str, text: str, refused: str | None) -> type[APIStatusError]:
+    if known := _BY_CODE.get(code.casefold()):
+        return known
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return ServerError
+    if status < 400 and status != 200:
+        return APIStatusError
+    if refused:
+        return UnsupportedParameterError
+    return ContextLengthExceededError if _TOO_LONG.search(text) else BadRequestError
+
+
+def _refused_field(text: str, details: tuple[Detail, ...]) -> str | None:
+    for sentence in _FIELD_REFUSED:
+        if found := sentence.search(text):
+            return found[1]
+    for detail in details:
+        if detail.message.startswith("Extra inputs"):
+            return ".".join(part for part in detail.loc if part != "body")
+    return None
+
+
+def _code(error: Json) -> str | None:
+    for key in ("code", "statusCode"):
+        if isinstance(value := error.get(key), str | int) and value != "":
+            return str(value)
+    return None
+
+
+def _param(error: Json) -> str | None:
+    if isinstance(param := error.get("param"), str) and param:
+        return param
+    detail = _object(error.get("detail"))
+    loc = [str(part) for part in detail.get("loc") or () if part != "body"]
+    return ".".join(loc) or None
+
+
+def _text(parsed: Any, error: Json) -> str:
+    for value in (error.get("message"), error.get("detail"), error.get("error"), parsed):
+        if isinstance(value, str) and value:
+            return value
+    if isinstance(parsed, list):
+        return _text(None, _object(_object(parsed[0]).get("error"))) if parsed else ""
+    return "; ".join(f"{'.'.join(d.loc)}: {d.message}" for d in _details(error))
+
+
+def _details(error: Json) -> Iterator[Detail]:
+    value = error.get("detail") or error.get("details")
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, Mapping):
+            loc = item.get("loc")
+            yield Detail(
+                tuple(map(str, loc)) if isinstance(loc, list | tuple) else (),
+                str(item.get("msg") or item.get("message") or error.get("message") or ""),
+                item.get("input"),
+            )
+
+
+def _filter_results(error: Json) -> Json:
+    # Both spellings are in use: `innererror.content_filter_result` is what Azure OpenAI
+    # answers, `inner_error.content_filter_results` what its OpenAPI document declares.
+    for inner in (_object(error.get("innererror")), _object(error.get("inner_error")), error):
+        for key in ("content_filter_result", "content_filter_results"):
+            if results := _object(inner.get(key)):
+                return results
+    return {}
+
+
+def _object(value: Any) -> Json:
+    if isinstance(value, list) and value:
+        value = value[0]
+    return value if isinstance(value, Mapping) else {}
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _literal(text: str) -> Any:
+    # Some back ends print a Python dictionary into the message.
+    if not text.startswith("{"):
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _plain(body: bytes) -> str:
+    text = body[:2000].decode(errors="replace")
+    return re.sub(r"<[^>]*>|\s+", " ", text) if text.lstrip().startswith("<") else text

@@ -1,0 +1,92 @@
+"""What a model thinks aloud before it answers: a leading `<think>` block, whole or in pieces."""
+
+from __future__ import annotations
+
+import re
+
+_OPEN, _CLOSE = "<think>", "</think>"
+# Some chat templates put the opening tag into the prompt, so that only the closing one comes.
+_CLOSED_ONLY = re.compile(r"(?:^|\n)</think>")
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """Part a whole text into reasoning (None when there is none) and answer.
+
+    Only a block at the start counts; a block that never closes is all reasoning.
+    """
+    start = text.lstrip()
+    if start.startswith(_OPEN):
+        reasoning, _, answer = start[len(_OPEN) :].partition(_CLOSE)
+        return reasoning.strip("\n"), answer.lstrip()
+    if closed := _CLOSED_ONLY.search(text):
+        return text[: closed.start()].strip("\n"), text[closed.end() :].lstrip()
+    return None, text
+
+
+class Splitter:
+    """Parts a text that arrives in pieces; a tag may be cut anywhere.
+
+    Text that may still turn out to be a tag is held back until the next piece, or `finish`.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._part = self._before
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """Reasoning and answer that a further piece brings; either may be empty."""
+        return self._part(text)
+
+    def finish(self) -> tuple[str, str]:
+        """What was held back."""
+        held, self._held = self._held, ""
+        if self._part == self._inside:
+            return held.rstrip("\n"), ""
+        return "", held
+
+    def _before(self, text: str) -> tuple[str, str]:
+        text = self._held + text
+        start = text.lstrip()
+        if start.startswith(_OPEN):
+            self._held, self._part = "", self._opened
+            return self._opened(start[len(_OPEN) :])
+        if _OPEN.startswith(start):
+            self._held = text
+            return "", ""
+        self._held, self._part = "", self._after
+        return "", text
+
+    def _opened(self, text: str) -> tuple[str, str]:
+        text = text.lstrip("\n")
+        if not text:
+            return "", ""
+        self._part = self._inside
+        return self._inside(text)
+
+    def _inside(self, text: str) -> tuple[str, str]:
+        text = self._held + text
+        reasoning, tag, answer = text.partition(_CLOSE)
+        if tag:
+            self._held, self._part = "", self._closed
+            return reasoning.rstrip("\n"), self._closed(answer)[1]
+        kept = len(text) - _held_back(text)
+        self._held = text[kept:]
+        return text[:kept], ""
+
+    def _closed(self, text: str) -> tuple[str, str]:
+        text = text.lstrip()
+        if text:
+            self._part = self._after
+        return "", text
+
+    def _after(self, text: str) -> tuple[str, str]:
+        return "", text
+
+
+def _held_back(text: str) -> int:
+    """How many characters at the end may be the start of the closing tag, newlines before it."""
+    size = min(len(text), len(_CLOSE) - 1)
+    while size and not _CLOSE.startswith(text[-size:]):
+        size -= 1
+    body = text[: len(text) - size]
+    return size + len(body) - len(body.rstrip("\n"))

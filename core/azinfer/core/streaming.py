@@ -1,0 +1,484 @@
+"""A streamed answer: bytes become server-sent events, chunks, and the whole they add up to.
+
+Source: "Server-sent events" of the HTML standard, section "Parsing an event stream", and
+"Create chat completion", `stream`, of the REST references.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
+from azinfer.core.failures import from_answer
+from azinfer.core.reasoning import Splitter
+from azinfer.core.responses import (
+    ChatCompletion,
+    Choice,
+    Function,
+    Json,
+    Message,
+    ToolCall,
+    Usage,
+    arguments_of,
+    listed,
+    refuse,
+    text_of,
+)
+from azinfer.core.routing import Routing
+
+_LONGEST_EVENT = 16 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallChunk:
+    """A part of a tool call; `id` and `name` stand in the first part of each call.
+
+    Attributes:
+        index: Which call of the answer this is a part of.
+        id: The call's id.
+        name: The tool's name.
+        arguments: What this part adds to the arguments' JSON.
+    """
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one chunk adds to one choice."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCallChunk, ...] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkChoice:
+    """One choice's part of a chunk; attributes as in Choice, `delta` is what it adds."""
+
+    index: int
+    delta: Delta
+    finish_reason: str | None = None
+    logprobs: Json | None = None
+    content_filter_results: Json = field(default_factory=dict)
+
+
+_NOTHING = ChunkChoice(0, Delta())
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletionChunk:
+    """One streamed part of an answer.
+
+    Attributes:
+        choices: What it adds to each choice; empty on chunks with filter results or usage.
+        usage: Tokens used so far; usually on the last chunk alone.
+        raw: The event as the service sent it.
+    """
+
+    choices: tuple[ChunkChoice, ...] = ()
+    usage: Usage | None = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def _first(self) -> ChunkChoice:
+        return self.choices[0] if self.choices else _NOTHING
+
+    @property
+    def text(self) -> str:
+        """The text that this chunk adds to the first choice; empty where it adds none."""
+        return self._first.delta.content or ""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning that this chunk adds to the first choice."""
+        return self._first.delta.reasoning or ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallChunk, ...]:
+        """The parts of tool calls that this chunk adds to the first choice."""
+        return self._first.delta.tool_calls
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended, on its last chunk."""
+        return self._first.finish_reason
+
+
+class EventDecoder:
+    """Bytes, cut anywhere, to server-sent events: pairs of the event's name and its data."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._data: list[bytes] = []
+        self._name = b""
+        self._size = 0
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that further bytes complete."""
+        if self._after_cr and data:
+            data = data[data.startswith(b"\n") :]
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._size += len(data)
+        if self._size > _LONGEST_EVENT:
+            raise InvalidResponseError(f"an event is longer than {_LONGEST_EVENT} bytes")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        events: list[tuple[bytes, bytes]] = []
+        if lines:
+            lines[0] = b"".join((*self._tail, lines[0]))
+            self._tail.clear()
+            for line in lines:
+                self._line(line, events)
+        if rest:
+            self._tail.append(rest)
+        return events
+
+    def finish(self) -> list[tuple[bytes, bytes]]:
+        """The event that the end of the stream completes, for services that end without a line."""
+        return self.feed(b"\n\n")
+
+    def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
+        if self._at_start:
+            line, self._at_start = line.removeprefix(_BOM), False
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line:
+            if any(self._data):
+                events.append((self._name, b"\n".join(self._data)))
+            self._data.clear()
+            self._name, self._size = b"", 0
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()
+
+
+class _OpenCall:
+    def __init__(self, index: int, call_id: str, name: str) -> None:
+        self.index, self.id, self.name = index, call_id, name
+        self.arguments: list[str] = []
+
+
+class _OpenChoice:
+    """What one choice has come to so far."""
+
+    def __init__(self, index: int, seed: str) -> None:
+        self.index = index
+        self.finish_reason: str | None = None
+        self._seed = seed
+        self._splitter = Splitter()
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._refusals: list[str] = []
+        self._calls: list[_OpenCall] = []
+        self._by_index: dict[int, _OpenCall] = {}
+        self._logprobs: Json | None = None
+        self._filter_results: Json = {}
+
+    def add(self, raw: Json) -> ChunkChoice:
+        """Take in one choice of a chunk and tell what it adds."""
+        delta = raw.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        thought, text = self._text(delta)
+        if reason := raw.get("finish_reason"):
+            if not isinstance(reason, str):
+                refuse("a finish reason that is no text", reason)
+            more, rest = self._splitter.finish()
+            thought, text = thought + more, text + rest
+            self.finish_reason = reason
+        calls = tuple(self._call(call) for call in listed(delta, "tool_calls"))
+        refusal = delta.get("refusal")
+        self._keep(text, thought, refusal)
+        logprobs, found = raw.get("logprobs"), raw.get("content_filter_results")
+        if isinstance(logprobs, dict):
+            self._logprobs = _joined(self._logprobs, logprobs)
+        if isinstance(found, dict):
+            self._filter_results = {**self._filter_results, **found}
+        return ChunkChoice(
+            self.index,
+            Delta(text or None, thought or None, calls, refusal),
+            raw.get("finish_reason") or None,
+            logprobs,
+            found or {},
+        )
+
+    def flush(self) -> Delta | None:
+        """What was held back because it might have become a tag."""
+        thought, text = self._splitter.finish()
+        self._keep(text, thought, None)
+        return Delta(text or None, thought or None) if text or thought else None
+
+    def choice(self) -> Choice:
+        """The choice as far as it came."""
+        calls = sorted(self._calls, key=lambda call: call.index)
+        reason = self.finish_reason
+        message = Message(
+            "".join(self._texts) if self._texts or not calls else None,
+            "".join(self._thoughts) if self._thoughts else None,
+            tuple(
+                ToolCall(call.id, Function(call.name, "".join(call.arguments) or "{}"))
+                for call in calls
+            ),
+            "".join(self._refusals) if self._refusals else None,
+        )
+        if calls and reason == "stop":
+            reason = "tool_calls"
+        return Choice(self.index, message, reason, self._logprobs, self._filter_results)
+
+    def _text(self, delta: Json) -> tuple[str, str]:
+        content = delta.get("content")
+        if content.__class__ is not str:
+            thought, content = text_of(content)
+        else:
+            thought = None
+        told = delta.get("reasoning_content") or delta.get("reasoning") or thought or ""
+        if not isinstance(told, str):
+            refuse("reasoning that is no text", told)
+        if not content:
+            return told, ""
+        more, text = self._splitter.feed(content)
+        return told + more, text
+
+    def _keep(self, text: str, thought: str, refusal: Any) -> None:
+        if text:
+            self._texts.append(text)
+        if thought:
+            self._thoughts.append(thought)
+        if isinstance(refusal, str):
+            self._refusals.append(refusal)
+
+    def _call(self, raw: Any) -> ToolCallChunk:
+        function = raw.get("function") if isinstance(raw, dict) else None
+        if not isinstance(function, dict):
+            refuse("a tool call without a function", raw)
+        name, arguments = function.get("name"), arguments_of(function.get("arguments"))
+        call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
+        if isinstance(name, str) and name:
+            call.name = name
+        call.arguments.append(arguments)
+        return ToolCallChunk(
+            call.index, call.id if is_new else None, call.name if is_new else None, arguments
+        )
+
+    def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[_OpenCall, bool]:
+        """The call that a part belongs to, opened if the part begins it."""
+        if isinstance(index, int):
+            call = self._by_index.get(index)
+            # Some services give every parallel call the index 0.
+            another = bool(call_id and name) and call is not None and call.id != call_id
+            if call is not None and not another:
+                return call, False
+        else:
+            for call in self._calls:
+                if call_id and call.id == call_id:
+                    return call, False
+            if self._calls and not call_id and not name:
+                return self._calls[-1], False
+        taken = {call.index for call in self._calls}
+        free = next(at for at in range(len(taken) + 1) if at not in taken)
+        place = index if isinstance(index, int) and index not in taken else free
+        made = hashlib.blake2b(f"{self._seed}{self.index}/{place}".encode(), digest_size=12)
+        call = _OpenCall(place, call_id or f"call_{made.hexdigest()}", "")
+        self._calls.append(call)
+        self._by_index[index if isinstance(index, int) else place] = call
+        return call, True
+
+
+class ChatReader:
+    """Reads one streamed answer from its bytes, sans I/O.
+
+    Args:
+        headers: The answer's headers.
+        routing: Where the request went.
+        seed: What makes the ids of tool calls that come without one unique.
+        wanted: The type given as `response_format`.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        routing: Routing | None = None,
+        seed: str = "",
+        wanted: Any = None,
+    ) -> None:
+        self._headers = headers
+        self._routing = routing
+        self._seed = seed
+        self._wanted = wanted
+        self._decoder = EventDecoder()
+        self._choices: dict[int, _OpenChoice] = {}
+        self._head: Json = {}
+        self._usage: Usage | None = None
+        self._prompt_results: list[Json] = []
+        self._start = bytearray()
+        self._json: list[bytes] | None = None
+        self._begun = False
+        self.done = False
+
+    def feed(self, data: bytes) -> list[ChatCompletionChunk]:
+        """The chunks that further bytes complete.
+
+        Raises:
+            APIStatusError: The service reports an error inside the stream.
+            InvalidResponseError: These are no chunks of a chat completion.
+        """
+        if not self._begun:
+            data = self._begin(data)
+        if self._json is not None:
+            self._json.append(data)
+            return []
+        return list(self._chunks(self._decoder.feed(data)))
+
+    def finish(self) -> list[ChatCompletionChunk]:
+        """What the end of the bytes still brings.
+
+        Raises:
+            StreamInterruptedError: The answer is not whole; `partial` has what came.
+            InvalidResponseError: There was no answer at all.
+        """
+        if self._json is not None:
+            return self._whole(b"".join(self._json))
+        chunks: list[ChatCompletionChunk] = []
+        if not self.done:
+            try:
+                chunks += self._chunks(self._decoder.finish())
+            except InvalidResponseError:
+                raise self.interrupted("The stream ended inside an event") from None
+        for choice in self._choices.values():
+            if delta := choice.flush():
+                chunks.append(ChatCompletionChunk((ChunkChoice(choice.index, delta),)))
+        if not self._choices:
+            raise InvalidResponseError(
+                f"the stream has no answer in it; it begins {bytes(self._start)!r}",
+                raw=bytes(self._start),
+            )
+        if not self.done and not all(choice.finish_reason for choice in self._choices.values()):
+            raise self.interrupted("The stream ended before the answer did")
+        return chunks
+
+    def interrupted(self, why: str) -> StreamInterruptedError:
+        """The error of a stream that ended early, with what came before."""
+        said = f"{why}; the partial answer is in .partial"
+        return StreamInterruptedError(said).carrying(self.completion())
+
+    def completion(self) -> ChatCompletion:
+        """The answer as far as it came."""
+        choices = tuple(choice.choice() for _, choice in sorted(self._choices.items()))
+        head = self._head
+        created = head.get("created")
+        return ChatCompletion(
+            str(head.get("id") or ""),
+            head.get("model") or None,
+            created if isinstance(created, int) else 0,
+            choices or (Choice(0, Message()),),
+            self._usage or Usage.from_headers(self._headers),
+            tuple(self._prompt_results),
+            self._routing,
+            head,
+            self._wanted,
+        )
+
+    def _begin(self, data: bytes) -> bytes:
+        """Look at the first byte that says anything: a stream, or one JSON object."""
+        self._start += data[: 200 - len(self._start)]
+        first = data.removeprefix(_BOM).lstrip()[:1]
+        if first:
+            self._begun = True
+            self._json = [] if first in b"{[" else None
+        return data
+
+    def _whole(self, body: bytes) -> list[ChatCompletionChunk]:
+        """One JSON answer to a request for a stream, as proxies give it."""
+        try:
+            raw = orjson.loads(body.removeprefix(_BOM))
+        except orjson.JSONDecodeError:
+            raise InvalidResponseError(
+                f"the stream is cut-off JSON: {body[:200]!r}", raw=body[:10_000]
+            ) from None
+        if not isinstance(raw, dict):
+            refuse("no stream and no object", raw)
+        self._raise_if_error(raw, body)
+        ChatCompletion.from_wire(raw, self._headers)
+        parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
+        self.done = True
+        return [self._chunk({**raw, "choices": parts})]
+
+    def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:
+        for name, data in events:
+            if self.done:
+                return
+            if data == b"[DONE]" or data.strip() == b"[DONE]":
+                self.done = True
+                return
+            try:
+                raw = orjson.loads(data)
+            except orjson.JSONDecodeError as error:
+                raise InvalidResponseError(
+                    f"an event of the stream is no JSON ({error}): {data[:200]!r}", raw=data
+                ) from None
+            if raw is None:
+                continue
+            if raw.__class__ is not dict:
+                refuse("an event that is no object", raw)
+            if name == b"error" or raw.get("error"):
+                raise self._failed(raw, data)
+            yield self._chunk(raw)
+
+    def _chunk(self, raw: Json) -> ChatCompletionChunk:
+        head = self._head
+        if not head.get("id"):
+            # Chunks with filter results alone come first, with empty id and model.
+            self._head = {**head, **{key: raw[key] for key in raw.keys() - {"choices", "usage"}}}
+        usage = raw.get("usage")
+        if usage.__class__ is dict:
+            self._usage = usage = Usage.from_wire(usage)
+        else:
+            usage = None
+        if results := raw.get("prompt_filter_results"):
+            self._prompt_results += results
+        choices = tuple(self._choice(part) for part in listed(raw, "choices"))
+        return ChatCompletionChunk(choices, usage, raw)
+
+    def _choice(self, raw: Any) -> ChunkChoice:
+        if raw.__class__ is not dict:
+            refuse("a choice that is no object", raw)
+        index = raw.get("index")
+        if index.__class__ is not int:
+            index = 0
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _OpenChoice(index, self._seed)
+        return choice.add(raw)
+
+    def _raise_if_error(self, raw: Json, body: bytes) -> None:
+        if raw.get("error"):
+            raise self._failed(raw, body)
+
+    def _failed(self, raw: Json, data: bytes) -> InferenceError:
+        error: InferenceError = from_answer(200, self._headers, data)
+        return error.carrying(self.completion()) if self._choices else error
+
+
+def _joined(before: Json | None, more: Json) -> Json:
+    """Log probabilities of two chunks, one after the other."""
+    if before is None:
+        return more
+    joined = dict(before)
+    for key, value in more.items():
+        held = joined.get(key)
+        joined[key] = held + value if isinstance(held, list) and isinstance(value, list) else value
+    return joined

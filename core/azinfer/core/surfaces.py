@@ -1,0 +1,103 @@
+"""The ways to address a deployment, as values: which paths, headers and versions each has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from azinfer.core.errors import ConfigurationError
+
+CHAT = "chat/completions"
+EMBEDDINGS = "embeddings"
+IMAGES = "images/embeddings"
+INFO = "info"
+
+_COGNITIVE_SERVICES = "https://cognitiveservices.azure.com/.default"
+_MACHINE_LEARNING = "https://ml.azure.com/.default"
+PROJECT_SCOPE = "https://ai.azure.com/.default"
+ARM_SCOPE = "https://management.azure.com/.default"
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One way to address deployments.
+
+    Attributes:
+        name: The name by which it is asked for.
+        path: What follows the root of a resource; empty where the URL is the whole base.
+        operations: The operations that exist on it.
+        api_version: The version that is sent when none is given; None sends none.
+        scope: The Entra ID scope of its tokens; None where it takes keys alone.
+        key_headers: The headers that carry a key.
+        names_in_body: Whether the body's `model` names the deployment.
+        extra_parameters: Whether it knows the header `extra-parameters`.
+    """
+
+    name: str
+    path: str
+    operations: frozenset[str]
+    api_version: str | None
+    scope: str | None
+    key_headers: tuple[str, ...]
+    names_in_body: bool = True
+    extra_parameters: bool = False
+
+
+# Sources: "Azure AI Model Inference REST API" (model inference, serverless, managed),
+# "Azure OpenAI in Azure AI Foundry Models v1 API" and "Azure OpenAI REST API reference"
+# (v1, deployments), "REST API endpoints for models inference" (GitHub). The retired SDK sent
+# a key in both headers; serverless endpoints read Authorization alone.
+MODELS = Surface(
+    "models",
+    "/models",
+    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    "2024-05-01-preview",
+    _COGNITIVE_SERVICES,
+    ("api-key", "authorization"),
+    extra_parameters=True,
+)
+V1 = Surface(
+    "v1", "/openai/v1", frozenset({CHAT, EMBEDDINGS}), None, _COGNITIVE_SERVICES, ("api-key",)
+)
+DEPLOYMENTS = Surface(
+    "deployments",
+    "/openai/deployments",
+    frozenset({CHAT, EMBEDDINGS}),
+    "2024-10-21",
+    _COGNITIVE_SERVICES,
+    ("api-key",),
+    names_in_body=False,
+)
+SERVERLESS = Surface(
+    "serverless",
+    "",
+    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    "2024-05-01-preview",
+    _MACHINE_LEARNING,
+    ("authorization", "api-key"),
+    extra_parameters=True,
+)
+MANAGED = Surface(
+    "managed",
+    "",
+    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    "2024-05-01-preview",
+    _MACHINE_LEARNING,
+    ("authorization", "api-key"),
+    names_in_body=False,
+    extra_parameters=True,
+)
+GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))
+SURFACES = {
+    surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED, GITHUB)
+}
+# `GET /info?model=` came to the model inference route with this version.
+INFO_VERSION = "2025-04-01"
+
+
+def surface_named(name: str | Surface) -> Surface:
+    """The surface with this name."""
+    if isinstance(name, Surface):
+        return name
+    if found := SURFACES.get(name.strip().casefold()):
+        return found
+    raise ConfigurationError(f"surface={name!r} is unknown; there are {', '.join(SURFACES)}")
