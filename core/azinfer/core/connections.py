@@ -1,0 +1,477 @@
+"""Connections: the only place that knows httpx; bytes out, bytes in, one clear error.
+
+Connections are shared by all clients of a process that reach the same network settings, are
+never shared between processes or event loops, and close by themselves when the last client or
+the loop goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+import weakref
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx
+
+from azinfer.core.clock import Clock
+from azinfer.core.endpoints import is_loopback
+from azinfer.core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigurationError,
+    InferenceError,
+    InvalidResponseError,
+)
+from azinfer.core.retries import Timeout
+
+# httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
+# minutes, in pools of 16 seconds.
+_IN_ONE_POOL = 16
+_LARGEST_BODY = 256 * 1024 * 1024
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
+_TLS_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be sent."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When an attempt must have ended, by the clock's monotonic seconds."""
+
+    clock: Clock
+    at: float
+    timeout: Timeout
+
+    def left(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            APITimeoutError: None are.
+        """
+        left = self.at - self.clock.monotonic()
+        if left <= 0:
+            raise self.passed()
+        return left
+
+    def passed(self) -> APITimeoutError:
+        """The error of an attempt that took too long."""
+        limit = self.timeout.attempt or self.timeout.total
+        return APITimeoutError(f"no whole answer came within {limit:g} seconds")
+
+    def extensions(self) -> dict[str, Any]:
+        """The time-outs as httpx takes them for one request."""
+        left, timeout = self.left(), self.timeout
+        connect, read = min(timeout.connect, left), min(timeout.read, left)
+        limits = {"connect": connect, "read": read, "write": read, "pool": connect}
+        return {"timeout": limits}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer whose head is here; `parts` gives its body, decoded, and closes it at the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    parts: Any
+
+
+class Connections:
+    """Sends requests of sync code.
+
+    Args:
+        http_client: The caller's own `httpx.Client` (or httpx2's), never closed here; None for
+            the connections that all clients share.
+        environ: Where the settings of TLS are read from.
+    """
+
+    def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
+        if http_client is not None and hasattr(http_client, "aclose"):
+            raise ConfigurationError("http_client is async; InferenceClient takes httpx.Client")
+        self._own = http_client
+        self._environ = environ
+        self._shared: _Pools | None = None
+        self._generation = _generation
+
+    def open(self, request: Request, deadline: Deadline) -> Opened:
+        """Send a request and wait for the head of its answer.
+
+        Raises:
+            APIConnectionError: None came.
+            APITimeoutError: None came in time.
+        """
+        head: list[Any] = []
+        parts = self._exchange(request, deadline, head)
+        next(parts)
+        return Opened(head[0], head[1], parts)
+
+    def close(self) -> None:
+        """Let go of the connections; those that nobody else uses close."""
+        shared, self._shared = self._shared, None
+        if shared is not None and shared.left_by_last():
+            for client in shared.taken():
+                client.close()
+
+    def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
+        pool = self._pools(request.url).borrow() if self._own is None else _Pool(self._own)
+        response = failure = None
+        try:
+            try:
+                response = pool.client.send(_built(request, deadline, self._own), **_SEND)
+                body = _Body(request, response, deadline)
+                head += (response.status_code, response.headers)
+                yield b""
+                for part in response.stream:
+                    yield body.feed(part)
+                yield body.finish()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = _failure_of(error, deadline)
+            # Outside the except block: what httpx raises holds the request and so the key.
+            if failure is not None:
+                raise failure
+        finally:
+            pool.in_flight -= 1
+            if response is not None:
+                connection = _with_trailing_data(response)
+                response.close()
+                _expire(connection)
+
+    def _pools(self, url: str) -> _Pools:
+        if self._shared is None or self._generation != _generation:
+            self._generation = _generation
+            settings = _settings_for(url, self._environ)
+            self._shared = _pools_shared(
+                (None, settings), lambda: httpx.Client(**_client_options(settings))
+            )
+            weakref.finalize(self._shared, _close_all, self._shared.pools)
+        return self._shared
+
+
+class AsyncConnections:
+    """Sends requests of async code; each event loop has connections of its own.
+
+    Args:
+        http_client: The caller's own `httpx.AsyncClient` (or httpx2's), never closed here; None
+            for the connections that all clients of a loop share.
+        environ: Where the settings of TLS are read from.
+    """
+
+    def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
+        if http_client is not None and not hasattr(http_client, "aclose"):
+            raise ConfigurationError(
+                "http_client is not async; AsyncInferenceClient takes httpx.AsyncClient"
+            )
+        self._own = http_client
+        self._environ = environ
+        self._shared: dict[asyncio.AbstractEventLoop, _Pools] = {}
+        self._generation = _generation
+
+    async def open(self, request: Request, deadline: Deadline) -> Opened:
+        """Send a request and wait for the head of its answer.
+
+        Raises:
+            APIConnectionError: None came.
+            APITimeoutError: None came in time.
+        """
+        head: list[Any] = []
+        parts = self._exchange(request, deadline, head)
+        await anext(parts)
+        return Opened(head[0], head[1], parts)
+
+    async def close(self) -> None:
+        """Let go of the connections of this loop; those that nobody else uses close."""
+        shared = self._shared.pop(asyncio.get_running_loop(), None)
+        if shared is not None and shared.left_by_last():
+            await shared.closer.aclose()
+
+    async def _exchange(
+        self, request: Request, deadline: Deadline, head: list[Any]
+    ) -> AsyncGenerator[bytes]:
+        pool = (await self._pools(request.url)).borrow() if self._own is None else _Pool(self._own)
+        response = failure = None
+        try:
+            try:
+                response = await pool.client.send(_built(request, deadline, self._own), **_SEND)
+                body = _Body(request, response, deadline)
+                head += (response.status_code, response.headers)
+                yield b""
+                async for part in response.stream:
+                    yield body.feed(part)
+                yield body.finish()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = _failure_of(error, deadline)
+            if failure is not None:
+                raise failure
+        finally:
+            pool.in_flight -= 1
+            if response is not None:
+                connection = _with_trailing_data(response)
+                await response.aclose()
+                _expire(connection)
+
+    async def _pools(self, url: str) -> _Pools:
+        loop = asyncio.get_running_loop()
+        shared = self._shared.get(loop)
+        if shared is None or self._generation != _generation:
+            self._generation = _generation
+            settings = _settings_for(url, self._environ)
+            shared = _pools_shared(
+                (loop, settings), lambda: httpx.AsyncClient(**_client_options(settings))
+            )
+            if shared.closer is None:
+                shared.closer = _closing(shared.pools)
+                await anext(shared.closer)
+            # A loop that is closed took its connections with it.
+            open_ones = {old: its for old, its in self._shared.items() if not old.is_closed()}
+            self._shared = {**open_ones, loop: shared}
+        return shared
+
+
+class _Pool:
+    """One httpx client and how many requests it has in flight."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.in_flight = 1
+
+
+class _Pools:
+    """As many httpx clients as the requests in flight need."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.pools: list[_Pool] = []
+        self.closer: Any = None
+        self.users = 0
+        self._make = make
+        self._lock = threading.Lock()
+
+    def borrow(self) -> _Pool:
+        """The client with the fewest requests in flight, counting one more."""
+        with self._lock:
+            pool = min(self.pools, key=lambda each: each.in_flight, default=None)
+            if pool is None or pool.in_flight >= _IN_ONE_POOL:
+                pool = _Pool(self._make())
+                self.pools.append(pool)
+            else:
+                pool.in_flight += 1
+            return pool
+
+    def left_by_last(self) -> bool:
+        """Count one user less; whether there is none."""
+        self.users -= 1
+        return self.users == 0
+
+    def taken(self) -> list[Any]:
+        """All httpx clients, which are no longer here."""
+        clients = [pool.client for pool in self.pools]
+        self.pools.clear()
+        return clients
+
+
+_registry: weakref.WeakValueDictionary[Any, _Pools] = weakref.WeakValueDictionary()
+_registry_lock = threading.Lock()
+_generation = 0
+_left_to_parent: list[_Pools] = []
+
+
+def _pools_shared(key: Any, make: Callable[[], Any]) -> _Pools:
+    with _registry_lock:
+        shared = _registry.get(key)
+        if shared is None:
+            shared = _registry[key] = _Pools(make)
+        shared.users += 1
+        return shared
+
+
+def _close_all(pools: list[_Pool]) -> None:
+    for pool in pools:
+        pool.client.close()
+
+
+async def _closing(pools: list[_Pool]) -> AsyncGenerator[None]:
+    # asyncio closes the generators of a loop before the loop: the one hook it has for that.
+    try:
+        yield
+    finally:
+        for pool in pools:
+            await pool.client.aclose()
+        pools.clear()
+
+
+def _forget() -> None:
+    """In a forked child, leave the parent's sockets alone and open one's own."""
+    global _registry, _registry_lock, _generation
+    _left_to_parent.extend(_registry.values())
+    _registry = weakref.WeakValueDictionary()
+    _registry_lock = threading.Lock()
+    _generation += 1
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_forget)
+
+
+_SEND: dict[str, Any] = {"stream": True, "auth": None, "follow_redirects": False}
+_url = lru_cache(maxsize=512)(httpx.URL)
+
+
+def _built(request: Request, deadline: Deadline, own: Any) -> Any:
+    arguments: dict[str, Any] = {
+        "method": request.method,
+        "headers": request.headers,
+        "content": request.body,
+        "extensions": deadline.extensions(),
+    }
+    if own is not None:
+        return own.build_request(url=request.url, **arguments)
+    return httpx.Request(url=_url(request.url), **arguments)
+
+
+def _settings_for(url: str, environ: Mapping[str, str] | None) -> tuple[str | None, ...] | None:
+    """What decides how connections are made; None for plain ones on this machine."""
+    if is_loopback(url) and url.startswith("http:"):
+        return None
+    known = os.environ if environ is None else environ
+    return tuple(known.get(variable) for variable in _TLS_VARIABLES)
+
+
+def _client_options(settings: tuple[str | None, ...] | None) -> dict[str, Any]:
+    # Cookies would let one request change the next; a proxy has no business on loopback.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return {
+        "verify": _tls_context(settings),
+        "limits": _LIMITS,
+        "cookies": cookies,
+        "trust_env": settings is not None,
+        "follow_redirects": False,
+    }
+
+
+@lru_cache(maxsize=8)
+def _tls_context(settings: tuple[str | None, ...] | None) -> ssl.SSLContext:
+    # Reading the certificates takes 100 ms: once a process, and not at all for plain HTTP.
+    if settings is None:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    *files, folder = settings
+    if file := next(filter(None, files), None) or folder:
+        try:
+            if file == folder:
+                return ssl.create_default_context(capath=folder)
+            return ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the certificates in {file} (from {', '.join(_TLS_VARIABLES)}) "
+                f"cannot be read: {error}"
+            ) from None
+    return httpx.create_ssl_context()
+
+
+class _Body:
+    """What must hold of a body while it arrives: decoded, bounded, in time, and ours."""
+
+    def __init__(self, request: Request, response: Any, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._size = 0
+        self._status = response.status_code
+        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._inflate = None
+        if coding in ("gzip", "x-gzip", "deflate"):
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        elif coding != "identity" and coding:
+            raise InvalidResponseError(f"the answer comes in {coding!r}, which was not asked for")
+        echoed = response.headers.get("x-ms-client-request-id", request.request_id)
+        if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
+            raise APIConnectionError("the answer to another request came on this connection")
+
+    def feed(self, part: bytes) -> bytes:
+        if self._deadline.clock.monotonic() >= self._deadline.at:
+            raise self._deadline.passed()
+        if self._inflate is not None:
+            part = self._inflated(part)
+        self._size += len(part)
+        if self._size > _LARGEST_BODY:
+            raise InvalidResponseError(f"the answer is longer than {_LARGEST_BODY} bytes")
+        return part
+
+    def finish(self) -> bytes:
+        if self._inflate is not None and not self._inflate.eof and self._status < 400:
+            raise APIConnectionError("the compressed answer was cut off")
+        return b""
+
+    def _inflated(self, part: bytes) -> bytes:
+        assert self._inflate is not None
+        try:
+            return self._inflate.decompress(part, _LARGEST_BODY - self._size + 1)
+        except zlib.error as error:
+            if self._status >= 400:
+                return b""
+            raise InvalidResponseError(f"the compressed answer is damaged: {error}") from None
+
+
+# The start of a request id is the same for all requests of this process, so that an answer
+# to another one is known as such.
+_ID_START = 18
+
+
+def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
+    """Our error for one of httpx or httpx2, told by the names of its classes."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    said = str(error) or type(error).__name__
+    if names & {"UnsupportedProtocol", "InvalidURL"}:
+        return ConfigurationError(f"the request cannot be sent: {said}")
+    if isinstance(error, TimeoutError) or "TimeoutException" in names:
+        kind = next((name for name in _SILENCES if name in names), "ReadTimeout")
+        limits = {"ConnectTimeout": deadline.timeout.connect, "ReadTimeout": deadline.timeout.read}
+        return APITimeoutError(
+            f"{_SILENCES[kind]} within {limits.get(kind, limits['ReadTimeout']):g} seconds"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        said += "; for a company's own CA set SSL_CERT_FILE"
+    return APIConnectionError(f"the connection failed: {said}")
+
+
+_SILENCES = {
+    "ConnectTimeout": "no connection opened",
+    "PoolTimeout": "no connection was free",
+    "WriteTimeout": "the request could not be sent",
+    "ReadTimeout": "the service sent nothing",
+}
+
+
+def _with_trailing_data(response: Any) -> Any:
+    """The connection, if bytes stand on it after the answer that belong to no request.
+
+    httpcore would read them as the answer to the next request. There is no public way to
+    know; where its insides differ, nothing is found.
+    """
+    found = response.stream
+    for inside in ("_stream", "_httpcore_stream", "_stream", "_connection"):
+        found = getattr(found, inside, None)
+    connection: Any = found
+    state = getattr(connection, "_h11_state", None)
+    return connection if state is not None and state.trailing_data[0] else None
+
+
+def _expire(connection: Any) -> None:
+    if connection is not None:
+        connection._expire_at = 0.0

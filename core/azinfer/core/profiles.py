@@ -1,0 +1,158 @@
+"""What the models behind deployments take, by the model's name, and adapting a request to it.
+
+Sources: "Azure OpenAI reasoning models" (parameters, developer messages), "How to use
+embeddings" (2,048 inputs), Mistral's and Cohere's API references (tool-call ids, 96 inputs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a family of models takes.
+
+    Attributes:
+        family: Who makes it; empty where the model is unknown.
+        token_limit: The field that limits the answer: `"max_tokens"` or
+            `"max_completion_tokens"`; None where either may be right.
+        developer: Whether it knows the role `developer`; None where unknown.
+        text_parts: Whether a message of nothing but text may come in parts.
+        streams_usage: Whether it takes `stream_options` on every surface.
+        short_call_ids: Whether tool-call ids must be 9 letters and digits.
+        batch_size: Most texts in one embeddings request.
+        batch_tokens: Most tokens in one embeddings request, estimated.
+        base64: Whether it gives vectors as base64 on every surface.
+    """
+
+    family: str = ""
+    token_limit: str | None = None
+    developer: bool | None = None
+    text_parts: bool = True
+    streams_usage: bool = False
+    short_call_ids: bool = False
+    batch_size: int = 96
+    batch_tokens: int = 250_000
+    base64: bool = False
+
+
+UNKNOWN = Profile()
+_OPENAI = Profile("OpenAI", None, True, streams_usage=True, batch_size=2048, base64=True)
+_OPENAI_REASONING = Profile("OpenAI", "max_completion_tokens", True, streams_usage=True)
+_FAMILIES: tuple[tuple[re.Pattern[str], Profile], ...] = tuple(
+    (re.compile(f"^(?:[a-z0-9-]+/)?(?:{names})", re.I), profile)
+    for names, profile in (
+        (r"o\d(?!\w)|gpt-?5", _OPENAI_REASONING),
+        (r"gpt-|chatgpt|text-embedding-|codex", _OPENAI),
+        (
+            r"mistral|ministral|magistral|codestral|pixtral",
+            Profile("Mistral AI", "max_tokens", False, False, short_call_ids=True),
+        ),
+        (r"(?:cohere-)?(?:command|embed-)|cohere", Profile("Cohere", "max_tokens", False, False)),
+        (r"deepseek", Profile("DeepSeek", "max_tokens", False, False)),
+        (r"(?:meta-)?llama", Profile("Meta", "max_tokens", False, False)),
+        (r"phi-|phi\d|mai-", Profile("Microsoft", "max_tokens", False, True)),
+        (r"grok", Profile("xAI", None, False, True, streams_usage=True)),
+        (r"(?:ai21-)?jamba", Profile("AI21 Labs", "max_tokens", False, False)),
+    )
+)
+# What other vendors' clients leave in a conversation; services with closed schemas refuse it.
+_FOREIGN = frozenset(
+    {
+        "annotations",
+        "cache_control",
+        "function_call",
+        "provider_specific_fields",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "refusal",
+        "thinking",
+        "thinking_blocks",
+    }
+)
+
+
+def profile_of(model: str | None) -> Profile:
+    """The profile of a model by its name, for example `"gpt-4.1"` or `"openai/gpt-4.1"`."""
+    for names, profile in _FAMILIES if model else ():
+        if names.match(model or ""):
+            return profile
+    return UNKNOWN
+
+
+def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
+    """A chat request as the model takes it, and what was changed; nothing is lost by it.
+
+    The request that is given is not written to.
+    """
+    changes: dict[str, None] = {}
+    body = _renamed_limit(body, profile, changes)
+    messages = [_cleaned(message, profile, changes) for message in body["messages"]]
+    roles = {message["role"] for message in messages}
+    if profile.developer is False and "developer" in roles:
+        messages = _as_role(messages, "developer", "system", changes)
+    elif profile == _OPENAI_REASONING and {"system", "developer"} <= roles:
+        messages = _as_role(messages, "system", "developer", changes)
+    return {**body, "messages": messages}, tuple(changes)
+
+
+def renamed(body: Json, name: str, new_name: str) -> Json:
+    """A body with one field under another name, in the same place."""
+    return {new_name if key == name else key: value for key, value in body.items()}
+
+
+def _renamed_limit(body: Json, profile: Profile, changes: dict[str, None]) -> Json:
+    other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+    right = profile.token_limit
+    if right is None or right in body or other[right] not in body:
+        return body
+    changes[f"{other[right]} → {right}"] = None
+    return renamed(body, other[right], right)
+
+
+def _as_role(messages: list[Json], role: str, new: str, changes: dict[str, None]) -> list[Json]:
+    changes[f"role {role} → {new}"] = None
+    return [{**each, "role": new} if each["role"] == role else each for each in messages]
+
+
+def _cleaned(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
+    if foreign := _FOREIGN.intersection(message):
+        changes.update(dict.fromkeys(f"messages without {key}" for key in sorted(foreign)))
+        message = {key: value for key, value in message.items() if key not in foreign}
+    content = message.get("content")
+    if not profile.text_parts and isinstance(content, list) and all(map(_is_text, content)):
+        changes["content parts → text"] = None
+        message = {**message, "content": "".join(part["text"] for part in content)}
+    if calls := message.get("tool_calls"):
+        message = {**message, "tool_calls": [_cleaned_call(each, profile) for each in calls]}
+    if profile.short_call_ids and isinstance(call_id := message.get("tool_call_id"), str):
+        message = {**message, "tool_call_id": _short(call_id)}
+    return message
+
+
+def _cleaned_call(call: Json, profile: Profile) -> Json:
+    """A call with the fields that every service takes, and an id that this one does."""
+    call = {key: value for key, value in call.items() if key != "index"}
+    if profile.short_call_ids and isinstance(call.get("id"), str):
+        call["id"] = _short(call["id"])
+    if isinstance(function := call.get("function"), Mapping):
+        call["function"] = {key: value for key, value in function.items() if key != "call_id"}
+    return call
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and part.keys() == {"type", "text"}
+
+
+def _short(call_id: str) -> str:
+    if re.fullmatch("[A-Za-z0-9]{9}", call_id):
+        return call_id
+    return hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()[:9]
