@@ -1,1 +1,125 @@
-"""The core client."""
+"""One client for every model deployment behind an Azure AI endpoint."""
+
+from azinfer.core.client import (
+    AsyncChatStream,
+    AsyncInferenceClient,
+    ChatStream,
+    InferenceClient,
+)
+from azinfer.core.clock import Clock
+from azinfer.core.deployments import Deployment, Deployments, RateLimit
+from azinfer.core.endpoints import Endpoint
+from azinfer.core.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ContentFilterError,
+    ContextLengthExceededError,
+    DeploymentNotFoundError,
+    Detail,
+    InferenceError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    RateLimitError,
+    RouteExhaustedError,
+    ServerError,
+    StreamInterruptedError,
+    UnsupportedParameterError,
+    missing_extra,
+)
+from azinfer.core.messages import (
+    AssistantMessage,
+    AudioPart,
+    ChatMessage,
+    DeveloperMessage,
+    ImageInput,
+    ImagePart,
+    JsonSchema,
+    SystemMessage,
+    TextPart,
+    Tool,
+    ToolMessage,
+    UserMessage,
+)
+from azinfer.core.profiles import Profile, profile_of
+from azinfer.core.responses import (
+    ChatCompletion,
+    Choice,
+    Function,
+    Message,
+    ModelInfo,
+    ToolCall,
+    Usage,
+)
+from azinfer.core.retries import Timeout
+from azinfer.core.routing import Attempt, Routing
+from azinfer.core.streaming import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.surfaces import Surface
+from azinfer.core.vectors import Embedding, Embeddings
+from azinfer.core.version import __version__
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AssistantMessage",
+    "AsyncChatStream",
+    "AsyncInferenceClient",
+    "Attempt",
+    "AudioPart",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatMessage",
+    "ChatStream",
+    "Choice",
+    "ChunkChoice",
+    "Clock",
+    "ConfigurationError",
+    "ContentFilterError",
+    "ContextLengthExceededError",
+    "Delta",
+    "Deployment",
+    "DeploymentNotFoundError",
+    "Deployments",
+    "Detail",
+    "DeveloperMessage",
+    "Embedding",
+    "Embeddings",
+    "Endpoint",
+    "Function",
+    "ImageInput",
+    "ImagePart",
+    "InferenceClient",
+    "InferenceError",
+    "InvalidResponseError",
+    "JsonSchema",
+    "Message",
+    "ModelInfo",
+    "PermissionDeniedError",
+    "Profile",
+    "RateLimit",
+    "RateLimitError",
+    "RouteExhaustedError",
+    "Routing",
+    "ServerError",
+    "StreamInterruptedError",
+    "Surface",
+    "SystemMessage",
+    "TextPart",
+    "Timeout",
+    "Tool",
+    "ToolCall",
+    "ToolCallChunk",
+    "ToolMessage",
+    "UnsupportedParameterError",
+    "Usage",
+    "UserMessage",
+    "__version__",
+    "missing_extra",
+    "profile_of",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
+
+from azinfer.core.errors import InvalidResponseError
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,15 @@ class Deployments(Mapping[str, Deployment]):
 
 
 def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
-    """Join the pages of a list; ARM and projects say `value`, the classic list `data`."""
-    entries = (entry for page in pages for entry in page.get("value", page.get("data")) or ())
-    return Deployments(Deployment.from_wire(cast("Mapping[str, Any]", entry)) for entry in entries)
+    """Join the pages of a list; ARM and projects say `value`, the classic list `data`.
+
+    Raises:
+        InvalidResponseError: An entry is no deployment.
+    """
+    entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
+    try:
+        return Deployments(map(Deployment.from_wire, entries))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidResponseError(
+            f"the list has an entry that is no deployment: {error!r}"
+        ) from None

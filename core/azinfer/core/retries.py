@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from azinfer.core.clock import Clock
@@ -56,7 +56,8 @@ class Timeout:
             return cls()
         if isinstance(timeout, Timeout):
             return timeout
-        return cls(attempt=timeout, connect=min(10.0, timeout), read=timeout)
+        checked = cls(attempt=timeout)
+        return replace(checked, connect=min(10.0, timeout), read=timeout, total=max(600.0, timeout))
 
 
 class RetryBudget:

@@ -316,7 +316,7 @@ class ChatReader:
         wanted: Any = None,
     ) -> None:
         self._headers = headers
-        self._routing = routing
+        self.routing = routing
         self._seed = seed
         self._wanted = wanted
         self._decoder = EventDecoder()
@@ -387,7 +387,7 @@ class ChatReader:
             choices or (Choice(0, Message()),),
             self._usage or Usage.from_headers(self._headers),
             tuple(self._prompt_results),
-            self._routing,
+            self.routing,
             head,
             self._wanted,
         )

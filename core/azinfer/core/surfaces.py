@@ -29,6 +29,7 @@ class Surface:
         scope: The Entra ID scope of its tokens; None where it takes keys alone.
         key_headers: The headers that carry a key.
         names_in_body: Whether the body's `model` names the deployment.
+        routes: Whether a request without a `model` goes nowhere.
         extra_parameters: Whether it knows the header `extra-parameters`.
     """
 
@@ -39,6 +40,7 @@ class Surface:
     scope: str | None
     key_headers: tuple[str, ...]
     names_in_body: bool = True
+    routes: bool = True
     extra_parameters: bool = False
 
 
@@ -74,6 +76,7 @@ SERVERLESS = Surface(
     "2024-05-01-preview",
     _MACHINE_LEARNING,
     ("authorization", "api-key"),
+    routes=False,
     extra_parameters=True,
 )
 MANAGED = Surface(
@@ -84,6 +87,7 @@ MANAGED = Surface(
     _MACHINE_LEARNING,
     ("authorization", "api-key"),
     names_in_body=False,
+    routes=False,
     extra_parameters=True,
 )
 GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))

@@ -1,0 +1,499 @@
+"""Calls: a request and how to read its answer, and the attempts that one call may take."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from azinfer.core.clock import Clock
+from azinfer.core.connections import Deadline, Request
+from azinfer.core.credentials import Secret
+from azinfer.core.deployments import Deployments
+from azinfer.core.endpoints import Endpoint
+from azinfer.core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ConfigurationError,
+    DeploymentNotFoundError,
+    InferenceError,
+)
+from azinfer.core.failures import from_answer, request_id
+from azinfer.core.messages import (
+    ImageInput,
+    Tool,
+    messages_to_wire,
+    response_format_to_wire,
+    tool_choice_to_wire,
+)
+from azinfer.core.profiles import Profile, adapt, renamed
+from azinfer.core.responses import ChatCompletion, Json, ModelInfo, object_of
+from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
+from azinfer.core.routing import Attempt, Routing
+from azinfer.core.streaming import ChatReader
+from azinfer.core.surfaces import (
+    DEPLOYMENTS,
+    MANAGED,
+    V1,
+)
+from azinfer.core.vectors import Embeddings
+from azinfer.core.version import __version__
+
+T = TypeVar("T")
+
+# What the model inference API defines; all else is an extra parameter to it.
+# Source: "Get chat completions", "Get embeddings", request body.
+_DEFINED = frozenset(
+    {
+        *("messages", "model", "stream", "temperature", "top_p", "frequency_penalty"),
+        *("presence_penalty", "max_tokens", "stop", "seed", "tools", "tool_choice"),
+        *("response_format", "modalities", "user_security_context"),
+        *("input", "dimensions", "encoding_format", "input_type"),
+    }
+)
+# Accepted without the header by what the models surface serves.
+_KNOWN_EXTRAS = frozenset({"stream_options"})
+_STANDING = (
+    ("accept", "application/json"),
+    ("accept-encoding", "gzip, deflate"),
+    ("user-agent", f"azinfer/{__version__} Python/{platform.python_version()}"),
+)
+_PROCESS = str(uuid.uuid4())[:18]
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a call goes, and what is known of the model there."""
+
+    endpoint: Endpoint
+    operation: str
+    model: str | None
+    profile: Profile
+    model_id: str | None
+    model_id_source: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def routing(self, url: str, adapted: tuple[str, ...] = ()) -> Routing:
+        """The way there, before anything was sent."""
+        return Routing(
+            self.model,
+            self.model,
+            self.operation,
+            self.endpoint.surface.name,
+            self.endpoint.url,
+            url,
+            self.model_id,
+            self.model_id_source,
+            adapted=adapted,
+        )
+
+    def url(self) -> str:
+        """The URL of the request."""
+        return self.endpoint.operation_url(self.operation, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how to read its answer.
+
+    Attributes:
+        target: Where it goes.
+        body: What is sent; None for a GET.
+        read: Makes the answer's value of its body, its headers and its routing.
+        adapted: What was changed to suit the model.
+        url: The URL, where it is not the target's own.
+        scope: The Entra ID scope, where it is not the surface's own.
+        ours: Fields of the body that the caller did not give.
+        wanted: The type given as `response_format`.
+    """
+
+    target: Target
+    body: Json | None
+    read: Callable[[bytes, Mapping[str, str], Routing], T]
+    adapted: tuple[str, ...] = ()
+    url: str | None = None
+    scope: str | None = None
+    ours: frozenset[str] = frozenset()
+    wanted: Any = None
+
+
+def chat(
+    target: Target,
+    messages: Sequence[Any],
+    options: Mapping[str, Any],
+    learned: Mapping[str, str],
+    *,
+    stream: bool,
+) -> Call[ChatCompletion]:
+    """The call that asks for a chat completion.
+
+    Args:
+        target: Where it goes.
+        messages: The conversation.
+        options: What the caller asked for besides.
+        learned: What this model refused before: a field's name to the one it takes instead.
+        stream: Whether the answer comes in chunks.
+    """
+    body = {"messages": messages_to_wire(messages), **_options_to_wire(options)}
+    body, adapted = adapt(body, target.profile)
+    for name, new_name in learned.items():
+        if new_name and name in body and new_name not in body:
+            body = renamed(body, name, new_name)
+            adapted += (f"{name} → {new_name}",)
+    ours: frozenset[str] = frozenset()
+    if stream:
+        body["stream"] = True
+        if not {"stream_options"} & (body.keys() | learned.keys()) and _counts(target):
+            body["stream_options"] = {"include_usage": True}
+            ours = frozenset({"stream_options"})
+    wanted = options.get("response_format")
+
+    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
+        if data.lstrip()[:5] in (b"data:", b"event") or data[:1] == b":":
+            reader = ChatReader(headers, routing, routing.url, wanted)
+            reader.feed(data)
+            reader.finish()
+            return reader.completion()
+        raw = object_of(data)
+        raise_error_in(raw, headers, data)
+        return ChatCompletion.from_wire(raw, headers, routing, f"call_{next(_numbers)}_", wanted)
+
+    return Call(target, _named(body, target), read, adapted, ours=ours, wanted=wanted)
+
+
+def embeddings(
+    target: Target, texts: Sequence[str], options: Mapping[str, Any], learned: Mapping[str, str]
+) -> Call[Embeddings]:
+    """The call that embeds one request's worth of texts."""
+    body: Json = {"input": list(texts), **_given(options)}
+    ours: frozenset[str] = frozenset()
+    if not {"encoding_format"} & (body.keys() | learned.keys()) and (
+        target.profile.base64 or target.endpoint.surface in (V1, DEPLOYMENTS)
+    ):
+        # A quarter of the bytes of floats in JSON.
+        body["encoding_format"] = "base64"
+        ours = frozenset({"encoding_format"})
+    return _embedding_call(target, body, len(texts), ours)
+
+
+def image_embeddings(
+    target: Target, image: ImageInput, options: Mapping[str, Any]
+) -> Call[Embeddings]:
+    """The call that embeds one image; models take one a request."""
+    return _embedding_call(target, {"input": [image.to_wire()], **_given(options)}, 1, frozenset())
+
+
+def info(target: Target) -> Call[ModelInfo]:
+    """The call that asks which model answers."""
+
+    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ModelInfo:
+        raw = object_of(data)
+        raise_error_in(raw, headers, data)
+        return ModelInfo.from_wire(raw)
+
+    return Call(target, None, read)
+
+
+def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
+    """The call that reads one page of a list of deployments."""
+
+    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
+        raw = object_of(data)
+        raise_error_in(raw, headers, data)
+        page: Json = raw if isinstance(raw, dict) else {}
+        return page
+
+    return Call(target, None, read, url=url, scope=scope)
+
+
+def raise_error_in(raw: Any, headers: Mapping[str, str], data: bytes) -> None:
+    """Raise for an error that came under the status 200."""
+    if isinstance(raw, dict) and raw.get("error"):
+        raise from_answer(200, headers, data)
+
+
+class Attempts(Generic[T]):
+    """The attempts of one call: what is sent next, and what comes of an outcome.
+
+    The shells only send, read and wait; every decision is made here.
+
+    Args:
+        call: What is asked.
+        timeout: How long it may take.
+        max_retries: How often it may be sent again.
+        budget: What all calls of the client share.
+        clock: Time and chance.
+        known: Deployments that a wrong name may have meant.
+        learned: Where to write down what a model refused.
+    """
+
+    def __init__(
+        self,
+        call: Call[T],
+        timeout: Timeout,
+        max_retries: int,
+        budget: RetryBudget,
+        clock: Clock,
+        known: Deployments,
+        learned: dict[str, str],
+    ) -> None:
+        self._call = call
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._budget = budget
+        self._clock = clock
+        self._known = known
+        self._learned = learned
+        self._url = call.url or call.target.url()
+        self._body = call.body
+        self._encoded = b"" if call.body is None else _encoded(call.body)
+        self._adapted = call.adapted
+        self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(clock.random() * 2**48):012x}"
+        self._end = clock.monotonic() + timeout.total
+        self._secret: Secret | None = None
+        self._began = 0.0
+        self._retries = 0
+        self._attempts: list[Attempt] = []
+        self._failure: InferenceError | None = None
+        self.rejected: str | None = None
+
+    @property
+    def surface(self) -> Any:
+        """The surface that the credential is for."""
+        return self._call.target.endpoint.surface
+
+    @property
+    def scope(self) -> str | None:
+        """The Entra ID scope, where it is not the surface's own."""
+        return self._call.scope
+
+    def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
+        """The next request, and by when it must be done.
+
+        Args:
+            secret: What authorises it; without one, the error that asked for another is raised.
+            stream: Whether only the beginning of its answer is bounded by `timeout.attempt`.
+        """
+        if secret is None:
+            assert self._failure is not None
+            raise self._failure
+        self._secret = secret
+        self._began = self._clock.monotonic()
+        headers = dict(_STANDING)
+        if stream:
+            headers["accept"] = "text/event-stream, application/json"
+        if self._body is not None:
+            headers["content-type"] = "application/json"
+            headers.update(_extra_headers(self._call.target, self._body))
+        headers.update(secret.headers)
+        headers["x-ms-client-request-id"] = self._id
+        headers.update((name.lower(), value) for name, value in self._call.target.headers.items())
+        method = "GET" if self._body is None else "POST"
+        request = Request(method, self._url, list(headers.items()), self._encoded, self._id)
+        limit = None if stream else self._timeout.attempt
+        at = self._end if limit is None else min(self._end, self._began + limit)
+        return request, Deadline(self._clock, at, self._timeout)
+
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """The value of a whole answer.
+
+        Raises:
+            InferenceError: It is an error, or no answer that can be read.
+        """
+        if status >= 300:
+            raise self.refused(status, headers, body)
+        value = self._call.read(body, headers, self.routing(status, headers))
+        self._budget.give_back()
+        return value
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
+        """The error that an answer stands for."""
+        if self._secret is not None:
+            body = body.replace(self._secret.value.encode(), b"[redacted]")
+        error = from_answer(status, headers, body)
+        error.retry_after = retry_after(status, headers, self._clock)
+        if 300 <= status < 400:
+            error.message = (
+                f"the endpoint redirects to {headers.get('location', '?')[:200]!r}; redirects are "
+                "not followed, so that nothing is sent to another host: check the endpoint"
+            )
+        return error
+
+    def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
+        """The way that the call took, now that an answer came."""
+        seconds = self._clock.monotonic() - self._began
+        last = Attempt(status, None, seconds, request_id(headers))
+        target = self._call.target
+        return replace(
+            target.routing(self._url, self._adapted),
+            deployment=headers.get("x-ms-deployment-name") or target.model,
+            served_model=headers.get("x-ms-served-model"),
+            attempts=(*self._attempts, last),
+            region=headers.get("x-ms-region"),
+            spilled_over=headers.get("x-ms-is-spilled-over", "").lower() == "true",
+        )
+
+    def reader(self, status: int, headers: Mapping[str, str]) -> ChatReader:
+        """What reads the stream that an answer begins."""
+        self._budget.give_back()
+        return ChatReader(headers, self.routing(status, headers), self._id, self._call.wanted)
+
+    def after(self, error: InferenceError) -> float:
+        """Seconds to wait before the next request, after an attempt that ended with an error.
+
+        Raises:
+            InferenceError: There is no next one.
+        """
+        seconds = self._clock.monotonic() - self._began
+        kind = type(error).__name__
+        self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
+        self._failure = self.described(error)
+        if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
+            self.rejected = self._secret.value if self._secret else None
+            return 0.0
+        if self._mended(error):
+            return 0.0
+        self._retries += 1
+        wait = wait_before_retry(error, self._retries, self._max_retries, self._budget, self._clock)
+        if wait is None or self._clock.monotonic() + wait >= self._end:
+            raise error
+        return wait
+
+    def described(self, error: InferenceError) -> InferenceError:
+        """Tell an error which deployment and endpoint it is about."""
+        target = self._call.target
+        error.deployment = target.model
+        error.endpoint = target.endpoint.url
+        error.attempts = max(1, len(self._attempts))
+        if isinstance(error, DeploymentNotFoundError):
+            error.suggestions = self._known.nearest(target.model or "")
+            error.message += _hint(error.suggestions, self._known)
+        if self._secret is not None:
+            error.message = error.message.replace(self._secret.value, "[redacted]")
+        return error
+
+    def _mended(self, error: InferenceError) -> bool:
+        """Whether the request can be sent in another form, after the model refused a field."""
+        if self._body is None or not isinstance(error, APIStatusError):
+            return False
+        if error.status not in (400, 422, 424):
+            return False
+        said = f"{error.param} {error.message}"
+        change = self._change(said)
+        if change is None or change[0] in self._learned:
+            return False
+        name, new_name = change
+        self._learned[name] = new_name
+        if new_name:
+            self._body = renamed(self._body, name, new_name)
+        else:
+            self._body = {key: value for key, value in self._body.items() if key != name}
+        self._adapted += (f"{name} → {new_name}" if new_name else f"without {name}",)
+        self._encoded = _encoded(self._body)
+        return True
+
+    def _change(self, said: str) -> tuple[str, str] | None:
+        """Which field to send in another form; an empty new name leaves out one of our own."""
+        assert self._body is not None
+        for name in self._call.ours:
+            if name in said and name in self._body:
+                return name, ""
+        if "max_completion_tokens" in said:
+            for name, other in (_LIMITS, _LIMITS[::-1]):
+                if name in self._body and other not in self._body and other not in self._learned:
+                    return name, other
+        return None
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
+    if not known:
+        return " Check model=; client.deployments() lists what there is."
+    nearest = f" Did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
+    names = ", ".join(sorted(known))
+    return f"{nearest} This endpoint has: {names}."
+
+
+def _options_to_wire(options: Mapping[str, Any]) -> Json:
+    """What the caller asked for, as it is sent; None means not set."""
+    wire = _given(options)
+    if tools := wire.get("tools"):
+        wire["tools"] = [tool.to_wire() if isinstance(tool, Tool) else tool for tool in tools]
+    if choice := wire.get("tool_choice"):
+        wire["tool_choice"] = tool_choice_to_wire(choice)
+    if wanted := wire.get("response_format"):
+        wire["response_format"] = response_format_to_wire(wanted)
+    if isinstance(stop := wire.get("stop"), str):
+        wire["stop"] = [stop]
+    return wire
+
+
+def _counts(target: Target) -> bool:
+    """Whether a stream can be asked for its usage; others refuse what they do not know."""
+    return target.endpoint.surface in (V1, DEPLOYMENTS) or target.profile.streams_usage
+
+
+def _given(options: Mapping[str, Any]) -> Json:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _embedding_call(
+    target: Target, body: Json, count: int, ours: frozenset[str]
+) -> Call[Embeddings]:
+    encoding = body.get("encoding_format")
+
+    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
+        raw = object_of(data)
+        raise_error_in(raw, headers, data)
+        return Embeddings.from_wire(raw, headers, count, encoding, routing)
+
+    return Call(target, _named(body, target), read, ours=ours)
+
+
+def _named(body: Json, target: Target) -> Json:
+    """The body with the deployment's name where the surface wants it there."""
+    surface = target.endpoint.surface
+    if not surface.names_in_body:
+        return body
+    if target.model:
+        return {"model": target.model, **body}
+    if surface.routes:
+        raise ConfigurationError(
+            f"name the deployment: pass model= to the call or the client ({target.endpoint.url} "
+            "routes by it)"
+        )
+    return body
+
+
+def _extra_headers(target: Target, body: Json) -> dict[str, str]:
+    surface = target.endpoint.surface
+    headers: dict[str, str] = {}
+    if surface.extra_parameters and body.keys() - _DEFINED - _KNOWN_EXTRAS:
+        headers["extra-parameters"] = "pass-through"
+    if surface == MANAGED and target.model:
+        headers["azureml-model-deployment"] = target.model
+    return headers
+
+
+def _encoded(body: Json) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        for name, value in body.items():
+            _check_encodable(name, value)
+        raise
+
+
+def _check_encodable(name: str, value: Any) -> None:
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise ConfigurationError(f"{name} cannot be sent as JSON: {error}") from None

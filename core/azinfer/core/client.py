@@ -1,0 +1,891 @@
+"""The clients: one sync, one async, which only open, send, wait and read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from azinfer.core import calls
+from azinfer.core.calls import Attempts, Call, Target
+from azinfer.core.clock import SYSTEM, Clock
+from azinfer.core.connections import AsyncConnections, Connections, Deadline, Opened, Request
+from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
+from azinfer.core.deployments import Deployments, from_pages
+from azinfer.core.endpoints import Endpoint, is_loopback
+from azinfer.core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigurationError,
+    InferenceError,
+    InvalidResponseError,
+)
+from azinfer.core.messages import ChatMessage, ImageInput, Source
+from azinfer.core.profiles import profile_of
+from azinfer.core.responses import ChatCompletion, Json, ModelInfo
+from azinfer.core.retries import RetryBudget, Timeout
+from azinfer.core.routing import Routing
+from azinfer.core.streaming import ChatCompletionChunk, ChatReader
+from azinfer.core.surfaces import (
+    ARM_SCOPE,
+    CHAT,
+    EMBEDDINGS,
+    IMAGES,
+    INFO,
+    PROJECT_SCOPE,
+    Surface,
+)
+from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
+
+T = TypeVar("T")
+Image: TypeAlias = Source | tuple[Source, str] | ImageInput
+
+_AT_ONCE = 8
+_ARM_VERSION = "2025-09-01"
+_CLASSIC_LIST_VERSION = "2022-12-01"
+
+
+class _Client:
+    """What both clients are made of; nothing here touches the network."""
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Credential | None = None,
+        model: str | None = None,
+        *,
+        model_id: str | None = None,
+        surface: str | Surface | None = None,
+        api_version: str | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int = 2,
+        headers: Mapping[str, str] | None = None,
+        http_client: Any = None,
+        allow_http: bool = False,
+        clock: Clock = SYSTEM,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        url = endpoint or endpoint_from(environ)
+        self.endpoint = Endpoint.parse(url, surface, api_version)
+        self.model = model or self.endpoint.deployment
+        self.model_id = model_id
+        self.timeout = Timeout.of(timeout)
+        self.max_retries = max_retries
+        if self.endpoint.url.startswith("http:") and not (
+            allow_http or is_loopback(self.endpoint.url)
+        ):
+            raise ConfigurationError(
+                f"{self.endpoint.url} is not https, so the credential would travel in clear "
+                "text; use https, or allow_http=True if the network is yours"
+            )
+        self._credential = source_of(credential, self.endpoint.url, environ, clock)
+        self._headers = dict(headers or {})
+        self._http_client = http_client
+        self._clock = clock
+        self._environ = environ
+        self._known = Deployments()
+        self._learned: dict[tuple[str, str], dict[str, str]] = {}
+        self._targets: dict[tuple[str, str | None, str | None], Target] = {}
+        self._open_up()
+
+    def _open_up(self) -> None:
+        self._budget = RetryBudget()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._http_client is not None:
+            raise ConfigurationError("a client with an http_client of yours cannot be pickled")
+        return {**self.__dict__, "_connections": None, "_budget": None, "_environ": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open_up()
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._open_up()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Everything inside is either never written to or meant to be shared.
+        return self.__copy__()
+
+    def explain(
+        self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
+    ) -> Routing:
+        """Tell where a request would go and why, and send nothing.
+
+        Args:
+            operation: `"chat/completions"`, `"embeddings"`, `"images/embeddings"` or `"info"`.
+            model: The deployment's name; the client's own when left out.
+            model_id: The model behind it.
+
+        Raises:
+            ConfigurationError: It would go nowhere.
+        """
+        target = self._target(operation, model, model_id, None)
+        return target.routing(target.url())
+
+    def _target(
+        self,
+        operation: str,
+        model: str | None,
+        model_id: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> Target:
+        key = (operation, model, model_id)
+        target = self._targets.get(key)
+        if target is None:
+            name = model or self.model
+            known, source = self._model_id_of(name, model_id)
+            endpoint = self.endpoint.serving(operation)
+            target = Target(
+                endpoint, operation, name, profile_of(known), known, source, self._headers
+            )
+            self._targets[key] = target
+        return replace(target, headers={**self._headers, **headers}) if headers else target
+
+    def _model_id_of(self, name: str | None, model_id: str | None) -> tuple[str | None, str | None]:
+        """The model behind a deployment, and how that is known."""
+        same = (name or "").casefold() == (self.model or "").casefold()
+        if declared := model_id or (self.model_id if same else None):
+            return declared, "declared"
+        if name and name in self._known and (listed := self._known[name].model_name):
+            return listed, "listed"
+        return (name, "guessed") if profile_of(name).family else (None, None)
+
+    def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> Attempts[T]:
+        return Attempts(
+            call,
+            self.timeout if timeout is None else Timeout.of(timeout),
+            self.max_retries,
+            self._budget,
+            self._clock,
+            self._known,
+            self._learned_of(call.target),
+        )
+
+    def _learned_of(self, target: Target) -> dict[str, str]:
+        key = (target.endpoint.surface.name, (target.model or "").casefold())
+        return self._learned.setdefault(key, {})
+
+    def _chat(
+        self,
+        messages: Sequence[ChatMessage],
+        model: str | None,
+        model_id: str | None,
+        headers: Mapping[str, str] | None,
+        options: Mapping[str, Any],
+        *,
+        stream: bool,
+    ) -> Call[ChatCompletion]:
+        if "stream" in options:
+            raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
+        target = self._target(CHAT, model, model_id, headers)
+        return calls.chat(target, messages, options, self._learned_of(target), stream=stream)
+
+    def _listing(self, source: str | None) -> tuple[str, str | None]:
+        """The URL of a list of deployments, and the scope of a token for it."""
+        url, scope = _list_url(self.endpoint, source)
+        if _host(url) != _host(self.endpoint.url) and not isinstance(self._credential, Tokens):
+            raise ConfigurationError(
+                f"{_host(url)} is another host than the endpoint's, and a key goes to no other; "
+                "pass a credential of azure-identity to the client to list deployments there"
+            )
+        return url, scope
+
+    def _listed(self, pages: list[Json]) -> Deployments:
+        self._known = from_pages(pages)
+        self._targets.clear()
+        return self._known
+
+
+class ChatStream:
+    """A streamed answer: iterate over its chunks, best in a `with` block.
+
+    It is open when it is returned, and closes its connection at its end, when left early and
+    when dropped. After an error in the middle nothing is sent again; the error's `partial` has
+    what came.
+    """
+
+    def __init__(self, opened: Opened, reader: ChatReader, attempts: Attempts[Any]) -> None:
+        self._opened = opened
+        self._reader = reader
+        self._chunks = _chunks(opened, reader, attempts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[ChatCompletionChunk]:
+        return self._chunks
+
+    def __next__(self) -> ChatCompletionChunk:
+        return next(self._chunks)
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The answer as far as it came; whole once the last chunk was read."""
+        return self._reader.completion()
+
+    @property
+    def routing(self) -> Routing | None:
+        """Where the request went."""
+        return self._reader.routing
+
+    def close(self) -> None:
+        """Close the connection; what was not read yet is lost."""
+        self._chunks.close()
+        self._opened.parts.close()
+
+
+class AsyncChatStream:
+    """A streamed answer: iterate over its chunks in an `async with` block.
+
+    It opens on entering the block (or at its first chunk), and closes its connection at its
+    end, when left early, when cancelled and when dropped. After an error in the middle nothing
+    is sent again; the error's `partial` has what came.
+    """
+
+    def __init__(self, opening: Callable[[], Awaitable[_Reading]]) -> None:
+        self._opening = opening
+        self._opened: _Reading | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        return await anext((await self._open()).chunks)
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The answer as far as it came; whole once the last chunk was read."""
+        return self._reader.completion()
+
+    @property
+    def routing(self) -> Routing | None:
+        """Where the request went."""
+        return self._reader.routing
+
+    async def aclose(self) -> None:
+        """Close the connection; what was not read yet is lost."""
+        if self._opened is not None:
+            await self._opened.chunks.aclose()
+            await self._opened.parts.aclose()
+
+    @property
+    def _reader(self) -> ChatReader:
+        if self._opened is None:
+            raise ConfigurationError("the stream is not open yet: enter it with `async with`")
+        return self._opened.reader
+
+    async def _open(self) -> _Reading:
+        if self._opened is None:
+            self._opened = await self._opening()
+        return self._opened
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """An open stream of async code."""
+
+    reader: ChatReader
+    chunks: AsyncGenerator[ChatCompletionChunk]
+    parts: Any
+
+
+class InferenceClient(_Client):
+    """One client for every deployment behind an endpoint, for sync code.
+
+    May be used from many threads and after a fork; connections are shared by all clients of a
+    process. The constructor does not touch the network.
+
+    Args:
+        endpoint: Any URL that a portal or a sample shows: a resource, `…/models`,
+            `…/openai/v1`, a deployment's own, a project. Left out: the environment's
+            AZURE_INFERENCE_ENDPOINT, AZURE_AI_ENDPOINT or AZURE_OPENAI_ENDPOINT.
+        credential: A key, an object with `key` (AzureKeyCredential) or `get_token`
+            (azure-identity), or a function that returns a token. Left out: the environment.
+        model: The deployment's name (any case) that calls go to when they name none.
+        model_id: The model behind that deployment, for example `"gpt-4.1"`, where its name
+            does not say.
+        surface: The way to address deployments where the URL does not say: `"models"`, `"v1"`,
+            `"deployments"`, `"serverless"`, `"managed"` or `"github"`.
+        api_version: Sent instead of the surface's default.
+        timeout: Seconds for each attempt, or a Timeout; None is its defaults.
+        max_retries: How often a call is sent again after it failed in passing.
+        headers: Sent with every request; they win over the client's own.
+        http_client: An `httpx.Client` (or httpx2's) to send with; it stays yours to close.
+        allow_http: Send the credential over plain HTTP to another machine.
+        clock: Time and chance; for tests.
+        environ: The environment; for tests.
+
+    Raises:
+        ConfigurationError: The endpoint is not understood, or there is no credential.
+
+    Example:
+        >>> from azinfer.core import InferenceClient, UserMessage
+        >>> client = InferenceClient("https://contoso.services.ai.azure.com", "a-key")
+        >>> client.endpoint.url
+        'https://contoso.services.ai.azure.com/openai/v1'
+    """
+
+    _connections: Connections
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections; a later call opens new ones."""
+        self._connections.close()
+
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion:
+        """Ask one deployment for the next message of a conversation.
+
+        Args:
+            messages: The conversation so far, oldest first: typed messages or mappings of the
+                wire form, mixed.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it, where neither its name nor the client says.
+            timeout: Seconds for each attempt, or a Timeout, for this call.
+            headers: Sent with this call besides the client's.
+            **options: Anything the deployment understands, sent as it is (None is left out):
+                temperature, max_tokens, tools, tool_choice (also a tool's name),
+                response_format (also a JsonSchema, a pydantic model or a dataclass), …
+
+        Raises:
+            DeploymentNotFoundError: No deployment has this name.
+            RateLimitError: Its rate limit is used up, and so are the retries.
+            ContentFilterError: A content filter refused the prompt.
+            APITimeoutError: No whole answer came in time.
+            InferenceError: Everything else; the tree is at the top of `errors.py`.
+
+        Example:
+            `client.complete([UserMessage("Hello")], model="mistral-large").text`
+        """
+        return self._run(
+            self._chat(messages, model, model_id, headers, options, stream=False), timeout
+        )
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatStream:
+        """Ask for the next message of a conversation and get it while it is written.
+
+        Takes and raises what `complete` does; usage is asked for wherever the model takes that.
+        While chunks are read, StreamInterruptedError says that the answer is not whole.
+        """
+        call = self._chat(messages, model, model_id, headers, options, stream=True)
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            request, deadline = attempts.request(secret, stream=True)
+            try:
+                opened = self._connections.open(request, deadline)
+                if opened.status >= 300:
+                    body = b"".join(opened.parts)
+                    raise attempts.refused(opened.status, opened.headers, body)
+                reader = attempts.reader(opened.status, opened.headers)
+                return ChatStream(opened, reader, attempts)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            self._clock.sleep(wait)
+
+    def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn texts into vectors, however many; they are sent in batches, several at once.
+
+        Args:
+            input: One text, or any number of them; none at all is no request.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it; it decides the size of a batch.
+            timeout: Seconds for each attempt, or a Timeout, for each request.
+            headers: Sent with each request besides the client's.
+            **options: dimensions, input_type (`"query"`, `"document"`), encoding_format, …,
+                sent as they are.
+
+        Returns:
+            Vectors of shape `(len(input), dimensions)`, in the order of `input`.
+
+        Raises:
+            InferenceError: Any request failed; nothing partial is returned.
+        """
+        texts = check_texts(input)
+        target = self._target(EMBEDDINGS, model, model_id, headers)
+
+        def embed(batch: list[str]) -> Embeddings:
+            call = calls.embeddings(target, batch, options, self._learned_of(target))
+            try:
+                return self._run(call, timeout)
+            except InferenceError as error:
+                if len(batch) == 1 or not too_big(error):
+                    raise
+            middle = len(batch) // 2
+            return joined([embed(batch[:middle]), embed(batch[middle:])])
+
+        return joined(_map(embed, batches(texts, target.profile)))
+
+    def embed_images(
+        self,
+        images: Sequence[Image],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn images, each alone or with a text, into vectors; one request an image.
+
+        Args:
+            images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it.
+            timeout: Seconds for each attempt, or a Timeout, for each request.
+            headers: Sent with each request besides the client's.
+            **options: dimensions, input_type, encoding_format, …, sent as they are.
+
+        Returns:
+            Vectors of shape `(len(images), dimensions)`, in the order of `images`.
+
+        Raises:
+            ConfigurationError: The resource has no surface with this operation.
+            InferenceError: Any request failed; nothing partial is returned.
+        """
+        target = self._target(IMAGES, model, model_id, headers)
+
+        def embed(image: ImageInput) -> Embeddings:
+            return self._run(calls.image_embeddings(target, image, options), timeout)
+
+        return joined(_map(embed, _images(images)))
+
+    def info(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ModelInfo:
+        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+
+        Args:
+            model: The deployment's name, in any case; the client's own when left out.
+            timeout: Seconds for each attempt, or a Timeout, for this call.
+            headers: Sent with this call besides the client's.
+
+        Raises:
+            ConfigurationError: The resource has no surface with this operation.
+        """
+        return self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+
+    def deployments(
+        self, source: str | None = None, *, timeout: float | Timeout | None = None
+    ) -> Deployments:
+        """List the deployments of the resource, all pages of them.
+
+        They are remembered: errors about a wrong name suggest from them, and requests are
+        adapted to the models they name.
+
+        Args:
+            source: The URL of a Foundry project, or of an account in Azure Resource Manager
+                (`https://management.azure.com/subscriptions/…/accounts/…`). Left out: the
+                endpoint's project, else the resource's own list, which Azure no longer has
+                everywhere.
+            timeout: Seconds for each attempt, or a Timeout, for each page.
+
+        Raises:
+            ConfigurationError: There is no list to ask, or a key would go to another host.
+        """
+        url: str | None
+        url, scope = self._listing(source)
+        pages: list[Json] = []
+        while url:
+            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            pages.append(self._run(call, timeout))
+            url = _next_page(pages, url)
+        return self._listed(pages)
+
+    def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            request, deadline = attempts.request(secret)
+            try:
+                opened = self._connections.open(request, deadline)
+                return attempts.answered(opened.status, opened.headers, b"".join(opened.parts))
+            except InferenceError as error:
+                wait = attempts.after(error)
+            self._clock.sleep(wait)
+
+    def _open_up(self) -> None:
+        super()._open_up()
+        self._connections = Connections(self._http_client, self._environ)
+
+
+class AsyncInferenceClient(_Client):
+    """One client for every deployment behind an endpoint, for async code.
+
+    May be used from several event loops one after another; connections are shared by all
+    clients of a loop and close with it. Arguments and errors are those of InferenceClient;
+    `http_client` is an `httpx.AsyncClient`, and credentials may be async.
+
+    Example:
+        `async with client.stream([UserMessage("Hello")], model="mistral-large") as chunks:`
+    """
+
+    _connections: AsyncConnections
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the connections of this loop; a later call opens new ones."""
+        await self._connections.close()
+
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion:
+        """Ask one deployment for the next message of a conversation.
+
+        The same as `InferenceClient.complete`, awaited.
+        """
+        return await self._run(
+            self._chat(messages, model, model_id, headers, options, stream=False), timeout
+        )
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncChatStream:
+        """Ask for the next message of a conversation and get it while it is written.
+
+        The same as `InferenceClient.stream`, but sent when the stream is entered.
+        """
+        call = self._chat(messages, model, model_id, headers, options, stream=True)
+        return AsyncChatStream(lambda: self._opened(call, timeout))
+
+    async def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn texts into vectors, however many; they are sent in batches, several at once.
+
+        The same as `InferenceClient.embed`, awaited.
+        """
+        texts = check_texts(input)
+        target = self._target(EMBEDDINGS, model, model_id, headers)
+
+        async def embed(batch: list[str]) -> Embeddings:
+            call = calls.embeddings(target, batch, options, self._learned_of(target))
+            try:
+                return await self._run(call, timeout)
+            except InferenceError as error:
+                if len(batch) == 1 or not too_big(error):
+                    raise
+            middle = len(batch) // 2
+            return joined([await embed(batch[:middle]), await embed(batch[middle:])])
+
+        return joined(await _amap(embed, batches(texts, target.profile)))
+
+    async def embed_images(
+        self,
+        images: Sequence[Image],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn images, each alone or with a text, into vectors; one request an image.
+
+        The same as `InferenceClient.embed_images`, awaited.
+        """
+        target = self._target(IMAGES, model, model_id, headers)
+
+        async def embed(image: ImageInput) -> Embeddings:
+            return await self._run(calls.image_embeddings(target, image, options), timeout)
+
+        return joined(await _amap(embed, _images(images)))
+
+    async def info(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ModelInfo:
+        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+
+        The same as `InferenceClient.info`, awaited.
+        """
+        return await self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+
+    async def deployments(
+        self, source: str | None = None, *, timeout: float | Timeout | None = None
+    ) -> Deployments:
+        """List the deployments of the resource, all pages of them.
+
+        The same as `InferenceClient.deployments`, awaited.
+        """
+        url: str | None
+        url, scope = self._listing(source)
+        pages: list[Json] = []
+        while url:
+            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            pages.append(await self._run(call, timeout))
+            url = _next_page(pages, url)
+        return self._listed(pages)
+
+    async def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = await self._credential.asecret(
+                attempts.surface, attempts.scope, attempts.rejected
+            )
+            request, deadline = attempts.request(secret)
+            try:
+                opened, body = await _in_time(self._exchanged(request, deadline), deadline)
+                return attempts.answered(opened.status, opened.headers, body)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            await self._clock.asleep(wait)
+
+    async def _exchanged(self, request: Request, deadline: Deadline) -> tuple[Opened, bytes]:
+        opened = await self._connections.open(request, deadline)
+        return opened, b"".join([part async for part in opened.parts])
+
+    async def _opened(self, call: Call[Any], timeout: float | Timeout | None) -> _Reading:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = await self._credential.asecret(
+                attempts.surface, attempts.scope, attempts.rejected
+            )
+            request, deadline = attempts.request(secret, stream=True)
+            try:
+                opened = await _in_time(self._connections.open(request, deadline), deadline)
+                if opened.status >= 300:
+                    body = b"".join([part async for part in opened.parts])
+                    raise attempts.refused(opened.status, opened.headers, body)
+                reader = attempts.reader(opened.status, opened.headers)
+                return _Reading(reader, _achunks(opened, reader, attempts), opened.parts)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            await self._clock.asleep(wait)
+
+    def _open_up(self) -> None:
+        super()._open_up()
+        self._connections = AsyncConnections(self._http_client, self._environ)
+
+
+def _chunks(
+    opened: Opened, reader: ChatReader, attempts: Attempts[Any]
+) -> Generator[ChatCompletionChunk]:
+    try:
+        for part in opened.parts:
+            if part:
+                yield from reader.feed(part)
+            if reader.done:
+                break
+        yield from reader.finish()
+    except InferenceError as error:
+        raise attempts.described(_interrupted(error, reader)) from None
+    finally:
+        opened.parts.close()
+
+
+async def _achunks(
+    opened: Opened, reader: ChatReader, attempts: Attempts[Any]
+) -> AsyncGenerator[ChatCompletionChunk]:
+    try:
+        async for part in opened.parts:
+            for chunk in reader.feed(part) if part else ():
+                yield chunk
+            if reader.done:
+                break
+        for chunk in reader.finish():
+            yield chunk
+    except InferenceError as error:
+        raise attempts.described(_interrupted(error, reader)) from None
+    finally:
+        await opened.parts.aclose()
+
+
+def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
+    """What went wrong in the middle of a stream, with what came before it."""
+    if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
+        return reader.interrupted(error.message)
+    return error if error.partial else error.carrying(reader.completion())
+
+
+async def _in_time(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+    limit = deadline.timeout.attempt or float("inf")
+    try:
+        async with asyncio.timeout(min(limit, deadline.left())):
+            return await work
+    except TimeoutError:
+        pass
+    raise deadline.passed()
+
+
+def _map(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
+    """Each part's embeddings, several requests at once; the first error ends all."""
+    if len(parts) < 2:
+        return [embed(part) for part in parts]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(parts)), "azinfer-embed") as threads:
+        work = [threads.submit(contextvars.copy_context().run, embed, part) for part in parts]
+        try:
+            return [each.result() for each in work]
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+async def _amap(
+    embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
+) -> list[Embeddings]:
+    """The same in one event loop."""
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(part: Any) -> Embeddings:
+        async with free:
+            return await embed(part)
+
+    work = [asyncio.ensure_future(one(part)) for part in parts]
+    try:
+        return list(await asyncio.gather(*work))
+    finally:
+        for each in work:
+            each.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+def _images(images: Sequence[Image]) -> list[ImageInput]:
+    if isinstance(images, str | bytes | Path | ImageInput):
+        raise ConfigurationError("images is one image; give a list, like [Path('cat.png')]")
+    return [_image(image) for image in images]
+
+
+def _image(image: Image) -> ImageInput:
+    if isinstance(image, ImageInput):
+        return image
+    return ImageInput(*image) if isinstance(image, tuple) else ImageInput(image)
+
+
+def _list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
+    """The URL of a list of deployments, and the scope of a token for it.
+
+    Sources: "Deployments - List" of the AI Foundry projects and the Cognitive Services
+    management REST APIs; the resource's own list is that of "Deployments" in version
+    2022-12-01 of the Azure OpenAI REST API.
+    """
+    if source and "/subscriptions/" in source:
+        base = source.split("?")[0].rstrip("/").removesuffix("/deployments")
+        return f"{base}/deployments?api-version={_ARM_VERSION}", ARM_SCOPE
+    if project := Endpoint.parse(source).project if source else endpoint.project:
+        return f"{project}/deployments?api-version=v1", PROJECT_SCOPE
+    if endpoint.root is None or source:
+        raise ConfigurationError(
+            "there is no list of deployments here: pass source=, the URL of a Foundry project "
+            "(https://<resource>.services.ai.azure.com/api/projects/<project>) or of an account "
+            "in Azure Resource Manager"
+        )
+    return f"{endpoint.root}/openai/deployments?api-version={_CLASSIC_LIST_VERSION}", None
+
+
+def _next_page(pages: list[Json], url: str) -> str | None:
+    """The next page's URL, with the version of this one.
+
+    Raises:
+        InvalidResponseError: It is on another host, where no credential goes, or there are
+            more pages than any resource has.
+    """
+    link = pages[-1].get("nextLink")
+    if not link:
+        return None
+    if _host(link) != _host(url) or len(pages) > 1000:
+        raise InvalidResponseError(f"the list goes on at {link!r}, which is not followed")
+    version = dict(parse_qsl(urlsplit(url).query))["api-version"]
+    parts = urlsplit(link)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "api-version"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("api-version", version)])))
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
