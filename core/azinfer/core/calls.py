@@ -317,7 +317,7 @@ class Attempts(Generic[T]):
         if self._secret is not None:
             body = body.replace(self._secret.value.encode(), b"[redacted]")
         error = from_answer(status, headers, body)
-        error.retry_after = retry_after(status, headers, self._clock)
+        error.retry_after = retry_after(status, headers, self._clock, error.message)
         if 300 <= status < 400:
             error.message = (
                 f"the endpoint redirects to {headers.get('location', '?')[:200]!r}; redirects are "

@@ -55,6 +55,7 @@ _ADVICE: dict[type[APIStatusError], str] = {
     "belongs to this endpoint.",
     PermissionDeniedError: "Check the resource's network rules and the role of the credential.",
 }
+_ADVICE_BY_STATUS = {404: "Check the endpoint's path and api-version."}
 # Sentences that name a field the model does not take, where no code and no `param` does.
 _FIELD_REFUSED = (
     re.compile(r"Extra parameters \[['\"]?([^'\",\]]+)"),
@@ -88,7 +89,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     kind = _kind(inner_status(status, headers), code, text, refused)
     said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
     failure = kind(
-        " ".join(filter(None, (said, _ADVICE.get(kind)))),
+        _advised(said, _ADVICE.get(kind) or _ADVICE_BY_STATUS.get(status)),
         status=status,
         code=code,
         param=_param(error) or _param(nested) or refused,
@@ -99,6 +100,13 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     if isinstance(failure, ContentFilterError):
         failure.categories = filtered_categories(_filter_results(error))
     return failure
+
+
+def _advised(said: str, advice: str | None) -> str:
+    if advice is None:
+        return said
+    said = said.rstrip()
+    return f"{said}{'' if said.endswith(('.', '!', '?')) else '.'} {advice}"
 
 
 def _status_of_event(error: Json) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from azinfer.core.errors import (
     ServerError,
 )
 
+# A request that alone exceeds the quota is told "retry after 86400 seconds", in the text alone.
+_IN_TEXT = re.compile(r"retry after (\d+) seconds?", re.IGNORECASE)
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _LONGEST_RETRY_AFTER = 60.0
 
@@ -116,8 +119,10 @@ def _is_transient(error: InferenceError) -> bool:
     return isinstance(error, APIConnectionError)
 
 
-def retry_after(status: int, headers: Mapping[str, str], clock: Clock) -> float | None:
-    """Seconds that an answer asks to wait; None where it does not say.
+def retry_after(
+    status: int, headers: Mapping[str, str], clock: Clock, text: str = ""
+) -> float | None:
+    """Seconds that an answer asks to wait, in its headers or else its text; None where not.
 
     Azure answers `Retry-After: 1` together with `Retry-After-Ms: 0`, so the longest of the
     positive values counts. What cannot be read is ignored.
@@ -134,6 +139,8 @@ def retry_after(status: int, headers: Mapping[str, str], clock: Clock) -> float 
             for what in ("requests", "tokens")
             if headers.get(f"x-ratelimit-remaining-{what}") == "0"
         ]
+    if not any(waits) and status == 429 and (told := _IN_TEXT.search(text)):
+        waits.append(_number(told[1]))
     return max(waits) or None
 
 

@@ -1,0 +1,58 @@
+"""Fixtures of all tests: a raw server, and a client of it that is sync once and async once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from asking import KEY, Asker, TestClock
+from raw_server import RawServer
+
+_AZURE = ("AZURE_INFERENCE_", "AZURE_AI_", "AZURE_OPENAI_", "AZURE_CLIENT_", "HTTP_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a contributor has set must not decide what a test sees."""
+    for variable in os.environ:
+        if variable.upper().startswith(_AZURE):
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    """A server that answers as it is told."""
+    server = RawServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients a test is about."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    """A clock that only counts."""
+    return TestClock()
+
+
+@pytest.fixture
+def ask(kind: str, server: RawServer, clock: TestClock) -> Iterator[Callable[..., Asker]]:
+    """Makes clients of the server, closed at the end: `ask("/models", max_retries=0)`."""
+    askers: list[Asker] = []
+
+    def make(path: str = "/openai/v1", credential: Any = KEY, **named: Any) -> Asker:
+        named = {"model": "gpt-4.1", "clock": clock, **named}
+        askers.append(Asker(kind, server.url + path, credential, **named))
+        return askers[-1]
+
+    yield make
+    for asker in askers:
+        asker.close()
