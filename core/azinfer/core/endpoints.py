@@ -103,7 +103,7 @@ class Endpoint:
                 "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"
             )
         found = _read(origin, host, path, version)
-        if named and named != found.surface:
+        if named and (named != found.surface or not found.url):
             found = _moved(found, named, origin + path)
         if not found.url:
             raise ConfigurationError(
