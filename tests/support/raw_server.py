@@ -83,7 +83,7 @@ def answer(
     elif not isinstance(body, bytes):
         body = json.dumps(body).encode()
     fields = {"content-type": content_type, "content-length": str(len(body)), **(headers or {})}
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None)
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + body
 
 

@@ -790,7 +790,7 @@ def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
     """What went wrong in the middle of a stream, with what came before it."""
     if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
         return reader.interrupted(error.message)
-    return error if error.partial else error.carrying(reader.completion())
+    return reader.failed(error)
 
 
 async def _in_time(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:

@@ -267,12 +267,10 @@ class _OpenChoice:
             refuse("a tool call without a function", raw)
         name, arguments = function.get("name"), arguments_of(function.get("arguments"))
         call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
-        if isinstance(name, str) and name:
-            call.name = name
+        told = name if isinstance(name, str) and name and name != call.name else None
+        call.name = told or call.name
         call.arguments.append(arguments)
-        return ToolCallChunk(
-            call.index, call.id if is_new else None, call.name if is_new else None, arguments
-        )
+        return ToolCallChunk(call.index, call.id if is_new else None, told, arguments)
 
     def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[_OpenCall, bool]:
         """The call that a part belongs to, opened if the part begins it."""
@@ -375,6 +373,10 @@ class ChatReader:
         said = f"{why}; the partial answer is in .partial"
         return StreamInterruptedError(said).carrying(self.completion())
 
+    def failed(self, error: InferenceError) -> InferenceError:
+        """An error with what came of the answer before it."""
+        return error if error.partial or not self._choices else error.carrying(self.completion())
+
     def completion(self) -> ChatCompletion:
         """The answer as far as it came."""
         choices = tuple(choice.choice() for _, choice in sorted(self._choices.items()))
@@ -411,7 +413,8 @@ class ChatReader:
             ) from None
         if not isinstance(raw, dict):
             refuse("no stream and no object", raw)
-        self._raise_if_error(raw, body)
+        if raw.get("error"):
+            raise from_answer(200, self._headers, body)
         ChatCompletion.from_wire(raw, self._headers)
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
         self.done = True
@@ -435,7 +438,7 @@ class ChatReader:
             if raw.__class__ is not dict:
                 refuse("an event that is no object", raw)
             if name == b"error" or raw.get("error"):
-                raise self._failed(raw, data)
+                raise from_answer(200, self._headers, data)
             yield self._chunk(raw)
 
     def _chunk(self, raw: Json) -> ChatCompletionChunk:
@@ -463,14 +466,6 @@ class ChatReader:
         if choice is None:
             choice = self._choices[index] = _OpenChoice(index, self._seed)
         return choice.add(raw)
-
-    def _raise_if_error(self, raw: Json, body: bytes) -> None:
-        if raw.get("error"):
-            raise self._failed(raw, body)
-
-    def _failed(self, raw: Json, data: bytes) -> InferenceError:
-        error: InferenceError = from_answer(200, self._headers, data)
-        return error.carrying(self.completion()) if self._choices else error
 
 
 def _joined(before: Json | None, more: Json) -> Json:

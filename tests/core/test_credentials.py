@@ -1,0 +1,468 @@
+"""Credentials: the right header and scope, fresh tokens, and nothing secret anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from asking import KEY, Asker, TestClock, asking
+from azinfer.core import (
+    AsyncInferenceClient,
+    AuthenticationError,
+    ConfigurationError,
+    InferenceClient,
+    InferenceError,
+)
+from azinfer.core.credentials import Secret
+from raw_server import RawServer, chat, failure, reply, vectors
+
+Ask = Callable[..., Asker]
+COGNITIVE = "https://cognitiveservices.azure.com/.default"
+
+
+@dataclass
+class Token:
+    token: str
+    expires_on: float
+
+
+@dataclass
+class TokenCredential:
+    """A credential as azure-identity has them."""
+
+    clock: TestClock
+    lives: float = 3600.0
+    scopes: list[str] = field(default_factory=list)
+    broken: bool = False
+
+    __hash__ = object.__hash__
+
+    def get_token(self, *scopes: str) -> Token:
+        if self.broken:
+            raise RuntimeError("no login")
+        self.scopes += scopes
+        return Token(f"token-{len(self.scopes)}", self.clock.now + self.lives)
+
+
+@dataclass
+class AsyncTokenCredential(TokenCredential):
+    __hash__ = object.__hash__
+
+    async def get_token(self, *scopes: str) -> Token:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return TokenCredential.get_token(self, *scopes)
+
+
+@dataclass
+class KeyCredential:
+    key: str
+
+
+class SecretText:
+    def get_secret_value(self) -> str:
+        return "from-pydantic"
+
+
+def sent(server: RawServer) -> list[str | None]:
+    return [request.header("authorization") for request in server.received]
+
+
+@pytest.mark.parametrize(
+    ("credential", "key"),
+    [(KEY, KEY), (f" {KEY}\n", KEY), (KeyCredential("k2"), "k2"), (SecretText(), "from-pydantic")],
+)
+def test_a_key_is_sent_whatever_holds_it(
+    ask: Ask, server: RawServer, credential: Any, key: str
+) -> None:
+    server.will(reply(chat()))
+    ask(credential=credential).complete()
+    assert server.received[0].header("api-key") == key
+
+
+def test_a_key_that_changes_is_sent_anew(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    holder = KeyCredential("old")
+    asker = ask(credential=holder)
+    asker.complete()
+    holder.key = "new"
+    asker.complete()
+    assert [request.header("api-key") for request in server.received] == ["old", "new"]
+
+
+@pytest.mark.parametrize(
+    ("path", "surface", "scope"),
+    [
+        ("/models", None, COGNITIVE),
+        ("/openai/v1", None, COGNITIVE),
+        ("/openai", None, COGNITIVE),
+        ("", "serverless", "https://ml.azure.com/.default"),
+        ("", "managed", "https://ml.azure.com/.default"),
+    ],
+)
+def test_a_token_has_the_scope_of_the_surface(
+    ask: Ask, server: RawServer, clock: TestClock, path: str, surface: str | None, scope: str
+) -> None:
+    server.will(reply(chat()))
+    credential = TokenCredential(clock)
+    ask(path, credential, surface=surface).complete()
+    assert credential.scopes == [scope]
+    assert sent(server) == ["Bearer token-1"]
+    assert server.received[0].header("api-key") is None
+
+
+def test_github_takes_no_entra_token(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    with pytest.raises(ConfigurationError, match="github surface takes no Entra ID token"):
+        ask("/inference", TokenCredential(clock), surface="github").complete()
+    assert not server.received
+
+
+def test_a_token_is_asked_for_once_by_all_clients_of_a_credential(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(chat()))
+    credential = TokenCredential(clock)
+    for client in (ask(credential=credential), ask("/models", credential)):
+        client.complete()
+        client.complete()
+    assert sent(server) == ["Bearer token-1"] * 4
+
+
+@dataclass
+class Unhashable:
+    """A credential that no weak dictionary can hold."""
+
+    inner: TokenCredential
+
+    def get_token(self, *scopes: str) -> Token:
+        return self.inner.get_token(*scopes)
+
+
+def test_a_credential_that_cannot_be_hashed_has_its_tokens_cached_too(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(chat()))
+    asker = ask(credential=Unhashable(TokenCredential(clock)))
+    asker.complete()
+    asker.complete()
+    assert sent(server) == ["Bearer token-1"] * 2
+
+
+def test_a_token_is_renewed_before_it_expires(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(chat()))
+    asker = ask(credential=TokenCredential(clock))
+    asker.complete()
+    clock.now += 3600 - 299
+    asker.complete()
+    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_an_old_token_serves_while_no_new_one_is_to_be_had(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(chat()))
+    credential = TokenCredential(clock)
+    asker = ask(credential=credential)
+    asker.complete()
+    clock.now += 3600 - 100
+    credential.broken = True
+    asker.complete()
+    assert sent(server) == ["Bearer token-1"] * 2
+    clock.now += 100
+    with pytest.raises(AuthenticationError, match="gave no token: RuntimeError: no login"):
+        asker.complete()
+
+
+def test_a_token_is_fetched_for_each_attempt(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(reply(failure(), 500), reply(chat()))
+    ask(credential=TokenCredential(clock, lives=0)).complete()
+    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_401_is_tried_once_more_with_a_fresh_token(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(failure("401"), 401), reply(chat()))
+    ask(credential=TokenCredential(clock)).complete()
+    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+    assert not clock.waits
+
+
+def test_a_401_is_tried_no_more_than_once(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(reply(failure("401"), 401))
+    with pytest.raises(AuthenticationError) as caught:
+        ask(credential=TokenCredential(clock)).complete()
+    assert len(server.received) == caught.value.attempts == 2
+
+
+def test_a_refused_key_is_not_tried_again(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("401"), 401))
+    with pytest.raises(AuthenticationError) as caught:
+        ask().complete()
+    assert len(server.received) == caught.value.attempts == 1
+
+
+def test_a_function_is_asked_for_each_attempt(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure(), 500), reply(chat()))
+    tokens = iter(["a", "b"])
+    ask(credential=lambda: next(tokens)).complete()
+    assert sent(server) == ["Bearer a", "Bearer b"]
+
+
+def test_a_function_that_gives_the_same_token_after_a_401_is_not_tried_again(
+    ask: Ask, server: RawServer
+) -> None:
+    server.will(reply(failure("401"), 401))
+    with pytest.raises(AuthenticationError):
+        ask(credential=lambda: "same").complete()
+    assert len(server.received) == 1
+
+
+def test_a_function_that_fails_is_told(ask: Ask, server: RawServer) -> None:
+    def broken() -> str:
+        raise OSError("vault is sealed")
+
+    with pytest.raises(AuthenticationError, match="OSError: vault is sealed"):
+        ask(credential=broken).complete()
+    assert not server.received
+
+
+def test_async_credentials_serve_async_clients(server: RawServer, clock: TestClock) -> None:
+    server.will(reply(chat()))
+
+    async def token() -> str:
+        return "awaited"
+
+    with asking("async", f"{server.url}/models", token, "m") as asker:
+        asker.complete()
+    credential = AsyncTokenCredential(clock)
+    with asking("async", f"{server.url}/models", credential, "m", clock=clock) as asker:
+
+        async def at_once() -> None:
+            await asyncio.gather(*(asker.client.complete([{"role": "user"}]) for _ in range(5)))
+
+        asker.run(at_once())
+    assert sent(server) == ["Bearer awaited"] + ["Bearer token-1"] * 5
+    assert credential.scopes == [COGNITIVE]
+
+
+def test_an_async_credential_that_fails_is_told(server: RawServer, clock: TestClock) -> None:
+    server.will(reply(chat()))
+    credential = AsyncTokenCredential(clock)
+    with asking("async", f"{server.url}/models", credential, "m", clock=clock) as asker:
+        asker.complete()
+        clock.now += 3500
+        credential.broken = True
+        asker.complete()
+        clock.now += 3500
+        with pytest.raises(AuthenticationError, match="no login"):
+            asker.complete()
+
+
+def test_an_async_credential_in_a_sync_client_is_refused_with_the_way_out(
+    server: RawServer, clock: TestClock
+) -> None:
+    async def token() -> str:
+        return "never"
+
+    for credential in (AsyncTokenCredential(clock), token):
+        client = InferenceClient(f"{server.url}/models", credential, "m")
+        with pytest.raises(ConfigurationError, match="AsyncInferenceClient"):
+            client.complete([{"role": "user"}])
+    assert not server.received
+
+
+def test_an_awaitable_that_is_no_coroutine_is_refused_in_a_sync_client(server: RawServer) -> None:
+    class Awaitable:
+        def __await__(self) -> Any:
+            return iter(())
+
+    client = InferenceClient(f"{server.url}/models", lambda: Awaitable(), "m")
+    with pytest.raises(ConfigurationError, match="async function"):
+        client.complete([{"role": "user"}])
+
+
+def test_a_sync_credential_does_not_block_the_loop(server: RawServer, clock: TestClock) -> None:
+    server.will(reply(chat()))
+
+    class Slow(TokenCredential):
+        __hash__ = object.__hash__
+
+        def get_token(self, *scopes: str) -> Token:
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
+            return super().get_token(*scopes)
+
+    with asking("async", f"{server.url}/models", Slow(clock), "m", clock=clock) as asker:
+        loop = asker._runner.get_loop()
+        asker.complete()
+    assert sent(server) == ["Bearer token-1"]
+
+
+@pytest.mark.parametrize(
+    "credential", ["", "  ", "two words", "kéy", "a\nb", KeyCredential("é"), lambda: "", 7]
+)
+def test_what_is_no_credential_is_refused_and_not_repeated(
+    ask: Ask, server: RawServer, credential: Any
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ask(credential=credential).complete()
+    assert not server.received
+    for secret in ("two words", "kéy", "é"):
+        assert secret not in str(caught.value)
+
+
+ENDPOINTS = ["AZURE_INFERENCE_ENDPOINT", "AZURE_AI_ENDPOINT", "AZURE_OPENAI_ENDPOINT"]
+PAIRS = [
+    ("AZURE_INFERENCE_ENDPOINT", "AZURE_INFERENCE_CREDENTIAL"),
+    ("AZURE_INFERENCE_ENDPOINT", "AZURE_INFERENCE_API_KEY"),
+    ("AZURE_AI_ENDPOINT", "AZURE_AI_API_KEY"),
+    ("AZURE_AI_ENDPOINT", "AZURE_AI_KEY"),
+    ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "key"), PAIRS)
+def test_endpoint_and_key_come_from_the_environment(
+    kind: str, server: RawServer, endpoint: str, key: str
+) -> None:
+    server.will(reply(chat()))
+    with asking(kind, model="m", environ={endpoint: f"{server.url}/openai/v1", key: KEY}) as asker:
+        asker.complete()
+        assert repr(asker.client._credential) == f"Keys({key})"
+    assert server.received[0].header("api-key") == KEY
+
+
+def test_the_environment_is_read_in_order() -> None:
+    environ = {name: f"https://e{at}.openai.azure.com" for at, name in enumerate(ENDPOINTS)}
+    environ["AZURE_INFERENCE_CREDENTIAL"] = KEY
+    assert InferenceClient(environ=environ).endpoint.url == "https://e0.openai.azure.com/openai/v1"
+    del environ["AZURE_INFERENCE_ENDPOINT"]
+    assert InferenceClient(environ=environ).endpoint.url == "https://e1.openai.azure.com/openai/v1"
+
+
+def test_the_process_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", "https://contoso.openai.azure.com")
+    monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
+    assert InferenceClient().endpoint.url == "https://contoso.openai.azure.com/openai/v1"
+
+
+def test_a_key_of_the_environment_goes_to_its_own_endpoint_alone() -> None:
+    environ = {
+        "AZURE_AI_ENDPOINT": "https://contoso.services.ai.azure.com",
+        "AZURE_AI_API_KEY": KEY,
+    }
+    with pytest.raises(ConfigurationError, match="names another host") as caught:
+        InferenceClient("https://evil.openai.azure.com", environ=environ)
+    assert KEY not in str(caught.value)
+    InferenceClient("https://contoso.services.ai.azure.com/models", environ=environ)
+
+
+def test_without_endpoint_or_credential_the_variables_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="AZURE_INFERENCE_ENDPOINT, or AZURE_AI_ENDPOINT"):
+        InferenceClient(environ={})
+    with pytest.raises(ConfigurationError, match="set one of AZURE_INFERENCE_CREDENTIAL"):
+        InferenceClient("https://contoso.openai.azure.com", environ={})
+
+
+@pytest.mark.parametrize("credential", [KEY, KeyCredential(KEY), lambda: KEY])
+def test_nothing_is_sent_in_clear_text_to_another_machine(kind: str, credential: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is not https"):
+        Asker(kind, "http://example.com/openai/v1", credential)
+    asker = Asker(kind, "http://example.com/openai/v1", credential, allow_http=True)
+    assert asker.client.endpoint.url == "http://example.com/openai/v1"
+
+
+def test_a_secret_is_in_no_repr(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(reply(chat()))
+    asker = ask("/models")
+    asker.complete()
+    shown = [asker.client, vars(asker.client), Secret(KEY, ("api-key",)), asker.client.explain()]
+    assert not any(KEY in repr(each) or KEY in str(each) for each in shown)
+
+
+def test_a_secret_is_in_no_log(
+    ask: Ask, server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.will(reply(chat()), reply(failure("500"), 500), reply(failure("400"), 400))
+    asker = ask("/models", max_retries=0)
+    asker.complete()
+    for _ in range(2):
+        with pytest.raises(InferenceError):
+            asker.complete()
+    assert KEY not in caplog.text
+    assert "secret prompt" not in caplog.text
+
+
+def test_a_secret_that_the_service_repeats_is_redacted(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("401", f"bad key {KEY}!"), 401))
+    with pytest.raises(AuthenticationError, match=r"bad key \[redacted\]!") as caught:
+        ask().complete()
+    error = caught.value
+    assert KEY.encode() not in pickle.dumps(error)
+    assert KEY not in repr(vars(error)) + repr(error)
+
+
+def test_a_secret_is_in_no_traceback_of_a_broken_connection(ask: Ask, server: RawServer) -> None:
+    server.will(lambda peer: peer.reset())
+    with pytest.raises(InferenceError) as caught:
+        ask(max_retries=0).complete()
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert KEY not in repr(vars(error)) + repr(error.args)
+        assert not hasattr(error, "request")
+        error = error.__cause__ or error.__context__
+
+
+def test_a_client_with_its_key_as_text_is_not_pickled(kind: str) -> None:
+    asker = Asker(kind, "https://contoso.openai.azure.com", KEY)
+    with pytest.raises(ConfigurationError, match="set it in the environment"):
+        pickle.dumps(asker.client)
+
+
+def test_a_pickled_client_reads_its_key_from_the_environment_again(
+    kind: str, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(reply(chat()), reply(vectors([1.0])))
+    monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
+    with asking(kind, f"{server.url}/models", model="m") as asker:
+        asker.complete()
+        data = pickle.dumps(asker.client)
+        assert KEY.encode() not in data
+        asker.client = pickle.loads(data)
+        asker.embed("a")
+    assert [request.header("api-key") for request in server.received] == [KEY, KEY]
+
+
+def test_a_pickled_client_keeps_its_credential_object(kind: str) -> None:
+    asker = Asker(kind, "https://contoso.openai.azure.com", TokenCredential(TestClock()))
+    again = pickle.loads(pickle.dumps(asker.client))
+    assert again._credential._source.scopes == []
+    held = Asker(kind, "https://contoso.openai.azure.com", KeyCredential("k"))
+    assert pickle.loads(pickle.dumps(held.client))._credential._read() == "k"
+
+
+def test_a_copied_client_works_and_keeps_its_key(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    asker = ask()
+    original = asker.client
+    for copied in (copy.copy(original), copy.deepcopy(original)):
+        asker.client = copied
+        asker.complete()
+        asker.run(copied.close() if asker.kind == "sync" else copied.aclose())
+    asker.client = original
+    assert [request.header("api-key") for request in server.received] == [KEY, KEY]
+
+
+def test_token_credentials_are_shared_by_copies(clock: TestClock) -> None:
+    client = AsyncInferenceClient("https://contoso.openai.azure.com", TokenCredential(clock))
+    assert copy.deepcopy(client)._credential is client._credential
+    assert copy.deepcopy(client._credential) is client._credential
