@@ -111,34 +111,33 @@ def test_a_stream_of_anything_is_read_or_refused(parts: list[bytes]) -> None:
         pass
 
 
+KEYS = [
+    "choices",
+    "delta",
+    "index",
+    "content",
+    "tool_calls",
+    "function",
+    "name",
+    "error",
+    "id",
+    "arguments",
+    "usage",
+    "finish_reason",
+    "message",
+    "logprobs",
+    "code",
+    "prompt_filter_results",
+    "content_filter_results",
+    "reasoning_content",
+    "refusal",
+]
 json_value = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "choices",
-                    "delta",
-                    "index",
-                    "content",
-                    "tool_calls",
-                    "function",
-                    "name",
-                    "error",
-                    "id",
-                    "arguments",
-                    "usage",
-                    "finish_reason",
-                    "message",
-                    "logprobs",
-                    "code",
-                    "prompt_filter_results",
-                    "content_filter_results",
-                    "reasoning_content",
-                    "refusal",
-                ]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=5,
         )

@@ -8,7 +8,6 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Iterator,
     Mapping,
@@ -720,7 +719,7 @@ class AsyncInferenceClient(_Client):
             )
             request, deadline = attempts.request(secret)
             try:
-                opened, body = await _in_time(self._exchanged(request, deadline), deadline)
+                opened, body = await _in_time(self._exchanged, request, deadline)
                 return attempts.answered(opened.status, opened.headers, body)
             except InferenceError as error:
                 wait = attempts.after(error)
@@ -738,7 +737,7 @@ class AsyncInferenceClient(_Client):
             )
             request, deadline = attempts.request(secret, stream=True)
             try:
-                opened = await _in_time(self._connections.open(request, deadline), deadline)
+                opened = await _in_time(self._connections.open, request, deadline)
                 if opened.status >= 300:
                     body = b"".join([part async for part in opened.parts])
                     raise attempts.refused(opened.status, opened.headers, body)
@@ -793,11 +792,13 @@ def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
     return reader.failed(error)
 
 
-async def _in_time(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
-    limit = deadline.timeout.attempt or float("inf")
+async def _in_time(
+    work: Callable[[Request, Deadline], Awaitable[T]], request: Request, deadline: Deadline
+) -> T:
+    limit = min(deadline.timeout.attempt or float("inf"), deadline.left())
     try:
-        async with asyncio.timeout(min(limit, deadline.left())):
-            return await work
+        async with asyncio.timeout(limit):
+            return await work(request, deadline)
     except TimeoutError:
         pass
     raise deadline.passed()

@@ -1,0 +1,282 @@
+"""Embeddings: batches, order, encodings, and nothing attached to the wrong text."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asking import Asker
+from azinfer.core import (
+    BadRequestError,
+    ConfigurationError,
+    ImageInput,
+    InferenceError,
+    InvalidResponseError,
+    ServerError,
+    Usage,
+    profile_of,
+)
+from azinfer.core.vectors import Embeddings, batches
+from raw_server import RawServer, failure, reply, vectors
+
+Ask = Callable[..., Asker]
+
+
+def encoded(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def echo(request: Any) -> Any:
+    """Each text is a number; its vector is that number."""
+    return reply(vectors(*([float(text), 1.0] for text in request.json["input"])))
+
+
+def read(*rows: Any, count: int | None = None, encoding: str | None = None) -> list[Any]:
+    raw = vectors(*rows)
+    return Embeddings.from_wire(raw, {}, count or len(rows), encoding).vectors
+
+
+@pytest.mark.parametrize("count", [0, 1, 97, 10_000])
+def test_any_number_of_texts_comes_back_in_order(ask: Ask, server: RawServer, count: int) -> None:
+    server.choose = echo
+    answer = ask(model="prod-embed").embed([str(at) for at in range(count)])
+    assert [vector[0] for vector in answer.vectors] == list(map(float, range(count)))
+    assert len(answer) == len(list(answer)) == count
+    requests = -(-count // 96)
+    assert len(server.received) == len(answer.raw) == requests
+    assert answer.usage == (Usage(2 * requests, 0, 2 * requests) if count else None)
+    assert (answer.model, answer.routing is None) == (("e", False) if count else (None, True))
+
+
+def test_one_text_need_not_be_in_a_list(ask: Ask, server: RawServer) -> None:
+    server.choose = echo
+    answer = ask().embed("7")
+    assert answer.data[0].index == 0
+    assert list(answer.data[0].embedding) == [7.0, 1.0]
+    assert server.received[0].json["input"] == ["7"]
+    assert "embedding" not in answer.raw[0]["data"][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes"),
+    [
+        ("text-embedding-3-small", [2048, 52]),
+        ("Cohere-embed-v3-english", [96] * 21 + [84]),
+        ("prod-embed", [96] * 21 + [84]),
+    ],
+)
+def test_batches_are_as_large_as_the_model_takes(model: str, sizes: list[int]) -> None:
+    found = batches(["text"] * 2100, profile_of(model))
+    assert [len(batch) for batch in found] == sizes
+
+
+def test_batches_are_split_by_tokens_too() -> None:
+    found = batches(["x" * 300_000] * 5 + ["y"] * 3, profile_of("text-embedding-3-small"))
+    assert [len(batch) for batch in found] == [2, 2, 4]
+
+
+def test_several_batches_are_sent_at_once_but_not_all(ask: Ask, server: RawServer) -> None:
+    most = 0
+    inside = 0
+    import threading
+
+    lock, gate = threading.Lock(), threading.Barrier(8)
+
+    def slow(request: Any) -> Any:
+        nonlocal most, inside
+        with lock:
+            inside += 1
+            most = max(most, inside)
+
+        def behave(peer: Any) -> None:
+            nonlocal inside
+            gate.wait(5)
+            with lock:
+                inside -= 1
+            echo(request)(peer)
+
+        return behave
+
+    server.choose = slow
+    ask(model="prod-embed").embed(["1"] * (96 * 16))
+    assert most == 8
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        reply(failure("400", "Too many inputs. The max number of inputs is 1."), 400),
+        reply(failure("x", "request entity"), 413),
+        reply(failure("x", "at most 2 texts"), 422),
+    ],
+)
+def test_a_batch_that_is_too_big_is_halved(
+    ask: Ask, server: RawServer, refusal: Callable[[Any], None]
+) -> None:
+    server.choose = lambda request: refusal if len(request.json["input"]) > 2 else echo(request)
+    answer = ask().embed([str(at) for at in range(7)])
+    assert [vector[0] for vector in answer.vectors] == list(map(float, range(7)))
+
+
+def test_one_text_that_is_too_big_is_told(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("x", "too long"), 413))
+    with pytest.raises(BadRequestError, match="too long"):
+        ask().embed(["a", "b"])
+    assert len(server.received) == 2
+
+
+def test_another_refusal_is_not_halved(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("x", "no"), 400))
+    with pytest.raises(BadRequestError, match="no"):
+        ask().embed(["a", "b"])
+    assert len(server.received) == 1
+
+
+def test_the_first_error_ends_all_batches(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("x", "down"), 500))
+    with pytest.raises(ServerError, match="down"):
+        ask(model="prod-embed", max_retries=0).embed(["1"] * (96 * 40))
+    assert len(server.received) < 40
+
+
+@pytest.mark.parametrize("texts", [[1], ["a", None], [[1, 2]]])
+def test_what_is_no_text_is_refused(ask: Ask, server: RawServer, texts: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not token ids"):
+        ask().embed(texts)
+    assert not server.received
+
+
+def test_vectors_are_put_where_their_index_says() -> None:
+    raw = vectors([1.0], [2.0], [3.0])
+    raw["data"].reverse()
+    assert [list(each) for each in Embeddings.from_wire(raw, {}, 3).vectors] == [[1], [2], [3]]
+    for item in raw["data"]:
+        del item["index"]
+        item["embedding"] = [0.5]
+    assert len(Embeddings.from_wire(raw, {}, 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "encoding", "vector"),
+    [
+        ([1.5, -2.0], None, array("f", [1.5, -2.0])),
+        ([1, 2], None, array("f", [1, 2])),
+        (encoded(1.5, -2.0), None, array("f", [1.5, -2.0])),
+        (encoded(1.5, -2.0), "float", array("f", [1.5, -2.0])),
+        ([1.5, 2.0], "base64", array("f", [1.5, 2.0])),
+        ([-128, 127], "int8", array("b", [-128, 127])),
+        ([0, 255], "uint8", array("B", [0, 255])),
+        ([-1], "binary", array("b", [-1])),
+        ([255], "ubinary", array("B", [255])),
+        ([0.5], "int8", array("f", [0.5])),
+        ([0.5], "ubinary", array("f", [0.5])),
+        ([3e38, 5e-324], None, array("f", [3e38, 0])),
+    ],
+)
+def test_a_vector_is_read_by_the_type_of_its_value(
+    row: Any, encoding: str | None, vector: Any
+) -> None:
+    (found,) = read(row, encoding=encoding)
+    assert (found.typecode, found) == (vector.typecode, vector)
+
+
+@pytest.mark.parametrize(
+    ("rows", "encoding"),
+    [
+        ([None], None),
+        (["!!"], None),
+        (["AAA="], None),
+        ([[]], None),
+        ([[1.0, None]], None),
+        ([["a"]], None),
+        ([{}], None),
+        ([[300]], "int8"),
+        ([[-1]], "uint8"),
+        ([[1e39]], None),
+        ([encoded(float("nan"))], None),
+        ([encoded(1, float("inf"))], None),
+        ([encoded(float("-inf"), 1)], None),
+        ([[1.0], [1.0, 2.0]], None),
+    ],
+)
+def test_what_is_no_vector_is_refused(rows: list[Any], encoding: str | None) -> None:
+    with pytest.raises(InvalidResponseError):
+        read(*rows, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (None, "no list of embeddings"),
+        ({"data": {}}, "no list of embeddings"),
+        ({"data": [1]}, "no object"),
+        ({"data": [{"index": 0, "embedding": [1.0]}]}, "1 vectors for 2 inputs"),
+        ({"data": [{"index": 0, "embedding": [1.0]}] * 2}, "twice"),
+        ({"data": [{"index": 2, "embedding": [1.0]}]}, "out of 2"),
+        ({"data": [{"index": -1, "embedding": [1.0]}]}, "out of 2"),
+        ({"data": [{"index": "0", "embedding": [1.0]}]}, "index 0"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(raw: Any, told: str) -> None:
+    with pytest.raises(InvalidResponseError, match=told):
+        Embeddings.from_wire(raw, {}, 2)
+
+
+def test_batches_of_different_dimensions_are_not_joined(ask: Ask, server: RawServer) -> None:
+    def choose(request: Any) -> Any:
+        return reply(vectors(*([1.0] * len(request.json["input"]) for _ in request.json["input"])))
+
+    server.choose = choose
+    with pytest.raises(InvalidResponseError, match="differ in length"):
+        ask(model="prod-embed").embed(["1"] * 97)
+
+
+def test_usage_may_stand_in_the_headers_or_nowhere(ask: Ask, server: RawServer) -> None:
+    body = vectors([1.0])
+    del body["usage"]
+    server.will(reply(body, headers={"num-tokens": "4"}), reply(body))
+    asker = ask()
+    assert asker.embed("a").usage == Usage(4, 0, 4)
+    assert asker.embed("a").usage is None
+
+
+def test_an_error_under_the_status_200_is_told(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("x", "broken")))
+    with pytest.raises(InferenceError, match="broken"):
+        ask(max_retries=0).embed("a")
+
+
+def test_images_are_sent_one_by_one_and_come_back_in_order(
+    ask: Ask, server: RawServer, tmp_path: Path
+) -> None:
+    def choose(request: Any) -> Any:
+        (image,) = request.json["input"]
+        return reply(vectors([float(len(image["image"])), float("text" in image)]))
+
+    server.choose = choose
+    (tmp_path / "a.png").write_bytes(b"\x89PNG0000")
+    given = [
+        b"\x89PNG",
+        tmp_path / "a.png",
+        "https://example.com/a.png",
+        (b"\x89PNG", "a cat"),
+        ImageInput(b"\x89PNG", "a dog"),
+    ]
+    answer = ask("/models").embed_images(given, dimensions=2)
+    lengths = [len(ImageInput(each).to_wire()["image"]) for each in given[:3]]  # type: ignore[arg-type]
+    expected = [[each, 0] for each in lengths] + [[lengths[0], 1]] * 2
+    assert [list(vector) for vector in answer.vectors] == expected
+    assert len(server.received) == 5
+    assert {each.json["dimensions"] for each in server.received} == {2}
+
+
+@pytest.mark.parametrize("image", [b"\x89PNG", "https://example.com/a.png", Path("a.png")])
+def test_one_image_is_not_taken_for_a_list(ask: Ask, image: Any) -> None:
+    with pytest.raises(ConfigurationError, match="images is one image"):
+        ask("/models").embed_images(image)

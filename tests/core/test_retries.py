@@ -1,0 +1,394 @@
+"""Retries and time-outs, on a clock that only counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asking import Asker, TestClock
+from azinfer.core import (
+    APIConnectionError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    InferenceError,
+    RateLimitError,
+    ServerError,
+    Timeout,
+)
+from azinfer.core.clock import Clock
+from azinfer.core.retries import RetryBudget, retry_after, wait_before_retry
+from raw_server import RawServer, chat, events, failure, part, reply, stream
+
+Ask = Callable[..., Asker]
+DATE = "Fri, 15 Jan 2027 08:00:02 GMT"  # two seconds after the test clock's beginning
+
+
+@pytest.mark.parametrize("status", [408, 409, 424, 429, 500, 502, 503, 504, 529])
+def test_a_passing_failure_is_tried_again(
+    ask: Ask, server: RawServer, clock: TestClock, status: int
+) -> None:
+    headers = {"ms-azureml-model-error-statuscode": "503"} if status == 424 else {}
+    server.will(reply(failure("x"), status, headers), reply(chat()))
+    answer = ask().complete()
+    assert answer.text == "hello"
+    assert clock.waits == [0.5]
+    assert answer.routing is not None
+    assert [each.status for each in answer.routing.attempts] == [status, 200]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422, 424, 501, 302])
+def test_a_lasting_failure_is_not_tried_again(
+    ask: Ask, server: RawServer, clock: TestClock, status: int
+) -> None:
+    server.will(reply(failure("x"), status, {"location": "/elsewhere"}))
+    with pytest.raises(InferenceError) as caught:
+        ask().complete()
+    assert (len(server.received), clock.waits) == (1, [])
+    assert (caught.value.status, caught.value.attempts) == (status, 1)
+
+
+def test_a_spent_quota_is_not_tried_again(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("insufficient_quota", "all spent"), 429))
+    with pytest.raises(RateLimitError, match="all spent"):
+        ask().complete()
+    assert len(server.received) == 1
+
+
+def test_the_waits_grow_and_the_retries_end(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(reply(failure("x", "down"), 503))
+    with pytest.raises(ServerError) as caught:
+        ask(max_retries=6).complete()
+    assert clock.waits == [0.5, 1, 2, 4, 8, 8]
+    assert caught.value.attempts == len(server.received) == 7
+    assert "attempts 7" in str(caught.value)
+
+
+def test_one_call_bears_one_id_and_one_body(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure(), 500), reply(failure(), 500), reply(chat()))
+    asker = ask()
+    asker.complete()
+    asker.complete()
+    first, second, third, fourth = server.received
+    ids = [each.header("x-ms-client-request-id") for each in server.received]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+    assert first.body == second.body == third.body == fourth.body
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "wait"),
+    [
+        (429, {"retry-after": "2"}, 2),
+        (429, {"retry-after": "0.2"}, 0.2),
+        (429, {"retry-after": DATE}, 2),
+        (503, {"retry-after": "2"}, 2),
+        (429, {"retry-after-ms": "2500"}, 2.5),
+        (429, {"x-ms-retry-after-ms": "2500"}, 2.5),
+        (429, {"retry-after": "1", "retry-after-ms": "0"}, 1),
+        (429, {"retry-after": "1", "retry-after-ms": "1500"}, 1.5),
+        (429, {"x-ratelimit-timeremaining": "7"}, 7),
+        (429, {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "9"}, 9),
+        (429, {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "3"}, 3),
+        (429, {"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "9"}, 0.5),
+        (503, {"x-ratelimit-timeremaining": "7"}, 0.5),
+        (429, {"retry-after": "soon"}, 0.5),
+        (429, {"retry-after": "-5"}, 0.5),
+        (429, {"retry-after": "nan"}, 0.5),
+        (429, {"retry-after": "inf"}, 0.5),
+        (429, {"retry-after": "Fri, 15 Jan 1999 08:00:02 GMT"}, 0.5),
+        (429, {"retry-after": "Fri, 99 Jan 99999 08:00:02 GMT"}, 0.5),
+    ],
+)
+def test_the_service_says_how_long_to_wait(
+    ask: Ask, server: RawServer, clock: TestClock, status: int, headers: Any, wait: float
+) -> None:
+    server.will(reply(failure("x"), status, headers), reply(chat()))
+    ask().complete()
+    assert clock.waits == [wait]
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [({"retry-after": "86400"}, "no"), ({}, "Please retry after 86400 seconds.")],
+)
+def test_nobody_sleeps_for_a_day(
+    ask: Ask, server: RawServer, clock: TestClock, headers: dict[str, str], message: str
+) -> None:
+    server.will(reply(failure("429", message), 429, headers))
+    with pytest.raises(RateLimitError) as caught:
+        ask().complete()
+    assert caught.value.retry_after == 86400
+    assert (len(server.received), clock.waits) == (1, [])
+
+
+@given(st.text(max_size=30))
+def test_any_retry_after_is_read_or_ignored(text: str) -> None:
+    wait = retry_after(429, {"retry-after": text, "retry-after-ms": text}, TestClock(), text)
+    assert wait is None or 0 < wait < float("inf")
+
+
+def test_the_jitter_is_a_quarter() -> None:
+    waits = [
+        wait_before_retry(ServerError("x"), 1, 2, RetryBudget(), TestClock(chance=chance))
+        for chance in (0, 1)
+    ]
+    assert waits == [0.375, 0.625]
+
+
+def test_a_broken_connection_is_tried_again(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(lambda peer: peer.reset(), reply(chat()))
+    assert ask().complete().text == "hello"
+    assert clock.waits == [0.5]
+
+
+def test_a_closed_port_is_told_as_such(kind: str) -> None:
+    server = RawServer().start()
+    server.stop()
+    asker = Asker(kind, f"{server.url}/models", "k", "m", max_retries=0)
+    with pytest.raises(APIConnectionError, match="connection failed") as caught:
+        asker.complete()
+    assert caught.value.endpoint == f"{server.url}/models"
+    asker.close()
+
+
+def test_retries_can_be_switched_off(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure(), 500))
+    with pytest.raises(ServerError):
+        ask(max_retries=0).complete()
+    assert len(server.received) == 1
+
+
+def test_no_retry_outlasts_the_total(ask: Ask, server: RawServer, clock: TestClock) -> None:
+    server.will(reply(failure(), 429, {"retry-after": "40"}))
+    with pytest.raises(RateLimitError):
+        ask(timeout=Timeout(total=60), max_retries=9).complete()
+    assert clock.waits == [40]
+
+
+def test_a_stream_is_opened_again_before_its_first_byte_alone(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(reply(failure(), 503), stream(events(part("a"), done=False), "reset"))
+    with pytest.raises(InferenceError) as caught:
+        ask().stream()
+    assert (len(server.received), clock.waits) == (2, [0.5])
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "a"
+
+
+def test_a_dead_service_is_not_hammered(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure(), 503))
+    asker = ask()
+    calls = 60
+    for _ in range(calls):
+        with pytest.raises(ServerError):
+            asker.complete()
+    assert calls < len(server.received) < 2 * calls
+    server.received.clear()
+    server.will(reply(chat()))
+    for _ in range(14):
+        asker.complete()
+    server.received.clear()
+    server.will(reply(failure(), 503))
+    with pytest.raises(ServerError):
+        asker.complete()
+    assert len(server.received) == 2
+
+
+def test_the_budget_is_never_overdrawn_or_overfull() -> None:
+    budget = RetryBudget()
+    budget.give_back()
+    assert [budget.take(250), budget.take(250), budget.take(1)] == [True, True, False]
+    budget.give_back()
+    assert budget.take(1)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), None, "10"])
+@pytest.mark.parametrize("field", ["connect", "read", "total"])
+def test_no_time_out_is_for_ever(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"timeout {field}="):
+        Timeout(**{field: value})
+
+
+@pytest.mark.parametrize("value", [0, -1, float("inf"), "10"])
+def test_no_attempt_is_for_ever(kind: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout attempt="):
+        Asker(kind, "https://contoso.openai.azure.com", "k", timeout=value)
+
+
+def test_a_number_bounds_each_attempt() -> None:
+    assert Timeout.of(5) == Timeout(5, 5, 5, 600)
+    assert Timeout.of(700) == Timeout(700, 10, 700, 700)
+    assert Timeout.of(None) == Timeout(None, 10, 120, 600)
+    chosen = Timeout(read=3)
+    assert Timeout.of(chosen) is chosen
+
+
+def silent(peer: Any) -> None:
+    peer.until_left()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "told"),
+    [(Timeout(read=0.2), "sent nothing within 0.2 seconds"), (0.2, "within 0.2 seconds")],
+)
+def test_a_silent_service_is_left(ask: Ask, server: RawServer, timeout: Any, told: str) -> None:
+    server.will(silent)
+    with pytest.raises(APITimeoutError, match=told) as caught:
+        ask(timeout=timeout, max_retries=0, clock=Clock()).complete()
+    assert caught.value.deployment == "gpt-4.1"
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_silent_attempt_is_tried_again(ask: Ask, server: RawServer) -> None:
+    server.will(silent, reply(chat()))
+    assert ask(timeout=0.3, clock=Clock()).complete().text == "hello"
+
+
+def test_a_stream_that_falls_silent_ends(ask: Ask, server: RawServer) -> None:
+    server.will(stream(events(part("a"), done=False), "stall"))
+    with pytest.raises(APITimeoutError) as caught:
+        ask(timeout=Timeout(read=0.2), clock=Clock()).stream()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "a"
+    assert len(server.received) == 1
+
+
+class Late(TestClock):
+    """A clock that jumps whenever it is read."""
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_a_call_ends_with_its_total_though_bytes_keep_coming(ask: Ask, server: RawServer) -> None:
+    def drip(peer: Any) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        while peer.server.open_connections:
+            peer.send(b" ")
+            if not _still_there(peer):
+                break
+        peer.close()
+
+    server.will(drip)
+    with pytest.raises(APITimeoutError, match="no whole answer came within 60 seconds"):
+        ask(timeout=Timeout(total=60), max_retries=0, clock=Late()).complete()
+
+
+def _still_there(peer: Any) -> bool:
+    try:
+        peer.sock.settimeout(0.001)
+        return bool(peer.sock.recv(1))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def test_time_that_is_up_before_anything_is_sent(ask: Ask, server: RawServer) -> None:
+    class Jump(TestClock):
+        def monotonic(self) -> float:
+            self.now += 100
+            return self.now
+
+    server.will(reply(chat()))
+    with pytest.raises(APITimeoutError):
+        ask(timeout=Timeout(total=50), clock=Jump()).complete()
+    assert not server.received
+
+
+def test_waiting_happens_on_the_clock_that_was_given() -> None:
+    clock = Clock()
+    before = clock.monotonic()
+    clock.sleep(0)
+    assert clock.monotonic() >= before
+    assert abs(clock.time() - __import__("time").time()) < 5
+    assert 0 <= clock.random() < 1
+
+
+def test_a_budget_may_be_shared_by_threads() -> None:
+    budget, taken = RetryBudget(), []
+    threads = [
+        threading.Thread(target=lambda: taken.append(sum(budget.take(5) for _ in range(50))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == 100
+
+
+def refused(name: str, message: str, status: int = 400) -> Any:
+    return reply(failure("unsupported_parameter", message, param=name), status)
+
+
+UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+UNSUPPORTED += "'max_completion_tokens' instead."
+
+
+def test_a_parameter_that_has_another_name_is_learned(ask: Ask, server: RawServer) -> None:
+    server.will(refused("max_tokens", UNSUPPORTED), reply(chat()))
+    asker = ask(model="prod-chat")
+    answer = asker.complete(max_tokens=5)
+    assert answer.routing is not None
+    assert answer.routing.adapted == ("max_tokens → max_completion_tokens",)
+    again = asker.complete(max_tokens=5)
+    assert again.routing is not None
+    assert again.routing.adapted == ("max_tokens → max_completion_tokens",)
+    assert len(server.received) == 3
+    assert [set(each.json) - {"messages", "model"} for each in server.received] == [
+        {"max_tokens"},
+        {"max_completion_tokens"},
+        {"max_completion_tokens"},
+    ]
+
+
+def test_the_other_way_round_too(ask: Ask, server: RawServer) -> None:
+    message = "Validation error at #/max_completion_tokens: Extra inputs are not permitted"
+    server.will(reply(failure("400", message), 400), reply(chat()))
+    asker = ask(model="prod-chat")
+    asker.complete(max_completion_tokens=5)
+    assert server.received[1].json["max_tokens"] == 5
+
+
+def test_a_refusal_of_both_names_is_told(ask: Ask, server: RawServer) -> None:
+    server.will(refused("max_tokens", UNSUPPORTED))
+    with pytest.raises(BadRequestError):
+        ask(model="prod-chat").complete(max_tokens=5)
+    assert len(server.received) == 2
+
+
+def test_a_field_of_the_caller_is_never_left_out(ask: Ask, server: RawServer) -> None:
+    server.will(refused("temperature", "Unsupported parameter: temperature"))
+    with pytest.raises(BadRequestError) as caught:
+        ask(model="prod-chat").complete(temperature=0.3)
+    assert caught.value.param == "temperature"
+    assert len(server.received) == 1
+
+
+def test_a_field_of_our_own_is_left_out_where_it_is_refused(ask: Ask, server: RawServer) -> None:
+    extra = {"detail": "Extra parameters ['stream_options'] are not allowed when extra"}
+    server.will(reply(extra, 400), stream(events(part("a", "stop"))))
+    asker = ask(model="prod-chat")
+    read = asker.stream()
+    assert read.text == "a"
+    assert read.completion.routing is not None
+    assert read.completion.routing.adapted == ("without stream_options",)
+    asker.stream()
+    assert ["stream_options" in each.json for each in server.received] == [True, False, False]
+
+
+def test_base64_is_not_asked_for_where_it_is_refused(ask: Ask, server: RawServer) -> None:
+    answer = {"data": [{"index": 0, "embedding": [1.0]}], "model": "e"}
+    server.will(refused("encoding_format", "no base64", 422), reply(answer))
+    asker = ask(model="prod-embed")
+    assert list(asker.embed("a").vectors[0]) == [1.0]
+    asker.embed("a")
+    assert ["encoding_format" in each.json for each in server.received] == [True, False, False]
