@@ -72,7 +72,7 @@ def test_a_chat_completion_means(body: dict[str, Any]) -> None:
 def test_a_stream_means_the_same_however_it_is_cut(body: dict[str, Any], size: int) -> None:
     means, data = dict(body["means"]), body["body"].encode()
     reader = ChatReader(httpx.Headers(body["headers"]))
-    chunks = []
+    chunks: list[Any] = []
     for start in range(0, len(data), size):
         chunks += reader.feed(data[start : start + size])
     if means.pop("interrupted", False):
@@ -141,7 +141,7 @@ def test_the_answer_of_another_operation_is_no_chat_completion(body: dict[str, A
 @of_kind("stream", refused=True)
 def test_the_stream_of_another_operation_is_no_chat_completion(body: dict[str, Any]) -> None:
     reader = ChatReader({})
-    reader.feed(body["body"].encode())
+    list(reader.feed(body["body"].encode()))
     with pytest.raises(InferenceError):
         reader.finish()
 

@@ -105,7 +105,7 @@ def test_a_stream_of_anything_is_read_or_refused(parts: list[bytes]) -> None:
     reader = ChatReader({})
     try:
         for each in parts:
-            reader.feed(each)
+            list(reader.feed(each))
         reader.finish()
     except InferenceError:
         pass
@@ -150,7 +150,7 @@ json_value = st.recursive(
 def test_events_of_any_shape_are_read_or_refused(payloads: list[Any]) -> None:
     reader = ChatReader({})
     try:
-        reader.feed(events(*payloads))
+        list(reader.feed(events(*payloads)))
         reader.finish()
     except InferenceError:
         pass
@@ -277,7 +277,9 @@ def test_calls_do_not_depend_on_how_their_parts_interleave(order: list[int]) -> 
         text = ["[", f"{index}", "]"][seen[index]]
         first = {"id": f"i{index}", "name": f"f{index}"} if not seen[index] else {}
         seen[index] += 1
-        reader.feed(events(part(None, None, tool_calls=[call(index, arguments=text, **first)])))
+        list(
+            reader.feed(events(part(None, None, tool_calls=[call(index, arguments=text, **first)])))
+        )
         reader.done = False
     found = reader.completion().tool_calls
     assert [(each.id, each.function.arguments) for each in found] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -157,7 +158,7 @@ def chat(
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
         if data.lstrip()[:5] in (b"data:", b"event") or data[:1] == b":":
             reader = ChatReader(headers, routing, routing.url, wanted)
-            reader.feed(data)
+            deque(reader.feed(data), maxlen=0)
             reader.finish()
             return reader.completion()
         raw = object_of(data)
@@ -278,7 +279,7 @@ class Attempts(Generic[T]):
 
         Args:
             secret: What authorises it; without one, the error that asked for another is raised.
-            stream: Whether only the beginning of its answer is bounded by `timeout.attempt`.
+            stream: Whether its answer is to come as a stream.
         """
         if secret is None:
             assert self._failure is not None
@@ -296,8 +297,7 @@ class Attempts(Generic[T]):
         headers.update((name.lower(), value) for name, value in self._call.target.headers.items())
         method = "GET" if self._body is None else "POST"
         request = Request(method, self._url, list(headers.items()), self._encoded, self._id)
-        limit = None if stream else self._timeout.attempt
-        at = self._end if limit is None else min(self._end, self._began + limit)
+        at = min(self._end, self._began + (self._timeout.attempt or self._timeout.total))
         return request, Deadline(self._clock, at, self._timeout)
 
     def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
@@ -339,9 +339,10 @@ class Attempts(Generic[T]):
             spilled_over=headers.get("x-ms-is-spilled-over", "").lower() == "true",
         )
 
-    def reader(self, status: int, headers: Mapping[str, str]) -> ChatReader:
-        """What reads the stream that an answer begins."""
+    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> ChatReader:
+        """What reads the stream that an answer begins; from now on only `total` bounds it."""
         self._budget.give_back()
+        deadline.at = self._end
         return ChatReader(headers, self.routing(status, headers), self._id, self._call.wanted)
 
     def after(self, error: InferenceError) -> float:

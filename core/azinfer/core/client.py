@@ -429,7 +429,7 @@ class InferenceClient(_Client):
                 if opened.status >= 300:
                     body = b"".join(opened.parts)
                     raise attempts.refused(opened.status, opened.headers, body)
-                reader = attempts.reader(opened.status, opened.headers)
+                reader = attempts.reader(opened.status, opened.headers, deadline)
                 return ChatStream(opened, reader, attempts)
             except InferenceError as error:
                 wait = attempts.after(error)
@@ -741,7 +741,7 @@ class AsyncInferenceClient(_Client):
                 if opened.status >= 300:
                     body = b"".join([part async for part in opened.parts])
                     raise attempts.refused(opened.status, opened.headers, body)
-                reader = attempts.reader(opened.status, opened.headers)
+                reader = attempts.reader(opened.status, opened.headers, deadline)
                 return _Reading(reader, _achunks(opened, reader, attempts), opened.parts)
             except InferenceError as error:
                 wait = attempts.after(error)
@@ -795,9 +795,8 @@ def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
 async def _in_time(
     work: Callable[[Request, Deadline], Awaitable[T]], request: Request, deadline: Deadline
 ) -> T:
-    limit = min(deadline.timeout.attempt or float("inf"), deadline.left())
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(deadline.left()):
             return await work(request, deadline)
     except TimeoutError:
         pass

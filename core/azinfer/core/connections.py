@@ -13,12 +13,13 @@ import ssl
 import threading
 import weakref
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
+import httpcore
 import httpx
 
 from azinfer.core.clock import Clock
@@ -35,7 +36,11 @@ from azinfer.core.retries import Timeout
 # httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
 # minutes, in pools of 16 seconds.
 _IN_ONE_POOL = 16
-_LARGEST_BODY = 256 * 1024 * 1024
+# 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB. Nothing that a service sends is
+# packed more than 50 to 1; what is packed to fill a memory is, up to 1,030 to 1.
+_LARGEST_BODY = 128 * 1024 * 1024
+_SUSPICIOUS_BODY, _LARGEST_RATIO = 16 * 1024 * 1024, 100
+_STEP = 1024 * 1024
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
 _TLS_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 
@@ -51,9 +56,13 @@ class Request:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
-    """When an attempt must have ended, by the clock's monotonic seconds."""
+    """When an attempt must have ended, by the clock's monotonic seconds.
+
+    Attributes:
+        at: That time; of a stream, when it must have begun, and after that its end.
+    """
 
     clock: Clock
     at: float
@@ -78,9 +87,54 @@ class Deadline:
     def extensions(self) -> dict[str, Any]:
         """The time-outs as httpx takes them for one request."""
         left, timeout = self.left(), self.timeout
-        connect, read = min(timeout.connect, left), min(timeout.read, left)
+        connect, read = min(timeout.connect, left), _Limit(min(timeout.read, left))
+        read.deadline = self
         limits = {"connect": connect, "read": read, "write": read, "pool": connect}
         return {"timeout": limits}
+
+
+class _Limit(float):
+    """Seconds that one read may take, which knows when all reads must have ended."""
+
+    deadline: Deadline
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection of sync code, on which many short reads do not outlast the deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self.close = stream.close  # type: ignore[method-assign]
+        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _limited(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _limited(timeout))
+
+    def start_tls(self, *args: Any, **named: Any) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(*args, **named))
+
+
+class _Backend(httpcore.SyncBackend):
+    def connect_tcp(self, *args: Any, **named: Any) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(*args, **named))
+
+
+def _limited(timeout: float | None) -> float | None:
+    return min(timeout, timeout.deadline.left()) if isinstance(timeout, _Limit) else timeout
+
+
+def _sync_client(settings: tuple[str | None, ...] | None) -> httpx.Client:
+    client = httpx.Client(**_client_options(settings))
+    # httpx has no public way to give its pools a backend; where its insides differ, each
+    # read is bounded but not all of them together.
+    for transport in (client._transport, *client._mounts.values()):
+        pool: Any = getattr(transport, "_pool", None)
+        if hasattr(pool, "_network_backend"):
+            pool._network_backend = _Backend()
+    return client
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +192,8 @@ class Connections:
                 head += (response.status_code, response.headers)
                 yield b""
                 for part in response.stream:
-                    yield body.feed(part)
-                yield body.finish()
+                    yield from body.feed(part)
+                body.finish()
             except InferenceError:
                 raise
             except Exception as error:
@@ -158,9 +212,7 @@ class Connections:
         if self._shared is None or self._generation != _generation:
             self._generation = _generation
             settings = _settings_for(url, self._environ)
-            self._shared = _pools_shared(
-                (None, settings), lambda: httpx.Client(**_client_options(settings))
-            )
+            self._shared = _pools_shared((None, settings), lambda: _sync_client(settings))
             weakref.finalize(self._shared, _close_all, self._shared.pools)
         return self._shared
 
@@ -214,8 +266,9 @@ class AsyncConnections:
                 head += (response.status_code, response.headers)
                 yield b""
                 async for part in response.stream:
-                    yield body.feed(part)
-                yield body.finish()
+                    for piece in body.feed(part):
+                        yield piece
+                body.finish()
             except InferenceError:
                 raise
             except Exception as error:
@@ -391,7 +444,7 @@ class _Body:
 
     def __init__(self, request: Request, response: Any, deadline: Deadline) -> None:
         self._deadline = deadline
-        self._size = 0
+        self._size = self._received = 0
         self._status = response.status_code
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         self._inflate = None
@@ -403,29 +456,39 @@ class _Body:
         if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
             raise APIConnectionError("the answer to another request came on this connection")
 
-    def feed(self, part: bytes) -> bytes:
+    def feed(self, part: bytes) -> Iterable[bytes]:
+        """What a part of the body says, decoded."""
         if self._deadline.clock.monotonic() >= self._deadline.at:
             raise self._deadline.passed()
+        self._received += len(part)
         if self._inflate is not None:
-            part = self._inflated(part)
-        self._size += len(part)
-        if self._size > _LARGEST_BODY:
-            raise InvalidResponseError(f"the answer is longer than {_LARGEST_BODY} bytes")
-        return part
+            return self._inflated(part)
+        self._count(part)
+        return (part,)
 
-    def finish(self) -> bytes:
+    def finish(self) -> None:
+        """Look whether the body is whole."""
         if self._inflate is not None and not self._inflate.eof and self._status < 400:
             raise APIConnectionError("the compressed answer was cut off")
-        return b""
 
-    def _inflated(self, part: bytes) -> bytes:
+    def _inflated(self, part: bytes) -> Iterator[bytes]:
         assert self._inflate is not None
-        try:
-            return self._inflate.decompress(part, _LARGEST_BODY - self._size + 1)
-        except zlib.error as error:
-            if self._status >= 400:
-                return b""
-            raise InvalidResponseError(f"the compressed answer is damaged: {error}") from None
+        while part:
+            try:
+                inflated = self._inflate.decompress(part, _STEP)
+            except zlib.error as error:
+                if self._status >= 400:
+                    return
+                raise InvalidResponseError(f"the compressed answer is damaged: {error}") from None
+            self._count(inflated)
+            yield inflated
+            part = self._inflate.unconsumed_tail
+
+    def _count(self, part: bytes) -> None:
+        self._size += len(part)
+        packed = self._size > _SUSPICIOUS_BODY and self._size > _LARGEST_RATIO * self._received
+        if packed or self._size > _LARGEST_BODY:
+            raise InvalidResponseError(f"the answer is longer than {self._size - 1} bytes")
 
 
 # The start of a request id is the same for all requests of this process, so that an answer

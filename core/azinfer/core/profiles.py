@@ -132,17 +132,18 @@ def _cleaned(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
         changes["content parts → text"] = None
         message = {**message, "content": "".join(part["text"] for part in content)}
     if calls := message.get("tool_calls"):
-        message = {**message, "tool_calls": [_cleaned_call(each, profile) for each in calls]}
+        cleaned = [_cleaned_call(call, profile, changes) for call in calls]
+        message = {**message, "tool_calls": cleaned}
     if profile.short_call_ids and isinstance(call_id := message.get("tool_call_id"), str):
-        message = {**message, "tool_call_id": _short(call_id)}
+        message = {**message, "tool_call_id": _short(call_id, changes)}
     return message
 
 
-def _cleaned_call(call: Json, profile: Profile) -> Json:
+def _cleaned_call(call: Json, profile: Profile, changes: dict[str, None]) -> Json:
     """A call with the fields that every service takes, and an id that this one does."""
     call = {key: value for key, value in call.items() if key != "index"}
     if profile.short_call_ids and isinstance(call.get("id"), str):
-        call["id"] = _short(call["id"])
+        call["id"] = _short(call["id"], changes)
     if isinstance(function := call.get("function"), Mapping):
         call["function"] = {key: value for key, value in function.items() if key != "call_id"}
     return call
@@ -152,7 +153,8 @@ def _is_text(part: Any) -> bool:
     return isinstance(part, dict) and part.get("type") == "text" and part.keys() == {"type", "text"}
 
 
-def _short(call_id: str) -> str:
+def _short(call_id: str, changes: dict[str, None]) -> str:
     if re.fullmatch("[A-Za-z0-9]{9}", call_id):
         return call_id
+    changes["tool-call ids → 9 characters"] = None
     return hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()[:9]

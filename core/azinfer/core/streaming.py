@@ -327,8 +327,8 @@ class ChatReader:
         self._begun = False
         self.done = False
 
-    def feed(self, data: bytes) -> list[ChatCompletionChunk]:
-        """The chunks that further bytes complete.
+    def feed(self, data: bytes) -> Iterator[ChatCompletionChunk]:
+        """The chunks that further bytes complete, one by one: each counts once it was taken.
 
         Raises:
             APIStatusError: The service reports an error inside the stream.
@@ -338,8 +338,8 @@ class ChatReader:
             data = self._begin(data)
         if self._json is not None:
             self._json.append(data)
-            return []
-        return list(self._chunks(self._decoder.feed(data)))
+        else:
+            yield from self._chunks(self._decoder.feed(data))
 
     def finish(self) -> list[ChatCompletionChunk]:
         """What the end of the bytes still brings.

@@ -1,0 +1,593 @@
+"""Both clients: the same methods, routing, deployments, threads, loops and forks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from asking import KEY, USER, Asker, TestClock, asking
+from azinfer.core import (
+    AsyncInferenceClient,
+    BadRequestError,
+    ConfigurationError,
+    Deployment,
+    DeploymentNotFoundError,
+    Deployments,
+    InferenceClient,
+    InferenceError,
+    InvalidResponseError,
+    RateLimit,
+    profile_of,
+)
+from azinfer.core.errors import missing_extra
+from azinfer.core.profiles import adapt
+from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
+
+Ask = Callable[..., Asker]
+NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+
+
+def public(kind: type) -> dict[str, inspect.Signature]:
+    return {
+        NAMES.get(name, name): inspect.signature(member)
+        for name, member in inspect.getmembers(kind, callable)
+        if not name.startswith("_") or name in NAMES or name in NAMES.values()
+    }
+
+
+def test_both_clients_have_the_same_methods_and_parameters() -> None:
+    ours, theirs = public(InferenceClient), public(AsyncInferenceClient)
+    assert ours.keys() == theirs.keys()
+    for name, signature in ours.items():
+        assert signature.parameters == theirs[name].parameters, name
+    assert inspect.signature(InferenceClient) == inspect.signature(AsyncInferenceClient)
+
+
+@pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
+def test_every_method_says_what_it_is_for(kind: type) -> None:
+    for name in public(kind).keys() - {*NAMES, *NAMES.values()}:
+        assert inspect.getdoc(getattr(kind, name)), name
+
+
+@pytest.mark.parametrize(
+    ("path", "surface", "status", "body"),
+    [
+        ("/models", None, 404, failure("unknown_model", "Unknown model: x")),
+        ("/models", None, 400, failure("unknown_model", "Unknown model: x")),
+        ("/openai/v1", None, 404, failure("DeploymentNotFound", "does not exist")),
+        ("/openai", None, 404, failure("DeploymentNotFound", "does not exist")),
+        ("/openai/v1", None, 404, failure("model_not_found", "no such model")),
+        ("/inference", "github", 400, failure("unavailable_model", "Unavailable model: x")),
+    ],
+)
+def test_a_name_with_no_deployment_behind_it_is_told_in_every_dialect(
+    ask: Ask, server: RawServer, path: str, surface: str | None, status: int, body: Any
+) -> None:
+    server.will(reply(body, status, {"apim-request-id": "r7"}))
+    with pytest.raises(DeploymentNotFoundError) as caught:
+        ask(path, surface=surface).complete(model="mistral-larg")
+    error = caught.value
+    assert (error.status, error.deployment, error.request_id) == (status, "mistral-larg", "r7")
+    assert error.code == body["error"]["code"]
+    assert "client.deployments()" in str(error)
+    assert "'mistral-larg'" in str(error)
+    assert server.url in str(error)
+
+
+CLASSIC = {"data": [{"id": "Mistral-Large", "model": "mistral-large-2411"}, {"id": "prod-chat"}]}
+
+
+def test_the_nearest_names_are_suggested(ask: Ask, server: RawServer) -> None:
+    server.will(reply(CLASSIC), reply(failure("DeploymentNotFound", "does not exist"), 404))
+    asker = ask()
+    asker.deployments()
+    with pytest.raises(DeploymentNotFoundError) as caught:
+        asker.complete(model="mistral-larg")
+    assert caught.value.suggestions == ("Mistral-Large",)
+    assert "Did you mean 'Mistral-Large'?" in str(caught.value)
+    assert "This endpoint has: Mistral-Large, prod-chat." in str(caught.value)
+    with pytest.raises(DeploymentNotFoundError) as caught:
+        asker.complete(model="zzz")
+    assert caught.value.suggestions == ()
+    assert "Did you mean" not in str(caught.value)
+
+
+ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
+ARM_ITEM = {
+    "name": "PTU",
+    "sku": {"name": "ProvisionedManaged", "capacity": 50},
+    "properties": {
+        "model": {"format": "OpenAI", "name": "gpt-4o", "version": "2024-11-20"},
+        "raiPolicyName": "Microsoft.DefaultV2",
+        "rateLimits": [{"key": "request", "renewalPeriod": 10, "count": 1}],
+        "capabilities": {"chatCompletion": "true"},
+    },
+}
+PROJECT_ITEM = {
+    "name": "embed",
+    "type": "ModelDeployment",
+    "modelName": "text-embedding-3-small",
+    "modelVersion": "1",
+    "modelPublisher": "OpenAI",
+    "capabilities": {"embeddings": "true"},
+    "sku": {"name": "GlobalStandard", "capacity": 150},
+}
+
+
+def test_deployments_have_their_five_facts(ask: Ask, server: RawServer) -> None:
+    server.will(reply({"value": [ARM_ITEM]}))
+    found = ask().deployments(server.url + ARM)
+    assert found["ptu"] == Deployment(
+        "PTU",
+        "gpt-4o",
+        "2024-11-20",
+        "OpenAI",
+        "ProvisionedManaged",
+        50,
+        "Microsoft.DefaultV2",
+        (RateLimit("request", 1, 10),),
+        {"chatCompletion": "true"},
+    )
+    assert found["ptu"].raw == ARM_ITEM
+    assert server.received[0].target == f"{ARM}/deployments?api-version=2025-09-01"
+
+
+class Credential:
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    def get_token(self, *scopes: str) -> Any:
+        self.scopes += scopes
+        return type("Token", (), {"token": "t", "expires_on": 2e9})
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "target", "scope"),
+    [
+        (
+            "/api/projects/p",
+            None,
+            "/api/projects/p/deployments?api-version=v1",
+            "https://ai.azure.com/.default",
+        ),
+        (
+            "/models",
+            "/api/projects/p",
+            "/api/projects/p/deployments?api-version=v1",
+            "https://ai.azure.com/.default",
+        ),
+        (
+            "/models",
+            ARM + "/deployments?api-version=old",
+            f"{ARM}/deployments?api-version=2025-09-01",
+            "https://management.azure.com/.default",
+        ),
+        (
+            "/models",
+            None,
+            "/openai/deployments?api-version=2022-12-01",
+            "https://cognitiveservices.azure.com/.default",
+        ),
+    ],
+)
+def test_deployments_are_listed_where_they_are(
+    ask: Ask, server: RawServer, path: str, source: str | None, target: str, scope: str
+) -> None:
+    server.will(reply({"value": [PROJECT_ITEM]}))
+    credential = Credential()
+    found = ask(path, credential).deployments(source and server.url + source)
+    assert found["EMBED"].model_name == "text-embedding-3-small"
+    assert found["embed"].capabilities == {"embeddings": "true"}
+    assert (server.received[0].method, server.received[0].target) == ("GET", target)
+    assert credential.scopes == [scope]
+
+
+def test_all_pages_are_read_with_the_version_of_the_first(ask: Ask, server: RawServer) -> None:
+    items = [{**PROJECT_ITEM, "name": f"d{at}"} for at in range(3)]
+    more = f"{server.url}/api/projects/p/deployments?api-version=2020-01-01&skip="
+    server.will(
+        reply({"value": items[:1], "nextLink": more + "1"}),
+        reply({"value": items[1:2], "nextLink": more + "2"}),
+        reply({"value": items[2:]}),
+    )
+    found = ask("/api/projects/p").deployments()
+    assert list(found) == ["d0", "d1", "d2"]
+    queries = [request.target.partition("?")[2] for request in server.received]
+    assert queries == ["api-version=v1", "skip=1&api-version=v1", "skip=2&api-version=v1"]
+
+
+def test_a_page_on_another_host_is_not_followed(ask: Ask, server: RawServer) -> None:
+    server.will(reply({"value": [], "nextLink": "https://evil.example.com/?skip=1"}))
+    with pytest.raises(InvalidResponseError, match="not followed"):
+        ask().deployments()
+    assert len(server.received) == 1
+
+
+def test_a_list_without_end_is_not_followed(ask: Ask, server: RawServer) -> None:
+    link = f"{server.url}/openai/deployments?skip=1"
+    server.will(reply({"data": [], "nextLink": link}))
+    with pytest.raises(InvalidResponseError, match="not followed"):
+        ask().deployments()
+    assert len(server.received) == 1001
+
+
+@pytest.mark.parametrize("item", [{}, {"name": "x", "type": "ModelDeployment", "sku": 1}, 7])
+def test_an_entry_that_is_no_deployment_is_told(ask: Ask, server: RawServer, item: Any) -> None:
+    server.will(reply({"value": [item]}))
+    with pytest.raises(InvalidResponseError, match="no deployment"):
+        ask().deployments()
+
+
+def test_a_list_that_is_no_object_is_empty_or_an_error(ask: Ask, server: RawServer) -> None:
+    server.will(reply([]))
+    assert len(ask().deployments()) == 0
+    server.will(reply(failure("x", "broken")))
+    with pytest.raises(InferenceError, match="broken"):
+        ask().deployments()
+
+
+def test_a_key_goes_to_no_other_host_for_a_list(ask: Ask, server: RawServer) -> None:
+    with pytest.raises(ConfigurationError, match="a key goes to no other"):
+        ask().deployments("https://management.azure.com" + ARM)
+    assert not server.received
+
+
+def test_where_there_is_no_list_the_way_out_is_told(ask: Ask) -> None:
+    with pytest.raises(ConfigurationError, match="pass source="):
+        ask("/x", surface="serverless").deployments()
+    with pytest.raises(ConfigurationError, match="pass source="):
+        ask().deployments("http://127.0.0.1:1/models")
+
+
+def test_deployments_are_found_in_any_case() -> None:
+    found = Deployments([Deployment("Straße"), Deployment("gpt-4o")])
+    assert found["STRASSE"].name == "Straße"
+    assert "GPT-4O" in found
+    assert not found.__contains__(4)
+    assert list(found) == ["Straße", "gpt-4o"]
+    assert "Deployment(name='gpt-4o'" in repr(found)
+    assert len(found) == 2
+    with pytest.raises(KeyError):
+        found["x"]
+
+
+@pytest.mark.parametrize(
+    ("client", "call", "model_id", "source"),
+    [
+        ({"model": "gpt-4.1"}, {}, "gpt-4.1", "guessed"),
+        ({"model": "prod-chat"}, {}, None, None),
+        ({"model": "prod-chat", "model_id": "gpt-5"}, {}, "gpt-5", "declared"),
+        ({"model": "prod-chat", "model_id": "gpt-5"}, {"model": "PROD-Chat"}, "gpt-5", "declared"),
+        ({"model": "prod-chat", "model_id": "gpt-5"}, {"model": "other"}, None, None),
+        ({"model": "prod-chat"}, {"model_id": "o3"}, "o3", "declared"),
+    ],
+)
+def test_explain_tells_where_a_request_would_go_and_why(
+    ask: Ask, server: RawServer, client: Any, call: Any, model_id: str | None, source: str | None
+) -> None:
+    routing = ask("/models", **client).client.explain(**call)
+    assert (routing.model_id, routing.model_id_source) == (model_id, source)
+    assert routing.requested == routing.deployment == call.get("model", client["model"])
+    assert routing.url == f"{server.url}/models/chat/completions?api-version=2024-05-01-preview"
+    assert not server.received
+
+
+def test_what_the_service_listed_beats_a_guess(ask: Ask, server: RawServer) -> None:
+    items = [{**PROJECT_ITEM, "name": "gpt-4.1", "modelName": "o3"}]
+    server.will(reply({"value": items}), reply(chat()))
+    asker = ask("/api/projects/p")
+    assert asker.client.explain().model_id_source == "guessed"
+    asker.deployments()
+    assert asker.client.explain().model_id_source == "listed"
+    answer = asker.complete(max_tokens=3)
+    assert server.received[1].json["max_completion_tokens"] == 3
+    assert answer.routing is not None
+    assert answer.routing.adapted == ("max_tokens → max_completion_tokens",)
+
+
+SYSTEM, DEVELOPER = {"role": "system", "content": "s"}, {"role": "developer", "content": "s"}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a"}}]}
+ASKED = {"role": "user", "content": "hi"}
+
+
+def called(*ids: str) -> list[dict[str, Any]]:
+    calls = [{"id": each, "type": "function", "function": {"name": "f"}} for each in ids]
+    answers = [{"role": "tool", "tool_call_id": each, "content": "x"} for each in ids]
+    return [{"role": "assistant", "tool_calls": calls}, *answers]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "body", "expected", "changes"),
+    [
+        ("gpt-5", {"max_tokens": 1}, {"max_completion_tokens": 1}, 1),
+        ("o3-mini", {"max_tokens": 1}, {"max_completion_tokens": 1}, 1),
+        ("openai/o1", {"max_tokens": 1}, {"max_completion_tokens": 1}, 1),
+        ("gpt-5", {"max_tokens": 1, "max_completion_tokens": 2}, None, 0),
+        ("gpt-4.1", {"max_tokens": 1}, None, 0),
+        ("gpt-4.1", {"max_completion_tokens": 1}, None, 0),
+        ("mistral-large-2411", {"max_completion_tokens": 1}, {"max_tokens": 1}, 1),
+        ("Llama-3.3-70B", {"max_completion_tokens": 1}, {"max_tokens": 1}, 1),
+        ("prod-chat", {"max_completion_tokens": 1}, None, 0),
+        ("mistral-large", {"messages": [DEVELOPER, ASKED]}, {"messages": [SYSTEM, ASKED]}, 1),
+        ("gpt-5", {"messages": [SYSTEM, DEVELOPER]}, {"messages": [DEVELOPER, DEVELOPER]}, 1),
+        ("gpt-5", {"messages": [SYSTEM, ASKED]}, None, 0),
+        ("gpt-4.1", {"messages": [SYSTEM, DEVELOPER]}, None, 0),
+        (
+            "DeepSeek-V3",
+            {"messages": [PARTS]},
+            {"messages": [{"role": "user", "content": "ab"}]},
+            1,
+        ),
+        ("DeepSeek-V3", {"messages": [PICTURE]}, None, 0),
+        ("gpt-4.1", {"messages": [PARTS]}, None, 0),
+        (
+            "gpt-4.1",
+            {"messages": [{**ASKED, "reasoning_content": "x", "cache_control": {}}]},
+            {"messages": [ASKED]},
+            2,
+        ),
+        ("mistral-large", {"messages": called("abc123XYZ")}, None, 0),
+    ],
+)
+def test_a_request_is_adapted_to_its_model_and_loses_nothing(
+    model_id: str, body: dict[str, Any], expected: Any, changes: int
+) -> None:
+    body = {"messages": [ASKED], **body}
+    before = pickle.dumps(body)
+    found, told = adapt(body, profile_of(model_id))
+    assert found == {"messages": [ASKED], **(expected or body)}
+    assert len(told) == changes
+    assert pickle.dumps(body) == before
+
+
+def test_foreign_call_ids_are_shortened_on_both_sides() -> None:
+    messages = called("call_28791505", "abc123XYZ")
+    found, told = adapt({"messages": messages}, profile_of("mistral-large"))
+    assistant, first, second = found["messages"]
+    ids = [call["id"] for call in assistant["tool_calls"]]
+    assert ids == [first["tool_call_id"], second["tool_call_id"]]
+    assert len(ids[0]) == 9
+    assert ids[0].isalnum()
+    assert ids[1] == "abc123XYZ"
+    assert len(told) == 1
+
+
+def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
+    server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
+    wrong: list[Any] = []
+    with asking("sync", f"{server.url}/models", KEY, "m") as asker:
+
+        def work(name: int) -> None:
+            for at in range(12):
+                text = f"{name}-{at}"
+                found = asker.client.complete([{"role": "user", "content": text}]).text
+                if found != text:
+                    wrong.append((text, found))
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (wrong, len(server.received)) == ([], 192)
+
+
+def test_a_client_is_usable_from_many_tasks(server: RawServer) -> None:
+    server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
+    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+
+        async def one(at: int) -> bool:
+            answer = await asker.client.complete([{"role": "user", "content": str(at)}])
+            return bool(answer.text == str(at))
+
+        async def all_of_them() -> list[bool]:
+            return await asyncio.gather(*map(one, range(200)))
+
+        assert asker.run(all_of_them()) == [True] * 200
+
+
+def test_an_async_client_lives_through_several_loops(server: RawServer) -> None:
+    server.will(reply(chat()))
+    client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
+    for _ in range(3):
+        assert asyncio.run(client.complete(USER)).text == "hello"
+        assert server.wait_until(lambda: server.open_connections == 0)
+    asyncio.run(client.aclose())
+
+
+def test_a_closed_client_opens_again(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    asker = ask()
+    asker.complete()
+    for _ in range(2):
+        asker.run(asker.client.close() if asker.kind == "sync" else asker.client.aclose())
+    assert server.wait_until(lambda: server.open_connections == 0)
+    assert asker.complete().text == "hello"
+
+
+def test_clients_are_context_managers(server: RawServer) -> None:
+    server.will(reply(chat()))
+    with InferenceClient(f"{server.url}/models", KEY, "m") as client:
+        client.complete(USER)
+
+    async def entered() -> None:
+        async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
+            await client.complete(USER)
+
+    asyncio.run(entered())
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_clients_of_a_process_share_their_connections(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    first, second = ask(), ask("/models")
+    first.complete()
+    if first.kind == "sync":
+        second.complete()
+        first.client.close()
+        second.complete()
+        assert server.connections == 1
+
+
+def test_clients_of_one_loop_share_their_connections(server: RawServer) -> None:
+    server.will(reply(chat()))
+
+    async def both() -> None:
+        async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as first:
+            async with AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "m") as second:
+                await first.complete(USER)
+                await second.complete(USER)
+            await first.complete(USER)
+
+    asyncio.run(both())
+    assert server.connections == 1
+
+
+def test_dropped_clients_close_their_connections(server: RawServer) -> None:
+    server.will(reply(chat()))
+    clients = [InferenceClient(f"{server.url}/models", KEY, "m") for _ in range(5)]
+    for client in clients:
+        client.complete(USER)
+    del clients, client
+    gc.collect()
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_parent_and_child_of_a_fork_get_their_own_answers(server: RawServer, tmp_path: Any) -> None:
+    server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
+    script = tmp_path / "forks.py"
+    script.write_text(
+        """
+import asyncio, os, sys
+from azinfer.core import AsyncInferenceClient, InferenceClient
+url = sys.argv[1]
+client = InferenceClient(url, "k", "m")
+later = AsyncInferenceClient(url, "k", "m")
+ask = lambda text: client.complete([{"role": "user", "content": text}]).text
+again = lambda text: asyncio.run(later.complete([{"role": "user", "content": text}])).text
+assert ask("before") == again("before") == "before"
+child = os.fork()
+name = "parent" if child else "child"
+for at in range(20):
+    assert ask(f"{name}{at}") == f"{name}{at}"
+    assert again(f"{name}{at}") == f"{name}{at}"
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert ask("after") == "after"
+"""
+    )
+    command = [sys.executable, "-X", "dev", "-W", "error", str(script), f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library: Any) -> None:
+    server.will(reply(chat()), stream(events(part("a", "stop"))), reply(vectors([1.0])))
+    with library.Client(headers={"x-mine": "1"}) as http:
+        with asking("sync", f"{server.url}/models", KEY, "m", http_client=http) as asker:
+            assert asker.complete().text == "hello"
+            assert asker.stream().text == "a"
+            assert len(asker.embed("a")) == 1
+        assert not http.is_closed
+    server.will(reply(chat()), stream(events(part("a", "stop"))))
+
+    async def with_async() -> None:
+        async with library.AsyncClient(headers={"x-mine": "1"}) as http:
+            client = AsyncInferenceClient(f"{server.url}/models", KEY, "m", http_client=http)
+            assert (await client.complete(USER)).text == "hello"
+            async with client.stream(USER) as chunks:
+                assert [chunk.text async for chunk in chunks] == ["a"]
+            await client.aclose()
+            assert not http.is_closed
+
+    asyncio.run(with_async())
+    assert {request.header("x-mine") for request in server.received} == {"1"}
+
+
+def test_errors_of_a_client_of_the_caller_are_ours(server: RawServer) -> None:
+    server.will(lambda peer: peer.reset())
+    with httpx2.Client() as http:
+        client = InferenceClient(f"{server.url}/models", KEY, "m", max_retries=0, http_client=http)
+        with pytest.raises(InferenceError, match="connection failed"):
+            client.complete(USER)
+
+
+def test_a_client_of_the_wrong_kind_is_refused() -> None:
+    endpoint = "https://contoso.openai.azure.com"
+    with httpx.Client() as http, pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient"):
+        AsyncInferenceClient(endpoint, KEY, http_client=http)
+    with pytest.raises(ConfigurationError, match=r"httpx\.Client"):
+        InferenceClient(endpoint, KEY, http_client=httpx.AsyncClient())
+
+
+def test_a_client_with_a_client_of_the_caller_is_not_pickled() -> None:
+    with httpx.Client() as http:
+        client = InferenceClient("https://contoso.openai.azure.com", KEY, http_client=http)
+        with pytest.raises(ConfigurationError, match="cannot be pickled"):
+            pickle.dumps(client)
+
+
+def test_constructors_touch_no_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*args: Any) -> Any:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("socket.socket.connect", forbidden)
+    asker = Asker(kind, "https://no.such.host.openai.azure.com", KEY, model="m")
+    assert "no.such.host" in repr(asker.client)
+    asker.close()
+
+
+def test_a_missing_framework_names_its_extra() -> None:
+    error = missing_extra("langchain", ModuleNotFoundError("x", name="langchain_core"))
+    assert str(error) == ("azinfer needs langchain_core for this: pip install 'azinfer[langchain]'")
+    assert error.name == "langchain_core"
+
+
+def test_errors_say_what_happened_where_and_survive_a_pickle(ask: Ask, server: RawServer) -> None:
+    body = failure("BadRequest", "bad\r\nforged: line \x1b[31m", param="n")
+    server.will(reply(body, 400, {"x-request-id": "r1"}))
+    with pytest.raises(BadRequestError) as caught:
+        ask(max_retries=0).complete()
+    error = caught.value
+    assert "\n" not in str(error)
+    assert "\x1b" not in str(error)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is BadRequestError
+    assert vars(again) == vars(error)
+    assert str(again) == str(error)
+    assert (again.param, again.request_id, again.raw is not None) == ("n", "r1", True)
+    for fact in ("deployment 'gpt-4.1'", server.url, "status 400", "code BadRequest", "r1"):
+        assert fact in str(error)
+
+
+def test_a_message_is_never_empty_and_never_long() -> None:
+    assert InferenceError("").message == "InferenceError"
+    assert len(str(InferenceError("x" * 10_000))) < 2_000
+
+
+def test_async_work_outside_of_a_loop_is_refused(server: RawServer) -> None:
+    client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
+    with contextlib.closing(client.complete(USER)) as work, pytest.raises(RuntimeError):
+        work.send(None)
+
+
+def test_the_clock_of_tests_only_counts() -> None:
+    clock = TestClock()
+    asyncio.run(clock.asleep(3))
+    assert clock.waits == [3]

@@ -1,0 +1,517 @@
+"""Answers that are broken, cut, late, foreign or malicious: never lied about, never for ever."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asking import Asker, TestClock
+from azinfer.core import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    Clock,
+    ContentFilterError,
+    DeploymentNotFoundError,
+    InferenceError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    StreamInterruptedError,
+    Timeout,
+)
+from raw_server import (
+    Behaviour,
+    Peer,
+    RawServer,
+    answer,
+    chat,
+    chunked,
+    events,
+    failure,
+    part,
+    raw,
+    reply,
+    stream,
+    vectors,
+)
+
+Ask = Callable[..., Asker]
+GOOD = reply(chat())
+WHOLE = answer(chat())
+TEXT = json.dumps(chat()).encode()
+
+
+def headed(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", "content-type: application/json", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def silent(peer: Peer) -> None:
+    peer.until_left()
+
+
+def dripping(data: bytes) -> Behaviour:
+    """Send the head, then a byte at a time, for as long as somebody listens."""
+
+    def behave(peer: Peer) -> None:
+        peer.send(data)
+        peer.sock.settimeout(0.02)
+        while True:
+            try:
+                if not peer.sock.recv(1):
+                    break
+            except TimeoutError:
+                peer.send(b" ")
+            except OSError:
+                break
+        peer.close()
+
+    return behave
+
+
+LENGTH = f"content-length: {len(TEXT)}"
+RETRIED = {
+    "a reset in the middle of a body": raw(WHOLE[:-5], "reset"),
+    "a body shorter than its length": raw(WHOLE[:-5], "close"),
+    "chunks without the last one": raw(chunked(TEXT, whole=False), "close"),
+    "no headers, then a reset": lambda peer: peer.reset(),
+    "an orderly close before the answer": lambda peer: peer.close(),
+    "a head that is cut": raw(b"HTTP/1.1 200 OK\r\ncontent-le", "close"),
+    "a status line that is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "close"),
+    "a malformed chunk size": raw(chunked(TEXT).replace(b"\r\n\r\n", b"\r\n\r\nzz", 1), "close"),
+    "a cut gzip stream": raw(
+        headed(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"), "close"
+    ),
+    "502 in HTML": reply("<html>Bad Gateway</html>", 502, content_type="text/html"),
+    "504 as text": reply("upstream request timeout", 504, content_type="text/plain"),
+}
+
+
+@pytest.mark.parametrize("fault", RETRIED)
+def test_once_is_invisible_to_the_caller(
+    ask: Ask, server: RawServer, clock: TestClock, fault: str
+) -> None:
+    server.will(RETRIED[fault], GOOD)
+    assert ask().complete().text == "hello"
+    assert (len(server.received), clock.waits) == (2, [0.5])
+
+
+@pytest.mark.parametrize("fault", RETRIED)
+def test_always_is_a_typed_error_after_three_attempts(
+    ask: Ask, server: RawServer, fault: str
+) -> None:
+    server.will(RETRIED[fault])
+    with pytest.raises(InferenceError) as caught:
+        ask().complete()
+    error = caught.value
+    assert isinstance(error, APIConnectionError | APIStatusError | InvalidResponseError)
+    assert (error.deployment, error.attempts, len(server.received)) == ("gpt-4.1", 3, 3)
+
+
+REFUSED: dict[str, Behaviour] = {
+    "HTML of a captive portal": reply("<html>Sign in</html>", content_type="text/html"),
+    "an empty body": reply(b""),
+    "204": raw(b"HTTP/1.1 204 No Content\r\n\r\n", "keep"),
+    "null": reply(b"null"),
+    "a list": reply(b"[]"),
+    "a string": reply(b'"hello"'),
+    "cut JSON of the right length": reply(TEXT[:-10]),
+    "an encoding that nobody asked for": raw(headed(TEXT, LENGTH, "content-encoding: br"), "keep"),
+    "damaged gzip": raw(headed(TEXT, LENGTH, "content-encoding: gzip"), "keep"),
+    "nesting 200,000 deep": reply(b'{"a":' * 200_000),
+    "no choices": reply({"choices": []}),
+    "an error under 200": reply(failure("no_model_name", "no model")),
+    "a redirect to a login page": reply("<html>", 302, {"location": "/login"}),
+    "a redirect to itself": reply(b"", 307, {"location": "/openai/v1/chat/completions"}),
+    "a redirect without an aim": reply(b"", 301),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize("operation", ["complete", "stream"])
+def test_what_is_no_answer_is_a_typed_error_at_once(
+    ask: Ask, server: RawServer, fault: str, operation: str
+) -> None:
+    server.will(REFUSED[fault])
+    asker = ask()
+    with pytest.raises(InferenceError) as caught:
+        getattr(asker, operation)()
+    assert isinstance(caught.value, InvalidResponseError | APIStatusError)
+    assert (caught.value.deployment, len(server.received)) == ("gpt-4.1", 1)
+    assert len(str(caught.value)) < 2000
+    server.will(GOOD)
+    assert asker.complete().text == "hello"
+
+
+UTF8 = json.dumps(chat("größe 日本"), ensure_ascii=False).encode()
+ACCEPTED: dict[str, Behaviour] = {
+    "a charset that lies": reply(UTF8, content_type="application/json; charset=iso-8859-1"),
+    "a charset that does not exist": reply(UTF8, content_type="application/json; charset=klingon"),
+    "no content type": raw(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(UTF8) + UTF8, ""),
+    "gzip": reply(gzip.compress(UTF8), headers={"content-encoding": "gzip"}),
+    "deflate": reply(zlib.compress(UTF8), headers={"content-encoding": "deflate"}),
+    "identity": reply(UTF8, headers={"content-encoding": "identity"}),
+    "100 and 103 first": raw(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(UTF8),
+        "",
+    ),
+    "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\n\r\n" + UTF8, "close"),
+    "an answer ended by closing": raw(headed(UTF8, "connection: close"), "close"),
+    "chunks": raw(chunked(UTF8, content_type="application/json"), ""),
+    "content in parts": reply(
+        chat(None, message={"content": [{"type": "text", "text": "größe 日本"}]})
+    ),
+    "a stream that nobody asked for": stream(events(part("größe"), part(" 日本", "stop"))),
+}
+
+
+@pytest.mark.parametrize("form", ACCEPTED)
+def test_what_is_an_answer_is_read(ask: Ask, server: RawServer, form: str) -> None:
+    server.will(ACCEPTED[form])
+    assert ask().complete().text == "größe 日本"
+    assert len(server.received) == 1
+
+
+def test_every_encoding_that_is_asked_for_is_decoded(ask: Ask, server: RawServer) -> None:
+    server.will(GOOD)
+    ask().complete()
+    assert server.received[0].header("accept-encoding") == "gzip, deflate"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(None, ""), ('\\"', '"'), ("\\ud800", None), ("\\u0000", "\0")]
+)
+def test_odd_content_crashes_nothing(
+    ask: Ask, server: RawServer, content: str | None, text: str | None
+) -> None:
+    body = json.dumps(chat("X")).replace('"X"', "null" if content is None else f'"{content}"')
+    server.will(reply(body))
+    if text is None:
+        with pytest.raises(InvalidResponseError):
+            ask().complete()
+    else:
+        assert ask().complete().text == text
+
+
+SLOW: dict[str, Behaviour] = {
+    "no headers": silent,
+    "headers, then silence": raw(headed(b"", LENGTH), "stall"),
+    "half a body, then silence": raw(WHOLE[:-5], "stall"),
+    "a byte now and then": dripping(headed(b"", "content-length: 1000000")),
+    "a body without end": dripping(headed(b"", "transfer-encoding: chunked")),
+    "headers a byte at a time": dripping(b"HTTP/1.1 200 OK\r\nx: "),
+}
+
+
+@pytest.mark.parametrize("fault", SLOW)
+def test_a_slow_service_is_a_typed_time_out_within_the_time(
+    ask: Ask, server: RawServer, fault: str
+) -> None:
+    clock = Clock()
+    server.will(SLOW[fault])
+    asker = ask(timeout=Timeout(attempt=0.5, read=0.4, total=2), max_retries=0, clock=clock)
+    began = clock.monotonic()
+    with pytest.raises(InferenceError) as caught:
+        asker.complete()
+    assert clock.monotonic() - began < 4
+    assert isinstance(caught.value, APIConnectionError)
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawServer) -> None:
+    def endless(peer: Peer) -> None:
+        peer.send(headed(b"", "transfer-encoding: chunked"))
+        block = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+        try:
+            while True:
+                peer.sock.sendall(block)
+        except OSError:
+            peer.close()
+
+    server.will(endless)
+    with pytest.raises(InvalidResponseError, match="longer than"):
+        ask(clock=Clock(), max_retries=0).complete()
+
+
+BOMB = """
+import pathlib, resource, sys
+from azinfer.core import InferenceClient, InvalidResponseError
+client = InferenceClient(sys.argv[1], "k", "m", max_retries=0)
+try:
+    client.complete([{"role": "user", "content": "hi"}])
+except InvalidResponseError as error:
+    assert "longer than" in str(error), error
+else:
+    raise AssertionError("it was taken for an answer")
+# Linux counts the memory of the process that started this one into ru_maxrss.
+status = pathlib.Path("/proc/self/status")
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+if status.exists():
+    peak = int(status.read_text().split("VmHWM:")[1].split()[0])
+print(peak // 1024)
+"""
+
+
+def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(server: RawServer) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()
+    assert len(bomb) < 400_000
+    server.will(reply(bomb, headers={"content-encoding": "gzip"}))
+    command = [sys.executable, "-c", BOMB, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 150
+
+
+def test_leftover_bytes_never_answer_the_next_call(ask: Ask, server: RawServer) -> None:
+    late = answer(chat("of the call before"))
+    short = headed(TEXT, f"content-length: {len(TEXT) - 40}")
+    server.will(raw(short, ""), GOOD)
+    asker = ask()
+    with pytest.raises(InvalidResponseError):
+        asker.complete()
+    assert asker.complete().text == "hello"
+    server.will(raw(WHOLE + late, ""), GOOD)
+    assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
+
+
+def test_an_answer_that_comes_late_never_answers_the_next_call(ask: Ask, server: RawServer) -> None:
+    def poison(peer: Peer) -> None:
+        peer.send(WHOLE)
+        peer.send(answer(chat("unasked")))
+
+    server.will(poison, GOOD)
+    asker = ask()
+    assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
+
+
+def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer) -> None:
+    asked: list[str] = []
+
+    def echoing(request: Any) -> Behaviour:
+        asked.append(request.header("x-ms-client-request-id"))
+        # The first answer bears the id of a request that this process never sent.
+        wrong = asked[0][:18] + "-ffff-000000000000"
+        told = wrong if len(asked) == 1 else asked[-1]
+        return reply(chat(), headers={"x-ms-client-request-id": told})
+
+    server.choose = echoing
+    assert ask().complete().text == "hello"
+    assert len(asked) == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_invisible(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    def once(peer: Peer) -> None:
+        peer.send(WHOLE)
+        peer.close()
+
+    server.will(once)
+    asker = ask()
+    assert asker.complete().text == "hello"
+    assert server.wait_until(lambda: server.open_connections == 0)
+    assert asker.complete().text == "hello"
+    assert server.connections == 2
+    assert not clock.waits
+
+
+def test_a_connection_that_dies_as_it_is_used_again_is_retried(ask: Ask, server: RawServer) -> None:
+    def choose(request: Any) -> Behaviour:
+        first = sum(each.connection == request.connection for each in server.received) == 1
+        return GOOD if first else lambda peer: peer.reset()
+
+    server.choose = choose
+    asker = ask()
+    assert [asker.complete().text for _ in range(4)] == ["hello"] * 4
+
+
+STREAMS: dict[str, tuple[bytes, str, type[InferenceError]]] = {
+    "a clean end without a finish reason": (
+        events(part("hel"), done=False),
+        "close",
+        StreamInterruptedError,
+    ),
+    "a reset after text": (events(part("hel"), done=False), "reset", StreamInterruptedError),
+    "a cut inside a character": (
+        events(part("hel"), done=False) + b'data: {"choices":[{"delta":{"content":"\xe6\x97',
+        "close",
+        StreamInterruptedError,
+    ),
+    "a cut inside an event": (
+        events(part("hel"), done=False) + b'data: {"choices"',
+        "close",
+        StreamInterruptedError,
+    ),
+    "silence": (events(part("hel"), done=False), "stall", APITimeoutError),
+    "a malformed event": (
+        events(part("hel"), "{oops", part("lo", "stop")),
+        "close",
+        InvalidResponseError,
+    ),
+    "an error event": (
+        events(part("hel"), done=False)
+        + b'event: error\ndata: {"error":{"code":"500","message":"x"}}\n\n',
+        "close",
+        APIStatusError,
+    ),
+    "an error as data": (
+        events(part("hel"), failure("content_filter", "x")),
+        "close",
+        ContentFilterError,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", STREAMS)
+def test_a_broken_stream_is_a_typed_error_with_what_came_and_one_request(
+    ask: Ask, server: RawServer, fault: str
+) -> None:
+    data, then, kind = STREAMS[fault]
+    server.will(stream(data, then))
+    texts: list[str] = []
+    with pytest.raises(kind) as caught:
+        ask(timeout=Timeout(read=0.3), clock=Clock()).read(lambda chunk: texts.append(chunk.text))
+    assert "".join(texts) == "hel"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "hel"
+    assert caught.value.deployment == "gpt-4.1"
+    assert len(server.received) == 1
+
+
+def test_a_chunked_stream_that_is_cut_is_interrupted(ask: Ask, server: RawServer) -> None:
+    server.will(raw(chunked(events(part("hel"), done=False), whole=False), "close"))
+    with pytest.raises(StreamInterruptedError) as caught:
+        ask().stream()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "hel"
+
+
+EMPTY = {"choices": [{"index": 0, "delta": {"role": None, "content": None, "tool_calls": None}}]}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (events(part("a"), part(None, "stop"), done=False), "stop"),
+        (events(part("a"), part(None, "length")), "length"),
+        (events(part("a"), part(None, "content_filter")), "content_filter"),
+        (events(part("a"), "null", part(None, "stop")), "stop"),
+        (events(part("a"), {"choices": [{"index": 0}]}, part("", "stop")), "stop"),
+        (
+            events(part("a"), EMPTY, part("", "stop")),
+            "stop",
+        ),
+        (events(part("a")), None),
+    ],
+)
+def test_a_whole_stream_is_whole_and_says_why_it_ended(
+    ask: Ask, server: RawServer, data: bytes, reason: str | None
+) -> None:
+    server.will(stream(data))
+    read = ask().stream()
+    assert (read.text, read.completion.finish_reason) == ("a", reason)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0]}]},
+        {"data": [{"index": 0, "embedding": [1.0]}] * 3},
+        vectors([1.0], [2.0], [3.0], [4.0]),
+        vectors([1.0], [2.0], ["NaN"]),
+        vectors([1.0], [2.0], [3.0, 4.0]),
+        vectors([1.0], [2.0], "AACAfw=="),
+        vectors([1.0], [2.0], None),
+    ],
+)
+def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, rows: Any) -> None:
+    server.will(reply(rows))
+    with pytest.raises(InvalidResponseError):
+        ask().embed(["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (404, failure("DeploymentNotFound"), DeploymentNotFoundError, "DeploymentNotFound"),
+        (404, failure("unknown_model"), DeploymentNotFoundError, "unknown_model"),
+        (401, {"statusCode": 401, "message": "no"}, AuthenticationError, "401"),
+        (403, failure("Forbidden"), PermissionDeniedError, "Forbidden"),
+        (413, failure("RequestEntityTooLarge"), BadRequestError, "RequestEntityTooLarge"),
+        (400, [failure("x")], BadRequestError, "x"),
+        (400, b"", BadRequestError, "400"),
+        (400, "plain text", BadRequestError, "400"),
+        (400, b"\xff\xfe", BadRequestError, "400"),
+        (418, {"message": "teapot"}, BadRequestError, "418"),
+    ],
+)
+def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
+    ask: Ask, server: RawServer, status: int, body: Any, kind: type[APIStatusError], code: str
+) -> None:
+    server.will(reply(body, status, {"apim-request-id": "r9"}))
+    with pytest.raises(kind) as caught:
+        ask().complete()
+    error = caught.value
+    assert (error.status, error.code, error.request_id) == (status, code, "r9")
+    assert (error.deployment, len(server.received)) == ("gpt-4.1", 1)
+    assert error.message
+
+
+def test_the_parameter_at_fault_is_readable(ask: Ask, server: RawServer) -> None:
+    detail = [
+        {"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs", "input": 1}
+    ]
+    server.will(reply({"detail": detail}, 422))
+    with pytest.raises(BadRequestError) as caught:
+        ask().complete()
+    assert (caught.value.param, caught.value.details[0].input) == ("user", 1)
+
+
+VIOLENCE = {"violence": {"filtered": True, "severity": "high"}}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"innererror": {"content_filter_result": VIOLENCE}},
+        {"inner_error": {"content_filter_results": VIOLENCE}},
+        {"content_filter_result": {**VIOLENCE, "hate": 1}},
+    ],
+)
+def test_the_category_of_a_content_filter_is_readable(
+    ask: Ask, server: RawServer, inner: dict[str, Any]
+) -> None:
+    server.will(reply(failure("content_filter", "blocked", **inner), 400))
+    with pytest.raises(ContentFilterError) as caught:
+        ask().complete()
+    assert dict(caught.value.categories) == {"violence": "high"}
+
+
+def test_an_error_whose_body_cannot_be_decoded_keeps_its_status(
+    ask: Ask, server: RawServer
+) -> None:
+    server.will(reply(b"no gzip", 400, {"content-encoding": "gzip"}))
+    with pytest.raises(BadRequestError) as caught:
+        ask().complete()
+    assert caught.value.status == 400
+
+
+def test_a_service_that_is_gone_is_told(ask: Ask, server: RawServer) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        asker = ask()
+        asker.client.endpoint = type(asker.client.endpoint).parse(f"http://127.0.0.1:{port}/models")
+        with pytest.raises(APIConnectionError, match="connection failed"):
+            asker.complete()
