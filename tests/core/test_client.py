@@ -366,6 +366,12 @@ def test_foreign_call_ids_are_shortened_on_both_sides() -> None:
     assert len(told) == 1
 
 
+def test_a_call_of_another_shape_is_passed_on() -> None:
+    messages = [{"role": "assistant", "tool_calls": [{"id": 7, "index": 0, "custom": {}}]}]
+    found, _ = adapt({"messages": messages}, profile_of("mistral-large"))
+    assert found["messages"][0]["tool_calls"] == [{"id": 7, "custom": {}}]
+
+
 def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
     server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
     wrong: list[Any] = []
@@ -491,7 +497,7 @@ if child:
     assert ask("after") == "after"
 """
     )
-    command = [sys.executable, "-X", "dev", "-W", "error", str(script), f"{server.url}/models"]
+    command = [sys.executable, "-W", "error", str(script), f"{server.url}/models"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -16,6 +16,7 @@ from azinfer.core import (
     AssistantMessage,
     AudioPart,
     ConfigurationError,
+    DeveloperMessage,
     Function,
     ImageInput,
     ImagePart,
@@ -297,6 +298,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 
 MESSAGES: list[tuple[Any, dict[str, Any]]] = [
     (SystemMessage("be brief"), {"role": "system", "content": "be brief"}),
+    (DeveloperMessage("be brief"), {"role": "developer", "content": "be brief"}),
     (UserMessage("hi"), {"role": "user", "content": "hi"}),
     (
         UserMessage([TextPart("look"), "here", ImagePart(b"\x89PNG")]),
@@ -481,7 +483,7 @@ def test_messages_that_cannot_be_sent_are_refused_at_once(
 
 
 def test_an_option_that_is_no_json_is_named(ask: Ask, server: RawServer) -> None:
-    with pytest.raises(ConfigurationError, match="metadata cannot be sent as JSON"):
+    with pytest.raises(ConfigurationError, match=r"^metadata cannot be sent as JSON"):
         ask().complete(temperature=0, metadata={"at": object()})
     assert not server.received
 
@@ -523,3 +525,9 @@ def test_what_the_caller_gave_is_never_written_to(ask: Ask, server: RawServer) -
     ask(model_id="gpt-5").complete(messages, stop=stop, tools=tools, max_tokens=4)
     assert messages == [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
     assert (stop, tools) == (["x"], [Tool("f")])
+
+
+def test_a_url_that_is_too_long_is_told(ask: Ask, server: RawServer) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be sent: URL too long"):
+        ask("/openai", model="x" * 70_000).complete()
+    assert not server.received

@@ -188,8 +188,9 @@ def test_a_stream_is_read_while_it_comes_and_adds_up(ask: Ask, server: RawServer
 def test_reasoning_is_streamed_apart(ask: Ask, server: RawServer) -> None:
     tagged = [part("<th"), part("ink>2+"), part("2</thi"), part("nk>\n\n4"), part(None, "stop")]
     field = [part(None, None, reasoning_content="2+2"), part("4", "stop")]
-    server.will(stream(events(*tagged)), stream(events(*field)))
-    for _ in range(2):
+    alone = [part(text) for text in ("<think>", "\n", "2+2", "\n", "</think>", "\n", "4")]
+    server.will(stream(events(*tagged)), stream(events(*field)), stream(events(*alone)))
+    for _ in range(3):
         read = ask().stream()
         assert (read.reasoning, read.text) == ("2+2", "4")
         assert (read.completion.reasoning, read.completion.text) == ("2+2", "4")

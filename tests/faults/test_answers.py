@@ -468,6 +468,24 @@ def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
     assert error.message
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("{'error': {'message': \"Unsupported parameter: 'n'\"}}", "Unsupported parameter: 'n'"),
+        ('{"message": "nested"}', "nested"),
+        ("{'not': closed", "{'not': closed"),
+        ("{" * 20_000, "{{{"),
+    ],
+)
+def test_what_is_nested_in_a_message_is_read(
+    ask: Ask, server: RawServer, message: str, told: str
+) -> None:
+    server.will(reply(failure("x", message), 400))
+    with pytest.raises(BadRequestError) as caught:
+        ask().complete()
+    assert caught.value.message.startswith(told)
+
+
 def test_the_parameter_at_fault_is_readable(ask: Ask, server: RawServer) -> None:
     detail = [
         {"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs", "input": 1}

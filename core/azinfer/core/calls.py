@@ -257,7 +257,7 @@ class Attempts(Generic[T]):
         self._adapted = call.adapted
         self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(clock.random() * 2**48):012x}"
         self._end = clock.monotonic() + timeout.total
-        self._secret: Secret | None = None
+        self._secret: Secret
         self._began = 0.0
         self._retries = 0
         self._attempts: list[Attempt] = []
@@ -314,8 +314,7 @@ class Attempts(Generic[T]):
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
         """The error that an answer stands for."""
-        if self._secret is not None:
-            body = body.replace(self._secret.value.encode(), b"[redacted]")
+        body = body.replace(self._secret.value.encode(), b"[redacted]")
         error = from_answer(status, headers, body)
         error.retry_after = retry_after(status, headers, self._clock, error.message)
         if 300 <= status < 400:
@@ -356,7 +355,7 @@ class Attempts(Generic[T]):
         self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
         self._failure = self.described(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
-            self.rejected = self._secret.value if self._secret else None
+            self.rejected = self._secret.value
             return 0.0
         if self._mended(error):
             return 0.0
@@ -375,8 +374,7 @@ class Attempts(Generic[T]):
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self._known.nearest(target.model or "")
             error.message += _hint(error.suggestions, self._known)
-        if self._secret is not None:
-            error.message = error.message.replace(self._secret.value, "[redacted]")
+        error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
 
     def _mended(self, error: InferenceError) -> bool:
@@ -487,14 +485,13 @@ def _extra_headers(target: Target, body: Json) -> dict[str, str]:
 def _encoded(body: Json) -> bytes:
     try:
         return orjson.dumps(body)
-    except TypeError:
-        for name, value in body.items():
-            _check_encodable(name, value)
-        raise
-
-
-def _check_encodable(name: str, value: Any) -> None:
-    try:
-        orjson.dumps(value)
     except TypeError as error:
-        raise ConfigurationError(f"{name} cannot be sent as JSON: {error}") from None
+        names = ", ".join(name for name, value in body.items() if not _is_json(value))
+        raise ConfigurationError(f"{names} cannot be sent as JSON: {error}") from None
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(orjson.dumps(value))
+    except TypeError:
+        return False

@@ -757,8 +757,7 @@ def _chunks(
 ) -> Generator[ChatCompletionChunk]:
     try:
         for part in opened.parts:
-            if part:
-                yield from reader.feed(part)
+            yield from reader.feed(part)
             if reader.done:
                 break
         yield from reader.finish()
@@ -773,7 +772,7 @@ async def _achunks(
 ) -> AsyncGenerator[ChatCompletionChunk]:
     try:
         async for part in opened.parts:
-            for chunk in reader.feed(part) if part else ():
+            for chunk in reader.feed(part):
                 yield chunk
             if reader.done:
                 break

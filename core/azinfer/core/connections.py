@@ -14,6 +14,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -131,9 +132,8 @@ def _sync_client(settings: tuple[str | None, ...] | None) -> httpx.Client:
     # httpx has no public way to give its pools a backend; where its insides differ, each
     # read is bounded but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
-        pool: Any = getattr(transport, "_pool", None)
-        if hasattr(pool, "_network_backend"):
-            pool._network_backend = _Backend()
+        with suppress(AttributeError):
+            transport._pool._network_backend = _Backend()  # type: ignore[union-attr]
     return client
 
 

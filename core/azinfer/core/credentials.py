@@ -80,9 +80,6 @@ class Keys:
             )
         return self._reduced
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Keys:
-        return self
-
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
         value = _checked(self._read(), self._name)
@@ -148,9 +145,6 @@ class Tokens:
 
     def __reduce__(self) -> Any:
         return Tokens, (self._source, self._clock)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tokens:
-        return self
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt; the token is another one than `rejected`."""

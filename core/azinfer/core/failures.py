@@ -180,8 +180,6 @@ def _text(parsed: Any, error: Json) -> str:
     for value in (error.get("message"), error.get("detail"), error.get("error"), parsed):
         if isinstance(value, str) and value:
             return value
-    if isinstance(parsed, list):
-        return _text(None, _object(_object(parsed[0]).get("error"))) if parsed else ""
     return "; ".join(f"{'.'.join(d.loc)}: {d.message}" for d in _details(error))
 
 
@@ -223,7 +221,7 @@ def _json(body: bytes) -> Any:
 
 def _literal(text: str) -> Any:
     # Some back ends print a Python dictionary into the message.
-    if not text.startswith("{"):
+    if not text.startswith("{") or len(text) > 10_000:
         return None
     try:
         return ast.literal_eval(text)

@@ -422,8 +422,6 @@ class ChatReader:
 
     def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:
         for name, data in events:
-            if self.done:
-                return
             if data == b"[DONE]" or data.strip() == b"[DONE]":
                 self.done = True
                 return

@@ -1,0 +1,276 @@
+"""Many calls at once, cancelled calls, dropped clients: nothing crossed, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asking import KEY, USER, Asker, asking
+from azinfer.core import AsyncInferenceClient, Clock, InferenceClient, InferenceError
+from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply
+
+Ask = Callable[..., Asker]
+BEGUN = raw(chunked(events(part("a"), done=False))[:-5], "stall")
+DESCRIPTORS = "/proc/self/fd"
+
+
+def text_of(request: Any) -> str:
+    text: str = request.json["messages"][0]["content"]
+    return text
+
+
+def user(text: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": str(text)}]
+
+
+class Impatient(Clock):
+    """A clock whose waits are a hundred times shorter."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds / 100)
+
+    async def asleep(self, seconds: float) -> None:
+        await super().asleep(seconds / 100)
+
+
+def test_a_hundred_calls_at_once_of_which_thirty_fail_once(kind: str, server: RawServer) -> None:
+    tried: Counter[str] = Counter()
+
+    def choose(request: Any) -> Any:
+        text = text_of(request)
+        tried[text] += 1
+        if int(text) % 10 < 3 and tried[text] == 1:
+            return reply(failure("x"), 503) if int(text) % 2 else lambda peer: peer.reset()
+        return reply(chat(text))
+
+    server.choose = choose
+    with asking(kind, f"{server.url}/models", KEY, "m", clock=Impatient()) as asker:
+        if kind == "sync":
+            found: dict[int, str] = {}
+
+            def work(at: int) -> None:
+                found[at] = asker.client.complete(user(at)).text
+
+            threads = [threading.Thread(target=work, args=(at,)) for at in range(100)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            answers = [found.get(at) for at in range(100)]
+        else:
+
+            async def all_of_them() -> list[Any]:
+                work = (asker.client.complete(user(at)) for at in range(100))
+                return [answer.text for answer in await asyncio.gather(*work)]
+
+            answers = asker.run(all_of_them())
+    assert answers == [str(at) for at in range(100)]
+    assert max(tried.values()) <= 3
+
+
+def test_a_thousand_streams_left_after_their_first_chunk(kind: str, server: RawServer) -> None:
+    server.will(BEGUN)
+    with asking(kind, f"{server.url}/models", KEY, "m") as asker:
+        if kind == "sync":
+            for _ in range(1000):
+                asker.read(lambda chunk: True)
+        else:
+
+            async def one() -> None:
+                async with asker.client.stream(USER) as chunks:
+                    async for _ in chunks:
+                        raise asyncio.CancelledError
+
+            async def all_of_them() -> None:
+                for _ in range(20):
+                    await asyncio.gather(*(one() for _ in range(50)), return_exceptions=True)
+
+            asker.run(all_of_them())
+        assert server.wait_until(lambda: server.open_connections == 0)
+        assert len(server.received) == 1000
+        server.will(reply(chat()))
+        assert asker.complete().text == "hello"
+
+
+def test_twenty_calls_cancelled_in_flight(server: RawServer) -> None:
+    server.choose = lambda request: (
+        Peer.until_left if text_of(request) == "wait" else reply(chat(text_of(request)))
+    )
+    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+
+        async def cancelled() -> None:
+            await asyncio.gather(*(asker.client.complete(user(at)) for at in range(20)))
+            work = [asyncio.create_task(asker.client.complete(user("wait"))) for _ in range(20)]
+            while len(server.received) < 40:
+                await asyncio.sleep(0)
+            for task in work:
+                task.cancel()
+            done = await asyncio.gather(*work, return_exceptions=True)
+            assert all(isinstance(each, asyncio.CancelledError) for each in done)
+            later = await asyncio.gather(*(asker.client.complete(user(at)) for at in range(20)))
+            assert [answer.text for answer in later] == [str(at) for at in range(20)]
+
+        asker.run(cancelled())
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_cancelled_embedding_ends_all_its_requests(server: RawServer) -> None:
+    server.will(Peer.until_left)
+    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+
+        async def cancelled() -> None:
+            work = asyncio.create_task(asker.client.embed(["a"] * 96 * 8))
+            while len(server.received) < 8:
+                await asyncio.sleep(0)
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+
+        asker.run(cancelled())
+        assert server.wait_until(lambda: server.open_connections == 0)
+
+
+DROPPED = """
+import asyncio, gc, sys
+from azinfer.core import AsyncInferenceClient, InferenceClient
+user = [{"role": "user", "content": "hi"}]
+clients = [InferenceClient(sys.argv[1], "k", "m") for _ in range(5)]
+for client in clients:
+    client.complete(user)
+stream = clients[0].stream(user)
+next(stream)
+del stream, clients, client
+gc.collect()
+async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60
+    clients = [AsyncInferenceClient(sys.argv[1], "k", "m") for _ in range(5)]
+    for client in clients:
+        await client.complete(user)
+    async with clients[0].stream(user) as chunks:
+        async for chunk in chunks:
+            break
+asyncio.run(main())
+gc.collect()
+"""
+
+
+def test_dropped_clients_say_nothing(server: RawServer) -> None:
+    whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
+    server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", DROPPED, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_call_in_flight_when_the_client_is_closed_ends(server: RawServer) -> None:
+    begun, told = threading.Event(), threading.Event()
+
+    def slow(peer: Peer) -> None:
+        begun.set()
+        told.wait(10)
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    server.will(slow)
+    client = InferenceClient(f"{server.url}/models", KEY, "m", max_retries=0)
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            client.complete(USER)
+        except InferenceError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    client.close()
+    told.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+
+
+@pytest.mark.skipif(not os.path.isdir(DESCRIPTORS), reason="this system has no /proc")
+def test_failing_calls_leave_no_descriptor_behind(ask: Ask, server: RawServer) -> None:
+    server.will(lambda peer: peer.reset())
+    asker = ask(max_retries=0)
+
+    def fail() -> None:
+        with pytest.raises(InferenceError):
+            asker.complete()
+
+    fail()
+    assert server.wait_until(lambda: server.open_connections == 0)
+    before = len(os.listdir(DESCRIPTORS))
+    for _ in range(200):
+        fail()
+    assert server.wait_until(lambda: server.open_connections == 0)
+    assert len(os.listdir(DESCRIPTORS)) <= before + 1
+
+
+MEMORY = """
+import asyncio, gc, pathlib, sys
+from azinfer.core import AsyncInferenceClient, InferenceClient
+user = [{"role": "user", "content": "hi"}]
+def used():
+    gc.collect()
+    return int(pathlib.Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+kind, url = sys.argv[1:]
+if kind == "sync":
+    client = InferenceClient(url, "k", "m")
+    def calls(count):
+        for _ in range(count):
+            client.complete(user)
+    calls(500)
+    before = used()
+    calls(3000)
+    print(used() - before)
+else:
+    async def main():
+        client = AsyncInferenceClient(url, "k", "m")
+        async def calls(count):
+            for _ in range(count // 10):
+                await asyncio.gather(*(client.complete(user) for _ in range(10)))
+        await calls(500)
+        before = used()
+        await calls(3000)
+        print(used() - before)
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir(DESCRIPTORS), reason="this system has no /proc")
+def test_memory_stays_where_it_is(kind: str, server: RawServer) -> None:
+    def choose(request: Any) -> Any:
+        server.received.clear()
+        return reply(chat())
+
+    server.choose = choose
+    command = [sys.executable, "-c", MEMORY, kind, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 3 * 1024  # less than 1 MB for a thousand calls
+
+
+def test_several_hundred_async_calls_at_once_are_no_collapse(server: RawServer) -> None:
+    server.choose = lambda request: reply(chat(text_of(request)))
+
+    async def all_of_them() -> None:
+        async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
+            work = [client.complete(user(at)) for at in range(512)]
+            answers = await asyncio.gather(*work)
+            assert [answer.text for answer in answers] == [str(at) for at in range(512)]
+
+    asyncio.run(all_of_them())
+    gc.collect()
+    assert server.wait_until(lambda: server.open_connections == 0)
