@@ -55,7 +55,7 @@ _ADVICE: dict[type[APIStatusError], str] = {
     "belongs to this endpoint.",
     PermissionDeniedError: "Check the resource's network rules and the role of the credential.",
 }
-_ADVICE_BY_STATUS = {404: "Check the endpoint's path and api-version."}
+_NOT_FOUND = "Check the endpoint's path and api-version."
 # Sentences that name a field the model does not take, where no code and no `param` does.
 _FIELD_REFUSED = (
     re.compile(r"Extra parameters \[['\"]?([^'\",\]]+)"),
@@ -88,8 +88,9 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     code = _code(error) or _code(root) or headers.get("x-ms-error-code") or str(status)
     kind = _kind(inner_status(status, headers), code, text, refused)
     said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
+    advice = _NOT_FOUND if kind is BadRequestError and status == 404 else _ADVICE.get(kind)
     failure = kind(
-        _advised(said, _ADVICE.get(kind) or _ADVICE_BY_STATUS.get(status)),
+        _advised(said, advice),
         status=status,
         code=code,
         param=_param(error) or _param(nested) or refused,

@@ -30,6 +30,15 @@ class Prompt:
     json_schema: Mapping[str, Any] | None = None
 
 
+def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The text of the newest message, whether its content is text or parts."""
+    content = messages[-1].get("content") if messages else None
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of an answer as it is written; the last piece carries the finish reason.

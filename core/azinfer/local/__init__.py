@@ -1,0 +1,33 @@
+"""The local endpoint: Azure AI model deployments over real HTTP on one's own machine."""
+
+try:
+    import starlette  # noqa: F401
+    import uvicorn  # noqa: F401
+except ModuleNotFoundError as error:
+    from azinfer.core import missing_extra
+
+    raise missing_extra("local", error) from error
+
+from azinfer.local.deployments import LocalDeployment
+from azinfer.local.endpoint import LocalEndpoint
+from azinfer.local.engines import (
+    ChatEngine,
+    EmbeddingEngine,
+    EngineError,
+    ImageEngine,
+    Piece,
+    Prompt,
+)
+from azinfer.local.synthetic import SyntheticEngine
+
+__all__ = [
+    "ChatEngine",
+    "EmbeddingEngine",
+    "EngineError",
+    "ImageEngine",
+    "LocalDeployment",
+    "LocalEndpoint",
+    "Piece",
+    "Prompt",
+    "SyntheticEngine",
+]

@@ -1,0 +1,134 @@
+"""Answers: what engines wrote, in the wire form of chat completions, chunks and embeddings.
+
+Written apart from the client's reader, so that a mistake in one does not hide in the other.
+Source: "Get chat completions", "Get embeddings" and "Get info" of the model inference REST API,
+"Create chat completion" of the Azure OpenAI REST API.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Written:
+    """What an engine wrote for one choice."""
+
+    text: str = ""
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tool_calls: list[Json] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all parts of one answer say alike."""
+
+    id: str
+    created: int
+    model: str
+
+    def completion(self, choices: Sequence[Written]) -> Json:
+        """The whole answer."""
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [_choice(at, written) for at, written in enumerate(choices)],
+            "usage": usage(choices),
+        }
+
+    def chunk(self, index: int, delta: Json, finish_reason: str | None = None) -> bytes:
+        """One event of a stream that adds to one choice."""
+        choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        return self._event({"choices": [choice]})
+
+    def usage_chunk(self, choices: Sequence[Written]) -> bytes:
+        """The event that tells what the answer cost."""
+        return self._event({"choices": [], "usage": usage(choices)})
+
+    def _event(self, payload: Json) -> bytes:
+        head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created}
+        return event({**head, "model": self.model, **payload})
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(payload: Json) -> bytes:
+    """A server-sent event."""
+    return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> Json:
+    """One call of a tool."""
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def usage(choices: Sequence[Written]) -> Json:
+    """What an answer cost; the prompt counts once, however many choices there are."""
+    read = max((written.prompt_tokens for written in choices), default=0)
+    wrote = sum(written.completion_tokens for written in choices)
+    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+
+
+def embeddings(
+    vectors: Sequence[Sequence[float]],
+    model: str,
+    tokens: int,
+    dimensions: int | None,
+    encoding: str,
+    answer_id: str,
+) -> Json:
+    """The answer to an embeddings request.
+
+    Args:
+        vectors: What the engine gave, shape `(n, its dimensions)`.
+        model: What the back end calls itself.
+        tokens: How many tokens were read.
+        dimensions: To how many numbers vectors are cut, and made unit vectors again.
+        encoding: `"float"` or `"base64"`.
+        answer_id: The id of the answer.
+    """
+    data = [
+        {
+            "object": "embedding",
+            "index": at,
+            "embedding": _encoded(_cut(each, dimensions), encoding),
+        }
+        for at, each in enumerate(vectors)
+    ]
+    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"id": answer_id, "object": "list", "model": model, "data": data, "usage": counts}
+
+
+def _choice(index: int, written: Written) -> Json:
+    message: Json = {"role": "assistant", "content": written.text}
+    if written.tool_calls:
+        message = {"role": "assistant", "content": None, "tool_calls": written.tool_calls}
+    return {"index": index, "message": message, "finish_reason": written.finish_reason}
+
+
+def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
+    if dimensions is None or dimensions >= len(vector):
+        return vector
+    kept = vector[:dimensions]
+    length = math.sqrt(sum(number * number for number in kept)) or 1.0
+    return [number / length for number in kept]
+
+
+def _encoded(vector: Sequence[float], encoding: str) -> Any:
+    if encoding == "base64":
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    return list(vector)

@@ -1,0 +1,139 @@
+"""The local endpoint as an object: started in a thread, reached over HTTP, stopped at the end."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Self
+
+import uvicorn
+
+from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.local.deployments import LocalDeployment
+from azinfer.local.server import application
+
+
+class LocalEndpoint:
+    """An endpoint with deployments on one's own machine, over real HTTP.
+
+    Args:
+        deployments: What it serves; left out, a synthetic deployment called `"synthetic"`.
+        key: The key that requests must bear; left out, a new one.
+        host: The address to listen on; other than loopback it needs a `key`.
+        port: The port; 0 lets the system choose.
+        strict: Whether to refuse what the service refuses though real clients send it.
+
+    Raises:
+        ConfigurationError: Two deployments have one name, or the address needs a key.
+
+    Example:
+        >>> from azinfer.core import InferenceClient
+        >>> with LocalEndpoint([LocalDeployment("echo")]) as endpoint:
+        ...     client = InferenceClient(endpoint.url, endpoint.key, model="ECHO")
+        ...     client.complete([{"role": "user", "content": "Hello"}]).text
+        'This is a synthetic answer to: Hello'
+    """
+
+    def __init__(
+        self,
+        deployments: Sequence[LocalDeployment] | None = None,
+        *,
+        key: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        strict: bool = False,
+    ) -> None:
+        if host not in ("127.0.0.1", "::1", "localhost") and key is None:
+            raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
+        self.deployments = tuple(deployments or (LocalDeployment("synthetic"),))
+        self.key = key or secrets.token_urlsafe(24)
+        self._address = (host, port)
+        self._app = application(self.deployments, self.key, strict)
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self.url = ""
+
+    def __repr__(self) -> str:
+        names = ", ".join(deployment.name for deployment in self.deployments)
+        return f"LocalEndpoint({self.url or 'not started'}: {names})"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; `url` is set when this returns.
+
+        Raises:
+            InferenceError: The address is taken or not this machine's.
+        """
+        sock = self._listen()
+        self._server = _Quiet(
+            uvicorn.Config(
+                self._app,
+                log_config=None,
+                log_level="critical",
+                ws="none",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([sock],), name="azinfer-local", daemon=True
+        )
+        self._thread.start()
+        self._server.ready.wait()
+        host, port = self._address[0], sock.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def stop(self) -> None:
+        """End the requests in flight, close the engines and the port."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+        self._server = self._thread = None
+        self.url = ""
+
+    def wait(self) -> None:
+        """Serve until the process is interrupted."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _listen(self) -> socket.socket:
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+        except OSError as error:
+            sock.close()
+            raise InferenceError(
+                f"port {port} of {host} cannot be listened on: {error.strerror}; choose another "
+                "or 0 for any free one"
+            ) from None
+        return sock
+
+
+class _Quiet(uvicorn.Server):
+    """A server that leaves the signals of the process alone and tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    def install_signal_handlers(self) -> None:
+        """Leave them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()

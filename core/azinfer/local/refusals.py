@@ -1,0 +1,157 @@
+"""Refusals: what the service answers instead, in the dialect of each surface.
+
+Bodies as services send them; sources: the recorded and quoted answers in
+`tests/core/bodies.jsonl`, each with the public place where it stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
+
+
+class Refusal(Exception):  # noqa: N818
+    """An answer other than 200.
+
+    Args:
+        status: Its HTTP status.
+        body: Its JSON body.
+        headers: Headers besides the usual ones.
+    """
+
+    def __init__(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+
+def bad_key(bearer: bool) -> Refusal:
+    """The credential is missing or wrong."""
+    if bearer:
+        return Refusal(
+            401,
+            {
+                "statusCode": 401,
+                "message": "Unauthorized. Access token is missing, invalid, audience is "
+                "incorrect (https://cognitiveservices.azure.com), or have expired.",
+            },
+        )
+    return Refusal(
+        401,
+        _error(
+            "401",
+            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to "
+            "provide a valid key for an active subscription and use a correct regional API "
+            "endpoint for your resource.",
+        ),
+    )
+
+
+def no_model(surface: str) -> Refusal:
+    """The request names no deployment where it must."""
+    if surface == V1:
+        message = "Missing required parameter: 'model'."
+        return Refusal(400, _openai(message, "missing_required_parameter", "model"))
+    message = (
+        "No model specified in request. Please provide a model name in the request body or as "
+        "a x-ms-model-mesh-model-name header."
+    )
+    return Refusal(400, _error("no_model_name", message, details=message))
+
+
+def unknown_model(surface: str, name: str) -> Refusal:
+    """No deployment has this name."""
+    if surface in (V1, DEPLOYMENTS):
+        return Refusal(
+            404,
+            {
+                "error": {
+                    "type": "invalid_request_error",
+                    "code": "DeploymentNotFound",
+                    "message": "The API deployment for this resource does not exist. If you "
+                    "created the deployment within the last 5 minutes, please wait a moment "
+                    "and try again.",
+                }
+            },
+        )
+    message = f"Unknown model: {name}"
+    return Refusal(404, _error("unknown_model", message, details=message))
+
+
+def wrong_operation(operation: str, model: str) -> Refusal:
+    """The model behind the deployment does something else."""
+    message = (
+        f"The {operation} operation does not work with the specified model, {model}. Please "
+        "choose different model and try again."
+    )
+    return Refusal(400, _error("OperationNotSupported", message))
+
+
+def bad_request(surface: str, message: str, param: str | None = None, code: str = "") -> Refusal:
+    """The body is not what the operation takes."""
+    if surface in (V1, DEPLOYMENTS):
+        return Refusal(400, _openai(message, code or "invalid_value", param))
+    if param is None:
+        return Refusal(400, _error(code or "BadRequest", message))
+    detail = {"type": "value_error", "loc": ["body", *param.split(".")], "msg": message}
+    body = _error(code or "Invalid input", message, status=422, details=[detail])
+    return Refusal(422, body)
+
+
+def extra_parameters(surface: str, names: list[str]) -> Refusal:
+    """The body has fields that the operation does not know."""
+    if surface in (V1, DEPLOYMENTS):
+        message = f"Unrecognized request argument supplied: {', '.join(names)}"
+        return Refusal(400, {"error": {**_openai(message, "", None)["error"], "code": None}})
+    return Refusal(
+        400,
+        {
+            "detail": f"Extra parameters {names} are not allowed when extra-parameters is not "
+            "set or set to be 'error'. Set extra-parameters to 'pass-through' to pass to the "
+            "model."
+        },
+    )
+
+
+def malformed(message: str) -> Refusal:
+    """The body is no JSON object."""
+    return Refusal(400, _error("BadRequest", message))
+
+
+def too_large(limit: int) -> Refusal:
+    """The body is longer than the endpoint takes."""
+    return Refusal(413, _error("RequestEntityTooLarge", f"The request is over {limit} bytes."))
+
+
+def not_found() -> Refusal:
+    """There is nothing at this path, or its api-version is missing."""
+    return Refusal(404, _error("404", "Resource not found"))
+
+
+def not_allowed() -> Refusal:
+    """The path takes another method."""
+    return Refusal(405, _error("405", "Method Not Allowed"))
+
+
+def bad_version() -> Refusal:
+    """The api-version is none."""
+    return Refusal(400, _error("BadRequest", "API version not supported"))
+
+
+def broken(request_id: str) -> Refusal:
+    """The endpoint itself failed."""
+    message = f"The server had an error processing your request (request id {request_id})."
+    return Refusal(500, _error("InternalServerError", message))
+
+
+def _error(code: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def _openai(message: str, code: str, param: str | None) -> dict[str, Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return {"error": error}
