@@ -105,8 +105,10 @@ class _Filler:
         if "const" in schema:
             return schema["const"]
         if choices := schema.get("enum"):
-            lower = self._text.lower()
-            return next((each for each in choices if str(each).lower() in lower), choices[0])
+            words = rf"\b(?i:{'|'.join(re.escape(str(each)) for each in choices)})\b"
+            said = re.search(words, self._text)
+            named = said[0].lower() if said else None
+            return next((each for each in choices if str(each).lower() == named), choices[0])
         for key in ("anyOf", "oneOf", "allOf"):
             if options := schema.get(key):
                 return self._fill(self._best(options), depth + 1)
@@ -143,7 +145,7 @@ class _Filler:
         number = float(next(self._numbers, 1))
         number = max(number, schema.get("minimum", number))
         number = min(number, schema.get("maximum", number))
-        return int(number) if whole or number.is_integer() else number
+        return int(number) if whole or number == int(number) else number
 
     def _string(self, schema: Mapping[str, Any]) -> str:
         text = _FORMATS.get(schema.get("format", "")) or next(self._names)

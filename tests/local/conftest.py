@@ -1,0 +1,50 @@
+"""A local endpoint with synthetic deployments, started once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from azinfer.core import RateLimit
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments of one model, and one that only embeds."""
+
+    class OnlyVectors:
+        dimensions = 8
+        count_tokens = SyntheticEngine().count_tokens
+        embed = SyntheticEngine(dimensions=8).embed
+        embed_images = SyntheticEngine(dimensions=8).embed_images
+        aclose = SyntheticEngine().aclose
+
+    deployments = [
+        LocalDeployment(
+            "Mistral-Large",
+            "mistral-large-2411",
+            model_format="Mistral AI",
+            rate_limits=(RateLimit("request", 1, 10),),
+        ),
+        LocalDeployment("fixed", "mistral-large-2411", SyntheticEngine("Paris.")),
+        LocalDeployment("embed", "text-embedding", OnlyVectors()),
+    ]
+    with LocalEndpoint(deployments, key="local-key") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def strict() -> Iterator[LocalEndpoint]:
+    """One deployment behind an endpoint that takes the protocol by the letter."""
+    with LocalEndpoint([LocalDeployment("only")], key="local-key", strict=True) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def http(endpoint: LocalEndpoint) -> Iterator[httpx.Client]:
+    """A plain HTTP client of the endpoint, with its key."""
+    with httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as client:
+        yield client
