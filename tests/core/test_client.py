@@ -37,7 +37,12 @@ from azinfer.core.profiles import adapt
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Ask = Callable[..., Asker]
-NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+NAMES = {
+    "aclose": "close",
+    "to_sync": "to_async",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+}
 
 
 def public(kind: type) -> dict[str, inspect.Signature]:
@@ -524,6 +529,18 @@ def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library
 
     asyncio.run(with_async())
     assert {request.header("x-mine") for request in server.received} == {"1"}
+
+
+def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> None:
+    server.will(reply(chat()))
+    with InferenceClient(f"{server.url}/models", KEY, "m") as client:
+        twin = client.to_async()
+        assert asyncio.run(twin.complete(USER)).text == "hello"
+        assert twin.to_sync().complete(USER).text == "hello"
+    with httpx.Client() as http:
+        client = InferenceClient(f"{server.url}/models", KEY, "m", http_client=http)
+        with pytest.raises(ConfigurationError, match="http_client of yours"):
+            client.to_async()
 
 
 def test_errors_of_a_client_of_the_caller_are_ours(server: RawServer) -> None:

@@ -67,7 +67,7 @@ TABLE: list[tuple[dict[str, Any], str, dict[str, Any], str, dict[str, str], str 
         '{"model":"Mixed-Case","messages":[{"role":"user","content":"hi"}],"safe_prompt":true}',
     ),
     (
-        {"path": "/models"},
+        {"path": "/models", "model_id": "mistral-large"},
         "stream",
         {},
         "POST /models/chat/completions?api-version=2024-05-01-preview",
@@ -75,7 +75,7 @@ TABLE: list[tuple[dict[str, Any], str, dict[str, Any], str, dict[str, str], str 
         '{"model":"Mixed-Case","messages":[{"role":"user","content":"hi"}],"stream":true}',
     ),
     (
-        {"path": "/models", "model_id": "grok-4"},
+        {"path": "/models"},
         "stream",
         {},
         "POST /models/chat/completions?api-version=2024-05-01-preview",

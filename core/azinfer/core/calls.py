@@ -40,6 +40,7 @@ from azinfer.core.streaming import ChatReader
 from azinfer.core.surfaces import (
     DEPLOYMENTS,
     MANAGED,
+    MODELS,
     V1,
 )
 from azinfer.core.vectors import Embeddings
@@ -436,8 +437,11 @@ def _options_to_wire(options: Mapping[str, Any]) -> Json:
 
 
 def _counts(target: Target) -> bool:
-    """Whether a stream can be asked for its usage; others refuse what they do not know."""
-    return target.endpoint.surface in (V1, DEPLOYMENTS) or target.profile.streams_usage
+    """Whether a stream is asked for its usage; where that is refused, it is learned."""
+    surface, profile = target.endpoint.surface, target.profile
+    if surface in (V1, DEPLOYMENTS) or profile.streams_usage:
+        return True
+    return surface == MODELS and not profile.family
 
 
 def _given(options: Mapping[str, Any]) -> Json:

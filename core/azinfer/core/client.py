@@ -51,6 +51,7 @@ from azinfer.core.surfaces import (
 from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
 
 T = TypeVar("T")
+Twin = TypeVar("Twin", bound="_Client")
 Image: TypeAlias = Source | tuple[Source, str] | ImageInput
 
 _AT_ONCE = 8
@@ -125,6 +126,17 @@ class _Client:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Everything inside is either never written to or meant to be shared.
         return self.__copy__()
+
+    def _as(self, kind: type[Twin]) -> Twin:
+        if self._http_client is not None:
+            raise ConfigurationError(
+                f"this client sends with an http_client of yours, which {kind.__name__} cannot; "
+                f"make a {kind.__name__} with one of its own"
+            )
+        twin = kind.__new__(kind)
+        twin.__dict__.update(self.__dict__)
+        twin._open_up()
+        return twin
 
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
@@ -367,6 +379,14 @@ class InferenceClient(_Client):
         """Let go of the connections; a later call opens new ones."""
         self._connections.close()
 
+    def to_async(self) -> AsyncInferenceClient:
+        """The same client for async code.
+
+        Raises:
+            ConfigurationError: This one sends with an `http_client` of the caller.
+        """
+        return self._as(AsyncInferenceClient)
+
     def complete(
         self,
         messages: Sequence[ChatMessage],
@@ -596,6 +616,14 @@ class AsyncInferenceClient(_Client):
     async def aclose(self) -> None:
         """Let go of the connections of this loop; a later call opens new ones."""
         await self._connections.close()
+
+    def to_sync(self) -> InferenceClient:
+        """The same client for sync code.
+
+        Raises:
+            ConfigurationError: This one sends with an `http_client` of the caller.
+        """
+        return self._as(InferenceClient)
 
     async def complete(
         self,

@@ -132,14 +132,13 @@ class _Filler:
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
+        if not properties and not depth:  # JSON of any kind: what the text names in quotes
+            quoted = re.findall(r"[`'\"](\w+)[`'\"]", self._text)
+            properties = {name: {"type": "string"} for name in quoted}
         required = set(schema.get("required") or properties)
         # Deep down only what must be, so that schemas that contain themselves end.
-        names = (
-            properties
-            if depth < _DEEPEST // 3
-            else [each for each in properties if each in required]
-        )
-        return {name: self._fill(properties[name], depth + 1) for name in names}
+        needed = [name for name in properties if name in required or depth < _DEEPEST // 3]
+        return {name: self._fill(properties[name], depth + 1) for name in needed}
 
     def _number(self, schema: Mapping[str, Any], whole: bool) -> float:
         number = float(next(self._numbers, 1))

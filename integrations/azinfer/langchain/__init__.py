@@ -1,0 +1,13 @@
+"""Azure AI model deployments for LangChain and LangGraph: `pip install 'azinfer[langchain]'`."""
+
+try:
+    import langchain_core  # noqa: F401
+except ModuleNotFoundError as error:
+    from azinfer.core import missing_extra
+
+    raise missing_extra("langchain", error) from error
+
+from azinfer.langchain.chat import ChatAzInfer
+from azinfer.langchain.embeddings import AzInferEmbeddings
+
+__all__ = ["AzInferEmbeddings", "ChatAzInfer"]

@@ -1,0 +1,383 @@
+"""ChatAzInfer: every chat deployment of an endpoint as a LangChain chat model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from typing_extensions import override
+
+from azinfer.core import (
+    AsyncInferenceClient,
+    ConfigurationError,
+    InferenceClient,
+    Timeout,
+    __version__,
+)
+from azinfer.langchain.errors import as_theirs
+from azinfer.langchain.messages import (
+    from_chunk,
+    from_completion,
+    last_chunk,
+    to_messages,
+    to_tool_choice,
+    to_tools,
+)
+from azinfer.langchain.profiles import profile_of_model
+from azinfer.langchain.structured import parser_of, response_format_of
+
+_OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
+
+
+class ChatAzInfer(BaseChatModel):
+    """A chat model on any Azure AI endpoint: one class for every surface.
+
+    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
+    such a client as `client`. Options that it does not name go into `model_kwargs`, or with the
+    call, and from there to the wire as they are.
+
+    Example:
+        >>> from azinfer.langchain import ChatAzInfer
+        >>> model = ChatAzInfer(
+        ...     endpoint="https://contoso.services.ai.azure.com",
+        ...     credential="a-key",
+        ...     model="mistral-large",
+        ... )
+        >>> model.model
+        'mistral-large'
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # the input has the key in it
+    )
+
+    endpoint: str | None = None
+    """Any URL that a portal or a sample shows; left out, the environment's."""
+    credential: Any = Field(
+        default=None,
+        validation_alias=AliasChoices("credential", "api_key"),
+        repr=False,
+        exclude=True,
+    )
+    """A key, a credential of azure-identity, or a function that returns a token."""
+    model: str | None = None
+    """The deployment's name, in any case; a call may name another: `invoke(…, model="other")`."""
+    model_id: str | None = None
+    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
+    timeout: float | Timeout | None = None
+    """Seconds for each attempt, or a Timeout."""
+    max_retries: int = 2
+    """How often a call is sent again after it failed in passing."""
+    headers: dict[str, str] | None = None
+    """Sent with every request."""
+    surface: str | None = None
+    """The way to address deployments, where the URL does not say."""
+    api_version: str | None = None
+    """Sent instead of the surface's default."""
+    client: InferenceClient | AsyncInferenceClient | None = Field(
+        default=None, repr=False, exclude=True
+    )
+    """A ready client, instead of the fields above."""
+    temperature: float | None = None
+    """How much chance there is in an answer."""
+    max_tokens: int | None = None
+    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    top_p: float | None = None
+    """The share of probability that is sampled from."""
+    stop: list[str] | str | None = None
+    """Texts before which an answer ends."""
+    seed: int | None = None
+    """The same seed gives, as far as the service can, the same answer."""
+    n: int | None = None
+    """How many answers to write; streams write one."""
+    logprobs: bool | None = None
+    """Whether to tell the tokens' log probabilities."""
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens to tell at each place."""
+    streaming: bool = False
+    """Whether `invoke` streams inside, for callbacks that show tokens as they come."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further options, sent as they are."""
+
+    _sync: InferenceClient | None = PrivateAttr(default=None)
+    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        if isinstance(self.credential, str):
+            self.credential = SecretStr(self.credential)
+        if isinstance(self.client, AsyncInferenceClient):
+            self._async = self.client
+        else:
+            self._sync = self.client or self._new_client()
+        self._add_version("azinfer", __version__)
+        return self
+
+    def _new_client(self) -> InferenceClient:
+        secret = self.credential
+        return InferenceClient(
+            self.endpoint,
+            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.model,
+            model_id=self.model_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            headers=self.headers,
+            surface=self.surface,
+            api_version=self.api_version,
+        )
+
+    @property
+    def sync_client(self) -> InferenceClient:
+        """The core client that sync methods ask."""
+        if self._sync is None:
+            assert self._async is not None
+            self._sync = self._async.to_sync()
+        return self._sync
+
+    @property
+    def async_client(self) -> AsyncInferenceClient:
+        """The core client that async methods ask."""
+        if self._async is None:
+            self._async = self.sync_client.to_async()
+        return self._async
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return "azinfer-chat"
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        routing = (self._sync or self.async_client).explain(
+            model=self.model, model_id=self.model_id
+        )
+        return {"url": routing.url, "deployment": routing.deployment, **self._options(None, {})}
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    @override
+    def lc_secrets(self) -> dict[str, str]:
+        return {"credential": "AZURE_AI_API_KEY"}
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "azure"
+        asked = kwargs.get("model") or self._deployment
+        same = asked == self._deployment
+        name = kwargs.get("model_id") or (self.model_id if same else None) or asked
+        if name:
+            params["ls_model_name"] = name
+        return params
+
+    @override
+    def _resolve_model_profile(self) -> Any:
+        return profile_of_model(self.model_id or self._deployment)
+
+    @property
+    def _deployment(self) -> str | None:
+        return self.model or (self._sync or self.async_client).model
+
+    def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """What goes to the core client: the call's options over the model's."""
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        given = {"model": self.model, "model_id": self.model_id, **own, **self.model_kwargs}
+        if kwargs.get("model") and kwargs["model"] != self.model:
+            given["model_id"] = None
+        given.update(kwargs)
+        if stop is not None:
+            given["stop"] = stop
+        return {name: value for name, value in given.items() if value is not None}
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with as_theirs():
+            options = self._options(stop, kwargs)
+            return from_completion(self.sync_client.complete(to_messages(messages), **options))
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with as_theirs():
+            options = self._options(stop, kwargs)
+            answer = await self.async_client.complete(to_messages(messages), **options)
+            return from_completion(answer)
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        with as_theirs():
+            options = _one_choice(self._options(stop, kwargs))
+            with self.sync_client.stream(to_messages(messages), **options) as chunks:
+                for each in chunks:
+                    if chunk := from_chunk(each):
+                        if run_manager:
+                            run_manager.on_llm_new_token(_token(chunk), chunk=chunk)
+                        yield chunk
+            yield last_chunk(chunks.completion)
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with as_theirs():
+            options = _one_choice(self._options(stop, kwargs))
+            async with self.async_client.stream(to_messages(messages), **options) as chunks:
+                async for each in chunks:
+                    if chunk := from_chunk(each):
+                        if run_manager:
+                            await run_manager.on_llm_new_token(_token(chunk), chunk=chunk)
+                        yield chunk
+            yield last_chunk(chunks.completion)
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the tokens of a text, with no tokenizer and no download: one for 4 bytes."""
+        return math.ceil(len(text.encode()) / 4)
+
+    @override
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None, **kwargs: Any
+    ) -> int:
+        """Estimate the tokens of a conversation, with no tokenizer and no download."""
+        counted = count_tokens_approximately(messages)
+        return counted + sum(self.get_num_tokens(str(tool)) for tool in to_tools(tools or (), None))
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let the model call tools.
+
+        Args:
+            tools: Tools, functions, pydantic models, TypedDicts or schemas.
+            tool_choice: `"auto"`, `"none"`, `"required"` (or `"any"`, True), or a tool's name.
+            strict: Whether the service must hold arguments to the schemas.
+            parallel_tool_calls: Whether several calls may come in one answer.
+            **kwargs: Further options of the call.
+        """
+        wire = to_tools(tools, strict)
+        if tool_choice:
+            kwargs["tool_choice"] = to_tool_choice(tool_choice, wire)
+        if parallel_tool_calls is not None and wire:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if wire:
+            kwargs["tools"] = wire
+        return super().bind(**kwargs)
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Make answers values of a schema.
+
+        Args:
+            schema: A pydantic model, a TypedDict or a JSON Schema.
+            method: `"json_schema"` holds the answer to it, `"function_calling"` asks for a tool
+                call with it, `"json_mode"` asks for JSON alone. Left out: what the model can.
+            include_raw: Whether to answer `{"raw", "parsed", "parsing_error"}`.
+            strict: Whether the service must hold the answer to the schema.
+            tools: Tools that the model may call instead.
+            **kwargs: Further options of the call.
+
+        Raises:
+            ConfigurationError: There is no schema where the method needs one.
+        """
+        if method is None:
+            can = (self.profile or {}).get("structured_output", True)
+            method = "json_schema" if can else "function_calling"
+        if schema is None and method != "json_mode":
+            raise ConfigurationError(f"with_structured_output needs a schema for {method}")
+        parser = parser_of(schema, method)
+        noted: dict[str, Any] = {
+            "ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}
+        }
+        if method == "function_calling":
+            name = convert_to_openai_tool(schema)["function"]["name"]  # type: ignore[arg-type]
+            asked = self.bind_tools(
+                [schema, *(tools or ())],  # type: ignore[list-item]
+                tool_choice="auto" if tools else name,
+                strict=strict,
+                **noted,
+                **kwargs,
+            )
+        else:
+            wanted = response_format_of(schema, method, strict)
+            asked = self.bind_tools(
+                list(tools or ()), response_format=wanted, strict=strict, **noted, **kwargs
+            )
+        if not include_raw:
+            return asked | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        )
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=asked) | parsed.with_fallbacks(
+            [failed], exception_key="parsing_error"
+        )
+
+
+def _one_choice(options: dict[str, Any]) -> dict[str, Any]:
+    if options.get("n", 1) > 1:
+        raise ConfigurationError("a LangChain stream has one answer: leave out n")
+    return options
+
+
+def _token(chunk: ChatGenerationChunk) -> str:
+    content = chunk.message.content
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,93 @@
+"""Errors that are azinfer's and LangChain's at once, so that code for either catches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from langchain_core import exceptions as theirs
+
+from azinfer import core as ours
+
+
+class _APIConnectionError(ours.APIConnectionError, theirs.ModelConnectionError):
+    """The service could not be reached, or the connection broke."""
+
+
+class _APITimeoutError(ours.APITimeoutError, theirs.ModelTimeoutError):
+    """No whole answer came within the time allowed."""
+
+
+class _BadRequestError(ours.BadRequestError, theirs.ModelInvalidRequestError):
+    """The service refused the request as it stands."""
+
+
+class _UnsupportedParameterError(ours.UnsupportedParameterError, theirs.ModelInvalidRequestError):
+    """The model behind the deployment does not take a parameter."""
+
+
+class _ContentFilterError(ours.ContentFilterError, theirs.ModelInvalidRequestError):
+    """A content filter refused the prompt."""
+
+
+class _ContextLengthExceededError(ours.ContextLengthExceededError, theirs.ContextOverflowError):
+    """The messages are longer than the model's context window."""
+
+
+class _AuthenticationError(ours.AuthenticationError, theirs.ModelAuthenticationError):
+    """The credential is missing, wrong, expired, or lacks a role."""
+
+
+class _PermissionDeniedError(ours.PermissionDeniedError, theirs.ModelPermissionDeniedError):
+    """The network or a policy forbids the request."""
+
+
+class _DeploymentNotFoundError(ours.DeploymentNotFoundError, theirs.ModelNotFoundError):
+    """No deployment has this name."""
+
+
+class _RateLimitError(ours.RateLimitError, theirs.ModelRateLimitError):
+    """The deployment's rate limit is used up."""
+
+
+class _ServerError(ours.ServerError, theirs.ModelAPIError):
+    """The service failed."""
+
+
+class _StreamInterruptedError(ours.StreamInterruptedError, theirs.ModelConnectionError):
+    """A stream ended before its answer did."""
+
+
+class _InvalidResponseError(ours.InvalidResponseError, theirs.ModelAPIError):
+    """The service answered with something that is not what the protocol says."""
+
+
+_BOTH: dict[type[ours.InferenceError], type[ours.InferenceError]] = {
+    ours.APIConnectionError: _APIConnectionError,
+    ours.APITimeoutError: _APITimeoutError,
+    ours.BadRequestError: _BadRequestError,
+    ours.UnsupportedParameterError: _UnsupportedParameterError,
+    ours.ContentFilterError: _ContentFilterError,
+    ours.ContextLengthExceededError: _ContextLengthExceededError,
+    ours.AuthenticationError: _AuthenticationError,
+    ours.PermissionDeniedError: _PermissionDeniedError,
+    ours.DeploymentNotFoundError: _DeploymentNotFoundError,
+    ours.RateLimitError: _RateLimitError,
+    ours.ServerError: _ServerError,
+    ours.StreamInterruptedError: _StreamInterruptedError,
+    ours.InvalidResponseError: _InvalidResponseError,
+}
+
+
+@contextmanager
+def as_theirs() -> Iterator[None]:
+    """Raise what happens inside as an error that is LangChain's too."""
+    try:
+        yield
+    except ours.InferenceError as error:
+        kind = _BOTH.get(type(error))
+        if kind is None:
+            raise
+        both = kind.__new__(kind, error.message)
+        both.__dict__.update(error.__dict__)
+        raise both from error

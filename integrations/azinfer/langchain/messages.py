@@ -1,0 +1,320 @@
+"""Translation both ways: LangChain messages and tools to the wire, answers to messages."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolCall,
+    ToolCallChunk,
+    ToolMessage,
+)
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.block_translators.openai import convert_to_openai_data_block
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from azinfer.core import ChatCompletion, ChatCompletionChunk, Choice, ConfigurationError, Usage
+
+Json = dict[str, Any]
+
+
+def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
+    """LangChain messages in the wire form.
+
+    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    only text there.
+
+    Raises:
+        ConfigurationError: A content block cannot be sent; the text names it.
+    """
+    wire: list[Json] = []
+    media: list[Json] = []
+    for message in messages:
+        if media and not isinstance(message, ToolMessage):
+            wire.append({"role": "user", "content": media})
+            media = []
+        if isinstance(message, ToolMessage):
+            text, more = _tool_content(message)
+            media += more
+            wire.append({"role": "tool", "tool_call_id": message.tool_call_id, "content": text})
+        else:
+            wire.append(_message(message))
+    if media:
+        wire.append({"role": "user", "content": media})
+    return wire
+
+
+def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
+    """Tools of every form that LangChain knows, in the wire form."""
+    return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+
+
+def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]) -> Any:
+    """A tool choice of every form that LangChain knows, in the wire form.
+
+    Raises:
+        ConfigurationError: It names a tool that is not there.
+    """
+    if choice is True or choice == "any":
+        return "required"
+    if isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
+        return choice
+    names = [tool["function"]["name"] for tool in tools if "function" in tool]
+    if choice not in names:
+        raise ConfigurationError(f"tool_choice={choice!r} names no tool; there are {names}")
+    return {"type": "function", "function": {"name": choice}}
+
+
+def from_completion(answer: ChatCompletion) -> ChatResult:
+    """An answer as LangChain has it, one generation a choice."""
+    usage = from_usage(answer.usage)
+    generations = [
+        ChatGeneration(
+            message=_from_choice(answer, choice, usage if at == 0 else None),
+            generation_info={"finish_reason": choice.finish_reason, "logprobs": choice.logprobs},
+        )
+        for at, choice in enumerate(answer.choices)
+    ]
+    counts = answer.usage.raw if answer.usage else None
+    output = {"token_usage": counts, "model_name": answer.model, "id": answer.id}
+    return ChatResult(generations=generations, llm_output=output)
+
+
+def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
+    """What a chunk adds to the first choice, or None where it adds nothing.
+
+    Usage and metadata come with the last chunk: see `last_chunk`.
+    """
+    if not chunk.choices:
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    more: Json = {}
+    if delta.reasoning:
+        more["reasoning_content"] = delta.reasoning
+    if delta.refusal:
+        more["refusal"] = delta.refusal
+    message = AIMessageChunk(
+        content=delta.content or "",
+        additional_kwargs=more,
+        tool_call_chunks=[
+            ToolCallChunk(
+                name=call.name,
+                args=call.arguments,
+                id=call.id,
+                index=call.index,
+                type="tool_call_chunk",
+            )
+            for call in delta.tool_calls
+        ],
+    )
+    info = {"logprobs": choice.logprobs} if choice.logprobs else None
+    return ChatGenerationChunk(message=message, generation_info=info)
+
+
+def last_chunk(answer: ChatCompletion) -> ChatGenerationChunk:
+    """What is known at the end of a stream: usage once, and why it ended."""
+    message = AIMessageChunk(
+        content="",
+        usage_metadata=from_usage(answer.usage),
+        response_metadata=_metadata(answer, answer.choices[0]),
+        chunk_position="last",
+    )
+    info = {"finish_reason": answer.finish_reason}
+    return ChatGenerationChunk(message=message, generation_info=info)
+
+
+def from_usage(usage: Usage | None) -> UsageMetadata | None:
+    """Token counts as LangChain has them."""
+    if usage is None:
+        return None
+    return UsageMetadata(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
+        output_token_details=OutputTokenDetails(reasoning=usage.reasoning_tokens),
+    )
+
+
+def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
+    message = choice.message
+    more = {"reasoning_content": message.reasoning, "refusal": message.refusal}
+    calls, invalid = _from_calls(message.tool_calls)
+    return AIMessage(
+        content=message.content or "",
+        additional_kwargs={name: value for name, value in more.items() if value},
+        tool_calls=calls,
+        invalid_tool_calls=invalid,
+        usage_metadata=usage,
+        response_metadata=_metadata(answer, choice),
+    )
+
+
+def _from_calls(calls: Iterable[Any]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    parsed: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call in calls:
+        raw = call.to_wire()
+        try:
+            parsed.append(parse_tool_call(raw, return_id=True))  # type: ignore[arg-type]
+        except Exception as error:
+            invalid.append(make_invalid_tool_call(raw, str(error)))
+    return parsed, invalid
+
+
+def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
+    routing = answer.routing
+    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    found = {
+        "id": answer.id,
+        "model_name": answer.model,
+        "deployment": routing and routing.deployment,
+        "finish_reason": choice.finish_reason,
+        "logprobs": choice.logprobs,
+        "content_filter_results": choice.content_filter_results,
+        "prompt_filter_results": list(answer.prompt_filter_results),
+        "request_id": attempt and attempt.request_id,
+        "adapted": list(routing.adapted) if routing else None,
+    }
+    kept = {name: value for name, value in found.items() if value}
+    return {"model_provider": "azinfer", "model_name": answer.model or "", **kept}
+
+
+def _message(message: BaseMessage) -> Json:
+    if isinstance(message, AIMessage):
+        return _assistant(message)
+    named = {"name": message.name} if message.name else {}
+    return {"role": _role(message), "content": _content(message), **named}
+
+
+def _role(message: BaseMessage) -> str:
+    if isinstance(message, HumanMessage):
+        return "user"
+    if isinstance(message, SystemMessage):
+        return str(message.additional_kwargs.get("__openai_role__", "system"))
+    if isinstance(message, ChatMessage):
+        return message.role
+    if isinstance(message, FunctionMessage):
+        return "function"
+    raise ConfigurationError(f"a {type(message).__name__} cannot be sent to a model")
+
+
+def _assistant(message: AIMessage) -> Json:
+    parts = list(_parts(message))
+    text = "".join(part["text"] for part in parts if part["type"] == "text")
+    if media := [part["type"] for part in parts if part["type"] != "text"]:
+        raise ConfigurationError(f"an AIMessage with {media[0]} cannot be sent back to a model")
+    wire: Json = {"role": "assistant"}
+    calls = [
+        _call(each["id"], each["name"], json.dumps(each["args"])) for each in message.tool_calls
+    ]
+    calls += [
+        _call(each["id"], each["name"] or "", each["args"] or "{}")
+        for each in message.invalid_tool_calls
+    ]
+    if text or not calls:
+        wire["content"] = text
+    if calls:
+        wire["tool_calls"] = calls
+    return wire
+
+
+def _call(call_id: str | None, name: str, arguments: str) -> Json:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id or "", "type": "function", "function": function}
+
+
+def _content(message: BaseMessage) -> str | list[Json]:
+    if isinstance(message.content, str):
+        return message.content
+    return list(_parts(message))
+
+
+def _tool_content(message: ToolMessage) -> tuple[str, list[Json]]:
+    """The text of a tool's answer, and its media."""
+    if isinstance(message.content, str):
+        return message.content, []
+    parts = list(_parts(message))
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    media = [part for part in parts if part["type"] != "text"]
+    return "\n".join(texts) or ("(attached below)" if media else ""), media
+
+
+def _parts(message: BaseMessage) -> Iterator[Json]:
+    """The content of a message in the wire form, whatever provider's form it has."""
+    for block in message.content_blocks:
+        translate = _BLOCKS.get(block["type"])
+        if translate is None:
+            raise ConfigurationError(
+                f"a {type(message).__name__} has a content block of the type {block['type']!r}, "
+                f"which no deployment takes: {str(block)[:200]}"
+            )
+        yield from translate(dict(block))
+
+
+def _text(block: Json) -> Iterator[Json]:
+    if block.get("text"):
+        yield {"type": "text", "text": block["text"]}
+
+
+def _refusal(block: Json) -> Iterator[Json]:
+    if block.get("refusal"):
+        yield {"type": "text", "text": block["refusal"]}
+
+
+def _data(block: Json) -> Iterator[Json]:
+    if block["type"] == "file" and "base64" in block and not _has_filename(block):
+        # The wire wants a name with an ending that fits.
+        ending = (mimetypes.guess_extension(block.get("mime_type", "")) or "").lstrip(".")
+        block["filename"] = f"document.{ending or 'pdf'}"
+    yield convert_to_openai_data_block(block)
+
+
+def _has_filename(block: Json) -> bool:
+    return bool(block.get("filename") or (block.get("extras") or {}).get("filename"))
+
+
+def _plain(block: Json) -> Iterator[Json]:
+    if not isinstance(block.get("text"), str):
+        raise ConfigurationError("a block of plain text needs its text; URLs are not fetched")
+    yield {"type": "text", "text": block["text"]}
+
+
+def _other(block: Json) -> Iterator[Json]:
+    value = block.get("value")
+    if isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        yield {"type": "text", "text": value["text"]}
+    elif not isinstance(value, Mapping) or value.get("type") not in _SILENT:
+        raise ConfigurationError(f"a content block cannot be sent: {str(value)[:200]}")
+
+
+def _nothing(block: Json) -> Iterator[Json]:
+    return iter(())
+
+
+# What models thought is never sent back, and calls stand in the message beside its content.
+_SILENT = ("thinking", "redacted_thinking", "reasoning", "tool_use", "function_call")
+_BLOCKS: dict[str, Callable[[Json], Iterator[Json]]] = {
+    "text": _text,
+    "text-plain": _plain,
+    "image": _data,
+    "audio": _data,
+    "file": _data,
+    "refusal": _refusal,
+    "non_standard": _other,
+    **dict.fromkeys(("reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call"), _nothing),
+}

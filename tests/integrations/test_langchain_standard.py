@@ -1,0 +1,135 @@
+"""LangChain's own suites, on each of the three main surfaces of the local endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
+
+from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
+from azinfer.local import LocalDeployment, LocalEndpoint
+
+SURFACES = ["/models", "/openai/v1", "/openai"]
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments of a synthetic model."""
+    with LocalEndpoint([LocalDeployment("Prod-Chat"), LocalDeployment("second")]) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="class", params=SURFACES)
+def surface(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> str:
+    """The address of one surface."""
+    path: str = request.param
+    request.cls.address = endpoint.url + path
+    request.cls.key = endpoint.key
+    return path
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0"
+    b"\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+)
+SAMPLES = {".wav": b"RIFF$\0\0\0WAVEfmt ", ".pdf": b"%PDF-1.4\n%%EOF\n"}
+
+
+@pytest.fixture(autouse=True)
+def samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite fetches its sample media from the web; here they are at hand."""
+
+    def get(url: str, **options: Any) -> httpx.Response:
+        found = next((data for end, data in SAMPLES.items() if url.endswith(end)), PNG)
+        return httpx.Response(200, content=found)
+
+    monkeypatch.setattr("langchain_tests.integration_tests.chat_models.httpx.get", get)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "azinfer tests")
+
+
+@pytest.fixture
+def vcr() -> SimpleNamespace:
+    """The endpoint itself is here, so nothing needs to be recorded and played back."""
+    return SimpleNamespace(responses=["live"])
+
+
+class _Chat:
+    address = "https://contoso.services.ai.azure.com"
+    key = "a-key"
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatAzInfer
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.address,
+            "api_key": self.key,
+            "model": "prod-chat",
+            "model_id": "gpt-4.1",
+        }
+
+    has_tool_calling = True
+    has_tool_choice = True
+    has_structured_output = True
+    supports_json_mode = True
+    supports_image_inputs = True
+    supports_image_urls = True
+    supports_pdf_inputs = True
+    supports_audio_inputs = True
+    supports_image_tool_message = True
+    supports_pdf_tool_message = True
+    supports_anthropic_inputs = True
+    returns_usage_metadata = True
+    supports_model_override = True
+    model_override_value = "second"
+    enable_vcr_tests = True
+
+
+class TestChatModelUnit(_Chat, ChatModelUnitTests):
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        environ = {"AZURE_AI_ENDPOINT": self.address, "AZURE_AI_API_KEY": "from-env"}
+        return environ, {"model": "prod-chat"}, {"model": "prod-chat"}
+
+    @pytest.mark.xfail(
+        reason="langchain_core.load revives only classes on a list of its own; "
+        "test_a_model_survives_a_dump_without_its_key holds the round trip"
+    )
+    def test_serdes(self, model: BaseChatModel, snapshot: Any) -> None:
+        super().test_serdes(model, snapshot)
+
+
+@pytest.mark.usefixtures("surface")
+class TestChatModelIntegration(_Chat, ChatModelIntegrationTests):
+    pass
+
+
+class _Embeddings:
+    address = "https://contoso.services.ai.azure.com"
+    key = "a-key"
+
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return AzInferEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"endpoint": self.address, "credential": self.key, "model": "second"}
+
+
+class TestEmbeddingsUnit(_Embeddings, EmbeddingsUnitTests):
+    pass
+
+
+@pytest.mark.usefixtures("surface")
+class TestEmbeddingsIntegration(_Embeddings, EmbeddingsIntegrationTests):
+    pass
