@@ -16,8 +16,6 @@ def endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments of one model, and one that only embeds."""
 
     class OnlyVectors:
-        dimensions = 8
-        count_tokens = SyntheticEngine().count_tokens
         embed = SyntheticEngine(dimensions=8).embed
         embed_images = SyntheticEngine(dimensions=8).embed_images
         aclose = SyntheticEngine().aclose

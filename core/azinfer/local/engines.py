@@ -72,10 +72,6 @@ class EngineError(Exception):
 class ChatEngine(Protocol):
     """Writes answers."""
 
-    def count_tokens(self, text: str) -> int:
-        """How many tokens `text` is for this engine."""
-        ...
-
     def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer piece by piece; closing the iterator early stops the work."""
         ...
@@ -88,14 +84,8 @@ class ChatEngine(Protocol):
 class EmbeddingEngine(Protocol):
     """Turns texts into vectors."""
 
-    dimensions: int
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens `text` is for this engine."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One unit vector a text, shape `(len(texts), dimensions)`, in the order of `texts`."""
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """One unit vector a text, shape `(len(texts), dimensions)`, and the tokens of all."""
         ...
 
     async def aclose(self) -> None:
@@ -105,8 +95,6 @@ class EmbeddingEngine(Protocol):
 
 class ImageEngine(Protocol):
     """Turns images, each with or without a text, into vectors."""
-
-    dimensions: int
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """One unit vector an input, shape `(len(inputs), dimensions)`, in order."""

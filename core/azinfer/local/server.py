@@ -231,8 +231,7 @@ class _Endpoint:
         deployment = self._deployment(asked, body.get("model"), "embeddings")
         request = embedding_request(body, asked.surface)
         engine: Any = deployment.engine
-        vectors = await engine.embed(request.texts)
-        tokens = sum(map(engine.count_tokens, request.texts))
+        vectors, tokens = await engine.embed(request.texts)
         answer = embeddings(
             vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
         )
@@ -409,7 +408,7 @@ async def _with_first(first: bytes, events: AsyncGenerator[bytes]) -> AsyncItera
 
 def _likeness_of(engine: Any) -> tools.Likeness:
     async def likeness(text: str, descriptions: Sequence[str]) -> list[float]:
-        asked, *told = await engine.embed([text, *descriptions])
+        (asked, *told), _ = await engine.embed([text, *descriptions])
         return [sum(a * b for a, b in zip(asked, each, strict=True)) for each in told]
 
     return likeness

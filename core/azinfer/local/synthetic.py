@@ -34,10 +34,6 @@ class SyntheticEngine:
         self.dimensions = dimensions
         self._text = text
 
-    def count_tokens(self, text: str) -> int:
-        """How many words, pieces of long words and signs a text has."""
-        return len(_TOKEN.findall(text))
-
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer token by token."""
         asked = last_text(prompt.messages)
@@ -52,12 +48,13 @@ class SyntheticEngine:
         reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
         for token in tokens[: prompt.max_tokens]:
             yield Piece(token)
-        read = sum(4 + self.count_tokens(_said(message)) for message in prompt.messages)
+        read = sum(4 + _tokens(_said(message)) for message in prompt.messages)
         yield Piece("", 0, reason, read)
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""
-        return [self._vector(re.findall(r"\w+", text.lower())) for text in texts]
+        vectors = [self._vector(re.findall(r"\w+", text.lower())) for text in texts]
+        return vectors, sum(map(_tokens, texts))
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """Vectors of the bytes of each image, and of the words of its text."""
@@ -78,6 +75,11 @@ class SyntheticEngine:
                 numbers[number % self.dimensions] += 1.0 if number >> 63 else -1.0
         length = math.sqrt(sum(number * number for number in numbers)) or 1.0
         return [number / length for number in numbers]
+
+
+def _tokens(text: str) -> int:
+    """How many words, pieces of long words and signs a text has."""
+    return len(_TOKEN.findall(text))
 
 
 def _said(message: Mapping[str, Any]) -> str:
