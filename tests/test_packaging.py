@@ -1,0 +1,160 @@
+"""What the folders promise: see "Layout" in the README."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import azinfer.core
+import azinfer.langchain
+import azinfer.local
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+ADAPTERS = sorted(
+    path.name for path in (ROOT / "integrations/azinfer").iterdir() if (path / "py.typed").exists()
+)
+CORE = ROOT / "core/azinfer/core"
+FRAMEWORKS = ["langchain_core", "starlette", "uvicorn", "pydantic", "numpy", "typer"]
+BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
+
+# From the bottom to the top: a module imports only what stands before it.
+LAYERS = [
+    *("version", "clock", "errors", "routing", "reasoning", "structured", "surfaces"),
+    *("deployments", "endpoints", "failures", "retries", "responses", "messages", "profiles"),
+    *("streaming", "vectors", "credentials", "connections", "calls", "client", "__init__"),
+]
+
+
+def import_without(names: list[str], module: str, then: str = "") -> str:
+    """What the import of a module says on stderr where others are not installed."""
+    code = BLOCKED.format(names=names, module=module, then=then or "pass")
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def test_the_namespace_has_no_init() -> None:
+    assert not list(ROOT.glob("*/azinfer/*.py"))
+
+
+def test_every_portion_is_typed() -> None:
+    portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
+    assert len(portions) == 3
+    assert all((path / "py.typed").exists() for path in portions)
+
+
+def test_core_needs_no_framework() -> None:
+    assert import_without(FRAMEWORKS, "azinfer.core") == ""
+
+
+def test_core_loads_nothing_that_it_does_not_need() -> None:
+    then = "print(sorted(name for name in sys.modules if '.' not in name))"
+    command = [sys.executable, "-c", BLOCKED.format(names=[], module="azinfer.core", then=then)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not set(ast.literal_eval(done.stdout)) & {*FRAMEWORKS, "httpx2", "requests"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "module", "extra"),
+    [("langchain_core", "azinfer.langchain", "langchain"), ("uvicorn", "azinfer.local", "local")],
+)
+def test_a_missing_framework_names_the_extra(missing: str, module: str, extra: str) -> None:
+    assert f"pip install 'azinfer[{extra}]'" in import_without([missing], module)
+
+
+def test_each_adapter_has_an_extra() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {name.replace("_", "-") for name in ADAPTERS} == set(extras) - {"all", "local"}
+    (everything,) = extras["all"]
+    assert set(re.findall(r"[\w-]+", everything)) == {"azinfer", *extras} - {"all"}
+
+
+@pytest.mark.parametrize("module", [azinfer.core, azinfer.langchain, azinfer.local])
+def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
+    names = vars(module)["__all__"]
+    assert names == sorted(names)
+    for name in names:
+        found = getattr(module, name)
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert inspect.getdoc(found), name
+
+
+def test_imports_go_one_way() -> None:
+    assert sorted(LAYERS) == sorted(path.stem for path in CORE.glob("*.py"))
+    for path in CORE.glob("*.py"):
+        below = set(LAYERS[: LAYERS.index(path.stem)])
+        used = {name.split(".")[2] for name in imports_of(path) if name.startswith("azinfer.core.")}
+        known_for_types = {"responses"} if path.stem == "errors" else set()
+        assert used <= below | known_for_types, (path.stem, used - below)
+
+
+def test_one_module_knows_httpx() -> None:
+    users = {path.stem for path in CORE.glob("*.py") if "httpx" in imports_of(path)}
+    assert users == {"connections"}
+
+
+def test_adapters_use_public_names_of_core_and_not_each_other() -> None:
+    for path in (ROOT / "integrations").rglob("*.py"):
+        own = f"azinfer.{path.parent.name}"
+        for name in imports_of(path):
+            allowed = name.startswith(own) or name in ("azinfer", "azinfer.core")
+            allowed = allowed or name.partition("azinfer.core.")[2] in azinfer.core.__all__
+            assert allowed or not name.startswith("azinfer"), (path, name)
+
+
+def test_the_server_does_not_use_the_client() -> None:
+    shell = {"cli.py", "demo.py", "__init__.py"}
+    allowed = {"azinfer.core.errors", "azinfer.core.deployments"}
+    for path in (ROOT / "core/azinfer/local").glob("*.py"):
+        used = {
+            name
+            for name in imports_of(path)
+            if name.startswith("azinfer.core") and name.count(".") <= 2
+        }
+        modules = {name for name in used if importlib.util.find_spec(name)}
+        assert path.name in shell or modules <= allowed, (path.name, modules)
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == azinfer.core.__version__
+
+
+def test_the_licence_is_told_the_same_everywhere() -> None:
+    assert PROJECT["project"]["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text("utf-8").startswith("MIT License")
+
+
+def test_the_lock_has_every_dependency_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    assert "://" not in lock
+    assert "index" not in lock.splitlines()[0]
+    locked = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+    wanted = [*PROJECT["project"]["dependencies"]]
+    for group in (PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]):
+        wanted += [each for names in group.values() for each in names]
+    names = {re.split(r"[\s\[<>=;~!]", each)[0].lower() for each in wanted} - {"azinfer"}
+    assert names <= locked, names - locked
