@@ -219,6 +219,34 @@ def at_once(url: str, calls: int, many: int, latency: bool) -> dict[str, Work]:
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
+
+
+def imports() -> dict[str, Work]:
+    """The import of each peer, in a fresh process that tells its CPU time."""
+    names = ("httpx, orjson", "azinfer.core", "azure.ai.inference", "openai")
+    return {peer: functools.partial(_import, each) for peer, each in zip(PEERS, names, strict=True)}
+
+
+def _import(names: str) -> float:
+    code = f"import time; began = time.process_time(); import {names}; "
+    code += "print(time.process_time() - began)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def measured(works: dict[str, Work], rounds: int, clock: Callable[[Work], float]) -> dict[str, Any]:
+    """The median of each peer's ratio to the first one, and that one's seconds."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for at in range(rounds + 1):
+        for name, work in works.items():
+            seconds = clock(work)
+            if at:  # the first round warms up
+                taken[name].append(seconds)
+    base = taken[PEERS[0]]
+    ratios = {
+        name: statistics.median(mine / its for mine, its in zip(seconds, base, strict=True))
+        for name, seconds in taken.items()
+    }
     return {**ratios, "base": statistics.median(base)}
 
 

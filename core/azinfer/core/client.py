@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -13,7 +11,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
@@ -822,6 +819,8 @@ def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
 async def _in_time(
     work: Callable[[Request, Deadline], Awaitable[T]], request: Request, deadline: Deadline
 ) -> T:
+    import asyncio
+
     try:
         async with asyncio.timeout(deadline.left()):
             return await work(request, deadline)
@@ -834,6 +833,9 @@ def _map(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embed
     """Each part's embeddings, several requests at once; the first error ends all."""
     if len(parts) < 2:
         return [embed(part) for part in parts]
+    import contextvars
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(_AT_ONCE, len(parts)), "azinfer-embed") as threads:
         work = [threads.submit(contextvars.copy_context().run, embed, part) for part in parts]
         try:
@@ -847,6 +849,8 @@ async def _amap(
     embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
 ) -> list[Embeddings]:
     """The same in one event loop."""
+    import asyncio
+
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def one(part: Any) -> Embeddings:

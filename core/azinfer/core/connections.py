@@ -7,7 +7,6 @@ the loop goes.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 import threading
@@ -18,9 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpcore
 import httpx
 
 from azinfer.core.clock import Clock
@@ -33,6 +31,9 @@ from azinfer.core.errors import (
     InvalidResponseError,
 )
 from azinfer.core.retries import Timeout
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 # httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
 # minutes, in pools of 16 seconds.
@@ -88,53 +89,28 @@ class Deadline:
     def extensions(self) -> dict[str, Any]:
         """The time-outs as httpx takes them for one request."""
         left, timeout = self.left(), self.timeout
-        connect, read = min(timeout.connect, left), _Limit(min(timeout.read, left))
-        read.deadline = self
+        connect, read = min(timeout.connect, left), Limit(min(timeout.read, left))
+        read.left = self.left
         limits = {"connect": connect, "read": read, "write": read, "pool": connect}
         return {"timeout": limits}
 
 
-class _Limit(float):
-    """Seconds that one read may take, which knows when all reads must have ended."""
-
-    deadline: Deadline
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection of sync code, on which many short reads do not outlast the deadline."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-        self.close = stream.close  # type: ignore[method-assign]
-        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _limited(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _limited(timeout))
-
-    def start_tls(self, *args: Any, **named: Any) -> httpcore.NetworkStream:
-        return _Stream(self._stream.start_tls(*args, **named))
-
-
-class _Backend(httpcore.SyncBackend):
-    def connect_tcp(self, *args: Any, **named: Any) -> httpcore.NetworkStream:
-        return _Stream(super().connect_tcp(*args, **named))
-
-
-def _limited(timeout: float | None) -> float | None:
-    return min(timeout, timeout.deadline.left()) if isinstance(timeout, _Limit) else timeout
-
-
 def _sync_client(settings: tuple[str | None, ...] | None) -> httpx.Client:
+    from azinfer.core.sockets import Backend  # with httpcore, which httpx too imports late
+
     client = httpx.Client(**_client_options(settings))
     # httpx has no public way to give its pools a backend; where its insides differ, each
     # read is bounded but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
         with suppress(AttributeError):
-            transport._pool._network_backend = _Backend()  # type: ignore[union-attr]
+            transport._pool._network_backend = Backend()  # type: ignore[union-attr]
     return client
+
+
+class Limit(float):
+    """Seconds that one read may take, and how many are left for all of them."""
+
+    left: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +209,7 @@ class AsyncConnections:
             )
         self._own = http_client
         self._environ = environ
-        self._shared: dict[asyncio.AbstractEventLoop, _Pools] = {}
+        self._shared: dict[AbstractEventLoop, _Pools] = {}
         self._generation = _generation
 
     async def open(self, request: Request, deadline: Deadline) -> Opened:
@@ -250,6 +226,8 @@ class AsyncConnections:
 
     async def close(self) -> None:
         """Let go of the connections of this loop; those that nobody else uses close."""
+        import asyncio
+
         shared = self._shared.pop(asyncio.get_running_loop(), None)
         if shared is not None and shared.left_by_last():
             await shared.closer.aclose()
@@ -283,6 +261,8 @@ class AsyncConnections:
                 _expire(connection)
 
     async def _pools(self, url: str) -> _Pools:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         shared = self._shared.get(loop)
         if shared is None or self._generation != _generation:

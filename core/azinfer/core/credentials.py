@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import re
 import threading
-from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
 from azinfer.core.surfaces import Surface
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Lock
 
 # Endpoint variables in the order they are looked at, each with the keys that belong to it.
 ENVIRONMENT = {
@@ -123,7 +124,7 @@ class _Cache:
     def __init__(self) -> None:
         self.tokens: dict[str, Any] = {}
         self.lock = threading.Lock()
-        self.locks: WeakKeyDictionary[AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self.locks: WeakKeyDictionary[AbstractEventLoop, Lock] = WeakKeyDictionary()
 
 
 _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
@@ -170,8 +171,12 @@ class Tokens:
         scope = _scope(surface, scope)
         token = self._cached(scope, rejected, _REFRESH_BEFORE)
         if token is None and not inspect.iscoroutinefunction(self._source.get_token):
+            import asyncio
+
             return await asyncio.to_thread(self.secret, surface, scope, rejected)
         if token is None:
+            import asyncio
+
             lock = self._cache.locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
             async with lock:
                 token = await self._asked(scope, rejected)
