@@ -1,0 +1,73 @@
+"""The README holds: its programs run on the local endpoint, its commands and names exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from azinfer import core
+from azinfer.local import LocalDeployment, LocalEndpoint
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+MODULES = sorted(path for path in (ROOT / "core/azinfer/core").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """The deployments that the README names."""
+    names = ("small-chat", "Small-Chat-PTU", "small-embed")
+    with LocalEndpoint([LocalDeployment(name) for name in names]) as endpoint:
+        yield endpoint
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEndpoint) -> None:
+    program = program.replace("https://contoso.services.ai.azure.com", endpoint.url)
+    program = program.replace("a-key", endpoint.key)
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_there_are_programs() -> None:
+    assert len(PROGRAMS) == 3
+
+
+def test_the_errors_are_those_of_the_tree() -> None:
+    (tree,) = re.findall(r"```text\nInferenceError\n.*?```", README, re.DOTALL)
+    named = set(re.findall(r"\b[A-Z]\w+Error\b", tree))
+    assert all(issubclass(getattr(core, name), core.InferenceError) for name in named)
+    assert {"RateLimitError", "StreamInterruptedError"} <= named
+
+
+def test_the_files_that_are_named_exist() -> None:
+    for path in re.findall(r"`(tests/[\w/.]+)`|`python (tests/[\w/.]+)`", README):
+        assert (ROOT / "".join(path)).exists()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_examples_of_a_module_hold(path: Path) -> None:
+    import doctest
+    import importlib
+
+    found = doctest.testmod(importlib.import_module(f"azinfer.core.{path.stem}"))
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["azinfer.langchain.chat", "azinfer.langchain.embeddings", "azinfer.local.endpoint"]
+)
+def test_the_examples_outside_of_core_hold(name: str) -> None:
+    import doctest
+    import importlib
+
+    found = doctest.testmod(importlib.import_module(name))
+    assert (found.failed, found.attempted > 0) == (0, True)
