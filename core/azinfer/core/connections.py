@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.request import getproxies
 
 import httpx
 
@@ -35,6 +36,7 @@ from azinfer.core.retries import Timeout
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+_Settings: TypeAlias = tuple[str | None, ...] | None
 # httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
 # minutes, in pools of 16 seconds.
 _IN_ONE_POOL = 16
@@ -95,18 +97,6 @@ class Deadline:
         return {"timeout": limits}
 
 
-def _sync_client(settings: tuple[str | None, ...] | None) -> httpx.Client:
-    from azinfer.core.sockets import Backend  # with httpcore, which httpx too imports late
-
-    client = httpx.Client(**_client_options(settings))
-    # httpx has no public way to give its pools a backend; where its insides differ, each
-    # read is bounded but not all of them together.
-    for transport in (client._transport, *client._mounts.values()):
-        with suppress(AttributeError):
-            transport._pool._network_backend = Backend()  # type: ignore[union-attr]
-    return client
-
-
 class Limit(float):
     """Seconds that one read may take, and how many are left for all of them."""
 
@@ -163,9 +153,10 @@ class Connections:
         response = failure = None
         try:
             try:
-                response = pool.client.send(_built(request, deadline, self._own), **_SEND)
-                body = _Body(request, response, deadline)
-                head += (response.status_code, response.headers)
+                response = _sent(pool.client, _built(request, deadline, self._own))
+                headers = _headers(response)
+                body = _Body(request, response.status_code, headers, deadline)
+                head += (response.status_code, headers)
                 yield b""
                 for part in response.stream:
                     yield from body.feed(part)
@@ -239,9 +230,10 @@ class AsyncConnections:
         response = failure = None
         try:
             try:
-                response = await pool.client.send(_built(request, deadline, self._own), **_SEND)
-                body = _Body(request, response, deadline)
-                head += (response.status_code, response.headers)
+                response = await _asent(pool.client, _built(request, deadline, self._own))
+                headers = _headers(response)
+                body = _Body(request, response.status_code, headers, deadline)
+                head += (response.status_code, headers)
                 yield b""
                 async for part in response.stream:
                     for piece in body.feed(part):
@@ -268,9 +260,7 @@ class AsyncConnections:
         if shared is None or self._generation != _generation:
             self._generation = _generation
             settings = _settings_for(url, self._environ)
-            shared = _pools_shared(
-                (loop, settings), lambda: httpx.AsyncClient(**_client_options(settings))
-            )
+            shared = _pools_shared((loop, settings), lambda: _async_client(settings))
             if shared.closer is None:
                 shared.closer = _closing(shared.pools)
                 await anext(shared.closer)
@@ -364,6 +354,49 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_forget)
 
 
+def _sync_client(settings: _Settings) -> Any:
+    """What sends for sync code: a transport, or a whole client where proxies are set."""
+    from azinfer.core.sockets import Backend  # with httpcore, which httpx too imports late
+
+    if settings is not None and getproxies():
+        return httpx.Client(**_proxied(settings))
+    transport = httpx.HTTPTransport(verify=_tls_context(settings), limits=_LIMITS, trust_env=False)
+    # httpx has no public way to give its pool a backend; where its insides differ, each read is
+    # bounded but not all of them together.
+    with suppress(AttributeError):
+        transport._pool._network_backend = Backend()
+    return transport
+
+
+def _async_client(settings: _Settings) -> Any:
+    """The same for async code, whose deadlines asyncio keeps."""
+    if settings is not None and getproxies():
+        return httpx.AsyncClient(**_proxied(settings))
+    verify = _tls_context(settings)
+    return httpx.AsyncHTTPTransport(verify=verify, limits=_LIMITS, trust_env=False)
+
+
+def _sent(client: Any, request: Any) -> Any:
+    # A transport does without what a client adds: cookies, redirects, netrc, a third of the time.
+    if isinstance(client, httpx.BaseTransport):
+        return client.handle_request(request)
+    return client.send(request, **_SEND)
+
+
+async def _asent(client: Any, request: Any) -> Any:
+    if isinstance(client, httpx.AsyncBaseTransport):
+        return await client.handle_async_request(request)
+    return await client.send(request, **_SEND)
+
+
+def _headers(response: Any) -> dict[str, str]:
+    """The headers by their names in lower case."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in response.headers.raw
+    }
+
+
 _SEND: dict[str, Any] = {"stream": True, "auth": None, "follow_redirects": False}
 _url = lru_cache(maxsize=512)(httpx.URL)
 
@@ -380,7 +413,7 @@ def _built(request: Request, deadline: Deadline, own: Any) -> Any:
     return httpx.Request(url=_url(request.url), **arguments)
 
 
-def _settings_for(url: str, environ: Mapping[str, str] | None) -> tuple[str | None, ...] | None:
+def _settings_for(url: str, environ: Mapping[str, str] | None) -> _Settings:
     """What decides how connections are made; None for plain ones on this machine."""
     if is_loopback(url) and url.startswith("http:"):
         return None
@@ -388,20 +421,14 @@ def _settings_for(url: str, environ: Mapping[str, str] | None) -> tuple[str | No
     return tuple(known.get(variable) for variable in _TLS_VARIABLES)
 
 
-def _client_options(settings: tuple[str | None, ...] | None) -> dict[str, Any]:
-    # Cookies would let one request change the next; a proxy has no business on loopback.
+def _proxied(settings: _Settings) -> dict[str, Any]:
+    # Cookies would let one request change the next.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return {
-        "verify": _tls_context(settings),
-        "limits": _LIMITS,
-        "cookies": cookies,
-        "trust_env": settings is not None,
-        "follow_redirects": False,
-    }
+    return {"verify": _tls_context(settings), "limits": _LIMITS, "cookies": cookies}
 
 
 @lru_cache(maxsize=8)
-def _tls_context(settings: tuple[str | None, ...] | None) -> ssl.SSLContext:
+def _tls_context(settings: _Settings) -> ssl.SSLContext:
     # Reading the certificates takes 100 ms: once a process, and not at all for plain HTTP.
     if settings is None:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -422,17 +449,19 @@ def _tls_context(settings: tuple[str | None, ...] | None) -> ssl.SSLContext:
 class _Body:
     """What must hold of a body while it arrives: decoded, bounded, in time, and ours."""
 
-    def __init__(self, request: Request, response: Any, deadline: Deadline) -> None:
+    def __init__(
+        self, request: Request, status: int, headers: Mapping[str, str], deadline: Deadline
+    ) -> None:
         self._deadline = deadline
         self._size = self._received = 0
-        self._status = response.status_code
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._status = status
+        coding = headers.get("content-encoding", "identity").strip().lower()
         self._inflate = None
         if coding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif coding != "identity" and coding:
             raise InvalidResponseError(f"the answer comes in {coding!r}, which was not asked for")
-        echoed = response.headers.get("x-ms-client-request-id", request.request_id)
+        echoed = headers.get("x-ms-client-request-id", request.request_id)
         if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
             raise APIConnectionError("the answer to another request came on this connection")
 
@@ -507,8 +536,8 @@ def _with_trailing_data(response: Any) -> Any:
     httpcore would read them as the answer to the next request. There is no public way to
     know; where its insides differ, nothing is found.
     """
-    found = response.stream
-    for inside in ("_stream", "_httpcore_stream", "_stream", "_connection"):
+    found = getattr(response.stream, "_stream", response.stream)
+    for inside in ("_httpcore_stream", "_stream", "_connection"):
         found = getattr(found, inside, None)
     connection: Any = found
     state = getattr(connection, "_h11_state", None)

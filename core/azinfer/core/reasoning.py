@@ -37,6 +37,11 @@ class Splitter:
         """Reasoning and answer that a further piece brings; either may be empty."""
         return self._part(text)
 
+    @property
+    def passed(self) -> bool:
+        """Whether no more reasoning can come, so that all further text is answer."""
+        return self._part == self._after
+
     def finish(self) -> tuple[str, str]:
         """What was held back."""
         held, self._held = self._held, ""

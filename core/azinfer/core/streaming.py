@@ -167,6 +167,20 @@ class EventDecoder:
             self._name = line[6:].strip()
 
 
+def _is_plain_text(raw: Json, delta: Any) -> bool:
+    """Whether a choice adds text and nothing else, as nearly all do."""
+    return (
+        delta.__class__ is dict
+        and delta.keys() <= _TEXT
+        and delta.get("content").__class__ is str
+        and not (raw.get("finish_reason") or raw.get("logprobs"))
+        and not raw.get("content_filter_results")
+    )
+
+
+_TEXT = frozenset({"role", "content", "obfuscation"})
+
+
 class _OpenCall:
     def __init__(self, index: int, call_id: str, name: str) -> None:
         self.index, self.id, self.name = index, call_id, name
@@ -192,6 +206,10 @@ class _OpenChoice:
     def add(self, raw: Json) -> ChunkChoice:
         """Take in one choice of a chunk and tell what it adds."""
         delta = raw.get("delta")
+        if self._splitter.passed and _is_plain_text(raw, delta):
+            text = raw["delta"]["content"]
+            self._texts.append(text)
+            return ChunkChoice(self.index, Delta(text or None))
         delta = delta if isinstance(delta, dict) else {}
         thought, text = self._text(delta)
         if reason := raw.get("finish_reason"):
@@ -451,6 +469,9 @@ class ChatReader:
             usage = None
         if results := raw.get("prompt_filter_results"):
             self._prompt_results += results
+        parts = raw.get("choices")
+        if parts.__class__ is list and len(parts) == 1:
+            return ChatCompletionChunk((self._choice(parts[0]),), usage, raw)
         choices = tuple(self._choice(part) for part in listed(raw, "choices"))
         return ChatCompletionChunk(choices, usage, raw)
 
