@@ -392,3 +392,29 @@ def test_base64_is_not_asked_for_where_it_is_refused(ask: Ask, server: RawServer
     assert list(asker.embed("a").vectors[0]) == [1.0]
     asker.embed("a")
     assert ["encoding_format" in each.json for each in server.received] == [True, False, False]
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+NAMED = {"type": "function", "function": {"name": "f"}}
+
+
+def test_the_only_tool_by_name_is_required_where_names_are_refused(
+    ask: Ask, server: RawServer
+) -> None:
+    detail = [{"loc": ["body", "tool_choice"], "msg": "Input should be a valid string"}]
+    server.will(reply({"detail": detail}, 422), reply(chat()))
+    asker = ask(model="prod-chat")
+    answer = asker.complete(tools=[TOOL], tool_choice="f")
+    assert answer.routing is not None
+    assert answer.routing.adapted == ("tool_choice by name → required",)
+    asker.complete(tools=[TOOL], tool_choice="f")
+    asker.complete(tools=[TOOL, {**TOOL}], tool_choice="f")
+    choices = [each.json["tool_choice"] for each in server.received]
+    assert choices == [NAMED, "required", "required", NAMED]
+
+
+def test_one_of_several_tools_by_name_is_not_made_any_of_them(ask: Ask, server: RawServer) -> None:
+    server.will(refused("tool_choice", "tool_choice must be a string", 422))
+    with pytest.raises(BadRequestError):
+        ask(model="prod-chat").complete(tools=[TOOL, TOOL], tool_choice="f")
+    assert len(server.received) == 1

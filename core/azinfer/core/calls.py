@@ -146,9 +146,9 @@ def chat(
     body = {"messages": messages_to_wire(messages), **_options_to_wire(options)}
     body, adapted = adapt(body, target.profile)
     for name, new_name in learned.items():
-        if new_name and name in body and new_name not in body:
-            body = renamed(body, name, new_name)
-            adapted += (f"{name} → {new_name}",)
+        if new_name and _applies(body, name, new_name):
+            body, told = relearned(body, name, new_name)
+            adapted += (told,)
     ours: frozenset[str] = frozenset()
     if stream:
         body["stream"] = True
@@ -391,11 +391,8 @@ class Attempts(Generic[T]):
             return False
         name, new_name = change
         self._learned[name] = new_name
-        if new_name:
-            self._body = renamed(self._body, name, new_name)
-        else:
-            self._body = {key: value for key, value in self._body.items() if key != name}
-        self._adapted += (f"{name} → {new_name}" if new_name else f"without {name}",)
+        self._body, told = relearned(self._body, name, new_name)
+        self._adapted += (told,)
         self._encoded = _encoded(self._body)
         return True
 
@@ -405,14 +402,32 @@ class Attempts(Generic[T]):
         for name in self._call.ours:
             if name in said and name in self._body:
                 return name, ""
+        if "tool_choice" in said and _applies(self._body, "tool_choice", "required"):
+            return "tool_choice", "required"
         if "max_completion_tokens" in said:
             for name, other in (_LIMITS, _LIMITS[::-1]):
-                if name in self._body and other not in self._body and other not in self._learned:
+                if _applies(self._body, name, other) and other not in self._learned:
                     return name, other
         return None
 
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+def relearned(body: Json, name: str, new_name: str) -> tuple[Json, str]:
+    """A body as the model takes it, after it refused a field, and what was changed."""
+    if name == "tool_choice":
+        return {**body, name: new_name}, "tool_choice by name → required"
+    if new_name:
+        return renamed(body, name, new_name), f"{name} → {new_name}"
+    return {key: value for key, value in body.items() if key != name}, f"without {name}"
+
+
+def _applies(body: Json, name: str, new_name: str) -> bool:
+    """Whether a change loses nothing: one name for another, or the only tool by its name."""
+    if name == "tool_choice":
+        return isinstance(body.get(name), dict) and len(body.get("tools") or ()) == 1
+    return name in body and new_name not in body
 
 
 def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:

@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"[\"'\u201c\u2018]([^\"'\u201d\u2019]+)[\"'\u201d\u2019]")
 # A run of capitalised words that does not begin a sentence: "San Francisco, CA".
-_NAMES = re.compile(r"(?<=[a-z0-9,] )[A-Z][\w.-]*(?:,? [A-Z][\w.-]*)*")
+_NAMES = re.compile(r"(?<=[a-z0-9,] )[A-Z][\w-]*(?:[,.]? [A-Z][\w-]*)*")
 _DEEPEST = 12
 
 

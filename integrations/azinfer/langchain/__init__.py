@@ -7,7 +7,7 @@ except ModuleNotFoundError as error:
 
     raise missing_extra("langchain", error) from error
 
-from azinfer.langchain.chat import ChatAzInfer
+from azinfer.langchain.chat import ChatAzInfer, init_chat_model
 from azinfer.langchain.embeddings import AzInferEmbeddings
 
-__all__ = ["AzInferEmbeddings", "ChatAzInfer"]
+__all__ = ["AzInferEmbeddings", "ChatAzInfer", "init_chat_model"]

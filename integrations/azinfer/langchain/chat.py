@@ -372,6 +372,29 @@ class ChatAzInfer(BaseChatModel):
         )
 
 
+def init_chat_model(model: str, **named: Any) -> BaseChatModel:
+    """Make a chat model of one string, where LangChain's own helper cannot know this class.
+
+    Args:
+        model: `"azinfer:<deployment>"` for a ChatAzInfer; anything else goes to
+            `langchain.chat_models.init_chat_model`.
+        **named: What the class takes.
+
+    Example:
+        >>> from azinfer.langchain import init_chat_model
+        >>> endpoint = "https://contoso.services.ai.azure.com"
+        >>> init_chat_model("azinfer:small-chat", endpoint=endpoint, credential="a-key").model
+        'small-chat'
+    """
+    provider, _, name = model.partition(":")
+    if provider == "azinfer":
+        return ChatAzInfer(model=name, **named)
+    from langchain.chat_models import init_chat_model as theirs
+
+    found: BaseChatModel = theirs(model, **named)
+    return found
+
+
 def _one_choice(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("n", 1) > 1:
         raise ConfigurationError("a LangChain stream has one answer: leave out n")

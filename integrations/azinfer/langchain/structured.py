@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from langchain_core.exceptions import ModelRefusalError, OutputParserException
@@ -12,7 +12,7 @@ from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
     PydanticToolsParser,
 )
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableGenerator
 from langchain_core.utils.function_calling import (
     convert_to_json_schema,
     convert_to_openai_tool,
@@ -49,7 +49,18 @@ def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
         parser = PydanticOutputParser(pydantic_object=schema)
     else:
         parser = JsonOutputParser()
-    return RunnableLambda(_checked, name="check") | parser
+    # A generator and no function, so that values grow while an answer is streamed.
+    return RunnableGenerator(_all_checked, _all_achecked, name="check") | parser
+
+
+def _all_checked(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+    for message in messages:
+        yield _checked(message)
+
+
+async def _all_achecked(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    async for message in messages:
+        yield _checked(message)
 
 
 def _checked(message: AIMessage) -> AIMessage:
