@@ -82,6 +82,11 @@ def test_structured_output_with_raw_streams_and_keeps_its_usage(
     whole = sum(raw[1:], raw[0])
     assert whole.usage_metadata["total_tokens"] == 5
 
+    async def streamed() -> list[Any]:
+        return [each async for each in asked.astream("hi")]
+
+    assert asyncio.run(streamed())[-1] == {"parsed": {"city": "Delft"}, "parsing_error": None}
+
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_first_chunk_without_choices_is_no_error(

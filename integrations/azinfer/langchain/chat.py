@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -14,7 +13,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -37,7 +36,7 @@ from azinfer.langchain.messages import (
     to_tools,
 )
 from azinfer.langchain.profiles import profile_of_model
-from azinfer.langchain.structured import parser_of, response_format_of
+from azinfer.langchain.structured import parser_of, raw_and_parsed, response_format_of
 
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
 
@@ -343,7 +342,6 @@ class ChatAzInfer(BaseChatModel):
             method = "json_schema" if can else "function_calling"
         if schema is None and method != "json_mode":
             raise ConfigurationError(f"with_structured_output needs a schema for {method}")
-        parser = parser_of(schema, method)
         noted: dict[str, Any] = {
             "ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}
         }
@@ -361,15 +359,8 @@ class ChatAzInfer(BaseChatModel):
             asked = self.bind_tools(
                 list(tools or ()), response_format=wanted, strict=strict, **noted, **kwargs
             )
-        if not include_raw:
-            return asked | parser
-        parsed = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-        )
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=asked) | parsed.with_fallbacks(
-            [failed], exception_key="parsing_error"
-        )
+        parser = raw_and_parsed(schema, method) if include_raw else parser_of(schema, method)
+        return asked | parser
 
 
 def init_chat_model(model: str, **named: Any) -> BaseChatModel:

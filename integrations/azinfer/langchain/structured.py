@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from langchain_core.exceptions import ModelRefusalError, OutputParserException
-from langchain_core.messages import AIMessage
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.output_parsers import (
+    JsonOutputParser,
+    PydanticOutputParser,
+)
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
     PydanticToolsParser,
 )
+from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableGenerator
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.function_calling import (
     convert_to_json_schema,
     convert_to_openai_tool,
@@ -38,19 +44,66 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
 
 def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
     """What makes a value of a schema of an answer."""
-    pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    parser: Runnable[Any, Any]
-    if method == "function_calling" and pydantic:
-        parser = PydanticToolsParser(tools=[schema], first_tool_only=True)
-    elif method == "function_calling":
-        name = convert_to_openai_tool(schema)["function"]["name"]
-        parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-    elif pydantic:
-        parser = PydanticOutputParser(pydantic_object=schema)
-    else:
-        parser = JsonOutputParser()
     # A generator and no function, so that values grow while an answer is streamed.
-    return RunnableGenerator(_all_checked, _all_achecked, name="check") | parser
+    check = RunnableGenerator(_all_checked, _all_achecked, name="check")
+    parsed: Runnable[AIMessage, Any] = check | _parser(schema, method)
+    return parsed
+
+
+def raw_and_parsed(schema: Any, method: str) -> Runnable[AIMessage, Any]:
+    """What makes an answer `{"raw", "parsed", "parsing_error"}`, growing while it is streamed."""
+    parser = _parser(schema, method)
+
+    def both(messages: Iterator[AIMessage]) -> Iterator[dict[str, Any]]:
+        whole: AIMessage | None = None
+        for message in messages:
+            whole = _added(whole, message)
+            yield from _beside(message, whole, parser)
+        yield _at_the_end(whole, parser)
+
+    async def aboth(messages: AsyncIterator[AIMessage]) -> AsyncIterator[dict[str, Any]]:
+        whole: AIMessage | None = None
+        async for message in messages:
+            whole = _added(whole, message)
+            for part in _beside(message, whole, parser):
+                yield part
+        yield _at_the_end(whole, parser)
+
+    return RunnableGenerator(both, aboth, name="parse")
+
+
+def _parser(schema: Any, method: str) -> Any:
+    pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+    if method == "function_calling" and pydantic:
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+    if method == "function_calling":
+        name = convert_to_openai_tool(schema)["function"]["name"]
+        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+    return PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+
+
+def _added(whole: AIMessage | None, message: AIMessage) -> AIMessage:
+    added: Any = message if whole is None else cast("Any", whole) + message
+    return cast("AIMessage", added)
+
+
+def _beside(message: AIMessage, whole: AIMessage, parser: Any) -> Iterator[dict[str, Any]]:
+    """A part of the answer, and what the answer comes to so far."""
+    yield AddableDict(raw=message)
+    if isinstance(whole, AIMessageChunk):
+        with suppress(Exception):
+            value = parser.parse_result([ChatGeneration(message=whole)], partial=True)
+            # Streamed dictionaries add up; what can be added would be there twice.
+            if value is not None and not hasattr(value, "__add__"):
+                yield AddableDict(parsed=value)
+
+
+def _at_the_end(whole: AIMessage | None, parser: Any) -> dict[str, Any]:
+    try:
+        checked = _checked(whole or AIMessage(""))
+        return AddableDict(parsed=parser.invoke(checked), parsing_error=None)
+    except Exception as error:
+        return AddableDict(parsed=None, parsing_error=error)
 
 
 def _all_checked(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
