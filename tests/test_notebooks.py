@@ -1,0 +1,49 @@
+"""The notebooks run on the local endpoint with real models, and their outputs are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def outputs(notebook: Any) -> list[list[str]]:
+    """What each code cell shows, without what goes to stderr."""
+    return [
+        [
+            str(each.get("text") or each.get("data", {}).get("text/plain") or "")
+            for each in cell.outputs
+            if each.get("name") != "stderr"
+        ]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_what_it_kept(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    kept = outputs(notebook)
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": FOLDER}}
+    ).execute()
+    again = outputs(notebook)
+    # A model's words may differ from one kind of processor to another; what is shown may not.
+    assert [[bool(text) for text in cell] for cell in again] == [
+        [bool(text) for text in cell] for cell in kept
+    ]
+    told = "\n".join(text for cell in again for text in cell)
+    assert "Error" not in told.replace("DeploymentNotFoundError", "").replace(
+        "ModelNotFoundError", ""
+    )
