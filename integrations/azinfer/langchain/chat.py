@@ -248,8 +248,6 @@ class ChatAzInfer(BaseChatModel):
             with self.sync_client.stream(to_messages(messages), **options) as chunks:
                 for each in chunks:
                     if chunk := from_chunk(each):
-                        if run_manager:
-                            run_manager.on_llm_new_token(_token(chunk), chunk=chunk)
                         yield chunk
             yield last_chunk(chunks.completion)
 
@@ -266,8 +264,6 @@ class ChatAzInfer(BaseChatModel):
             async with self.async_client.stream(to_messages(messages), **options) as chunks:
                 async for each in chunks:
                     if chunk := from_chunk(each):
-                        if run_manager:
-                            await run_manager.on_llm_new_token(_token(chunk), chunk=chunk)
                         yield chunk
             yield last_chunk(chunks.completion)
 
@@ -390,8 +386,3 @@ def _one_choice(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("n", 1) > 1:
         raise ConfigurationError("a LangChain stream has one answer: leave out n")
     return options
-
-
-def _token(chunk: ChatGenerationChunk) -> str:
-    content = chunk.message.content
-    return content if isinstance(content, str) else ""

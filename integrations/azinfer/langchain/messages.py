@@ -102,6 +102,8 @@ def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
         return None
     choice = chunk.choices[0]
     delta = choice.delta
+    if delta.content and not (delta.tool_calls or delta.reasoning or choice.logprobs):
+        return ChatGenerationChunk(message=AIMessageChunk(content=delta.content))
     more: Json = {}
     if delta.reasoning:
         more["reasoning_content"] = delta.reasoning

@@ -1,0 +1,145 @@
+"""The LangChain adapter beside langchain-openai, langchain-azure-ai and LangChain's own floor.
+
+`python tests/benchmarks/adapters.py [--rounds 7]` prints CPU time of the client, medians of
+interleaved rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_openai import ChatOpenAI
+from rich.console import Console
+from rich.table import Table
+from run import CALLS, STREAMS, USER, cpu, serving
+
+from azinfer.core import InferenceClient
+from azinfer.langchain import ChatAzInfer
+
+QUESTION = USER[0]["content"]
+CHUNKS = 200
+
+
+class Floor(GenericFakeChatModel):
+    """A model in memory: what LangChain itself costs."""
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for _ in range(CHUNKS):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="token "))
+
+
+def models(url: str) -> dict[str, Any]:
+    """Every model that is measured."""
+    from langchain_azure_ai.chat_models import AzureAIOpenAIApiChatModel
+
+    v1 = f"{url}/openai/v1"
+    return {
+        "LangChain in memory": Floor(messages=iter(lambda: AIMessage("x"), None)),
+        "azinfer.langchain": ChatAzInfer(endpoint=v1, credential="k", model="gpt-4.1"),
+        "langchain-openai": ChatOpenAI(base_url=v1, api_key="k", model="gpt-4.1"),  # type: ignore[arg-type]
+        "langchain-azure-ai": AzureAIOpenAIApiChatModel(
+            endpoint=v1, credential="k", model="gpt-4.1"
+        ),
+    }
+
+
+def invoked(model: Any) -> None:
+    """Ask, one call after the other."""
+    for _ in range(CALLS):
+        assert model.invoke(QUESTION).content
+
+
+def streamed(model: Any) -> None:
+    """Read streams to their end."""
+    for _ in range(STREAMS):
+        for _chunk in model.stream(QUESTION):
+            pass
+
+
+def bare(client: InferenceClient, stream: bool) -> None:
+    """The same by the core client alone."""
+    for _ in range(STREAMS if stream else CALLS):
+        if stream:
+            with client.stream(USER) as chunks:
+                for _chunk in chunks:
+                    pass
+        else:
+            assert client.complete(USER).text
+
+
+def imported(module: str) -> float:
+    """CPU seconds that an import takes in a fresh process."""
+    code = f"import time; began = time.process_time(); import {module}; "
+    code += "print(time.process_time() - began)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def medians(works: dict[str, Callable[[], Any]], rounds: int, clock: Any) -> dict[str, float]:
+    """The median of each work, in interleaved rounds."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for at in range(rounds + 1):
+        for name, work in works.items():
+            seconds = clock(work)
+            if at:
+                taken[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    modules = {
+        "LangChain in memory": "langchain_core.language_models.chat_models",
+        "azinfer.langchain": "azinfer.langchain",
+        "langchain-openai": "langchain_openai",
+        "langchain-azure-ai": "langchain_azure_ai.chat_models.openai",
+    }
+    with serving() as url:
+        began = time.perf_counter()
+        found = models(url)
+        client = InferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
+        calls: dict[str, Callable[[], Any]] = {
+            name: functools.partial(invoked, model) for name, model in found.items()
+        }
+        calls["core"] = functools.partial(bare, client, False)
+        streams: dict[str, Callable[[], Any]] = {
+            name: functools.partial(streamed, model) for name, model in found.items()
+        }
+        streams["core"] = functools.partial(bare, client, True)
+        call, stream = medians(calls, rounds, cpu), medians(streams, rounds, cpu)
+    imports: dict[str, Callable[[], Any]] = {
+        name: functools.partial(imported, module) for name, module in modules.items()
+    }
+    load = medians(imports, rounds, lambda work: work())
+    floor = "LangChain in memory"
+    table = Table("", "import", "invoke", "over core", "streamed chunk", "over core's own")
+    for name in modules:
+        table.add_row(
+            name,
+            f"{load[name] / load[floor]:.2f}",
+            f"{call[name] / CALLS * 1000:.2f} ms",
+            "" if name == floor else f"{(call[name] - call['core']) / CALLS * 1000:.2f} ms",
+            f"{stream[name] / stream[floor]:.2f}",
+            "" if name == floor else f"{(stream[name] - stream['core']) / stream[floor]:.2f}",
+        )
+    console = Console(width=110)
+    console.print(table)
+    console.print("import and streamed chunk: ratios to LangChain in memory in the same run")
+    console.print(f"{time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
