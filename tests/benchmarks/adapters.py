@@ -40,7 +40,9 @@ class Floor(GenericFakeChatModel):
 
 def models(url: str) -> dict[str, Any]:
     """Every model that is measured."""
-    from langchain_azure_ai.chat_models import AzureAIOpenAIApiChatModel
+    from langchain_azure_ai.chat_models import (  # type: ignore[import-untyped]
+        AzureAIOpenAIApiChatModel,
+    )
 
     v1 = f"{url}/openai/v1"
     return {

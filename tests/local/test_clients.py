@@ -185,3 +185,49 @@ def test_our_own_client_works(endpoint: LocalEndpoint, path: str) -> None:
         assert found["mistral-LARGE"].model_name == "mistral-large-2411"
         listed = client.deployments(f"{endpoint.url}/api/projects/p")["Mistral-Large"]
         assert (listed.model_format, listed.capacity_type) == ("Mistral AI", "GlobalStandard")
+
+
+def langchain_models(endpoint: LocalEndpoint, name: str) -> list[Any]:
+    """Chat models of other packages, each in its own way of naming a deployment."""
+    from langchain_azure_ai.chat_models import (  # type: ignore[import-untyped]
+        AzureAIOpenAIApiChatModel,
+    )
+    from langchain_openai import AzureChatOpenAI, ChatOpenAI
+
+    v1 = f"{endpoint.url}/openai/v1"
+    key: Any = endpoint.key
+    return [
+        ChatOpenAI(base_url=v1, api_key=key, model=name, stream_usage=True),
+        AzureChatOpenAI(
+            azure_endpoint=endpoint.url,
+            api_key=key,
+            api_version="2024-10-21",
+            azure_deployment=name,
+        ),
+        AzureAIOpenAIApiChatModel(endpoint=v1, credential=key, model=name),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_langchain_models_of_others_work(endpoint: LocalEndpoint, which: int) -> None:
+    model = langchain_models(endpoint, "fixed")[which]
+    assert model.invoke(ASK).content == "Paris."
+    assert "".join(chunk.content for chunk in model.stream(ASK)) == "Paris."
+    tool = {"type": "function", "function": TOOL}
+    calling = langchain_models(endpoint, "mistral-large")[which].bind_tools([tool])
+    assert calling.invoke(ASK).tool_calls[0]["args"] == {"city": "New York"}
+    parsed = langchain_models(endpoint, "mistral-large")[which].with_structured_output(City)
+    assert parsed.invoke(ASK) == City(city="New York")
+
+
+def test_langchain_embeddings_of_others_work(endpoint: LocalEndpoint) -> None:
+    from langchain_openai import OpenAIEmbeddings
+
+    key: Any = endpoint.key
+    embeddings = OpenAIEmbeddings(
+        base_url=f"{endpoint.url}/openai/v1",
+        api_key=key,
+        model="embed",
+        check_embedding_ctx_length=False,
+    )
+    assert len(embeddings.embed_query("a")) == 8
