@@ -25,7 +25,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
             "Mistral-Large",
             "mistral-large-2411",
             model_format="Mistral AI",
-            rate_limits=(RateLimit("request", 1, 10),),
+            rate_limits=(RateLimit("request", 100_000, 10),),
         ),
         LocalDeployment("fixed", "mistral-large-2411", SyntheticEngine("Paris.")),
         LocalDeployment("embed", "text-embedding", OnlyVectors()),

@@ -673,7 +673,7 @@ def test_lists_have_the_forms_of_their_services(http: httpx.Client) -> None:
     arm = http.get(f"{account}/deployments", params={"api-version": "2025-09-01"}).json()
     assert arm["value"][0]["id"] == f"{account}/deployments/Mistral-Large"
     assert arm["value"][0]["properties"]["rateLimits"] == [
-        {"key": "request", "renewalPeriod": 10, "count": 1}
+        {"key": "request", "renewalPeriod": 10, "count": 100_000}
     ]
     models = http.get("/openai/v1/models").json()["data"]
     assert [model["id"] for model in models] == ["Mistral-Large", "fixed", "embed"]

@@ -180,7 +180,11 @@ def _deployments(
     return [
         LocalDeployment("small-chat", chat_model, chat_engine),
         LocalDeployment(
-            "Small-Chat-PTU", chat_model, chat_engine, capacity_type="ProvisionedManaged"
+            "Small-Chat-PTU",
+            chat_model,
+            chat_engine,
+            capacity_type="ProvisionedManaged",
+            capacity=100,
         ),
         LocalDeployment("small-embed", embedding_model, embedding_engine),
     ]

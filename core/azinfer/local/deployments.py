@@ -27,9 +27,10 @@ class LocalDeployment:
         model_version: The model's version.
         model_format: The model's publisher.
         capacity_type: The SKU, for example `"GlobalStandard"`.
-        capacity: Thousands of tokens a minute, or provisioned units. It is listed, not enforced.
+        capacity: Thousands of tokens a minute, or, of a provisioned type, how many requests
+            may be inside at once.
         content_filter: The name of the content filter policy. It is listed, not enforced.
-        rate_limits: They are listed, not enforced.
+        rate_limits: Requests and tokens a period; beyond them it answers 429.
 
     Raises:
         ConfigurationError: The name is none that a deployment can have.

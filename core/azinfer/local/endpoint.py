@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import uvicorn
@@ -24,6 +25,7 @@ class LocalEndpoint:
         host: The address to listen on; other than loopback it needs a `key`.
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
+        clock: Monotonic seconds, by which rate limits are counted; for tests.
 
     Raises:
         ConfigurationError: Two deployments have one name, or the address needs a key.
@@ -44,13 +46,14 @@ class LocalEndpoint:
         host: str = "127.0.0.1",
         port: int = 0,
         strict: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if host not in ("127.0.0.1", "::1", "localhost") and key is None:
             raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
         self.deployments = tuple(deployments or (LocalDeployment("synthetic"),))
         self.key = key or secrets.token_urlsafe(24)
         self._address = (host, port)
-        self._app = application(self.deployments, self.key, strict)
+        self._app = application(self.deployments, self.key, strict, clock)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""

@@ -6,6 +6,7 @@ Bodies as services send them; sources: the recorded and quoted answers in
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
@@ -115,6 +116,27 @@ def extra_parameters(surface: str, names: list[str]) -> Refusal:
             "model."
         },
     )
+
+
+def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refusal:
+    """The deployment's rate limit is used up, or its capacity is.
+
+    Args:
+        surface: Where it was asked.
+        deployment: Its name.
+        model: The model behind it.
+        wait: Seconds until the request may fit.
+    """
+    seconds = max(1, math.ceil(wait))
+    headers = {"retry-after": str(seconds), "retry-after-ms": str(max(1, round(wait * 1000)))}
+    if surface in (V1, DEPLOYMENTS):
+        message = (
+            f"Requests to the {model} deployment have exceeded the rate limit of your current "
+            f"capacity. Please retry after {seconds} seconds."
+        )
+        return Refusal(429, _error("429", message), headers)
+    message = f"Your requests to {deployment} for {model} in local have exceeded rate limit."
+    return Refusal(429, _error("RateLimitReached", message, details=message), headers)
 
 
 def malformed(message: str) -> Refusal:

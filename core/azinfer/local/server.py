@@ -11,7 +11,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +22,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azinfer.local import refusals, tools
-from azinfer.local.answers import DONE, Frame, Written, embeddings, event, tool_call
+from azinfer.local.answers import DONE, Frame, Written, embeddings, event, tool_call, usage
 from azinfer.local.deployments import LocalDeployment, Registry
-from azinfer.local.engines import EngineError, Prompt
+from azinfer.local.engines import EngineError, Prompt, last_text
+from azinfer.local.limits import Limits, estimated
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1, Refusal
 from azinfer.local.requests import (
     ChatRequest,
@@ -45,7 +46,12 @@ _FIXED = re.compile(
 )
 
 
-def application(deployments: Sequence[LocalDeployment], key: str, strict: bool = False) -> ASGIApp:
+def application(
+    deployments: Sequence[LocalDeployment],
+    key: str,
+    strict: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
     """The ASGI application of a local endpoint.
 
     Args:
@@ -53,11 +59,12 @@ def application(deployments: Sequence[LocalDeployment], key: str, strict: bool =
         key: The key that every request must bear.
         strict: Whether to refuse what the service refuses though real clients send it: a
             missing api-version, fields that the operation does not know.
+        clock: Monotonic seconds, by which rate limits are counted.
 
     Raises:
         ConfigurationError: Two deployments have one name.
     """
-    return _Tidied(_Endpoint(Registry(deployments), key, strict).application())
+    return _Tidied(_Endpoint(Registry(deployments), key, strict, clock).application())
 
 
 class _Tidied:
@@ -86,8 +93,11 @@ class _Asked:
 class _Endpoint:
     """The operations; one method each."""
 
-    def __init__(self, registry: Registry, key: str, strict: bool) -> None:
+    def __init__(
+        self, registry: Registry, key: str, strict: bool, clock: Callable[[], float]
+    ) -> None:
         self._registry = registry
+        self._limits = {each.name: Limits(each, clock) for each in registry}
         self._key = key.encode()
         self._strict = strict
 
@@ -211,19 +221,27 @@ class _Endpoint:
         body = await self._body(asked, "chat")
         deployment = self._deployment(asked, body.get("model"), "chatCompletion")
         request = chat_request(body, asked.surface)
+        limits = self._limits[deployment.name]
+        texts = [last_text([message]) for message in request.messages]
+        admission = limits.admit(estimated(texts, request.max_tokens), asked.surface)
         work = _Work(request, deployment.engine, self._likeness())
         frame = Frame(f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
-        headers = _deployment_headers(deployment)
-        if request.stream:
-            events = work.events(frame)
-            # Errors before the first token are HTTP errors, as with the service.
-            first = await anext(events)
-            return StreamingResponse(
-                _with_first(first, events),
-                media_type="text/event-stream",
-                headers={"cache-control": "no-cache", **headers},
-            )
-        choices = await asyncio.gather(*(work.written(at) for at in range(request.n)))
+        headers = {**_deployment_headers(deployment), **limits.headers()}
+        try:
+            if request.stream:
+                events = work.events(frame)
+                # Errors before the first token are HTTP errors, as with the service.
+                first = await anext(events)
+                return StreamingResponse(
+                    _with_first(first, events, lambda: admission.over(work.tokens())),
+                    media_type="text/event-stream",
+                    headers={"cache-control": "no-cache", **headers},
+                )
+            choices = await asyncio.gather(*(work.written(at) for at in range(request.n)))
+        except BaseException:
+            admission.over(None)
+            raise
+        admission.over(usage(choices)["total_tokens"])
         return JSONResponse(frame.completion(choices), headers=headers)
 
     async def _embeddings(self, asked: _Asked) -> Response:
@@ -231,11 +249,18 @@ class _Endpoint:
         deployment = self._deployment(asked, body.get("model"), "embeddings")
         request = embedding_request(body, asked.surface)
         engine: Any = deployment.engine
-        vectors, tokens = await engine.embed(request.texts)
+        limits = self._limits[deployment.name]
+        admission = limits.admit(estimated(request.texts, 0), asked.surface)
+        tokens = None
+        try:
+            vectors, tokens = await engine.embed(request.texts)
+        finally:
+            admission.over(tokens)
         answer = embeddings(
             vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
         )
-        return JSONResponse(answer, headers=_deployment_headers(deployment))
+        headers = {**_deployment_headers(deployment), **limits.headers()}
+        return JSONResponse(answer, headers=headers)
 
     async def _images(self, asked: _Asked) -> Response:
         body = await self._body(asked, "embeddings")
@@ -308,6 +333,7 @@ class _Work:
         self._request = request
         self._engine = engine
         self._likeness = likeness
+        self._choices: list[Written] = []
         self._prompt = Prompt(
             request.messages,
             request.max_tokens or _DEFAULT_MAX_TOKENS,
@@ -317,6 +343,10 @@ class _Work:
             request.seed,
             request.json_schema,
         )
+
+    def tokens(self) -> int:
+        """How many tokens a stream cost so far."""
+        return int(usage(self._choices)["total_tokens"])
 
     async def written(self, index: int) -> Written:
         """One choice, whole."""
@@ -331,7 +361,7 @@ class _Work:
     async def events(self, frame: Frame) -> AsyncGenerator[bytes]:
         """The whole answer as server-sent events, each as soon as it is written."""
         calls = await tools.chosen(self._request, self._likeness)
-        choices = [Written() for _ in range(self._request.n)]
+        choices = self._choices = [Written() for _ in range(self._request.n)]
         for index, written in enumerate(choices):
             if calls:
                 choices[index] = written = await self._called(calls)
@@ -394,7 +424,9 @@ def _call_deltas(calls: Sequence[Json]) -> list[Json]:
     return deltas
 
 
-async def _with_first(first: bytes, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _with_first(
+    first: bytes, events: AsyncGenerator[bytes], over: Callable[[], None]
+) -> AsyncIterator[bytes]:
     try:
         yield first
         async for each in events:
@@ -403,6 +435,7 @@ async def _with_first(first: bytes, events: AsyncGenerator[bytes]) -> AsyncItera
         yield event(refusals.malformed(str(error)).body)
         yield DONE
     finally:
+        over()
         await events.aclose()
 
 

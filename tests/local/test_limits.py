@@ -1,0 +1,228 @@
+"""Rate limits and capacity are enforced to one request, on a clock that tests turn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from azinfer.core import (
+    AsyncInferenceClient,
+    Clock,
+    InferenceClient,
+    RateLimit,
+    RateLimitError,
+    UserMessage,
+)
+from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
+
+USER = [{"role": "user", "content": "hi"}]
+MINUTE = RateLimit("token", 100, 60)
+SLICE = RateLimit("request", 2, 10)
+
+
+class Turned:
+    """A clock that a test turns."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Turned:
+    """A clock that stands still."""
+    return Turned()
+
+
+@pytest.fixture
+def serving(clock: Turned) -> Iterator[Callable[..., httpx.Client]]:
+    """Serves deployments on the clock and gives a plain HTTP client of them."""
+    opened: list[Any] = []
+
+    def serve(*deployments: LocalDeployment) -> httpx.Client:
+        endpoint = LocalEndpoint(deployments, key="k", clock=clock)
+        endpoint.start()
+        client = httpx.Client(base_url=endpoint.url, headers={"api-key": "k"})
+        opened.extend([endpoint.stop, client.close])
+        return client
+
+    yield serve
+    for close in opened:
+        close()
+
+
+def asked(http: httpx.Client, model: str = "chat", **options: Any) -> httpx.Response:
+    body = {"messages": USER, "model": model, **options}
+    return http.post("/models/chat/completions", json=body)
+
+
+def test_requests_are_counted_in_their_slices(
+    serving: Callable[..., httpx.Client], clock: Turned
+) -> None:
+    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
+    first, second, third = (asked(http) for _ in range(3))
+    assert [each.status_code for each in (first, second, third)] == [200, 200, 429]
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert first.headers["x-ratelimit-renewalperiod-requests"] == "10"
+    assert second.headers["x-ratelimit-remaining-requests"] == "0"
+    assert second.headers["x-ratelimit-reset-requests"] == "10"
+    message = "Your requests to chat for m in local have exceeded rate limit."
+    assert third.json() == {
+        "error": {"code": "RateLimitReached", "message": message, "details": message}
+    }
+    assert (third.headers["retry-after"], third.headers["retry-after-ms"]) == ("10", "10000")
+    clock.now += 9.5
+    assert asked(http).headers["retry-after-ms"] == "500"
+    clock.now += 0.5
+    assert asked(http).status_code == 200
+
+
+def test_a_refusal_is_in_the_words_of_the_surface(serving: Callable[..., httpx.Client]) -> None:
+    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
+    for _ in range(2):
+        asked(http)
+    for path in ("/openai/v1/chat/completions", "/openai/deployments/chat/chat/completions"):
+        error = http.post(path, json={"messages": USER, "model": "chat"}).json()["error"]
+        assert error["code"] == "429"
+        assert "Please retry after 10 seconds." in error["message"]
+
+
+def test_tokens_are_admitted_by_estimate_and_settled_by_usage(
+    serving: Callable[..., httpx.Client], clock: Turned
+) -> None:
+    engine = SyntheticEngine("one two three four")
+    http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
+    first = asked(http, max_tokens=60)
+    assert first.headers["x-ratelimit-remaining-tokens"] == "39"
+    used = first.json()["usage"]["total_tokens"]
+    second = asked(http, max_tokens=60)
+    assert second.status_code == 200
+    assert int(second.headers["x-ratelimit-remaining-tokens"]) == 100 - used - 61
+    clock.now += 30
+    assert asked(http, max_tokens=90).headers["retry-after"] == "30"
+    never = asked(http, max_tokens=200)
+    assert (never.status_code, never.headers["retry-after"]) == (429, "86400")
+    clock.now += 30
+    assert asked(http, max_tokens=90).status_code == 200
+
+
+def test_a_stream_is_settled_when_it_ends(serving: Callable[..., httpx.Client]) -> None:
+    engine = SyntheticEngine("one two three")
+    http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
+    assert asked(http, max_tokens=90, stream=True).text.endswith("[DONE]\n\n")
+    assert int(asked(http, max_tokens=1).headers["x-ratelimit-remaining-tokens"]) > 80
+
+
+def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:
+    http = serving(LocalDeployment("embed", rate_limits=(RateLimit("token", 10, 60),)))
+    body = {"model": "embed", "input": "x" * 40}
+    assert http.post("/models/embeddings", json=body).status_code == 200
+    again = http.post("/models/embeddings", json=body)
+    assert again.status_code == 429 or int(again.headers["x-ratelimit-remaining-tokens"]) < 10
+
+
+def test_two_deployments_of_one_model_have_limits_of_their_own(
+    serving: Callable[..., httpx.Client],
+) -> None:
+    engine = SyntheticEngine()
+    http = serving(
+        LocalDeployment("small", "m", engine, rate_limits=(RateLimit("request", 1, 10),)),
+        LocalDeployment("large", "m", engine, rate_limits=(RateLimit("request", 3, 10),)),
+        LocalDeployment("free", "m", engine),
+    )
+    found = {
+        name: [asked(http, name).status_code for _ in range(5)].count(200)
+        for name in ("small", "large", "free")
+    }
+    assert found == {"small": 1, "large": 3, "free": 5}
+    assert not [name for name in asked(http, "free").headers if name.startswith("x-ratelimit")]
+
+
+def test_what_was_refused_or_broken_frees_its_place(
+    serving: Callable[..., httpx.Client],
+) -> None:
+    class Broken(SyntheticEngine):
+        async def chat(self, prompt: Prompt) -> Any:
+            raise RuntimeError("bug")
+            yield
+
+    http = serving(
+        LocalDeployment("chat", engine=Broken(), capacity_type="ProvisionedManaged", capacity=1)
+    )
+    for stream in (False, True, False):
+        assert asked(http, stream=stream).status_code == 500
+
+
+def test_limits_are_exact_under_load() -> None:
+    limits = (RateLimit("request", 50, 3600),)
+    with LocalEndpoint([LocalDeployment("chat", rate_limits=limits)]) as endpoint:
+
+        async def all_of_them() -> list[int]:
+            async with AsyncInferenceClient(
+                endpoint.url, endpoint.key, "chat", max_retries=0
+            ) as client:
+
+                async def one() -> int:
+                    try:
+                        await client.complete([UserMessage("hi")])
+                    except RateLimitError as error:
+                        return error.status or 0
+                    return 200
+
+                return await asyncio.gather(*(one() for _ in range(200)))
+
+        found = asyncio.run(all_of_them())
+    assert (found.count(200), found.count(429)) == (50, 150)
+
+
+def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() -> None:
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    class Slow(SyntheticEngine):
+        async def chat(self, prompt: Prompt) -> Any:
+            inside.release()
+            await asyncio.to_thread(go_on.wait)
+            yield Piece("done")
+            yield Piece("", 0, "stop", 1)
+
+    deployment = LocalDeployment(
+        "ptu", engine=Slow(), capacity_type="GlobalProvisionedManaged", capacity=2
+    )
+    with LocalEndpoint([deployment]) as endpoint:
+        client = InferenceClient(endpoint.url, endpoint.key, "ptu", max_retries=0)
+        threads = [
+            threading.Thread(target=client.complete, args=([UserMessage("hi")],)) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            assert inside.acquire(timeout=10)
+        with pytest.raises(RateLimitError) as caught:
+            client.complete([UserMessage("hi")])
+        assert caught.value.retry_after == 1
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert client.complete([UserMessage("hi")]).text == "done"
+
+
+def test_our_client_waits_as_it_is_told() -> None:
+    clock = Turned()
+
+    class Waiting(Clock):
+        def sleep(self, seconds: float) -> None:
+            clock.now += seconds
+
+    limits = (RateLimit("request", 1, 10),)
+    with LocalEndpoint([LocalDeployment("chat", rate_limits=limits)], clock=clock) as endpoint:
+        client = InferenceClient(endpoint.url, endpoint.key, "chat", clock=Waiting())
+        for _ in range(3):
+            assert client.complete([UserMessage("hi")]).text
+    assert clock.now == 1020
