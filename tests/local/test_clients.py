@@ -105,8 +105,10 @@ def test_the_retired_sdk_works_async(endpoint: LocalEndpoint) -> None:
         async with retired(endpoint, AsyncChatCompletionsClient, model="fixed") as client:
             answer = await client.complete(messages=[UserMessage(ASK)])
             text = ""
-            async for update in await client.complete(messages=[UserMessage(ASK)], stream=True):
-                text += (update.choices[0].delta.content or "") if update.choices else ""
+            updates: Any = await client.complete(messages=[UserMessage(ASK)], stream=True)
+            async with updates:
+                async for update in updates:
+                    text += (update.choices[0].delta.content or "") if update.choices else ""
             return answer, text
 
     answer, text = asyncio.run(asked())
