@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import re
@@ -69,7 +70,7 @@ def test_the_namespace_has_no_init() -> None:
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 3
+    assert len(portions) == 4
     assert all((path / "py.typed").exists() for path in portions)
 
 
@@ -107,6 +108,15 @@ def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
         found = getattr(module, name)
         if inspect.isclass(found) or inspect.isfunction(found):
             assert inspect.getdoc(found), name
+
+
+def test_public_values_are_frozen_and_slotted() -> None:
+    values = [getattr(azinfer.core, name) for name in azinfer.core.__all__]
+    values = [value for value in values if dataclasses.is_dataclass(value)]
+    assert len(values) > 25
+    for value in values:
+        assert value.__dataclass_params__.frozen, value  # type: ignore[union-attr]
+        assert "__slots__" in vars(value), value
 
 
 def test_imports_go_one_way() -> None:

@@ -18,6 +18,7 @@ from azinfer.local.engines import (
     Piece,
     Prompt,
 )
+from azinfer.local.log import Logged, RequestLog
 from azinfer.local.synthetic import SyntheticEngine
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "ImageEngine",
     "LocalDeployment",
     "LocalEndpoint",
+    "Logged",
     "Piece",
     "Prompt",
+    "RequestLog",
     "SyntheticEngine",
 ]

@@ -13,6 +13,7 @@ import uvicorn
 
 from azinfer.core.errors import ConfigurationError, InferenceError
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.log import RequestLog
 from azinfer.local.server import application
 
 
@@ -26,6 +27,11 @@ class LocalEndpoint:
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
         clock: Monotonic seconds, by which rate limits are counted; for tests.
+
+    Attributes:
+        url: The address, once it was started.
+        key: The key that requests must bear.
+        requests: What clients sent, newest last, without their credentials.
 
     Raises:
         ConfigurationError: Two deployments have one name, or the address needs a key.
@@ -53,7 +59,8 @@ class LocalEndpoint:
         self.deployments = tuple(deployments or (LocalDeployment("synthetic"),))
         self.key = key or secrets.token_urlsafe(24)
         self._address = (host, port)
-        self._app = application(self.deployments, self.key, strict, clock)
+        self.requests = RequestLog()
+        self._app = application(self.deployments, self.key, strict, clock, self.requests)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""

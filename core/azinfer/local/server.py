@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -26,6 +26,7 @@ from azinfer.local.answers import DONE, Frame, Written, embeddings, event, tool_
 from azinfer.local.deployments import LocalDeployment, Registry
 from azinfer.local.engines import EngineError, Prompt, last_text
 from azinfer.local.limits import Limits, estimated
+from azinfer.local.log import Logged, RequestLog
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1, Refusal
 from azinfer.local.requests import (
     ChatRequest,
@@ -51,6 +52,7 @@ def application(
     key: str,
     strict: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    log: RequestLog | None = None,
 ) -> ASGIApp:
     """The ASGI application of a local endpoint.
 
@@ -60,11 +62,13 @@ def application(
         strict: Whether to refuse what the service refuses though real clients send it: a
             missing api-version, fields that the operation does not know.
         clock: Monotonic seconds, by which rate limits are counted.
+        log: Where requests are written down.
 
     Raises:
         ConfigurationError: Two deployments have one name.
     """
-    return _Tidied(_Endpoint(Registry(deployments), key, strict, clock).application())
+    log = RequestLog() if log is None else log
+    return _Tidied(_Endpoint(Registry(deployments), key, strict, clock, log).application())
 
 
 class _Tidied:
@@ -88,14 +92,21 @@ class _Asked:
     http: Request
     surface: str
     id: str
+    body: Json = field(default_factory=dict)
 
 
 class _Endpoint:
     """The operations; one method each."""
 
     def __init__(
-        self, registry: Registry, key: str, strict: bool, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        key: str,
+        strict: bool,
+        clock: Callable[[], float],
+        log: RequestLog,
     ) -> None:
+        self._log = log
         self._registry = registry
         self._limits = {each.name: Limits(each, clock) for each in registry}
         self._key = key.encode()
@@ -159,6 +170,7 @@ class _Endpoint:
                 _log.exception("request %s failed", asked.id)
                 response = JSONResponse(refusals.broken(asked.id).body, 500)
             response.headers.update(_common_headers(http, asked.id))
+            self._log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
             return response
 
         return Route(path, answer, methods=[method])
@@ -191,6 +203,7 @@ class _Endpoint:
             body = json.loads(b"".join(parts))
         except (ValueError, RecursionError) as error:
             raise refusals.malformed(f"The body is no JSON: {error}.") from None
+        asked.body["json"] = body
         if not isinstance(body, dict):
             raise refusals.malformed("The body must be a JSON object.")
         extras = asked.http.headers.get("extra-parameters")
