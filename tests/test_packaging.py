@@ -115,7 +115,7 @@ def test_public_values_are_frozen_and_slotted() -> None:
     values = [value for value in values if dataclasses.is_dataclass(value)]
     assert len(values) > 25
     for value in values:
-        assert value.__dataclass_params__.frozen, value  # type: ignore[union-attr]
+        assert value.__dataclass_params__.frozen, value
         assert "__slots__" in vars(value), value
 
 
