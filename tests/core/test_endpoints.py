@@ -58,6 +58,7 @@ FORMS = [
         None,
         "2024-10-21",
     ),
+    (f"{OPENAI}/?api-version=v1", "v1", f"{OPENAI}/openai/v1", None, "v1"),
     (f"{OPENAI}/openai/deployments", "deployments", f"{OPENAI}/openai/deployments", None, None),
     (
         f"{OPENAI}/openai/deployments/gpt-4o",

@@ -196,6 +196,16 @@ def test_reasoning_is_streamed_apart(ask: Ask, server: RawServer) -> None:
         assert (read.completion.reasoning, read.completion.text) == ("2+2", "4")
 
 
+def test_reasoning_is_handed_out_as_soon_as_it_is_known_to_be_no_tag(
+    ask: Ask, server: RawServer
+) -> None:
+    texts = ("<think>", "abc", "d</", "e</th", "ink>", "4", "5")
+    server.will(stream(events(*map(part, texts), part(None, "stop"))))
+    chunks = ask().stream().chunks
+    assert [chunk.reasoning for chunk in chunks] == ["", "abc", "d", "</e", "", "", "", ""]
+    assert [chunk.text for chunk in chunks] == ["", "", "", "", "", "4", "5", ""]
+
+
 def test_text_that_only_looks_like_a_tag_is_not_lost(ask: Ask, server: RawServer) -> None:
     server.will(stream(events(part("<thi"), part(None, "stop"))))
     assert ask().stream().text == "<thi"
