@@ -411,6 +411,14 @@ def test_a_secret_that_the_service_repeats_is_redacted(ask: Ask, server: RawServ
     assert KEY not in repr(vars(error)) + repr(error)
 
 
+def test_a_key_of_one_letter_does_not_garble_messages(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("401", "not known"), 401), lambda peer: peer.reset())
+    for kind in (AuthenticationError, InferenceError):
+        with pytest.raises(kind) as caught:
+            ask(credential="k", max_retries=0).complete()
+        assert "redacted" not in str(caught.value)
+
+
 def test_a_secret_is_in_no_traceback_of_a_broken_connection(ask: Ask, server: RawServer) -> None:
     server.will(lambda peer: peer.reset())
     with pytest.raises(InferenceError) as caught:

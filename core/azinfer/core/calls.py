@@ -65,6 +65,7 @@ _STANDING = (
     ("accept-encoding", "gzip, deflate"),
     ("user-agent", f"azinfer/{__version__} Python/{sys.version.split()[0]}"),
 )
+_SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be redacted
 # Nine random bytes as text: 18 characters that all requests of this process begin with.
 _PROCESS = os.urandom(9).hex()
 _numbers = itertools.count(1)
@@ -316,7 +317,8 @@ class Attempts(Generic[T]):
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
         """The error that an answer stands for."""
-        body = body.replace(self._secret.value.encode(), b"[redacted]")
+        if len(self._secret.value) >= _SHORTEST_SECRET:
+            body = body.replace(self._secret.value.encode(), b"[redacted]")
         error = from_answer(status, headers, body)
         error.retry_after = retry_after(status, headers, self._clock, error.message)
         if 300 <= status < 400:
@@ -376,7 +378,8 @@ class Attempts(Generic[T]):
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self._known.nearest(target.model or "")
             error.message += _hint(error.suggestions, self._known)
-        error.message = error.message.replace(self._secret.value, "[redacted]")
+        if len(self._secret.value) >= _SHORTEST_SECRET:
+            error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
 
     def _mended(self, error: InferenceError) -> bool:

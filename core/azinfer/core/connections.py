@@ -519,6 +519,8 @@ def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
         )
     if "CERTIFICATE_VERIFY_FAILED" in said:
         said += "; for a company's own CA set SSL_CERT_FILE"
+    elif "ConnectError" in names:
+        said += "; is the endpoint right, and is there a network?"
     return APIConnectionError(f"the connection failed: {said}")
 
 
