@@ -18,11 +18,13 @@ from azinfer.local.engines import (
     Piece,
     Prompt,
 )
+from azinfer.local.filters import ContentFilter
 from azinfer.local.log import Logged, RequestLog
 from azinfer.local.synthetic import SyntheticEngine
 
 __all__ = [
     "ChatEngine",
+    "ContentFilter",
     "EmbeddingEngine",
     "EngineError",
     "ImageEngine",

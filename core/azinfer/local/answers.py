@@ -26,6 +26,7 @@ class Written:
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    filter_results: Json = field(default_factory=dict)
     tool_calls: list[Json] = field(default_factory=list)
 
 
@@ -36,6 +37,7 @@ class Frame:
     id: str
     created: int
     model: str
+    prompt_results: Json = field(default_factory=dict)
 
     def completion(self, choices: Sequence[Written]) -> Json:
         """The whole answer."""
@@ -46,12 +48,33 @@ class Frame:
             "model": self.model,
             "choices": [_choice(at, written) for at, written in enumerate(choices)],
             "usage": usage(choices),
+            **self._prompt(),
         }
 
-    def chunk(self, index: int, delta: Json, finish_reason: str | None = None) -> bytes:
+    def first_chunk(self) -> bytes:
+        """The event that tells what the filter found in the prompt; empty where it did not look."""
+        return (
+            event({"id": "", **_CHUNK, "choices": [], **self._prompt()}) if self._prompt() else b""
+        )
+
+    def chunk(
+        self,
+        index: int,
+        delta: Json,
+        finish_reason: str | None = None,
+        filter_results: Json | None = None,
+    ) -> bytes:
         """One event of a stream that adds to one choice."""
-        choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        if filter_results:
+            choice["content_filter_results"] = filter_results
         return self._event({"choices": [choice]})
+
+    def _prompt(self) -> Json:
+        if not self.prompt_results:
+            return {}
+        found = {"prompt_index": 0, "content_filter_results": self.prompt_results}
+        return {"prompt_filter_results": [found]}
 
     def usage_chunk(self, choices: Sequence[Written]) -> bytes:
         """The event that tells what the answer cost."""
@@ -62,6 +85,7 @@ class Frame:
         return event({**head, "model": self.model, **payload})
 
 
+_CHUNK: Json = {"object": "", "created": 0, "model": ""}
 DONE = b"data: [DONE]\n\n"
 
 
@@ -117,7 +141,10 @@ def _choice(index: int, written: Written) -> Json:
     message: Json = {"role": "assistant", "content": written.text}
     if written.tool_calls:
         message = {"role": "assistant", "content": None, "tool_calls": written.tool_calls}
-    return {"index": index, "message": message, "finish_reason": written.finish_reason}
+    choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
+    if written.filter_results:
+        choice["content_filter_results"] = written.filter_results
+    return choice
 
 
 def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:

@@ -10,6 +10,7 @@ from typing import Any
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines import ChatEngine, EmbeddingEngine, ImageEngine
+from azinfer.local.filters import ContentFilter
 from azinfer.local.synthetic import SyntheticEngine
 
 # "Accounts - Deployments" of the Cognitive Services management REST API.
@@ -29,7 +30,7 @@ class LocalDeployment:
         capacity_type: The SKU, for example `"GlobalStandard"`.
         capacity: Thousands of tokens a minute, or, of a provisioned type, how many requests
             may be inside at once.
-        content_filter: The name of the content filter policy. It is listed, not enforced.
+        content_filter: The content filter; a name alone is listed and finds nothing.
         rate_limits: Requests and tokens a period; beyond them it answers 429.
 
     Raises:
@@ -43,7 +44,7 @@ class LocalDeployment:
     model_format: str = "azinfer"
     capacity_type: str = "GlobalStandard"
     capacity: int = 1
-    content_filter: str = "Microsoft.DefaultV2"
+    content_filter: str | ContentFilter = "Microsoft.DefaultV2"
     rate_limits: tuple[RateLimit, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,6 +55,12 @@ class LocalDeployment:
             )
         if not self.model_name:
             object.__setattr__(self, "model_name", self.name)
+
+    @property
+    def filter(self) -> ContentFilter:
+        """The content filter."""
+        given = self.content_filter
+        return ContentFilter(given) if isinstance(given, str) else given
 
     @property
     def capabilities(self) -> dict[str, str]:
@@ -93,7 +100,7 @@ class LocalDeployment:
             "sku": {"name": self.capacity_type, "capacity": self.capacity},
             "properties": {
                 "model": {**model, "version": self.model_version},
-                "raiPolicyName": self.content_filter,
+                "raiPolicyName": self.filter.name,
                 "capabilities": {
                     camel.get(key, key): value for key, value in self.capabilities.items()
                 },

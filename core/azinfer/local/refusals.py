@@ -139,6 +139,22 @@ def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refu
     return Refusal(429, _error("RateLimitReached", message, details=message), headers)
 
 
+def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
+    """A content filter blocked the prompt."""
+    message = (
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management "
+        "policy. Please modify your prompt and retry."
+    )
+    if spelling == "flat":
+        flat = {"status": 400, "code": "content_filter", "message": message}
+        flat |= {"param": "messages", "type": None, "content_filter_results": results}
+        return Refusal(400, flat)
+    plural = "s" if spelling == "inner_error" else ""
+    inner = {"code": "ResponsibleAIPolicyViolation", f"content_filter_result{plural}": results}
+    more = {"type": None, "param": "prompt", "status": 400, spelling: inner}
+    return Refusal(400, _error("content_filter", message, **more))
+
+
 def malformed(message: str) -> Refusal:
     """The body is no JSON object."""
     return Refusal(400, _error("BadRequest", message))

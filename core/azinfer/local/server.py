@@ -25,6 +25,7 @@ from azinfer.local import refusals, tools
 from azinfer.local.answers import DONE, Frame, Written, embeddings, event, tool_call, usage
 from azinfer.local.deployments import LocalDeployment, Registry
 from azinfer.local.engines import EngineError, Prompt, last_text
+from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import Limits, estimated
 from azinfer.local.log import Logged, RequestLog
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1, Refusal
@@ -236,9 +237,12 @@ class _Endpoint:
         request = chat_request(body, asked.surface)
         limits = self._limits[deployment.name]
         texts = [last_text([message]) for message in request.messages]
+        prompt_results = _prompt_results(deployment.filter, "\n".join(texts))
         admission = limits.admit(estimated(texts, request.max_tokens), asked.surface)
-        work = _Work(request, deployment.engine, self._likeness())
-        frame = Frame(f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
+        work = _Work(request, deployment.engine, deployment.filter, self._likeness())
+        frame = Frame(
+            f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, prompt_results
+        )
         headers = {**_deployment_headers(deployment), **limits.headers()}
         try:
             if request.stream:
@@ -334,6 +338,20 @@ class _Endpoint:
         return None
 
 
+def _prompt_results(content_filter: ContentFilter, text: str) -> Json:
+    """What the filter finds in a prompt.
+
+    Raises:
+        Refusal: It blocks the prompt.
+    """
+    if not content_filter.active:
+        return {}
+    results = content_filter.results(text)
+    if is_blocked(results):
+        raise refusals.filtered(content_filter.spelling, results)
+    return results
+
+
 _log = logging.getLogger("azinfer.local")
 _METHODS = {"chatCompletion": "chat", "embeddings": "embed", "imageEmbeddings": "embed_images"}
 _call_numbers = itertools.count(1)
@@ -342,9 +360,16 @@ _call_numbers = itertools.count(1)
 class _Work:
     """One chat completion while it is written."""
 
-    def __init__(self, request: ChatRequest, engine: Any, likeness: tools.Likeness | None) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        engine: Any,
+        content_filter: ContentFilter,
+        likeness: tools.Likeness | None,
+    ) -> None:
         self._request = request
         self._engine = engine
+        self._filter = content_filter
         self._likeness = likeness
         self._choices: list[Written] = []
         self._prompt = Prompt(
@@ -371,9 +396,20 @@ class _Work:
             written.text = "".join([text async for text in texts])
         return written
 
+    def _passes(self, text: str, written: Written) -> bool:
+        """Whether the filter lets a choice go on; else it ends here."""
+        if self._filter.active:
+            written.filter_results = self._filter.results(text)
+            if is_blocked(written.filter_results):
+                written.finish_reason = "content_filter"
+                return False
+        return True
+
     async def events(self, frame: Frame) -> AsyncGenerator[bytes]:
         """The whole answer as server-sent events, each as soon as it is written."""
         calls = await tools.chosen(self._request, self._likeness)
+        if first := frame.first_chunk():
+            yield first
         choices = self._choices = [Written() for _ in range(self._request.n)]
         for index, written in enumerate(choices):
             if calls:
@@ -389,7 +425,7 @@ class _Work:
                         yield frame.chunk(index, {"content": text})
                     async for text in texts:
                         yield frame.chunk(index, {"content": text})
-            yield frame.chunk(index, {}, written.finish_reason)
+            yield frame.chunk(index, {}, written.finish_reason, written.filter_results)
         if self._request.include_usage:
             yield frame.usage_chunk(choices)
         yield DONE
@@ -401,6 +437,7 @@ class _Work:
 
     async def _pieces(self, prompt: Prompt, written: Written) -> AsyncGenerator[str]:
         """The texts of one choice; what they cost is written down meanwhile."""
+        said = ""
         async with contextlib.aclosing(self._engine.chat(prompt)) as pieces:
             async for piece in pieces:
                 written.completion_tokens += piece.tokens
@@ -408,6 +445,9 @@ class _Work:
                     written.finish_reason = piece.finish_reason
                     written.prompt_tokens = piece.prompt_tokens or 0
                 if piece.text:
+                    said += piece.text
+                    if not self._passes(said, written):
+                        return
                     yield piece.text
 
     async def _called(self, functions: Sequence[Json]) -> Written:
