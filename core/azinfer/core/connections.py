@@ -169,19 +169,22 @@ class Connections:
             if failure is not None:
                 raise failure
         finally:
-            pool.in_flight -= 1
+            pool.give_back()
             if response is not None:
                 connection = _with_trailing_data(response)
                 response.close()
                 _expire(connection)
 
     def _pools(self, url: str) -> _Pools:
-        if self._shared is None or self._generation != _generation:
-            self._generation = _generation
+        shared = self._shared
+        if shared is None or self._generation != _generation:
             settings = _settings_for(url, self._environ)
-            self._shared = _pools_shared((None, settings), lambda: _sync_client(settings))
-            weakref.finalize(self._shared, _close_all, self._shared.pools)
-        return self._shared
+            with _registry_lock:  # many threads may make the first call at once
+                shared = self._shared
+                if shared is None or self._generation != _generation:
+                    shared = _pools_shared((None, settings), lambda: _sync_client(settings))
+                    self._shared, self._generation = shared, _generation
+        return shared
 
 
 class AsyncConnections:
@@ -246,7 +249,7 @@ class AsyncConnections:
             if failure is not None:
                 raise failure
         finally:
-            pool.in_flight -= 1
+            pool.give_back()
             if response is not None:
                 connection = _with_trailing_data(response)
                 await response.aclose()
@@ -260,7 +263,8 @@ class AsyncConnections:
         if shared is None or self._generation != _generation:
             self._generation = _generation
             settings = _settings_for(url, self._environ)
-            shared = _pools_shared((loop, settings), lambda: _async_client(settings))
+            with _registry_lock:
+                shared = _pools_shared((loop, settings), lambda: _async_client(settings))
             if shared.closer is None:
                 shared.closer = _closing(shared.pools)
                 await anext(shared.closer)
@@ -276,6 +280,12 @@ class _Pool:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.in_flight = 1
+        self.lock = threading.Lock()
+
+    def give_back(self) -> None:
+        """Count one request less."""
+        with self.lock:
+            self.in_flight -= 1
 
 
 class _Pools:
@@ -296,13 +306,15 @@ class _Pools:
                 pool = _Pool(self._make())
                 self.pools.append(pool)
             else:
-                pool.in_flight += 1
+                with pool.lock:
+                    pool.in_flight += 1
             return pool
 
     def left_by_last(self) -> bool:
         """Count one user less; whether there is none."""
-        self.users -= 1
-        return self.users == 0
+        with _registry_lock:
+            self.users -= 1
+            return self.users == 0
 
     def taken(self) -> list[Any]:
         """All httpx clients, which are no longer here."""
@@ -318,17 +330,20 @@ _left_to_parent: list[_Pools] = []
 
 
 def _pools_shared(key: Any, make: Callable[[], Any]) -> _Pools:
-    with _registry_lock:
-        shared = _registry.get(key)
-        if shared is None:
-            shared = _registry[key] = _Pools(make)
-        shared.users += 1
-        return shared
+    """The pools of a network and loop, counting one user more; the registry is locked."""
+    shared = _registry.get(key)
+    if shared is None:
+        shared = _registry[key] = _Pools(make)
+        weakref.finalize(shared, _close_all, shared.pools)
+    shared.users += 1
+    return shared
 
 
 def _close_all(pools: list[_Pool]) -> None:
+    # Those of a loop close with it; what is left of them then has nothing to close with.
     for pool in pools:
-        pool.client.close()
+        if hasattr(pool.client, "close"):
+            pool.client.close()
 
 
 async def _closing(pools: list[_Pool]) -> AsyncGenerator[None]:
