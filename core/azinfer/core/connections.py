@@ -176,15 +176,12 @@ class Connections:
                 _expire(connection)
 
     def _pools(self, url: str) -> _Pools:
-        shared = self._shared
-        if shared is None or self._generation != _generation:
-            settings = _settings_for(url, self._environ)
-            with _registry_lock:  # many threads may make the first call at once
-                shared = self._shared
-                if shared is None or self._generation != _generation:
-                    shared = _pools_shared((None, settings), lambda: _sync_client(settings))
-                    self._shared, self._generation = shared, _generation
-        return shared
+        with _registry_lock:  # many threads may make the first call at once
+            if self._shared is None or self._generation != _generation:
+                self._generation = _generation
+                settings = _settings_for(url, self._environ)
+                self._shared = _pools_shared((None, settings), lambda: _sync_client(settings))
+            return self._shared
 
 
 class AsyncConnections:
