@@ -14,15 +14,18 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def outputs(notebook: Any) -> list[list[str]]:
-    """What each code cell shows, without what goes to stderr."""
+    """What each code cell shows: what it printed as one text, then its other outputs.
+
+    A kernel hands over what is printed in as many parts as time makes of it. What goes to
+    stderr is left out.
+    """
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return [
         [
-            str(each.get("text") or each.get("data", {}).get("text/plain") or "")
-            for each in cell.outputs
-            if each.get("name") != "stderr"
+            "".join(each["text"] for each in cell.outputs if each.get("name") == "stdout"),
+            *(each["data"].get("text/plain", "") for each in cell.outputs if "data" in each),
         ]
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+        for cell in cells
     ]
 
 
