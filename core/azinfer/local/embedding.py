@@ -1,0 +1,49 @@
+"""Embeddings: texts and images checked, routed, admitted and turned into vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from azinfer.local import answers
+from azinfer.local.limits import estimated
+from azinfer.local.requests import embedding_request, image_request
+from azinfer.local.service import Asked, Service, named
+
+
+async def embeddings(service: Service, asked: Asked) -> Response:
+    """Answer `POST embeddings`."""
+    body = await service.body(asked, "embeddings")
+    deployment = service.deployment(asked, body.get("model"), "embeddings")
+    request = embedding_request(body, asked.surface)
+    engine: Any = deployment.engine
+    limits = service.limits(deployment)
+    admission = limits.admit(estimated(request.texts, 0), asked.surface)
+    tokens = None
+    try:
+        vectors, tokens = await engine.embed(request.texts)
+    finally:
+        admission.over(tokens)
+    answer = answers.embeddings(
+        vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
+    )
+    return JSONResponse(answer, headers={**named(deployment), **limits.headers()})
+
+
+async def image_embeddings(service: Service, asked: Asked) -> Response:
+    """Answer `POST images/embeddings`."""
+    body = await service.body(asked, "embeddings")
+    deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
+    request = image_request(body, asked.surface)
+    engine: Any = deployment.engine
+    vectors = await engine.embed_images(request.images)
+    answer = answers.embeddings(
+        vectors,
+        deployment.model_name,
+        len(request.images),
+        request.dimensions,
+        request.encoding,
+        asked.id,
+    )
+    return JSONResponse(answer, headers=named(deployment))

@@ -1,0 +1,194 @@
+"""What all operations share: the deployments and their limits, the keys, and the request log."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from azinfer.local import refusals
+from azinfer.local.deployments import LocalDeployment, Registry
+from azinfer.local.engines import EngineError
+from azinfer.local.limits import Limits
+from azinfer.local.log import Logged, RequestLog
+from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.requests import Json, check_extras
+
+_LARGEST_BODY = 32 * 1024 * 1024
+_KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+_METHODS = {"chatCompletion": "chat", "embeddings": "embed", "imageEmbeddings": "embed_images"}
+_log = logging.getLogger("azinfer.local")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose credential was right.
+
+    Attributes:
+        http: The request.
+        surface: The surface it came through.
+        id: The id that its answer tells.
+        body: Under `"json"`, its body once it was read.
+    """
+
+    http: Request
+    surface: str
+    id: str
+    body: Json = field(default_factory=dict)
+
+
+Operation = Callable[["Service", Asked], Awaitable[Response]]
+
+
+class Service:
+    """The state of one local endpoint, and the checks that every request goes through.
+
+    Args:
+        deployments: What it serves at first.
+        key: The key that requests must bear.
+        strict: Whether to refuse what the service refuses though real clients send it.
+        clock: Monotonic seconds, by which rate limits are counted.
+        log: Where requests are written down.
+
+    Raises:
+        ConfigurationError: Two deployments have one name.
+    """
+
+    def __init__(
+        self,
+        deployments: Iterable[LocalDeployment],
+        key: str,
+        strict: bool,
+        clock: Callable[[], float],
+        log: RequestLog,
+    ) -> None:
+        self.registry = Registry(deployments)
+        self.strict = strict
+        self.log = log
+        self._limits = {each.name: Limits(each, clock) for each in self.registry}
+        self._key = key.encode()
+
+    def limits(self, deployment: LocalDeployment) -> Limits:
+        """What a deployment admits."""
+        return self._limits[deployment.name]
+
+    async def aclose(self) -> None:
+        """Close every engine once."""
+        for engine in {id(each.engine): each.engine for each in self.registry}.values():
+            await engine.aclose()
+
+    def route(self, path: str, surface: str, method: str, operation: Operation) -> Route:
+        """The route of one operation: its request checked, its refusals answered, all logged."""
+
+        async def answer(http: Request) -> Response:
+            asked = Asked(http, surface, uuid.uuid4().hex)
+            try:
+                self._check_key(http)
+                self._check_version(http, surface)
+                response = await operation(self, asked)
+            except Refusal as refusal:
+                response = JSONResponse(refusal.body, refusal.status, refusal.headers)
+            except EngineError as error:
+                refused = refusals.bad_request(surface, str(error), None, error.code)
+                response = JSONResponse(refused.body, refused.status)
+            except Exception:
+                _log.exception("request %s failed", asked.id)
+                response = JSONResponse(refusals.broken(asked.id).body, 500)
+            response.headers.update(_common_headers(http, asked.id))
+            self.log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
+            return response
+
+        return Route(path, answer, methods=[method])
+
+    async def body(self, asked: Asked, known: str) -> Json:
+        """The request's body, as an object with the fields that an operation knows.
+
+        Args:
+            asked: The request.
+            known: Whose fields: `"chat"` or `"embeddings"`.
+
+        Raises:
+            Refusal: It is too large, no JSON object, or has fields that are refused.
+        """
+        parts, size = [], 0
+        async for part in asked.http.stream():
+            size += len(part)
+            if size > _LARGEST_BODY:
+                raise refusals.too_large(_LARGEST_BODY)
+            parts.append(part)
+        try:
+            body = json.loads(b"".join(parts))
+        except (ValueError, RecursionError) as error:
+            raise refusals.malformed(f"The body is no JSON: {error}.") from None
+        asked.body["json"] = body
+        if not isinstance(body, dict):
+            raise refusals.malformed("The body must be a JSON object.")
+        extras = asked.http.headers.get("extra-parameters")
+        given = {name: value for name, value in body.items() if value is not None}
+        return check_extras(given, asked.surface, extras, self.strict, known)
+
+    def deployment(self, asked: Asked, model: Any, operation: str) -> LocalDeployment:
+        """The deployment that a request is routed to.
+
+        The URL names it on the deployments surface, and nothing is routed there; elsewhere a
+        header does, then the body.
+
+        Args:
+            asked: The request.
+            model: What its body or query names.
+            operation: `"chatCompletion"`, `"embeddings"`, `"imageEmbeddings"`; empty for any.
+
+        Raises:
+            Refusal: It names none, one that is not there, or one that does something else.
+        """
+        name = asked.http.path_params.get("deployment")
+        if name is None:
+            name = asked.http.headers.get("x-ms-model-mesh-model-name") or model
+        if not name and asked.surface == SERVERLESS and len(self.registry) == 1:
+            name = next(iter(self.registry)).name
+        if not name or not isinstance(name, str):
+            raise refusals.no_model(asked.surface)
+        found = self.registry.get(name)
+        if found is None:
+            raise refusals.unknown_model(asked.surface, name)
+        if operation and not hasattr(found.engine, _METHODS[operation]):
+            raise refusals.wrong_operation(operation, found.model_name)
+        return found
+
+    def _check_key(self, http: Request) -> None:
+        given = [http.headers.get(name) for name in _KEY_HEADERS]
+        scheme, _, token = http.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(token)
+        keys = [each.strip().encode() for each in given if each]
+        if not any([hmac.compare_digest(each, self._key) for each in keys]):  # noqa: C419
+            raise refusals.bad_key(bearer=not any(given[:2]) and bool(token))
+
+    def _check_version(self, http: Request, surface: str) -> None:
+        version = http.query_params.get("api-version")
+        if version is not None and not _VERSION.fullmatch(version):
+            raise refusals.bad_version()
+        if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
+            raise refusals.not_found()
+
+
+def named(deployment: LocalDeployment) -> dict[str, str]:
+    """The header that tells which deployment answered."""
+    return {"x-ms-deployment-name": deployment.name}
+
+
+def _common_headers(http: Request, request_id: str) -> Mapping[str, str]:
+    headers = {"apim-request-id": request_id, "x-ms-region": "local"}
+    if client_id := http.headers.get("x-ms-client-request-id"):
+        headers["x-ms-client-request-id"] = client_id
+    return headers
