@@ -35,6 +35,7 @@ LAYERS = [
     *(
         "streaming",
         "vectors",
+        "settings",
         "credentials",
         "connections",
         "sockets",

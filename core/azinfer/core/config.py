@@ -92,6 +92,10 @@ class Table:
         outer = self if name is None else self.table(name)
         return {each: outer.table(each) for each in outer._values}
 
+    def texts(self) -> dict[str, str]:
+        """All fields of a table of texts."""
+        return {name: self.needed(name, str) for name in self._values}
+
     def close(self) -> None:
         """Refuse what nobody asked for: it is a mistake in spelling, or does nothing.
 
