@@ -30,11 +30,12 @@ BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {mod
 
 # From the bottom to the top: a module imports only what stands before it.
 LAYERS = [
-    *("version", "clock", "errors", "routing", "reasoning", "structured", "surfaces"),
+    *("version", "clock", "errors", "config", "routing", "reasoning", "structured", "surfaces"),
     *("deployments", "endpoints", "failures", "retries", "responses", "messages", "profiles"),
     *(
         "streaming",
         "vectors",
+        "settings",
         "credentials",
         "connections",
         "sockets",
@@ -145,7 +146,7 @@ def test_adapters_use_public_names_of_core_and_not_each_other() -> None:
 
 def test_the_server_does_not_use_the_client() -> None:
     shell = {"cli.py", "demo.py", "__init__.py"}
-    allowed = {"azinfer.core.errors", "azinfer.core.deployments"}
+    allowed = {f"azinfer.core.{name}" for name in ("config", "deployments", "errors")}
     for path in (ROOT / "core/azinfer/local").glob("*.py"):
         used = {
             name

@@ -94,10 +94,34 @@ class _Client:
         self._http_client = http_client
         self._clock = clock
         self._environ = environ
-        self._known = Deployments()
+        self._declared = self._known = Deployments()
         self._learned: dict[tuple[str, str], dict[str, str]] = {}
         self._targets: dict[tuple[str, str | None, str | None], Target] = {}
         self._open_up()
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path = "azinfer.toml", *, endpoint: str | None = None, **named: Any
+    ) -> Self:
+        """A client for an endpoint of a configuration file, knowing what it says of deployments.
+
+        Args:
+            path: The file; its tables are `[endpoints.<name>]` (url, credential, surface,
+                api_version, headers) and `[deployments."<name>@<endpoint>"]` (model_id,
+                model_version, model_format, capacity_type, capacity, content_filter).
+            endpoint: Which endpoint; left out, the file's `default`, or the only one.
+            **named: What the constructor takes besides; it wins over the file.
+
+        Raises:
+            ConfigurationError: Something is wrong; the text has file, line, field and reason.
+        """
+        from azinfer.core.settings import settings_from
+
+        found = settings_from(path).endpoint(endpoint)
+        given = ("credential", "surface", "api_version", "headers")
+        client = cls(found.url, **{**{name: getattr(found, name) for name in given}, **named})
+        client._declared = client._known = found.deployments
+        return client
 
     def _open_up(self) -> None:
         self._budget = RetryBudget()
@@ -175,6 +199,8 @@ class _Client:
         same = (name or "").casefold() == (self.model or "").casefold()
         if declared := model_id or (self.model_id if same else None):
             return declared, "declared"
+        if name and name in self._declared and (told := self._declared[name].model_name):
+            return told, "declared"
         if name and name in self._known and (listed := self._known[name].model_name):
             return listed, "listed"
         return (name, "guessed") if profile_of(name).family else (None, None)
@@ -220,7 +246,7 @@ class _Client:
         return url, scope
 
     def _listed(self, pages: list[Json]) -> Deployments:
-        self._known = from_pages(pages)
+        self._known = self._declared.over(from_pages(pages))
         self._targets.clear()
         return self._known
 
@@ -339,7 +365,8 @@ class InferenceClient(_Client):
             `…/openai/v1`, a deployment's own, a project. Left out: the environment's
             AZURE_INFERENCE_ENDPOINT, AZURE_AI_ENDPOINT or AZURE_OPENAI_ENDPOINT.
         credential: A key, an object with `key` (AzureKeyCredential) or `get_token`
-            (azure-identity), or a function that returns a token. Left out: the environment.
+            (azure-identity), or a function that returns a token; `"env:NAME"` is the key in
+            that variable, `"entra"` azure-identity's default. Left out: the environment.
         model: The deployment's name (any case) that calls go to when they name none.
         model_id: The model behind that deployment, for example `"gpt-4.1"`, where its name
             does not say.

@@ -206,8 +206,8 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     """What gives the headers, from whatever was passed as `credential`.
 
     Args:
-        credential: A key, an object with `key` or `get_token`, a function, or None to look
-            into the environment.
+        credential: A key, `"env:NAME"`, `"entra"`, an object with `key` or `get_token`, a
+            function, or None to look into the environment.
         url: The endpoint that the credential is for.
         environ: The environment; None for the process's own.
         clock: Decides when a token expires.
@@ -218,8 +218,7 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     if credential is None:
         return _from_environment(url, environ)
     if isinstance(credential, str):
-        _checked(credential, "the key")
-        return Keys(lambda: credential, None)
+        return _named(credential, environ, clock) or _text(credential)
     if hasattr(credential, "get_token"):
         return Tokens(credential, clock)
     if hasattr(credential, "key"):
@@ -232,6 +231,39 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
         f"credential is a {type(credential).__name__}; give a key, an object with get_token "
         "(azure-identity) or key (AzureKeyCredential), or a function that returns a token"
     )
+
+
+class _Entra:
+    """The DefaultAzureCredential of azure-identity, which each process makes anew."""
+
+    def __init__(self) -> None:
+        try:
+            from azure.identity import DefaultAzureCredential
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "credential='entra' needs azure-identity: pip install azure-identity"
+            ) from None
+        self.get_token = DefaultAzureCredential().get_token
+
+    def __reduce__(self) -> Any:
+        return _Entra, ()
+
+
+def _named(credential: str, environ: Mapping[str, str] | None, clock: Clock) -> Source | None:
+    """A credential by name, as configuration files have it: `"entra"` or `"env:NAME"`."""
+    if credential == "entra":
+        return Tokens(_Entra(), clock)
+    if not credential.startswith("env:"):
+        return None
+    variable = credential.removeprefix("env:")
+    if not environment(environ).get(variable):
+        raise ConfigurationError(f"credential={credential!r}: the variable is not set")
+    return _in_environment(variable, environ)
+
+
+def _text(key: str) -> Keys:
+    _checked(key, "the key")
+    return Keys(lambda: key, None)
 
 
 def environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from azinfer.core.errors import InvalidResponseError
@@ -74,6 +74,9 @@ class Deployment:
         return cls(raw["id"], raw.get("model"), raw=raw)
 
 
+_FACTS = tuple(each.name for each in fields(Deployment) if each.name != "name")
+
+
 def _from_arm(raw: Mapping[str, Any]) -> Deployment:
     properties = raw["properties"]
     model = properties.get("model") or {}
@@ -134,6 +137,14 @@ class Deployments(Mapping[str, Deployment]):
 
     def __repr__(self) -> str:
         return f"Deployments({list(self._by_name.values())!r})"
+
+    def over(self, others: Deployments) -> Deployments:
+        """All deployments of both; what these know wins, fact by fact."""
+        joined = dict(others._by_name)
+        for name, deployment in self._by_name.items():
+            known = {at: fact for at in _FACTS if (fact := getattr(deployment, at))}
+            joined[name] = replace(joined.get(name, deployment), **known)
+        return Deployments(joined.values())
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """The names most like `name`, best first; at most three."""
