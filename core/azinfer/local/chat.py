@@ -17,7 +17,7 @@ from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
-from azinfer.local.requests import ChatRequest, Json, chat_request
+from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
 from azinfer.local.service import Asked, Service, named
 from azinfer.local.writing import Writing
 
@@ -26,7 +26,7 @@ Forming = Callable[[Json], Form]
 
 async def chat(service: Service, asked: Asked) -> Response:
     """Answer `POST chat/completions`."""
-    body = await service.body(asked, "chat")
+    body = await service.body(asked, CHAT)
     deployment = service.deployment(asked, body.get("model"), "chatCompletion")
     request = chat_request(body, asked.surface)
     head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, request.include_usage)
@@ -100,7 +100,8 @@ async def _events(writings: Sequence[Writing], form: Form) -> AsyncGenerator[byt
     for writing in writings:
         async with contextlib.aclosing(writing.events(form)) as events:
             async for each in events:
-                yield each
+                if each:
+                    yield each
     yield form.last([choice for writing in writings for choice in writing.choices])
 
 
