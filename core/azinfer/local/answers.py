@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 Json = dict[str, Any]
 
@@ -30,16 +30,55 @@ class Written:
     tool_calls: list[Json] = field(default_factory=list)
 
 
+class Form(Protocol):
+    """The wire form of one answer, whole or in server-sent events."""
+
+    def whole(self, choices: Sequence[Written]) -> Json:
+        """The whole answer."""
+        ...
+
+    def first(self) -> bytes:
+        """The events before any choice; empty where there are none."""
+        ...
+
+    def chunk(
+        self,
+        index: int,
+        delta: Json,
+        finish_reason: str | None = None,
+        filter_results: Json | None = None,
+    ) -> bytes:
+        """The events that tell of one more part of a choice; parts are those of chat."""
+        ...
+
+    def last(self, choices: Sequence[Written]) -> bytes:
+        """The events after all choices."""
+        ...
+
+    def failed(self, message: str, code: str) -> bytes:
+        """The events that end a stream early."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all parts of one answer say alike."""
+    """What all parts of one chat completion say alike.
+
+    Attributes:
+        id: Its id.
+        created: Seconds since 1970.
+        model: What the back end calls itself.
+        include_usage: Whether a stream tells what it cost.
+        prompt_results: What the filter found in the prompt.
+    """
 
     id: str
     created: int
     model: str
+    include_usage: bool = False
     prompt_results: Json = field(default_factory=dict)
 
-    def completion(self, choices: Sequence[Written]) -> Json:
+    def whole(self, choices: Sequence[Written]) -> Json:
         """The whole answer."""
         return {
             "id": self.id,
@@ -51,7 +90,7 @@ class Frame:
             **self._prompt(),
         }
 
-    def first_chunk(self) -> bytes:
+    def first(self) -> bytes:
         """The event that tells what the filter found in the prompt; empty where it did not look."""
         return (
             event({"id": "", **_CHUNK, "choices": [], **self._prompt()}) if self._prompt() else b""
@@ -70,19 +109,28 @@ class Frame:
             choice["content_filter_results"] = filter_results
         return self._event({"choices": [choice]})
 
-    def _prompt(self) -> Json:
-        if not self.prompt_results:
-            return {}
-        found = {"prompt_index": 0, "content_filter_results": self.prompt_results}
-        return {"prompt_filter_results": [found]}
+    def last(self, choices: Sequence[Written]) -> bytes:
+        """What the answer cost, where that was asked, and the end."""
+        told = {"choices": [], "usage": usage(choices)}
+        return (self._event(told) if self.include_usage else b"") + DONE
 
-    def usage_chunk(self, choices: Sequence[Written]) -> bytes:
-        """The event that tells what the answer cost."""
-        return self._event({"choices": [], "usage": usage(choices)})
+    def failed(self, message: str, code: str) -> bytes:
+        """The error, and the end."""
+        return event({"error": {"code": code, "message": message}}) + DONE
+
+    def _prompt(self) -> Json:
+        return prompt_filter_results(self.prompt_results)
 
     def _event(self, payload: Json) -> bytes:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created}
         return event({**head, "model": self.model, **payload})
+
+
+def prompt_filter_results(found: Json) -> Json:
+    """The field that tells what the filter found in the prompt; none where it did not look."""
+    if not found:
+        return {}
+    return {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": found}]}
 
 
 _CHUNK: Json = {"object": "", "created": 0, "model": ""}

@@ -8,13 +8,13 @@ from starlette.responses import JSONResponse, Response
 
 from azinfer.local import answers
 from azinfer.local.limits import estimated
-from azinfer.local.requests import embedding_request, image_request
+from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
 from azinfer.local.service import Asked, Service, named
 
 
 async def embeddings(service: Service, asked: Asked) -> Response:
     """Answer `POST embeddings`."""
-    body = await service.body(asked, "embeddings")
+    body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "embeddings")
     request = embedding_request(body, asked.surface)
     engine: Any = deployment.engine
@@ -33,7 +33,7 @@ async def embeddings(service: Service, asked: Asked) -> Response:
 
 async def image_embeddings(service: Service, asked: Asked) -> Response:
     """Answer `POST images/embeddings`."""
-    body = await service.body(asked, "embeddings")
+    body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
     request = image_request(body, asked.surface)
     engine: Any = deployment.engine

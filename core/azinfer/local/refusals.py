@@ -103,6 +103,22 @@ def bad_request(surface: str, message: str, param: str | None = None, code: str 
     return Refusal(422, body)
 
 
+def unsupported_parameter(surface: str, name: str, value: Any) -> Refusal:
+    """The model behind the deployment cannot do what a field asks for."""
+    if surface in (V1, DEPLOYMENTS):
+        message = f"Unsupported parameter: '{name}' is not supported with this model."
+        return Refusal(400, _openai(message, "unsupported_parameter", name))
+    return Refusal(
+        422,
+        {
+            "status": 422,
+            "code": "parameter_not_supported",
+            "detail": {"loc": ["body", *name.split(".")], "input": value},
+            "message": "One of the parameters contain invalid values.",
+        },
+    )
+
+
 def extra_parameters(surface: str, names: list[str]) -> Refusal:
     """The body has fields that the operation does not know."""
     if surface in (V1, DEPLOYMENTS):

@@ -14,7 +14,7 @@ from azinfer.local.refusals import MODELS, SERVERLESS, Refusal, bad_request, ext
 Json = dict[str, Any]
 
 # "Get chat completions" and "Get embeddings" of the model inference API.
-_CHAT = frozenset(
+_DEFINED = frozenset(
     [
         "messages",
         "model",
@@ -33,7 +33,6 @@ _CHAT = frozenset(
         "user_security_context",
     ]
 )
-_EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type"])
 # Beyond them, what the models route accepts without the header `extra-parameters`.
 _KNOWN_EXTRAS = frozenset(
     [
@@ -52,6 +51,8 @@ _KNOWN_EXTRAS = frozenset(
         "prediction",
     ]
 )
+CHAT = _DEFINED | _KNOWN_EXTRAS
+EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type", "user"])
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -141,7 +142,9 @@ class _Body:
         return default if value is None else value
 
 
-def check_extras(body: Json, surface: str, header: str | None, strict: bool, known: str) -> Json:
+def check_extras(
+    body: Json, surface: str, header: str | None, strict: bool, known: frozenset[str]
+) -> Json:
     """The body without the fields that the operation does not know, or a refusal of them.
 
     Args:
@@ -149,17 +152,16 @@ def check_extras(body: Json, surface: str, header: str | None, strict: bool, kno
         surface: Where it was sent.
         header: The header `extra-parameters`.
         strict: Whether unknown fields are refused without the header, as the service does.
-        known: `"chat"` or `"embeddings"`.
+        known: The fields that it knows.
     """
-    defined = (_CHAT if known == "chat" else _EMBEDDINGS) | _KNOWN_EXTRAS
-    extras = sorted(name for name in body if name not in defined)
+    extras = sorted(name for name in body if name not in known)
     on_models = surface in (MODELS, SERVERLESS)
     if header is not None and on_models:
         if header not in ("error", "drop", "pass-through"):
             message = f"extra-parameters must be error, drop or pass-through, not '{header}'."
             raise bad_request(surface, message)
         if header == "drop":
-            return {name: value for name, value in body.items() if name in defined}
+            return {name: value for name, value in body.items() if name in known}
     if extras and (header == "error" if header and on_models else strict):
         raise extra_parameters(surface, extras)
     return body

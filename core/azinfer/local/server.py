@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azinfer.local import listing, refusals
 from azinfer.local.chat import chat
+from azinfer.local.completions import completions
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.embedding import embeddings, image_embeddings
 from azinfer.local.log import RequestLog
@@ -27,16 +28,19 @@ _FIXED = re.compile(
 )
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
+    "completions": ("POST", completions),
     "embeddings": ("POST", embeddings),
     "images/embeddings": ("POST", image_embeddings),
     "info": ("GET", listing.info),
 }
+_OPENAI = ("chat/completions", "embeddings")
+_INFERENCE = (*_OPENAI, "images/embeddings", "info")
 # The base of each surface, and the operations that exist there.
 _SURFACES = (
-    (MODELS, "/models", tuple(_OPERATIONS)),
-    (V1, "/openai/v1", ("chat/completions", "embeddings")),
-    (DEPLOYMENTS, "/openai/deployments/{deployment}", ("chat/completions", "embeddings")),
-    (SERVERLESS, "", tuple(_OPERATIONS)),
+    (MODELS, "/models", _INFERENCE),
+    (V1, "/openai/v1", _OPENAI),
+    (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
+    (SERVERLESS, "", _INFERENCE),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/v1/models", V1, listing.models),

@@ -26,7 +26,14 @@ from azinfer.local.requests import Json, check_extras
 _LARGEST_BODY = 32 * 1024 * 1024
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
-_METHODS = {"chatCompletion": "chat", "embeddings": "embed", "imageEmbeddings": "embed_images"}
+# Which method an engine must have for an operation, by the operation's name in errors.
+_METHODS = {
+    "chatCompletion": "chat",
+    "completion": "chat",
+    "responses": "chat",
+    "embeddings": "embed",
+    "imageEmbeddings": "embed_images",
+}
 _log = logging.getLogger("azinfer.local")
 
 
@@ -110,12 +117,12 @@ class Service:
 
         return Route(path, answer, methods=[method])
 
-    async def body(self, asked: Asked, known: str) -> Json:
+    async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
 
         Args:
             asked: The request.
-            known: Whose fields: `"chat"` or `"embeddings"`.
+            known: Those fields.
 
         Raises:
             Refusal: It is too large, no JSON object, or has fields that are refused.
@@ -146,7 +153,7 @@ class Service:
         Args:
             asked: The request.
             model: What its body or query names.
-            operation: `"chatCompletion"`, `"embeddings"`, `"imageEmbeddings"`; empty for any.
+            operation: What is asked for, as errors call it; empty for anything.
 
         Raises:
             Refusal: It names none, one that is not there, or one that does something else.

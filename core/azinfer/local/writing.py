@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from azinfer.local import tools
-from azinfer.local.answers import DONE, Frame, Written, tool_call, usage
+from azinfer.local.answers import Form, Written, tool_call
 from azinfer.local.engines import Prompt
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.requests import ChatRequest, Json
@@ -27,6 +27,10 @@ class Writing:
         engine: What writes.
         content_filter: What ends a choice that it finds fault with.
         likeness: How near texts are, to choose a tool by; None where nothing here knows.
+        start: The index of its first choice in the whole answer.
+
+    Attributes:
+        choices: What a stream wrote so far.
     """
 
     def __init__(
@@ -35,12 +39,14 @@ class Writing:
         engine: Any,
         content_filter: ContentFilter,
         likeness: tools.Likeness | None,
+        start: int = 0,
     ) -> None:
         self._request = request
         self._engine = engine
         self._filter = content_filter
         self._likeness = likeness
-        self._choices: list[Written] = []
+        self._start = start
+        self.choices: list[Written] = []
         self._prompt = Prompt(
             request.messages,
             request.max_tokens or _DEFAULT_MAX_TOKENS,
@@ -50,10 +56,6 @@ class Writing:
             request.seed,
             request.json_schema,
         )
-
-    def tokens(self) -> int:
-        """How many tokens a stream cost so far."""
-        return int(usage(self._choices)["total_tokens"])
 
     async def written(self, index: int) -> Written:
         """One choice, whole."""
@@ -74,30 +76,26 @@ class Writing:
                 return False
         return True
 
-    async def events(self, frame: Frame) -> AsyncGenerator[bytes]:
-        """The whole answer as server-sent events, each as soon as it is written."""
+    async def events(self, form: Form) -> AsyncGenerator[bytes]:
+        """Its choices as server-sent events, each as soon as it is written."""
         calls = await tools.chosen(self._request, self._likeness)
-        if first := frame.first_chunk():
-            yield first
-        choices = self._choices = [Written() for _ in range(self._request.n)]
-        for index, written in enumerate(choices):
+        choices = self.choices = [Written() for _ in range(self._request.n)]
+        for at, written in enumerate(choices):
+            index = self._start + at
             if calls:
-                choices[index] = written = await self._called(calls)
-                yield frame.chunk(index, {"role": "assistant", "content": None})
+                choices[at] = written = await self._called(calls)
+                yield form.chunk(index, {"role": "assistant", "content": None})
                 for delta in _call_deltas(written.tool_calls):
-                    yield frame.chunk(index, {"tool_calls": [delta]})
+                    yield form.chunk(index, {"tool_calls": [delta]})
             else:
-                async with contextlib.aclosing(self._pieces(self._seeded(index), written)) as texts:
+                async with contextlib.aclosing(self._pieces(self._seeded(at), written)) as texts:
                     text = await anext(texts, "")
-                    yield frame.chunk(index, {"role": "assistant", "content": ""})
+                    yield form.chunk(index, {"role": "assistant", "content": ""})
                     if text:
-                        yield frame.chunk(index, {"content": text})
+                        yield form.chunk(index, {"content": text})
                     async for text in texts:
-                        yield frame.chunk(index, {"content": text})
-            yield frame.chunk(index, {}, written.finish_reason, written.filter_results)
-        if self._request.include_usage:
-            yield frame.usage_chunk(choices)
-        yield DONE
+                        yield form.chunk(index, {"content": text})
+            yield form.chunk(index, {}, written.finish_reason, written.filter_results)
 
     def _seeded(self, index: int) -> Prompt:
         """What to ask for one choice, so that choices differ though the seed is fixed."""

@@ -1,0 +1,135 @@
+"""Legacy completions on the classic surface, asked with a plain HTTP client.
+
+The expected bodies follow "Create completion" of the Azure OpenAI REST API.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from azinfer.core import RateLimit
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint
+
+URL = "/openai/deployments/{}/completions?api-version=2024-10-21"
+
+
+def asked(http: httpx.Client, name: str = "fixed", **body: Any) -> httpx.Response:
+    return http.post(URL.format(name), json={"prompt": "The capital of France is", **body})
+
+
+def choice(text: str, index: int = 0, finish_reason: str | None = "stop") -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+
+
+def test_a_completion_has_the_documented_form(http: httpx.Client) -> None:
+    answer = asked(http)
+    body = answer.json()
+    assert body.pop("id").startswith("cmpl-")
+    assert isinstance(body.pop("created"), int)
+    assert body == {
+        "object": "text_completion",
+        "model": "mistral-large-2411",
+        "choices": [choice("Paris.")],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13},
+    }
+    assert answer.headers["x-ms-deployment-name"] == "fixed"
+
+
+def test_each_prompt_is_answered_as_often_as_asked(http: httpx.Client) -> None:
+    answer = asked(http, "mistral-large", prompt=["a", "b"], n=2).json()
+    says = "This is a synthetic answer to: "
+    texts = [says + "a", says + "a", says + "b", says + "b"]
+    assert answer["choices"] == [choice(text, at) for at, text in enumerate(texts)]
+    alone = asked(http, "mistral-large", prompt="a").json()["usage"]
+    assert answer["usage"]["prompt_tokens"] == 2 * alone["prompt_tokens"]
+    assert answer["usage"]["completion_tokens"] == 4 * alone["completion_tokens"]
+
+
+def test_a_prompt_is_echoed_and_an_answer_ends_where_asked(http: httpx.Client) -> None:
+    answer = asked(http, "mistral-large", prompt="one two", echo=True, stop=" two").json()
+    assert answer["choices"] == [choice("one twoThis is a synthetic answer to: one")]
+    answer = asked(http, "mistral-large", prompt="one two", max_tokens=2).json()
+    assert answer["choices"] == [choice("This is", finish_reason="length")]
+    words = " ".join(["word"] * 40)
+    assert asked(http, "mistral-large", prompt=words).json()["usage"]["completion_tokens"] == 16
+
+
+def test_a_completion_is_streamed(http: httpx.Client) -> None:
+    body: dict[str, Any] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "echo": True,
+        "n": 2,
+    }
+    answer = asked(http, **body)
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    *lines, done = [line for line in answer.text.split("\n") if line]
+    assert done == "data: [DONE]"
+    *chunks, last = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+    assert [chunk["choices"][0] for chunk in chunks] == [
+        choice(text, index, reason)
+        for index in (0, 1)
+        for text, reason in (
+            ("The capital of France is", None),
+            ("Paris", None),
+            (".", None),
+            ("", "stop"),
+        )
+    ]
+    assert last["choices"] == []
+    assert last["usage"] == {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        ({"prompt": []}, "prompt", "invalid_value"),
+        ({"prompt": [[1, 2]]}, "prompt", "invalid_value"),
+        ({"prompt": {"a": 1}}, "prompt", "invalid_value"),
+        ({"echo": "yes"}, "echo", "invalid_value"),
+        ({"logprobs": 2}, "logprobs", "unsupported_parameter"),
+        ({"suffix": "end"}, "suffix", "unsupported_parameter"),
+        ({"best_of": 3}, "best_of", "unsupported_parameter"),
+        ({"n": 100, "prompt": ["a", "b"]}, "n", "invalid_value"),
+        ({"temperature": 9}, "temperature", "invalid_value"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    http: httpx.Client, body: dict[str, Any], param: str, code: str
+) -> None:
+    answer = asked(http, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
+
+
+def test_only_the_classic_surface_has_completions(http: httpx.Client) -> None:
+    for base in ("/openai/v1", "/models", ""):
+        answer = http.post(f"{base}/completions", json={"model": "fixed", "prompt": "a"})
+        assert answer.status_code == 404
+    answer = asked(http, "embed")
+    assert answer.json()["error"]["code"] == "OperationNotSupported"
+
+
+def test_filters_and_limits_hold_for_completions() -> None:
+    deployment = LocalDeployment(
+        "guarded",
+        content_filter=ContentFilter(words={"violence": {"bomb": "high"}}),
+        rate_limits=(RateLimit("request", 2, 60),),
+    )
+    with (
+        LocalEndpoint([deployment]) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
+    ):
+        assert asked(http, "guarded", prompt="a bomb").json()["error"]["code"] == "content_filter"
+        body = asked(http, "guarded").json()
+        found = body["choices"][0]["content_filter_results"]
+        assert found["violence"] == {"filtered": False, "severity": "safe"}
+        assert body["prompt_filter_results"][0]["content_filter_results"] == found
+        streamed = asked(http, "guarded", stream=True).text
+        assert '"prompt_filter_results"' in streamed.partition("\n")[0]
+        assert asked(http, "guarded").status_code == 429
