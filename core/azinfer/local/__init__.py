@@ -18,8 +18,11 @@ from azinfer.local.engines import (
     Piece,
     Prompt,
 )
+from azinfer.local.faults import Fault
 from azinfer.local.filters import ContentFilter
+from azinfer.local.latency import Latency
 from azinfer.local.log import Logged, RequestLog
+from azinfer.local.scripts import Scripted, ScriptedCall
 from azinfer.local.synthetic import SyntheticEngine
 
 __all__ = [
@@ -27,12 +30,16 @@ __all__ = [
     "ContentFilter",
     "EmbeddingEngine",
     "EngineError",
+    "Fault",
     "ImageEngine",
+    "Latency",
     "LocalDeployment",
     "LocalEndpoint",
     "Logged",
     "Piece",
     "Prompt",
     "RequestLog",
+    "Scripted",
+    "ScriptedCall",
     "SyntheticEngine",
 ]

@@ -10,7 +10,10 @@ from typing import Any
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines import ChatEngine, EmbeddingEngine, ImageEngine
+from azinfer.local.faults import Fault
 from azinfer.local.filters import ContentFilter
+from azinfer.local.latency import Latency
+from azinfer.local.scripts import Scripted
 from azinfer.local.synthetic import SyntheticEngine
 
 # "Accounts - Deployments" of the Cognitive Services management REST API.
@@ -32,6 +35,9 @@ class LocalDeployment:
             may be inside at once.
         content_filter: The content filter; a name alone is listed and finds nothing.
         rate_limits: Requests and tokens a period; beyond them it answers 429.
+        latency: How long it takes besides what its engine takes.
+        faults: What goes wrong with requests to it.
+        script: What it answers instead of its engine.
 
     Raises:
         ConfigurationError: The name is none that a deployment can have.
@@ -46,6 +52,9 @@ class LocalDeployment:
     capacity: int = 1
     content_filter: str | ContentFilter = "Microsoft.DefaultV2"
     rate_limits: tuple[RateLimit, ...] = ()
+    latency: Latency = field(default_factory=Latency)
+    faults: tuple[Fault, ...] = ()
+    script: tuple[Scripted, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -19,6 +19,9 @@ class Prompt:
         stop: Texts before which the answer ends; they are not part of it.
         seed: The same seed gives the same answer.
         json_schema: What the answer must conform to, as JSON text; None for free text.
+        stream: Whether the answer is sent on while it is written.
+        request: The whole body that the client sent, with tools and all, for engines that
+            have `calls_tools`.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -28,6 +31,8 @@ class Prompt:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     json_schema: Mapping[str, Any] | None = None
+    stream: bool = True
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -48,29 +53,57 @@ class Piece:
         tokens: How many tokens that text is.
         finish_reason: `"stop"` or `"length"` on the last piece, None before it.
         prompt_tokens: How many tokens the prompt was, on the last piece; else None.
+        reasoning: What the model thinks before it answers.
+        calls: Parts of tool calls in the wire form of a stream's deltas, from engines that
+            have `calls_tools`.
+        usage: What the answer cost as it is to be told, instead of the tokens counted here.
+        more: Other fields of the wire's choice that are passed on, for example `logprobs`.
     """
 
-    text: str
+    text: str = ""
     tokens: int = 1
     finish_reason: str | None = None
     prompt_tokens: int | None = None
+    reasoning: str = ""
+    calls: Sequence[Mapping[str, Any]] = ()
+    usage: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] | None = None
 
 
 class EngineError(Exception):
-    """The engine refuses this request; the server answers 400 with this text.
+    """The engine refuses this request; the server answers with this text.
 
     Args:
         message: What is wrong, for the caller to read.
         code: The wire's error code, for example `"context_length_exceeded"`.
+        status: The HTTP status of the answer.
+        headers: Headers of the answer, for example `{"retry-after": "2"}`.
+        more: Other fields of the wire's error, for example `param` or `innererror`.
     """
 
-    def __init__(self, message: str, code: str = "BadRequest") -> None:
+    def __init__(
+        self,
+        message: str,
+        code: str = "BadRequest",
+        *,
+        status: int = 400,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
 
 class ChatEngine(Protocol):
-    """Writes answers."""
+    """Writes answers.
+
+    An engine with the attribute `calls_tools = True` gets requests with tools as they are, in
+    `prompt.request`, and answers with `Piece.calls`; of others the endpoint asks the arguments
+    of a tool's call as JSON of a schema.
+    """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer piece by piece; closing the iterator early stops the work."""

@@ -44,17 +44,16 @@ class SyntheticEngine:
         else:
             text = f"This is a synthetic answer to: {asked}"
         cut = min((at for at in map(text.find, prompt.stop) if at >= 0), default=len(text))
-        tokens = _TOKEN.findall(text[:cut])
+        tokens = split(text[:cut])
         reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
         for token in tokens[: prompt.max_tokens]:
             yield Piece(token)
-        read = sum(4 + _tokens(_said(message)) for message in prompt.messages)
-        yield Piece("", 0, reason, read)
+        yield Piece("", 0, reason, read(prompt))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""
         vectors = [self._vector(re.findall(r"\w+", text.lower())) for text in texts]
-        return vectors, sum(map(_tokens, texts))
+        return vectors, sum(len(split(text)) for text in texts)
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """Vectors of the bytes of each image, and of the words of its text."""
@@ -77,9 +76,14 @@ class SyntheticEngine:
         return [number / length for number in numbers]
 
 
-def _tokens(text: str) -> int:
-    """How many words, pieces of long words and signs a text has."""
-    return len(_TOKEN.findall(text))
+def split(text: str) -> list[str]:
+    """The tokens of a text: words, pieces of long words and signs, with the space before them."""
+    return _TOKEN.findall(text)
+
+
+def read(prompt: Prompt) -> int:
+    """How many tokens a prompt is."""
+    return sum(4 + len(split(_said(message))) for message in prompt.messages)
 
 
 def _said(message: Mapping[str, Any]) -> str:

@@ -1,0 +1,61 @@
+"""Behaviour: what a deployment was told to answer, to be slow with and to get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from azinfer.local.engines import Piece, Prompt
+from azinfer.local.faults import Faults
+from azinfer.local.latency import Latency, Sleep
+from azinfer.local.scripts import Script, ScriptedEngine
+
+
+class Behaviour:
+    """What one deployment does besides what its engine does.
+
+    Args:
+        deployment: The deployment, whose script, latency and faults it begins with.
+        sleep: How latency waits.
+
+    Attributes:
+        latency: How slow it is.
+        faults: What goes wrong.
+        script: What it answers instead of its engine; empty for its engine's answers.
+    """
+
+    def __init__(self, deployment: Any, sleep: Sleep) -> None:
+        self.deployment = deployment
+        self.latency: Latency = deployment.latency
+        self.faults = Faults(deployment.faults)
+        self.script = Script(deployment.name, deployment.script)
+        self.sleep = sleep
+
+    def engine(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+        """What writes the answer to a conversation, as slowly as it is told to.
+
+        Raises:
+            EngineError: The script has no answer to it.
+        """
+        engine = self.deployment.engine
+        if self.script:
+            engine = ScriptedEngine(self.script.next(messages))
+        return engine if self.latency == Latency() else _Slow(engine, self.latency, self.sleep)
+
+    async def wait(self) -> None:
+        """Wait as long as an answer that is no chat takes."""
+        await self.latency.before_first(self.sleep)
+
+
+class _Slow:
+    """An engine that takes its time."""
+
+    def __init__(self, engine: Any, latency: Latency, sleep: Sleep) -> None:
+        self.calls_tools = getattr(engine, "calls_tools", False)
+        self._engine, self._latency, self._sleep = engine, latency, sleep
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        async with aclosing(self._engine.chat(prompt)) as pieces:
+            async for piece in self._latency.paced(pieces, self._sleep):
+                yield piece
