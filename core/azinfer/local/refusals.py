@@ -54,7 +54,7 @@ def bad_key(bearer: bool) -> Refusal:
 
 def no_model(surface: str) -> Refusal:
     """The request names no deployment where it must."""
-    if surface == V1:
+    if surface in (V1, DEPLOYMENTS):
         message = "Missing required parameter: 'model'."
         return Refusal(400, _openai(message, "missing_required_parameter", "model"))
     message = (
@@ -184,6 +184,11 @@ def too_large(limit: int) -> Refusal:
 def not_found() -> Refusal:
     """There is nothing at this path, or its api-version is missing."""
     return Refusal(404, _error("404", "Resource not found"))
+
+
+def missing(message: str, param: str | None = None) -> Refusal:
+    """No file, batch or response has this id."""
+    return Refusal(404, {"error": {**_openai(message, "", param)["error"], "code": None}})
 
 
 def not_allowed() -> Refusal:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import listing, refusals
+from azinfer.local import listing, refusals, responses
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.deployments import LocalDeployment
@@ -42,10 +42,16 @@ _SURFACES = (
     (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
     (SERVERLESS, "", _INFERENCE),
 )
+# What a resource has beside its deployments; on the classic surface with an api-version.
+_RESOURCE: tuple[tuple[str, str, Operation], ...] = (
+    ("models", "GET", listing.models),
+    ("models/{model}", "GET", listing.one_model),
+    ("responses", "POST", responses.create),
+    ("responses/{response}", "GET", responses.get),
+    ("responses/{response}", "DELETE", responses.delete),
+    ("responses/{response}/input_items", "GET", responses.input_items),
+)
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
-    ("/openai/v1/models", V1, listing.models),
-    ("/openai/models", DEPLOYMENTS, listing.models),
-    ("/openai/v1/models/{model}", V1, listing.one_model),
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
     ("/api/projects/{project}/deployments", V1, listing.project),
     ("/deployments", V1, listing.project),
@@ -94,6 +100,11 @@ def _routes(service: Service) -> list[Route]:
         service.route(f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
         for name in names
+    ]
+    operations += [
+        service.route(f"{base}/{path}", surface, method, operation)
+        for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
+        for path, method, operation in _RESOURCE
     ]
     return operations + [service.route(path, on, "GET", told) for path, on, told in _LISTS]
 

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from azinfer.local import refusals
+from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment, Registry
 from azinfer.local.engines import EngineError
 from azinfer.local.limits import Limits
@@ -80,6 +81,7 @@ class Service:
         log: RequestLog,
     ) -> None:
         self.registry = Registry(deployments)
+        self.conversations = Conversations()
         self.strict = strict
         self.log = log
         self._limits = {each.name: Limits(each, clock) for each in self.registry}
