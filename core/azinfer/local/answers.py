@@ -11,14 +11,16 @@ import base64
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from azinfer.local.engines import Piece
 
 Json = dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Written:
     """What an engine wrote for one choice."""
 
@@ -28,6 +30,57 @@ class Written:
     completion_tokens: int = 0
     filter_results: Json = field(default_factory=dict)
     tool_calls: list[Json] = field(default_factory=list)
+    reasoning: str = ""
+    usage: Json | None = None
+    more: Json = field(default_factory=dict)
+
+    def add(self, piece: Piece) -> Json:
+        """Add a piece; what it adds, as a stream's delta."""
+        delta: Json = {}
+        if piece.text:
+            self.text += piece.text
+            delta["content"] = piece.text
+        if piece.reasoning:
+            self.reasoning += piece.reasoning
+            delta["reasoning_content"] = piece.reasoning
+        if piece.calls:
+            delta["tool_calls"] = [self._call(part) for part in piece.calls]
+        if piece.more:
+            _merge(self.more, piece.more)
+        self.completion_tokens += piece.tokens
+        if piece.finish_reason is not None:
+            self.finish_reason = piece.finish_reason
+        if piece.prompt_tokens is not None:
+            self.prompt_tokens = piece.prompt_tokens
+        if piece.usage is not None:
+            self.usage = dict(piece.usage)
+        return delta
+
+    def _call(self, part: Mapping[str, Any]) -> Json:
+        """Add a part of a call; some servers tell no index, and mean the newest call or another."""
+        function = part.get("function") or {}
+        name, arguments = function.get("name"), function.get("arguments") or ""
+        index = part.get("index")
+        if not isinstance(index, int):
+            index = len(self.tool_calls) - (not name)
+        index = min(max(index, 0), len(self.tool_calls))
+        if index == len(self.tool_calls):
+            call_id = part.get("id") or f"call_{index}"
+            self.tool_calls.append(tool_call(call_id, name or "", arguments))
+            return {"index": index, **tool_call(call_id, name or "", arguments)}
+        self.tool_calls[index]["function"]["arguments"] += arguments
+        return {"index": index, "function": {"arguments": arguments}}
+
+
+def _merge(told: Json, more: Mapping[str, Any]) -> None:
+    """Add fields of a choice; lists of log probabilities go on."""
+    for name, value in more.items():
+        old = told.get(name)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            lists = [key for key, each in old.items() if isinstance(each, list)]
+            told[name] = {**value, **{key: old[key] + (value.get(key) or []) for key in lists}}
+        else:
+            told[name] = value
 
 
 class Form(Protocol):
@@ -47,8 +100,13 @@ class Form(Protocol):
         delta: Json,
         finish_reason: str | None = None,
         filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The events that tell of one more part of a choice; parts are those of chat."""
+        """The events that tell of one more part of a choice; parts are those of chat.
+
+        `more` has other fields of the choice. With `content_filter_offsets` among them it is
+        what an asynchronous filter found, later than the text.
+        """
         ...
 
     def last(self, choices: Sequence[Written]) -> bytes:
@@ -102,9 +160,15 @@ class Frame:
         delta: Json,
         finish_reason: str | None = None,
         filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
         """One event of a stream that adds to one choice."""
+        if more and "content_filter_offsets" in more:
+            late = {"index": index, "finish_reason": finish_reason, **more}
+            return event({"id": "", **_CHUNK, "choices": [late]})
         choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        if more:
+            choice |= more
         if filter_results:
             choice["content_filter_results"] = filter_results
         return self._event({"choices": [choice]})
@@ -150,9 +214,19 @@ def tool_call(call_id: str, name: str, arguments: str) -> Json:
 
 def usage(choices: Sequence[Written]) -> Json:
     """What an answer cost; the prompt counts once, however many choices there are."""
-    read = max((written.prompt_tokens for written in choices), default=0)
-    wrote = sum(written.completion_tokens for written in choices)
-    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+    told = [_usage(written) for written in choices]
+    read = max((each["prompt_tokens"] for each in told), default=0)
+    wrote = sum(each["completion_tokens"] for each in told)
+    total = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+    return {**told[0], **total} if len(told) == 1 else total
+
+
+def _usage(written: Written) -> Json:
+    counts = {
+        "prompt_tokens": written.prompt_tokens,
+        "completion_tokens": written.completion_tokens,
+    }
+    return {**counts, **(written.usage or {})}
 
 
 def embeddings(
@@ -187,12 +261,15 @@ def embeddings(
 
 def _choice(index: int, written: Written) -> Json:
     message: Json = {"role": "assistant", "content": written.text}
+    if written.reasoning:
+        message["reasoning_content"] = written.reasoning
     if written.tool_calls:
-        message = {"role": "assistant", "content": None, "tool_calls": written.tool_calls}
+        message["content"] = written.text or None
+        message["tool_calls"] = written.tool_calls
     choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
     if written.filter_results:
         choice["content_filter_results"] = written.filter_results
-    return choice
+    return {**choice, **written.more}
 
 
 def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:

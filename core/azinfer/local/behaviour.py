@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import Piece, Prompt
 from azinfer.local.faults import Faults
 from azinfer.local.latency import Latency, Sleep
-from azinfer.local.scripts import Script, ScriptedEngine
+from azinfer.local.scripts import Script, Scripted, ScriptedEngine
 
 
 class Behaviour:
@@ -25,9 +27,9 @@ class Behaviour:
         script: What it answers instead of its engine; empty for its engine's answers.
     """
 
-    def __init__(self, deployment: Any, sleep: Sleep) -> None:
+    def __init__(self, deployment: LocalDeployment, sleep: Sleep) -> None:
         self.deployment = deployment
-        self.latency: Latency = deployment.latency
+        self.latency = deployment.latency
         self.faults = Faults(deployment.faults)
         self.script = Script(deployment.name, deployment.script)
         self.sleep = sleep
@@ -38,14 +40,42 @@ class Behaviour:
         Raises:
             EngineError: The script has no answer to it.
         """
-        engine = self.deployment.engine
+        engine: Any = self.deployment.engine
         if self.script:
             engine = ScriptedEngine(self.script.next(messages))
         return engine if self.latency == Latency() else _Slow(engine, self.latency, self.sleep)
 
+    def write(self, answers: Sequence[Scripted]) -> None:
+        """Answer this from now on; nothing for its engine's answers."""
+        self.script = Script(self.deployment.name, answers)
+
     async def wait(self) -> None:
         """Wait as long as an answer that is no chat takes."""
         await self.latency.before_first(self.sleep)
+
+
+class Behaviours:
+    """The behaviour of every deployment, as it is now.
+
+    Args:
+        sleep: How latency waits.
+    """
+
+    def __init__(self, sleep: Sleep = asyncio.sleep) -> None:
+        self._sleep = sleep
+        self._by_name: dict[str, Behaviour] = {}
+
+    def of(self, deployment: LocalDeployment) -> Behaviour:
+        """What a deployment does besides what its engine does."""
+        found = self._by_name.get(deployment.name)
+        # One that was deployed anew behaves as it is configured now.
+        if found is None or found.deployment is not deployment:
+            found = self._by_name[deployment.name] = Behaviour(deployment, self._sleep)
+        return found
+
+    def reset(self) -> None:
+        """Let all do again what they are configured to do."""
+        self._by_name.clear()
 
 
 class _Slow:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Send
 
 from azinfer.local import refusals, tools
 from azinfer.local.answers import Form, Frame, usage
@@ -22,6 +24,7 @@ from azinfer.local.service import Asked, Service, named
 from azinfer.local.writing import Writing
 
 Forming = Callable[[Json], Form]
+_log = logging.getLogger("azinfer.local")
 
 
 async def chat(service: Service, asked: Asked) -> Response:
@@ -30,7 +33,8 @@ async def chat(service: Service, asked: Asked) -> Response:
     deployment = service.deployment(asked, body.get("model"), "chatCompletion")
     request = chat_request(body, asked.surface)
     head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, request.include_usage)
-    return await answered(service, asked, deployment, [request], partial(Frame, *head))
+    forming = partial(Frame, *head)
+    return await answered(service, asked, deployment, [request], forming, body)
 
 
 async def answered(
@@ -39,6 +43,7 @@ async def answered(
     deployment: LocalDeployment,
     requests: Sequence[ChatRequest],
     forming: Forming,
+    body: Json | None = None,
 ) -> Response:
     """Filter, admit and write what was asked, whole or in events.
 
@@ -48,27 +53,33 @@ async def answered(
         deployment: What answers.
         requests: One for each prompt; alike but for their messages.
         forming: Makes the wire form of the answer of what the filter found in the prompt.
+        body: The body of a chat completion, for engines that call tools themselves.
 
     Raises:
         Refusal: The filter or a limit refuses it.
     """
-    limits = service.limits(deployment)
+    limits, behaviour = service.limits(deployment), service.behaviours.of(deployment)
     texts = [last_text([message]) for each in requests for message in each.messages]
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
+    engines = [behaviour.engine(request.messages) for request in requests]
     admission = limits.admit(estimated(texts, requests[0].max_tokens), asked.surface)
     likeness, n = _likeness(service), requests[0].n
     writings = [
-        Writing(request, deployment.engine, deployment.filter, likeness, at * n)
+        Writing(request, engines[at], deployment.filter, likeness, at * n, body)
         for at, request in enumerate(requests)
     ]
+    asked.trace.usage = partial(_usage, writings)
     headers = {**named(deployment), **limits.headers()}
     try:
         if requests[0].stream:
             events = _events(writings, form)
             # Errors before the first token are HTTP errors, as with the service.
             first = await anext(events)
-            return StreamingResponse(
-                _with_first(first, events, form, lambda: admission.over(_tokens(writings))),
+            rest = _with_first(
+                first, events, form, lambda: admission.over(_usage(writings)["total_tokens"])
+            )
+            return EventStream(
+                rest,
                 media_type="text/event-stream",
                 headers={"cache-control": "no-cache", **headers},
             )
@@ -76,7 +87,7 @@ async def answered(
     except BaseException:
         admission.over(None)
         raise
-    admission.over(sum(each.prompt_tokens + each.completion_tokens for each in choices))
+    admission.over(_usage(writings)["total_tokens"])
     return JSONResponse(form.whole(choices), headers=headers)
 
 
@@ -86,9 +97,7 @@ def _prompt_results(content_filter: ContentFilter, text: str) -> Json:
     Raises:
         Refusal: It blocks the prompt.
     """
-    if not content_filter.active:
-        return {}
-    results = content_filter.results(text)
+    results = content_filter.results(text, "prompt")
     if is_blocked(results):
         raise refusals.filtered(content_filter.spelling, results)
     return results
@@ -114,13 +123,30 @@ async def _with_first(
             yield each
     except EngineError as error:
         yield form.failed(str(error), error.code)
+    except Exception:
+        # What began cannot be answered with a status any more.
+        _log.exception("a stream failed")
+        yield form.failed("The server had an error while it answered.", "InternalServerError")
     finally:
         over()
         await events.aclose()
 
 
-def _tokens(writings: Sequence[Writing]) -> int:
-    return sum(int(usage(writing.choices)["total_tokens"]) for writing in writings)
+class EventStream(StreamingResponse):
+    """Server-sent events, whose work ends at once when the client leaves."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send them."""
+        body: Any = self.body_iterator
+        async with contextlib.aclosing(body):
+            await super().stream_response(send)
+
+
+def _usage(writings: Sequence[Writing]) -> dict[str, int]:
+    """What an answer cost so far; each prompt counts once."""
+    told = [usage(writing.choices) for writing in writings]
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {name: sum(each[name] for each in told) for name in names}
 
 
 def _likeness(service: Service) -> tools.Likeness | None:

@@ -8,7 +8,7 @@ Source: "Create completion" of the Azure OpenAI REST API.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -88,6 +88,7 @@ class CompletionForm:
         delta: Json,
         finish_reason: str | None = None,
         filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
         """One event of a stream that adds to one choice; empty where it adds nothing."""
         text = self._echo(index) if "role" in delta else delta.get("content") or ""
@@ -122,7 +123,8 @@ class CompletionForm:
         """The sum over the prompts, each of which counts once however many choices it has."""
         groups = [choices[at : at + self.each] for at in range(0, len(choices), self.each)]
         counts = [usage(group) for group in groups]
-        return {name: sum(each[name] for each in counts) for name in counts[0]}
+        names = ("prompt_tokens", "completion_tokens", "total_tokens")
+        return {name: sum(each[name] for each in counts) for name in names}
 
 
 def _prompts(body: Json, surface: str) -> list[str]:

@@ -22,9 +22,11 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     admission = limits.admit(estimated(request.texts, 0), asked.surface)
     tokens = None
     try:
+        await service.behaviours.of(deployment).wait()
         vectors, tokens = await engine.embed(request.texts)
     finally:
         admission.over(tokens)
+    asked.trace.usage = lambda: {"prompt_tokens": tokens}
     answer = answers.embeddings(
         vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
@@ -37,6 +39,7 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
     deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
     request = image_request(body, asked.surface)
     engine: Any = deployment.engine
+    await service.behaviours.of(deployment).wait()
     vectors = await engine.embed_images(request.images)
     answer = answers.embeddings(
         vectors,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import uvicorn
 
 from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.local.behaviour import Behaviour, Behaviours
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.faults import Fault, Faults
+from azinfer.local.hardening import harden
+from azinfer.local.latency import Latency, Sleep
 from azinfer.local.log import RequestLog
+from azinfer.local.scripts import Scripted
 from azinfer.local.server import application
+from azinfer.local.service import Service
 
 
 class LocalEndpoint:
@@ -27,6 +34,7 @@ class LocalEndpoint:
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
         clock: Monotonic seconds, by which rate limits are counted; for tests.
+        sleep: How latency waits, `asyncio.sleep` or a stand-in; for tests.
 
     Attributes:
         url: The address, once it was started.
@@ -53,6 +61,7 @@ class LocalEndpoint:
         port: int = 0,
         strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         if host not in ("127.0.0.1", "::1", "localhost") and key is None:
             raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
@@ -60,7 +69,11 @@ class LocalEndpoint:
         self.key = key or secrets.token_urlsafe(24)
         self._address = (host, port)
         self.requests = RequestLog()
-        self._app = application(self.deployments, self.key, strict, clock, self.requests)
+        self._behaviours = Behaviours(sleep)
+        self._service = Service(
+            self.deployments, self.key, strict, clock, self.requests, self._behaviours
+        )
+        self._app = application(self._service)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
@@ -76,6 +89,49 @@ class LocalEndpoint:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
+    def script(self, model: str, *answers: Scripted | Mapping[str, Any] | str) -> None:
+        """Let a deployment answer what is written here, until `reset`; with no answers, not.
+
+        Args:
+            model: The deployment's name, in any case.
+            *answers: Texts, or `Scripted` with calls of tools and more; in their order, or
+                chosen by what was said.
+
+        Raises:
+            ConfigurationError: There is no such deployment, or an answer is none.
+        """
+        written = [
+            each if isinstance(each, Scripted) else Scripted.from_wire(each) for each in answers
+        ]
+        self._behaviour(model).write(written)
+
+    def fail(self, model: str, *faults: Fault) -> None:
+        """Let requests to a deployment go wrong, until `reset`; with no faults, not.
+
+        Raises:
+            ConfigurationError: There is no such deployment.
+        """
+        self._behaviour(model).faults = Faults(faults)
+
+    def slow(self, model: str, latency: Latency) -> None:
+        """Let a deployment take its time, until `reset`.
+
+        Raises:
+            ConfigurationError: There is no such deployment.
+        """
+        self._behaviour(model).latency = latency
+
+    def reset(self) -> None:
+        """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
+        self._service.reset()
+
+    def _behaviour(self, model: str) -> Behaviour:
+        for each in self.deployments:
+            if each.name.casefold() == model.casefold():
+                return self._behaviours.of(each)
+        names = ", ".join(each.name for each in self.deployments)
+        raise ConfigurationError(f"there is no deployment {model!r} here, but {names}")
+
     def start(self) -> None:
         """Listen; `url` is set when this returns.
 
@@ -83,17 +139,17 @@ class LocalEndpoint:
             InferenceError: The address is taken or not this machine's.
         """
         sock = self._listen()
-        self._server = _Quiet(
-            uvicorn.Config(
-                self._app,
-                log_config=None,
-                log_level="critical",
-                ws="none",
-                access_log=False,
-                lifespan="on",
-                timeout_graceful_shutdown=1,
-            )
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            log_level="critical",
+            ws="none",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=1,
         )
+        harden(config)
+        self._server = _Quiet(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="azinfer-local", daemon=True
         )

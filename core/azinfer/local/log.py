@@ -2,62 +2,143 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Self, overload
+from urllib.parse import parse_qsl
+
+from azinfer.local.faults import Fault
 
 _LONGEST = 1000
-_SECRET = ("api-key", "authorization", "ocp-apim-subscription-key", "cookie")
+_LARGEST = 64 * 1024 * 1024
+_ANSWER = 64 * 1024
+_SECRET = frozenset([b"api-key", b"authorization", b"ocp-apim-subscription-key", b"cookie"])
+_DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class Trace:
+    """What is found out about a request while it is answered.
+
+    Attributes:
+        body: Its body.
+        deployment: The deployment that it was routed to.
+        why: What named the deployment.
+        usage: Tells what it cost, once that is known.
+        fault: What goes wrong with it on purpose.
+    """
+
+    body: bytes = b""
+    deployment: str | None = None
+    why: str | None = None
+    usage: Callable[[], Mapping[str, Any]] | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One request and the beginning of its answer.
+    """One request and its answer; an open stream has an entry that is replaced when it ends.
 
     Attributes:
         method: The HTTP method.
         path: The path, as routes are named by.
-        query: The query.
-        headers: The headers by their names in lower case, without credentials.
-        body: The body as JSON; None where there was none that could be read.
+        raw_query: The query as it was sent.
+        raw_headers: The headers as they were sent, without credentials.
+        raw_body: The body as it was sent.
         deployment: The deployment that it was routed to; None where none was.
+        why: What named the deployment, for example `"the body's model"`.
+        fault: What went wrong with it on purpose: the kind of the fault.
         status: The HTTP status of the answer.
+        prompt_tokens: How many tokens were read; None where nobody counted.
+        completion_tokens: How many tokens were written.
+        raw_answer: The answer's body, its first 64 KiB.
+        answer_size: How long the answer's body is, in bytes.
+        open: Whether the answer still goes on.
+        began: When it came, in seconds since 1970.
+        first_seconds: How long its first byte took.
+        seconds: How long all of it took.
         request_id: The answer's `apim-request-id`.
     """
 
     method: str
     path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
+    raw_query: bytes
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    raw_body: bytes = field(repr=False)
     deployment: str | None
+    why: str | None
+    fault: str | None
     status: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    raw_answer: bytes = field(repr=False, compare=False)
+    answer_size: int = field(compare=False)
+    open: bool
+    began: float = field(compare=False)
+    first_seconds: float = field(compare=False)
+    seconds: float = field(compare=False)
     request_id: str = field(compare=False)
 
-    @classmethod
-    def of(cls, http: Any, body: Any, response: Any, request_id: str) -> Logged:
-        """Make an entry of a request and its answer."""
-        headers = {name: value for name, value in http.headers.items() if name not in _SECRET}
-        deployment = response.headers.get("x-ms-deployment-name")
-        return cls(
-            http.method,
-            http.url.path,
-            dict(http.query_params),
-            headers,
-            body,
-            deployment,
-            response.status_code,
-            request_id,
-        )
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query."""
+        return dict(parse_qsl(self.raw_query.decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by their names in lower case, without credentials."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers}
+
+    @property
+    def body(self) -> Any:
+        """The body as JSON; None where there was none that could be read."""
+        try:
+            return json.loads(self.raw_body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def answer(self) -> str:
+        """The answer's body as text, its first 64 KiB."""
+        return self.raw_answer.decode("utf-8", "replace")
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the entry takes."""
+        headers = sum(len(name) + len(value) for name, value in self.raw_headers)
+        return len(self.raw_body) + len(self.raw_answer) + headers + 1000
+
+    def to_wire(self) -> dict[str, Any]:
+        """The entry as JSON, as the admin route gives it."""
+        told = {name: getattr(self, name) for name in _TOLD}
+        body = self.body
+        if body is None and self.raw_body:
+            body = self.raw_body.decode("utf-8", "replace")
+        return {**told, "query": self.query, "headers": self.headers, "body": body}
+
+
+_TOLD = (
+    *("request_id", "began", "method", "path", "deployment", "why", "fault", "status"),
+    *("prompt_tokens", "completion_tokens", "open", "first_seconds", "seconds"),
+    *("answer", "answer_size"),
+)
 
 
 class RequestLog(Sequence[Logged]):
-    """The newest requests, oldest first; at most 1,000. May be read from any thread."""
+    """The newest requests, oldest first; at most 1,000, and at most 64 MiB of them.
+
+    May be read from any thread.
+    """
 
     def __init__(self) -> None:
-        self._entries: deque[Logged] = deque(maxlen=_LONGEST)
+        self._entries: OrderedDict[str, Logged] = OrderedDict()
+        self._size = 0
+        self._listening: set[Listening] = set()
         self._lock = threading.Lock()
 
     @overload
@@ -68,7 +149,7 @@ class RequestLog(Sequence[Logged]):
 
     def __getitem__(self, index: int | slice) -> Logged | list[Logged]:
         with self._lock:
-            return list(self._entries)[index]
+            return list(self._entries.values())[index]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,12 +160,161 @@ class RequestLog(Sequence[Logged]):
     def __repr__(self) -> str:
         return f"RequestLog({self[:]!r})"
 
-    def add(self, entry: Logged) -> None:
-        """Write one more entry."""
+    def put(self, entry: Logged) -> None:
+        """Write one more entry, or a newer state of one."""
         with self._lock:
-            self._entries.append(entry)
+            old = self._entries.get(entry.request_id)
+            self._entries[entry.request_id] = entry
+            self._size += entry.size - (old.size if old else 0)
+            while len(self._entries) > _LONGEST or (
+                self._size > _LARGEST and len(self._entries) > 1
+            ):
+                self._size -= self._entries.popitem(last=False)[1].size
+            for each in self._listening:
+                each._hear(entry)
 
     def clear(self) -> None:
         """Forget all entries."""
         with self._lock:
             self._entries.clear()
+            self._size = 0
+
+    def listen(self) -> Listening:
+        """What is written from now on, in the event loop that this is called in.
+
+        An entry comes again when its stream has ended: `request_id` tells which.
+
+        Example:
+            async with endpoint.requests.listen() as entries:
+                async for entry in entries:
+                    print(entry.path, entry.status, entry.open)
+        """
+        listening = Listening(self)
+        with self._lock:
+            self._listening.add(listening)
+        return listening
+
+    def _forget(self, listening: Listening) -> None:
+        with self._lock:
+            self._listening.discard(listening)
+
+
+class Listening:
+    """Entries of a request log as they are written; ends never, and is left by closing it.
+
+    Who is more than 1,000 entries behind misses the oldest of them.
+    """
+
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._entries: deque[Logged] = deque(maxlen=_LONGEST)
+        self._heard = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Logged:
+        while not self._entries:
+            self._heard.clear()
+            await self._heard.wait()
+        return self._entries.popleft()
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        self._log._forget(self)
+
+    def _hear(self, entry: Logged) -> None:
+        def take() -> None:
+            self._entries.append(entry)
+            self._heard.set()
+
+        # A loop that is closed has nobody who listens.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(take)
+
+
+class Recording:
+    """One answer on its way out, written down as it goes.
+
+    Args:
+        log: Where it is written down.
+        scope: The request, as ASGI has it.
+        trace: What is known about it.
+        request_id: Its id.
+        clock: Monotonic seconds.
+        send: Where the answer goes.
+    """
+
+    def __init__(
+        self,
+        log: RequestLog,
+        scope: Mapping[str, Any],
+        trace: Trace,
+        request_id: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log, self._scope, self._trace, self._id = log, scope, trace, request_id
+        self._clock = clock
+        self._from, self._began = clock(), time.time()
+        self._first: float | None = None
+        self._status = 0
+        self._answer = bytearray()
+        self._size = 0
+        self._open = True
+
+    def saw(self, message: Mapping[str, Any]) -> None:
+        """Note a message of the answer before it is sent."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            return
+        body = message.get("body", b"")
+        begins = self._first is None
+        if begins:
+            self._first = self._clock() - self._from
+        self._size += len(body)
+        if len(self._answer) < _ANSWER:
+            self._answer += body[: _ANSWER - len(self._answer)]
+        if not message.get("more_body") or body.endswith(_DONE):
+            self.over()
+        elif begins:
+            self._write()
+
+    def over(self) -> None:
+        """Note that nothing more comes; harmless twice."""
+        if self._open:
+            self._open = False
+            self._write()
+
+    def _write(self) -> None:
+        scope, trace = self._scope, self._trace
+        usage = trace.usage() if trace.usage is not None else {}
+        seconds = self._clock() - self._from
+        self._log.put(
+            Logged(
+                scope["method"],
+                scope["path"],
+                scope["query_string"],
+                [each for each in scope["headers"] if each[0] not in _SECRET],
+                trace.body,
+                trace.deployment,
+                trace.why,
+                trace.fault.kind if trace.fault else None,
+                self._status,
+                usage.get("prompt_tokens"),
+                usage.get("completion_tokens"),
+                bytes(self._answer),
+                self._size,
+                self._open,
+                self._began,
+                seconds if self._first is None else self._first,
+                seconds,
+                self._id,
+            )
+        )

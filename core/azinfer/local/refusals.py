@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from azinfer.local.engines import EngineError
+
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
 
 
@@ -169,6 +171,17 @@ def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
     inner = {"code": "ResponsibleAIPolicyViolation", f"content_filter_result{plural}": results}
     more = {"type": None, "param": "prompt", "status": 400, spelling: inner}
     return Refusal(400, _error("content_filter", message, **more))
+
+
+def engine_failed(surface: str, error: EngineError) -> Refusal:
+    """What stands behind the deployment refuses the request, or failed."""
+    body = _error(error.code, str(error))
+    if surface in (V1, DEPLOYMENTS):
+        body = _openai(str(error), error.code, None)
+        if error.status >= 500:
+            body["error"]["type"] = "server_error"
+    body["error"] |= error.more
+    return Refusal(error.status, body, error.headers)
 
 
 def malformed(message: str) -> Refusal:

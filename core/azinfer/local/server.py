@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,12 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import listing, refusals, responses
+from azinfer.local import admin, listing, refusals, responses
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
-from azinfer.local.deployments import LocalDeployment
 from azinfer.local.embedding import embeddings, image_embeddings
-from azinfer.local.log import RequestLog
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1
 from azinfer.local.service import Operation, Service
 
@@ -59,27 +56,8 @@ _LISTS: tuple[tuple[str, str, Operation], ...] = (
 )
 
 
-def application(
-    deployments: Sequence[LocalDeployment],
-    key: str,
-    strict: bool = False,
-    clock: Callable[[], float] = time.monotonic,
-    log: RequestLog | None = None,
-) -> ASGIApp:
-    """The ASGI application of a local endpoint.
-
-    Args:
-        deployments: What it serves.
-        key: The key that every request must bear.
-        strict: Whether to refuse what the service refuses though real clients send it: a
-            missing api-version, fields that the operation does not know.
-        clock: Monotonic seconds, by which rate limits are counted.
-        log: Where requests are written down.
-
-    Raises:
-        ConfigurationError: Two deployments have one name.
-    """
-    service = Service(deployments, key, strict, clock, RequestLog() if log is None else log)
+def application(service: Service) -> ASGIApp:
+    """The ASGI application of a local endpoint."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -101,12 +79,18 @@ def _routes(service: Service) -> list[Route]:
         for surface, base, names in _SURFACES
         for name in names
     ]
-    operations += [
+    resource = [
         service.route(f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
         for path, method, operation in _RESOURCE
     ]
-    return operations + [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    administration = [
+        service.route(path, V1, method, operation, logged=False)
+        for path, methods, operation in admin.ROUTES
+        for method in methods
+    ]
+    return operations + resource + lists + administration
 
 
 class _Tidied:

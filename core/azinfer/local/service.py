@@ -14,13 +14,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from azinfer.local import refusals
+from azinfer.local import refusals, spoiling
+from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment, Registry
 from azinfer.local.engines import EngineError
 from azinfer.local.limits import Limits
-from azinfer.local.log import Logged, RequestLog
+from azinfer.local.log import Recording, RequestLog, Trace
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
 from azinfer.local.requests import Json, check_extras
 
@@ -46,13 +48,13 @@ class Asked:
         http: The request.
         surface: The surface it came through.
         id: The id that its answer tells.
-        body: Under `"json"`, its body once it was read.
+        trace: What is found out about it, for the request log.
     """
 
     http: Request
     surface: str
     id: str
-    body: Json = field(default_factory=dict)
+    trace: Trace = field(default_factory=Trace)
 
 
 Operation = Callable[["Service", Asked], Awaitable[Response]]
@@ -67,6 +69,7 @@ class Service:
         strict: Whether to refuse what the service refuses though real clients send it.
         clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
+        behaviours: What deployments do besides what their engines do.
 
     Raises:
         ConfigurationError: Two deployments have one name.
@@ -79,11 +82,14 @@ class Service:
         strict: bool,
         clock: Callable[[], float],
         log: RequestLog,
+        behaviours: Behaviours,
     ) -> None:
         self.registry = Registry(deployments)
         self.conversations = Conversations()
         self.strict = strict
         self.log = log
+        self.clock = clock
+        self.behaviours = behaviours
         self._limits = {each.name: Limits(each, clock) for each in self.registry}
         self._key = key.encode()
 
@@ -96,28 +102,34 @@ class Service:
         for engine in {id(each.engine): each.engine for each in self.registry}.values():
             await engine.aclose()
 
-    def route(self, path: str, surface: str, method: str, operation: Operation) -> Route:
+    def reset(self) -> None:
+        """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
+        self._limits = {each.name: Limits(each, self.clock) for each in self.registry}
+        self.behaviours.reset()
+        self.log.clear()
+
+    def route(
+        self, path: str, surface: str, method: str, operation: Operation, logged: bool = True
+    ) -> Route:
         """The route of one operation: its request checked, its refusals answered, all logged."""
+        return Route(path, _Answering(self, surface, operation, logged), methods=[method])
 
-        async def answer(http: Request) -> Response:
-            asked = Asked(http, surface, uuid.uuid4().hex)
-            try:
-                self._check_key(http)
-                self._check_version(http, surface)
-                response = await operation(self, asked)
-            except Refusal as refusal:
-                response = JSONResponse(refusal.body, refusal.status, refusal.headers)
-            except EngineError as error:
-                refused = refusals.bad_request(surface, str(error), None, error.code)
-                response = JSONResponse(refused.body, refused.status)
-            except Exception:
-                _log.exception("request %s failed", asked.id)
-                response = JSONResponse(refusals.broken(asked.id).body, 500)
-            response.headers.update(_common_headers(http, asked.id))
-            self.log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
-            return response
-
-        return Route(path, answer, methods=[method])
+    async def answer(self, asked: Asked, operation: Operation) -> Response:
+        """The answer to a request, or what refuses it."""
+        try:
+            self._check_key(asked.http)
+            self._check_version(asked.http, asked.surface)
+            return await operation(self, asked)
+        except Refusal as refusal:
+            return JSONResponse(refusal.body, refusal.status, refusal.headers)
+        except Faulty as faulty:
+            return faulty.answer
+        except EngineError as error:
+            refused = refusals.engine_failed(asked.surface, error)
+            return JSONResponse(refused.body, refused.status, refused.headers)
+        except Exception:
+            _log.exception("request %s failed", asked.id)
+            return JSONResponse(refusals.broken(asked.id).body, 500)
 
     async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
@@ -135,11 +147,11 @@ class Service:
             if size > _LARGEST_BODY:
                 raise refusals.too_large(_LARGEST_BODY)
             parts.append(part)
+        asked.trace.body = b"".join(parts)
         try:
-            body = json.loads(b"".join(parts))
+            body = json.loads(asked.trace.body)
         except (ValueError, RecursionError) as error:
             raise refusals.malformed(f"The body is no JSON: {error}.") from None
-        asked.body["json"] = body
         if not isinstance(body, dict):
             raise refusals.malformed("The body must be a JSON object.")
         extras = asked.http.headers.get("extra-parameters")
@@ -160,11 +172,7 @@ class Service:
         Raises:
             Refusal: It names none, one that is not there, or one that does something else.
         """
-        name = asked.http.path_params.get("deployment")
-        if name is None:
-            name = asked.http.headers.get("x-ms-model-mesh-model-name") or model
-        if not name and asked.surface == SERVERLESS and len(self.registry) == 1:
-            name = next(iter(self.registry)).name
+        name, why = self._named(asked, model)
         if not name or not isinstance(name, str):
             raise refusals.no_model(asked.surface)
         found = self.registry.get(name)
@@ -172,7 +180,28 @@ class Service:
             raise refusals.unknown_model(asked.surface, name)
         if operation and not hasattr(found.engine, _METHODS[operation]):
             raise refusals.wrong_operation(operation, found.model_name)
+        asked.trace.deployment, asked.trace.why = found.name, why
+        if operation:
+            self._go_wrong(asked, found)
         return found
+
+    def _named(self, asked: Asked, model: Any) -> tuple[Any, str]:
+        """What a request calls its deployment, and where it does."""
+        if name := asked.http.path_params.get("deployment"):
+            return name, "the URL"
+        if name := asked.http.headers.get("x-ms-model-mesh-model-name"):
+            return name, "the header x-ms-model-mesh-model-name"
+        if not model and asked.surface == SERVERLESS and len(self.registry) == 1:
+            return next(iter(self.registry)).name, "the only deployment"
+        return model, "the body's model" if asked.http.method == "POST" else "the query's model"
+
+    def _go_wrong(self, asked: Asked, deployment: LocalDeployment) -> None:
+        """Let the next fault of a deployment happen."""
+        asked.trace.fault = fault = self.behaviours.of(deployment).faults.next()
+        if fault is not None and fault.kind in ("status", "drop"):
+            answer = spoiling.refused(fault, asked.surface, deployment, asked.id)
+            answer.headers.update(named(deployment))
+            raise Faulty(answer)
 
     def _check_key(self, http: Request) -> None:
         given = [http.headers.get(name) for name in _KEY_HEADERS]
@@ -189,6 +218,44 @@ class Service:
             raise refusals.bad_version()
         if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
             raise refusals.not_found()
+
+
+class Faulty(Exception):  # noqa: N818
+    """A fault is the answer."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__("a fault happens")
+        self.answer = answer
+
+
+class _Answering:
+    """The ASGI application of one operation."""
+
+    def __init__(self, service: Service, surface: str, operation: Operation, logged: bool) -> None:
+        self._service, self._surface, self._operation = service, surface, operation
+        self._logged = logged
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
+        recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
+        response = await self._service.answer(asked, self._operation)
+        response.headers.update(_common_headers(asked.http, asked.id))
+        answer: ASGIApp = response
+        if asked.trace.fault is not None and asked.trace.fault.kind != "status":
+            answer = spoiling.Spoiled(response, asked.trace.fault)
+
+        if not self._logged:
+            await answer(scope, receive, send)
+            return
+
+        async def recorded(message: Message) -> None:
+            recording.saw(message)
+            await send(message)
+
+        try:
+            await answer(scope, receive, recorded)
+        finally:
+            recording.over()
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:

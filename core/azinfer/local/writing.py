@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from azinfer.local import tools
-from azinfer.local.answers import Form, Written, tool_call
-from azinfer.local.engines import Prompt
-from azinfer.local.filters import ContentFilter, is_blocked
+from azinfer.local.answers import Form, Written
+from azinfer.local.engines import Piece, Prompt
+from azinfer.local.filters import ContentFilter, Passing
 from azinfer.local.requests import ChatRequest, Json
 
 _DEFAULT_MAX_TOKENS = 512
+# How many characters an asynchronous filter lets out before it tells what it found.
+_LATE = 1000
 _call_numbers = itertools.count(1)
 
 
@@ -28,9 +30,10 @@ class Writing:
         content_filter: What ends a choice that it finds fault with.
         likeness: How near texts are, to choose a tool by; None where nothing here knows.
         start: The index of its first choice in the whole answer.
+        body: The whole body of the request, for engines that call tools themselves.
 
     Attributes:
-        choices: What a stream wrote so far.
+        choices: What was written so far.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Writing:
         content_filter: ContentFilter,
         likeness: tools.Likeness | None,
         start: int = 0,
+        body: Json | None = None,
     ) -> None:
         self._request = request
         self._engine = engine
@@ -55,90 +59,113 @@ class Writing:
             request.stop,
             request.seed,
             request.json_schema,
+            request.stream,
+            body or {},
         )
 
     async def written(self, index: int) -> Written:
         """One choice, whole."""
-        calls = await tools.chosen(self._request, self._likeness)
-        if calls:
-            return await self._called(calls)
         written = Written()
-        async with contextlib.aclosing(self._pieces(self._seeded(index), written)) as texts:
-            written.text = "".join([text async for text in texts])
+        self.choices.append(written)
+        async with aclosing(self._choice(index, written)) as pieces:
+            async for piece in pieces:
+                written.add(piece)
         return written
-
-    def _passes(self, text: str, written: Written) -> bool:
-        """Whether the filter lets a choice go on; else it ends here."""
-        if self._filter.active:
-            written.filter_results = self._filter.results(text)
-            if is_blocked(written.filter_results):
-                written.finish_reason = "content_filter"
-                return False
-        return True
 
     async def events(self, form: Form) -> AsyncGenerator[bytes]:
         """Its choices as server-sent events, each as soon as it is written."""
-        calls = await tools.chosen(self._request, self._likeness)
-        choices = self.choices = [Written() for _ in range(self._request.n)]
-        for at, written in enumerate(choices):
-            index = self._start + at
-            if calls:
-                choices[at] = written = await self._called(calls)
-                yield form.chunk(index, {"role": "assistant", "content": None})
-                for delta in _call_deltas(written.tool_calls):
-                    yield form.chunk(index, {"tool_calls": [delta]})
-            else:
-                async with contextlib.aclosing(self._pieces(self._seeded(at), written)) as texts:
-                    text = await anext(texts, "")
-                    yield form.chunk(index, {"role": "assistant", "content": ""})
-                    if text:
-                        yield form.chunk(index, {"content": text})
-                    async for text in texts:
-                        yield form.chunk(index, {"content": text})
-            yield form.chunk(index, {}, written.finish_reason, written.filter_results)
+        self.choices = [Written() for _ in range(self._request.n)]
+        for at, written in enumerate(self.choices):
+            async with aclosing(self._choice(at, written)) as pieces:
+                async for event in _streamed(form, self._start + at, written, pieces):
+                    yield event
+
+    async def _choice(self, index: int, written: Written) -> AsyncGenerator[Piece]:
+        """The pieces of one choice that may go out."""
+        prompt = self._seeded(index)
+        calls: list[Json] = []
+        if self._request.tools and not getattr(self._engine, "calls_tools", False):
+            calls = await tools.chosen(self._request, self._likeness)
+        pieces = self._called(prompt, calls) if calls else self._engine.chat(prompt)
+        if self._filter.active and self._filter.completion != "off":
+            late = self._request.stream and self._filter.mode == "asynchronous"
+            passing = self._filter.passing()
+            pieces = _told_late(pieces, passing) if late else _held(pieces, passing, written)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     def _seeded(self, index: int) -> Prompt:
         """What to ask for one choice, so that choices differ though the seed is fixed."""
         seed = self._prompt.seed
         return self._prompt if seed is None else replace(self._prompt, seed=seed + index)
 
-    async def _pieces(self, prompt: Prompt, written: Written) -> AsyncGenerator[str]:
-        """The texts of one choice; what they cost is written down meanwhile."""
-        said = ""
-        async with contextlib.aclosing(self._engine.chat(prompt)) as pieces:
-            async for piece in pieces:
-                written.completion_tokens += piece.tokens
-                if piece.finish_reason is not None:
-                    written.finish_reason = piece.finish_reason
-                    written.prompt_tokens = piece.prompt_tokens or 0
-                if piece.text:
-                    said += piece.text
-                    if not self._passes(said, written):
-                        return
-                    yield piece.text
-
-    async def _called(self, functions: Sequence[Json]) -> Written:
-        whole = Written(finish_reason="tool_calls")
-        if self._request.tool_choice == "named":
-            whole.finish_reason = "stop"
-        for function in functions:
-            part, prompt = Written(), tools.asking_for(self._prompt, function)
-            async with contextlib.aclosing(self._pieces(prompt, part)) as pieces:
-                texts = [text async for text in pieces]
+    async def _called(self, prompt: Prompt, functions: Sequence[Json]) -> AsyncGenerator[Piece]:
+        """Calls of tools, their arguments written by an engine that knows no tools."""
+        named = self._request.tool_choice == "named"
+        reason, read = "stop" if named else "tool_calls", 0
+        for index, function in enumerate(functions):
             call_id = f"call_{next(_call_numbers):08d}{uuid.uuid4().hex[:12]}"
-            whole.tool_calls.append(tool_call(call_id, function["name"], "".join(texts)))
-            whole.completion_tokens += part.completion_tokens
-            whole.prompt_tokens += part.prompt_tokens
-        return whole
+            told = {"name": function["name"], "arguments": ""}
+            call = {"index": index, "id": call_id, "type": "function", "function": told}
+            yield Piece("", 0, calls=[call])
+            asked = tools.asking_for(prompt, function)
+            async with aclosing(self._engine.chat(asked)) as pieces:
+                async for piece in pieces:
+                    reason = "length" if piece.finish_reason == "length" else reason
+                    read += piece.prompt_tokens or 0
+                    part = {"index": index, "function": {"arguments": piece.text}}
+                    yield Piece("", piece.tokens, calls=[part] if piece.text else ())
+        yield Piece("", 0, reason, read)
 
 
-def _call_deltas(calls: Sequence[Json]) -> list[Json]:
-    """Calls as the service streams them: first the name, then the arguments in parts."""
-    deltas: list[Json] = []
-    for index, call in enumerate(calls):
-        arguments = call["function"]["arguments"]
-        function = {"name": call["function"]["name"], "arguments": ""}
-        deltas.append({"index": index, **call, "function": function})
-        for at in range(0, len(arguments), 16):
-            deltas.append({"index": index, "function": {"arguments": arguments[at : at + 16]}})
-    return deltas
+async def _streamed(
+    form: Form, index: int, written: Written, pieces: AsyncIterator[Piece]
+) -> AsyncGenerator[bytes]:
+    """One choice as events."""
+    begun = ended = False
+    async for piece in pieces:
+        delta = written.add(piece)
+        if not begun:
+            begun = True
+            content = None if piece.calls else ""
+            yield form.chunk(index, {"role": "assistant", "content": content})
+        late = piece.more is not None and "content_filter_offsets" in piece.more
+        if piece.more is not None:
+            yield form.chunk(index, delta, piece.finish_reason if late else None, more=piece.more)
+        elif delta:
+            yield form.chunk(index, delta)
+        if piece.finish_reason is not None and not ended:
+            ended = True
+            if not late:
+                yield form.chunk(index, {}, written.finish_reason, written.filter_results)
+    if not ended:
+        yield form.chunk(index, {}, written.finish_reason, written.filter_results)
+
+
+async def _held(
+    pieces: AsyncIterator[Piece], passing: Passing, written: Written
+) -> AsyncGenerator[Piece]:
+    """What a filter lets out of an answer, which ends where it finds fault."""
+    async for piece in pieces:
+        text = passing.take(piece.text)
+        if piece.finish_reason is not None:
+            text += passing.end()
+        if passing.blocked or piece.finish_reason is not None:
+            written.filter_results = passing.results()
+        if passing.blocked:
+            yield replace(piece, text=text, finish_reason="content_filter")
+            return
+        yield replace(piece, text=text)
+
+
+async def _told_late(pieces: AsyncIterator[Piece], passing: Passing) -> AsyncGenerator[Piece]:
+    """An answer that goes out at once, and from time to time what a filter found in it."""
+    async for piece in pieces:
+        passing.take(piece.text)
+        yield piece
+        if told := passing.late(_LATE if piece.finish_reason is None else 1):
+            reason = "content_filter" if passing.blocked else None
+            yield Piece("", 0, reason, more=told)
+        if passing.blocked:
+            return

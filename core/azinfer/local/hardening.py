@@ -1,0 +1,60 @@
+"""Hardening: what uvicorn's connections leave to whoever sits behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import uvicorn
+
+_LARGEST_HEAD = 64 * 1024
+CLOSE = "azinfer.close"
+
+
+def harden(config: uvicorn.Config) -> None:
+    """Bound the heads of requests, and let the application close a connection.
+
+    An application finds a function under `scope["extensions"]["azinfer.close"]` that closes the
+    connection without an answer.
+    """
+    config.h11_max_incomplete_event_size = _LARGEST_HEAD
+    config.load()
+    chosen: Any = config.http_protocol_class
+
+    class Hardened(chosen):  # type: ignore[misc]  # its base is h11's or httptools' protocol
+        """One connection."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            """Let the application close it."""
+            super().connection_made(transport)
+            inner: Any = config.loaded_app
+            extensions = {CLOSE: transport.close}
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                scope["extensions"] = extensions
+                await inner(scope, receive, send)
+
+            self.app = app
+
+        # httptools alone calls these; h11 has the bound above.
+        def on_message_begin(self) -> None:
+            """Begin to count."""
+            self._head = 0
+            super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            """Count."""
+            self._count(url)
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            """Count."""
+            self._count(name + value)
+            super().on_header(name, value)
+
+        def _count(self, part: bytes) -> None:
+            self._head += len(part)
+            if self._head > _LARGEST_HEAD:
+                raise ValueError("the head of the request is too long")
+
+    config.http_protocol_class = Hardened
