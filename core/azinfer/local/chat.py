@@ -18,7 +18,7 @@ from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
 from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
-from azinfer.local.service import Asked, Service, named
+from azinfer.local.service import Asked, Service
 from azinfer.local.writing import Writing
 
 Forming = Callable[[Json], Form]
@@ -52,16 +52,15 @@ async def answered(
     Raises:
         Refusal: The filter or a limit refuses it.
     """
-    limits = service.limits(deployment)
     texts = [last_text([message]) for each in requests for message in each.messages]
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
-    admission = limits.admit(estimated(texts, requests[0].max_tokens), asked.surface)
+    admission = service.admit(asked, deployment, estimated(texts, requests[0].max_tokens))
+    deployment = admission.deployment
     likeness, n = _likeness(service), requests[0].n
     writings = [
         Writing(request, deployment.engine, deployment.filter, likeness, at * n)
         for at, request in enumerate(requests)
     ]
-    headers = {**named(deployment), **limits.headers()}
     try:
         if requests[0].stream:
             events = _events(writings, form)
@@ -70,14 +69,14 @@ async def answered(
             return StreamingResponse(
                 _with_first(first, events, form, lambda: admission.over(_tokens(writings))),
                 media_type="text/event-stream",
-                headers={"cache-control": "no-cache", **headers},
+                headers={"cache-control": "no-cache"},
             )
         choices = await asyncio.gather(*(each.written(at) for each in writings for at in range(n)))
     except BaseException:
         admission.over(None)
         raise
     admission.over(sum(each.prompt_tokens + each.completion_tokens for each in choices))
-    return JSONResponse(form.whole(choices), headers=headers)
+    return JSONResponse(form.whole(choices))
 
 
 def _prompt_results(content_filter: ContentFilter, text: str) -> Json:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from azinfer.local import answers
 from azinfer.local.limits import estimated
 from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
-from azinfer.local.service import Asked, Service, named
+from azinfer.local.service import Asked, Service
 
 
 async def embeddings(service: Service, asked: Asked) -> Response:
@@ -17,9 +17,8 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "embeddings")
     request = embedding_request(body, asked.surface)
-    engine: Any = deployment.engine
-    limits = service.limits(deployment)
-    admission = limits.admit(estimated(request.texts, 0), asked.surface)
+    admission = service.admit(asked, deployment, estimated(request.texts, 0))
+    engine: Any = admission.deployment.engine
     tokens = None
     try:
         vectors, tokens = await engine.embed(request.texts)
@@ -28,7 +27,7 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     answer = answers.embeddings(
         vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
-    return JSONResponse(answer, headers={**named(deployment), **limits.headers()})
+    return JSONResponse(answer)
 
 
 async def image_embeddings(service: Service, asked: Asked) -> Response:
@@ -36,8 +35,12 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
     request = image_request(body, asked.surface)
-    engine: Any = deployment.engine
-    vectors = await engine.embed_images(request.images)
+    admission = service.admit(asked, deployment, len(request.images))
+    engine: Any = admission.deployment.engine
+    try:
+        vectors = await engine.embed_images(request.images)
+    finally:
+        admission.over(None)
     answer = answers.embeddings(
         vectors,
         deployment.model_name,
@@ -46,4 +49,4 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
         request.encoding,
         asked.id,
     )
-    return JSONResponse(answer, headers=named(deployment))
+    return JSONResponse(answer)

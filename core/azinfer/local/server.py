@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,18 +12,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import listing, refusals
+from azinfer.local import listing, login, management, refusals
+from azinfer.local.access import Access
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
-from azinfer.local.deployments import LocalDeployment
 from azinfer.local.embedding import embeddings, image_embeddings
 from azinfer.local.log import RequestLog
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1
+from azinfer.local.refusals import ARM, DEPLOYMENTS, LOGIN, MODELS, PROJECT, SERVERLESS, V1
+from azinfer.local.registry import Registry
 from azinfer.local.service import Operation, Service
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
 _FIXED = re.compile(
     r"^/(?:models|openai/v1|openai/deployments|openai|api/projects)(?=/|$)", re.IGNORECASE
+)
+_ARM_PATH = re.compile(
+    r"^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/([^/]+)/accounts(?=/)",
+    re.IGNORECASE,
 )
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
@@ -47,33 +51,45 @@ _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/models", DEPLOYMENTS, listing.models),
     ("/openai/v1/models/{model}", V1, listing.one_model),
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
-    ("/api/projects/{project}/deployments", V1, listing.project),
-    ("/deployments", V1, listing.project),
-    ("/subscriptions/{account:path}/deployments", DEPLOYMENTS, listing.arm),
+    ("/openai/deployments/{deployment}", DEPLOYMENTS, listing.one_classic),
+    ("/api/projects/{project}/deployments", PROJECT, listing.project),
+    ("/api/projects/{project}/deployments/{deployment}", PROJECT, listing.one_in_project),
+    ("/deployments", PROJECT, listing.project),
+    ("/deployments/{deployment}", PROJECT, listing.one_in_project),
+    ("/{tenant}/v2.0/.well-known/openid-configuration", LOGIN, login.configuration),
+)
+_ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
+_MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
+    ("GET", "{account}/deployments", management.deployments),
+    ("GET", "{account}/deployments/{deployment}", management.read),
+    ("PUT", "{account}/deployments/{deployment}", management.put),
+    ("PATCH", "{account}/deployments/{deployment}", management.patch),
+    ("DELETE", "{account}/deployments/{deployment}", management.delete),
+    ("GET", "{account}/deployments/{deployment}/skus", management.skus),
+    ("POST", "{account}/listKeys", management.keys),
+    ("POST", "{account}/regenerateKey", management.renew_key),
 )
 
 
 def application(
-    deployments: Sequence[LocalDeployment],
-    key: str,
+    registry: Registry,
+    access: Access,
     strict: bool = False,
-    clock: Callable[[], float] = time.monotonic,
     log: RequestLog | None = None,
+    page_size: int = 1000,
 ) -> ASGIApp:
     """The ASGI application of a local endpoint.
 
     Args:
-        deployments: What it serves.
-        key: The key that every request must bear.
+        registry: What it serves.
+        access: The keys and tokens that open it.
         strict: Whether to refuse what the service refuses though real clients send it: a
             missing api-version, fields that the operation does not know.
-        clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
-
-    Raises:
-        ConfigurationError: Two deployments have one name.
+        page_size: How many entries a page of a list of deployments has at most.
     """
-    service = Service(deployments, key, strict, clock, RequestLog() if log is None else log)
+    log = RequestLog() if log is None else log
+    service = Service(registry, access, strict, log, page_size)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -95,7 +111,13 @@ def _routes(service: Service) -> list[Route]:
         for surface, base, names in _SURFACES
         for name in names
     ]
-    return operations + [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    managing = [
+        service.route(_ACCOUNT + path, ARM, method, operation)
+        for method, path, operation in _MANAGEMENT
+    ]
+    tokens = service.route("/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
+    return [*operations, *lists, *managing, tokens]
 
 
 class _Tidied:
@@ -108,6 +130,7 @@ class _Tidied:
         if scope["type"] == "http":
             path = re.sub("/{2,}", "/", scope["path"])
             path = _FIXED.sub(lambda found: found[0].lower(), path)
+            path = _ARM_PATH.sub(r"/subscriptions/\1/resourceGroups/\2/providers/\3/accounts", path)
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
 

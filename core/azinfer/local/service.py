@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from azinfer.local import refusals
-from azinfer.local.deployments import LocalDeployment, Registry
+from azinfer.local.access import Access
+from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError
-from azinfer.local.limits import Limits
+from azinfer.local.limits import Admission, Limits
 from azinfer.local.log import Logged, RequestLog
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.refusals import ARM, DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.registry import Registry
 from azinfer.local.requests import Json, check_extras
 
 _LARGEST_BODY = 32 * 1024 * 1024
-_KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+_ARM_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 # Which method an engine must have for an operation, by the operation's name in errors.
 _METHODS = {
     "chatCompletion": "chat",
@@ -37,7 +39,7 @@ _METHODS = {
 _log = logging.getLogger("azinfer.local")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request whose credential was right.
 
@@ -46,12 +48,14 @@ class Asked:
         surface: The surface it came through.
         id: The id that its answer tells.
         body: Under `"json"`, its body once it was read.
+        admission: How a deployment let it in, once one did; its answer tells the headers.
     """
 
     http: Request
     surface: str
     id: str
     body: Json = field(default_factory=dict)
+    admission: Admission | None = None
 
 
 Operation = Callable[["Service", Asked], Awaitable[Response]]
@@ -61,37 +65,53 @@ class Service:
     """The state of one local endpoint, and the checks that every request goes through.
 
     Args:
-        deployments: What it serves at first.
-        key: The key that requests must bear.
+        registry: What it serves.
+        access: Who may ask.
         strict: Whether to refuse what the service refuses though real clients send it.
-        clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
-
-    Raises:
-        ConfigurationError: Two deployments have one name.
+        page_size: How many entries a page of a list of deployments has at most.
     """
 
     def __init__(
         self,
-        deployments: Iterable[LocalDeployment],
-        key: str,
+        registry: Registry,
+        access: Access,
         strict: bool,
-        clock: Callable[[], float],
         log: RequestLog,
+        page_size: int,
     ) -> None:
-        self.registry = Registry(deployments)
+        self.registry = registry
+        self.access = access
         self.strict = strict
         self.log = log
-        self._limits = {each.name: Limits(each, clock) for each in self.registry}
-        self._key = key.encode()
+        self.page_size = page_size
 
     def limits(self, deployment: LocalDeployment) -> Limits:
         """What a deployment admits."""
-        return self._limits[deployment.name]
+        return self.registry.limits(deployment)
+
+    def admit(self, asked: Asked, deployment: LocalDeployment, tokens: int) -> Admission:
+        """Let a request in that will use about so many tokens, or let it spill over.
+
+        Returns:
+            What the operation ends with `over`; its `deployment` is the one that answers.
+
+        Raises:
+            Refusal: It does not fit now, nor where it would spill over to.
+        """
+        try:
+            asked.admission = self.limits(deployment).admit(tokens, asked.surface)
+        except Refusal:
+            other = self.registry.get(deployment.spillover) if deployment.spillover else None
+            if other is None:
+                raise
+            admission = self.limits(other).admit(tokens, asked.surface)
+            asked.admission = admission.spilled_from(deployment)
+        return asked.admission
 
     async def aclose(self) -> None:
         """Close every engine once."""
-        for engine in {id(each.engine): each.engine for each in self.registry}.values():
+        for engine in self.registry.engines:
             await engine.aclose()
 
     def route(self, path: str, surface: str, method: str, operation: Operation) -> Route:
@@ -100,7 +120,7 @@ class Service:
         async def answer(http: Request) -> Response:
             asked = Asked(http, surface, uuid.uuid4().hex)
             try:
-                self._check_key(http)
+                self.access.check(http.headers, surface)
                 self._check_version(http, surface)
                 response = await operation(self, asked)
             except Refusal as refusal:
@@ -111,11 +131,41 @@ class Service:
             except Exception:
                 _log.exception("request %s failed", asked.id)
                 response = JSONResponse(refusals.broken(asked.id).body, 500)
-            response.headers.update(_common_headers(http, asked.id))
+            response.headers.update(_common_headers(http, asked))
             self.log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
-            return response
+            return response if asked.admission is None else _Ending(response, asked.admission)
 
         return Route(path, answer, methods=[method])
+
+    async def content(self, asked: Asked) -> bytes:
+        """The request's body.
+
+        Raises:
+            Refusal: It is too large.
+        """
+        parts, size = [], 0
+        async for part in asked.http.stream():
+            size += len(part)
+            if size > _LARGEST_BODY:
+                raise refusals.too_large(_LARGEST_BODY)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def json(self, asked: Asked) -> Json:
+        """The request's body, as a JSON object.
+
+        Raises:
+            Refusal: It is too large or no JSON object.
+        """
+        content = await self.content(asked)
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise refusals.malformed(f"The body is no JSON: {error}.") from None
+        asked.body["json"] = body
+        if not isinstance(body, dict):
+            raise refusals.malformed("The body must be a JSON object.")
+        return body
 
     async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
@@ -127,19 +177,7 @@ class Service:
         Raises:
             Refusal: It is too large, no JSON object, or has fields that are refused.
         """
-        parts, size = [], 0
-        async for part in asked.http.stream():
-            size += len(part)
-            if size > _LARGEST_BODY:
-                raise refusals.too_large(_LARGEST_BODY)
-            parts.append(part)
-        try:
-            body = json.loads(b"".join(parts))
-        except (ValueError, RecursionError) as error:
-            raise refusals.malformed(f"The body is no JSON: {error}.") from None
-        asked.body["json"] = body
-        if not isinstance(body, dict):
-            raise refusals.malformed("The body must be a JSON object.")
+        body = await self.json(asked)
         extras = asked.http.headers.get("extra-parameters")
         given = {name: value for name, value in body.items() if value is not None}
         return check_extras(given, asked.surface, extras, self.strict, known)
@@ -172,21 +210,35 @@ class Service:
             raise refusals.wrong_operation(operation, found.model_name)
         return found
 
-    def _check_key(self, http: Request) -> None:
-        given = [http.headers.get(name) for name in _KEY_HEADERS]
-        scheme, _, token = http.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            given.append(token)
-        keys = [each.strip().encode() for each in given if each]
-        if not any([hmac.compare_digest(each, self._key) for each in keys]):  # noqa: C419
-            raise refusals.bad_key(bearer=not any(given[:2]) and bool(token))
-
     def _check_version(self, http: Request, surface: str) -> None:
         version = http.query_params.get("api-version")
-        if version is not None and not _VERSION.fullmatch(version):
+        if surface == ARM:
+            _check_arm_version(version)
+        elif version is not None and not _VERSION.fullmatch(version):
             raise refusals.bad_version()
-        if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
+        elif version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
             raise refusals.not_found()
+
+
+class _Ending(Response):
+    """A response after which its admission is over, whether or not it was ever begun.
+
+    A generator that was never begun has no end: a client that left before the first byte would
+    keep its place.
+    """
+
+    def __init__(self, response: Response, admission: Admission) -> None:
+        self._response = response
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._response(scope, receive, send)
+        finally:
+            if isinstance(self._response, StreamingResponse):
+                close: Any = getattr(self._response.body_iterator, "aclose", None)
+                await close()
+            self._admission.over(None)
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:
@@ -194,8 +246,19 @@ def named(deployment: LocalDeployment) -> dict[str, str]:
     return {"x-ms-deployment-name": deployment.name}
 
 
-def _common_headers(http: Request, request_id: str) -> Mapping[str, str]:
-    headers = {"apim-request-id": request_id, "x-ms-region": "local"}
+def _check_arm_version(version: str | None) -> None:
+    if version is None:
+        message = "The api-version query parameter (?api-version=) is required for all requests."
+        raise refusals.in_arm(400, "MissingApiVersionParameter", message)
+    if not _ARM_VERSION.fullmatch(version):
+        message = f"The api-version '{version}' is invalid. It is a date, or a date and '-preview'."
+        raise refusals.in_arm(400, "InvalidApiVersionParameter", message)
+
+
+def _common_headers(http: Request, asked: Asked) -> Mapping[str, str]:
+    headers = {"apim-request-id": asked.id, "x-ms-region": "local"}
+    if asked.admission is not None:
+        headers |= asked.admission.headers
     if client_id := http.headers.get("x-ms-client-request-id"):
         headers["x-ms-client-request-id"] = client_id
     return headers
