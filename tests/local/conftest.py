@@ -41,6 +41,15 @@ def strict() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEndpoint]:
+    """One deployment behind https, with an authority of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZINFER_DATA", str(tmp_path_factory.mktemp("authority")))
+        with LocalEndpoint([LocalDeployment("Chat")], key="local-key", https=True) as endpoint:
+            yield endpoint
+
+
 @pytest.fixture
 def http(endpoint: LocalEndpoint) -> Iterator[httpx.Client]:
     """A plain HTTP client of the endpoint, with its key."""

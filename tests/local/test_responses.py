@@ -412,7 +412,7 @@ def guarded() -> Iterator[httpx.Client]:
     deployments = [
         LocalDeployment("guarded", content_filter=ContentFilter(words=words)),
         LocalDeployment("failing", engine=Failing()),
-        LocalDeployment("limited", rate_limits=(RateLimit("request", 0, 60),)),
+        LocalDeployment("limited", rate_limits=(RateLimit("token", 1, 60),)),
         LocalDeployment(
             "bad", engine=SyntheticEngine("A bomb."), content_filter=ContentFilter(words=words)
         ),

@@ -20,7 +20,7 @@ from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
 from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
-from azinfer.local.service import Asked, Service, named
+from azinfer.local.service import Asked, Service
 from azinfer.local.writing import Writing
 
 Forming = Callable[[Json], Form]
@@ -58,18 +58,21 @@ async def answered(
     Raises:
         Refusal: The filter or a limit refuses it.
     """
-    limits, behaviour = service.limits(deployment), service.behaviours.of(deployment)
     texts = [last_text([message]) for each in requests for message in each.messages]
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
+    behaviour = service.behaviours.of(deployment)
     engines = [behaviour.engine(request.messages) for request in requests]
-    admission = limits.admit(estimated(texts, requests[0].max_tokens), asked.surface)
+    admission = service.admit(asked, deployment, estimated(texts, requests[0].max_tokens))
+    if admission.deployment is not deployment:
+        deployment = admission.deployment
+        behaviour = service.behaviours.of(deployment)
+        engines = [behaviour.engine(request.messages) for request in requests]
     likeness, n = _likeness(service), requests[0].n
     writings = [
         Writing(request, engines[at], deployment.filter, likeness, at * n, body)
         for at, request in enumerate(requests)
     ]
     asked.trace.usage = partial(_usage, writings)
-    headers = {**named(deployment), **limits.headers()}
     try:
         if requests[0].stream:
             events = _events(writings, form)
@@ -81,14 +84,14 @@ async def answered(
             return EventStream(
                 rest,
                 media_type="text/event-stream",
-                headers={"cache-control": "no-cache", **headers},
+                headers={"cache-control": "no-cache"},
             )
         choices = await asyncio.gather(*(each.written(at) for each in writings for at in range(n)))
     except BaseException:
         admission.over(None)
         raise
     admission.over(_usage(writings)["total_tokens"])
-    return JSONResponse(form.whole(choices), headers=headers)
+    return JSONResponse(form.whole(choices))
 
 
 def _prompt_results(content_filter: ContentFilter, text: str) -> Json:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,11 @@ from azinfer.local.synthetic import SyntheticEngine
 
 # "Accounts - Deployments" of the Cognitive Services management REST API.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}")
+CAPACITY_TYPES = (
+    *("Standard", "GlobalStandard", "DataZoneStandard", "DeveloperTier"),
+    *("ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"),
+    *("GlobalBatch", "DataZoneBatch"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,21 @@ class LocalDeployment:
         engine: What answers; several deployments may share one.
         model_version: The model's version.
         model_format: The model's publisher.
-        capacity_type: The SKU, for example `"GlobalStandard"`.
-        capacity: Thousands of tokens a minute, or, of a provisioned type, how many requests
-            may be inside at once.
+        capacity_type: The SKU, one of `CAPACITY_TYPES`, for example `"GlobalStandard"`.
+        capacity: Of a standard type, thousands of tokens a minute; of a provisioned one, how
+            many requests may be inside at once. Left out, 1 is told, and a standard type has
+            no limits of its own.
         content_filter: The content filter; a name alone is listed and finds nothing.
-        rate_limits: Requests and tokens a period; beyond them it answers 429.
+        rate_limits: Requests and tokens a period; beyond them it answers 429. Left out, they
+            follow from the capacity of a standard type; empty, there are none.
+        spillover: The deployment of the same model that takes over instead of a 429; empty
+            for none.
         latency: How long it takes besides what its engine takes.
         faults: What goes wrong with requests to it.
         script: What it answers instead of its engine.
 
     Raises:
-        ConfigurationError: The name is none that a deployment can have.
+        ConfigurationError: A field is none that a deployment can have.
     """
 
     name: str
@@ -49,9 +58,10 @@ class LocalDeployment:
     model_version: str = "1"
     model_format: str = "azinfer"
     capacity_type: str = "GlobalStandard"
-    capacity: int = 1
+    capacity: int | None = None
     content_filter: str | ContentFilter = "Microsoft.DefaultV2"
-    rate_limits: tuple[RateLimit, ...] = ()
+    rate_limits: tuple[RateLimit, ...] | None = None
+    spillover: str = ""
     latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
     script: tuple[Scripted, ...] = ()
@@ -62,8 +72,44 @@ class LocalDeployment:
                 f"{self.name!r} is no name for a deployment: 2 to 64 letters, digits, _, . and -, "
                 "beginning with a letter or digit"
             )
+        if self.capacity_type not in CAPACITY_TYPES:
+            near = difflib.get_close_matches(self.capacity_type, CAPACITY_TYPES, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigurationError(
+                f"capacity_type {self.capacity_type!r} is unknown; {hint}there are "
+                f"{', '.join(CAPACITY_TYPES)}"
+            )
+        if self.capacity is not None and self.capacity < 1:
+            raise ConfigurationError(f"capacity {self.capacity} is none; it is at least 1")
+        _check_limits(self.rate_limits or ())
         if not self.model_name:
             object.__setattr__(self, "model_name", self.name)
+
+    @property
+    def units(self) -> int:
+        """The capacity as it is listed."""
+        return self.capacity or 1
+
+    @property
+    def is_provisioned(self) -> bool:
+        """Whether its capacity bounds how many requests are inside at once."""
+        return "Provisioned" in self.capacity_type
+
+    @property
+    def limits(self) -> tuple[RateLimit, ...]:
+        """What it enforces: its rate limits, or those that follow from its capacity.
+
+        Source: "Manage Azure OpenAI quota": for each 1,000 tokens a minute, 6 requests a
+        minute, which are counted as one in ten seconds.
+        """
+        if self.rate_limits is not None:
+            return self.rate_limits
+        if self.capacity is None or not self.capacity_type.endswith(("Standard", "Tier")):
+            return ()
+        return (
+            RateLimit("request", self.capacity, 10),
+            RateLimit("token", 1000 * self.capacity, 60),
+        )
 
     @property
     def filter(self) -> ContentFilter:
@@ -95,54 +141,17 @@ class LocalDeployment:
             "modelVersion": self.model_version,
             "modelPublisher": self.model_format,
             "capabilities": self.capabilities,
-            "sku": {"name": self.capacity_type, "capacity": self.capacity},
-        }
-
-    def in_arm(self, account: str) -> dict[str, Any]:
-        """The entry in the list of Azure Resource Manager."""
-        camel = {"chat_completion": "chatCompletion", "image_embeddings": "imageEmbeddings"}
-        model = {"format": self.model_format, "name": self.model_name}
-        return {
-            "id": f"{account}/deployments/{self.name}",
-            "type": "Microsoft.CognitiveServices/accounts/deployments",
-            "name": self.name,
-            "sku": {"name": self.capacity_type, "capacity": self.capacity},
-            "properties": {
-                "model": {**model, "version": self.model_version},
-                "raiPolicyName": self.filter.name,
-                "capabilities": {
-                    camel.get(key, key): value for key, value in self.capabilities.items()
-                },
-                "provisioningState": "Succeeded",
-                "rateLimits": [
-                    {"key": each.key, "renewalPeriod": each.renewal_period, "count": each.count}
-                    for each in self.rate_limits
-                ],
-            },
+            "sku": {"name": self.capacity_type, "capacity": self.units},
         }
 
 
-class Registry:
-    """The deployments by name, in any case.
-
-    Raises:
-        ConfigurationError: Two have the same name but for its case.
-    """
-
-    def __init__(self, deployments: Iterable[LocalDeployment]) -> None:
-        self._by_name: dict[str, LocalDeployment] = {}
-        for deployment in deployments:
-            if self._by_name.setdefault(deployment.name.casefold(), deployment) is not deployment:
-                raise ConfigurationError(
-                    f"two deployments are called {deployment.name!r}; case makes no difference"
-                )
-
-    def __iter__(self) -> Iterator[LocalDeployment]:
-        return iter(self._by_name.values())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def get(self, name: str) -> LocalDeployment | None:
-        """The deployment of this name, in any case."""
-        return self._by_name.get(name.strip().casefold())
+def _check_limits(limits: tuple[RateLimit, ...]) -> None:
+    for limit in limits:
+        if limit.key not in ("request", "token"):
+            raise ConfigurationError(f"rate limits count 'request' or 'token', not {limit.key!r}")
+        if not (limit.count > 0 and limit.renewal_period > 0):
+            raise ConfigurationError(
+                f"a rate limit of {limit.count:g} in {limit.renewal_period:g} s allows nothing"
+            )
+    if len({limit.key for limit in limits}) < len(limits):
+        raise ConfigurationError("a deployment has one rate limit for requests and one for tokens")

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from azinfer.local import answers
 from azinfer.local.limits import estimated
 from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
-from azinfer.local.service import Asked, Service, named
+from azinfer.local.service import Asked, Service
 
 
 async def embeddings(service: Service, asked: Asked) -> Response:
@@ -17,12 +17,11 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "embeddings")
     request = embedding_request(body, asked.surface)
-    engine: Any = deployment.engine
-    limits = service.limits(deployment)
-    admission = limits.admit(estimated(request.texts, 0), asked.surface)
+    admission = service.admit(asked, deployment, estimated(request.texts, 0))
+    engine: Any = admission.deployment.engine
     tokens = None
     try:
-        await service.behaviours.of(deployment).wait()
+        await service.behaviours.of(admission.deployment).wait()
         vectors, tokens = await engine.embed(request.texts)
     finally:
         admission.over(tokens)
@@ -30,7 +29,7 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     answer = answers.embeddings(
         vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
-    return JSONResponse(answer, headers={**named(deployment), **limits.headers()})
+    return JSONResponse(answer)
 
 
 async def image_embeddings(service: Service, asked: Asked) -> Response:
@@ -38,9 +37,13 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
     request = image_request(body, asked.surface)
-    engine: Any = deployment.engine
-    await service.behaviours.of(deployment).wait()
-    vectors = await engine.embed_images(request.images)
+    admission = service.admit(asked, deployment, len(request.images))
+    engine: Any = admission.deployment.engine
+    try:
+        await service.behaviours.of(admission.deployment).wait()
+        vectors = await engine.embed_images(request.images)
+    finally:
+        admission.over(None)
     answer = answers.embeddings(
         vectors,
         deployment.model_name,
@@ -49,4 +52,4 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
         request.encoding,
         asked.id,
     )
-    return JSONResponse(answer, headers=named(deployment))
+    return JSONResponse(answer)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 
 from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.local.access import Access
 from azinfer.local.behaviour import Behaviour, Behaviours
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault, Faults
 from azinfer.local.hardening import harden
+from azinfer.local.identity import AsyncLocalCredential, Issuer, LocalCredential
+from azinfer.local.keys import Keys
 from azinfer.local.latency import Latency, Sleep
 from azinfer.local.log import RequestLog
+from azinfer.local.registry import Registry
 from azinfer.local.scripts import Scripted
 from azinfer.local.server import application
 from azinfer.local.service import Service
+
+if TYPE_CHECKING:
+    from azinfer.local.authority import Authority
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ANY = ("0.0.0.0", "::")
 
 
 class LocalEndpoint:
@@ -30,15 +39,21 @@ class LocalEndpoint:
     Args:
         deployments: What it serves; left out, a synthetic deployment called `"synthetic"`.
         key: The key that requests must bear; left out, a new one.
+        key2: The other key, which opens it too; left out, a new one.
         host: The address to listen on; other than loopback it needs a `key`.
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
+        https: Whether to serve TLS, with a certificate that clients trust by `ca_file`.
+        page_size: How many entries a page of a list of deployments has at most.
+        token_lifetime: Seconds that its tokens are good for.
         clock: Monotonic seconds, by which rate limits are counted; for tests.
+        now: Seconds since 1970, by which tokens end; for tests.
         sleep: How latency waits, `asyncio.sleep` or a stand-in; for tests.
 
     Attributes:
         url: The address, once it was started.
-        key: The key that requests must bear.
+        ca_file: With `https`, the authorities that clients must trust, as SSL_CERT_FILE and
+            REQUESTS_CA_BUNDLE name them; else None.
         requests: What clients sent, newest last, without their credentials.
 
     Raises:
@@ -57,21 +72,39 @@ class LocalEndpoint:
         deployments: Sequence[LocalDeployment] | None = None,
         *,
         key: str | None = None,
+        key2: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         strict: bool = False,
+        https: bool = False,
+        page_size: int = 1000,
+        token_lifetime: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        if host not in ("127.0.0.1", "::1", "localhost") and key is None:
+        if host not in _LOOPBACK and key is None:
             raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
-        self.deployments = tuple(deployments or (LocalDeployment("synthetic"),))
-        self.key = key or secrets.token_urlsafe(24)
+        if https and host not in (*_LOOPBACK, *_ANY):
+            raise ConfigurationError(
+                f"https is for this machine alone, and host={host!r} is another name; put a proxy "
+                "with a certificate of its own before the endpoint"
+            )
+        self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
+        self._access = Access(Keys(key, key2), Issuer(now, token_lifetime))
         self._address = (host, port)
+        self._authority = _authority() if https else None
+        self.ca_file = str(self._authority.ca_file) if self._authority else None
         self.requests = RequestLog()
         self._behaviours = Behaviours(sleep)
         self._service = Service(
-            self.deployments, self.key, strict, clock, self.requests, self._behaviours
+            self._registry,
+            self._access,
+            strict,
+            self.requests,
+            self._behaviours,
+            page_size,
+            clock,
         )
         self._app = application(self._service)
         self._server: uvicorn.Server | None = None
@@ -88,6 +121,41 @@ class LocalEndpoint:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    @property
+    def deployments(self) -> tuple[LocalDeployment, ...]:
+        """What it serves now."""
+        return tuple(self._registry)
+
+    @property
+    def key(self) -> str:
+        """The key that requests must bear, as it is now."""
+        return self._access.keys.first
+
+    @property
+    def key2(self) -> str:
+        """The other key that opens it, as it is now."""
+        return self._access.keys.second
+
+    def deploy(self, deployment: LocalDeployment) -> None:
+        """Serve one more deployment, or another configuration of one, from now on.
+
+        Raises:
+            ConfigurationError: It spills over to what is not there or is another model.
+        """
+        self._registry.put(deployment)
+
+    def delete(self, name: str) -> bool:
+        """Serve a deployment no longer; False if there was none of this name, in any case."""
+        return self._registry.remove(name)
+
+    def credential(self) -> LocalCredential:
+        """A credential whose tokens open it; stands where one of azure-identity does."""
+        return LocalCredential(self._access.issuer)
+
+    def async_credential(self) -> AsyncLocalCredential:
+        """The same for async clients."""
+        return AsyncLocalCredential(self._access.issuer)
 
     def script(self, model: str, *answers: Scripted | Mapping[str, Any] | str) -> None:
         """Let a deployment answer what is written here, until `reset`; with no answers, not.
@@ -126,11 +194,11 @@ class LocalEndpoint:
         self._service.reset()
 
     def _behaviour(self, model: str) -> Behaviour:
-        for each in self.deployments:
-            if each.name.casefold() == model.casefold():
-                return self._behaviours.of(each)
-        names = ", ".join(each.name for each in self.deployments)
-        raise ConfigurationError(f"there is no deployment {model!r} here, but {names}")
+        found = self._registry.get(model)
+        if found is None:
+            names = ", ".join(each.name for each in self.deployments)
+            raise ConfigurationError(f"there is no deployment {model!r} here, but {names}")
+        return self._behaviours.of(found)
 
     def start(self) -> None:
         """Listen; `url` is set when this returns.
@@ -149,6 +217,7 @@ class LocalEndpoint:
             timeout_graceful_shutdown=1,
         )
         harden(config)
+        config.ssl = self._authority.server_context() if self._authority else None
         self._server = _Quiet(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="azinfer-local", daemon=True
@@ -156,7 +225,8 @@ class LocalEndpoint:
         self._thread.start()
         self._server.ready.wait()
         host, port = self._address[0], sock.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "https" if self._authority else "http"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def stop(self) -> None:
         """End the requests in flight, close the engines and the port."""
@@ -188,6 +258,13 @@ class LocalEndpoint:
         return sock
 
 
+def _authority() -> Authority:
+    # Its library is large, and most endpoints do without.
+    from azinfer.local.authority import Authority, folder
+
+    return Authority(folder())
+
+
 class _Quiet(uvicorn.Server):
     """A server that leaves the signals of the process alone and tells when it is ready."""
 
@@ -204,3 +281,14 @@ class _Quiet(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, without the 30 s that idle clients have to answer the end of TLS."""
+        ending = asyncio.ensure_future(super().shutdown(sockets))
+        while not ending.done():
+            for connection in list(self.server_state.connections):
+                transport: asyncio.WriteTransport = connection.transport
+                if transport.is_closing() and not transport.get_write_buffer_size():
+                    transport.abort()
+            await asyncio.wait([ending], timeout=0.05)
+        await ending

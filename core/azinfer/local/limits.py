@@ -4,21 +4,33 @@ Requests are counted in the slices that a limit names (Azure counts ten seconds 
 a minute for tokens), tokens by an estimate when a request is admitted and by its usage when it
 is done. A provisioned deployment admits as many requests at once as it has capacity.
 
-Source: "Manage Azure OpenAI quota" (how token and request limits are enforced), "Provisioned
-throughput" (429 when it is full), `rateLimits` of "Accounts - Deployments".
+Sources: "Manage Azure OpenAI quota" (how token and request limits are enforced), "Provisioned
+throughput" (429 when it is full, the header that tells its utilization), `rateLimits` of
+"Accounts - Deployments".
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from azinfer.local.deployments import LocalDeployment
-from azinfer.local.refusals import DEPLOYMENTS, Refusal, rate_limited
+from azinfer.local.refusals import Refusal, at_capacity, rate_limited
 
 # What a request that can never be admitted is told; Azure says a day too.
 _NEVER = 86_400.0
+
+
+@dataclass(slots=True)
+class _Use:
+    """An amount that was used, and whether it still counts."""
+
+    time: float
+    amount: float
+    counts: bool = True
 
 
 class _Window:
@@ -26,27 +38,35 @@ class _Window:
 
     def __init__(self, limit: float, period: float) -> None:
         self.limit, self.period = limit, period
-        self._uses: deque[list[float]] = deque()
+        self._uses: deque[_Use] = deque()
         self._used = 0.0
+
+    def changed(self, limit: float, period: float) -> Self:
+        """The window of another limit, in which what was used still counts."""
+        window = type(self)(limit, period)
+        window._uses, window._used = self._uses, self._used
+        return window
 
     def left(self, now: float) -> float:
         """How much may still be used."""
-        while self._uses and self._uses[0][0] <= now - self.period:
-            self._used -= self._uses.popleft()[1]
+        while self._uses and self._uses[0].time <= now - self.period:
+            over = self._uses.popleft()
+            over.counts = False
+            self._used -= over.amount
         return self.limit - self._used
 
-    def use(self, amount: float, now: float) -> list[float]:
-        """Count an amount; the entry may be changed by `settle`."""
-        entry = [now, amount]
-        self._uses.append(entry)
+    def use(self, amount: float, now: float) -> _Use:
+        """Count an amount, which may be changed by `settle`."""
+        use = _Use(now, amount)
+        self._uses.append(use)
         self._used += amount
-        return entry
+        return use
 
-    def settle(self, entry: list[float], amount: float) -> None:
-        """Change what an entry counts, if it still does."""
-        if any(each is entry for each in self._uses):
-            self._used += amount - entry[1]
-            entry[1] = amount
+    def settle(self, use: _Use, amount: float) -> None:
+        """Change what a use counts, if it still does."""
+        if use.counts:
+            self._used += amount - use.amount
+            use.amount = amount
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until an amount fits; 0 when it does now."""
@@ -55,10 +75,10 @@ class _Window:
             return 0.0
         if amount > self.limit:
             return _NEVER
-        for time, used in self._uses:
-            missing -= used
+        for use in self._uses:
+            missing -= use.amount
             if missing <= 0:
-                return time + self.period - now
+                return use.time + self.period - now
         return self.period
 
 
@@ -66,7 +86,7 @@ class Limits:
     """The limits of one deployment.
 
     Args:
-        deployment: Whose `rate_limits` and capacity count.
+        deployment: Whose limits and capacity count.
         clock: Monotonic seconds.
     """
 
@@ -74,10 +94,19 @@ class Limits:
         self._deployment = deployment
         self._clock = clock
         self._windows = {
-            each.key: _Window(each.count, each.renewal_period) for each in deployment.rate_limits
+            each.key: _Window(each.count, each.renewal_period) for each in deployment.limits
         }
-        self._provisioned = "provisioned" in deployment.capacity_type.lower()
         self._inside = 0
+
+    def change(self, deployment: LocalDeployment) -> None:
+        """Enforce another configuration from now on; what was used and is inside still counts."""
+        self._deployment = deployment
+        self._windows = {
+            each.key: self._windows[each.key].changed(each.count, each.renewal_period)
+            if each.key in self._windows
+            else _Window(each.count, each.renewal_period)
+            for each in deployment.limits
+        }
 
     def admit(self, tokens: int, surface: str) -> Admission:
         """Let a request in that will use about so many tokens.
@@ -86,52 +115,75 @@ class Limits:
             Refusal: It does not fit now; the answer says when it may.
         """
         now = self._clock()
-        if self._provisioned and self._inside >= self._deployment.capacity:
-            raise self._refused(1.0, surface)
+        if self._deployment.is_provisioned and self._inside >= self._deployment.units:
+            raise self._refused(at_capacity(surface, self._deployment.name))
         amounts = {"request": 1.0, "token": float(tokens)}
-        waits = [
-            window.wait(amounts[key], now)
-            for key, window in self._windows.items()
-            if key in amounts
-        ]
+        waits = [window.wait(amounts[key], now) for key, window in self._windows.items()]
         if wait := max(waits, default=0.0):
-            raise self._refused(wait, surface)
-        entries = {
-            key: window.use(amounts[key], now)
-            for key, window in self._windows.items()
-            if key in amounts
-        }
+            name, model = self._deployment.name, self._deployment.model_name
+            raise self._refused(rate_limited(surface, name, model, wait))
+        uses = {key: window.use(amounts[key], now) for key, window in self._windows.items()}
         self._inside += 1
-        return Admission(self, entries.get("token"))
+        return Admission(self, self._deployment, uses.get("token"), self.headers())
 
     def headers(self) -> dict[str, str]:
         """What is left, as each answer tells it."""
         now = self._clock()
         told: dict[str, str] = {}
+        if self._deployment.is_provisioned:
+            used = round(100 * self._inside / self._deployment.units)
+            told["azure-openai-deployment-utilization"] = f"{used}%"
+        if self._windows:
+            told["x-ratelimit-key"] = self._deployment.model_name
+            told["x-ratelimit-abusepenalty-active"] = "False"
         for key, window in self._windows.items():
             left = max(0, math.floor(window.left(now)))
             told |= {
-                f"x-ratelimit-limit-{key}s": f"{window.limit:g}",
+                f"x-ratelimit-limit-{key}s": f"{window.limit:.0f}",
                 f"x-ratelimit-remaining-{key}s": str(left),
                 f"x-ratelimit-reset-{key}s": str(math.ceil(window.wait(left + 1, now))),
                 f"x-ratelimit-renewalperiod-{key}s": f"{window.period:g}",
             }
         return told
 
-    def _refused(self, wait: float, surface: str) -> Refusal:
-        name = self._deployment.name if surface != DEPLOYMENTS else ""
-        refusal = rate_limited(surface, name, self._deployment.model_name, wait)
-        refusal.headers |= self.headers()
+    def _refused(self, refusal: Refusal) -> Refusal:
+        refusal.headers |= {"x-ms-deployment-name": self._deployment.name, **self.headers()}
         return refusal
 
 
 class Admission:
-    """A request that was let in."""
+    """A request that was let in.
 
-    def __init__(self, limits: Limits, tokens: list[float] | None) -> None:
+    Attributes:
+        deployment: What answers it.
+        headers: Which deployment that is and what is left of it, as its answer tells.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        deployment: LocalDeployment,
+        tokens: _Use | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        self.deployment = deployment
+        self.headers = {
+            "x-ms-deployment-name": deployment.name,
+            "x-ms-is-spilled-over": "false",
+            **headers,
+        }
         self._limits = limits
         self._tokens = tokens
         self._over = False
+
+    def spilled_from(self, deployment: LocalDeployment) -> Self:
+        """The same, told to have come from a deployment that was full.
+
+        Source: "Manage traffic with spillover for provisioned deployments".
+        """
+        self.headers["x-ms-is-spilled-over"] = "true"
+        self.headers["x-ms-spillover-from-deployment"] = deployment.name
+        return self
 
     def over(self, tokens: int | None) -> None:
         """End it, with the tokens it really used where that is known; harmless twice."""
@@ -139,8 +191,9 @@ class Admission:
             return
         self._over = True
         self._limits._inside -= 1
-        if self._tokens is not None and tokens is not None:
-            self._limits._windows["token"].settle(self._tokens, tokens)
+        window = self._limits._windows.get("token")
+        if window is not None and self._tokens is not None and tokens is not None:
+            window.settle(self._tokens, tokens)
 
 
 def estimated(texts: list[str], max_tokens: int | None) -> int:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from starlette.responses import JSONResponse, Response
 
 from azinfer.local import refusals
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.refusals import Refusal
+from azinfer.local.registry import Record
 from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Service, named
+
+# Which field of a project's entry each filter compares.
+_FILTERS = {"modelPublisher": "modelPublisher", "modelName": "modelName", "deploymentType": "type"}
+_PAGE_SIZES = ("$top", "top", "maxpagesize")
+_SKIP = "$skiptoken"
 
 
 async def info(service: Service, asked: Asked) -> Response:
@@ -33,22 +42,93 @@ async def one_model(service: Service, asked: Asked) -> Response:
 
 async def classic(service: Service, asked: Asked) -> Response:
     """Answer the list that the resource itself had until 2023."""
-    data = [
-        {"id": each.name, "model": each.model_name, "status": "succeeded", "object": "deployment"}
-        for each in service.registry
-    ]
+    data = [_classic_entry(each) for each in service.registry]
     return JSONResponse({"object": "list", "data": data})
 
 
+async def one_classic(service: Service, asked: Asked) -> Response:
+    """Answer for one deployment what that list tells."""
+    name = asked.http.path_params["deployment"]
+    found = service.registry.get(name)
+    if found is None:
+        raise refusals.unknown_model(asked.surface, name)
+    return JSONResponse(_classic_entry(found))
+
+
 async def project(service: Service, asked: Asked) -> Response:
-    """Answer the list of the project data plane."""
-    return JSONResponse({"value": [each.in_project() for each in service.registry]})
+    """Answer the list of the project data plane, filtered as it is asked.
+
+    Source: "Deployments - List" of the AI Foundry projects REST API.
+    """
+    wanted = {
+        field: value
+        for name, field in _FILTERS.items()
+        if (value := asked.http.query_params.get(name))
+    }
+    records = [
+        each
+        for each in service.registry.records
+        if all(each.deployment.in_project()[field] == value for field, value in wanted.items())
+    ]
+    return paged(service, asked, records, lambda record: record.deployment.in_project())
 
 
-async def arm(service: Service, asked: Asked) -> Response:
-    """Answer the list of Azure Resource Manager."""
-    account = f"/subscriptions/{asked.http.path_params['account']}"
-    return JSONResponse({"value": [each.in_arm(account) for each in service.registry]})
+async def one_in_project(service: Service, asked: Asked) -> Response:
+    """Answer for one deployment what the project's list tells."""
+    name = asked.http.path_params["deployment"]
+    found = service.registry.get(name)
+    if found is None:
+        message = f"Deployment '{name}' not found."
+        raise Refusal(404, {"error": {"code": "NotFound", "message": message}})
+    return JSONResponse(found.in_project())
+
+
+def paged(
+    service: Service,
+    asked: Asked,
+    records: Sequence[Record],
+    entry: Callable[[Record], Json],
+) -> Response:
+    """One page of a list, with the link to the next where there is more.
+
+    Args:
+        service: How long pages are, where the request does not say it.
+        asked: The request, which may ask for shorter pages and go on where one ended.
+        records: The whole list, in the order of `number`.
+        entry: What is told of each.
+
+    Raises:
+        Refusal: The request asks for a page that cannot be.
+    """
+    query = asked.http.query_params
+    size = min(
+        [service.page_size]
+        + [_whole(asked, name, 1) for name in _PAGE_SIZES if query.get(name) is not None]
+    )
+    after = _whole(asked, _SKIP, 0) if query.get(_SKIP) is not None else -1
+    left = [each for each in records if each.number > after]
+    told: Json = {"value": [entry(each) for each in left[:size]]}
+    if len(left) > size:
+        link = asked.http.url.include_query_params(**{_SKIP: left[size - 1].number})
+        told["nextLink"] = str(link)
+    return JSONResponse(told)
+
+
+def _whole(asked: Asked, name: str, least: int) -> int:
+    text = asked.http.query_params[name]
+    if not text.isdecimal() or len(text) > 9 or int(text) < least:
+        message = f"The query parameter '{name}' is no whole number of at least {least}."
+        raise Refusal(400, {"error": {"code": "InvalidParameter", "message": message}})
+    return int(text)
+
+
+def _classic_entry(deployment: LocalDeployment) -> Json:
+    return {
+        "id": deployment.name,
+        "model": deployment.model_name,
+        "status": "succeeded",
+        "object": "deployment",
+    }
 
 
 def _model_entry(deployment: LocalDeployment) -> Json:

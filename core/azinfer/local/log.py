@@ -31,6 +31,7 @@ class Trace:
         why: What named the deployment.
         usage: Tells what it cost, once that is known.
         fault: What goes wrong with it on purpose.
+        secret: Whether its answer has a credential in it, and is not written down.
     """
 
     body: bytes = b""
@@ -38,6 +39,7 @@ class Trace:
     why: str | None = None
     usage: Callable[[], Mapping[str, Any]] | None = None
     fault: Fault | None = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,7 @@ class Recording:
         if begins:
             self._first = self._clock() - self._from
         self._size += len(body)
-        if len(self._answer) < _ANSWER:
+        if len(self._answer) < _ANSWER and not self._trace.secret:
             self._answer += body[: _ANSWER - len(self._answer)]
         if not message.get("more_body") or body.endswith(_DONE):
             self.over()

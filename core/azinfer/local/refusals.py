@@ -12,6 +12,7 @@ from typing import Any
 from azinfer.local.engines import EngineError
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
+PROJECT, ARM, LOGIN = "project", "arm", "login"
 
 
 class Refusal(Exception):  # noqa: N818
@@ -32,16 +33,16 @@ class Refusal(Exception):  # noqa: N818
         self.headers = headers or {}
 
 
-def bad_key(bearer: bool) -> Refusal:
-    """The credential is missing or wrong."""
-    if bearer:
-        return Refusal(
-            401,
-            {
-                "statusCode": 401,
-                "message": "Unauthorized. Access token is missing, invalid, audience is "
-                "incorrect (https://cognitiveservices.azure.com), or have expired.",
-            },
+def bad_key(surface: str) -> Refusal:
+    """The key is missing or wrong."""
+    if surface == SERVERLESS:
+        message = "Auth token validation failed. Please provide a valid key or a valid AAD token"
+        body = {"statusCode": 401, "message": message}
+        return Refusal(401, body, {"x-ms-error-reason": "Invalid JWT."})
+    if surface == ARM:
+        return _arm_token(
+            "AuthenticationFailed",
+            "Authentication failed. The 'Authorization' header is missing, and no key is right.",
         )
     return Refusal(
         401,
@@ -52,6 +53,47 @@ def bad_key(bearer: bool) -> Refusal:
             "endpoint for your resource.",
         ),
     )
+
+
+def bad_token(surface: str, reason: str, audience: str) -> Refusal:
+    """The bearer token opens nothing here.
+
+    Args:
+        surface: Where it was sent.
+        reason: `"invalid"`, `"expired"` or `"audience"`.
+        audience: Whom it should be for.
+    """
+    if surface == ARM:
+        return _arm_token(*_ARM_TOKENS[reason])
+    if surface == SERVERLESS:
+        return bad_key(surface)
+    message = (
+        "Unauthorized. Access token is missing, invalid, audience is incorrect "
+        f"({audience}), or have expired."
+    )
+    return Refusal(401, {"statusCode": 401, "message": message})
+
+
+# "Common error codes" of Azure Resource Manager's REST API and its answers in public threads.
+_ARM_TOKENS = {
+    "invalid": ("InvalidAuthenticationToken", "The access token is invalid."),
+    "expired": ("ExpiredAuthenticationToken", "The access token has expired."),
+    "audience": (
+        "InvalidAuthenticationTokenAudience",
+        "The access token has been obtained for wrong audience or resource. It should exactly "
+        "match with one of the allowed audiences 'https://management.core.windows.net/',"
+        "'https://management.azure.com/'.",
+    ),
+}
+
+
+def _arm_token(code: str, message: str) -> Refusal:
+    return Refusal(401, _error(code, message), {"www-authenticate": "Bearer"})
+
+
+def in_arm(status: int, code: str, message: str) -> Refusal:
+    """A refusal of Azure Resource Manager."""
+    return Refusal(status, _error(code, message))
 
 
 def no_model(surface: str) -> Refusal:
@@ -137,7 +179,7 @@ def extra_parameters(surface: str, names: list[str]) -> Refusal:
 
 
 def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refusal:
-    """The deployment's rate limit is used up, or its capacity is.
+    """The deployment's rate limit is used up.
 
     Args:
         surface: Where it was asked.
@@ -146,15 +188,35 @@ def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refu
         wait: Seconds until the request may fit.
     """
     seconds = max(1, math.ceil(wait))
-    headers = {"retry-after": str(seconds), "retry-after-ms": str(max(1, round(wait * 1000)))}
     if surface in (V1, DEPLOYMENTS):
         message = (
             f"Requests to the {model} deployment have exceeded the rate limit of your current "
             f"capacity. Please retry after {seconds} seconds."
         )
-        return Refusal(429, _error("429", message), headers)
+        return _too_many(_error("429", message), wait)
     message = f"Your requests to {deployment} for {model} in local have exceeded rate limit."
-    return Refusal(429, _error("RateLimitReached", message, details=message), headers)
+    return _too_many(_error("RateLimitReached", message, details=message), wait)
+
+
+def at_capacity(surface: str, deployment: str) -> Refusal:
+    """All of a provisioned deployment's units are busy; one may be free in a moment.
+
+    Args:
+        surface: Where it was asked.
+        deployment: Its name.
+    """
+    message = (
+        f"The provisioned deployment {deployment} is at 100% of its capacity. "
+        "Please retry after 1 second."
+    )
+    code = "429" if surface in (V1, DEPLOYMENTS) else "RateLimitReached"
+    return _too_many(_error(code, message), 1.0)
+
+
+def _too_many(body: dict[str, Any], wait: float) -> Refusal:
+    seconds = max(1, math.ceil(wait))
+    headers = {"retry-after": str(seconds), "retry-after-ms": str(max(1, round(wait * 1000)))}
+    return Refusal(429, body, headers)
 
 
 def filtered(spelling: str, results: dict[str, Any]) -> Refusal:

@@ -6,7 +6,7 @@ Source: "Create a model response" of the Azure OpenAI REST API, `OpenAI.Response
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.answers import Written, event, usage
@@ -52,6 +52,7 @@ class ResponseForm:
         delta: Json,
         finish_reason: str | None = None,
         filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
         """The events that add one part; empty where it adds nothing."""
         events = b""

@@ -12,16 +12,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import admin, listing, refusals, responses
+from azinfer.local import admin, listing, login, management, refusals, responses
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1
+from azinfer.local.refusals import ARM, DEPLOYMENTS, LOGIN, MODELS, PROJECT, SERVERLESS, V1
 from azinfer.local.service import Operation, Service
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
 _FIXED = re.compile(
     r"^/(?:models|openai/v1|openai/deployments|openai|api/projects)(?=/|$)", re.IGNORECASE
+)
+_ARM_PATH = re.compile(
+    r"^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/([^/]+)/accounts(?=/)",
+    re.IGNORECASE,
 )
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
@@ -50,9 +54,23 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
-    ("/api/projects/{project}/deployments", V1, listing.project),
-    ("/deployments", V1, listing.project),
-    ("/subscriptions/{account:path}/deployments", DEPLOYMENTS, listing.arm),
+    ("/openai/deployments/{deployment}", DEPLOYMENTS, listing.one_classic),
+    ("/api/projects/{project}/deployments", PROJECT, listing.project),
+    ("/api/projects/{project}/deployments/{deployment}", PROJECT, listing.one_in_project),
+    ("/deployments", PROJECT, listing.project),
+    ("/deployments/{deployment}", PROJECT, listing.one_in_project),
+    ("/{tenant}/v2.0/.well-known/openid-configuration", LOGIN, login.configuration),
+)
+_ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
+_MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
+    ("GET", "{account}/deployments", management.deployments),
+    ("GET", "{account}/deployments/{deployment}", management.read),
+    ("PUT", "{account}/deployments/{deployment}", management.put),
+    ("PATCH", "{account}/deployments/{deployment}", management.patch),
+    ("DELETE", "{account}/deployments/{deployment}", management.delete),
+    ("GET", "{account}/deployments/{deployment}/skus", management.skus),
+    ("POST", "{account}/listKeys", management.keys),
+    ("POST", "{account}/regenerateKey", management.renew_key),
 )
 
 
@@ -85,12 +103,17 @@ def _routes(service: Service) -> list[Route]:
         for path, method, operation in _RESOURCE
     ]
     lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    managing = [
+        service.route(_ACCOUNT + path, ARM, method, operation)
+        for method, path, operation in _MANAGEMENT
+    ]
+    tokens = service.route("/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
     administration = [
         service.route(path, V1, method, operation, logged=False)
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
-    return operations + resource + lists + administration
+    return [*operations, *resource, *lists, *managing, tokens, *administration]
 
 
 class _Tidied:
@@ -103,6 +126,7 @@ class _Tidied:
         if scope["type"] == "http":
             path = re.sub("/{2,}", "/", scope["path"])
             path = _FIXED.sub(lambda found: found[0].lower(), path)
+            path = _ARM_PATH.sub(r"/subscriptions/\1/resourceGroups/\2/providers/\3/accounts", path)
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local import refusals, spoiling
+from azinfer.local.access import Access
 from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
-from azinfer.local.deployments import LocalDeployment, Registry
+from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError
-from azinfer.local.limits import Limits
+from azinfer.local.limits import Admission, Limits
 from azinfer.local.log import Recording, RequestLog, Trace
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.refusals import ARM, DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.registry import Registry
 from azinfer.local.requests import Json, check_extras
 
 _LARGEST_BODY = 32 * 1024 * 1024
-_KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+_ARM_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 # Which method an engine must have for an operation, by the operation's name in errors.
 _METHODS = {
     "chatCompletion": "chat",
@@ -40,7 +41,7 @@ _METHODS = {
 _log = logging.getLogger("azinfer.local")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request whose credential was right.
 
@@ -49,12 +50,14 @@ class Asked:
         surface: The surface it came through.
         id: The id that its answer tells.
         trace: What is found out about it, for the request log.
+        admission: How a deployment let it in, once one did; its answer tells the headers.
     """
 
     http: Request
     surface: str
     id: str
     trace: Trace = field(default_factory=Trace)
+    admission: Admission | None = None
 
 
 Operation = Callable[["Service", Asked], Awaitable[Response]]
@@ -64,47 +67,65 @@ class Service:
     """The state of one local endpoint, and the checks that every request goes through.
 
     Args:
-        deployments: What it serves at first.
-        key: The key that requests must bear.
+        registry: What it serves.
+        access: Who may ask.
         strict: Whether to refuse what the service refuses though real clients send it.
-        clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
         behaviours: What deployments do besides what their engines do.
-
-    Raises:
-        ConfigurationError: Two deployments have one name.
+        page_size: How many entries a page of a list of deployments has at most.
+        clock: Monotonic seconds, by which requests are timed.
     """
 
     def __init__(
         self,
-        deployments: Iterable[LocalDeployment],
-        key: str,
+        registry: Registry,
+        access: Access,
         strict: bool,
-        clock: Callable[[], float],
         log: RequestLog,
         behaviours: Behaviours,
+        page_size: int,
+        clock: Callable[[], float],
     ) -> None:
-        self.registry = Registry(deployments)
-        self.conversations = Conversations()
+        self.registry = registry
+        self.access = access
         self.strict = strict
         self.log = log
-        self.clock = clock
         self.behaviours = behaviours
-        self._limits = {each.name: Limits(each, clock) for each in self.registry}
-        self._key = key.encode()
+        self.page_size = page_size
+        self.clock = clock
+        self.conversations = Conversations()
 
     def limits(self, deployment: LocalDeployment) -> Limits:
         """What a deployment admits."""
-        return self._limits[deployment.name]
+        return self.registry.limits(deployment)
+
+    def admit(self, asked: Asked, deployment: LocalDeployment, tokens: int) -> Admission:
+        """Let a request in that will use about so many tokens, or let it spill over.
+
+        Returns:
+            What the operation ends with `over`; its `deployment` is the one that answers.
+
+        Raises:
+            Refusal: It does not fit now, nor where it would spill over to.
+        """
+        try:
+            asked.admission = self.limits(deployment).admit(tokens, asked.surface)
+        except Refusal:
+            other = self.registry.get(deployment.spillover) if deployment.spillover else None
+            if other is None:
+                raise
+            admission = self.limits(other).admit(tokens, asked.surface)
+            asked.admission = admission.spilled_from(deployment)
+        return asked.admission
 
     async def aclose(self) -> None:
         """Close every engine once."""
-        for engine in {id(each.engine): each.engine for each in self.registry}.values():
+        for engine in self.registry.engines:
             await engine.aclose()
 
     def reset(self) -> None:
         """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
-        self._limits = {each.name: Limits(each, self.clock) for each in self.registry}
+        self.registry.reset()
         self.behaviours.reset()
         self.log.clear()
 
@@ -117,7 +138,7 @@ class Service:
     async def answer(self, asked: Asked, operation: Operation) -> Response:
         """The answer to a request, or what refuses it."""
         try:
-            self._check_key(asked.http)
+            self.access.check(asked.http.headers, asked.surface)
             self._check_version(asked.http, asked.surface)
             return await operation(self, asked)
         except Refusal as refusal:
@@ -131,6 +152,35 @@ class Service:
             _log.exception("request %s failed", asked.id)
             return JSONResponse(refusals.broken(asked.id).body, 500)
 
+    async def content(self, asked: Asked) -> bytes:
+        """The request's body.
+
+        Raises:
+            Refusal: It is too large.
+        """
+        parts, size = [], 0
+        async for part in asked.http.stream():
+            size += len(part)
+            if size > _LARGEST_BODY:
+                raise refusals.too_large(_LARGEST_BODY)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def json(self, asked: Asked) -> Json:
+        """The request's body, as a JSON object.
+
+        Raises:
+            Refusal: It is too large or no JSON object.
+        """
+        asked.trace.body = await self.content(asked)
+        try:
+            body = json.loads(asked.trace.body)
+        except (ValueError, RecursionError) as error:
+            raise refusals.malformed(f"The body is no JSON: {error}.") from None
+        if not isinstance(body, dict):
+            raise refusals.malformed("The body must be a JSON object.")
+        return body
+
     async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
 
@@ -141,19 +191,7 @@ class Service:
         Raises:
             Refusal: It is too large, no JSON object, or has fields that are refused.
         """
-        parts, size = [], 0
-        async for part in asked.http.stream():
-            size += len(part)
-            if size > _LARGEST_BODY:
-                raise refusals.too_large(_LARGEST_BODY)
-            parts.append(part)
-        asked.trace.body = b"".join(parts)
-        try:
-            body = json.loads(asked.trace.body)
-        except (ValueError, RecursionError) as error:
-            raise refusals.malformed(f"The body is no JSON: {error}.") from None
-        if not isinstance(body, dict):
-            raise refusals.malformed("The body must be a JSON object.")
+        body = await self.json(asked)
         extras = asked.http.headers.get("extra-parameters")
         given = {name: value for name, value in body.items() if value is not None}
         return check_extras(given, asked.surface, extras, self.strict, known)
@@ -203,20 +241,13 @@ class Service:
             answer.headers.update(named(deployment))
             raise Faulty(answer)
 
-    def _check_key(self, http: Request) -> None:
-        given = [http.headers.get(name) for name in _KEY_HEADERS]
-        scheme, _, token = http.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            given.append(token)
-        keys = [each.strip().encode() for each in given if each]
-        if not any([hmac.compare_digest(each, self._key) for each in keys]):  # noqa: C419
-            raise refusals.bad_key(bearer=not any(given[:2]) and bool(token))
-
     def _check_version(self, http: Request, surface: str) -> None:
         version = http.query_params.get("api-version")
-        if version is not None and not _VERSION.fullmatch(version):
+        if surface == ARM:
+            _check_arm_version(version)
+        elif version is not None and not _VERSION.fullmatch(version):
             raise refusals.bad_version()
-        if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
+        elif version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
             raise refusals.not_found()
 
 
@@ -239,23 +270,34 @@ class _Answering:
         asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
         recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
         response = await self._service.answer(asked, self._operation)
-        response.headers.update(_common_headers(asked.http, asked.id))
+        response.headers.update(_common_headers(asked.http, asked))
         answer: ASGIApp = response
         if asked.trace.fault is not None and asked.trace.fault.kind != "status":
             answer = spoiling.Spoiled(response, asked.trace.fault)
-
-        if not self._logged:
-            await answer(scope, receive, send)
-            return
 
         async def recorded(message: Message) -> None:
             recording.saw(message)
             await send(message)
 
         try:
-            await answer(scope, receive, recorded)
+            await answer(scope, receive, recorded if self._logged else send)
         finally:
-            recording.over()
+            await _end(response, asked)
+            if self._logged:
+                recording.over()
+
+
+async def _end(response: Response, asked: Asked) -> None:
+    """End what answered, whether or not its answer was ever begun.
+
+    A generator that was never begun has no end: a client that left before the first byte would
+    keep its place.
+    """
+    if asked.admission is not None:
+        if isinstance(response, StreamingResponse):
+            close: Any = getattr(response.body_iterator, "aclose", None)
+            await close()
+        asked.admission.over(None)
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:
@@ -263,8 +305,19 @@ def named(deployment: LocalDeployment) -> dict[str, str]:
     return {"x-ms-deployment-name": deployment.name}
 
 
-def _common_headers(http: Request, request_id: str) -> Mapping[str, str]:
-    headers = {"apim-request-id": request_id, "x-ms-region": "local"}
+def _check_arm_version(version: str | None) -> None:
+    if version is None:
+        message = "The api-version query parameter (?api-version=) is required for all requests."
+        raise refusals.in_arm(400, "MissingApiVersionParameter", message)
+    if not _ARM_VERSION.fullmatch(version):
+        message = f"The api-version '{version}' is invalid. It is a date, or a date and '-preview'."
+        raise refusals.in_arm(400, "InvalidApiVersionParameter", message)
+
+
+def _common_headers(http: Request, asked: Asked) -> Mapping[str, str]:
+    headers = {"apim-request-id": asked.id, "x-ms-region": "local"}
+    if asked.admission is not None:
+        headers |= asked.admission.headers
     if client_id := http.headers.get("x-ms-client-request-id"):
         headers["x-ms-client-request-id"] = client_id
     return headers

@@ -30,7 +30,7 @@ def _usual(
 ) -> refusals.Refusal:
     """What the surface answers with a status when it means it."""
     if status == 401:
-        return refusals.bad_key(bearer=False)
+        return refusals.bad_key(surface)
     if status == 404:
         return refusals.unknown_model(surface, deployment.name)
     if status == 429:

@@ -1,0 +1,50 @@
+"""Who may ask: a key in any of its headers, or a bearer token for the surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from azinfer.local import refusals
+from azinfer.local.identity import AUDIENCES, BadTokenError, Issuer
+from azinfer.local.keys import Keys
+from azinfer.local.refusals import LOGIN
+
+_KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
+
+
+class Access:
+    """The keys and the tokens that open an endpoint.
+
+    Args:
+        keys: The two keys.
+        issuer: Whose tokens are taken too.
+    """
+
+    def __init__(self, keys: Keys, issuer: Issuer) -> None:
+        self.keys = keys
+        self.issuer = issuer
+
+    def check(self, headers: Mapping[str, str], surface: str) -> None:
+        """Return if a request bears what opens a surface.
+
+        A key opens every surface, in strict mode too, so that a clone needs no tokens; Azure
+        Resource Manager and projects take tokens alone.
+
+        Raises:
+            Refusal: It does not.
+        """
+        if surface == LOGIN:
+            return
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        keys = [headers.get(name, "") for name in _KEY_HEADERS]
+        # All are compared, whichever is right.
+        if any([self.keys.opens(each) for each in (*keys, token) if each]):  # noqa: C419
+            return
+        if not token:
+            raise refusals.bad_key(surface)
+        try:
+            self.issuer.check(token, surface)
+        except BadTokenError as error:
+            audience = AUDIENCES[surface][0]
+            raise refusals.bad_token(surface, error.reason, audience) from None

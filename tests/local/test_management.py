@@ -1,0 +1,518 @@
+"""Deployments are made, changed and deleted while the endpoint serves, as on Azure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from azure.ai.projects import AIProjectClient
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+from azure.mgmt.cognitiveservices.models import (
+    Deployment,
+    DeploymentModel,
+    DeploymentProperties,
+    PatchResourceTagsAndSku,
+    Sku,
+)
+
+from azinfer.core import (
+    ConfigurationError,
+    ContentFilterError,
+    InferenceClient,
+    RateLimit,
+    RateLimitError,
+    UserMessage,
+)
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
+
+ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
+MODEL = {"format": "Mistral AI", "name": "mistral-large", "version": "2411"}
+HARSH = ContentFilter("Harsh", words={"violence": {"stab": "high"}})
+
+
+def body(capacity: int = 5, sku: str = "GlobalStandard", **properties: Any) -> dict[str, Any]:
+    """The body of a PUT."""
+    return {
+        "sku": {"name": sku, "capacity": capacity},
+        "properties": {"model": MODEL, **properties},
+    }
+
+
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    """A clock that stands still."""
+    return lambda: 1000.0
+
+
+@pytest.fixture
+def own(clock: Callable[[], float]) -> Iterator[LocalEndpoint]:
+    """An endpoint whose deployments a test may change."""
+    deployments = [
+        LocalDeployment(
+            "Large",
+            "mistral-large",
+            SyntheticEngine("Bonjour."),
+            model_version="2411",
+            model_format="Mistral AI",
+            content_filter=HARSH,
+        ),
+        LocalDeployment("embed", "text-embedding"),
+    ]
+    with LocalEndpoint(deployments, key="k", clock=clock) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def arm(own: LocalEndpoint) -> Iterator[httpx.Client]:
+    """A plain HTTP client of an account's deployments."""
+    base = f"{own.url}{ACCOUNT}/deployments"
+    headers, params = {"api-key": "k"}, {"api-version": "2025-09-01"}
+    with httpx.Client(base_url=base, headers=headers, params=params) as client:
+        yield client
+
+
+def asked(endpoint: LocalEndpoint, model: str, text: str = "hi") -> httpx.Response:
+    return httpx.post(
+        f"{endpoint.url}/models/chat/completions",
+        headers={"api-key": endpoint.key},
+        json={"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 9},
+    )
+
+
+def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: httpx.Client) -> None:
+    assert asked(own, "second").status_code == 404
+    made = arm.put("/Second", json=body(tags={}))
+    assert made.status_code == 201
+    told = made.json()
+    assert made.headers["etag"] == told.pop("etag")
+    times = told.pop("systemData")
+    assert times["createdAt"] == times["lastModifiedAt"]
+    assert told == {
+        "id": f"{ACCOUNT}/deployments/Second",
+        "type": "Microsoft.CognitiveServices/accounts/deployments",
+        "name": "Second",
+        "sku": {"name": "GlobalStandard", "capacity": 5},
+        "tags": {},
+        "properties": {
+            "model": MODEL,
+            "versionUpgradeOption": "OnceNewDefaultVersionAvailable",
+            "raiPolicyName": "Microsoft.DefaultV2",
+            "currentCapacity": 5,
+            "capabilities": {
+                "chatCompletion": "true",
+                "embeddings": "true",
+                "imageEmbeddings": "true",
+            },
+            "provisioningState": "Succeeded",
+            "rateLimits": [
+                {"key": "request", "renewalPeriod": 10, "count": 5},
+                {"key": "token", "renewalPeriod": 60, "count": 5000},
+            ],
+        },
+    }
+    answer = asked(own, "SECOND")
+    assert answer.headers["x-ms-deployment-name"] == "Second"
+    assert answer.json()["choices"][0]["message"]["content"] == "Bonjour."
+    again = arm.put("/second", json=body(capacity=7))
+    assert (again.status_code, again.json()["name"]) == (200, "Second")
+    assert again.headers["etag"] != made.headers["etag"]
+    assert arm.get("/SECOND").json() == again.json()
+
+
+def test_a_new_model_is_answered_by_the_synthetic_engine(
+    own: LocalEndpoint, arm: httpx.Client
+) -> None:
+    model = {"format": "OpenAI", "name": "gpt-4.1", "version": "2025-04-14"}
+    arm.put("/gpt", json={"sku": {"name": "Standard"}, "properties": {"model": model}})
+    answer = asked(own, "gpt").json()
+    assert answer["choices"][0]["message"]["content"] == "This is a synthetic answer to: hi"
+    assert answer["model"] == "gpt-4.1"
+    assert arm.get("/gpt").json()["properties"]["rateLimits"] == []
+
+
+def test_an_engine_outlives_the_deployments_of_its_model(
+    own: LocalEndpoint, arm: httpx.Client
+) -> None:
+    assert arm.delete("/large").status_code == 200
+    assert asked(own, "large").status_code == 404
+    assert arm.delete("/large").status_code == 204
+    arm.put("/back", json=body())
+    assert asked(own, "back").json()["choices"][0]["message"]["content"] == "Bonjour."
+
+
+def test_one_model_is_deployed_often_and_each_configuration_shows(
+    own: LocalEndpoint, arm: httpx.Client
+) -> None:
+    other = {**MODEL, "version": "2407"}
+    arm.put("/narrow", json=body(1))
+    arm.put("/wide", json=body(100, raiPolicyName="harsh"))
+    arm.put("/older", json=body(100, model=other))
+    statuses = {
+        name: [asked(own, name).status_code for _ in range(3)] for name in ("narrow", "wide")
+    }
+    assert statuses == {"narrow": [200, 429, 429], "wide": [200, 200, 200]}
+    with InferenceClient(own.url, own.key, "wide", max_retries=0) as client:
+        with pytest.raises(ContentFilterError):
+            client.complete([UserMessage("I stab you")])
+        assert client.complete([UserMessage("I stab you")], model="older").text == "Bonjour."
+        with pytest.raises(RateLimitError):
+            client.complete([UserMessage("hi")], model="narrow")
+        listed = client.deployments(own.url + ACCOUNT)
+    assert listed["wide"].content_filter == "Harsh"
+    assert listed["older"].model_version == "2407"
+    assert listed["narrow"].rate_limits == (
+        RateLimit("request", 1, 10),
+        RateLimit("token", 1000, 60),
+    )
+
+
+def test_a_put_replaces_the_whole_configuration_and_keeps_the_engine(
+    own: LocalEndpoint, arm: httpx.Client
+) -> None:
+    assert asked(own, "large", "I stab you").status_code == 400
+    arm.put("/large", json=body(sku="ProvisionedManaged", capacity=3))
+    answer = asked(own, "large", "I stab you")
+    assert answer.json()["choices"][0]["message"]["content"] == "Bonjour."
+    assert answer.headers["azure-openai-deployment-utilization"] == "33%"
+    assert [each.name for each in own.deployments] == ["Large", "embed"]
+    arm.put("/large", json=body(model={**MODEL, "name": "another"}))
+    assert "synthetic" in asked(own, "large").json()["choices"][0]["message"]["content"]
+
+
+def test_what_was_used_counts_under_the_new_capacity(own: LocalEndpoint, arm: httpx.Client) -> None:
+    arm.put("/few", json=body(2))
+    assert [asked(own, "few").status_code for _ in range(3)] == [200, 200, 429]
+    patched = arm.patch("/few", json={"sku": {"name": "GlobalStandard", "capacity": 3}})
+    assert patched.status_code == 200
+    assert patched.json()["properties"]["rateLimits"][0]["count"] == 3
+    assert [asked(own, "few").status_code for _ in range(2)] == [200, 429]
+
+
+def test_patch_changes_capacity_and_tags_alone(own: LocalEndpoint, arm: httpx.Client) -> None:
+    arm.put("/few", json={**body(2, raiPolicyName="Harsh"), "tags": {"team": "a"}})
+    patched = arm.patch("/few", json={"tags": {"team": "b"}}).json()
+    assert patched["tags"] == {"team": "b"}
+    assert patched["sku"]["capacity"] == 2
+    patched = arm.patch("/few", json={"sku": {"capacity": 4}}).json()
+    assert (patched["tags"], patched["sku"]) == (
+        {"team": "b"},
+        {"name": "GlobalStandard", "capacity": 4},
+    )
+    assert patched["properties"]["raiPolicyName"] == "Harsh"
+    assert arm.patch("/nobody", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "code", "told"),
+    [
+        ("/new", b"{", "InvalidRequestContent", "The body is no JSON"),
+        ("/new", b"[]", "InvalidRequestContent", "JSON object"),
+        ("/new", b"{}", "InvalidResourceProperties", "give properties.model.name"),
+        ("/new", {"properties": {"model": MODEL}}, "InvalidResourceProperties", "give sku.name"),
+        ("/new", body(sku="GlobalStandart"), "InvalidResourceProperties", "'GlobalStandard'?"),
+        ("/new", body(capacity=0), "InvalidResourceProperties", "sku.capacity is a whole number"),
+        ("/new", {**body(), "sku": 5}, "InvalidResourceProperties", "sku is an object, not 5"),
+        ("/new", {**body(), "tags": {"a": 1}}, "InvalidResourceProperties", "tags.a is a text"),
+        ("/new", body(model={"name": 5}), "InvalidResourceProperties", "properties.model.name is"),
+        ("/-new", body(), "InvalidResourceProperties", "no name for a deployment"),
+        ("/new", body(versionUpgradeOption="x"), "InvalidResourceProperties", "NoAutoUpgrade"),
+        ("/new", body(spilloverDeploymentName="x"), "InvalidResourceProperties", "no other"),
+        ("/new", body(spilloverDeploymentName="embed"), "InvalidResourceProperties", "other model"),
+    ],
+)
+def test_what_is_no_deployment_is_refused_with_its_field(
+    own: LocalEndpoint, arm: httpx.Client, path: str, content: Any, code: str, told: str
+) -> None:
+    sent = {"content": content} if isinstance(content, bytes) else {"json": content}
+    answer = arm.put(path, **sent)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, code)
+    assert told in error["message"]
+    assert len(own.deployments) == 2
+
+
+def test_patch_refuses_what_it_would_not_change(own: LocalEndpoint, arm: httpx.Client) -> None:
+    contents: list[Any] = [{"properties": {}}, {"sku": {"capacity": "5"}}]
+    for content in contents:
+        answer = arm.patch("/large", json=content)
+        assert answer.json()["error"]["code"] == "InvalidResourceProperties"
+
+
+def test_what_is_not_there_is_told_in_the_words_of_resource_manager(arm: httpx.Client) -> None:
+    for answer in (arm.get("/none"), arm.get("/none/skus"), arm.patch("/none", json={})):
+        assert answer.status_code == 404
+        assert answer.json() == {
+            "error": {
+                "code": "ResourceNotFound",
+                "message": "The Resource 'Microsoft.CognitiveServices/accounts/a/deployments/none'"
+                " under resource group 'g' was not found.",
+            }
+        }
+    assert arm.post("/none").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [(None, "MissingApiVersionParameter"), ("v1", "InvalidApiVersionParameter")],
+)
+def test_the_version_is_checked(own: LocalEndpoint, version: str | None, code: str) -> None:
+    params = {"api-version": version} if version else {}
+    url = f"{own.url}{ACCOUNT}/deployments"
+    answer = httpx.get(url, params=params, headers={"api-key": "k"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_the_path_is_the_same_in_any_case(own: LocalEndpoint) -> None:
+    path = ACCOUNT.replace("resourceGroups", "resourcegroups").replace("accounts", "ACCOUNTS")
+    url = f"{own.url}{path}/deployments/large?api-version=2025-09-01"
+    told = httpx.get(url, headers={"api-key": "k"}).json()
+    assert told["id"] == f"{ACCOUNT}/deployments/Large"
+
+
+def test_the_project_list_is_filtered(own: LocalEndpoint) -> None:
+    url = f"{own.url}/api/projects/p/deployments"
+
+    def names(**params: str) -> list[str]:
+        answer = httpx.get(url, params={"api-version": "v1", **params}, headers={"api-key": "k"})
+        return [each["name"] for each in answer.json()["value"]]
+
+    assert names() == ["Large", "embed"]
+    assert names(modelPublisher="Mistral AI") == ["Large"]
+    assert names(modelName="text-embedding") == ["embed"]
+    assert names(modelName="text-embed") == []
+    assert names(deploymentType="ModelDeployment", modelName="mistral-large") == ["Large"]
+    assert names(deploymentType="Other") == []
+    headers = {"api-key": "k"}
+    assert httpx.get(f"{url}/EMBED", headers=headers).json()["name"] == "embed"
+    assert httpx.get(f"{url}/none", headers=headers).json()["error"]["code"] == "NotFound"
+
+
+@pytest.mark.parametrize("path", [f"{ACCOUNT}/deployments", "/api/projects/p/deployments"])
+def test_pages_are_followed_to_their_end_while_the_list_changes(path: str) -> None:
+    deployments = [LocalDeployment(f"d{number}", "m") for number in range(5)]
+    with LocalEndpoint(deployments, page_size=2) as endpoint:
+        headers = {"api-key": endpoint.key}
+        version = "2025-09-01" if "subscriptions" in path else "v1"
+        url: str | None = f"{endpoint.url}{path}?api-version={version}"
+        found: list[list[str]] = []
+        while url:
+            page = httpx.get(url, headers=headers).json()
+            found.append([each["name"] for each in page["value"]])
+            url = page.get("nextLink")
+            endpoint.delete("d1")
+        assert found == [["d0", "d1"], ["d2", "d3"], ["d4"]]
+        one = httpx.get(
+            endpoint.url + path,
+            params={"api-version": version, "$top": "3", "modelName": "m"},
+            headers=headers,
+        ).json()
+        assert len(one["value"]) == 2
+        assert "modelName=m" in one["nextLink"]
+        for name, value in (("$top", "0"), ("top", "x"), ("$skiptoken", "-1")):
+            params = {"api-version": version, name: value}
+            answer = httpx.get(endpoint.url + path, params=params, headers=headers)
+            assert answer.json()["error"]["code"] == "InvalidParameter"
+        with InferenceClient(endpoint.url, endpoint.key) as client:
+            listed = client.deployments(endpoint.url + path.removesuffix("/deployments"))
+        assert list(listed) == ["d0", "d2", "d3", "d4"]
+
+
+def test_the_classic_list_tells_one_too(own: LocalEndpoint) -> None:
+    url = f"{own.url}/openai/deployments"
+    headers = {"api-key": "k"}
+    assert httpx.get(f"{url}/LARGE", headers=headers).json()["id"] == "Large"
+    answer = httpx.get(f"{url}/none", headers=headers)
+    assert answer.json()["error"]["code"] == "DeploymentNotFound"
+
+
+def test_deployments_are_changed_from_python_too(own: LocalEndpoint) -> None:
+    own.deploy(LocalDeployment("third", engine=SyntheticEngine("Three.")))
+    assert asked(own, "third").json()["choices"][0]["message"]["content"] == "Three."
+    own.deploy(LocalDeployment("THIRD", engine=SyntheticEngine("Four.")))
+    assert [each.name for each in own.deployments] == ["Large", "embed", "THIRD"]
+    assert own.delete("Third")
+    assert not own.delete("Third")
+    assert asked(own, "third").status_code == 404
+    with pytest.raises(ConfigurationError, match="is no other deployment"):
+        own.deploy(LocalDeployment("fourth", spillover="fourth"))
+
+
+def test_the_engine_of_a_deleted_deployment_is_closed_at_the_end() -> None:
+    closed = []
+
+    class Closing(SyntheticEngine):
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    first, second = Closing(), Closing()
+    with LocalEndpoint([LocalDeployment("one", engine=first)]) as endpoint:
+        endpoint.deploy(LocalDeployment("two", engine=second))
+        endpoint.deploy(LocalDeployment("one", engine=second))
+        endpoint.delete("two")
+        assert closed == []
+    assert closed == [first, second]
+
+
+def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
+    limits = (RateLimit("request", 1, 10),)
+    own.deploy(LocalDeployment("std", "m", SyntheticEngine("b"), rate_limits=limits))
+    own.deploy(
+        LocalDeployment("ptu", "m", SyntheticEngine("a"), rate_limits=limits, spillover="STD")
+    )
+    answers = [asked(own, "ptu") for _ in range(3)]
+    told = [
+        (each.status_code, each.headers["x-ms-deployment-name"], _spilled(each)) for each in answers
+    ]
+    assert told == [
+        (200, "ptu", ("false", None)),
+        (200, "std", ("true", "ptu")),
+        (429, "std", (None, None)),
+    ]
+    texts = [each.json()["choices"][0]["message"]["content"] for each in answers[:2]]
+    assert texts == ["a", "b"]
+    own.delete("std")
+    assert asked(own, "ptu").headers["x-ms-deployment-name"] == "ptu"
+
+
+def _spilled(answer: httpx.Response) -> tuple[str | None, str | None]:
+    headers = answer.headers
+    return headers.get("x-ms-is-spilled-over"), headers.get("x-ms-spillover-from-deployment")
+
+
+def test_a_stream_and_embeddings_spill_over_too(own: LocalEndpoint) -> None:
+    own.deploy(LocalDeployment("std", "m", SyntheticEngine("b")))
+    none_left = (RateLimit("token", 1, 60),)
+    own.deploy(LocalDeployment("ptu", "m", rate_limits=none_left, spillover="std"))
+    with InferenceClient(own.url, own.key, "ptu") as client:
+        with client.stream([UserMessage("hi")]) as chunks:
+            assert "".join(chunk.text for chunk in chunks) == "b"
+        routing = client.complete([UserMessage("hi")]).routing
+        assert routing is not None
+        assert routing.deployment == "std"
+    for path, inputs in (
+        ("embeddings", ["some text"]),
+        ("images/embeddings", [{"image": "data:image/png;base64,iVBORw=="}] * 2),
+    ):
+        answer = httpx.post(
+            f"{own.url}/models/{path}",
+            headers={"api-key": "k"},
+            json={"model": "ptu", "input": inputs},
+        )
+        assert (answer.status_code, _spilled(answer)) == (200, ("true", "ptu"))
+
+
+def test_where_nothing_can_take_over_the_endpoint_does_not_start() -> None:
+    class OnlyVectors:
+        embed = SyntheticEngine().embed
+        aclose = SyntheticEngine().aclose
+
+    for other, told in (
+        (LocalDeployment("std", "n"), "another model: 'n', not 'm'"),
+        (LocalDeployment("std", "m", OnlyVectors()), "which has no chat_completion"),
+        (LocalDeployment("stt", "m"), "'std', which is no other deployment"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            LocalEndpoint([LocalDeployment("ptu", "m", spillover="std"), other])
+
+
+@pytest.fixture
+def azure(secure: LocalEndpoint) -> Iterator[CognitiveServicesManagementClient]:
+    """Azure's own management client of the endpoint."""
+    with CognitiveServicesManagementClient(
+        secure.credential(),
+        "subscription",
+        base_url=secure.url,
+        credential_scopes=["https://management.azure.com/.default"],
+        connection_verify=secure.ca_file,
+    ) as client:
+        yield client
+
+
+def test_azures_management_client_makes_changes_and_deletes(
+    secure: LocalEndpoint, azure: CognitiveServicesManagementClient
+) -> None:
+    where = ("group", "account")
+    model = DeploymentModel(format="OpenAI", name="gpt-4.1", version="2025-04-14")
+    wanted = Deployment(
+        sku=Sku(name="DataZoneStandard", capacity=4), properties=DeploymentProperties(model=model)
+    )
+    made = azure.deployments.begin_create_or_update(*where, "made", wanted).result()
+    assert made.properties is not None
+    assert made.properties.provisioning_state == "Succeeded"
+    assert made.properties.rate_limits is not None
+    assert [each.count for each in made.properties.rate_limits] == [4, 4000]
+    assert made.system_data is not None
+    assert made.system_data.created_at is not None
+    assert asked_securely(secure, "made") == 200
+    change = PatchResourceTagsAndSku(sku=Sku(name="DataZoneStandard", capacity=9))
+    changed = azure.deployments.begin_update(*where, "made", change).result()
+    assert changed.sku is not None
+    assert changed.sku.capacity == 9
+    assert azure.deployments.get(*where, "MADE").name == "made"
+    assert [each.name for each in azure.deployments.list(*where)] == ["Chat", "made"]
+    skus = [each.sku and each.sku.name for each in azure.deployments.list_skus(*where, "made")]
+    assert "GlobalBatch" in skus
+    azure.deployments.begin_delete(*where, "made").result()
+    with pytest.raises(ResourceNotFoundError) as caught:
+        azure.deployments.get(*where, "made")
+    assert caught.value.error is not None
+    assert caught.value.error.code == "ResourceNotFound"
+
+
+def test_azures_management_client_follows_pages(tmp_path: Any, secure: LocalEndpoint) -> None:
+    deployments = [LocalDeployment(f"d{number}", "m") for number in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZINFER_DATA", str(tmp_path))
+        with LocalEndpoint(deployments, page_size=2, https=True) as endpoint:
+            with CognitiveServicesManagementClient(
+                endpoint.credential(),
+                "subscription",
+                base_url=endpoint.url,
+                credential_scopes=["https://management.azure.com/.default"],
+                connection_verify=endpoint.ca_file,
+            ) as client:
+                found = [each.name for each in client.deployments.list("g", "a")]
+            assert found == ["d0", "d1", "d2", "d3", "d4"]
+            with AIProjectClient(
+                f"{endpoint.url}/api/projects/p",
+                endpoint.credential(),
+                connection_verify=endpoint.ca_file,
+            ) as projects:
+                found = [each.name for each in projects.deployments.list(model_name="m")]
+                assert found == ["d0", "d1", "d2", "d3", "d4"]
+                assert projects.deployments.get("D3").name == "d3"
+            assert len(endpoint.requests) == 3 + 3 + 1
+
+
+def test_azures_management_client_renews_keys(
+    secure: LocalEndpoint, azure: CognitiveServicesManagementClient
+) -> None:
+    before = azure.accounts.list_keys("g", "a")
+    assert (before.key1, before.key2) == (secure.key, secure.key2)
+    after = azure.accounts.regenerate_key("g", "a", "Key2")
+    assert after.key1 == before.key1
+    assert after.key2 == secure.key2 != before.key2
+
+
+def test_azures_management_client_tells_a_refusal(
+    azure: CognitiveServicesManagementClient,
+) -> None:
+    wanted = Deployment(sku=Sku(name="Huge"), properties=DeploymentProperties())
+    with pytest.raises(HttpResponseError, match=r"give properties\.model\.name"):
+        azure.deployments.begin_create_or_update("g", "a", "made", wanted)
+
+
+def asked_securely(endpoint: LocalEndpoint, model: str) -> int:
+    import ssl
+
+    trusting = ssl.create_default_context(cafile=endpoint.ca_file)
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+    return httpx.post(
+        f"{endpoint.url}/models/chat/completions",
+        headers={"api-key": endpoint.key},
+        json=body,
+        verify=trusting,
+    ).status_code
