@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import (
@@ -109,10 +110,14 @@ def from_completion(answer: ChatCompletion) -> ChatResult:
     return ChatResult(generations=generations, llm_output=output)
 
 
-def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
+def from_chunk(chunk: ChatCompletionChunk, calls_from: int = 0) -> ChatGenerationChunk | None:
     """What a chunk adds to the first choice, or None where it adds nothing.
 
     Usage and metadata come with the last chunk: see `last_chunk`.
+
+    Args:
+        chunk: A chunk of the core client's stream.
+        calls_from: The number of the first tool call.
     """
     if not chunk.choices:
         return None
@@ -133,7 +138,7 @@ def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
                 name=call.name,
                 args=call.arguments,
                 id=call.id,
-                index=call.index,
+                index=calls_from + call.index,
                 type="tool_call_chunk",
             )
             for call in delta.tool_calls
@@ -144,11 +149,14 @@ def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
 
 
 def last_chunk(answer: ChatCompletion) -> ChatGenerationChunk:
-    """What is known at the end of a stream: usage once, and why it ended."""
+    """What is known at the end of a stream: usage once, and why it ended.
+
+    Log probabilities came with their tokens, and what comes twice adds up.
+    """
     message = AIMessageChunk(
         content="",
         usage_metadata=from_usage(answer.usage),
-        response_metadata=_metadata(answer, answer.choices[0]),
+        response_metadata=_metadata(answer, replace(answer.choices[0], logprobs=None)),
         chunk_position="last",
     )
     info = {"finish_reason": answer.finish_reason}
@@ -159,13 +167,24 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
     """Token counts as LangChain has them."""
     if usage is None:
         return None
+    read = InputTokenDetails(cache_read=usage.cached_tokens)
+    if heard := _audio_tokens(usage, "prompt_tokens_details"):
+        read["audio"] = heard
+    written = OutputTokenDetails(reasoning=usage.reasoning_tokens)
+    if spoken := _audio_tokens(usage, "completion_tokens_details"):
+        written["audio"] = spoken
     return UsageMetadata(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
-        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
-        output_token_details=OutputTokenDetails(reasoning=usage.reasoning_tokens),
+        input_token_details=read,
+        output_token_details=written,
     )
+
+
+def _audio_tokens(usage: Usage, details: str) -> int:
+    count = (usage.raw.get(details) or {}).get("audio_tokens")
+    return count if isinstance(count, int) else 0
 
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
