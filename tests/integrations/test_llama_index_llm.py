@@ -37,7 +37,7 @@ from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
 from azinfer.llama_index import AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from llama_asking import USER, Person, ask, deltas, get_weather, ping, tool
+from llama_asking import USER, Person, ask, deltas, ping, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Make = Callable[..., AzInferLLM]
@@ -840,7 +840,3 @@ def test_a_prompt_of_several_messages_makes_a_value(endpoint: LocalEndpoint) -> 
     prompt = ChatPromptTemplate.from_messages([("system", "Read."), ("user", "{text}")])
     found = local(endpoint, model="echo").structured_predict(Person, prompt, text="'Ann' is 34.")
     assert found == Person(name="Ann", age=34)
-
-
-def test_the_weather_is_as_it_is() -> None:
-    assert get_weather("Delft") == "It is sunny in Delft."
