@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from llama_index.core import Document, VectorStoreIndex
-from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.ingestion import IngestionPipeline
@@ -19,7 +18,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.schema import TextNode
 
 from asking import KEY
-from azinfer.core import BadRequestError, ConfigurationError, DeploymentNotFoundError, Timeout
+from azinfer.core import BadRequestError, ConfigurationError, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint
 from llama_asking import SURFACES, USER, ask, tool
@@ -64,9 +63,8 @@ def test_a_message_of_the_user_is_never_dropped(make: Make, server: RawServer, k
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     for method in ("chat_with_tools", "stream_chat_with_tools"):
         ask(make(), kind, method, [tool()], user_msg=ChatMessage("hi"))
-    assert [body["messages"] for body in bodies(server)] == [
-        [{"role": "user", "content": "hi"}]
-    ] * 2
+    told = [body["messages"] for body in bodies(server)]
+    assert told == [[{"role": "user", "content": "hi"}]] * 2
 
 
 def test_what_the_caller_gave_is_not_written_to(make: Make, server: RawServer, kind: str) -> None:
@@ -139,7 +137,7 @@ def test_the_classes_are_what_llamaindex_asks_for(make: Make) -> None:
     # run-llama/llama_index#18939 and #16716
     assert isinstance(make(), FunctionCallingLLM)
     assert isinstance(make(AzInferImageEmbedding), MultiModalEmbedding)
-    assert FunctionAgent(tools=[], llm=make()).llm.metadata.is_function_calling_model
+    assert make().metadata.is_function_calling_model
 
 
 @pytest.mark.parametrize("name", ["gpt-4.1-global", "My_Deployment.1", "llama"])
@@ -206,7 +204,11 @@ def test_the_key_of_a_cache_is_the_same_in_every_process_and_tells_results_apart
         [sys.executable, "-c", HASH], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == key(timeout=None)
-    options = [{"dimensions": 9}, {"document_type": "d"}, {"additional_kwargs": {"a": 1}}]
+    options: list[dict[str, Any]] = [
+        {"dimensions": 9},
+        {"document_type": "d"},
+        {"additional_kwargs": {"a": 1}},
+    ]
     assert len({key(), *(key(**each) for each in options)}) == 4
     assert KEY not in key()
 
@@ -251,7 +253,7 @@ def test_loopback_may_lack_its_scheme(server: RawServer) -> None:
 
 def test_a_wrong_path_is_told_with_its_url(make: Make, server: RawServer) -> None:
     server.will(reply(failure("404", "Resource not found"), 404))
-    with pytest.raises(DeploymentNotFoundError, match=rf"prod-chat.*{server.url}"):
+    with pytest.raises(BadRequestError, match=rf"endpoint's path.*'prod-chat'.*{server.url}"):
         make().chat(USER)
 
 
