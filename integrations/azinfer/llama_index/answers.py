@@ -1,0 +1,217 @@
+"""Translation from the wire: answers and chunks to LlamaIndex responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.utils import parse_partial_json
+
+from azinfer.core import ChatCompletion, ChatCompletionChunk, Function, Message, ToolCall, Usage
+from azinfer.llama_index.messages import Json
+
+
+def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatResponse:
+    """An answer as LlamaIndex has it.
+
+    Args:
+        answer: The answer.
+        one_call: Whether to keep only the first of several tool calls.
+    """
+    return ChatResponse(
+        message=_message(answer.choices[0].message, one_call, answer.usage),
+        raw=_raw(answer),
+        logprobs=_logprobs(answer.choices[0].logprobs),
+        additional_kwargs=_told(answer),
+    )
+
+
+class Growing:
+    """What a streamed answer has come to so far.
+
+    Args:
+        one_call: Whether to keep only the first of several tool calls.
+    """
+
+    def __init__(self, one_call: bool = False) -> None:
+        self._one_call = one_call
+        self._text = self._thought = self._refusal = ""
+        self._calls: dict[int, ToolCall] = {}
+
+    def add(self, chunk: ChatCompletionChunk) -> ChatResponse | None:
+        """The whole so far, with what a chunk adds as its delta; None where it adds nothing.
+
+        Usage and metadata come with the end: see `last`.
+        """
+        if not chunk.choices:
+            return None
+        choice = chunk.choices[0]
+        added = choice.delta
+        if not (added.content or added.reasoning or added.refusal or added.tool_calls):
+            return None
+        self._text += added.content or ""
+        self._thought += added.reasoning or ""
+        self._refusal += added.refusal or ""
+        for part in added.tool_calls:
+            before = self._calls.get(part.index) or ToolCall("", Function("", ""))
+            self._calls[part.index] = ToolCall(
+                part.id or before.id,
+                Function(
+                    part.name or before.function.name, before.function.arguments + part.arguments
+                ),
+            )
+        calls = tuple(self._calls[index] for index in sorted(self._calls))
+        so_far = Message(self._text, self._thought, calls, self._refusal or None)
+        return ChatResponse(
+            message=_message(so_far, self._one_call),
+            delta=(added.content or "") + (added.refusal or ""),
+            raw=chunk.raw,
+            logprobs=_logprobs(choice.logprobs),
+            additional_kwargs={"thinking_delta": added.reasoning} if added.reasoning else {},
+        )
+
+    def last(self, answer: ChatCompletion) -> ChatResponse:
+        """What is known at the end: the whole answer, its usage, and why it ended."""
+        whole = from_completion(answer, self._one_call)
+        whole.delta = ""
+        return whole
+
+
+def to_completion(response: ChatResponse) -> CompletionResponse:
+    """A chat response as the completion that it is to a prompt."""
+    return CompletionResponse(
+        text=response.message.content or "",
+        additional_kwargs={**response.message.additional_kwargs, **response.additional_kwargs},
+        raw=response.raw,
+        logprobs=response.logprobs,
+        delta=response.delta,
+    )
+
+
+def to_selections(message: ChatMessage) -> list[ToolSelection]:
+    """The tools that a message wants called; arguments as far as they came, none if not JSON."""
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    return [
+        ToolSelection(
+            tool_id=block.tool_call_id or "",
+            tool_name=block.tool_name,
+            tool_kwargs=_arguments(block.tool_kwargs),
+        )
+        for block in blocks
+    ]
+
+
+def _arguments(given: Json | str) -> Json:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_partial_json(given)
+    except ValueError:
+        return {}
+
+
+def _message(message: Message, one_call: bool, usage: Usage | None = None) -> ChatMessage:
+    blocks: list[ContentBlock] = []
+    more: Json = {}
+    if message.reasoning:
+        tokens = usage.reasoning_tokens if usage else 0
+        blocks.append(ThinkingBlock(content=message.reasoning, num_tokens=tokens or None))
+    text = message.content
+    if message.audio:
+        text = text or message.audio.get("transcript")
+        more["reference_audio_id"] = message.audio.get("id")
+        blocks.append(_sound(message.audio))
+    if message.refusal:
+        # LlamaIndex has no field for it, and an empty answer would hide it.
+        text = (text or "") + message.refusal
+        more["refusal"] = message.refusal
+    calls = message.tool_calls[:1] if one_call else message.tool_calls
+    if text or not (blocks or calls):
+        blocks.append(TextBlock(text=text or ""))
+    blocks += [_call(call) for call in calls]
+    if calls:
+        # LlamaIndex's programs look for calls here, in whatever form.
+        more["tool_calls"] = [call.to_wire() for call in calls]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=more)
+
+
+def _call(call: ToolCall) -> ToolCallBlock:
+    return ToolCallBlock(
+        tool_call_id=call.id, tool_name=call.function.name, tool_kwargs=call.function.arguments
+    )
+
+
+def _sound(audio: Json) -> AudioBlock:
+    return AudioBlock(audio=str(audio.get("data") or "").encode(), format=audio.get("format"))
+
+
+def _raw(answer: ChatCompletion) -> Json:
+    """The answer's body, always with its usage, for LlamaIndex counts tokens there."""
+    return {**answer.raw, "usage": _counts(answer.usage)}
+
+
+def _counts(usage: Usage | None) -> Json:
+    if usage is None:
+        return {}
+    return usage.raw or {name: value for name, value in asdict(usage).items() if name != "raw"}
+
+
+def _told(answer: ChatCompletion) -> Json:
+    choice, routing, usage = answer.choices[0], answer.routing, answer.usage
+    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    found = {
+        "finish_reason": choice.finish_reason,
+        "model_name": answer.model,
+        "deployment": routing and routing.deployment,
+        "content_filter_results": choice.content_filter_results,
+        "prompt_filter_results": list(answer.prompt_filter_results),
+        "request_id": attempt and attempt.request_id,
+        "adapted": list(routing.adapted) if routing else None,
+        "cached_tokens": usage and usage.cached_tokens,
+        "reasoning_tokens": usage and usage.reasoning_tokens,
+    }
+    told = {name: value for name, value in found.items() if value}
+    if usage:
+        told["prompt_tokens"] = usage.prompt_tokens
+        told["completion_tokens"] = usage.completion_tokens
+        told["total_tokens"] = usage.total_tokens
+    return told
+
+
+def _logprobs(told: Json | None) -> list[list[LogProb]] | None:
+    """For each token its own probability first, then the likeliest others."""
+    tokens: Sequence[Json] = (told or {}).get("content") or ()
+    if not tokens:
+        return None
+    return [
+        [
+            _logprob(token),
+            *(
+                _logprob(other)
+                for other in token.get("top_logprobs") or ()
+                if other.get("token") != token.get("token")
+            ),
+        ]
+        for token in tokens
+    ]
+
+
+def _logprob(token: Json) -> LogProb:
+    return LogProb(
+        token=token.get("token") or "",
+        logprob=token.get("logprob") or 0.0,
+        bytes=token.get("bytes") or [],
+    )

@@ -1,0 +1,352 @@
+"""AzInferLLM: every chat deployment of an endpoint as a LlamaIndex LLM."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import prompt_to_messages
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection, dispatcher
+from llama_index.core.program.function_program import get_function_tool
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools.types import BaseTool
+from llama_index.core.types import PydanticProgramMode
+from typing_extensions import override
+
+from azinfer.core import ConfigurationError, profile_of
+from azinfer.llama_index.answers import Growing, from_completion, to_completion, to_selections
+from azinfer.llama_index.connection import Connected
+from azinfer.llama_index.messages import Json, to_messages, to_tool_choice, to_tools
+from azinfer.llama_index.profiles import Abilities, abilities_of
+from azinfer.llama_index.structured import aparts, parts, whole
+
+
+class AzInferLLM(Connected, FunctionCallingLLM):
+    """A chat model on any Azure AI endpoint: one class for every surface.
+
+    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
+    such a client as `client`. Options that it does not name go into `additional_kwargs`, or with
+    the call, and from there to the wire as they are; `model=` with a call asks another
+    deployment.
+
+    Example:
+        >>> from azinfer.llama_index import AzInferLLM
+        >>> llm = AzInferLLM(
+        ...     endpoint="https://contoso.services.ai.azure.com",
+        ...     credential="a-key",
+        ...     model="mistral-large",
+        ... )
+        >>> llm.metadata.context_window
+        128000
+    """
+
+    temperature: float | None = None
+    """How much chance there is in an answer."""
+    max_tokens: int | None = None
+    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    context_window: int | None = None
+    """Tokens in and out of one answer; left out, what is known of the model."""
+    is_function_calling_model: bool | None = None
+    """Whether the model calls tools; left out, what is known of the model."""
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further options, sent as they are."""
+
+    @classmethod
+    @override
+    def class_name(cls) -> str:
+        return "AzInferLLM"
+
+    @property
+    @override
+    def metadata(self) -> LLMMetadata:
+        """What is known of the model; nothing is asked for it.
+
+        Where the model is unknown, the context window is LlamaIndex's own default and what
+        `max_tokens` leaves room for.
+        """
+        can = self._abilities
+        written = self.max_tokens or DEFAULT_NUM_OUTPUTS
+        default = DEFAULT_CONTEXT_WINDOW + (self.max_tokens or 0)
+        calls = self.is_function_calling_model
+        return LLMMetadata(
+            context_window=self.context_window or can.context_window or default,
+            num_output=written,
+            is_chat_model=True,
+            is_function_calling_model=can.tools if calls is None else calls,
+            model_name=self._model_name or "unknown",
+        )
+
+    @property
+    def _model_name(self) -> str | None:
+        """The model behind the deployment, as far as that is known, else the deployment."""
+        client = self._sync or self._async
+        if client is None or self.model is None:
+            return self.model_id or self.model
+        return client.explain(model=self.model, model_id=self.model_id).model_id or self.model
+
+    @property
+    def _abilities(self) -> Abilities:
+        return abilities_of(self._model_name)
+
+    def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What goes to the core client: the call's options over the model's."""
+        own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        given = {**self._routed(kwargs), **own, **self.additional_kwargs, **kwargs}
+        if (given.get("n") or 1) > 1:
+            raise ConfigurationError("a LlamaIndex answer is one: leave out n")
+        given = {name: value for name, value in given.items() if value is not None}
+        parallel = given.pop("allow_parallel_tool_calls", True)
+        if not parallel and given.get("tools") and self._takes_parallel(given):
+            given.setdefault("parallel_tool_calls", False)
+        return given
+
+    def _takes_parallel(self, given: dict[str, Any]) -> bool:
+        """Whether the service knows `parallel_tool_calls`; OpenAI's reasoning models refuse it."""
+        asked = self.sync_client if self._async is None else self.async_client
+        routing = asked.explain(model=given.get("model"), model_id=given.get("model_id"))
+        reasons = profile_of(routing.model_id).token_limit == "max_completion_tokens"
+        return routing.surface in ("v1", "deployments") and not reasons
+
+    @llm_chat_callback()
+    @override
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return self._chat(messages, kwargs)
+
+    @llm_chat_callback()
+    @override
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._achat(messages, kwargs)
+
+    @llm_chat_callback()
+    @override
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._stream(messages, kwargs)
+
+    @llm_chat_callback()
+    @override
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        return self._astream(messages, kwargs)
+
+    @llm_completion_callback()
+    @override
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return to_completion(self._chat(prompt_to_messages(prompt), kwargs))
+
+    @llm_completion_callback()
+    @override
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        return to_completion(await self._achat(prompt_to_messages(prompt), kwargs))
+
+    @llm_completion_callback()
+    @override
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        chunks = self._stream(prompt_to_messages(prompt), kwargs)
+        return (to_completion(each) for each in chunks)
+
+    @llm_completion_callback()
+    @override
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        chunks = self._astream(prompt_to_messages(prompt), kwargs)
+        return (to_completion(each) async for each in chunks)
+
+    def _chat(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponse:
+        answer = self.sync_client.complete(to_messages(messages), **self._options(kwargs))
+        return from_completion(answer, _one_call(kwargs))
+
+    async def _achat(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponse:
+        answer = await self.async_client.complete(to_messages(messages), **self._options(kwargs))
+        return from_completion(answer, _one_call(kwargs))
+
+    def _stream(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
+    ) -> Generator[ChatResponse]:
+        growing = Growing(_one_call(kwargs))
+        with self.sync_client.stream(to_messages(messages), **self._options(kwargs)) as chunks:
+            for chunk in chunks:
+                if response := growing.add(chunk):
+                    yield response
+        yield growing.last(chunks.completion)
+
+    async def _astream(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[ChatResponse]:
+        growing = Growing(_one_call(kwargs))
+        options = self._options(kwargs)
+        async with self.async_client.stream(to_messages(messages), **options) as chunks:
+            async for chunk in chunks:
+                if response := growing.add(chunk):
+                    yield response
+        yield growing.last(chunks.completion)
+
+    @override
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or ())
+        if user_msg is not None:
+            told = user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg)
+            messages.append(told)
+        wire = to_tools(tools)
+        choice = to_tool_choice(kwargs.pop("tool_choice", None), tool_required, wire)
+        asked = {"messages": messages, "allow_parallel_tool_calls": allow_parallel_tool_calls}
+        if wire:
+            asked |= {"tools": wire, "tool_choice": choice}
+        return {**asked, **kwargs}
+
+    @override
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The tools that an answer wants called, also of a part of an answer.
+
+        Raises:
+            ValueError: It wants none, and `error_on_no_tool_call` says that this is an error.
+        """
+        found = to_selections(response.message)
+        if not found and error_on_no_tool_call:
+            raise ValueError(f"the answer calls no tool; it says {response.message.content!r}")
+        return found
+
+    @override
+    def structured_predict(
+        self,
+        output_cls: type[Any],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """A value of a pydantic model: held to its schema by the service, or by a tool call.
+
+        Raises:
+            InvalidResponseError: The model refused, or its answer was cut off.
+            ValidationError: The answer is no such value.
+        """
+        if not self._makes_values:
+            llm_kwargs = dict(llm_kwargs or {})
+            return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+        _starts(output_cls, prompt, prompt_args)
+        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return _ends(whole(self.chat(**asked), output_cls))
+
+    @override
+    async def astructured_predict(
+        self,
+        output_cls: type[Any],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """The same, awaited."""
+        if not self._makes_values:
+            llm_kwargs = dict(llm_kwargs or {})
+            return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+        _starts(output_cls, prompt, prompt_args)
+        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return _ends(whole(await self.achat(**asked), output_cls))
+
+    @override
+    def _structured_stream_call(
+        self,
+        output_cls: type[Any],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any]:
+        if not self._makes_values:
+            llm_kwargs = dict(llm_kwargs or {})
+            return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return parts(self.stream_chat(**asked), output_cls)
+
+    @override
+    async def _structured_astream_call(
+        self,
+        output_cls: type[Any],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any]:
+        if not self._makes_values:
+            llm_kwargs = dict(llm_kwargs or {})
+            return await super()._structured_astream_call(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return aparts(await self.astream_chat(**asked), output_cls)
+
+    @property
+    def _makes_values(self) -> bool:
+        """Whether the service can be asked for values, rather than the model in words."""
+        by_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
+        return by_default and (self._abilities.json_schema or self._abilities.tools)
+
+    def _asking_for(
+        self,
+        output_cls: type[Any],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None,
+        prompt_args: dict[str, Any],
+    ) -> dict[str, Any]:
+        """The chat that asks for a value."""
+        asked: Json = {
+            name: value
+            for name, value in (llm_kwargs or {}).items()
+            if name not in ("tool_choice", "tool_required", "allow_parallel_tool_calls")
+        }
+        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        if self._abilities.json_schema:
+            return {**asked, "messages": messages, "response_format": output_cls}
+        tool = get_function_tool(output_cls)
+        return self._prepare_chat_with_tools(
+            [tool], chat_history=messages, tool_required=True, **asked
+        )
+
+
+def _one_call(kwargs: dict[str, Any]) -> bool:
+    return kwargs.get("allow_parallel_tool_calls") is False
+
+
+def _starts(output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+    dispatcher.event(
+        LLMStructuredPredictStartEvent(
+            output_cls=output_cls, template=prompt, template_args=prompt_args
+        )
+    )
+
+
+def _ends(value: Any) -> Any:
+    dispatcher.event(LLMStructuredPredictEndEvent(output=value))
+    return value

@@ -1,0 +1,174 @@
+"""What the model and the embeddings share: where requests go, and surviving dicts and pickles."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from typing import Any, Self
+
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
+from llama_index.core.schema import BaseComponent
+from pydantic import AliasChoices
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import override
+
+from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout
+
+_SECRET = re.compile("key|token|secret|cookie|authorization", re.IGNORECASE)
+
+
+class Connected(BaseComponent):
+    """A component of LlamaIndex whose requests go through core clients.
+
+    Neither its dict nor its pickle holds a secret. What is made of one again looks for its
+    credential in the environment; where there is none, `from_dict(data, credential=…)` gives it,
+    or, after a pickle, setting `credential`.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # the input has the key in it
+    )
+
+    endpoint: str | None = None
+    """Any URL that a portal or a sample shows; left out, the environment's."""
+    credential: SkipJsonSchema[Any] = Field(
+        default=None,
+        validation_alias=AliasChoices("credential", "api_key"),
+        repr=False,
+        exclude=True,
+    )
+    """A key, a credential of azure-identity, or a function that returns a token."""
+    model: str | None = None
+    """The deployment's name, in any case."""
+    model_id: str | None = None
+    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
+    timeout: float | Timeout | None = None
+    """Seconds for each attempt, or a Timeout."""
+    max_retries: int = 2
+    """How often a call is sent again after it failed in passing."""
+    headers: dict[str, str] | None = Field(default=None, repr=False)
+    """Sent with every request; those that bear secrets are left out of dicts and pickles."""
+    surface: str | None = None
+    """The way to address deployments, where the URL does not say."""
+    api_version: str | None = None
+    """Sent instead of the surface's default."""
+    client: SkipJsonSchema[InferenceClient | AsyncInferenceClient | None] = Field(
+        default=None, repr=False, exclude=True
+    )
+    """A ready client, instead of the fields above."""
+
+    _sync: InferenceClient | None = PrivateAttr(default=None)
+    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_defaults(cls, **named: Any) -> Self:
+        """Make one, as the constructor does."""
+        return cls(**named)
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        if isinstance(self.credential, str):
+            self.credential = SecretStr(self.credential)
+        if self.client is not None:
+            self._take(self.client)
+        else:
+            self._sync = self._new_client()
+        return self
+
+    def _take(self, client: InferenceClient | AsyncInferenceClient) -> None:
+        """Use a ready client, and know from it what a dict must tell."""
+        if isinstance(client, AsyncInferenceClient):
+            self._async = client
+        else:
+            self._sync = client
+        if self.endpoint is None:
+            self.endpoint = client.endpoint.url
+            self.surface = client.endpoint.surface.name
+            self.api_version = client.endpoint.api_version
+            self.timeout = client.timeout
+            self.max_retries = client.max_retries
+        if self.model is None:
+            self.model, self.model_id = client.model, self.model_id or client.model_id
+
+    def _new_client(self) -> InferenceClient:
+        secret = self.credential
+        return InferenceClient(
+            self.endpoint,
+            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.model,
+            model_id=self.model_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            headers=self.headers,
+            surface=self.surface,
+            api_version=self.api_version,
+        )
+
+    @property
+    def sync_client(self) -> InferenceClient:
+        """The core client that sync methods ask."""
+        if self._sync is None:
+            self._sync = self._async.to_sync() if self._async else self._new_client()
+        return self._sync
+
+    @property
+    def async_client(self) -> AsyncInferenceClient:
+        """The core client that async methods ask."""
+        if self._async is None:
+            self._async = self.sync_client.to_async()
+        return self._async
+
+    def _routed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Which deployment is asked; the `model_id` belongs to the component's own."""
+        asked = kwargs.get("model")
+        same = not asked or asked.casefold() == (self.model or "").casefold()
+        return {"model": self.model, "model_id": self.model_id if same else None}
+
+    @field_serializer("headers")
+    def _open_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
+        return _without_secrets(headers)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        # Of a copy, because the one inherited takes what cannot be pickled out of the object.
+        copied = self.__copy__()
+        copied.client = copied._sync = copied._async = None
+        copied.credential = _portable(self.credential)
+        copied.headers = _without_secrets(self.headers)
+        return super(Connected, copied).__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Clients, credentials, callbacks and limiters are meant to be shared; options are not.
+        copied = self.__copy__()
+        for name, value in self.__dict__.items():
+            if isinstance(value, dict | list):
+                copied.__dict__[name] = copy.deepcopy(value, memo)
+        return copied
+
+
+def _portable(credential: Any) -> Any:
+    """A credential as a pickle may hold it: a function by its name, or none."""
+    if not callable(credential) or not hasattr(credential, "__qualname__"):
+        return None
+    try:
+        pickle.dumps(credential)
+    except Exception:  # a lambda, or a function inside another
+        return None
+    return credential
+
+
+def _without_secrets(headers: dict[str, str] | None) -> dict[str, str] | None:
+    if headers is None:
+        return None
+    return {name: value for name, value in headers.items() if not _SECRET.search(name)}

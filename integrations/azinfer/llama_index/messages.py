@@ -1,0 +1,224 @@
+"""Translation to the wire: LlamaIndex messages, content blocks and tools."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.tools.types import BaseTool
+
+from azinfer.core import AudioPart, ConfigurationError, ImagePart
+
+Json = dict[str, Any]
+
+_ROLES = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "developer",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.FUNCTION: "function",
+    MessageRole.TOOL: "tool",
+    MessageRole.CHATBOT: "assistant",  # what Cohere and Google call it
+    MessageRole.MODEL: "assistant",
+}
+
+
+def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
+    """LlamaIndex messages in the wire form; what is given is not written to.
+
+    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    only text there.
+
+    Raises:
+        ConfigurationError: A content block cannot be sent; the text names it.
+    """
+    wire: list[Json] = []
+    media: list[Json] = []
+    for message in messages:
+        role = _ROLES[message.role]
+        if media and role != "tool":
+            wire.append({"role": "user", "content": media})
+            media = []
+        if role == "tool":
+            answer, more = _tool_answer(message)
+            wire.append(answer)
+            media += more
+        else:
+            wire.append(_assistant(message) if role == "assistant" else _said(role, message))
+    if media:
+        wire.append({"role": "user", "content": media})
+    return wire
+
+
+def to_tools(tools: Sequence[BaseTool]) -> list[Json]:
+    """Tools in the wire form."""
+    return [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+
+
+def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
+    """A tool choice of every form that LlamaIndex's models know, in the wire form.
+
+    Args:
+        choice: `"auto"`, `"none"`, `"required"` (or `"any"`, True), a tool's name, the wire form,
+            or None.
+        required: Whether some tool must be called, where there is no choice.
+        tools: The tools, in the wire form.
+
+    Raises:
+        ConfigurationError: It names a tool that is not there.
+    """
+    if choice is None or choice is False:
+        return "required" if required else None
+    if choice is True or choice == "any":
+        return "required"
+    if isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
+        return choice
+    names = [tool["function"]["name"] for tool in tools]
+    if choice not in names:
+        raise ConfigurationError(f"tool_choice={choice!r} names no tool; there are {names}")
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _said(role: str, message: ChatMessage) -> Json:
+    parts = list(_parts(message.blocks))
+    name = message.additional_kwargs.get("name")
+    wire: Json = {"role": role, "content": parts, **({"name": name} if name else {})}
+    if role != "user" or len(parts) < 2:
+        texts = [part.get("text") for part in parts]
+        if None not in texts:
+            wire["content"] = "\n".join(map(str, texts))
+    return wire
+
+
+def _tool_answer(message: ChatMessage) -> tuple[Json, list[Json]]:
+    """A tool's answer with its text, and the media of it."""
+    call_id = message.additional_kwargs.get("tool_call_id")
+    if not call_id:
+        raise ConfigurationError(
+            "a message with the role 'tool' needs the id of the call that it answers: "
+            "ChatMessage(…, additional_kwargs={'tool_call_id': …})"
+        )
+    parts = list(_parts(message.blocks))
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    media = [part for part in parts if part["type"] != "text"]
+    text = "\n".join(texts) or ("(attached below)" if media else "")
+    return {"role": "tool", "tool_call_id": call_id, "content": text}, media
+
+
+def _assistant(message: ChatMessage) -> Json:
+    if audio := message.additional_kwargs.get("reference_audio_id"):
+        return {"role": "assistant", "audio": {"id": audio}}
+    blocks = [block for block in message.blocks if not isinstance(block, ToolCallBlock)]
+    parts = list(_parts(blocks))
+    if media := [part["type"] for part in parts if part["type"] != "text"]:
+        raise ConfigurationError(f"what an assistant said with {media[0]} cannot be sent back")
+    wire: Json = {"role": "assistant"}
+    calls = _calls(message)
+    text = "\n".join(part["text"] for part in parts)
+    if text or not calls:
+        wire["content"] = text
+    if calls:
+        wire["tool_calls"] = calls
+    return wire
+
+
+def _calls(message: ChatMessage) -> list[Json]:
+    """The calls of an assistant: its blocks, or what older versions kept beside them."""
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        return [to_call(each.tool_call_id, each.tool_name, each.tool_kwargs) for each in blocks]
+    kept = message.additional_kwargs.get("tool_calls") or ()
+    return [dict(each) if isinstance(each, Mapping) else each.model_dump() for each in kept]
+
+
+def to_call(call_id: str | None, name: str, arguments: str | Mapping[str, Any]) -> Json:
+    """One call of a tool in the wire form, its arguments as a JSON string."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    function = {"name": name, "arguments": text or "{}"}
+    return {"id": call_id or "", "type": "function", "function": function}
+
+
+def _parts(blocks: Sequence[Any]) -> Iterator[Json]:
+    for block in blocks:
+        translate = _BLOCKS.get(type(block))
+        if translate is None:
+            raise ConfigurationError(f"a {type(block).__name__} is something no deployment takes")
+        yield from translate(block)
+
+
+def _text(block: TextBlock) -> Iterator[Json]:
+    yield {"type": "text", "text": block.text}
+
+
+def _image(block: ImageBlock) -> Iterator[Json]:
+    if block.url:
+        yield ImagePart(str(block.url), block.detail).to_wire()
+        return
+    data = block.resolve_image().read()
+    source = _data_url(data, block.image_mimetype) if block.image_mimetype else data
+    yield ImagePart(source, block.detail).to_wire()
+
+
+def _audio(block: AudioBlock) -> Iterator[Json]:
+    source = str(block.url) if block.url else block.resolve_audio().read()
+    yield AudioPart(source, block.format).to_wire()
+
+
+def _document(block: DocumentBlock) -> Iterator[Json]:
+    if block.data is None and block.path is None:
+        raise ConfigurationError("a DocumentBlock needs data or path; URLs are not fetched")
+    data = block.resolve_document().read()
+    kind = block.document_mimetype or mimetypes.guess_type(str(block.path))[0] or ""
+    if kind.startswith("text/"):
+        yield {"type": "text", "text": data.decode()}
+        return
+    name = block.title or "document"
+    if "." not in name:  # the wire wants a name with an ending that fits
+        name += mimetypes.guess_extension(kind) or ".pdf"
+    url = _data_url(data, kind or "application/pdf")
+    yield {"type": "file", "file": {"filename": name, "file_data": url}}
+
+
+def _citable(block: CitableBlock) -> Iterator[Json]:
+    yield {"type": "text", "text": f"{block.title} ({block.source})"}
+    yield from _parts(block.content)
+
+
+def _citation(block: CitationBlock) -> Iterator[Json]:
+    yield from _parts([block.cited_content])
+
+
+def _nothing(block: Any) -> Iterator[Json]:
+    return iter(())
+
+
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+_BLOCKS: dict[type, Callable[[Any], Iterator[Json]]] = {
+    TextBlock: _text,
+    ImageBlock: _image,
+    AudioBlock: _audio,
+    DocumentBlock: _document,
+    CitableBlock: _citable,
+    CitationBlock: _citation,
+    ThinkingBlock: _nothing,  # what models thought is never sent back
+    CachePoint: _nothing,  # the service caches prompts by itself
+}

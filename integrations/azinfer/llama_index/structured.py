@@ -1,0 +1,94 @@
+"""Structured output: values of a pydantic model from answers, whole and while they are written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatResponse, ToolCallBlock
+from llama_index.core.bridge.pydantic import BaseModel, ValidationError
+from llama_index.core.program.utils import create_flexible_model
+from pydantic_core import from_json
+
+from azinfer.core import InvalidResponseError
+
+_CUT = {
+    "length": "it ran out of tokens; raise max_tokens",
+    "content_filter": "the content filter ended it",
+}
+
+
+def whole(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
+    """The value that an answer is.
+
+    Raises:
+        InvalidResponseError: The model refused, or its answer was cut off.
+        ValidationError: It is no such value.
+    """
+    if refusal := response.message.additional_kwargs.get("refusal"):
+        raise InvalidResponseError(f"the model refused: {refusal}")
+    if why := _CUT.get(response.additional_kwargs.get("finish_reason", "")):
+        raise InvalidResponseError(f"the answer is no whole {output_cls.__name__}: {why}")
+    return output_cls.model_validate_json(_json_of(response))
+
+
+def parts(responses: Iterable[ChatResponse], output_cls: type[BaseModel]) -> Generator[Any]:
+    """What a streamed answer comes to, more and more of it, and at its end the whole value.
+
+    Raises:
+        InvalidResponseError: As `whole` does, and ValidationError too.
+    """
+    growing = _Growing(output_cls)
+    response = None
+    for response in responses:
+        yield from growing.add(response)
+    if response is not None:
+        yield whole(response, output_cls)
+
+
+async def aparts(
+    responses: AsyncIterable[ChatResponse], output_cls: type[BaseModel]
+) -> AsyncGenerator[Any]:
+    """The same of an async stream."""
+    growing = _Growing(output_cls)
+    response = None
+    async for response in responses:
+        for value in growing.add(response):
+            yield value
+    if response is not None:
+        yield whole(response, output_cls)
+
+
+class _Growing:
+    """The values of an answer that is not whole yet: of the model, or with fields missing."""
+
+    def __init__(self, output_cls: type[BaseModel]) -> None:
+        self._output_cls = output_cls
+        self._flexible = create_flexible_model(output_cls)
+        self._before: Any = None
+
+    def add(self, response: ChatResponse) -> Iterable[Any]:
+        """The value so far, where there is a new one."""
+        try:
+            found = from_json(_json_of(response), allow_partial="trailing-strings")
+        except ValueError:
+            return ()
+        if not isinstance(found, dict) or found == self._before or _is_last(response):
+            return ()
+        self._before = found
+        try:
+            return (self._output_cls.model_validate(found),)
+        except ValidationError:
+            return (self._flexible.model_validate(found),)
+
+
+def _is_last(response: ChatResponse) -> bool:
+    return "finish_reason" in response.additional_kwargs
+
+
+def _json_of(response: ChatResponse) -> str:
+    """The arguments of the first tool call, or the text."""
+    for block in response.message.blocks:
+        if isinstance(block, ToolCallBlock):
+            return str(block.tool_kwargs)
+    return response.message.content or ""

@@ -1,0 +1,842 @@
+"""AzInferLLM over real HTTP: messages, tools, structured output, streams, errors, safety."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import Settings
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CacheControl,
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
+from llama_index.core.types import PydanticProgramMode
+from pydantic import BaseModel, ValidationError
+
+from asking import KEY
+from azinfer import core
+from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
+from azinfer.llama_index import AzInferLLM
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from llama_asking import USER, Person, ask, deltas, ping, tool
+from raw_server import RawServer, chat, events, failure, part, reply, stream
+
+Make = Callable[..., AzInferLLM]
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 12
+ENCODED = base64.b64encode(PNG).decode()
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}"}}
+WAV = b"RIFF$\0\0\0WAVEfmt "
+SOUND = {
+    "type": "input_audio",
+    "input_audio": {"data": base64.b64encode(WAV).decode(), "format": "wav"},
+}
+PDF = b"%PDF-1.4\n%%EOF\n"
+FILE = {
+    "type": "file",
+    "file": {
+        "filename": "input_document.pdf",
+        "file_data": f"data:application/pdf;base64,{base64.b64encode(PDF).decode()}",
+    },
+}
+PERSON = PromptTemplate("Who is {name}?")
+
+
+@pytest.fixture
+def make(server: RawServer) -> Make:
+    """Makes models of the raw server."""
+
+    def llm(path: str = "/openai/v1", **named: Any) -> AzInferLLM:
+        named = {"model": "gpt-4.1", "max_retries": 0, **named}
+        return AzInferLLM(endpoint=server.url + path, credential=KEY, **named)
+
+    return llm
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments that answer differently."""
+    deployments = [
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("echo"),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+def local(endpoint: LocalEndpoint, **named: Any) -> AzInferLLM:
+    return AzInferLLM(endpoint=endpoint.url, credential=endpoint.key, **{"model": "paris", **named})
+
+
+def sent(server: RawServer, at: int = 0) -> Any:
+    return server.received[at].json
+
+
+def call(name: str = "get_weather", arguments: str = '{"city": "Delft"}', id: str = "c1") -> Any:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def text(value: str) -> Any:
+    return {"type": "text", "text": value}
+
+
+def user(*blocks: Any) -> ChatMessage:
+    return ChatMessage(role="user", blocks=list(blocks))
+
+
+def assistant(*blocks: Any, **more: Any) -> ChatMessage:
+    return ChatMessage(role="assistant", blocks=list(blocks), additional_kwargs=more)
+
+
+MESSAGES: list[tuple[ChatMessage, Any]] = [
+    (ChatMessage(role="system", content="s"), {"role": "system", "content": "s"}),
+    (ChatMessage(role="developer", content="s"), {"role": "developer", "content": "s"}),
+    (ChatMessage("hi"), {"role": "user", "content": "hi"}),
+    (ChatMessage(role="chatbot", content="a"), {"role": "assistant", "content": "a"}),
+    (ChatMessage(role="model", content="a"), {"role": "assistant", "content": "a"}),
+    (
+        ChatMessage(role="function", content="a", additional_kwargs={"name": "f"}),
+        {"role": "function", "content": "a", "name": "f"},
+    ),
+    (
+        ChatMessage(role="system", blocks=[TextBlock(text="a"), TextBlock(text="b")]),
+        {"role": "system", "content": "a\nb"},
+    ),
+    (user(), {"role": "user", "content": ""}),
+    (
+        user(TextBlock(text="a"), TextBlock(text="b")),
+        {"role": "user", "content": [text("a"), text("b")]},
+    ),
+    (user(ImageBlock(image=PNG)), {"role": "user", "content": [IMAGE]}),
+    (user(ImageBlock(image=io.BytesIO(PNG))), {"role": "user", "content": [IMAGE]}),
+    (
+        user(ImageBlock(url="https://example.com/a.png", detail="low")),
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "image_url",
+                    "image_url": {"url": "https://example.com/a.png", "detail": "low"},
+                }
+            ],
+        },
+    ),
+    (
+        user(ImageBlock(image=b"<svg/>", image_mimetype="image/svg+xml")),
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zy8+"}}
+            ],
+        },
+    ),
+    (user(AudioBlock(audio=WAV, format="wav")), {"role": "user", "content": [SOUND]}),
+    (
+        user(AudioBlock(url="https://example.com/a.mp3")),
+        {
+            "role": "user",
+            "content": [
+                {"type": "audio_url", "audio_url": {"url": "https://example.com/a.mp3"}},
+            ],
+        },
+    ),
+    (user(DocumentBlock(data=PDF)), {"role": "user", "content": [FILE]}),
+    (
+        user(DocumentBlock(data=PDF, title="a.pdf", document_mimetype="application/pdf")),
+        {
+            "role": "user",
+            "content": [{"type": "file", "file": {**FILE["file"], "filename": "a.pdf"}}],  # type: ignore[dict-item]
+        },
+    ),
+    (
+        user(DocumentBlock(data=b"notes", document_mimetype="text/plain")),
+        {"role": "user", "content": "notes"},
+    ),
+    (
+        user(TextBlock(text="a"), CachePoint(cache_control=CacheControl(type="ephemeral"))),
+        {"role": "user", "content": "a"},
+    ),
+    (
+        user(CitableBlock(title="T", source="s", content=[TextBlock(text="c")])),
+        {"role": "user", "content": [text("T (s)"), text("c")]},
+    ),
+    (
+        assistant(
+            CitationBlock(
+                cited_content=TextBlock(text="c"),
+                source="s",
+                title="T",
+                additional_location_info={},
+            )
+        ),
+        {"role": "assistant", "content": "c"},
+    ),
+    (
+        assistant(ThinkingBlock(content="hm"), TextBlock(text="4")),
+        {"role": "assistant", "content": "4"},
+    ),
+    (
+        assistant(ToolCallBlock(tool_call_id="c1", tool_name="f", tool_kwargs={"x": 1})),
+        {"role": "assistant", "tool_calls": [call("f", '{"x": 1}')]},
+    ),
+    (
+        assistant(ToolCallBlock(tool_call_id="c1", tool_name="f", tool_kwargs="{x")),
+        {"role": "assistant", "tool_calls": [call("f", "{x")]},
+    ),
+    (
+        assistant(TextBlock(text="a"), tool_calls=[call("f", "{}")]),
+        {"role": "assistant", "content": "a", "tool_calls": [call("f", "{}")]},
+    ),
+    (
+        assistant(TextBlock(text="a"), reference_audio_id="a1"),
+        {"role": "assistant", "audio": {"id": "a1"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "wire"), MESSAGES)
+def test_a_message_is_sent_as_it_is_meant(
+    make: Make, server: RawServer, message: ChatMessage, wire: Any
+) -> None:
+    before = message.model_dump_json() if not _has_a_file(message) else None
+    server.will(reply(chat()))
+    make().chat([message])
+    assert sent(server)["messages"] == [wire]
+    if before:
+        assert message.model_dump_json() == before
+
+
+def _has_a_file(message: ChatMessage) -> bool:
+    return any(getattr(block, "image", None) is not None for block in message.blocks)
+
+
+def test_files_are_read_when_they_are_sent(make: Make, server: RawServer, tmp_path: Path) -> None:
+    server.will(reply(chat()))
+    for name, data in (("a.png", PNG), ("a.wav", WAV), ("a.pdf", PDF), ("a.md", b"# Notes")):
+        (tmp_path / name).write_bytes(data)
+    make().chat(
+        [
+            user(
+                ImageBlock(path=tmp_path / "a.png"),
+                AudioBlock(path=tmp_path / "a.wav"),
+                DocumentBlock(path=tmp_path / "a.pdf"),
+                DocumentBlock(path=tmp_path / "a.md"),
+            )
+        ]
+    )
+    assert sent(server)["messages"][0]["content"] == [IMAGE, SOUND, FILE, text("# Notes")]
+
+
+def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+
+    def answer(call_id: str, *blocks: Any) -> ChatMessage:
+        return ChatMessage(
+            role="tool", blocks=list(blocks), additional_kwargs={"tool_call_id": call_id}
+        )
+
+    calls = [ToolCallBlock(tool_call_id=each, tool_name="f") for each in "ab"]
+    make().chat(
+        [
+            assistant(*calls),
+            answer("a", ImageBlock(image=PNG)),
+            answer("b", TextBlock(text="b"), TextBlock(text="c")),
+            ChatMessage("what is it?"),
+        ]
+    )
+    assert sent(server)["messages"][1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "(attached below)"},
+        {"role": "tool", "tool_call_id": "b", "content": "b\nc"},
+        {"role": "user", "content": [IMAGE]},
+        {"role": "user", "content": "what is it?"},
+    ]
+    make().chat([answer("a", ImageBlock(image=PNG))])
+    assert sent(server, 1)["messages"][-1] == {"role": "user", "content": [IMAGE]}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (user(VideoBlock(url="https://a.example/v.mp4")), "VideoBlock"),
+        (user(DocumentBlock(url="https://a.example/d.pdf")), "not fetched"),
+        (user(ToolCallBlock(tool_name="f")), "ToolCallBlock"),
+        (assistant(ImageBlock(image=PNG)), "cannot be sent back"),
+        (ChatMessage(role="tool", content="x"), "tool_call_id"),
+    ],
+)
+def test_what_cannot_be_sent_is_told(make: Make, message: ChatMessage, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        make().chat([message])
+
+
+def test_an_answer_has_its_blocks_usage_and_facts(make: Make, server: RawServer, kind: str) -> None:
+    usage = {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    }
+    message = {"reasoning_content": "hm", "tool_calls": [call()]}
+    body = chat("4", "tool_calls", message=message, usage=usage)
+    body["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
+    server.will(reply(body, headers={"apim-request-id": "r1"}))
+    answer = ask(make(), kind, "chat", USER)
+    assert answer.message.blocks == [
+        ThinkingBlock(content="hm", num_tokens=1),
+        TextBlock(text="4"),
+        ToolCallBlock(tool_call_id="c1", tool_name="get_weather", tool_kwargs='{"city": "Delft"}'),
+    ]
+    assert answer.message.role == "assistant"
+    assert answer.message.additional_kwargs == {"tool_calls": [call()]}
+    assert answer.raw == {**body, "usage": usage}
+    assert answer.additional_kwargs == {
+        "finish_reason": "tool_calls",
+        "model_name": "m",
+        "deployment": "gpt-4.1",
+        "content_filter_results": {"hate": {"filtered": False}},
+        "request_id": "r1",
+        "reasoning_tokens": 1,
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+    }
+
+
+def test_a_completion_is_the_text_with_the_same_facts(
+    make: Make, server: RawServer, kind: str
+) -> None:
+    logprobs = {
+        "content": [
+            {"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []},
+            {"token": "b", "logprob": -0.2, "top_logprobs": [{"token": "c", "logprob": -3}]},
+        ]
+    }
+    body = chat("ab")
+    body["choices"][0]["logprobs"] = logprobs
+    server.will(reply(body))
+    answer = ask(make(), kind, "complete", "hi", logprobs=True, top_logprobs=1)
+    assert (answer.text, answer.raw["usage"]["total_tokens"]) == ("ab", 5)
+    assert answer.additional_kwargs["prompt_tokens"] == 3
+    assert [[(p.token, p.logprob) for p in each] for each in answer.logprobs] == [
+        [("a", -0.1)],
+        [("b", -0.2), ("c", -3.0)],
+    ]
+    assert sent(server)["messages"] == [{"role": "user", "content": "hi"}]
+    assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 1)
+
+
+def test_sound_comes_as_a_block_and_goes_back_by_its_id(make: Make, server: RawServer) -> None:
+    audio = {"id": "a1", "data": base64.b64encode(WAV).decode(), "transcript": "Hello."}
+    server.will(reply(chat(None, message={"audio": audio})))
+    answer = make().chat(USER)
+    (sound,) = [block for block in answer.message.blocks if isinstance(block, AudioBlock)]
+    assert sound.resolve_audio().read() == WAV
+    assert answer.message.content == "Hello."
+    make().chat([*USER, answer.message, ChatMessage("louder")])
+    assert sent(server, 1)["messages"][1] == {"role": "assistant", "audio": {"id": "a1"}}
+
+
+def test_a_refusal_is_seen(make: Make, server: RawServer) -> None:
+    server.will(
+        reply(chat(None, message={"refusal": "I won't."})),
+        stream(events(part(refusal="I "), part(refusal="won't."), part(None, "stop"))),
+    )
+    answer, streamed = make().chat(USER), list(make().stream_chat(USER))
+    for message in (answer.message, streamed[-1].message):
+        assert message.content == message.additional_kwargs["refusal"] == "I won't."
+    assert deltas(streamed) == "I won't."
+
+
+def test_a_stream_grows_and_ends_with_its_usage(make: Make, server: RawServer, kind: str) -> None:
+    fragments: list[Any] = [
+        {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"x'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '": 1}'}}]},
+    ]
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    payloads = [
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        part(reasoning_content="h"),
+        part(reasoning_content="m"),
+        part("a"),
+        part("b"),
+        *(part(**each) for each in fragments),
+        part(None, "tool_calls"),
+        {"choices": [], "usage": usage},
+    ]
+    server.will(stream(events(*payloads)))
+    found = ask(make(), kind, "stream_chat", USER)
+    assert [each.delta for each in found] == ["", "", "a", "b", "", "", ""]
+    assert [each.message.content for each in found] == [None, None, "a", "ab", "ab", "ab", "ab"]
+    assert [each.additional_kwargs.get("thinking_delta") for each in found[:3]] == ["h", "m", None]
+    assert [type(block).__name__ for block in found[-1].message.blocks] == [
+        "ThinkingBlock",
+        "TextBlock",
+        "ToolCallBlock",
+    ]
+    assert found[-2].message == found[-1].message
+    assert found[-1].raw["usage"] == usage
+    told = found[-1].additional_kwargs
+    assert (told["finish_reason"], told["total_tokens"]) == ("tool_calls", 5)
+    assert told["prompt_filter_results"] == [{"prompt_index": 0}]
+    assert all(isinstance(each.raw, dict) for each in found)
+    assert sent(server)["stream_options"] == {"include_usage": True}
+
+
+def test_a_streamed_completion_grows(make: Make, server: RawServer, kind: str) -> None:
+    server.will(stream(events(part("a"), part("b", "stop"))))
+    found = ask(make(), kind, "stream_complete", "hi")
+    assert [each.text for each in found] == ["a", "ab", "ab"]
+    assert deltas(found) == "ab"
+
+
+def test_an_answer_without_anything_is_an_empty_text(make: Make, server: RawServer) -> None:
+    server.will(reply(chat(None)), stream(events(part(None, "stop"))))
+    assert make().chat(USER).message.content == ""
+    assert [each.message.content for each in make().stream_chat(USER)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("choice", "required", "wire"),
+    [
+        (None, False, None),
+        (None, True, "required"),
+        (False, False, None),
+        (True, False, "required"),
+        ("any", False, "required"),
+        ("auto", True, "auto"),
+        ("none", False, "none"),
+        ("get_weather", False, {"type": "function", "function": {"name": "get_weather"}}),
+        ({"type": "function"}, False, {"type": "function"}),
+    ],
+)
+def test_a_tool_choice_may_have_any_form(
+    make: Make, server: RawServer, choice: Any, required: bool, wire: Any
+) -> None:
+    server.will(reply(chat()))
+    make().chat_with_tools([tool()], "hi", tool_choice=choice, tool_required=required)
+    assert sent(server).get("tool_choice") == wire
+
+
+def test_a_choice_of_no_tool_is_told(make: Make) -> None:
+    with pytest.raises(ConfigurationError, match=r"'get_wether' names no tool.*get_weather"):
+        make().chat_with_tools([tool()], "hi", tool_choice="get_wether")
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "told"),
+    [
+        ("/openai/v1", {}, True),
+        ("/openai", {}, True),
+        ("/models", {}, False),
+        ("/openai/v1", {"model": "prod", "model_id": "o3-mini"}, False),
+    ],
+)
+def test_one_call_alone_is_asked_for_where_that_is_known_and_held_everywhere(
+    make: Make, server: RawServer, kind: str, path: str, named: Any, told: bool
+) -> None:
+    calls = [call(id="c1"), call(id="c2")]
+    fragments = [{"index": at, **each} for at, each in enumerate(calls)]
+    server.will(
+        reply(chat(None, message={"tool_calls": calls})),
+        stream(events(part(tool_calls=fragments), part(None, "tool_calls"))),
+        reply(chat(None, message={"tool_calls": calls})),
+    )
+    llm = make(path, **named)
+    whole = ask(llm, kind, "chat_with_tools", [tool()], "hi")
+    streamed = ask(llm, kind, "stream_chat_with_tools", [tool()], "hi")
+    for answer in (whole, *streamed):
+        (found,) = llm.get_tool_calls_from_response(answer)
+        assert found.tool_id == "c1"
+        assert len(answer.message.additional_kwargs["tool_calls"]) == 1
+    both = ask(llm, kind, "chat_with_tools", [tool()], "hi", allow_parallel_tool_calls=True)
+    assert len(llm.get_tool_calls_from_response(both)) == 2
+    said = [request.json.get("parallel_tool_calls") for request in server.received]
+    assert said == [False if told else None] * 2 + [None]
+    assert not any("allow_parallel_tool_calls" in request.json for request in server.received)
+
+
+@pytest.mark.parametrize("arguments", ["{x", "not json", "[1]", ""])
+def test_arguments_that_are_no_object_are_none(
+    make: Make, server: RawServer, arguments: str
+) -> None:
+    server.will(reply(chat(None, message={"tool_calls": [call(arguments=arguments)]})))
+    llm = make()
+    (found,) = llm.get_tool_calls_from_response(llm.chat_with_tools([tool()], "hi"))
+    assert (found.tool_name, found.tool_kwargs) == ("get_weather", {})
+
+
+def test_no_call_is_an_error_only_where_one_is_needed(make: Make, server: RawServer) -> None:
+    server.will(reply(chat("no tools today")))
+    llm = make()
+    answer = llm.chat_with_tools([tool()], "hi")
+    assert llm.get_tool_calls_from_response(answer, error_on_no_tool_call=False) == []
+    with pytest.raises(ValueError, match="no tools today"):
+        llm.get_tool_calls_from_response(answer)
+    kept = assistant(ToolCallBlock(tool_name="f", tool_kwargs={"x": 1}))
+    answer.message = kept
+    assert llm.get_tool_calls_from_response(answer)[0].tool_kwargs == {"x": 1}
+
+
+def test_a_predicted_call_is_made(endpoint: LocalEndpoint, kind: str) -> None:
+    llm = local(endpoint, model="echo")
+    question = "What is the weather in New York?"
+    for message in (question, ChatMessage(question)):
+        found = ask(llm, kind, "predict_and_call", [tool(), tool(ping)], message)
+        assert found.response == "It is sunny in New York."
+
+
+VALUES = '{"name": "Ann", "age": 34}'
+
+
+@pytest.mark.parametrize("model_id", ["gpt-4.1", "Llama-3.3-70B-Instruct"])
+def test_a_value_is_asked_of_the_service_by_what_the_model_can(
+    make: Make, server: RawServer, kind: str, model_id: str
+) -> None:
+    if model_id == "gpt-4.1":
+        server.will(reply(chat(VALUES)))
+    else:
+        server.will(reply(chat(None, message={"tool_calls": [call("Person", VALUES)]})))
+    options: dict[str, Any] = {"seed": 1, "tool_choice": "none"}
+    llm = make(model="prod", model_id=model_id, system_prompt="Be brief.")
+    found = ask(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
+    assert found == Person(name="Ann", age=34)
+    assert options == {"seed": 1, "tool_choice": "none"}
+    body = sent(server)
+    assert [each["content"] for each in body["messages"]] == ["Be brief.", "Who is Ann?"]
+    assert body["seed"] == 1
+    if model_id == "gpt-4.1":
+        assert body["response_format"]["json_schema"]["name"] == "Person"
+        assert body["response_format"]["json_schema"]["strict"] is True
+        assert "tool_choice" not in body
+    else:
+        assert body["tool_choice"] == "required"
+        assert body["tools"][0]["function"]["name"] == "Person"
+
+
+@pytest.mark.parametrize("model_id", ["gpt-4.1", "Llama-3.3-70B-Instruct"])
+def test_a_value_grows_while_it_is_streamed(
+    make: Make, server: RawServer, kind: str, model_id: str
+) -> None:
+    pieces = ['{"na', 'me": "A', 'nn", ', '"age": 34}']
+    if model_id == "gpt-4.1":
+        payloads = [part(piece) for piece in pieces]
+    else:
+        payloads = [
+            part(tool_calls=[{"index": 0, "id": "c", "function": {"name": "P", "arguments": at}}])
+            for at in pieces
+        ]
+    server.will(stream(events(*payloads, part(None, "stop"))))
+    llm = make(model="prod", model_id=model_id)
+    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    assert [each.model_dump(exclude_none=True) for each in found] == [
+        {},
+        {"name": "A"},
+        {"name": "Ann"},
+        {"name": "Ann", "age": 34},
+        {"name": "Ann", "age": 34},
+    ]
+    assert found[-1] == Person(name="Ann", age=34)
+
+
+def test_models_without_tools_and_schemas_are_asked_in_words(
+    make: Make, server: RawServer, kind: str
+) -> None:
+    server.will(reply(chat(VALUES)), stream(events(part(VALUES), part(None, "stop"))))
+    llm = make(model="prod", model_id="Phi-4")
+    options: dict[str, Any] = {}
+    person = ask(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
+    assert person == Person(name="Ann", age=34)
+    assert not {"tools", "response_format"} & sent(server).keys()
+    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann")
+    assert found[-1] == person
+    assert options == {}
+
+
+def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str) -> None:
+    arguments = [{"index": 0, "id": "c", "function": {"name": "Person", "arguments": VALUES}}]
+    server.will(
+        reply(chat(None, message={"tool_calls": [call("Person", VALUES)]})),
+        stream(events(part(tool_calls=arguments), part(None, "stop"))),
+    )
+    llm = make(pydantic_program_mode=PydanticProgramMode.FUNCTION)
+    person = Person(name="Ann", age=34)
+    assert ask(llm, kind, "structured_predict", Person, PERSON, name="Ann") == person
+    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    assert found[-1] == person
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "told"),
+    [
+        (chat(None, message={"refusal": "I won't"}), core.InvalidResponseError, "I won't"),
+        (chat('{"na', "length"), core.InvalidResponseError, "raise max_tokens"),
+        (chat('{"na', "content_filter"), core.InvalidResponseError, "content filter"),
+        (chat("I am no JSON"), ValidationError, "Invalid JSON"),
+    ],
+)
+def test_an_answer_that_is_no_value_is_told(
+    make: Make, server: RawServer, kind: str, body: Any, error: Any, told: str
+) -> None:
+    choice = body["choices"][0]
+    streamed = {"choices": [{**choice, "delta": choice["message"]}]}
+    server.will(reply(body), stream(events(streamed)))
+    with pytest.raises(error, match=told):
+        ask(make(), kind, "structured_predict", Person, PERSON, name="Ann")
+    with pytest.raises(error, match=told):
+        ask(make(), kind, "stream_structured_predict", Person, PERSON, name="Ann")
+
+
+def test_a_value_may_be_of_any_model(make: Make, server: RawServer) -> None:
+    class Album(BaseModel):
+        songs: list[str]
+
+    server.will(stream(events(part('{"songs": ["a", '), part('"b"]}'), part(None, "stop"))))
+    found = list(make().stream_structured_predict(Album, PromptTemplate("x")))
+    assert [len(each.songs) for each in found] == [1, 2, 2]  # type: ignore[union-attr]
+
+
+def test_errors_are_azinfers_and_carry_what_is_known(
+    make: Make, server: RawServer, kind: str
+) -> None:
+    server.will(reply(failure("DeploymentNotFound"), 404, {"x-request-id": "r1"}))
+    for method in ("chat", "stream_chat", "complete", "stream_complete"):
+        with pytest.raises(core.DeploymentNotFoundError) as caught:
+            ask(make(), kind, method, "hi" if "complete" in method else USER)
+        assert (caught.value.status, caught.value.request_id) == (404, "r1")
+        assert caught.value.deployment == "gpt-4.1"
+
+
+def test_options_reach_the_wire_and_calls_win(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    kept = {"user": "me", "stop": ["x"]}
+    llm = make(temperature=0, max_tokens=9, additional_kwargs=kept, headers={"x-a": "1"})
+    llm.chat(USER, top_p=0.5)
+    llm.chat(USER, stop=["y"], temperature=1, max_tokens=3, seed=0)
+    first, second = sent(server), sent(server, 1)
+    assert (first["temperature"], first["max_tokens"], first["top_p"]) == (0, 9, 0.5)
+    assert (first["stop"], first["user"]) == (["x"], "me")
+    assert (second["temperature"], second["max_tokens"], second["seed"]) == (1, 3, 0)
+    assert (second["stop"], second["user"]) == (["y"], "me")
+    assert server.received[0].header("x-a") == "1"
+    assert kept == {"user": "me", "stop": ["x"]}
+    assert not {"model_id", "timeout", "n", "tools"} & first.keys()
+
+
+def test_more_answers_than_one_are_told(make: Make) -> None:
+    with pytest.raises(ConfigurationError, match="leave out n"):
+        make().chat(USER, n=2)
+
+
+def test_a_misspelt_argument_is_told() -> None:
+    with pytest.raises(ValidationError, match="temprature"):
+        AzInferLLM(endpoint="https://contoso.openai.azure.com", credential=KEY, temprature=0)  # type: ignore[call-arg]
+
+
+def test_a_wrong_endpoint_is_told_at_once() -> None:
+    with pytest.raises(ValidationError, match="name the surface") as caught:
+        AzInferLLM(endpoint="https://example.com", credential=KEY)
+    assert KEY not in str(caught.value)
+
+
+def test_another_deployment_may_answer_a_call(endpoint: LocalEndpoint, kind: str) -> None:
+    llm = local(endpoint)
+    assert ask(llm, kind, "chat", USER).message.content == "Paris."
+    answer = ask(llm, kind, "chat", USER, model="ECHO")
+    assert answer.message.content == "This is a synthetic answer to: hi"
+    assert answer.additional_kwargs["deployment"] == "echo"
+
+
+def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    llm = make(model="prod", model_id="o3", max_tokens=5)
+    llm.chat(USER, model="PROD")
+    llm.chat(USER, model="other")
+    assert "max_completion_tokens" in sent(server)
+    assert "max_tokens" in sent(server, 1)
+
+
+@pytest.mark.parametrize("form", [InferenceClient, AsyncInferenceClient])
+def test_a_ready_client_serves_both_kinds_of_code(
+    endpoint: LocalEndpoint, form: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = form(endpoint.url, endpoint.key, "paris", timeout=7, max_retries=1)
+    llm = AzInferLLM(client=client)
+    assert ask(llm, kind, "chat", USER).message.content == "Paris."
+    assert (llm.sync_client is client) or (llm.async_client is client)
+    kept = llm.to_dict()
+    assert endpoint.key not in json.dumps(kept)
+    assert (kept["endpoint"], kept["surface"], kept["model"]) == (
+        client.endpoint.url,
+        "v1",
+        "paris",
+    )
+    again = AzInferLLM.from_dict(kept, credential=endpoint.key)
+    assert again.sync_client.timeout == Timeout.of(7)
+    assert ask(again, kind, "chat", USER).message.content == "Paris."
+
+
+def test_a_dict_has_no_secret_and_makes_the_same_model(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = local(endpoint, temperature=0, headers={"x-a": "1", "Ocp-Apim-Subscription-Key": "s3"})
+    kept = llm.to_dict()
+    assert endpoint.key not in str(kept)
+    assert kept["headers"] == {"x-a": "1"}
+    assert kept["class_name"] == AzInferLLM.class_name() == "AzInferLLM"
+    with pytest.raises(ValidationError, match=r"no credential for .*AZURE_AI_API_KEY"):
+        AzInferLLM.from_dict(kept)
+    given = AzInferLLM.from_dict(kept, credential=endpoint.key)
+    monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+    for again in (given, AzInferLLM.from_dict(kept), AzInferLLM.from_json(llm.to_json())):
+        assert again.to_dict() == kept
+        assert again.chat(USER).message.content == "Paris."
+
+
+def test_a_pickle_has_no_secret_and_makes_the_same_model(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = local(endpoint, temperature=0, headers={"x-secret": "s3cret"})
+    data = pickle.dumps(llm)
+    assert endpoint.key.encode() not in data
+    assert b"s3cret" not in data
+    assert llm.chat(USER).message.content == "Paris."  # it lost nothing by it
+    again = pickle.loads(data)
+    assert again.temperature == 0
+    with pytest.raises(ConfigurationError, match=r"no credential for .*AZURE_AI_API_KEY"):
+        again.chat(USER)
+    again.credential = endpoint.key
+    assert again.chat(USER).message.content == "Paris."
+    assert endpoint.key.encode() not in pickle.dumps(again)
+    monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+    assert asyncio.run(pickle.loads(data).achat(USER)).message.content == "Paris."
+    assert pickle.loads(data).metadata == llm.metadata
+
+
+def token() -> str:
+    """A function that gives a token, which a pickle names."""
+    return "t"
+
+
+def test_of_credentials_only_functions_are_pickled() -> None:
+    class Holder:
+        key = "s3cret"
+
+    url = "https://contoso.openai.azure.com"
+    for credential, kept in ((token, token), (lambda: "t", None), (Holder(), None)):
+        data = pickle.dumps(AzInferLLM(endpoint=url, credential=credential, model="m"))
+        assert pickle.loads(data).credential is kept
+        assert b"s3cret" not in data
+
+
+def test_a_copy_shares_connections_and_no_options(make: Make, server: RawServer) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            import threading
+
+            self.lock = threading.Lock()
+
+        def __call__(self) -> str:
+            return "t"
+
+    server.will(reply(chat()))
+    llm = make(additional_kwargs={"stop": ["x"]})
+    locked = AzInferLLM(endpoint=server.url, credential=Locked(), model="m", rate_limiter=None)
+    for each in (llm, locked):
+        assert copy.deepcopy(each).chat(USER).message.content == "hello"
+    copied = copy.deepcopy(llm)
+    copied.additional_kwargs["stop"].append("y")
+    assert llm.additional_kwargs == {"stop": ["x"]}
+    assert copied.sync_client is llm.sync_client
+    assert server.connections == 1
+
+
+def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
+    llm = local(endpoint, headers={"x-token": "s3cret"})
+    shown = [repr(llm), str(llm), str(llm.model_dump()), llm.to_json(), str(llm.to_payload())]
+    assert not any(endpoint.key in each or "s3cret" in each for each in shown)
+
+
+def test_the_fields_have_a_schema() -> None:
+    properties = AzInferLLM.model_json_schema()["properties"]
+    assert {"endpoint", "model", "temperature", "context_window"} <= properties.keys()
+    assert not {"credential", "client"} & properties.keys()
+
+
+def test_a_model_is_made_by_its_defaults_too() -> None:
+    url = "https://contoso.openai.azure.com"
+    llm = AzInferLLM.from_defaults(endpoint=url, api_key=KEY, model="m", system_prompt="s")
+    assert (llm.model, llm.system_prompt) == ("m", "s")
+    Settings.llm = llm
+    assert Settings.llm is llm
+
+
+@pytest.mark.parametrize(
+    ("named", "window", "calls", "name"),
+    [
+        ({"model": "mistral-large"}, 128_000, True, "mistral-large"),
+        ({"model": "prod", "model_id": "gpt-4.1"}, 1_047_576, True, "gpt-4.1"),
+        ({"model": "prod", "model_id": "openai/gpt-5-mini"}, 400_000, True, "openai/gpt-5-mini"),
+        ({"model": "prod", "model_id": "DeepSeek-R1"}, 163_840, False, "DeepSeek-R1"),
+        (
+            {"model": "p", "model_id": "DeepSeek-R1", "is_function_calling_model": True},
+            163_840,
+            True,
+            "DeepSeek-R1",
+        ),
+        ({"model": "prod"}, 3900, True, "prod"),
+        ({"model": "prod", "max_tokens": 8000}, 11_900, True, "prod"),
+        ({"model": "prod", "context_window": 16_384}, 16_384, True, "prod"),
+        ({}, 3900, True, "unknown"),
+    ],
+)
+def test_the_metadata_is_that_of_the_model_and_not_of_the_name(
+    named: Any, window: int, calls: bool, name: str
+) -> None:
+    metadata = AzInferLLM(
+        endpoint="https://contoso.openai.azure.com", credential=KEY, **named
+    ).metadata
+    assert metadata.context_window == window
+    assert (metadata.is_function_calling_model, metadata.is_chat_model) == (calls, True)
+    assert (metadata.model_name, metadata.num_output) == (name, named.get("max_tokens", 256))
+
+
+def test_a_listed_model_is_known(endpoint: LocalEndpoint) -> None:
+    with LocalEndpoint([LocalDeployment("prod", "gpt-4.1")]) as listed:
+        llm = local(listed, model="prod")
+        assert llm.metadata.model_name == "prod"
+        llm.sync_client.deployments()
+        assert llm.metadata.context_window == 1_047_576
+
+
+# LlamaIndex's StructuredLLM calls a method that pydantic has deprecated.
+@pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
+def test_a_structured_model_is_one_of_its_own(endpoint: LocalEndpoint, kind: str) -> None:
+    structured = local(endpoint, model="echo").as_structured_llm(Person)
+    answer = ask(structured, kind, "chat", [ChatMessage("Her name is 'Ann', she is 34.")])
+    assert answer.raw == Person(name="Ann", age=34)
+    streamed = ask(structured, kind, "stream_chat", [ChatMessage("'Ann' is 34.")])
+    assert streamed[-1].raw == Person(name="Ann", age=34)
+
+
+def test_a_prompt_of_several_messages_makes_a_value(endpoint: LocalEndpoint) -> None:
+    prompt = ChatPromptTemplate.from_messages([("system", "Read."), ("user", "{text}")])
+    found = local(endpoint, model="echo").structured_predict(Person, prompt, text="'Ann' is 34.")
+    assert found == Person(name="Ann", age=34)
