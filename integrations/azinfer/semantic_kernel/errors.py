@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -113,13 +114,18 @@ def as_theirs(starting: bool = False) -> Iterator[None]:
     except ours.InferenceError as error:
         kind = (_STARTING if starting else _RUNNING).get(type(error))
         if type(error) is ours.ContentFilterError:
-            # Semantic Kernel keeps its error beside its OpenAI services, which take a second
-            # to import; that is spent when there is such an error.
-            from azinfer.semantic_kernel.filtered import ContentFilteredError
-
-            kind = ContentFilteredError
+            kind = _content_filter_error()
         if kind is None:
             raise
         both = kind.__new__(kind, error.message)
         both.__dict__.update(error.__dict__)
         raise both from error
+
+
+def _content_filter_error() -> type[ours.InferenceError]:
+    # Semantic Kernel keeps its error beside its OpenAI services, which take a second to import
+    # and warn of pydantic; that is spent, and kept quiet, once there is such an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from azinfer.semantic_kernel.filtered import ContentFilteredError
+    return ContentFilteredError
