@@ -15,7 +15,7 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
-from azinfer.core import UserMessage
+from azinfer.core import ChatCompletion, Choice, UserMessage
 from azinfer.semantic_kernel.errors import as_theirs
 from azinfer.semantic_kernel.messages import metadata_of
 from azinfer.semantic_kernel.service import PROVIDER, Service
@@ -55,7 +55,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
                 text=choice.message.content or choice.message.refusal or "",
                 inner_content=answer,
                 ai_model_id=self.ai_model_id,
-                metadata=metadata_of(answer, choice),
+                metadata=_metadata(answer, choice),
             )
             for choice in answer.choices
         ]
@@ -88,7 +88,13 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
                     choice_index=choice.index,
                     text="",
                     ai_model_id=model,
-                    metadata=metadata_of(answer, choice),
+                    metadata=_metadata(answer, choice),
                 )
                 for choice in answer.choices
             ]
+
+
+def _metadata(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
+    """What is known of a text; what the model thought too, which texts have no content for."""
+    thought = choice.message.reasoning
+    return {**metadata_of(answer, choice), **({"reasoning": thought} if thought else {})}
