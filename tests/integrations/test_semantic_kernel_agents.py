@@ -192,9 +192,10 @@ class City(BaseModel):
 
 
 async def test_a_group_comes_to_a_value(make: Any, runtime: InProcessRuntime) -> None:
+    transform: Any = structured_outputs_transform(City, make("echo"))
     line = SequentialOrchestration[str, City](
         members=[agent(make("paris"))],
-        output_transform=structured_outputs_transform(City, make("echo")),
+        output_transform=transform,
     )
     result = await line.invoke("Which city?", runtime)
     assert await result.get(timeout=20) == City(name="Paris.")

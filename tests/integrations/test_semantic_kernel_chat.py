@@ -81,17 +81,18 @@ async def test_a_prompt_is_answered(make: Any) -> None:
     (message,) = result.value  # type: ignore[union-attr]
     assert message.metadata["usage"].completion_tokens == 2
     assert message.metadata["deployment"] == "Paris"
+    assert result is not None
     assert result.metadata["metadata"] == [message.metadata]
 
 
 async def test_a_prompt_is_answered_in_parts(make: Any, endpoint: LocalEndpoint) -> None:
-    parts = [
+    parts: list[Any] = [
         message
         async for messages in kernel(make()).invoke_prompt_stream("Name three colours")
         for message in messages
     ]
     assert len([each for each in parts if str(each)]) > 3
-    whole = added(parts)  # type: ignore[arg-type]
+    whole = added(parts)
     assert str(whole) == "This is a synthetic answer to: Name three colours"
     assert whole.finish_reason == FinishReason.STOP
     assert whole.metadata["usage"].prompt_tokens > 0
@@ -149,7 +150,7 @@ async def test_services_are_chosen_by_their_ids(make: Any) -> None:
 
 async def test_one_service_asks_several_deployments(make: Any) -> None:
     made = kernel(make("paris"))
-    arguments = KernelArguments(Settings(model="ECHO"))
+    arguments = KernelArguments(Settings(ai_model_id="ECHO"))
     result = await made.invoke_prompt("hi", arguments=arguments)
     assert str(result) == "This is a synthetic answer to: hi"
     (message,) = result.value  # type: ignore[union-attr]
@@ -199,7 +200,8 @@ async def test_a_prompt_calls_functions(make: Any) -> None:
     arguments = KernelArguments(Settings(function_choice_behavior=Auto()))
     result = await made.invoke_prompt(NEW_YORK, arguments=arguments)
     assert str(result).endswith("Sunny in New York")
-    arguments = KernelArguments(Settings(function_choice_behavior="auto"))
+    by_name: Any = "auto"
+    arguments = KernelArguments(Settings(function_choice_behavior=by_name))
     stream_ = made.invoke_prompt_stream("The time, please?", arguments=arguments)
     assert [each async for each in stream_]
     assert weather.asked == ["New York", "time"]
@@ -418,7 +420,7 @@ async def test_answers_may_be_any_json(make: Any) -> None:
 
 async def test_images_reach_the_endpoint(make: Any, endpoint: LocalEndpoint) -> None:
     history = ChatHistory()
-    items = [
+    items: list[Any] = [
         TextContent(text="What is it?"),
         ImageContent(uri="https://example.com/a.png"),
         ImageContent(data=b"\x89PNG", mime_type="image/png"),
@@ -485,8 +487,8 @@ async def test_a_kernel_prompts_for_texts(write: AzInferTextCompletion, make: An
     made = kernel(write)
     result = await made.invoke_prompt("Say {{$what}}", what="it")
     assert str(result) == "This is a synthetic answer to: Say it"
-    streams = [each async for each in made.invoke_prompt_stream("Say it")]
-    assert "".join(str(texts[0]) for texts in streams) == str(result)
+    parts: list[Any] = [each async for each in made.invoke_prompt_stream("Say it")]
+    assert "".join(str(texts[0]) for texts in parts) == str(result)
     # Texts come before chats where a prompt names no service; each can be named.
     made.add_service(make("paris", service_id="chat"))
     arguments = KernelArguments(Settings(service_id="chat"))

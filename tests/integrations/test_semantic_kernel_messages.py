@@ -139,7 +139,11 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
         {"role": "assistant", "content": "4"},
     ),
     (
-        message("assistant", text("4"), AnnotationContent(quote="q", url="https://a")),
+        message(
+            "assistant",
+            text("4"),
+            AnnotationContent(type=None, quote="q", url="https://a"),
+        ),
         {"role": "assistant", "content": "4"},
     ),
     (

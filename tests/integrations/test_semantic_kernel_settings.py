@@ -21,7 +21,8 @@ from azinfer.semantic_kernel import (
 from kernels import Weather, asked, kernel, sent, service, streamed
 from raw_server import RawServer, chat, events, part, reply, stream
 
-Chat = AzInferChatPromptExecutionSettings
+# Any: what no field has may be given too, which types of Semantic Kernel's settings do not say.
+Chat: Any = AzInferChatPromptExecutionSettings
 Embedding = AzInferEmbeddingPromptExecutionSettings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.function_calling_utils import (
@@ -27,16 +27,36 @@ from azinfer.semantic_kernel.messages import (
     last_messages,
     to_messages,
 )
-from azinfer.semantic_kernel.service import PROVIDER, Service
+from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
 
 
 class AzInferChatCompletion(Service, ChatCompletionClientBase):
     """A chat completion service on any Azure AI endpoint: one class for every surface.
 
-    Takes what `azinfer.core.InferenceClient` takes, or such a client as `client`; the arguments
-    are those of Service, and `instruction_role`: the role that system messages are sent with,
-    `"system"` or `"developer"`.
+    The constructor does not touch the network.
+
+    Args:
+        endpoint: Any URL that a portal or a sample shows, loopback over http included. Left
+            out: the environment's AZURE_AI_INFERENCE_ENDPOINT, or those that core looks for.
+        credential: A key, a credential of azure-identity, or a function that returns a token.
+            Left out: the environment's key for that endpoint.
+        model: The deployment's name, in any case; settings may name another for one request.
+            Left out: the endpoint's own, or the environment's AZURE_OPENAI_CHAT_DEPLOYMENT_NAME.
+        instruction_role: The role that instructions are sent with: `"system"` or `"developer"`.
+        model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say.
+        timeout: Seconds for each attempt, or a Timeout.
+        max_retries: How often a call is sent again after it failed in passing.
+        headers: Sent with every request.
+        surface: The way to address deployments, where the URL does not say.
+        api_version: Sent instead of the surface's default.
+        client: A ready client, instead of the arguments above; it stays yours to close.
+        service_id: What the kernel knows this service by; the deployment's name when left out.
+        env_file_path: A file with what the environment lacks; `.env` when left out.
+        env_file_encoding: The encoding of that file; UTF-8 when left out.
+
+    Raises:
+        ServiceInitializationError: There is no endpoint, no credential or no deployment.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferChatCompletion
@@ -52,6 +72,18 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
 
     SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
     _deployment_variable: ClassVar[str] = "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        *,
+        instruction_role: str | None = None,
+        **more: Unpack[Arguments],
+    ) -> None:
+        role = instruction_role or "system"
+        super().__init__(endpoint, credential, model, instruction_role=role, **more)
 
     @override
     def get_prompt_execution_settings_class(self) -> type[PromptExecutionSettings]:

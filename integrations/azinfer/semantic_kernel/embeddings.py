@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from semantic_kernel.connectors.ai.embedding_generator_base import EmbeddingGeneratorBase
@@ -15,7 +15,7 @@ from typing_extensions import override
 from azinfer.core import BadRequestError, Embeddings
 from azinfer.semantic_kernel.errors import as_theirs
 from azinfer.semantic_kernel.messages import image_source
-from azinfer.semantic_kernel.service import Service
+from azinfer.semantic_kernel.service import Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferEmbeddingPromptExecutionSettings
 
 Image = ImageContent | bytes | Path | str
@@ -45,6 +45,19 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
     document_type: str | None = None
     """Sent as `input_type` by `generate_raw_embeddings`, for example `"document"`."""
 
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        *,
+        query_type: str | None = None,
+        document_type: str | None = None,
+        **more: Unpack[Arguments],
+    ) -> None:
+        types = {"query_type": query_type, "document_type": document_type}
+        super().__init__(endpoint, credential, model, **types, **more)
+
     @override
     def get_prompt_execution_settings_class(self) -> type[PromptExecutionSettings]:
         return AzInferEmbeddingPromptExecutionSettings
@@ -68,7 +81,8 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         Raises:
             ServiceResponseException: Any request failed; nothing partial is returned.
         """
-        return np.array(await self._vectors(texts, self.query_type, settings, batch_size, kwargs))
+        vectors = await self._vectors(texts, self.query_type, settings, batch_size, kwargs)
+        return np.array(vectors, dtype=np.float64)
 
     @override
     async def generate_raw_embeddings(
@@ -79,7 +93,8 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         **kwargs: Any,
     ) -> list[list[float]]:
         """The same as lists of numbers, for texts that are documents."""
-        return await self._vectors(texts, self.document_type, settings, batch_size, kwargs)
+        vectors = await self._vectors(texts, self.document_type, settings, batch_size, kwargs)
+        return [list(map(float, vector)) for vector in vectors]
 
     async def generate_image_embeddings(
         self,
@@ -93,7 +108,7 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
                 image_source(each) if isinstance(each, ImageContent) else each for each in images
             ]
             found = await self.client.embed_images(sources, **self._wanted(settings, None, kwargs))
-        return np.array(_lists(found))
+        return np.array(found.vectors, dtype=np.float64)
 
     async def _vectors(
         self,
@@ -102,13 +117,13 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         settings: PromptExecutionSettings | None,
         batch_size: int | None,
         more: dict[str, Any],
-    ) -> list[list[float]]:
+    ) -> list[Any]:
         options = self._wanted(settings, kind, more)
         size = batch_size or len(texts) or 1
-        vectors: list[list[float]] = []
+        vectors: list[Any] = []
         with as_theirs():
             for at in range(0, len(texts), size):
-                vectors += _lists(await self._embedded(texts[at : at + size], options))
+                vectors += (await self._embedded(texts[at : at + size], options)).vectors
         return vectors
 
     def _wanted(
@@ -133,7 +148,3 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
             if len(found.vectors[0]) != dimensions:
                 raise error from None
             return found
-
-
-def _lists(found: Embeddings) -> list[list[float]]:
-    return [list(map(float, vector)) for vector in found.vectors]

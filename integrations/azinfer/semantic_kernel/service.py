@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 from dotenv import dotenv_values
 from pydantic import ConfigDict, PrivateAttr
@@ -36,35 +36,25 @@ _SAME = {
 }
 
 
+class Arguments(TypedDict, total=False):
+    """What every service takes besides an endpoint, a credential and a deployment."""
+
+    model_id: str | None
+    timeout: float | Timeout | None
+    max_retries: int
+    headers: Mapping[str, str] | None
+    surface: str | None
+    api_version: str | None
+    client: InferenceClient | AsyncInferenceClient | None
+    service_id: str | None
+    env_file_path: str | None
+    env_file_encoding: str | None
+
+
 class Service(AIServiceClientBase):
-    """A service that asks one endpoint; the constructor does not touch the network.
+    """A service that asks one endpoint; AzInferChatCompletion tells its arguments."""
 
-    Args:
-        endpoint: Any URL that a portal or a sample shows, loopback over http included. Left
-            out: the environment's AZURE_AI_INFERENCE_ENDPOINT, or those that core looks for.
-        credential: A key, a credential of azure-identity, or a function that returns a token.
-            Left out: the environment's key for that endpoint.
-        model: The deployment's name, in any case; settings may name another for one request.
-            Left out: the endpoint's own, or the environment's
-            AZURE_OPENAI_{CHAT,TEXT,EMBEDDING}_DEPLOYMENT_NAME.
-        model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say.
-        timeout: Seconds for each attempt, or a Timeout.
-        max_retries: How often a call is sent again after it failed in passing.
-        headers: Sent with every request.
-        surface: The way to address deployments, where the URL does not say.
-        api_version: Sent instead of the surface's default.
-        client: A ready client, instead of the arguments above; it stays yours to close.
-        service_id: What the kernel knows this service by; the deployment's name when left out.
-        env_file_path: A file of environment variables that the process does not have;
-            `.env` when left out.
-        env_file_encoding: The encoding of that file; UTF-8 when left out.
-        **fields: Fields of the base classes.
-
-    Raises:
-        ServiceInitializationError: There is no endpoint, no credential or no deployment.
-    """
-
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model_id: str | None = None
 
@@ -110,8 +100,8 @@ class Service(AIServiceClientBase):
                 made = client.to_async() if isinstance(client, InferenceClient) else client
             deployment = model or made.model or environ.get(self._deployment_variable)
             name = _name(deployment, model_id, made.endpoint)
+        fields["model_id"] = model_id
         super().__init__(ai_model_id=name, service_id=service_id or "", **fields)
-        self.model_id = model_id
         self._model = deployment
         self._client = made
         self._is_ours = client is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.connectors.ai.text_completion_client_base import TextCompletionClientBase
@@ -18,7 +18,7 @@ from typing_extensions import override
 from azinfer.core import ChatCompletion, Choice, UserMessage
 from azinfer.semantic_kernel.errors import as_theirs
 from azinfer.semantic_kernel.messages import metadata_of
-from azinfer.semantic_kernel.service import PROVIDER, Service
+from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
 
 
@@ -36,6 +36,15 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
     """
 
     _deployment_variable: ClassVar[str] = "AZURE_OPENAI_TEXT_DEPLOYMENT_NAME"
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        **more: Unpack[Arguments],
+    ) -> None:
+        super().__init__(endpoint, credential, model, **more)
 
     @override
     def get_prompt_execution_settings_class(self) -> type[PromptExecutionSettings]:
