@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-PORTIONS = {"core", "langchain", "local", "testing"}
+PORTIONS = {"core", "langchain", "local", "semantic_kernel", "testing"}
 
 
 def check(folder: Path) -> None:

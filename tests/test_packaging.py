@@ -18,6 +18,7 @@ import pytest
 import azinfer.core
 import azinfer.langchain
 import azinfer.local
+import azinfer.semantic_kernel
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -25,7 +26,10 @@ ADAPTERS = sorted(
     path.name for path in (ROOT / "integrations/azinfer").iterdir() if (path / "py.typed").exists()
 )
 CORE = ROOT / "core/azinfer/core"
-FRAMEWORKS = ["langchain_core", "starlette", "uvicorn", "pydantic", "numpy", "typer"]
+FRAMEWORKS = [
+    *("langchain_core", "semantic_kernel"),
+    *("starlette", "uvicorn", "pydantic", "numpy", "typer"),
+]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
 
 # From the bottom to the top: a module imports only what stands before it.
@@ -71,7 +75,7 @@ def test_the_namespace_has_no_init() -> None:
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 4
+    assert len(portions) == 5
     assert all((path / "py.typed").exists() for path in portions)
 
 
@@ -88,7 +92,11 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "module", "extra"),
-    [("langchain_core", "azinfer.langchain", "langchain"), ("uvicorn", "azinfer.local", "local")],
+    [
+        ("langchain_core", "azinfer.langchain", "langchain"),
+        ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
+        ("uvicorn", "azinfer.local", "local"),
+    ],
 )
 def test_a_missing_framework_names_the_extra(missing: str, module: str, extra: str) -> None:
     assert f"pip install 'azinfer[{extra}]'" in import_without([missing], module)
@@ -101,7 +109,9 @@ def test_each_adapter_has_an_extra() -> None:
     assert set(re.findall(r"[\w-]+", everything)) == {"azinfer", *extras} - {"all"}
 
 
-@pytest.mark.parametrize("module", [azinfer.core, azinfer.langchain, azinfer.local])
+@pytest.mark.parametrize(
+    "module", [azinfer.core, azinfer.langchain, azinfer.local, azinfer.semantic_kernel]
+)
 def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
     names = vars(module)["__all__"]
     assert names == sorted(names)
