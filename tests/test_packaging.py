@@ -19,6 +19,7 @@ import azinfer.core
 import azinfer.langchain
 import azinfer.llama_index
 import azinfer.local
+import azinfer.semantic_kernel
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -26,7 +27,10 @@ ADAPTERS = sorted(
     path.name for path in (ROOT / "integrations/azinfer").iterdir() if (path / "py.typed").exists()
 )
 CORE = ROOT / "core/azinfer/core"
-FRAMEWORKS = ["langchain_core", "llama_index", "starlette", "uvicorn", "pydantic", "numpy", "typer"]
+FRAMEWORKS = [
+    *("langchain_core", "llama_index", "semantic_kernel"),
+    *("starlette", "uvicorn", "pydantic", "numpy", "typer"),
+]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
 
 # From the bottom to the top: a module imports only what stands before it.
@@ -83,6 +87,7 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
     [
         ("langchain_core", "azinfer.langchain", "langchain"),
         ("llama_index.core", "azinfer.llama_index", "llama-index"),
+        ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
         ("uvicorn", "azinfer.local", "local"),
     ],
 )
@@ -98,7 +103,14 @@ def test_each_adapter_has_an_extra() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [azinfer.core, azinfer.langchain, azinfer.llama_index, azinfer.local]
+    "module",
+    [
+        azinfer.core,
+        azinfer.langchain,
+        azinfer.llama_index,
+        azinfer.local,
+        azinfer.semantic_kernel,
+    ],
 )
 def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
     names = vars(module)["__all__"]

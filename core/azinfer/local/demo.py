@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import time
@@ -104,14 +105,24 @@ def _steps(endpoint: LocalEndpoint, chat: str, second: str, embed: str) -> list[
         ("a stream", _streamed),
         ("a tool call", _called),
     ]
-    if not _left_out():
+    left_out = [name for name, _ in _left_out()]
+    if "a chain" not in left_out:
         steps.append(("a chain", lambda client: _chained(endpoint, chat)))
+    if "a kernel" not in left_out:
+        steps.append(("a kernel", lambda client: _prompted(endpoint, chat)))
     return [*steps, ("a search", lambda client: _searched(client, embed))]
 
 
 def _left_out() -> list[tuple[str, str]]:
-    there = importlib.util.find_spec("langchain_core") is not None
-    return [] if there else [("a chain", "langchain")]
+    """The steps whose framework is not installed, each with its extra."""
+    return [
+        (name, module.removesuffix("_core").replace("_", "-"))
+        for name, module in _FRAMEWORKS.items()
+        if importlib.util.find_spec(module) is None
+    ]
+
+
+_FRAMEWORKS = {"a chain": "langchain_core", "a kernel": "semantic_kernel"}
 
 
 def _tried(step: Step, client: InferenceClient) -> Result:
@@ -166,6 +177,38 @@ def _chained(endpoint: LocalEndpoint, model: str) -> Result:
     prompt = ChatPromptTemplate.from_messages([("user", "Name three {things}.")])
     text = (prompt | chat | StrOutputParser()).invoke({"things": "colours"})
     return Result(text, bool(text.strip()), chat.sync_client.explain(), None)
+
+
+def _prompted(endpoint: LocalEndpoint, model: str) -> Result:
+    from semantic_kernel import Kernel
+    from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
+    from semantic_kernel.exceptions import KernelException
+    from semantic_kernel.functions import KernelArguments, kernel_function
+
+    from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+
+    asked: list[str] = []
+
+    @kernel_function(description="The current weather in a city")
+    def get_weather(city: str) -> str:
+        asked.append(city)
+        return f"It is sunny in {city}."
+
+    service = AzInferChatCompletion(endpoint.url, endpoint.key, model)
+    kernel = Kernel()
+    kernel.add_service(service)
+    kernel.add_function("weather", get_weather)
+    settings = AzInferChatPromptExecutionSettings(
+        function_choice_behavior=FunctionChoiceBehavior.Auto(), temperature=0, max_tokens=60
+    )
+    arguments = KernelArguments(settings, city="Paris")
+    said = kernel.invoke_prompt("What is the weather in {{$city}}?", arguments=arguments)
+    try:
+        text = str(asyncio.run(said))
+    except KernelException as error:
+        return Result(str(error), False, None, None)
+    held = [city.casefold() for city in asked] == ["paris"] and bool(text.strip())
+    return Result(f"get_weather({asked}) → {text}", held, service.client.explain(), None)
 
 
 def _searched(client: InferenceClient, model: str) -> Result:

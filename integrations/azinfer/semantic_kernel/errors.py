@@ -1,0 +1,131 @@
+"""Errors that are azinfer's and Semantic Kernel's at once, so that code for either catches them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from semantic_kernel.exceptions import service_exceptions as theirs
+
+from azinfer import core as ours
+
+Kinds = Mapping[type[ours.InferenceError], type[ours.InferenceError]]
+
+
+class _InitializationError(ours.ConfigurationError, theirs.ServiceInitializationError):
+    """A service cannot be made of what was given."""
+
+
+class _ConfigurationError(ours.ConfigurationError, theirs.ServiceInvalidRequestError):
+    """What was asked cannot be sent as it is; nothing was sent."""
+
+
+class _APIConnectionError(ours.APIConnectionError, theirs.ServiceResponseException):
+    """The service could not be reached, or the connection broke."""
+
+
+class _APITimeoutError(ours.APITimeoutError, theirs.ServiceResponseException):
+    """No whole answer came within the time allowed."""
+
+
+class _APIStatusError(ours.APIStatusError, theirs.ServiceResponseException):
+    """The service answered with an error."""
+
+
+class _BadRequestError(ours.BadRequestError, theirs.ServiceInvalidRequestError):
+    """The service refused the request as it stands."""
+
+
+class _UnsupportedParameterError(ours.UnsupportedParameterError, theirs.ServiceInvalidRequestError):
+    """The model behind the deployment does not take a parameter."""
+
+
+class _ContextLengthExceededError(
+    ours.ContextLengthExceededError, theirs.ServiceInvalidRequestError
+):
+    """The messages are longer than the model's context window."""
+
+
+class _AuthenticationError(
+    ours.AuthenticationError, theirs.ServiceInvalidAuthError, theirs.ServiceResponseException
+):
+    """The credential is missing, wrong, expired, or lacks a role."""
+
+
+class _PermissionDeniedError(
+    ours.PermissionDeniedError, theirs.ServiceInvalidAuthError, theirs.ServiceResponseException
+):
+    """The network or a policy forbids the request."""
+
+
+class _DeploymentNotFoundError(
+    ours.DeploymentNotFoundError,
+    theirs.ServiceResourceNotFoundError,
+    theirs.ServiceResponseException,
+):
+    """No deployment has this name."""
+
+
+class _RateLimitError(ours.RateLimitError, theirs.ServiceResponseException):
+    """The deployment's rate limit is used up."""
+
+
+class _ServerError(ours.ServerError, theirs.ServiceResponseException):
+    """The service failed."""
+
+
+class _StreamInterruptedError(ours.StreamInterruptedError, theirs.ServiceResponseException):
+    """A stream ended before its answer did."""
+
+
+class _InvalidResponseError(ours.InvalidResponseError, theirs.ServiceInvalidResponseError):
+    """The service answered with something that is not what the protocol says."""
+
+
+_STARTING: Kinds = {ours.ConfigurationError: _InitializationError}
+_RUNNING: Kinds = {
+    ours.ConfigurationError: _ConfigurationError,
+    ours.APIConnectionError: _APIConnectionError,
+    ours.APITimeoutError: _APITimeoutError,
+    ours.APIStatusError: _APIStatusError,
+    ours.BadRequestError: _BadRequestError,
+    ours.UnsupportedParameterError: _UnsupportedParameterError,
+    ours.ContextLengthExceededError: _ContextLengthExceededError,
+    ours.AuthenticationError: _AuthenticationError,
+    ours.PermissionDeniedError: _PermissionDeniedError,
+    ours.DeploymentNotFoundError: _DeploymentNotFoundError,
+    ours.RateLimitError: _RateLimitError,
+    ours.ServerError: _ServerError,
+    ours.StreamInterruptedError: _StreamInterruptedError,
+    ours.InvalidResponseError: _InvalidResponseError,
+}
+
+
+@contextmanager
+def as_theirs(starting: bool = False) -> Iterator[None]:
+    """Raise what happens inside as an error that is Semantic Kernel's too.
+
+    Args:
+        starting: Whether a service is being made, and not asked.
+    """
+    try:
+        yield
+    except ours.InferenceError as error:
+        kind = (_STARTING if starting else _RUNNING).get(type(error))
+        if type(error) is ours.ContentFilterError:
+            kind = _content_filter_error()
+        if kind is None:
+            raise
+        both = kind.__new__(kind, error.message)
+        both.__dict__.update(error.__dict__)
+        raise both from error
+
+
+def _content_filter_error() -> type[ours.InferenceError]:
+    # Semantic Kernel keeps its error beside its OpenAI services, which take a second to import
+    # and warn of pydantic; that is spent, and kept quiet, once there is such an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from azinfer.semantic_kernel.filtered import ContentFilteredError
+    return ContentFilteredError

@@ -1,0 +1,174 @@
+"""What the three services share: a core client, made of the arguments or given ready."""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypedDict
+
+from dotenv import dotenv_values
+from pydantic import ConfigDict, PrivateAttr
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.services.ai_service_client_base import AIServiceClientBase
+from semantic_kernel.utils.telemetry.user_agent import prepend_semantic_kernel_to_user_agent
+from typing_extensions import override
+
+from azinfer.core import (
+    AsyncInferenceClient,
+    ConfigurationError,
+    Endpoint,
+    InferenceClient,
+    Timeout,
+    __version__,
+)
+from azinfer.semantic_kernel.errors import as_theirs
+
+PROVIDER = "azure.ai.inference"  # `gen_ai.system` of the OpenTelemetry conventions
+_ENDPOINTS = {
+    "AZURE_AI_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_API_VERSION",
+    "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_API_VERSION",
+}
+# Semantic Kernel's names of what core knows under its own.
+_SAME = {
+    "AZURE_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_ENDPOINT",
+    "AZURE_INFERENCE_CREDENTIAL": "AZURE_AI_INFERENCE_API_KEY",
+}
+
+
+class Arguments(TypedDict, total=False):
+    """What every service takes besides an endpoint, a credential and a deployment."""
+
+    model_id: str | None
+    timeout: float | Timeout | None
+    max_retries: int
+    headers: Mapping[str, str] | None
+    surface: str | None
+    api_version: str | None
+    client: InferenceClient | AsyncInferenceClient | None
+    service_id: str | None
+    env_file_path: str | None
+    env_file_encoding: str | None
+
+
+class Service(AIServiceClientBase):
+    """A service that asks one endpoint; AzInferChatCompletion tells its arguments."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model_id: str | None = None
+
+    _deployment_variable: ClassVar[str]
+    _model: str | None = PrivateAttr()
+    _client: AsyncInferenceClient = PrivateAttr()
+    _is_ours: bool = PrivateAttr()
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        *,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int = 2,
+        headers: Mapping[str, str] | None = None,
+        surface: str | None = None,
+        api_version: str | None = None,
+        client: InferenceClient | AsyncInferenceClient | None = None,
+        service_id: str | None = None,
+        env_file_path: str | None = None,
+        env_file_encoding: str | None = None,
+        **fields: Any,
+    ) -> None:
+        environ = _environment(env_file_path, env_file_encoding)
+        with as_theirs(starting=True):
+            if client is None:
+                made = AsyncInferenceClient(
+                    endpoint,
+                    credential,
+                    model,
+                    model_id=model_id,
+                    timeout=timeout,
+                    max_retries=max_retries,
+                    headers=_headers(headers),
+                    surface=surface,
+                    api_version=api_version or _api_version(endpoint, environ),
+                    environ=environ,
+                )
+            else:
+                made = client.to_async() if isinstance(client, InferenceClient) else client
+            deployment = model or made.model or environ.get(self._deployment_variable)
+            name = _name(deployment, model_id, made.endpoint)
+        fields["model_id"] = model_id
+        super().__init__(ai_model_id=name, service_id=service_id or "", **fields)
+        self._model = deployment
+        self._client = made
+        self._is_ours = client is None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the connections of this loop; a later call opens new ones.
+
+        A client that was given stays as it is.
+        """
+        if self._is_ours:
+            await self._client.aclose()
+
+    @property
+    def client(self) -> AsyncInferenceClient:
+        """The core client that is asked."""
+        return self._client
+
+    @override
+    def service_url(self) -> str:
+        return self._client.endpoint.url
+
+    def _options(self, settings: PromptExecutionSettings, **more: Any) -> dict[str, Any]:
+        """What goes to the core client: what the settings say, for this service's deployment."""
+        theirs = self.get_prompt_execution_settings_from_settings(settings)
+        options = theirs.prepare_settings_dict(**more)
+        asked = options.get("model") or self.ai_model_id
+        if asked.casefold() == self.ai_model_id.casefold():
+            options["model"] = self._model
+            options.setdefault("model_id", self.model_id)
+        return options
+
+
+def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
+    """The environment over that of a file, with Semantic Kernel's names for what core looks up."""
+    kept = dotenv_values(path or ".env", encoding=encoding or "utf-8")
+    known = ChainMap(os.environ, {name: text for name, text in kept.items() if text})
+    same = {ours: known[theirs] for ours, theirs in _SAME.items() if known.get(theirs)}
+    return known.new_child(same) if same else known
+
+
+def _api_version(endpoint: str | None, environ: Mapping[str, str]) -> str | None:
+    """The environment's version of the API, which belongs to the environment's endpoint."""
+    for variable, version in _ENDPOINTS.items() if endpoint is None else ():
+        if environ.get(variable):
+            return environ.get(version)
+    return None
+
+
+def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers of every request: they say that Semantic Kernel asks."""
+    headers = {name.title(): value for name, value in (given or {}).items()}
+    headers.setdefault("User-Agent", f"azinfer/{__version__}")
+    prepend_semantic_kernel_to_user_agent(headers)
+    return headers
+
+
+def _name(deployment: str | None, model_id: str | None, endpoint: Endpoint) -> str:
+    """What the service calls its model: the deployment, or what stands for it at its URL."""
+    if deployment is None and endpoint.surface.routes:
+        raise ConfigurationError(
+            f"no deployment: pass model=, the name of one at {endpoint}, or set "
+            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME, …_TEXT_… or …_EMBEDDING_DEPLOYMENT_NAME"
+        )
+    return deployment or model_id or endpoint.surface.name

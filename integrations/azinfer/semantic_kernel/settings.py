@@ -1,0 +1,169 @@
+"""What a request asks for besides its messages or texts: the prompt execution settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, Field
+from semantic_kernel.connectors.ai.function_choice_type import FunctionChoiceType
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.schema.kernel_json_schema_builder import KernelJsonSchemaBuilder
+from typing_extensions import override
+
+from azinfer.core import JsonSchema, Timeout
+
+# Names on the wire, and names that other services' settings have for the same.
+_MEANT = {
+    "model": "ai_model_id",
+    "n": "number_of_responses",
+    "extra_body": "extra_parameters",
+    "extra_headers": "headers",
+}
+# What other services write into their settings themselves, which is no wish of the caller's.
+_WRITTEN_BY_SERVICES = frozenset(
+    {"input", "messages", "prompt", "stream", "structured_json_response"}
+)
+
+
+class AzInferPromptExecutionSettings(PromptExecutionSettings):
+    """What settings of chats and of embeddings have in common.
+
+    Keys of `extension_data` that no field has are sent as they are. Settings of other services
+    are taken over field by field.
+    """
+
+    ai_model_id: Annotated[str | None, Field(serialization_alias="model")] = None
+    """The deployment's name (any case) where it is not the service's own; also `model`."""
+    model_id: str | None = None
+    """The model behind that deployment, for example `"gpt-4.1"`, where its name does not say."""
+    user: str | None = None
+    """Who asks, for the service's detection of abuse."""
+    timeout: float | Timeout | None = None
+    """Seconds for each attempt, or a Timeout."""
+    headers: dict[str, str] | None = None
+    """Sent with this request besides the service's."""
+    extra_parameters: dict[str, Any] | None = None
+    """Further parameters, sent as they are; also `extra_body`."""
+
+    _FRAMEWORK: ClassVar[frozenset[str]] = frozenset(PromptExecutionSettings.model_fields)
+
+    @override
+    def unpack_extension_data(self) -> None:
+        self.extension_data = {
+            _MEANT.get(key, key): value for key, value in self.extension_data.items()
+        }
+        super().unpack_extension_data()
+
+    @override
+    def prepare_settings_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Everything that was set, by its name on the wire.
+
+        Args:
+            **kwargs: What wins over what was set.
+        """
+        fields = type(self).model_fields
+        given = {
+            field.serialization_alias or name: getattr(self, name)
+            for name, field in fields.items()
+            if name not in self._FRAMEWORK and name != "extra_parameters"
+        }
+        further = {
+            key: value
+            for key, value in self.extension_data.items()
+            if key not in fields and key not in _WRITTEN_BY_SERVICES
+        }
+        wanted = {**further, **(self.extra_parameters or {}), **_set(given), **kwargs}
+        return _set(wanted)
+
+
+class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
+    """What a chat completion is asked for; what is left out is the service's to decide.
+
+    Values are sent as they are: which are allowed is the deployment's to say.
+
+    Example:
+        >>> from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
+        >>> settings = AzInferChatPromptExecutionSettings(temperature=0, safe_prompt=True)
+        >>> settings.prepare_settings_dict()
+        {'safe_prompt': True, 'temperature': 0.0}
+    """
+
+    temperature: float | None = None
+    """How much chance there is in an answer."""
+    top_p: float | None = None
+    """The share of probability that is sampled from."""
+    max_tokens: int | None = None
+    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    max_completion_tokens: int | None = None
+    """The same, with the tokens of reasoning."""
+    reasoning_effort: str | None = None
+    """How much to think: `"low"`, `"medium"`, `"high"`, or what else the model knows."""
+    frequency_penalty: float | None = None
+    """How much to avoid tokens by how often they occurred."""
+    presence_penalty: float | None = None
+    """How much to avoid tokens that occurred."""
+    stop: str | list[str] | None = None
+    """Texts before which an answer ends."""
+    seed: int | None = None
+    """The same seed gives, as far as the service can, the same answer."""
+    number_of_responses: Annotated[int | None, Field(serialization_alias="n")] = None
+    """How many answers to write; also `n`. Functions are called for one answer alone."""
+    logprobs: bool | None = None
+    """Whether to tell the tokens' log probabilities, as `metadata["logprobs"]`."""
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens to tell at each place."""
+    logit_bias: dict[str | int, float] | None = None
+    """What to add to the tokens' likelihood."""
+    response_format: dict[str, Any] | type | str | None = None
+    """The form of the answer: a pydantic model or another class, or the wire's own form."""
+    parallel_tool_calls: bool | None = None
+    """Whether several calls may come in one answer; sent with tools alone."""
+    tools: list[dict[str, Any]] | None = None
+    """The functions that may be called; written by `function_choice_behavior`."""
+    tool_choice: FunctionChoiceType | str | dict[str, Any] | None = None
+    """Whether functions must be called; written by `function_choice_behavior`."""
+    stream_options: dict[str, Any] | None = None
+    """Options of streams; usage is asked for wherever the model takes that."""
+    store: bool | None = None
+    """Whether the service may keep the answer."""
+    metadata: dict[str, str] | None = None
+    """Labels for what is kept."""
+
+    @override
+    def prepare_settings_dict(self, **kwargs: Any) -> dict[str, Any]:
+        wanted = super().prepare_settings_dict(**kwargs)
+        if isinstance(choice := wanted.get("tool_choice"), FunctionChoiceType):
+            wanted["tool_choice"] = choice.value
+        if isinstance(form := wanted.get("response_format"), type):
+            wanted["response_format"] = _response_format(form)
+        if not wanted.get("tools"):
+            wanted.pop("parallel_tool_calls", None)
+        return wanted
+
+
+class AzInferEmbeddingPromptExecutionSettings(AzInferPromptExecutionSettings):
+    """What an embedding is asked for; what is left out is the service's to decide.
+
+    Example:
+        >>> from azinfer.semantic_kernel import AzInferEmbeddingPromptExecutionSettings
+        >>> AzInferEmbeddingPromptExecutionSettings(dimensions=256).prepare_settings_dict()
+        {'dimensions': 256}
+    """
+
+    dimensions: int | None = None
+    """How many numbers a vector has, where the model can choose."""
+    encoding_format: str | None = None
+    """How numbers travel; the vectors are the same."""
+    input_type: str | None = None
+    """`"query"`, `"document"` or `"text"`, where the model tells them apart."""
+
+
+def _response_format(form: type) -> type | JsonSchema:
+    if issubclass(form, BaseModel):
+        return form
+    schema = KernelJsonSchemaBuilder.build(parameter_type=form, structured_output=True)
+    return JsonSchema(form.__name__, schema)
+
+
+def _set(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,225 @@
+"""Agents of Semantic Kernel on the three main surfaces: turns, streams, groups, summaries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from semantic_kernel.agents import (
+    ChatCompletionAgent,
+    ChatHistoryAgentThread,
+    ConcurrentOrchestration,
+    GroupChatOrchestration,
+    HandoffOrchestration,
+    OrchestrationHandoffs,
+    RoundRobinGroupChatManager,
+    SequentialOrchestration,
+)
+from semantic_kernel.agents.orchestration.tools import structured_outputs_transform
+from semantic_kernel.agents.runtime import InProcessRuntime
+from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
+from semantic_kernel.contents import (
+    ChatHistory,
+    ChatHistorySummarizationReducer,
+    ChatMessageContent,
+    FunctionCallContent,
+    FunctionResultContent,
+)
+from semantic_kernel.functions import KernelArguments
+
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+from kernels import SURFACES, Weather, sent, service
+from raw_server import RawServer, chat, reply
+
+NEW_YORK = "What is the weather in New York?"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Deployments that answer differently, as strict as the service."""
+    deployments = [
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("Rome", engine=SyntheticEngine("Rome.")),
+        LocalDeployment("echo"),
+    ]
+    with LocalEndpoint(deployments, strict=True) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=SURFACES)
+def make(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Any:
+    """Makes services of one surface."""
+    endpoint.requests.clear()
+
+    def made(model: str) -> AzInferChatCompletion:
+        surface: str = request.param
+        return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface)
+
+    return made
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[InProcessRuntime]:
+    """Where orchestrations run."""
+    runtime = InProcessRuntime()
+    runtime.start()
+    yield runtime
+    await runtime.stop_when_idle()
+
+
+def agent(chat_service: AzInferChatCompletion, name: str = "Guide", **named: Any) -> Any:
+    return ChatCompletionAgent(
+        service=chat_service, name=name, instructions="Be brief.", description=name, **named
+    )
+
+
+async def test_an_agent_answers_with_a_plugin(make: Any, endpoint: LocalEndpoint) -> None:
+    weather = Weather()
+    response = await agent(make("echo"), plugins=[weather]).get_response(messages=NEW_YORK)
+    assert str(response) == "This is a synthetic answer to: Sunny in New York"
+    assert (weather.asked, response.message.name) == (["New York"], "Guide")
+    assert response.message.metadata["usage"].completion_tokens > 0
+    said = endpoint.requests[-1].body["messages"]
+    assert said[0] == {"role": "system", "content": "Be brief.", "name": "Guide"}
+
+
+async def test_an_agent_talks_over_several_turns(make: Any, endpoint: LocalEndpoint) -> None:
+    guide = agent(make("echo"), plugins=[Weather()])
+    first = await guide.get_response(messages=NEW_YORK)
+    second = await guide.get_response(messages="Thank you", thread=first.thread)
+    assert str(second) == "This is a synthetic answer to: Thank you"
+    roles = [each["role"] for each in endpoint.requests[-1].body["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+    history = ChatHistory()
+    async for message in second.thread.get_messages():
+        history.add_message(message)
+    restored = ChatHistory.restore_chat_history(history.serialize())
+    thread = ChatHistoryAgentThread(restored)
+    third = await guide.get_response(messages="Good bye", thread=thread)
+    assert str(third) == "This is a synthetic answer to: Good bye"
+    assert len(endpoint.requests[-1].body["messages"]) == 8
+
+
+async def test_an_agent_streams_and_goes_on(make: Any, endpoint: LocalEndpoint) -> None:
+    weather, between = Weather(), []
+
+    async def note(message: ChatMessageContent) -> None:
+        between.append(message)
+
+    guide = agent(make("echo"), plugins=[weather])
+    texts, thread = [], None
+    stream = guide.invoke_stream(messages=NEW_YORK, on_intermediate_message=note)
+    async for response in stream:
+        texts.append(str(response.message))
+        thread = response.thread
+    assert "".join(texts) == "This is a synthetic answer to: Sunny in New York"
+    assert len([text for text in texts if text]) > 3
+    kinds = [type(each.items[0]) for each in between]
+    assert kinds == [FunctionCallContent, FunctionResultContent]
+    again = [each async for each in guide.invoke_stream(messages="Thank you", thread=thread)]
+    assert "".join(str(each.message) for each in again).endswith("to: Thank you")
+    roles = [each["role"] for each in endpoint.requests[-1].body["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+async def test_an_agent_has_settings_of_its_own(make: Any, endpoint: LocalEndpoint) -> None:
+    settings = AzInferChatPromptExecutionSettings(
+        max_tokens=4, temperature=0, function_choice_behavior=FunctionChoiceBehavior.NoneInvoke()
+    )
+    guide = agent(make("echo"), plugins=[Weather()], arguments=KernelArguments(settings))
+    assert str(await guide.get_response(messages="hi")) == "This is a synthetic"
+    body = endpoint.requests[-1].body
+    assert (body["tool_choice"], body["temperature"]) == ("none", 0)
+
+
+async def test_a_group_talks_in_turn(
+    make: Any, endpoint: LocalEndpoint, runtime: InProcessRuntime
+) -> None:
+    group = GroupChatOrchestration(
+        members=[agent(make("paris"), "France"), agent(make("rome"), "Italy")],
+        manager=RoundRobinGroupChatManager(max_rounds=3),
+    )
+    result = await group.invoke("Which city?", runtime)
+    assert str(await result.get(timeout=20)) == "Paris."
+    asked = [each.body["messages"] for each in endpoint.requests]
+    assert [len(messages) for messages in asked] == [2, 3, 4]
+    assert asked[1][-1]["content"] == "Paris."
+
+
+async def test_agents_work_one_after_another(make: Any, runtime: InProcessRuntime) -> None:
+    line = SequentialOrchestration(members=[agent(make("paris")), agent(make("echo"), "Echo")])
+    result = await line.invoke("Which city?", runtime)
+    assert str(await result.get(timeout=20)) == "This is a synthetic answer to: Paris."
+
+
+async def test_agents_work_at_once(make: Any, runtime: InProcessRuntime) -> None:
+    both = ConcurrentOrchestration(members=[agent(make("paris")), agent(make("rome"), "Italy")])
+    result = await both.invoke("Which city?", runtime)
+    found = await result.get(timeout=20)
+    assert sorted(map(str, found)) == ["Paris.", "Rome."]
+
+
+def calling(name: str, arguments: str = "{}") -> Any:
+    function = {"name": name, "arguments": arguments}
+    calls = [{"id": "c", "type": "function", "function": function}]
+    return reply(chat(None, "tool_calls", message={"tool_calls": calls}))
+
+
+async def test_an_agent_hands_over_to_another(server: RawServer, runtime: InProcessRuntime) -> None:
+    def choose(request: Any) -> Any:
+        offered = [each["function"]["name"] for each in request.json.get("tools", [])]
+        if "Handoff-transfer_to_Expert" in offered:
+            return calling("Handoff-transfer_to_Expert")
+        return calling("Handoff-complete_task", '{"task_summary": "done"}')
+
+    server.choose = choose
+    triage, expert = agent(service(server), "Triage"), agent(service(server), "Expert")
+    handing = HandoffOrchestration(
+        members=[triage, expert], handoffs=OrchestrationHandoffs().add(triage, expert, "Knows")
+    )
+    result = await handing.invoke("Help", runtime)
+    assert "done" in str(await result.get(timeout=20))
+    assert len(server.received) == 2
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+
+
+async def test_a_group_comes_to_a_value(make: Any, runtime: InProcessRuntime) -> None:
+    transform: Any = structured_outputs_transform(City, make("echo"))
+    line = SequentialOrchestration[str, City](
+        members=[agent(make("paris"))],
+        output_transform=transform,
+    )
+    result = await line.invoke("Which city?", runtime)
+    assert await result.get(timeout=20) == City(name="Paris.")
+
+
+async def test_a_long_history_is_summarised(make: Any) -> None:
+    history = ChatHistorySummarizationReducer(
+        service=make("paris"), target_count=2, threshold_count=0
+    )
+    for at in range(4):
+        history.add_user_message(f"question {at}")
+        history.add_assistant_message(f"answer {at}")
+    assert await history.reduce() is not None
+    assert len(history.messages) <= 3
+    assert history.messages[0].content == "Paris."
+
+
+async def test_the_name_of_an_agent_goes_to_the_wire(server: RawServer) -> None:
+    server.will(reply(chat("a")))
+    guide = agent(service(server))
+    first = await guide.get_response(messages="hi")
+    await guide.get_response(messages="and?", thread=first.thread)
+    assert sent(server, 1)["messages"][2] == {
+        "role": "assistant",
+        "content": "a",
+        "name": "Guide",
+    }

@@ -1,0 +1,520 @@
+"""Kernels on the three main surfaces of the local endpoint: prompts, functions, output, texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from semantic_kernel import Kernel
+from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
+from semantic_kernel.contents import (
+    AuthorRole,
+    ChatHistory,
+    FinishReason,
+    FunctionCallContent,
+    FunctionResultContent,
+    ImageContent,
+    TextContent,
+)
+from semantic_kernel.contents.chat_message_content import ChatMessageContent
+from semantic_kernel.exceptions import (
+    KernelServiceNotFoundError,
+    ServiceInvalidExecutionSettingsError,
+    ServiceInvalidRequestError,
+)
+from semantic_kernel.filters import AutoFunctionInvocationContext, FilterTypes
+from semantic_kernel.functions import KernelArguments, KernelFunctionFromPrompt
+from semantic_kernel.prompt_template import InputVariable, PromptTemplateConfig
+
+from azinfer.core import AsyncInferenceClient, InferenceClient, UnsupportedParameterError
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.semantic_kernel import (
+    AzInferChatCompletion,
+    AzInferChatPromptExecutionSettings,
+    AzInferTextCompletion,
+)
+from kernels import SURFACES, Weather, added, asked, kernel, sent, service, streamed
+from raw_server import RawServer, chat, events, failure, part, reply, stream
+
+Settings = AzInferChatPromptExecutionSettings
+Auto, Required = FunctionChoiceBehavior.Auto, FunctionChoiceBehavior.Required
+NEW_YORK = "What is the weather in New York?"
+Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str
+    age: int
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Deployments that answer differently, as strict as the service."""
+    deployments = [
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("echo"),
+    ]
+    with LocalEndpoint(deployments, strict=True) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=SURFACES)
+def make(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Any:
+    """Makes services of one surface."""
+    endpoint.requests.clear()
+
+    def made(model: str = "echo", **named: Any) -> AzInferChatCompletion:
+        surface: str = request.param
+        return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface, **named)
+
+    return made
+
+
+async def test_a_prompt_is_answered(make: Any) -> None:
+    result = await kernel(make("paris")).invoke_prompt("The capital of {{$land}}?", land="France")
+    assert str(result) == "Paris."
+    (message,) = result.value  # type: ignore[union-attr]
+    assert message.metadata["usage"].completion_tokens == 2
+    assert message.metadata["deployment"] == "Paris"
+    assert result is not None
+    assert result.metadata["metadata"] == [message.metadata]
+
+
+async def test_a_prompt_is_answered_in_parts(make: Any, endpoint: LocalEndpoint) -> None:
+    parts: list[Any] = [
+        message
+        async for messages in kernel(make()).invoke_prompt_stream("Name three colours")
+        for message in messages
+    ]
+    assert len([each for each in parts if str(each)]) > 3
+    whole = added(parts)
+    assert str(whole) == "This is a synthetic answer to: Name three colours"
+    assert whole.finish_reason == FinishReason.STOP
+    assert whole.metadata["usage"].prompt_tokens > 0
+    assert ["usage" in each.metadata for each in parts][-2:] == [False, True]
+
+
+async def test_a_template_has_roles_variables_and_settings(
+    make: Any, endpoint: LocalEndpoint
+) -> None:
+    function = KernelFunctionFromPrompt(
+        function_name="colour",
+        prompt_template_config=PromptTemplateConfig(
+            template='<message role="system">Be brief.</message>{{$question}}',
+            input_variables=[InputVariable(name="question")],
+            execution_settings={"default": Settings(max_tokens=3, temperature=0)},
+        ),
+    )
+    result = await kernel(make()).invoke(function, question="Which colour?")
+    assert str(result) == "This is a"
+    body = endpoint.requests[-1].body
+    assert [each["role"] for each in body["messages"]] == ["system", "user"]
+    assert body["temperature"] == 0
+    assert result.value[0].finish_reason == FinishReason.LENGTH  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("format_", "template"),
+    [
+        ("semantic-kernel", "Is {{$what}} a colour?"),
+        ("handlebars", "Is {{what}} a colour?"),
+        ("jinja2", "Is {{ what }} a colour?"),
+    ],
+)
+async def test_every_format_of_templates_works(
+    make: Any, endpoint: LocalEndpoint, format_: Any, template: str
+) -> None:
+    result = await kernel(make()).invoke_prompt(
+        template, template_format=format_, arguments=KernelArguments(what="red")
+    )
+    assert str(result) == "This is a synthetic answer to: Is red a colour?"
+    said = endpoint.requests[-1].body["messages"]
+    assert said == [{"role": "user", "content": "Is red a colour?"}]
+
+
+async def test_services_are_chosen_by_their_ids(make: Any) -> None:
+    made = kernel(make("paris", service_id="capital"), make("echo", service_id="echo"))
+    for name, said in (("capital", "Paris."), ("echo", "This is a synthetic answer to: hi")):
+        arguments = KernelArguments(Settings(service_id=name))
+        assert str(await made.invoke_prompt("hi", arguments=arguments)) == said
+        assert isinstance(made.get_service(name), AzInferChatCompletion)
+    assert str(await made.invoke_prompt("hi")) == "Paris."
+    with pytest.raises(KernelServiceNotFoundError):
+        made.get_service("other")
+
+
+async def test_one_service_asks_several_deployments(make: Any) -> None:
+    made = kernel(make("paris"))
+    arguments = KernelArguments(Settings(ai_model_id="ECHO"))
+    result = await made.invoke_prompt("hi", arguments=arguments)
+    assert str(result) == "This is a synthetic answer to: hi"
+    (message,) = result.value  # type: ignore[union-attr]
+    assert message.metadata["deployment"] == "echo"
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_functions_are_called_until_there_is_an_answer(make: Any, stream_it: bool) -> None:
+    weather = Weather()
+    chat_service = make()
+    made, history = kernel(chat_service, weather=weather), asked(NEW_YORK)
+    settings = Settings(function_choice_behavior=Auto())
+    if stream_it:
+        parts = await streamed(chat_service, history, settings, kernel=made)
+        said = "".join(str(each) for each in parts if each.role == AuthorRole.ASSISTANT)
+        assert {each.function_invoke_attempt for each in parts} == {0, 1}
+    else:
+        said = str(await chat_service.get_chat_message_content(history, settings, kernel=made))
+    assert weather.asked == ["New York"]
+    assert said == "This is a synthetic answer to: Sunny in New York"
+    roles = [each.role.value for each in history.messages]
+    assert roles == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_two_functions_are_called_in_one_turn(make: Any, stream_it: bool) -> None:
+    weather = Weather()
+    chat_service = make()
+    made = kernel(chat_service, w=weather)
+    history = asked("Call w-get_weather for Delft and w-get_time, please")
+    settings = Settings(function_choice_behavior=Auto())
+    if stream_it:
+        await streamed(chat_service, history, settings, kernel=made)
+    else:
+        await chat_service.get_chat_message_content(history, settings, kernel=made)
+    assert sorted(weather.asked) == ["Delft", "time"]
+    calls = [each for each in history.messages[1].items if isinstance(each, FunctionCallContent)]
+    assert len({each.id for each in calls}) == 2
+    assert [each.items[0].id for each in history.messages[2:]] == [  # type: ignore[union-attr]
+        each.id for each in calls
+    ]
+
+
+async def test_a_prompt_calls_functions(make: Any) -> None:
+    weather = Weather()
+    made = kernel(make(), weather=weather)
+    arguments = KernelArguments(Settings(function_choice_behavior=Auto()))
+    result = await made.invoke_prompt(NEW_YORK, arguments=arguments)
+    assert str(result).endswith("Sunny in New York")
+    by_name: Any = "auto"
+    arguments = KernelArguments(Settings(function_choice_behavior=by_name))
+    stream_ = made.invoke_prompt_stream("The time, please?", arguments=arguments)
+    assert [each async for each in stream_]
+    assert weather.asked == ["New York", "time"]
+
+
+async def test_functions_are_required_forbidden_or_chosen(
+    make: Any, endpoint: LocalEndpoint
+) -> None:
+    weather = Weather()
+    chat_service = make()
+    made = kernel(chat_service, weather=weather)
+    for behaviour in (
+        Required(filters={"included_functions": ["weather-get_time"]}),
+        FunctionChoiceBehavior.NoneInvoke(),
+    ):
+        settings = Settings(function_choice_behavior=behaviour)
+        await chat_service.get_chat_message_content(asked(NEW_YORK), settings, kernel=made)
+    first, last, none = (each.body for each in endpoint.requests)
+    assert [each["function"]["name"] for each in first["tools"]] == ["weather-get_time"]
+    assert (first["tool_choice"], none["tool_choice"]) == ("required", "none")
+    assert len(none["tools"]) == 2
+    assert not {"tools", "tool_choice"} & last.keys()
+    assert weather.asked == ["time"]
+
+
+async def test_a_call_may_be_made_by_hand(make: Any) -> None:
+    chat_service, history = make(), asked(NEW_YORK)
+    made = kernel(chat_service, weather=Weather())
+    settings = Settings(function_choice_behavior=Auto(auto_invoke=False))
+    answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+    (wanted,) = answer.items
+    assert isinstance(wanted, FunctionCallContent)
+    assert wanted.to_kernel_arguments() == {"city": "New York"}
+    history.add_message(answer)
+    result = FunctionResultContent.from_function_call_content_and_result(wanted, "Rain")
+    history.add_message(result.to_chat_message_content())
+    answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+    assert str(answer) == "This is a synthetic answer to: Rain"
+
+
+async def test_a_filter_stops_the_calls(make: Any) -> None:
+    chat_service = make()
+    made = kernel(chat_service, weather=Weather())
+
+    @made.filter(FilterTypes.AUTO_FUNCTION_INVOCATION)
+    async def stop(context: AutoFunctionInvocationContext, next: Next) -> None:
+        await next(context)
+        context.terminate = True
+
+    settings = Settings(function_choice_behavior=Auto())
+    history = asked(NEW_YORK)
+    (answer,) = await chat_service.get_chat_message_contents(history, settings, kernel=made)
+    assert answer.role == AuthorRole.TOOL
+    (result,) = answer.items
+    assert isinstance(result, FunctionResultContent)
+    assert str(result) == "Sunny in New York"
+    parts = await streamed(chat_service, asked(NEW_YORK), settings, kernel=made)
+    assert parts[-1].role == AuthorRole.TOOL
+
+
+def call(index: int, name: str, arguments: str = "{}") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"index": index, "id": f"call{index}", "type": "function", "function": function}
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_several_rounds_of_calls_run(server: RawServer, stream_it: bool) -> None:
+    weather = Weather()
+    rounds = [call(0, "w-get_time"), call(1, "w-get_weather", '{"city": "Delft"}'), None]
+    if stream_it:
+        server.will(
+            *(
+                stream(
+                    events(
+                        part(None, None, tool_calls=[each]) if each else part("Sunny"),
+                        part(None, "tool_calls" if each else "stop"),
+                    )
+                )
+                for each in rounds
+            )
+        )
+    else:
+        server.will(
+            *(
+                reply(chat(None, "tool_calls", message={"tool_calls": [each]}))
+                if each
+                else reply(chat("Sunny"))
+                for each in rounds
+            )
+        )
+    chat_service, history = service(server), asked()
+    made = kernel(chat_service, w=weather)
+    settings = Settings(function_choice_behavior=Auto())
+    if stream_it:
+        parts = await streamed(chat_service, history, settings, kernel=made)
+        assert [each.function_invoke_attempt for each in parts if each.items][::2] == [0, 1, 2]
+        said = str(added([each for each in parts if each.function_invoke_attempt == 2]))
+    else:
+        said = str(await chat_service.get_chat_message_content(history, settings, kernel=made))
+    assert (said, weather.asked) == ("Sunny", ["time", "Delft"])
+    roles = [each["role"] for each in sent(server, 2)["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "tool"]
+
+
+async def test_calls_end_after_as_many_rounds_as_were_allowed(server: RawServer) -> None:
+    calls = [call(0, "w-get_time")]
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": calls})))
+    chat_service = service(server)
+    settings = Settings(function_choice_behavior=Auto())
+    assert settings.function_choice_behavior is not None
+    settings.function_choice_behavior.maximum_auto_invoke_attempts = 1
+    made = kernel(chat_service, w=Weather())
+    (answer,) = await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
+    assert answer.finish_reason == FinishReason.TOOL_CALLS
+    assert len(server.received) == 2
+    assert not {"tools", "tool_choice"} & sent(server, 1).keys()
+
+
+async def test_broken_arguments_go_back_to_the_model_and_the_talk_goes_on(
+    server: RawServer,
+) -> None:
+    calls = [call(0, "w-get_weather", "{broken")]
+    server.will(
+        reply(chat(None, "tool_calls", message={"tool_calls": calls})), reply(chat("Sorry"))
+    )
+    chat_service = service(server)
+    made = kernel(chat_service, w=Weather())
+    settings = Settings(function_choice_behavior=Auto())
+    answer = await chat_service.get_chat_message_content(asked(), settings, kernel=made)
+    assert str(answer) == "Sorry"
+    told = sent(server, 1)["messages"]
+    assert told[1]["tool_calls"][0]["function"]["arguments"] == "{broken"
+    assert (told[2]["role"], told[2]["tool_call_id"]) == ("tool", "call0")
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_functions_need_a_kernel_and_one_answer(server: RawServer, stream_it: bool) -> None:
+    chat_service = service(server)
+
+    async def ask(settings: Settings, **named: Any) -> None:
+        if stream_it:
+            await streamed(chat_service, None, settings, **named)
+        else:
+            await chat_service.get_chat_message_contents(asked(), settings, **named)
+
+    settings = Settings(function_choice_behavior=Auto())
+    with pytest.raises(ServiceInvalidExecutionSettingsError, match="kernel"):
+        await ask(settings)
+    for several in ({"number_of_responses": 2}, {"extra_parameters": {"n": 2}}):
+        settings = Settings(function_choice_behavior=Auto(), **several)
+        with pytest.raises(ServiceInvalidExecutionSettingsError, match="one answer alone"):
+            await ask(settings, kernel=kernel(w=Weather()))
+    assert not server.received
+
+
+async def test_parallel_calls_are_forbidden_with_functions_alone(server: RawServer) -> None:
+    server.will(reply(chat()))
+    chat_service = service(server)
+    settings = Settings(function_choice_behavior=Auto(), parallel_tool_calls=False)
+    for made in (kernel(w=Weather()), Kernel()):
+        await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
+    assert sent(server)["parallel_tool_calls"] is False
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & sent(server, 1).keys()
+
+
+async def test_a_model_that_calls_no_functions_says_so(server: RawServer) -> None:
+    refused = failure("unsupported_parameter", "tools is not supported", param="tools")
+    server.will(reply(refused, 400))
+    chat_service = service(server)
+    settings = Settings(function_choice_behavior=Auto())
+    made = kernel(w=Weather())
+    for asking in (
+        chat_service.get_chat_message_contents(asked(), settings, kernel=made),
+        streamed(chat_service, None, settings, kernel=made),
+    ):
+        with pytest.raises(ServiceInvalidRequestError) as caught:
+            await asking
+        assert isinstance(caught.value, UnsupportedParameterError)
+        assert caught.value.param == "tools"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        Person,
+        {
+            "type": "json_schema",
+            "json_schema": {
+                "name": "Person",
+                "strict": True,
+                "schema": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+                    "required": ["name", "age"],
+                    "additionalProperties": False,
+                },
+            },
+        },
+    ],
+)
+async def test_answers_have_the_form_that_was_asked_for(make: Any, form: Any) -> None:
+    chat_service, settings = make(), Settings(response_format=form)
+    history = asked("I met 'Ann', who is 34")
+    answer = await chat_service.get_chat_message_content(history, settings)
+    assert Person.model_validate_json(str(answer)) == Person(name="Ann", age=34)
+    whole = added(await streamed(chat_service, history, settings))
+    assert Person.model_validate_json(str(whole)) == Person(name="Ann", age=34)
+
+
+async def test_answers_may_be_any_json(make: Any) -> None:
+    settings = Settings(response_format={"type": "json_object"})
+    history = asked("Answer in JSON, with 'colour'")
+    answer = await make().get_chat_message_content(history, settings)
+    assert json.loads(str(answer)).keys() == {"colour"}
+
+
+async def test_images_reach_the_endpoint(make: Any, endpoint: LocalEndpoint) -> None:
+    history = ChatHistory()
+    items: list[Any] = [
+        TextContent(text="What is it?"),
+        ImageContent(uri="https://example.com/a.png"),
+        ImageContent(data=b"\x89PNG", mime_type="image/png"),
+    ]
+    history.add_message(ChatMessageContent(role=AuthorRole.USER, items=items))
+    assert str(await make().get_chat_message_content(history, Settings()))
+    kinds = [each["type"] for each in endpoint.requests[-1].body["messages"][0]["content"]]
+    assert kinds == ["text", "image_url", "image_url"]
+
+
+@pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
+async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None:
+    client = kind(endpoint.url, endpoint.key, "paris")
+    chat_service = AzInferChatCompletion(client=client)
+    assert (chat_service.ai_model_id, chat_service.service_id) == ("paris", "paris")
+    assert str(await chat_service.get_chat_message_content(asked(), Settings())) == "Paris."
+    other = AzInferChatCompletion(client=client, model="echo", service_id="other")
+    assert (other.ai_model_id, other.service_id) == ("echo", "other")
+    assert str(await other.get_chat_message_content(asked(), Settings())).endswith("to: hi")
+
+
+async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
+    made = kernel(make("paris"))
+    assert str(await made.clone().invoke_prompt("hi")) == "Paris."
+    assert made.clone().get_service() is made.get_service()
+
+
+@pytest.fixture(params=SURFACES)
+def write(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferTextCompletion:
+    """A text completion service of one surface."""
+    endpoint.requests.clear()
+    surface: str = request.param
+    return AzInferTextCompletion(
+        endpoint.url, endpoint.key, "echo", surface=surface, service_id="text"
+    )
+
+
+async def test_a_text_is_completed(write: AzInferTextCompletion, endpoint: LocalEndpoint) -> None:
+    text = await write.get_text_content("A <b> prompt", Settings(max_tokens=4))
+    assert text is not None
+    assert text.text == "This is a synthetic"
+    assert text.metadata["usage"].completion_tokens == 4
+    assert (text.ai_model_id, text.metadata["finish_reason"]) == ("echo", "length")
+    said = endpoint.requests[-1].body["messages"]
+    assert said == [{"role": "user", "content": "A <b> prompt"}]
+
+
+async def test_a_text_is_completed_in_parts(write: AzInferTextCompletion) -> None:
+    async def parts() -> AsyncIterator[Any]:
+        async for texts in write.get_streaming_text_contents("Hello", Settings(temperature=0)):
+            for text in texts:
+                yield text
+
+    found = [each async for each in parts()]
+    assert len([each for each in found if each.text]) > 3
+    whole = found[0]
+    for each in found[1:]:
+        whole = whole + each
+    assert whole.text == "This is a synthetic answer to: Hello"
+    assert ["usage" in each.metadata for each in found][-2:] == [False, True]
+
+
+async def test_a_kernel_prompts_for_texts(write: AzInferTextCompletion, make: Any) -> None:
+    made = kernel(write)
+    result = await made.invoke_prompt("Say {{$what}}", what="it")
+    assert str(result) == "This is a synthetic answer to: Say it"
+    parts: list[Any] = [each async for each in made.invoke_prompt_stream("Say it")]
+    assert "".join(str(texts[0]) for texts in parts) == str(result)
+    # Texts come before chats where a prompt names no service; each can be named.
+    made.add_service(make("paris", service_id="chat"))
+    arguments = KernelArguments(Settings(service_id="chat"))
+    assert str(await made.invoke_prompt("hi", arguments=arguments)) == "Paris."
+    assert str(await made.invoke_prompt("hi")).endswith("to: hi")
+
+
+async def test_thoughts_and_refusals_of_texts_are_kept(server: RawServer) -> None:
+    writer = AzInferTextCompletion(f"{server.url}/openai/v1", "k" * 8, "o3", max_retries=0)
+    server.will(
+        reply(chat(None, message={"refusal": "no", "reasoning_content": "hm"})),
+        stream(
+            events(
+                part(None, None, reasoning_content="hm"),
+                part(None, None, refusal="no"),
+                part(None, "stop"),
+            )
+        ),
+    )
+    text = await writer.get_text_content("hi", Settings())
+    assert text is not None
+    assert (text.text, text.metadata["reasoning"]) == ("no", "hm")
+    parts = [
+        each
+        async for each in writer.get_streaming_text_content("hi", Settings())
+        if each is not None
+    ]
+    assert [each.text for each in parts] == ["no", ""]
+    assert parts[-1].metadata["reasoning"] == "hm"

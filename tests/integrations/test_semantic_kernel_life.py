@@ -1,0 +1,655 @@
+"""What surrounds an answer: errors, time, connections, secrets, the environment, telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import logging
+import pickle
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.credentials import AzureKeyCredential
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import ValidationError
+from semantic_kernel.contents import ChatHistory
+from semantic_kernel.exceptions import (
+    KernelException,
+    ServiceContentFilterException,
+    ServiceException,
+    ServiceInitializationError,
+    ServiceInvalidAuthError,
+    ServiceInvalidRequestError,
+    ServiceInvalidResponseError,
+    ServiceResourceNotFoundError,
+    ServiceResponseException,
+)
+from semantic_kernel.utils.telemetry.model_diagnostics import decorators
+from semantic_kernel.utils.telemetry.user_agent import SEMANTIC_KERNEL_USER_AGENT
+
+from asking import KEY
+from azinfer import core
+from azinfer.core import AsyncInferenceClient, Timeout
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint
+from azinfer.semantic_kernel import (
+    AzInferChatCompletion,
+    AzInferChatPromptExecutionSettings,
+    AzInferTextCompletion,
+    AzInferTextEmbedding,
+)
+from kernels import SURFACES, added, asked, kernel, sent, service, streamed
+from raw_server import RawServer, chat, events, failure, part, reply, stream
+
+SETTINGS = AzInferChatPromptExecutionSettings()
+CONTOSO = "https://contoso.openai.azure.com"
+SERVICES = (AzInferChatCompletion, AzInferTextCompletion, AzInferTextEmbedding)
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+ERRORS: list[tuple[int, Any, type[ServiceException], type[core.InferenceError]]] = [
+    (302, failure("x"), ServiceResponseException, core.APIStatusError),
+    (400, failure("x"), ServiceInvalidRequestError, core.BadRequestError),
+    (
+        400,
+        failure("context_length_exceeded"),
+        ServiceInvalidRequestError,
+        core.ContextLengthExceededError,
+    ),
+    (
+        400,
+        failure("unsupported_parameter"),
+        ServiceInvalidRequestError,
+        core.UnsupportedParameterError,
+    ),
+    (400, failure("content_filter"), ServiceContentFilterException, core.ContentFilterError),
+    (401, failure("401"), ServiceInvalidAuthError, core.AuthenticationError),
+    (403, failure("x"), ServiceInvalidAuthError, core.PermissionDeniedError),
+    (404, failure("unknown_model"), ServiceResourceNotFoundError, core.DeploymentNotFoundError),
+    (429, failure("429"), ServiceResponseException, core.RateLimitError),
+    (503, failure("x"), ServiceResponseException, core.ServerError),
+    (200, [], ServiceInvalidResponseError, core.InvalidResponseError),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
+async def test_an_error_is_semantic_kernels_and_ours_at_once(
+    server: RawServer, status: int, body: Any, theirs: Any, ours: Any
+) -> None:
+    server.will(reply(body, status, {"x-request-id": "r1"}))
+    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0)
+
+    async def write() -> None:
+        async for _ in writer.get_streaming_text_contents("hi", SETTINGS):
+            pass
+
+    for asking in (
+        service(server).get_chat_message_contents(asked(), SETTINGS),
+        streamed(service(server)),
+        writer.get_text_contents("hi", SETTINGS),
+        write(),
+    ):
+        with pytest.raises(theirs) as caught:
+            await asking
+        error: Any = caught.value
+        assert (error.deployment, error.request_id) == ("gpt-4.1", error.__cause__.request_id)
+        assert type(error.__cause__) is ours
+        assert isinstance(error, ours)
+        assert isinstance(error, ServiceResponseException)
+        assert "gpt-4.1" in str(error)
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+
+
+async def test_a_kernel_shows_the_cause(server: RawServer) -> None:
+    server.will(reply(failure("unknown_model"), 404))
+    with pytest.raises(KernelException) as caught:
+        await kernel(service(server)).invoke_prompt("hi")
+    causes: list[BaseException | None] = [caught.value]
+    while causes[-1] is not None:
+        causes.append(causes[-1].__cause__)
+    assert any(isinstance(each, ServiceResourceNotFoundError) for each in causes)
+    assert any(type(each) is core.DeploymentNotFoundError for each in causes)
+
+
+async def test_connections_and_time_outs_are_semantic_kernels_errors(server: RawServer) -> None:
+    server.will(lambda peer: peer.reset())
+    with pytest.raises(ServiceResponseException) as caught:
+        await service(server).get_chat_message_contents(asked(), SETTINGS)
+    assert isinstance(caught.value, core.APIConnectionError)
+    server.will(lambda peer: peer.until_left())
+    for settings in (SETTINGS, AzInferChatPromptExecutionSettings(timeout=0.1)):
+        chat_service = service(server, timeout=0.1 if settings is SETTINGS else 60)
+        with pytest.raises(ServiceResponseException) as caught:
+            await chat_service.get_chat_message_contents(asked(), settings)
+        assert isinstance(caught.value, core.APITimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("data", "ours"),
+    [
+        (events(part("hel"), done=False), core.StreamInterruptedError),
+        (events(part("hel"), failure("429", "slow down"), done=False), core.APIStatusError),
+        (events(part("hel"), failure("content_filter"), done=False), core.ContentFilterError),
+        (events(part("hel"), "{broken", done=False), core.InvalidResponseError),
+    ],
+)
+async def test_a_stream_that_breaks_is_told_while_it_is_read(
+    server: RawServer, data: bytes, ours: Any
+) -> None:
+    server.will(stream(data))
+    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    with pytest.raises(ServiceResponseException) as caught:
+        [str(each) async for each in messages]
+    error = caught.value
+    assert isinstance(error, ours)
+    assert isinstance(error, core.InferenceError)
+    assert error.partial is not None
+    assert error.partial.text == "hel"
+
+
+async def test_what_came_before_a_break_was_handed_out(server: RawServer) -> None:
+    server.will(stream(events(part("hel"), done=False), "reset"))
+    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    assert str(await anext(messages)) == "hel"
+    with pytest.raises(ServiceResponseException):
+        await anext(messages)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> None:
+    from azinfer.semantic_kernel.filtered import ContentFilteredError
+
+    words = ContentFilter(words={"violence": {"stab": "high"}}, blocklists={"mine": ["secret"]})
+    with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
+        chat_service = AzInferChatCompletion(endpoint.url, endpoint.key, "chat", surface=surface)
+        for asking in (
+            chat_service.get_chat_message_contents(asked("how to stab"), SETTINGS),
+            streamed(chat_service, asked("how to stab")),
+        ):
+            with pytest.raises(ServiceContentFilterException) as caught:
+                await asking
+            error = caught.value
+            assert isinstance(error, ContentFilteredError)
+            (found,) = error.content_filter_result.items()
+            assert (found[0], found[1].severity.value) == ("violence", "high")
+            assert (found[1].filtered, found[1].detected) == (True, False)
+            assert error.content_filter_code.value == "ResponsibleAIPolicyViolation"
+            assert error.categories == {"violence": "high"}
+            assert "content_filter" in str(error.code)
+            assert len({error, caught.value}) == 1
+            assert repr(error).startswith("ContentFilteredError(")
+        with pytest.raises(ServiceContentFilterException) as caught:
+            await chat_service.get_chat_message_contents(asked("a secret"), SETTINGS)
+        assert isinstance(caught.value, ContentFilteredError)
+        assert caught.value.content_filter_result["custom_blocklists"].detected
+
+
+def test_a_refused_prompt_is_told_where_warnings_are_errors() -> None:
+    program = """
+import asyncio, sys
+from semantic_kernel.contents import ChatHistory
+from semantic_kernel.exceptions import ServiceContentFilterException
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint
+from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+
+words = ContentFilter(words={"violence": {"stab": "high"}})
+with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
+    chat = AzInferChatCompletion(endpoint.url, endpoint.key, "chat")
+    assert "semantic_kernel.connectors.ai.open_ai" not in sys.modules
+    history = ChatHistory()
+    history.add_user_message("stab")
+    try:
+        asyncio.run(chat.get_chat_message_contents(history, AzInferChatPromptExecutionSettings()))
+    except ServiceContentFilterException as error:
+        from semantic_kernel.connectors.ai.open_ai.exceptions.content_filter_ai_exception import (
+            ContentFilterAIException,
+        )
+
+        print(isinstance(error, ContentFilterAIException))
+"""
+    assert _run(program, "-W", "error").splitlines() == ["True"]
+
+
+def _run(program: str, *options: str) -> str:
+    """What a program prints, and on stderr nothing."""
+    command = [sys.executable, *options, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_a_busy_endpoint_is_asked_again(server: RawServer, stream_it: bool) -> None:
+    busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
+    answer = stream(events(part("a", "stop"))) if stream_it else reply(chat("a"))
+    server.will(busy, busy, answer)
+    chat_service = service(server, max_retries=2)
+    if stream_it:
+        assert str(added(await streamed(chat_service))) == "a"
+    else:
+        assert str(await chat_service.get_chat_message_content(asked(), SETTINGS)) == "a"
+    assert len(server.received) == 3
+
+
+async def test_connections_are_used_again(server: RawServer) -> None:
+    server.will(reply(chat()))
+    chat_service = service(server)
+    for _ in range(10):
+        await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    assert (len(server.received), server.connections) == (10, 1)
+
+
+async def test_calls_run_at_once(server: RawServer) -> None:
+    server.choose = lambda request: lambda peer: _together(server, peer, 8)
+    async with service(server) as chat_service:
+        calls = [chat_service.get_chat_message_content(asked(), SETTINGS) for _ in range(8)]
+        assert [str(each) for each in await asyncio.gather(*calls)] == ["hello"] * 8
+
+
+def _together(server: RawServer, peer: Any, count: int) -> None:
+    """Answer once as many requests are here."""
+    assert server.wait_until(lambda: len(server.received) >= count)
+    reply(chat())(peer)
+
+
+def test_one_service_lives_in_several_loops(server: RawServer) -> None:
+    server.will(reply(chat()), reply(chat()), stream(events(part("hello", "stop"))))
+    chat_service = service(server)
+    for _ in range(2):
+        answer = asyncio.run(chat_service.get_chat_message_content(asked(), SETTINGS))
+        assert str(answer) == "hello"
+    assert str(added(asyncio.run(streamed(chat_service)))) == "hello"
+
+
+async def test_a_stream_that_is_left_closes_its_connection(server: RawServer) -> None:
+    server.will(stream(events(part("a"), part("b"), done=False), "stall"))
+    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    assert str(await anext(messages)) == "a"
+    assert server.open_connections == 1
+    await messages.aclose()
+    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+
+
+async def test_a_stream_that_is_cancelled_closes_its_connection(server: RawServer) -> None:
+    server.will(stream(events(part("a"), done=False), "stall"))
+    began = asyncio.Event()
+
+    async def read() -> None:
+        async for _ in service(server).get_streaming_chat_message_content(asked(), SETTINGS):
+            began.set()
+
+    task = asyncio.create_task(read())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+
+
+async def test_a_service_is_closed_and_opens_again(server: RawServer) -> None:
+    server.will(reply(chat()))
+    async with service(server) as chat_service:
+        await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    await chat_service.aclose()
+    assert server.connections == 2
+    assert "__del__" not in {
+        name for kind in SERVICES for each in kind.mro() for name in vars(each)
+    }
+
+
+async def test_a_client_that_was_given_stays_open(server: RawServer) -> None:
+    server.will(reply(chat()))
+    async with AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "gpt-4.1") as client:
+        async with AzInferChatCompletion(client=client) as chat_service:
+            assert chat_service.client is client
+            await chat_service.get_chat_message_contents(asked(), SETTINGS)
+        assert server.open_connections == 1
+
+
+def test_nothing_is_said_when_a_program_ends() -> None:
+    program = """
+import asyncio
+from semantic_kernel import Kernel
+from azinfer.local import LocalEndpoint
+from azinfer.semantic_kernel import AzInferChatCompletion
+
+async def main(endpoint):
+    kernel = Kernel()
+    kernel.add_service(AzInferChatCompletion(endpoint.url, endpoint.key, "synthetic"))
+    print(await kernel.invoke_prompt("hi"))
+    async for messages in kernel.invoke_prompt_stream("hi"):
+        pass
+
+with LocalEndpoint() as endpoint:
+    asyncio.run(main(endpoint))
+"""
+    assert _run(program, "-W", "error").startswith("This is")
+
+
+def test_no_secret_is_shown_or_kept(server: RawServer) -> None:
+    for kind in SERVICES:
+        made = kind(f"{server.url}/openai/v1", KEY, "gpt-4.1", service_id="s")
+        shown = [repr(made), str(made), made.model_dump_json(), repr(made.client)]
+        shown += [repr(kernel(made)), str(copy.deepcopy(made))]
+        assert not any(KEY in each for each in shown)
+        assert (
+            made.model_dump(exclude_none=True).items()
+            >= {
+                "ai_model_id": "gpt-4.1",
+                "service_id": "s",
+            }.items()
+        )
+        with pytest.raises(core.ConfigurationError, match="not pickled"):
+            pickle.dumps(made)
+
+
+async def test_a_copy_works(server: RawServer) -> None:
+    server.will(reply(chat()))
+    made = service(server)
+    for again in (copy.deepcopy(made), copy.copy(made), made.model_copy()):
+        answer = await again.get_chat_message_content(asked(), SETTINGS)
+        assert str(answer) == "hello"
+
+
+async def test_a_service_of_the_environment_is_pickled(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(reply(chat()))
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", server.url)
+    monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
+    data = pickle.dumps(AzInferChatCompletion(model="gpt-4.1"))
+    assert KEY.encode() not in data
+    answer = await pickle.loads(data).get_chat_message_content(asked(), SETTINGS)
+    assert str(answer) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "version"),
+    [
+        (
+            {
+                "AZURE_AI_INFERENCE_ENDPOINT": "{}/models",
+                "AZURE_AI_INFERENCE_API_KEY": KEY,
+                "AZURE_AI_INFERENCE_API_VERSION": "2024-05-01-preview",
+            },
+            "/models/chat/completions",
+            "2024-05-01-preview",
+        ),
+        (
+            {
+                "AZURE_OPENAI_ENDPOINT": "{}",
+                "AZURE_OPENAI_API_KEY": KEY,
+                "AZURE_OPENAI_API_VERSION": "2024-10-21",
+            },
+            "/openai/deployments/prod/chat/completions",
+            "2024-10-21",
+        ),
+        (
+            {"AZURE_INFERENCE_ENDPOINT": "{}", "AZURE_INFERENCE_CREDENTIAL": KEY},
+            "/openai/v1/chat/completions",
+            None,
+        ),
+    ],
+)
+@pytest.mark.parametrize("in_a_file", [False, True])
+async def test_the_environment_says_where_to_ask(
+    server: RawServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variables: dict[str, str],
+    url: str,
+    version: str | None,
+    in_a_file: bool,
+) -> None:
+    server.will(reply(chat()))
+    variables = {**variables, "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": "prod"}
+    lines = [f"{name}={value.format(server.url)}" for name, value in variables.items()]
+    path = tmp_path / "settings.env"
+    if in_a_file:
+        path.write_text("\n".join(lines), encoding="utf-16")
+    else:
+        for line in lines:
+            monkeypatch.setenv(*line.split("="))
+    chat_service = AzInferChatCompletion(
+        env_file_path=str(path), env_file_encoding="utf-16" if in_a_file else None
+    )
+    assert (chat_service.ai_model_id, chat_service.service_id) == ("prod", "prod")
+    await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    (request,) = server.received
+    path_, _, query = request.target.partition("?")
+    assert path_ == url
+    assert query == (f"api-version={version}" if version else "")
+    assert request.header("api-key") == KEY
+
+
+def test_each_service_has_its_deployment_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CHAT", "TEXT", "EMBEDDING"):
+        monkeypatch.setenv(f"AZURE_OPENAI_{name}_DEPLOYMENT_NAME", name.lower())
+    found = [kind(CONTOSO, KEY).ai_model_id for kind in SERVICES]
+    assert found == ["chat", "text", "embedding"]
+    assert AzInferChatCompletion(CONTOSO, KEY, "other").ai_model_id == "other"
+    named = f"{CONTOSO}/openai/deployments/in-the-url"
+    assert AzInferChatCompletion(named, KEY).ai_model_id == "in-the-url"
+
+
+def test_a_key_of_the_environment_goes_to_its_own_host_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURE_AI_INFERENCE_ENDPOINT", CONTOSO)
+    monkeypatch.setenv("AZURE_AI_INFERENCE_API_KEY", KEY)
+    with pytest.raises(ServiceInitializationError, match="names another host"):
+        AzInferChatCompletion("https://fabrikam.openai.azure.com", model="prod")
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"credential": KEY, "model": "prod"}, "no endpoint"),
+        ({"endpoint": CONTOSO, "model": "prod"}, "no credential"),
+        ({"endpoint": CONTOSO, "credential": KEY}, "no deployment: pass model="),
+        ({"endpoint": "https://example.com", "credential": KEY}, "name the surface"),
+    ],
+)
+def test_a_service_that_cannot_be_made_says_why(
+    kind: Any, given: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ServiceInitializationError, match=told) as caught:
+        kind(**given, env_file_path=str(tmp_path / "none"))
+    assert isinstance(caught.value, core.ConfigurationError)
+    assert KEY not in str(caught.value)
+
+
+def test_a_misspelt_argument_is_told() -> None:
+    kinds: Any = SERVICES
+    for kind in kinds:
+        with pytest.raises(ValidationError, match="instruction_rol"):
+            kind(CONTOSO, KEY, "prod", instruction_rol="developer")
+
+
+def test_an_endpoint_of_one_model_needs_no_name() -> None:
+    one = "https://mistral.eastus2.models.ai.azure.com"
+    assert AzInferChatCompletion(one, KEY).ai_model_id == "serverless"
+    assert AzInferChatCompletion(one, KEY, model_id="mistral-large").ai_model_id == "mistral-large"
+
+
+@pytest.mark.parametrize("path", ["/openai/v1", "/openai/v1/chat/completions", "", "/models"])
+async def test_any_url_will_do(server: RawServer, path: str) -> None:
+    server.will(reply(chat()))
+    made = AzInferChatCompletion(server.url + path, KEY, "prod")
+    assert str(await made.get_chat_message_content(asked(), SETTINGS)) == "hello"
+    assert made.service_url().startswith(f"{server.url}/")
+    assert server.received[0].target.startswith(("/openai/v1/chat", "/models/chat"))
+
+
+class Credential:
+    """A credential as azure-identity has them."""
+
+    def get_token(self, *scopes: str, **_: Any) -> Any:
+        """A token that is good for long."""
+        return type("Token", (), {"token": f"token-for-{scopes[0]}", "expires_on": 4e9})
+
+
+class AsyncCredential(Credential):
+    """The same for async code."""
+
+    async def get_token(self, *scopes: str, **_: Any) -> Any:
+        """A token that is good for long."""
+        return super().get_token(*scopes)
+
+
+@pytest.mark.parametrize(
+    ("credential", "header", "value"),
+    [
+        (Credential(), "authorization", "Bearer token-for-https://cognitiveservices.azure.com"),
+        (AsyncCredential(), "authorization", "Bearer token-for-https://cognitiveservices"),
+        (AzureKeyCredential("a-key"), "api-key", "a-key"),
+        (lambda: "from-a-function", "authorization", "Bearer from-a-function"),
+    ],
+)
+async def test_credentials_of_every_kind_are_taken(
+    server: RawServer, credential: Any, header: str, value: str
+) -> None:
+    server.will(reply(chat()))
+    made = AzInferChatCompletion(f"{server.url}/openai/v1", credential, "gpt-4.1")
+    await made.get_chat_message_contents(asked(), SETTINGS)
+    assert (server.received[0].header(header) or "").startswith(value)
+
+
+async def test_requests_say_that_semantic_kernel_asks(server: RawServer) -> None:
+    server.will(reply(chat()))
+    await service(server).get_chat_message_contents(asked(), SETTINGS)
+    own = service(server, headers={"user-agent": "mine/1", "x-a": "1"})
+    await own.get_chat_message_contents(asked(), SETTINGS)
+    first, second = (each.header("user-agent") for each in server.received)
+    assert first == f"{SEMANTIC_KERNEL_USER_AGENT} azinfer/{core.__version__}"
+    assert second == f"{SEMANTIC_KERNEL_USER_AGENT} mine/1"
+    assert server.received[1].header("x-a") == "1"
+
+
+async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer) -> None:
+    server.will(reply(chat()))
+    made = service(server, model="prod", model_id="o3")
+    history = ChatHistory(system_message="Be brief.")
+    history.add_user_message("hi")
+    settings = AzInferChatPromptExecutionSettings(max_tokens=5, reasoning_effort="low")
+    (answer,) = await made.get_chat_message_contents(history, settings)
+    assert (sent(server)["max_completion_tokens"], sent(server)["reasoning_effort"]) == (5, "low")
+    assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
+
+
+async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer) -> None:
+    data = events(part("grün"), part(None, "stop"), {"choices": [], "usage": USAGE})
+    data = b": hello\r\n\r\n" + data.replace(b"\\u00fc", "ü".encode()).replace(b"\n", b"\r\n")
+
+    def drip(peer: Any) -> None:
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        peer.send(head.encode())
+        for at in range(0, len(data), 7):
+            peer.send(data[at : at + 7])
+        peer.close()
+
+    server.will(drip)
+    whole = added(await streamed(service(server)))
+    assert (str(whole), whole.metadata["usage"].prompt_tokens) == ("grün", 3)
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that ended, with Semantic Kernel's telemetry switched on."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    settings = decorators.MODEL_DIAGNOSTICS_SETTINGS
+    monkeypatch.setattr(decorators, "tracer", provider.get_tracer("tests"))
+    monkeypatch.setattr(settings, "enable_otel_diagnostics", True)
+    monkeypatch.setattr(settings, "enable_otel_diagnostics_sensitive", True)
+    return exporter
+
+
+async def test_an_answer_is_one_span(server: RawServer, spans: InMemorySpanExporter) -> None:
+    server.will(reply(chat()))
+    settings = AzInferChatPromptExecutionSettings(temperature=0.5)
+    await service(server).get_chat_message_contents(asked(), settings)
+    (span,) = spans.get_finished_spans()
+    told = dict(span.attributes or {})
+    assert span.name == "chat gpt-4.1"
+    assert told["gen_ai.system"] == "azure.ai.inference"
+    assert told["server.address"] == f"{server.url}/openai/v1"
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 2)
+    assert told["gen_ai.request.temperature"] == 0.5
+    assert told["gen_ai.response.id"] == "c1"
+    assert KEY not in json.dumps(told)
+
+
+async def test_a_span_ends_when_its_stream_does(
+    server: RawServer, spans: InMemorySpanExporter
+) -> None:
+    usage = {"choices": [], "usage": USAGE}
+    server.will(stream(events({"choices": []}, part("a"), part("b", "stop"), usage)))
+    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    seen = [str(each) async for each in _watched(messages, spans)]
+    assert seen == ["a", "b", ""]
+    (span,) = spans.get_finished_spans()
+    told = dict(span.attributes or {})
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 2)
+    assert told["gen_ai.response.finish_reason"] == "FinishReason.STOP"
+
+
+async def _watched(messages: Any, spans: InMemorySpanExporter) -> AsyncIterator[Any]:
+    async for each in messages:
+        assert not spans.get_finished_spans()
+        yield each
+
+
+async def test_a_span_ends_when_its_stream_breaks_or_is_left(
+    server: RawServer, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.will(stream(events(part("a"), done=False)))
+    with pytest.raises(ServiceResponseException):
+        await streamed(service(server))
+    (span,) = spans.get_finished_spans()
+    assert "StreamInterruptedError" in str(dict(span.attributes or {})["error.type"])
+    server.will(stream(events(part("a"), done=False), "stall"))
+    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    assert str(await anext(messages)) == "a"
+    # A generator that is left is closed by the loop, in another context than it began in.
+    with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
+        await messages.aclose()
+        assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert len(spans.get_finished_spans()) == 2
+
+
+async def test_texts_have_spans_too(server: RawServer, spans: InMemorySpanExporter) -> None:
+    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0)
+    server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
+    await writer.get_text_contents("hi", SETTINGS)
+    async for _ in writer.get_streaming_text_contents("hi", SETTINGS):
+        pass
+    assert [each.name for each in spans.get_finished_spans()] == ["text_completions gpt-4.1"] * 2
+
+
+async def test_thoughts_and_calls_break_no_telemetry(
+    server: RawServer, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "p-f", "arguments": "{}"}}
+    parts = [part(None, None, reasoning_content="hm"), part(None, "tool_calls", tool_calls=[call])]
+    server.will(stream(events(*parts)))
+    with caplog.at_level(logging.INFO, decorators.__name__):
+        await streamed(service(server))
+    assert len(spans.get_finished_spans()) == 1
+    assert any("p-f" in record.getMessage() for record in caplog.records)
+
+
+def test_a_timeout_may_be_given_in_parts(server: RawServer) -> None:
+    made = service(server, timeout=Timeout(total=7))
+    assert made.client.timeout.total == 7

@@ -1,0 +1,81 @@
+"""What tests of Semantic Kernel share: services of the raw server, plugins, ways to ask."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from semantic_kernel import Kernel
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.contents import ChatHistory, StreamingChatMessageContent
+from semantic_kernel.functions import kernel_function
+
+from asking import KEY
+from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+from raw_server import RawServer
+
+SURFACES = ("v1", "models", "deployments")
+
+
+class Weather:
+    """A plugin that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @kernel_function(description="The current weather in a city")
+    def get_weather(self, city: str) -> str:
+        """The weather."""
+        self.asked.append(city)
+        return f"Sunny in {city}"
+
+    @kernel_function(description="The current time, everywhere the same")
+    def get_time(self) -> str:
+        """The time."""
+        self.asked.append("time")
+        return "12:00"
+
+
+def service(server: RawServer, **named: Any) -> AzInferChatCompletion:
+    """A chat service of the raw server."""
+    named = {"model": "gpt-4.1", "max_retries": 0, **named}
+    return AzInferChatCompletion(f"{server.url}/openai/v1", KEY, **named)
+
+
+def kernel(*services: Any, **plugins: Any) -> Kernel:
+    """A kernel with services, and with plugins by their names."""
+    made = Kernel()
+    for each in services:
+        made.add_service(each)
+    for name, plugin in plugins.items():
+        made.add_plugin(plugin, name)
+    return made
+
+
+def asked(text: str = "hi") -> ChatHistory:
+    """A history of one question."""
+    history = ChatHistory()
+    history.add_user_message(text)
+    return history
+
+
+async def streamed(
+    chat: AzInferChatCompletion,
+    history: ChatHistory | None = None,
+    settings: PromptExecutionSettings | None = None,
+    **named: Any,
+) -> list[StreamingChatMessageContent]:
+    """All messages of a stream."""
+    settings = settings or AzInferChatPromptExecutionSettings()
+    stream = chat.get_streaming_chat_message_contents(history or asked(), settings, **named)
+    return [message async for messages in stream for message in messages]
+
+
+def added(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageContent:
+    """What messages of one role add up to."""
+    return reduce(lambda whole, message: whole + message, messages)
+
+
+def sent(server: RawServer, at: int = 0) -> Any:
+    """The body of a request."""
+    return server.received[at].json
