@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azinfer.core import (
-    ChatCompletion,
-    Choice,
-    InferenceClient,
-    JsonSchema,
-    Usage,
-)
+from azinfer.core import ChatCompletion, Choice, InferenceClient, JsonSchema, Usage
 
 # Fields of an entry of config_list that are the wrapper's or this client's, and no options.
 _NO_OPTIONS = frozenset(
     {
         *("api_key", "api_type", "api_version", "azure_ad_token_provider", "azure_endpoint"),
-        *("base_url", "default_headers", "max_retries", "model_client_cls", "stream", "surface"),
-        *("stream_options", "tags", "timeout", "http_client", "price"),
+        *("base_url", "default_headers", "extra_body", "extra_headers", "http_client"),
+        *("max_retries", "messages", "model_client_cls", "price", "stream", "surface", "tags"),
+        "timeout",
     }
 )
 
@@ -94,17 +89,8 @@ class AzInferModelClient:
         Raises:
             InferenceError: The core client's errors, as they are.
         """
-        options = {
-            name: value
-            for name, value in params.items()
-            if name not in _NO_OPTIONS and name != "messages" and value is not None
-        }
-        if not options.get("tools"):
-            for name in ("tools", "tool_choice", "parallel_tool_calls"):
-                options.pop(name, None)
-        if wanted := options.get("response_format"):
-            options["response_format"] = _response_format(wanted)
-        messages = [_cleaned(message) for message in params["messages"]]
+        messages = [{"role": "user", **message} for message in params["messages"]]
+        options = _options(params)
         if params.get("stream"):
             return Answer(self._streamed(messages, options))
         return Answer(self._client.complete(messages, **options))
@@ -154,13 +140,26 @@ class AzInferModelClient:
         return whole
 
 
+def _options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes to the core client, of all that AG2 hands over."""
+    options = {
+        name: value
+        for name, value in {**params, **params.get("extra_body", {})}.items()
+        if name not in _NO_OPTIONS and value is not None
+    }
+    if not options.get("tools"):
+        # Without tools these are refused.
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            options.pop(name, None)
+    if wanted := options.get("response_format"):
+        options["response_format"] = _response_format(wanted)
+    if headers := params.get("extra_headers"):
+        options["headers"] = headers
+    return options
+
+
 def _response_format(wanted: Any) -> Any:
     """A response format of every form that AG2 knows: a type, a JSON Schema, or the wire's."""
     if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_object", "json_schema"):
         return JsonSchema(str(wanted.get("title") or "response_format"), wanted)
     return wanted
-
-
-def _cleaned(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of AG2 in the wire form; what it thought is never sent back."""
-    return {"role": "user", **message} | {"reasoning_content": None}
