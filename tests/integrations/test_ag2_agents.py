@@ -18,8 +18,6 @@ from ag2.events import (
     ToolResultEvent,
     UsageEvent,
 )
-from ag2.knowledge import MemoryKnowledgeStore
-from ag2.network import EV_TEXT, Hub, HubClient, LocalLink, Passport
 from pydantic import BaseModel
 
 from asking import KEY
@@ -52,11 +50,13 @@ def config(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferCo
 
 @pytest.fixture(params=SURFACES)
 def raw(request: pytest.FixtureRequest, server: RawServer) -> Make:
-    """Makes configurations of the raw server, on each of the main surfaces."""
+    """Makes configurations of the raw server, which live as long as the test's loop."""
+    made: list[AzInferConfig] = []
 
     def make(**named: Any) -> AzInferConfig:
         named = {"model": "gpt-4.1", "max_retries": 0, **named}
-        return AzInferConfig(server.url + request.param, KEY, **named)
+        made.append(AzInferConfig(server.url + request.param, KEY, **named))
+        return made[-1]
 
     return make
 
@@ -188,7 +188,9 @@ async def test_tools_are_called_in_parallel_while_streaming(config: AzInferConfi
 
 async def test_the_conversation_goes_on(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
     first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
-    second = await first.ask("And what is the capital of France?", config=config.copy(model="paris"))
+    second = await first.ask(
+        "And what is the capital of France?", config=config.copy(model="paris")
+    )
     assert second.body == "Paris."
     roles = [message["role"] for message in endpoint.requests[-1].body["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
@@ -230,7 +232,9 @@ async def test_usage_is_reported(config: AzInferConfig, streaming: bool) -> None
     assert len(report.records) == 2
     assert report.by_provider.keys() == {"azure"}
     assert report.by_model.keys() == {"gpt-4.1"}
-    assert report.total.prompt_tokens == sum(each.usage.prompt_tokens or 0 for each in report.records)
+    assert report.total.prompt_tokens == sum(
+        each.usage.prompt_tokens or 0 for each in report.records
+    )
     assert report.total.total_tokens
     assert report.records[1].usage.completion_tokens
 
@@ -249,7 +253,9 @@ async def test_usage_has_its_details(raw: Make, server: RawServer) -> None:
 async def test_usage_names_the_model_that_was_declared(raw: Make, server: RawServer) -> None:
     server.will(reply(chat("4")))
     config = raw(model="prod", model_id="gpt-4.1")
-    assert (await (await Agent("a", config=config).ask("hi")).usage()).by_model.keys() == {"gpt-4.1"}
+    assert (await (await Agent("a", config=config).ask("hi")).usage()).by_model.keys() == {
+        "gpt-4.1"
+    }
     other = config.copy(model="other", model_id=None)
     assert (await (await Agent("a", config=other).ask("hi")).usage()).by_model.keys() == {"m"}
 
@@ -305,7 +311,7 @@ async def test_images_go_by_url_and_as_bytes(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     png = b"\x89PNG\r\n\x1a\n"
-    agent = Agent("a", config=config)
+    agent: Any = Agent("a", config=config)
     images = (ImageInput("https://example.com/a.png"), ImageInput(data=png, media_type="image/png"))
     assert (await agent.ask("What is it?", *images)).body
     text, *urls = endpoint.requests[-1].body["messages"][0]["content"]
@@ -371,7 +377,7 @@ async def test_fragments_of_two_calls_are_told_apart(raw: Make, server: RawServe
 async def test_a_model_that_wants_another_limit_is_asked_again(
     raw: Make, server: RawServer
 ) -> None:
-    told = "Unsupported parameter: 'max_tokens' is not supported with this model."
+    told = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     error = {"code": "unsupported_parameter", "param": "max_tokens", "message": told}
     server.will(reply({"error": error}, 400), reply(chat("hi")))
     agent = Agent("a", config=raw(model="prod", max_tokens=5, max_retries=1))
@@ -423,7 +429,9 @@ async def test_an_agent_is_the_tool_of_another(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     expert = Agent("expert", config=config.copy(model="paris"))
-    asker = Agent("asker", config=config, tools=[expert.as_tool(description="Knows the capital of a country")])
+    asker = Agent(
+        "asker", config=config, tools=[expert.as_tool(description="Knows the capital of a country")]
+    )
     answered = await asker.ask("What is the capital of the country France?")
     assert answered.body == "This is a synthetic answer to: Paris."
     report = await answered.usage()
@@ -438,13 +446,3 @@ async def test_a_task_is_handed_on(config: AzInferConfig) -> None:
     assert [event.kind for event in heard if isinstance(event, UsageEvent)] == [
         *("model_call", "subtask", "model_call")
     ]
-
-
-async def texts_of(hub: Hub, channel: str, count: int) -> list[tuple[str, str]]:
-    """Who said what in a channel, once so much was said."""
-    async with asyncio.timeout(20):
-        while True:
-            said = [each for each in await hub.read_wal(channel) if each.event_type == EV_TEXT]
-            if len(said) >= count:
-                return [(hub.name_for_id(each.sender_id), each.event_data["text"]) for each in said]
-            await asyncio.sleep(0.01)

@@ -71,7 +71,7 @@ class AzInferModelClient:
     """
 
     def __init__(self, config: Mapping[str, Any], *, client: InferenceClient | None = None) -> None:
-        self._format = config.get("response_format")
+        self._format: Any = config.get("response_format")
         self._client = client or InferenceClient(
             config.get("base_url") or config.get("azure_endpoint"),
             config.get("api_key") or config.get("azure_ad_token_provider"),
@@ -128,7 +128,11 @@ class AzInferModelClient:
     def _message(self, choice: Choice) -> Any:
         message = choice.message
         text = message.content or message.refusal or ""
-        if text and hasattr(self._format, "model_validate_json") and hasattr(self._format, "format"):
+        if (
+            text
+            and hasattr(self._format, "model_validate_json")
+            and hasattr(self._format, "format")
+        ):
             text = self._format.model_validate_json(text).format()
         if not message.tool_calls and not message.reasoning:
             return text

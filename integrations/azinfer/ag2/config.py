@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ag2.config import ModelConfig, ModelProvider
+from ag2.files.protocol import FilesClient
 from pydantic import SecretStr
 from typing_extensions import override
 
@@ -104,7 +105,9 @@ class AzInferConfig(ModelConfig):
 
     def _given(self) -> AsyncInferenceClient:
         if twice := [name for name in _PLACE if getattr(self, name) is not None]:
-            raise ConfigurationError(f"client= has {', '.join(twice)} already; give one or the other")
+            raise ConfigurationError(
+                f"client= has {', '.join(twice)} already; give one or the other"
+            )
         given = self.client
         assert given is not None
         return given.to_async() if isinstance(given, InferenceClient) else given
@@ -130,6 +133,13 @@ class AzInferConfig(ModelConfig):
         AG2 takes that for "unknown"; answers and reports of usage say `"azure"`.
         """
         raise NotImplementedError("ag2.config.ModelProvider has no member for Azure")
+
+    @override
+    def create_files_client(self) -> FilesClient[Any]:
+        """Nothing: files go with the message, as `DocumentInput(data=…)`."""
+        raise NotImplementedError(
+            "azinfer uploads no files: send them with the message, as DocumentInput(data=…)"
+        )
 
     @override
     def copy(self, /, **overrides: Any) -> AzInferConfig:

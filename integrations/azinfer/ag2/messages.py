@@ -275,7 +275,7 @@ def _model_of(answer: ChatCompletion) -> str | None:
     routing = answer.routing
     if routing and routing.model_id_source == "declared":
         return routing.model_id
-    return answer.model or (routing and routing.deployment)
+    return answer.model or (routing.deployment if routing else None)
 
 
 def _metadata(answer: ChatCompletion) -> dict[str, Any]:
