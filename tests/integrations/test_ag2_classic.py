@@ -37,6 +37,7 @@ with warnings.catch_warnings():
     from autogen.io import IOStream
 
 Json = dict[str, Any]
+CLIENT: Any = AzInferModelClient  # AG2's types want an instance where it wants the class
 QUESTION = "What is the weather in New York?"
 HI: Any = [{"role": "user", "content": "hi"}]
 
@@ -73,7 +74,7 @@ def agent(name: str, config: Any, **named: Any) -> ConversableAgent:
     named = {"human_input_mode": "NEVER", **named}
     config = {"config_list": [config]} if isinstance(config, dict) else config
     made = ConversableAgent(name, llm_config=config, **named)
-    made.register_model_client(AzInferModelClient)
+    made.register_model_client(CLIENT)
     return made
 
 
@@ -101,7 +102,7 @@ def with_tools(entry: Json) -> tuple[ConversableAgent, ConversableAgent]:
             function, caller=caller, executor=runner, description="The weather or time in a city."
         )
     # AG2 makes its clients anew for each tool: the model client comes last.
-    caller.register_model_client(AzInferModelClient)
+    caller.register_model_client(CLIENT)
     return caller, runner
 
 
@@ -189,7 +190,7 @@ def test_a_group_speaks_in_turn_on_two_deployments(entry: Callable[..., Json]) -
         speaker_selection_method="round_robin",
     )
     manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
-    manager.register_model_client(AzInferModelClient)
+    manager.register_model_client(CLIENT)
     said = group.agents[0].initiate_chat(manager, message="hi", silent=True)  # type: ignore[attr-defined]
     assert [(each.get("name"), each["content"]) for each in said.chat_history] == [
         ("Alice", "hi"),
@@ -207,10 +208,10 @@ def test_a_model_selects_the_speaker(entry: Callable[..., Json], endpoint: Local
         max_round=2,
         speaker_selection_method="auto",
         select_speaker_auto_llm_config={"config_list": [entry("chair")]},
-        select_speaker_auto_model_client_cls=AzInferModelClient,  # type: ignore[arg-type]
+        select_speaker_auto_model_client_cls=CLIENT,
     )
     manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
-    manager.register_model_client(AzInferModelClient)
+    manager.register_model_client(CLIENT)
     before = len(endpoint.requests)
     said = carol.initiate_chat(manager, message="hi", silent=True)
     assert [each.get("name") for each in said.chat_history] == ["Carol", "Bob"]
@@ -298,15 +299,9 @@ def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
 
 def test_options_are_sent_as_they_are(server: RawServer) -> None:
     server.will(reply(chat("hi")))
-    more: Json = {
-        "extra_body": {"user": "u"},
-        "extra_headers": {"x-a": "1"},
-        "seed": 0,
-        "top_p": None,
-    }
-    raw_agent(
-        server, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more
-    ).generate_reply(messages=[{"content": "hi"}])
+    more = {"extra_body": {"user": "u"}, "extra_headers": {"x-a": "1"}, "seed": 0}
+    asked = raw_agent(server, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
+    asked.generate_reply(messages=[{"content": "hi"}])
     (request,) = server.received
     assert request.json.keys() == {"model", "messages", "user", "seed"}
     assert request.json["messages"][-1] == {"content": "hi", "role": "user"}
@@ -317,7 +312,7 @@ def test_a_ready_client_serves(endpoint: LocalEndpoint) -> None:
     client = InferenceClient(endpoint.url, endpoint.key, "paris")
     named = {"model": "paris", "model_client_cls": "AzInferModelClient"}
     asked = ConversableAgent("a", llm_config={"config_list": [named]})
-    asked.register_model_client(AzInferModelClient, client=client)  # type: ignore[arg-type]
+    asked.register_model_client(CLIENT, client=client)
     assert asked.generate_reply(messages=HI) == "Paris."
 
 
@@ -325,7 +320,7 @@ def test_answers_are_cached_without_the_key(
     entry: Callable[..., Json], endpoint: LocalEndpoint, tmp_path: Path
 ) -> None:
     wrapper = OpenAIWrapper(config_list=[entry("paris")])
-    wrapper.register_model_client(AzInferModelClient)  # type: ignore[arg-type]
+    wrapper.register_model_client(CLIENT)
     before = len(endpoint.requests)
     with Cache.disk(7, str(tmp_path)) as cache:
         answers = [wrapper.create(messages=HI, cache=cache) for _ in range(2)]
