@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-PORTIONS = {"core", "langchain", "local", "testing"}
+PORTIONS = {"ag2", "core", "langchain", "local", "testing"}
 
 
 def check(folder: Path) -> None:

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+import azinfer.ag2
 import azinfer.core
 import azinfer.langchain
 import azinfer.local
@@ -25,7 +26,7 @@ ADAPTERS = sorted(
     path.name for path in (ROOT / "integrations/azinfer").iterdir() if (path / "py.typed").exists()
 )
 CORE = ROOT / "core/azinfer/core"
-FRAMEWORKS = ["langchain_core", "starlette", "uvicorn", "pydantic", "numpy", "typer"]
+FRAMEWORKS = ["ag2", "langchain_core", "starlette", "uvicorn", "pydantic", "numpy", "typer"]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
 
 # From the bottom to the top: a module imports only what stands before it.
@@ -71,12 +72,17 @@ def test_the_namespace_has_no_init() -> None:
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 4
+    assert len(portions) == 5
     assert all((path / "py.typed").exists() for path in portions)
 
 
 def test_core_needs_no_framework() -> None:
     assert import_without(FRAMEWORKS, "azinfer.core") == ""
+
+
+def test_classic_ag2_is_not_needed() -> None:
+    # It may be there, with a jsonschema that makes it warn: nothing imports it.
+    assert import_without(["autogen", "openai"], "azinfer.ag2") == ""
 
 
 def test_core_loads_nothing_that_it_does_not_need() -> None:
@@ -88,7 +94,11 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "module", "extra"),
-    [("langchain_core", "azinfer.langchain", "langchain"), ("uvicorn", "azinfer.local", "local")],
+    [
+        ("ag2", "azinfer.ag2", "ag2"),
+        ("langchain_core", "azinfer.langchain", "langchain"),
+        ("uvicorn", "azinfer.local", "local"),
+    ],
 )
 def test_a_missing_framework_names_the_extra(missing: str, module: str, extra: str) -> None:
     assert f"pip install 'azinfer[{extra}]'" in import_without([missing], module)
@@ -101,7 +111,7 @@ def test_each_adapter_has_an_extra() -> None:
     assert set(re.findall(r"[\w-]+", everything)) == {"azinfer", *extras} - {"all"}
 
 
-@pytest.mark.parametrize("module", [azinfer.core, azinfer.langchain, azinfer.local])
+@pytest.mark.parametrize("module", [azinfer.ag2, azinfer.core, azinfer.langchain, azinfer.local])
 def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
     names = vars(module)["__all__"]
     assert names == sorted(names)

@@ -38,7 +38,7 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
 
 
 def test_the_errors_are_those_of_the_tree() -> None:
@@ -63,7 +63,13 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["azinfer.langchain.chat", "azinfer.langchain.embeddings", "azinfer.local.endpoint"]
+    "name",
+    [
+        "azinfer.ag2.config",
+        "azinfer.langchain.chat",
+        "azinfer.langchain.embeddings",
+        "azinfer.local.endpoint",
+    ],
 )
 def test_the_examples_outside_of_core_hold(name: str) -> None:
     import doctest

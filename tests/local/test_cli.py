@@ -60,7 +60,7 @@ def test_the_version_is_told() -> None:
 def test_the_demo_holds_on_real_models() -> None:
     done = azinfer("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("✓") == 6
+    assert done.stdout.count("✓") == 7
     assert "✗" not in done.stdout
     for said in ("Small-Chat-PTU", "get_weather", "olives begins", weights.SMOLLM2.name):
         assert said in done.stdout
@@ -93,7 +93,8 @@ def test_a_demo_without_a_framework_says_what_it_left_out(monkeypatch: pytest.Mo
     from azinfer.local import demo
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert demo._left_out() == [("a chain", "langchain")]
+    left_out = [(each.step, each.extra) for each in demo._left_out()]
+    assert left_out == [("a chain", "langchain"), ("an agent", "ag2")]
 
 
 def test_a_server_is_asked_by_chat_and_embed() -> None:
