@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-PORTIONS = {"core", "langchain", "llama_index", "local", "semantic_kernel", "testing"}
+PORTIONS = {"ag2", "core", "langchain", "llama_index", "local", "semantic_kernel", "testing"}
 
 
 def check(folder: Path) -> None:

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+import azinfer.ag2
 import azinfer.core
 import azinfer.langchain
 import azinfer.llama_index
@@ -28,7 +29,7 @@ ADAPTERS = sorted(
 )
 CORE = ROOT / "core/azinfer/core"
 FRAMEWORKS = [
-    *("langchain_core", "llama_index", "semantic_kernel"),
+    *("ag2", "langchain_core", "llama_index", "semantic_kernel"),
     *("starlette", "uvicorn", "pydantic", "numpy", "typer"),
 ]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
@@ -67,7 +68,7 @@ def test_the_namespace_has_no_init() -> None:
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 5
+    assert len(portions) == 7
     assert all((path / "py.typed").exists() for path in portions)
 
 
@@ -85,6 +86,7 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
 @pytest.mark.parametrize(
     ("missing", "module", "extra"),
     [
+        ("ag2", "azinfer.ag2", "ag2"),
         ("langchain_core", "azinfer.langchain", "langchain"),
         ("llama_index.core", "azinfer.llama_index", "llama-index"),
         ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
@@ -93,6 +95,11 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
 )
 def test_a_missing_framework_names_the_extra(missing: str, module: str, extra: str) -> None:
     assert f"pip install 'azinfer[{extra}]'" in import_without([missing], module)
+
+
+def test_classic_ag2_is_not_needed() -> None:
+    # It may be there, with a jsonschema that makes it warn: nothing imports it.
+    assert import_without(["autogen", "openai"], "azinfer.ag2") == ""
 
 
 def test_each_adapter_has_an_extra() -> None:
@@ -105,6 +112,7 @@ def test_each_adapter_has_an_extra() -> None:
 @pytest.mark.parametrize(
     "module",
     [
+        azinfer.ag2,
         azinfer.core,
         azinfer.langchain,
         azinfer.llama_index,

@@ -65,6 +65,7 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "azinfer.ag2.config",
         "azinfer.langchain.chat",
         "azinfer.langchain.embeddings",
         "azinfer.local.endpoint",

@@ -93,7 +93,12 @@ def test_a_demo_without_a_framework_says_what_it_left_out(monkeypatch: pytest.Mo
     from azinfer.local import demo
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert demo._left_out() == [("a chain", "langchain"), ("a kernel", "semantic-kernel")]
+    left_out = [(each.step, each.extra) for each in demo._left_out()]
+    assert left_out == [
+        ("a chain", "langchain"),
+        ("a kernel", "semantic-kernel"),
+        ("an agent", "ag2"),
+    ]
 
 
 def test_a_server_is_asked_by_chat_and_embed() -> None:

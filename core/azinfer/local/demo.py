@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich import box
 from rich.console import Console
@@ -62,6 +63,16 @@ class Result:
 Step = Callable[[InferenceClient], Result]
 
 
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A step that is left out where its framework is not installed."""
+
+    step: str
+    module: str
+    extra: str
+    run: Callable[..., Result]
+
+
 def run(deployments: Sequence[LocalDeployment], console: Console) -> bool:
     """Run every step against a local endpoint and print what was sent where.
 
@@ -79,7 +90,7 @@ def run(deployments: Sequence[LocalDeployment], console: Console) -> bool:
         LocalEndpoint(deployments) as endpoint,
         InferenceClient(endpoint.url, endpoint.key, chat, timeout=120) as client,
     ):
-        for name, step in _steps(endpoint, chat, second, embed):
+        for name, step in _steps(chat, second, embed):
             with console.status(name):
                 began = time.perf_counter()
                 result = _tried(step, client)
@@ -90,39 +101,28 @@ def run(deployments: Sequence[LocalDeployment], console: Console) -> bool:
                 mark, name, *_facts(result), spent, escape(" ".join(result.said.split())[:110])
             )
     console.print(table)
-    for name, extra in _left_out():
-        console.print(f"left out: {name}; pip install 'azinfer[{extra}]'", markup=False)
+    for each in _left_out():
+        console.print(f"left out: {each.step}; pip install 'azinfer[{each.extra}]'", markup=False)
     models = ", ".join(sorted({each.model_name for each in deployments}))
     told = "Every step held" if held else "A step did not hold"
     console.print(f"{told}, over HTTP on this machine, with {models}.")
     return held
 
 
-def _steps(endpoint: LocalEndpoint, chat: str, second: str, embed: str) -> list[tuple[str, Step]]:
+def _steps(chat: str, second: str, embed: str) -> list[tuple[str, Step]]:
     steps: list[tuple[str, Step]] = [
         ("a question", lambda client: _asked(client, chat)),
         ("another name", lambda client: _asked(client, second.swapcase(), second)),
         ("a stream", _streamed),
         ("a tool call", _called),
     ]
-    left_out = [name for name, _ in _left_out()]
-    if "a chain" not in left_out:
-        steps.append(("a chain", lambda client: _chained(endpoint, chat)))
-    if "a kernel" not in left_out:
-        steps.append(("a kernel", lambda client: _prompted(endpoint, chat)))
+    there = [each for each in _FRAMEWORKS if each not in _left_out()]
+    steps += [(each.step, partial(each.run, model=chat)) for each in there]
     return [*steps, ("a search", lambda client: _searched(client, embed))]
 
 
-def _left_out() -> list[tuple[str, str]]:
-    """The steps whose framework is not installed, each with its extra."""
-    return [
-        (name, module.removesuffix("_core").replace("_", "-"))
-        for name, module in _FRAMEWORKS.items()
-        if importlib.util.find_spec(module) is None
-    ]
-
-
-_FRAMEWORKS = {"a chain": "langchain_core", "a kernel": "semantic_kernel"}
+def _left_out() -> list[Framework]:
+    return [each for each in _FRAMEWORKS if importlib.util.find_spec(each.module) is None]
 
 
 def _tried(step: Step, client: InferenceClient) -> Result:
@@ -165,21 +165,19 @@ def _called(client: InferenceClient) -> Result:
     return Result(said, held, answer.routing, answer.usage)
 
 
-def _chained(endpoint: LocalEndpoint, model: str) -> Result:
+def _chained(client: InferenceClient, model: str) -> Result:
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
 
     from azinfer.langchain import ChatAzInfer
 
-    chat = ChatAzInfer(
-        endpoint=endpoint.url, credential=endpoint.key, model=model, temperature=0, max_tokens=60
-    )
+    chat = ChatAzInfer(client=client, model=model, temperature=0, max_tokens=60)
     prompt = ChatPromptTemplate.from_messages([("user", "Name three {things}.")])
     text = (prompt | chat | StrOutputParser()).invoke({"things": "colours"})
-    return Result(text, bool(text.strip()), chat.sync_client.explain(), None)
+    return Result(text, bool(text.strip()), client.explain(model=model), None)
 
 
-def _prompted(endpoint: LocalEndpoint, model: str) -> Result:
+def _prompted(client: InferenceClient, model: str) -> Result:
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.exceptions import KernelException
@@ -194,7 +192,7 @@ def _prompted(endpoint: LocalEndpoint, model: str) -> Result:
         asked.append(city)
         return f"It is sunny in {city}."
 
-    service = AzInferChatCompletion(endpoint.url, endpoint.key, model)
+    service = AzInferChatCompletion(client=client, model=model)
     kernel = Kernel()
     kernel.add_service(service)
     kernel.add_function("weather", get_weather)
@@ -208,7 +206,28 @@ def _prompted(endpoint: LocalEndpoint, model: str) -> Result:
     except KernelException as error:
         return Result(str(error), False, None, None)
     held = [city.casefold() for city in asked] == ["paris"] and bool(text.strip())
-    return Result(f"get_weather({asked}) → {text}", held, service.client.explain(), None)
+    return Result(f"get_weather({asked}) → {text}", held, client.explain(model=model), None)
+
+
+def _turned(client: InferenceClient, model: str) -> Result:
+    from ag2 import Agent, tool
+
+    from azinfer.ag2 import AzInferConfig
+
+    asked: list[str] = []
+
+    @tool
+    def get_weather(city: str) -> str:
+        """The current weather in a city."""
+        asked.append(city)
+        return f"It is sunny in {city}."
+
+    config = AzInferConfig(client=client, model=model, temperature=0, max_tokens=60)
+    agent = Agent("guide", config=config, tools=[get_weather])
+    answer = asyncio.run(agent.ask("What is the weather in Paris?"))
+    said = f"get_weather({asked}) → {answer.body}"
+    held = [city.casefold() for city in asked] == ["paris"] and bool((answer.body or "").strip())
+    return Result(said, held, client.explain(model=model), None)
 
 
 def _searched(client: InferenceClient, model: str) -> Result:
@@ -218,3 +237,10 @@ def _searched(client: InferenceClient, model: str) -> Result:
     best = likeness.index(max(likeness))
     said = f"{QUERY} → {DOCUMENTS[best]} ({max(likeness):.2f})"
     return Result(said, best == BEST, found.routing, found.usage)
+
+
+_FRAMEWORKS = (
+    Framework("a chain", "langchain_core", "langchain", _chained),
+    Framework("a kernel", "semantic_kernel", "semantic-kernel", _prompted),
+    Framework("an agent", "ag2", "ag2", _turned),
+)

@@ -1,0 +1,169 @@
+"""AzInferModelClient: the same deployments for AG2's classic agents, the package autogen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azinfer.core import ChatCompletion, Choice, InferenceClient, JsonSchema, Usage
+
+# Fields of an entry of config_list that are the wrapper's or this client's, and no options.
+_NO_OPTIONS = frozenset(
+    {
+        *("api_key", "api_type", "api_version", "azure_ad_token_provider", "azure_endpoint"),
+        *("base_url", "default_headers", "extra_body", "extra_headers", "http_client"),
+        *("max_retries", "messages", "model_client_cls", "price", "stream", "surface", "tags"),
+        "timeout",
+    }
+)
+
+
+@dataclass
+class Answer:
+    """What classic AG2 takes for a response: a chat completion with its price.
+
+    Attributes:
+        completion: The answer.
+        cost: Its price; AG2 sets it where the entry has a `price`.
+    """
+
+    completion: ChatCompletion
+    cost: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The service's id of the answer."""
+        return self.completion.id
+
+    @property
+    def model(self) -> str:
+        """The model that answered."""
+        routing = self.completion.routing
+        return self.completion.model or (routing and routing.deployment) or ""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The answers."""
+        return self.completion.choices
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens used."""
+        return self.completion.usage or Usage()
+
+
+class AzInferModelClient:
+    """A model client of classic AG2 (`autogen`), for `register_model_client`.
+
+    An entry of `config_list` names it, and each agent registers it:
+
+        {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient",
+         "base_url": "https://contoso.services.ai.azure.com", "api_key": "a-key"}
+
+    Besides `base_url`, `api_key`, `api_version`, `timeout`, `max_retries` and
+    `default_headers`, an entry may have `model_id`, `surface` and `azure_ad_token_provider`
+    (a function, or a credential of azure-identity); everything else goes to the wire.
+
+    Args:
+        config: The entry.
+        client: A ready client, instead of the place that the entry names.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, client: InferenceClient | None = None) -> None:
+        self._format: Any = config.get("response_format")
+        self._client = client or InferenceClient(
+            config.get("base_url") or config.get("azure_endpoint"),
+            config.get("api_key") or config.get("azure_ad_token_provider"),
+            config.get("model"),
+            timeout=config.get("timeout"),
+            max_retries=config.get("max_retries", 2),
+            headers=config.get("default_headers"),
+            surface=config.get("surface"),
+            api_version=config.get("api_version"),
+        )
+
+    def create(self, params: dict[str, Any]) -> Answer:
+        """Ask the deployment, as AG2 wants it.
+
+        Raises:
+            InferenceError: The core client's errors, as they are.
+        """
+        messages = [{"role": "user", **message} for message in params["messages"]]
+        options = _options(params)
+        if params.get("stream"):
+            return Answer(self._streamed(messages, options))
+        return Answer(self._client.complete(messages, **options))
+
+    def message_retrieval(self, response: Answer) -> list[Any]:
+        """The answers: texts, or whole messages where they call tools or think aloud."""
+        return [self._message(choice) for choice in response.choices]
+
+    def cost(self, response: Answer) -> float:
+        """The price, as far as it is known: zero where the entry has no `price`."""
+        return response.cost
+
+    @staticmethod
+    def get_usage(response: Answer) -> dict[str, Any]:
+        """Tokens, price and model, for the summary of usage."""
+        return {
+            "prompt_tokens": response.usage.prompt_tokens,
+            "completion_tokens": response.usage.completion_tokens,
+            "total_tokens": response.usage.total_tokens,
+            "cost": response.cost,
+            "model": response.model,
+        }
+
+    def _streamed(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
+        from autogen.events.client_events import StreamEvent
+        from autogen.io.base import IOStream
+
+        out = IOStream.get_default()
+        with self._client.stream(messages, **options) as chunks:
+            for chunk in chunks:
+                if chunk.text:
+                    out.send(StreamEvent(content=chunk.text))
+        return chunks.completion
+
+    def _message(self, choice: Choice) -> Any:
+        message = choice.message
+        text = message.content or message.refusal or ""
+        if (
+            text
+            and hasattr(self._format, "model_validate_json")
+            and hasattr(self._format, "format")
+        ):
+            text = self._format.model_validate_json(text).format()
+        if not message.tool_calls and not message.reasoning:
+            return text
+        whole: dict[str, Any] = {"role": "assistant", "content": text}
+        if message.tool_calls:
+            whole["tool_calls"] = [call.to_wire() for call in message.tool_calls]
+        if message.reasoning:
+            whole["reasoning_content"] = message.reasoning
+        return whole
+
+
+def _options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes to the core client, of all that AG2 hands over."""
+    options = {
+        name: value
+        for name, value in {**params, **params.get("extra_body", {})}.items()
+        if name not in _NO_OPTIONS and value is not None
+    }
+    if not options.get("tools"):
+        # Without tools these are refused.
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            options.pop(name, None)
+    if wanted := options.get("response_format"):
+        options["response_format"] = _response_format(wanted)
+    if headers := params.get("extra_headers"):
+        options["headers"] = headers
+    return options
+
+
+def _response_format(wanted: Any) -> Any:
+    """A response format of every form that AG2 knows: a type, a JSON Schema, or the wire's."""
+    if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_object", "json_schema"):
+        return JsonSchema(str(wanted.get("title") or "response_format"), wanted)
+    return wanted

@@ -1,0 +1,96 @@
+"""AzInferClient: what answers when an agent of AG2 asks its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ag2.config import LLMClient
+from ag2.context import ConversationContext
+from ag2.events import BaseEvent, ModelMessageChunk, ModelReasoning, ModelResponse
+from ag2.response import ResponseProto
+from ag2.tools.schemas import ToolSchema
+from fast_depends.library.serializer import SerializerProto
+from typing_extensions import override
+
+from azinfer.ag2.messages import (
+    from_completion,
+    to_messages,
+    to_prompt,
+    to_response_format,
+    to_tools,
+)
+from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage
+
+
+class AzInferClient(LLMClient):
+    """A model client of AG2; `AzInferConfig` makes it.
+
+    Args:
+        client: The core client that sends.
+        streaming: Whether answers come in parts.
+        **options: Options of each call: the deployment as `model`, `temperature` and so on.
+    """
+
+    def __init__(
+        self, client: AsyncInferenceClient, *, streaming: bool = False, **options: Any
+    ) -> None:
+        self._client = client
+        self._streaming = streaming
+        self._options = options
+
+    @override
+    async def __call__(
+        self,
+        messages: Sequence[BaseEvent],
+        context: ConversationContext,
+        *,
+        tools: Iterable[ToolSchema],
+        response_schema: ResponseProto[Any] | None,
+        serializer: SerializerProto,
+    ) -> ModelResponse:
+        """Ask the deployment for the next message, and tell the stream what comes.
+
+        Raises:
+            InferenceError: The core client's errors, as they are.
+            UnsupportedInputError: An input has no wire form.
+            UnsupportedToolError: A tool is none that a chat deployment can call.
+        """
+        asked = to_messages(to_prompt(context.prompt, response_schema), messages, serializer)
+        options = self._asking(tools, response_schema)
+        if self._streaming:
+            answer = await self._streamed(asked, options, context)
+        else:
+            answer = await self._client.complete(asked, **options)
+            if answer.reasoning:
+                await context.send(ModelReasoning(answer.reasoning))
+        response = from_completion(answer)
+        if response.message:
+            await context.send(response.message)
+        return response
+
+    def _asking(
+        self, tools: Iterable[ToolSchema], response_schema: ResponseProto[Any] | None
+    ) -> dict[str, Any]:
+        """The options of one call."""
+        options = dict(self._options)
+        if wire := to_tools(tools):
+            options["tools"] = wire
+        else:
+            # Without tools these are refused.
+            options.pop("tool_choice", None)
+            options.pop("parallel_tool_calls", None)
+        if wanted := to_response_format(response_schema):
+            options["response_format"] = wanted
+        return options
+
+    async def _streamed(
+        self, asked: list[ChatMessage], options: dict[str, Any], context: ConversationContext
+    ) -> ChatCompletion:
+        async with self._client.stream(asked, **options) as chunks:
+            async for chunk in chunks:
+                if chunk.reasoning:
+                    await context.send(ModelReasoning(chunk.reasoning))
+                if chunk.text:
+                    await context.send(ModelMessageChunk(chunk.text))
+        return chunks.completion

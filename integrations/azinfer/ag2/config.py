@@ -1,0 +1,159 @@
+"""AzInferConfig: every chat deployment of an endpoint as the model of AG2's agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ag2.config import ModelConfig, ModelProvider
+from ag2.files.protocol import FilesClient
+from pydantic import SecretStr
+from typing_extensions import override
+
+from azinfer.ag2.client import AzInferClient
+from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
+
+_PLACE = ("endpoint", "credential", "surface", "api_version")
+_OPTIONS = (
+    *("model", "model_id", "timeout", "headers", "temperature", "max_tokens", "top_p", "stop"),
+    *("seed", "frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
+    "reasoning_effort",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AzInferConfig(ModelConfig):
+    """The model of an agent, on any Azure AI endpoint: one class for every surface.
+
+    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
+    such a client as `client`. All agents of a configuration, and of copies that go to the same
+    place, share one client: its connections, its retries and what it learned.
+
+    Attributes:
+        endpoint: Any URL that a portal or a sample shows; left out, the environment's.
+        credential: A key, a credential of azure-identity, or a function that returns a token.
+        model: The deployment's name, in any case.
+        model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say;
+            reports of usage name it.
+        timeout: Seconds for each attempt, or a Timeout.
+        max_retries: How often a call is sent again after it failed in passing; a `client`
+            has its own number.
+        headers: Sent with every request.
+        surface: The way to address deployments, where the URL does not say.
+        api_version: Sent instead of the surface's default.
+        client: A ready client, instead of endpoint, credential, surface and api_version.
+        streaming: Whether answers come in parts, each a ModelMessageChunk.
+        temperature: How much chance there is in an answer.
+        max_tokens: The most tokens to write; sent as `max_completion_tokens` where the model
+            wants that.
+        top_p: The share of probability that is sampled from.
+        stop: Texts before which an answer ends.
+        seed: The same seed gives, as far as the service can, the same answer.
+        frequency_penalty: How much less likely words get that were used often.
+        presence_penalty: How much less likely words get that were used at all.
+        tool_choice: `"auto"`, `"none"`, `"required"` or a tool's name; sent where there are tools.
+        parallel_tool_calls: Whether several calls may come in one answer.
+        reasoning_effort: How long reasoning models may think.
+        extra_body: Further options, sent as they are.
+
+    Raises:
+        ConfigurationError: The endpoint is not understood, there is no credential, or a client
+            was given and a place besides.
+
+    Example:
+        >>> from azinfer.ag2 import AzInferConfig
+        >>> config = AzInferConfig(
+        ...     endpoint="https://contoso.services.ai.azure.com",
+        ...     credential="a-key",
+        ...     model="mistral-large",
+        ... )
+        >>> config.copy(model="gpt-4.1").model
+        'gpt-4.1'
+    """
+
+    endpoint: str | None = None
+    credential: Any = field(default=None, repr=False)
+    model: str = ""
+    model_id: str | None = None
+    timeout: float | Timeout | None = None
+    max_retries: int = 2
+    headers: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
+    surface: str | None = None
+    api_version: str | None = None
+    client: AsyncInferenceClient | InferenceClient | None = field(default=None, repr=False)
+    streaming: bool = False
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    stop: str | Sequence[str] | None = field(default=None, hash=False)
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    extra_body: Mapping[str, Any] | None = field(default=None, hash=False)
+    _client: AsyncInferenceClient = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.credential, str):
+            object.__setattr__(self, "credential", SecretStr(self.credential))
+        client = self._given() if self.client else self._new()
+        object.__setattr__(self, "_client", client)
+        object.__setattr__(self, "model", self.model or client.model or "")
+
+    def _given(self) -> AsyncInferenceClient:
+        if twice := [name for name in _PLACE if getattr(self, name) is not None]:
+            raise ConfigurationError(
+                f"client= has {', '.join(twice)} already; give one or the other"
+            )
+        given = self.client
+        assert given is not None
+        return given.to_async() if isinstance(given, InferenceClient) else given
+
+    def _new(self) -> AsyncInferenceClient:
+        secret = self.credential
+        return AsyncInferenceClient(
+            self.endpoint,
+            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.model or None,
+            model_id=self.model_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            surface=self.surface,
+            api_version=self.api_version,
+        )
+
+    @property
+    @override
+    def provider(self) -> ModelProvider:
+        """AG2's closed list of providers has no Azure, so this does not say.
+
+        AG2 takes that for "unknown"; answers and reports of usage say `"azure"`.
+        """
+        raise NotImplementedError("ag2.config.ModelProvider has no member for Azure")
+
+    @override
+    def create_files_client(self) -> FilesClient[Any]:
+        """Nothing: files go with the message, as `DocumentInput(data=…)`."""
+        raise NotImplementedError(
+            "azinfer uploads no files: send them with the message, as DocumentInput(data=…)"
+        )
+
+    @override
+    def copy(self, /, **overrides: Any) -> AzInferConfig:
+        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`."""
+        copied = replace(self, **overrides)
+        if not overrides.keys() & {*_PLACE, "max_retries", "client"}:
+            object.__setattr__(copied, "_client", self._client)
+        return copied
+
+    @override
+    def create(self) -> AzInferClient:
+        """The client of one turn; AG2 asks for one each time."""
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        given = {name: value for name, value in own.items() if value not in (None, "")}
+        return AzInferClient(
+            self._client, streaming=self.streaming, **given, **(self.extra_body or {})
+        )

@@ -1,0 +1,293 @@
+"""Translation both ways: AG2's events and tools to core's messages, answers to AG2's."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ag2.compact import CompactionSummary
+from ag2.events import (
+    BaseEvent,
+    BinaryInput,
+    BinaryResult,
+    BinaryType,
+    DataInput,
+    FileIdInput,
+    Input,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextInput,
+    ToolCallEvent,
+    ToolCallsEvent,
+    ToolResultEvent,
+    ToolResultsEvent,
+    UrlInput,
+    Usage,
+)
+from ag2.exceptions import UnsupportedInputError, UnsupportedToolError
+from ag2.files import UploadedFile
+from ag2.response import ResponseProto
+from ag2.tools.final import FunctionToolSchema
+from ag2.tools.schemas import ToolSchema
+from fast_depends.library.serializer import SerializerProto
+
+from azinfer import core
+from azinfer.core import (
+    AssistantMessage,
+    AudioPart,
+    ChatCompletion,
+    ChatMessage,
+    Function,
+    ImagePart,
+    JsonSchema,
+    SystemMessage,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+Part = TextPart | ImagePart | AudioPart | dict[str, Any]
+PROVIDER = "azure"
+
+_FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
+
+
+def to_prompt(prompt: Iterable[str], response_schema: ResponseProto[Any] | None) -> str:
+    """What the model is told before the conversation; empty where there is nothing."""
+    told = response_schema and response_schema.system_prompt
+    return "\n".join(each for each in (*prompt, told) if each)
+
+
+def to_messages(
+    prompt: str, events: Iterable[BaseEvent], serializer: SerializerProto
+) -> list[ChatMessage]:
+    """The history of a stream as core's messages; events that are no part of it are left out.
+
+    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    only text there.
+
+    Raises:
+        UnsupportedInputError: An input has no wire form.
+    """
+    events = list(events)
+    loose = _loose(events)
+    messages: list[ChatMessage] = [SystemMessage(prompt)] if prompt else []
+    for event in events:
+        if isinstance(event, ModelResponse):
+            messages += _said(event, loose, serializer)
+        elif isinstance(event, ToolResultsEvent):
+            messages += _answered(event.results, serializer)
+        elif isinstance(event, ModelRequest) and event.parts:
+            messages.append(UserMessage(_content(event.parts, serializer)))
+        elif isinstance(event, CompactionSummary):
+            messages.append(UserMessage(f"[What was said before, in short]\n{event.summary}"))
+    return messages
+
+
+def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
+    """Tools as core has them.
+
+    Raises:
+        UnsupportedToolError: One is run by another provider, or loaded later.
+    """
+    return [_tool(schema) for schema in schemas]
+
+
+def to_response_format(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
+    """The schema that an answer is held to; None where there is none."""
+    if wanted is None or not wanted.json_schema:
+        return None
+    name = re.sub(r"[^\w-]", "_", wanted.name, flags=re.ASCII)[:64]
+    schema = _closed(wanted.json_schema)
+    return JsonSchema(name, schema, not _is_open(schema), wanted.description)
+
+
+def from_completion(answer: ChatCompletion) -> ModelResponse:
+    """An answer as AG2 has it."""
+    message = answer.choices[0].message
+    sound = message.audio or {}
+    text = message.content or message.refusal or sound.get("transcript")
+    return ModelResponse(
+        ModelMessage(text, metadata=_metadata(answer)) if text else None,
+        tool_calls=ToolCallsEvent(
+            [
+                ToolCallEvent(each.function.name, id=each.id, arguments=each.function.arguments)
+                for each in message.tool_calls
+            ]
+        ),
+        usage=from_usage(answer.usage),
+        files=[BinaryResult(base64.b64decode(sound["data"]))] if sound.get("data") else [],
+        model=_model_of(answer),
+        provider=PROVIDER,
+        finish_reason=answer.finish_reason,
+        response_id=answer.id or None,
+    )
+
+
+def from_usage(usage: core.Usage | None) -> Usage:
+    """Token counts as AG2 has them."""
+    if usage is None:
+        return Usage()
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cache_read_input_tokens=usage.cached_tokens or None,
+        thinking_tokens=usage.reasoning_tokens or None,
+    )
+
+
+def _loose(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
+    """Answers of tools that no ToolResultsEvent holds: those of tools that end a turn."""
+    found = {each.parent_id: each for each in events if isinstance(each, ToolResultEvent)}
+    for event in events:
+        for each in event.results if isinstance(event, ToolResultsEvent) else ():
+            found.pop(each.parent_id, None)
+    return found
+
+
+def _said(
+    response: ModelResponse, loose: Mapping[str, ToolResultEvent], serializer: SerializerProto
+) -> Iterator[ChatMessage]:
+    calls = response.tool_calls.calls
+    if response.content or calls:
+        # The arguments go back as they came: what is no JSON must not fail here.
+        yield AssistantMessage(
+            response.content,
+            [ToolCall(each.id, Function(each.name, each.arguments or "{}")) for each in calls],
+        )
+    yield from _answered([loose[each.id] for each in calls if each.id in loose], serializer)
+
+
+def _answered(
+    results: Sequence[ToolResultEvent], serializer: SerializerProto
+) -> Iterator[ChatMessage]:
+    media: list[Part] = []
+    for each in results:
+        parts = [_part(part, serializer) for part in each.result.parts]
+        texts = [part.text for part in parts if isinstance(part, TextPart)]
+        media += (more := [part for part in parts if not isinstance(part, TextPart)])
+        yield ToolMessage("\n".join(texts) or "(attached below)" * bool(more), each.parent_id)
+    if media:
+        yield UserMessage(media)
+
+
+def _content(inputs: Sequence[Input], serializer: SerializerProto) -> str | list[Part]:
+    parts = [_part(each, serializer) for each in inputs]
+    return parts[0].text if len(parts) == 1 and isinstance(parts[0], TextPart) else parts
+
+
+def _part(given: Input, serializer: SerializerProto) -> Part:
+    if isinstance(given, TextInput):
+        return TextPart(given.content)
+    if isinstance(given, DataInput):
+        return TextPart(serializer.encode(given.data).decode())
+    if isinstance(given, BinaryInput):
+        return _binary(given)
+    if isinstance(given, UrlInput):
+        return _url(given)
+    if isinstance(given, FileIdInput):
+        return _file(given)
+    raise UnsupportedInputError(type(given).__name__, PROVIDER)
+
+
+def _binary(given: BinaryInput) -> Part:
+    url = f"data:{given.media_type};base64,{base64.b64encode(given.data).decode()}"
+    ending = given.media_type.rpartition("/")[2].partition("+")[0]
+    if given.kind == BinaryType.IMAGE:
+        return ImagePart(url, given.vendor_metadata.get("detail"))
+    if given.kind == BinaryType.AUDIO:
+        return AudioPart(given.data, _FORMATS.get(given.media_type, ending))
+    if given.kind == BinaryType.DOCUMENT:
+        name = given.vendor_metadata.get("filename") or f"document.{ending}"
+        return {"type": "file", "file": {"filename": name, "file_data": url}}
+    raise UnsupportedInputError(f"BinaryInput of the kind {_named(given.kind)}", PROVIDER)
+
+
+def _url(given: UrlInput) -> Part:
+    if given.kind == BinaryType.IMAGE:
+        return ImagePart(given.url)
+    if given.kind == BinaryType.AUDIO:
+        return AudioPart(given.url)
+    raise UnsupportedInputError(
+        f"UrlInput of the kind {_named(given.kind)}, which is not fetched: give its bytes", PROVIDER
+    )
+
+
+def _file(given: FileIdInput) -> Part:
+    if isinstance(given, UploadedFile) and given.provider is not None:
+        raise UnsupportedInputError(f"file uploaded to {_named(given.provider)}", PROVIDER)
+    return {"type": "file", "file": {"file_id": given.file_id}}
+
+
+def _named(kind: Any) -> str:
+    return str(getattr(kind, "value", kind))
+
+
+def _tool(schema: ToolSchema) -> Tool:
+    if not isinstance(schema, FunctionToolSchema):
+        raise UnsupportedToolError(schema.type, PROVIDER)
+    if schema.defer_loading:
+        raise UnsupportedToolError("function with defer_loading", PROVIDER)
+    function = schema.function
+    parameters = {"properties": {}, **function.parameters, "type": "object"}
+    return Tool(function.name, function.description or None, parameters)
+
+
+def _closed(schema: Any) -> Any:
+    """A JSON Schema in the form that strict structured output asks for.
+
+    Source: "Structured outputs", Azure OpenAI, supported schemas and limitations.
+    """
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {
+        name: {key: _closed(each) for key, each in value.items()}
+        if name in ("properties", "$defs")
+        else _closed(value)
+        for name, value in schema.items()
+        if name != "default"
+    }
+    if "properties" in schema:
+        closed |= {"additionalProperties": False, "required": list(schema["properties"])}
+    return closed
+
+
+def _is_open(schema: Any) -> bool:
+    """Whether there are objects in it with keys that nobody named; strict output has none."""
+    if isinstance(schema, list):
+        return any(map(_is_open, schema))
+    if not isinstance(schema, dict):
+        return False
+    own = schema.get("type") == "object" and schema.get("additionalProperties") is not False
+    return own or any(map(_is_open, schema.values()))
+
+
+def _model_of(answer: ChatCompletion) -> str | None:
+    """The model that answered, for reports of usage: as declared, as served, or the deployment."""
+    routing = answer.routing
+    if routing and routing.model_id_source == "declared":
+        return routing.model_id
+    return answer.model or (routing.deployment if routing else None)
+
+
+def _metadata(answer: ChatCompletion) -> dict[str, Any]:
+    choice, routing = answer.choices[0], answer.routing
+    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    found = {
+        "deployment": routing and routing.deployment,
+        "request_id": attempt and attempt.request_id,
+        "adapted": list(routing.adapted) if routing else None,
+        "refusal": choice.message.refusal,
+        "logprobs": choice.logprobs,
+        "content_filter_results": choice.content_filter_results,
+        "prompt_filter_results": list(answer.prompt_filter_results),
+    }
+    return {name: value for name, value in found.items() if value}

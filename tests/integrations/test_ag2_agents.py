@@ -1,0 +1,448 @@
+"""Agents of AG2 on azinfer.ag2, over real HTTP: turns, tools, streams, usage, networks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ag2 import Agent, Context, MemoryStream, TaskConfig, ToolResult, tool
+from ag2.events import (
+    BaseEvent,
+    ImageInput,
+    ModelMessage,
+    ModelMessageChunk,
+    ModelReasoning,
+    ToolErrorEvent,
+    ToolResultEvent,
+    UsageEvent,
+)
+from pydantic import BaseModel
+
+from asking import KEY
+from azinfer.ag2 import AzInferConfig
+from azinfer.core import RateLimit
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from raw_server import Behaviour, Peer, RawServer, answer, chat, events, part, reply, stream
+
+SURFACES = ["/models", "/openai/v1", "/openai"]
+QUESTION = "What is the weather in New York?"
+Make = Callable[..., AzInferConfig]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments that answer differently."""
+    deployments = [
+        LocalDeployment("echo", "gpt-4.1"),
+        LocalDeployment("Paris", "Mistral-Large-2411", engine=SyntheticEngine("Paris.")),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=SURFACES)
+def config(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferConfig:
+    """One deployment as a model, on each of the main surfaces."""
+    return AzInferConfig(endpoint.url + request.param, endpoint.key, "ECHO")
+
+
+@pytest.fixture(params=SURFACES)
+def raw(request: pytest.FixtureRequest, server: RawServer) -> Make:
+    """Makes configurations of the raw server, which live as long as the test's loop."""
+    made: list[AzInferConfig] = []
+
+    def make(**named: Any) -> AzInferConfig:
+        named = {"model": "gpt-4.1", "max_retries": 0, **named}
+        made.append(AzInferConfig(server.url + request.param, KEY, **named))
+        return made[-1]
+
+    return make
+
+
+@tool
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"Sunny in {city}"
+
+
+@tool
+def get_time(city: str) -> str:
+    """What time it is in a city."""
+    return f"Noon in {city}"
+
+
+class Place(BaseModel):
+    """Where it is."""
+
+    city: str
+    country: str = "nowhere"
+
+
+def call(name: str, arguments: str = '{"city": "Delft"}', at: int = 0) -> dict[str, Any]:
+    """One call of a tool, as a model asks for it."""
+    return {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def calls(*wanted: dict[str, Any]) -> Behaviour:
+    """An answer that calls tools."""
+    return reply(chat(None, "tool_calls", message={"tool_calls": list(wanted)}))
+
+
+def called_in_parts(*deltas: dict[str, Any]) -> Behaviour:
+    """A stream that calls tools."""
+    parts = [part(None, None, tool_calls=[delta]) for delta in deltas]
+    return stream(events(*parts, part(None, "tool_calls")))
+
+
+def listening() -> tuple[MemoryStream, list[BaseEvent]]:
+    """A stream, and all that will happen on it."""
+    heard: list[BaseEvent] = []
+    stream = MemoryStream()
+
+    async def note(event: BaseEvent) -> None:
+        heard.append(event)
+
+    stream.subscribe(note)
+    return stream, heard
+
+
+def contents(heard: list[BaseEvent], kind: type[Any]) -> list[str]:
+    """What all events of a kind say."""
+    return [event.content for event in heard if isinstance(event, kind)]
+
+
+def sent(server: RawServer) -> list[Any]:
+    """The bodies that came."""
+    return [request.json for request in server.received]
+
+
+async def test_an_agent_answers(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
+    answered = await Agent("a", "Be brief.", config=config).ask("hi")
+    assert answered.body == "This is a synthetic answer to: hi"
+    assert answered.response.finish_reason == "stop"
+    assert answered.response.response_id
+    assert answered.response.metadata["deployment"] == "echo"
+    assert answered.response.metadata["request_id"]
+    assert endpoint.requests[-1].body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+    ]
+
+
+async def test_without_a_prompt_there_is_no_system_message(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
+    await Agent("a", config=config).ask("hi")
+    assert endpoint.requests[-1].body["messages"] == [{"role": "user", "content": "hi"}]
+
+
+async def test_an_agent_calls_its_tool_and_answers(config: AzInferConfig) -> None:
+    answered = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    assert answered.body == "This is a synthetic answer to: Sunny in New York"
+
+
+async def test_a_tool_loop_has_two_rounds(raw: Make, server: RawServer) -> None:
+    server.will(
+        calls(call("get_weather")), calls(call("get_time", at=1)), reply(chat("Sunny at noon."))
+    )
+    agent = Agent("a", config=raw(), tools=[get_weather, get_time])
+    assert (await agent.ask(QUESTION)).body == "Sunny at noon."
+    assert [message["role"] for message in sent(server)[2]["messages"]] == [
+        *("user", "assistant", "tool", "assistant", "tool")
+    ]
+    assert [each.get("content") for each in sent(server)[2]["messages"][2::2]] == [
+        *("Sunny in Delft", "Noon in Delft")
+    ]
+
+
+async def test_tools_are_called_in_parallel(config: AzInferConfig) -> None:
+    agent = Agent("a", config=config, tools=[get_weather, get_time])
+    heard_on, heard = listening()
+    answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
+    assert sorted(event.name or "" for event in heard if isinstance(event, ToolResultEvent)) == [
+        *("get_time", "get_weather")
+    ]
+    assert answered.body
+
+
+async def test_a_stream_is_told_in_chunks_that_add_up(config: AzInferConfig) -> None:
+    heard_on, heard = listening()
+    agent = Agent("a", config=config.copy(streaming=True))
+    answered = await agent.ask("hi", stream=heard_on)
+    chunks = contents(heard, ModelMessageChunk)
+    assert len(chunks) > 3
+    assert "".join(chunks) == answered.body == "This is a synthetic answer to: hi"
+    assert contents(heard, ModelMessage) == [answered.body]
+
+
+async def test_tools_are_called_in_parallel_while_streaming(config: AzInferConfig) -> None:
+    agent = Agent("a", config=config.copy(streaming=True), tools=[get_weather, get_time])
+    heard_on, heard = listening()
+    answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
+    results = [event for event in heard if isinstance(event, ToolResultEvent)]
+    assert len(results) == 2
+    assert answered.body == "".join(contents(heard, ModelMessageChunk))
+
+
+async def test_the_conversation_goes_on(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
+    first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    second = await first.ask(
+        "And what is the capital of France?", config=config.copy(model="paris")
+    )
+    assert second.body == "Paris."
+    roles = [message["role"] for message in endpoint.requests[-1].body["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+
+
+async def test_reasoning_is_told(raw: Make, server: RawServer) -> None:
+    server.will(reply(chat("4", message={"reasoning_content": "2+2"})))
+    heard_on, heard = listening()
+    answered = await Agent("a", config=raw()).ask("2+2?", stream=heard_on)
+    assert contents(heard, ModelReasoning) == ["2+2"]
+    assert answered.body == "4"
+    await answered.ask("sure?")
+    assert sent(server)[1]["messages"][1] == {"role": "assistant", "content": "4"}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(None, reasoning_content="2"), part(None, reasoning_content="+2"), part("4")],
+        [part("<thi"), part("nk>2+"), part("2</th"), part("ink>4")],
+    ],
+    ids=["field", "tags"],
+)
+async def test_reasoning_is_told_while_it_streams(
+    raw: Make, server: RawServer, parts: list[Any]
+) -> None:
+    server.will(stream(events(*parts, part(None, "stop"))))
+    heard_on, heard = listening()
+    answered = await Agent("a", config=raw(streaming=True)).ask("2+2?", stream=heard_on)
+    assert "".join(contents(heard, ModelReasoning)) == "2+2"
+    assert "".join(contents(heard, ModelMessageChunk)) == answered.body == "4"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_usage_is_reported(config: AzInferConfig, streaming: bool) -> None:
+    config = config.copy(streaming=streaming)
+    answered = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    report = await answered.usage()
+    assert len(report.records) == 2
+    assert report.by_provider.keys() == {"azure"}
+    assert report.by_model.keys() == {"gpt-4.1"}
+    assert report.total.prompt_tokens == sum(
+        each.usage.prompt_tokens or 0 for each in report.records
+    )
+    assert report.total.total_tokens
+    assert report.records[1].usage.completion_tokens
+
+
+async def test_usage_has_its_details(raw: Make, server: RawServer) -> None:
+    body = chat("4")
+    body["usage"] |= {
+        "prompt_tokens_details": {"cached_tokens": 1},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    server.will(reply(body))
+    usage = (await Agent("a", config=raw(model="prod", model_id="o3")).ask("hi")).response.usage
+    assert (usage.cache_read_input_tokens, usage.thinking_tokens) == (1, 2)
+
+
+async def test_usage_names_the_model_that_was_declared(raw: Make, server: RawServer) -> None:
+    server.will(reply(chat("4")))
+    config = raw(model="prod", model_id="gpt-4.1")
+    assert (await (await Agent("a", config=config).ask("hi")).usage()).by_model.keys() == {
+        "gpt-4.1"
+    }
+    other = config.copy(model="other", model_id=None)
+    assert (await (await Agent("a", config=other).ask("hi")).usage()).by_model.keys() == {"m"}
+
+
+async def test_a_limit_that_passes_is_waited_out() -> None:
+    limit = RateLimit("request", 1, 1)
+    with LocalEndpoint([LocalDeployment("chat", rate_limits=(limit,))]) as endpoint:
+        agent = Agent("a", config=AzInferConfig(endpoint.url, endpoint.key, "chat"))
+        for _ in range(2):
+            assert (await agent.ask("hi")).body
+        assert 429 in [each.status for each in endpoint.requests]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_429_is_tried_again_by_the_core(
+    raw: Make, server: RawServer, streaming: bool
+) -> None:
+    busy = reply({"error": {"code": "429"}}, 429, {"retry-after": "0"})
+    good = stream(events(part("hi", "stop"))) if streaming else reply(chat("hi"))
+    server.will(busy, good)
+    answered = await Agent("a", config=raw(max_retries=1, streaming=streaming)).ask("hi")
+    assert (answered.body, len(server.received)) == ("hi", 2)
+
+
+async def test_ten_turns_use_one_connection(raw: Make, server: RawServer) -> None:
+    server.will(reply(chat("hi")))
+    config = raw()
+    for at in range(10):
+        await Agent(f"a{at}", config=config.copy(temperature=at / 10)).ask("hi")
+    assert (len(server.received), server.connections) == (10, 1)
+
+
+def test_ten_turns_are_in_flight_together(raw: Make, server: RawServer) -> None:
+    def all_together(peer: Peer) -> None:
+        together = peer.server.wait_until(lambda: len(peer.server.received) == 10)
+        peer.send(answer(chat("all" if together else "alone")))
+
+    server.will(all_together)
+    agent = Agent("a", config=raw())
+
+    async def ten() -> set[str | None]:
+        return {each.body for each in await asyncio.gather(*(agent.ask("hi") for _ in range(10)))}
+
+    assert asyncio.run(ten()) == {"all"}
+
+
+def test_one_configuration_lives_in_two_loops(config: AzInferConfig) -> None:
+    agent = Agent("a", config=config)
+    assert len({asyncio.run(agent.ask("hi")).body for _ in range(2)}) == 1
+
+
+async def test_images_go_by_url_and_as_bytes(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    agent: Any = Agent("a", config=config)
+    images = (ImageInput("https://example.com/a.png"), ImageInput(data=png, media_type="image/png"))
+    assert (await agent.ask("What is it?", *images)).body
+    text, *urls = endpoint.requests[-1].body["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What is it?"}
+    assert [each["image_url"]["url"] for each in urls] == [
+        *("https://example.com/a.png", "data:image/png;base64,iVBORw0KGgo=")
+    ]
+
+
+async def test_an_answer_is_a_value_of_a_schema(config: AzInferConfig) -> None:
+    agent = Agent("a", config=config, response_schema=Place)
+    answered = await agent.ask("Take 'Delft' and 'Holland'.")
+    assert await answered.content() == Place(city="Delft", country="Holland")
+    number = await answered.ask("How many are 42?", response_schema=int)
+    assert await number.content() == 42
+
+
+async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoint: Any) -> None:
+    agent = Agent("a", config=config)
+    await agent.ask("Delft", response_schema=Place)
+    told = endpoint.requests[-1].body["response_format"]["json_schema"]
+    assert (told["name"], told["strict"], told["description"]) == ("Place", True, "Where it is.")
+    assert told["schema"]["required"] == ["city", "country"]
+    assert told["schema"]["additionalProperties"] is False
+    answered = await agent.ask("Delft", response_schema=dict[str, int])
+    told = endpoint.requests[-1].body["response_format"]["json_schema"]
+    assert told["strict"] is False
+    assert answered.body
+
+
+async def test_arguments_that_are_no_json_go_back_as_they_came(
+    raw: Make, server: RawServer
+) -> None:
+    server.will(calls(call("get_weather", "{broken")), reply(chat("Sorry.")))
+    heard_on, heard = listening()
+    answered = await Agent("a", config=raw(), tools=[get_weather]).ask(QUESTION, stream=heard_on)
+    assert answered.body == "Sorry."
+    assert any(isinstance(event, ToolErrorEvent) for event in heard)
+    assert sent(server)[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{broken"
+
+
+async def test_fragments_of_two_calls_are_told_apart(raw: Make, server: RawServer) -> None:
+    def delta(index: int, arguments: str, name: str | None = None) -> dict[str, Any]:
+        told = {"id": f"c{index}"} if name else {}
+        return {"index": index, **told, "function": {"name": name, "arguments": arguments}}
+
+    server.will(
+        called_in_parts(
+            delta(0, "", "get_weather"),
+            delta(1, '{"city"', "get_time"),
+            delta(0, '{"city": "De'),
+            delta(1, ': "Oslo"}'),
+            delta(0, 'lft"}'),
+        ),
+        stream(events(part("Done.", "stop"))),
+    )
+    agent = Agent("a", config=raw(streaming=True), tools=[get_weather, get_time])
+    assert (await agent.ask(QUESTION)).body == "Done."
+    answers = {each["content"] for each in sent(server)[1]["messages"] if each["role"] == "tool"}
+    assert answers == {"Sunny in Delft", "Noon in Oslo"}
+
+
+async def test_a_model_that_wants_another_limit_is_asked_again(
+    raw: Make, server: RawServer
+) -> None:
+    told = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    error = {"code": "unsupported_parameter", "param": "max_tokens", "message": told}
+    server.will(reply({"error": error}, 400), reply(chat("hi")))
+    agent = Agent("a", config=raw(model="prod", max_tokens=5, max_retries=1))
+    for _ in range(2):
+        assert (await agent.ask("hi")).body == "hi"
+    assert [each.get("max_completion_tokens") for each in sent(server)] == [None, 5, 5]
+
+
+async def test_reasoning_models_get_what_they_take(raw: Make, server: RawServer) -> None:
+    server.will(reply(chat("hi")))
+    config = raw(model="prod", model_id="o3", max_tokens=9, reasoning_effort="low")
+    await Agent("a", config=config).ask("hi")
+    (body,) = sent(server)
+    assert (body["max_completion_tokens"], body["reasoning_effort"]) == (9, "low")
+    assert body.keys() <= {"model", "messages", "max_completion_tokens", "reasoning_effort"}
+
+
+async def test_a_human_is_asked(config: AzInferConfig) -> None:
+    @tool
+    async def book_flight(city: str, context: Context) -> str:
+        """Book a flight to a city."""
+        return f"{city}: {await context.input('Really?')}"
+
+    asked: list[str] = []
+
+    def answering(event: Any) -> str:
+        asked.append(event.content)
+        return "yes"
+
+    agent = Agent("a", config=config, tools=[book_flight], hitl_hook=answering)
+    answered = await agent.ask("Please book a flight to New York")
+    assert (answered.body, asked) == ("This is a synthetic answer to: New York: yes", ["Really?"])
+
+
+async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
+    config: AzInferConfig,
+) -> None:
+    @tool
+    def get_weather(city: str) -> ToolResult:
+        """The weather in a city."""
+        return ToolResult(f"Sunny in {city}", final=True)
+
+    first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    assert first.body == "Sunny in New York"
+    assert (await first.ask("Thank you")).body == "This is a synthetic answer to: Thank you"
+
+
+async def test_an_agent_is_the_tool_of_another(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
+    expert = Agent("expert", config=config.copy(model="paris"))
+    asker = Agent(
+        "asker", config=config, tools=[expert.as_tool(description="Knows the capital of a country")]
+    )
+    answered = await asker.ask("What is the capital of the country France?")
+    assert answered.body == "This is a synthetic answer to: Paris."
+    report = await answered.usage()
+    assert report.by_model.keys() >= {"gpt-4.1", "Mistral-Large-2411"}
+
+
+async def test_a_task_is_handed_on(config: AzInferConfig) -> None:
+    tasks = TaskConfig(config=config.copy(model="paris"))
+    agent = Agent("a", config=config, tasks=tasks)
+    heard_on, heard = listening()
+    await agent.ask("Run a subtask for 'the capital of France'", stream=heard_on)
+    assert [event.kind for event in heard if isinstance(event, UsageEvent)] == [
+        *("model_call", "subtask", "model_call")
+    ]

@@ -1,0 +1,330 @@
+"""AzInferModelClient under classic AG2 (`autogen`): chats, tools, groups, streams, usage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from asking import KEY
+from azinfer import core
+from azinfer.ag2 import AzInferModelClient
+from azinfer.core import InferenceClient
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from raw_server import RawServer, chat, events, part, reply, stream
+
+with warnings.catch_warnings():
+    # autogen imports what is on its way out of jsonschema.
+    warnings.filterwarnings("ignore", ".*jsonschema", DeprecationWarning)
+    from autogen import (
+        Cache,
+        ConversableAgent,
+        GroupChat,
+        GroupChatManager,
+        LLMConfig,
+        OpenAIWrapper,
+        UserProxyAgent,
+        register_function,
+    )
+    from autogen.agentchat import initiate_group_chat
+    from autogen.agentchat.group.patterns import RoundRobinPattern
+    from autogen.io import IOStream
+
+Json = dict[str, Any]
+CLIENT: Any = AzInferModelClient  # AG2's types want an instance where it wants the class
+QUESTION = "What is the weather in New York?"
+HI: Any = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments that answer differently."""
+    deployments = [
+        LocalDeployment("echo"),
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("chair", engine=SyntheticEngine("Bob")),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["/models", "/openai/v1", "/openai"])
+def entry(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Callable[..., Json]:
+    """Makes entries of config_list, on each of the main surfaces."""
+
+    def make(model: str = "echo", **more: Any) -> Json:
+        return entry_of(endpoint.url + request.param, endpoint.key, model, **more)
+
+    return make
+
+
+def entry_of(url: str, key: str, model: str = "gpt-4.1", **more: Any) -> Json:
+    named = {"model": model, "model_client_cls": "AzInferModelClient"}
+    return {**named, "base_url": url, "api_key": key, **more}
+
+
+def agent(name: str, config: Any, **named: Any) -> ConversableAgent:
+    """An agent with its model client."""
+    named = {"human_input_mode": "NEVER", **named}
+    config = {"config_list": [config]} if isinstance(config, dict) else config
+    made = ConversableAgent(name, llm_config=config, **named)
+    made.register_model_client(CLIENT)
+    return made
+
+
+def raw_agent(server: RawServer, **more: Any) -> ConversableAgent:
+    """An agent on the raw server."""
+    more = {"max_retries": 0, **more}
+    return agent("a", entry_of(f"{server.url}/openai/v1", KEY, **more))
+
+
+def with_tools(entry: Json) -> tuple[ConversableAgent, ConversableAgent]:
+    """An agent that may call tools, and one that runs them."""
+
+    def get_weather(city: str) -> str:
+        return f"Sunny in {city}"
+
+    def get_time(city: str) -> str:
+        return f"Noon in {city}"
+
+    caller = ConversableAgent("caller", llm_config={"config_list": [entry]})
+    runner = UserProxyAgent(
+        "runner", human_input_mode="NEVER", code_execution_config=False, llm_config=False
+    )
+    for function in (get_weather, get_time):
+        register_function(
+            function, caller=caller, executor=runner, description="The weather or time in a city."
+        )
+    # AG2 makes its clients anew for each tool: the model client comes last.
+    caller.register_model_client(CLIENT)
+    return caller, runner
+
+
+class Out(IOStream):
+    """What AG2 would print."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def print(self, *objects: Any, **named: Any) -> None:
+        """Nothing."""
+
+    def send(self, message: Any) -> None:
+        """Keep an event."""
+        self.seen.append(message)
+
+    def input(self, prompt: str = "", *, password: bool = False) -> str:
+        """Nobody is there."""
+        return "exit"
+
+    @property
+    def streamed(self) -> list[str]:
+        """The texts of the chunks."""
+        return [each.content.content for each in self.seen if each.type == "stream"]
+
+
+def test_an_agent_replies(entry: Callable[..., Json], endpoint: LocalEndpoint) -> None:
+    reply = agent("a", entry(temperature=0, max_tokens=9)).generate_reply(messages=HI)
+    assert reply == "This is a synthetic answer to: hi"
+    body = endpoint.requests[-1].body
+    assert body["messages"][-1] == {"role": "user", "content": "hi"}
+    assert (body["temperature"], body["max_tokens"]) == (0, 9)
+    assert body.keys() <= {"model", "messages", "temperature", "max_tokens"}
+
+
+def test_an_agent_replies_in_async_code(entry: Callable[..., Json]) -> None:
+    reply = asyncio.run(agent("a", entry("paris")).a_generate_reply(messages=HI))
+    assert reply == "Paris."
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_two_agents_use_a_tool(entry: Callable[..., Json], streaming: bool) -> None:
+    caller, runner = with_tools(entry(stream=streaming))
+    said = runner.initiate_chat(caller, message=QUESTION, max_turns=2, silent=True)
+    assert said.chat_history[-1]["content"] == "This is a synthetic answer to: Sunny in New York"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_two_tools_are_called_in_parallel(entry: Callable[..., Json], streaming: bool) -> None:
+    caller, runner = with_tools(entry(stream=streaming))
+    message = "Use get_weather and get_time for New York"
+    said = runner.initiate_chat(caller, message=message, max_turns=2, silent=True)
+    assert len(said.chat_history[1]["tool_calls"]) == 2
+    assert {each["content"] for each in said.chat_history[2]["tool_responses"]} == {
+        *("Sunny in New York", "Noon in New York")
+    }
+
+
+def test_a_stream_is_shown_as_it_comes(entry: Callable[..., Json]) -> None:
+    out = Out()
+    with IOStream.set_default(out):
+        reply = agent("a", entry(stream=True)).generate_reply(messages=HI)
+    assert len(out.streamed) > 3
+    assert "".join(out.streamed) == reply == "This is a synthetic answer to: hi"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_usage_is_summed_up(entry: Callable[..., Json], streaming: bool) -> None:
+    asked = agent("a", entry("paris", stream=streaming, price=[1, 2]))
+    for _ in range(2):
+        asked.generate_reply(messages=HI)
+    total: Any = asked.get_total_usage()
+    found = total["Paris"]
+    assert found["completion_tokens"] == 4
+    assert found["total_tokens"] == found["prompt_tokens"] + 4
+    assert total["total_cost"] == pytest.approx((found["prompt_tokens"] + 2 * 4) / 1000)
+
+
+def test_a_group_speaks_in_turn_on_two_deployments(entry: Callable[..., Json]) -> None:
+    group = GroupChat(
+        [agent("Alice", entry()), agent("Bob", entry("paris"))],
+        messages=[],
+        max_round=3,
+        speaker_selection_method="round_robin",
+    )
+    manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
+    manager.register_model_client(CLIENT)
+    said = group.agents[0].initiate_chat(manager, message="hi", silent=True)  # type: ignore[attr-defined]
+    assert [(each.get("name"), each["content"]) for each in said.chat_history] == [
+        ("Alice", "hi"),
+        ("Bob", "Paris."),
+        ("Alice", "This is a synthetic answer to: Paris."),
+    ]
+
+
+def test_a_model_selects_the_speaker(entry: Callable[..., Json], endpoint: LocalEndpoint) -> None:
+    alice, bob = agent("Alice", entry()), agent("Bob", entry("paris"))
+    carol = agent("Carol", entry())
+    group = GroupChat(
+        [carol, alice, bob],
+        messages=[],
+        max_round=2,
+        speaker_selection_method="auto",
+        select_speaker_auto_llm_config={"config_list": [entry("chair")]},
+        select_speaker_auto_model_client_cls=CLIENT,
+    )
+    manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
+    manager.register_model_client(CLIENT)
+    before = len(endpoint.requests)
+    said = carol.initiate_chat(manager, message="hi", silent=True)
+    assert [each.get("name") for each in said.chat_history] == ["Carol", "Bob"]
+    assert [each.deployment for each in list(endpoint.requests)[before:]] == ["chair", "Paris"]
+
+
+def test_a_pattern_runs(entry: Callable[..., Json]) -> None:
+    alice, bob = agent("Alice", entry()), agent("Bob", entry("paris"))
+    pattern = RoundRobinPattern(initial_agent=alice, agents=[alice, bob])
+    result, *_ = initiate_group_chat(pattern=pattern, messages="hi", max_rounds=3)
+    assert [each.get("name") for each in result.chat_history[1:]] == ["Alice", "Bob"]
+
+
+class Place(BaseModel):
+    """Where it is."""
+
+    city: str
+
+
+class Told(Place):
+    """Where it is, in a sentence."""
+
+    def format(self) -> str:
+        """The sentence."""
+        return f"It is in {self.city}."
+
+
+@pytest.mark.parametrize("wanted", [Place, Place.model_json_schema(), Told])
+def test_an_answer_holds_to_a_schema(
+    entry: Callable[..., Json], endpoint: LocalEndpoint, wanted: Any
+) -> None:
+    asked = agent("a", entry(response_format=wanted))
+    said = asked.generate_reply(messages=[{"role": "user", "content": "Where is 'Delft'?"}])
+    assert isinstance(said, str)
+    told = endpoint.requests[-1].body["response_format"]
+    assert (told["type"], told["json_schema"]["strict"]) == ("json_schema", True)
+    assert said == ("It is in Delft." if wanted is Told else '{"city": "Delft"}')
+
+
+def test_images_are_sent(entry: Callable[..., Json], endpoint: LocalEndpoint) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    content: Any = [{"type": "text", "text": "What is it?"}, image]
+    agent("a", entry()).generate_reply(messages=[{"role": "user", "content": content}])
+    assert endpoint.requests[-1].body["messages"][-1]["content"] == content
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_reasoning_is_kept_and_not_sent_back(server: RawServer, streaming: bool) -> None:
+    parts = [part(None, reasoning_content="2+2"), part("4", "stop")]
+    whole = chat("4", message={"reasoning_content": "2+2"})
+    server.will(stream(events(*parts)) if streaming else reply(whole))
+    asked = raw_agent(server, stream=streaming)
+    said = asked.generate_reply(messages=HI)
+    assert said == {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
+    asked.generate_reply(messages=[*HI, said, *HI])
+    assert server.received[1].json["messages"][-2] == {"role": "assistant", "content": "4"}
+
+
+def test_chunks_without_a_delta_are_no_obstacle(server: RawServer) -> None:
+    found = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
+    server.will(stream(events({"choices": []}, part("4"), {"choices": [found]}, part("2", "stop"))))
+    assert raw_agent(server, stream=True).generate_reply(messages=HI) == "42"
+
+
+def test_a_429_is_tried_again_by_the_core(server: RawServer) -> None:
+    server.will(reply({"error": {"code": "429"}}, 429, {"retry-after": "0"}), reply(chat("hi")))
+    assert raw_agent(server, max_retries=1).generate_reply(messages=HI) == "hi"
+
+
+def test_errors_are_told_as_they_are(entry: Callable[..., Json]) -> None:
+    with pytest.raises(core.DeploymentNotFoundError, match="pariss"):
+        agent("a", entry("pariss")).generate_reply(messages=HI)
+
+
+def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
+    server.will(reply(chat("hi")))
+    tokens = iter(["t1-abcdef", "t2-abcdef"])
+    place = {"base_url": f"{server.url}/openai/v1", "azure_ad_token_provider": lambda: next(tokens)}
+    asked = agent("a", {"model": "m", "model_client_cls": "AzInferModelClient", **place})
+    for _ in range(2):
+        asked.generate_reply(messages=HI)
+    told = [request.header("authorization") for request in server.received]
+    assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
+
+
+def test_options_are_sent_as_they_are(server: RawServer) -> None:
+    server.will(reply(chat("hi")))
+    more = {"extra_body": {"user": "u"}, "extra_headers": {"x-a": "1"}, "seed": 0}
+    asked = raw_agent(server, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
+    asked.generate_reply(messages=[{"content": "hi"}])
+    (request,) = server.received
+    assert request.json.keys() == {"model", "messages", "user", "seed"}
+    assert request.json["messages"][-1] == {"content": "hi", "role": "user"}
+    assert (request.header("x-a"), request.header("x-b")) == ("1", "2")
+
+
+def test_a_ready_client_serves(endpoint: LocalEndpoint) -> None:
+    client = InferenceClient(endpoint.url, endpoint.key, "paris")
+    named = {"model": "paris", "model_client_cls": "AzInferModelClient"}
+    asked = ConversableAgent("a", llm_config={"config_list": [named]})
+    asked.register_model_client(CLIENT, client=client)
+    assert asked.generate_reply(messages=HI) == "Paris."
+
+
+def test_answers_are_cached_without_the_key(
+    entry: Callable[..., Json], endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    wrapper = OpenAIWrapper(config_list=[entry("paris")])
+    wrapper.register_model_client(CLIENT)
+    before = len(endpoint.requests)
+    with Cache.disk(7, str(tmp_path)) as cache:
+        answers = [wrapper.create(messages=HI, cache=cache) for _ in range(2)]
+    assert [wrapper.extract_text_or_completion_object(each) for each in answers] == [["Paris."]] * 2
+    assert len(endpoint.requests) == before + 1
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert endpoint.key.encode() not in kept
+    assert json.dumps(wrapper.total_usage_summary)

@@ -1,0 +1,474 @@
+"""What azinfer.ag2 sends and reads: inputs, tools, faults of the wire, and where secrets are."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ag2 import Agent, MemoryStream, ToolResult, tool
+from ag2.compact import CompactionSummary
+from ag2.events import (
+    AudioInput,
+    BaseEvent,
+    BinaryInput,
+    DataInput,
+    DocumentInput,
+    FileIdInput,
+    ImageInput,
+    Input,
+    ModelMessageChunk,
+    ModelRequest,
+    ModelResponse,
+    TextInput,
+    VideoInput,
+)
+from ag2.exceptions import UnsupportedInputError, UnsupportedToolError
+from ag2.files import FileProvider, UploadedFile
+from ag2.response import PromptedSchema, ResponseSchema
+from ag2.tools import WebSearchTool
+from pydantic import BaseModel
+
+from asking import KEY
+from azinfer import core
+from azinfer.ag2 import AzInferClient, AzInferConfig
+from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
+from raw_server import RawServer, chat, events, failure, part, reply, stream
+
+Make = Callable[..., AzInferConfig]
+
+
+@pytest.fixture
+def make(server: RawServer) -> Make:
+    """Makes configurations of the raw server, which live as long as the test's loop."""
+    made: list[AzInferConfig] = []
+
+    def config(**named: Any) -> AzInferConfig:
+        named = {"model": "gpt-4.1", "max_retries": 0, **named}
+        made.append(AzInferConfig(f"{server.url}/openai/v1", KEY, **named))
+        return made[-1]
+
+    return config
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments, one of them with a content filter."""
+    found = ContentFilter("strict", {"violence": {"fight": "high"}})
+    deployments = [
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("strict", content_filter=found),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+def asking(config: AzInferConfig) -> Any:
+    """An agent that may be asked with several inputs, which AG2's types do not say."""
+    return Agent("a", config=config)
+
+
+def sent(server: RawServer, at: int = -1) -> Any:
+    """The body of a request."""
+    return server.received[at].json
+
+
+PDF = {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QQ=="}
+INPUTS: list[tuple[Input, Any]] = [
+    (TextInput("a"), "a"),
+    (DataInput({"a": 1}), '{"a":1}'),
+    (
+        ImageInput("https://example.com/a.png"),
+        [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}],
+    ),
+    (
+        BinaryInput(b"A", media_type="image/webp", kind="image", vendor_metadata={"detail": "low"}),
+        [
+            {
+                "type": "image_url",
+                "image_url": {"url": "data:image/webp;base64,QQ==", "detail": "low"},
+            }
+        ],
+    ),
+    (
+        AudioInput(data=b"A", media_type="audio/mpeg"),
+        [{"type": "input_audio", "input_audio": {"data": "QQ==", "format": "mp3"}}],
+    ),
+    (
+        AudioInput(data=b"A", media_type="audio/flac"),
+        [{"type": "input_audio", "input_audio": {"data": "QQ==", "format": "flac"}}],
+    ),
+    (
+        AudioInput("https://example.com/a.mp3"),
+        [{"type": "audio_url", "audio_url": {"url": "https://example.com/a.mp3"}}],
+    ),
+    (
+        DocumentInput(data=b"A", media_type="application/pdf"),
+        [{"type": "file", "file": PDF}],
+    ),
+    (
+        BinaryInput(
+            b"A",
+            media_type="application/pdf",
+            kind="document",
+            vendor_metadata={"filename": "a.pdf"},
+        ),
+        [{"type": "file", "file": {**PDF, "filename": "a.pdf"}}],
+    ),
+    (FileIdInput("file-1"), [{"type": "file", "file": {"file_id": "file-1"}}]),
+]
+
+
+@pytest.mark.parametrize(("given", "content"), INPUTS)
+async def test_an_input_is_sent_as_it_is_meant(
+    make: Make, server: RawServer, given: Input, content: Any
+) -> None:
+    server.will(reply(chat()))
+    await Agent("a", config=make()).ask(given)
+    assert sent(server)["messages"] == [{"role": "user", "content": content}]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (DocumentInput("https://example.com/a.pdf"), "document, which is not fetched"),
+        (VideoInput(data=b"A", media_type="video/mp4"), "kind video"),
+        (UploadedFile("file-1", provider=FileProvider.OPENAI), "uploaded to openai"),
+        (Input(), "Input"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told_and_not_dropped(
+    make: Make, server: RawServer, given: Input, told: str
+) -> None:
+    with pytest.raises(UnsupportedInputError, match=told):
+        await asking(make()).ask("look", given)
+    assert not server.received
+
+
+async def test_a_tool_that_a_provider_runs_is_refused(make: Make, server: RawServer) -> None:
+    with pytest.raises(UnsupportedToolError, match="web_search"):
+        await Agent("a", config=make(), tools=[WebSearchTool()]).ask("hi")
+    assert not server.received
+
+
+async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
+    @tool
+    def look() -> ToolResult:
+        """Look."""
+        return ToolResult("here", ImageInput("https://example.com/a.png"))
+
+    @tool
+    def peek() -> ToolResult:
+        """Peek."""
+        return ToolResult(ImageInput("https://example.com/b.png"))
+
+    wanted = [
+        {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for name in ("look", "peek")
+    ]
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": wanted})), reply(chat()))
+    await Agent("a", config=make(), tools=[look, peek]).ask("look")
+    assert sent(server)["messages"][2:] == [
+        {"role": "tool", "tool_call_id": "look", "content": "here"},
+        {"role": "tool", "tool_call_id": "peek", "content": "(attached below)"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": f"https://example.com/{name}.png"}}
+                for name in "ab"
+            ],
+        },
+    ]
+    assert [each["function"]["parameters"] for each in sent(server)["tools"]] == [
+        {"type": "object", "properties": {}}
+    ] * 2
+
+
+async def test_a_summary_stands_for_what_was_said(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    stream = MemoryStream()
+    past: list[BaseEvent] = [
+        CompactionSummary(summary="We spoke of olives.", event_count=9),
+        ModelResponse(None),
+        ModelRequest([]),
+    ]
+    await stream.history.replace(past)
+    await Agent("a", config=make()).ask("And now?", stream=stream)
+    assert sent(server)["messages"] == [
+        {"role": "user", "content": "[What was said before, in short]\nWe spoke of olives."},
+        {"role": "user", "content": "And now?"},
+    ]
+
+
+class Node(BaseModel):
+    """A tree, with names that schemas have too."""
+
+    default: str
+    properties: dict[str, str] | None = None
+    children: list[Node] = []
+
+
+async def test_a_schema_keeps_its_names(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"default": "a"}')))
+    schema = ResponseSchema(Node, name="My tree!")
+    answered = await Agent("a", config=make(), response_schema=schema).ask("hi")
+    assert await answered.content() == Node(default="a")
+    told = sent(server)["response_format"]["json_schema"]
+    assert told["name"] == "My_tree_"
+    assert told["schema"]["$defs"]["Node"]["required"] == ["default", "properties", "children"]
+    assert told["strict"] is False  # `properties` may have any key
+
+
+async def test_a_schema_that_is_asked_for_in_words_is(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"default": "a"}')))
+    agent = Agent("a", config=make(), response_schema=PromptedSchema(Node))
+    assert await (await agent.ask("hi")).content() == Node(default="a")
+    assert "response_format" not in sent(server)
+    assert "children" in sent(server)["messages"][0]["content"]
+
+
+async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    options: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 0}
+    more = {"frequency_penalty": 0.1, "presence_penalty": 0.2, "max_tokens": 7}
+    config = make(**options, **more, extra_body={"user": "u"}, headers={"x-a": "1"})
+    await Agent("a", config=config).ask("hi")
+    assert sent(server) == {
+        "model": "gpt-4.1",
+        "messages": [{"role": "user", "content": "hi"}],
+        **options,
+        **more,
+        "user": "u",
+    }
+    assert server.received[0].header("x-a") == "1"
+    with pytest.raises(TypeError, match="tempratur"):
+        make(tempratur=0)
+
+
+async def test_choices_about_tools_are_sent_where_there_are_tools(
+    make: Make, server: RawServer
+) -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        return "x"
+
+    server.will(reply(chat()))
+    config = make(tool_choice="look", parallel_tool_calls=False)
+    await Agent("a", config=config).ask("hi")
+    assert sent(server).keys() == {"model", "messages"}
+    await Agent("a", config=config, tools=[look]).ask("hi")
+    assert sent(server)["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    assert sent(server)["parallel_tool_calls"] is False
+
+
+async def test_what_the_filter_found_is_at_hand(make: Make, server: RawServer) -> None:
+    raw = chat("4")
+    raw["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
+    raw["choices"][0]["logprobs"] = {"content": []}
+    raw["prompt_filter_results"] = [{"prompt_index": 0}]
+    server.will(reply(raw, headers={"x-request-id": "r1", "x-ms-deployment-name": "GPT"}))
+    assert (await Agent("a", config=make()).ask("hi")).response.metadata == {
+        "deployment": "GPT",
+        "request_id": "r1",
+        "logprobs": {"content": []},
+        "content_filter_results": {"hate": {"filtered": False}},
+        "prompt_filter_results": [{"prompt_index": 0}],
+    }
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_refusal_is_seen(make: Make, server: RawServer, streaming: bool) -> None:
+    whole = reply(chat(None, message={"refusal": "I won't"}))
+    server.will(stream(events(part(None, "stop", refusal="I won't"))) if streaming else whole)
+    answered = await Agent("a", config=make(streaming=streaming)).ask("hi")
+    assert answered.body == answered.response.metadata["refusal"] == "I won't"
+
+
+async def test_sound_is_a_file(make: Make, server: RawServer) -> None:
+    sound = {"id": "a1", "data": "QQ==", "transcript": "A", "expires_at": 1}
+    server.will(reply(chat(None, message={"audio": sound})))
+    answered = await Agent("a", config=make()).ask("hi")
+    assert (answered.body, answered.files[0].data) == ("A", b"A")
+
+
+async def test_an_answer_that_was_filtered_away_is_none(make: Make, server: RawServer) -> None:
+    raw = chat(None, "content_filter")
+    raw["choices"][0].pop("message")
+    server.will(reply(raw))
+    answered = await Agent("a", config=make()).ask("hi")
+    assert (answered.body, answered.response.finish_reason) == (None, "content_filter")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
+    endpoint: LocalEndpoint, streaming: bool
+) -> None:
+    config = AzInferConfig(endpoint.url, endpoint.key, "strict", streaming=streaming)
+    with pytest.raises(core.ContentFilterError) as caught:
+        await Agent("a", config=config).ask("Let us fight!")
+    assert "violence" in caught.value.categories
+
+
+async def test_chunks_without_a_delta_are_no_obstacle(make: Make, server: RawServer) -> None:
+    # What Azure's asynchronous content filter sends between and after the text.
+    found = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
+    server.will(
+        stream(
+            events(
+                {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+                part("Pa"),
+                {"id": "", "choices": [{**found, "content_filter_offsets": {}}]},
+                part("ris", "stop"),
+                {"id": "", "choices": [{**found, "finish_reason": None}]},
+            )
+        )
+    )
+    answered = await Agent("a", config=make(streaming=True)).ask("hi")
+    assert answered.body == "Paris"
+    assert answered.response.metadata["prompt_filter_results"] == [{"prompt_index": 0}]
+
+
+async def test_a_stream_may_be_cut_anywhere(make: Make, server: RawServer) -> None:
+    text = "Žluťoučký kůň 🐎"
+    data = b": hello\r\n\r\n" + events(part(text), part(None, "stop")).replace(b"\n", b"\r\n")
+
+    def in_pieces(peer: Any) -> None:
+        stream(b"", then="keep")(peer)
+        for at in range(0, len(data), 3):
+            peer.send(data[at : at + 3])
+        peer.close()
+
+    server.will(in_pieces)
+    assert (await Agent("a", config=make(streaming=True)).ask("hi")).body == text
+
+
+@pytest.mark.parametrize(
+    ("data", "then", "kind"),
+    [
+        (events(part("hel"), done=False), "close", core.StreamInterruptedError),
+        (events(part("hel"), done=False), "reset", core.StreamInterruptedError),
+        (events(part("hel"), failure("server_error")), "close", core.InferenceError),
+    ],
+)
+async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
+    make: Make, server: RawServer, data: bytes, then: str, kind: type[core.InferenceError]
+) -> None:
+    server.will(stream(data, then))
+    heard = MemoryStream()
+    chunks: list[str] = []
+
+    async def note(event: ModelMessageChunk) -> None:
+        chunks.append(event.content)
+
+    heard.where(ModelMessageChunk).subscribe(note)
+    with pytest.raises(kind) as caught:
+        await Agent("a", config=make(streaming=True, max_retries=2)).ask("hi", stream=heard)
+    assert chunks == ["hel"]
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "hel"
+    assert len(server.received) == 1
+
+
+async def test_a_wrong_key_is_told_at_once(endpoint: LocalEndpoint) -> None:
+    config = AzInferConfig(endpoint.url, "wrong-key", "paris")
+    with pytest.raises(core.AuthenticationError) as caught:
+        await Agent("a", config=config).ask("hi")
+    assert (caught.value.status, caught.value.attempts) == (401, 1)
+
+
+async def test_a_wrong_name_is_told(endpoint: LocalEndpoint) -> None:
+    with pytest.raises(core.DeploymentNotFoundError, match="pariss"):
+        await Agent("a", config=AzInferConfig(endpoint.url, endpoint.key, "pariss")).ask("hi")
+
+
+def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
+    headers = {"ocp-apim-subscription-key": "another-secret"}
+    config = AzInferConfig(endpoint.url, endpoint.key, "paris", headers=headers)
+    copied = config.copy(model="strict")
+    client = config.create()
+    shown = [repr(each) for each in (config, copied, client, Agent("a", config=config))]
+    shown += [str(dataclasses.asdict(config)), str(vars(client))]
+    assert not any(endpoint.key in each for each in shown)
+    assert not any("another-secret" in each for each in shown[:4])
+    with pytest.raises(ConfigurationError, match="not pickled"):
+        pickle.dumps(config)
+
+
+async def test_what_is_stored_of_a_conversation_has_no_secret(endpoint: LocalEndpoint) -> None:
+    config = AzInferConfig(endpoint.url, endpoint.key, "paris")
+    answered = await Agent("a", config=config).ask("hi")
+    stored = json.dumps([event.to_dict() for event in await answered.history.get_events()])
+    assert "Paris." in stored
+    assert endpoint.key not in stored
+
+
+async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
+    monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+    data = pickle.dumps(AzInferConfig(model="paris"))
+    assert endpoint.key.encode() not in data
+    again = pickle.loads(data)
+    assert again == AzInferConfig(model="paris")
+    assert (await Agent("a", config=again).ask("hi")).body == "Paris."
+
+
+async def test_copies_work(endpoint: LocalEndpoint) -> None:
+    config = AzInferConfig(endpoint.url, endpoint.key, "strict", headers={"x-a": "1"})
+    for copied in (copy.copy(config), copy.deepcopy(config), config.copy()):
+        assert copied == config
+        assert (await Agent("a", config=copied.copy(model="paris")).ask("hi")).body == "Paris."
+    assert hash(config) == hash(config.copy())
+    assert config.copy(temperature=1) != config
+
+
+def test_a_copy_goes_elsewhere_with_the_same_key(
+    endpoint: LocalEndpoint, server: RawServer
+) -> None:
+    server.will(reply(chat("elsewhere")))
+    config = AzInferConfig(endpoint.url, endpoint.key, "paris")
+    other = config.copy(endpoint=f"{server.url}/models")
+    answered = [asyncio.run(Agent("a", config=each).ask("hi")).body for each in (other, config)]
+    assert answered == ["elsewhere", "Paris."]
+    assert server.received[0].header("api-key") == endpoint.key
+
+
+@pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
+async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None:
+    config = AzInferConfig(client=kind(endpoint.url, endpoint.key, "paris"))
+    assert config.model == "paris"
+    assert (await Agent("a", config=config).ask("hi")).body == "Paris."
+    with pytest.raises(ConfigurationError, match="client= has endpoint, credential already"):
+        config.copy(endpoint=endpoint.url, credential=endpoint.key)
+
+
+async def test_a_client_is_made_by_hand(endpoint: LocalEndpoint) -> None:
+    by_hand = AzInferClient(AsyncInferenceClient(endpoint.url, endpoint.key), model="paris")
+
+    class Config(AzInferConfig):
+        def create(self) -> AzInferClient:
+            return by_hand
+
+    config = Config(endpoint.url, endpoint.key, "strict")
+    assert (await Agent("a", config=config).ask("hi")).body == "Paris."
+
+
+def test_the_deployment_may_stand_in_the_url() -> None:
+    url = "https://contoso.openai.azure.com/openai/deployments/prod/chat/completions"
+    assert AzInferConfig(url, KEY).model == "prod"
+
+
+def test_the_provider_is_left_unsaid() -> None:
+    config = AzInferConfig("https://contoso.services.ai.azure.com", KEY, "prod")
+    with pytest.raises(NotImplementedError, match="no member for Azure"):
+        _ = config.provider
+    with pytest.raises(NotImplementedError, match="uploads no files"):
+        config.create_files_client()
