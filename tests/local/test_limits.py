@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -287,9 +286,20 @@ def test_a_configuration_that_cannot_be_is_refused(facts: dict[str, Any], told: 
 
 
 def test_who_leaves_before_the_first_byte_keeps_no_place() -> None:
-    deployment = LocalDeployment(
-        "ptu", engine=SyntheticEngine("word " * 99), capacity_type="ProvisionedManaged"
-    )
+    class Late(SyntheticEngine):
+        """Writes its first word once the client is gone."""
+
+        async def chat(self, prompt: Prompt) -> Any:
+            assert endpoint._server is not None
+            while not here.is_set() or (not gone and endpoint._server.server_state.connections):
+                here.set()
+                await asyncio.sleep(0)
+            gone.append(True)
+            yield Piece("late")
+            yield Piece("", 0, "stop", 1)
+
+    here, gone = threading.Event(), list[bool]()
+    deployment = LocalDeployment("ptu", engine=Late(), capacity_type="ProvisionedManaged")
     body = json.dumps({"model": "ptu", "messages": USER, "stream": True})
     with LocalEndpoint([deployment]) as endpoint:
         address = ("127.0.0.1", int(endpoint.url.rpartition(":")[2]))
@@ -297,14 +307,13 @@ def test_who_leaves_before_the_first_byte_keeps_no_place() -> None:
             f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: h\r\napi-key: {endpoint.key}\r\n"
             f"content-length: {len(body)}\r\n\r\n{body}"
         )
-        for _ in range(50):
-            with socket.create_connection(address) as gone:
-                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                gone.sendall(sent.encode())
-        with InferenceClient(endpoint.url, endpoint.key, "ptu") as client:
-            assert client.complete([UserMessage("hi")]).text.startswith("word")
-            statuses = {each.status for each in endpoint.requests}
-            assert statuses <= {200, 429}
+        with socket.create_connection(address) as client:
+            client.sendall(sent.encode())
+            assert here.wait(10)
+        with InferenceClient(endpoint.url, endpoint.key, "ptu", max_retries=0) as asking:
+            while not endpoint.requests:
+                pass
+            assert asking.complete([UserMessage("hi")]).text == "late"
 
 
 def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() -> None:

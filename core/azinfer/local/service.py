@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from azinfer.local import refusals
 from azinfer.local.access import Access
@@ -133,7 +132,7 @@ class Service:
                 response = JSONResponse(refusals.broken(asked.id).body, 500)
             response.headers.update(_common_headers(http, asked))
             self.log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
-            return response if asked.admission is None else _Ending(response, asked.admission)
+            return response
 
         return Route(path, answer, methods=[method])
 
@@ -218,27 +217,6 @@ class Service:
             raise refusals.bad_version()
         elif version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
             raise refusals.not_found()
-
-
-class _Ending(Response):
-    """A response after which its admission is over, whether or not it was ever begun.
-
-    A generator that was never begun has no end: a client that left before the first byte would
-    keep its place.
-    """
-
-    def __init__(self, response: Response, admission: Admission) -> None:
-        self._response = response
-        self._admission = admission
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._response(scope, receive, send)
-        finally:
-            if isinstance(self._response, StreamingResponse):
-                close: Any = getattr(self._response.body_iterator, "aclose", None)
-                await close()
-            self._admission.over(None)
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:
