@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +14,8 @@ import httpx
 import pytest
 
 from azinfer.core import (
-    AsyncInferenceClient,
     Clock,
+    ConfigurationError,
     InferenceClient,
     RateLimit,
     RateLimitError,
@@ -161,25 +164,156 @@ def test_what_was_refused_or_broken_frees_its_place(
 
 
 def test_limits_are_exact_under_load() -> None:
+    """Of 200 requests at once, of every kind, exactly as many are served as are allowed."""
     limits = (RateLimit("request", 50, 3600),)
     with LocalEndpoint([LocalDeployment("chat", rate_limits=limits)]) as endpoint:
 
+        async def all_of_them() -> list[tuple[int, str]]:
+            opened = httpx.Limits(max_connections=200)
+            headers = {"api-key": endpoint.key}
+            async with httpx.AsyncClient(
+                base_url=endpoint.url, headers=headers, limits=opened, timeout=60
+            ) as http:
+                asking = (
+                    http.post(path, json=body)
+                    for path, body in (_KINDS[at % len(_KINDS)] for at in range(200))
+                )
+                answers = await asyncio.gather(*asking)
+                return [
+                    (each.status_code, each.headers["x-ratelimit-remaining-requests"])
+                    for each in answers
+                ]
+
+        found = asyncio.run(all_of_them())
+    served = sorted(int(left) for status, left in found if status == 200)
+    assert served == list(range(50))
+    assert [each for each in found if each[0] != 200] == [(429, "0")] * 150
+
+
+_KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("/models/chat/completions", {"model": "chat", "messages": USER}),
+    ("/openai/v1/chat/completions", {"model": "chat", "messages": USER, "stream": True}),
+    ("/openai/deployments/chat/embeddings", {"input": "text"}),
+    (
+        "/models/images/embeddings",
+        {"model": "chat", "input": [{"image": "data:image/png;base64,iVBORw=="}]},
+    ),
+]
+
+
+def test_tokens_are_exact_under_load() -> None:
+    """Each request is a token by estimate and by usage; a minute has 50 of them."""
+    limits = (RateLimit("token", 50, 3600),)
+    with LocalEndpoint([LocalDeployment("embed", rate_limits=limits)]) as endpoint:
+        body = {"model": "embed", "input": "text"}
+
         async def all_of_them() -> list[int]:
-            async with AsyncInferenceClient(
-                endpoint.url, endpoint.key, "chat", max_retries=0
-            ) as client:
-
-                async def one() -> int:
-                    try:
-                        await client.complete([UserMessage("hi")])
-                    except RateLimitError as error:
-                        return error.status or 0
-                    return 200
-
-                return await asyncio.gather(*(one() for _ in range(200)))
+            headers = {"api-key": endpoint.key}
+            async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+                url = f"{endpoint.url}/openai/v1/embeddings"
+                answers = await asyncio.gather(*(http.post(url, json=body) for _ in range(200)))
+                return [each.status_code for each in answers]
 
         found = asyncio.run(all_of_them())
     assert (found.count(200), found.count(429)) == (50, 150)
+
+
+@pytest.mark.parametrize("kind", _KINDS, ids=["chat", "stream", "embeddings", "images"])
+def test_every_answer_tells_what_is_left(
+    serving: Callable[..., httpx.Client], kind: tuple[str, dict[str, Any]]
+) -> None:
+    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE, RateLimit("token", 900, 60))))
+    path, body = kind
+    told = http.post(path, json=body)
+    assert told.status_code == 200
+    headers = {name: value for name, value in told.headers.items() if "ratelimit" in name}
+    tokens = headers.pop("x-ratelimit-remaining-tokens")
+    assert 800 < int(tokens) < 900
+    assert headers == {
+        "x-ratelimit-key": "m",
+        "x-ratelimit-abusepenalty-active": "False",
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "1",
+        "x-ratelimit-reset-requests": "10",
+        "x-ratelimit-renewalperiod-requests": "10",
+        "x-ratelimit-limit-tokens": "900",
+        "x-ratelimit-reset-tokens": "60",
+        "x-ratelimit-renewalperiod-tokens": "60",
+    }
+    assert told.headers["x-ms-is-spilled-over"] == "false"
+    http.post(path, json=body)
+    refused = http.post(path, json=body)
+    assert (refused.status_code, refused.headers["retry-after-ms"]) == (429, "10000")
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert refused.headers["x-ms-deployment-name"] == "chat"
+
+
+@pytest.mark.parametrize(
+    ("capacity_type", "limits"),
+    [
+        ("Standard", (RateLimit("request", 7, 10), RateLimit("token", 7000, 60))),
+        ("DataZoneStandard", (RateLimit("request", 7, 10), RateLimit("token", 7000, 60))),
+        ("DeveloperTier", (RateLimit("request", 7, 10), RateLimit("token", 7000, 60))),
+        ("GlobalProvisionedManaged", ()),
+        ("GlobalBatch", ()),
+    ],
+)
+def test_limits_follow_from_a_standard_capacity(
+    capacity_type: str, limits: tuple[RateLimit, ...]
+) -> None:
+    assert LocalDeployment("d1", capacity_type=capacity_type, capacity=7).limits == limits
+    assert LocalDeployment("d1", capacity_type=capacity_type).limits == ()
+    own = LocalDeployment("d1", capacity_type=capacity_type, capacity=7, rate_limits=(SLICE,))
+    assert own.limits == (SLICE,)
+    none = LocalDeployment("d1", capacity_type=capacity_type, capacity=7, rate_limits=())
+    assert none.limits == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"capacity_type": "GlobalStandart"}, "did you mean 'GlobalStandard'?"),
+        ({"capacity": 0}, "capacity 0 is none"),
+        ({"rate_limits": (RateLimit("call", 1, 1),)}, "not 'call'"),
+        ({"rate_limits": (RateLimit("token", 0, 1),)}, "0 in 1 s allows nothing"),
+        ({"rate_limits": (RateLimit("token", 1, float("nan")),)}, "in nan s allows nothing"),
+        ({"rate_limits": (SLICE, SLICE)}, "one rate limit for requests"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(facts: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        LocalDeployment("d1", **facts)
+
+
+def test_who_leaves_before_the_first_byte_keeps_no_place() -> None:
+    class Late(SyntheticEngine):
+        """Writes its first word once the client is gone."""
+
+        async def chat(self, prompt: Prompt) -> Any:
+            assert endpoint._server is not None
+            while not here.is_set() or (not gone and endpoint._server.server_state.connections):
+                here.set()
+                await asyncio.sleep(0)
+            gone.append(True)
+            yield Piece("late")
+            yield Piece("", 0, "stop", 1)
+
+    here, gone = threading.Event(), list[bool]()
+    deployment = LocalDeployment("ptu", engine=Late(), capacity_type="ProvisionedManaged")
+    body = json.dumps({"model": "ptu", "messages": USER, "stream": True})
+    with LocalEndpoint([deployment]) as endpoint:
+        address = ("127.0.0.1", int(endpoint.url.rpartition(":")[2]))
+        sent = (
+            f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: h\r\napi-key: {endpoint.key}\r\n"
+            f"content-length: {len(body)}\r\n\r\n{body}"
+        )
+        with socket.create_connection(address) as client:
+            client.sendall(sent.encode())
+            assert here.wait(10)
+        with InferenceClient(endpoint.url, endpoint.key, "ptu", max_retries=0) as asking:
+            while not endpoint.requests:
+                pass
+            assert asking.complete([UserMessage("hi")]).text == "late"
 
 
 def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() -> None:
@@ -207,6 +341,9 @@ def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() ->
         with pytest.raises(RateLimitError) as caught:
             client.complete([UserMessage("hi")])
         assert caught.value.retry_after == 1
+        assert "The provisioned deployment ptu is at 100% of its capacity" in str(caught.value)
+        refused = endpoint.requests[-1]
+        assert (refused.status, refused.deployment) == (429, "ptu")
         go_on.set()
         for thread in threads:
             thread.join()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -282,22 +282,11 @@ class _Answering:
         try:
             await answer(scope, receive, recorded if self._logged else send)
         finally:
-            await _end(response, asked)
+            if asked.admission is not None:
+                # Where a fault came first, the answer was never begun, and so never ended.
+                asked.admission.over(None)
             if self._logged:
                 recording.over()
-
-
-async def _end(response: Response, asked: Asked) -> None:
-    """End what answered, whether or not its answer was ever begun.
-
-    A generator that was never begun has no end: a client that left before the first byte would
-    keep its place.
-    """
-    if asked.admission is not None:
-        if isinstance(response, StreamingResponse):
-            close: Any = getattr(response.body_iterator, "aclose", None)
-            await close()
-        asked.admission.over(None)
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:
