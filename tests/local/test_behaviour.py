@@ -266,6 +266,7 @@ def test_a_stream_is_cut_after_so_many_events(
     with pytest.raises(StreamInterruptedError) as caught, client.stream(HELLO) as chunks:
         for _ in chunks:
             pass
+    assert caught.value.partial is not None
     assert caught.value.partial.text == "one"
     with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
         post(http, stream=True)
@@ -413,7 +414,7 @@ def test_a_deployment_that_is_not_there_is_told(endpoint: LocalEndpoint) -> None
     [
         (lambda: Latency(-1), "first_token must be at least 0"),
         (lambda: Latency.from_wire({"first": 1}), "latency.first is not known"),
-        (lambda: Fault("fire"), "kind must be one of"),
+        (lambda: Fault.from_wire({"kind": "fire"}), "kind must be one of"),
         (
             lambda: Fault.from_wire({"after": "x"}, "faults[2]"),
             r"faults\[2\].after must be a number",
