@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from azinfer.core import __version__
-from azinfer.local import LocalEndpoint, weights
+from azinfer.local import LocalDeployment, LocalEndpoint, weights
 
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
 
@@ -181,3 +181,57 @@ def test_without_the_extra_the_command_line_names_it(tmp_path: Path) -> None:
     code = "import sys; sys.modules['starlette'] = None; import azinfer.local"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'azinfer[local]'" in done.stderr
+
+
+def test_any_file_is_served_for_what_it_does() -> None:
+    files = [weights.pull(each, weights.cache()) for each in weights.ALL]
+    given = [word for at, path in enumerate(files) for word in ("--gguf", f"file-{at}={path}")]
+    with (
+        served("--synthetic", *given) as (url, key, _),
+        httpx.Client(base_url=url, headers={"api-key": key}, timeout=60) as http,
+    ):
+        asked = {"input": "a", "model": "file-1"}
+        vector = http.post("/openai/v1/embeddings", json=asked).json()["data"][0]["embedding"]
+        assert len(vector) == 384
+        body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
+        answer = http.post("/openai/v1/chat/completions", json={**body, "model": "file-0"})
+        assert answer.json()["usage"]["completion_tokens"] == 3
+        answer = http.post("/openai/v1/chat/completions", json={**body, "model": "file-1"})
+        assert answer.json()["error"]["code"] == "OperationNotSupported"
+
+
+def test_an_upstream_is_recorded_and_replayed(tmp_path: Path) -> None:
+    tape = str(tmp_path / "tape.jsonl")
+    body = {"messages": [{"role": "user", "content": "Hello"}], "model": "real-chat"}
+    answers = []
+    deployments = [LocalDeployment("real-chat"), LocalDeployment("real-embed")]
+    with LocalEndpoint(deployments, key="upstream-key") as above:
+        told = ("--upstream", f"{above.url}/openai/v1", "--record", tape)
+        with served(*told, AZINFER_UPSTREAM_KEY=above.key) as (url, key, _):
+            headers = {"api-key": key}
+            listed = httpx.get(f"{url}/openai/v1/models", headers=headers).json()["data"]
+            assert [each["id"] for each in listed] == ["real-chat", "real-embed"]
+            answers.append(httpx.post(f"{url}/models/chat/completions", json=body, headers=headers))
+    assert "upstream-key" not in Path(tape).read_text()
+    with served("--replay", tape, "--at-once") as (url, key, _):
+        headers = {"api-key": key}
+        answers.append(httpx.post(f"{url}/models/chat/completions", json=body, headers=headers))
+        missing = {**body, "temperature": 1}
+        answer = httpx.post(f"{url}/models/chat/completions", json=missing, headers=headers)
+        assert "temperature: recorded null, asked 1" in answer.text
+    first, again = (each.json()["choices"] for each in answers)
+    assert first == again
+    assert first[0]["message"]["content"] == "This is a synthetic answer to: Hello"
+
+
+def test_upstreams_that_cannot_be_are_told(tmp_path: Path) -> None:
+    done = azinfer("serve", "--record", str(tmp_path / "a"))
+    assert "--record wants an --upstream" in done.stderr
+    done = azinfer("serve", "--upstream", "chat=http://127.0.0.1:9")
+    assert "http://127.0.0.1:9/v1 of Ollama" in done.stderr
+    done = azinfer("serve", "--upstream", "http://127.0.0.1:9/v1")
+    assert "does not list its models" in done.stderr
+    (tmp_path / "empty").touch()
+    done = azinfer("serve", "--replay", str(tmp_path / "empty"))
+    assert "no recording of any model" in done.stderr
+    assert done.returncode == 1

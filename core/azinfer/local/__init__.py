@@ -8,6 +8,7 @@ except ModuleNotFoundError as error:
 
     raise missing_extra("local", error) from error
 
+from azinfer.local.cassette import Cassette
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.engines import (
@@ -24,8 +25,10 @@ from azinfer.local.latency import Latency
 from azinfer.local.log import Logged, RequestLog
 from azinfer.local.scripts import Scripted, ScriptedCall
 from azinfer.local.synthetic import SyntheticEngine
+from azinfer.local.upstream import UpstreamEngine
 
 __all__ = [
+    "Cassette",
     "ChatEngine",
     "ContentFilter",
     "EmbeddingEngine",
@@ -42,4 +45,5 @@ __all__ = [
     "Scripted",
     "ScriptedCall",
     "SyntheticEngine",
+    "UpstreamEngine",
 ]

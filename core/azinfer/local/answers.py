@@ -33,10 +33,11 @@ class Written:
     reasoning: str = ""
     usage: Json | None = None
     more: Json = field(default_factory=dict)
+    message: Json = field(default_factory=dict)
 
     def add(self, piece: Piece) -> Json:
         """Add a piece; what it adds, as a stream's delta."""
-        delta: Json = {}
+        delta: Json = dict(piece.message or {})
         if piece.text:
             self.text += piece.text
             delta["content"] = piece.text
@@ -45,8 +46,12 @@ class Written:
             delta["reasoning_content"] = piece.reasoning
         if piece.calls:
             delta["tool_calls"] = [self._call(part) for part in piece.calls]
-        if piece.more:
-            _merge(self.more, piece.more)
+        self._count(piece)
+        _merge(self.more, piece.more)
+        _merge(self.message, piece.message)
+        return delta
+
+    def _count(self, piece: Piece) -> None:
         self.completion_tokens += piece.tokens
         if piece.finish_reason is not None:
             self.finish_reason = piece.finish_reason
@@ -54,7 +59,6 @@ class Written:
             self.prompt_tokens = piece.prompt_tokens
         if piece.usage is not None:
             self.usage = dict(piece.usage)
-        return delta
 
     def _call(self, part: Mapping[str, Any]) -> Json:
         """Add a part of a call; some servers tell no index, and mean the newest call or another."""
@@ -72,11 +76,13 @@ class Written:
         return {"index": index, "function": {"arguments": arguments}}
 
 
-def _merge(told: Json, more: Mapping[str, Any]) -> None:
-    """Add fields of a choice; lists of log probabilities go on."""
-    for name, value in more.items():
+def _merge(told: Json, more: Mapping[str, Any] | None) -> None:
+    """Add fields of a choice or message; texts and lists of log probabilities go on."""
+    for name, value in (more or {}).items():
         old = told.get(name)
-        if isinstance(old, dict) and isinstance(value, Mapping):
+        if isinstance(old, str) and isinstance(value, str):
+            told[name] = old + value
+        elif isinstance(old, dict) and isinstance(value, Mapping):
             lists = [key for key, each in old.items() if isinstance(each, list)]
             told[name] = {**value, **{key: old[key] + (value.get(key) or []) for key in lists}}
         else:
@@ -260,7 +266,7 @@ def embeddings(
 
 
 def _choice(index: int, written: Written) -> Json:
-    message: Json = {"role": "assistant", "content": written.text}
+    message: Json = {"role": "assistant", "content": written.text, **written.message}
     if written.reasoning:
         message["reasoning_content"] = written.reasoning
     if written.tool_calls:

@@ -76,11 +76,34 @@ def serve(
         bool, typer.Option(help="Answer without a model: nothing to download.")
     ] = False,
     gguf: Annotated[
-        list[str] | None, typer.Option(help="One more chat deployment: NAME=FILE.gguf")
+        list[str] | None,
+        typer.Option(help="One more deployment, for chat or for vectors: NAME=FILE.gguf"),
     ] = None,
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(help="Deployments of a server elsewhere: NAME=URL, or URL for all it lists."),
+    ] = None,
+    upstream_key: Annotated[
+        str | None,
+        typer.Option(help="The key of upstreams.", envvar="AZINFER_UPSTREAM_KEY"),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write down what upstreams are asked and answer.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Answer from what was written down, without upstreams.")
+    ] = None,
+    at_once: Annotated[
+        bool, typer.Option(help="Replay without the time that it took when recorded.")
+    ] = False,
 ) -> None:
     """Serve deployments on this machine until Ctrl-C."""
-    deployments = synthetic_deployments() if synthetic else real_deployments()
+    if record and not upstream:
+        _refuse("--record wants an --upstream to record")
+    if upstream or replay:
+        deployments = _proxied(upstream or [], upstream_key, record, replay, not at_once)
+    else:
+        deployments = synthetic_deployments() if synthetic else real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
     with LocalEndpoint(deployments, key=key, host=host, port=port, strict=strict) as endpoint:
         console.print(f"[bold]{endpoint.url}[/bold]  key {endpoint.key}", highlight=False)
@@ -191,12 +214,23 @@ def _deployments(
 
 
 def _from_file(told: str) -> LocalDeployment:
-    from azinfer.local.llama import GgufChat
+    from azinfer.local.llama import engine_of
 
     name, _, path = told.partition("=")
     if not path:
         _refuse(f"--gguf {told!r} names no file; write NAME=FILE.gguf")
-    return LocalDeployment(name, Path(path).stem, GgufChat(Path(path)))
+    return LocalDeployment(name, Path(path).stem, engine_of(Path(path)))
+
+
+def _proxied(
+    upstreams: list[str], key: str | None, record: Path | None, replay: Path | None, pace: bool
+) -> list[LocalDeployment]:
+    from azinfer.local.cassette import Cassette
+    from azinfer.local.proxied import proxied
+
+    if replay is not None:
+        return proxied([], cassette=Cassette(replay, pace=pace))
+    return proxied(upstreams, key, Cassette(record, "record") if record else None)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -22,7 +22,10 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     tokens = None
     try:
         await service.behaviours.of(admission.deployment).wait()
-        vectors, tokens = await engine.embed(request.texts)
+        if hasattr(engine, "embed_request"):
+            vectors, tokens = await engine.embed_request(body)
+        else:
+            vectors, tokens = await engine.embed(request.texts)
     finally:
         admission.over(tokens)
     asked.trace.usage = lambda: {"prompt_tokens": tokens}

@@ -58,6 +58,7 @@ class Piece:
             have `calls_tools`.
         usage: What the answer cost as it is to be told, instead of the tokens counted here.
         more: Other fields of the wire's choice that are passed on, for example `logprobs`.
+        message: Other fields of its message that are passed on, for example `refusal`.
     """
 
     text: str = ""
@@ -68,6 +69,7 @@ class Piece:
     calls: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[str, Any] | None = None
     more: Mapping[str, Any] | None = None
+    message: Mapping[str, Any] | None = None
 
 
 class EngineError(Exception):
@@ -115,7 +117,10 @@ class ChatEngine(Protocol):
 
 
 class EmbeddingEngine(Protocol):
-    """Turns texts into vectors."""
+    """Turns texts into vectors.
+
+    An engine that has a method `embed_request(request)` gets the whole body instead of its texts.
+    """
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """One unit vector a text, shape `(len(texts), dimensions)`, and the tokens of all."""

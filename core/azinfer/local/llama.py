@@ -21,6 +21,16 @@ from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines import EngineError, Piece, Prompt, last_text
 
 _AT_ONCE = 4
+_LONGEST_TEXT, _LONGEST_BATCH = 8192, 4096
+
+
+def engine_of(path: Path) -> GgufChat | GgufEmbeddings:
+    """The engine for a GGUF file: vectors where it says how they are pooled, chat otherwise.
+
+    Raises:
+        ConfigurationError: The file cannot be loaded.
+    """
+    return GgufEmbeddings(path) if "pooling_type" in _facts(path) else GgufChat(path)
 
 
 class GgufChat:
@@ -94,8 +104,10 @@ class GgufEmbeddings:
         params = _params(llama, path, threads)
         params.embedding = True
         params.embd_normalize = 2
-        params.n_parallel = 8
-        params.n_ctx = params.n_batch = params.n_ubatch = 4096
+        # llama.cpp shares the context among texts, each of which must fit into one batch.
+        longest = min(_facts(path).get("context_length", 512), _LONGEST_TEXT)
+        params.n_parallel = max(1, _LONGEST_BATCH // longest)
+        params.n_ctx = params.n_batch = params.n_ubatch = params.n_parallel * longest
         self._server = _loaded(llama, params, path)
         self._threads = ThreadPoolExecutor(1, "azinfer-gguf")
 
@@ -129,6 +141,21 @@ def _llama() -> Any:
     except ModuleNotFoundError as error:
         raise missing_extra("local", error) from error
     return xllamacpp
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a file says of its architecture, without the architecture's name before it."""
+    from gguf import GGUFReader
+
+    try:
+        fields = GGUFReader(path).fields
+    except (OSError, ValueError, IndexError):
+        return {}  # loading it tells what is wrong
+    return {
+        name.rpartition(".")[2]: field.contents()
+        for name, field in fields.items()
+        if name.endswith((".context_length", ".pooling_type"))
+    }
 
 
 def _params(llama: Any, path: Path, threads: int | None) -> Any:

@@ -1,0 +1,230 @@
+"""Exchanges with an upstream, recorded and answered from the recording."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from azinfer.core import (
+    BadRequestError,
+    ConfigurationError,
+    InferenceClient,
+    InferenceError,
+    RateLimitError,
+    UserMessage,
+)
+from azinfer.local import Cassette, LocalDeployment, LocalEndpoint, UpstreamEngine
+from azinfer.local.exchanges import Exchange
+from raw_server import RawServer, chat, chunked, events, part, raw, reply, vectors
+
+SECRET = "upstream-key-51c7"
+Serving = Callable[..., InferenceClient]
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    """Where a cassette lies."""
+    return tmp_path / "tape.jsonl"
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Serves an upstream through a cassette and gives a client of it."""
+    with ExitStack() as stack:
+
+        def make(cassette: Cassette, url: str = "http://127.0.0.1:9/v1") -> InferenceClient:
+            engine = UpstreamEngine(url, SECRET, "m", transport=cassette.transport())
+            endpoint = stack.enter_context(LocalEndpoint([LocalDeployment("chat", engine=engine)]))
+            return stack.enter_context(
+                InferenceClient(endpoint.url, endpoint.key, "chat", max_retries=0)
+            )
+
+        yield make
+
+
+def say(text: str) -> list[UserMessage]:
+    return [UserMessage(text)]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+class Ticking:
+    """A clock that goes on by a quarter of a second whenever it is looked at."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.25
+        return self.now
+
+
+def test_what_was_recorded_is_answered_without_the_upstream(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(
+        reply(chat("first")), reply(chat("second")), reply(vectors([0.6, 0.8])), reply(chat("x"))
+    )
+    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    asked = [client.complete(say("Hello")).text for _ in range(2)]
+    vector = list(client.embed("a").vectors[0])
+    server.stop()
+    again = serving(Cassette(tape))
+    assert [again.complete(say("Hello")).text for _ in range(3)] == [*asked, "second"]
+    assert list(again.embed("a").vectors[0]) == vector
+    assert asked == ["first", "second"]
+
+
+def test_a_stream_comes_again_at_its_pace_or_at_once(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    data = events(part("one"), part(" two \U0001f600", "stop"))
+    server.will(raw(b"".join([HEAD, *(chunk(data[at : at + 40]) for at in range(0, 400, 40))])))
+    client = serving(Cassette(tape, "record", clock=Ticking()), f"{server.url}/v1")
+    with client.stream(say("Hello")) as chunks:
+        whole = "".join(chunk.text for chunk in chunks)
+    (told,) = [json.loads(line) for line in tape.read_text().splitlines()]
+    lengths = [seconds for seconds, _ in told["parts"]]
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    for pace in (True, False):
+        again = serving(Cassette(tape, pace=pace, sleep=sleep))
+        with again.stream(say("Hello")) as chunks:
+            assert "".join(chunk.text for chunk in chunks) == whole == "one two \U0001f600"
+        assert sum(waited) == pytest.approx(lengths[-1])
+        assert len(waited) == len(lengths) > 1
+
+
+def test_errors_and_broken_streams_come_again(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(
+        reply({"error": {"message": "slow down"}}, 429, {"retry-after": "3"}),
+        raw(chunked(events(part("one"), done=False), whole=False)),
+    )
+    for mode in ("record", "replay"):
+        client = serving(Cassette(tape, mode, pace=False), f"{server.url}/v1")
+        with pytest.raises(RateLimitError, match="slow down") as caught:
+            client.complete(say("a"))
+        assert caught.value.retry_after == 3
+        with client.stream(say("b")) as chunks, pytest.raises(InferenceError, match="broke off"):
+            list(chunks)
+    assert len(server.received) == 2
+
+
+def test_no_credential_is_on_the_cassette(server: RawServer, tape: Path, serving: Serving) -> None:
+    headers = {"set-cookie": f"a={SECRET}", "x-request-id": SECRET}
+    server.will(reply({"error": {"message": f"wrong key {SECRET}"}}, 401, headers))
+    cassette = Cassette(tape, "record")
+    with pytest.raises(InferenceError):
+        serving(cassette, f"{server.url}/v1").complete(say(f"a {SECRET}"))
+    halves = [(0.1, f"no: {SECRET[:9]}"), (0.2, f"{SECRET[9:]}!")]
+    cassette.add(Exchange("embeddings", {"input": "x"}, 200, {}, halves), SECRET)
+    found = tape.read_text()
+    assert found.count("[credential]") == 4
+    assert SECRET not in "".join(found.split('"], [0.2, "'))
+    assert SECRET not in found
+    assert "authorization" not in found.lower()
+    assert cassette.find("embeddings", {"input": "x"}).parts == [(0.2, "no: [credential]!")]
+
+
+def test_a_request_that_was_not_recorded_names_the_nearest(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(reply(chat("x")))
+    recording = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    recording.complete(say("What is a deployment?"), temperature=0)
+    recording.complete(say("Write a poem about the sea, please."))
+    client = serving(Cassette(tape))
+    said = re.escape(
+        "the nearest, in line 1, differs in messages[0].content: recorded "
+        '"What is a deployment?", asked "What is a resource?"'
+    )
+    with pytest.raises(BadRequestError, match=said) as caught:
+        client.complete(say("What is a resource?"), temperature=0)
+    assert caught.value.code == "not_recorded"
+    with pytest.raises(BadRequestError, match=r"temperature: recorded 0, asked 1"):
+        client.complete(say("What is a deployment?"), temperature=1)
+    with pytest.raises(BadRequestError, match=r"in line .*asks chat/completions"):
+        client.embed("a")
+
+
+def test_what_makes_no_difference_is_not_compared(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(reply(chat("x")))
+    recording = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    recording.complete(say("a"), user="me", temperature=0)
+    client = serving(Cassette(tape))
+    assert client.complete(say("a"), temperature=0, user="you", metadata={"run": 2}).text == "x"
+
+
+def test_a_stream_that_was_left_is_not_recorded(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
+    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    with client.stream(say("a")) as chunks:
+        next(chunks)
+    assert server.wait_until(lambda: server.open_connections == 0)
+    assert tape.read_text() == ""
+
+
+def test_an_upstream_that_is_not_there_is_recorded_too(tape: Path, serving: Serving) -> None:
+    dead = RawServer().start()
+    dead.stop()
+    for cassette in (Cassette(tape, "record"), None):
+        client = serving(cassette or Cassette(tape), f"{dead.url}/v1")
+        with pytest.raises(InferenceError, match="cannot be reached"):
+            client.complete(say("a"))
+
+
+def test_a_recording_goes_on_and_half_a_line_is_left_out(
+    server: RawServer, tape: Path, serving: Serving
+) -> None:
+    server.will(reply(chat("x")))
+    for text in ("a", "b"):
+        serving(Cassette(tape, "record"), f"{server.url}/v1").complete(say(text))
+    tape.write_text(tape.read_text() + '{"operation": "chat/comp')
+    client = serving(Cassette(tape))
+    assert client.complete(say("a")).text == client.complete(say("b")).text == "x"
+    assert Cassette(tape).models == ["m"]
+
+
+def test_a_cassette_may_be_played_again(server: RawServer, tape: Path, serving: Serving) -> None:
+    server.will(reply(chat("first")), reply(chat("second")))
+    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    for _ in range(2):
+        client.complete(say("a"))
+    cassette = Cassette(tape)
+    again = serving(cassette)
+    assert [again.complete(say("a")).text for _ in range(2)] == ["first", "second"]
+    cassette.rewind()
+    assert again.complete(say("a")).text == "first"
+
+
+def test_a_file_that_is_no_cassette_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        Cassette(tmp_path / "missing")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        Cassette(tmp_path, "record")
+    for number, line in enumerate(('{"a": 1}', "oops", "[]")):
+        path = tmp_path / str(number)
+        path.write_text(line + "\n")
+        with pytest.raises(ConfigurationError, match="line 1: no exchange"):
+            Cassette(path)
+    (tmp_path / "binary").write_bytes(b"\xff\n")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Cassette(tmp_path / "binary")

@@ -1,0 +1,407 @@
+"""Deployments whose answers come from a server elsewhere."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from azinfer.core import (
+    BadRequestError,
+    ConfigurationError,
+    ContentFilterError,
+    InferenceClient,
+    InferenceError,
+    RateLimitError,
+    ServerError,
+    Tool,
+    UserMessage,
+)
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, UpstreamEngine
+from raw_server import Peer, RawServer, answer, chat, chunked, events, part, raw, reply, vectors
+
+SECRET = "upstream-key-51c7"
+HELLO = [UserMessage("Hello")]
+WEATHER = Tool(
+    "get_weather",
+    "The weather in a city",
+    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+)
+Serving = Callable[..., InferenceClient]
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Serves an upstream as `chat` and gives a client of that: `serving(url, model="m")`."""
+    with ExitStack() as stack:
+
+        def make(url: str, **named: Any) -> InferenceClient:
+            engine = UpstreamEngine(url, SECRET, **named)
+            endpoint = stack.enter_context(LocalEndpoint([LocalDeployment("chat", engine=engine)]))
+            return stack.enter_context(
+                InferenceClient(endpoint.url, endpoint.key, "chat", max_retries=0)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def client(server: RawServer, serving: Serving) -> InferenceClient:
+    """A client of an endpoint whose upstream is the raw server."""
+    return serving(f"{server.url}/v1", model="real-model")
+
+
+def test_a_request_goes_up_as_it_came(server: RawServer, client: InferenceClient) -> None:
+    server.will(reply(chat("Hi.", message={"refusal": "no"}, logprobs={"content": []})))
+    answer = client.complete(
+        HELLO, temperature=0.5, logit_bias={"5": 1}, tools=[WEATHER], reasoning_effort="low", seed=7
+    )
+    (asked,) = server.received
+    assert (asked.method, asked.target) == ("POST", "/v1/chat/completions")
+    assert asked.json == {
+        "model": "real-model",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "temperature": 0.5,
+        "logit_bias": {"5": 1},
+        "reasoning_effort": "low",
+        "seed": 7,
+        "stream": False,
+        "tools": [WEATHER.to_wire()],
+    }
+    assert asked.header("authorization") == f"Bearer {SECRET}"
+    assert asked.header("api-key") == SECRET
+    assert answer.text == "Hi."
+    assert answer.choices[0].message.raw["refusal"] == "no"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 5
+
+
+def test_usage_and_other_fields_come_back_whole(server: RawServer, client: InferenceClient) -> None:
+    told = chat("Hi.", usage={"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13})
+    told["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
+    told["choices"][0]["logprobs"] = {"content": [{"token": "Hi", "logprob": -0.1}]}
+    server.will(reply(told))
+    found = client.complete(HELLO).raw
+    assert found["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
+    assert found["choices"][0]["logprobs"] == told["choices"][0]["logprobs"]
+
+
+def test_the_deployments_name_is_the_model_where_none_is_set(
+    server: RawServer, serving: Serving
+) -> None:
+    server.will(reply(chat()))
+    client = serving(f"{server.url}/openai/deployments/x?api-version=2024-10-21")
+    client.complete(HELLO, model="CHAT")
+    (asked,) = server.received
+    assert asked.target == "/openai/deployments/x/chat/completions?api-version=2024-10-21"
+    assert asked.json["model"] == "CHAT"
+
+
+def test_the_first_chunk_arrives_while_the_upstream_waits(
+    server: RawServer, client: InferenceClient
+) -> None:
+    go_on = threading.Event()
+    first, rest = (
+        chunked(events(part("one"), done=False), whole=False),
+        events(part(" two", "stop")),
+    )
+
+    def behave(peer: Peer) -> None:
+        peer.send(first)
+        assert go_on.wait(10)
+        peer.send(f"{len(rest):x}\r\n".encode() + rest + b"\r\n0\r\n\r\n")
+
+    server.will(behave)
+    with client.stream(HELLO) as chunks:
+        texts = (chunk.text for chunk in chunks if chunk.text)
+        assert next(texts) == "one"
+        assert not go_on.is_set()
+        go_on.set()
+        assert list(texts) == [" two"]
+    assert chunks.completion.finish_reason == "stop"
+
+
+def test_leaving_a_stream_leaves_the_upstream(server: RawServer, client: InferenceClient) -> None:
+    server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
+    with client.stream(HELLO) as chunks:
+        next(chunks)
+        assert server.open_connections == 1
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_reasoning_and_calls_are_streamed_in_any_shape(
+    server: RawServer, client: InferenceClient
+) -> None:
+    def call(arguments: str, index: int | None = None, **more: Any) -> dict[str, Any]:
+        told: dict[str, Any] = {"function": {"arguments": arguments, **more.pop("function", {})}}
+        return part(tool_calls=[told | more | ({} if index is None else {"index": index})])
+
+    server.will(
+        raw(
+            chunked(
+                events(
+                    part(reasoning_content="Hm."),
+                    part("It is "),
+                    call('{"city":', 0, id="a", function={"name": "get_weather"}),
+                    call('"Delft"}', 0),
+                    # As Mistral sends them: whole, and without an index.
+                    call('{"city": "Goes"}', id="b", function={"name": "get_weather"}),
+                    part(finish="tool_calls"),
+                )
+            )
+        )
+    )
+    with client.stream(HELLO, tools=[WEATHER]) as chunks:
+        list(chunks)
+    message = chunks.completion.choices[0].message
+    assert (message.reasoning, message.content) == ("Hm.", "It is ")
+    found = [(call.id, call.function.arguments) for call in message.tool_calls]
+    assert found == [("a", '{"city":"Delft"}'), ("b", '{"city": "Goes"}')]
+    assert chunks.completion.finish_reason == "tool_calls"
+
+
+def test_characters_and_lines_may_be_split_anywhere(
+    server: RawServer, client: InferenceClient
+) -> None:
+    data = events(part("é\u2028ü\x85"), part("\U0001f600", "stop")).replace(b"\n\n", b"\r\n\r\n")
+    data = json.dumps(part("x")).encode().join([b": comment\nevent: y\ndata:", b"\n\n"]) + data
+
+    def behave(peer: Peer) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        for at in range(0, len(head + data), 7):
+            peer.send((head + data)[at : at + 7])
+        peer.close()
+
+    server.will(behave)
+    with client.stream(HELLO) as chunks:
+        list(chunks)
+    assert chunks.completion.text == "xé\u2028ü\x85\U0001f600"
+
+
+FAILURES: list[tuple[int, Any, str, str]] = [
+    (400, {"error": {"message": "bad", "code": "invalid", "param": "top_k"}}, "bad", "invalid"),
+    (500, {"error": "all is lost"}, "all is lost", "500"),
+    (422, {"detail": [{"loc": ["body"], "msg": "not so"}]}, "not so", "422"),
+    (503, "<html>busy</html>", "<html>busy</html>", "503"),
+    (404, {"object": "error", "message": "no such model", "code": 404}, "no such model", "404"),
+    (401, {"error": {"message": "wrong key"}}, "refused its credential: wrong key", "401"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "body", "message", "code"), FAILURES)
+def test_an_error_keeps_its_status_and_message(
+    server: RawServer,
+    client: InferenceClient,
+    status: int,
+    body: Any,
+    message: str,
+    code: str,
+    stream: bool,
+) -> None:
+    server.will(reply(body, status))
+    ask: Any = client.stream if stream else client.complete
+    with pytest.raises(InferenceError) as caught:
+        ask(HELLO)
+    error: Any = caught.value
+    assert (error.status, error.code) == (status, code)
+    assert message in str(error)
+    assert SECRET not in str(error)
+
+
+def test_an_error_may_say_when_to_come_again(server: RawServer, client: InferenceClient) -> None:
+    server.will(reply({"error": {"message": "slow down"}}, 429, {"retry-after": "17"}))
+    with pytest.raises(RateLimitError) as caught:
+        client.complete(HELLO)
+    assert caught.value.retry_after == 17
+
+
+def test_a_refused_prompt_tells_why(server: RawServer, client: InferenceClient) -> None:
+    results = {"violence": {"filtered": True, "severity": "high"}}
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": results}
+    error = {"message": "filtered", "code": "content_filter", "innererror": inner}
+    server.will(reply({"error": error}, 400))
+    with pytest.raises(ContentFilterError) as caught:
+        client.complete(HELLO)
+    assert dict(caught.value.categories) == {"violence": "high"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (raw(chunked(events(part("one"), done=False), whole=False)), "broke off"),
+        (raw(chunked(events(part("one"), done=False))), "without a finish reason"),
+        (raw(chunked(events(part("one"), "{oops"))), "no JSON object"),
+        (
+            raw(chunked(events(part("one"), {"error": {"message": "overloaded"}}))),
+            "overloaded",
+        ),
+    ],
+)
+def test_a_stream_that_breaks_ends_with_an_error(
+    server: RawServer, client: InferenceClient, behaviour: Any, said: str
+) -> None:
+    server.will(behaviour)
+    texts: list[str] = []
+    with client.stream(HELLO) as chunks, pytest.raises(InferenceError, match=said):
+        texts.extend(chunk.text for chunk in chunks)
+    assert "".join(texts) == "one"
+
+
+def test_an_answer_that_cannot_be_read_is_told(server: RawServer, client: InferenceClient) -> None:
+    for body in ("oops", "[1]"):
+        server.will(reply(body))
+        with pytest.raises(ServerError, match="broke off") as caught:
+            client.complete(HELLO)
+        assert caught.value.status == 502
+    server.will(reply({"data": [{"embedding": "x"}]}))
+    with pytest.raises(ServerError, match="vectors cannot be read"):
+        client.embed("a")
+
+
+def test_an_upstream_that_is_not_there_is_named(serving: Serving) -> None:
+    dead = RawServer().start()
+    dead.stop()
+    client = serving(f"{dead.url}/v1")
+    with pytest.raises(ServerError, match=f"{dead.url}/v1 cannot be reached") as caught:
+        client.complete(HELLO)
+    assert (caught.value.status, caught.value.code) == (502, "upstream_unreachable")
+
+
+def test_an_upstream_that_says_nothing_is_given_up(server: RawServer, serving: Serving) -> None:
+    server.will(Peer.until_left)
+    with pytest.raises(ServerError, match="did not answer in time"):
+        serving(f"{server.url}/v1", timeout=0.2).complete(HELLO)
+
+
+def test_usage_is_asked_for_where_it_can_be(server: RawServer, client: InferenceClient) -> None:
+    refusal = {"detail": "Extra parameters ['stream_options'] are not allowed"}
+
+    def choose(received: Any) -> Any:
+        if "stream_options" in received.json:
+            return reply(refusal, 400)
+        return raw(chunked(events(part("one", "stop"))))
+
+    server.choose = choose
+    for _ in range(2):
+        with client.stream(HELLO) as chunks:
+            list(chunks)
+        assert chunks.completion.text == "one"
+    assert ["stream_options" in each.json for each in server.received] == [True, False, False]
+
+
+def test_vectors_come_from_above(server: RawServer, client: InferenceClient) -> None:
+    server.will(reply(vectors([0.6, 0.8], [1.0, 0.0])))
+    found = client.embed(["a", "b"], dimensions=2)
+    assert [list(each) for each in found.vectors] == [pytest.approx([0.6, 0.8]), [1.0, 0.0]]
+    assert server.received[0].json == {
+        "model": "real-model",
+        "input": ["a", "b"],
+        "dimensions": 2,
+        "encoding_format": "float",
+    }
+
+
+def test_an_azinfer_endpoint_may_be_the_upstream(serving: Serving) -> None:
+    chat_engine = SyntheticEngine()
+    with LocalEndpoint([LocalDeployment("real", engine=chat_engine)], key=SECRET) as above:
+        client = serving(f"{above.url}/openai/v1", model="real")
+        assert client.complete(HELLO).text == "This is a synthetic answer to: Hello"
+        with client.stream(HELLO, stream_options={"include_usage": True}) as chunks:
+            assert "".join(chunk.text for chunk in chunks).endswith("Hello")
+        assert chunks.completion.usage is not None
+        question = [UserMessage("How is the weather in New York?")]
+        (call,) = client.complete(question, tools=[WEATHER]).tool_calls
+        assert json.loads(call.function.arguments) == {"city": "New York"}
+        with client.stream(question, tools=[WEATHER]) as chunks:
+            list(chunks)
+        assert chunks.completion.tool_calls[0].function.arguments == call.function.arguments
+        with pytest.raises(BadRequestError, match="between 0 and 2"):
+            client.complete(HELLO, temperature=9)
+        ours, theirs = client.embed("a").vectors[0], _vector(above)
+        assert list(ours) == pytest.approx(theirs)
+        assert {each.deployment for each in above.requests} == {"real"}
+
+
+def _vector(endpoint: LocalEndpoint) -> list[float]:
+    with InferenceClient(endpoint.url, endpoint.key, "real") as client:
+        return list(client.embed("a").vectors[0])
+
+
+def test_images_go_up_with_their_kind(server: RawServer) -> None:
+    engine = UpstreamEngine(f"{server.url}/models?api-version=2024-05-01-preview")
+    server.will(reply(vectors([1.0, 0.0])))
+    with LocalEndpoint([LocalDeployment("images", engine=engine)]) as endpoint:
+        client = InferenceClient(f"{endpoint.url}/models", endpoint.key, "images")
+        assert list(client.embed_images([b"\xff\xd8\xff"]).vectors[0]) == [1.0, 0.0]
+    (asked,) = server.received
+    assert asked.target == "/models/images/embeddings?api-version=2024-05-01-preview"
+    assert asked.json == {"input": [{"image": "data:image/jpeg;base64,/9j/"}]}
+    assert asked.header("api-key") is None
+
+
+def test_connections_are_closed_with_the_endpoint(server: RawServer) -> None:
+    server.will(reply(chat()))
+    engine = UpstreamEngine(f"{server.url}/v1")
+    with LocalEndpoint([LocalDeployment("chat", engine=engine)]) as endpoint:
+        InferenceClient(endpoint.url, endpoint.key, "chat").complete(HELLO)
+        assert server.open_connections == 1
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_token_is_asked_for_with_each_request(server: RawServer) -> None:
+    tokens = iter(["first", "second"])
+    engine = UpstreamEngine(f"{server.url}/v1", lambda: next(tokens))
+    server.will(reply(chat()))
+    with LocalEndpoint([LocalDeployment("chat", engine=engine)]) as endpoint:
+        client = InferenceClient(endpoint.url, endpoint.key, "chat")
+        client.complete(HELLO)
+        client.complete(HELLO)
+    found = [each.header("authorization") for each in server.received]
+    assert found == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://x/v1", "no http or https address"),
+        ("localhost:11434/v1", "no http or https address"),
+        ("http://me:secret@x/v1", "credential apart"),
+        ("http://localhost:11434/", "http://localhost:11434/v1 of Ollama"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        UpstreamEngine(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_engine_shows_no_credential() -> None:
+    engine = UpstreamEngine("http://x/v1?api-key=hidden", SECRET, "m")
+    assert repr(engine) == "UpstreamEngine('http://x/v1', model='m')"
+
+
+def test_what_is_served_elsewhere_can_be_listed(server: RawServer) -> None:
+    from azinfer.local.upstream import models
+
+    server.will(reply({"data": [{"id": "a"}, {"id": "b"}]}))
+    assert models(f"{server.url}/v1", SECRET) == ["a", "b"]
+    assert server.received[0].header("api-key") == SECRET
+    for behaviour in (reply({}, 404), reply("x"), reply({"data": [1]})):
+        server.will(behaviour)
+        with pytest.raises(ConfigurationError, match="NAME=URL"):
+            models(f"{server.url}/v1")
+
+
+def test_nothing_of_the_credential_is_logged(
+    server: RawServer, client: InferenceClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    server.will(raw(answer(chat(), 200), "keep"))
+    client.complete(HELLO)
+    assert "HTTP Request: POST" in caplog.text
+    assert SECRET not in caplog.text
