@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from asking import KEY, Asker, TestClock
 from raw_server import RawServer
 
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("azinfer", deadline=None)
+hypothesis.settings.load_profile("azinfer")
 _AZURE = ("AZURE_INFERENCE_", "AZURE_AI_", "AZURE_OPENAI_", "AZURE_CLIENT_", "HTTP_PROXY")
 
 
