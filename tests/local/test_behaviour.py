@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,11 +174,11 @@ def test_the_first_token_and_each_that_follows_are_late(
 
 
 def test_a_token_goes_out_before_the_next_is_waited_for() -> None:
-    loops: list[asyncio.AbstractEventLoop] = []
+    waiting: queue.Queue[asyncio.AbstractEventLoop] = queue.Queue()
     read = asyncio.Event()
 
     async def until_read(seconds: float) -> None:
-        loops.append(asyncio.get_running_loop())
+        waiting.put(asyncio.get_running_loop())
         await read.wait()
 
     deployment = LocalDeployment("chat", engine=SyntheticEngine("one two"), latency=Latency(0, 1))
@@ -188,7 +189,7 @@ def test_a_token_goes_out_before_the_next_is_waited_for() -> None:
     ):
         texts = (chunk.text for chunk in chunks if chunk.text)
         assert next(texts) == "one"
-        loops[0].call_soon_threadsafe(read.set)
+        waiting.get(timeout=10).call_soon_threadsafe(read.set)
         assert list(texts) == [" two"]
 
 
