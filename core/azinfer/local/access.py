@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections.abc import Mapping
+
+from starlette.requests import cookie_parser
 
 from azinfer.local import refusals
 from azinfer.local.identity import AUDIENCES, BadTokenError, Issuer
@@ -18,11 +22,28 @@ class Access:
     Args:
         keys: The two keys.
         issuer: Whose tokens are taken too.
+
+    Attributes:
+        cookie: The name of the cookie by which its own page in a browser is known; one for each
+            process, for browsers share cookies among the ports of a host.
+        session: What that cookie holds.
     """
 
     def __init__(self, keys: Keys, issuer: Issuer) -> None:
         self.keys = keys
         self.issuer = issuer
+        self.cookie = f"azinfer-{secrets.token_hex(4)}"
+        self.session = secrets.token_urlsafe(24)
+
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request comes from the endpoint's own page, where the key was given.
+
+        A cookie alone is not enough: browsers tell which site a request was made by, and other
+        programs have keys.
+        """
+        given = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        own = headers.get("sec-fetch-site") in ("same-origin", "none")
+        return own and hmac.compare_digest(given.encode(), self.session.encode())
 
     def check(self, headers: Mapping[str, str], surface: str) -> None:
         """Return if a request bears what opens a surface.
@@ -33,7 +54,7 @@ class Access:
         Raises:
             Refusal: It does not.
         """
-        if surface == LOGIN:
+        if surface == LOGIN or self.knows(headers):
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""

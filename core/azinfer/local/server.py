@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import admin, listing, login, management, refusals, responses
+from azinfer.local import admin, listing, login, management, page, refusals, responses
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
@@ -113,7 +113,8 @@ def _routes(service: Service) -> list[Route]:
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
-    return [*operations, *resource, *lists, *managing, tokens, *administration]
+    shown = page.routes(service)
+    return [*operations, *resource, *lists, *managing, tokens, *administration, *shown]
 
 
 class _Tidied:

@@ -1,0 +1,156 @@
+"""The page of the local endpoint, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from azinfer.core import InferenceClient, RateLimit, UserMessage
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+
+_INSTALLED = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium: the machine's, or the one that Playwright fetched."""
+    path = next(filter(None, map(shutil.which, _INSTALLED)), None)
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=quiet)
+        except Error as error:
+            pytest.skip(f"there is no browser to be had here: {error.message.splitlines()[0]}")
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Two deployments of one model under different configurations."""
+    deployments = [
+        LocalDeployment(
+            "Chat-Standard",
+            "mistral-large-2411",
+            SyntheticEngine("Paris."),
+            model_version="2411",
+            rate_limits=(RateLimit("request", 3, 600), RateLimit("token", 5000, 600)),
+        ),
+        LocalDeployment(
+            "Chat-PTU",
+            "mistral-large-2411",
+            SyntheticEngine("<b>Rome</b> & more"),
+            capacity_type="ProvisionedManaged",
+            capacity=2,
+            content_filter="strict-policy",
+        ),
+    ]
+    with LocalEndpoint(deployments, key="local-key") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def page(browser: Browser, endpoint: LocalEndpoint) -> Iterator[Page]:
+    """The page, opened with the key; what fails in it or comes from elsewhere is told."""
+    context = browser.new_context()
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on(
+        "request",
+        lambda sent: None if sent.url.startswith(endpoint.url) else wrong.append(sent.url),
+    )
+    page.goto(f"{endpoint.url}/?key={endpoint.key}")
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def test_the_page_shows_each_deployment_with_its_five_facts(page: Page) -> None:
+    rows = page.locator("#deployments tbody tr")
+    expect(rows).to_have_count(2)
+    for fact in ("Chat-Standard", "mistral-large-2411", "2411", "GlobalStandard", "3 requests"):
+        expect(rows.nth(0)).to_contain_text(fact)
+    for fact in ("Chat-PTU", "ProvisionedManaged", "strict-policy"):
+        expect(rows.nth(1)).to_contain_text(fact)
+
+
+def test_the_log_grows_while_programs_ask(page: Page, endpoint: LocalEndpoint) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    with InferenceClient(endpoint.url, endpoint.key, max_retries=0) as client:
+        client.complete([UserMessage("The capital of France?")], model="CHAT-standard")
+    row = page.locator("#log tbody tr").first
+    expect(row).to_contain_text("Chat-Standard")
+    expect(row).to_contain_text("200")
+    expect(row.locator("summary small")).to_have_text("The capital of France?")
+    row.locator("summary").click()
+    expect(row.locator("pre").first).to_contain_text('"content": "The capital of France?"')
+    expect(row).to_contain_text("Paris.")
+    expect(page.locator("#deployments tbody tr").first).to_contain_text("2 of 3")
+
+
+def test_the_log_tells_what_was_refused(page: Page, endpoint: LocalEndpoint) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    answer = httpx.post(
+        f"{endpoint.url}/openai/v1/chat/completions",
+        headers={"api-key": endpoint.key},
+        json={"model": "nobody", "messages": [{"role": "user", "content": "Hello"}]},
+    )
+    assert answer.status_code == 404
+    row = page.locator("#log tbody tr").first
+    expect(row).to_contain_text("404")
+    expect(row.locator(".bad")).to_have_count(1)
+
+
+def test_a_chat_can_be_tried_on_the_page(page: Page) -> None:
+    page.select_option("#try select", "Chat-PTU")
+    page.fill("#try textarea", "The capital of Italy?")
+    page.click("#try button")
+    expect(page.locator("#answer")).to_have_text("<b>Rome</b> & more")
+    expect(page.locator("#about")).to_contain_text("routed to Chat-PTU")
+    expect(page.locator("#log tbody tr").first).to_contain_text("Chat-PTU")
+
+
+def test_what_was_sent_is_shown_and_never_run(page: Page, endpoint: LocalEndpoint) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    hostile = (
+        "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    )
+    with InferenceClient(endpoint.url, endpoint.key) as client:
+        client.complete([UserMessage(hostile)], model="chat-ptu")
+    row = page.locator("#log tbody tr").first
+    row.locator("summary").click()
+    expect(row.locator("pre").first).to_contain_text("<script>")
+    assert page.title() == "azinfer"
+
+
+def test_a_browser_without_the_key_is_asked_for_it(
+    browser: Browser, endpoint: LocalEndpoint
+) -> None:
+    page = browser.new_page()
+    page.goto(endpoint.url)
+    expect(page.locator("body")).not_to_contain_text("Chat-Standard")
+    page.fill("input", "wrong")
+    page.click("button")
+    expect(page.locator("body")).to_contain_text("That is not the key.")
+    page.fill("input", endpoint.key)
+    page.click("button")
+    expect(page.locator("#deployments")).to_contain_text("Chat-Standard")
+    assert endpoint.key not in page.content()
+    assert endpoint.key not in page.url
+    page.close()
+
+
+def test_the_cookie_of_the_page_opens_nothing_for_other_sites(endpoint: LocalEndpoint) -> None:
+    with httpx.Client(base_url=endpoint.url) as http:
+        assert http.get("/", params={"key": endpoint.key}).status_code == 303
+        body = {"model": "chat-ptu", "messages": [{"role": "user", "content": "Hello"}]}
+        for site in ("cross-site", "same-site", None):
+            headers = {"sec-fetch-site": site} if site else {}
+            answer = http.post("/openai/v1/chat/completions", json=body, headers=headers)
+            assert answer.status_code == 401
