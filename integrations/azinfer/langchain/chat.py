@@ -16,16 +16,11 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
-from azinfer.core import (
-    AsyncInferenceClient,
-    ConfigurationError,
-    InferenceClient,
-    Timeout,
-    __version__,
-)
+from azinfer.core import ConfigurationError, __version__
+from azinfer.langchain.deployed import Deployed
 from azinfer.langchain.errors import as_theirs
 from azinfer.langchain.messages import (
     from_chunk,
@@ -41,7 +36,7 @@ from azinfer.langchain.structured import parser_of, raw_and_parsed, response_for
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
 
 
-class ChatAzInfer(BaseChatModel):
+class ChatAzInfer(BaseChatModel, Deployed):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
     Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
@@ -59,40 +54,6 @@ class ChatAzInfer(BaseChatModel):
         'mistral-large'
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True,
-        extra="forbid",
-        protected_namespaces=(),
-        hide_input_in_errors=True,  # the input has the key in it
-    )
-
-    endpoint: str | None = None
-    """Any URL that a portal or a sample shows; left out, the environment's."""
-    credential: Any = Field(
-        default=None,
-        validation_alias=AliasChoices("credential", "api_key"),
-        repr=False,
-        exclude=True,
-    )
-    """A key, a credential of azure-identity, or a function that returns a token."""
-    model: str | None = None
-    """The deployment's name, in any case; a call may name another: `invoke(…, model="other")`."""
-    model_id: str | None = None
-    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
-    timeout: float | Timeout | None = None
-    """Seconds for each attempt, or a Timeout."""
-    max_retries: int = 2
-    """How often a call is sent again after it failed in passing."""
-    headers: dict[str, str] | None = None
-    """Sent with every request."""
-    surface: str | None = None
-    """The way to address deployments, where the URL does not say."""
-    api_version: str | None = None
-    """Sent instead of the surface's default."""
-    client: InferenceClient | AsyncInferenceClient | None = Field(
-        default=None, repr=False, exclude=True
-    )
-    """A ready client, instead of the fields above."""
     temperature: float | None = None
     """How much chance there is in an answer."""
     max_tokens: int | None = None
@@ -111,51 +72,11 @@ class ChatAzInfer(BaseChatModel):
     """How many of the likeliest tokens to tell at each place."""
     streaming: bool = False
     """Whether `invoke` streams inside, for callbacks that show tokens as they come."""
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further options, sent as they are."""
-
-    _sync: InferenceClient | None = PrivateAttr(default=None)
-    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _open(self) -> Self:
-        if isinstance(self.credential, str):
-            self.credential = SecretStr(self.credential)
-        if isinstance(self.client, AsyncInferenceClient):
-            self._async = self.client
-        else:
-            self._sync = self.client or self._new_client()
+    def _name_version(self) -> Self:
         self._add_version("azinfer", __version__)
         return self
-
-    def _new_client(self) -> InferenceClient:
-        secret = self.credential
-        return InferenceClient(
-            self.endpoint,
-            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
-            self.model,
-            model_id=self.model_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            headers=self.headers,
-            surface=self.surface,
-            api_version=self.api_version,
-        )
-
-    @property
-    def sync_client(self) -> InferenceClient:
-        """The core client that sync methods ask."""
-        if self._sync is None:
-            assert self._async is not None
-            self._sync = self._async.to_sync()
-        return self._sync
-
-    @property
-    def async_client(self) -> AsyncInferenceClient:
-        """The core client that async methods ask."""
-        if self._async is None:
-            self._async = self.sync_client.to_async()
-        return self._async
 
     @property
     @override
@@ -165,10 +86,15 @@ class ChatAzInfer(BaseChatModel):
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        routing = (self._sync or self.async_client).explain(
-            model=self.model, model_id=self.model_id
-        )
-        return {"url": routing.url, "deployment": routing.deployment, **self._options(None, {})}
+        at = {"endpoint": self.core_client.endpoint.url, "deployment": self.model}
+        return {**at, **self._options(None, {})}
+
+    @override
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params = super()._get_invocation_params(stop, **kwargs)
+        return {**params, "deployment": self._target(kwargs)["model"]}
 
     @classmethod
     @override
@@ -178,34 +104,25 @@ class ChatAzInfer(BaseChatModel):
     @property
     @override
     def lc_secrets(self) -> dict[str, str]:
-        return {"credential": "AZURE_AI_API_KEY"}
+        return {"credential": "AZURE_AI_API_KEY", "headers": "AZURE_AI_HEADERS"}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "azure"
-        asked = kwargs.get("model") or self._deployment
-        same = asked == self._deployment
-        name = kwargs.get("model_id") or (self.model_id if same else None) or asked
-        if name:
+        target = self._target(kwargs)
+        if name := target["model_id"] or target["model"]:
             params["ls_model_name"] = name
         return params
 
     @override
     def _resolve_model_profile(self) -> Any:
-        return profile_of_model(self.model_id or self._deployment)
-
-    @property
-    def _deployment(self) -> str | None:
-        return self.model or (self._sync or self.async_client).model
+        return profile_of_model(self.model_id or self.model)
 
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
         own = {name: getattr(self, name) for name in _OPTIONS}
-        given = {"model": self.model, "model_id": self.model_id, **own, **self.model_kwargs}
-        if kwargs.get("model") and kwargs["model"] != self.model:
-            given["model_id"] = None
-        given.update(kwargs)
+        given = {**own, **self.model_kwargs, **kwargs, **self._target(kwargs)}
         if stop is not None:
             given["stop"] = stop
         return {name: value for name, value in given.items() if value is not None}
@@ -362,8 +279,12 @@ class ChatAzInfer(BaseChatModel):
 def init_chat_model(model: str, **named: Any) -> BaseChatModel:
     """Make a chat model of one string, where LangChain's own helper cannot know this class.
 
+    What takes a model's name in LangChain (`create_agent`, middleware) takes what this returns,
+    or a ChatAzInfer, in its place.
+
     Args:
-        model: `"azinfer:<deployment>"` for a ChatAzInfer; anything else goes to
+        model: `"azinfer:<deployment>"` for a ChatAzInfer (or the deployment alone, with
+            `model_provider="azinfer"`); anything else goes to
             `langchain.chat_models.init_chat_model`.
         **named: What the class takes.
 
@@ -373,9 +294,11 @@ def init_chat_model(model: str, **named: Any) -> BaseChatModel:
         >>> init_chat_model("azinfer:small-chat", endpoint=endpoint, credential="a-key").model
         'small-chat'
     """
-    provider, _, name = model.partition(":")
-    if provider == "azinfer":
-        return ChatAzInfer(model=name, **named)
+    if named.get("model_provider") == "azinfer":
+        model = f"azinfer:{model}"
+        del named["model_provider"]
+    if model.startswith("azinfer:"):
+        return ChatAzInfer(model=model.removeprefix("azinfer:"), **named)
     from langchain.chat_models import init_chat_model as theirs
 
     found: BaseChatModel = theirs(model, **named)

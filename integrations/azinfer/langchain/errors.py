@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from langchain_core import exceptions as theirs
 
@@ -62,6 +63,14 @@ class _InvalidResponseError(ours.InvalidResponseError, theirs.ModelAPIError):
     """The service answered with something that is not what the protocol says."""
 
 
+class _APIStatusError(ours.APIStatusError, theirs.ModelAPIError):
+    """The service answered with an error of no known kind."""
+
+
+class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ModelAPIError):
+    """Every deployment of a route failed."""
+
+
 _BOTH: dict[type[ours.InferenceError], type[ours.InferenceError]] = {
     ours.APIConnectionError: _APIConnectionError,
     ours.APITimeoutError: _APITimeoutError,
@@ -76,6 +85,8 @@ _BOTH: dict[type[ours.InferenceError], type[ours.InferenceError]] = {
     ours.ServerError: _ServerError,
     ours.StreamInterruptedError: _StreamInterruptedError,
     ours.InvalidResponseError: _InvalidResponseError,
+    ours.APIStatusError: _APIStatusError,
+    ours.RouteExhaustedError: _RouteExhaustedError,
 }
 
 
@@ -91,3 +102,14 @@ def as_theirs() -> Iterator[None]:
         both = kind.__new__(kind, error.message)
         both.__dict__.update(error.__dict__)
         raise both from error
+
+
+def answer_filtered(results: Mapping[str, Any]) -> ours.ContentFilterError:
+    """The error for an answer that a content filter cut off, from the filter's results."""
+    error = _ContentFilterError("a content filter cut the answer off before its value was whole")
+    error.categories = {
+        name: found.get("severity") or "detected"
+        for name, found in results.items()
+        if isinstance(found, Mapping) and found.get("filtered")
+    }
+    return error

@@ -59,7 +59,23 @@ def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
 
 def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
     """Tools of every form that LangChain knows, in the wire form."""
-    return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    return [without_defaults(tool) for tool in wire] if strict else wire
+
+
+def without_defaults(schema: Any) -> Any:
+    """A schema for strict output, which must name every property and may not have defaults."""
+    if isinstance(schema, list):
+        return [without_defaults(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: {name: without_defaults(each) for name, each in value.items()}
+        if key in ("properties", "$defs", "definitions")
+        else without_defaults(value)
+        for key, value in schema.items()
+        if key != "default"
+    }
 
 
 def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]) -> Any:
@@ -154,7 +170,8 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
     message = choice.message
-    more = {"reasoning_content": message.reasoning, "refusal": message.refusal}
+    more: Json = {"reasoning_content": message.reasoning, "refusal": message.refusal}
+    more["audio"] = message.audio
     calls, invalid = _from_calls(message.tool_calls)
     return AIMessage(
         content=message.content or "",
@@ -183,7 +200,8 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
     attempt = routing.attempts[-1] if routing and routing.attempts else None
     found = {
         "id": answer.id,
-        "model_name": answer.model,
+        # Counters of usage go by this name, and skip answers without one.
+        "model_name": answer.model or (routing and (routing.model_id or routing.deployment)),
         "deployment": routing and routing.deployment,
         "finish_reason": choice.finish_reason,
         "logprobs": choice.logprobs,
@@ -193,7 +211,7 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
         "adapted": list(routing.adapted) if routing else None,
     }
     kept = {name: value for name, value in found.items() if value}
-    return {"model_provider": "azinfer", "model_name": answer.model or "", **kept}
+    return {"model_provider": "azinfer", **kept}
 
 
 def _message(message: BaseMessage) -> Json:
@@ -229,9 +247,11 @@ def _assistant(message: AIMessage) -> Json:
         for each in message.invalid_tool_calls
     ]
     if text or not calls:
-        wire["content"] = text
+        wire["content"] = text or message.additional_kwargs.get("refusal") or ""
     if calls:
         wire["tool_calls"] = calls
+    if audio := message.additional_kwargs.get("audio"):
+        wire["audio"] = {"id": audio["id"]}
     return wire
 
 
@@ -243,7 +263,7 @@ def _call(call_id: str | None, name: str, arguments: str) -> Json:
 def _content(message: BaseMessage) -> str | list[Json]:
     if isinstance(message.content, str):
         return message.content
-    return list(_parts(message))
+    return list(_parts(message)) or ""
 
 
 def _tool_content(message: ToolMessage) -> tuple[str, list[Json]]:
@@ -262,7 +282,7 @@ def _parts(message: BaseMessage) -> Iterator[Json]:
         translate = _BLOCKS.get(block["type"])
         if translate is None:
             raise ConfigurationError(
-                f"a {type(message).__name__} has a content block of the type {block['type']!r}, "
+                f"{type(message).__name__} with a content block of the type {block['type']!r}, "
                 f"which no deployment takes: {str(block)[:200]}"
             )
         yield from translate(dict(block))
@@ -283,7 +303,16 @@ def _data(block: Json) -> Iterator[Json]:
         # The wire wants a name with an ending that fits.
         ending = (mimetypes.guess_extension(block.get("mime_type", "")) or "").lstrip(".")
         block["filename"] = f"document.{ending or 'pdf'}"
-    yield convert_to_openai_data_block(block)
+    try:
+        wire = convert_to_openai_data_block(block)
+    except (KeyError, ValueError) as error:
+        raise ConfigurationError(
+            f"a content block of the type {block['type']!r} cannot be sent ({error}); give it "
+            "base64 and mime_type, or an image's url"
+        ) from error
+    if detail := block.get("detail") or (block.get("extras") or {}).get("detail"):
+        wire["image_url"]["detail"] = detail
+    yield wire
 
 
 def _has_filename(block: Json) -> bool:
@@ -300,6 +329,8 @@ def _other(block: Json) -> Iterator[Json]:
     value = block.get("value")
     if isinstance(value, Mapping) and isinstance(value.get("text"), str):
         yield {"type": "text", "text": value["text"]}
+    elif isinstance(value, Mapping) and isinstance(value.get("image_url"), str):
+        yield {"type": "image_url", "image_url": {"url": value["image_url"]}}
     elif not isinstance(value, Mapping) or value.get("type") not in _SILENT:
         raise ConfigurationError(f"a content block cannot be sent: {str(value)[:200]}")
 
@@ -309,7 +340,10 @@ def _nothing(block: Json) -> Iterator[Json]:
 
 
 # What models thought is never sent back, and calls stand in the message beside its content.
-_SILENT = ("thinking", "redacted_thinking", "reasoning", "tool_use", "function_call")
+_SILENT = (
+    *("thinking", "redacted_thinking", "reasoning", "reasoning_content"),
+    *("tool_use", "function_call"),
+)
 _BLOCKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "text": _text,
     "text-plain": _plain,

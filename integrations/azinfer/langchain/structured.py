@@ -25,6 +25,9 @@ from langchain_core.utils.function_calling import (
 )
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from azinfer.langchain.errors import answer_filtered
+from azinfer.langchain.messages import without_defaults
+
 
 def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
     """The `response_format` that asks for values of a schema."""
@@ -34,6 +37,7 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
         return dict(schema)
     strict = True if strict is None and isinstance(schema, type) else strict
     described = convert_to_json_schema(schema, strict=strict)
+    described = without_defaults(described) if strict else described
     named = {"name": described.pop("title"), "schema": described}
     if description := described.pop("description", None):
         named["description"] = description
@@ -43,10 +47,25 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
 
 
 def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
-    """What makes a value of a schema of an answer."""
-    # A generator and no function, so that values grow while an answer is streamed.
-    check = RunnableGenerator(_all_checked, _all_achecked, name="check")
-    parsed: Runnable[AIMessage, Any] = check | _parser(schema, method)
+    """What makes a value of a schema of an answer; in a stream, values that grow."""
+    parser = _parser(schema, method)
+
+    # Generators and no functions, so that what comes is handed on while an answer is streamed.
+    def checked(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+        whole: AIMessage | None = None
+        for message in messages:
+            whole = _added(whole, message)
+            yield message
+        _check(whole, parser)
+
+    async def achecked(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+        whole: AIMessage | None = None
+        async for message in messages:
+            whole = _added(whole, message)
+            yield message
+        _check(whole, parser)
+
+    parsed: Runnable[AIMessage, Any] = RunnableGenerator(checked, achecked, name="check") | parser
     return parsed
 
 
@@ -100,27 +119,28 @@ def _beside(message: AIMessage, whole: AIMessage, parser: Any) -> Iterator[dict[
 
 def _at_the_end(whole: AIMessage | None, parser: Any) -> dict[str, Any]:
     try:
-        checked = _checked(whole or AIMessage(""))
-        return AddableDict(parsed=parser.invoke(checked), parsing_error=None)
+        return AddableDict(parsed=parser.invoke(_told(whole)), parsing_error=None)
     except Exception as error:
         return AddableDict(parsed=None, parsing_error=error)
 
 
-def _all_checked(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
-    for message in messages:
-        yield _checked(message)
+def _check(whole: AIMessage | None, parser: Any) -> None:
+    """Tell of an answer that is no value; of a stream nobody else asks that at its end."""
+    message = _told(whole)
+    if isinstance(message, AIMessageChunk):
+        parser.invoke(message)
 
 
-async def _all_achecked(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
-    async for message in messages:
-        yield _checked(message)
-
-
-def _checked(message: AIMessage) -> AIMessage:
+def _told(message: AIMessage | None) -> AIMessage:
     """Tell refusals and answers that were cut off from answers that are no value."""
+    if message is None:
+        raise OutputParserException("the model answered nothing")
     if refusal := message.additional_kwargs.get("refusal"):
         raise ModelRefusalError(f"the model refused: {refusal}", raw_message=message)
-    if message.response_metadata.get("finish_reason") == "length":
+    reason = message.response_metadata.get("finish_reason")
+    if reason == "content_filter":
+        raise answer_filtered(message.response_metadata.get("content_filter_results") or {})
+    if reason == "length":
         raise OutputParserException(
             "the answer was cut off before its value was whole: raise max_tokens",
             llm_output=str(message.content),

@@ -1,0 +1,137 @@
+"""What ChatAzInfer and AzInferEmbeddings share: a deployment, and the core clients that ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+from typing_extensions import override
+
+from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout
+
+
+class Deployed(BaseModel):
+    """A deployment of an endpoint, as `azinfer.core.InferenceClient` takes it."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # the input has the key in it
+    )
+
+    endpoint: str | None = None
+    """Any URL that a portal or a sample shows; left out, the client's or the environment's."""
+    credential: Any = Field(
+        default=None,
+        validation_alias=AliasChoices("credential", "api_key"),
+        repr=False,
+        exclude=True,
+    )
+    """A key, a credential of azure-identity, or a function that returns a token."""
+    model: str | None = None
+    """The deployment's name, in any case; a call may name another: `model="other"`."""
+    model_id: str | None = None
+    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
+    timeout: float | Timeout | None = None
+    """Seconds for each attempt, or a Timeout; None is its defaults."""
+    max_retries: int = 2
+    """How often a call is sent again after it failed in passing."""
+    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    """Sent with every request; secret, since gateways take their keys in headers."""
+    surface: str | None = None
+    """The way to address deployments, where the URL does not say."""
+    api_version: str | None = None
+    """Sent instead of the surface's default."""
+    client: InferenceClient | AsyncInferenceClient | None = Field(
+        default=None, repr=False, exclude=True
+    )
+    """A ready client, instead of the fields above; they then tell what it is made of."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further options of every call, sent as they are."""
+
+    _sync: InferenceClient | None = PrivateAttr(default=None)
+    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _connected(self) -> Self:
+        self._connect()
+        return self
+
+    def _connect(self) -> None:
+        if isinstance(self.credential, str):
+            self.credential = SecretStr(self.credential)
+        if isinstance(self.client, AsyncInferenceClient):
+            self._sync, self._async = None, self.client
+        else:
+            self._sync, self._async = self.client or self._new_client(), None
+        # Caches, traces and dumps tell deployments apart by these fields.
+        ready = self.core_client
+        if self.client is not None:
+            self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
+        self.endpoint = self.endpoint or ready.endpoint.url
+        self.model = self.model or ready.model
+        if self.model == ready.model:
+            self.model_id = self.model_id or ready.model_id
+
+    def _new_client(self) -> InferenceClient:
+        secret = self.credential
+        return InferenceClient(
+            self.endpoint,
+            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.model,
+            model_id=self.model_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            headers=self.headers,
+            surface=self.surface,
+            api_version=self.api_version,
+        )
+
+    @property
+    def core_client(self) -> InferenceClient | AsyncInferenceClient:
+        """The core client that there is already, for what needs no network."""
+        return self._sync or self.async_client
+
+    @property
+    def sync_client(self) -> InferenceClient:
+        """The core client that sync methods ask."""
+        if self._sync is None:
+            self._sync = self.async_client.to_sync()
+        return self._sync
+
+    @property
+    def async_client(self) -> AsyncInferenceClient:
+        """The core client that async methods ask."""
+        if self._async is None:
+            self._async = self.sync_client.to_async()
+        return self._async
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy; where its deployment is updated, it asks that one and not the old one."""
+        copied = super().model_copy(update=update, deep=deep)
+        if not Deployed.model_fields.keys().isdisjoint(update or ()):
+            copied._connect()
+        return copied
+
+    @override
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Credentials hold locks, and share the tokens that they were given.
+        return super().__deepcopy__({**(memo or {}), id(self.credential): self.credential})
+
+    def _target(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The deployment that a call is for, and the model behind it where that is known."""
+        model = given.get("model") or self.model
+        own = (model or "").casefold() == (self.model or "").casefold()
+        model_id = given.get("model_id") or (self.model_id if own else None)
+        return {"model": model, "model_id": model_id}
