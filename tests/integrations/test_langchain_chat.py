@@ -6,7 +6,9 @@ import asyncio
 import copy
 import json
 import pickle
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, cast
 
 import pytest
@@ -31,23 +33,22 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    ChatMessage,
     HumanMessage,
-    RemoveMessage,
-    SystemMessage,
-    ToolMessage,
     trim_messages,
 )
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
+from langchain_core.tracers import BaseTracer
 from pydantic import BaseModel, ValidationError
 
 from asking import KEY
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
+from azinfer.langchain.errors import as_theirs
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
@@ -86,186 +87,7 @@ def sent(server: RawServer, at: int = 0) -> Any:
     return server.received[at].json
 
 
-PNG = "iVBORw=="
-IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 USER: list[BaseMessage] = [HumanMessage("hi")]
-
-
-MESSAGES: list[tuple[BaseMessage, Any]] = [
-    (SystemMessage("s"), {"role": "system", "content": "s"}),
-    (
-        SystemMessage("s", additional_kwargs={"__openai_role__": "developer"}),
-        {"role": "developer", "content": "s"},
-    ),
-    (HumanMessage("hi"), {"role": "user", "content": "hi"}),
-    (HumanMessage("hi", name="Ann"), {"role": "user", "content": "hi", "name": "Ann"}),
-    (ChatMessage(content="x", role="developer"), {"role": "developer", "content": "x"}),
-    (
-        HumanMessage(["a", "b"]),
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-    ),
-    (
-        HumanMessage([{"text": "no type"}]),
-        {"role": "user", "content": [{"type": "text", "text": "no type"}]},
-    ),
-    (HumanMessage([IMAGE]), {"role": "user", "content": [IMAGE]}),
-    (
-        HumanMessage([{"type": "image", "base64": PNG, "mime_type": "image/png"}]),
-        {"role": "user", "content": [IMAGE]},
-    ),
-    (
-        HumanMessage(
-            [{"type": "image", "source_type": "base64", "data": PNG, "mime_type": "image/png"}]
-        ),
-        {"role": "user", "content": [IMAGE]},
-    ),
-    (
-        HumanMessage(
-            [
-                {
-                    "type": "image",
-                    "source": {"type": "base64", "media_type": "image/png", "data": PNG},
-                }
-            ]
-        ),
-        {"role": "user", "content": [IMAGE]},
-    ),
-    (
-        HumanMessage([{"type": "image", "url": "https://example.com/a.png"}]),
-        {
-            "role": "user",
-            "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}],
-        },
-    ),
-    (
-        HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}]),
-        {
-            "role": "user",
-            "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}],
-        },
-    ),
-    (
-        HumanMessage([{"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}]),
-        {
-            "role": "user",
-            "content": [
-                {
-                    "type": "file",
-                    "file": {
-                        "filename": "document.pdf",
-                        "file_data": "data:application/pdf;base64,AAAA",
-                    },
-                }
-            ],
-        },
-    ),
-    (
-        HumanMessage([{"type": "text-plain", "text": "notes", "mime_type": "text/plain"}]),
-        {"role": "user", "content": [{"type": "text", "text": "notes"}]},
-    ),
-    (AIMessage("yes"), {"role": "assistant", "content": "yes"}),
-    (AIMessage([{"type": "text", "text": "a"}, "b"]), {"role": "assistant", "content": "ab"}),
-    (
-        AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "4"}]),
-        {"role": "assistant", "content": "4"},
-    ),
-    (
-        AIMessage(
-            [
-                {"type": "thinking", "thinking": "hm", "signature": "x"},
-                {"type": "text", "text": "4"},
-            ]
-        ),
-        {"role": "assistant", "content": "4"},
-    ),
-    (
-        AIMessage("4", additional_kwargs={"reasoning_content": "hm"}),
-        {"role": "assistant", "content": "4"},
-    ),
-    (AIMessage([{"type": "refusal", "refusal": "no"}]), {"role": "assistant", "content": "no"}),
-    (AIMessage(""), {"role": "assistant", "content": ""}),
-    (
-        AIMessage("", tool_calls=[{"id": "c", "name": "f", "args": {"x": 1}}]),
-        {
-            "role": "assistant",
-            "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-            ],
-        },
-    ),
-    (
-        AIMessage(
-            [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}],
-            tool_calls=[{"id": "c", "name": "f", "args": {"x": 1}}],
-        ),
-        {
-            "role": "assistant",
-            "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-            ],
-        },
-    ),
-    (
-        AIMessage("", invalid_tool_calls=[{"id": "c", "name": "f", "args": "{x", "error": None}]),
-        {
-            "role": "assistant",
-            "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{x"}}
-            ],
-        },
-    ),
-]
-
-
-@pytest.mark.parametrize(("message", "wire"), MESSAGES)
-def test_a_message_is_sent_as_it_is_meant(
-    make: Make, server: RawServer, message: BaseMessage, wire: Any
-) -> None:
-    server.will(reply(chat()))
-    make().invoke([message])
-    assert sent(server)["messages"] == [wire]
-
-
-def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
-    server.will(reply(chat()))
-    call = {"name": "f", "args": {}}
-    make().invoke(
-        [
-            AIMessage("", tool_calls=[{"id": "a", **call}, {"id": "b", **call}]),
-            ToolMessage([IMAGE], tool_call_id="a"),
-            ToolMessage([{"type": "text", "text": "b"}], tool_call_id="b"),
-            HumanMessage("what is it?"),
-        ]
-    )
-    assert sent(server)["messages"][1:] == [
-        {"role": "tool", "tool_call_id": "a", "content": "(attached below)"},
-        {"role": "tool", "tool_call_id": "b", "content": "b"},
-        {"role": "user", "content": [IMAGE]},
-        {"role": "user", "content": "what is it?"},
-    ]
-    make().invoke([ToolMessage([IMAGE], tool_call_id="a")])
-    assert sent(server, 1)["messages"][-1] == {"role": "user", "content": [IMAGE]}
-
-
-@pytest.mark.parametrize(
-    ("message", "told"),
-    [
-        (HumanMessage([{"type": "hologram", "data": 1}]), "cannot be sent"),
-        (HumanMessage([{"type": "video", "url": "https://a"}]), "of the type 'video'"),
-        (
-            HumanMessage([{"type": "text-plain", "url": "https://a", "mime_type": "text/plain"}]),
-            "not fetched",
-        ),
-        (AIMessage([IMAGE]), "cannot be sent back"),
-        (RemoveMessage(id="1"), "RemoveMessage cannot be sent"),
-    ],
-)
-def test_what_cannot_be_sent_is_told_and_not_dropped(
-    make: Make, server: RawServer, message: BaseMessage, told: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        make().invoke([message])
-    assert not server.received
 
 
 def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None:
@@ -296,7 +118,8 @@ def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None
     }
     told = answer.response_metadata
     assert (told["model_name"], told["deployment"], told["request_id"]) == ("m", "GPT", "r1")
-    assert told["finish_reason"] == "tool_calls" or told["finish_reason"] == "stop"
+    assert told["finish_reason"] == "tool_calls"
+    assert told["logprobs"] == {"content": []}
     assert told["content_filter_results"] == {"hate": {"filtered": False}}
     assert told["prompt_filter_results"] == [{"prompt_index": 0}]
 
@@ -354,10 +177,125 @@ def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
     assert whole.tool_calls == [{"id": "c", "name": "f", "args": {"x": 1}, "type": "tool_call"}]
 
 
-def test_a_streamed_refusal_is_seen(make: Make, server: RawServer) -> None:
-    server.will(stream(events(part(None, "stop", refusal="I won't"))))
-    (first, *_) = make().stream("hi")
-    assert first.additional_kwargs["refusal"] == "I won't"
+def test_a_broken_call_of_a_stream_is_kept(make: Make, server: RawServer) -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "[1"}}
+    server.will(stream(events(part(None, "tool_calls", tool_calls=[call]))))
+    chunks = list(make().stream("hi"))
+    whole = sum(chunks[1:], chunks[0])
+    assert isinstance(whole, AIMessageChunk)
+    assert [call["args"] for call in whole.invalid_tool_calls] == ["[1"]
+
+
+def test_a_refusal_is_seen(make: Make, server: RawServer) -> None:
+    parts = [part(None, refusal="I "), part(None, "stop", refusal="won't")]
+    server.will(stream(events(*parts)), reply(chat(None, message={"refusal": "I won't"})))
+    chunks = list(make().stream("hi"))
+    whole = sum(chunks[1:], chunks[0])
+    assert whole.additional_kwargs["refusal"] == "I won't"
+    assert make().invoke("hi").additional_kwargs["refusal"] == "I won't"
+
+
+def test_log_probabilities_come_once(make: Make, server: RawServer) -> None:
+    def told(text: str) -> Any:
+        chunk = part(text)
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": text, "logprob": -1}]}
+        return chunk
+
+    whole = chat("ab")
+    whole["choices"][0]["logprobs"] = {"content": [{"token": "ab", "logprob": -1}]}
+    server.will(stream(events(told("a"), told("b"), part(None, "stop"))), reply(whole))
+    model = make(logprobs=True, top_logprobs=2)
+    chunks = list(model.stream("hi"))
+    probabilities = sum(chunks[1:], chunks[0]).response_metadata["logprobs"]["content"]
+    assert [each["token"] for each in probabilities] == ["a", "b"]
+    answer = model.invoke("hi")
+    assert answer.response_metadata["logprobs"] == whole["choices"][0]["logprobs"]
+    assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 2)
+
+
+def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) -> None:
+    sound = {"id": "a1", "data": "AAAA", "transcript": "hello"}
+    server.will(reply(chat(None, message={"audio": sound})))
+    answer = make().invoke("hi")
+    assert answer.additional_kwargs["audio"] == sound
+    make().invoke([*USER, answer])
+    assert sent(server, 1)["messages"][1]["audio"] == {"id": "a1"}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_blocks_of_v1_are_the_content_where_they_are_asked_for(
+    make: Make, server: RawServer, streamed: bool
+) -> None:
+    call = {"index": 0, "id": "c", "type": "function"}
+    call["function"] = {"name": "f", "arguments": "{}"}
+    message = {"reasoning_content": "2+2", "tool_calls": [call]}
+    parts = [part(None, reasoning_content="2+2"), part("4"), part(None, tool_calls=[call])]
+    if streamed:
+        server.will(stream(events(*parts, part(None, "tool_calls"))))
+    else:
+        server.will(reply(chat("4", "tool_calls", message=message)))
+    model = make(output_version="v1")
+    chunks = list(model.stream("hi")) if streamed else [model.invoke("hi")]
+    whole = sum(chunks[1:], chunks[0])
+    blocks: Any = whole.content
+    assert [block["type"] for block in blocks] == ["reasoning", "text", "tool_call"]
+    assert (blocks[0]["reasoning"], blocks[1]["text"]) == ("2+2", "4")
+    assert (blocks[2]["name"], blocks[2]["args"]) == ("f", {})
+    model.invoke([*USER, whole])
+    wire = sent(server, 1)["messages"][1]
+    assert (wire["content"], len(wire["tool_calls"])) == ("4", 1)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stream_left_early_closes_its_connection_at_once(
+    make: Make, server: RawServer, asynchronous: bool
+) -> None:
+    server.will(stream(events(part("a"), done=False), "stall"))
+
+    async def leave() -> None:
+        chunks: Any = make().astream("hi")
+        assert (await anext(chunks)).text == "a"
+        await chunks.aclose()
+        assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+
+    if asynchronous:
+        asyncio.run(leave())
+        return
+    chunks: Any = make().stream("hi")
+    assert next(chunks).text == "a"
+    chunks.close()
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_cancelled_call_closes_its_connection_at_once(make: Make, server: RawServer) -> None:
+    server.will(lambda peer: peer.until_left())
+
+    async def cancel() -> None:
+        call = asyncio.create_task(make().ainvoke("hi"))
+        assert await asyncio.to_thread(server.wait_until, lambda: len(server.received) == 1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+
+    asyncio.run(cancel())
+
+
+def test_async_code_blocks_no_thread(make: Make, server: RawServer) -> None:
+    class Refused(ThreadPoolExecutor):
+        def submit(self, *args: Any, **named: Any) -> Any:
+            raise AssertionError("a thread was asked for")
+
+    server.choose = lambda request: (
+        stream(events(part("hello", "stop"))) if request.json.get("stream") else reply(chat())
+    )
+
+    async def asked() -> list[str]:
+        asyncio.get_running_loop().set_default_executor(Refused(1))
+        texts = [each.text for each in await make().abatch(["a", "b"])]
+        return [*texts, "".join([chunk.text async for chunk in make().astream("hi")])]
+
+    assert asyncio.run(asked()) == ["hello"] * 3
 
 
 def test_a_cut_stream_is_told(make: Make, server: RawServer) -> None:
@@ -392,6 +330,16 @@ def test_callbacks_see_tokens_and_usage(make: Make, server: RawServer) -> None:
 
     assert asyncio.run(streamed()) == "ab"
     assert "".join(tokens.seen) == "abab"
+    assert counter.usage_metadata["m"]["total_tokens"] == 10
+
+
+def test_usage_is_counted_where_the_service_names_no_model(make: Make, server: RawServer) -> None:
+    nameless = chat()
+    del nameless["model"]
+    server.will(reply(nameless))
+    counter = UsageMetadataCallbackHandler()
+    make(model="prod", model_id="gpt-4.1").invoke("hi", {"callbacks": [counter]})
+    assert counter.usage_metadata["gpt-4.1"]["total_tokens"] == 5
 
 
 @tool
@@ -544,6 +492,107 @@ def test_refusals_and_answers_cut_off_are_told(make: Make, server: RawServer, me
         asked.invoke("hi")
 
 
+def streamed(server: RawServer, asked: Any, *parts: Any) -> list[Any]:
+    """What a stream gives, the same in sync and async code."""
+    server.will(stream(events(*parts)))
+
+    async def read() -> list[Any]:
+        return [each async for each in asked.astream("hi")]
+
+    found = list(asked.stream("hi"))
+    assert asyncio.run(read()) == found
+    return found
+
+
+def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
+    model = make()
+    parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
+    grown = streamed(server, model.with_structured_output(Place), *parts)
+    assert grown == [{}, {"city": "De"}, {"city": "Delft"}]
+    call = {"index": 0, "id": "c", "function": {"name": "Joke", "arguments": '{"setup"'}}
+    rest = {"index": 0, "function": {"arguments": ': "s"}'}}
+    parts = [part(None, tool_calls=[call]), part(None, "tool_calls", tool_calls=[rest])]
+    asked = model.with_structured_output(Joke, method="function_calling")
+    assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
+
+
+FILTERED = part(None, "content_filter")
+FILTERED["choices"][0]["content_filter_results"] = {
+    "hate": {"filtered": True, "severity": "high"},
+    "jailbreak": {"filtered": True, "detected": True},
+    "violence": {"filtered": False, "severity": "low"},
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "told"),
+    [
+        ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
+        ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
+        ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut the answer off"),
+        ([part("no json"), part(None, "stop")], OutputParserException, "no json"),
+        ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
+    ],
+)
+def test_a_stream_that_comes_to_no_value_is_told(
+    make: Make, server: RawServer, parts: list[Any], error: type[Exception], told: str
+) -> None:
+    server.will(stream(events(*parts)))
+    asked = make().with_structured_output(Joke)
+    with pytest.raises(error, match=told):
+        list(asked.stream("hi"))
+
+    async def read() -> list[Any]:
+        return [each async for each in asked.astream("hi")]
+
+    with pytest.raises(error, match=told):
+        asyncio.run(read())
+    last = list(make().with_structured_output(Joke, include_raw=True).stream("hi"))[-1]
+    assert last["parsed"] is None
+    assert isinstance(last["parsing_error"], error)
+
+
+def test_an_answer_that_was_filtered_tells_its_categories(make: Make, server: RawServer) -> None:
+    answer = chat('{"se', "content_filter")
+    found = FILTERED["choices"][0]["content_filter_results"]
+    answer["choices"][0]["content_filter_results"] = found
+    server.will(reply(answer))
+    with pytest.raises(core.ContentFilterError) as caught:
+        make().with_structured_output(Joke).invoke("hi")
+    assert caught.value.categories == {"hate": "high", "jailbreak": "detected"}
+
+
+class Trip(BaseModel):
+    """A trip."""
+
+    default: str = "a field may have any name"
+    days: int = 3
+    stops: list[Joke] = []
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_strict_schema_names_every_field_and_has_no_defaults(
+    make: Make, server: RawServer, method: Any
+) -> None:
+    # langchain-ai/langchain#26383: the service refuses anything else.
+    server.will(reply(chat("{}")))
+    asked = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
+    asked.invoke("hi")
+    body = sent(server)
+    if method == "json_schema":
+        wanted = body["response_format"]["json_schema"]
+    else:
+        wanted = body["tools"][0]["function"]
+    schema = wanted.get("schema") or wanted["parameters"]
+    inner = schema["properties"]["stops"]["items"]
+    assert wanted["strict"] is True
+    assert schema["required"] == ["default", "days", "stops"]
+    assert inner["required"] == ["setup", "punchline"]
+    assert schema["additionalProperties"] is inner["additionalProperties"] is False
+    for each in (*schema["properties"].values(), *inner["properties"].values()):
+        assert "default" not in each
+
+
 def test_a_schema_is_needed(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="needs a schema"):
         make().with_structured_output(None, method="json_schema")
@@ -582,6 +631,7 @@ def test_an_error_is_langchains_and_ours_at_once(
         lambda model: model.invoke("hi"),
         lambda model: list(model.stream("hi")),
         lambda model: asyncio.run(model.ainvoke("hi")),
+        lambda model: asyncio.run(anext(model.astream("hi"))),
     ):
         with pytest.raises(theirs) as caught:
             ask(make())
@@ -590,6 +640,18 @@ def test_an_error_is_langchains_and_ours_at_once(
         assert error.deployment == "gpt-4.1"
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
+
+
+def test_every_error_of_core_is_langchains_too() -> None:
+    kinds = [getattr(core, name) for name in core.__all__]
+    errors = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(errors) > 12
+    for kind in errors:
+        with pytest.raises(kind) as caught, as_theirs():
+            raise kind("what happened")
+        # One is a mistake of the program, and the other the root.
+        own = kind in (core.ConfigurationError, core.InferenceError)
+        assert isinstance(caught.value, ModelError) is not own
 
 
 def test_connections_and_time_outs_are_langchains_errors(make: Make, server: RawServer) -> None:
@@ -612,13 +674,62 @@ def test_another_deployment_may_answer_a_call(endpoint: LocalEndpoint) -> None:
     assert configurable.with_config(chosen).invoke("hi").text.endswith("to: hi")
 
 
+def test_what_is_configured_takes_effect(endpoint: LocalEndpoint, server: RawServer) -> None:
+    server.will(reply(chat()))
+    fields: Any = {
+        name: ConfigurableField(id=name) for name in ("endpoint", "model", "temperature")
+    }
+    model = local(endpoint).configurable_fields(**fields)
+    chosen: Any = {"endpoint": f"{server.url}/models", "model": "there", "temperature": 0.5}
+    model.with_config(configurable=chosen).invoke("hi")
+    assert (sent(server)["model"], sent(server)["temperature"]) == ("there", 0.5)
+    assert server.received[0].target.startswith("/models/")
+
+
+def test_a_failure_that_passes_is_tried_again_as_often_as_asked(
+    make: Make, server: RawServer
+) -> None:
+    full = reply(failure("429"), 429, {"retry-after": "0"})
+    server.will(full, full, reply(chat()))
+    assert make(max_retries=2).invoke("hi").text == "hello"
+    server.will(full, full, reply(chat()))
+    with pytest.raises(ModelRateLimitError):
+        make(max_retries=1).invoke("hi")
+    assert len(server.received) == 5
+
+
+def test_time_outs_and_headers_may_be_a_calls_own(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    make().invoke("hi", headers={"x-a": "1"})
+    assert server.received[0].header("x-a") == "1"
+    server.will(lambda peer: peer.until_left())
+    with pytest.raises(ModelTimeoutError):
+        make().invoke("hi", timeout=0.2)
+
+
+def test_a_rate_limiter_is_asked_before_each_request(make: Make, server: RawServer) -> None:
+    class Counter(InMemoryRateLimiter):
+        asked = 0
+
+        def acquire(self, *, blocking: bool = True) -> bool:
+            Counter.asked += 1
+            return super().acquire(blocking=blocking)
+
+    server.will(reply(chat()))
+    model = make(rate_limiter=Counter(requests_per_second=1e6, max_bucket_size=1e6))
+    model.batch(["a", "b", "c"])
+    assert Counter.asked == len(server.received) == 3
+
+
 def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer) -> None:
     server.will(reply(chat()))
     model = make(model="prod", model_id="o3", max_tokens=5)
     model.invoke("hi")
     model.invoke("hi", model="other")
+    model.invoke("hi", model="PROD")
     assert "max_completion_tokens" in sent(server)
     assert "max_tokens" in sent(server, 1)
+    assert "max_completion_tokens" in sent(server, 2)
 
 
 def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
@@ -632,6 +743,8 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert (body["stop"], body["user"]) == (["y"], "me")
     assert server.received[0].header("x-a") == "1"
     assert not {"model_id", "timeout", "n"} & body.keys()
+    make(stop="x", n=2).invoke("hi")
+    assert (sent(server, 1)["stop"], sent(server, 1)["n"]) == (["x"], 2)
 
 
 def test_a_misspelt_argument_is_told() -> None:
@@ -661,7 +774,7 @@ def test_one_model_lives_in_two_loops(endpoint: LocalEndpoint) -> None:
 
 
 def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
-    model = local(endpoint)
+    model = local(endpoint, headers={"x-gateway-key": "gateway-secret"})
     seen: list[Any] = []
 
     class Tracer(BaseCallbackHandler):
@@ -673,29 +786,47 @@ def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
     shown = [repr(model), str(model), dumps(model), str(model.model_dump()), repr(seen)]
     shown += [str(model.asdict()), repr(embeddings), str(embeddings.model_dump())]
     assert not any(endpoint.key in each for each in shown)
+    assert not any("gateway-secret" in each for each in shown)
     with pytest.raises(ConfigurationError, match="not pickled"):
         pickle.dumps(model)
 
 
 @pytest.mark.filterwarnings("ignore:The function `load`")
 def test_a_model_survives_a_dump_without_its_key(endpoint: LocalEndpoint) -> None:
-    model = local(endpoint, temperature=0, max_tokens=7)
+    headers = {"x-gateway-key": "gateway-secret"}
+    more: Any = {"timeout": core.Timeout(read=3), "headers": headers}
+    model = local(endpoint, temperature=0, max_tokens=7, **more)
     dumped = dumpd(model)
     assert endpoint.key not in json.dumps(dumped)
+    assert "gateway-secret" not in json.dumps(dumped)
     again = load(
         dumped,
         allowed_objects=[ChatAzInfer],
         valid_namespaces=["azinfer"],
-        secrets_map={"AZURE_AI_API_KEY": endpoint.key},
+        secrets_map={"AZURE_AI_API_KEY": endpoint.key, "AZURE_AI_HEADERS": headers},
     )
     assert again.asdict() == model.asdict()
+    assert (again.timeout, again.headers) == (model.timeout, headers)
     assert again.invoke("hi").text == "Paris."
 
 
-def test_a_copy_works(endpoint: LocalEndpoint) -> None:
+def test_a_copy_works(endpoint: LocalEndpoint, server: RawServer) -> None:
+    class Credential:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()  # cannot be copied
+
+        def get_token(self, *scopes: str) -> Any:
+            return type("Token", (), {"token": "t", "expires_on": 4e9})
+
+    server.will(reply(chat()))
     model = local(endpoint)
     assert copy.deepcopy(model).invoke("hi").text == "Paris."
+    assert copy.copy(model).invoke("hi").text == "Paris."
     assert model.model_copy(update={"model": "echo"}).invoke("hi").text.endswith("to: hi")
+    elsewhere = {"endpoint": f"{server.url}/openai/v1", "credential": Credential()}
+    moved = model.model_copy(update=elsewhere)
+    assert copy.deepcopy(moved).invoke("hi").text == "hello"
+    assert server.received[0].header("authorization") == "Bearer t"
 
 
 def test_a_model_with_its_key_in_the_environment_is_pickled(
@@ -717,41 +848,102 @@ def test_a_cache_is_kept_by_deployment(endpoint: LocalEndpoint) -> None:
     assert len(cache._cache) == 3
 
 
-def test_the_trace_names_model_and_provider() -> None:
-    endpoint = "https://contoso.openai.azure.com"
-    model = ChatAzInfer(endpoint=endpoint, credential=KEY, model="prod", model_id="gpt-4.1")
-    params = model._get_ls_params(stop=["x"])
-    assert params["ls_provider"] == "azure"
-    assert params["ls_model_name"] == "gpt-4.1"
-    assert model._get_ls_params(model="other")["ls_model_name"] == "other"
-    assert model.metadata is not None
-    assert model.metadata["lc_versions"]["azinfer"] == core.__version__
-    assert model._llm_type == "azinfer-chat"
+def test_a_cache_is_kept_by_endpoint_and_parameters(make: Make, server: RawServer) -> None:
+    server.will(*(reply(chat(str(at))) for at in range(6)))
+    cache = InMemoryCache()
+    models = [make(cache=cache, temperature=0), make(cache=cache, temperature=1)]
+    models.append(make("/models", cache=cache, temperature=0))
+    for path in ("/openai/v1", "/models"):
+        client = InferenceClient(server.url + path, KEY, "of-a-client")
+        models.append(ChatAzInfer(client=client, cache=cache))
+    answers = [[model.invoke("hi").text for model in models] for _ in range(2)]
+    assert answers == [["0", "1", "2", "3", "4"]] * 2
+
+
+class Traced(BaseTracer):
+    """Keeps what a tracer is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: list[Any] = []
+
+    def _persist_run(self, run: Any) -> None:
+        self.runs.append(run)
+
+
+def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawServer) -> None:
+    # langfuse/langfuse#1160
+    server.will(reply(chat(), headers={"x-ms-deployment-name": "PROD"}))
+    model, traced = make(model="prod", model_id="gpt-4.1", temperature=0), Traced()
+    config: Any = {"callbacks": [traced]}
+    model.invoke("hi", config)
+    server.will(reply(chat()))
+    model.invoke("hi", config, model="other")
+    own, other = traced.runs
+    metadata = own.extra["metadata"]
+    assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("azure", "gpt-4.1")
+    assert (metadata["ls_temperature"], metadata["ls_model_type"]) == (0, "chat")
+    assert metadata["lc_versions"]["azinfer"] == core.__version__
+    assert own.extra["invocation_params"]["deployment"] == "prod"
+    answer = own.outputs["generations"][0][0]["message"]["kwargs"]["response_metadata"]
+    assert (answer["deployment"], answer["model_name"]) == ("PROD", "m")
+    assert other.extra["metadata"]["ls_model_name"] == "other"
+    told = other.extra["invocation_params"]
+    assert (told["deployment"], told["model_id"]) == ("other", None)
 
 
 @pytest.mark.parametrize(
-    ("model_id", "tokens", "tools", "reasoning"),
+    ("model_id", "tokens", "tools", "schema", "reasoning"),
     [
-        ("gpt-4.1", 1_047_576, True, False),
-        ("openai/gpt-5-mini", 272_000, True, True),
-        ("o3-mini", 200_000, True, True),
-        ("DeepSeek-R1-0528", 163_840, False, True),
-        ("Mistral-Large-2411", 128_000, True, False),
-        ("Meta-Llama-3.1-8B-Instruct", 128_000, True, False),
-        ("Cohere-command-r-plus-08-2024", 131_072, True, False),
+        ("gpt-4.1", 1_047_576, True, True, False),
+        ("gpt-4o-mini", 128_000, True, True, False),
+        ("gpt-4", 8_192, True, False, False),
+        ("gpt-35-turbo", 16_385, True, False, False),
+        ("openai/gpt-5-mini", 272_000, True, True, True),
+        ("gpt-5-chat", 128_000, False, False, False),
+        ("gpt-5.1-chat", 111_616, True, True, True),
+        ("gpt-oss-120b", 131_072, True, True, True),
+        ("o3-mini", 200_000, True, True, True),
+        ("model-router", 200_000, True, True, False),
+        ("DeepSeek-R1-0528", 163_840, False, False, True),
+        ("DeepSeek-V3-0324", 131_072, True, False, False),
+        ("DeepSeek-V3.1", 131_072, True, False, True),
+        ("Mistral-Large-2411", 128_000, True, True, False),
+        ("Mistral-small-2503", 32_768, True, True, False),
+        ("Codestral-2501", 262_144, False, False, False),
+        ("Ministral-3B", 128_000, True, True, False),
+        ("Meta-Llama-3.1-8B-Instruct", 128_000, True, False, False),
+        ("Llama-4-Maverick-17B-128E-Instruct-FP8", 1_000_000, True, False, False),
+        ("Phi-4", 16_384, False, False, False),
+        ("Phi-4-mini-instruct", 131_072, False, False, False),
+        ("Phi-4-reasoning", 32_768, False, False, True),
+        ("MAI-DS-R1", 163_840, False, False, True),
+        ("grok-3", 131_072, True, False, False),
+        ("grok-4-fast-non-reasoning", 2_000_000, True, False, False),
+        ("grok-4-fast-reasoning", 2_000_000, True, False, True),
+        ("grok-code-fast-1", 256_000, True, False, True),
+        ("Cohere-command-r-plus-08-2024", 131_072, True, False, False),
+        ("Cohere-command-a", 131_072, True, False, False),
+        ("AI21-Jamba-1.5-Large", 262_144, True, True, False),
+        ("Kimi-K2-Thinking", 262_144, True, False, True),
+        ("jais-30b-chat", 8_192, True, False, False),
+        ("tsuzumi-7b", 8_192, False, False, False),
     ],
 )
 def test_the_profile_is_that_of_the_model_and_not_of_the_name(
-    model_id: str, tokens: int, tools: bool, reasoning: bool
+    model_id: str, tokens: int, tools: bool, schema: bool, reasoning: bool
 ) -> None:
-    endpoint = "https://contoso.openai.azure.com"
-    profile = ChatAzInfer(
-        endpoint=endpoint, credential=KEY, model="prod", model_id=model_id
-    ).profile
+    # langchain-ai/langchain#36761
+    here: Any = {"endpoint": "https://contoso.openai.azure.com", "credential": KEY}
+    profile = ChatAzInfer(**here, model="prod", model_id=model_id).profile
     assert profile is not None
     assert profile["max_input_tokens"] == tokens
-    assert (profile["tool_calling"], profile["reasoning_output"]) == (tools, reasoning)
-    assert ChatAzInfer(endpoint=endpoint, credential=KEY, model="prod").profile is None
+    assert (profile["tool_calling"], profile["structured_output"]) == (tools, schema)
+    assert profile["reasoning_output"] is reasoning
+    assert ChatAzInfer(**here, model=model_id).profile == profile
+    assert ChatAzInfer(**here, model="prod").profile is None
+    client = InferenceClient(here["endpoint"], KEY, "prod", model_id=model_id)
+    assert ChatAzInfer(client=client).profile == profile
 
 
 def test_tokens_are_counted_with_no_download() -> None:
@@ -782,6 +974,8 @@ def test_a_chain_runs(endpoint: LocalEndpoint) -> None:
 def test_a_fallback_answers(endpoint: LocalEndpoint) -> None:
     model = local(endpoint, model="nope").with_fallbacks([local(endpoint)])
     assert model.invoke("hi").text == "Paris."
+    assert asyncio.run(model.ainvoke("hi")).text == "Paris."
+    assert "".join(chunk.text for chunk in model.stream("hi")) == "Paris."
 
 
 def test_a_tool_loop_runs(endpoint: LocalEndpoint) -> None:
@@ -791,41 +985,3 @@ def test_a_tool_loop_runs(endpoint: LocalEndpoint) -> None:
     assert answer.tool_calls[0]["args"] == {"city": "New York"}
     messages += [answer, weather.invoke(answer.tool_calls[0])]
     assert "Sunny in New York" in model.invoke(messages).text
-
-
-def test_embeddings_are_of_texts_and_images_and_of_the_right_type(server: RawServer) -> None:
-    def choose(request: Any) -> Any:
-        count = len(request.json["input"])
-        return reply({"data": [{"index": at, "embedding": [float(at), 1]} for at in range(count)]})
-
-    server.choose = choose
-    embeddings = AzInferEmbeddings(
-        endpoint=f"{server.url}/models",
-        credential=KEY,
-        model="prod",
-        model_id="Cohere-embed-v3-english",
-        query_type="query",
-        document_type="document",
-        dimensions=2,
-        model_kwargs={"truncate": "END"},
-    )
-    assert embeddings.embed_documents(["a"] * 100)[99] == [3.0, 1.0]
-    assert embeddings.embed_query("a") == [0.0, 1.0]
-    assert embeddings.embed_documents([]) == []
-    assert embeddings.embed_images([b"\x89PNG"]) == [[0.0, 1.0]]
-    assert asyncio.run(embeddings.aembed_images([b"\x89PNG"])) == [[0.0, 1.0]]
-    assert asyncio.run(embeddings.aembed_documents(["a", "b"], model="other"))[1] == [1.0, 1.0]
-    bodies = [request.json for request in server.received]
-    assert sorted(len(body["input"]) for body in bodies[:2]) == [4, 96]
-    assert [body.get("input_type") for body in bodies[:3]] == ["document", "document", "query"]
-    assert {body["dimensions"] for body in bodies} == {2}
-    assert bodies[-1]["model"] == "other"
-
-
-def test_errors_of_embeddings_are_langchains_too(server: RawServer) -> None:
-    server.will(reply(failure("unknown_model"), 404))
-    embeddings = AzInferEmbeddings(endpoint=f"{server.url}/models", credential=KEY, model="nope")
-    with pytest.raises(ModelNotFoundError):
-        embeddings.embed_query("a")
-    with pytest.raises(ModelNotFoundError):
-        asyncio.run(embeddings.aembed_query("a"))

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.structured_output import ProviderStrategy
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.exceptions import (
     ModelInvalidRequestError,
     ModelNotFoundError,
     ModelTimeoutError,
 )
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from asking import KEY
-from azinfer.core import BadRequestError, ContentFilterError, Timeout
-from azinfer.langchain import AzInferEmbeddings, ChatAzInfer, init_chat_model
-from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
+from azinfer.core import BadRequestError, ContentFilterError, Timeout, UnsupportedParameterError
+from azinfer.langchain import ChatAzInfer, init_chat_model
+from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Make = Callable[..., ChatAzInfer]
 EMPTY = {"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": []}
@@ -32,8 +36,8 @@ def make(server: RawServer) -> Make:
     """Makes models of the raw server."""
 
     def model(path: str = "/openai/v1", **named: Any) -> ChatAzInfer:
-        named = {"model": "prod-chat", "max_retries": 0, **named}
-        return ChatAzInfer(endpoint=server.url + path, credential=KEY, **named)
+        named = {"credential": KEY, "model": "prod-chat", "max_retries": 0, **named}
+        return ChatAzInfer(endpoint=server.url + path, **named)
 
     return model
 
@@ -54,7 +58,11 @@ def bodies(server: RawServer) -> list[Any]:
     return [request.json for request in server.received]
 
 
-@pytest.mark.parametrize("path", ["/models", "/openai/v1", "/openai"])
+SURFACES = ["/models", "/openai/v1", "/openai"]
+every_surface = pytest.mark.parametrize("path", SURFACES)
+
+
+@every_surface
 def test_a_stream_is_asked_for_its_usage_on_every_surface(
     make: Make, server: RawServer, path: str
 ) -> None:
@@ -66,6 +74,23 @@ def test_a_stream_is_asked_for_its_usage_on_every_surface(
     assert bodies(server)[0]["stream_options"] == {"include_usage": True}
     counts = [chunk.usage_metadata for chunk in chunks if chunk.usage_metadata]
     assert [count["total_tokens"] for count in counts] == [5]
+
+
+@every_surface
+def test_callbacks_count_what_was_streamed_like_what_was_not(
+    make: Make, server: RawServer, path: str
+) -> None:
+    # langchain-ai/langchain#30390
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    data = events(part("a", "stop"), {"choices": [], "usage": usage})
+    server.choose = lambda request: stream(data) if "stream" in request.json else reply(chat())
+    counter = UsageMetadataCallbackHandler()
+    config: Any = {"callbacks": [counter]}
+    model = make(path)
+    list(model.stream("hi", config))
+    model.invoke("hi", config)
+    asyncio.run(model.ainvoke("hi", config))
+    assert counter.usage_metadata["m"]["total_tokens"] == 15
 
 
 def test_structured_output_with_raw_streams_and_keeps_its_usage(
@@ -88,13 +113,14 @@ def test_structured_output_with_raw_streams_and_keeps_its_usage(
     assert asyncio.run(streamed())[-1] == {"parsed": {"city": "Delft"}, "parsing_error": None}
 
 
+@every_surface
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_first_chunk_without_choices_is_no_error(
-    make: Make, server: RawServer, asynchronous: bool
+    make: Make, server: RawServer, path: str, asynchronous: bool
 ) -> None:
     # langchain-ai/langchain-azure#23; langchain-ai/langchain#6462; pydantic/pydantic-ai#164
     server.will(stream(events(EMPTY, part("a", "stop"))))
-    model = make()
+    model = make(path)
 
     async def streamed() -> str:
         return "".join([chunk.text async for chunk in model.astream("hi")])
@@ -115,6 +141,49 @@ def test_reasoning_is_a_block_whatever_the_host_makes_of_it(
     answer = make().invoke("2+2?")
     assert answer.content_blocks[0] == {"type": "reasoning", "reasoning": "2+2"}
     assert answer.text == "4"
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [{"reasoning_content": "2"}, {"reasoning_content": "+2"}, {"content": "4"}],
+        [{"content": "<th"}, {"content": "ink>2"}, {"content": "+2</thi"}, {"content": "nk>4"}],
+    ],
+)
+def test_reasoning_is_streamed_as_blocks_even_where_its_tag_is_cut_in_two(
+    make: Make, server: RawServer, deltas: list[dict[str, str]]
+) -> None:
+    # langchain-ai/langchain#35006, #30067
+    server.will(stream(events(*(part(**delta) for delta in deltas), part(None, "stop"))))
+    chunks = list(make(model_id="DeepSeek-R1").stream("2+2?"))
+    thoughts = [
+        block["reasoning"]
+        for chunk in chunks
+        for block in chunk.content_blocks
+        if block["type"] == "reasoning"
+    ]
+    assert thoughts == ["2", "+2"]
+    assert "".join(chunk.text for chunk in chunks) == "4"
+
+
+@every_surface
+def test_any_tool_is_asked_for_in_the_words_of_the_service(
+    make: Make, server: RawServer, path: str
+) -> None:
+    # langchain-ai/langchain-azure#67, PR 116
+    server.will(reply(chat()))
+    make(path).bind_tools([weather], tool_choice="any").invoke("hi")
+    assert bodies(server)[0]["tool_choice"] == "required"
+
+
+@every_surface
+def test_a_provider_strategy_is_a_response_format(make: Make, server: RawServer, path: str) -> None:
+    # Azure/azure-sdk-for-python#44201; langchain-ai/langchain#34797
+    server.will(reply(chat('{"city": "Delft"}')))
+    agent: Any = create_agent(make(path), [], response_format=ProviderStrategy(Place))
+    state = agent.invoke({"messages": [HumanMessage("Where?")]})
+    assert state["structured_response"] == Place(city="Delft")
+    assert bodies(server)[0]["response_format"]["type"] == "json_schema"
 
 
 def test_the_only_tool_is_required_where_a_name_is_refused(make: Make, server: RawServer) -> None:
@@ -140,6 +209,19 @@ def test_parallel_calls_are_never_mentioned_without_tools(make: Make, server: Ra
     make().with_structured_output({"title": "p", "type": "object"}).invoke("hi")
     make().bind_tools([weather]).invoke("hi")
     assert not any("parallel_tool_calls" in body for body in bodies(server))
+
+
+def test_a_model_that_refuses_the_choice_about_parallel_calls_is_told(
+    make: Make, server: RawServer
+) -> None:
+    # openai/openai-agents-python#4326: to leave it out would change what was asked.
+    told = "'parallel_tool_calls' is not supported with this model."
+    wrong = {"param": "parallel_tool_calls"}
+    server.will(reply(failure("unsupported_parameter", told, **wrong), 400))
+    with pytest.raises(ModelInvalidRequestError) as caught:
+        make().bind_tools([weather], parallel_tool_calls=False).invoke("hi")
+    assert isinstance(caught.value, UnsupportedParameterError)
+    assert caught.value.param == "parallel_tool_calls"
 
 
 def test_calls_are_not_kept_twice(make: Make, server: RawServer) -> None:
@@ -185,25 +267,83 @@ def test_a_token_is_asked_for_before_each_request_and_renewed_after_a_401(
     # langchain-ai/langchain#12632; openai/openai-python#1526
     tokens = iter("abcd")
     server.will(reply(chat()), reply(failure("401"), 401), reply(chat()))
-    model = ChatAzInfer(
-        endpoint=f"{server.url}/openai/v1", credential=lambda: next(tokens), model="m"
-    )
+    model = make(credential=lambda: next(tokens))
     model.invoke("hi")
     model.invoke("hi")
     sent = [request.header("authorization") for request in server.received]
     assert sent == ["Bearer a", "Bearer b", "Bearer c"]
 
 
-def test_an_async_credential_works_async_and_is_told_sync(server: RawServer) -> None:
-    # microsoft/agent-framework#3449; mozilla-ai/any-llm PR 1348
-    async def token() -> str:
-        return "t"
+class Credential:
+    """A credential as azure-identity has them; it remembers where it was asked."""
 
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def get_token(self, *scopes: str) -> Any:
+        """A token that names its scope."""
+        self.threads.append(threading.get_ident())
+        return type("Token", (), {"token": scopes[0], "expires_on": 4e9})
+
+
+class AsyncCredential(Credential):
+    """The same for async code."""
+
+    async def get_token(self, *scopes: str) -> Any:
+        """A token that names its scope."""
+        return super().get_token(*scopes)
+
+
+async def give_token() -> str:
+    """A function that gives a token, for async code."""
+    return "t"
+
+
+def test_a_credential_of_entra_id_is_enough(make: Make, server: RawServer) -> None:
+    # langchain-ai/langchain-azure#673; langchain-ai/langchain#38661
     server.will(reply(chat()))
-    model = ChatAzInfer(endpoint=f"{server.url}/openai/v1", credential=token, model="m")
+    make("/openai/v1", credential=Credential()).invoke("hi")
+    make("/openai", credential=Credential()).invoke("hi")
+    sent = {request.header("authorization") for request in server.received}
+    assert sent == {"Bearer https://cognitiveservices.azure.com/.default"}
+    assert not any(request.header("api-key") for request in server.received)
+
+
+@pytest.mark.parametrize("credential", [give_token, AsyncCredential()])
+def test_an_async_credential_works_async_and_is_told_sync(
+    make: Make, server: RawServer, credential: Any
+) -> None:
+    # microsoft/agent-framework#3449; mozilla-ai/any-llm PR 1348
+    server.will(reply(chat()))
+    model = make(credential=credential)
     assert asyncio.run(model.ainvoke("hi")).text == "hello"
-    with pytest.raises(ValueError, match="async function"):
+    with pytest.raises(ValueError, match=r"async (function|credential)"):
         model.invoke("hi")
+    with pytest.raises(ValueError, match=r"async (function|credential)"):
+        list(model.stream("hi"))
+    assert len(server.received) == 1
+
+
+def test_a_credential_that_blocks_is_asked_off_the_loop(make: Make, server: RawServer) -> None:
+    # mozilla-ai/any-llm PR 1348
+    server.will(reply(chat()))
+    credential = Credential()
+    model = make(credential=credential)
+
+    async def asked() -> int:
+        await model.ainvoke("hi")
+        return threading.get_ident()
+
+    assert asyncio.run(asked()) not in credential.threads
+    assert len(credential.threads) == 1
+
+
+def test_messages_are_trimmed_whatever_a_deployment_is_called(make: Make) -> None:
+    # langchain-ai/langchain#24928, #6200, #30199, PR 21114
+    messages = [HumanMessage("x" * 400), AIMessage("y" * 400), HumanMessage("z")]
+    for model in (make(), make(model_id="Mistral-Large-2411"), make(model="gpt-4.1")):
+        kept = trim_messages(messages, max_tokens=20, token_counter=model, strategy="last")
+        assert kept == messages[-1:]
 
 
 def test_a_model_id_decides_the_family_of_parameters(make: Make, server: RawServer) -> None:
@@ -223,6 +363,28 @@ def test_a_parameter_that_a_reasoning_model_refuses_is_told(make: Make, server: 
         make(model_id="o3", temperature=0.5).invoke("hi")
     assert isinstance(caught.value, BadRequestError)
     assert caught.value.param == "temperature"
+
+
+@every_surface
+def test_a_deployments_name_alone_is_enough(make: Make, server: RawServer, path: str) -> None:
+    # langchain-ai/langchain#31653
+    server.will(reply(chat()))
+    model = make(path)
+    model.invoke("hi")
+    asyncio.run(model.ainvoke("hi"))
+    for request in server.received:
+        at = request.target.partition("?")[0]
+        named = "/deployments/prod-chat/" in at or request.json["model"] == "prod-chat"
+        assert named
+
+
+@every_surface
+def test_a_call_may_name_another_deployment(make: Make, server: RawServer, path: str) -> None:
+    server.will(reply(chat(), headers={"x-ms-deployment-name": "Other"}))
+    answer = make(path).invoke("hi", model="other")
+    at = server.received[0].target.partition("?")[0]
+    assert "/deployments/other/" in at or bodies(server)[0]["model"] == "other"
+    assert answer.response_metadata["deployment"] == "Other"
 
 
 @pytest.mark.parametrize(
@@ -252,14 +414,28 @@ def test_a_hundred_models_of_one_endpoint_share_one_pool(make: Make, server: Raw
         model.invoke("hi")
     assert server.connections == 1
 
+    async def all_of_them() -> None:
+        for model in models:
+            await model.ainvoke("hi")
+
+    asyncio.run(all_of_them())
+    assert server.connections == 2
+
 
 SILENT = """
 import asyncio, sys
 from azinfer.langchain import ChatAzInfer
 model = ChatAzInfer(endpoint=sys.argv[1], credential="k", model="m")
 model.invoke("hi")
-asyncio.run(model.ainvoke("hi"))
 next(iter(model.stream("hi")))
+
+async def asked():
+    asyncio.get_running_loop().slow_callback_duration = 60  # that this machine is slow is no news
+    await model.ainvoke("hi")
+    async for chunk in model.astream("hi"):
+        break
+
+asyncio.run(asked())
 """
 
 
@@ -270,21 +446,30 @@ def test_no_session_is_left_unclosed(server: RawServer) -> None:
         if request.json.get("stream")
         else reply(chat())
     )
-    command = [sys.executable, "-W", "error", "-c", SILENT, f"{server.url}/openai/v1"]
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", SILENT, f"{server.url}/openai/v1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_no_time_out_at_all_is_the_default_one(make: Make) -> None:
     # cognizant-ai-lab/neuro-san#1220
-    assert make(timeout=None).sync_client.timeout == Timeout()
+    model = make(timeout=None)
+    assert model.sync_client.timeout == model.async_client.timeout == Timeout()
+    assert Timeout().total < float("inf")
 
 
 def test_a_stream_that_stalls_is_a_time_out(make: Make, server: RawServer) -> None:
     # agent0ai/agent-zero#1882
     server.will(stream(events(part("a"), done=False), "stall"))
+    model = make(timeout=Timeout(read=0.2))
     with pytest.raises(ModelTimeoutError):
-        list(make(timeout=Timeout(read=0.2)).stream("hi"))
+        list(model.stream("hi"))
+
+    async def read() -> list[Any]:
+        return [chunk async for chunk in model.astream("hi")]
+
+    with pytest.raises(ModelTimeoutError):
+        asyncio.run(read())
 
 
 def test_another_deployment_answers_when_one_is_full(make: Make, server: RawServer) -> None:
@@ -295,32 +480,17 @@ def test_another_deployment_answers_when_one_is_full(make: Make, server: RawServ
     assert [body["model"] for body in bodies(server)] == ["prod-chat", "other"]
 
 
-def test_texts_are_embedded_as_texts_in_a_list(server: RawServer) -> None:
-    # langchain-ai/langchain#21575, #6793; agno-agi/agno#6759
-    server.will(reply(vectors([1.0])))
-    AzInferEmbeddings(endpoint=f"{server.url}/models", credential=KEY, model="m").embed_query("a")
-    assert bodies(server)[0]["input"] == ["a"]
-
-
-def test_a_chat_deployment_asked_for_vectors_is_told_so(server: RawServer) -> None:
-    # BerriAI/litellm#8976
-    message = "The embeddings operation does not work with the specified model, gpt-4.1."
-    server.will(reply(failure("OperationNotSupported", message), 400))
-    embeddings = AzInferEmbeddings(endpoint=f"{server.url}/models", credential=KEY, model="m")
-    with pytest.raises(ModelInvalidRequestError, match="embeddings operation does not work"):
-        embeddings.embed_query("a")
-
-
+@every_surface
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_content_filter_tells_its_categories(
-    make: Make, server: RawServer, streamed: bool
+    make: Make, server: RawServer, path: str, streamed: bool
 ) -> None:
     # langchain-ai/langchain#4324; openai/openai-python#786; BerriAI/litellm#9303
     found = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
     body = failure("content_filter", "blocked", innererror={"content_filter_result": found})
     server.will(stream(events(part("a"), body)) if streamed else reply(body, 400))
     with pytest.raises(ModelInvalidRequestError) as caught:
-        list(make().stream("hi")) if streamed else make().invoke("hi")
+        list(make(path).stream("hi")) if streamed else make(path).invoke("hi")
     assert isinstance(caught.value, ContentFilterError)
     assert dict(caught.value.categories) == {"violence": "high"}
 
@@ -342,6 +512,9 @@ def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
     url = f"{server.url}/openai/v1"
     model = init_chat_model("azinfer:prod-chat", endpoint=url, credential=KEY)
     assert model.invoke("hi").text == "hello"
+    named = {"model_provider": "azinfer", "endpoint": url, "credential": KEY}
+    assert init_chat_model("prod-chat", **named).asdict() == model.asdict()
+    assert create_agent(model).invoke({"messages": ["hi"]})["messages"][-1].text == "hello"
     other = init_chat_model("openai:gpt-4.1", api_key=KEY, base_url=url)
     assert type(other).__name__ == "ChatOpenAI"
 

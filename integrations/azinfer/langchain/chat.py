@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -19,7 +20,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 from typing_extensions import override
 
-from azinfer.core import ConfigurationError, __version__
+from azinfer.core import ConfigurationError, Timeout, __version__
 from azinfer.langchain.deployed import Deployed
 from azinfer.langchain.errors import as_theirs
 from azinfer.langchain.messages import (
@@ -93,8 +94,9 @@ class ChatAzInfer(BaseChatModel, Deployed):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        params = super()._get_invocation_params(stop, **kwargs)
-        return {**params, "deployment": self._target(kwargs)["model"]}
+        target = self._target(kwargs)
+        told = {"deployment": target["model"], "model_id": target["model_id"]}
+        return {**super()._get_invocation_params(stop, **kwargs), **told}
 
     @classmethod
     @override
@@ -105,6 +107,11 @@ class ChatAzInfer(BaseChatModel, Deployed):
     @override
     def lc_secrets(self) -> dict[str, str]:
         return {"credential": "AZURE_AI_API_KEY", "headers": "AZURE_AI_HEADERS"}
+
+    @property
+    @override
+    def lc_attributes(self) -> dict[str, Any]:
+        return {"timeout": asdict(self.timeout)} if isinstance(self.timeout, Timeout) else {}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -126,6 +133,12 @@ class ChatAzInfer(BaseChatModel, Deployed):
         if stop is not None:
             given["stop"] = stop
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def _calls_from(self) -> int:
+        # LangChain numbers the v1 blocks of a stream from 0 on, and calls that had the same
+        # numbers would be added to them.
+        return 1000 if self.output_version == "v1" else 0
 
     @override
     def _generate(
@@ -162,9 +175,10 @@ class ChatAzInfer(BaseChatModel, Deployed):
     ) -> Iterator[ChatGenerationChunk]:
         with as_theirs():
             options = _one_choice(self._options(stop, kwargs))
+            calls_from = self._calls_from
             with self.sync_client.stream(to_messages(messages), **options) as chunks:
                 for each in chunks:
-                    if chunk := from_chunk(each):
+                    if chunk := from_chunk(each, calls_from):
                         yield chunk
             yield last_chunk(chunks.completion)
 
@@ -178,9 +192,10 @@ class ChatAzInfer(BaseChatModel, Deployed):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with as_theirs():
             options = _one_choice(self._options(stop, kwargs))
+            calls_from = self._calls_from
             async with self.async_client.stream(to_messages(messages), **options) as chunks:
                 async for each in chunks:
-                    if chunk := from_chunk(each):
+                    if chunk := from_chunk(each, calls_from):
                         yield chunk
             yield last_chunk(chunks.completion)
 

@@ -47,7 +47,7 @@ class Deployed(BaseModel):
     max_retries: int = 2
     """How often a call is sent again after it failed in passing."""
     headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    """Sent with every request; secret, since gateways take their keys in headers."""
+    """Sent with every request; not shown, since gateways take their keys in headers."""
     surface: str | None = None
     """The way to address deployments, where the URL does not say."""
     api_version: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import (
@@ -109,10 +110,14 @@ def from_completion(answer: ChatCompletion) -> ChatResult:
     return ChatResult(generations=generations, llm_output=output)
 
 
-def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
+def from_chunk(chunk: ChatCompletionChunk, calls_from: int = 0) -> ChatGenerationChunk | None:
     """What a chunk adds to the first choice, or None where it adds nothing.
 
     Usage and metadata come with the last chunk: see `last_chunk`.
+
+    Args:
+        chunk: A chunk of the core client's stream.
+        calls_from: The number of the first tool call.
     """
     if not chunk.choices:
         return None
@@ -133,7 +138,7 @@ def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
                 name=call.name,
                 args=call.arguments,
                 id=call.id,
-                index=call.index,
+                index=calls_from + call.index,
                 type="tool_call_chunk",
             )
             for call in delta.tool_calls
@@ -144,11 +149,14 @@ def from_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
 
 
 def last_chunk(answer: ChatCompletion) -> ChatGenerationChunk:
-    """What is known at the end of a stream: usage once, and why it ended."""
+    """What is known at the end of a stream: usage once, and why it ended.
+
+    Log probabilities came with their tokens, and what comes twice adds up.
+    """
     message = AIMessageChunk(
         content="",
         usage_metadata=from_usage(answer.usage),
-        response_metadata=_metadata(answer, answer.choices[0]),
+        response_metadata=_metadata(answer, replace(answer.choices[0], logprobs=None)),
         chunk_position="last",
     )
     info = {"finish_reason": answer.finish_reason}
