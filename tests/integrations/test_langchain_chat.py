@@ -799,11 +799,12 @@ def test_a_model_survives_a_dump_without_its_key(endpoint: LocalEndpoint) -> Non
     dumped = dumpd(model)
     assert endpoint.key not in json.dumps(dumped)
     assert "gateway-secret" not in json.dumps(dumped)
+    secrets: Any = {"AZURE_AI_API_KEY": endpoint.key, "AZURE_AI_HEADERS": headers}
     again = load(
         dumped,
         allowed_objects=[ChatAzInfer],
         valid_namespaces=["azinfer"],
-        secrets_map={"AZURE_AI_API_KEY": endpoint.key, "AZURE_AI_HEADERS": headers},
+        secrets_map=secrets,
     )
     assert again.asdict() == model.asdict()
     assert (again.timeout, again.headers) == (model.timeout, headers)
@@ -823,7 +824,7 @@ def test_a_copy_works(endpoint: LocalEndpoint, server: RawServer) -> None:
     assert copy.deepcopy(model).invoke("hi").text == "Paris."
     assert copy.copy(model).invoke("hi").text == "Paris."
     assert model.model_copy(update={"model": "echo"}).invoke("hi").text.endswith("to: hi")
-    elsewhere = {"endpoint": f"{server.url}/openai/v1", "credential": Credential()}
+    elsewhere: Any = {"endpoint": f"{server.url}/openai/v1", "credential": Credential()}
     moved = model.model_copy(update=elsewhere)
     assert copy.deepcopy(moved).invoke("hi").text == "hello"
     assert server.received[0].header("authorization") == "Bearer t"

@@ -151,7 +151,7 @@ def test_reasoning_is_a_block_whatever_the_host_makes_of_it(
     ],
 )
 def test_reasoning_is_streamed_as_blocks_even_where_its_tag_is_cut_in_two(
-    make: Make, server: RawServer, deltas: list[dict[str, str]]
+    make: Make, server: RawServer, deltas: list[dict[str, Any]]
 ) -> None:
     # langchain-ai/langchain#35006, #30067
     server.will(stream(events(*(part(**delta) for delta in deltas), part(None, "stop"))))
@@ -514,7 +514,8 @@ def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
     assert model.invoke("hi").text == "hello"
     named = {"model_provider": "azinfer", "endpoint": url, "credential": KEY}
     assert init_chat_model("prod-chat", **named).asdict() == model.asdict()
-    assert create_agent(model).invoke({"messages": ["hi"]})["messages"][-1].text == "hello"
+    state = create_agent(model).invoke({"messages": [HumanMessage("hi")]})
+    assert state["messages"][-1].text == "hello"
     other = init_chat_model("openai:gpt-4.1", api_key=KEY, base_url=url)
     assert type(other).__name__ == "ChatOpenAI"
 

@@ -13,8 +13,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 
+import raw_server
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint
+from raw_server import RawServer, chat, events, part, reply
 
 SURFACES = ["/models", "/openai/v1", "/openai"]
 
@@ -108,9 +110,43 @@ class TestChatModelUnit(_Chat, ChatModelUnitTests):
         super().test_serdes(model, snapshot)
 
 
+COUNTED = {
+    "prompt_tokens": 9,
+    "completion_tokens": 9,
+    "total_tokens": 18,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 3},
+    "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 3},
+}
+
+
+def answer_with_details(*, stream: bool = False) -> Any:
+    """An answer whose service counts tokens of every kind, which the local endpoint does not."""
+    server = RawServer().start()
+    try:
+        if stream:
+            parts = [part("a", "stop"), {"choices": [], "usage": COUNTED}]
+            server.will(raw_server.stream(events(*parts)))
+        else:
+            server.will(reply(chat(usage=COUNTED)))
+        url = f"{server.url}/openai/v1"
+        model = ChatAzInfer(endpoint=url, credential="k", model="m", streaming=stream)
+        return model.invoke("hi")
+    finally:
+        server.stop()
+
+
 @pytest.mark.usefixtures("surface")
 class TestChatModelIntegration(_Chat, ChatModelIntegrationTests):
-    pass
+    @property
+    def supported_usage_metadata_details(self) -> Any:
+        # Nothing behind these surfaces tells of writing to a cache.
+        kinds = ["audio_input", "audio_output", "reasoning_output", "cache_read_input"]
+        return {"invoke": kinds, "stream": kinds}
+
+    invoke_with_audio_input = staticmethod(answer_with_details)
+    invoke_with_audio_output = staticmethod(answer_with_details)
+    invoke_with_reasoning_output = staticmethod(answer_with_details)
+    invoke_with_cache_read_input = staticmethod(answer_with_details)
 
 
 class _Embeddings:

@@ -228,10 +228,13 @@ def test_reasoning_is_streamed_from_an_agent(
 ) -> None:
     server.will(stream(events(part("<think>2+2"), part("</think>4"), part(None, "stop"))))
     agent = create_agent(raw(model="DeepSeek-R1"), [])
-    parts: list[Any] = [part for part, _ in agent.stream(ASKED, stream_mode="messages")]
+    *streamed, (_, state) = list(agent.stream(ASKED, stream_mode=["messages", "values"]))
+    parts: Any = [told[0] for mode, told in streamed if mode == "messages"]
     blocks = [block for part in parts for block in part.content_blocks]
     assert "".join(b["reasoning"] for b in blocks if b["type"] == "reasoning") == "2+2"
     assert "".join(b["text"] for b in blocks if b["type"] == "text") == "4"
+    whole: Any = state
+    assert whole["messages"][-1].content_blocks[0]["reasoning"] == "2+2"
 
 
 def test_a_run_is_interrupted_and_resumed(model: ChatAzInfer) -> None:

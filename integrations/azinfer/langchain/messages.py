@@ -167,13 +167,24 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
     """Token counts as LangChain has them."""
     if usage is None:
         return None
+    read = InputTokenDetails(cache_read=usage.cached_tokens)
+    if heard := _audio_tokens(usage, "prompt_tokens_details"):
+        read["audio"] = heard
+    written = OutputTokenDetails(reasoning=usage.reasoning_tokens)
+    if spoken := _audio_tokens(usage, "completion_tokens_details"):
+        written["audio"] = spoken
     return UsageMetadata(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
-        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
-        output_token_details=OutputTokenDetails(reasoning=usage.reasoning_tokens),
+        input_token_details=read,
+        output_token_details=written,
     )
+
+
+def _audio_tokens(usage: Usage, details: str) -> int:
+    count = (usage.raw.get(details) or {}).get("audio_tokens")
+    return count if isinstance(count, int) else 0
 
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
