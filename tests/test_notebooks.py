@@ -46,7 +46,3 @@ def test_a_notebook_runs_and_shows_what_it_kept(path: Path) -> None:
     assert [[bool(text) for text in cell] for cell in again] == [
         [bool(text) for text in cell] for cell in kept
     ]
-    told = "\n".join(text for cell in again for text in cell)
-    assert "Error" not in told.replace("DeploymentNotFoundError", "").replace(
-        "ModelNotFoundError", ""
-    )
