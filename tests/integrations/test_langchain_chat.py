@@ -516,6 +516,18 @@ def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
     assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
 
 
+def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
+    call = {"id": "c", "type": "function"}
+    call["function"] = {"name": "weather", "arguments": '{"city": "Delft"}'}  # type: ignore[assignment]
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
+    assert make().with_structured_output(Place, tools=[weather]).invoke("hi") is None
+    asked = make().with_structured_output(Place, tools=[weather], include_raw=True)
+    found = asked.invoke("hi")
+    assert (found["parsed"], found["parsing_error"]) == (None, None)
+    assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
+    assert sent(server)["tools"][0]["function"]["name"] == "weather"
+
+
 FILTERED = part(None, "content_filter")
 FILTERED["choices"][0]["content_filter_results"] = {
     "hate": {"filtered": True, "severity": "high"},
