@@ -598,7 +598,7 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
     schema = wanted.get("schema") or wanted["parameters"]
     inner = schema["properties"]["stops"]["items"]
     assert wanted["strict"] is True
-    assert schema["required"] == ["default", "days", "stops"]
+    assert schema["required"] == list(schema["properties"]) == ["default", "days", "stops"]
     assert inner["required"] == ["setup", "punchline"]
     assert schema["additionalProperties"] is inner["additionalProperties"] is False
     for each in (*schema["properties"].values(), *inner["properties"].values()):
@@ -754,6 +754,7 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert (body["temperature"], body["seed"], body["top_p"]) == (0, 0, 0.5)
     assert (body["stop"], body["user"]) == (["y"], "me")
     assert server.received[0].header("x-a") == "1"
+    assert "azinfer/" in (server.received[0].header("user-agent") or "")
     assert not {"model_id", "timeout", "n"} & body.keys()
     make(stop="x", n=2).invoke("hi")
     assert (sent(server, 1)["stop"], sent(server, 1)["n"]) == (["x"], 2)
@@ -892,7 +893,8 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     model.invoke("hi", config)
     server.will(reply(chat()))
     model.invoke("hi", config, model="other")
-    own, other = traced.runs
+    model.invoke("hi", config, model="PROD")
+    own, other, in_capitals = traced.runs
     metadata = own.extra["metadata"]
     assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("azure", "gpt-4.1")
     assert (metadata["ls_temperature"], metadata["ls_model_type"]) == (0, "chat")
@@ -903,6 +905,7 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     assert other.extra["metadata"]["ls_model_name"] == "other"
     told = other.extra["invocation_params"]
     assert (told["deployment"], told["model_id"]) == ("other", None)
+    assert in_capitals.extra["metadata"]["ls_model_name"] == "gpt-4.1"
 
 
 @pytest.mark.parametrize(
