@@ -516,6 +516,18 @@ def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
     assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
 
 
+def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
+    call = {"id": "c", "type": "function"}
+    call["function"] = {"name": "weather", "arguments": '{"city": "Delft"}'}  # type: ignore[assignment]
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
+    assert make().with_structured_output(Place, tools=[weather]).invoke("hi") is None
+    asked = make().with_structured_output(Place, tools=[weather], include_raw=True)
+    found = asked.invoke("hi")
+    assert (found["parsed"], found["parsing_error"]) == (None, None)
+    assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
+    assert sent(server)["tools"][0]["function"]["name"] == "weather"
+
+
 FILTERED = part(None, "content_filter")
 FILTERED["choices"][0]["content_filter_results"] = {
     "hate": {"filtered": True, "severity": "high"},
@@ -586,7 +598,7 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
     schema = wanted.get("schema") or wanted["parameters"]
     inner = schema["properties"]["stops"]["items"]
     assert wanted["strict"] is True
-    assert schema["required"] == ["default", "days", "stops"]
+    assert schema["required"] == list(schema["properties"]) == ["default", "days", "stops"]
     assert inner["required"] == ["setup", "punchline"]
     assert schema["additionalProperties"] is inner["additionalProperties"] is False
     for each in (*schema["properties"].values(), *inner["properties"].values()):
@@ -742,6 +754,7 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert (body["temperature"], body["seed"], body["top_p"]) == (0, 0, 0.5)
     assert (body["stop"], body["user"]) == (["y"], "me")
     assert server.received[0].header("x-a") == "1"
+    assert "azinfer/" in (server.received[0].header("user-agent") or "")
     assert not {"model_id", "timeout", "n"} & body.keys()
     make(stop="x", n=2).invoke("hi")
     assert (sent(server, 1)["stop"], sent(server, 1)["n"]) == (["x"], 2)
@@ -880,7 +893,8 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     model.invoke("hi", config)
     server.will(reply(chat()))
     model.invoke("hi", config, model="other")
-    own, other = traced.runs
+    model.invoke("hi", config, model="PROD")
+    own, other, in_capitals = traced.runs
     metadata = own.extra["metadata"]
     assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("azure", "gpt-4.1")
     assert (metadata["ls_temperature"], metadata["ls_model_type"]) == (0, "chat")
@@ -891,6 +905,7 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     assert other.extra["metadata"]["ls_model_name"] == "other"
     told = other.extra["invocation_params"]
     assert (told["deployment"], told["model_id"]) == ("other", None)
+    assert in_capitals.extra["metadata"]["ls_model_name"] == "gpt-4.1"
 
 
 @pytest.mark.parametrize(

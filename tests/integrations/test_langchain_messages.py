@@ -123,6 +123,10 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
     ),
     (HumanMessage([LOW]), {"role": "user", "content": [LOW]}),
     (
+        HumanMessage([{"type": "image", "url": "https://example.com/a.png", "detail": "low"}]),
+        {"role": "user", "content": [LOW]},
+    ),
+    (
         HumanMessage([{"type": "image_url", "image_url": "https://example.com/a.png"}]),
         {
             "role": "user",

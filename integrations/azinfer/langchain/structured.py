@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from langchain_core.utils.function_calling import (
     convert_to_openai_tool,
 )
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing_extensions import override
 
 from azinfer.langchain.errors import answer_filtered
 from azinfer.langchain.messages import without_defaults
@@ -48,47 +49,87 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
 
 def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
     """What makes a value of a schema of an answer; in a stream, values that grow."""
-    parser = _parser(schema, method)
-
-    # Generators and no functions, so that what comes is handed on while an answer is streamed.
-    def checked(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
-        whole: AIMessage | None = None
-        for message in messages:
-            whole = _added(whole, message)
-            yield message
-        _check(whole, parser)
-
-    async def achecked(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
-        whole: AIMessage | None = None
-        async for message in messages:
-            whole = _added(whole, message)
-            yield message
-        _check(whole, parser)
-
-    parsed: Runnable[AIMessage, Any] = RunnableGenerator(checked, achecked, name="check") | parser
-    return parsed
+    return _reading(lambda: _Values(_parser(schema, method)))
 
 
 def raw_and_parsed(schema: Any, method: str) -> Runnable[AIMessage, Any]:
     """What makes an answer `{"raw", "parsed", "parsing_error"}`, growing while it is streamed."""
-    parser = _parser(schema, method)
+    return _reading(lambda: _RawAndValues(_parser(schema, method)))
 
-    def both(messages: Iterator[AIMessage]) -> Iterator[dict[str, Any]]:
-        whole: AIMessage | None = None
+
+class _Values:
+    """The values that an answer comes to, part by part."""
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+        self._whole: AIMessage | None = None
+        self._last: Any = None
+
+    def add(self, message: AIMessage) -> Iterator[Any]:
+        """What a further part of the answer changes."""
+        self._whole = message if self._whole is None else cast("Any", self._whole) + message
+        value = None
+        if isinstance(message, AIMessageChunk):
+            with suppress(Exception):  # no value yet
+                value = self._parsed(partial=True)
+        if value not in (None, self._last):
+            self._last = value
+            yield value
+
+    def end(self) -> Iterator[Any]:
+        """What is still to be told at the answer's end."""
+        value = self._value()
+        if value is None or value != self._last:
+            yield value
+
+    def _value(self) -> Any:
+        """What the whole answer comes to; None where the model called a tool instead."""
+        message = _told(self._whole)
+        if isinstance(self._parser, JsonOutputParser) and message.tool_calls:
+            return None
+        return self._parsed()
+
+    def _parsed(self, partial: bool = False) -> Any:
+        generation = ChatGeneration(message=cast("AIMessage", self._whole))
+        return self._parser.parse_result([generation], partial=partial)
+
+
+class _RawAndValues(_Values):
+    """The same beside the parts themselves, with errors as values."""
+
+    @override
+    def add(self, message: AIMessage) -> Iterator[Any]:
+        yield AddableDict(raw=message)
+        # Streamed dictionaries add up; what can be added would be there twice.
+        for value in super().add(message):
+            if not hasattr(value, "__add__"):
+                yield AddableDict(parsed=value)
+
+    @override
+    def end(self) -> Iterator[Any]:
+        try:
+            yield AddableDict(parsed=self._value(), parsing_error=None)
+        except Exception as error:
+            yield AddableDict(parsed=None, parsing_error=error)
+
+
+def _reading(start: Callable[[], _Values]) -> Runnable[AIMessage, Any]:
+    # A generator and no function, so that values come while an answer is streamed.
+    def read(messages: Iterator[AIMessage]) -> Iterator[Any]:
+        answer = start()
         for message in messages:
-            whole = _added(whole, message)
-            yield from _beside(message, whole, parser)
-        yield _at_the_end(whole, parser)
+            yield from answer.add(message)
+        yield from answer.end()
 
-    async def aboth(messages: AsyncIterator[AIMessage]) -> AsyncIterator[dict[str, Any]]:
-        whole: AIMessage | None = None
+    async def aread(messages: AsyncIterator[AIMessage]) -> AsyncIterator[Any]:
+        answer = start()
         async for message in messages:
-            whole = _added(whole, message)
-            for part in _beside(message, whole, parser):
-                yield part
-        yield _at_the_end(whole, parser)
+            for value in answer.add(message):
+                yield value
+        for value in answer.end():
+            yield value
 
-    return RunnableGenerator(both, aboth, name="parse")
+    return RunnableGenerator(read, aread, name="parse")
 
 
 def _parser(schema: Any, method: str) -> Any:
@@ -99,36 +140,6 @@ def _parser(schema: Any, method: str) -> Any:
         name = convert_to_openai_tool(schema)["function"]["name"]
         return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
     return PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
-
-
-def _added(whole: AIMessage | None, message: AIMessage) -> AIMessage:
-    added: Any = message if whole is None else cast("Any", whole) + message
-    return cast("AIMessage", added)
-
-
-def _beside(message: AIMessage, whole: AIMessage, parser: Any) -> Iterator[dict[str, Any]]:
-    """A part of the answer, and what the answer comes to so far."""
-    yield AddableDict(raw=message)
-    if isinstance(whole, AIMessageChunk):
-        with suppress(Exception):
-            value = parser.parse_result([ChatGeneration(message=whole)], partial=True)
-            # Streamed dictionaries add up; what can be added would be there twice.
-            if value is not None and not hasattr(value, "__add__"):
-                yield AddableDict(parsed=value)
-
-
-def _at_the_end(whole: AIMessage | None, parser: Any) -> dict[str, Any]:
-    try:
-        return AddableDict(parsed=parser.invoke(_told(whole)), parsing_error=None)
-    except Exception as error:
-        return AddableDict(parsed=None, parsing_error=error)
-
-
-def _check(whole: AIMessage | None, parser: Any) -> None:
-    """Tell of an answer that is no value; of a stream nobody else asks that at its end."""
-    message = _told(whole)
-    if isinstance(message, AIMessageChunk):
-        parser.invoke(message)
 
 
 def _told(message: AIMessage | None) -> AIMessage:
