@@ -256,7 +256,8 @@ async def test_usage_names_the_model_that_was_declared(raw: Make, server: RawSer
     assert (await (await Agent("a", config=config).ask("hi")).usage()).by_model.keys() == {
         "gpt-4.1"
     }
-    other = config.copy(model="other", model_id=None)
+    assert config.copy(model="PROD").model_id == "gpt-4.1"
+    other = config.copy(model="other")
     assert (await (await Agent("a", config=other).ask("hi")).usage()).by_model.keys() == {"m"}
 
 
@@ -413,7 +414,7 @@ async def test_a_human_is_asked(config: AzInferConfig) -> None:
 
 
 async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
-    config: AzInferConfig,
+    config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     @tool
     def get_weather(city: str) -> ToolResult:
@@ -423,6 +424,9 @@ async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
     first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
     assert first.body == "Sunny in New York"
     assert (await first.ask("Thank you")).body == "This is a synthetic answer to: Thank you"
+    messages = endpoint.requests[-1].body["messages"]
+    assert [each["role"] for each in messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert messages[2]["tool_call_id"] == messages[1]["tool_calls"][0]["id"]
 
 
 async def test_an_agent_is_the_tool_of_another(

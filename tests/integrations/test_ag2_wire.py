@@ -516,6 +516,19 @@ def test_the_deployment_may_stand_in_the_url() -> None:
     assert AzInferConfig(url, KEY).model == "prod"
 
 
+async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
+    server.will(reply(chat()))
+    config = AzInferConfig(server.url, KEY, "prod", surface="models", api_version="2099-01-01")
+    await Agent("a", config=config).ask("hi")
+    assert server.received[0].target == "/models/chat/completions?api-version=2099-01-01"
+
+
+async def test_a_turn_that_takes_too_long_ends(make: Make, server: RawServer) -> None:
+    server.will(stream(b"", then="stall"))
+    with pytest.raises(core.APITimeoutError):
+        await Agent("a", config=make(timeout=0.2)).ask("hi")
+
+
 def test_the_provider_is_left_unsaid() -> None:
     config = AzInferConfig("https://contoso.services.ai.azure.com", KEY, "prod")
     with pytest.raises(NotImplementedError, match="no member for Azure"):

@@ -89,8 +89,8 @@ class AzInferClient(LLMClient):
     ) -> ChatCompletion:
         async with self._client.stream(asked, **options) as chunks:
             async for chunk in chunks:
-                if chunk.reasoning:
-                    await context.send(ModelReasoning(chunk.reasoning))
-                if chunk.text:
-                    await context.send(ModelMessageChunk(chunk.text))
+                if thought := chunk.reasoning:
+                    await context.send(ModelReasoning(thought))
+                if text := chunk.text:
+                    await context.send(ModelMessageChunk(text))
         return chunks.completion

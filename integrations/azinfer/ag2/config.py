@@ -118,8 +118,6 @@ class AzInferConfig(ModelConfig):
             self.endpoint,
             secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
             self.model or None,
-            model_id=self.model_id,
-            timeout=self.timeout,
             max_retries=self.max_retries,
             surface=self.surface,
             api_version=self.api_version,
@@ -143,7 +141,12 @@ class AzInferConfig(ModelConfig):
 
     @override
     def copy(self, /, **overrides: Any) -> AzInferConfig:
-        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`."""
+        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`.
+
+        Of another deployment it is not known which model is behind it, unless `model_id` says.
+        """
+        if overrides.get("model", self.model).casefold() != self.model.casefold():
+            overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
         if not overrides.keys() & {*_PLACE, "max_retries", "client"}:
             object.__setattr__(copied, "_client", self._client)
