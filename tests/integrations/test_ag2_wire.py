@@ -260,7 +260,7 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
     server.will(reply(chat()))
     options: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 0}
     more = {"frequency_penalty": 0.1, "presence_penalty": 0.2, "max_tokens": 7}
-    config = make(**options, **more, extra_body={"user": "u"}, headers={"x-a": "1"})
+    config = make(**options, **more, extra_body={"user": "u", "seed": 1}, headers={"x-a": "1"})
     await Agent("a", config=config).ask("hi")
     assert sent(server) == {
         "model": "gpt-4.1",
@@ -268,6 +268,7 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
         **options,
         **more,
         "user": "u",
+        "seed": 1,
     }
     assert server.received[0].header("x-a") == "1"
     with pytest.raises(TypeError, match="tempratur"):

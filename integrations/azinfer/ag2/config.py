@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from ag2.config import ModelConfig, ModelProvider
 from ag2.files.protocol import FilesClient
@@ -140,12 +140,13 @@ class AzInferConfig(ModelConfig):
         )
 
     @override
-    def copy(self, /, **overrides: Any) -> AzInferConfig:
+    def copy(self, /, **overrides: Any) -> Self:
         """The same configuration but for what is given, for example `copy(model="gpt-4.1")`.
 
         Of another deployment it is not known which model is behind it, unless `model_id` says.
         """
-        if overrides.get("model", self.model).casefold() != self.model.casefold():
+        named = overrides.get("model") or self.model
+        if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
         if not overrides.keys() & {*_PLACE, "max_retries", "client"}:
@@ -157,6 +158,5 @@ class AzInferConfig(ModelConfig):
         """The client of one turn; AG2 asks for one each time."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         given = {name: value for name, value in own.items() if value not in (None, "")}
-        return AzInferClient(
-            self._client, streaming=self.streaming, **given, **(self.extra_body or {})
-        )
+        given.update(self.extra_body or {})
+        return AzInferClient(self._client, streaming=self.streaming, **given)
