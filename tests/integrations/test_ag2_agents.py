@@ -322,12 +322,16 @@ async def test_images_go_by_url_and_as_bytes(
     ]
 
 
-async def test_an_answer_is_a_value_of_a_schema(config: AzInferConfig) -> None:
+async def test_an_answer_is_a_value_of_a_schema(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
     agent = Agent("a", config=config, response_schema=Place)
     answered = await agent.ask("Take 'Delft' and 'Holland'.")
     assert await answered.content() == Place(city="Delft", country="Holland")
     number = await answered.ask("How many are 42?", response_schema=int)
     assert await number.content() == 42
+    await number.ask("In words, please.", response_schema=None)
+    assert "response_format" not in endpoint.requests[-1].body
 
 
 async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoint: Any) -> None:

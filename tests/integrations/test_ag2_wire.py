@@ -170,6 +170,18 @@ async def test_a_tool_that_a_provider_runs_is_refused(
     assert not server.received
 
 
+async def test_the_arguments_of_a_tool_are_an_object(make: Make, server: RawServer) -> None:
+    @tool(schema={})
+    def wait() -> str:
+        """Wait."""
+        return "x"
+
+    server.will(reply(chat()))
+    await Agent("a", config=make(), tools=[wait]).ask("hi")
+    (told,) = sent(server)["tools"]
+    assert told["function"]["parameters"] == {"type": "object", "properties": {}}
+
+
 async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
     @tool
     def look() -> ToolResult:
