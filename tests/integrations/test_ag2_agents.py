@@ -256,7 +256,8 @@ async def test_usage_names_the_model_that_was_declared(raw: Make, server: RawSer
     assert (await (await Agent("a", config=config).ask("hi")).usage()).by_model.keys() == {
         "gpt-4.1"
     }
-    other = config.copy(model="other", model_id=None)
+    assert config.copy(model="PROD").model_id == "gpt-4.1"
+    other = config.copy(model="other")
     assert (await (await Agent("a", config=other).ask("hi")).usage()).by_model.keys() == {"m"}
 
 
@@ -321,12 +322,16 @@ async def test_images_go_by_url_and_as_bytes(
     ]
 
 
-async def test_an_answer_is_a_value_of_a_schema(config: AzInferConfig) -> None:
+async def test_an_answer_is_a_value_of_a_schema(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
     agent = Agent("a", config=config, response_schema=Place)
     answered = await agent.ask("Take 'Delft' and 'Holland'.")
     assert await answered.content() == Place(city="Delft", country="Holland")
     number = await answered.ask("How many are 42?", response_schema=int)
     assert await number.content() == 42
+    await number.ask("In words, please.", response_schema=None)
+    assert "response_format" not in endpoint.requests[-1].body
 
 
 async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoint: Any) -> None:
@@ -413,7 +418,7 @@ async def test_a_human_is_asked(config: AzInferConfig) -> None:
 
 
 async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
-    config: AzInferConfig,
+    config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     @tool
     def get_weather(city: str) -> ToolResult:
@@ -423,6 +428,9 @@ async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
     first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
     assert first.body == "Sunny in New York"
     assert (await first.ask("Thank you")).body == "This is a synthetic answer to: Thank you"
+    messages = endpoint.requests[-1].body["messages"]
+    assert [each["role"] for each in messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert messages[2]["tool_call_id"] == messages[1]["tool_calls"][0]["id"]
 
 
 async def test_an_agent_is_the_tool_of_another(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -294,6 +295,33 @@ def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
         asked.generate_reply(messages=HI)
     told = [request.header("authorization") for request in server.received]
     assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            {"default_query": {"a": "b"}, "organization": "o"},
+            "takes no default_query, organization",
+        ),
+        ({"azure_ad_token_provider": "DEFAULT"}, "DefaultAzureCredential"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(server: RawServer, more: Json, told: str) -> None:
+    with pytest.raises(core.ConfigurationError, match=told):
+        AzInferModelClient(entry_of(server.url, KEY, **more))
+
+
+def test_a_client_of_httpx_sends(server: RawServer) -> None:
+    class Mine(httpx.Client):
+        def __deepcopy__(self, memo: Any) -> Mine:  # AG2 wants it
+            return self
+
+    server.will(reply(chat("hi")))
+    with Mine(headers={"x-mine": "1"}) as http_client:
+        asked = raw_agent(server, http_client=http_client)
+        assert asked.generate_reply(messages=HI) == "hi"
+    assert server.received[0].header("x-mine") == "1"
 
 
 def test_options_are_sent_as_they_are(server: RawServer) -> None:

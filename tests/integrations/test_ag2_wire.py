@@ -32,6 +32,7 @@ from ag2.exceptions import UnsupportedInputError, UnsupportedToolError
 from ag2.files import FileProvider, UploadedFile
 from ag2.response import PromptedSchema, ResponseSchema
 from ag2.tools import WebSearchTool
+from ag2.tools.builtin.tool_search import ToolSearchTool
 from pydantic import BaseModel
 
 from asking import KEY
@@ -151,10 +152,34 @@ async def test_what_cannot_be_sent_is_told_and_not_dropped(
     assert not server.received
 
 
-async def test_a_tool_that_a_provider_runs_is_refused(make: Make, server: RawServer) -> None:
-    with pytest.raises(UnsupportedToolError, match="web_search"):
-        await Agent("a", config=make(), tools=[WebSearchTool()]).ask("hi")
+@tool
+def look() -> str:
+    """Look."""
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([WebSearchTool()], "web_search"), ([ToolSearchTool(look)], "defer_loading")],
+)
+async def test_a_tool_that_a_provider_runs_is_refused(
+    make: Make, server: RawServer, given: Any, told: str
+) -> None:
+    with pytest.raises(UnsupportedToolError, match=told):
+        await Agent("a", config=make(), tools=given).ask("hi")
     assert not server.received
+
+
+async def test_the_arguments_of_a_tool_are_an_object(make: Make, server: RawServer) -> None:
+    @tool(schema={})
+    def wait() -> str:
+        """Wait."""
+        return "x"
+
+    server.will(reply(chat()))
+    await Agent("a", config=make(), tools=[wait]).ask("hi")
+    (told,) = sent(server)["tools"]
+    assert told["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
 async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
@@ -210,7 +235,7 @@ class Node(BaseModel):
     """A tree, with names that schemas have too."""
 
     default: str
-    properties: dict[str, str] | None = None
+    properties: str | None = None
     children: list[Node] = []
 
 
@@ -222,7 +247,17 @@ async def test_a_schema_keeps_its_names(make: Make, server: RawServer) -> None:
     told = sent(server)["response_format"]["json_schema"]
     assert told["name"] == "My_tree_"
     assert told["schema"]["$defs"]["Node"]["required"] == ["default", "properties", "children"]
-    assert told["strict"] is False  # `properties` may have any key
+    assert told["strict"] is True
+    assert "default" in told["schema"]["$defs"]["Node"]["properties"]
+
+
+async def test_a_schema_with_any_keys_goes_as_it_is(make: Make, server: RawServer) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "object", "default": {}}}}
+    server.will(reply(chat("{}")))
+    raw = ResponseSchema.from_schema(schema, name="any")
+    await Agent("a", config=make(), response_schema=raw).ask("hi")
+    told = sent(server)["response_format"]["json_schema"]
+    assert told == {"name": "any", "schema": schema, "strict": False}
 
 
 async def test_a_schema_that_is_asked_for_in_words_is(make: Make, server: RawServer) -> None:
@@ -237,7 +272,7 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
     server.will(reply(chat()))
     options: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 0}
     more = {"frequency_penalty": 0.1, "presence_penalty": 0.2, "max_tokens": 7}
-    config = make(**options, **more, extra_body={"user": "u"}, headers={"x-a": "1"})
+    config = make(**options, **more, extra_body={"user": "u", "seed": 1}, headers={"x-a": "1"})
     await Agent("a", config=config).ask("hi")
     assert sent(server) == {
         "model": "gpt-4.1",
@@ -245,6 +280,7 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
         **options,
         **more,
         "user": "u",
+        "seed": 1,
     }
     assert server.received[0].header("x-a") == "1"
     with pytest.raises(TypeError, match="tempratur"):
@@ -254,11 +290,6 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
 async def test_choices_about_tools_are_sent_where_there_are_tools(
     make: Make, server: RawServer
 ) -> None:
-    @tool
-    def look() -> str:
-        """Look."""
-        return "x"
-
     server.will(reply(chat()))
     config = make(tool_choice="look", parallel_tool_calls=False)
     await Agent("a", config=config).ask("hi")
@@ -376,6 +407,38 @@ async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
     assert len(server.received) == 1
 
 
+async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: RawServer) -> None:
+    server.will(stream(events(part("hel"), done=False), then="stall"))
+    heard = MemoryStream()
+    begun = asyncio.Event()
+
+    async def note(event: ModelMessageChunk) -> None:
+        begun.set()
+
+    heard.where(ModelMessageChunk).subscribe(note)
+    turn = asyncio.ensure_future(Agent("a", config=make(streaming=True)).ask("hi", stream=heard))
+    await begun.wait()
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    gone = asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert await gone
+
+
+async def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
+    tokens = iter(["t1-abcdef", "t2-abcdef"])
+
+    async def token() -> str:
+        return next(tokens)
+
+    server.will(reply(chat()))
+    config = AzInferConfig(f"{server.url}/openai/v1", token, "gpt-4.1")
+    first = await Agent("a", config=config).ask("hi")
+    await first.ask("hi again")
+    told = [request.header("authorization") for request in server.received]
+    assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
+
+
 async def test_a_wrong_key_is_told_at_once(endpoint: LocalEndpoint) -> None:
     config = AzInferConfig(endpoint.url, "wrong-key", "paris")
     with pytest.raises(core.AuthenticationError) as caught:
@@ -464,6 +527,19 @@ async def test_a_client_is_made_by_hand(endpoint: LocalEndpoint) -> None:
 def test_the_deployment_may_stand_in_the_url() -> None:
     url = "https://contoso.openai.azure.com/openai/deployments/prod/chat/completions"
     assert AzInferConfig(url, KEY).model == "prod"
+
+
+async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
+    server.will(reply(chat()))
+    config = AzInferConfig(server.url, KEY, "prod", surface="models", api_version="2099-01-01")
+    await Agent("a", config=config).ask("hi")
+    assert server.received[0].target == "/models/chat/completions?api-version=2099-01-01"
+
+
+async def test_a_turn_that_takes_too_long_ends(make: Make, server: RawServer) -> None:
+    server.will(stream(b"", then="stall"))
+    with pytest.raises(core.APITimeoutError):
+        await Agent("a", config=make(timeout=0.2)).ask("hi")
 
 
 def test_the_provider_is_left_unsaid() -> None:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azinfer.core import ChatCompletion, Choice, InferenceClient, JsonSchema, Usage
+from azinfer.core import (
+    ChatCompletion,
+    Choice,
+    ConfigurationError,
+    InferenceClient,
+    JsonSchema,
+    Usage,
+)
 
 # Fields of an entry of config_list that are the wrapper's or this client's, and no options.
 _NO_OPTIONS = frozenset(
@@ -17,6 +24,8 @@ _NO_OPTIONS = frozenset(
         "timeout",
     }
 )
+# Fields that the openai SDK takes there, and that would do nothing here.
+_REFUSED = ("azure_ad_token", "azure_deployment", "default_query", "organization", "project")
 
 
 @dataclass
@@ -61,27 +70,21 @@ class AzInferModelClient:
         {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient",
          "base_url": "https://contoso.services.ai.azure.com", "api_key": "a-key"}
 
-    Besides `base_url`, `api_key`, `api_version`, `timeout`, `max_retries` and
+    Besides `base_url`, `api_key`, `api_version`, `timeout`, `max_retries`, `http_client` and
     `default_headers`, an entry may have `model_id`, `surface` and `azure_ad_token_provider`
     (a function, or a credential of azure-identity); everything else goes to the wire.
 
     Args:
         config: The entry.
         client: A ready client, instead of the place that the entry names.
+
+    Raises:
+        ConfigurationError: The entry has what is not understood here.
     """
 
     def __init__(self, config: Mapping[str, Any], *, client: InferenceClient | None = None) -> None:
         self._format: Any = config.get("response_format")
-        self._client = client or InferenceClient(
-            config.get("base_url") or config.get("azure_endpoint"),
-            config.get("api_key") or config.get("azure_ad_token_provider"),
-            config.get("model"),
-            timeout=config.get("timeout"),
-            max_retries=config.get("max_retries", 2),
-            headers=config.get("default_headers"),
-            surface=config.get("surface"),
-            api_version=config.get("api_version"),
-        )
+        self._client = client or _client_of(config)
 
     def create(self, params: dict[str, Any]) -> Answer:
         """Ask the deployment, as AG2 wants it.
@@ -142,6 +145,29 @@ class AzInferModelClient:
         if message.reasoning:
             whole["reasoning_content"] = message.reasoning
         return whole
+
+
+def _client_of(config: Mapping[str, Any]) -> InferenceClient:
+    """The client of the place that an entry names."""
+    if found := [name for name in _REFUSED if config.get(name) is not None]:
+        raise ConfigurationError(f"an entry for AzInferModelClient takes no {', '.join(found)}")
+    provider = config.get("azure_ad_token_provider")
+    if provider == "DEFAULT":
+        raise ConfigurationError(
+            "azure_ad_token_provider='DEFAULT' is not known here: give DefaultAzureCredential() "
+            "of azure-identity itself"
+        )
+    return InferenceClient(
+        config.get("base_url") or config.get("azure_endpoint"),
+        config.get("api_key") or provider,
+        config.get("model"),
+        timeout=config.get("timeout"),
+        max_retries=config.get("max_retries", 2),
+        headers=config.get("default_headers"),
+        surface=config.get("surface"),
+        api_version=config.get("api_version"),
+        http_client=config.get("http_client"),
+    )
 
 
 def _options(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from azinfer.ag2.messages import (
     from_completion,
     to_messages,
     to_prompt,
-    to_response_format,
     to_tools,
 )
+from azinfer.ag2.structured import response_format_of
 from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage
 
 
@@ -80,7 +80,7 @@ class AzInferClient(LLMClient):
             # Without tools these are refused.
             options.pop("tool_choice", None)
             options.pop("parallel_tool_calls", None)
-        if wanted := to_response_format(response_schema):
+        if wanted := response_format_of(response_schema):
             options["response_format"] = wanted
         return options
 
@@ -89,8 +89,8 @@ class AzInferClient(LLMClient):
     ) -> ChatCompletion:
         async with self._client.stream(asked, **options) as chunks:
             async for chunk in chunks:
-                if chunk.reasoning:
-                    await context.send(ModelReasoning(chunk.reasoning))
-                if chunk.text:
-                    await context.send(ModelMessageChunk(chunk.text))
+                if thought := chunk.reasoning:
+                    await context.send(ModelReasoning(thought))
+                if text := chunk.text:
+                    await context.send(ModelMessageChunk(text))
         return chunks.completion

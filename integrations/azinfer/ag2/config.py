@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from ag2.config import ModelConfig, ModelProvider
 from ag2.files.protocol import FilesClient
@@ -118,8 +118,6 @@ class AzInferConfig(ModelConfig):
             self.endpoint,
             secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
             self.model or None,
-            model_id=self.model_id,
-            timeout=self.timeout,
             max_retries=self.max_retries,
             surface=self.surface,
             api_version=self.api_version,
@@ -142,8 +140,14 @@ class AzInferConfig(ModelConfig):
         )
 
     @override
-    def copy(self, /, **overrides: Any) -> AzInferConfig:
-        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`."""
+    def copy(self, /, **overrides: Any) -> Self:
+        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`.
+
+        Of another deployment it is not known which model is behind it, unless `model_id` says.
+        """
+        named = overrides.get("model") or self.model
+        if named.casefold() != self.model.casefold():
+            overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
         if not overrides.keys() & {*_PLACE, "max_retries", "client"}:
             object.__setattr__(copied, "_client", self._client)
@@ -154,6 +158,5 @@ class AzInferConfig(ModelConfig):
         """The client of one turn; AG2 asks for one each time."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         given = {name: value for name, value in own.items() if value not in (None, "")}
-        return AzInferClient(
-            self._client, streaming=self.streaming, **given, **(self.extra_body or {})
-        )
+        given.update(self.extra_body or {})
+        return AzInferClient(self._client, streaming=self.streaming, **given)

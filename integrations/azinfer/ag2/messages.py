@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +41,6 @@ from azinfer.core import (
     ChatMessage,
     Function,
     ImagePart,
-    JsonSchema,
     SystemMessage,
     TextPart,
     Tool,
@@ -96,15 +94,6 @@ def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
         UnsupportedToolError: One is run by another provider, or loaded later.
     """
     return [_tool(schema) for schema in schemas]
-
-
-def to_response_format(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
-    """The schema that an answer is held to; None where there is none."""
-    if wanted is None or not wanted.json_schema:
-        return None
-    name = re.sub(r"[^\w-]", "_", wanted.name, flags=re.ASCII)[:64]
-    schema = _closed(wanted.json_schema)
-    return JsonSchema(name, schema, not _is_open(schema), wanted.description)
 
 
 def from_completion(answer: ChatCompletion) -> ModelResponse:
@@ -237,37 +226,6 @@ def _tool(schema: ToolSchema) -> Tool:
     function = schema.function
     parameters = {"properties": {}, **function.parameters, "type": "object"}
     return Tool(function.name, function.description or None, parameters)
-
-
-def _closed(schema: Any) -> Any:
-    """A JSON Schema in the form that strict structured output asks for.
-
-    Source: "Structured outputs", Azure OpenAI, supported schemas and limitations.
-    """
-    if isinstance(schema, list):
-        return [_closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {
-        name: {key: _closed(each) for key, each in value.items()}
-        if name in ("properties", "$defs")
-        else _closed(value)
-        for name, value in schema.items()
-        if name != "default"
-    }
-    if "properties" in schema:
-        closed |= {"additionalProperties": False, "required": list(schema["properties"])}
-    return closed
-
-
-def _is_open(schema: Any) -> bool:
-    """Whether there are objects in it with keys that nobody named; strict output has none."""
-    if isinstance(schema, list):
-        return any(map(_is_open, schema))
-    if not isinstance(schema, dict):
-        return False
-    own = schema.get("type") == "object" and schema.get("additionalProperties") is not False
-    return own or any(map(_is_open, schema.values()))
 
 
 def _model_of(answer: ChatCompletion) -> str | None:
