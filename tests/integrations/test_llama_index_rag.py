@@ -20,6 +20,7 @@ FACTS = (SUPPORT / "facts.txt").read_text("utf-8").splitlines()
 QUESTIONS = dict(
     line.split("\t") for line in (SUPPORT / "questions.txt").read_text("utf-8").splitlines()
 )
+pytestmark = pytest.mark.usefixtures("own_loop")
 
 
 @pytest.fixture(scope="module")
