@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,16 @@ def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in os.environ:
         if variable.upper().startswith(_AZURE):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def own_loop() -> Iterator[None]:
+    """An event loop for LlamaIndex's sync methods, which else make one and leave it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
         "azinfer.ag2.config",
         "azinfer.langchain.chat",
         "azinfer.langchain.embeddings",
+        "azinfer.llama_index.chat",
+        "azinfer.llama_index.embeddings",
         "azinfer.local.endpoint",
         "azinfer.semantic_kernel.chat",
         "azinfer.semantic_kernel.embeddings",

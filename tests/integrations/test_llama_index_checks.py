@@ -81,6 +81,7 @@ FACTS = [
     "The old lighthouse was built of granite and has guided ships since 1847.",
 ]
 OLIVES = "In which month does the harvest of olives begin?"
+pytestmark = pytest.mark.usefixtures("own_loop")
 
 
 @pytest.fixture(params=SURFACES)

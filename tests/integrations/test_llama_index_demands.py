@@ -25,6 +25,7 @@ from llama_asking import SURFACES, USER, ask, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("own_loop")
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ FILE = {
     },
 }
 PERSON = PromptTemplate("Who is {name}?")
+pytestmark = pytest.mark.usefixtures("own_loop")
 
 
 @pytest.fixture
@@ -728,6 +729,21 @@ def test_a_pickle_has_no_secret_and_makes_the_same_model(
     monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
     assert asyncio.run(pickle.loads(data).achat(USER)).message.content == "Paris."
     assert pickle.loads(data).metadata == llm.metadata
+
+
+def test_a_credential_by_name_survives_dicts_and_pickles(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", endpoint.key)
+    llm = AzInferLLM(endpoint=endpoint.url, credential="env:MY_KEY", model="paris")
+    kept, data = llm.to_dict(), pickle.dumps(llm)
+    assert kept["credential"] == "env:MY_KEY"
+    assert "env:MY_KEY" not in repr(llm)
+    for again in (AzInferLLM.from_dict(kept), pickle.loads(data)):
+        assert again.chat(USER).message.content == "Paris."
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(ConfigurationError, match="'env:MY_KEY': the variable is not set"):
+        pickle.loads(data).chat(USER)
 
 
 def token() -> str:

@@ -68,6 +68,7 @@ def test_the_demo_holds_on_real_models() -> None:
         assert said in done.stdout
 
 
+@pytest.mark.usefixtures("own_loop")
 def test_the_demo_fails_when_a_step_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
@@ -98,6 +99,7 @@ def test_a_demo_without_a_framework_says_what_it_left_out(monkeypatch: pytest.Mo
     left_out = [(each.step, each.extra) for each in demo._left_out()]
     assert left_out == [
         ("a chain", "langchain"),
+        ("an index", "llama-index"),
         ("a kernel", "semantic-kernel"),
         ("an agent", "ag2"),
     ]

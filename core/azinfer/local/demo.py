@@ -177,6 +177,23 @@ def _chained(client: InferenceClient, model: str) -> Result:
     return Result(text, bool(text.strip()), client.explain(model=model), None)
 
 
+def _indexed(client: InferenceClient, model: str) -> Result:
+    from llama_index.core import Document, VectorStoreIndex
+
+    from azinfer.llama_index import AzInferEmbedding, AzInferLLM
+
+    embed = list(client.deployments())[2]  # the third is the one for embeddings
+    llm = AzInferLLM(client=client, model=model, temperature=0, max_tokens=60, context_window=2048)
+    index = VectorStoreIndex.from_documents(
+        [Document(text=text) for text in DOCUMENTS],
+        embed_model=AzInferEmbedding(client=client, model=embed),
+    )
+    answer = index.as_query_engine(llm=llm, similarity_top_k=1).query(QUERY)
+    found = answer.source_nodes[0].text
+    said = f"{answer} ← {found}"
+    return Result(said, found == DOCUMENTS[BEST], client.explain(model=model), None)
+
+
 def _prompted(client: InferenceClient, model: str) -> Result:
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
@@ -241,6 +258,7 @@ def _searched(client: InferenceClient, model: str) -> Result:
 
 _FRAMEWORKS = (
     Framework("a chain", "langchain_core", "langchain", _chained),
+    Framework("an index", "llama_index", "llama-index", _indexed),
     Framework("a kernel", "semantic_kernel", "semantic-kernel", _prompted),
     Framework("an agent", "ag2", "ag2", _turned),
 )

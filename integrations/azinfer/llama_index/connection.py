@@ -28,9 +28,10 @@ _SECRET = re.compile("key|token|secret|cookie|authorization", re.IGNORECASE)
 class Connected(BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
-    Neither its dict nor its pickle holds a secret. What is made of one again looks for its
-    credential in the environment; where there is none, `from_dict(data, credential=…)` gives it,
-    or, after a pickle, setting `credential`.
+    Neither its dict nor its pickle holds a secret; of credentials they hold the names `"entra"`
+    and `"env:NAME"`. What is made of one again looks for any other in the environment; where
+    there is none, `from_dict(data, credential=…)` gives it, or, after a pickle, setting
+    `credential`.
     """
 
     model_config = ConfigDict(
@@ -48,7 +49,7 @@ class Connected(BaseComponent):
         repr=False,
         exclude=True,
     )
-    """A key, a credential of azure-identity, or a function that returns a token."""
+    """A key, `"env:NAME"`, `"entra"`, a credential of azure-identity, or a function for a token."""
     model: str | None = None
     """The deployment's name, in any case."""
     model_id: str | None = None
@@ -78,7 +79,7 @@ class Connected(BaseComponent):
 
     @model_validator(mode="after")
     def _open(self) -> Self:
-        if isinstance(self.credential, str):
+        if isinstance(self.credential, str) and not _is_name(self.credential):
             self.credential = SecretStr(self.credential)
         if self.client is not None:
             self._take(self.client)
@@ -135,6 +136,12 @@ class Connected(BaseComponent):
         same = not asked or asked.casefold() == (self.model or "").casefold()
         return {"model": self.model, "model_id": self.model_id if same else None}
 
+    @override
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """What the component can be made of again, without secrets."""
+        named = {"credential": self.credential} if _is_name(self.credential) else {}
+        return {**super().to_dict(**kwargs), **named}
+
     @field_serializer("headers")
     def _open_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
         return _without_secrets(headers)
@@ -157,8 +164,15 @@ class Connected(BaseComponent):
         return copied
 
 
+def _is_name(credential: Any) -> bool:
+    """Whether a credential only says where it is to be had."""
+    return isinstance(credential, str) and (credential == "entra" or credential.startswith("env:"))
+
+
 def _portable(credential: Any) -> Any:
-    """A credential as a pickle may hold it: a function by its name, or none."""
+    """A credential as a pickle may hold it: by its name, also that of a function, or none."""
+    if _is_name(credential):
+        return credential
     if not callable(credential) or not hasattr(credential, "__qualname__"):
         return None
     try:
