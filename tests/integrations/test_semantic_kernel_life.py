@@ -44,6 +44,7 @@ from azinfer.semantic_kernel import (
     AzInferTextCompletion,
     AzInferTextEmbedding,
 )
+from azinfer.semantic_kernel.errors import as_theirs
 from kernels import SURFACES, added, asked, kernel, sent, service, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
@@ -104,6 +105,19 @@ async def test_an_error_is_semantic_kernels_and_ours_at_once(
         assert "gpt-4.1" in str(error)
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
+
+
+class Unheard(core.InferenceError):
+    """An error that came after this adapter."""
+
+
+@pytest.mark.parametrize("kind", [core.RouteExhaustedError, Unheard])
+def test_errors_of_later_are_semantic_kernels_too(kind: Any) -> None:
+    with pytest.raises(ServiceResponseException, match="no luck") as caught, as_theirs():
+        raise kind("no luck", status=500)
+    assert type(caught.value.__cause__) is kind
+    assert isinstance(caught.value, core.InferenceError)
+    assert caught.value.status == 500
 
 
 async def test_a_kernel_shows_the_cause(server: RawServer) -> None:
