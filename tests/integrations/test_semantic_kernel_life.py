@@ -562,6 +562,21 @@ async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer) -> None
     assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
 
 
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_what_a_model_refuses_is_asked_in_another_way(
+    server: RawServer, stream_it: bool
+) -> None:
+    said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    answer = stream(events(part("a", "stop"))) if stream_it else reply(chat("a"))
+    server.will(reply(failure("unsupported_parameter", said, param="max_tokens"), 400), answer)
+    made, settings = service(server, model="prod"), AzInferChatPromptExecutionSettings(max_tokens=5)
+    if stream_it:
+        found = str(added(await streamed(made, settings=settings)))
+    else:
+        found = str(await made.get_chat_message_content(asked(), settings))
+    assert (found, sent(server, 1)["max_completion_tokens"]) == ("a", 5)
+
+
 async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer) -> None:
     data = events(part("grün"), part(None, "stop"), {"choices": [], "usage": USAGE})
     data = b": hello\r\n\r\n" + data.replace(b"\\u00fc", "ü".encode()).replace(b"\n", b"\r\n")

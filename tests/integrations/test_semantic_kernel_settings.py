@@ -12,7 +12,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.functions import KernelFunctionFromPrompt
 
 from asking import KEY
-from azinfer.core import JsonSchema, Timeout
+from azinfer.core import AsyncInferenceClient, JsonSchema, Timeout
 from azinfer.semantic_kernel import (
     AzInferChatCompletion,
     AzInferChatPromptExecutionSettings,
@@ -111,11 +111,13 @@ async def test_settings_of_openai_are_taken_over(server: RawServer) -> None:
         extra_body={"top_k": 3},
         response_format=Person,
     )
+    # What their service writes into their settings is none of the caller's wishes.
+    theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
     await service(server).get_chat_message_contents(asked(), theirs)
     body = sent(server)
     assert body.pop("response_format")["json_schema"]["name"] == "Person"
-    assert body.pop("messages")
+    assert body.pop("messages") == [{"role": "user", "content": "hi"}]
     assert body == {"model": "other", "n": 2, "temperature": 0.5, "top_k": 3}
 
 
@@ -183,6 +185,8 @@ def test_a_field_that_is_set_later_wins_over_extension_data() -> None:
     settings = Chat(temperature=1, top_k=3)
     settings.temperature = 0
     assert settings.prepare_settings_dict(top_p=1) == {"temperature": 0, "top_k": 3, "top_p": 1}
+    settings.extra_parameters = {"temperature": 2, "top_k": 4}
+    assert settings.prepare_settings_dict() == {"temperature": 0, "top_k": 4}
 
 
 def test_what_is_of_the_wrong_type_is_told() -> None:
@@ -248,6 +252,18 @@ async def test_another_deployment_may_answer_and_has_its_own_model(server: RawSe
     ]
     limits = ["max_completion_tokens" in sent(server, at) for at in range(4)]
     assert limits == [True, True, False, True]
+
+
+async def test_a_service_of_a_ready_client_has_a_model_of_its_own(server: RawServer) -> None:
+    server.will(reply(chat()))
+    client = AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "prod")
+    reasoning = AzInferChatCompletion(client=client, model_id="o3")
+    await reasoning.get_chat_message_contents(asked(), Chat(max_tokens=5))
+    await AzInferChatCompletion(client=client).get_chat_message_contents(
+        asked(), Chat(max_tokens=5)
+    )
+    assert "max_completion_tokens" in sent(server)
+    assert "max_tokens" in sent(server, 1)
 
 
 async def test_the_deployment_of_a_request_names_its_messages(server: RawServer) -> None:
