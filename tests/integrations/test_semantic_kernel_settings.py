@@ -84,6 +84,15 @@ async def test_every_setting_reaches_the_wire(
         assert {name: body[name] for name in body.keys() - more} == {"model": "prod", **wire}
 
 
+async def test_options_of_streams_go_with_streams_alone(server: RawServer) -> None:
+    server.will(reply(chat()), stream(events(part("a", "stop"))))
+    settings = Chat(stream_options={"include_usage": False})
+    await service(server).get_chat_message_contents(asked(), settings)
+    await streamed(service(server), settings=settings)
+    assert "stream_options" not in sent(server)
+    assert sent(server, 1)["stream_options"] == {"include_usage": False}
+
+
 async def test_generic_settings_are_taken_over_with_what_no_field_has(server: RawServer) -> None:
     server.will(reply(chat()))
     generic = PromptExecutionSettings(temperature=0, top_k=3, model="other", max_tokens=4)
