@@ -17,6 +17,7 @@ from azinfer.semantic_kernel import (
     AzInferChatCompletion,
     AzInferChatPromptExecutionSettings,
     AzInferEmbeddingPromptExecutionSettings,
+    AzInferTextCompletion,
 )
 from kernels import Weather, asked, kernel, sent, service, streamed
 from raw_server import RawServer, chat, events, part, reply, stream
@@ -280,9 +281,18 @@ async def test_the_deployment_of_a_request_names_its_messages(server: RawServer)
     settings = Chat(ai_model_id="other")
     (answer,) = await service(server).get_chat_message_contents(asked(), settings)
     assert answer.ai_model_id == "other"
-    assert {each.ai_model_id for each in await streamed(service(server), settings=settings)} == {
-        "other"
-    }
+    parts = await streamed(service(server), settings=settings)
+    assert {each.ai_model_id for each in parts} == {"other"}
+    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    texts = [each async for each in writer.get_streaming_text_content("hi", settings)]
+    server.will(reply(chat()))
+    texts.append(await writer.get_text_content("hi", settings))
+    assert {each.ai_model_id for each in texts if each} == {"other"}
+    server.will(reply(chat()))
+    one = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    text = await one.get_text_content("hi", Chat())
+    assert text is not None
+    assert text.ai_model_id == "prod"
 
 
 async def test_settings_of_a_prompt_in_yaml_are_understood(server: RawServer) -> None:
