@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,9 +14,11 @@ from semantic_kernel.agents import (
     ConcurrentOrchestration,
     GroupChatOrchestration,
     HandoffOrchestration,
+    MagenticOrchestration,
     OrchestrationHandoffs,
     RoundRobinGroupChatManager,
     SequentialOrchestration,
+    StandardMagenticManager,
 )
 from semantic_kernel.agents.orchestration.tools import structured_outputs_transform
 from semantic_kernel.agents.runtime import InProcessRuntime
@@ -183,6 +186,37 @@ async def test_an_agent_hands_over_to_another(server: RawServer, runtime: InProc
     result = await handing.invoke("Help", runtime)
     assert "done" in str(await result.get(timeout=20))
     assert len(server.received) == 2
+
+
+async def test_a_manager_plans_what_agents_do(server: RawServer, runtime: InProcessRuntime) -> None:
+    def ledger(satisfied: bool) -> str:
+        said = {"reason": "r", "answer": False}
+        more = {"is_in_loop": said, "is_progress_being_made": {**said, "answer": True}}
+        return json.dumps(
+            {
+                "is_request_satisfied": {**said, "answer": satisfied},
+                **more,
+                "next_speaker": {**said, "answer": "Expert"},
+                "instruction_or_question": {**said, "answer": "Do it"},
+            }
+        )
+
+    forms: list[Any] = []
+
+    def choose(request: Any) -> Any:
+        if form := request.json.get("response_format"):
+            forms.append(form)
+            return reply(chat(ledger(satisfied=len(forms) > 1)))
+        return reply(chat("Done"))
+
+    server.choose = choose
+    planned = MagenticOrchestration(
+        members=[agent(service(server), "Expert")],
+        manager=StandardMagenticManager(chat_completion_service=service(server)),
+    )
+    result = await planned.invoke("Help", runtime)
+    assert str(await result.get(timeout=20)) == "Done"
+    assert [form["json_schema"]["name"] for form in forms] == ["ProgressLedger"] * 2
 
 
 class City(BaseModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from semantic_kernel import Kernel
 from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
 from semantic_kernel.contents import (
+    AudioContent,
     AuthorRole,
     ChatHistory,
     FinishReason,
@@ -58,6 +59,8 @@ def endpoint() -> Iterator[LocalEndpoint]:
     deployments = [
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
         LocalDeployment("echo"),
+        LocalDeployment("Mistral-Large"),
+        LocalDeployment("Phi-4"),
     ]
     with LocalEndpoint(deployments, strict=True) as endpoint:
         yield endpoint
@@ -262,6 +265,23 @@ async def test_a_filter_stops_the_calls(make: Any) -> None:
     assert parts[-1].role == AuthorRole.TOOL
 
 
+@pytest.mark.parametrize("model", ["mistral-large", "phi-4"])
+async def test_models_of_other_makers_call_functions_and_keep_forms(make: Any, model: str) -> None:
+    weather, chat_service = Weather(), make(model)
+    made = kernel(chat_service, weather=weather)
+    history = ChatHistory(system_message="Be brief.")
+    history.add_user_message(NEW_YORK)
+    settings = Settings(function_choice_behavior=Auto(), max_tokens=50)
+    for _ in range(2):
+        answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+        history.add_message(answer)
+        history.add_user_message(NEW_YORK)
+    assert weather.asked == ["New York"] * 2
+    history.add_user_message("I met 'Ann', who is 34")
+    answer = await chat_service.get_chat_message_content(history, Settings(response_format=Person))
+    assert Person.model_validate_json(str(answer)) == Person(name="Ann", age=34)
+
+
 def call(index: int, name: str, arguments: str = "{}") -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     return {"index": index, "id": f"call{index}", "type": "function", "function": function}
@@ -297,7 +317,9 @@ async def test_several_rounds_of_calls_run(server: RawServer, stream_it: bool) -
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
         parts = await streamed(chat_service, history, settings, kernel=made)
-        assert [each.function_invoke_attempt for each in parts if each.items][::2] == [0, 1, 2]
+        # A call and what it gave, twice, then the answer; each part of a stream ends with usage.
+        attempts = [each.function_invoke_attempt for each in parts]
+        assert attempts == [0, 0, 0, 1, 1, 1, 2, 2]
         said = str(added([each for each in parts if each.function_invoke_attempt == 2]))
     else:
         said = str(await chat_service.get_chat_message_content(history, settings, kernel=made))
@@ -418,17 +440,18 @@ async def test_answers_may_be_any_json(make: Any) -> None:
     assert json.loads(str(answer)).keys() == {"colour"}
 
 
-async def test_images_reach_the_endpoint(make: Any, endpoint: LocalEndpoint) -> None:
+async def test_images_and_sound_reach_the_endpoint(make: Any, endpoint: LocalEndpoint) -> None:
     history = ChatHistory()
     items: list[Any] = [
         TextContent(text="What is it?"),
         ImageContent(uri="https://example.com/a.png"),
         ImageContent(data=b"\x89PNG", mime_type="image/png"),
+        AudioContent(data=b"RIFF", mime_type="audio/wav"),
     ]
     history.add_message(ChatMessageContent(role=AuthorRole.USER, items=items))
     assert str(await make().get_chat_message_content(history, Settings()))
     kinds = [each["type"] for each in endpoint.requests[-1].body["messages"][0]["content"]]
-    assert kinds == ["text", "image_url", "image_url"]
+    assert kinds == ["text", "image_url", "image_url", "input_audio"]
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])

@@ -44,6 +44,7 @@ from azinfer.semantic_kernel import (
     AzInferTextCompletion,
     AzInferTextEmbedding,
 )
+from azinfer.semantic_kernel.errors import as_theirs
 from kernels import SURFACES, added, asked, kernel, sent, service, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
@@ -104,6 +105,19 @@ async def test_an_error_is_semantic_kernels_and_ours_at_once(
         assert "gpt-4.1" in str(error)
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
+
+
+class Unheard(core.InferenceError):
+    """An error that came after this adapter."""
+
+
+@pytest.mark.parametrize("kind", [core.RouteExhaustedError, Unheard])
+def test_errors_of_later_are_semantic_kernels_too(kind: Any) -> None:
+    with pytest.raises(ServiceResponseException, match="no luck") as caught, as_theirs():
+        raise kind("no luck", status=500)
+    assert type(caught.value.__cause__) is kind
+    assert isinstance(caught.value, core.InferenceError)
+    assert caught.value.status == 500
 
 
 async def test_a_kernel_shows_the_cause(server: RawServer) -> None:
@@ -546,6 +560,21 @@ async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer) -> None
     (answer,) = await made.get_chat_message_contents(history, settings)
     assert (sent(server)["max_completion_tokens"], sent(server)["reasoning_effort"]) == (5, "low")
     assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_what_a_model_refuses_is_asked_in_another_way(
+    server: RawServer, stream_it: bool
+) -> None:
+    said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    answer = stream(events(part("a", "stop"))) if stream_it else reply(chat("a"))
+    server.will(reply(failure("unsupported_parameter", said, param="max_tokens"), 400), answer)
+    made, settings = service(server, model="prod"), AzInferChatPromptExecutionSettings(max_tokens=5)
+    if stream_it:
+        found = str(added(await streamed(made, settings=settings)))
+    else:
+        found = str(await made.get_chat_message_content(asked(), settings))
+    assert (found, sent(server, 1)["max_completion_tokens"]) == ("a", 5)
 
 
 async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer) -> None:

@@ -67,8 +67,8 @@ def call(name: str | None = "p-f", arguments: Any = '{"x":1}', **named: Any) -> 
     return FunctionCallContent(id="c", name=name, arguments=arguments, **named)
 
 
-def called(arguments: str = '{"x":1}', **more: Any) -> dict[str, Any]:
-    function = {"name": "p-f", "arguments": arguments}
+def called(arguments: str = '{"x":1}', name: str = "p-f", **more: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
     calls = [{"id": "c", "type": "function", "function": function}]
     return {"role": "assistant", **more, "tool_calls": calls}
 
@@ -155,6 +155,7 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
     (message("assistant", call(arguments=None)), called("{}")),
     (message("assistant", text("so"), call()), called(content="so")),
     (message("assistant", call(None, plugin_name="p", function_name="f")), called()),
+    (message("assistant", call(None, function_name="f")), called(name="f")),
 ]
 
 
@@ -216,6 +217,17 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
         *expected,
         {"role": "user", "content": "what is it?"},
     ]
+
+
+async def test_media_follow_all_results_of_a_turn(server: RawServer) -> None:
+    server.will(reply(chat()))
+    history = asked()
+    history.add_message(message("assistant", call(), FunctionCallContent(id="d", name="g")))
+    image = ImageContent(data_uri=PNG_URL)
+    history.add_message(message("tool", FunctionResultContent(id="c", result=image)))
+    history.add_message(message("tool", FunctionResultContent(id="d", result="b")))
+    await service(server).get_chat_message_contents(history, SETTINGS)
+    assert [each["role"] for each in sent(server)["messages"][2:]] == ["tool", "tool", "user"]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.functions import KernelFunctionFromPrompt
 
 from asking import KEY
-from azinfer.core import JsonSchema, Timeout
+from azinfer.core import AsyncInferenceClient, JsonSchema, Timeout
 from azinfer.semantic_kernel import (
     AzInferChatCompletion,
     AzInferChatPromptExecutionSettings,
     AzInferEmbeddingPromptExecutionSettings,
+    AzInferTextCompletion,
 )
 from kernels import Weather, asked, kernel, sent, service, streamed
 from raw_server import RawServer, chat, events, part, reply, stream
@@ -84,6 +85,15 @@ async def test_every_setting_reaches_the_wire(
         assert {name: body[name] for name in body.keys() - more} == {"model": "prod", **wire}
 
 
+async def test_options_of_streams_go_with_streams_alone(server: RawServer) -> None:
+    server.will(reply(chat()), stream(events(part("a", "stop"))))
+    settings = Chat(stream_options={"include_usage": False})
+    await service(server).get_chat_message_contents(asked(), settings)
+    await streamed(service(server), settings=settings)
+    assert "stream_options" not in sent(server)
+    assert sent(server, 1)["stream_options"] == {"include_usage": False}
+
+
 async def test_generic_settings_are_taken_over_with_what_no_field_has(server: RawServer) -> None:
     server.will(reply(chat()))
     generic = PromptExecutionSettings(temperature=0, top_k=3, model="other", max_tokens=4)
@@ -111,11 +121,13 @@ async def test_settings_of_openai_are_taken_over(server: RawServer) -> None:
         extra_body={"top_k": 3},
         response_format=Person,
     )
+    # What their service writes into their settings is none of the caller's wishes.
+    theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
     await service(server).get_chat_message_contents(asked(), theirs)
     body = sent(server)
     assert body.pop("response_format")["json_schema"]["name"] == "Person"
-    assert body.pop("messages")
+    assert body.pop("messages") == [{"role": "user", "content": "hi"}]
     assert body == {"model": "other", "n": 2, "temperature": 0.5, "top_k": 3}
 
 
@@ -183,6 +195,8 @@ def test_a_field_that_is_set_later_wins_over_extension_data() -> None:
     settings = Chat(temperature=1, top_k=3)
     settings.temperature = 0
     assert settings.prepare_settings_dict(top_p=1) == {"temperature": 0, "top_k": 3, "top_p": 1}
+    settings.extra_parameters = {"temperature": 2, "top_k": 4}
+    assert settings.prepare_settings_dict() == {"temperature": 0, "top_k": 4}
 
 
 def test_what_is_of_the_wrong_type_is_told() -> None:
@@ -250,14 +264,35 @@ async def test_another_deployment_may_answer_and_has_its_own_model(server: RawSe
     assert limits == [True, True, False, True]
 
 
+async def test_a_service_of_a_ready_client_has_a_model_of_its_own(server: RawServer) -> None:
+    server.will(reply(chat()))
+    client = AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "prod")
+    reasoning = AzInferChatCompletion(client=client, model_id="o3")
+    await reasoning.get_chat_message_contents(asked(), Chat(max_tokens=5))
+    await AzInferChatCompletion(client=client).get_chat_message_contents(
+        asked(), Chat(max_tokens=5)
+    )
+    assert "max_completion_tokens" in sent(server)
+    assert "max_tokens" in sent(server, 1)
+
+
 async def test_the_deployment_of_a_request_names_its_messages(server: RawServer) -> None:
     server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
     settings = Chat(ai_model_id="other")
     (answer,) = await service(server).get_chat_message_contents(asked(), settings)
     assert answer.ai_model_id == "other"
-    assert {each.ai_model_id for each in await streamed(service(server), settings=settings)} == {
-        "other"
-    }
+    parts = await streamed(service(server), settings=settings)
+    assert {each.ai_model_id for each in parts} == {"other"}
+    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    texts = [each async for each in writer.get_streaming_text_content("hi", settings)]
+    server.will(reply(chat()))
+    texts.append(await writer.get_text_content("hi", settings))
+    assert {each.ai_model_id for each in texts if each} == {"other"}
+    server.will(reply(chat()))
+    one = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    text = await one.get_text_content("hi", Chat())
+    assert text is not None
+    assert text.ai_model_id == "prod"
 
 
 async def test_settings_of_a_prompt_in_yaml_are_understood(server: RawServer) -> None:

@@ -138,5 +138,5 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
 
     @override
     def _reset_function_choice_settings(self, settings: PromptExecutionSettings) -> None:
-        if isinstance(settings, AzInferChatPromptExecutionSettings):
-            settings.tool_choice = settings.tools = None
+        for name in ("tool_choice", "tools"):
+            setattr(settings, name, None)

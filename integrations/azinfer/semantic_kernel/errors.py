@@ -10,7 +10,11 @@ from semantic_kernel.exceptions import service_exceptions as theirs
 
 from azinfer import core as ours
 
-Kinds = Mapping[type[ours.InferenceError], type[ours.InferenceError]]
+Kinds = Mapping[type, type[ours.InferenceError]]
+
+
+class _InferenceError(ours.InferenceError, theirs.ServiceResponseException):
+    """What has no name of its own here."""
 
 
 class _InitializationError(ours.ConfigurationError, theirs.ServiceInitializationError):
@@ -79,12 +83,16 @@ class _StreamInterruptedError(ours.StreamInterruptedError, theirs.ServiceRespons
     """A stream ended before its answer did."""
 
 
+class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ServiceResponseException):
+    """Every deployment of a route failed."""
+
+
 class _InvalidResponseError(ours.InvalidResponseError, theirs.ServiceInvalidResponseError):
     """The service answered with something that is not what the protocol says."""
 
 
-_STARTING: Kinds = {ours.ConfigurationError: _InitializationError}
-_RUNNING: Kinds = {
+_KINDS: Kinds = {
+    ours.InferenceError: _InferenceError,
     ours.ConfigurationError: _ConfigurationError,
     ours.APIConnectionError: _APIConnectionError,
     ours.APITimeoutError: _APITimeoutError,
@@ -98,6 +106,7 @@ _RUNNING: Kinds = {
     ours.RateLimitError: _RateLimitError,
     ours.ServerError: _ServerError,
     ours.StreamInterruptedError: _StreamInterruptedError,
+    ours.RouteExhaustedError: _RouteExhaustedError,
     ours.InvalidResponseError: _InvalidResponseError,
 }
 
@@ -112,14 +121,16 @@ def as_theirs(starting: bool = False) -> Iterator[None]:
     try:
         yield
     except ours.InferenceError as error:
-        kind = (_STARTING if starting else _RUNNING).get(type(error))
-        if type(error) is ours.ContentFilterError:
-            kind = _content_filter_error()
-        if kind is None:
-            raise
+        kind = _InitializationError if starting else _kind_of(error)
         both = kind.__new__(kind, error.message)
         both.__dict__.update(error.__dict__)
         raise both from error
+
+
+def _kind_of(error: ours.InferenceError) -> type[ours.InferenceError]:
+    if isinstance(error, ours.ContentFilterError):
+        return _content_filter_error()
+    return next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
 
 
 def _content_filter_error() -> type[ours.InferenceError]:

@@ -298,12 +298,10 @@ def _plain(value: Any) -> Any:
 
 
 def _content(message: ChatMessageContent) -> str | list[Json]:
-    items = [item for item in message.items if not isinstance(item, _SILENT)]
-    if not items:
-        return ""
-    if len(items) == 1 and isinstance(items[0], TextContent):
-        return items[0].text
-    return list(_parts(items))
+    parts = list(_parts(message.items))
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        return str(parts[0]["text"])
+    return parts or ""
 
 
 def _parts(items: Iterable[Any]) -> Iterator[Json]:

@@ -63,7 +63,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
             TextContent(
                 text=choice.message.content or choice.message.refusal or "",
                 inner_content=answer,
-                ai_model_id=self.ai_model_id,
+                ai_model_id=options["model"] or self.ai_model_id,
                 metadata=_metadata(answer, choice),
             )
             for choice in answer.choices
@@ -74,9 +74,9 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
     async def _inner_get_streaming_text_contents(
         self, prompt: str, settings: PromptExecutionSettings
     ) -> AsyncGenerator[list[StreamingTextContent], Any]:
-        model = self.ai_model_id
         with as_theirs():
             options = self._options(settings)
+            model = options["model"] or self.ai_model_id
             async with self.client.stream([UserMessage(prompt)], **options) as chunks:
                 async for chunk in chunks:
                     parts = [
