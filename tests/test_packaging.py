@@ -31,18 +31,9 @@ BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {mod
 # From the bottom to the top: a module imports only what stands before it.
 LAYERS = [
     *("version", "clock", "errors", "config", "routing", "reasoning", "structured", "surfaces"),
-    *("deployments", "endpoints", "failures", "retries", "responses", "messages", "profiles"),
-    *(
-        "streaming",
-        "vectors",
-        "settings",
-        "credentials",
-        "connections",
-        "sockets",
-        "calls",
-        "client",
-        "__init__",
-    ),
+    *("deployments", "endpoints", "listing", "failures", "retries", "responses", "messages"),
+    *("profiles", "streaming", "vectors", "settings", "credentials", "connections", "sockets"),
+    *("calls", "client", "__init__"),
 ]
 
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from azinfer.core import ChatCompletion, Clock, ContentFilterError, InferenceError, ModelInfo
-from azinfer.core.deployments import from_pages
 from azinfer.core.errors import InvalidResponseError, StreamInterruptedError
 from azinfer.core.failures import from_answer
+from azinfer.core.listing import from_pages
 from azinfer.core.responses import object_of
 from azinfer.core.retries import retry_after
 from azinfer.core.streaming import ChatReader

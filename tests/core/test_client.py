@@ -21,6 +21,7 @@ import pytest
 from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import (
     AsyncInferenceClient,
+    AuthenticationError,
     BadRequestError,
     ConfigurationError,
     Deployment,
@@ -250,6 +251,18 @@ def test_a_key_goes_to_no_other_host_for_a_list(ask: Ask, server: RawServer) -> 
     assert not server.received
 
 
+def test_a_key_that_a_list_refuses_is_told_to_be_one(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("401", "no"), 401))
+    with pytest.raises(AuthenticationError, match="takes a token of Entra ID, not a key"):
+        ask("/api/projects/p").deployments()
+    with pytest.raises(AuthenticationError) as caught:
+        ask("/api/projects/p").complete()
+    assert "Entra" not in str(caught.value)
+    with pytest.raises(AuthenticationError) as caught:
+        ask("/api/projects/p", Credential()).deployments()
+    assert "not a key" not in str(caught.value)
+
+
 def test_where_there_is_no_list_the_way_out_is_told(ask: Ask) -> None:
     with pytest.raises(ConfigurationError, match="pass source="):
         ask("/x", surface="serverless").deployments()
@@ -346,6 +359,21 @@ def called(*ids: str) -> list[dict[str, Any]]:
             2,
         ),
         ("mistral-large", {"messages": called("abc123XYZ")}, None, 0),
+        ("gpt-4.1", {"parallel_tool_calls": False, "tool_choice": "auto"}, {}, 2),
+        ("gpt-4.1", {"parallel_tool_calls": True, "tools": [{}], "tool_choice": "none"}, None, 0),
+        ("gpt-4.1", {"tool_choice": "required"}, None, 0),
+        (
+            "phi-4",
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": None}]},
+            {"messages": [{"role": "assistant", "content": None}]},
+            0,
+        ),
+        (
+            "phi-4",
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]},
+            {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+            0,
+        ),
     ],
 )
 def test_a_request_is_adapted_to_its_model_and_loses_nothing(
@@ -354,7 +382,7 @@ def test_a_request_is_adapted_to_its_model_and_loses_nothing(
     body = {"messages": [ASKED], **body}
     before = pickle.dumps(body)
     found, told = adapt(body, profile_of(model_id))
-    assert found == {"messages": [ASKED], **(expected or body)}
+    assert found == {"messages": [ASKED], **(body if expected is None else expected)}
     assert len(told) == changes
     assert pickle.dumps(body) == before
 

@@ -17,13 +17,18 @@ from azinfer.core import (
     AsyncInferenceClient,
     AuthenticationError,
     ConfigurationError,
+    Endpoint,
     InferenceClient,
     InferenceError,
+    PermissionDeniedError,
 )
 from azinfer.core.credentials import Secret
+from azinfer.core.listing import list_url
+from azinfer.core.surfaces import scope_of
 from raw_server import RawServer, chat, failure, reply, vectors
 
 Ask = Callable[..., Asker]
+ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
 COGNITIVE = "https://cognitiveservices.azure.com/.default"
 
 
@@ -115,6 +120,67 @@ def test_a_token_has_the_scope_of_the_surface(
     assert credential.scopes == [scope]
     assert sent(server) == ["Bearer token-1"]
     assert server.received[0].header("api-key") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "scope"),
+    [
+        ("https://contoso.openai.azure.com", COGNITIVE),
+        ("https://contoso.openai.azure.us", "https://cognitiveservices.azure.us/.default"),
+        ("https://contoso.openai.azure.cn", "https://cognitiveservices.azure.cn/.default"),
+        ("https://x.eastus.models.ai.azure.com", "https://ml.azure.com/.default"),
+        ("https://azure.us.example.com/openai/v1", COGNITIVE),
+    ],
+)
+def test_a_token_has_the_scope_of_its_cloud(url: str, scope: str) -> None:
+    endpoint = Endpoint.parse(url)
+    assert scope_of(endpoint.surface, endpoint.url) == scope
+
+
+@pytest.mark.parametrize(
+    ("url", "scope"),
+    [
+        (f"https://management.{cloud}{ARM}", f"https://management.{cloud}/.default")
+        for cloud in ("azure.com", "usgovcloudapi.net", "chinacloudapi.cn")
+    ]
+    + [(f"https://evil.example.com{ARM}", "https://management.azure.com/.default")],
+)
+def test_a_list_of_management_has_the_scope_of_its_cloud(url: str, scope: str) -> None:
+    endpoint = Endpoint.parse("https://contoso.openai.azure.com")
+    assert list_url(endpoint, url) == (f"{url}/deployments?api-version=2025-09-01", scope)
+
+
+def audience(name: str) -> Any:
+    told = "Unauthorized. Access token is missing, invalid, audience is incorrect "
+    return reply({"statusCode": 401, "message": f"{told}({name}), or have expired."}, 401)
+
+
+def test_a_token_for_another_audience_is_replaced_once_and_for_all(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(audience("https://ai.azure.com"), reply(chat()))
+    credential = TokenCredential(clock)
+    asker = ask(credential=credential)
+    asker.complete()
+    asker.complete()
+    assert credential.scopes == [COGNITIVE, "https://ai.azure.com/.default"]
+    assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+
+
+def test_no_service_gets_a_token_for_an_audience_of_its_choice(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    server.will(audience("https://management.azure.com"), reply(chat()))
+    credential = TokenCredential(clock)
+    ask(credential=credential).complete()
+    assert set(credential.scopes) == {COGNITIVE}
+
+
+def test_a_resource_without_keys_says_what_it_takes(ask: Ask, server: RawServer) -> None:
+    told = "Key based authentication is disabled for this resource."
+    server.will(reply(failure("AuthenticationTypeDisabled", told), 403))
+    with pytest.raises(PermissionDeniedError, match=r"Pass a credential of azure-identity"):
+        ask().complete()
 
 
 def test_github_takes_no_entra_token(ask: Ask, server: RawServer, clock: TestClock) -> None:

@@ -318,6 +318,7 @@ def test_a_surface_may_be_given_as_a_value() -> None:
         ("https://ai.azure.com/build/overview", "name the surface"),
         (f"{FOUNDRY}/models?api-version=1", "api-version '1'"),
         (f"{FOUNDRY}/models?api-version=2024-07-18x", "belongs to its deployment"),
+        (f"{FOUNDRY}/models?api-version=2024-08-06", "a model's version belongs to its deployment"),
     ],
 )
 def test_a_wrong_form_is_told_with_what_was_understood(url: str, told: str) -> None:

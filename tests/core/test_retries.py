@@ -394,6 +394,47 @@ def test_base64_is_not_asked_for_where_it_is_refused(ask: Ask, server: RawServer
     assert ["encoding_format" in each.json for each in server.received] == [True, False, False]
 
 
+TOO_OLD = "Model o1 is enabled only for api versions 2024-12-01-preview and later"
+
+
+@pytest.mark.parametrize("path", ["/models", "/openai"])
+def test_the_version_that_a_model_needs_is_learned(ask: Ask, server: RawServer, path: str) -> None:
+    server.will(reply(failure("BadRequest", TOO_OLD), 400), reply(chat()))
+    asker = ask(path, model="prod-chat")
+    answer = asker.complete()
+    assert answer.routing is not None
+    assert answer.routing.adapted == ("api-version → 2024-12-01-preview",)
+    again = asker.complete()
+    assert again.routing is not None
+    assert again.routing.url == asker.client.explain().url == answer.routing.url
+    versions = [each.target.partition("api-version=")[2] for each in server.received]
+    assert versions[1:] == ["2024-12-01-preview"] * 2
+    assert versions[0] < versions[1]
+
+
+def test_the_version_of_the_caller_is_kept(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("BadRequest", TOO_OLD), 400))
+    with pytest.raises(BadRequestError, match="2024-12-01-preview and later"):
+        ask("/models", api_version="2024-05-01-preview").complete()
+    assert len(server.received) == 1
+
+
+def test_a_newer_version_that_is_refused_too_is_told(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("BadRequest", TOO_OLD), 400))
+    with pytest.raises(BadRequestError, match="2024-12-01-preview and later"):
+        ask("/models").complete()
+    assert len(server.received) == 2
+
+
+def test_the_right_operation_is_named_where_a_model_does_another(
+    ask: Ask, server: RawServer
+) -> None:
+    told = "The chatCompletion operation does not work with the specified model, ada"
+    server.will(reply(failure("OperationNotSupported", told), 400))
+    with pytest.raises(BadRequestError, match=r"model, ada\. .*texts to embed\(\)"):
+        ask().complete()
+
+
 TOOL = {"type": "function", "function": {"name": "f"}}
 NAMED = {"type": "function", "function": {"name": "f"}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ from azinfer.core.surfaces import (
     MANAGED,
     MODELS,
     V1,
+    scope_of,
 )
 from azinfer.core.vectors import Embeddings
 from azinfer.core.version import __version__
@@ -65,10 +67,19 @@ _STANDING = (
     ("accept-encoding", "gzip, deflate"),
     ("user-agent", f"azinfer/{__version__} Python/{sys.version.split()[0]}"),
 )
+_VERSION = "api-version"
+_NEWER_VERSION = re.compile(
+    r"api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later", re.IGNORECASE
+)
+# An audience of Azure's own, so that no service can ask for a token for another.
+_AUDIENCE = re.compile(
+    r"audience is incorrect \((https://(?:cognitiveservices|ai|ml)\.azure\.(?:com|us|cn))/?\)"
+)
 _SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be redacted
 # Nine random bytes as text: 18 characters that all requests of this process begin with.
 _PROCESS = os.urandom(9).hex()
 _numbers = itertools.count(1)
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +108,12 @@ class Target:
             adapted=adapted,
         )
 
-    def url(self) -> str:
-        """The URL of the request."""
-        return self.endpoint.operation_url(self.operation, self.model)
+    def url(self, learned: Mapping[str, str] = _NOTHING) -> str:
+        """The URL of the request, in the api-version that the model was found to need."""
+        endpoint = self.endpoint
+        if endpoint.api_version is None and _VERSION in learned:
+            endpoint = replace(endpoint, api_version=learned[_VERSION])
+        return endpoint.operation_url(self.operation, self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +268,7 @@ class Attempts(Generic[T]):
         self._clock = clock
         self._known = known
         self._learned = learned
-        self._url = call.url or call.target.url()
+        self._url = call.url or call.target.url(learned)
         self._body = call.body
         self._encoded = b"" if call.body is None else _encoded(call.body)
         self._adapted = call.adapted
@@ -274,8 +288,9 @@ class Attempts(Generic[T]):
 
     @property
     def scope(self) -> str | None:
-        """The Entra ID scope, where it is not the surface's own."""
-        return self._call.scope
+        """The Entra ID scope of a token for it."""
+        scope = self._call.scope or scope_of(self.surface, self._url)
+        return self._learned.get(scope, scope) if scope else None
 
     def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
         """The next request, and by when it must be done.
@@ -360,6 +375,8 @@ class Attempts(Generic[T]):
         self._failure = self.described(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
+            if (found := _AUDIENCE.search(error.message)) and self.scope:
+                self._learned[self.scope] = f"{found[1]}/.default"
             return 0.0
         if self._mended(error):
             return 0.0
@@ -378,9 +395,14 @@ class Attempts(Generic[T]):
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self._known.nearest(target.model or "")
             error.message += _hint(error.suggestions, self._known)
+        if isinstance(error, AuthenticationError) and self._call.scope and self._is_key():
+            error.message += " This list takes a token of Entra ID, not a key."
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
+
+    def _is_key(self) -> bool:
+        return any(name == "api-key" for name, _ in self._secret.headers)
 
     def _mended(self, error: InferenceError) -> bool:
         """Whether the request can be sent in another form, after the model refused a field."""
@@ -388,8 +410,9 @@ class Attempts(Generic[T]):
             return False
         if error.status not in (400, 422, 424):
             return False
-        said = f"{error.param} {error.message}"
-        change = self._change(said)
+        if self._in_newer_version(error.message):
+            return True
+        change = self._change(f"{error.param} {error.message}")
         if change is None or change[0] in self._learned:
             return False
         name, new_name = change
@@ -397,6 +420,16 @@ class Attempts(Generic[T]):
         self._body, told = relearned(self._body, name, new_name)
         self._adapted += (told,)
         self._encoded = _encoded(self._body)
+        return True
+
+    def _in_newer_version(self, said: str) -> bool:
+        """Whether the request is to be sent in the api-version that the service names."""
+        found = _NEWER_VERSION.search(said)
+        if found is None or _VERSION in self._learned or self._call.target.endpoint.api_version:
+            return False
+        self._learned[_VERSION] = found[1]
+        self._url = self._call.target.url(self._learned)
+        self._adapted += (f"api-version → {found[1]}",)
         return True
 
     def _change(self, said: str) -> tuple[str, str] | None:

@@ -14,22 +14,21 @@ from collections.abc import (
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.connections import AsyncConnections, Connections, Deadline, Opened, Request
 from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
-from azinfer.core.deployments import Deployments, from_pages
+from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint, is_loopback
 from azinfer.core.errors import (
     APIConnectionError,
     APITimeoutError,
     ConfigurationError,
     InferenceError,
-    InvalidResponseError,
 )
+from azinfer.core.listing import from_pages, list_url, next_page, origin
 from azinfer.core.messages import ChatMessage, ImageInput, Source
 from azinfer.core.profiles import profile_of
 from azinfer.core.responses import ChatCompletion, Json, ModelInfo
@@ -37,12 +36,10 @@ from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChatReader
 from azinfer.core.surfaces import (
-    ARM_SCOPE,
     CHAT,
     EMBEDDINGS,
     IMAGES,
     INFO,
-    PROJECT_SCOPE,
     Surface,
 )
 from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
@@ -52,8 +49,6 @@ Twin = TypeVar("Twin", bound="_Client")
 Image: TypeAlias = Source | tuple[Source, str] | ImageInput
 
 _AT_ONCE = 8
-_ARM_VERSION = "2025-09-01"
-_CLASSIC_LIST_VERSION = "2022-12-01"
 
 
 class _Client:
@@ -173,7 +168,7 @@ class _Client:
             ConfigurationError: It would go nowhere.
         """
         target = self._target(operation, model, model_id, None)
-        return target.routing(target.url())
+        return target.routing(target.url(self._learned_of(target)))
 
     def _target(
         self,
@@ -237,10 +232,10 @@ class _Client:
 
     def _listing(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""
-        url, scope = _list_url(self.endpoint, source)
-        if _host(url) != _host(self.endpoint.url) and not isinstance(self._credential, Tokens):
+        url, scope = list_url(self.endpoint, source)
+        if origin(url) != origin(self.endpoint.url) and not isinstance(self._credential, Tokens):
             raise ConfigurationError(
-                f"{_host(url)} is another host than the endpoint's, and a key goes to no other; "
+                f"{origin(url)} is another host than the endpoint's, and a key goes to no other; "
                 "pass a credential of azure-identity to the client to list deployments there"
             )
         return url, scope
@@ -598,7 +593,7 @@ class InferenceClient(_Client):
         while url:
             call = calls.listing(self._target(CHAT, None, None, None), url, scope)
             pages.append(self._run(call, timeout))
-            url = _next_page(pages, url)
+            url = next_page(pages, url)
         return self._listed(pages)
 
     def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
@@ -760,7 +755,7 @@ class AsyncInferenceClient(_Client):
         while url:
             call = calls.listing(self._target(CHAT, None, None, None), url, scope)
             pages.append(await self._run(call, timeout))
-            url = _next_page(pages, url)
+            url = next_page(pages, url)
         return self._listed(pages)
 
     async def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
@@ -903,47 +898,3 @@ def _image(image: Image) -> ImageInput:
     if isinstance(image, ImageInput):
         return image
     return ImageInput(*image) if isinstance(image, tuple) else ImageInput(image)
-
-
-def _list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
-    """The URL of a list of deployments, and the scope of a token for it.
-
-    Sources: "Deployments - List" of the AI Foundry projects and the Cognitive Services
-    management REST APIs; the resource's own list is that of "Deployments" in version
-    2022-12-01 of the Azure OpenAI REST API.
-    """
-    if source and "/subscriptions/" in source:
-        base = source.split("?")[0].rstrip("/").removesuffix("/deployments")
-        return f"{base}/deployments?api-version={_ARM_VERSION}", ARM_SCOPE
-    if project := Endpoint.parse(source).project if source else endpoint.project:
-        return f"{project}/deployments?api-version=v1", PROJECT_SCOPE
-    if endpoint.root is None or source:
-        raise ConfigurationError(
-            "there is no list of deployments here: pass source=, the URL of a Foundry project "
-            "(https://<resource>.services.ai.azure.com/api/projects/<project>) or of an account "
-            "in Azure Resource Manager"
-        )
-    return f"{endpoint.root}/openai/deployments?api-version={_CLASSIC_LIST_VERSION}", None
-
-
-def _next_page(pages: list[Json], url: str) -> str | None:
-    """The next page's URL, with the version of this one.
-
-    Raises:
-        InvalidResponseError: It is on another host, where no credential goes, or there are
-            more pages than any resource has.
-    """
-    link = pages[-1].get("nextLink")
-    if not link:
-        return None
-    if _host(link) != _host(url) or len(pages) > 1000:
-        raise InvalidResponseError(f"the list goes on at {link!r}, which is not followed")
-    version = dict(parse_qsl(urlsplit(url).query))["api-version"]
-    parts = urlsplit(link)
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "api-version"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("api-version", version)])))
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from azinfer.core.errors import InvalidResponseError
-
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -150,18 +148,3 @@ class Deployments(Mapping[str, Deployment]):
         """The names most like `name`, best first; at most three."""
         close = difflib.get_close_matches(name.casefold(), self._by_name, n=3)
         return tuple(self._by_name[folded].name for folded in close)
-
-
-def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
-    """Join the pages of a list; ARM and projects say `value`, the classic list `data`.
-
-    Raises:
-        InvalidResponseError: An entry is no deployment.
-    """
-    entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
-    try:
-        return Deployments(map(Deployment.from_wire, entries))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidResponseError(
-            f"the list has an entry that is no deployment: {error!r}"
-        ) from None

@@ -45,6 +45,13 @@ _PATHS = (
     (re.compile(r"^(.*?)/models$", re.I), MODELS),
 )
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+# Versions of OpenAI's models, which people take for one of the API; none of these is both.
+_MODEL_DATES = frozenset(
+    {
+        *("2024-04-09", "2024-05-13", "2024-07-18", "2024-08-06", "2024-09-12", "2024-11-20"),
+        *("2024-12-17", "2025-01-31", "2025-02-27", "2025-04-14", "2025-04-16", "2025-08-07"),
+    }
+)
 _RIGHT_FORMS = (
     "https://<resource>.services.ai.azure.com, …/models, …/openai/v1, "
     "https://<resource>.openai.azure.com/openai/deployments/<name>"
@@ -97,7 +104,7 @@ class Endpoint:
         origin, host, path, query = _split(url)
         named = surface_named(surface) if surface else None
         version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
-        if version and not _VERSION.fullmatch(version):
+        if version and (version in _MODEL_DATES or not _VERSION.fullmatch(version)):
             raise ConfigurationError(
                 f"api-version {version!r} is not a version of the API, which looks like "
                 "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"

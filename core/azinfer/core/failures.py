@@ -55,6 +55,11 @@ _ADVICE: dict[type[APIStatusError], str] = {
     "belongs to this endpoint.",
     PermissionDeniedError: "Check the resource's network rules and the role of the credential.",
 }
+_ADVICE_BY_CODE = {
+    "authenticationtypedisabled": "Pass a credential of azure-identity instead of a key.",
+    "operationnotsupported": "Conversations go to complete(), texts to embed(), images to "
+    "embed_images().",
+}
 _NOT_FOUND = "Check the endpoint's path and api-version."
 # Sentences that name a field the model does not take, where no code and no `param` does.
 _FIELD_REFUSED = (
@@ -88,7 +93,9 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     code = _code(error) or _code(root) or headers.get("x-ms-error-code") or str(status)
     kind = _kind(inner_status(status, headers), code, text, refused)
     said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
-    advice = _NOT_FOUND if kind is BadRequestError and status == 404 else _ADVICE.get(kind)
+    advice = _ADVICE_BY_CODE.get(code.casefold()) or _ADVICE.get(kind)
+    if kind is BadRequestError and status == 404:
+        advice = _NOT_FOUND
     failure = kind(
         _advised(said, advice),
         status=status,

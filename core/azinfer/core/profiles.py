@@ -79,6 +79,9 @@ _FOREIGN = frozenset(
     }
 )
 
+# What says nothing where there are no tools, and is refused there.
+_OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none")}
+
 
 def profile_of(model: str | None) -> Profile:
     """The profile of a model by its name, for example `"gpt-4.1"` or `"openai/gpt-4.1"`."""
@@ -101,6 +104,11 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
         messages = _as_role(messages, "developer", "system", changes)
     elif profile == _OPENAI_REASONING and {"system", "developer"} <= roles:
         messages = _as_role(messages, "system", "developer", changes)
+    idle = (
+        () if body.get("tools") else [key for key in _OF_TOOLS if body.get(key) in _OF_TOOLS[key]]
+    )
+    changes.update(dict.fromkeys(f"without {key}, for want of tools" for key in idle))
+    body = {key: value for key, value in body.items() if key not in idle}
     return {**body, "messages": messages}, tuple(changes)
 
 
@@ -128,6 +136,12 @@ def _cleaned(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
         changes.update(dict.fromkeys(f"messages without {key}" for key in sorted(foreign)))
         message = {key: value for key, value in message.items() if key not in foreign}
     content = message.get("content")
+    # null means "not set", and closed schemas refuse it.
+    message = {
+        key: value
+        for key, value in message.items()
+        if value is not None or (key == "content" and not message.get("tool_calls"))
+    }
     if not profile.text_parts and isinstance(content, list) and all(map(_is_text, content)):
         changes["content parts → text"] = None
         message = {**message, "content": "".join(part["text"] for part in content)}

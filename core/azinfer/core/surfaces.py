@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from azinfer.core.errors import ConfigurationError
 
@@ -96,6 +97,13 @@ SURFACES = {
 }
 # `GET /info?model=` came to the model inference route with this version.
 INFO_VERSION = "2025-04-01"
+
+
+def scope_of(surface: Surface, url: str) -> str | None:
+    """The Entra ID scope of a token for a URL: that of its cloud (public, US government, China)."""
+    host = urlsplit(url).hostname or ""
+    cloud = next((host[-3:] for end in (".azure.us", ".azure.cn") if host.endswith(end)), ".com")
+    return surface.scope and surface.scope.replace(".azure.com/", f".azure{cloud}/")
 
 
 def surface_named(name: str | Surface) -> Surface:

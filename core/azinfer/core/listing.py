@@ -1,0 +1,78 @@
+"""Lists of deployments: where one is, and its pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from azinfer.core.deployments import Deployment, Deployments
+from azinfer.core.endpoints import Endpoint
+from azinfer.core.errors import ConfigurationError, InvalidResponseError
+from azinfer.core.surfaces import ARM_SCOPE, PROJECT_SCOPE
+
+_ARM_VERSION = "2025-09-01"
+_CLASSIC_LIST_VERSION = "2022-12-01"
+_OTHER_CLOUDS = re.compile(r"https://management\.(usgovcloudapi\.net|chinacloudapi\.cn)")
+
+
+def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
+    """The URL of a list of deployments, and the scope of a token for it.
+
+    Sources: "Deployments - List" of the AI Foundry projects and the Cognitive Services
+    management REST APIs; the resource's own list is that of "Deployments" in version
+    2022-12-01 of the Azure OpenAI REST API.
+    """
+    if source and "/subscriptions/" in source:
+        base = source.split("?")[0].rstrip("/").removesuffix("/deployments")
+        scope = f"{origin(base)}/.default" if _OTHER_CLOUDS.fullmatch(origin(base)) else ARM_SCOPE
+        return f"{base}/deployments?api-version={_ARM_VERSION}", scope
+    if project := Endpoint.parse(source).project if source else endpoint.project:
+        return f"{project}/deployments?api-version=v1", PROJECT_SCOPE
+    if endpoint.root is None or source:
+        raise ConfigurationError(
+            "there is no list of deployments here: pass source=, the URL of a Foundry project "
+            "(https://<resource>.services.ai.azure.com/api/projects/<project>) or of an account "
+            "in Azure Resource Manager"
+        )
+    return f"{endpoint.root}/openai/deployments?api-version={_CLASSIC_LIST_VERSION}", None
+
+
+def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
+    """The next page's URL, with the version of this one.
+
+    Raises:
+        InvalidResponseError: It is on another host, where no credential goes, or there are
+            more pages than any resource has.
+    """
+    link: str | None = pages[-1].get("nextLink")
+    if not link:
+        return None
+    if origin(link) != origin(url) or len(pages) > 1000:
+        raise InvalidResponseError(f"the list goes on at {link!r}, which is not followed")
+    version = dict(parse_qsl(urlsplit(url).query))["api-version"]
+    parts = urlsplit(link)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "api-version"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("api-version", version)])))
+
+
+def origin(url: str) -> str:
+    """The scheme and host of a URL: credentials for one go to no other."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
+    """Join the pages of a list; ARM and projects say `value`, the classic list `data`.
+
+    Raises:
+        InvalidResponseError: An entry is no deployment.
+    """
+    entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
+    try:
+        return Deployments(map(Deployment.from_wire, entries))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidResponseError(
+            f"the list has an entry that is no deployment: {error!r}"
+        ) from None
