@@ -60,6 +60,14 @@ def test_events_are_those_of_the_standard(data: bytes, found: list[tuple[bytes, 
     assert decoded(data) == found
 
 
+def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
+    data = b"data: a\ndata: b\n\ndata: c\r\ndata: d\r\n\r\n"
+    whole = [(b"", b"a\nb"), (b"", b"c\nd")]
+    for first in range(len(data) + 1):
+        for second in range(first, len(data) + 1):
+            assert decoded(data, first, second) == whole, (first, second)
+
+
 line = st.sampled_from(
     [b"data: a", b"data:b", b'data: {"x": "\xc3\xa9"}', b"event: e", b": c", b"", b"id: 1", b"data"]
 )
