@@ -240,7 +240,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
 
 
-def imports(before: str = "") -> dict[str, Work]:
+def imports(before: str = "pass") -> dict[str, Work]:
     """The import of each peer, in a fresh process that tells its CPU time."""
     names = ("httpx, orjson", "azinfer.core", "azure.ai.inference", "openai")
     return {
@@ -249,7 +249,7 @@ def imports(before: str = "") -> dict[str, Work]:
     }
 
 
-def _import(names: str, before: str = "") -> float:
+def _import(names: str, before: str = "pass") -> float:
     code = f"import sys, time; {before}; began = time.process_time(); import {names}; "
     code += "print(time.process_time() - began)"
     # With bytecode, as installers leave it; the first round writes it.
