@@ -370,7 +370,7 @@ INTERRUPTED = "partial answer is in .partial"
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "told", "partial"),
+    ("body", "raised", "told", "partial"),
     [
         (events(part("hel"), done=False), StreamInterruptedError, INTERRUPTED, "hel"),
         (events(part("hel"), done=False) + b'data: {"a', StreamInterruptedError, "inside", "hel"),
@@ -430,12 +430,12 @@ def test_an_answer_that_is_not_whole_is_an_error(
     ask: Ask,
     server: RawServer,
     body: bytes,
-    kind: type[InferenceError],
+    raised: type[InferenceError],
     told: str,
     partial: str | None,
 ) -> None:
     server.will(raw(chunked(body) if body else chunked(b"\n"), "keep"))
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(raised, match=told) as caught:
         ask().stream()
     error = caught.value
     assert (error.deployment, len(server.received)) == ("gpt-4.1", 1)

@@ -245,11 +245,14 @@ def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawSer
 
 
 BOMB = """
-import pathlib, resource, sys
-from azinfer.core import InferenceClient, InvalidResponseError
-client = InferenceClient(sys.argv[1], "k", "m", max_retries=0)
+import asyncio, pathlib, resource, sys
+from azinfer.core import AsyncInferenceClient, InferenceClient, InvalidResponseError
+made = InferenceClient if sys.argv[2] == "sync" else AsyncInferenceClient
+client = made(sys.argv[1], "k", "m", max_retries=0)
 try:
-    client.complete([{"role": "user", "content": "hi"}])
+    work = client.complete([{"role": "user", "content": "hi"}])
+    if sys.argv[2] != "sync":
+        asyncio.run(work)
 except InvalidResponseError as error:
     assert "longer than" in str(error), error
 else:
@@ -263,12 +266,12 @@ print(peak // 1024)
 """
 
 
-def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(server: RawServer) -> None:
+def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(kind: str, server: RawServer) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()
     assert len(bomb) < 400_000
     server.will(reply(bomb, headers={"content-encoding": "gzip"}))
-    command = [sys.executable, "-c", BOMB, f"{server.url}/models"]
+    command = [sys.executable, "-c", BOMB, f"{server.url}/models", kind]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 150
@@ -443,7 +446,7 @@ def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "code"),
+    ("status", "body", "raised", "code"),
     [
         (404, failure("DeploymentNotFound"), DeploymentNotFoundError, "DeploymentNotFound"),
         (404, failure("unknown_model"), DeploymentNotFoundError, "unknown_model"),
@@ -458,10 +461,10 @@ def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, 
     ],
 )
 def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
-    ask: Ask, server: RawServer, status: int, body: Any, kind: type[APIStatusError], code: str
+    ask: Ask, server: RawServer, status: int, body: Any, raised: type[APIStatusError], code: str
 ) -> None:
     server.will(reply(body, status, {"apim-request-id": "r9"}))
-    with pytest.raises(kind) as caught:
+    with pytest.raises(raised) as caught:
         ask().complete()
     error = caught.value
     assert (error.status, error.code, error.request_id) == (status, code, "r9")
