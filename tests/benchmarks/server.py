@@ -76,7 +76,7 @@ async def _reply(head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None
             if writer.is_closing():
                 return
             writer.write(b"%x\r\n" % len(part) + part + b"\r\n")
-            await asyncio.sleep(0)  # each chunk in a packet of its own
+            await asyncio.sleep(0.0005)  # each chunk in a packet of its own, as a model writes
         writer.write(b"0\r\n\r\n")
     else:
         if b"x-latency" in head.lower():

@@ -17,9 +17,11 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from httpx_aiohttp import HttpxAiohttpClient
 
 from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import (
+    APIConnectionError,
     AsyncInferenceClient,
     AuthenticationError,
     BadRequestError,
@@ -557,6 +559,26 @@ def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library
 
     asyncio.run(with_async())
     assert {request.header("x-mine") for request in server.received} == {"1"}
+
+
+def test_the_client_of_httpx_aiohttp_is_used_and_its_errors_are_ours(server: RawServer) -> None:
+    server.will(
+        reply(chat()), stream(events(part("a"), part("b", "stop"))), lambda peer: peer.reset()
+    )
+
+    async def asked() -> None:
+        async with HttpxAiohttpClient() as http:
+            client = AsyncInferenceClient(server.url, KEY, "m", http_client=http, max_retries=0)
+            assert (await client.complete(USER)).text == "hello"
+            async with client.stream(USER) as chunks:
+                assert [chunk.text async for chunk in chunks] == ["a", "b"]
+            with pytest.raises(APIConnectionError, match="connection failed"):
+                await client.complete(USER)
+            server.stop()
+            with pytest.raises(APIConnectionError, match="is the endpoint right"):
+                await client.complete(USER)
+
+    asyncio.run(asked())
 
 
 def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> None:

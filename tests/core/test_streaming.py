@@ -60,6 +60,14 @@ def test_events_are_those_of_the_standard(data: bytes, found: list[tuple[bytes, 
     assert decoded(data) == found
 
 
+def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
+    data = b"data: a\ndata: b\n\ndata: c\r\ndata: d\r\n\r\n"
+    whole = [(b"", b"a\nb"), (b"", b"c\nd")]
+    for first in range(len(data) + 1):
+        for second in range(first, len(data) + 1):
+            assert decoded(data, first, second) == whole, (first, second)
+
+
 line = st.sampled_from(
     [b"data: a", b"data:b", b'data: {"x": "\xc3\xa9"}', b"event: e", b": c", b"", b"id: 1", b"data"]
 )
@@ -362,7 +370,7 @@ INTERRUPTED = "partial answer is in .partial"
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "told", "partial"),
+    ("body", "raised", "told", "partial"),
     [
         (events(part("hel"), done=False), StreamInterruptedError, INTERRUPTED, "hel"),
         (events(part("hel"), done=False) + b'data: {"a', StreamInterruptedError, "inside", "hel"),
@@ -422,12 +430,12 @@ def test_an_answer_that_is_not_whole_is_an_error(
     ask: Ask,
     server: RawServer,
     body: bytes,
-    kind: type[InferenceError],
+    raised: type[InferenceError],
     told: str,
     partial: str | None,
 ) -> None:
     server.will(raw(chunked(body) if body else chunked(b"\n"), "keep"))
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(raised, match=told) as caught:
         ask().stream()
     error = caught.value
     assert (error.deployment, len(server.received)) == ("gpt-4.1", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import socket
 import subprocess
 import sys
@@ -245,11 +246,14 @@ def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawSer
 
 
 BOMB = """
-import pathlib, resource, sys
-from azinfer.core import InferenceClient, InvalidResponseError
-client = InferenceClient(sys.argv[1], "k", "m", max_retries=0)
+import asyncio, pathlib, resource, sys
+from azinfer.core import AsyncInferenceClient, InferenceClient, InvalidResponseError
+made = InferenceClient if sys.argv[2] == "sync" else AsyncInferenceClient
+client = made(sys.argv[1], "k", "m", max_retries=0)
 try:
-    client.complete([{"role": "user", "content": "hi"}])
+    work = client.complete([{"role": "user", "content": "hi"}])
+    if sys.argv[2] != "sync":
+        asyncio.run(work)
 except InvalidResponseError as error:
     assert "longer than" in str(error), error
 else:
@@ -263,12 +267,12 @@ print(peak // 1024)
 """
 
 
-def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(server: RawServer) -> None:
+def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(kind: str, server: RawServer) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()
     assert len(bomb) < 400_000
     server.will(reply(bomb, headers={"content-encoding": "gzip"}))
-    command = [sys.executable, "-c", BOMB, f"{server.url}/models"]
+    command = [sys.executable, "-c", BOMB, f"{server.url}/models", kind]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 150
@@ -448,7 +452,7 @@ def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "code"),
+    ("status", "body", "raised", "code"),
     [
         (404, failure("DeploymentNotFound"), DeploymentNotFoundError, "DeploymentNotFound"),
         (404, failure("unknown_model"), DeploymentNotFoundError, "unknown_model"),
@@ -463,10 +467,10 @@ def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, 
     ],
 )
 def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
-    ask: Ask, server: RawServer, status: int, body: Any, kind: type[APIStatusError], code: str
+    ask: Ask, server: RawServer, status: int, body: Any, raised: type[APIStatusError], code: str
 ) -> None:
     server.will(reply(body, status, {"apim-request-id": "r9"}))
-    with pytest.raises(kind) as caught:
+    with pytest.raises(raised) as caught:
         ask().complete()
     error = caught.value
     assert (error.status, error.code, error.request_id) == (status, code, "r9")
@@ -539,3 +543,96 @@ def test_a_service_that_is_gone_is_told(ask: Ask, server: RawServer) -> None:
         asker.client.endpoint = type(asker.client.endpoint).parse(f"http://127.0.0.1:{port}/models")
         with pytest.raises(APIConnectionError, match="connection failed"):
             asker.complete()
+
+
+def calling(*calls: Any) -> list[Any]:
+    """A whole answer that calls tools, and the same as a stream."""
+    whole = chat(None, message={"tool_calls": list(calls)})
+    pieces = [part(None, None, tool_calls=[call]) for call in calls]
+    return [reply(whole), stream(events(*pieces, part(None, "tool_calls")))]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [(None, "{}"), ({"x": 1}, '{"x":1}'), ('{"x":1}', '{"x":1}'), ("", "{}")],
+)
+def test_arguments_of_any_form_are_a_json_string(
+    ask: Ask, server: RawServer, arguments: Any, read: str, streamed: bool
+) -> None:
+    call = {"id": "a", "index": 0, "function": {"name": "f", "arguments": arguments}}
+    server.will(calling(call)[streamed])
+    said = ask().stream().completion if streamed else ask().complete()
+    assert [each.function.arguments for each in said.tool_calls] == [read]
+    assert said.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_two_calls_with_one_id_both_reach_the_caller(
+    ask: Ask, server: RawServer, streamed: bool
+) -> None:
+    first = {"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}}
+    second = {"id": "a", "index": 1, "function": {"name": "g", "arguments": "{}"}}
+    server.will(calling(first, second)[streamed])
+    said = ask().stream().completion if streamed else ask().complete()
+    assert [each.function.name for each in said.tool_calls] == ["f", "g"]
+
+
+def test_a_filtered_choice_without_content_says_so(ask: Ask, server: RawServer) -> None:
+    choice = {"index": 0, "finish_reason": "content_filter"}
+    server.will(reply({"choices": [choice]}), stream(events({"choices": [choice]})))
+    asker = ask()
+    for read in (asker.complete(), asker.stream().completion):
+        assert (read.text, read.finish_reason) == ("", "content_filter")
+
+
+def test_vectors_out_of_order_go_where_their_index_says(ask: Ask, server: RawServer) -> None:
+    rows = vectors([1.0], [2.0], [3.0])
+    server.will(reply({**rows, "data": rows["data"][::-1]}))
+    assert [list(each) for each in ask().embed(["a", "b", "c"])] == [[1.0], [2.0], [3.0]]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "null"])
+def test_a_number_that_is_none_in_a_vector_is_a_typed_error(
+    ask: Ask, server: RawServer, number: str
+) -> None:
+    server.will(reply(json.dumps(vectors([1.0, 2.0])).replace("2.0", number)))
+    with pytest.raises(InvalidResponseError):
+        ask().embed("a", encoding_format="float")
+
+
+def test_base64_is_decoded_although_floats_were_asked(ask: Ask, server: RawServer) -> None:
+    server.will(reply(vectors("AACAPwAAAEA=")))
+    found = ask().embed("a", encoding_format="float")
+    assert server.received[0].json["encoding_format"] == "float"
+    assert list(found.vectors[0]) == [1.0, 2.0]
+
+
+def test_errors_that_come_over_the_wire_survive_a_pickle(ask: Ask, server: RawServer) -> None:
+    server.will(reply(failure("DeploymentNotFound", "gone"), 404, {"apim-request-id": "r9"}))
+    with pytest.raises(DeploymentNotFoundError) as caught:
+        ask().complete()
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is DeploymentNotFoundError
+    assert str(again) == str(caught.value)
+    assert (again.status, again.request_id, again.deployment) == (404, "r9", "gpt-4.1")
+
+
+def test_what_is_nested_twice_in_messages_is_read(ask: Ask, server: RawServer) -> None:
+    inner = {"error": {"code": "x", "message": "the reason"}}
+    message = json.dumps({"error": {"message": json.dumps(inner)}})
+    server.will(reply(failure("Invalid input", message), 400))
+    with pytest.raises(BadRequestError) as caught:
+        ask().complete()
+    assert caught.value.message == "the reason"
+
+
+def test_closing_twice_and_calling_after_it_are_harmless(
+    kind: str, ask: Ask, server: RawServer
+) -> None:
+    server.will(GOOD)
+    asker = ask()
+    for _ in range(2):
+        assert asker.complete().text == "hello"
+        for _ in range(2):
+            asker.run(asker.client.close() if kind == "sync" else asker.client.aclose())

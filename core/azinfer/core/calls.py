@@ -68,11 +68,9 @@ _STANDING = (
     ("user-agent", f"azinfer/{__version__} Python/{sys.version.split()[0]}"),
 )
 _VERSION = "api-version"
-_NEWER_VERSION = re.compile(
-    r"api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later", re.IGNORECASE
-)
+_NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 # An audience of Azure's own, so that no service can ask for a token for another.
-_AUDIENCE = re.compile(
+_AUDIENCE = (
     r"audience is incorrect \((https://(?:cognitiveservices|ai|ml)\.azure\.(?:com|us|cn))/?\)"
 )
 _SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be redacted
@@ -375,7 +373,7 @@ class Attempts(Generic[T]):
         self._failure = self.described(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
-            if (found := _AUDIENCE.search(error.message)) and self.scope:
+            if (found := re.search(_AUDIENCE, error.message)) and self.scope:
                 self._learned[self.scope] = f"{found[1]}/.default"
             return 0.0
         if self._mended(error):
@@ -424,7 +422,7 @@ class Attempts(Generic[T]):
 
     def _in_newer_version(self, said: str) -> bool:
         """Whether the request is to be sent in the api-version that the service names."""
-        found = _NEWER_VERSION.search(said)
+        found = re.search(_NEWER_VERSION, said)
         if found is None or _VERSION in self._learned or self._call.target.endpoint.api_version:
             return False
         self._learned[_VERSION] = found[1]

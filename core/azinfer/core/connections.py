@@ -12,7 +12,7 @@ import ssl
 import threading
 import weakref
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -159,7 +159,10 @@ class Connections:
                 head += (response.status_code, headers)
                 yield b""
                 for part in response.stream:
-                    yield from body.feed(part)
+                    if body.takes(part):
+                        yield part
+                    else:
+                        yield from body.inflated(part)
                 body.finish()
             except InferenceError:
                 raise
@@ -236,8 +239,11 @@ class AsyncConnections:
                 head += (response.status_code, headers)
                 yield b""
                 async for part in response.stream:
-                    for piece in body.feed(part):
-                        yield piece
+                    if body.takes(part):
+                        yield part
+                    else:
+                        for piece in body.inflated(part):
+                            yield piece
                 body.finish()
             except InferenceError:
                 raise
@@ -477,22 +483,24 @@ class _Body:
         if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
             raise APIConnectionError("the answer to another request came on this connection")
 
-    def feed(self, part: bytes) -> Iterable[bytes]:
-        """What a part of the body says, decoded."""
+    def takes(self, part: bytes) -> bool:
+        """Take in a further part; whether it needs no decoding."""
         if self._deadline.clock.monotonic() >= self._deadline.at:
             raise self._deadline.passed()
         self._received += len(part)
         if self._inflate is not None:
-            return self._inflated(part)
-        self._count(part)
-        return (part,)
+            return False
+        if self._received > _LARGEST_BODY:
+            raise self._too_long()
+        return True
 
     def finish(self) -> None:
         """Look whether the body is whole."""
         if self._inflate is not None and not self._inflate.eof and self._status < 400:
             raise APIConnectionError("the compressed answer was cut off")
 
-    def _inflated(self, part: bytes) -> Iterator[bytes]:
+    def inflated(self, part: bytes) -> Iterator[bytes]:
+        """What a part says, decoded."""
         assert self._inflate is not None
         while part:
             try:
@@ -501,15 +509,16 @@ class _Body:
                 if self._status >= 400:
                     return
                 raise InvalidResponseError(f"the compressed answer is damaged: {error}") from None
-            self._count(inflated)
+            self._size += len(inflated)
+            packed = self._size > _SUSPICIOUS_BODY and self._size > _LARGEST_RATIO * self._received
+            if packed or self._size > _LARGEST_BODY:
+                raise self._too_long()
             yield inflated
             part = self._inflate.unconsumed_tail
 
-    def _count(self, part: bytes) -> None:
-        self._size += len(part)
-        packed = self._size > _SUSPICIOUS_BODY and self._size > _LARGEST_RATIO * self._received
-        if packed or self._size > _LARGEST_BODY:
-            raise InvalidResponseError(f"the answer is longer than {self._size - 1} bytes")
+    def _too_long(self) -> InvalidResponseError:
+        size = max(self._size, self._received)
+        return InvalidResponseError(f"the answer is longer than {size - 1} bytes")
 
 
 # The start of a request id is the same for all requests of this process, so that an answer
@@ -518,7 +527,10 @@ _ID_START = 18
 
 
 def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
-    """Our error for one of httpx or httpx2, told by the names of its classes."""
+    """Our error for one of httpx, httpx2 or aiohttp, told by the names of its classes."""
+    cause = error.__cause__
+    if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):
+        error = cause  # httpx-aiohttp calls every broken connection a time-out
     names = {kind.__name__ for kind in type(error).__mro__}
     said = str(error) or type(error).__name__
     if names & {"UnsupportedProtocol", "InvalidURL"}:
@@ -531,7 +543,7 @@ def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
         )
     if "CERTIFICATE_VERIFY_FAILED" in said:
         said += "; for a company's own CA set SSL_CERT_FILE"
-    elif "ConnectError" in names:
+    elif names & {"ConnectError", "ClientConnectorError"}:
         said += "; is the endpoint right, and is there a network?"
     return APIConnectionError(f"the connection failed: {said}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -146,5 +145,7 @@ class Deployments(Mapping[str, Deployment]):
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """The names most like `name`, best first; at most three."""
+        import difflib  # for errors alone
+
         close = difflib.get_close_matches(name.casefold(), self._by_name, n=3)
         return tuple(self._by_name[folded].name for folded in close)

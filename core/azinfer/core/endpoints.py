@@ -21,15 +21,16 @@ from azinfer.core.surfaces import (
     surface_named,
 )
 
-_OPERATION = re.compile(
-    r"/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score)$", re.I
+# Texts, compiled when they are first needed: importing azinfer takes no time for them.
+_OPERATION = (
+    r"(?i)/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score)$"
 )
 # Public cloud, US government and China.
-_RESOURCE = re.compile(
+_RESOURCE = (
     r"\.(?:services\.ai|openai|cognitiveservices)\.azure\.(?:com|us|cn)$"
     r"|\.api\.cognitive\.(?:microsoft\.com|azure\.us|azure\.cn)$"
 )
-_PROJECT = re.compile(r"^(.*?)(/api/projects/[^/]+)(?:/openai(?:/v1)?)?$", re.I)
+_PROJECT = r"(?i)^(.*?)(/api/projects/[^/]+)(?:/openai(?:/v1)?)?$"
 # Hosts that speak one surface, whatever the path.
 _HOSTS = (
     ("models.github.ai", GITHUB),
@@ -37,14 +38,9 @@ _HOSTS = (
     ("models.ai.azure.com", SERVERLESS),
     ("inference.ml.azure.com", MANAGED),
 )
-# What a path says, tried in this order; the part before it is the root of the resource.
-_PATHS = (
-    (re.compile(r"^(.*?)/openai/deployments(?:/([^/]+))?$", re.I), DEPLOYMENTS),
-    (re.compile(r"^(.*?)/openai/v1$", re.I), V1),
-    (re.compile(r"^(.*?)/openai$", re.I), DEPLOYMENTS),
-    (re.compile(r"^(.*?)/models$", re.I), MODELS),
-)
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
+# The root of a resource, and which of its surfaces a path names.
+_PATH = r"(?i)^(.*?)/(?:(models)|openai(?:/(v1)|/deployments(?:/([^/]+))?)?)$"
+_VERSION = r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest"
 # Versions of OpenAI's models, which people take for one of the API; none of these is both.
 _MODEL_DATES = frozenset(
     {
@@ -104,7 +100,7 @@ class Endpoint:
         origin, host, path, query = _split(url)
         named = surface_named(surface) if surface else None
         version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
-        if version and (version in _MODEL_DATES or not _VERSION.fullmatch(version)):
+        if version and (version in _MODEL_DATES or not re.fullmatch(_VERSION, version)):
             raise ConfigurationError(
                 f"api-version {version!r} is not a version of the API, which looks like "
                 "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"
@@ -198,7 +194,7 @@ def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
         raise ConfigurationError("the endpoint has a user name in it; pass credential= instead")
     bracketed = f"[{host}]" if ":" in host else host
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
-    path = _OPERATION.sub("", path).rstrip("/")
+    path = re.sub(_OPERATION, "", path).rstrip("/")
     origin = f"{parts.scheme.lower()}://{bracketed}{port}"
     return origin, host, path, parse_qsl(parts.query, keep_blank_values=True)
 
@@ -209,20 +205,19 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
         if host == suffix or host.endswith(f".{suffix}"):
             missing = surface == GITHUB and host == "models.github.ai" and not path
             return Endpoint(f"{origin}{path}{'/inference' if missing else ''}", surface)
-    if found := _PROJECT.match(path):
+    if found := re.match(_PROJECT, path):
         root = origin + found[1]
         return Endpoint(root + V1.path, V1, root=root, project=root + found[2])
-    for form, surface in _PATHS:
-        if found := form.match(path):
-            root = origin + found[1]
-            name = unquote(found[2]) if found.re.groups > 1 and found[2] else None
-            return Endpoint(root + surface.path, surface, name, root=root)
+    if found := re.match(_PATH, path):
+        root = origin + found[1]
+        surface = MODELS if found[2] else V1 if found[3] else DEPLOYMENTS
+        return Endpoint(root + surface.path, surface, found[4] and unquote(found[4]), root=root)
     return _root(origin, host, path, version)
 
 
 def _root(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     """The root of a resource, or a base of an OpenAI-compatible service."""
-    if not path and (_RESOURCE.search(host) or is_loopback(origin)):
+    if not path and (re.search(_RESOURCE, host) or is_loopback(origin)):
         # A dated api-version belongs to the surface with a URL for each deployment.
         surface = DEPLOYMENTS if version and version[0].isdigit() else V1
         return Endpoint(origin + surface.path, surface, root=origin)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from azinfer.core.responses import ChatCompletion
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\n")
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\n"
 _LONGEST = 1500
 
 
@@ -206,7 +206,7 @@ def printable(text: str) -> str:
     """Make foreign text fit for a log line: no control characters, at most 1,500 characters."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
-    return _CONTROL.sub(" ", text).strip()
+    return re.sub(_CONTROL, " ", text).strip()
 
 
 def _rebuild(kind: type[InferenceError], state: dict[str, Any]) -> InferenceError:

@@ -63,12 +63,12 @@ _ADVICE_BY_CODE = {
 _NOT_FOUND = "Check the endpoint's path and api-version."
 # Sentences that name a field the model does not take, where no code and no `param` does.
 _FIELD_REFUSED = (
-    re.compile(r"Extra parameters \[['\"]?([^'\",\]]+)"),
-    re.compile(r"#/(\w+): Extra inputs are not permitted"),
-    re.compile(r"Unrecognized request arguments? supplied: (\w+)"),
-    re.compile(r"Unsupported (?:parameter|value): '?(\w+)"),
+    r"Extra parameters \[['\"]?([^'\",\]]+)",
+    r"#/(\w+): Extra inputs are not permitted",
+    r"Unrecognized request arguments? supplied: (\w+)",
+    r"Unsupported (?:parameter|value): '?(\w+)",
 )
-_TOO_LONG = re.compile(r"maximum context length|context window|too many tokens", re.IGNORECASE)
+_TOO_LONG = r"(?i)maximum context length|context window|too many tokens"
 
 
 def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
@@ -83,10 +83,11 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     root = _object(parsed)
     error = _object(root.get("error")) or root
     text = _text(parsed, error)
-    nested = _object(_json(text.encode()) or _literal(text))
-    if nested:
-        nested = _object(nested.get("error")) or nested
-        text = _text(nested, nested)
+    nested: Json = {}
+    for _ in range(2):
+        if inner := _object(_json(text.encode()) or _literal(text)):
+            nested = _object(inner.get("error")) or inner
+            text = _text(nested, nested)
     details = tuple(_details(nested)) or tuple(_details(error))
     refused = _refused_field(text, details)
     status = _status_of_event(error) if status == 200 else status
@@ -156,12 +157,12 @@ def _kind(status: int, code: str, text: str, refused: str | None) -> type[APISta
         return APIStatusError
     if refused:
         return UnsupportedParameterError
-    return ContextLengthExceededError if _TOO_LONG.search(text) else BadRequestError
+    return ContextLengthExceededError if re.search(_TOO_LONG, text) else BadRequestError
 
 
 def _refused_field(text: str, details: tuple[Detail, ...]) -> str | None:
     for sentence in _FIELD_REFUSED:
-        if found := sentence.search(text):
+        if found := re.search(sentence, text):
             return found[1]
     for detail in details:
         if detail.message.startswith("Extra inputs"):

@@ -14,7 +14,7 @@ from azinfer.core.surfaces import ARM_SCOPE, PROJECT_SCOPE
 
 _ARM_VERSION = "2025-09-01"
 _CLASSIC_LIST_VERSION = "2022-12-01"
-_OTHER_CLOUDS = re.compile(r"https://management\.(usgovcloudapi\.net|chinacloudapi\.cn)")
+_OTHER_CLOUDS = r"https://management\.(usgovcloudapi\.net|chinacloudapi\.cn)"
 
 
 def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
@@ -26,7 +26,9 @@ def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
     """
     if source and "/subscriptions/" in source:
         base = source.split("?")[0].rstrip("/").removesuffix("/deployments")
-        scope = f"{origin(base)}/.default" if _OTHER_CLOUDS.fullmatch(origin(base)) else ARM_SCOPE
+        scope = (
+            f"{origin(base)}/.default" if re.fullmatch(_OTHER_CLOUDS, origin(base)) else ARM_SCOPE
+        )
         return f"{base}/deployments?api-version={_ARM_VERSION}", scope
     if project := Endpoint.parse(source).project if source else endpoint.project:
         return f"{project}/deployments?api-version=v1", PROJECT_SCOPE

@@ -46,8 +46,8 @@ class Profile:
 UNKNOWN = Profile()
 _OPENAI = Profile("OpenAI", None, True, streams_usage=True, batch_size=2048, base64=True)
 _OPENAI_REASONING = Profile("OpenAI", "max_completion_tokens", True, streams_usage=True)
-_FAMILIES: tuple[tuple[re.Pattern[str], Profile], ...] = tuple(
-    (re.compile(f"^(?:[a-z0-9-]+/)?(?:{names})", re.I), profile)
+_FAMILIES = tuple(
+    (f"(?i)(?:[a-z0-9-]+/)?(?:{names})", profile)
     for names, profile in (
         (r"o\d(?!\w)|gpt-?5", _OPENAI_REASONING),
         (r"gpt-|chatgpt|text-embedding-|codex", _OPENAI),
@@ -86,7 +86,7 @@ _OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none
 def profile_of(model: str | None) -> Profile:
     """The profile of a model by its name, for example `"gpt-4.1"` or `"openai/gpt-4.1"`."""
     for names, profile in _FAMILIES if model else ():
-        if names.match(model or ""):
+        if re.match(names, model or ""):
             return profile
     return UNKNOWN
 

@@ -32,15 +32,11 @@ class Splitter:
     def __init__(self) -> None:
         self._held = ""
         self._part = self._before
+        self.passed = False  # whether no more reasoning can come
 
     def feed(self, text: str) -> tuple[str, str]:
         """Reasoning and answer that a further piece brings; either may be empty."""
         return self._part(text)
-
-    @property
-    def passed(self) -> bool:
-        """Whether no more reasoning can come, so that all further text is answer."""
-        return self._part == self._after
 
     def finish(self) -> tuple[str, str]:
         """What was held back."""
@@ -58,7 +54,7 @@ class Splitter:
         if _OPEN.startswith(start):
             self._held = text
             return "", ""
-        self._held, self._part = "", self._after
+        self._held, self._part, self.passed = "", self._after, True
         return "", text
 
     def _opened(self, text: str) -> tuple[str, str]:
@@ -81,7 +77,7 @@ class Splitter:
     def _closed(self, text: str) -> tuple[str, str]:
         text = text.lstrip()
         if text:
-            self._part = self._after
+            self._part, self.passed = self._after, True
         return "", text
 
     def _after(self, text: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from azinfer.core.errors import (
 )
 
 # A request that alone exceeds the quota is told "retry after 86400 seconds", in the text alone.
-_IN_TEXT = re.compile(r"retry after (\d+) seconds?", re.IGNORECASE)
+_IN_TEXT = r"(?i)retry after (\d+) seconds?"
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _LONGEST_RETRY_AFTER = 60.0
 
@@ -139,7 +139,7 @@ def retry_after(
             for what in ("requests", "tokens")
             if headers.get(f"x-ratelimit-remaining-{what}") == "0"
         ]
-    if not any(waits) and status == 429 and (told := _IN_TEXT.search(text)):
+    if not any(waits) and status == 429 and (told := re.search(_IN_TEXT, text)):
         waits.append(_number(told[1]))
     return max(waits) or None
 

@@ -7,7 +7,7 @@ Source: "Server-sent events" of the HTML standard, section "Parsing an event str
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,8 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """The events that further bytes complete."""
+        if self._is_whole_event(data):
+            return [(b"", data[6:-2])]
         if self._after_cr and data:
             data = data[data.startswith(b"\n") :]
             self._after_cr = False
@@ -149,6 +151,16 @@ class EventDecoder:
             self._tail.append(rest)
         return events
 
+    def _is_whole_event(self, data: bytes) -> bool:
+        """Whether bytes are one event of one line, as they nearly always come."""
+        return (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.find(b"\n", 0, -2) < 0
+            and b"\r" not in data
+            and not (self._tail or self._size or self._at_start)
+        )
+
     def finish(self) -> list[tuple[bytes, bytes]]:
         """The event that the end of the stream completes, for services that end without a line."""
         return self.feed(b"\n\n")
@@ -165,20 +177,6 @@ class EventDecoder:
             self._name, self._size = b"", 0
         elif line.startswith(b"event:"):
             self._name = line[6:].strip()
-
-
-def _is_plain_text(raw: Json, delta: Any) -> bool:
-    """Whether a choice adds text and nothing else, as nearly all do."""
-    return (
-        delta.__class__ is dict
-        and delta.keys() <= _TEXT
-        and delta.get("content").__class__ is str
-        and not (raw.get("finish_reason") or raw.get("logprobs"))
-        and not raw.get("content_filter_results")
-    )
-
-
-_TEXT = frozenset({"role", "content", "obfuscation"})
 
 
 class _OpenCall:
@@ -203,14 +201,24 @@ class _OpenChoice:
         self._logprobs: Json | None = None
         self._filter_results: Json = {}
 
+    def add_text(self, raw: Json) -> ChunkChoice | None:
+        """The short way for a choice that adds text and nothing else, as nearly all do."""
+        delta = raw.get("delta")
+        if delta.__class__ is not dict or not self._splitter.passed:
+            return None
+        text = delta.get("content")
+        if text.__class__ is not str or len(delta) > 1 + ("role" in delta):
+            return None
+        if raw.get("finish_reason") or raw.get("logprobs") or raw.get("content_filter_results"):
+            return None
+        self._texts.append(text)
+        return ChunkChoice(self.index, Delta(text or None))
+
     def add(self, raw: Json) -> ChunkChoice:
         """Take in one choice of a chunk and tell what it adds."""
         delta = raw.get("delta")
-        if self._splitter.passed and _is_plain_text(raw, delta):
-            text = raw["delta"]["content"]
-            self._texts.append(text)
-            return ChunkChoice(self.index, Delta(text or None))
-        delta = delta if isinstance(delta, dict) else {}
+        if delta.__class__ is not dict:
+            delta = {}
         thought, text = self._text(delta)
         if reason := raw.get("finish_reason"):
             if not isinstance(reason, str):
@@ -338,6 +346,7 @@ class ChatReader:
         self._decoder = EventDecoder()
         self._choices: dict[int, _OpenChoice] = {}
         self._head: Json = {}
+        self._headed = False
         self._usage: Usage | None = None
         self._prompt_results: list[Json] = []
         self._start = bytearray()
@@ -345,7 +354,7 @@ class ChatReader:
         self._begun = False
         self.done = False
 
-    def feed(self, data: bytes) -> Iterator[ChatCompletionChunk]:
+    def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
         """The chunks that further bytes complete, one by one: each counts once it was taken.
 
         Raises:
@@ -356,8 +365,12 @@ class ChatReader:
             data = self._begin(data)
         if self._json is not None:
             self._json.append(data)
-        else:
-            yield from self._chunks(self._decoder.feed(data))
+            return ()
+        events = self._decoder.feed(data)
+        if len(events) != 1:
+            return self._chunks(events)
+        chunk = self._read(*events[0])
+        return () if chunk is None else (chunk,)
 
     def finish(self) -> list[ChatCompletionChunk]:
         """What the end of the bytes still brings.
@@ -439,41 +452,44 @@ class ChatReader:
         return [self._chunk({**raw, "choices": parts})]
 
     def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:
-        for name, data in events:
-            if data == b"[DONE]" or data.strip() == b"[DONE]":
-                self.done = True
+        for event in events:
+            chunk = self._read(*event)
+            if chunk is not None:
+                yield chunk
+            elif self.done:
                 return
-            try:
-                raw = orjson.loads(data)
-            except orjson.JSONDecodeError as error:
-                raise InvalidResponseError(
-                    f"an event of the stream is no JSON ({error}): {data[:200]!r}", raw=data
-                ) from None
-            if raw is None:
-                continue
-            if raw.__class__ is not dict:
-                refuse("an event that is no object", raw)
-            if name == b"error" or raw.get("error"):
-                raise from_answer(200, self._headers, data)
-            yield self._chunk(raw)
+
+    def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
+        """The chunk that an event stands for, if any."""
+        if data.startswith(b"[DONE]") or data.strip() == b"[DONE]":
+            self.done = True
+            return None
+        try:
+            raw = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise InvalidResponseError(
+                f"an event of the stream is no JSON ({error}): {data[:200]!r}", raw=data
+            ) from None
+        if raw.__class__ is not dict:
+            return None if raw is None else refuse("an event that is no object", raw)
+        if name == b"error" or raw.get("error"):
+            raise from_answer(200, self._headers, data)
+        return self._chunk(raw)
 
     def _chunk(self, raw: Json) -> ChatCompletionChunk:
-        head = self._head
-        if not head.get("id"):
+        if not self._headed:
             # Chunks with filter results alone come first, with empty id and model.
-            self._head = {**head, **{key: raw[key] for key in raw.keys() - {"choices", "usage"}}}
-        usage = raw.get("usage")
-        if usage.__class__ is dict:
-            self._usage = usage = Usage.from_wire(usage)
-        else:
-            usage = None
+            self._headed = bool(raw.get("id"))
+            self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
+        usage = None
+        if raw.get("usage").__class__ is dict:
+            self._usage = usage = Usage.from_wire(raw["usage"])
         if results := raw.get("prompt_filter_results"):
             self._prompt_results += results
         parts = raw.get("choices")
         if parts.__class__ is list and len(parts) == 1:
             return ChatCompletionChunk((self._choice(parts[0]),), usage, raw)
-        choices = tuple(self._choice(part) for part in listed(raw, "choices"))
-        return ChatCompletionChunk(choices, usage, raw)
+        return ChatCompletionChunk(tuple(map(self._choice, listed(raw, "choices"))), usage, raw)
 
     def _choice(self, raw: Any) -> ChunkChoice:
         if raw.__class__ is not dict:
@@ -484,7 +500,7 @@ class ChatReader:
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _OpenChoice(index, self._seed)
-        return choice.add(raw)
+        return choice.add_text(raw) or choice.add(raw)
 
 
 def _joined(before: Json | None, more: Json) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from azinfer.core.errors import ConfigurationError
@@ -80,17 +80,7 @@ SERVERLESS = Surface(
     routes=False,
     extra_parameters=True,
 )
-MANAGED = Surface(
-    "managed",
-    "",
-    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
-    "2024-05-01-preview",
-    _MACHINE_LEARNING,
-    ("authorization", "api-key"),
-    names_in_body=False,
-    routes=False,
-    extra_parameters=True,
-)
+MANAGED = replace(SERVERLESS, name="managed", names_in_body=False)
 GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))
 SURFACES = {
     surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED, GITHUB)
