@@ -286,8 +286,8 @@ async def test_the_deployment_of_a_request_names_its_messages(server: RawServer)
     writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
     texts = [each async for each in writer.get_streaming_text_content("hi", settings)]
     server.will(reply(chat()))
-    texts.append(await writer.get_text_content("hi", settings))
-    assert {each.ai_model_id for each in texts if each} == {"other"}
+    whole = await writer.get_text_content("hi", settings)
+    assert {each.ai_model_id for each in (*texts, whole) if each} == {"other"}
     server.will(reply(chat()))
     one = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
     text = await one.get_text_content("hi", Chat())
