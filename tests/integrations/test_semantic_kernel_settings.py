@@ -40,6 +40,7 @@ class Pet:
     name: str
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
 FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"temperature": 0}, {"temperature": 0}),
     ({"top_p": 0.5}, {"top_p": 0.5}),
@@ -66,7 +67,7 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"top_k": 3}, {"top_k": 3}),
     ({"extension_data": {"top_k": 3, "temperature": 1}}, {"top_k": 3, "temperature": 1}),
     ({"parallel_tool_calls": False}, {}),
-    ({"tool_choice": "auto", "tools": []}, {"tool_choice": "auto", "tools": []}),
+    ({"tool_choice": "auto", "tools": [TOOL]}, {"tool_choice": "auto", "tools": [TOOL]}),
     ({}, {}),
 ]
 
@@ -284,7 +285,7 @@ async def test_the_deployment_of_a_request_names_its_messages(server: RawServer)
     parts = await streamed(service(server), settings=settings)
     assert {each.ai_model_id for each in parts} == {"other"}
     writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
-    texts = [each async for each in writer.get_streaming_text_content("hi", settings)]
+    texts: list[Any] = [each async for each in writer.get_streaming_text_content("hi", settings)]
     server.will(reply(chat()))
     whole = await writer.get_text_content("hi", settings)
     assert {each.ai_model_id for each in (*texts, whole) if each} == {"other"}
