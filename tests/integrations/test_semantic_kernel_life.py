@@ -197,7 +197,7 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
             assert error.categories == {"violence": "high"}
             assert "content_filter" in str(error.code)
             assert len({error, caught.value}) == 1
-            assert repr(error).startswith("ContentFilteredError(")
+            assert repr(error) == f"ContentFilteredError({error.message!r})"
         with pytest.raises(ServiceContentFilterException) as caught:
             await chat_service.get_chat_message_contents(asked("a secret"), SETTINGS)
         assert isinstance(caught.value, ContentFilteredError)
