@@ -177,8 +177,6 @@ async def test_what_came_before_a_break_was_handed_out(server: RawServer) -> Non
 
 @pytest.mark.parametrize("surface", SURFACES)
 async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> None:
-    from azinfer.semantic_kernel.filtered import ContentFilteredError
-
     words = ContentFilter(words={"violence": {"stab": "high"}}, blocklists={"mine": ["secret"]})
     with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
         chat_service = AzInferChatCompletion(endpoint.url, endpoint.key, "chat", surface=surface)
@@ -188,8 +186,8 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
         ):
             with pytest.raises(ServiceContentFilterException) as caught:
                 await asking
-            error = caught.value
-            assert isinstance(error, ContentFilteredError)
+            error: Any = caught.value
+            assert "ContentFilterAIException" in [kind.__name__ for kind in type(error).mro()]
             (found,) = error.content_filter_result.items()
             assert (found[0], found[1].severity.value) == ("violence", "high")
             assert (found[1].filtered, found[1].detected) == (True, False)
@@ -200,8 +198,8 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
             assert repr(error) == f"ContentFilteredError({error.message!r})"
         with pytest.raises(ServiceContentFilterException) as caught:
             await chat_service.get_chat_message_contents(asked("a secret"), SETTINGS)
-        assert isinstance(caught.value, ContentFilteredError)
-        assert caught.value.content_filter_result["custom_blocklists"].detected
+        error = caught.value
+        assert error.content_filter_result["custom_blocklists"].detected
 
 
 def test_a_refused_prompt_is_told_where_warnings_are_errors() -> None:
