@@ -147,7 +147,9 @@ def piped(rounds: int) -> dict[str, float]:
             assert len(pipeline.run(nodes=nodes)) == len(FACTS)
 
         works: Works = {CORE: lambda: client.embed(FACTS), "pipeline": through}
-        return medians(works, rounds, wall)
+        # The quickest of the rounds: the model's work is the same each time, and all else is noise.
+        taken = [{name: wall(work) for name, work in works.items()} for _ in range(rounds + 1)]
+        return {name: min(each[name] for each in taken) for name in works}
 
 
 def main() -> None:

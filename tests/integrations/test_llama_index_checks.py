@@ -684,6 +684,14 @@ def test_queries_and_texts_are_told_apart_where_the_model_asks(
     assert told == [*known, "q", "d", "d"]
 
 
+def test_an_embedding_is_called_by_its_model(make: Make) -> None:
+    assert make(AzInferEmbedding).model_name == "prod"
+    assert (
+        make(AzInferEmbedding, model_id="embed-v-4-0").to_payload()["model_name"] == "embed-v-4-0"
+    )
+    assert make(AzInferEmbedding, model_name="mine").model_name == "mine"
+
+
 def test_dimensions_are_asked_for(endpoint: LocalEndpoint, path: str, kind: str) -> None:
     embedding = AzInferEmbedding(
         endpoint=endpoint.url + path, credential=endpoint.key, model="embed", dimensions=8

@@ -694,6 +694,16 @@ def test_a_ready_client_serves_both_kinds_of_code(
     assert ask(again, kind, "chat", USER).message.content == "Paris."
 
 
+def test_what_is_given_beside_a_client_wins(endpoint: LocalEndpoint) -> None:
+    client = InferenceClient(endpoint.url, endpoint.key, "paris", model_id="gpt-4.1")
+    llm = AzInferLLM(client=client, model="echo", endpoint="https://contoso.openai.azure.com")
+    assert llm.chat(USER).message.content == "This is a synthetic answer to: hi"
+    assert (llm.to_dict()["endpoint"], llm.to_dict()["model_id"]) == (
+        "https://contoso.openai.azure.com",
+        None,
+    )
+
+
 def test_a_dict_has_no_secret_and_makes_the_same_model(
     endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.program.utils import create_flexible_model
 from pydantic_core import from_json
@@ -39,11 +39,9 @@ def parts(responses: Iterable[ChatResponse], output_cls: type[BaseModel]) -> Gen
         InvalidResponseError: As `whole` does, and ValidationError too.
     """
     growing = _Growing(output_cls)
-    response = None
     for response in responses:
         yield from growing.add(response)
-    if response is not None:
-        yield whole(response, output_cls)
+    yield growing.whole()
 
 
 async def aparts(
@@ -51,12 +49,10 @@ async def aparts(
 ) -> AsyncGenerator[Any]:
     """The same of an async stream."""
     growing = _Growing(output_cls)
-    response = None
     async for response in responses:
         for value in growing.add(response):
             yield value
-    if response is not None:
-        yield whole(response, output_cls)
+    yield growing.whole()
 
 
 class _Growing:
@@ -66,9 +62,15 @@ class _Growing:
         self._output_cls = output_cls
         self._flexible = create_flexible_model(output_cls)
         self._before: Any = None
+        self._last = ChatResponse(message=ChatMessage())
+
+    def whole(self) -> Any:
+        """The value at the end."""
+        return whole(self._last, self._output_cls)
 
     def add(self, response: ChatResponse) -> Iterable[Any]:
         """The value so far, where there is a new one."""
+        self._last = response
         try:
             found = from_json(_json_of(response), allow_partial="trailing-strings")
         except ValueError:
