@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -12,6 +13,8 @@ from typing import Any
 from azinfer.local.engines import Piece, Prompt, last_text
 from azinfer.local.filling import filled
 
+# After so many tokens, others have their turn.
+_AT_ONCE = 200
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
@@ -42,8 +45,10 @@ class SyntheticEngine:
         cut = min((at for at in map(text.find, prompt.stop) if at >= 0), default=len(text))
         tokens = split(text[:cut])
         reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
-        for token in tokens[: prompt.max_tokens]:
+        for at, token in enumerate(tokens[: prompt.max_tokens], 1):
             yield Piece(token)
+            if not at % _AT_ONCE:
+                await asyncio.sleep(0)
         yield Piece("", 0, reason, read(prompt))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:

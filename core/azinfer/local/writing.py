@@ -96,7 +96,7 @@ class Writing:
             pieces = _held_to(schema, pieces)
         if self._filter.active and self._filter.completion != "off":
             late = self._request.stream and self._filter.mode == "asynchronous"
-            passing = self._filter.passing()
+            passing = self._filter.passing(late)
             pieces = _told_late(pieces, passing) if late else _held(pieces, passing, written)
         async with aclosing(pieces):
             async for piece in pieces:
@@ -154,10 +154,10 @@ async def _held_to(
     schema: Mapping[str, Any], pieces: AsyncIterator[Piece]
 ) -> AsyncGenerator[Piece]:
     """JSON, and an error at its end where it is not what it was to be."""
-    said = ""
+    said = []
     async for piece in pieces:
-        said += piece.text
-        if piece.finish_reason == "stop" and (broken := _broken(said, schema)):
+        said.append(piece.text)
+        if piece.finish_reason == "stop" and (broken := _broken("".join(said), schema)):
             raise EngineError(f"the model did not hold to the JSON Schema: {broken}", _NOT_HELD)
         yield piece
 
