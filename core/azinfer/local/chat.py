@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from azinfer.local import refusals, schemas, tools
-from azinfer.local.answers import Form, Frame, usage
+from azinfer.local.answers import Form, Frame, Written, usage
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
@@ -77,13 +78,12 @@ async def answered(
                 media_type="text/event-stream",
                 headers={"cache-control": "no-cache"},
             )
-        written = (each.written(at) for each in writings for at in range(requests[0].n))
-        choices = await asyncio.gather(*written)
+        choices = await _written(writings, requests[0].n)
     except BaseException:
         admission.over(None)
         raise
     admission.over(_usage(writings)["total_tokens"])
-    return JSONResponse(form.whole(choices))
+    return AsciiResponse(form.whole(choices))
 
 
 def _writings(
@@ -148,6 +148,12 @@ async def _with_first(
     finally:
         over()
         await events.aclose()
+
+
+async def _written(writings: Sequence[Writing], n: int) -> Sequence[Written]:
+    if len(writings) == n == 1:
+        return [await writings[0].written(0)]
+    return await asyncio.gather(*(each.written(at) for each in writings for at in range(n)))
 
 
 class EventStream(StreamingResponse):

@@ -213,6 +213,7 @@ class LocalEndpoint:
             log_level="critical",
             ws="none",
             access_log=False,
+            proxy_headers=False,
             lifespan="on",
             timeout_graceful_shutdown=1,
         )

@@ -170,7 +170,8 @@ class _Filler:
 
     def _patterned(self, pattern: str, fewest: int) -> str:
         """A text that a pattern allows: a name or word that is said, or one that is made up."""
-        said = re.findall(r"[\w.@+-]+", self._text)
+        # Some patterns take for ever to find that a long word is none of theirs.
+        said = re.findall(r"(?<![\w.@+-])[\w.@+-]{1,24}(?![\w.@+-])", self._text)
         matching = (word for word in said if re.search(pattern, word) and len(word) >= fewest)
         if found := next(matching, None):
             return str(found)
