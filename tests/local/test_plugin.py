@@ -9,7 +9,7 @@ pytest_plugins = ["pytester"]
 PROJECT = """
 import pytest
 from azinfer.core import BadRequestError, InferenceClient, RateLimitError, UserMessage
-from azinfer.local import Fault, Latency, Scripted, ScriptedCall
+from azinfer.local import Fault, Latency, LocalDeployment, Scripted, ScriptedCall, SyntheticEngine
 
 HELLO = [UserMessage("Hello")]
 
@@ -30,8 +30,15 @@ def test_a_fault(azinfer_endpoint):
     with pytest.raises(RateLimitError):
         asked()
 
+def test_deployments(azinfer_endpoint):
+    azinfer_endpoint.delete("chat-2")
+    azinfer_endpoint.deploy(LocalDeployment("chat", "other", SyntheticEngine("other")))
+    azinfer_endpoint.deploy(LocalDeployment("new"))
+    assert asked().text == "other"
+
 @pytest.mark.parametrize("at", range(4))
 def test_all_is_as_it_was(azinfer_endpoint, at):
+    assert [each.name for each in azinfer_endpoint.deployments] == ["chat", "chat-2", "embed"]
     assert asked().text == "This is a synthetic answer to: Hello"
     assert len(azinfer_endpoint.requests) == 1
 """
@@ -43,7 +50,7 @@ def test_state_ends_with_each_test_in_one_process_and_in_two(
 ) -> None:
     pytester.makepyfile(PROJECT)
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error", *workers)
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=7)
 
 
 LIMITED = """

@@ -125,7 +125,7 @@ class Service:
             await engine.aclose()
 
     def reset(self) -> None:
-        """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
+        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
         self.registry.reset()
         self.behaviours.reset()
         self.log.clear()

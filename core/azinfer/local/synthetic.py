@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from azinfer.local import images
 from azinfer.local.engines import Piece, Prompt, last_text
 from azinfer.local.filling import filled
 
@@ -22,7 +23,7 @@ class SyntheticEngine:
     """Answers at once, always the same, and honestly synthetic.
 
     It repeats the question as its answer, fills JSON Schemas with what it finds in the question,
-    and gives texts that share words similar vectors.
+    gives texts that share words similar vectors, and images that look alike.
 
     Args:
         text: What to answer; left out, the question is repeated.
@@ -57,14 +58,24 @@ class SyntheticEngine:
         return vectors, sum(len(split(text)) for text in texts)
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
-        """Vectors of the bytes of each image, and of the words of its text."""
-        return [
-            self._vector([hashlib.blake2b(data).hexdigest(), *re.findall(r"\w+", text or "")])
-            for data, text in inputs
-        ]
+        """Vectors of how each image looks, and of the words of its text.
+
+        Raises:
+            EngineError: An image cannot be read.
+        """
+        return [await asyncio.to_thread(self._seen, data, text or "") for data, text in inputs]
 
     async def aclose(self) -> None:
         """There is nothing to give back."""
+
+    def _seen(self, data: bytes, text: str) -> list[float]:
+        look = [0.0] * self.dimensions
+        for at, number in enumerate(images.described(data)):
+            look[at % self.dimensions] += number * (-1 if at // self.dimensions % 2 else 1)
+        said = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
+        whole = [a + b for a, b in zip(look, said, strict=True)]
+        length = math.sqrt(sum(number * number for number in whole)) or 1.0
+        return [float(number / length) for number in whole]
 
     def _vector(self, words: Sequence[str]) -> list[float]:
         numbers = [0.0] * self.dimensions
