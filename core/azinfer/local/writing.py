@@ -32,7 +32,8 @@ class Writing:
         content_filter: What ends a choice that it finds fault with.
         likeness: How near texts are, to choose a tool by; None where nothing here knows.
         start: The index of its first choice in the whole answer.
-        body: The whole body of the request, for engines that call tools themselves.
+        body: The whole body of the request, for engines that call tools themselves; left out,
+            one is made of what was asked.
 
     Attributes:
         choices: What was written so far.
@@ -63,7 +64,7 @@ class Writing:
             request.seed,
             request.json_schema,
             request.stream,
-            body or {},
+            body or _body(request),
         )
 
     async def written(self, index: int) -> Written:
@@ -124,6 +125,29 @@ class Writing:
                     part = {"index": index, "function": {"arguments": piece.text}}
                     yield Piece("", piece.tokens, calls=[part] if piece.text else ())
         yield Piece("", 0, reason, read)
+
+
+def _body(request: ChatRequest) -> Json:
+    """A request of another operation as the body of a chat completion."""
+    choice: Any = request.tool_choice
+    if request.named_tool is not None:
+        choice = {"type": "function", "function": {"name": request.named_tool}}
+    schema = {"name": "answer", "schema": request.json_schema}
+    told = {
+        "messages": request.messages,
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        "tools": request.tools or None,
+        "tool_choice": choice if request.tools else None,
+        "parallel_tool_calls": request.parallel if request.tools else None,
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    if request.json_schema is None:
+        told["response_format"] = None
+    return {name: value for name, value in told.items() if value is not None}
 
 
 async def _streamed(
