@@ -27,6 +27,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from kernels import SURFACES, kernel, sent
+from pictures import PNG
 from raw_server import RawServer, failure, reply, vectors
 
 Settings = AzInferEmbeddingPromptExecutionSettings
@@ -202,7 +203,7 @@ async def test_options_and_another_deployment_reach_the_wire(server: RawServer) 
 
 
 async def test_images_become_vectors(embed: AzInferTextEmbedding, tmp_path: Path) -> None:
-    data = b"\x89PNG\r\n\x1a\n"
+    data = PNG
     path = tmp_path / "a.png"
     path.write_bytes(data)
     images: list[Any] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import openai
@@ -23,6 +24,7 @@ from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundErr
 from azinfer.core import InferenceClient
 from azinfer.core import UserMessage as OurUserMessage
 from azinfer.local import LocalEndpoint
+from pictures import PNG
 
 ASK = "What is the weather in New York?"
 PARAMETERS = {
@@ -81,7 +83,7 @@ def test_the_retired_sdk_embeds(endpoint: LocalEndpoint) -> None:
         answer = client.embed(input=["a", "b"], dimensions=4)
         assert [len(item.embedding) for item in answer.data] == [4, 4]
     with retired(endpoint, ImageEmbeddingsClient, model="embed") as images:
-        item = ImageEmbeddingInput(image="data:image/png;base64,iVBORw==")
+        item = ImageEmbeddingInput(image=f"data:image/png;base64,{base64.b64encode(PNG).decode()}")
         assert len(images.embed(input=[item]).data[0].embedding) == 8
 
 
@@ -181,7 +183,7 @@ def test_our_own_client_works(endpoint: LocalEndpoint, path: str) -> None:
         with client.stream([OurUserMessage(ASK)]) as chunks:
             assert "".join(chunk.text for chunk in chunks) == "Paris."
         assert len(client.embed(["a", "b"], model="embed", dimensions=4).vectors[1]) == 4
-        assert len(client.embed_images([b"\x89PNG"], model="embed")) == 1
+        assert len(client.embed_images([PNG], model="embed")) == 1
         assert client.info().model_name == "mistral-large-2411"
         found = client.deployments()
         assert found["mistral-LARGE"].model_name == "mistral-large-2411"

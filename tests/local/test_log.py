@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import httpx
 import pytest
 
-from azinfer.core import InferenceClient, InferenceError, UserMessage
-from azinfer.local import LocalEndpoint
+from azinfer.core import AsyncInferenceClient, InferenceClient, InferenceError, UserMessage
+from azinfer.local import Fault, LocalEndpoint, Logged
 
 pytest_plugins = ["pytester"]
 
@@ -53,6 +56,111 @@ def test_the_log_does_not_grow_for_ever(azinfer_endpoint: LocalEndpoint) -> None
         for _ in range(1005):
             http.get("/openai/v1/models")
     assert len(azinfer_endpoint.requests) == 1000
+
+
+def test_the_log_has_how_long_and_how_much(azinfer_endpoint: LocalEndpoint) -> None:
+    client = InferenceClient(f"{azinfer_endpoint.url}/models", model="chat")
+    answer = client.complete([UserMessage("Hello")])
+    (entry,) = azinfer_endpoint.requests
+    assert answer.usage is not None
+    assert (entry.prompt_tokens, entry.completion_tokens) == (
+        answer.usage.prompt_tokens,
+        answer.usage.completion_tokens,
+    )
+    assert json.loads(entry.answer)["choices"][0]["message"]["content"] == answer.text
+    assert 0 < entry.first_seconds <= entry.seconds < 60
+    assert (entry.why, entry.open, entry.fault) == ("the body's model", False, None)
+    client.embed("a b c", model="embed")
+    assert azinfer_endpoint.requests[-1].prompt_tokens == 3
+
+
+WHY: list[tuple[str, dict[str, str], str | None, str]] = [
+    ("/openai/deployments/chat/chat/completions", {}, None, "the URL"),
+    (
+        "/models/chat/completions",
+        {"x-ms-model-mesh-model-name": "chat"},
+        "chat-2",
+        "the header x-ms-model-mesh-model-name",
+    ),
+    ("/models/chat/completions", {}, "chat", "the body's model"),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "model", "why"), WHY)
+def test_the_log_has_why_a_request_was_routed(
+    azinfer_endpoint: LocalEndpoint,
+    path: str,
+    headers: dict[str, str],
+    model: str | None,
+    why: str,
+) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "model": model}
+    headers = {"api-key": azinfer_endpoint.key, **headers}
+    httpx.post(azinfer_endpoint.url + path, json=body, headers=headers)
+    (entry,) = azinfer_endpoint.requests
+    assert (entry.deployment, entry.why) == ("chat", why)
+
+
+def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
+    async def reading() -> tuple[Logged, Logged]:
+        async with azinfer_endpoint.requests.listen() as entries:
+            client = AsyncInferenceClient(model="chat")
+            async with client, client.stream([UserMessage("Hello")]) as chunks:
+                async for _ in chunks:
+                    pass
+            return await anext(entries), await anext(entries)
+
+    first, last = asyncio.run(reading())
+    assert (first.open, last.open) == (True, False)
+    assert first.request_id == last.request_id
+    assert first.completion_tokens == 1
+    assert last.completion_tokens == 8
+    assert last.answer.endswith("data: [DONE]\n\n")
+    assert last.answer.startswith(first.answer)
+    assert [entry.open for entry in azinfer_endpoint.requests] == [False]
+
+
+def test_a_stream_that_is_left_is_closed_in_the_log(azinfer_endpoint: LocalEndpoint) -> None:
+    azinfer_endpoint.fail("chat", Fault("stall", after=3))
+
+    async def leaving() -> Logged:
+        async with azinfer_endpoint.requests.listen() as entries:
+            client = AsyncInferenceClient(model="chat")
+            async with client, client.stream([UserMessage("Hello")]) as chunks:
+                await anext(chunks)
+            while (entry := await anext(entries)).open:
+                pass
+            return entry
+
+    entry = asyncio.run(leaving())
+    assert entry.fault == "stall"
+    assert "[DONE]" not in entry.answer
+
+
+def test_who_listens_no_more_is_forgotten(azinfer_endpoint: LocalEndpoint) -> None:
+    async def listening() -> None:
+        async with azinfer_endpoint.requests.listen():
+            pass
+        azinfer_endpoint.requests.listen()
+
+    asyncio.run(listening())
+    # The second listener's loop is closed, which must not disturb who asks.
+    client = InferenceClient(model="chat")
+    assert client.complete([UserMessage("Hello")]).text
+
+
+def test_long_bodies_and_answers_do_not_fill_the_memory(azinfer_endpoint: LocalEndpoint) -> None:
+    client = InferenceClient(model="chat", timeout=60)
+    for _ in range(4):
+        client.complete([UserMessage("x" * 20_000_000)])
+    entries = azinfer_endpoint.requests[:]
+    assert len(entries) == 3
+    assert sum(entry.size for entry in entries) <= 64 * 1024 * 1024
+    assert entries[-1].body["messages"][0]["content"] == "x" * 20_000_000
+    answer = client.complete([UserMessage("x" * 200_000)], max_tokens=20_000)
+    (*_, entry) = azinfer_endpoint.requests
+    assert len(entry.answer) == 64 * 1024
+    assert entry.answer_size > len(answer.text) > 200_000
 
 
 PROJECT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import subprocess
@@ -12,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import calling
 import httpx
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from azinfer.core import (
+    AsyncInferenceClient,
     BadRequestError,
     ConfigurationError,
     ContextLengthExceededError,
@@ -38,14 +42,18 @@ def paths() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def client(paths: list[Path]) -> Iterator[InferenceClient]:
-    """A client of an endpoint with real models."""
+def real(paths: list[Path]) -> Iterator[LocalEndpoint]:
+    """An endpoint with real models."""
     chat, embed = GgufChat(paths[0], threads=2), GgufEmbeddings(paths[1], threads=2)
     deployments = [LocalDeployment("chat", engine=chat), LocalDeployment("embed", engine=embed)]
-    with (
-        LocalEndpoint(deployments) as endpoint,
-        InferenceClient(endpoint.url, endpoint.key, "chat", timeout=120) as client,
-    ):
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def client(real: LocalEndpoint) -> Iterator[InferenceClient]:
+    """A client of it."""
+    with InferenceClient(real.url, real.key, "chat", timeout=120) as client:
         yield client
 
 
@@ -123,6 +131,123 @@ def test_a_real_model_holds_to_a_schema(client: InferenceClient) -> None:
         [UserMessage("Ann is 34 years old.")], response_format=schema, temperature=0
     )
     assert json.loads(answer.text) == {"name": "Ann", "age": 34}
+
+
+HELD: list[tuple[dict[str, Any], str]] = [
+    ({"c": {"type": "string", "enum": ["red", "blue"]}}, "My car is blue."),
+    ({"c": {"const": 3}}, "Three."),
+    ({"z": {"type": "string", "pattern": r"^\d{4} [A-Z]{2}$"}}, "I live at 2611 AB."),
+    ({"n": {"type": "integer", "minimum": 3, "maximum": 5}}, "Give me 4."),
+    ({"n": {"type": "integer", "exclusiveMinimum": 3}}, "Give me 4."),
+    ({"n": {"type": "integer", "multipleOf": 7, "maximum": 70}}, "Give me 21."),
+    ({"p": {"type": "number", "minimum": 0, "maximum": 1}}, "The chance is a half."),
+    ({"p": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}}, "Nearly one."),
+    ({"m": {"type": "string", "format": "email"}}, "Write to ann@example.com."),
+    ({"l": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3}}, "1, 2"),
+    ({"l": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}, "One apple."),
+    ({"x": {"type": ["integer", "null"]}}, "Nothing."),
+    ({"x": {"$ref": "#/$defs/P"}}, "Ann is 5."),
+    ({"x": {"anyOf": [{"type": "integer"}, {"enum": ["none"]}]}}, "None."),
+]
+
+
+@pytest.mark.parametrize(("properties", "text"), HELD)
+def test_a_real_model_is_held_to_what_a_schema_says(
+    client: InferenceClient, properties: dict[str, Any], text: str
+) -> None:
+    person = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 8}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    schema = {
+        "$defs": {"P": person},
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    answer = client.complete(
+        [UserMessage(text)],
+        response_format=JsonSchema("answer", schema),
+        temperature=0,
+        max_tokens=80,
+    )
+    assert answer.finish_reason == "stop"
+    jsonschema.validate(json.loads(answer.text), schema)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"not": {"type": "string"}}, "schema.properties.x has not,"),
+    ({"type": "array", "contains": {"const": 1}}, "has contains,"),
+    ({"type": "array", "uniqueItems": True, "minItems": 2}, "uniqueItems with more than one item"),
+    ({"type": "object", "patternProperties": {"^a": {}}}, "has patternProperties,"),
+    ({"type": "number", "minimum": 2, "exclusiveMaximum": 2}, "numbers with these bounds"),
+]
+
+
+@pytest.mark.parametrize(("schema", "said"), REFUSED)
+def test_what_a_real_model_cannot_be_held_to_is_refused(
+    client: InferenceClient, schema: dict[str, Any], said: str
+) -> None:
+    whole = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+    with pytest.raises(BadRequestError, match=said) as caught:
+        client.complete([UserMessage("hi")], response_format=JsonSchema("x", whole))
+    assert caught.value.code == "invalid_json_schema"
+
+
+def test_real_models_choose_tools_well(real: LocalEndpoint) -> None:
+    async def measured() -> calling.Score:
+        async with AsyncInferenceClient(real.url, real.key, "chat", timeout=120) as client:
+            return await calling.measured(client)
+
+    score = asyncio.run(measured())
+    assert score.tools >= 16, score.wrong
+    assert score.arguments >= 15, score.wrong
+
+
+CHOICES: list[tuple[Any, str, list[str], str]] = [
+    ("auto", "What is the weather in Paris?", ["get_weather"], "tool_calls"),
+    ("auto", "Who wrote Hamlet?", [], "length"),
+    ("none", "What is the weather in Paris?", [], "length"),
+    ("required", "Who wrote Hamlet?", ["get_weather"], "tool_calls"),
+    ("add_numbers", "What is the weather in Paris?", ["add_numbers"], "tool_calls"),
+    (
+        "auto",
+        "What is the weather in Paris? Also, what is the weather in Rome?",
+        ["get_weather", "get_weather"],
+        "tool_calls",
+    ),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("choice", "text", "names", "reason"), CHOICES)
+def test_a_real_model_calls_as_it_is_told(
+    client: InferenceClient, choice: str, text: str, names: list[str], reason: str, stream: bool
+) -> None:
+    named = {"type": "function", "function": {"name": choice}}
+    options: dict[str, Any] = {
+        "tools": calling.TOOLS[:3],
+        "tool_choice": named if choice == "add_numbers" else choice,
+        "temperature": 0,
+        "max_tokens": 40 if names else 5,
+    }
+    parts = 0
+    if stream:
+        with client.stream([UserMessage(text)], **options) as chunks:
+            parts = sum(bool(chunk.tool_calls) for chunk in chunks)
+        answer = chunks.completion
+    else:
+        answer = client.complete([UserMessage(text)], **options)
+    assert [call.function.name for call in answer.tool_calls] == names
+    assert answer.finish_reason == reason
+    found = [json.loads(call.function.arguments) for call in answer.tool_calls]
+    if len(names) == 2:
+        assert found == [{"city": "Paris"}, {"city": "Rome"}]
+        assert len({call.id for call in answer.tool_calls}) == 2
+    assert parts > 2 * len(names) or not (stream and names)
 
 
 def test_a_conversation_with_tools_is_read(client: InferenceClient) -> None:

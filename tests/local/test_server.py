@@ -20,6 +20,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
+from pictures import PNG
 
 USER = [{"role": "user", "content": "What is the capital of France?"}]
 VERSION = {"api-version": "2024-05-01-preview"}
@@ -640,7 +641,7 @@ def test_texts_that_share_words_are_near(http: httpx.Client) -> None:
 
 
 def test_images_are_embedded(http: httpx.Client) -> None:
-    image = "data:image/png;base64,iVBORw=="
+    image = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     body = {"model": "embed", "input": [{"image": image}, {"image": image, "text": "cat"}]}
     data = http.post("/models/images/embeddings", json=body).json()["data"]
     assert data[0]["embedding"] != data[1]["embedding"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import openai
 import pytest
 
 from azinfer.core import (
@@ -304,6 +305,23 @@ def test_vectors_come_from_above(server: RawServer, client: InferenceClient) -> 
         "dimensions": 2,
         "encoding_format": "float",
     }
+
+
+def test_other_operations_ask_the_upstream_to_chat(server: RawServer) -> None:
+    engine = UpstreamEngine(f"{server.url}/v1", model="m")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
+    with (
+        LocalEndpoint([LocalDeployment("chat", engine=engine)]) as endpoint,
+        openai.OpenAI(base_url=f"{endpoint.url}/openai/v1", api_key=endpoint.key) as theirs,
+    ):
+        tool: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+        answer = theirs.responses.create(model="chat", input="hi", tools=[tool])
+        assert [item.type for item in answer.output] == ["function_call"]
+    asked = server.received[0].json
+    assert asked["messages"] == [{"role": "user", "content": "hi"}]
+    assert [each["function"]["name"] for each in asked["tools"]] == ["f"]
+    assert (asked["tool_choice"], asked["model"]) == ("auto", "m")
 
 
 def test_an_azinfer_endpoint_may_be_the_upstream(serving: Serving) -> None:

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import refusals
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.behaviour import Behaviour
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault, Faults
@@ -31,11 +32,11 @@ from azinfer.local.service import Asked, Operation, Service
 
 async def _health(service: Service, asked: Asked) -> Response:
     names = [each.name for each in service.registry]
-    return JSONResponse({"status": "ok", "deployments": names})
+    return AsciiResponse({"status": "ok", "deployments": names})
 
 
 async def _deployments(service: Service, asked: Asked) -> Response:
-    return JSONResponse({"value": [_told(service, each) for each in service.registry]})
+    return AsciiResponse({"value": [_told(service, each) for each in service.registry]})
 
 
 def _told(service: Service, deployment: LocalDeployment) -> Json:
@@ -53,7 +54,7 @@ def _told(service: Service, deployment: LocalDeployment) -> Json:
 async def _requests(service: Service, asked: Asked) -> Response:
     if asked.http.method == "DELETE":
         service.log.clear()
-    return JSONResponse({"value": [entry.to_wire() for entry in service.log]})
+    return AsciiResponse({"value": [entry.to_wire() for entry in service.log]})
 
 
 async def _reset(service: Service, asked: Asked) -> Response:
@@ -99,10 +100,10 @@ def _told_to(
             raise refusals.unknown_model(asked.surface, name)
         behaviour = service.behaviours.of(deployment)
         if asked.http.method == "GET":
-            return JSONResponse(tell(behaviour))
+            return AsciiResponse(tell(behaviour))
         body = {} if asked.http.method == "DELETE" else await service.body(asked, _ANY)
         try:
-            return JSONResponse(change(behaviour, body))
+            return AsciiResponse(change(behaviour, body))
         except ConfigurationError as error:
             raise refusals.bad_request(asked.surface, str(error)) from None
 

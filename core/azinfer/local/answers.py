@@ -24,25 +24,35 @@ Json = dict[str, Any]
 class Written:
     """What an engine wrote for one choice."""
 
-    text: str = ""
+    texts: list[str] = field(default_factory=list)
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
     filter_results: Json = field(default_factory=dict)
     tool_calls: list[Json] = field(default_factory=list)
-    reasoning: str = ""
+    reasonings: list[str] = field(default_factory=list)
     usage: Json | None = None
     more: Json = field(default_factory=dict)
     message: Json = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        """All that was thought before."""
+        return "".join(self.reasonings)
 
     def add(self, piece: Piece) -> Json:
         """Add a piece; what it adds, as a stream's delta."""
         delta: Json = dict(piece.message or {})
         if piece.text:
-            self.text += piece.text
+            self.texts.append(piece.text)
             delta["content"] = piece.text
         if piece.reasoning:
-            self.reasoning += piece.reasoning
+            self.reasonings.append(piece.reasoning)
             delta["reasoning_content"] = piece.reasoning
         if piece.calls:
             delta["tool_calls"] = [self._call(part) for part in piece.calls]

@@ -83,6 +83,7 @@ class _Slow:
 
     def __init__(self, engine: Any, latency: Latency, sleep: Sleep) -> None:
         self.calls_tools = getattr(engine, "calls_tools", False)
+        self.copies_arguments = getattr(engine, "copies_arguments", False)
         self._engine, self._latency, self._sleep = engine, latency, sleep
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:

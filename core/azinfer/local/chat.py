@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from azinfer.local import refusals, tools
-from azinfer.local.answers import Form, Frame, usage
+from azinfer.local import refusals, schemas, tools
+from azinfer.local.answers import Form, Frame, Written, usage
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
@@ -60,20 +61,11 @@ async def answered(
     """
     texts = [last_text([message]) for each in requests for message in each.messages]
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
-    behaviour = service.behaviours.of(deployment)
-    engines = [behaviour.engine(request.messages) for request in requests]
     admission = service.admit(asked, deployment, estimated(texts, requests[0].max_tokens))
-    if admission.deployment is not deployment:
-        deployment = admission.deployment
-        behaviour = service.behaviours.of(deployment)
-        engines = [behaviour.engine(request.messages) for request in requests]
-    likeness, n = _likeness(service), requests[0].n
-    writings = [
-        Writing(request, engines[at], deployment.filter, likeness, at * n, body)
-        for at, request in enumerate(requests)
-    ]
-    asked.trace.usage = partial(_usage, writings)
     try:
+        # A full deployment may have spilled over to another.
+        writings = _writings(service, admission.deployment, requests, body)
+        asked.trace.usage = partial(_usage, writings)
         if requests[0].stream:
             events = _events(writings, form)
             # Errors before the first token are HTTP errors, as with the service.
@@ -86,12 +78,35 @@ async def answered(
                 media_type="text/event-stream",
                 headers={"cache-control": "no-cache"},
             )
-        choices = await asyncio.gather(*(each.written(at) for each in writings for at in range(n)))
+        choices = await _written(writings, requests[0].n)
     except BaseException:
         admission.over(None)
         raise
     admission.over(_usage(writings)["total_tokens"])
-    return JSONResponse(form.whole(choices))
+    return AsciiResponse(form.whole(choices))
+
+
+def _writings(
+    service: Service,
+    deployment: LocalDeployment,
+    requests: Sequence[ChatRequest],
+    body: Json | None,
+) -> list[Writing]:
+    """What is to be written for each prompt.
+
+    Raises:
+        EngineError: A script has no answer to it, or nothing can be held to its schemas.
+    """
+    behaviour, likeness = service.behaviours.of(deployment), _likeness(service)
+    writings = []
+    for at, request in enumerate(requests):
+        engine = behaviour.engine(request.messages)
+        # An engine that takes requests whole knows better what it can be held to.
+        if not getattr(engine, "calls_tools", False):
+            schemas.check_request(request)
+        start = at * request.n
+        writings.append(Writing(request, engine, deployment.filter, likeness, start, body))
+    return writings
 
 
 def _prompt_results(content_filter: ContentFilter, text: str) -> Json:
@@ -133,6 +148,12 @@ async def _with_first(
     finally:
         over()
         await events.aclose()
+
+
+async def _written(writings: Sequence[Writing], n: int) -> Sequence[Written]:
+    if len(writings) == n == 1:
+        return [await writings[0].written(0)]
+    return await asyncio.gather(*(each.written(at) for each in writings for at in range(n)))
 
 
 class EventStream(StreamingResponse):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from azinfer.core.deployments import RateLimit
@@ -111,7 +112,7 @@ class LocalDeployment:
             RateLimit("token", 1000 * self.capacity, 60),
         )
 
-    @property
+    @cached_property
     def filter(self) -> ContentFilter:
         """The content filter."""
         given = self.content_filter

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from azinfer.local import answers
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.limits import estimated
 from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
 from azinfer.local.service import Asked, Service
@@ -32,7 +33,7 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     answer = answers.embeddings(
         vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
-    return JSONResponse(answer)
+    return AsciiResponse(answer)
 
 
 async def image_embeddings(service: Service, asked: Asked) -> Response:
@@ -55,4 +56,4 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
         request.encoding,
         asked.id,
     )
-    return JSONResponse(answer)
+    return AsciiResponse(answer)

@@ -190,7 +190,7 @@ class LocalEndpoint:
         self._behaviour(model).latency = latency
 
     def reset(self) -> None:
-        """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
+        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
         self._service.reset()
 
     def _behaviour(self, model: str) -> Behaviour:
@@ -213,6 +213,7 @@ class LocalEndpoint:
             log_level="critical",
             ws="none",
             access_log=False,
+            proxy_headers=False,
             lifespan="on",
             timeout_graceful_shutdown=1,
         )

@@ -1,4 +1,32 @@
-"""What stands behind a deployment: an engine turns a checked request into text or vectors."""
+"""What stands behind a deployment: an engine turns a checked request into text or vectors.
+
+An engine is any object with the methods of one or more of the protocols below; it inherits from
+nothing. Keys, routing, limits, filters, tools and the wire are the endpoint's. One that answers
+in upper case, and embeds by counting vowels:
+
+    from azinfer.local import LocalDeployment, LocalEndpoint, Piece
+    from azinfer.local.engines import last_text
+
+    class Loud:
+        async def chat(self, prompt):
+            words = last_text(prompt.messages).upper().split()
+            for word in words[: prompt.max_tokens]:
+                yield Piece(f"{word} ")
+            yield Piece("", 0, "stop", prompt_tokens=len(words))
+
+        async def embed(self, texts):
+            counts = [[1.0 + text.count(vowel) for vowel in "aeiou"] for text in texts]
+            lengths = [sum(number**2 for number in row) ** 0.5 for row in counts]
+            vectors = [
+                [number / length for number in row] for row, length in zip(counts, lengths)
+            ]
+            return vectors, sum(len(text.split()) for text in texts)
+
+        async def aclose(self):
+            pass
+
+    endpoint = LocalEndpoint([LocalDeployment("loud", engine=Loud())])
+"""
 
 from __future__ import annotations
 

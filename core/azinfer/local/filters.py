@@ -31,6 +31,7 @@ _DETECTED = {
     "protected_material_code": ("completion",),
 }
 CATEGORIES = (*_GRADED, *_DETECTED)
+_LONG = 4096
 # Scripts that put no space between words.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 
@@ -119,9 +120,14 @@ class ContentFilter:
             found["custom_blocklists"] = self._listed(text, blocks)
         return found
 
-    def passing(self) -> Passing:
-        """A look at one answer while it is written."""
-        return Passing(self, self._blocked if self.completion == "block" else ())
+    def passing(self, late: bool = False) -> Passing:
+        """A look at one answer while it is written.
+
+        Args:
+            late: Whether nothing of it is held back.
+        """
+        cuts = self.completion == "block" and not late
+        return Passing(self, self._blocked if cuts else ())
 
     def _cuts(self, category: str, severity: str) -> bool:
         threshold = self.thresholds.get(category, self.threshold)
@@ -146,11 +152,12 @@ class Passing:
         self.blocked = False
         self._filter = content_filter
         self._terms = terms
+        self._before: list[str] = []
+        self._base = 0
         self._said = ""
         self._out = 0
         # A term is known when the sign after it is; until then none of it may go out.
-        at_once = not terms or content_filter.mode == "asynchronous"
-        self._held = 0 if at_once else max(map(len, terms)) + 1
+        self._held = max(map(len, terms)) + 1 if terms else 0
         self._checked = 0
 
     def take(self, text: str) -> str:
@@ -174,7 +181,8 @@ class Passing:
 
     def results(self) -> Json:
         """What was found so far, or in all of it at the end."""
-        return self._filter.results(self._said, "completion")
+        said = "".join([*self._before, self._said])
+        return self._filter.results(said, "completion")
 
     def late(self, every: int) -> Json:
         """What an asynchronous filter tells once `every` characters went out since it last did.
@@ -182,7 +190,7 @@ class Passing:
         Returns:
             What it found, and the offsets between which it looked; empty where nothing is due.
         """
-        length = len(self._said)
+        length = self._base + len(self._said)
         if length - self._checked < every:
             return {}
         begin, self._checked = self._checked, length
@@ -198,7 +206,14 @@ class Passing:
 
     def _until(self, end: int) -> str:
         begin, self._out = self._out, max(self._out, end)
-        return self._said[begin : self._out]
+        passed = self._said[begin : self._out]
+        if self._out > _LONG:
+            # What went out long ago is only counted; a long text is not copied again and again.
+            gone = self._out - 1
+            self._before.append(self._said[:gone])
+            self._said = self._said[gone:]
+            self._out, self._base = 1, self._base + gone
+        return passed
 
 
 def is_blocked(results: Json) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from azinfer.local import refusals
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.refusals import Refusal
 from azinfer.local.registry import Record
@@ -22,13 +23,13 @@ _SKIP = "$skiptoken"
 async def info(service: Service, asked: Asked) -> Response:
     """Answer `GET info`."""
     deployment = service.deployment(asked, asked.http.query_params.get("model"), "")
-    return JSONResponse(deployment.info(), headers=named(deployment))
+    return AsciiResponse(deployment.info(), headers=named(deployment))
 
 
 async def models(service: Service, asked: Asked) -> Response:
     """Answer `GET models`."""
     data = [_model_entry(each) for each in service.registry]
-    return JSONResponse({"object": "list", "data": data})
+    return AsciiResponse({"object": "list", "data": data})
 
 
 async def one_model(service: Service, asked: Asked) -> Response:
@@ -37,13 +38,13 @@ async def one_model(service: Service, asked: Asked) -> Response:
     found = service.registry.get(name)
     if found is None:
         raise refusals.unknown_model(asked.surface, name)
-    return JSONResponse(_model_entry(found))
+    return AsciiResponse(_model_entry(found))
 
 
 async def classic(service: Service, asked: Asked) -> Response:
     """Answer the list that the resource itself had until 2023."""
     data = [_classic_entry(each) for each in service.registry]
-    return JSONResponse({"object": "list", "data": data})
+    return AsciiResponse({"object": "list", "data": data})
 
 
 async def one_classic(service: Service, asked: Asked) -> Response:
@@ -52,7 +53,7 @@ async def one_classic(service: Service, asked: Asked) -> Response:
     found = service.registry.get(name)
     if found is None:
         raise refusals.unknown_model(asked.surface, name)
-    return JSONResponse(_classic_entry(found))
+    return AsciiResponse(_classic_entry(found))
 
 
 async def project(service: Service, asked: Asked) -> Response:
@@ -80,7 +81,7 @@ async def one_in_project(service: Service, asked: Asked) -> Response:
     if found is None:
         message = f"Deployment '{name}' not found."
         raise Refusal(404, {"error": {"code": "NotFound", "message": message}})
-    return JSONResponse(found.in_project())
+    return AsciiResponse(found.in_project())
 
 
 def paged(
@@ -111,7 +112,7 @@ def paged(
     if len(left) > size:
         link = asked.http.url.include_query_params(**{_SKIP: left[size - 1].number})
         told["nextLink"] = str(link)
-    return JSONResponse(told)
+    return AsciiResponse(told)
 
 
 def _whole(asked: Asked, name: str, least: int) -> int:

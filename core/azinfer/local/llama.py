@@ -19,8 +19,10 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines import EngineError, Piece, Prompt, last_text
+from azinfer.local.narrowing import narrowed
 
 _AT_ONCE = 4
+_SMALL = 500_000_000
 _LONGEST_TEXT, _LONGEST_BATCH = 8192, 4096
 
 
@@ -40,17 +42,28 @@ class GgufChat:
         path: The file.
         context: Tokens that all chats at once share.
         threads: Processors to use; left out, half of them.
+        copies_arguments: Whether arguments of tools may only be words of the user's message;
+            left out, of files under 500 MB, whose models find no better ones.
 
     Raises:
         ConfigurationError: The file cannot be loaded.
     """
 
-    def __init__(self, path: Path, *, context: int = 8192, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int = 8192,
+        threads: int | None = None,
+        copies_arguments: bool | None = None,
+    ) -> None:
         llama = _llama()
         params = _params(llama, path, threads)
         params.n_ctx, params.n_parallel, params.kv_unified = context, _AT_ONCE, True
         params.use_jinja = True
         self._server = _loaded(llama, params, path)
+        small = path.stat().st_size < _SMALL
+        self.copies_arguments = small if copies_arguments is None else copies_arguments
         self._threads = ThreadPoolExecutor(_AT_ONCE, "azinfer-gguf")
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
@@ -58,6 +71,7 @@ class GgufChat:
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Any] = asyncio.Queue()
         left = threading.Event()
+        request = _request(prompt)
 
         def take(chunk: Any) -> bool:
             loop.call_soon_threadsafe(chunks.put_nowait, chunk)
@@ -66,7 +80,7 @@ class GgufChat:
         def write() -> None:
             end: Any = None
             try:
-                end = self._server.handle_chat_completions(_request(prompt), take)
+                end = self._server.handle_chat_completions(request, take)
             except Exception as error:
                 end = {"error": {"message": str(error)}}
             loop.call_soon_threadsafe(chunks.put_nowait, end)
@@ -194,7 +208,7 @@ def _request(prompt: Prompt) -> dict[str, Any]:
     if prompt.seed is not None:
         request["seed"] = prompt.seed & 0xFFFFFFFF
     if prompt.json_schema is not None:
-        schema = {"name": "answer", "schema": dict(prompt.json_schema)}
+        schema = {"name": "answer", "schema": narrowed(prompt.json_schema)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
     return request
 

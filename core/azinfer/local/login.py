@@ -12,8 +12,9 @@ from __future__ import annotations
 import datetime
 from urllib.parse import parse_qsl
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.identity import DEFAULT_SUFFIX
 from azinfer.local.refusals import Refusal
 from azinfer.local.service import Asked, Service
@@ -22,7 +23,7 @@ from azinfer.local.service import Asked, Service
 async def configuration(service: Service, asked: Asked) -> Response:
     """Answer the OpenID configuration, from which clients learn where tokens are."""
     base = f"{str(asked.http.base_url).rstrip('/')}/{asked.http.path_params['tenant']}"
-    return JSONResponse(
+    return AsciiResponse(
         {
             "issuer": f"{base}/v2.0",
             "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
@@ -63,7 +64,7 @@ async def token(service: Service, asked: Asked) -> Response:
     issuer = service.access.issuer
     issued = issuer.issue(scope, asked.http.path_params["tenant"], form.get("client_id", ""))
     lifetime = int(issuer.lifetime)
-    return JSONResponse(
+    return AsciiResponse(
         {
             "token_type": "Bearer",
             "expires_in": lifetime,

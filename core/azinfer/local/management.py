@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import resources
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import CAPACITY_TYPES, LocalDeployment
 from azinfer.local.keys import NAMES
 from azinfer.local.listing import paged
@@ -75,14 +76,14 @@ async def skus(service: Service, asked: Asked) -> Response:
         {"resourceType": kind, "sku": {"name": name}, "capacity": capacity}
         for name in CAPACITY_TYPES
     ]
-    return JSONResponse({"value": value})
+    return AsciiResponse({"value": value})
 
 
 async def keys(service: Service, asked: Asked) -> Response:
     """Answer the two keys of the account."""
     asked.trace.secret = True
     held = service.access.keys
-    return JSONResponse({"key1": held.first, "key2": held.second})
+    return AsciiResponse({"key1": held.first, "key2": held.second})
 
 
 async def renew_key(service: Service, asked: Asked) -> Response:
@@ -140,7 +141,7 @@ def _kept(
 
 def _told(record: Record, asked: Asked, status: int = 200) -> Response:
     headers = {"etag": f'"{record.etag}"'}
-    return JSONResponse(resources.entry(record, _account(asked)), status, headers)
+    return AsciiResponse(resources.entry(record, _account(asked)), status, headers)
 
 
 def _invalid(message: str) -> Refusal:

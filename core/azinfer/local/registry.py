@@ -66,7 +66,8 @@ class Registry:
         self._engines: dict[str, Any] = {}
         self._filters: dict[str, ContentFilter] = {}
         self._all_engines: dict[int, Any] = {}
-        for deployment in deployments:
+        self._first = tuple(deployments)
+        for deployment in self._first:
             if deployment.name.casefold() in self._records:
                 raise ConfigurationError(
                     f"two deployments are called {deployment.name!r}; case makes no difference"
@@ -127,12 +128,11 @@ class Registry:
         return gone is not None
 
     def reset(self) -> None:
-        """Let what was used of every limit count no longer; requests inside go on."""
+        """Serve what was served at first, every limit unused; requests inside go on."""
         with self._lock:
-            self._records = {
-                name: replace(record, limits=Limits(record.deployment, self._clock))
-                for name, record in self._records.items()
-            }
+            self._records = {}
+            for deployment in self._first:
+                self._keep(deployment, {})
 
     def engine_for(self, model_name: str) -> Any:
         """The engine of a new deployment: what serves or served its model here, else synthetic."""

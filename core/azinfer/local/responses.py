@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from azinfer.local import refusals
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.chat import answered
 from azinfer.local.conversations import Stored
 from azinfer.local.items import Items
@@ -82,7 +83,7 @@ async def create(service: Service, asked: Asked) -> Response:
 
 async def get(service: Service, asked: Asked) -> Response:
     """Answer `GET responses/{id}`."""
-    return JSONResponse(_stored(service, asked).response)
+    return AsciiResponse(_stored(service, asked).response)
 
 
 async def delete(service: Service, asked: Asked) -> Response:
@@ -90,7 +91,7 @@ async def delete(service: Service, asked: Asked) -> Response:
     stored = _stored(service, asked)
     service.conversations.forget(stored.response["id"])
     told = {"id": stored.response["id"], "object": "response.deleted", "deleted": True}
-    return JSONResponse(told)
+    return AsciiResponse(told)
 
 
 async def input_items(service: Service, asked: Asked) -> Response:
@@ -101,7 +102,7 @@ async def input_items(service: Service, asked: Asked) -> Response:
     ]
     if asked.http.query_params.get("order") != "asc":
         items.reverse()
-    return JSONResponse(page(items, asked))
+    return AsciiResponse(page(items, asked))
 
 
 def _stored(service: Service, asked: Asked) -> Stored:

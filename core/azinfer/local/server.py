@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azinfer.local import admin, listing, login, management, page, refusals, responses
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
@@ -82,12 +83,14 @@ def application(service: Service) -> ASGIApp:
         yield
         await service.aclose()
 
+    routes = _routes(service)
     return _Tidied(
         Starlette(
-            routes=_routes(service),
+            routes=routes,
             lifespan=lifespan,
             exception_handlers={404: _nothing_there, 405: _wrong_method},
-        )
+        ),
+        routes,
     )
 
 
@@ -118,13 +121,25 @@ def _routes(service: Service) -> list[Route]:
 
 
 class _Tidied:
-    """Paths as some clients send them, made the ones that routes are named by."""
+    """Paths as some clients send them, made the ones that routes are named by.
 
-    def __init__(self, inner: ASGIApp) -> None:
+    Most are such a path already, and lead to their operation without a search.
+    """
+
+    def __init__(self, inner: ASGIApp, routes: Sequence[Route]) -> None:
         self._inner = inner
+        self._direct = {
+            (method, route.path): route.app
+            for route in routes
+            if "{" not in route.path
+            for method in route.methods or ()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if direct := self._direct.get((scope["method"], scope["path"])):
+                await direct(scope, receive, send)
+                return
             path = re.sub("/{2,}", "/", scope["path"])
             path = _FIXED.sub(lambda found: found[0].lower(), path)
             path = _ARM_PATH.sub(r"/subscriptions/\1/resourceGroups/\2/providers/\3/accounts", path)
@@ -133,8 +148,8 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return JSONResponse(refusals.not_found().body, 404)
+    return AsciiResponse(refusals.not_found().body, 404)
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return JSONResponse(refusals.not_allowed().body, 405)
+    return AsciiResponse(refusals.not_allowed().body, 405)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local import refusals, spoiling
 from azinfer.local.access import Access
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment
@@ -124,7 +125,7 @@ class Service:
             await engine.aclose()
 
     def reset(self) -> None:
-        """Begin anew: limits unused, scripts, faults and latency as configured, an empty log."""
+        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
         self.registry.reset()
         self.behaviours.reset()
         self.log.clear()
@@ -142,15 +143,15 @@ class Service:
             self._check_version(asked.http, asked.surface)
             return await operation(self, asked)
         except Refusal as refusal:
-            return JSONResponse(refusal.body, refusal.status, refusal.headers)
+            return AsciiResponse(refusal.body, refusal.status, refusal.headers)
         except Faulty as faulty:
             return faulty.answer
         except EngineError as error:
             refused = refusals.engine_failed(asked.surface, error)
-            return JSONResponse(refused.body, refused.status, refused.headers)
+            return AsciiResponse(refused.body, refused.status, refused.headers)
         except Exception:
             _log.exception("request %s failed", asked.id)
-            return JSONResponse(refusals.broken(asked.id).body, 500)
+            return AsciiResponse(refusals.broken(asked.id).body, 500)
 
     async def content(self, asked: Asked) -> bytes:
         """The request's body.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local import refusals
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault
 from azinfer.local.hardening import CLOSE
@@ -22,7 +23,7 @@ def refused(fault: Fault, surface: str, deployment: LocalDeployment, request_id:
     if isinstance(fault.body, str):
         return Response(fault.body, fault.status, headers, "text/plain")
     body = usual.body if fault.body is None else fault.body
-    return JSONResponse(body, fault.status, headers)
+    return AsciiResponse(body, fault.status, headers)
 
 
 def _usual(

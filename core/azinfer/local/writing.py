@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from azinfer.local import tools
+from azinfer.local import schemas, tools
 from azinfer.local.answers import Form, Written
-from azinfer.local.engines import Piece, Prompt
+from azinfer.local.engines import EngineError, Piece, Prompt
 from azinfer.local.filters import ContentFilter, Passing
 from azinfer.local.requests import ChatRequest, Json
 
 _DEFAULT_MAX_TOKENS = 512
 # How many characters an asynchronous filter lets out before it tells what it found.
 _LATE = 1000
+_NOT_HELD = "invalid_json_schema"
 _call_numbers = itertools.count(1)
 
 
@@ -30,7 +32,8 @@ class Writing:
         content_filter: What ends a choice that it finds fault with.
         likeness: How near texts are, to choose a tool by; None where nothing here knows.
         start: The index of its first choice in the whole answer.
-        body: The whole body of the request, for engines that call tools themselves.
+        body: The whole body of the request, for engines that call tools themselves; left out,
+            one is made of what was asked.
 
     Attributes:
         choices: What was written so far.
@@ -47,6 +50,7 @@ class Writing:
     ) -> None:
         self._request = request
         self._engine = engine
+        self._calls_tools = getattr(engine, "calls_tools", False)
         self._filter = content_filter
         self._likeness = likeness
         self._start = start
@@ -60,7 +64,7 @@ class Writing:
             request.seed,
             request.json_schema,
             request.stream,
-            body or {},
+            body or _body(request),
         )
 
     async def written(self, index: int) -> Written:
@@ -83,13 +87,17 @@ class Writing:
     async def _choice(self, index: int, written: Written) -> AsyncGenerator[Piece]:
         """The pieces of one choice that may go out."""
         prompt = self._seeded(index)
-        calls: list[Json] = []
-        if self._request.tools and not getattr(self._engine, "calls_tools", False):
+        calls: list[tools.Call] = []
+        if self._request.tools and not self._calls_tools:
             calls = await tools.chosen(self._request, self._likeness)
         pieces = self._called(prompt, calls) if calls else self._engine.chat(prompt)
+        schema = self._prompt.json_schema
+        # A stop may cut JSON anywhere, as it was asked to.
+        if schema is not None and not (calls or prompt.stop or self._calls_tools):
+            pieces = _held_to(schema, pieces)
         if self._filter.active and self._filter.completion != "off":
             late = self._request.stream and self._filter.mode == "asynchronous"
-            passing = self._filter.passing()
+            passing = self._filter.passing(late)
             pieces = _told_late(pieces, passing) if late else _held(pieces, passing, written)
         async with aclosing(pieces):
             async for piece in pieces:
@@ -100,16 +108,16 @@ class Writing:
         seed = self._prompt.seed
         return self._prompt if seed is None else replace(self._prompt, seed=seed + index)
 
-    async def _called(self, prompt: Prompt, functions: Sequence[Json]) -> AsyncGenerator[Piece]:
+    async def _called(self, prompt: Prompt, calls: Sequence[tools.Call]) -> AsyncGenerator[Piece]:
         """Calls of tools, their arguments written by an engine that knows no tools."""
         named = self._request.tool_choice == "named"
         reason, read = "stop" if named else "tool_calls", 0
-        for index, function in enumerate(functions):
+        for index, call in enumerate(calls):
             call_id = f"call_{next(_call_numbers):08d}{uuid.uuid4().hex[:12]}"
-            told = {"name": function["name"], "arguments": ""}
-            call = {"index": index, "id": call_id, "type": "function", "function": told}
-            yield Piece("", 0, calls=[call])
-            asked = tools.asking_for(prompt, function)
+            told = {"name": call.function["name"], "arguments": ""}
+            yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": told}])
+            copied = getattr(self._engine, "copies_arguments", False)
+            asked = tools.asking_for(prompt, call, copied)
             async with aclosing(self._engine.chat(asked)) as pieces:
                 async for piece in pieces:
                     reason = "length" if piece.finish_reason == "length" else reason
@@ -117,6 +125,29 @@ class Writing:
                     part = {"index": index, "function": {"arguments": piece.text}}
                     yield Piece("", piece.tokens, calls=[part] if piece.text else ())
         yield Piece("", 0, reason, read)
+
+
+def _body(request: ChatRequest) -> Json:
+    """A request of another operation as the body of a chat completion."""
+    choice: Any = request.tool_choice
+    if request.named_tool is not None:
+        choice = {"type": "function", "function": {"name": request.named_tool}}
+    schema = {"name": "answer", "schema": request.json_schema}
+    told = {
+        "messages": request.messages,
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        "tools": request.tools or None,
+        "tool_choice": choice if request.tools else None,
+        "parallel_tool_calls": request.parallel if request.tools else None,
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    if request.json_schema is None:
+        told["response_format"] = None
+    return {name: value for name, value in told.items() if value is not None}
 
 
 async def _streamed(
@@ -141,6 +172,25 @@ async def _streamed(
                 yield form.chunk(index, {}, written.finish_reason, written.filter_results)
     if not ended:
         yield form.chunk(index, {}, written.finish_reason, written.filter_results)
+
+
+async def _held_to(
+    schema: Mapping[str, Any], pieces: AsyncIterator[Piece]
+) -> AsyncGenerator[Piece]:
+    """JSON, and an error at its end where it is not what it was to be."""
+    said = []
+    async for piece in pieces:
+        said.append(piece.text)
+        if piece.finish_reason == "stop" and (broken := _broken("".join(said), schema)):
+            raise EngineError(f"the model did not hold to the JSON Schema: {broken}", _NOT_HELD)
+        yield piece
+
+
+def _broken(said: str, schema: Mapping[str, Any]) -> str | None:
+    try:
+        return schemas.verify(json.loads(said), schema)
+    except ValueError as error:
+        return str(error)
 
 
 async def _held(

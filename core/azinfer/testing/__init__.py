@@ -1,29 +1,37 @@
-"""A pytest plugin: the fixture `azinfer_endpoint`, for tests of one's own.
+"""A pytest plugin: the fixtures `azinfer_endpoint` and `azinfer_script`, for tests of one's own.
 
-It needs the extra `local`, but only where the fixture is used.
+They need the extra `local`, but only where they are used. With pytest-xdist each worker has an
+endpoint of its own, on a port that the system chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from azinfer.local import LocalEndpoint
+    from azinfer.local import LocalDeployment, LocalEndpoint
 
 
-__all__ = ["azinfer_endpoint"]
+__all__ = ["azinfer_deployments", "azinfer_endpoint", "azinfer_script"]
 
 
 @pytest.fixture(scope="session")
-def _azinfer_session() -> Iterator[LocalEndpoint]:
+def azinfer_deployments() -> Sequence[LocalDeployment]:
+    """What the endpoint serves; define it again in a `conftest.py` to serve something else."""
     # Imported here, so that pytest starts no slower where the fixture is not used.
-    from azinfer.local import LocalDeployment, LocalEndpoint
+    from azinfer.local import LocalDeployment
 
-    names = ("chat", "chat-2", "embed")
-    with LocalEndpoint([LocalDeployment(name, "synthetic") for name in names]) as endpoint:
+    return [LocalDeployment(name, "synthetic") for name in ("chat", "chat-2", "embed")]
+
+
+@pytest.fixture(scope="session")
+def _azinfer_session(azinfer_deployments: Sequence[LocalDeployment]) -> Iterator[LocalEndpoint]:
+    from azinfer.local import LocalEndpoint
+
+    with LocalEndpoint(azinfer_deployments) as endpoint:
         yield endpoint
 
 
@@ -33,10 +41,17 @@ def azinfer_endpoint(
 ) -> LocalEndpoint:
     """A local endpoint with the synthetic deployments `chat`, `chat-2` and `embed`.
 
-    It is started once a process; its request log is empty when a test begins, and the
-    environment's AZURE_AI_ENDPOINT and AZURE_AI_API_KEY lead to it while the test runs.
+    It is started once a process. When a test begins its deployments, scripts, faults, latency,
+    limits and log are as they were at the start, and while it runs the environment's
+    AZURE_AI_ENDPOINT and AZURE_AI_API_KEY lead there.
     """
-    _azinfer_session.requests.clear()
+    _azinfer_session.reset()
     monkeypatch.setenv("AZURE_AI_ENDPOINT", _azinfer_session.url)
     monkeypatch.setenv("AZURE_AI_API_KEY", _azinfer_session.key)
     return _azinfer_session
+
+
+@pytest.fixture
+def azinfer_script(azinfer_endpoint: LocalEndpoint) -> Callable[..., Any]:
+    """Lets a deployment answer what is written: `azinfer_script("chat", "Hello", …)`."""
+    return azinfer_endpoint.script

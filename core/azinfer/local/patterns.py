@@ -1,0 +1,225 @@
+"""Patterns: the regular expressions of JSON Schema, read, written in plainer words, and met.
+
+Read is what engines can be held to: alternatives, groups, repetitions and classes of characters.
+What looks around or back is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_CLASSES = {
+    "d": [("0", "9")],
+    "w": [("a", "z"), ("A", "Z"), ("0", "9"), ("_", "_")],
+    "s": [(" ", " ")],
+}
+_CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
+_LIKED = "axA1 -_.:/@+"
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Characters:
+    """One character of some ranges, or of none of them."""
+
+    ranges: list[tuple[str, str]]
+    negated: bool = False
+
+    def allows(self, character: str) -> bool:
+        """Whether it is one of them."""
+        found = any(low <= character <= high for low, high in self.ranges)
+        return found is not self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A part, from `low` to `high` times; None for any number."""
+
+    part: Part
+    low: int
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """Parts one after another."""
+
+    parts: list[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """One of several parts."""
+
+    parts: list[Part]
+
+
+Part = Characters | Repeated | Sequenced | Alternatives
+
+
+def parse(pattern: str) -> Part:
+    """Read a regular expression.
+
+    Raises:
+        ValueError: It is none, or asks for what no engine here is held to.
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error})") from None
+    reader = _Reader(pattern.removeprefix("^"))
+    part = reader.alternatives()
+    if reader.rest:
+        raise ValueError(f"has {reader.rest[:1]!r} where no engine can be held to it")
+    return part
+
+
+def plain(part: Part) -> str:
+    """A regular expression with nothing but literals, classes, groups and repetitions."""
+    match part:
+        case Characters(ranges, negated):
+            told = "".join(_range(low, high) for low, high in ranges)
+            single = len(ranges) == 1 and ranges[0][0] == ranges[0][1] and not negated
+            return _literal(ranges[0][0]) if single else f"[{'^' * negated}{told}]"
+        case Repeated(inner, low, high):
+            return f"({plain(inner)}){{{low},{'' if high is None else high}}}"
+        case Sequenced(parts):
+            return "".join(map(plain, parts))
+        case Alternatives(parts):
+            return f"({'|'.join(map(plain, parts))})"
+
+
+def example(part: Part, more: int = 0) -> str:
+    """A text that a regular expression allows.
+
+    Args:
+        part: The expression.
+        more: How many repetitions to make beyond the fewest, where it may.
+    """
+    match part:
+        case Characters():
+            known = (character for character in _LIKED if part.allows(character))
+            return next(known, None) or part.ranges[0][0]
+        case Repeated(inner, low, high):
+            count = low + more if high is None else min(low + more, high)
+            return example(inner, more) * count
+        case Sequenced(parts):
+            return "".join(example(each, more) for each in parts)
+        case Alternatives(parts):
+            return example(parts[0], more)
+
+
+class _Reader:
+    """What is left of a regular expression to be read."""
+
+    def __init__(self, rest: str) -> None:
+        self.rest = rest
+
+    def alternatives(self) -> Part:
+        parts = [self._sequence()]
+        while self._took("|"):
+            parts.append(self._sequence())
+        return parts[0] if len(parts) == 1 else Alternatives(parts)
+
+    def _sequence(self) -> Part:
+        parts: list[Part] = []
+        while self.rest and self.rest[0] not in "|)":
+            if self.rest == "$" or self.rest.startswith(("$|", "$)")):
+                self._next()
+                continue
+            parts.append(self._repeated(self._one()))
+        return parts[0] if len(parts) == 1 else Sequenced(parts)
+
+    def _one(self) -> Part:
+        character = self._next()
+        special: dict[str, Callable[[], Part]] = {
+            "(": self._group,
+            "[": self._class,
+            "\\": self._escape,
+            ".": lambda: Characters([("\x00", "\x1f")], negated=True),
+        }
+        if character in special:
+            return special[character]()
+        if character in "^$":
+            raise ValueError(f"has {character!r} inside, where no engine can be held to it")
+        return Characters([(character, character)])
+
+    def _repeated(self, part: Part) -> Part:
+        for sign, low, high in (("*", 0, None), ("+", 1, None), ("?", 0, 1)):
+            if self._took(sign):
+                self._took("?")
+                return Repeated(part, low, high)
+        counted = re.match(r"\{(\d+)(,?)(\d*)\}\??", self.rest)
+        if counted is None:
+            return part
+        self.rest = self.rest[counted.end() :]
+        low, high = int(counted[1]), int(counted[3]) if counted[3] else None
+        if max(low, high or 0) > _MOST:
+            raise ValueError(f"repeats more than {_MOST} times")
+        return Repeated(part, low, high if counted[2] else low)
+
+    def _group(self) -> Part:
+        named = re.match(r"\?(?::|P<\w+>|<\w+>)", self.rest)
+        if self.rest.startswith("?") and named is None:
+            raise ValueError(f"has '({self.rest[:3]}', which no engine can be held to")
+        self.rest = self.rest[named.end() :] if named else self.rest
+        part = self.alternatives()
+        self._took(")")
+        return part
+
+    def _escape(self) -> Characters:
+        name = self._next()
+        if name.lower() in _CLASSES:
+            return Characters(_CLASSES[name.lower()], negated=name.isupper())
+        if name.isalnum() and name not in _CONTROLS and name not in "ux":
+            raise ValueError(f"has '\\{name}', which no engine can be held to")
+        character = self._coded(4 if name == "u" else 2) if name in "ux" else name
+        character = _CONTROLS.get(name, character)
+        return Characters([(character, character)])
+
+    def _coded(self, digits: int) -> str:
+        code, self.rest = self.rest[:digits], self.rest[digits:]
+        return chr(int(code, 16))
+
+    def _class(self) -> Part:
+        negated = self._took("^")
+        ranges: list[tuple[str, str]] = []
+        while not (ranges and self._took("]")):
+            low = self._member()
+            if len(low) > 1 or not re.match(r"-[^\]]", self.rest):
+                ranges += low
+                continue
+            self._next()
+            ranges.append((low[0][0], self._member()[0][1]))
+        return Characters(ranges, negated)
+
+    def _member(self) -> list[tuple[str, str]]:
+        character = self._next()
+        if character != "\\":
+            return [(character, character)]
+        escaped = self._escape()
+        if escaped.negated:
+            raise ValueError("has a negated class inside a class, which no engine can be held to")
+        return escaped.ranges
+
+    def _next(self) -> str:
+        character, self.rest = self.rest[:1], self.rest[1:]
+        return character
+
+    def _took(self, sign: str) -> bool:
+        found = self.rest.startswith(sign)
+        self.rest = self.rest[len(sign) :] if found else self.rest
+        return found
+
+
+def _range(low: str, high: str) -> str:
+    return _literal(low) if low == high else f"{_literal(low)}-{_literal(high)}"
+
+
+def _literal(character: str) -> str:
+    if character.isalnum() or character in " _@:,;!%&=<>~'":
+        return character
+    controls = {value: name for name, value in _CONTROLS.items()}
+    return f"\\{controls.get(character, character)}"

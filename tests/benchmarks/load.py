@@ -1,0 +1,155 @@
+"""The local endpoint under load: small chats a second, streams at once, limits, memory.
+
+    python tests/benchmarks/load.py [--seconds 10]
+
+Chats are sent by wrk (Debian: `apt-get install wrk`), which others wrote; streams by aiohttp. The
+server runs in a process of its own; its requests a second are divided by the processor time that
+it used, so that a busy machine does not hide what it can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+SERVER = """
+import sys
+from azinfer.core import RateLimit
+from azinfer.local import Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
+with LocalEndpoint(
+    [
+        LocalDeployment("chat", engine=SyntheticEngine("Paris is the capital of France.")),
+        LocalDeployment("slow", engine=SyntheticEngine(), latency=Latency(0.05, 0.02)),
+        LocalDeployment("limited", rate_limits=(RateLimit("request", 500, 3600),)),
+    ],
+    key="load",
+) as endpoint:
+    print(endpoint.url, flush=True)
+    sys.stdin.read()
+"""
+SCRIPT = """
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.headers["api-key"] = "load"
+wrk.body = '{"model":"%s","messages":[{"role":"user","content":"What is the capital?"}]}'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server in a process of its own."""
+
+    url: str
+    pid: int
+
+    @property
+    def cpu(self) -> float:
+        """The seconds of processor time that it used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
+    @property
+    def memory(self) -> float:
+        """Its resident memory, in MB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Start the server and end it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield Server(process.stdout.readline().strip(), process.pid)
+        process.communicate("")
+
+
+def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, int, float, float]:
+    """Requests, those not answered 200, seconds, and seconds of the server's processor time."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("wrk is not there: apt-get install wrk")
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(SCRIPT % model)
+        script.flush()
+        command = [wrk, "-t1", "-c32", f"-d{seconds:.0f}s", "-s", script.name]
+        command.append(f"{server.url}/openai/v1/chat/completions")
+        before = server.cpu
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        spent = server.cpu - before
+    requests, took = re.findall(r"(\d+) requests in ([\d.]+)s", said)[0]
+    wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
+    failed = re.findall(r"Socket errors: .*", said)
+    if failed:
+        print(failed[0])
+    return int(requests), int(wrong[0]) if wrong else 0, float(took), spent
+
+
+async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
+    """How many streams ended as they should and how many did not, `at_once` all the time."""
+    good = bad = 0
+    until = time.monotonic() + seconds
+    url = f"{server.url}/openai/v1/chat/completions"
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers={"api-key": "load"}) as session:
+
+        async def one(number: int) -> bool:
+            said = f"stream {number} says so"
+            body = {"model": "slow", "messages": [{"role": "user", "content": said}]}
+            async with session.post(url, json={**body, "stream": True}) as response:
+                lines = [line async for line in response.content if line.strip()]
+            choices = [json.loads(line[6:])["choices"][0] for line in lines[:-1]]
+            text = "".join(each["delta"].get("content") or "" for each in choices)
+            ended = lines[-1] == b"data: [DONE]\n" and choices[-1]["finish_reason"] == "stop"
+            return ended and text == f"This is a synthetic answer to: {said}"
+
+        async def going_on(number: int) -> None:
+            nonlocal good, bad
+            while time.monotonic() < until:
+                right = await one(number)
+                good, bad = good + right, bad + (not right)
+                number += at_once
+
+        await asyncio.gather(*(going_on(number) for number in range(at_once)))
+    return good, bad
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10)
+    seconds = parser.parse_args().seconds
+    with serving() as server:
+        loaded(server, 2)
+        first = server.memory
+        requests, wrong, took, spent = loaded(server, seconds)
+        print(
+            f"chats: {requests} in {took:.1f} s ({requests / took:,.0f}/s), {wrong} not 200; "
+            f"{requests / spent:,.0f} for each second of the server's processor time"
+        )
+        for _ in range(3):
+            loaded(server, max(1, seconds // 2))
+        print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
+        good, bad = asyncio.run(streamed(server, seconds))
+        print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
+        requests, wrong, _, _ = loaded(server, 2, "limited")
+        print(f"limited to 500 requests: {requests - wrong} of {requests} were let in")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""JSON Schemas that engines are held to, or refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azinfer.local import patterns
+from azinfer.local.engines import EngineError
+from azinfer.local.filling import filled
+from azinfer.local.narrowing import narrowed
+from azinfer.local.schemas import check, verify
+
+TEXT = 'Say "Ann" in blue 42 times, to ann@example.com, or 2611 AB'
+
+
+def of(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+FILLED: list[tuple[Any, Any]] = [
+    ({"type": "string", "pattern": "^[0-9]{4}$"}, "2611"),
+    ({"type": "string", "pattern": r"^\d{4} [A-Z]{2}$"}, None),
+    ({"type": "string", "pattern": r"@"}, "ann@example.com"),
+    ({"type": "string", "pattern": r"^(?:a|b)+c?$", "minLength": 5}, None),
+    ({"type": "string", "format": "email"}, "someone@example.com"),
+    ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
+    ({"type": "number", "minimum": 0, "maximum": 1}, 1),
+    ({"type": "integer", "exclusiveMaximum": 10}, 9),
+    ({"type": "integer", "multipleOf": 5}, 45),
+    ({"type": "integer", "multipleOf": 5, "maximum": 44}, 40),
+    ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "minItems": 3}, None),
+    ({"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True, "minItems": 2}, None),
+    ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}, [42, "Ann"]),
+    ({"type": "array", "items": {"type": "integer"}, "contains": {"const": 7}}, None),
+    ({"allOf": [{"type": "object", "properties": {"a": {"type": "integer"}}}]}, {"a": 42}),
+    ({"anyOf": [{"type": "null"}, {"type": "string"}]}, "Ann"),
+    ({"oneOf": [{"type": "integer"}, {"type": "string"}]}, 42),
+    ({"type": "object", "minProperties": 2}, None),
+    ({"type": "object", "required": ["a"], "additionalProperties": {"type": "integer"}}, {"a": 42}),
+    (True, None),
+]
+
+
+@pytest.mark.parametrize(("schema", "value"), FILLED)
+def test_the_synthetic_engine_is_true_to_schemas(schema: Any, value: Any) -> None:
+    found = filled(of(x=schema), TEXT)
+    assert verify(found, of(x=schema)) is None
+    if value is not None:
+        assert found == {"x": value}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": 3, "maximum": 2},
+        {"type": "string", "not": {"type": "string"}},
+        False,
+    ],
+)
+def test_what_nothing_conforms_to_is_refused(schema: Any) -> None:
+    with pytest.raises(EngineError, match=r"found nothing that this JSON Schema allows: \$"):
+        filled(of(x=schema), TEXT)
+
+
+DEEP: dict[str, Any] = {"type": "string"}
+for _ in range(40):
+    DEEP = of(x=DEEP)
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"type": "foo"}, "x.type is no JSON Schema: 'foo' is not valid"),
+    ({"properties": []}, "x.properties is no JSON Schema"),
+    ({"$ref": "#/$defs/nope"}, "x refers to '#/$defs/nope', which it does not have"),
+    ({"$ref": "https://example.com/s"}, "only what begins with # is looked up"),
+    (of(a={"type": "string", "pattern": "("}), "x.properties.a pattern '(' is no regular expr"),
+    (of(a={"pattern": "(?=a)"}), "has '(?=a', which no engine can be held to"),
+    (of(a={"pattern": r"\bword"}), r"has '\\b', which no engine can be held to"),
+    (of(a={"pattern": r"a{1,5000}"}), "repeats more than 1000 times"),
+    (of(a={"pattern": "a^b"}), "has '^' inside"),
+    (DEEP, "is nested deeper than 64 levels"),
+    (of(a={"enum": ["x" * 200] * 1000}), "is longer than 120000 characters"),
+]
+
+
+@pytest.mark.parametrize(("schema", "said"), WRONG)
+def test_what_is_no_schema_is_refused(schema: dict[str, Any], said: str) -> None:
+    with pytest.raises(EngineError, match=re.escape(said.replace("\\\\b", "\\b"))):
+        check(schema, "x")
+
+
+def test_a_schema_that_was_good_is_good_again() -> None:
+    for _ in range(2):
+        check(of(a={"type": "string"}), "x")
+    with pytest.raises(EngineError):
+        check({"type": "foo"}, "x")
+
+
+@pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/models/chat/completions"])
+def test_a_refused_schema_names_its_place(http: httpx.Client, path: str) -> None:
+    tool = {"name": "f", "parameters": of(a={"type": "text"})}
+    body = {
+        "model": "mistral-large",
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"type": "function", "function": tool}],
+    }
+    error = http.post(path, json=body).json()["error"]
+    assert error["code"] == "invalid_json_schema"
+    assert "tools.0.function.parameters.properties.a.type is no JSON Schema" in error["message"]
+
+
+PATTERNS = [
+    "abc",
+    "^abc$",
+    "a|bc|",
+    "(?:ab)+?",
+    "(?P<year>[0-9]{4})-[0-1][0-9]",
+    r"\d+\.\d{2}",
+    r"[\w.+-]+@\w+\.[a-z]{2,}",
+    r"[^a-z\s]{3}",
+    r"[]a]",
+    r"\S\D\W",
+    "a.c",
+    r"\x41\u0042",
+    "a{2}b{1,}c{0,3}",
+    r"\t\n",
+    r"[a\-z]",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_an_example_matches_its_pattern_and_what_it_is_made_of(pattern: str, more: int) -> None:
+    part = patterns.parse(pattern)
+    text = patterns.example(part, more)
+    assert re.fullmatch(pattern, text), text
+    assert re.fullmatch(patterns.plain(part), text), patterns.plain(part)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.from_regex(r"\A(?:[abc]|\[[a-c]+\]|\([ab]\|c\)|[ab][*+?]|[ab]\{1,2\}){1,6}\Z"))
+def test_patterns_made_at_random_are_read(pattern: str) -> None:
+    part = patterns.parse(pattern)
+    for more in (0, 2):
+        assert re.fullmatch(pattern, patterns.example(part, more))
+        assert re.fullmatch(patterns.plain(part), patterns.example(part, more))
+
+
+NARROWED: list[tuple[Any, Any]] = [
+    ({"type": "integer", "exclusiveMinimum": 2}, {"type": "integer", "minimum": 3}),
+    ({"type": "number", "minimum": 0.5}, {"type": "integer", "minimum": 1}),
+    ({"type": "integer", "multipleOf": 4, "minimum": 1, "maximum": 9}, {"enum": [4, 8]}),
+    ({"type": "string", "title": "T", "default": "x"}, {"type": "string"}),
+    ({"type": "string", "pattern": r"\d$"}, {"type": "string", "pattern": "^[0-9]$"}),
+    ({"type": "object", "properties": {"a": False}}, {"type": "object", "properties": {}}),
+    (
+        {"type": "object", "required": ["a"], "minProperties": 1},
+        {"type": "object", "required": ["a"]},
+    ),
+    (
+        {"type": "array", "prefixItems": [{"type": "null"}], "items": False},
+        {"type": "array", "prefixItems": [{"type": "null"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("schema", "narrow"), NARROWED)
+def test_a_schema_is_made_narrower(schema: Any, narrow: Any) -> None:
+    assert narrowed(schema) == narrow
+
+
+def test_numbers_between_bounds_are_some_of_them() -> None:
+    schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    choices = narrowed(schema)["enum"]
+    assert len(choices) == 100
+    assert all(verify(each, schema) is None for each in choices)
+    assert max(choices) == 1
+
+
+def test_a_schema_that_refers_to_itself_is_named() -> None:
+    schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    assert narrowed(schema) == {
+        "$defs": {"_root": {"type": "object", "properties": {"next": {"$ref": "#/$defs/_root"}}}},
+        "$ref": "#/$defs/_root",
+    }
+    json.dumps(narrowed(schema))

@@ -1,0 +1,15 @@
+"""A picture that is one, as small as can be."""
+
+import io
+
+from PIL import Image
+
+
+def png(shade: int = 200) -> bytes:
+    """A PNG file of one grey pixel."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1), shade).save(file, "PNG")
+    return file.getvalue()
+
+
+PNG = png()
