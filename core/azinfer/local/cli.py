@@ -1,25 +1,34 @@
-"""The command line: serve, pull, demo, chat, embed."""
+"""The command line: serve, env, deployments, doctor, chat, embed, pull, demo."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
 
 from azinfer.core import (
     ConfigurationError,
+    Deployment,
     InferenceClient,
     InferenceError,
     UserMessage,
     __version__,
 )
 from azinfer.local import weights
+from azinfer.local.authority import folder as data_folder
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.doctor import deployments_of, examine
 from azinfer.local.endpoint import LocalEndpoint
+from azinfer.local.exports import SHELLS, rendered, shell_of, variables
+from azinfer.local.running import Running, noted, running
 
 app = typer.Typer(
     name="azinfer",
@@ -36,6 +45,10 @@ Key = Annotated[
 Endpoint = Annotated[
     str | None, typer.Option(help="Any endpoint URL; left out, the environment's.")
 ]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Where deployments are listed: a Foundry project, or an account's URL."),
+]
 Model = Annotated[str, typer.Option("--model", "-m", help="The deployment's name, in any case.")]
 
 
@@ -44,7 +57,8 @@ def main() -> None:
     try:
         app()
     except InferenceError as error:
-        Console(stderr=True).print(f"[red]azinfer:[/red] {error}", highlight=False, markup=True)
+        told = f"[red]azinfer:[/red] {escape(str(error))}"
+        Console(stderr=True).print(told, highlight=False)
         sys.exit(1)
 
 
@@ -71,6 +85,10 @@ def serve(
         "127.0.0.1"
     ),
     key: Key = None,
+    key2: Annotated[str | None, typer.Option(help="The other key that opens it.")] = None,
+    https: Annotated[
+        bool, typer.Option(help="Serve TLS, with a local authority that is made once.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Take the protocol by the letter.")] = False,
     synthetic: Annotated[
         bool, typer.Option(help="Answer without a model: nothing to download.")
@@ -105,15 +123,57 @@ def serve(
     else:
         deployments = synthetic_deployments() if synthetic else real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
-    with LocalEndpoint(deployments, key=key, host=host, port=port, strict=strict) as endpoint:
-        console.print(f"[bold]{endpoint.url}[/bold]  key {endpoint.key}", highlight=False)
-        for each in endpoint.deployments:
-            console.print(f"  {each.name}  ({each.model_name})", highlight=False)
-        console.print("AZURE_AI_ENDPOINT and AZURE_AI_API_KEY point clients here. Ctrl-C ends it.")
-        try:
-            endpoint.wait()
-        except KeyboardInterrupt:
-            console.print("ended")
+    _serve(
+        LocalEndpoint(
+            deployments, key=key, key2=key2, host=host, port=port, strict=strict, https=https
+        )
+    )
+
+
+@app.command()
+def env(
+    shell: Annotated[
+        str | None, typer.Option(help=f"{', '.join(SHELLS)}; left out, the one that you use.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Which endpoint, if several run.")] = None,
+) -> None:
+    """Print what leads clients to the endpoint that runs: eval "$(azinfer env)"."""
+    found = running(data_folder(), port)
+    told = variables(found.url, found.key, found.ca_file)
+    print(rendered(told, shell or shell_of(os.environ)))  # noqa: T201
+
+
+@app.command()
+def deployments(endpoint: Endpoint = None, key: Key = None, source: Source = None) -> None:
+    """Show what is deployed at an endpoint, real or local, and its five facts."""
+    with InferenceClient(endpoint, key) as client:
+        found = deployments_of(client, source)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("name", "model", "version", "capacity", "content filter", "rate limits"):
+        table.add_column(column, overflow="fold")
+    for each in found.values():
+        table.add_row(*map(escape, _facts(each)))
+    console.print(table, highlight=False)
+
+
+@app.command()
+def doctor(
+    endpoint: Endpoint = None,
+    key: Key = None,
+    source: Source = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A deployment to ask one short question.")
+    ] = None,
+) -> None:
+    """Examine an endpoint and a key step by step, and say what to do next."""
+    held = True
+    for each in examine(lambda: InferenceClient(endpoint, key, max_retries=0), source, model):
+        sign = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "-"}[each.held]
+        console.print(f"{sign} {each.step}: {escape(each.what)}", highlight=False, soft_wrap=True)
+        if each.then:
+            console.print(f"  → {escape(each.then)}", highlight=False, soft_wrap=True)
+        held = held and each.held is not False
+    raise typer.Exit(0 if held else 1)
 
 
 @app.command()
@@ -160,6 +220,41 @@ def demo(
     deployments = synthetic_deployments() if synthetic else real_deployments()
     held = run(deployments, console)
     raise typer.Exit(0 if held else 1)
+
+
+def _serve(endpoint: LocalEndpoint) -> None:
+    """Serve until the process is interrupted, and let `azinfer env` know."""
+    with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
+        console.print(f"[bold]{endpoint.url}[/bold]  key {escape(endpoint.key)}", highlight=False)
+        for each in endpoint.deployments:
+            console.print(f"  {each.name}  ({each.model_name})", highlight=False)
+        console.print('In another terminal, eval "$(azinfer env)" leads clients here:')
+        told = variables(endpoint.url, endpoint.key, endpoint.ca_file)
+        console.print(escape(rendered(told, shell_of(os.environ))), highlight=False, soft_wrap=True)
+        console.print("Ctrl-C ends it.")
+        try:
+            endpoint.wait()
+        except KeyboardInterrupt:
+            console.print("ended")
+
+
+def _facts(deployment: Deployment) -> tuple[str, ...]:
+    """The cells of a deployment's row; what was not told is a dash."""
+    capacity = " ".join(
+        each
+        for each in (
+            deployment.capacity_type,
+            None if deployment.capacity is None else f"{deployment.capacity:g}",
+        )
+        if each
+    )
+    limits = ", ".join(
+        f"{each.count:,.0f} {each.key}s / {each.renewal_period:g} s"
+        for each in deployment.rate_limits
+    )
+    model = " ".join(filter(None, (deployment.model_format, deployment.model_name)))
+    told = (model, deployment.model_version, capacity, deployment.content_filter, limits)
+    return (deployment.name, *(each or "-" for each in told))
 
 
 def pulled() -> list[Path]:
