@@ -161,6 +161,43 @@ def test_a_port_that_is_taken_is_told() -> None:
     assert f"port {port}" in done.stderr
 
 
+FILE = """
+[local]
+key = "of the file"
+
+[local.deployments.mine]
+model_name = "m"
+engine = { kind = "synthetic", text = "From a file." }
+"""
+
+
+def test_a_file_in_the_working_directory_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "azinfer.toml").write_text(FILE.replace("of the file", "of-the-file"))
+    with served("--https", "--key2", "second") as (url, key, _):
+        assert (url[:6], key) == ("https:", "of-the-file")
+        trusted = azinfer("env", "--shell", "dotenv").stdout.split("SSL_CERT_FILE=")[1].split()[0]
+        asked = ("chat", "Hi", "-m", "MINE", "--endpoint", url, "--key", "second")
+        assert azinfer(*asked, SSL_CERT_FILE=trusted).stdout == "From a file.\n"
+    with served("--synthetic", "--key", "another") as (url, key, _):
+        assert (url[:5], key) == ("http:", "another")
+        assert "small-chat" in azinfer("deployments", "--endpoint", url, "--key", key).stdout
+
+
+def test_a_file_with_a_mistake_serves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text(FILE + '[[local.deployments.mine.rate_limit]]\nkey = "token"\n')
+    done = azinfer("serve", "--port", "0", "--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    told = " ".join(done.stderr.split()).replace(" ", "")
+    assert "other.toml,line8:local.deployments.mine.rate_limit:isunknown;didyoumean" in told
+    done = azinfer("serve", "--config", str(tmp_path / "none.toml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "none.toml cannot be read" in " ".join(done.stderr.split())
+
+
 def test_the_environment_leads_clients_to_the_endpoint_that_runs() -> None:
     assert "no endpoint runs: start one with `azinfer serve`" in azinfer("env").stderr
     with served("--synthetic", "--https", "--key", "it's[$5]") as (url, _, process):

@@ -24,6 +24,7 @@ from azinfer.core import (
 )
 from azinfer.local import weights
 from azinfer.local.authority import folder as data_folder
+from azinfer.local.config import LocalSettings, local_settings
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.doctor import deployments_of, examine
 from azinfer.local.endpoint import LocalEndpoint
@@ -38,7 +39,6 @@ app = typer.Typer(
 )
 console = Console()
 
-Port = Annotated[int, typer.Option(help="The port; 0 lets the system choose.")]
 Key = Annotated[
     str | None, typer.Option(help="The key that requests must bear.", envvar="AZINFER_KEY")
 ]
@@ -80,16 +80,22 @@ def pull() -> None:
 
 @app.command()
 def serve(
-    port: Port = 8765,
-    host: Annotated[str, typer.Option(help="The address; others than loopback need --key.")] = (
-        "127.0.0.1"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The file whose [local] says it all; left out, ./azinfer.toml if any."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port, 8765 if nothing says it; 0 for any free one.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address; others than loopback need --key.")
+    ] = None,
     key: Key = None,
     key2: Annotated[str | None, typer.Option(help="The other key that opens it.")] = None,
     https: Annotated[
-        bool, typer.Option(help="Serve TLS, with a local authority that is made once.")
-    ] = False,
-    strict: Annotated[bool, typer.Option(help="Take the protocol by the letter.")] = False,
+        bool | None, typer.Option(help="Serve TLS, with a local authority that is made once.")
+    ] = None,
+    strict: Annotated[bool | None, typer.Option(help="Take the protocol by the letter.")] = None,
     synthetic: Annotated[
         bool, typer.Option(help="Answer without a model: nothing to download.")
     ] = False,
@@ -118,16 +124,17 @@ def serve(
     """Serve deployments on this machine until Ctrl-C."""
     if record and not upstream:
         _refuse("--record wants an --upstream to record")
+    settings = _configured(config)
     if upstream or replay:
         deployments = _proxied(upstream or [], upstream_key, record, replay, not at_once)
+    elif synthetic:
+        deployments = synthetic_deployments()
     else:
-        deployments = synthetic_deployments() if synthetic else real_deployments()
+        deployments = list(settings.deployments) or real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
-    _serve(
-        LocalEndpoint(
-            deployments, key=key, key2=key2, host=host, port=port, strict=strict, https=https
-        )
-    )
+    said = {"host": host, "port": port, "key": key, "key2": key2, "https": https, "strict": strict}
+    said = {name: value for name, value in said.items() if value is not None}
+    _serve(LocalEndpoint(deployments, **{"port": 8765, **settings.options, **said}))
 
 
 @app.command()
@@ -222,6 +229,18 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
+def _configured(path: Path | None) -> LocalSettings:
+    usual = Path("azinfer.toml")
+    if path is None and not usual.is_file():
+        return LocalSettings((), {})
+
+    def pull(wanted: weights.Weights) -> Path:
+        with _bars() as bars:
+            return _pulled(wanted, bars)
+
+    return local_settings(path or usual, pull=pull)
+
+
 def _serve(endpoint: LocalEndpoint) -> None:
     """Serve until the process is interrupted, and let `azinfer env` know."""
     with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
@@ -259,9 +278,13 @@ def _facts(deployment: Deployment) -> tuple[str, ...]:
 
 def pulled() -> list[Path]:
     """The files of the small real models, fetched if need be, with progress."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with _bars() as bars:
         return [_pulled(each, bars) for each in weights.ALL]
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _pulled(wanted: weights.Weights, bars: Progress) -> Path:
