@@ -37,6 +37,15 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
     assert done.stderr == ""
 
 
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    files = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (told,) = [each for each in files if "[local]" in each]
+    path = tmp_path / "azinfer.toml"
+    path.write_text(told, "utf-8")
+    endpoint = LocalEndpoint.from_config(path)
+    assert [each.spillover for each in endpoint.deployments] == ["mistral-standard", ""]
+
+
 def test_there_are_programs() -> None:
     assert len(PROGRAMS) > 4
 

@@ -41,13 +41,19 @@ def strict() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(scope="session")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEndpoint]:
-    """One deployment behind https, with an authority of these tests."""
+@pytest.fixture(scope="session", autouse=True)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The authority and the notes of these tests are apart from the contributor's own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AZINFER_DATA", str(tmp_path_factory.mktemp("authority")))
-        with LocalEndpoint([LocalDeployment("Chat")], key="local-key", https=True) as endpoint:
-            yield endpoint
+        patch.setenv("AZINFER_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def secure(data: None) -> Iterator[LocalEndpoint]:
+    """One deployment behind https."""
+    with LocalEndpoint([LocalDeployment("Chat")], key="local-key", https=True) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

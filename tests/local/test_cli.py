@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from azinfer.core import __version__
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
+from azinfer.core import ConfigurationError, RateLimit, __version__
+from azinfer.local import LocalDeployment, LocalEndpoint, exports, weights
+from raw_server import RawServer, failure, reply
 
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
 
@@ -159,6 +161,202 @@ def test_a_port_that_is_taken_is_told() -> None:
         done = azinfer("serve", "--synthetic", "--port", port)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"port {port}" in done.stderr
+
+
+FILE = """
+[local]
+key = "of the file"
+
+[local.deployments.mine]
+model_name = "m"
+engine = { kind = "synthetic", text = "From a file." }
+"""
+
+
+def test_a_file_in_the_working_directory_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "azinfer.toml").write_text(FILE.replace("of the file", "of-the-file"))
+    with served("--https", "--key2", "second") as (url, key, _):
+        assert (url[:6], key) == ("https:", "of-the-file")
+        trusted = azinfer("env", "--shell", "dotenv").stdout.split("SSL_CERT_FILE=")[1].split()[0]
+        asked = ("chat", "Hi", "-m", "MINE", "--endpoint", url, "--key", "second")
+        assert azinfer(*asked, SSL_CERT_FILE=trusted).stdout == "From a file.\n"
+    with served("--synthetic", "--key", "another") as (url, key, _):
+        assert (url[:5], key) == ("http:", "another")
+        assert "small-chat" in azinfer("deployments", "--endpoint", url, "--key", key).stdout
+
+
+def test_a_file_with_a_mistake_serves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text(FILE + '[[local.deployments.mine.rate_limit]]\nkey = "token"\n')
+    done = azinfer("serve", "--port", "0", "--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    told = " ".join(done.stderr.split()).replace(" ", "")
+    assert "other.toml,line8:local.deployments.mine.rate_limit:isunknown;didyoumean" in told
+    done = azinfer("serve", "--config", str(tmp_path / "none.toml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "none.toml cannot be read" in " ".join(done.stderr.split())
+
+
+def test_the_environment_leads_clients_to_the_endpoint_that_runs() -> None:
+    assert "no endpoint runs: start one with `azinfer serve`" in azinfer("env").stderr
+    with served("--synthetic", "--https", "--key", "it's[$5]") as (url, _, process):
+        lines = azinfer("env", "--shell", "sh").stdout
+        command = f"{lines}\n{COMMAND} embed word --model small-embed && {COMMAND} deployments"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "COLUMNS": "160"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("[")
+        assert "Small-Chat-PTU" in done.stdout
+        assert f"{url}/openai/v1" in lines
+        process.kill()
+        process.wait(20)
+        # What was killed left its note.
+        done = azinfer("env")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no endpoint runs" in done.stderr
+
+
+def test_one_of_several_endpoints_is_chosen_by_its_port() -> None:
+    with served("--synthetic") as (first, key, _), served("--synthetic") as (second, _, _):
+        ports = sorted(int(url.rpartition(":")[2]) for url in (first, second))
+        assert f"choose one by --port {ports[0]}, {ports[1]}" in azinfer("env").stderr
+        port = first.rpartition(":")[2]
+        said = azinfer("env", "--port", port, "--shell", "dotenv").stdout
+        assert f"AZURE_AI_ENDPOINT={first}\nAZURE_AI_API_KEY={key}\n" in said
+        assert "no endpoint runs on port 1:" in azinfer("env", "--port", "1").stderr
+    assert "no endpoint runs" in azinfer("env").stderr
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("sh", """export A='it'"'"'s "a" \\ $b'"""),
+        ("fish", r"""set -gx A 'it\'s "a" \\ $b'"""),
+        ("powershell", """$env:A = 'it''s "a" \\ $b'"""),
+        ("dotenv", r"""A='it\'s "a" \\ $b'"""),
+    ],
+)
+def test_no_shell_takes_anything_of_a_value_for_its_own(shell: str, line: str) -> None:
+    assert exports.rendered({"A": 'it\'s "a" \\ $b'}, shell) == line
+    with pytest.raises(ConfigurationError, match="no line of a shell"):
+        exports.rendered({"A": "a\nb"}, shell)
+
+
+def test_the_shell_is_known_by_the_environment() -> None:
+    assert exports.shell_of({"SHELL": "/usr/bin/fish"}) == "fish"
+    assert exports.shell_of({"SHELL": "/bin/zsh"}) == "sh"
+    assert exports.shell_of({"PSModulePath": "C:"}) == "powershell"
+    with pytest.raises(ConfigurationError, match="there are sh, fish, powershell, dotenv"):
+        exports.rendered({}, "csh")
+
+
+def test_deployments_are_shown_with_their_facts() -> None:
+    limits = (RateLimit("request", 6, 10), RateLimit("token", 12_000, 60))
+    deployments = [
+        LocalDeployment(
+            "Large",
+            "mistral-large",
+            model_version="2411",
+            model_format="Mistral AI",
+            capacity_type="DataZoneStandard",
+            capacity=12,
+            content_filter="[harsh]",
+            rate_limits=limits,
+        )
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        asked = ("deployments", "--endpoint", endpoint.url, "--key", endpoint.key)
+        told = azinfer(*asked).stdout.split()
+        row = "Large Mistral AI mistral-large 2411 DataZoneStandard 12 [harsh]"
+        assert " ".join(told).endswith(f"{row} 6 requests / 10 s, 12,000 tokens / 60 s")
+        told = azinfer(*asked, "--source", f"{endpoint.url}/api/projects/p").stdout.split()
+        row = "Large Mistral AI mistral-large 2411 DataZoneStandard 12 - -"
+        assert " ".join(told).endswith(row)
+        done = azinfer(*asked[:-1], "wrong")
+        assert done.returncode == 1
+        assert "AuthenticationFailed" in done.stderr
+
+
+def test_the_list_of_another_server_on_this_machine_is_its_own(server: RawServer) -> None:
+    server.will(reply({}, 404), reply({"data": [{"id": "theirs", "model": "m"}]}))
+    told = azinfer("deployments", "--endpoint", server.url, "--key", "k").stdout
+    assert "theirs" in told
+
+
+def examined(*arguments: str, **environ: str) -> tuple[int, list[str]]:
+    """The exit code of `azinfer doctor`, and its lines in one line each."""
+    done = azinfer("doctor", *arguments, **environ)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_healthy_endpoint_passes_every_step(secure: LocalEndpoint) -> None:
+    told = {"AZURE_AI_ENDPOINT": secure.url, "AZURE_AI_API_KEY": secure.key}
+    code, lines = examined("-m", "chat", **told, SSL_CERT_FILE=str(secure.ca_file))
+    assert code == 0
+    assert [line.partition(":")[0] for line in lines] == [
+        *("✓ endpoint", "✓ name", "✓ connection", "✓ TLS", "✓ credential", "✓ deployments"),
+        "✓ a question",
+    ]
+    assert "signed by azinfer local authority, until 20" in lines[3]
+    assert "Chat" in lines[5]
+    assert lines[6].endswith("chat answers: This is a synthetic answer to: Say yes.")
+
+
+def test_each_step_that_fails_says_what_to_do(secure: LocalEndpoint) -> None:
+    key = ("--key", secure.key)
+    code, lines = examined("--endpoint", secure.url, *key)
+    assert (code, lines[-2][:6]) == (1, "✗ TLS:")
+    assert 'eval "$(azinfer env)"' in lines[-1]
+    trusted = {"SSL_CERT_FILE": str(secure.ca_file)}
+    code, lines = examined("--endpoint", secure.url, "--key", "wrong", **trusted)
+    assert (code, lines[-2][:13]) == (1, "✗ credential:")
+    assert "copy the key again" in lines[-1]
+    code, lines = examined("--endpoint", secure.url, *key, "-m", "chatt", **trusted)
+    assert (code, lines[-2][:13]) == (1, "✗ a question:")
+    assert "'Chat'" in lines[-2] or "Chat" in lines[-2]
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    code, lines = examined("--endpoint", f"http://127.0.0.1:{port}", *key)
+    assert (code, lines[-2]) == (1, f"✗ connection: port {port}: Connection refused")
+    assert "azinfer serve" in lines[-1]
+    with LocalEndpoint() as plain:
+        url = plain.url.replace("http:", "https:")
+        code, lines = examined("--endpoint", url, *key)
+    assert (code, lines[-2][:6], lines[-1]) == (1, "✗ TLS:", "  → does this port speak TLS at all?")
+    code, lines = examined("--endpoint", "https://no-such-host.invalid/openai/v1", *key)
+    assert (code, lines[-2][:7]) == (1, "✗ name:")
+    code, lines = examined("--endpoint", "https://example.com/", *key)
+    assert (code, lines[0][:11], len(lines)) == (1, "✗ endpoint:", 1)
+
+
+def test_a_server_without_a_list_is_told_from_a_bad_key(server: RawServer) -> None:
+    server.will(reply(failure("404", "Resource not found"), 404))
+    code, lines = examined("--endpoint", server.url, "--key", "k")
+    assert code == 0
+    assert lines[-3] == "✓ credential: accepted"
+    assert lines[-2].startswith("- deployments: not listed here")
+    assert "--source" in lines[-1]
+
+
+def test_a_proxy_is_told_without_its_password(server: RawServer) -> None:
+    server.will(reply({}, 502))
+    proxy = server.url.replace("://", "://somebody:secret@")
+    code, lines = examined(
+        "--endpoint", "https://contoso.openai.azure.com", "--key", "k", HTTPS_PROXY=proxy
+    )
+    assert code == 0
+    assert lines[1].startswith(f"- proxy: goes through {server.url.partition('://')[2]}")
+    assert "secret" not in "".join(lines)
 
 
 def test_no_network_is_told_and_leaves_nothing(tmp_path: Path) -> None:

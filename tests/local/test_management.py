@@ -462,29 +462,27 @@ def test_azures_management_client_makes_changes_and_deletes(
     assert caught.value.error.code == "ResourceNotFound"
 
 
-def test_azures_management_client_follows_pages(tmp_path: Any, secure: LocalEndpoint) -> None:
+def test_azures_clients_follow_pages() -> None:
     deployments = [LocalDeployment(f"d{number}", "m") for number in range(5)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AZINFER_DATA", str(tmp_path))
-        with LocalEndpoint(deployments, page_size=2, https=True) as endpoint:
-            with CognitiveServicesManagementClient(
-                endpoint.credential(),
-                "subscription",
-                base_url=endpoint.url,
-                credential_scopes=["https://management.azure.com/.default"],
-                connection_verify=endpoint.ca_file,
-            ) as client:
-                found = [each.name for each in client.deployments.list("g", "a")]
+    with LocalEndpoint(deployments, page_size=2, https=True) as endpoint:
+        with CognitiveServicesManagementClient(
+            endpoint.credential(),
+            "subscription",
+            base_url=endpoint.url,
+            credential_scopes=["https://management.azure.com/.default"],
+            connection_verify=endpoint.ca_file,
+        ) as client:
+            found = [each.name for each in client.deployments.list("g", "a")]
+        assert found == ["d0", "d1", "d2", "d3", "d4"]
+        with AIProjectClient(
+            f"{endpoint.url}/api/projects/p",
+            endpoint.credential(),
+            connection_verify=endpoint.ca_file,
+        ) as projects:
+            found = [each.name for each in projects.deployments.list(model_name="m")]
             assert found == ["d0", "d1", "d2", "d3", "d4"]
-            with AIProjectClient(
-                f"{endpoint.url}/api/projects/p",
-                endpoint.credential(),
-                connection_verify=endpoint.ca_file,
-            ) as projects:
-                found = [each.name for each in projects.deployments.list(model_name="m")]
-                assert found == ["d0", "d1", "d2", "d3", "d4"]
-                assert projects.deployments.get("D3").name == "d3"
-            assert len(endpoint.requests) == 3 + 3 + 1
+            assert projects.deployments.get("D3").name == "d3"
+        assert len(endpoint.requests) == 3 + 3 + 1
 
 
 def test_azures_management_client_renews_keys(

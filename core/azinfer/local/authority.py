@@ -73,7 +73,7 @@ class Authority:
         self.ca_file = folder / "ca-bundle.pem"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with locked(folder / "authority.lock"):
+            with locked(folder):
                 self._key, self._certificate = self._kept(folder / "authority.pem")
                 bundle = Path(certifi.where()).read_bytes() + b"\n" + _pem(self._certificate)
                 if not self.ca_file.exists() or self.ca_file.read_bytes() != bundle:

@@ -1,25 +1,35 @@
-"""The command line: serve, pull, demo, chat, embed."""
+"""The command line: serve, env, deployments, doctor, chat, embed, pull, demo."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
 
 from azinfer.core import (
     ConfigurationError,
+    Deployment,
     InferenceClient,
     InferenceError,
     UserMessage,
     __version__,
 )
 from azinfer.local import weights
+from azinfer.local.authority import folder as data_folder
+from azinfer.local.config import LocalSettings, local_settings
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.doctor import deployments_of, examine
 from azinfer.local.endpoint import LocalEndpoint
+from azinfer.local.exports import SHELLS, rendered, shell_of, variables
+from azinfer.local.running import Running, noted, running
 
 app = typer.Typer(
     name="azinfer",
@@ -29,12 +39,15 @@ app = typer.Typer(
 )
 console = Console()
 
-Port = Annotated[int, typer.Option(help="The port; 0 lets the system choose.")]
 Key = Annotated[
     str | None, typer.Option(help="The key that requests must bear.", envvar="AZINFER_KEY")
 ]
 Endpoint = Annotated[
     str | None, typer.Option(help="Any endpoint URL; left out, the environment's.")
+]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Where deployments are listed: a Foundry project, or an account's URL."),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="The deployment's name, in any case.")]
 
@@ -44,7 +57,8 @@ def main() -> None:
     try:
         app()
     except InferenceError as error:
-        Console(stderr=True).print(f"[red]azinfer:[/red] {error}", highlight=False, markup=True)
+        told = f"[red]azinfer:[/red] {escape(str(error))}"
+        Console(stderr=True).print(told, highlight=False)
         sys.exit(1)
 
 
@@ -66,12 +80,22 @@ def pull() -> None:
 
 @app.command()
 def serve(
-    port: Port = 8765,
-    host: Annotated[str, typer.Option(help="The address; others than loopback need --key.")] = (
-        "127.0.0.1"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The file whose [local] says it all; left out, ./azinfer.toml if any."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port, 8765 if nothing says it; 0 for any free one.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address; others than loopback need --key.")
+    ] = None,
     key: Key = None,
-    strict: Annotated[bool, typer.Option(help="Take the protocol by the letter.")] = False,
+    key2: Annotated[str | None, typer.Option(help="The other key that opens it.")] = None,
+    https: Annotated[
+        bool | None, typer.Option(help="Serve TLS, with a local authority that is made once.")
+    ] = None,
+    strict: Annotated[bool | None, typer.Option(help="Take the protocol by the letter.")] = None,
     synthetic: Annotated[
         bool, typer.Option(help="Answer without a model: nothing to download.")
     ] = False,
@@ -100,20 +124,63 @@ def serve(
     """Serve deployments on this machine until Ctrl-C."""
     if record and not upstream:
         _refuse("--record wants an --upstream to record")
+    settings = _configured(config)
     if upstream or replay:
         deployments = _proxied(upstream or [], upstream_key, record, replay, not at_once)
+    elif synthetic:
+        deployments = synthetic_deployments()
     else:
-        deployments = synthetic_deployments() if synthetic else real_deployments()
+        deployments = list(settings.deployments) or real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
-    with LocalEndpoint(deployments, key=key, host=host, port=port, strict=strict) as endpoint:
-        console.print(f"[bold]{endpoint.url}[/bold]  key {endpoint.key}", highlight=False)
-        for each in endpoint.deployments:
-            console.print(f"  {each.name}  ({each.model_name})", highlight=False)
-        console.print("AZURE_AI_ENDPOINT and AZURE_AI_API_KEY point clients here. Ctrl-C ends it.")
-        try:
-            endpoint.wait()
-        except KeyboardInterrupt:
-            console.print("ended")
+    said = {"host": host, "port": port, "key": key, "key2": key2, "https": https, "strict": strict}
+    said = {name: value for name, value in said.items() if value is not None}
+    _serve(LocalEndpoint(deployments, **{"port": 8765, **settings.options, **said}))
+
+
+@app.command()
+def env(
+    shell: Annotated[
+        str | None, typer.Option(help=f"{', '.join(SHELLS)}; left out, the one that you use.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Which endpoint, if several run.")] = None,
+) -> None:
+    """Print what leads clients to the endpoint that runs: eval "$(azinfer env)"."""
+    found = running(data_folder(), port)
+    told = variables(found.url, found.key, found.ca_file)
+    print(rendered(told, shell or shell_of(os.environ)))  # noqa: T201
+
+
+@app.command()
+def deployments(endpoint: Endpoint = None, key: Key = None, source: Source = None) -> None:
+    """Show what is deployed at an endpoint, real or local, and its five facts."""
+    with InferenceClient(endpoint, key) as client:
+        found = deployments_of(client, source)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("name", "model", "version", "capacity", "content filter", "rate limits"):
+        table.add_column(column, overflow="fold")
+    for each in found.values():
+        table.add_row(*map(escape, _facts(each)))
+    console.print(table, highlight=False)
+
+
+@app.command()
+def doctor(
+    endpoint: Endpoint = None,
+    key: Key = None,
+    source: Source = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A deployment to ask one short question.")
+    ] = None,
+) -> None:
+    """Examine an endpoint and a key step by step, and say what to do next."""
+    held = True
+    for each in examine(lambda: InferenceClient(endpoint, key, max_retries=0), source, model):
+        sign = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "-"}[each.held]
+        console.print(f"{sign} {each.step}: {escape(each.what)}", highlight=False, soft_wrap=True)
+        if each.then:
+            console.print(f"  → {escape(each.then)}", highlight=False, soft_wrap=True)
+        held = held and each.held is not False
+    raise typer.Exit(0 if held else 1)
 
 
 @app.command()
@@ -162,11 +229,62 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
+def _configured(path: Path | None) -> LocalSettings:
+    usual = Path("azinfer.toml")
+    if path is None and not usual.is_file():
+        return LocalSettings((), {})
+
+    def pull(wanted: weights.Weights) -> Path:
+        with _bars() as bars:
+            return _pulled(wanted, bars)
+
+    return local_settings(path or usual, pull=pull)
+
+
+def _serve(endpoint: LocalEndpoint) -> None:
+    """Serve until the process is interrupted, and let `azinfer env` know."""
+    with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
+        console.print(f"[bold]{endpoint.url}[/bold]  key {escape(endpoint.key)}", highlight=False)
+        for each in endpoint.deployments:
+            console.print(f"  {each.name}  ({each.model_name})", highlight=False)
+        console.print('In another terminal, eval "$(azinfer env)" leads clients here:')
+        told = variables(endpoint.url, endpoint.key, endpoint.ca_file)
+        console.print(escape(rendered(told, shell_of(os.environ))), highlight=False, soft_wrap=True)
+        console.print("Ctrl-C ends it.")
+        try:
+            endpoint.wait()
+        except KeyboardInterrupt:
+            console.print("ended")
+
+
+def _facts(deployment: Deployment) -> tuple[str, ...]:
+    """The cells of a deployment's row; what was not told is a dash."""
+    capacity = " ".join(
+        each
+        for each in (
+            deployment.capacity_type,
+            None if deployment.capacity is None else f"{deployment.capacity:g}",
+        )
+        if each
+    )
+    limits = ", ".join(
+        f"{each.count:,.0f} {each.key}s / {each.renewal_period:g} s"
+        for each in deployment.rate_limits
+    )
+    model = " ".join(filter(None, (deployment.model_format, deployment.model_name)))
+    told = (model, deployment.model_version, capacity, deployment.content_filter, limits)
+    return (deployment.name, *(each or "-" for each in told))
+
+
 def pulled() -> list[Path]:
     """The files of the small real models, fetched if need be, with progress."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with _bars() as bars:
         return [_pulled(each, bars) for each in weights.ALL]
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _pulled(wanted: weights.Weights, bars: Progress) -> Path:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
@@ -110,6 +111,23 @@ class LocalEndpoint:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
+
+    @classmethod
+    def from_config(cls, path: str | Path = "azinfer.toml", **named: Any) -> Self:
+        """The endpoint that a file describes under `[local]` (see `azinfer.local.config`).
+
+        Args:
+            path: The file.
+            **named: What the constructor takes; it wins over the file.
+
+        Raises:
+            ConfigurationError: Something is wrong; the text has file, line, field and reason.
+            InferenceError: The weights of a model cannot be had.
+        """
+        from azinfer.local.config import local_settings
+
+        settings = local_settings(path)
+        return cls(**{"deployments": settings.deployments, **settings.options, **named})
 
     def __repr__(self) -> str:
         names = ", ".join(deployment.name for deployment in self.deployments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,27 +16,29 @@ else:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, once nobody else does.
-
-    Args:
-        path: The file, made if it is not there; it stays.
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, once nobody else does.
 
     Raises:
-        OSError: The file cannot be opened.
+        OSError: The folder cannot be opened.
     """
-    with path.open("a") as file:
-        _wait(file.fileno())
+    handle = _held(folder)
+    try:
         yield
+    finally:
+        os.close(handle)
 
 
-def _wait(handle: int) -> None:
-    if sys.platform == "win32":
-        # Its own waiting gives up after ten seconds.
+def _held(folder: Path) -> int:
+    if sys.platform != "win32":
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    else:
+        # Folders cannot be locked here, and its own waiting gives up after ten seconds.
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
         while True:
             with contextlib.suppress(OSError):
                 msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-                return
+                break
             time.sleep(0.1)
-    else:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle

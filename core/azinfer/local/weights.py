@@ -22,7 +22,9 @@ from pathlib import Path
 import platformdirs
 
 from azinfer.core.errors import InferenceError
+from azinfer.local.locking import locked
 
+_HALF_DONE = ".pull-"
 Progress = Callable[[int, int], None]
 
 
@@ -85,7 +87,8 @@ def cache(environ: Mapping[str, str] | None = None) -> Path:
 def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Path:
     """The GGUF file of a model, downloaded unless it is there and whole.
 
-    A half-done download leaves nothing behind.
+    One process pulls into a folder at a time, and what another left half done when it was
+    killed is thrown away.
 
     Args:
         weights: The model.
@@ -100,18 +103,27 @@ def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Pa
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_space(folder, weights)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".pull-") as name:
-            made = _made(weights, Path(name), progress)
-            digest = _sha256(made)
-            os.replace(made, path)
-            _seal(path).write_text(digest)
+        with locked(folder):
+            if not _is_whole(path):  # nor has another process pulled it meanwhile
+                _pull(weights, folder, progress)
     except OSError as error:
         raise InferenceError(
             f"{weights.name} cannot be kept in {folder}: {error.strerror or error}; set "
             "AZINFER_CACHE to another folder"
         ) from None
     return path
+
+
+def _pull(weights: Weights, folder: Path, progress: Progress | None) -> None:
+    for left in folder.glob(f"{_HALF_DONE}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    _check_space(folder, weights)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_HALF_DONE) as name:
+        made = _made(weights, Path(name), progress)
+        digest = _sha256(made)
+        path = folder / weights.file
+        os.replace(made, path)
+        _seal(path).write_text(digest)
 
 
 def _made(weights: Weights, folder: Path, progress: Progress | None) -> Path:

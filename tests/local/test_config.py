@@ -1,0 +1,258 @@
+"""`[local]` of `azinfer.toml`: all of an endpoint, or a mistake with its line and field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import httpx
+import pytest
+
+from azinfer.core import (
+    ConfigurationError,
+    ContentFilterError,
+    InferenceClient,
+    RateLimit,
+    UserMessage,
+)
+from azinfer.local import LocalDeployment, LocalEndpoint, weights
+from azinfer.local.config import local_settings
+
+WHOLE = """
+[endpoints.main]
+url = "https://contoso.services.ai.azure.com"
+
+[local]
+host = "localhost"
+port = 0
+key = "env:LOCAL_KEY"
+key2 = "other"
+strict = false
+https = false
+page_size = 2
+token_lifetime = 60
+
+[local.deployments."Mistral-Large"]
+model_name = "mistral-large"
+model_version = "2411"
+model_format = "Mistral AI"
+capacity_type = "DataZoneStandard"
+capacity = 3
+engine = { kind = "synthetic", text = "Bonjour.", dimensions = 8 }
+
+[local.deployments."Mistral-Large".content_filter]
+name = "harsh"
+threshold = "high"
+words.violence = { stab = "high", hit = "low" }
+blocklists.products = ["acme"]
+spelling = "flat"
+
+[local.deployments.ptu]
+model_name = "mistral-large"
+capacity_type = "ProvisionedManaged"
+capacity = 1
+content_filter = "named"
+rate_limits = [
+  { key = "request", count = 1, renewal_period = 3600 },
+  { key = "token", count = 1e6, renewal_period = 60 },
+]
+spillover = "mistral-LARGE"
+engine = { kind = "synthetic", text = "Bonjour.", dimensions = 8 }
+latency = { first_token = 0.25, per_token = 0.01 }
+
+[local.deployments.plain]
+engine = "synthetic"
+rate_limits = []
+faults = [{ kind = "status", status = 503, times = 1 }]
+script = ["First.", { text = "Second." }]
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a file and gives its path."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "azinfer.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def test_everything_of_a_file_is_taken(written: Callable[[str], Path]) -> None:
+    settings = local_settings(written(WHOLE), environ={"LOCAL_KEY": "mine"})
+    assert settings.options == {
+        "host": "localhost",
+        "port": 0,
+        "key": "mine",
+        "key2": "other",
+        "strict": False,
+        "https": False,
+        "page_size": 2,
+        "token_lifetime": 60.0,
+    }
+    assert "mine" not in repr(settings)
+    large, ptu, plain = settings.deployments
+    assert (large.name, large.model_name, large.model_version, large.model_format) == (
+        *("Mistral-Large", "mistral-large", "2411", "Mistral AI"),
+    )
+    assert large.limits == (RateLimit("request", 3, 10), RateLimit("token", 3000, 60))
+    assert (large.filter.threshold, large.filter.spelling) == ("high", "flat")
+    assert large.filter.words == {"violence": {"stab": "high", "hit": "low"}}
+    assert large.filter.blocklists == {"products": ["acme"]}
+    assert ptu.limits == (RateLimit("request", 1, 3600), RateLimit("token", 1_000_000, 60))
+    assert (ptu.is_provisioned, ptu.units, ptu.spillover) == (True, 1, "mistral-LARGE")
+    assert (ptu.latency.first_token, ptu.latency.per_token) == (0.25, 0.01)
+    assert ptu.filter.name == "named"
+    assert ptu.engine is large.engine is not plain.engine
+    assert plain.rate_limits == ()
+    assert [fault.status for fault in plain.faults] == [503]
+    assert [each.text for each in plain.script] == ["First.", "Second."]
+
+
+def test_an_endpoint_of_a_file_does_what_it_says(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_KEY", "mine")
+    with (
+        LocalEndpoint.from_config(written(WHOLE), host="127.0.0.1") as endpoint,
+        InferenceClient(endpoint.url, "other", "ptu", max_retries=0) as client,
+    ):
+        assert (endpoint.key, endpoint.key2) == ("mine", "other")
+        hi = [UserMessage("hi")]
+        answers = [client.complete(hi) for _ in range(2)]
+        assert [each.routing and each.routing.deployment for each in answers] == [
+            "ptu",
+            "Mistral-Large",
+        ]
+        assert answers[0].text == answers[1].text == "Bonjour."
+        with pytest.raises(ContentFilterError):
+            client.complete([UserMessage("stab acme")], model="mistral-large")
+        assert len(client.embed(["x"], model="mistral-large").vectors[0]) == 8
+        page = httpx.get(f"{endpoint.url}/deployments", headers={"api-key": "mine"}).json()
+        assert len(page["value"]) == 2
+
+
+def test_a_file_that_says_nothing_of_it_serves_as_usual(written: Callable[[str], Path]) -> None:
+    path = written('[endpoints.main]\nurl = "https://contoso.services.ai.azure.com"\n')
+    settings = local_settings(path)
+    assert (settings.deployments, settings.options) == ((), {})
+    assert [each.name for each in LocalEndpoint.from_config(path).deployments] == ["synthetic"]
+
+
+def test_weights_are_pulled_once_for_all_who_want_them(written: Callable[[str], Path]) -> None:
+    pulled = []
+
+    def pull(wanted: weights.Weights) -> Path:
+        pulled.append(wanted.name)
+        return weights.pull(wanted, weights.cache())
+
+    path = written(
+        """
+        local.deployments.one.engine = { kind = "gguf", model = "all-MiniLM-L6-v2" }
+        local.deployments.two.engine = { model = "all-MiniLM-L6-v2", kind = "gguf" }
+        """
+    )
+    one, two = local_settings(path, pull=pull).deployments
+    assert one.engine is two.engine
+    assert one.capabilities == {"embeddings": "true"}
+    assert pulled == ["all-MiniLM-L6-v2"]
+
+
+def test_a_path_begins_where_the_file_is(written: Callable[[str], Path]) -> None:
+    path = written('local.deployments.one.engine = { kind = "gguf", path = "my.gguf" }')
+    (path.parent / "my.gguf").write_bytes(b"none")
+    told = r"line 1: local\.deployments\.one\.engine: .*my\.gguf"
+    with pytest.raises(ConfigurationError, match=told):
+        local_settings(path)
+
+
+HEAD = "[local]\n\n[local.deployments.chat]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[local]\nprot = 1", "line 2: local.prot: is unknown; did you mean 'port'? "),
+        ("[local]\nport = 65536", "line 2: local.port: give 0 to 65535, not 65536"),
+        ("[local]\nport = '1'", "line 2: local.port: give a whole number"),
+        ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
+        ("[local]\npage_size = 0", "line 2: local.page_size: give 1 to "),
+        ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: give 1 to "),
+        ("[local]\ndeployments = 5", "line 2: local.deployments: give a table"),
+        ("local = 5", "line 1: local: give a table"),
+        (HEAD + "modle_name = 'x'", "chat.modle_name: is unknown; did you mean 'model_name'? "),
+        (HEAD + "model_name = 5", "line 4: local.deployments.chat.model_name: give a text"),
+        (HEAD + "\ncapacity_type = 'Standart'", "line 5: local.deployments.chat.capacity_type: "),
+        (HEAD + "capacity_type = 'Standart'", "did you mean 'Standard'? "),
+        (HEAD + "capacity = 0", "line 4: local.deployments.chat.capacity: capacity 0 is none"),
+        (HEAD + "capacity = 1.5", "line 4: local.deployments.chat.capacity: give a whole number"),
+        ('[local.deployments."-x"]', "line 1: local.deployments.-x: '-x' is no name"),
+        (
+            "[local.deployments.ab]\n[local.deployments.AB]",
+            "line 2: local.deployments.AB: is there",
+        ),
+        (HEAD + "spillover = 'other'", "line 4: local.deployments.chat.spillover: 'chat' spills"),
+        (HEAD + "rate_limits = 5", "line 4: local.deployments.chat.rate_limits: give a list"),
+        (HEAD + "rate_limits = [5]", "rate_limits: entry 1 must be a table, not 5"),
+        (HEAD + "rate_limits = [{ key = 'token' }]", "rate_limits: entry 1.count is missing"),
+        (
+            HEAD + "rate_limits = [{ key = 'call', count = 1, renewal_period = 1 }]",
+            "rate limits count 'request' or 'token', not 'call'",
+        ),
+        (
+            HEAD + "rate_limits = [{ key = 'token', count = '1', renewal_period = 1 }]",
+            "entry 1.count must be a number, not '1'",
+        ),
+        (
+            HEAD + "rate_limits = [{ key = 'token', cuont = 1 }]",
+            "entry 1.cuont is not known; did you mean 'count'?",
+        ),
+        (
+            HEAD + "content_filter.threshold = 'hihg'",
+            "line 4: local.deployments.chat.content_filter",
+        ),
+        (HEAD + "content_filter.words.rage.x = 'low'", "'rage'"),
+        (HEAD + "content_filter.treshold = 'high'", "did you mean 'threshold'?"),
+        (HEAD + "content_filter = 5", "content_filter: this must be a table, not 5"),
+        (HEAD + "latency = { per_token = -1 }", "latency: per_token must be at least 0, not -1"),
+        (HEAD + "latency = { per_tokne = 1 }", "did you mean 'per_token'?"),
+        (HEAD + "faults = [{ kind = 'cuts' }]", "faults: entry 1.kind must be one of status, cut"),
+        (
+            HEAD + "script = [{ txt = 'x' }]",
+            "script: entry 1.txt is not known; did you mean 'text'",
+        ),
+        (HEAD + "engine = 'gugf'", "line 4: local.deployments.chat.engine: 'gugf' is unknown; did"),
+        (HEAD + "engine = 'gguf'", 'engine: give a table: { kind = "gguf", … }'),
+        (HEAD + "engine = {}", "line 4: local.deployments.chat.engine.kind: is missing"),
+        (HEAD + "engine.kind = 'gguf'", "engine: give a path, or as model one of SmolLM2"),
+        (HEAD + "engine = { kind = 'gguf', path = 'x' }", "engine.path: there is no file "),
+        (HEAD + "engine = { kind = 'gguf', model = 'x' }", "engine.model: 'x' is none of SmolLM2"),
+        (HEAD + "engine = { kind = 'synthetic', dimensions = 0 }", "dimensions: give at least 1"),
+        (HEAD + "engine = { kind = 'synthetic', path = 'x' }", "engine.path: is unknown"),
+        (HEAD + "engine = 5", "line 4: local.deployments.chat.engine: give a table"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_field(
+    written: Callable[[str], Path], text: str, told: str
+) -> None:
+    path = written(text)
+    with pytest.raises(ConfigurationError) as caught:
+        local_settings(path, environ={})
+    message = str(caught.value)
+    assert message.startswith(f"{path}, line ")
+    assert told in message
+
+
+@pytest.mark.parametrize("fact", [each.name for each in fields(LocalDeployment)][1:])
+def test_every_fact_of_a_deployment_can_be_said(written: Callable[[str], Path], fact: str) -> None:
+    path = written(f"{HEAD}{fact} = 0.5\n")
+    if fact == "latency":  # a number is the time to the first token
+        assert local_settings(path).deployments[0].latency.first_token == 0.5
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        local_settings(path)
+    assert f"line 4: local.deployments.chat.{fact}: " in str(caught.value)
+    assert "is unknown" not in str(caught.value)
