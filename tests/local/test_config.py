@@ -16,7 +16,7 @@ from azinfer.core import (
     RateLimit,
     UserMessage,
 )
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, weights
 from azinfer.local.config import local_settings
 
 WHOLE = """
@@ -169,6 +169,27 @@ def test_a_path_begins_where_the_file_is(written: Callable[[str], Path]) -> None
         local_settings(path)
 
 
+def test_a_server_elsewhere_answers(written: Callable[[str], Path]) -> None:
+    with LocalEndpoint([LocalDeployment("Real", engine=SyntheticEngine("Far away."))]) as elsewhere:
+        path = written(
+            f"""
+            [local.deployments.near.engine]
+            kind = "upstream"
+            url = "{elsewhere.url}/openai/v1"
+            model = "real"
+            credential = "env:THEIRS"
+            timeout = 20
+            """
+        )
+        settings = local_settings(path, environ={"THEIRS": elsewhere.key})
+        assert elsewhere.key not in repr(settings)
+        with (
+            LocalEndpoint(settings.deployments) as endpoint,
+            InferenceClient(endpoint.url, endpoint.key, "near") as client,
+        ):
+            assert client.complete([UserMessage("hi")]).text == "Far away."
+
+
 HEAD = "[local]\n\n[local.deployments.chat]\n"
 
 
@@ -214,7 +235,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             HEAD + "content_filter.threshold = 'hihg'",
             "line 4: local.deployments.chat.content_filter",
         ),
-        (HEAD + "content_filter.words.rage.x = 'low'", "'rage'"),
+        (HEAD + "content_filter.words.rage.x = 'low'", "words.rage is no category"),
         (HEAD + "content_filter.treshold = 'high'", "did you mean 'threshold'?"),
         (HEAD + "content_filter = 5", "content_filter: this must be a table, not 5"),
         (HEAD + "latency = { per_token = -1 }", "latency: per_token must be at least 0, not -1"),
@@ -232,6 +253,19 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "engine = { kind = 'gguf', model = 'x' }", "engine.model: 'x' is none of SmolLM2"),
         (HEAD + "engine = { kind = 'synthetic', dimensions = 0 }", "dimensions: give at least 1"),
         (HEAD + "engine = { kind = 'synthetic', path = 'x' }", "engine.path: is unknown"),
+        (HEAD + "engine.kind = 'upstream'", "engine.url: is missing"),
+        (
+            HEAD + "engine = { kind = 'upstream', url = 'x' }",
+            "line 4: local.deployments.chat.engine",
+        ),
+        (
+            HEAD + "engine = { kind = 'upstream', url = 'http://h/v1', credential = 'k' }",
+            'engine.credential: give "env:NAME"',
+        ),
+        (
+            HEAD + "engine = { kind = 'upstream', url = 'http://h/v1', credential = 'env:NO' }",
+            "engine.credential: the variable NO is not set",
+        ),
         (HEAD + "engine = 5", "line 4: local.deployments.chat.engine: give a table"),
     ],
 )

@@ -373,8 +373,26 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     ]
     texts = [each.json()["choices"][0]["message"]["content"] for each in answers[:2]]
     assert texts == ["a", "b"]
+    logged = own.requests[1]
+    assert (logged.deployment, logged.why) == ("std", "ptu was full")
     own.delete("std")
-    assert asked(own, "ptu").headers["x-ms-deployment-name"] == "ptu"
+    last = asked(own, "ptu")
+    assert last.headers["x-ms-deployment-name"] == "ptu"
+    assert "'STD', which is no other deployment here" in last.headers["x-ms-spillover-error"]
+
+
+def test_a_request_may_say_itself_where_it_spills_over_to(own: LocalEndpoint) -> None:
+    none_left = (RateLimit("request", 1, 10),)
+    own.deploy(LocalDeployment("std", "m", SyntheticEngine("b")))
+    own.deploy(LocalDeployment("ptu", "m", SyntheticEngine("a"), rate_limits=none_left))
+    with InferenceClient(own.url, own.key, "ptu", max_retries=0) as client:
+        assert client.complete([UserMessage("hi")]).text == "a"
+        wish = {"x-ms-spillover-deployment": "std"}
+        assert client.complete([UserMessage("hi")], headers=wish).text == "b"
+        with pytest.raises(RateLimitError):
+            client.complete([UserMessage("hi")])
+        with pytest.raises(RateLimitError):
+            client.complete([UserMessage("hi")], headers={"x-ms-spillover-deployment": "embed"})
 
 
 def _spilled(answer: httpx.Response) -> tuple[str | None, str | None]:

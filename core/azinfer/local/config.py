@@ -16,8 +16,9 @@
     faults = [{ kind = "status", status = 503, every = 10 }]
     script = ["What is answered."]
 
-An engine is `"synthetic"` (the default; `text`, `dimensions`) or `"gguf"` (`path`, or `model` for
-one of the small models that azinfer fetches). Deployments that describe the same engine share it.
+An engine is `"synthetic"` (the default; `text`, `dimensions`), `"gguf"` (`path`, or `model` for
+one of the small models that azinfer fetches) or `"upstream"`, a server elsewhere (`url`, `model`,
+`credential` as `"env:NAME"`, `timeout`). Deployments that describe the same engine share it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import weights
 from azinfer.local.deployments import LocalDeployment
-from azinfer.local.described import Described, Engines, Pull, described
+from azinfer.local.described import Described, Engines, Pull, described, secret
 from azinfer.local.faults import Fault
 from azinfer.local.filters import ContentFilter
 from azinfer.local.latency import Latency
@@ -70,11 +71,12 @@ def local_settings(
         ConfigurationError: Something is wrong; the text has file, line, field and reason.
         InferenceError: The weights of a model cannot be had.
     """
-    local = read(path).table("local")
-    options = _options(local, os.environ if environ is None else environ)
+    local, folder = read(path).table("local"), Path(path).parent
+    environ = os.environ if environ is None else environ
+    options = _options(local, environ)
     tables = local.tables("deployments")
     local.close()
-    planned = [_planned(name, table, Path(path).parent) for name, table in tables.items()]
+    planned = [_planned(name, table, folder, environ) for name, table in tables.items()]
     _check_together(planned)
     engines = Engines(pull or (lambda each: weights.pull(each, weights.cache())))
     return LocalSettings(tuple(_with_engine(each, engines) for each in planned), options)
@@ -94,8 +96,8 @@ def _options(local: Table, environ: Mapping[str, str]) -> dict[str, Any]:
     options = {
         "host": local.get("host", str),
         "port": local.get("port", int),
-        "key": _secret(local, "key", environ),
-        "key2": _secret(local, "key2", environ),
+        "key": secret(local, "key", environ),
+        "key2": secret(local, "key2", environ),
         "strict": local.get("strict", bool),
         "https": local.get("https", bool),
         "page_size": local.get("page_size", int),
@@ -108,17 +110,6 @@ def _options(local: Table, environ: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _secret(table: Table, name: str, environ: Mapping[str, str]) -> str | None:
-    """A key, or what the variable has that `"env:NAME"` names."""
-    told = table.get(name, str)
-    if told is None or not told.startswith("env:"):
-        return told
-    variable = told.removeprefix("env:")
-    if not environ.get(variable):
-        raise table.wrong(f"the variable {variable} is not set", name)
-    return environ[variable]
-
-
 @dataclass(frozen=True, slots=True)
 class _Planned:
     """A deployment that was read and has no engine yet."""
@@ -128,7 +119,7 @@ class _Planned:
     engine: Described
 
 
-def _planned(name: str, table: Table, folder: Path) -> _Planned:
+def _planned(name: str, table: Table, folder: Path, environ: Mapping[str, str]) -> _Planned:
     facts = {
         "model_name": table.get("model_name", str),
         "model_version": table.get("model_version", str),
@@ -142,7 +133,7 @@ def _planned(name: str, table: Table, folder: Path) -> _Planned:
         "faults": _made(table, "faults", _each(Fault.from_wire)),
         "script": _made(table, "script", _each(Scripted.from_wire)),
     }
-    engine = described(table, folder)
+    engine = described(table, folder, environ)
     table.close()
     facts = {fact: value for fact, value in facts.items() if value is not None}
     _checked(table, None, name, {})
@@ -177,10 +168,7 @@ def _each(make: Callable[[Any, str], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _content_filter(told: Any) -> str | ContentFilter:
-    if isinstance(told, str):
-        return told
-    known = [each.name for each in fields(ContentFilter) if each.init]
-    return ContentFilter(**Settings.of(told, "", known).values)
+    return told if isinstance(told, str) else ContentFilter.from_wire(told, "")
 
 
 def _rate_limit(told: Any, where: str) -> RateLimit:

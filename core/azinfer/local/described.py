@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from azinfer.core.config import Table
+from azinfer.core.errors import ConfigurationError
 from azinfer.local.synthetic import SyntheticEngine
-from azinfer.local.weights import ALL, MINILM, Weights
+from azinfer.local.upstream import UpstreamEngine
+from azinfer.local.weights import ALL, Weights
 
 Pull = Callable[[Weights], Path]
+Settings = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +28,31 @@ class Described:
     """
 
     kind: str = "synthetic"
-    settings: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
 
-def described(table: Table, folder: Path) -> Described:
+def secret(table: Table, name: str, environ: Mapping[str, str]) -> str | None:
+    """A key, or what the variable has that `"env:NAME"` names; None where there is none.
+
+    Raises:
+        ConfigurationError: The variable is not set.
+    """
+    told = table.get(name, str)
+    if told is None or not told.startswith("env:"):
+        return told
+    variable = told.removeprefix("env:")
+    if not environ.get(variable):
+        raise table.wrong(f"the variable {variable} is not set", name)
+    return environ[variable]
+
+
+def described(table: Table, folder: Path, environ: Mapping[str, str]) -> Described:
     """Read the field `engine` of a deployment: a kind, or a table with a kind and its settings.
 
     Args:
         table: The table of the deployment.
         folder: Where paths begin.
+        environ: Where `"env:NAME"` is looked up.
 
     Raises:
         ConfigurationError: There is no such engine, or a setting is none of it.
@@ -42,33 +61,34 @@ def described(table: Table, folder: Path) -> Described:
     if told is None:
         return Described()
     if isinstance(told, str):
-        return _read(told, table, "engine", None, folder)
+        _check_kind(told, table, "engine")
+        if told != "synthetic":
+            raise table.wrong(f'give a table: {{ kind = "{told}", … }}', "engine")
+        return Described()
     inner = table.table("engine")
-    found = _read(inner.needed("kind", str), inner, "kind", inner, folder)
+    kind = inner.needed("kind", str)
+    _check_kind(kind, inner, "kind")
+    settings = _KINDS[kind](inner, folder, environ)
     inner.close()
-    return found
-
-
-def _read(kind: str, where: Table, name: str, inner: Table | None, folder: Path) -> Described:
-    if kind not in _KINDS:
-        near = difflib.get_close_matches(kind, _KINDS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise where.wrong(f"{kind!r} is unknown; {hint}there are {', '.join(_KINDS)}", name)
-    if inner is None and kind != "synthetic":
-        raise where.wrong(f'give a table: {{ kind = "{kind}", … }}', name)
-    settings = _KINDS[kind](inner, folder) if inner is not None else {}
     given = {name: value for name, value in settings.items() if value is not None}
     return Described(kind, tuple(sorted(given.items())))
 
 
-def _synthetic(table: Table, folder: Path) -> dict[str, Any]:
+def _check_kind(kind: str, table: Table, name: str) -> None:
+    if kind not in _KINDS:
+        near = difflib.get_close_matches(kind, _KINDS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise table.wrong(f"{kind!r} is unknown; {hint}there are {', '.join(_KINDS)}", name)
+
+
+def _synthetic(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     dimensions = table.get("dimensions", int)
     if dimensions is not None and dimensions < 1:
         raise table.wrong("give at least 1", "dimensions")
     return {"text": table.get("text", str), "dimensions": dimensions}
 
 
-def _gguf(table: Table, folder: Path) -> dict[str, Any]:
+def _gguf(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     path, model = table.get("path", str), table.get("model", str)
     names = [each.name for each in ALL]
     if (path is None) is (model is None):
@@ -80,9 +100,27 @@ def _gguf(table: Table, folder: Path) -> dict[str, Any]:
     return {"path": None if path is None else folder / path, "model": model}
 
 
-_KINDS: dict[str, Callable[[Table, Path], dict[str, Any]]] = {
+def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
+    url, credential = table.needed("url", str), table.get("credential", str)
+    if credential is not None and not credential.startswith("env:"):
+        reason = 'give "env:NAME", the variable that holds the key; a key does not belong in a file'
+        raise table.wrong(reason, "credential")
+    try:
+        UpstreamEngine(url)
+    except ConfigurationError as error:
+        raise table.wrong(error.message, "url") from None
+    return {
+        "url": url,
+        "model": table.get("model", str),
+        "credential": secret(table, "credential", environ),
+        "timeout": table.get("timeout", float),
+    }
+
+
+_KINDS: dict[str, Callable[[Table, Path, Mapping[str, str]], Settings]] = {
     "synthetic": _synthetic,
     "gguf": _gguf,
+    "upstream": _upstream,
 }
 
 
@@ -105,14 +143,17 @@ class Engines:
             InferenceError: Its weights cannot be had.
         """
         if described not in self._made:
-            make = self._loaded if described.kind == "gguf" else SyntheticEngine
-            self._made[described] = make(**dict(described.settings))
+            makers: dict[str, Callable[..., Any]] = {
+                "synthetic": SyntheticEngine,
+                "gguf": self._loaded,
+                "upstream": UpstreamEngine,
+            }
+            self._made[described] = makers[described.kind](**dict(described.settings))
         return self._made[described]
 
     def _loaded(self, path: Path | None = None, model: str | None = None) -> Any:
-        from azinfer.local.llama import GgufChat, GgufEmbeddings
+        from azinfer.local.llama import engine_of
 
         if path is not None:
-            return GgufChat(path)
-        known = next(each for each in ALL if each.name == model)
-        return (GgufEmbeddings if known is MINILM else GgufChat)(self._pull(known))
+            return engine_of(path)
+        return engine_of(self._pull(next(each for each in ALL if each.name == model)))

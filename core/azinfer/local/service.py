@@ -7,7 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from azinfer.core.errors import ConfigurationError
 from azinfer.local import refusals, spoiling
 from azinfer.local.access import Access
 from azinfer.local.ascii import AsciiResponse
@@ -111,13 +112,32 @@ class Service:
         """
         try:
             asked.admission = self.limits(deployment).admit(tokens, asked.surface)
-        except Refusal:
-            other = self.registry.get(deployment.spillover) if deployment.spillover else None
-            if other is None:
-                raise
+        except Refusal as refusal:
+            other = self._spillover(asked, deployment, refusal)
             admission = self.limits(other).admit(tokens, asked.surface)
             asked.admission = admission.spilled_from(deployment)
+            asked.trace.deployment = other.name
+            asked.trace.why = f"{deployment.name} was full"
         return asked.admission
+
+    def _spillover(self, asked: Asked, full: LocalDeployment, refusal: Refusal) -> LocalDeployment:
+        """What takes over from a deployment that is full: the request's wish, or its own.
+
+        Source: "Manage traffic with spillover for provisioned deployments".
+
+        Raises:
+            Refusal: Nothing does.
+        """
+        wish = asked.http.headers.get("x-ms-spillover-deployment") or full.spillover
+        try:
+            self.registry.check_spillover(replace(full, spillover=wish))
+        except ConfigurationError as error:
+            refusal.headers["x-ms-spillover-error"] = error.message
+            raise refusal from None
+        other = self.registry.get(wish)
+        if other is None:
+            raise refusal
+        return other
 
     async def aclose(self) -> None:
         """Close every engine once."""
