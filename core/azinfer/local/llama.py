@@ -178,6 +178,7 @@ def _params(llama: Any, path: Path, threads: int | None) -> Any:
     params.api_keys = [secrets.token_hex()]
     params.verbosity = 0
     params.warmup = False
+    params.endpoint_metrics = True
     count = threads or max(1, (os.cpu_count() or 2) // 2)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = count
     return params
@@ -187,9 +188,13 @@ def _loaded(llama: Any, params: Any, path: Path) -> Any:
     if not path.is_file():
         raise ConfigurationError(f"there is no file {path}")
     try:
-        return llama.Server(params)
+        server = llama.Server(params)
     except RuntimeError as error:
         raise ConfigurationError(f"{path} is no GGUF file that can be loaded: {error}") from None
+    # One that is dropped before its own thread began would wait for that thread for ever; the
+    # numbers come from the thread.
+    server.handle_metrics()
+    return server
 
 
 def _request(prompt: Prompt) -> dict[str, Any]:
