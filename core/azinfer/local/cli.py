@@ -78,11 +78,16 @@ def serve(
     gguf: Annotated[
         list[str] | None, typer.Option(help="One more chat deployment: NAME=FILE.gguf")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A directory to keep files and batches in.")
+    ] = None,
 ) -> None:
     """Serve deployments on this machine until Ctrl-C."""
     deployments = synthetic_deployments() if synthetic else real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
-    with LocalEndpoint(deployments, key=key, host=host, port=port, strict=strict) as endpoint:
+    with LocalEndpoint(
+        deployments, key=key, host=host, port=port, strict=strict, data=data
+    ) as endpoint:
         console.print(f"[bold]{endpoint.url}[/bold]  key {endpoint.key}", highlight=False)
         for each in endpoint.deployments:
             console.print(f"  {each.name}  ({each.model_name})", highlight=False)

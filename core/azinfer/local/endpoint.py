@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 import uvicorn
@@ -15,6 +17,7 @@ from azinfer.core.errors import ConfigurationError, InferenceError
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.log import RequestLog
 from azinfer.local.server import application
+from azinfer.local.store import Store
 
 
 class LocalEndpoint:
@@ -26,7 +29,10 @@ class LocalEndpoint:
         host: The address to listen on; other than loopback it needs a `key`.
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
+        data: A directory to keep files and batches in, so that they outlive the process; left
+            out, they last until `stop`.
         clock: Monotonic seconds, by which rate limits are counted; for tests.
+        now: Seconds since 1970, by which files and batches end; for tests.
 
     Attributes:
         url: The address, once it was started.
@@ -52,7 +58,9 @@ class LocalEndpoint:
         host: str = "127.0.0.1",
         port: int = 0,
         strict: bool = False,
+        data: Path | str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         if host not in ("127.0.0.1", "::1", "localhost") and key is None:
             raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
@@ -60,7 +68,10 @@ class LocalEndpoint:
         self.key = key or secrets.token_urlsafe(24)
         self._address = (host, port)
         self.requests = RequestLog()
-        self._app = application(self.deployments, self.key, strict, clock, self.requests)
+        self._store = Store(None if data is None else Path(data), now)
+        self._app = application(
+            self.deployments, self.key, strict, clock, self.requests, self._store
+        )
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
@@ -81,8 +92,14 @@ class LocalEndpoint:
 
         Raises:
             InferenceError: The address is taken or not this machine's.
+            ConfigurationError: Another endpoint uses `data`, or it cannot be written.
         """
         sock = self._listen()
+        with contextlib.ExitStack() as failed:
+            failed.callback(sock.close)
+            if self._store.lasting:
+                self._store.open()
+            failed.pop_all()
         self._server = _Quiet(
             uvicorn.Config(
                 self._app,

@@ -176,6 +176,12 @@ def malformed(message: str) -> Refusal:
     return Refusal(400, _error("BadRequest", message))
 
 
+def not_multipart(kind: str) -> Refusal:
+    """A file must be uploaded as a form."""
+    message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
+    return Refusal(415, _error("UnsupportedMediaType", message))
+
+
 def too_large(limit: int) -> Refusal:
     """The body is longer than the endpoint takes."""
     return Refusal(413, _error("RequestEntityTooLarge", f"The request is over {limit} bytes."))

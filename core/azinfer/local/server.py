@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import listing, refusals, responses
+from azinfer.local import batches, files, listing, refusals, responses
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.deployments import LocalDeployment
@@ -21,6 +21,7 @@ from azinfer.local.embedding import embeddings, image_embeddings
 from azinfer.local.log import RequestLog
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1
 from azinfer.local.service import Operation, Service
+from azinfer.local.store import Store
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
 _FIXED = re.compile(
@@ -50,6 +51,13 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("responses/{response}", "GET", responses.get),
     ("responses/{response}", "DELETE", responses.delete),
     ("responses/{response}/input_items", "GET", responses.input_items),
+    ("files", "POST", files.upload),
+    ("files", "GET", files.listed),
+    ("files/{file}", "GET", files.get),
+    ("files/{file}", "DELETE", files.delete),
+    ("files/{file}/content", "GET", files.content),
+    ("batches", "GET", batches.listed),
+    ("batches/{batch}", "GET", batches.get),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
@@ -65,6 +73,7 @@ def application(
     strict: bool = False,
     clock: Callable[[], float] = time.monotonic,
     log: RequestLog | None = None,
+    store: Store | None = None,
 ) -> ASGIApp:
     """The ASGI application of a local endpoint.
 
@@ -75,27 +84,32 @@ def application(
             missing api-version, fields that the operation does not know.
         clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
+        store: Where files and batches are kept; left out, as long as the application lives.
 
     Raises:
         ConfigurationError: Two deployments have one name.
     """
-    service = Service(deployments, key, strict, clock, RequestLog() if log is None else log)
+    log = RequestLog() if log is None else log
+    service = Service(deployments, key, strict, clock, log, store or Store(None))
+    jobs = batches.Batches(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        jobs.resume()
         yield
+        await jobs.aclose()
         await service.aclose()
 
     return _Tidied(
         Starlette(
-            routes=_routes(service),
+            routes=_routes(service, jobs),
             lifespan=lifespan,
             exception_handlers={404: _nothing_there, 405: _wrong_method},
         )
     )
 
 
-def _routes(service: Service) -> list[Route]:
+def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
     operations = [
         service.route(f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
@@ -104,7 +118,11 @@ def _routes(service: Service) -> list[Route]:
     operations += [
         service.route(f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
-        for path, method, operation in _RESOURCE
+        for path, method, operation in (
+            *_RESOURCE,
+            ("batches", "POST", jobs.create),
+            ("batches/{batch}/cancel", "POST", jobs.cancel),
+        )
     ]
     return operations + [service.route(path, on, "GET", told) for path, on, told in _LISTS]
 

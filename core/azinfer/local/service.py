@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from azinfer.local.limits import Limits
 from azinfer.local.log import Logged, RequestLog
 from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
 from azinfer.local.requests import Json, check_extras
+from azinfer.local.store import Store
 
 _LARGEST_BODY = 32 * 1024 * 1024
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
@@ -67,6 +68,7 @@ class Service:
         strict: Whether to refuse what the service refuses though real clients send it.
         clock: Monotonic seconds, by which rate limits are counted.
         log: Where requests are written down.
+        store: Where files and batches are kept.
 
     Raises:
         ConfigurationError: Two deployments have one name.
@@ -79,9 +81,11 @@ class Service:
         strict: bool,
         clock: Callable[[], float],
         log: RequestLog,
+        store: Store,
     ) -> None:
         self.registry = Registry(deployments)
         self.conversations = Conversations()
+        self.store = store
         self.strict = strict
         self.log = log
         self._limits = {each.name: Limits(each, clock) for each in self.registry}
@@ -92,32 +96,40 @@ class Service:
         return self._limits[deployment.name]
 
     async def aclose(self) -> None:
-        """Close every engine once."""
+        """Close the store, and every engine once."""
+        self.store.close()
         for engine in {id(each.engine): each.engine for each in self.registry}.values():
             await engine.aclose()
 
     def route(self, path: str, surface: str, method: str, operation: Operation) -> Route:
         """The route of one operation: its request checked, its refusals answered, all logged."""
 
+        async def checked(service: Service, asked: Asked) -> Response:
+            self._check_key(asked.http)
+            self._check_version(asked.http, surface)
+            return await operation(self, asked)
+
         async def answer(http: Request) -> Response:
             asked = Asked(http, surface, uuid.uuid4().hex)
-            try:
-                self._check_key(http)
-                self._check_version(http, surface)
-                response = await operation(self, asked)
-            except Refusal as refusal:
-                response = JSONResponse(refusal.body, refusal.status, refusal.headers)
-            except EngineError as error:
-                refused = refusals.bad_request(surface, str(error), None, error.code)
-                response = JSONResponse(refused.body, refused.status)
-            except Exception:
-                _log.exception("request %s failed", asked.id)
-                response = JSONResponse(refusals.broken(asked.id).body, 500)
+            response = await self.answer(asked, checked)
             response.headers.update(_common_headers(http, asked.id))
             self.log.add(Logged.of(http, asked.body.get("json"), response, asked.id))
             return response
 
         return Route(path, answer, methods=[method])
+
+    async def answer(self, asked: Asked, operation: Operation) -> Response:
+        """The answer of an operation, its refusals and failures told as answers too."""
+        try:
+            return await operation(self, asked)
+        except Refusal as refusal:
+            return JSONResponse(refusal.body, refusal.status, refusal.headers)
+        except EngineError as error:
+            refused = refusals.bad_request(asked.surface, str(error), None, error.code)
+            return JSONResponse(refused.body, refused.status)
+        except Exception:
+            _log.exception("request %s failed", asked.id)
+            return JSONResponse(refusals.broken(asked.id).body, 500)
 
     async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
@@ -129,12 +141,7 @@ class Service:
         Raises:
             Refusal: It is too large, no JSON object, or has fields that are refused.
         """
-        parts, size = [], 0
-        async for part in asked.http.stream():
-            size += len(part)
-            if size > _LARGEST_BODY:
-                raise refusals.too_large(_LARGEST_BODY)
-            parts.append(part)
+        parts = [part async for part in parts_of(asked.http, _LARGEST_BODY)]
         try:
             body = json.loads(b"".join(parts))
         except (ValueError, RecursionError) as error:
@@ -189,6 +196,23 @@ class Service:
             raise refusals.bad_version()
         if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
             raise refusals.not_found()
+
+
+async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
+    """The parts of a request's body as they come.
+
+    Raises:
+        Refusal: They are more than so many bytes.
+    """
+    told = http.headers.get("content-length", "0")
+    if told.isdigit() and int(told) > most:
+        raise refusals.too_large(most)
+    size = 0
+    async for part in http.stream():
+        size += len(part)
+        if size > most:
+            raise refusals.too_large(most)
+        yield part
 
 
 def named(deployment: LocalDeployment) -> dict[str, str]:
