@@ -170,7 +170,7 @@ def embeddings(
         model: What the back end calls itself.
         tokens: How many tokens were read.
         dimensions: To how many numbers vectors are cut, and made unit vectors again.
-        encoding: `"float"` or `"base64"`.
+        encoding: `"float"`, `"base64"`, or one that makes the vectors smaller.
         answer_id: The id of the answer.
     """
     data = [
@@ -206,4 +206,14 @@ def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
 def _encoded(vector: Sequence[float], encoding: str) -> Any:
     if encoding == "base64":
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    if encoding in ("int8", "uint8"):
+        shift = 0 if encoding == "int8" else 128
+        return [round(max(-1.0, min(1.0, number)) * 127) + shift for number in vector]
+    if encoding in ("binary", "ubinary"):
+        # The signs of eight dimensions a byte, the first in the most significant bit; signed
+        # bytes are 128 less. So Cohere's models pack them ("int8 & binary embeddings").
+        eights = [vector[at : at + 8] for at in range(0, len(vector), 8)]
+        bits = ["".join("1" if number > 0 else "0" for number in each) for each in eights]
+        shift = 128 if encoding == "binary" else 0
+        return [int(each.ljust(8, "0"), 2) - shift for each in bits]
     return list(vector)

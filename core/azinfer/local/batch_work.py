@@ -221,7 +221,8 @@ def _result(custom_id: str, response: Json | None, error: Json | None) -> Json:
 def _request(body: Json) -> Request:
     """A request that came with a batch and not over HTTP."""
     data = json.dumps(body).encode()
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    scope: Json = {"type": "http", "method": "POST", "path": "/", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
 
     async def receive() -> Json:
         return {"type": "http.request", "body": data, "more_body": False}

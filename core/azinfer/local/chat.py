@@ -11,16 +11,19 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from azinfer.local import refusals, tools
+from azinfer.local import families, refusals, tools, versions
 from azinfer.local.answers import Form, Frame, usage
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
+from azinfer.local.refusals import GITHUB
 from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
 from azinfer.local.service import Asked, Service, named
 from azinfer.local.writing import Writing
 
+# "Prototyping with AI models" of GitHub Models: the most tokens a request to the tier "low" has.
+_GITHUB_TOKENS = 8_000
 Forming = Callable[[Json], Form]
 
 
@@ -29,6 +32,10 @@ async def chat(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, CHAT)
     deployment = service.deployment(asked, body.get("model"), "chatCompletion")
     request = chat_request(body, asked.surface)
+    families.check_chat(body, deployment, asked.surface)
+    if service.strict:
+        version = asked.http.query_params.get("api-version")
+        versions.check_chat(body, deployment, version, asked.surface)
     head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, request.include_usage)
     return await answered(service, asked, deployment, [request], partial(Frame, *head))
 
@@ -54,6 +61,8 @@ async def answered(
     """
     limits = service.limits(deployment)
     texts = [last_text([message]) for each in requests for message in each.messages]
+    if asked.surface == GITHUB and estimated(texts, 0) > _GITHUB_TOKENS:
+        raise refusals.too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
     admission = limits.admit(estimated(texts, requests[0].max_tokens), asked.surface)
     likeness, n = _likeness(service), requests[0].n

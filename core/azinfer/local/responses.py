@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from azinfer.local import refusals
 from azinfer.local.chat import answered
 from azinfer.local.conversations import Stored
+from azinfer.local.families import check_response
 from azinfer.local.items import Items
 from azinfer.local.lists import page
 from azinfer.local.refusals import Refusal, bad_request, unsupported_parameter
@@ -64,6 +65,7 @@ async def create(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, _FIELDS)
     deployment = service.deployment(asked, body.get("model"), "responses")
     _check(body, asked.surface, service.strict)
+    check_response(body, deployment, asked.surface)
     items = Items(asked.surface, service.conversations.item)
     own = [
         {"id": f"in_{asked.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))

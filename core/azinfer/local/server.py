@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from azinfer.local.completions import completions
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.embedding import embeddings, image_embeddings
 from azinfer.local.log import RequestLog
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, V1
+from azinfer.local.refusals import DEPLOYMENTS, GITHUB, MODELS, SERVERLESS, V1
 from azinfer.local.service import Operation, Service
 from azinfer.local.store import Store
 
@@ -42,6 +42,8 @@ _SURFACES = (
     (V1, "/openai/v1", _OPENAI),
     (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
     (SERVERLESS, "", _INFERENCE),
+    (GITHUB, "/inference", _OPENAI),
+    (GITHUB, "/orgs/{org}/inference", _OPENAI),
 )
 # What a resource has beside its deployments; on the classic surface with an api-version.
 _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
@@ -61,6 +63,7 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
+    ("/catalog/models", GITHUB, listing.catalog),
     ("/api/projects/{project}/deployments", V1, listing.project),
     ("/deployments", V1, listing.project),
     ("/subscriptions/{account:path}/deployments", DEPLOYMENTS, listing.arm),
@@ -142,8 +145,8 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return JSONResponse(refusals.not_found().body, 404)
+    return refusals.not_found().response()
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return JSONResponse(refusals.not_allowed().body, 405)
+    return refusals.not_allowed().response()

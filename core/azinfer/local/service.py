@@ -5,29 +5,27 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from azinfer.local import refusals
+from azinfer.local import naming, refusals, versions
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment, Registry
 from azinfer.local.engines import EngineError
 from azinfer.local.limits import Limits
 from azinfer.local.log import Logged, RequestLog
-from azinfer.local.refusals import DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.refusals import SERVERLESS, Refusal
 from azinfer.local.requests import Json, check_extras
 from azinfer.local.store import Store
 
 _LARGEST_BODY = 32 * 1024 * 1024
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
 # Which method an engine must have for an operation, by the operation's name in errors.
 _METHODS = {
     "chatCompletion": "chat",
@@ -106,7 +104,7 @@ class Service:
 
         async def checked(service: Service, asked: Asked) -> Response:
             self._check_key(asked.http)
-            self._check_version(asked.http, surface)
+            versions.check(asked.http.query_params.get("api-version"), surface, self.strict)
             return await operation(self, asked)
 
         async def answer(http: Request) -> Response:
@@ -123,13 +121,12 @@ class Service:
         try:
             return await operation(self, asked)
         except Refusal as refusal:
-            return JSONResponse(refusal.body, refusal.status, refusal.headers)
+            return refusal.response()
         except EngineError as error:
-            refused = refusals.bad_request(asked.surface, str(error), None, error.code)
-            return JSONResponse(refused.body, refused.status)
+            return refusals.bad_request(asked.surface, str(error), None, error.code).response()
         except Exception:
             _log.exception("request %s failed", asked.id)
-            return JSONResponse(refusals.broken(asked.id).body, 500)
+            return refusals.broken(asked.id).response()
 
     async def body(self, asked: Asked, known: frozenset[str]) -> Json:
         """The request's body, as an object with the fields that an operation knows.
@@ -142,6 +139,9 @@ class Service:
             Refusal: It is too large, no JSON object, or has fields that are refused.
         """
         parts = [part async for part in parts_of(asked.http, _LARGEST_BODY)]
+        kind = asked.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.strict and kind != "application/json":
+            raise refusals.not_json(asked.surface, b"".join(parts).decode(errors="replace"))
         try:
             body = json.loads(b"".join(parts))
         except (ValueError, RecursionError) as error:
@@ -156,9 +156,6 @@ class Service:
     def deployment(self, asked: Asked, model: Any, operation: str) -> LocalDeployment:
         """The deployment that a request is routed to.
 
-        The URL names it on the deployments surface, and nothing is routed there; elsewhere a
-        header does, then the body.
-
         Args:
             asked: The request.
             model: What its body or query names.
@@ -167,18 +164,10 @@ class Service:
         Raises:
             Refusal: It names none, one that is not there, or one that does something else.
         """
-        name = asked.http.path_params.get("deployment")
-        if name is None:
-            name = asked.http.headers.get("x-ms-model-mesh-model-name") or model
-        if not name and asked.surface == SERVERLESS and len(self.registry) == 1:
-            name = next(iter(self.registry)).name
-        if not name or not isinstance(name, str):
-            raise refusals.no_model(asked.surface)
-        found = self.registry.get(name)
-        if found is None:
-            raise refusals.unknown_model(asked.surface, name)
+        found, _ = naming.found(asked.http, asked.surface, model, self.registry, self.strict)
         if operation and not hasattr(found.engine, _METHODS[operation]):
-            raise refusals.wrong_operation(operation, found.model_name)
+            alone = asked.surface == SERVERLESS and len(self.registry) == 1
+            raise refusals.wrong_operation(operation, found.model_name, alone)
         return found
 
     def _check_key(self, http: Request) -> None:
@@ -189,13 +178,6 @@ class Service:
         keys = [each.strip().encode() for each in given if each]
         if not any([hmac.compare_digest(each, self._key) for each in keys]):  # noqa: C419
             raise refusals.bad_key(bearer=not any(given[:2]) and bool(token))
-
-    def _check_version(self, http: Request, surface: str) -> None:
-        version = http.query_params.get("api-version")
-        if version is not None and not _VERSION.fullmatch(version):
-            raise refusals.bad_version()
-        if version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
-            raise refusals.not_found()
 
 
 async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
