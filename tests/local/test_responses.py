@@ -125,6 +125,9 @@ def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None
 @pytest.mark.parametrize("base", BASES)
 def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None:
     told = events(asked(http, base, stream=True))
+    # Padding that hides how long a part is.
+    deltas = [each for each in told if "delta" in each]
+    assert all((len(each["delta"]) + len(each.pop("obfuscation"))) % 16 == 0 for each in deltas)
     begun, running, *_, ended = told
     response = ended["response"]
     name = response["id"].removeprefix("resp_")
@@ -150,6 +153,11 @@ def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None
     assert ended["type"] == "response.completed"
     assert response["output"] == [done]
     assert http.get(f"/openai/v1/responses/{response['id']}").json() == response
+
+
+def test_parts_are_not_padded_where_that_is_not_wanted(http: httpx.Client) -> None:
+    options = {"include_obfuscation": False}
+    assert "obfuscation" not in asked(http, stream=True, stream_options=options).text
 
 
 def test_what_was_asked_is_told_again(http: httpx.Client, stream: bool) -> None:
@@ -356,6 +364,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("metadata", {"metadata": 1}),
     ("reasoning", {"reasoning": "low"}),
     ("text", {"text": "json"}),
+    ("stream_options", {"stream_options": True}),
     ("text.format.type", {"text": {"format": {"type": "xml"}}}),
     ("text.format.name", {"text": {"format": {"type": "json_schema"}}}),
     ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "a"}}}),

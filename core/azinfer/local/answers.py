@@ -69,6 +69,7 @@ class Frame:
         created: Seconds since 1970.
         model: What the back end calls itself.
         include_usage: Whether a stream tells what it cost.
+        openai: Whether the answer has the fields that only OpenAI's own API tells.
         prompt_results: What the filter found in the prompt.
     """
 
@@ -76,6 +77,7 @@ class Frame:
     created: int
     model: str
     include_usage: bool = False
+    openai: bool = False
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[Written]) -> Json:
@@ -85,7 +87,7 @@ class Frame:
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [_choice(at, written) for at, written in enumerate(choices)],
+            "choices": [_choice(at, written, self.openai) for at, written in enumerate(choices)],
             "usage": usage(choices),
             **self._prompt(),
         }
@@ -185,11 +187,13 @@ def embeddings(
     return {"id": answer_id, "object": "list", "model": model, "data": data, "usage": counts}
 
 
-def _choice(index: int, written: Written) -> Json:
+def _choice(index: int, written: Written, openai: bool) -> Json:
     message: Json = {"role": "assistant", "content": written.text}
     if written.tool_calls:
         message = {"role": "assistant", "content": None, "tool_calls": written.tool_calls}
     choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
+    if openai:
+        message["refusal"] = choice["logprobs"] = None
     if written.filter_results:
         choice["content_filter_results"] = written.filter_results
     return choice

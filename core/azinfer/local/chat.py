@@ -17,7 +17,7 @@ from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
-from azinfer.local.refusals import GITHUB
+from azinfer.local.refusals import DEPLOYMENTS, GITHUB, V1
 from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
 from azinfer.local.service import Asked, Service, named
 from azinfer.local.writing import Writing
@@ -36,8 +36,10 @@ async def chat(service: Service, asked: Asked) -> Response:
     if service.strict:
         version = asked.http.query_params.get("api-version")
         versions.check_chat(body, deployment, version, asked.surface)
-    head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, request.include_usage)
-    return await answered(service, asked, deployment, [request], partial(Frame, *head))
+    head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
+    openai = asked.surface in (V1, DEPLOYMENTS)
+    forming = partial(Frame, *head, request.include_usage, openai)
+    return await answered(service, asked, deployment, [request], forming)
 
 
 async def answered(

@@ -56,7 +56,7 @@ _TOLD: Json = {
     "usage": None,
     "user": None,
 }
-_OBJECTS = ("metadata", "reasoning", "text")
+_OBJECTS = ("metadata", "reasoning", "stream_options", "text")
 _SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
 
 
@@ -78,7 +78,8 @@ async def create(service: Service, asked: Asked) -> Response:
         if response["store"]:
             service.conversations.keep(Stored(response, own))
 
-    forming = partial(ResponseForm, head, keep)
+    padded = (body.get("stream_options") or {}).get("include_obfuscation") is not False
+    forming = partial(ResponseForm, head, keep, padded)
     return await answered(service, asked, deployment, [request], forming)
 
 
@@ -98,7 +99,7 @@ async def delete(service: Service, asked: Asked) -> Response:
 async def input_items(service: Service, asked: Asked) -> Response:
     """Answer `GET responses/{id}/input_items`."""
     items = [
-        {"status": "completed", **item, "content": _whole(item)} if "role" in item else item
+        {"status": "completed", **item, **({"content": _whole(item)} if "role" in item else {})}
         for item in _stored(service, asked).items
     ]
     if asked.http.query_params.get("order") != "asc":
