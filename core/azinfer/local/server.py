@@ -27,6 +27,8 @@ from azinfer.local.store import Store
 _FIXED = re.compile(
     r"^/(?:models|openai/v1|openai/deployments|openai|api/projects)(?=/|$)", re.IGNORECASE
 )
+# A project has OpenAI's API of its resource too.
+_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))")
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
     "completions": ("POST", completions),
@@ -140,6 +142,7 @@ class _Tidied:
         if scope["type"] == "http":
             path = re.sub("/{2,}", "/", scope["path"])
             path = _FIXED.sub(lambda found: found[0].lower(), path)
+            path = _PROJECT.sub("", path)
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
 
