@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -372,6 +374,31 @@ def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
             ended = asker.ended(told["id"])
             assert set(asker.results(ended["output_file_id"])) == {"a", "b"}
             assert asker.ended(cancelled["id"])["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("code", ["input_modified", "server_error"])
+def test_a_batch_without_its_input_fails_with_the_results_it_has(
+    tmp_path: Path, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1_800_000_000.0
+    with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
+        asker = Asker(endpoint.url, "k")
+        with asker.http:
+            told = asker.create([line("a", chat()), line("b", chat("hold"))])
+            asker.until(told["id"], lambda told: told["request_counts"]["completed"] == 1)
+    if code == "input_modified":  # its time is over
+        database = sqlite3.connect(tmp_path / "store.sqlite")
+        with contextlib.closing(database), database:
+            database.execute("DELETE FROM files")
+    else:
+        (tmp_path / "files" / told["input_file_id"]).unlink()
+    with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
+        asker = Asker(endpoint.url, "k")
+        with asker.http:
+            ended = asker.ended(told["id"])
+            assert (ended["status"], ended["errors"]["data"][0]["code"]) == ("failed", code)
+            assert set(asker.results(ended["output_file_id"])) == {"a"}
+    assert ("FileNotFoundError" in caplog.text) == (code == "server_error")
 
 
 def test_a_batch_goes_on_after_its_process_was_killed(tmp_path: Path) -> None:

@@ -366,6 +366,15 @@ def test_a_refusal_is_that_of_the_service_to_the_letter(
     assert answer.text == json.dumps(expected, separators=(",", ":"), ensure_ascii=False)
 
 
+def test_github_takes_so_many_tokens_of_texts_to_embed(ask: Any) -> None:
+    body = {"model": "openai/vectors", "input": ["word " * 40_000, "word " * 12_000]}
+    answer = ask("lenient", "/inference/embeddings", body)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "tokens_limit_reached"
+    body = {"model": "openai/vectors", "input": "word " * 40_000}
+    assert ask("lenient", "/inference/embeddings", body).status_code == 200
+
+
 def test_an_unknown_model_on_github_says_that_it_is_text(ask: Any) -> None:
     answer = ask("lenient", f"/inference{CHAT}", {"messages": USER, "model": "nope"})
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"

@@ -23,6 +23,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
+from azinfer.local.conversations import Conversations, Stored
 
 BASES = ["/openai/v1/responses", "/openai/responses?api-version=2025-03-01-preview"]
 WEATHER = {
@@ -467,3 +468,20 @@ def test_a_deployment_must_be_named_and_able(http: httpx.Client) -> None:
             "message": "The responses operation does not work with the specified model, "
             "text-embedding. Please choose different model and try again.",
         }
+
+
+def test_old_responses_are_forgotten() -> None:
+    kept = Conversations()
+    for at in range(1001):
+        response = {
+            "id": str(at),
+            "previous_response_id": str(at - 1) if at else None,
+            "output": [],
+        }
+        kept.keep(Stored(response, [{"id": f"in_{at}"}]))
+    assert kept.get("0") is None
+    assert kept.until("0") is None
+    assert kept.until("1000") is None  # a part of what was said is not there
+    assert kept.get("1") is not None
+    assert kept.item("in_0") is None
+    assert kept.item("in_1") == {"id": "in_1"}

@@ -69,6 +69,11 @@ class BatchWork:
             await self._fail([told_of(error, None)])
 
     async def _can_begin(self) -> bool:
+        """Whether there is something to do; else it ended here."""
+        if self._store.file(self._told["input_file_id"]) is None:
+            error = LineError("input_modified", "The input file is gone.", "input_file_id")
+            await self._fail([told_of(error, None)])
+            return False
         if self._told["status"] == "cancelling":
             self._stop.set()
         return self._told["status"] != "validating" or await self._valid()
@@ -83,14 +88,10 @@ class BatchWork:
     async def _valid(self) -> bool:
         """Whether the batch can begin; else it failed."""
         check = LineCheck(self._endpoint, self._service.registry, self._service.strict)
-        if self._store.file(self._told["input_file_id"]) is None:
-            error = LineError("input_modified", "The input file was deleted.", "input_file_id")
-            check.errors.append(told_of(error, None))
-        else:
-            for number, text in numbered(self._input):
-                check.add(number, text)
-                await asyncio.sleep(0)  # requests go first
-            check.end()
+        for number, text in numbered(self._input):
+            check.add(number, text)
+            await asyncio.sleep(0)  # requests go first
+        check.end()
         if check.errors:
             await self._fail(check.errors)
             return False
