@@ -473,7 +473,7 @@ def test_a_deployment_must_be_named_and_able(http: httpx.Client) -> None:
 def test_old_responses_are_forgotten() -> None:
     kept = Conversations()
     for at in range(1001):
-        response = {
+        response: Any = {
             "id": str(at),
             "previous_response_id": str(at - 1) if at else None,
             "output": [],
