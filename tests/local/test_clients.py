@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from typing import Any
 
-import openai
-import pydantic
 import pytest
 from azure.ai.inference import ChatCompletionsClient, EmbeddingsClient, ImageEmbeddingsClient
 from azure.ai.inference.aio import ChatCompletionsClient as AsyncChatCompletionsClient
@@ -24,7 +21,7 @@ from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundErr
 from azinfer.core import InferenceClient
 from azinfer.core import UserMessage as OurUserMessage
 from azinfer.local import LocalEndpoint
-from pictures import PNG
+from pictures import DATA_URL, PNG
 
 ASK = "What is the weather in New York?"
 PARAMETERS = {
@@ -33,10 +30,6 @@ PARAMETERS = {
     "required": ["city"],
 }
 TOOL = {"name": "get_weather", "description": "The weather in a city", "parameters": PARAMETERS}
-
-
-class City(pydantic.BaseModel):
-    city: str
 
 
 def retired(endpoint: LocalEndpoint, kind: Any = ChatCompletionsClient, **named: Any) -> Any:
@@ -83,7 +76,7 @@ def test_the_retired_sdk_embeds(endpoint: LocalEndpoint) -> None:
         answer = client.embed(input=["a", "b"], dimensions=4)
         assert [len(item.embedding) for item in answer.data] == [4, 4]
     with retired(endpoint, ImageEmbeddingsClient, model="embed") as images:
-        item = ImageEmbeddingInput(image=f"data:image/png;base64,{base64.b64encode(PNG).decode()}")
+        item = ImageEmbeddingInput(image=DATA_URL)
         assert len(images.embed(input=[item]).data[0].embedding) == 8
 
 
@@ -117,64 +110,6 @@ def test_the_retired_sdk_works_async(endpoint: LocalEndpoint) -> None:
     assert answer.choices[0].message.content == text == "Paris."
 
 
-def openais(endpoint: LocalEndpoint) -> list[Any]:
-    return [
-        openai.OpenAI(base_url=f"{endpoint.url}/openai/v1/", api_key=endpoint.key, max_retries=0),
-        openai.AzureOpenAI(
-            azure_endpoint=endpoint.url,
-            api_key=endpoint.key,
-            api_version="2024-10-21",
-            max_retries=0,
-        ),
-    ]
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_openai_works(endpoint: LocalEndpoint, which: int) -> None:
-    with openais(endpoint)[which] as client:
-        messages = [{"role": "user", "content": ASK}]
-        answer = client.chat.completions.create(model="FIXED", messages=messages)
-        assert answer.choices[0].message.content == "Paris."
-        options = {"stream": True, "stream_options": {"include_usage": True}}
-        chunks = list(client.chat.completions.create(model="fixed", messages=messages, **options))
-        texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-        assert "".join(text or "" for text in texts) == "Paris."
-        assert chunks[-1].usage.total_tokens > 0
-        tools = [{"type": "function", "function": TOOL}]
-        answer = client.chat.completions.create(
-            model="mistral-large", messages=messages, tools=tools, tool_choice="required"
-        )
-        assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
-        parsed = client.chat.completions.parse(
-            model="mistral-large", messages=messages, response_format=City
-        )
-        assert parsed.choices[0].message.parsed == City(city="New York")
-        with client.chat.completions.stream(model="fixed", messages=messages) as stream:
-            assert stream.get_final_completion().choices[0].message.content == "Paris."
-        assert len(client.embeddings.create(model="embed", input="a").data[0].embedding) == 8
-        assert [model.id for model in client.models.list()] == ["Mistral-Large", "fixed", "embed"]
-        with pytest.raises(openai.NotFoundError) as caught:
-            client.chat.completions.create(model="nope", messages=messages)
-        assert caught.value.code == "DeploymentNotFound"
-
-
-def test_openai_works_async(endpoint: LocalEndpoint) -> None:
-    async def asked() -> Any:
-        async with openai.AsyncOpenAI(
-            base_url=f"{endpoint.url}/openai/v1/", api_key=endpoint.key
-        ) as client:
-            messages: Any = [{"role": "user", "content": ASK}]
-            return await client.chat.completions.create(model="fixed", messages=messages)
-
-    assert asyncio.run(asked()).choices[0].message.content == "Paris."
-
-
-def test_openai_is_told_about_a_bad_key(endpoint: LocalEndpoint) -> None:
-    client = openai.OpenAI(base_url=f"{endpoint.url}/openai/v1", api_key="wrong")
-    with client, pytest.raises(openai.AuthenticationError):
-        client.models.list()
-
-
 @pytest.mark.parametrize("path", ["/models", "/openai/v1", "/openai", ""])
 def test_our_own_client_works(endpoint: LocalEndpoint, path: str) -> None:
     with InferenceClient(endpoint.url + path, endpoint.key, model="FIXED") as client:
@@ -189,49 +124,3 @@ def test_our_own_client_works(endpoint: LocalEndpoint, path: str) -> None:
         assert found["mistral-LARGE"].model_name == "mistral-large-2411"
         listed = client.deployments(f"{endpoint.url}/api/projects/p")["Mistral-Large"]
         assert (listed.model_format, listed.capacity_type) == ("Mistral AI", "GlobalStandard")
-
-
-def langchain_models(endpoint: LocalEndpoint, name: str) -> list[Any]:
-    """Chat models of other packages, each in its own way of naming a deployment."""
-    from langchain_azure_ai.chat_models import (  # type: ignore[import-untyped]
-        AzureAIOpenAIApiChatModel,
-    )
-    from langchain_openai import AzureChatOpenAI, ChatOpenAI
-
-    v1 = f"{endpoint.url}/openai/v1"
-    key: Any = endpoint.key
-    return [
-        ChatOpenAI(base_url=v1, api_key=key, model=name, stream_usage=True),
-        AzureChatOpenAI(
-            azure_endpoint=endpoint.url,
-            api_key=key,
-            api_version="2024-10-21",
-            azure_deployment=name,
-        ),
-        AzureAIOpenAIApiChatModel(endpoint=v1, credential=key, model=name),
-    ]
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_langchain_models_of_others_work(endpoint: LocalEndpoint, which: int) -> None:
-    model = langchain_models(endpoint, "fixed")[which]
-    assert model.invoke(ASK).content == "Paris."
-    assert "".join(chunk.content for chunk in model.stream(ASK)) == "Paris."
-    tool = {"type": "function", "function": TOOL}
-    calling = langchain_models(endpoint, "mistral-large")[which].bind_tools([tool])
-    assert calling.invoke(ASK).tool_calls[0]["args"] == {"city": "New York"}
-    parsed = langchain_models(endpoint, "mistral-large")[which].with_structured_output(City)
-    assert parsed.invoke(ASK) == City(city="New York")
-
-
-def test_langchain_embeddings_of_others_work(endpoint: LocalEndpoint) -> None:
-    from langchain_openai import OpenAIEmbeddings
-
-    key: Any = endpoint.key
-    embeddings = OpenAIEmbeddings(
-        base_url=f"{endpoint.url}/openai/v1",
-        api_key=key,
-        model="embed",
-        check_embedding_ctx_length=False,
-    )
-    assert len(embeddings.embed_query("a")) == 8

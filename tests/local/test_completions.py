@@ -12,7 +12,15 @@ import httpx
 import pytest
 
 from azinfer.core import RateLimit
-from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint
+from azinfer.local import (
+    ContentFilter,
+    EngineError,
+    LocalDeployment,
+    LocalEndpoint,
+    Piece,
+    Prompt,
+    SyntheticEngine,
+)
 
 URL = "/openai/deployments/{}/completions?api-version=2024-10-21"
 
@@ -133,3 +141,19 @@ def test_filters_and_limits_hold_for_completions() -> None:
         streamed = asked(http, "guarded", stream=True).text
         assert '"prompt_filter_results"' in streamed.partition("\n")[0]
         assert asked(http, "guarded").status_code == 429
+
+
+def test_a_failure_on_the_way_is_told() -> None:
+    class Failing(SyntheticEngine):
+        async def chat(self, prompt: Prompt) -> Any:
+            yield Piece("Once")
+            raise EngineError("the context is full", "context_length_exceeded")
+
+    with (
+        LocalEndpoint([LocalDeployment("failing", engine=Failing())]) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
+    ):
+        told = asked(http, "failing", stream=True).text
+    *_, error, done, rest = told.split("\n\n")
+    assert json.loads(error.removeprefix("data: "))["error"]["code"] == "context_length_exceeded"
+    assert (done, rest) == ("data: [DONE]", "")

@@ -22,6 +22,7 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
+from pictures import DATA_URL
 
 USER = [{"role": "user", "content": "hi"}]
 MINUTE = RateLimit("token", 100, 60)
@@ -196,7 +197,7 @@ _KINDS: list[tuple[str, dict[str, Any]]] = [
     ("/openai/deployments/chat/embeddings", {"input": "text"}),
     (
         "/models/images/embeddings",
-        {"model": "chat", "input": [{"image": "data:image/png;base64,iVBORw=="}]},
+        {"model": "chat", "input": [{"image": DATA_URL}]},
     ),
 ]
 

@@ -27,6 +27,7 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
+from pictures import DATA_URL
 
 ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
 MODEL = {"format": "Mistral AI", "name": "mistral-large", "version": "2411"}
@@ -412,7 +413,7 @@ def test_a_stream_and_embeddings_spill_over_too(own: LocalEndpoint) -> None:
         assert routing.deployment == "std"
     for path, inputs in (
         ("embeddings", ["some text"]),
-        ("images/embeddings", [{"image": "data:image/png;base64,iVBORw=="}] * 2),
+        ("images/embeddings", [{"image": DATA_URL}] * 2),
     ):
         answer = httpx.post(
             f"{own.url}/models/{path}",

@@ -23,6 +23,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
+from azinfer.local.conversations import Conversations, Stored
 
 BASES = ["/openai/v1/responses", "/openai/responses?api-version=2025-03-01-preview"]
 WEATHER = {
@@ -125,6 +126,9 @@ def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None
 @pytest.mark.parametrize("base", BASES)
 def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None:
     told = events(asked(http, base, stream=True))
+    # Padding that hides how long a part is.
+    deltas = [each for each in told if "delta" in each]
+    assert all((len(each["delta"]) + len(each.pop("obfuscation"))) % 16 == 0 for each in deltas)
     begun, running, *_, ended = told
     response = ended["response"]
     name = response["id"].removeprefix("resp_")
@@ -150,6 +154,11 @@ def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None
     assert ended["type"] == "response.completed"
     assert response["output"] == [done]
     assert http.get(f"/openai/v1/responses/{response['id']}").json() == response
+
+
+def test_parts_are_not_padded_where_that_is_not_wanted(http: httpx.Client) -> None:
+    options = {"include_obfuscation": False}
+    assert "obfuscation" not in asked(http, stream=True, stream_options=options).text
 
 
 def test_what_was_asked_is_told_again(http: httpx.Client, stream: bool) -> None:
@@ -356,6 +365,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("metadata", {"metadata": 1}),
     ("reasoning", {"reasoning": "low"}),
     ("text", {"text": "json"}),
+    ("stream_options", {"stream_options": True}),
     ("text.format.type", {"text": {"format": {"type": "xml"}}}),
     ("text.format.name", {"text": {"format": {"type": "json_schema"}}}),
     ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "a"}}}),
@@ -458,3 +468,20 @@ def test_a_deployment_must_be_named_and_able(http: httpx.Client) -> None:
             "message": "The responses operation does not work with the specified model, "
             "text-embedding. Please choose different model and try again.",
         }
+
+
+def test_old_responses_are_forgotten() -> None:
+    kept = Conversations()
+    for at in range(1001):
+        response: Any = {
+            "id": str(at),
+            "previous_response_id": str(at - 1) if at else None,
+            "output": [],
+        }
+        kept.keep(Stored(response, [{"id": f"in_{at}"}]))
+    assert kept.get("0") is None
+    assert kept.until("0") is None
+    assert kept.until("1000") is None  # a part of what was said is not there
+    assert kept.get("1") is not None
+    assert kept.item("in_0") is None
+    assert kept.item("in_1") == {"id": "in_1"}

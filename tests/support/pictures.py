@@ -1,5 +1,6 @@
 """A picture that is one, as small as can be."""
 
+import base64
 import io
 
 from PIL import Image
@@ -13,3 +14,4 @@ def png(shade: int = 200) -> bytes:
 
 
 PNG = png()
+DATA_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"

@@ -143,6 +143,7 @@ class Frame:
         created: Seconds since 1970.
         model: What the back end calls itself.
         include_usage: Whether a stream tells what it cost.
+        openai: Whether the answer has the fields that only OpenAI's own API tells.
         prompt_results: What the filter found in the prompt.
     """
 
@@ -150,6 +151,7 @@ class Frame:
     created: int
     model: str
     include_usage: bool = False
+    openai: bool = False
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[Written]) -> Json:
@@ -159,7 +161,7 @@ class Frame:
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [_choice(at, written) for at, written in enumerate(choices)],
+            "choices": [_choice(at, written, self.openai) for at, written in enumerate(choices)],
             "usage": usage(choices),
             **self._prompt(),
         }
@@ -260,7 +262,7 @@ def embeddings(
         model: What the back end calls itself.
         tokens: How many tokens were read.
         dimensions: To how many numbers vectors are cut, and made unit vectors again.
-        encoding: `"float"` or `"base64"`.
+        encoding: `"float"`, `"base64"`, or one that makes the vectors smaller.
         answer_id: The id of the answer.
     """
     data = [
@@ -275,7 +277,7 @@ def embeddings(
     return {"id": answer_id, "object": "list", "model": model, "data": data, "usage": counts}
 
 
-def _choice(index: int, written: Written) -> Json:
+def _choice(index: int, written: Written, openai: bool) -> Json:
     message: Json = {"role": "assistant", "content": written.text, **written.message}
     if written.reasoning:
         message["reasoning_content"] = written.reasoning
@@ -283,6 +285,8 @@ def _choice(index: int, written: Written) -> Json:
         message["content"] = written.text or None
         message["tool_calls"] = written.tool_calls
     choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
+    if openai:
+        message["refusal"] = choice["logprobs"] = None
     if written.filter_results:
         choice["content_filter_results"] = written.filter_results
     return {**choice, **written.more}
@@ -299,4 +303,14 @@ def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
 def _encoded(vector: Sequence[float], encoding: str) -> Any:
     if encoding == "base64":
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    if encoding in ("int8", "uint8"):
+        shift = 0 if encoding == "int8" else 128
+        return [round(max(-1.0, min(1.0, number)) * 127) + shift for number in vector]
+    if encoding in ("binary", "ubinary"):
+        # The signs of eight dimensions a byte, the first in the most significant bit; signed
+        # bytes are 128 less. So Cohere's models pack them ("int8 & binary embeddings").
+        eights = [vector[at : at + 8] for at in range(0, len(vector), 8)]
+        bits = ["".join("1" if number > 0 else "0" for number in each) for each in eights]
+        shift = 128 if encoding == "binary" else 0
+        return [int(each.ljust(8, "0"), 2) - shift for each in bits]
     return list(vector)

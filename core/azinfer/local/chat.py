@@ -13,17 +13,20 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from azinfer.local import refusals, schemas, tools
+from azinfer.local import families, refusals, schemas, tools, versions
 from azinfer.local.answers import Form, Frame, Written, usage
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
+from azinfer.local.refusals import DEPLOYMENTS, GITHUB, V1
 from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
 from azinfer.local.service import Asked, Service
 from azinfer.local.writing import Writing
 
+# "Prototyping with AI models" of GitHub Models: the most tokens a request to the tier "low" has.
+_GITHUB_TOKENS = 8_000
 Forming = Callable[[Json], Form]
 _log = logging.getLogger("azinfer.local")
 
@@ -33,8 +36,13 @@ async def chat(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, CHAT)
     deployment = service.deployment(asked, body.get("model"), "chatCompletion")
     request = chat_request(body, asked.surface)
-    head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name, request.include_usage)
-    forming = partial(Frame, *head)
+    families.check_chat(body, deployment, asked.surface)
+    if service.strict:
+        version = asked.http.query_params.get("api-version")
+        versions.check_chat(body, deployment, version, asked.surface)
+    head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
+    openai = asked.surface in (V1, DEPLOYMENTS)
+    forming = partial(Frame, *head, request.include_usage, openai)
     return await answered(service, asked, deployment, [request], forming, body)
 
 
@@ -60,6 +68,8 @@ async def answered(
         Refusal: The filter or a limit refuses it.
     """
     texts = [last_text([message]) for each in requests for message in each.messages]
+    if asked.surface == GITHUB and estimated(texts, 0) > _GITHUB_TOKENS:
+        raise refusals.too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))
     admission = service.admit(asked, deployment, estimated(texts, requests[0].max_tokens))
     try:

@@ -120,6 +120,9 @@ def serve(
     at_once: Annotated[
         bool, typer.Option(help="Replay without the time that it took when recorded.")
     ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="A directory to keep files and batches in.")
+    ] = None,
 ) -> None:
     """Serve deployments on this machine until Ctrl-C."""
     if record and not upstream:
@@ -132,7 +135,15 @@ def serve(
     else:
         deployments = list(settings.deployments) or real_deployments()
     deployments += [_from_file(each) for each in gguf or ()]
-    said = {"host": host, "port": port, "key": key, "key2": key2, "https": https, "strict": strict}
+    said: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "key": key,
+        "key2": key2,
+        "https": https,
+        "strict": strict,
+        "data": data,
+    }
     said = {name: value for name, value in said.items() if value is not None}
     _serve(LocalEndpoint(deployments, **{"port": 8765, **settings.options, **said}))
 

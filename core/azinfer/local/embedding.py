@@ -6,11 +6,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from azinfer.local import answers
+from azinfer.local import answers, families
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.limits import estimated
+from azinfer.local.refusals import GITHUB, too_many_tokens
 from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
 from azinfer.local.service import Asked, Service
+
+# "Prototyping with AI models" of GitHub Models, rate limits: the most tokens in a request.
+_GITHUB_TOKENS = 64_000
 
 
 async def embeddings(service: Service, asked: Asked) -> Response:
@@ -18,6 +22,9 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "embeddings")
     request = embedding_request(body, asked.surface)
+    families.check_embedding(body, deployment, asked.surface)
+    if asked.surface == GITHUB and estimated(request.texts, 0) > _GITHUB_TOKENS:
+        raise too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
     admission = service.admit(asked, deployment, estimated(request.texts, 0))
     engine: Any = admission.deployment.engine
     tokens = None
@@ -30,6 +37,7 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     finally:
         admission.over(tokens)
     asked.trace.usage = lambda: {"prompt_tokens": tokens}
+    families.check_embedding(body, deployment, asked.surface, len(vectors[0]))
     answer = answers.embeddings(
         vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
@@ -41,6 +49,7 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, EMBEDDINGS)
     deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
     request = image_request(body, asked.surface)
+    families.check_embedding(body, deployment, asked.surface)
     admission = service.admit(asked, deployment, len(request.images))
     engine: Any = admission.deployment.engine
     try:
@@ -48,6 +57,7 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
         vectors = await engine.embed_images(request.images)
     finally:
         admission.over(None)
+    families.check_embedding(body, deployment, asked.surface, len(vectors[0]))
     answer = answers.embeddings(
         vectors,
         deployment.model_name,

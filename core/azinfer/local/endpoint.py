@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ from azinfer.local.registry import Registry
 from azinfer.local.scripts import Scripted
 from azinfer.local.server import application
 from azinfer.local.service import Service
+from azinfer.local.store import Store
 
 if TYPE_CHECKING:
     from azinfer.local.authority import Authority
@@ -45,10 +47,12 @@ class LocalEndpoint:
         port: The port; 0 lets the system choose.
         strict: Whether to refuse what the service refuses though real clients send it.
         https: Whether to serve TLS, with a certificate that clients trust by `ca_file`.
+        data: A directory to keep files and batches in, so that they outlive the process; left
+            out, they last until `stop`.
         page_size: How many entries a page of a list of deployments has at most.
         token_lifetime: Seconds that its tokens are good for.
         clock: Monotonic seconds, by which rate limits are counted; for tests.
-        now: Seconds since 1970, by which tokens end; for tests.
+        now: Seconds since 1970, by which tokens, files and batches end; for tests.
         sleep: How latency waits, `asyncio.sleep` or a stand-in; for tests.
 
     Attributes:
@@ -78,6 +82,7 @@ class LocalEndpoint:
         port: int = 0,
         strict: bool = False,
         https: bool = False,
+        data: Path | str | None = None,
         page_size: int = 1000,
         token_lifetime: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
@@ -98,12 +103,14 @@ class LocalEndpoint:
         self.ca_file = str(self._authority.ca_file) if self._authority else None
         self.requests = RequestLog()
         self._behaviours = Behaviours(sleep)
+        self._store = Store(None if data is None else Path(data), now)
         self._service = Service(
             self._registry,
             self._access,
             strict,
             self.requests,
             self._behaviours,
+            self._store,
             page_size,
             clock,
         )
@@ -223,8 +230,14 @@ class LocalEndpoint:
 
         Raises:
             InferenceError: The address is taken or not this machine's.
+            ConfigurationError: Another endpoint uses `data`, or it cannot be written.
         """
         sock = self._listen()
+        with contextlib.ExitStack() as failed:
+            failed.callback(sock.close)
+            if self._store.lasting:
+                self._store.open()
+            failed.pop_all()
         config = uvicorn.Config(
             self._app,
             log_config=None,

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from starlette.responses import Response
 
-from azinfer.local import refusals
+from azinfer.local import refusals, versions
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.naming import publisher_of
 from azinfer.local.refusals import Refusal
 from azinfer.local.registry import Record
 from azinfer.local.requests import Json
@@ -22,6 +23,8 @@ _SKIP = "$skiptoken"
 
 async def info(service: Service, asked: Asked) -> Response:
     """Answer `GET info`."""
+    version = asked.http.query_params.get("api-version")
+    versions.check_info(version, asked.surface, service.strict)
     deployment = service.deployment(asked, asked.http.query_params.get("model"), "")
     return AsciiResponse(deployment.info(), headers=named(deployment))
 
@@ -54,6 +57,11 @@ async def one_classic(service: Service, asked: Asked) -> Response:
     if found is None:
         raise refusals.unknown_model(asked.surface, name)
     return AsciiResponse(_classic_entry(found))
+
+
+async def catalog(service: Service, asked: Asked) -> Response:
+    """Answer the list of GitHub Models."""
+    return AsciiResponse([_catalog_entry(each) for each in service.registry])
 
 
 async def project(service: Service, asked: Asked) -> Response:
@@ -129,6 +137,24 @@ def _classic_entry(deployment: LocalDeployment) -> Json:
         "model": deployment.model_name,
         "status": "succeeded",
         "object": "deployment",
+    }
+
+
+def _catalog_entry(deployment: LocalDeployment) -> Json:
+    publisher = publisher_of(deployment)
+    embeds = "chat_completion" not in deployment.capabilities
+    return {
+        "id": f"{publisher}/{deployment.name}",
+        "name": deployment.model_name,
+        "publisher": deployment.model_format,
+        "version": deployment.model_version,
+        "registry": f"azureml-{publisher}",
+        "summary": f"{deployment.model_name} on this machine",
+        "html_url": f"https://github.com/marketplace/models/{publisher}/{deployment.name}",
+        "rate_limit_tier": "embeddings" if embeds else "low",
+        "supported_input_modalities": ["text"],
+        "supported_output_modalities": ["embeddings" if embeds else "text"],
+        "tags": [],
     }
 
 

@@ -125,8 +125,8 @@ async def _body(service: Service, asked: Asked) -> Json:
     try:
         return await service.json(asked)
     except Refusal as refusal:
-        message: str = refusal.body["error"]["message"]
-        raise in_arm(refusal.status, "InvalidRequestContent", message) from None
+        body: Any = refusal.body
+        raise in_arm(refusal.status, "InvalidRequestContent", body["error"]["message"]) from None
 
 
 def _kept(

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from starlette.responses import PlainTextResponse, Response
+
+from azinfer.local.ascii import AsciiResponse
 from azinfer.local.engines import EngineError
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
-PROJECT, ARM, LOGIN = "project", "arm", "login"
+GITHUB, PROJECT, ARM, LOGIN = "github", "project", "arm", "login"
 
 
 class Refusal(Exception):  # noqa: N818
@@ -20,17 +23,23 @@ class Refusal(Exception):  # noqa: N818
 
     Args:
         status: Its HTTP status.
-        body: Its JSON body.
+        body: Its JSON body, or its text.
         headers: Headers besides the usual ones.
     """
 
     def __init__(
-        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+        self, status: int, body: dict[str, Any] | str, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(f"{status} {body}")
         self.status = status
         self.body = body
         self.headers = headers or {}
+
+    def response(self) -> Response:
+        """The answer."""
+        if isinstance(self.body, str):
+            return PlainTextResponse(self.body, self.status, self.headers)
+        return AsciiResponse(self.body, self.status, self.headers)
 
 
 def bad_key(surface: str) -> Refusal:
@@ -124,11 +133,21 @@ def unknown_model(surface: str, name: str) -> Refusal:
             },
         )
     message = f"Unknown model: {name}"
-    return Refusal(404, _error("unknown_model", message, details=message))
+    # GitHub says that it is text.
+    headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
+    return Refusal(404, _error("unknown_model", message, details=message), headers)
 
 
-def wrong_operation(operation: str, model: str) -> Refusal:
-    """The model behind the deployment does something else."""
+def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
+    """The model behind the deployment does something else.
+
+    Args:
+        operation: What was asked for.
+        model: The model.
+        alone: Whether the endpoint has this one model, as serverless ones do.
+    """
+    if alone:
+        return Refusal(404, "NOT FOUND")
     message = (
         f"The {operation} operation does not work with the specified model, {model}. Please "
         "choose different model and try again."
@@ -147,10 +166,18 @@ def bad_request(surface: str, message: str, param: str | None = None, code: str 
     return Refusal(422, body)
 
 
-def unsupported_parameter(surface: str, name: str, value: Any) -> Refusal:
-    """The model behind the deployment cannot do what a field asks for."""
-    if surface in (V1, DEPLOYMENTS):
+def unsupported_parameter(surface: str, name: str, value: Any, instead: str = "") -> Refusal:
+    """The model behind the deployment cannot do what a field asks for.
+
+    Args:
+        surface: Where it was asked.
+        name: The field.
+        value: What it says.
+        instead: Another field for the same, if OpenAI's models have one.
+    """
+    if instead or surface in (V1, DEPLOYMENTS):
         message = f"Unsupported parameter: '{name}' is not supported with this model."
+        message += f" Use '{instead}' instead." if instead else ""
         return Refusal(400, _openai(message, "unsupported_parameter", name))
     return Refusal(
         422,
@@ -161,6 +188,27 @@ def unsupported_parameter(surface: str, name: str, value: Any) -> Refusal:
             "message": "One of the parameters contain invalid values.",
         },
     )
+
+
+def unsupported_value(name: str, value: float, default: float) -> Refusal:
+    """The model behind the deployment takes one value of a field only."""
+    message = (
+        f"Unsupported value: '{name}' does not support {value:g} with this model. Only the "
+        f"default ({default:g}) value is supported."
+    )
+    return Refusal(400, _openai(message, "unsupported_value", name))
+
+
+def too_old(what: str, since: str) -> Refusal:
+    """The api-version is older than what the request asks for."""
+    message = f"{what} is enabled only for api versions {since} and later"
+    return Refusal(400, _error("BadRequest", message))
+
+
+def too_many_tokens(model: str, limit: int) -> Refusal:
+    """The request is longer than a free endpoint takes."""
+    message = f"Request body too large for {model} model. Max size: {limit} tokens."
+    return Refusal(413, _error("tokens_limit_reached", message, details=message))
 
 
 def extra_parameters(surface: str, names: list[str]) -> Refusal:
@@ -246,9 +294,26 @@ def engine_failed(surface: str, error: EngineError) -> Refusal:
     return Refusal(error.status, body, error.headers)
 
 
+def not_json(surface: str, body: str) -> Refusal:
+    """The body does not say that it is JSON."""
+    if surface in (V1, DEPLOYMENTS):
+        message = "The content type must be application/json."
+        return Refusal(415, _error("UnsupportedMediaType", message))
+    told = "Input should be a valid dictionary or object to extract fields from"
+    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": body}
+    error = _error("Invalid input", "invalid input error", status=422, details=[detail])
+    return Refusal(422, error)
+
+
 def malformed(message: str) -> Refusal:
     """The body is no JSON object."""
     return Refusal(400, _error("BadRequest", message))
+
+
+def not_multipart(kind: str) -> Refusal:
+    """A file must be uploaded as a form."""
+    message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
+    return Refusal(415, _error("UnsupportedMediaType", message))
 
 
 def too_large(limit: int) -> Refusal:

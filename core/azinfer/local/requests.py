@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from azinfer.local.refusals import MODELS, SERVERLESS, Refusal, bad_request, extra_parameters
+from azinfer.local.refusals import (
+    DEPLOYMENTS,
+    SERVERLESS,
+    V1,
+    Refusal,
+    bad_request,
+    extra_parameters,
+)
 
 Json = dict[str, Any]
 
@@ -53,6 +60,8 @@ _KNOWN_EXTRAS = frozenset(
 )
 CHAT = _DEFINED | _KNOWN_EXTRAS
 EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type", "user"])
+_ENCODINGS = ("float", "base64", "int8", "uint8", "binary", "ubinary")
+_INPUT_TYPES = ("text", "query", "document")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -102,6 +111,11 @@ class _Body:
     def __init__(self, body: Json, surface: str) -> None:
         self.body = body
         self.surface = surface
+
+    @property
+    def openai(self) -> bool:
+        """Whether OpenAI's own API was asked, and not that of all models."""
+        return self.surface in (V1, DEPLOYMENTS)
 
     def wrong(self, param: str, message: str, code: str = "") -> Refusal:
         """The refusal for one field."""
@@ -154,15 +168,18 @@ def check_extras(
         strict: Whether unknown fields are refused without the header, as the service does.
         known: The fields that it knows.
     """
+    if surface in (V1, DEPLOYMENTS):
+        header = None
+    if header not in (None, "error", "drop", "pass-through"):
+        message = f"extra-parameters must be error, drop or pass-through, not '{header}'."
+        raise bad_request(surface, message)
+    # By the letter the API defines fewer fields than models take; serverless endpoints hold to it.
+    if header in ("error", "drop") or (strict and surface == SERVERLESS):
+        known = known - _KNOWN_EXTRAS
+    if header == "drop":
+        return {name: value for name, value in body.items() if name in known}
     extras = sorted(name for name in body if name not in known)
-    on_models = surface in (MODELS, SERVERLESS)
-    if header is not None and on_models:
-        if header not in ("error", "drop", "pass-through"):
-            message = f"extra-parameters must be error, drop or pass-through, not '{header}'."
-            raise bad_request(surface, message)
-        if header == "drop":
-            return {name: value for name, value in body.items() if name in known}
-    if extras and (header == "error" if header and on_models else strict):
+    if extras and (header == "error" if header else strict):
         raise extra_parameters(surface, extras)
     return body
 
@@ -174,6 +191,9 @@ def chat_request(body: Json, surface: str) -> ChatRequest:
         Refusal: It is wrong; the answer names the field.
     """
     given = _Body(body, surface)
+    for name in ("frequency_penalty", "presence_penalty"):
+        given.number(name, -2, 2, 0)
+    _check_logprobs(given)
     tools = _tools(given)
     choice, named = _tool_choice(given, tools)
     limit = given.whole("max_completion_tokens", 1, 10**6) or given.whole("max_tokens", 1, 10**6)
@@ -258,12 +278,22 @@ def _model(given: _Body) -> str | None:
 
 
 def _encoding(given: _Body) -> str:
+    known = _ENCODINGS[:2] if given.openai else _ENCODINGS
     encoding = given.body.get("encoding_format") or "float"
-    if encoding not in ("float", "base64"):
-        raise given.wrong(
-            "encoding_format", f"'encoding_format' must be float or base64, not {encoding!r}."
-        )
+    if encoding not in known:
+        message = f"'encoding_format' must be one of {', '.join(known)}, not {encoding!r}."
+        raise given.wrong("encoding_format", message)
+    kind = given.body.get("input_type")
+    if not given.openai and kind not in (None, *_INPUT_TYPES):
+        message = f"'input_type' must be one of {', '.join(_INPUT_TYPES)}, not {kind!r}."
+        raise given.wrong("input_type", message)
     return str(encoding)
+
+
+def _check_logprobs(given: _Body) -> None:
+    wanted = given.boolean("logprobs")
+    if given.whole("top_logprobs", 0, 20) is not None and not wanted:
+        raise given.wrong("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
 
 
 def _stop(given: _Body) -> tuple[str, ...]:
@@ -271,6 +301,12 @@ def _stop(given: _Body) -> tuple[str, ...]:
     texts = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise given.wrong("stop", "'stop' must be a text or a list of texts that are not empty.")
+    if given.openai and len(texts) > 4:
+        message = (
+            "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an "
+            f"array with length {len(texts)} instead."
+        )
+        raise given.wrong("stop", message, "array_above_max_length")
     return tuple(texts)
 
 

@@ -21,14 +21,20 @@ class ResponseForm:
     Args:
         head: What the response says from the beginning on: its id, the request's own fields.
         keep: What is to be done with the whole response at the end.
+        padded: Whether parts of a stream are padded to hide how long they are.
         prompt_results: What the filter found in the prompt.
     """
 
     def __init__(
-        self, head: Json, keep: Callable[[Json], None], prompt_results: Json | None = None
+        self,
+        head: Json,
+        keep: Callable[[Json], None],
+        padded: bool,
+        prompt_results: Json | None = None,
     ) -> None:
         self._head = head
         self._keep = keep
+        self._padded = padded
         self._prompt_results = prompt_results or {}
         self._numbers = 0
         self._output: list[Json] = []
@@ -87,7 +93,8 @@ class ResponseForm:
         part["text"] += text
         if text:
             place = self._place()
-            events += self._event("output_text.delta", delta=text, logprobs=[], **place)
+            told = {"delta": text, "logprobs": [], **self._padding(text), **place}
+            events += self._event("output_text.delta", **told)
         return events
 
     def _called(self, call: Json) -> bytes:
@@ -101,7 +108,8 @@ class ResponseForm:
         item, text = self._output[-1], call["function"]["arguments"]
         item["arguments"] += text
         place = {"item_id": item["id"], "output_index": len(self._output) - 1}
-        return self._event("function_call_arguments.delta", delta=text, **place)
+        told = {"delta": text, **self._padding(text), **place}
+        return self._event("function_call_arguments.delta", **told)
 
     def _done(self, status: str) -> bytes:
         """The events that end the newest item."""
@@ -119,6 +127,9 @@ class ResponseForm:
             told = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
             events += self._event("function_call_arguments.done", output_index=at, **told)
         return events + self._event("output_item.done", output_index=at, item=item)
+
+    def _padding(self, text: str) -> Json:
+        return {"obfuscation": "x" * (-len(text) % 16)} if self._padded else {}
 
     def _place(self) -> Json:
         at = len(self._output) - 1

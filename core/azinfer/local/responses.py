@@ -16,6 +16,7 @@ from azinfer.local import refusals
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.chat import answered
 from azinfer.local.conversations import Stored
+from azinfer.local.families import check_response
 from azinfer.local.items import Items
 from azinfer.local.lists import page
 from azinfer.local.refusals import Refusal, bad_request, unsupported_parameter
@@ -56,7 +57,7 @@ _TOLD: Json = {
     "usage": None,
     "user": None,
 }
-_OBJECTS = ("metadata", "reasoning", "text")
+_OBJECTS = ("metadata", "reasoning", "stream_options", "text")
 _SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
 
 
@@ -65,6 +66,7 @@ async def create(service: Service, asked: Asked) -> Response:
     body = await service.body(asked, _FIELDS)
     deployment = service.deployment(asked, body.get("model"), "responses")
     _check(body, asked.surface, service.strict)
+    check_response(body, deployment, asked.surface)
     items = Items(asked.surface, service.conversations.item)
     own = [
         {"id": f"in_{asked.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))
@@ -77,7 +79,8 @@ async def create(service: Service, asked: Asked) -> Response:
         if response["store"]:
             service.conversations.keep(Stored(response, own))
 
-    forming = partial(ResponseForm, head, keep)
+    padded = (body.get("stream_options") or {}).get("include_obfuscation") is not False
+    forming = partial(ResponseForm, head, keep, padded)
     return await answered(service, asked, deployment, [request], forming)
 
 
@@ -97,7 +100,7 @@ async def delete(service: Service, asked: Asked) -> Response:
 async def input_items(service: Service, asked: Asked) -> Response:
     """Answer `GET responses/{id}/input_items`."""
     items = [
-        {"status": "completed", **item, "content": _whole(item)} if "role" in item else item
+        {"status": "completed", **item, **({"content": _whole(item)} if "role" in item else {})}
         for item in _stored(service, asked).items
     ]
     if asked.http.query_params.get("order") != "asc":

@@ -12,12 +12,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from azinfer.local import admin, listing, login, management, page, refusals, responses
-from azinfer.local.ascii import AsciiResponse
+from azinfer.local import (
+    admin,
+    batches,
+    files,
+    listing,
+    login,
+    management,
+    page,
+    refusals,
+    responses,
+)
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
-from azinfer.local.refusals import ARM, DEPLOYMENTS, LOGIN, MODELS, PROJECT, SERVERLESS, V1
+from azinfer.local.refusals import (
+    ARM,
+    DEPLOYMENTS,
+    GITHUB,
+    LOGIN,
+    MODELS,
+    PROJECT,
+    SERVERLESS,
+    V1,
+)
 from azinfer.local.service import Operation, Service
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
@@ -28,6 +46,8 @@ _ARM_PATH = re.compile(
     r"^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/([^/]+)/accounts(?=/)",
     re.IGNORECASE,
 )
+# A project has OpenAI's API of its resource too.
+_IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))")
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
     "completions": ("POST", completions),
@@ -43,6 +63,8 @@ _SURFACES = (
     (V1, "/openai/v1", _OPENAI),
     (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
     (SERVERLESS, "", _INFERENCE),
+    (GITHUB, "/inference", _OPENAI),
+    (GITHUB, "/orgs/{org}/inference", _OPENAI),
 )
 # What a resource has beside its deployments; on the classic surface with an api-version.
 _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
@@ -52,9 +74,17 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("responses/{response}", "GET", responses.get),
     ("responses/{response}", "DELETE", responses.delete),
     ("responses/{response}/input_items", "GET", responses.input_items),
+    ("files", "POST", files.upload),
+    ("files", "GET", files.listed),
+    ("files/{file}", "GET", files.get),
+    ("files/{file}", "DELETE", files.delete),
+    ("files/{file}/content", "GET", files.content),
+    ("batches", "GET", batches.listed),
+    ("batches/{batch}", "GET", batches.get),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listing.classic),
+    ("/catalog/models", GITHUB, listing.catalog),
     ("/openai/deployments/{deployment}", DEPLOYMENTS, listing.one_classic),
     ("/api/projects/{project}/deployments", PROJECT, listing.project),
     ("/api/projects/{project}/deployments/{deployment}", PROJECT, listing.one_in_project),
@@ -77,13 +107,16 @@ _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
 
 def application(service: Service) -> ASGIApp:
     """The ASGI application of a local endpoint."""
+    jobs = batches.Batches(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        jobs.resume()
         yield
+        await jobs.aclose()
         await service.aclose()
 
-    routes = _routes(service)
+    routes = _routes(service, jobs)
     return _Tidied(
         Starlette(
             routes=routes,
@@ -94,7 +127,7 @@ def application(service: Service) -> ASGIApp:
     )
 
 
-def _routes(service: Service) -> list[Route]:
+def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
     operations = [
         service.route(f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
@@ -103,7 +136,11 @@ def _routes(service: Service) -> list[Route]:
     resource = [
         service.route(f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
-        for path, method, operation in _RESOURCE
+        for path, method, operation in (
+            *_RESOURCE,
+            ("batches", "POST", jobs.create),
+            ("batches/{batch}/cancel", "POST", jobs.cancel),
+        )
     ]
     lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
     managing = [
@@ -143,13 +180,14 @@ class _Tidied:
             path = re.sub("/{2,}", "/", scope["path"])
             path = _FIXED.sub(lambda found: found[0].lower(), path)
             path = _ARM_PATH.sub(r"/subscriptions/\1/resourceGroups/\2/providers/\3/accounts", path)
+            path = _IN_PROJECT.sub("", path)
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return AsciiResponse(refusals.not_found().body, 404)
+    return refusals.not_found().response()
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return AsciiResponse(refusals.not_allowed().body, 405)
+    return refusals.not_allowed().response()

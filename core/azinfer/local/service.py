@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,22 +15,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local import refusals, spoiling
+from azinfer.local import naming, refusals, spoiling, versions
 from azinfer.local.access import Access
-from azinfer.local.ascii import AsciiResponse
 from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError
 from azinfer.local.limits import Admission, Limits
 from azinfer.local.log import Recording, RequestLog, Trace
-from azinfer.local.refusals import ARM, DEPLOYMENTS, MODELS, SERVERLESS, Refusal
+from azinfer.local.refusals import SERVERLESS, Refusal
 from azinfer.local.registry import Registry
 from azinfer.local.requests import Json, check_extras
+from azinfer.local.store import Store
 
 _LARGEST_BODY = 32 * 1024 * 1024
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
-_ARM_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 # Which method an engine must have for an operation, by the operation's name in errors.
 _METHODS = {
     "chatCompletion": "chat",
@@ -74,6 +71,7 @@ class Service:
         strict: Whether to refuse what the service refuses though real clients send it.
         log: Where requests are written down.
         behaviours: What deployments do besides what their engines do.
+        store: Where files and batches are kept.
         page_size: How many entries a page of a list of deployments has at most.
         clock: Monotonic seconds, by which requests are timed.
     """
@@ -85,6 +83,7 @@ class Service:
         strict: bool,
         log: RequestLog,
         behaviours: Behaviours,
+        store: Store,
         page_size: int,
         clock: Callable[[], float],
     ) -> None:
@@ -93,6 +92,7 @@ class Service:
         self.strict = strict
         self.log = log
         self.behaviours = behaviours
+        self.store = store
         self.page_size = page_size
         self.clock = clock
         self.conversations = Conversations()
@@ -140,7 +140,8 @@ class Service:
         return other
 
     async def aclose(self) -> None:
-        """Close every engine once."""
+        """Close the store, and every engine once."""
+        self.store.close()
         for engine in self.registry.engines:
             await engine.aclose()
 
@@ -156,22 +157,30 @@ class Service:
         """The route of one operation: its request checked, its refusals answered, all logged."""
         return Route(path, _Answering(self, surface, operation, logged), methods=[method])
 
-    async def answer(self, asked: Asked, operation: Operation) -> Response:
-        """The answer to a request, or what refuses it."""
-        try:
+    async def checked(self, asked: Asked, operation: Operation) -> Response:
+        """The answer to a request of which nothing was checked yet."""
+
+        async def check_first(service: Service, asked: Asked) -> Response:
             self.access.check(asked.http.headers, asked.surface)
-            self._check_version(asked.http, asked.surface)
+            version = asked.http.query_params.get("api-version")
+            versions.check(version, asked.surface, self.strict)
+            return await operation(service, asked)
+
+        return await self.answer(asked, check_first)
+
+    async def answer(self, asked: Asked, operation: Operation) -> Response:
+        """The answer of an operation, its refusals and failures told as answers too."""
+        try:
             return await operation(self, asked)
         except Refusal as refusal:
-            return AsciiResponse(refusal.body, refusal.status, refusal.headers)
+            return refusal.response()
         except Faulty as faulty:
             return faulty.answer
         except EngineError as error:
-            refused = refusals.engine_failed(asked.surface, error)
-            return AsciiResponse(refused.body, refused.status, refused.headers)
+            return refusals.engine_failed(asked.surface, error).response()
         except Exception:
             _log.exception("request %s failed", asked.id)
-            return AsciiResponse(refusals.broken(asked.id).body, 500)
+            return refusals.broken(asked.id).response()
 
     async def content(self, asked: Asked) -> bytes:
         """The request's body.
@@ -179,23 +188,20 @@ class Service:
         Raises:
             Refusal: It is too large.
         """
-        parts, size = [], 0
-        async for part in asked.http.stream():
-            size += len(part)
-            if size > _LARGEST_BODY:
-                raise refusals.too_large(_LARGEST_BODY)
-            parts.append(part)
-        return b"".join(parts)
+        return b"".join([part async for part in parts_of(asked.http, _LARGEST_BODY)])
 
     async def json(self, asked: Asked) -> Json:
         """The request's body, as a JSON object.
 
         Raises:
-            Refusal: It is too large or no JSON object.
+            Refusal: It is too large or no JSON object, or by the letter does not say it is JSON.
         """
-        asked.trace.body = await self.content(asked)
+        asked.trace.body = content = await self.content(asked)
+        kind = asked.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.strict and kind != "application/json":
+            raise refusals.not_json(asked.surface, content.decode(errors="replace"))
         try:
-            body = json.loads(asked.trace.body)
+            body = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise refusals.malformed(f"The body is no JSON: {error}.") from None
         if not isinstance(body, dict):
@@ -220,9 +226,6 @@ class Service:
     def deployment(self, asked: Asked, model: Any, operation: str) -> LocalDeployment:
         """The deployment that a request is routed to.
 
-        The URL names it on the deployments surface, and nothing is routed there; elsewhere a
-        header does, then the body.
-
         Args:
             asked: The request.
             model: What its body or query names.
@@ -231,28 +234,14 @@ class Service:
         Raises:
             Refusal: It names none, one that is not there, or one that does something else.
         """
-        name, why = self._named(asked, model)
-        if not name or not isinstance(name, str):
-            raise refusals.no_model(asked.surface)
-        found = self.registry.get(name)
-        if found is None:
-            raise refusals.unknown_model(asked.surface, name)
+        found, why = naming.found(asked.http, asked.surface, model, self.registry, self.strict)
         if operation and not hasattr(found.engine, _METHODS[operation]):
-            raise refusals.wrong_operation(operation, found.model_name)
+            alone = asked.surface == SERVERLESS and len(self.registry) == 1
+            raise refusals.wrong_operation(operation, found.model_name, alone)
         asked.trace.deployment, asked.trace.why = found.name, why
         if operation:
             self._go_wrong(asked, found)
         return found
-
-    def _named(self, asked: Asked, model: Any) -> tuple[Any, str]:
-        """What a request calls its deployment, and where it does."""
-        if name := asked.http.path_params.get("deployment"):
-            return name, "the URL"
-        if name := asked.http.headers.get("x-ms-model-mesh-model-name"):
-            return name, "the header x-ms-model-mesh-model-name"
-        if not model and asked.surface == SERVERLESS and len(self.registry) == 1:
-            return next(iter(self.registry)).name, "the only deployment"
-        return model, "the body's model" if asked.http.method == "POST" else "the query's model"
 
     def _go_wrong(self, asked: Asked, deployment: LocalDeployment) -> None:
         """Let the next fault of a deployment happen."""
@@ -262,14 +251,22 @@ class Service:
             answer.headers.update(named(deployment))
             raise Faulty(answer)
 
-    def _check_version(self, http: Request, surface: str) -> None:
-        version = http.query_params.get("api-version")
-        if surface == ARM:
-            _check_arm_version(version)
-        elif version is not None and not _VERSION.fullmatch(version):
-            raise refusals.bad_version()
-        elif version is None and self.strict and surface in (MODELS, DEPLOYMENTS):
-            raise refusals.not_found()
+
+async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
+    """The parts of a request's body as they come.
+
+    Raises:
+        Refusal: They are more than so many bytes.
+    """
+    told = http.headers.get("content-length", "0")
+    if told.isdigit() and int(told) > most:
+        raise refusals.too_large(most)
+    size = 0
+    async for part in http.stream():
+        size += len(part)
+        if size > most:
+            raise refusals.too_large(most)
+        yield part
 
 
 class Faulty(Exception):  # noqa: N818
@@ -290,7 +287,7 @@ class _Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
         recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
-        response = await self._service.answer(asked, self._operation)
+        response = await self._service.checked(asked, self._operation)
         response.headers.update(_common_headers(asked.http, asked))
         answer: ASGIApp = response
         if asked.trace.fault is not None and asked.trace.fault.kind != "status":
@@ -313,15 +310,6 @@ class _Answering:
 def named(deployment: LocalDeployment) -> dict[str, str]:
     """The header that tells which deployment answered."""
     return {"x-ms-deployment-name": deployment.name}
-
-
-def _check_arm_version(version: str | None) -> None:
-    if version is None:
-        message = "The api-version query parameter (?api-version=) is required for all requests."
-        raise refusals.in_arm(400, "MissingApiVersionParameter", message)
-    if not _ARM_VERSION.fullmatch(version):
-        message = f"The api-version '{version}' is invalid. It is a date, or a date and '-preview'."
-        raise refusals.in_arm(400, "InvalidApiVersionParameter", message)
 
 
 def _common_headers(http: Request, asked: Asked) -> Mapping[str, str]:

@@ -1,0 +1,73 @@
+"""Other people's clients on the local endpoint, unchanged, each in a process of its own.
+
+What they do is in `tests/support/tours`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azinfer.local import LocalEndpoint
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "tests" / "support" / "tours"
+# Two versions of one package cannot be in one environment; `.ci/run setup` puts this one here.
+OPENAI_3 = ROOT / ".venv" / "openai3"
+# Which script, where its package is if not in the environment, and how many steps it has.
+TOURS: dict[str, tuple[str, Path | None, int]] = {
+    "openai 2": ("openai", None, 50),
+    "openai 3": ("openai", OPENAI_3, 50),
+    "azure-ai-projects": ("projects", None, 2),
+    "langchain": ("langchain", None, 36),
+    "litellm": ("litellm", None, 14),
+    "llama-index": ("llama_index", None, 9),
+    "semantic-kernel": ("semantic_kernel", None, 3),
+}
+_FOREIGN = ("AZURE", "OPENAI", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@cache
+def taken(tour: str, url: str, key: str) -> dict[str, Any]:
+    """How a tour went: the versions of what was tried, and what failed of each step."""
+    script, path, _ = TOURS[tour]
+    env = {name: each for name, each in os.environ.items() if not name.upper().startswith(_FOREIGN)}
+    env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it fetches one when it is imported
+    if path is not None:
+        assert path.is_dir(), f"{path} is missing; `.ci/run setup` makes it"
+        env["PYTHONPATH"] = str(path)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, str(SCRIPTS / f"{script}_tour.py"), url, key, str(report)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert report.exists(), done.stderr
+        found: dict[str, Any] = json.loads(report.read_text("utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("tour", TOURS)
+def test_it_works_unchanged(endpoint: LocalEndpoint, tour: str) -> None:
+    steps = taken(tour, endpoint.url, endpoint.key)["steps"]
+    failed = {name: went for name, went in steps.items() if went is not None}
+    assert not failed, "\n\n".join(f"{name}:\n{went}" for name, went in failed.items())
+    assert len(steps) == TOURS[tour][2]
+
+
+def test_the_readme_tells_what_was_tried(endpoint: LocalEndpoint) -> None:
+    tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
+    for tour in TOURS:
+        tried += taken(tour, endpoint.url, endpoint.key)["versions"].items()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
+    told = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)
+    assert sorted(told) == sorted(tried)

@@ -1,0 +1,283 @@
+"""openai: `OpenAI` on v1 and `AzureOpenAI` on the classic surface, sync and async."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import openai
+import pydantic
+from tour import ASK, FUNCTION, TOOL, USER, Step, take
+
+KINDS: dict[str, Callable[[str, str], Any]] = {
+    "OpenAI": lambda url, key: openai.OpenAI(base_url=f"{url}/openai/v1/", api_key=key),
+    "AsyncOpenAI": lambda url, key: openai.AsyncOpenAI(base_url=f"{url}/openai/v1", api_key=key),
+    "AzureOpenAI": lambda url, key: openai.AzureOpenAI(
+        azure_endpoint=url, api_key=key, api_version="2025-03-01-preview"
+    ),
+    "AsyncAzureOpenAI": lambda url, key: openai.AsyncAzureOpenAI(
+        azure_endpoint=url, azure_ad_token=key, api_version="2025-03-01-preview"
+    ),
+}
+
+
+class City(pydantic.BaseModel):
+    """What is asked for as JSON."""
+
+    city: str
+
+
+async def done(found: Any) -> Any:
+    """What a sync or an async client answers."""
+    return await found if inspect.isawaitable(found) else found
+
+
+async def each(found: Any) -> AsyncIterator[Any]:
+    """What a sync or an async stream or list has."""
+    found = await found if inspect.iscoroutine(found) else found
+    if hasattr(found, "__aiter__"):
+        async for item in found:
+            yield item
+    else:
+        for item in found:
+            yield item
+
+
+@contextlib.asynccontextmanager
+async def entered(context: Any) -> AsyncIterator[Any]:
+    """A sync or an async context."""
+    if hasattr(context, "__aenter__"):
+        async with context as inside:
+            yield inside
+    else:
+        with context as inside:
+            yield inside
+
+
+async def chat(client: Any) -> None:
+    """A whole answer, with its headers."""
+    raw = client.chat.completions.with_raw_response
+    answer = await done(raw.create(model="FIXED", messages=USER, user="me", seed=1))
+    assert answer.headers["x-ms-deployment-name"] == "fixed"
+    completion = answer.parse()
+    assert completion.choices[0].message.content == "Paris."
+    assert completion.usage.total_tokens > 0
+
+
+async def stream(client: Any) -> None:
+    """A streamed answer, and its usage."""
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    found = client.chat.completions.create(model="fixed", messages=USER, **options)
+    chunks = [chunk async for chunk in each(found)]
+    texts = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
+    assert "".join(texts) == "Paris."
+    assert chunks[-1].usage.completion_tokens == 2
+    async with entered(client.chat.completions.stream(model="fixed", messages=USER)) as events:
+        assert [event.type async for event in each(events)][-1] == "content.done"
+        whole = await done(events.get_final_completion())
+    assert whole.choices[0].message.content == "Paris."
+
+
+async def parse(client: Any) -> None:
+    """An answer as a pydantic model."""
+    found = client.chat.completions.parse
+    answer = await done(found(model="mistral-large", messages=USER, response_format=City))
+    assert answer.choices[0].message.parsed == City(city="New York")
+
+
+async def tools(client: Any) -> None:
+    """A tool called, its result told, and the call streamed."""
+    create = functools.partial(client.chat.completions.create, model="mistral-large", tools=[TOOL])
+    answer = await done(create(messages=USER))
+    assert answer.choices[0].finish_reason == "tool_calls"
+    message = answer.choices[0].message
+    (call,) = message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == (
+        "get_weather",
+        {"city": "New York"},
+    )
+    told = {"role": "tool", "tool_call_id": call.id, "content": "Sunny"}
+    answer = await done(create(messages=[*USER, message, told]))
+    assert "Sunny" in answer.choices[0].message.content
+    arguments = ""
+    async for chunk in each(create(messages=USER, stream=True, tool_choice="required")):
+        for part in chunk.choices[0].delta.tool_calls or ():
+            arguments += part.function.arguments
+    assert json.loads(arguments) == {"city": "New York"}
+
+
+async def embeddings(client: Any) -> None:
+    """Vectors, as base64 that the client reads, and as numbers."""
+    create = functools.partial(client.embeddings.create, model="embed", input=["a cat", "b"])
+    packed = await done(create())
+    floats = await done(create(encoding_format="float", dimensions=4))
+    assert [len(item.embedding) for item in packed.data] == [8, 8]
+    assert [len(item.embedding) for item in floats.data] == [4, 4]
+    assert packed.usage.prompt_tokens == 3
+
+
+async def models(client: Any) -> None:
+    """The list of models and one of them."""
+    names = [model.id async for model in each(client.models.list())]
+    assert names == ["Mistral-Large", "fixed", "embed"]
+    assert (await done(client.models.retrieve("FIXED"))).id == "fixed"
+
+
+async def errors(client: Any) -> None:
+    """The errors that the client has classes for."""
+    create = client.chat.completions.create
+    for model, body, kind, code in (
+        ("nope", {}, openai.NotFoundError, "DeploymentNotFound"),
+        ("embed", {}, openai.BadRequestError, "OperationNotSupported"),
+        ("fixed", {"temperature": 9}, openai.BadRequestError, "invalid_value"),
+    ):
+        try:
+            await done(create(model=model, messages=USER, **body))
+        except kind as error:
+            assert error.code == code  # noqa: PT017
+        else:
+            raise AssertionError(f"{model} {body} was not refused")
+    wrong = client.with_options(api_key="wrong", max_retries=0)
+    if hasattr(wrong, "_azure_ad_token"):
+        wrong._azure_ad_token = None
+    try:
+        await done(wrong.models.list()) if "Async" not in type(wrong).__name__ else [
+            model async for model in wrong.models.list()
+        ]
+    except openai.AuthenticationError:
+        return
+    raise AssertionError("a wrong key was not refused")
+
+
+async def responses(client: Any) -> None:
+    """A response, the next turn, what was kept, and that it can be deleted."""
+    first = await done(client.responses.create(model="fixed", input=ASK, instructions="Be brief."))
+    assert (first.status, first.output_text) == ("completed", "Paris.")
+    following = {"input": "And then?", "previous_response_id": first.id}
+    second = await done(client.responses.create(model="fixed", **following))
+    assert second.previous_response_id == first.id
+    assert (await done(client.responses.retrieve(first.id))).output_text == "Paris."
+    items = [item async for item in each(client.responses.input_items.list(first.id))]
+    assert items[0].content[0].text == ASK
+    await done(client.responses.delete(first.id))
+    try:
+        await done(client.responses.retrieve(first.id))
+    except openai.NotFoundError:
+        return
+    raise AssertionError("a deleted response is still there")
+
+
+async def responses_stream(client: Any) -> None:
+    """A streamed response: as events, and as the client puts them together."""
+    found = client.responses.create(model="fixed", input=ASK, stream=True)
+    events = [event async for event in each(found)]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == "Paris."
+    assert events[-1].response.usage.output_tokens == 2
+    async with entered(client.responses.stream(model="fixed", input=ASK)) as streamed:
+        assert [event.type async for event in each(streamed)][-1] == "response.completed"
+        assert (await done(streamed.get_final_response())).output_text == "Paris."
+
+
+async def responses_tools(client: Any) -> None:
+    """A function called in a response, its result told, and the call streamed."""
+    flat = {"type": "function", "strict": True, **FUNCTION}
+    create = functools.partial(client.responses.create, model="mistral-large", tools=[flat])
+    answer = await done(create(input=ASK))
+    (call,) = answer.output
+    assert (call.type, json.loads(call.arguments)) == ("function_call", {"city": "New York"})
+    told = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny"}
+    answer = await done(create(input=[*USER, call, told]))
+    assert "Sunny" in answer.output_text
+    *_, ended = [event async for event in each(create(input=ASK, stream=True))]
+    assert ended.response.output[0].name == "get_weather"
+
+
+async def responses_parse(client: Any) -> None:
+    """A response as a pydantic model."""
+    found = client.responses.parse(model="mistral-large", input=ASK, text_format=City)
+    assert (await done(found)).output_parsed == City(city="New York")
+
+
+async def files_and_batches(client: Any) -> None:
+    """A file uploaded, a batch of it answered, its results read, all listed and deleted."""
+    lines = [
+        {"custom_id": str(at), "method": "POST", "url": "/v1/chat/completions"}
+        | {"body": {"model": "fixed", "messages": USER, "n": at}}
+        for at in range(3)
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    expiry = {"anchor": "created_at", "seconds": 1_209_600}
+    file = await done(
+        client.files.create(file=("in.jsonl", content), purpose="batch", expires_after=expiry)
+    )
+    assert file.status == "processed"
+    assert file.expires_at == file.created_at + 1_209_600
+    batch = await done(
+        client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    )
+    while batch.status not in ("completed", "failed"):
+        batch = await done(client.batches.retrieve(batch.id))
+    counts = batch.request_counts
+    assert (batch.status, counts.total, counts.completed, counts.failed) == ("completed", 3, 2, 1)
+    output = await done(client.files.content(batch.output_file_id))
+    told = [json.loads(line) for line in output.text.splitlines()]
+    assert {line["custom_id"] for line in told} == {"1", "2"}
+    assert told[0]["response"]["body"]["choices"][0]["message"]["content"] == "Paris."
+    failed = await done(client.files.content(batch.error_file_id))
+    assert json.loads(failed.text)["custom_id"] == "0"
+    assert batch.id in [found.id async for found in each(client.batches.list(limit=1))]
+    assert file.id in [found.id async for found in each(client.files.list(purpose="batch"))]
+    assert (await done(client.files.delete(file.id))).deleted
+
+
+async def completions(client: Any) -> None:
+    """A legacy completion, whole and streamed."""
+    create = functools.partial(client.completions.create, model="fixed", prompt="France is")
+    assert (await done(create(echo=True))).choices[0].text == "France isParis."
+    texts = [chunk.choices[0].text async for chunk in each(create(stream=True))]
+    assert "".join(texts) == "Paris."
+
+
+STEPS = {
+    "chat": chat,
+    "stream": stream,
+    "parse": parse,
+    "tools": tools,
+    "embeddings": embeddings,
+    "models": models,
+    "errors": errors,
+    "responses": responses,
+    "responses stream": responses_stream,
+    "responses tools": responses_tools,
+    "responses parse": responses_parse,
+    "files and batches": files_and_batches,
+    "completions": completions,
+}
+
+
+def step(kind: str, what: Callable[[Any], Any]) -> Step:
+    """One thing done by one kind of client."""
+
+    async def taken(url: str, key: str) -> None:
+        async with entered(KINDS[kind](url, key)) as client:
+            await what(client)
+
+    return taken
+
+
+if __name__ == "__main__":
+    steps = {f"{kind} {name}": step(kind, what) for kind in KINDS for name, what in STEPS.items()}
+    take(
+        ["openai"],
+        # The service has no completions on v1.
+        {name: each for name, each in steps.items() if not name.endswith("OpenAI completions")}
+        | {name: steps[name] for name in steps if name.endswith("AzureOpenAI completions")},
+    )

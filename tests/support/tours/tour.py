@@ -1,0 +1,58 @@
+"""A tour: what one of other people's clients does on an endpoint, each thing by its name.
+
+Each script beside this one is run in a process of its own, `python openai_tour.py URL KEY REPORT`,
+because such clients bring warnings, patches and versions that other tests should not meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ASK = "How is the weather in New York?"
+PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+FUNCTION: dict[str, Any] = {
+    "name": "get_weather",
+    "description": "The weather in a city",
+    "parameters": PARAMETERS,
+}
+TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
+USER: list[Any] = [{"role": "user", "content": ASK}]
+Step = Callable[[str, str], Any]
+
+
+def take(packages: list[str], steps: Mapping[str, Step]) -> None:
+    """Take each step and write down how it went.
+
+    Args:
+        packages: Whose versions to tell.
+        steps: By name, what is given the URL and the key, sync or async.
+    """
+    url, key, report = sys.argv[1:]
+    went: dict[str, str | None] = {}
+    for name, step in steps.items():
+        try:
+            found = step(url, key)
+            if inspect.isawaitable(found):
+                asyncio.run(_awaited(found))
+            went[name] = None
+        except Exception:
+            went[name] = traceback.format_exc()
+    versions = {name: version(name) for name in packages}
+    Path(report).write_text(json.dumps({"versions": versions, "steps": went}), "utf-8")
+
+
+async def _awaited(found: Any) -> Any:
+    return await found
