@@ -219,7 +219,7 @@ def held_to(schema: dict[str, Any]) -> dict[str, Any]:
 ODD: list[tuple[dict[str, Any], int]] = [
     ({"messages": [{"role": "user", "content": "\ud800 half"}]}, 200),
     ({"messages": [{"role": "user", "content": "\x00\x07\u202e"}]}, 200),
-    ({"messages": USER, "stop": ["a"] * 10_000}, 200),
+    ({"messages": USER, "stop": ["a"] * 10_000}, 400),
     ({"messages": USER, "model": "\ud800"}, 404),
     ({"messages": USER, "model": "x" * 1_000_000}, 404),
     ({"messages": USER * 50_000}, 200),

@@ -278,7 +278,8 @@ def embeddings(
 
 
 def _choice(index: int, written: Written, openai: bool) -> Json:
-    message: Json = {"role": "assistant", "content": written.text, **written.message}
+    message: Json = {"role": "assistant", "content": written.text}
+    message |= {"refusal": None, **written.message} if openai else written.message
     if written.reasoning:
         message["reasoning_content"] = written.reasoning
     if written.tool_calls:
@@ -286,7 +287,7 @@ def _choice(index: int, written: Written, openai: bool) -> Json:
         message["tool_calls"] = written.tool_calls
     choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
     if openai:
-        message["refusal"] = choice["logprobs"] = None
+        choice["logprobs"] = None
     if written.filter_results:
         choice["content_filter_results"] = written.filter_results
     return {**choice, **written.more}
