@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import (
-    AsyncGenerator,
     Awaitable,
     Callable,
     Generator,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.connections import AsyncConnections, Connections, Deadline, Opened, Request
-from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
+from azinfer.core.credentials import (
+    Credential,
+    Tokens,
+    endpoint_from,
+    refuse_to_pickle_secrets,
+    source_of,
+)
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint, is_loopback
 from azinfer.core.errors import (
@@ -35,13 +41,7 @@ from azinfer.core.responses import ChatCompletion, Json, ModelInfo
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChatReader
-from azinfer.core.surfaces import (
-    CHAT,
-    EMBEDDINGS,
-    IMAGES,
-    INFO,
-    Surface,
-)
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, Surface
 from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
 
 T = TypeVar("T")
@@ -120,6 +120,7 @@ class _Client:
 
     def _open_up(self) -> None:
         self._budget = RetryBudget()
+        self._twin: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
@@ -127,7 +128,14 @@ class _Client:
     def __getstate__(self) -> dict[str, Any]:
         if self._http_client is not None:
             raise ConfigurationError("a client with an http_client of yours cannot be pickled")
-        return {**self.__dict__, "_connections": None, "_budget": None, "_environ": None}
+        refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
+        return {
+            **self.__dict__,
+            "_connections": None,
+            "_budget": None,
+            "_environ": None,
+            "_twin": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -144,15 +152,35 @@ class _Client:
         return self.__copy__()
 
     def _as(self, kind: type[Twin]) -> Twin:
+        if isinstance(self, kind):
+            return self
         if self._http_client is not None:
             raise ConfigurationError(
                 f"this client sends with an http_client of yours, which {kind.__name__} cannot; "
                 f"make a {kind.__name__} with one of its own"
             )
-        twin = kind.__new__(kind)
-        twin.__dict__.update(self.__dict__)
-        twin._open_up()
-        return twin
+        if self._twin is None:
+            twin = kind.__new__(kind)
+            twin.__dict__.update(self.__dict__)
+            twin._open_up()
+            self._twin = twin
+        return cast("Twin", self._twin)
+
+    def to_sync(self) -> InferenceClient:
+        """The same client for sync code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        return self._as(InferenceClient)
+
+    def to_async(self) -> AsyncInferenceClient:
+        """The same client for async code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        return self._as(AsyncInferenceClient)
 
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
@@ -297,7 +325,9 @@ class AsyncChatStream:
 
     def __init__(self, opening: Callable[[], Awaitable[_Reading]]) -> None:
         self._opening = opening
-        self._opened: _Reading | None = None
+        self._reading: _Reading | None = None
+        self._ready: Iterator[ChatCompletionChunk] = iter(())
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -310,7 +340,14 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        return await anext((await self._open()).chunks)
+        opened, reader, attempts = self._reading or await self._open()
+        try:
+            while (chunk := next(self._ready, None)) is None:
+                self._ready = iter(await self._more(opened, reader))
+            return chunk
+        except InferenceError as error:
+            await self.aclose()
+            raise attempts.described(_interrupted(error, reader)) from None
 
     @property
     def completion(self) -> ChatCompletion:
@@ -324,36 +361,48 @@ class AsyncChatStream:
 
     async def aclose(self) -> None:
         """Close the connection; what was not read yet is lost."""
-        if self._opened is not None:
-            await self._opened.chunks.aclose()
-            await self._opened.parts.aclose()
+        if self._reading is not None:
+            self._ready, self._ended = iter(()), True
+            await self._reading.opened.aclose()
 
     @property
     def _reader(self) -> ChatReader:
-        if self._opened is None:
+        if self._reading is None:
             raise ConfigurationError("the stream is not open yet: enter it with `async with`")
-        return self._opened.reader
+        return self._reading.reader
 
     async def _open(self) -> _Reading:
-        if self._opened is None:
-            self._opened = await self._opening()
-        return self._opened
+        if self._reading is None:
+            self._reading = await self._opening()
+        return self._reading
+
+    async def _more(self, opened: Opened, reader: ChatReader) -> Iterable[ChatCompletionChunk]:
+        """The chunks that the next part of the body brings, or its end."""
+        # No generator, as in sync code: asyncio would close it and that of the body at once.
+        if self._ended:
+            raise StopAsyncIteration
+        part = None if reader.done else await anext(opened.parts, None)
+        if part is not None:
+            return reader.feed(part)
+        self._ended = True
+        await opened.aclose()
+        return reader.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """An open stream of async code."""
 
+    opened: Opened
     reader: ChatReader
-    chunks: AsyncGenerator[ChatCompletionChunk]
-    parts: Any
+    attempts: Attempts[Any]
 
 
 class InferenceClient(_Client):
     """One client for every deployment behind an endpoint, for sync code.
 
     May be used from many threads and after a fork; connections are shared by all clients of a
-    process. The constructor does not touch the network.
+    process. The constructor does not touch the network. A pickle holds its credential by name
+    (the environment's variable, `"entra"`, a module's function) and is refused for any other.
 
     Args:
         endpoint: Any URL that a portal or a sample shows: a resource, `…/models`,
@@ -397,14 +446,6 @@ class InferenceClient(_Client):
     def close(self) -> None:
         """Let go of the connections; a later call opens new ones."""
         self._connections.close()
-
-    def to_async(self) -> AsyncInferenceClient:
-        """The same client for async code.
-
-        Raises:
-            ConfigurationError: This one sends with an `http_client` of the caller.
-        """
-        return self._as(AsyncInferenceClient)
 
     def complete(
         self,
@@ -636,14 +677,6 @@ class AsyncInferenceClient(_Client):
         """Let go of the connections of this loop; a later call opens new ones."""
         await self._connections.close()
 
-    def to_sync(self) -> InferenceClient:
-        """The same client for sync code.
-
-        Raises:
-            ConfigurationError: This one sends with an `http_client` of the caller.
-        """
-        return self._as(InferenceClient)
-
     async def complete(
         self,
         messages: Sequence[ChatMessage],
@@ -789,7 +822,7 @@ class AsyncInferenceClient(_Client):
                     body = b"".join([part async for part in opened.parts])
                     raise attempts.refused(opened.status, opened.headers, body)
                 reader = attempts.reader(opened.status, opened.headers, deadline)
-                return _Reading(reader, _achunks(opened, reader, attempts), opened.parts)
+                return _Reading(opened, reader, attempts)
             except InferenceError as error:
                 wait = attempts.after(error)
             await self._clock.asleep(wait)
@@ -812,23 +845,6 @@ def _chunks(
         raise attempts.described(_interrupted(error, reader)) from None
     finally:
         opened.parts.close()
-
-
-async def _achunks(
-    opened: Opened, reader: ChatReader, attempts: Attempts[Any]
-) -> AsyncGenerator[ChatCompletionChunk]:
-    try:
-        async for part in opened.parts:
-            for chunk in reader.feed(part):
-                yield chunk
-            if reader.done:
-                break
-        for chunk in reader.finish():
-            yield chunk
-    except InferenceError as error:
-        raise attempts.described(_interrupted(error, reader)) from None
-    finally:
-        await opened.parts.aclose()
 
 
 def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
