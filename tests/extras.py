@@ -23,7 +23,7 @@ def llama_index(url: str) -> str:
 
     embedding = AzInferEmbedding(endpoint=url, credential="k", model="e")
     assert embedding.get_query_embedding("hi") == [1.0]
-    return AzInferLLM(endpoint=url, credential="k", model="m").complete("hi").text
+    return str(AzInferLLM(endpoint=url, credential="k", model="m").complete("hi"))
 
 
 def semantic_kernel(url: str) -> str:

@@ -20,13 +20,9 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
+from azinfer.semantic_kernel.answers import from_chunk, from_completion, last_messages
 from azinfer.semantic_kernel.errors import as_theirs
-from azinfer.semantic_kernel.messages import (
-    from_chunk,
-    from_completion,
-    last_messages,
-    to_messages,
-)
+from azinfer.semantic_kernel.messages import to_messages
 from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
 

@@ -16,8 +16,8 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 from typing_extensions import override
 
 from azinfer.core import ChatCompletion, Choice, UserMessage
+from azinfer.semantic_kernel.answers import metadata_of
 from azinfer.semantic_kernel.errors import as_theirs
-from azinfer.semantic_kernel.messages import metadata_of
 from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
 
