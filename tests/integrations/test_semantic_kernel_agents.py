@@ -55,7 +55,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 @pytest.fixture(params=SURFACES)
 def make(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
-    endpoint.requests.clear()
+    endpoint.reset()
 
     def made(model: str) -> AzInferChatCompletion:
         surface: str = request.param
@@ -165,58 +165,56 @@ async def test_agents_work_at_once(make: Any, runtime: InProcessRuntime) -> None
     assert sorted(map(str, found)) == ["Paris.", "Rome."]
 
 
-def calling(name: str, arguments: str = "{}") -> Any:
-    function = {"name": name, "arguments": arguments}
-    calls = [{"id": "c", "type": "function", "function": function}]
-    return reply(chat(None, "tool_calls", message={"tool_calls": calls}))
-
-
-async def test_an_agent_hands_over_to_another(server: RawServer, runtime: InProcessRuntime) -> None:
-    def choose(request: Any) -> Any:
-        offered = [each["function"]["name"] for each in request.json.get("tools", [])]
-        if "Handoff-transfer_to_Expert" in offered:
-            return calling("Handoff-transfer_to_Expert")
-        return calling("Handoff-complete_task", '{"task_summary": "done"}')
-
-    server.choose = choose
-    triage, expert = agent(service(server), "Triage"), agent(service(server), "Expert")
+async def test_an_agent_hands_over_to_another(
+    make: Any, endpoint: LocalEndpoint, runtime: InProcessRuntime
+) -> None:
+    endpoint.script("paris", {"tool_calls": [{"name": "Handoff-transfer_to_Expert"}]})
+    done = {"name": "Handoff-complete_task", "arguments": {"task_summary": "done"}}
+    endpoint.script("rome", {"tool_calls": [done]})
+    triage, expert = agent(make("paris"), "Triage"), agent(make("rome"), "Expert")
     handing = HandoffOrchestration(
         members=[triage, expert], handoffs=OrchestrationHandoffs().add(triage, expert, "Knows")
     )
     result = await handing.invoke("Help", runtime)
     assert "done" in str(await result.get(timeout=20))
-    assert len(server.received) == 2
+    assert [each.deployment for each in endpoint.requests] == ["Paris", "Rome"]
+    offered = [each["function"]["name"] for each in endpoint.requests[0].body["tools"]]
+    assert "Handoff-transfer_to_Expert" in offered
 
 
-async def test_a_manager_plans_what_agents_do(server: RawServer, runtime: InProcessRuntime) -> None:
-    def ledger(satisfied: bool) -> str:
-        said = {"reason": "r", "answer": False}
-        more = {"is_in_loop": said, "is_progress_being_made": {**said, "answer": True}}
-        return json.dumps(
-            {
-                "is_request_satisfied": {**said, "answer": satisfied},
-                **more,
-                "next_speaker": {**said, "answer": "Expert"},
-                "instruction_or_question": {**said, "answer": "Do it"},
-            }
-        )
-
-    forms: list[Any] = []
-
-    def choose(request: Any) -> Any:
-        if form := request.json.get("response_format"):
-            forms.append(form)
-            return reply(chat(ledger(satisfied=len(forms) > 1)))
-        return reply(chat("Done"))
-
-    server.choose = choose
-    planned = MagenticOrchestration(
-        members=[agent(service(server), "Expert")],
-        manager=StandardMagenticManager(chat_completion_service=service(server)),
+def ledger(satisfied: bool) -> str:
+    """What a manager of agents says of their work."""
+    no, yes = {"reason": "r", "answer": False}, {"reason": "r", "answer": True}
+    return json.dumps(
+        {
+            "is_request_satisfied": yes if satisfied else no,
+            "is_in_loop": no,
+            "is_progress_being_made": yes,
+            "next_speaker": {"reason": "r", "answer": "Expert"},
+            "instruction_or_question": {"reason": "r", "answer": "Name it"},
+        }
     )
-    result = await planned.invoke("Help", runtime)
-    assert str(await result.get(timeout=20)) == "Done"
+
+
+async def test_a_manager_plans_what_agents_do(
+    make: Any, endpoint: LocalEndpoint, runtime: InProcessRuntime
+) -> None:
+    endpoint.script("paris", "Facts", "Plan", ledger(False), ledger(True), "It is Rome.")
+    planned = MagenticOrchestration(
+        members=[agent(make("rome"), "Expert")],
+        manager=StandardMagenticManager(chat_completion_service=make("paris")),
+    )
+    result = await planned.invoke("Which city?", runtime)
+    assert str(await result.get(timeout=20)) == "It is Rome."
+    bodies = [each.body for each in endpoint.requests]
+    forms = [each["response_format"] for each in bodies if "response_format" in each]
     assert [form["json_schema"]["name"] for form in forms] == ["ProgressLedger"] * 2
+    assert [each.deployment for each in endpoint.requests] == [
+        *["Paris"] * 3,
+        "Rome",
+        *["Paris"] * 2,
+    ]
+    assert any("Rome." in str(message["content"]) for message in bodies[-1]["messages"])
 
 
 class City(BaseModel):

@@ -656,13 +656,63 @@ async def test_a_span_ends_when_its_stream_breaks_or_is_left(
     assert len(spans.get_finished_spans()) == 2
 
 
+@pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
+async def test_a_span_names_the_deployment_asked_and_the_model_that_answered(
+    server: RawServer, spans: InMemorySpanExporter, stream_it: bool
+) -> None:
+    settings = AzInferChatPromptExecutionSettings(
+        ai_model_id="other", temperature=0, stop="x", presence_penalty=0.5, max_tokens=9
+    )
+    details = {"completion_tokens_details": {"reasoning_tokens": 1}}
+    usage = {**USAGE, **details, "prompt_tokens_details": {"cached_tokens": 2}}
+    if stream_it:
+        last = {"choices": [], "model": "gpt-4.1-2025-04-14", "usage": usage}
+        server.will(stream(events({**part("a", "stop"), "model": last["model"]}, last)))
+        await streamed(service(server), settings=settings)
+    else:
+        server.will(reply(chat(model="gpt-4.1-2025-04-14", usage=usage)))
+        await service(server).get_chat_message_contents(asked(), settings)
+    (span,) = spans.get_finished_spans()
+    told = dict(span.attributes or {})
+    assert span.name == "chat other"
+    assert told["gen_ai.provider.name"] == "azure.ai.inference"
+    assert told["gen_ai.request.model"] == sent(server)["model"] == "other"
+    assert told["gen_ai.response.model"] == "gpt-4.1-2025-04-14"
+    assert told["gen_ai.response.finish_reasons"] == ("stop",)
+    assert told["gen_ai.request.temperature"] == 0
+    assert told["gen_ai.request.stop_sequences"] == ("x",)
+    assert told["gen_ai.request.presence_penalty"] == 0.5
+    assert told["gen_ai.request.max_tokens"] == 9
+    assert told["gen_ai.usage.cache_read.input_tokens"] == 2
+    assert told["gen_ai.usage.reasoning.output_tokens"] == 1
+
+
+async def test_a_span_of_the_callers_own_is_left_alone(
+    server: RawServer, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("enable_otel_diagnostics", "enable_otel_diagnostics_sensitive"):
+        monkeypatch.setattr(decorators.MODEL_DIAGNOSTICS_SETTINGS, name, False)
+    server.will(reply(chat()), stream(events(part("a", "stop"))))
+    with decorators.tracer.start_as_current_span("mine"):
+        await service(server).get_chat_message_contents(asked(), SETTINGS)
+        await streamed(service(server))
+    (span,) = spans.get_finished_spans()
+    assert (span.name, dict(span.attributes or {})) == ("mine", {})
+
+
 async def test_texts_have_spans_too(server: RawServer, spans: InMemorySpanExporter) -> None:
     writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0)
     server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
+    settings = AzInferChatPromptExecutionSettings(ai_model_id="other")
     await writer.get_text_contents("hi", SETTINGS)
-    async for _ in writer.get_streaming_text_contents("hi", SETTINGS):
+    async for _ in writer.get_streaming_text_contents("hi", settings):
         pass
-    assert [each.name for each in spans.get_finished_spans()] == ["text_completions gpt-4.1"] * 2
+    finished = spans.get_finished_spans()
+    assert [each.name for each in finished] == [
+        "text_completions gpt-4.1",
+        "text_completions other",
+    ]
+    assert [(each.attributes or {})["gen_ai.response.model"] for each in finished] == ["m", "m"]
 
 
 async def test_thoughts_and_calls_break_no_telemetry(

@@ -20,15 +20,12 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
+from azinfer.semantic_kernel.answers import from_chunk, from_completion, last_messages
 from azinfer.semantic_kernel.errors import as_theirs
-from azinfer.semantic_kernel.messages import (
-    from_chunk,
-    from_completion,
-    last_messages,
-    to_messages,
-)
+from azinfer.semantic_kernel.messages import to_messages
 from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
+from azinfer.semantic_kernel.telemetry import span_of, tell
 
 
 class AzInferChatCompletion(Service, ChatCompletionClientBase):
@@ -97,9 +94,12 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
         with as_theirs():
             options = self._options(settings)
             options.pop("stream_options", None)
+            model = options["model"] or self.ai_model_id
+            span = span_of("chat", model, options)
             messages = self._prepare_chat_history_for_request(chat_history)
             answer = await self.client.complete(messages, **options)
-        return from_completion(answer, self._get_ai_model_id(settings))
+        tell(span, answer)
+        return from_completion(answer, model)
 
     @override
     @trace_streaming_chat_completion(PROVIDER)
@@ -109,14 +109,16 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
         settings: PromptExecutionSettings,
         function_invoke_attempt: int = 0,
     ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
-        model = self._get_ai_model_id(settings)
         with as_theirs():
             options = self._options(settings)
+            model = options["model"] or self.ai_model_id
+            span = span_of("chat", model, options)
             messages = self._prepare_chat_history_for_request(chat_history)
             async with self.client.stream(messages, **options) as chunks:
                 async for chunk in chunks:
                     if parts := from_chunk(chunk, model, function_invoke_attempt):
                         yield parts
+            tell(span, chunks.completion)
             yield last_messages(chunks.completion, model, function_invoke_attempt)
 
     @override

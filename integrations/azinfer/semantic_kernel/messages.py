@@ -1,4 +1,4 @@
-"""Translation both ways: a chat history to the wire, answers to Semantic Kernel's contents."""
+"""Translation to the wire: a chat history, its contents, calls and results of functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 from pydantic import BaseModel
-from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
 from semantic_kernel.contents.annotation_content import AnnotationContent
 from semantic_kernel.contents.audio_content import AudioContent
 from semantic_kernel.contents.binary_content import BinaryContent
@@ -19,24 +17,10 @@ from semantic_kernel.contents.function_call_content import FunctionCallContent
 from semantic_kernel.contents.function_result_content import FunctionResultContent
 from semantic_kernel.contents.image_content import ImageContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
-from semantic_kernel.contents.streaming_chat_message_content import StreamingChatMessageContent
-from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
-from semantic_kernel.contents.streaming_text_content import StreamingTextContent
 from semantic_kernel.contents.text_content import TextContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.contents.utils.finish_reason import FinishReason
 
-from azinfer.core import (
-    AudioPart,
-    ChatCompletion,
-    ChatCompletionChunk,
-    Choice,
-    ChunkChoice,
-    ConfigurationError,
-    ImagePart,
-    ToolCallChunk,
-    Usage,
-)
+from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
 
@@ -77,71 +61,6 @@ def to_messages(
     return wire
 
 
-def from_completion(answer: ChatCompletion, model: str) -> list[ChatMessageContent]:
-    """An answer as Semantic Kernel has it, one message a choice.
-
-    Args:
-        answer: The answer.
-        model: What the service calls its model.
-    """
-    return [
-        ChatMessageContent(
-            role=AuthorRole.ASSISTANT,
-            items=list(_items(choice)),
-            inner_content=answer,
-            ai_model_id=model,
-            metadata=metadata_of(answer, choice),
-            finish_reason=from_finish_reason(choice.finish_reason),
-        )
-        for choice in answer.choices
-    ]
-
-
-def from_chunk(
-    chunk: ChatCompletionChunk, model: str, attempt: int
-) -> list[StreamingChatMessageContent]:
-    """What a chunk adds, one message a choice; none where it adds nothing.
-
-    Usage, metadata and the reason of the end come with the last messages: see `last_messages`.
-
-    Args:
-        chunk: The chunk.
-        model: What the service calls its model; the same for all messages of a stream.
-        attempt: How often functions were called before.
-    """
-    return [
-        StreamingChatMessageContent(
-            role=AuthorRole.ASSISTANT,
-            choice_index=choice.index,
-            items=items,
-            inner_content=chunk,
-            ai_model_id=model,
-            metadata={"logprobs": choice.logprobs} if choice.logprobs else None,
-            function_invoke_attempt=attempt,
-        )
-        for choice in chunk.choices
-        if (items := list(_streamed_items(choice)))
-    ]
-
-
-def last_messages(
-    answer: ChatCompletion, model: str, attempt: int
-) -> list[StreamingChatMessageContent]:
-    """The messages that end a stream, one a choice: they have the metadata of the whole answer."""
-    return [
-        StreamingChatMessageContent(
-            role=AuthorRole.ASSISTANT,
-            choice_index=choice.index,
-            items=[],
-            ai_model_id=model,
-            metadata=metadata_of(answer, choice),
-            finish_reason=from_finish_reason(choice.finish_reason),
-            function_invoke_attempt=attempt,
-        )
-        for choice in answer.choices
-    ]
-
-
 def image_source(item: ImageContent) -> bytes | str:
     """The bytes or the URL of an image, as core takes them.
 
@@ -152,85 +71,6 @@ def image_source(item: ImageContent) -> bytes | str:
     if isinstance(source, bytes) and item.mime_type.startswith("image/"):
         return _data_url(item.mime_type, source)
     return source
-
-
-def metadata_of(answer: ChatCompletion, choice: Choice) -> Json:
-    """What is known of an answer beside its contents, by Semantic Kernel's names where it has some.
-
-    Among it `usage` (a CompletionUsage), `logprobs`, `content_filter_results` and, as the service
-    spelled it, `finish_reason`; what the service did not tell is left out.
-    """
-    routing = answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
-        "id": answer.id,
-        "created": answer.created,
-        "system_fingerprint": answer.raw.get("system_fingerprint"),
-        "usage": from_usage(answer.usage),
-        "logprobs": choice.logprobs,
-        "model": answer.model,
-        "deployment": routing and routing.deployment,
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "finish_reason": choice.finish_reason,
-        "refusal": choice.message.refusal,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def from_usage(usage: Usage | None) -> CompletionUsage | None:
-    """Token counts as Semantic Kernel has them."""
-    if usage is None:
-        return None
-    return CompletionUsage(
-        prompt_tokens=usage.prompt_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
-        completion_tokens=usage.completion_tokens,
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
-    )
-
-
-def from_finish_reason(reason: str | None) -> FinishReason | None:
-    """Why an answer ended; None for a reason that Semantic Kernel has no name for."""
-    return FinishReason(reason) if reason in _REASONS else None
-
-
-_REASONS = frozenset(each.value for each in FinishReason)
-
-
-def _items(choice: Choice) -> Iterator[Any]:
-    message = choice.message
-    if message.reasoning:
-        yield ReasoningContent(text=message.reasoning)
-    if text := message.content or message.refusal:
-        yield TextContent(text=text)
-    for call in message.tool_calls:
-        yield FunctionCallContent(
-            id=call.id, name=call.function.name, arguments=call.function.arguments
-        )
-
-
-def _streamed_items(choice: ChunkChoice) -> Iterator[Any]:
-    delta = choice.delta
-    if delta.reasoning:
-        yield StreamingReasoningContent(choice_index=choice.index, text=delta.reasoning)
-    if text := delta.content or delta.refusal:
-        yield StreamingTextContent(choice_index=choice.index, text=text)
-    for call in delta.tool_calls:
-        yield from _streamed_call(call)
-
-
-def _streamed_call(call: ToolCallChunk) -> Iterator[FunctionCallContent]:
-    """A part of a call, as the parts add up again.
-
-    Semantic Kernel takes the part `{}` for no arguments at all and leaves it out of the sum, so
-    that an empty object inside of arguments is handed over in two parts.
-    """
-    texts = ["{", "}"] if call.arguments == "{}" and call.id is None else [call.arguments]
-    for text in texts:
-        yield FunctionCallContent(id=call.id, index=call.index, name=call.name, arguments=text)
 
 
 def _named(message: ChatMessageContent, wire: Json) -> Json:

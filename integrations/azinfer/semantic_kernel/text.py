@@ -16,10 +16,11 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 from typing_extensions import override
 
 from azinfer.core import ChatCompletion, Choice, UserMessage
+from azinfer.semantic_kernel.answers import metadata_of
 from azinfer.semantic_kernel.errors import as_theirs
-from azinfer.semantic_kernel.messages import metadata_of
 from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
+from azinfer.semantic_kernel.telemetry import span_of, tell
 
 
 class AzInferTextCompletion(Service, TextCompletionClientBase):
@@ -58,12 +59,15 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
         with as_theirs():
             options = self._options(settings)
             options.pop("stream_options", None)
+            model = options["model"] or self.ai_model_id
+            span = span_of("text_completions", model, options)
             answer = await self.client.complete([UserMessage(prompt)], **options)
+        tell(span, answer)
         return [
             TextContent(
                 text=choice.message.content or choice.message.refusal or "",
                 inner_content=answer,
-                ai_model_id=options["model"] or self.ai_model_id,
+                ai_model_id=model,
                 metadata=_metadata(answer, choice),
             )
             for choice in answer.choices
@@ -77,6 +81,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
         with as_theirs():
             options = self._options(settings)
             model = options["model"] or self.ai_model_id
+            span = span_of("text_completions", model, options)
             async with self.client.stream([UserMessage(prompt)], **options) as chunks:
                 async for chunk in chunks:
                     parts = [
@@ -92,6 +97,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
                     if parts:
                         yield parts
             answer = chunks.completion
+            tell(span, answer)
             yield [
                 StreamingTextContent(
                     choice_index=choice.index,

@@ -1,0 +1,90 @@
+"""Make one call with what one extra brings, and nothing else: `python tests/extras.py ag2`."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from raw_server import RawServer, chat, reply, vectors
+
+SAID = "Hello."
+
+
+def langchain(url: str) -> str:
+    """What a chat model answers."""
+    from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
+
+    assert AzInferEmbeddings(endpoint=url, credential="k", model="e").embed_query("hi") == [1.0]
+    return str(ChatAzInfer(endpoint=url, credential="k", model="m").invoke("hi").text)
+
+
+def llama_index(url: str) -> str:
+    """What an LLM answers."""
+    from azinfer.llama_index import AzInferEmbedding, AzInferLLM
+
+    embedding = AzInferEmbedding(endpoint=url, credential="k", model="e")
+    assert embedding.get_query_embedding("hi") == [1.0]
+    return str(AzInferLLM(endpoint=url, credential="k", model="m").complete("hi"))
+
+
+def semantic_kernel(url: str) -> str:
+    """What a line of agents answers: orchestrations need more than kernels do."""
+    from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
+    from semantic_kernel.agents.runtime import InProcessRuntime
+
+    from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
+
+    async def asked() -> str:
+        embed = AzInferTextEmbedding(url, "k", "e")
+        assert (await embed.generate_embeddings(["hi"])).tolist() == [[1.0]]
+        chat = AzInferChatCompletion(url, "k", "m")
+        runtime = InProcessRuntime()
+        runtime.start()
+        line = SequentialOrchestration(
+            members=[ChatCompletionAgent(service=chat, name="Guide", description="Guides")]
+        )
+        result = await line.invoke("hi", runtime)
+        said = str(await result.get(timeout=20))
+        await runtime.stop_when_idle()
+        await embed.aclose()
+        await chat.aclose()
+        return said
+
+    return asyncio.run(asked())
+
+
+def ag2(url: str) -> str:
+    """What an agent answers."""
+    from ag2 import Agent
+
+    from azinfer.ag2 import AzInferConfig
+
+    agent = Agent("guide", config=AzInferConfig(endpoint=url, credential="k", model="m"))
+    return asyncio.run(agent.ask("hi")).body or ""
+
+
+def local(url: str) -> str:
+    """What the local endpoint answers."""
+    from azinfer.core import InferenceClient, UserMessage
+    from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+
+    with LocalEndpoint([LocalDeployment("chat", engine=SyntheticEngine(SAID))]) as endpoint:
+        client = InferenceClient(endpoint.url, endpoint.key, model="chat")
+        return client.complete([UserMessage("hi")]).text
+
+
+EXTRAS: dict[str, Callable[[str], str]] = {
+    "langchain": langchain,
+    "llama-index": llama_index,
+    "semantic-kernel": semantic_kernel,
+    "ag2": ag2,
+    "local": local,
+}
+
+if __name__ == "__main__":
+    server = RawServer().start()
+    server.choose = lambda request: reply(
+        vectors([1.0]) if request.target.startswith("/openai/v1/embeddings") else chat(SAID)
+    )
+    said = EXTRAS[sys.argv[1]](f"{server.url}/openai/v1")
+    server.stop()
+    assert said == SAID, said
