@@ -115,7 +115,7 @@ class LocalEndpoint:
             clock,
         )
         self._app = application(self._service)
-        self._server: uvicorn.Server | None = None
+        self._server: _Quiet | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
@@ -215,8 +215,18 @@ class LocalEndpoint:
         self._behaviour(model).latency = latency
 
     def reset(self) -> None:
-        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
-        self._service.reset()
+        """Begin anew: all is as it was at first, and nothing was asked yet.
+
+        Deployments, their behaviour and the keys are as they were given; limits are unused, the
+        log is empty, and stored responses, files and batches are gone, whose work is stopped.
+        Files and batches in a directory of one's own (`data`) stay and go on: they are there to
+        outlive more than that. Returns when it is done; may be called from any thread but the
+        endpoint's own.
+        """
+        if self._server is None:
+            self._service.forget()
+        else:
+            asyncio.run_coroutine_threadsafe(self._service.reset(), self._server.loop).result()
 
     def _behaviour(self, model: str) -> Behaviour:
         found = self._registry.get(model)
@@ -303,12 +313,14 @@ class _Quiet(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.loop: asyncio.AbstractEventLoop
 
     def install_signal_handlers(self) -> None:
         """Leave them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
+        self.loop = asyncio.get_running_loop()
         try:
             await super().startup(sockets)
         finally:
