@@ -280,8 +280,9 @@ class LocalEndpoint:
 
     def wait(self) -> None:
         """Serve until the process is interrupted."""
-        if self._thread is not None:
-            self._thread.join()
+        # An interrupted join takes the thread for ended (bpo-45274), and nothing would be closed.
+        if self._server is not None:
+            self._server.over.wait()
 
     def _listen(self) -> socket.socket:
         host, port = self._address
@@ -308,15 +309,23 @@ def _authority() -> Authority:
 
 
 class _Quiet(uvicorn.Server):
-    """A server that leaves the signals of the process alone and tells when it is ready."""
+    """A server that leaves the signals of the process alone and tells how far it is."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.over = threading.Event()
         self.loop: asyncio.AbstractEventLoop
 
     def install_signal_handlers(self) -> None:
         """Leave them."""
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and tell when it is over."""
+        try:
+            super().run(sockets)
+        finally:
+            self.over.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
