@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import httpx
@@ -30,6 +31,7 @@ key = "env:LOCAL_KEY"
 key2 = "other"
 strict = false
 https = false
+data = "kept"
 page_size = 2
 token_lifetime = 60
 
@@ -81,7 +83,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_everything_of_a_file_is_taken(written: Callable[[str], Path]) -> None:
+def test_everything_of_a_file_is_taken(written: Callable[[str], Path], tmp_path: Path) -> None:
     settings = local_settings(written(WHOLE), environ={"LOCAL_KEY": "mine"})
     assert settings.options == {
         "host": "localhost",
@@ -90,6 +92,7 @@ def test_everything_of_a_file_is_taken(written: Callable[[str], Path]) -> None:
         "key2": "other",
         "strict": False,
         "https": False,
+        "data": tmp_path / "kept",
         "page_size": 2,
         "token_lifetime": 60.0,
     }
@@ -113,7 +116,7 @@ def test_everything_of_a_file_is_taken(written: Callable[[str], Path]) -> None:
 
 
 def test_an_endpoint_of_a_file_does_what_it_says(
-    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LOCAL_KEY", "mine")
     with (
@@ -133,6 +136,13 @@ def test_an_endpoint_of_a_file_does_what_it_says(
         assert len(client.embed(["x"], model="mistral-large").vectors[0]) == 8
         page = httpx.get(f"{endpoint.url}/deployments", headers={"api-key": "mine"}).json()
         assert len(page["value"]) == 2
+        httpx.post(
+            f"{endpoint.url}/openai/v1/files",
+            headers={"api-key": "mine"},
+            files={"file": b"{}"},
+            data={"purpose": "batch"},
+        ).raise_for_status()
+    assert len(list((tmp_path / "kept" / "files").iterdir())) == 1
 
 
 def test_a_file_that_says_nothing_of_it_serves_as_usual(written: Callable[[str], Path]) -> None:
@@ -202,6 +212,8 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
         ("[local]\npage_size = 0", "line 2: local.page_size: give 1 to "),
         ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: give 1 to "),
+        ("[local]\ndata = 5", "line 2: local.data: give a text"),
+        ("[local]\ndata = 'azinfer.toml'", "azinfer.toml is no directory"),
         ("[local]\ndeployments = 5", "line 2: local.deployments: give a table"),
         ("local = 5", "line 1: local: give a table"),
         (HEAD + "modle_name = 'x'", "chat.modle_name: is unknown; did you mean 'model_name'? "),
@@ -278,6 +290,19 @@ def test_a_mistake_is_told_with_its_line_and_field(
     message = str(caught.value)
     assert message.startswith(f"{path}, line ")
     assert told in message
+
+
+# What is for tests, or said of each deployment.
+UNSAID = {"self", "deployments", "clock", "now", "sleep"}
+
+
+@pytest.mark.parametrize("option", sorted({*signature(LocalEndpoint.__init__).parameters} - UNSAID))
+def test_every_option_of_an_endpoint_can_be_said(
+    written: Callable[[str], Path], option: str
+) -> None:
+    path = written(f"[local]\n{option} = []\n")
+    with pytest.raises(ConfigurationError, match=rf"line 2: local\.{option}: give "):
+        local_settings(path)
 
 
 @pytest.mark.parametrize("fact", [each.name for each in fields(LocalDeployment)][1:])

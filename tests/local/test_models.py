@@ -35,7 +35,7 @@ from azinfer.core import (
     Tool,
     UserMessage,
 )
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
+from azinfer.local import EngineError, LocalDeployment, LocalEndpoint, Prompt, weights
 from azinfer.local.llama import GgufChat, GgufEmbeddings
 
 
@@ -316,6 +316,21 @@ def test_a_stream_left_early_frees_the_model(client: InferenceClient) -> None:
         with client.stream([UserMessage("Tell a long story.")], max_tokens=400) as chunks:
             next(chunks)
     assert client.complete([UserMessage("Hi")], max_tokens=3).text
+
+
+async def test_a_model_that_is_unloaded_ends_its_chats(paths: list[Path]) -> None:
+    engine = GgufChat(paths[0])
+    pieces = engine.chat(Prompt([{"role": "user", "content": "Tell a long story."}], 4000))
+    assert (await anext(pieces)).finish_reason is None
+    closing, turns = asyncio.ensure_future(engine.aclose()), 0
+    while not closing.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert turns > 1  # the event loop was free meanwhile
+    with pytest.raises(EngineError, match="unloaded"):
+        async for _ in pieces:
+            pass
+    await engine.aclose()
 
 
 LISTENING = """

@@ -58,7 +58,7 @@ async def _requests(service: Service, asked: Asked) -> Response:
 
 
 async def _reset(service: Service, asked: Asked) -> Response:
-    service.reset()
+    await service.reset()
     return await _health(service, asked)
 
 

@@ -6,7 +6,6 @@ OpenAI REST API.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping
 
@@ -40,19 +39,12 @@ class Batches:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._works: dict[str, BatchWork] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def resume(self) -> None:
         """Go on with the batches that had not ended when the endpoint did."""
         for told in self._service.store.batches() if self._service.store.lasting else ():
             if told["status"] in UNENDED:
                 self._begin(told)
-
-    async def aclose(self) -> None:
-        """Stop working; what is not done is left for the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def create(self, service: Service, asked: Asked) -> Response:
         """Answer `POST batches`."""
@@ -93,14 +85,8 @@ class Batches:
         batch_id, endpoint = told["id"], endpoint_of(told["endpoint"])
         assert endpoint is not None
         self._works[batch_id] = work = BatchWork(self._service, told, endpoint)
-        task = asyncio.get_running_loop().create_task(work.run(), name=batch_id)
-        self._tasks.add(task)
-
-        def over(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            del self._works[batch_id]
-
-        task.add_done_callback(over)
+        task = self._service.tasks.begin(work.run(), batch_id)
+        task.add_done_callback(lambda task: self._works.pop(batch_id))
 
 
 async def listed(service: Service, asked: Asked) -> Response:

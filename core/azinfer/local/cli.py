@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlencode
 
 import typer
 from rich import box
@@ -17,6 +21,7 @@ from rich.table import Table
 from azinfer.core import (
     ConfigurationError,
     Deployment,
+    DeploymentNotFoundError,
     InferenceClient,
     InferenceError,
     UserMessage,
@@ -168,7 +173,7 @@ def deployments(endpoint: Endpoint = None, key: Key = None, source: Source = Non
         found = deployments_of(client, source)
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("name", "model", "version", "capacity", "content filter", "rate limits"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
     for each in found.values():
         table.add_row(*map(escape, _facts(each)))
     console.print(table, highlight=False)
@@ -204,13 +209,15 @@ def chat(
 ) -> None:
     """Ask a deployment and show its answer while it is written."""
     messages: list[Any] = [{"role": "system", "content": system}] if system else []
-    with (
-        InferenceClient(endpoint, key, model) as client,
-        client.stream([*messages, UserMessage(text)]) as chunks,
-    ):
-        for chunk in chunks:
-            print(chunk.text, end="", flush=True)  # noqa: T201
-        print()  # noqa: T201
+    with InferenceClient(endpoint, key, model) as client:
+
+        def ask() -> None:
+            with client.stream([*messages, UserMessage(text)]) as chunks:
+                for chunk in chunks:
+                    print(chunk.text, end="", flush=True)  # noqa: T201
+                print()  # noqa: T201
+
+        _asked(client, ask)
 
 
 @app.command()
@@ -222,8 +229,12 @@ def embed(
 ) -> None:
     """Turn texts into vectors, one line of JSON each."""
     with InferenceClient(endpoint, key, model) as client:
-        for vector in client.embed(texts):
-            print([round(number, 6) for number in vector])  # noqa: T201
+
+        def ask() -> None:
+            for vector in client.embed(texts):
+                print([round(number, 6) for number in vector])  # noqa: T201
+
+        _asked(client, ask)
 
 
 @app.command()
@@ -240,6 +251,16 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
+def _asked(client: InferenceClient, ask: Callable[[], None]) -> None:
+    """Ask; the error of a name that is not there tells those that are, if they can be listed."""
+    try:
+        ask()
+    except DeploymentNotFoundError:
+        with contextlib.suppress(InferenceError):
+            deployments_of(client, None)
+        ask()
+
+
 def _configured(path: Path | None) -> LocalSettings:
     usual = Path("azinfer.toml")
     if path is None and not usual.is_file():
@@ -253,11 +274,18 @@ def _configured(path: Path | None) -> LocalSettings:
 
 
 def _serve(endpoint: LocalEndpoint) -> None:
-    """Serve until the process is interrupted, and let `azinfer env` know."""
+    """Serve until the process is interrupted or told to end, and let `azinfer env` know."""
+
+    def ended(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, ended)
     with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
         console.print(f"[bold]{endpoint.url}[/bold]  key {escape(endpoint.key)}", highlight=False)
         for each in endpoint.deployments:
             console.print(f"  {each.name}  ({each.model_name})", highlight=False)
+        page = f"{endpoint.url}/?{urlencode({'key': endpoint.key})}"
+        console.print(f"In a browser: {escape(page)}", highlight=False, soft_wrap=True)
         console.print('In another terminal, eval "$(azinfer env)" leads clients here:')
         told = variables(endpoint.url, endpoint.key, endpoint.ca_file)
         console.print(escape(rendered(told, shell_of(os.environ))), highlight=False, soft_wrap=True)

@@ -1,8 +1,12 @@
 """`azinfer.toml`, what it says under `[local]`: an endpoint and its deployments.
 
     [local]
-    port = 8765                        # also host, https, strict, page_size, token_lifetime
+    port = 8765                        # 0 for any free one; also host
     key = "env:LOCAL_KEY"              # or the key itself; also key2
+    https = true                       # also strict
+    data = "kept"                      # a directory for files and batches, beside this file
+    page_size = 1000                   # of lists of deployments
+    token_lifetime = 3600              # seconds
 
     [local.deployments."mistral-large"]
     model_name = "mistral-large-2411"  # also model_version, model_format
@@ -73,7 +77,7 @@ def local_settings(
     """
     local, folder = read(path).table("local"), Path(path).parent
     environ = os.environ if environ is None else environ
-    options = _options(local, environ)
+    options = _options(local, folder, environ)
     tables = local.tables("deployments")
     local.close()
     planned = [_planned(name, table, folder, environ) for name, table in tables.items()]
@@ -92,7 +96,7 @@ def _with_engine(planned: _Planned, engines: Engines) -> LocalDeployment:
 _BOUNDS = {"port": (0, 65_535), "page_size": (1, 1_000_000), "token_lifetime": (1, 86_400_000)}
 
 
-def _options(local: Table, environ: Mapping[str, str]) -> dict[str, Any]:
+def _options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     options = {
         "host": local.get("host", str),
         "port": local.get("port", int),
@@ -100,6 +104,7 @@ def _options(local: Table, environ: Mapping[str, str]) -> dict[str, Any]:
         "key2": secret(local, "key2", environ),
         "strict": local.get("strict", bool),
         "https": local.get("https", bool),
+        "data": _directory(local, folder),
         "page_size": local.get("page_size", int),
         "token_lifetime": local.get("token_lifetime", float),
     }
@@ -108,6 +113,14 @@ def _options(local: Table, environ: Mapping[str, str]) -> dict[str, Any]:
         if value is not None and not least <= value <= most:
             raise local.wrong(f"give {least} to {most}, not {value:g}", name)
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _directory(local: Table, folder: Path) -> Path | None:
+    told = local.get("data", str)
+    path = None if told is None else folder / told
+    if path is not None and path.exists() and not path.is_dir():
+        raise local.wrong(f"{path} is no directory", "data")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class Conversations:
         """Delete a response; whether it was there."""
         return self._stored.pop(response_id, None) is not None
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._stored.clear()
+
     def until(self, response_id: str) -> list[Json] | None:
         """All that was said up to a response and in it; None where a part is not stored."""
         turns: list[Stored] = []

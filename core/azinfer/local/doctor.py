@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import ssl
@@ -19,7 +20,6 @@ from azinfer.core import (
     Deployments,
     InferenceClient,
     InferenceError,
-    PermissionDeniedError,
     UserMessage,
 )
 from azinfer.core.endpoints import is_loopback
@@ -81,12 +81,9 @@ def deployments_of(client: InferenceClient, source: str | None) -> Deployments:
     """
     root = client.endpoint.root
     if source is None and root is not None and is_loopback(root):
-        try:
+        # Else a server of others on this machine, or a key that the next request tells is wrong.
+        with contextlib.suppress(APIStatusError):
             return client.deployments(root + _LOCAL_ACCOUNT)
-        except (AuthenticationError, PermissionDeniedError):
-            raise
-        except APIStatusError:
-            pass  # a server of others on this machine
     return client.deployments(source)
 
 

@@ -115,7 +115,7 @@ class LocalEndpoint:
             clock,
         )
         self._app = application(self._service)
-        self._server: uvicorn.Server | None = None
+        self._server: _Quiet | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
@@ -215,8 +215,18 @@ class LocalEndpoint:
         self._behaviour(model).latency = latency
 
     def reset(self) -> None:
-        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
-        self._service.reset()
+        """Begin anew: all is as it was at first, and nothing was asked yet.
+
+        Deployments, their behaviour and the keys are as they were given; limits are unused, the
+        log is empty, and stored responses, files and batches are gone, whose work is stopped.
+        Files and batches in a directory of one's own (`data`) stay and go on: they are there to
+        outlive more than that. Returns when it is done; may be called from any thread but the
+        endpoint's own.
+        """
+        if self._server is None:
+            self._service.forget()
+        else:
+            asyncio.run_coroutine_threadsafe(self._service.reset(), self._server.loop).result()
 
     def _behaviour(self, model: str) -> Behaviour:
         found = self._registry.get(model)
@@ -270,8 +280,9 @@ class LocalEndpoint:
 
     def wait(self) -> None:
         """Serve until the process is interrupted."""
-        if self._thread is not None:
-            self._thread.join()
+        # An interrupted join takes the thread for ended (bpo-45274), and nothing would be closed.
+        if self._server is not None:
+            self._server.over.wait()
 
     def _listen(self) -> socket.socket:
         host, port = self._address
@@ -298,17 +309,27 @@ def _authority() -> Authority:
 
 
 class _Quiet(uvicorn.Server):
-    """A server that leaves the signals of the process alone and tells when it is ready."""
+    """A server that leaves the signals of the process alone and tells how far it is."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.over = threading.Event()
+        self.loop: asyncio.AbstractEventLoop
 
     def install_signal_handlers(self) -> None:
         """Leave them."""
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and tell when it is over."""
+        try:
+            super().run(sockets)
+        finally:
+            self.over.set()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
+        self.loop = asyncio.get_running_loop()
         try:
             await super().startup(sockets)
         finally:

@@ -17,7 +17,8 @@ class Keys:
     """
 
     def __init__(self, first: str | None = None, second: str | None = None) -> None:
-        self._values = {"Key1": first or _new(), "Key2": second or _new()}
+        self._first = {"Key1": first or _new(), "Key2": second or _new()}
+        self._values = self._first
 
     def __repr__(self) -> str:
         return "Keys(…)"
@@ -35,6 +36,10 @@ class Keys:
     def renew(self, name: str) -> None:
         """Make a new key of one of `NAMES`; the old one opens nothing from now on."""
         self._values = {**self._values, name: _new()}
+
+    def reset(self) -> None:
+        """Take the keys that there were at first."""
+        self._values = self._first
 
     def opens(self, given: str) -> bool:
         """Whether a text is one of the keys, in a time that does not tell how much of it is."""

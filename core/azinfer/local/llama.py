@@ -65,6 +65,7 @@ class GgufChat:
         small = path.stat().st_size < _SMALL
         self.copies_arguments = small if copies_arguments is None else copies_arguments
         self._threads = ThreadPoolExecutor(_AT_ONCE, "azinfer-gguf")
+        self._closed = threading.Event()
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer token by token; leaving early stops the model."""
@@ -75,7 +76,7 @@ class GgufChat:
 
         def take(chunk: Any) -> bool:
             loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            return left.is_set()
+            return left.is_set() or self._closed.is_set()
 
         def write() -> None:
             end: Any = None
@@ -83,6 +84,8 @@ class GgufChat:
                 end = self._server.handle_chat_completions(request, take)
             except Exception as error:
                 end = {"error": {"message": str(error)}}
+            if self._closed.is_set():
+                end = EngineError("the model is unloaded", "ServiceUnavailable", status=503)
             loop.call_soon_threadsafe(chunks.put_nowait, end)
             loop.call_soon_threadsafe(chunks.put_nowait, None)
 
@@ -95,7 +98,11 @@ class GgufChat:
             await asyncio.shield(work)
 
     async def aclose(self) -> None:
-        """Give back the model's memory."""
+        """Give back the model's memory; chats that go on end with an error."""
+        self._closed.set()
+        await asyncio.to_thread(self._unload)
+
+    def _unload(self) -> None:
         self._threads.shutdown()
         self._server = None
 
@@ -131,7 +138,10 @@ class GgufEmbeddings:
         return await loop.run_in_executor(self._threads, self._embed, list(texts))
 
     async def aclose(self) -> None:
-        """Give back the model's memory."""
+        """Give back the model's memory, when what was begun is done."""
+        await asyncio.to_thread(self._unload)
+
+    def _unload(self) -> None:
         self._threads.shutdown()
         self._server = None
 
@@ -237,9 +247,9 @@ def _message(message: Mapping[str, Any]) -> dict[str, str]:
 async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
     reason, read, wrote, told = "stop", 0, 0, 0
     while (chunk := await chunks.get()) is not None:
+        _check(chunk)
         if not isinstance(chunk, dict):
             continue
-        _check(chunk)
         if usage := chunk.get("usage"):
             read, wrote = usage["prompt_tokens"], usage["completion_tokens"]
         for choice in chunk.get("choices") or ():
@@ -251,6 +261,8 @@ async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
 
 
 def _check(answer: Any) -> None:
+    if isinstance(answer, EngineError):
+        raise answer
     if isinstance(answer, dict) and (error := answer.get("error")):
         code = "BadRequest"
         if error.get("type") == "exceed_context_size_error":

@@ -135,11 +135,15 @@ class RequestLog(Sequence[Logged]):
     """The newest requests, oldest first; at most 1,000, and at most 64 MiB of them.
 
     May be read from any thread.
+
+    Attributes:
+        cleared: How often it was cleared.
     """
 
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Logged] = OrderedDict()
         self._size = 0
+        self.cleared = 0
         self._listening: set[Listening] = set()
         self._lock = threading.Lock()
 
@@ -162,9 +166,17 @@ class RequestLog(Sequence[Logged]):
     def __repr__(self) -> str:
         return f"RequestLog({self[:]!r})"
 
-    def put(self, entry: Logged) -> None:
-        """Write one more entry, or a newer state of one."""
+    def put(self, entry: Logged, cleared: int) -> None:
+        """Write one more entry, or a newer state of one.
+
+        Args:
+            entry: The entry.
+            cleared: How often the log had been cleared when the request came; what is older
+                than the last time is forgotten already.
+        """
         with self._lock:
+            if cleared != self.cleared:
+                return
             old = self._entries.get(entry.request_id)
             self._entries[entry.request_id] = entry
             self._size += entry.size - (old.size if old else 0)
@@ -176,8 +188,9 @@ class RequestLog(Sequence[Logged]):
                 each._hear(entry)
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Forget all requests, those too that are being answered."""
         with self._lock:
+            self.cleared += 1
             self._entries.clear()
             self._size = 0
 
@@ -263,7 +276,7 @@ class Recording:
         clock: Callable[[], float],
     ) -> None:
         self._log, self._scope, self._trace, self._id = log, scope, trace, request_id
-        self._clock = clock
+        self._clock, self._cleared = clock, log.cleared
         self._from, self._began = clock(), time.time()
         self._first: float | None = None
         self._status = 0
@@ -318,5 +331,6 @@ class Recording:
                 seconds if self._first is None else self._first,
                 seconds,
                 self._id,
-            )
+            ),
+            self._cleared,
         )

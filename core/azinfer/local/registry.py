@@ -130,7 +130,7 @@ class Registry:
     def reset(self) -> None:
         """Serve what was served at first, every limit unused; requests inside go on."""
         with self._lock:
-            self._records = {}
+            self._records, self._engines, self._filters = {}, {}, {}
             for deployment in self._first:
                 self._keep(deployment, {})
 

@@ -113,7 +113,6 @@ def application(service: Service) -> ASGIApp:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         jobs.resume()
         yield
-        await jobs.aclose()
         await service.aclose()
 
     routes = _routes(service, jobs)

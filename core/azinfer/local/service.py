@@ -27,6 +27,7 @@ from azinfer.local.refusals import SERVERLESS, Refusal
 from azinfer.local.registry import Registry
 from azinfer.local.requests import Json, check_extras
 from azinfer.local.store import Store
+from azinfer.local.tasks import Tasks
 
 _LARGEST_BODY = 32 * 1024 * 1024
 # Which method an engine must have for an operation, by the operation's name in errors.
@@ -96,6 +97,7 @@ class Service:
         self.page_size = page_size
         self.clock = clock
         self.conversations = Conversations()
+        self.tasks = Tasks()
 
     def limits(self, deployment: LocalDeployment) -> Limits:
         """What a deployment admits."""
@@ -140,15 +142,26 @@ class Service:
         return other
 
     async def aclose(self) -> None:
-        """Close the store, and every engine once."""
+        """Close the store, and every engine once; work that is not done is left for later."""
+        await self.tasks.stop()
         self.store.close()
         for engine in self.registry.engines:
             await engine.aclose()
 
-    def reset(self) -> None:
-        """Begin anew: deployments and their behaviour as at first, limits unused, an empty log."""
+    async def reset(self) -> None:
+        """Begin anew, as `LocalEndpoint.reset` says."""
+        if not self.store.lasting:
+            await self.tasks.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, when nothing goes on that has to be stopped first."""
+        if not self.store.lasting:
+            self.store.clear()
+        self.access.keys.reset()
         self.registry.reset()
         self.behaviours.reset()
+        self.conversations.clear()
         self.log.clear()
 
     def route(

@@ -40,18 +40,17 @@ class Store:
     Args:
         directory: Where to keep them; None for a directory that lasts as long as the store.
         now: Seconds since 1970.
+
+    Attributes:
+        lasting: Whether what it has outlives it, and it may have something from before.
     """
 
     def __init__(self, directory: Path | None, now: Callable[[], float] = time.time) -> None:
         self.now = now
         self._directory = directory
+        self.lasting = directory is not None
         self._open: sqlite3.Connection | None = None
         self._left = contextlib.ExitStack()
-
-    @property
-    def lasting(self) -> bool:
-        """Whether it may have something from before."""
-        return self._directory is not None
 
     def open(self) -> None:
         """Open it before it is used, so that what is wrong is told at once.
@@ -65,6 +64,16 @@ class Store:
         """Close it; a directory that was given stays."""
         self._left.close()
         self._open = None
+
+    def clear(self) -> None:
+        """Forget all files and batches."""
+        if self._open is None:
+            return
+        for told in self.files():
+            self.remove_file(told["id"])
+        with self._database() as database:
+            database.execute("DELETE FROM batches")
+            database.execute("DELETE FROM results")
 
     def begin_file(self) -> tuple[str, Path]:
         """The id of a new file, and where to write its content before `end_file`."""

@@ -41,9 +41,10 @@ def azinfer_endpoint(
 ) -> LocalEndpoint:
     """A local endpoint with the synthetic deployments `chat`, `chat-2` and `embed`.
 
-    It is started once a process. When a test begins its deployments, scripts, faults, latency,
-    limits and log are as they were at the start, and while it runs the environment's
-    AZURE_AI_ENDPOINT and AZURE_AI_API_KEY lead there.
+    It is started once a process. When a test begins all is as it was at the start (see
+    `LocalEndpoint.reset`): deployments, scripts, faults, latency, limits, keys, files, batches,
+    stored responses and the log. While it runs the environment's AZURE_AI_ENDPOINT and
+    AZURE_AI_API_KEY lead there.
     """
     _azinfer_session.reset()
     monkeypatch.setenv("AZURE_AI_ENDPOINT", _azinfer_session.url)
