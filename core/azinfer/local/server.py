@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import uuid
 from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
@@ -36,7 +37,7 @@ from azinfer.local.refusals import (
     SERVERLESS,
     V1,
 )
-from azinfer.local.service import Operation, Service
+from azinfer.local.service import Operation, Service, common_headers
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
 _FIXED = re.compile(
@@ -186,8 +187,14 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return refusals.not_found().response()
+    return _unrouted(http, refusals.not_found())
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return refusals.not_allowed().response()
+    return _unrouted(http, refusals.not_allowed())
+
+
+def _unrouted(http: Request, refusal: refusals.Refusal) -> Response:
+    response = refusal.response()
+    response.headers.update(common_headers(http, uuid.uuid4().hex))
+    return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -288,7 +288,9 @@ class _Answering:
         asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
         recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
         response = await self._service.checked(asked, self._operation)
-        response.headers.update(_common_headers(asked.http, asked))
+        response.headers.update(common_headers(asked.http, asked.id))
+        if asked.admission is not None:
+            response.headers.update(asked.admission.headers)
         answer: ASGIApp = response
         if asked.trace.fault is not None and asked.trace.fault.kind != "status":
             answer = spoiling.Spoiled(response, asked.trace.fault)
@@ -312,10 +314,9 @@ def named(deployment: LocalDeployment) -> dict[str, str]:
     return {"x-ms-deployment-name": deployment.name}
 
 
-def _common_headers(http: Request, asked: Asked) -> Mapping[str, str]:
-    headers = {"apim-request-id": asked.id, "x-ms-region": "local"}
-    if asked.admission is not None:
-        headers |= asked.admission.headers
+def common_headers(http: Request, answer_id: str) -> dict[str, str]:
+    """The headers of every answer: its id, and the client's own where it gave one."""
+    headers = {"apim-request-id": answer_id, "x-ms-region": "local"}
     if client_id := http.headers.get("x-ms-client-request-id"):
         headers["x-ms-client-request-id"] = client_id
     return headers
