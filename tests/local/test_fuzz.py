@@ -152,9 +152,9 @@ def _name(told: Any, ids: Json) -> None:
             _name(schema, ids)
 
 
-def cases(words: str, *told: Any) -> list[st.SearchStrategy[tuple[str, Case]]]:
+def cases(words: str, *told: Any) -> list[st.SearchStrategy[tuple[str, Case[Any]]]]:
     """Requests of every operation, as its schema has them and as it has not."""
-    schema = schemathesis.openapi.from_dict(document(*told))
+    schema: Any = schemathesis.openapi.from_dict(document(*told))
     return [
         st.tuples(st.just(words), operation.ok().as_strategy(mode))
         for operation in schema.get_all_operations()
@@ -197,7 +197,7 @@ def test_no_request_breaks_the_endpoint(
         phases=[hypothesis.Phase.generate],
     )
     @hypothesis.given(st.one_of(asked))
-    def tried(asked: tuple[str, Case]) -> None:
+    def tried(asked: tuple[str, Case[Any]]) -> None:
         words, case = asked
         answer = case.call(str(http.base_url), headers={"api-key": KEY}, session=session)
         counts[answer.status_code] += 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from azinfer.local.ascii import AsciiResponse
+from azinfer.local.ascii import AsciiResponse, in_header
 from azinfer.local.engines import EngineError
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
@@ -37,9 +37,10 @@ class Refusal(Exception):  # noqa: N818
 
     def response(self) -> Response:
         """The answer."""
+        headers = {name: in_header(value) for name, value in self.headers.items()}
         if isinstance(self.body, str):
-            return PlainTextResponse(self.body, self.status, self.headers)
-        return AsciiResponse(self.body, self.status, self.headers)
+            return PlainTextResponse(self.body, self.status, headers)
+        return AsciiResponse(self.body, self.status, headers)
 
 
 def bad_key(surface: str) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,10 +114,10 @@ class Service:
             asked.admission = self.limits(deployment).admit(tokens, asked.surface)
         except Refusal as refusal:
             other = self._spillover(asked, deployment, refusal)
-            admission = self.limits(other).admit(tokens, asked.surface)
-            asked.admission = admission.spilled_from(deployment)
             asked.trace.deployment = other.name
             asked.trace.why = f"{deployment.name} was full"
+            admission = self.limits(other).admit(tokens, asked.surface)
+            asked.admission = admission.spilled_from(deployment)
         return asked.admission
 
     def _spillover(self, asked: Asked, full: LocalDeployment, refusal: Refusal) -> LocalDeployment:
@@ -138,6 +138,15 @@ class Service:
         if other is None:
             raise refusal
         return other
+
+    def standing(self, asked: Asked) -> Mapping[str, str]:
+        """The headers that tell which deployment a request was for, and what is left of it."""
+        if asked.admission is not None:
+            return asked.admission.headers
+        found = self.registry.get(asked.trace.deployment or "")
+        if found is None:
+            return {}
+        return {"x-ms-deployment-name": found.name, **self.limits(found).headers()}
 
     async def aclose(self) -> None:
         """Close the store, and every engine once."""
@@ -247,9 +256,7 @@ class Service:
         """Let the next fault of a deployment happen."""
         asked.trace.fault = fault = self.behaviours.of(deployment).faults.next()
         if fault is not None and fault.kind in ("status", "drop"):
-            answer = spoiling.refused(fault, asked.surface, deployment, asked.id)
-            answer.headers.update(named(deployment))
-            raise Faulty(answer)
+            raise Faulty(spoiling.refused(fault, asked.surface, deployment, asked.id))
 
 
 async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
@@ -289,8 +296,8 @@ class _Answering:
         recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
         response = await self._service.checked(asked, self._operation)
         response.headers.update(common_headers(asked.http, asked.id))
-        if asked.admission is not None:
-            response.headers.update(asked.admission.headers)
+        for name, value in self._service.standing(asked).items():
+            response.headers.setdefault(name, value)
         answer: ASGIApp = response
         if asked.trace.fault is not None and asked.trace.fault.kind != "status":
             answer = spoiling.Spoiled(response, asked.trace.fault)
@@ -307,11 +314,6 @@ class _Answering:
                 asked.admission.over(None)
             if self._logged:
                 recording.over()
-
-
-def named(deployment: LocalDeployment) -> dict[str, str]:
-    """The header that tells which deployment answered."""
-    return {"x-ms-deployment-name": deployment.name}
 
 
 def common_headers(http: Request, answer_id: str) -> dict[str, str]:
