@@ -64,7 +64,8 @@ def test_a_server_killed_while_streaming_starts_again(tmp_path: Path) -> None:
             texts = [next(chunks).text, next(chunks).text]
             server.kill()
             with pytest.raises(StreamInterruptedError) as caught:
-                texts += [chunk.text for chunk in chunks]
+                for chunk in chunks:
+                    texts.append(chunk.text)
         assert caught.value.partial is not None
         assert caught.value.partial.text == "".join(texts)
         with again(server.url, tmp_path):

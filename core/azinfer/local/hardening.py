@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from typing import Any
 
 import uvicorn
@@ -58,3 +60,32 @@ def harden(config: uvicorn.Config) -> None:
                 raise ValueError("the head of the request is too long")
 
     config.http_protocol_class = Hardened
+
+
+class Quiet(uvicorn.Server):
+    """A server that leaves the signals of the process alone and tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    def install_signal_handlers(self) -> None:
+        """Leave them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, without the 30 s that idle clients have to answer the end of TLS."""
+        ending = asyncio.ensure_future(super().shutdown(sockets))
+        while not ending.done():
+            for connection in list(self.server_state.connections):
+                transport: asyncio.WriteTransport = connection.transport
+                if transport.is_closing() and not transport.get_write_buffer_size():
+                    transport.abort()
+            await asyncio.wait([ending], timeout=0.05)
+        await ending

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from azinfer.local import refusals, versions
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.naming import publisher_of
 from azinfer.local.refusals import Refusal
 from azinfer.local.registry import Record
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Service
 
 # Which field of a project's entry each filter compares.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import uuid
 from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
@@ -24,6 +23,7 @@ from azinfer.local import (
     refusals,
     responses,
 )
+from azinfer.local.answering import route, unrouted
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
@@ -37,7 +37,7 @@ from azinfer.local.refusals import (
     SERVERLESS,
     V1,
 )
-from azinfer.local.service import Operation, Service, common_headers
+from azinfer.local.service import Operation, Service
 
 # The parts of a path that are the same in any case; the name of a deployment is kept.
 _FIXED = re.compile(
@@ -130,12 +130,12 @@ def application(service: Service) -> ASGIApp:
 
 def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
     operations = [
-        service.route(f"{base}/{name}", surface, *_OPERATIONS[name])
+        route(service, f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
         for name in names
     ]
     resource = [
-        service.route(f"{base}/{path}", surface, method, operation)
+        route(service, f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
         for path, method, operation in (
             *_RESOURCE,
@@ -143,14 +143,14 @@ def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
-    lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    lists = [route(service, path, on, "GET", told) for path, on, told in _LISTS]
     managing = [
-        service.route(_ACCOUNT + path, ARM, method, operation)
+        route(service, _ACCOUNT + path, ARM, method, operation)
         for method, path, operation in _MANAGEMENT
     ]
-    tokens = service.route("/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
+    tokens = route(service, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
     administration = [
-        service.route(path, V1, method, operation, logged=False)
+        route(service, path, V1, method, operation, logged=False)
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
@@ -187,14 +187,8 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return _unrouted(http, refusals.not_found())
+    return unrouted(http, refusals.not_found())
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return _unrouted(http, refusals.not_allowed())
-
-
-def _unrouted(http: Request, refusal: refusals.Refusal) -> Response:
-    response = refusal.response()
-    response.headers.update(common_headers(http, uuid.uuid4().hex))
-    return response
+    return unrouted(http, refusals.not_allowed())

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import naming, refusals, spoiling, versions
@@ -21,11 +18,12 @@ from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError
+from azinfer.local.fields import Json, check_extras
 from azinfer.local.limits import Admission, Limits
-from azinfer.local.log import Recording, RequestLog, Trace
+from azinfer.local.log import RequestLog
+from azinfer.local.recording import Trace
 from azinfer.local.refusals import SERVERLESS, Refusal
 from azinfer.local.registry import Registry
-from azinfer.local.requests import Json, check_extras
 from azinfer.local.store import Store
 
 _LARGEST_BODY = 32 * 1024 * 1024
@@ -160,12 +158,6 @@ class Service:
         self.behaviours.reset()
         self.log.clear()
 
-    def route(
-        self, path: str, surface: str, method: str, operation: Operation, logged: bool = True
-    ) -> Route:
-        """The route of one operation: its request checked, its refusals answered, all logged."""
-        return Route(path, _Answering(self, surface, operation, logged), methods=[method])
-
     async def checked(self, asked: Asked, operation: Operation) -> Response:
         """The answer to a request of which nothing was checked yet."""
 
@@ -282,43 +274,3 @@ class Faulty(Exception):  # noqa: N818
     def __init__(self, answer: Response) -> None:
         super().__init__("a fault happens")
         self.answer = answer
-
-
-class _Answering:
-    """The ASGI application of one operation."""
-
-    def __init__(self, service: Service, surface: str, operation: Operation, logged: bool) -> None:
-        self._service, self._surface, self._operation = service, surface, operation
-        self._logged = logged
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
-        recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
-        response = await self._service.checked(asked, self._operation)
-        response.headers.update(common_headers(asked.http, asked.id))
-        for name, value in self._service.standing(asked).items():
-            response.headers.setdefault(name, value)
-        answer: ASGIApp = response
-        if asked.trace.fault is not None and asked.trace.fault.kind != "status":
-            answer = spoiling.Spoiled(response, asked.trace.fault)
-
-        async def recorded(message: Message) -> None:
-            recording.saw(message)
-            await send(message)
-
-        try:
-            await answer(scope, receive, recorded if self._logged else send)
-        finally:
-            if asked.admission is not None:
-                # Where a fault came first, the answer was never begun, and so never ended.
-                asked.admission.over(None)
-            if self._logged:
-                recording.over()
-
-
-def common_headers(http: Request, answer_id: str) -> dict[str, str]:
-    """The headers of every answer: its id, and the client's own where it gave one."""
-    headers = {"apim-request-id": answer_id, "x-ms-region": "local"}
-    if client_id := http.headers.get("x-ms-client-request-id"):
-        headers["x-ms-client-request-id"] = client_id
-    return headers
