@@ -366,6 +366,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("faults", {"faults": [{"kind": "fire"}]}, "faults[0].kind must be one of status, cut"),
     ("faults", {"faults": [{"status": 200}]}, "faults[0].status must be between 400 and 599"),
     ("faults", {"faults": [{"headers": {"a": 1}}]}, "faults[0].headers.a must be a text"),
+    ("faults", {"faults": [{"headers": {"a": "b\r\nc: d"}}]}, "headers.a must be a text in ASCII"),
+    ("faults", {"faults": [{"headers": {"a b": "c"}}]}, "headers.a b must be a text in ASCII"),
     ("faults", {"faults": [{"probability": 2}]}, "faults[0].probability must be between 0 and 1"),
     ("faults", {"faults": [{"every": True}]}, "faults[0].every must be a number"),
     ("latency", {"per_token": -1}, "latency.per_token must be at least 0"),

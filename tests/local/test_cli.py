@@ -321,9 +321,7 @@ def test_deployments_are_shown_with_their_facts() -> None:
         assert " ".join(told).endswith(row)
         done = azinfer(*asked[:-1], "wrong")
         assert done.returncode == 1
-        told = " ".join(done.stderr.split())
-        assert "invalid subscription key" in told
-        assert "not a key" not in told
+        assert "invalid subscription key" in " ".join(done.stderr.split())
 
 
 def test_the_list_of_another_server_on_this_machine_is_its_own(server: RawServer) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -161,7 +162,9 @@ def test_what_was_refused_or_broken_frees_its_place(
         LocalDeployment("chat", engine=Broken(), capacity_type="ProvisionedManaged", capacity=1)
     )
     for stream in (False, True, False):
-        assert asked(http, stream=stream).status_code == 500
+        answer = asked(http, stream=stream)
+        assert answer.status_code == 500
+        assert answer.headers["azure-openai-deployment-utilization"] == "100%"
 
 
 def test_limits_are_exact_under_load() -> None:
@@ -191,10 +194,38 @@ def test_limits_are_exact_under_load() -> None:
     assert [each for each in found if each[0] != 200] == [(429, "0")] * 150
 
 
+def test_limits_are_exact_between_threads_and_where_they_spill_over_to() -> None:
+    """Of 20 threads with a client each, exactly as many are served as both deployments allow."""
+    limits = (RateLimit("request", 30, 3600),)
+    deployments = [
+        LocalDeployment("ptu", "m", rate_limits=limits, spillover="std"),
+        LocalDeployment("std", "m", rate_limits=limits),
+    ]
+    found: list[tuple[int, str]] = []
+    with LocalEndpoint(deployments) as endpoint:
+        url = f"{endpoint.url}/openai/v1/chat/completions"
+
+        def ask() -> None:
+            with httpx.Client(headers={"api-key": endpoint.key}, timeout=60) as http:
+                for _ in range(10):
+                    answer = http.post(url, json={"model": "ptu", "messages": USER})
+                    found.append((answer.status_code, answer.headers["x-ms-deployment-name"]))
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert Counter(found) == {(200, "ptu"): 30, (200, "std"): 30, (429, "std"): 140}
+
+
 _KINDS: list[tuple[str, dict[str, Any]]] = [
     ("/models/chat/completions", {"model": "chat", "messages": USER}),
     ("/openai/v1/chat/completions", {"model": "chat", "messages": USER, "stream": True}),
     ("/openai/deployments/chat/embeddings", {"input": "text"}),
+    ("/openai/v1/responses", {"model": "chat", "input": "hi"}),
+    ("/openai/responses", {"model": "chat", "input": "hi", "stream": True}),
+    ("/openai/deployments/chat/completions", {"prompt": "hi"}),
     (
         "/models/images/embeddings",
         {"model": "chat", "input": [{"image": DATA_URL}]},
@@ -219,7 +250,7 @@ def test_tokens_are_exact_under_load() -> None:
     assert (found.count(200), found.count(429)) == (50, 150)
 
 
-@pytest.mark.parametrize("kind", _KINDS, ids=["chat", "stream", "embeddings", "images"])
+@pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind[0])
 def test_every_answer_tells_what_is_left(
     serving: Callable[..., httpx.Client], kind: tuple[str, dict[str, Any]]
 ) -> None:
@@ -247,6 +278,10 @@ def test_every_answer_tells_what_is_left(
     assert (refused.status_code, refused.headers["retry-after-ms"]) == (429, "10000")
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert refused.headers["x-ms-deployment-name"] == "chat"
+    # What is wrong is refused before it counts, and tells what is left too.
+    wrong = http.post(path, json={**body, "input": 7, "messages": 7, "prompt": 7})
+    assert wrong.status_code in (400, 422)
+    assert wrong.headers["x-ratelimit-remaining-requests"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +378,11 @@ def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() ->
             client.complete([UserMessage("hi")])
         assert caught.value.retry_after == 1
         assert "The provisioned deployment ptu is at 100% of its capacity" in str(caught.value)
+        body = {"model": "ptu", "messages": USER}
+        url = f"{endpoint.url}/openai/v1/chat/completions"
+        told = httpx.post(url, json=body, headers={"api-key": endpoint.key}).headers
+        assert (told["retry-after"], told["retry-after-ms"]) == ("1", "1000")
+        assert told["azure-openai-deployment-utilization"] == "100%"
         refused = endpoint.requests[-1]
         assert (refused.status, refused.deployment) == (429, "ptu")
         go_on.set()

@@ -75,10 +75,12 @@ def arm(own: LocalEndpoint) -> Iterator[httpx.Client]:
         yield client
 
 
-def asked(endpoint: LocalEndpoint, model: str, text: str = "hi") -> httpx.Response:
+def asked(
+    endpoint: LocalEndpoint, model: str, text: str = "hi", wish: bytes = b""
+) -> httpx.Response:
     return httpx.post(
         f"{endpoint.url}/models/chat/completions",
-        headers={"api-key": endpoint.key},
+        headers={b"api-key": endpoint.key.encode(), b"x-ms-spillover-deployment": wish},
         json={"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 9},
     )
 
@@ -394,6 +396,23 @@ def test_a_request_may_say_itself_where_it_spills_over_to(own: LocalEndpoint) ->
             client.complete([UserMessage("hi")])
         with pytest.raises(RateLimitError):
             client.complete([UserMessage("hi")], headers={"x-ms-spillover-deployment": "embed"})
+
+
+def test_names_that_are_no_headers_break_no_answer(own: LocalEndpoint) -> None:
+    """Models may be called anything, and headers may say anything; answers tell it escaped."""
+    none_left = (RateLimit("request", 1, 10),)
+    own.deploy(LocalDeployment("ptu", "模型\r\nx-evil: 1", rate_limits=none_left))
+    own.deploy(LocalDeployment("std", "é"))
+    answers = [asked(own, "ptu", wish=b"\xe9\x85")]
+    answers += [asked(own, "ptu", wish=b"std")]
+    answers += [asked(own, "ptu", wish=b"\xe9\x85")]
+    assert [each.status_code for each in answers] == [200, 429, 429]
+    for each in answers:
+        assert each.headers["x-ratelimit-key"] == "\\u6a21\\u578b\\r\\nx-evil: 1"
+        assert "x-evil" not in each.headers
+    other, missing = (each.headers["x-ms-spillover-error"] for each in answers[1:])
+    assert "another model: '\\xe9'" in other
+    assert "spills over to '\\xe9\\\\x85', which is no other" in missing
 
 
 def _spilled(answer: httpx.Response) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from starlette.requests import cookie_parser
 
-from azinfer.local import refusals
+from azinfer.local import denials
 from azinfer.local.identity import AUDIENCES, BadTokenError, Issuer
 from azinfer.local.keys import Keys
 from azinfer.local.refusals import LOGIN
@@ -63,9 +63,9 @@ class Access:
         if any([self.keys.opens(each) for each in (*keys, token) if each]):  # noqa: C419
             return
         if not token:
-            raise refusals.bad_key(surface)
+            raise denials.bad_key(surface)
         try:
             self.issuer.check(token, surface)
         except BadTokenError as error:
             audience = AUDIENCES[surface][0]
-            raise refusals.bad_token(surface, error.reason, audience) from None
+            raise denials.bad_token(surface, error.reason, audience) from None

@@ -24,8 +24,8 @@ from azinfer.local.ascii import AsciiResponse
 from azinfer.local.behaviour import Behaviour
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault, Faults
+from azinfer.local.fields import Json
 from azinfer.local.latency import Latency
-from azinfer.local.requests import Json
 from azinfer.local.scripts import Scripted
 from azinfer.local.service import Asked, Operation, Service
 

@@ -1,4 +1,4 @@
-"""JSON answers in ASCII alone, so that half a character in a request comes back as it went."""
+"""Answers in ASCII alone, so that half a character in a request comes back as it went."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ class AsciiResponse(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Write it."""
         return json.dumps(content, separators=(",", ":")).encode()
+
+
+def in_header(text: str) -> str:
+    """A text as the value of a header, with line breaks and letters beyond ASCII escaped."""
+    return text.encode("unicode_escape").decode("ascii")

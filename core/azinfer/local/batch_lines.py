@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.registry import Registry
-from azinfer.local.requests import Json
 
 _MOST = 100_000
 _MOST_ERRORS = 100

@@ -22,8 +22,8 @@ from azinfer.local import responses
 from azinfer.local.batch_lines import LineCheck, LineError, line_of, numbered, told_of
 from azinfer.local.chat import chat
 from azinfer.local.embedding import embeddings
+from azinfer.local.fields import Json
 from azinfer.local.refusals import V1, bad_request
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Operation, Service
 
 _AT_ONCE = 8

@@ -15,10 +15,10 @@ from azinfer.local import refusals
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.batch_lines import ENDPOINTS, endpoint_of
 from azinfer.local.batch_work import BatchWork
+from azinfer.local.fields import Json
 from azinfer.local.files import expiry
 from azinfer.local.lists import page
 from azinfer.local.refusals import bad_request
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Service
 from azinfer.local.store import UNENDED
 

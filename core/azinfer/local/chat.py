@@ -18,10 +18,11 @@ from azinfer.local.answers import Form, Frame, Written, usage
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError, last_text
+from azinfer.local.fields import CHAT, Json
 from azinfer.local.filters import ContentFilter, is_blocked
 from azinfer.local.limits import estimated
 from azinfer.local.refusals import DEPLOYMENTS, GITHUB, V1
-from azinfer.local.requests import CHAT, ChatRequest, Json, chat_request
+from azinfer.local.requests import ChatRequest, chat_request
 from azinfer.local.service import Asked, Service
 from azinfer.local.writing import Writing
 

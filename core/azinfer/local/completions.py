@@ -17,8 +17,9 @@ from starlette.responses import Response
 
 from azinfer.local.answers import DONE, Written, event, prompt_filter_results, usage
 from azinfer.local.chat import answered
+from azinfer.local.fields import Json
 from azinfer.local.refusals import bad_request, unsupported_parameter
-from azinfer.local.requests import Json, chat_request
+from azinfer.local.requests import chat_request
 from azinfer.local.service import Asked, Service
 
 _FIELDS = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from azinfer.local.requests import Json
+from azinfer.local.fields import Json
 
 _MOST = 1000
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from azinfer.local import answers, families
+from azinfer.local import families, vectors
 from azinfer.local.ascii import AsciiResponse
+from azinfer.local.fields import EMBEDDINGS
+from azinfer.local.inputs import embedding_request, image_request
 from azinfer.local.limits import estimated
 from azinfer.local.refusals import GITHUB, too_many_tokens
-from azinfer.local.requests import EMBEDDINGS, embedding_request, image_request
 from azinfer.local.service import Asked, Service
 
 # "Prototyping with AI models" of GitHub Models, rate limits: the most tokens in a request.
@@ -31,15 +32,15 @@ async def embeddings(service: Service, asked: Asked) -> Response:
     try:
         await service.behaviours.of(admission.deployment).wait()
         if hasattr(engine, "embed_request"):
-            vectors, tokens = await engine.embed_request(body)
+            found, tokens = await engine.embed_request(body)
         else:
-            vectors, tokens = await engine.embed(request.texts)
+            found, tokens = await engine.embed(request.texts)
     finally:
         admission.over(tokens)
     asked.trace.usage = lambda: {"prompt_tokens": tokens}
-    families.check_embedding(body, deployment, asked.surface, len(vectors[0]))
-    answer = answers.embeddings(
-        vectors, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
+    families.check_embedding(body, deployment, asked.surface, len(found[0]))
+    answer = vectors.embeddings(
+        found, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
     )
     return AsciiResponse(answer)
 
@@ -54,12 +55,12 @@ async def image_embeddings(service: Service, asked: Asked) -> Response:
     engine: Any = admission.deployment.engine
     try:
         await service.behaviours.of(admission.deployment).wait()
-        vectors = await engine.embed_images(request.images)
+        found = await engine.embed_images(request.images)
     finally:
         admission.over(None)
-    families.check_embedding(body, deployment, asked.surface, len(vectors[0]))
-    answer = answers.embeddings(
-        vectors,
+    families.check_embedding(body, deployment, asked.surface, len(found[0]))
+    answer = vectors.embeddings(
+        found,
         deployment.model_name,
         len(request.images),
         request.dimensions,

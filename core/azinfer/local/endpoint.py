@@ -18,7 +18,7 @@ from azinfer.local.access import Access
 from azinfer.local.behaviour import Behaviour, Behaviours
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault, Faults
-from azinfer.local.hardening import harden
+from azinfer.local.hardening import Quiet, harden
 from azinfer.local.identity import AsyncLocalCredential, Issuer, LocalCredential
 from azinfer.local.keys import Keys
 from azinfer.local.latency import Latency, Sleep
@@ -115,7 +115,7 @@ class LocalEndpoint:
             clock,
         )
         self._app = application(self._service)
-        self._server: _Quiet | None = None
+        self._server: Quiet | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
@@ -260,7 +260,7 @@ class LocalEndpoint:
         )
         harden(config)
         config.ssl = self._authority.server_context() if self._authority else None
-        self._server = _Quiet(config)
+        self._server = Quiet(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="azinfer-local", daemon=True
         )
@@ -306,42 +306,3 @@ def _authority() -> Authority:
     from azinfer.local.authority import Authority, folder
 
     return Authority(folder())
-
-
-class _Quiet(uvicorn.Server):
-    """A server that leaves the signals of the process alone and tells how far it is."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-        self.over = threading.Event()
-        self.loop: asyncio.AbstractEventLoop
-
-    def install_signal_handlers(self) -> None:
-        """Leave them."""
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and tell when it is over."""
-        try:
-            super().run(sockets)
-        finally:
-            self.over.set()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
-        self.loop = asyncio.get_running_loop()
-        try:
-            await super().startup(sockets)
-        finally:
-            self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, without the 30 s that idle clients have to answer the end of TLS."""
-        ending = asyncio.ensure_future(super().shutdown(sockets))
-        while not ending.done():
-            for connection in list(self.server_state.connections):
-                transport: asyncio.WriteTransport = connection.transport
-                if transport.is_closing() and not transport.get_write_buffer_size():
-                    transport.abort()
-            await asyncio.wait([ending], timeout=0.05)
-        await ending

@@ -11,8 +11,8 @@ import re
 from typing import Any
 
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.refusals import bad_request, unsupported_parameter, unsupported_value
-from azinfer.local.requests import Json
 
 _REASONING = re.compile(r"(?:o\d|gpt-5(?!.*-chat))", re.IGNORECASE)
 _ONE_LENGTH = re.compile(

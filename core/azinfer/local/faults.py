@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -11,6 +12,7 @@ from azinfer.local.settings import Settings
 
 Kind = Literal["status", "cut", "stall", "malformed", "drop"]
 _KINDS: tuple[str, ...] = get_args(Kind)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ def _check(settings: Settings) -> None:
     settings.number("probability", 0, 1)
     settings.whole("seed", 0)
     for name, value in (settings.table("headers") or {}).items():
-        if not isinstance(value, str):
-            raise settings.wrong(f"headers.{name}", f"must be a text, not {value!r}")
+        if not isinstance(value, str) or not _HEADER.fullmatch(f"{name}: {value}"):
+            told = f"must be a text in ASCII under a header's name, not {value!r}"
+            raise settings.wrong(f"headers.{name}", told)
 
 
 class Faults:

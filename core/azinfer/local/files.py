@@ -18,9 +18,9 @@ from starlette.responses import FileResponse, Response
 
 from azinfer.local import refusals
 from azinfer.local.ascii import AsciiResponse
+from azinfer.local.fields import Json
 from azinfer.local.lists import page
 from azinfer.local.refusals import bad_request
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Service, parts_of
 
 _LARGEST = 200 * 1024 * 1024

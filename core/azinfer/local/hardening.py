@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from typing import Any
 
 import uvicorn
@@ -58,3 +60,42 @@ def harden(config: uvicorn.Config) -> None:
                 raise ValueError("the head of the request is too long")
 
     config.http_protocol_class = Hardened
+
+
+class Quiet(uvicorn.Server):
+    """A server that leaves the signals of the process alone and tells how far it is."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self.over = threading.Event()
+        self.loop: asyncio.AbstractEventLoop
+
+    def install_signal_handlers(self) -> None:
+        """Leave them."""
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and tell when it is over."""
+        try:
+            super().run(sockets)
+        finally:
+            self.over.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        self.loop = asyncio.get_running_loop()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, without the 30 s that idle clients have to answer the end of TLS."""
+        ending = asyncio.ensure_future(super().shutdown(sockets))
+        while not ending.done():
+            for connection in list(self.server_state.connections):
+                transport: asyncio.WriteTransport = connection.transport
+                if transport.is_closing() and not transport.get_write_buffer_size():
+                    transport.abort()
+            await asyncio.wait([ending], timeout=0.05)
+        await ending

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from azinfer.local.fields import Json
 from azinfer.local.refusals import Refusal, bad_request
-from azinfer.local.requests import Json
 
 Found = Callable[[str], Json | None]
 _ROLES = ("system", "developer", "user", "assistant")

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from azinfer.local.ascii import in_header
 from azinfer.local.deployments import LocalDeployment
-from azinfer.local.refusals import Refusal, at_capacity, rate_limited
+from azinfer.local.refusals import at_capacity, rate_limited
 
 # What a request that can never be admitted is told; Azure says a day too.
 _NEVER = 86_400.0
@@ -116,12 +117,12 @@ class Limits:
         """
         now = self._clock()
         if self._deployment.is_provisioned and self._inside >= self._deployment.units:
-            raise self._refused(at_capacity(surface, self._deployment.name))
+            raise at_capacity(surface, self._deployment.name)
         amounts = {"request": 1.0, "token": float(tokens)}
         waits = [window.wait(amounts[key], now) for key, window in self._windows.items()]
         if wait := max(waits, default=0.0):
             name, model = self._deployment.name, self._deployment.model_name
-            raise self._refused(rate_limited(surface, name, model, wait))
+            raise rate_limited(surface, name, model, wait)
         uses = {key: window.use(amounts[key], now) for key, window in self._windows.items()}
         self._inside += 1
         return Admission(self, self._deployment, uses.get("token"), self.headers())
@@ -134,7 +135,7 @@ class Limits:
             used = round(100 * self._inside / self._deployment.units)
             told["azure-openai-deployment-utilization"] = f"{used}%"
         if self._windows:
-            told["x-ratelimit-key"] = self._deployment.model_name
+            told["x-ratelimit-key"] = in_header(self._deployment.model_name)
             told["x-ratelimit-abusepenalty-active"] = "False"
         for key, window in self._windows.items():
             left = max(0, math.floor(window.left(now)))
@@ -145,10 +146,6 @@ class Limits:
                 f"x-ratelimit-renewalperiod-{key}s": f"{window.period:g}",
             }
         return told
-
-    def _refused(self, refusal: Refusal) -> Refusal:
-        refusal.headers |= {"x-ms-deployment-name": self._deployment.name, **self.headers()}
-        return refusal
 
 
 class Admission:

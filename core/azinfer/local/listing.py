@@ -9,11 +9,11 @@ from starlette.responses import Response
 from azinfer.local import refusals, versions
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.naming import publisher_of
 from azinfer.local.refusals import Refusal
 from azinfer.local.registry import Record
-from azinfer.local.requests import Json
-from azinfer.local.service import Asked, Service, named
+from azinfer.local.service import Asked, Service
 
 # Which field of a project's entry each filter compares.
 _FILTERS = {"modelPublisher": "modelPublisher", "modelName": "modelName", "deploymentType": "type"}
@@ -26,7 +26,7 @@ async def info(service: Service, asked: Asked) -> Response:
     version = asked.http.query_params.get("api-version")
     versions.check_info(version, asked.surface, service.strict)
     deployment = service.deployment(asked, asked.http.query_params.get("model"), "")
-    return AsciiResponse(deployment.info(), headers=named(deployment))
+    return AsciiResponse(deployment.info())
 
 
 async def models(service: Service, asked: Asked) -> Response:

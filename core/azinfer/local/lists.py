@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from azinfer.local.fields import Json
 from azinfer.local.refusals import bad_request
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked
 
 

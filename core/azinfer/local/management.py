@@ -18,11 +18,11 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.local import resources
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import CAPACITY_TYPES, LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.keys import NAMES
 from azinfer.local.listing import paged
 from azinfer.local.refusals import Refusal, in_arm
 from azinfer.local.registry import Record
-from azinfer.local.requests import Json
 from azinfer.local.service import Asked, Service
 
 

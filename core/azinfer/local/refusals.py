@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from azinfer.local.ascii import AsciiResponse
+from azinfer.local.ascii import AsciiResponse, in_header
 from azinfer.local.engines import EngineError
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
@@ -37,72 +37,15 @@ class Refusal(Exception):  # noqa: N818
 
     def response(self) -> Response:
         """The answer."""
+        headers = {name: in_header(value) for name, value in self.headers.items()}
         if isinstance(self.body, str):
-            return PlainTextResponse(self.body, self.status, self.headers)
-        return AsciiResponse(self.body, self.status, self.headers)
-
-
-def bad_key(surface: str) -> Refusal:
-    """The key is missing or wrong."""
-    if surface == SERVERLESS:
-        message = "Auth token validation failed. Please provide a valid key or a valid AAD token"
-        body = {"statusCode": 401, "message": message}
-        return Refusal(401, body, {"x-ms-error-reason": "Invalid JWT."})
-    if surface == ARM:
-        return _arm_token(
-            "AuthenticationFailed",
-            "Authentication failed. The 'Authorization' header is missing, and no key is right.",
-        )
-    return Refusal(
-        401,
-        _error(
-            "401",
-            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to "
-            "provide a valid key for an active subscription and use a correct regional API "
-            "endpoint for your resource.",
-        ),
-    )
-
-
-def bad_token(surface: str, reason: str, audience: str) -> Refusal:
-    """The bearer token opens nothing here.
-
-    Args:
-        surface: Where it was sent.
-        reason: `"invalid"`, `"expired"` or `"audience"`.
-        audience: Whom it should be for.
-    """
-    if surface == ARM:
-        return _arm_token(*_ARM_TOKENS[reason])
-    if surface == SERVERLESS:
-        return bad_key(surface)
-    message = (
-        "Unauthorized. Access token is missing, invalid, audience is incorrect "
-        f"({audience}), or have expired."
-    )
-    return Refusal(401, {"statusCode": 401, "message": message})
-
-
-# "Common error codes" of Azure Resource Manager's REST API and its answers in public threads.
-_ARM_TOKENS = {
-    "invalid": ("InvalidAuthenticationToken", "The access token is invalid."),
-    "expired": ("ExpiredAuthenticationToken", "The access token has expired."),
-    "audience": (
-        "InvalidAuthenticationTokenAudience",
-        "The access token has been obtained for wrong audience or resource. It should exactly "
-        "match with one of the allowed audiences 'https://management.core.windows.net/',"
-        "'https://management.azure.com/'.",
-    ),
-}
-
-
-def _arm_token(code: str, message: str) -> Refusal:
-    return Refusal(401, _error(code, message), {"www-authenticate": "Bearer"})
+            return PlainTextResponse(self.body, self.status, headers)
+        return AsciiResponse(self.body, self.status, headers)
 
 
 def in_arm(status: int, code: str, message: str) -> Refusal:
     """A refusal of Azure Resource Manager."""
-    return Refusal(status, _error(code, message))
+    return Refusal(status, error_body(code, message))
 
 
 def no_model(surface: str) -> Refusal:
@@ -114,7 +57,7 @@ def no_model(surface: str) -> Refusal:
         "No model specified in request. Please provide a model name in the request body or as "
         "a x-ms-model-mesh-model-name header."
     )
-    return Refusal(400, _error("no_model_name", message, details=message))
+    return Refusal(400, error_body("no_model_name", message, details=message))
 
 
 def unknown_model(surface: str, name: str) -> Refusal:
@@ -135,7 +78,7 @@ def unknown_model(surface: str, name: str) -> Refusal:
     message = f"Unknown model: {name}"
     # GitHub says that it is text.
     headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
-    return Refusal(404, _error("unknown_model", message, details=message), headers)
+    return Refusal(404, error_body("unknown_model", message, details=message), headers)
 
 
 def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
@@ -152,7 +95,7 @@ def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
         f"The {operation} operation does not work with the specified model, {model}. Please "
         "choose different model and try again."
     )
-    return Refusal(400, _error("OperationNotSupported", message))
+    return Refusal(400, error_body("OperationNotSupported", message))
 
 
 def bad_request(surface: str, message: str, param: str | None = None, code: str = "") -> Refusal:
@@ -160,9 +103,9 @@ def bad_request(surface: str, message: str, param: str | None = None, code: str 
     if surface in (V1, DEPLOYMENTS):
         return Refusal(400, _openai(message, code or "invalid_value", param))
     if param is None:
-        return Refusal(400, _error(code or "BadRequest", message))
+        return Refusal(400, error_body(code or "BadRequest", message))
     detail = {"type": "value_error", "loc": ["body", *param.split(".")], "msg": message}
-    body = _error(code or "Invalid input", message, status=422, details=[detail])
+    body = error_body(code or "Invalid input", message, status=422, details=[detail])
     return Refusal(422, body)
 
 
@@ -202,13 +145,13 @@ def unsupported_value(name: str, value: float, default: float) -> Refusal:
 def too_old(what: str, since: str) -> Refusal:
     """The api-version is older than what the request asks for."""
     message = f"{what} is enabled only for api versions {since} and later"
-    return Refusal(400, _error("BadRequest", message))
+    return Refusal(400, error_body("BadRequest", message))
 
 
 def too_many_tokens(model: str, limit: int) -> Refusal:
     """The request is longer than a free endpoint takes."""
     message = f"Request body too large for {model} model. Max size: {limit} tokens."
-    return Refusal(413, _error("tokens_limit_reached", message, details=message))
+    return Refusal(413, error_body("tokens_limit_reached", message, details=message))
 
 
 def extra_parameters(surface: str, names: list[str]) -> Refusal:
@@ -241,9 +184,9 @@ def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refu
             f"Requests to the {model} deployment have exceeded the rate limit of your current "
             f"capacity. Please retry after {seconds} seconds."
         )
-        return _too_many(_error("429", message), wait)
+        return _too_many(error_body("429", message), wait)
     message = f"Your requests to {deployment} for {model} in local have exceeded rate limit."
-    return _too_many(_error("RateLimitReached", message, details=message), wait)
+    return _too_many(error_body("RateLimitReached", message, details=message), wait)
 
 
 def at_capacity(surface: str, deployment: str) -> Refusal:
@@ -258,7 +201,7 @@ def at_capacity(surface: str, deployment: str) -> Refusal:
         "Please retry after 1 second."
     )
     code = "429" if surface in (V1, DEPLOYMENTS) else "RateLimitReached"
-    return _too_many(_error(code, message), 1.0)
+    return _too_many(error_body(code, message), 1.0)
 
 
 def _too_many(body: dict[str, Any], wait: float) -> Refusal:
@@ -280,12 +223,12 @@ def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
     plural = "s" if spelling == "inner_error" else ""
     inner = {"code": "ResponsibleAIPolicyViolation", f"content_filter_result{plural}": results}
     more = {"type": None, "param": "prompt", "status": 400, spelling: inner}
-    return Refusal(400, _error("content_filter", message, **more))
+    return Refusal(400, error_body("content_filter", message, **more))
 
 
 def engine_failed(surface: str, error: EngineError) -> Refusal:
     """What stands behind the deployment refuses the request, or failed."""
-    body = _error(error.code, str(error))
+    body = error_body(error.code, str(error))
     if surface in (V1, DEPLOYMENTS):
         body = _openai(str(error), error.code, None)
         if error.status >= 500:
@@ -298,32 +241,32 @@ def not_json(surface: str, body: str) -> Refusal:
     """The body does not say that it is JSON."""
     if surface in (V1, DEPLOYMENTS):
         message = "The content type must be application/json."
-        return Refusal(415, _error("UnsupportedMediaType", message))
+        return Refusal(415, error_body("UnsupportedMediaType", message))
     told = "Input should be a valid dictionary or object to extract fields from"
     detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": body}
-    error = _error("Invalid input", "invalid input error", status=422, details=[detail])
-    return Refusal(422, error)
+    invalid = error_body("Invalid input", "invalid input error", status=422, details=[detail])
+    return Refusal(422, invalid)
 
 
 def malformed(message: str) -> Refusal:
     """The body is no JSON object."""
-    return Refusal(400, _error("BadRequest", message))
+    return Refusal(400, error_body("BadRequest", message))
 
 
 def not_multipart(kind: str) -> Refusal:
     """A file must be uploaded as a form."""
     message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
-    return Refusal(415, _error("UnsupportedMediaType", message))
+    return Refusal(415, error_body("UnsupportedMediaType", message))
 
 
 def too_large(limit: int) -> Refusal:
     """The body is longer than the endpoint takes."""
-    return Refusal(413, _error("RequestEntityTooLarge", f"The request is over {limit} bytes."))
+    return Refusal(413, error_body("RequestEntityTooLarge", f"The request is over {limit} bytes."))
 
 
 def not_found() -> Refusal:
     """There is nothing at this path, or its api-version is missing."""
-    return Refusal(404, _error("404", "Resource not found"))
+    return Refusal(404, error_body("404", "Resource not found"))
 
 
 def missing(message: str, param: str | None = None) -> Refusal:
@@ -333,21 +276,22 @@ def missing(message: str, param: str | None = None) -> Refusal:
 
 def not_allowed() -> Refusal:
     """The path takes another method."""
-    return Refusal(405, _error("405", "Method Not Allowed"))
+    return Refusal(405, error_body("405", "Method Not Allowed"))
 
 
 def bad_version() -> Refusal:
     """The api-version is none."""
-    return Refusal(400, _error("BadRequest", "API version not supported"))
+    return Refusal(400, error_body("BadRequest", "API version not supported"))
 
 
 def broken(request_id: str) -> Refusal:
     """The endpoint itself failed."""
     message = f"The server had an error processing your request (request id {request_id})."
-    return Refusal(500, _error("InternalServerError", message))
+    return Refusal(500, error_body("InternalServerError", message))
 
 
-def _error(code: str, message: str, **more: Any) -> dict[str, Any]:
+def error_body(code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The usual body of a refusal."""
     return {"error": {"code": code, "message": message, **more}}
 
 

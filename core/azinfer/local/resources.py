@@ -18,8 +18,8 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.deployments import LocalDeployment
+from azinfer.local.fields import Json
 from azinfer.local.registry import Record, Registry
-from azinfer.local.requests import Json
 
 _CAMEL = {"chat_completion": "chatCompletion", "image_embeddings": "imageEmbeddings"}
 _UPGRADES = ("OnceNewDefaultVersionAvailable", "OnceCurrentVersionExpired", "NoAutoUpgrade")

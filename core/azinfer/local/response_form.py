@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.answers import Written, event, usage
-from azinfer.local.requests import Json
+from azinfer.local.fields import Json
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 

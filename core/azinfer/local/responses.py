@@ -17,10 +17,11 @@ from azinfer.local.ascii import AsciiResponse
 from azinfer.local.chat import answered
 from azinfer.local.conversations import Stored
 from azinfer.local.families import check_response
+from azinfer.local.fields import Json
 from azinfer.local.items import Items
 from azinfer.local.lists import page
 from azinfer.local.refusals import Refusal, bad_request, unsupported_parameter
-from azinfer.local.requests import Json, chat_request
+from azinfer.local.requests import chat_request
 from azinfer.local.response_form import ResponseForm
 from azinfer.local.service import Asked, Service
 

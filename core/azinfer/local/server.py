@@ -23,6 +23,7 @@ from azinfer.local import (
     refusals,
     responses,
 )
+from azinfer.local.answering import route, unrouted
 from azinfer.local.chat import chat
 from azinfer.local.completions import completions
 from azinfer.local.embedding import embeddings, image_embeddings
@@ -128,12 +129,12 @@ def application(service: Service) -> ASGIApp:
 
 def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
     operations = [
-        service.route(f"{base}/{name}", surface, *_OPERATIONS[name])
+        route(service, f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
         for name in names
     ]
     resource = [
-        service.route(f"{base}/{path}", surface, method, operation)
+        route(service, f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
         for path, method, operation in (
             *_RESOURCE,
@@ -141,14 +142,14 @@ def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
-    lists = [service.route(path, on, "GET", told) for path, on, told in _LISTS]
+    lists = [route(service, path, on, "GET", told) for path, on, told in _LISTS]
     managing = [
-        service.route(_ACCOUNT + path, ARM, method, operation)
+        route(service, _ACCOUNT + path, ARM, method, operation)
         for method, path, operation in _MANAGEMENT
     ]
-    tokens = service.route("/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
+    tokens = route(service, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", login.token)
     administration = [
-        service.route(path, V1, method, operation, logged=False)
+        route(service, path, V1, method, operation, logged=False)
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
@@ -185,8 +186,8 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return refusals.not_found().response()
+    return unrouted(http, refusals.not_found())
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return refusals.not_allowed().response()
+    return unrouted(http, refusals.not_allowed())

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import naming, refusals, spoiling, versions
@@ -21,11 +18,12 @@ from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.engines import EngineError
+from azinfer.local.fields import Json, check_extras
 from azinfer.local.limits import Admission, Limits
-from azinfer.local.log import Recording, RequestLog, Trace
+from azinfer.local.log import RequestLog
+from azinfer.local.recording import Trace
 from azinfer.local.refusals import SERVERLESS, Refusal
 from azinfer.local.registry import Registry
-from azinfer.local.requests import Json, check_extras
 from azinfer.local.store import Store
 from azinfer.local.tasks import Tasks
 
@@ -116,10 +114,10 @@ class Service:
             asked.admission = self.limits(deployment).admit(tokens, asked.surface)
         except Refusal as refusal:
             other = self._spillover(asked, deployment, refusal)
-            admission = self.limits(other).admit(tokens, asked.surface)
-            asked.admission = admission.spilled_from(deployment)
             asked.trace.deployment = other.name
             asked.trace.why = f"{deployment.name} was full"
+            admission = self.limits(other).admit(tokens, asked.surface)
+            asked.admission = admission.spilled_from(deployment)
         return asked.admission
 
     def _spillover(self, asked: Asked, full: LocalDeployment, refusal: Refusal) -> LocalDeployment:
@@ -140,6 +138,15 @@ class Service:
         if other is None:
             raise refusal
         return other
+
+    def standing(self, asked: Asked) -> Mapping[str, str]:
+        """The headers that tell which deployment a request was for, and what is left of it."""
+        if asked.admission is not None:
+            return asked.admission.headers
+        found = self.registry.get(asked.trace.deployment or "")
+        if found is None:
+            return {}
+        return {"x-ms-deployment-name": found.name, **self.limits(found).headers()}
 
     async def aclose(self) -> None:
         """Close the store, and every engine once; work that is not done is left for later."""
@@ -163,12 +170,6 @@ class Service:
         self.behaviours.reset()
         self.conversations.clear()
         self.log.clear()
-
-    def route(
-        self, path: str, surface: str, method: str, operation: Operation, logged: bool = True
-    ) -> Route:
-        """The route of one operation: its request checked, its refusals answered, all logged."""
-        return Route(path, _Answering(self, surface, operation, logged), methods=[method])
 
     async def checked(self, asked: Asked, operation: Operation) -> Response:
         """The answer to a request of which nothing was checked yet."""
@@ -260,9 +261,7 @@ class Service:
         """Let the next fault of a deployment happen."""
         asked.trace.fault = fault = self.behaviours.of(deployment).faults.next()
         if fault is not None and fault.kind in ("status", "drop"):
-            answer = spoiling.refused(fault, asked.surface, deployment, asked.id)
-            answer.headers.update(named(deployment))
-            raise Faulty(answer)
+            raise Faulty(spoiling.refused(fault, asked.surface, deployment, asked.id))
 
 
 async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
@@ -288,47 +287,3 @@ class Faulty(Exception):  # noqa: N818
     def __init__(self, answer: Response) -> None:
         super().__init__("a fault happens")
         self.answer = answer
-
-
-class _Answering:
-    """The ASGI application of one operation."""
-
-    def __init__(self, service: Service, surface: str, operation: Operation, logged: bool) -> None:
-        self._service, self._surface, self._operation = service, surface, operation
-        self._logged = logged
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
-        recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
-        response = await self._service.checked(asked, self._operation)
-        response.headers.update(_common_headers(asked.http, asked))
-        answer: ASGIApp = response
-        if asked.trace.fault is not None and asked.trace.fault.kind != "status":
-            answer = spoiling.Spoiled(response, asked.trace.fault)
-
-        async def recorded(message: Message) -> None:
-            recording.saw(message)
-            await send(message)
-
-        try:
-            await answer(scope, receive, recorded if self._logged else send)
-        finally:
-            if asked.admission is not None:
-                # Where a fault came first, the answer was never begun, and so never ended.
-                asked.admission.over(None)
-            if self._logged:
-                recording.over()
-
-
-def named(deployment: LocalDeployment) -> dict[str, str]:
-    """The header that tells which deployment answered."""
-    return {"x-ms-deployment-name": deployment.name}
-
-
-def _common_headers(http: Request, asked: Asked) -> Mapping[str, str]:
-    headers = {"apim-request-id": asked.id, "x-ms-region": "local"}
-    if asked.admission is not None:
-        headers |= asked.admission.headers
-    if client_id := http.headers.get("x-ms-client-request-id"):
-        headers["x-ms-client-request-id"] = client_id
-    return headers

@@ -7,7 +7,7 @@ import contextlib
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from azinfer.local import refusals
+from azinfer.local import denials, refusals
 from azinfer.local.ascii import AsciiResponse
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.faults import Fault
@@ -31,7 +31,7 @@ def _usual(
 ) -> refusals.Refusal:
     """What the surface answers with a status when it means it."""
     if status == 401:
-        return refusals.bad_key(surface)
+        return denials.bad_key(surface)
     if status == 404:
         return refusals.unknown_model(surface, deployment.name)
     if status == 429:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.requests import Json
+from azinfer.local.fields import Json
 
 UNENDED = ("validating", "in_progress", "finalizing", "cancelling")
 _TABLES = """

@@ -15,7 +15,8 @@ from typing import Any
 
 from azinfer.local import schemas
 from azinfer.local.engines import Prompt, last_text
-from azinfer.local.requests import ChatRequest, Json
+from azinfer.local.fields import Json
+from azinfer.local.requests import ChatRequest
 
 Likeness = Callable[[str, Sequence[str]], Awaitable[list[float]]]
 

@@ -10,6 +10,7 @@ import re
 
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.families import reasons
+from azinfer.local.fields import Json
 from azinfer.local.refusals import (
     ARM,
     DEPLOYMENTS,
@@ -20,7 +21,6 @@ from azinfer.local.refusals import (
     not_found,
     too_old,
 )
-from azinfer.local.requests import Json
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 _NAMES = ("v1", "preview", "latest")

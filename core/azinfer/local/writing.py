@@ -13,8 +13,9 @@ from typing import Any
 from azinfer.local import schemas, tools
 from azinfer.local.answers import Form, Written
 from azinfer.local.engines import EngineError, Piece, Prompt
+from azinfer.local.fields import Json
 from azinfer.local.filters import ContentFilter, Passing
-from azinfer.local.requests import ChatRequest, Json
+from azinfer.local.requests import ChatRequest
 
 _DEFAULT_MAX_TOKENS = 512
 # How many characters an asynchronous filter lets out before it tells what it found.

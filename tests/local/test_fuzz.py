@@ -1,0 +1,211 @@
+"""What schemathesis makes of each surface's requests, right and wrong: none breaks the endpoint.
+
+`tests/local/requests` has what official documents say may be asked. An ordinary run sends some of
+the cases; `AZINFER_FUZZ=2000 pytest tests/local/test_fuzz.py` sends so many to each surface, by
+default and by the letter, and tells with `--log-cli-level INFO` how they were answered. Cases are
+the same in each run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import hypothesis
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import requests
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+
+from azinfer.core import RateLimit
+from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
+from pictures import DATA_URL
+
+Json = dict[str, Any]
+CASES = int(os.environ.get("AZINFER_FUZZ", "40"))
+KEY = "local-key"
+# Of each surface: whose words its errors are in, the document of its requests, where they begin,
+# and which of their paths are taken. What changes deployments is tried with a chat that uses them.
+SURFACES = {
+    "models": [("mesh", "models", "/models", "")],
+    "v1": [("openai", "v1", "/openai/v1", "")],
+    "classic": [("openai", "classic", "/openai", "")],
+    "classic resource": [("openai", "v1", "/openai", "/files /batches /responses /models")],
+    "serverless": [("mesh", "models", "", "")],
+    "github": [("mesh", "models", "/inference", "/chat /embeddings")],
+    "resource": [("arm", "resource", "", ""), ("mesh", "models", "/models", "/chat")],
+    "administration": [("openai", "admin", "", ""), ("faulty", "v1", "/openai/v1", "/chat")],
+}
+
+
+def _error(code: Json, *more: str) -> Json:
+    fields = {"code": code, "message": TEXT}
+    told = {"type": "object", "required": ["code", "message", *more], "properties": fields}
+    return {"type": "object", "required": ["error"], "properties": {"error": told}}
+
+
+TEXT: Json = {"type": "string", "minLength": 1}
+OR_NONE: Json = {"type": ["string", "null"]}
+FLAT: Json = {"type": "object", "required": ["status", "code", "message"]}
+DETAIL: Json = {"type": "object", "required": ["detail"], "maxProperties": 1}
+# The forms that errors have, by whose they are.
+DIALECTS: Json = {
+    "openai": {"anyOf": [_error(OR_NONE, "type"), _error(TEXT)]},
+    "mesh": {"anyOf": [_error(TEXT), FLAT, DETAIL]},
+    "arm": _error(TEXT),
+    "faulty": {},
+}
+
+
+class OnlyVectors:
+    """An engine that writes no text."""
+
+    embed = SyntheticEngine(dimensions=8).embed
+    embed_images = SyntheticEngine(dimensions=8).embed_images
+    aclose = SyntheticEngine().aclose
+
+
+@pytest.fixture(params=[False, True], ids=["lenient", "strict"])
+def endpoint(request: pytest.FixtureRequest) -> Iterator[LocalEndpoint]:
+    """Deployments that answer, filter, only embed, and are used up."""
+    words = ContentFilter(words={"violence": {"0": "high"}, "hate": {"a": "low"}})
+    deployments = [
+        LocalDeployment("chat", engine=SyntheticEngine()),
+        LocalDeployment("guarded", engine=SyntheticEngine("A 0."), content_filter=words),
+        LocalDeployment("vectors", engine=OnlyVectors()),
+        LocalDeployment("full", rate_limits=(RateLimit("request", 1, 3600),)),
+    ]
+    with LocalEndpoint(deployments, key=KEY, key2="other", strict=request.param) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def http(endpoint: LocalEndpoint) -> Iterator[httpx.Client]:
+    """A client that makes what requests are about."""
+    with httpx.Client(base_url=endpoint.url, headers={"api-key": KEY}) as client:
+        yield client
+
+
+def things(http: httpx.Client, publisher: str) -> Json:
+    """Names and new ids of what is there and is not, by the parameters and fields for them."""
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
+    hello = [{"role": "user", "content": "hi"}]
+    content = json.dumps({**line, "body": {"model": "chat", "messages": hello}})
+    form: Json = {"files": {"file": ("a.jsonl", content)}, "data": {"purpose": "batch"}}
+    files = [http.post("/openai/v1/files", **form).json()["id"], "file-no"]
+    asked = {"input_file_id": files[0], "endpoint": "/v1/chat/completions"}
+    batch = http.post("/openai/v1/batches", json={**asked, "completion_window": "24h"}).json()
+    said = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
+    responses = [said["id"], "resp_no"]
+    names = [f"{publisher}{name}" for name in ("chat", "guarded", "vectors", "full", "gone")]
+    return {
+        **dict.fromkeys(["file_id", "input_file_id"], files),
+        **dict.fromkeys(["response_id", "previous_response_id"], responses),
+        "batch_id": [batch["id"], "batch_no"],
+        **dict.fromkeys(["model", "deployment", "deployment-id"], names),
+        "spilloverDeploymentName": names,
+        "image": [DATA_URL],
+        "api-version": ["2025-05-15-preview", "2025-04-01-preview", "2025-09-01", "v1"],
+    }
+
+
+def document(name: str, begins: str, beginnings: str, http: httpx.Client) -> Json:
+    """Requests whose names and ids are mostly those of things that are there."""
+    path = Path(__file__).parent / "requests" / f"{name}.json"
+    told: Json = json.loads(path.read_text("utf-8"))
+    taken = tuple(beginnings.split()) or ("",)
+    paths = {begins + path: item for path, item in told["paths"].items() if path.startswith(taken)}
+    publisher = "azinfer/" if begins == "/inference" else ""
+    for item in paths.values():
+        # What is deleted is nothing that others ask for.
+        _name(item.get("delete"), things(http, publisher))
+    _name({"paths": paths, "components": told["components"]}, things(http, publisher))
+    return {**told, "paths": paths}
+
+
+def _name(told: Any, ids: Json) -> None:
+    """Let parameters and fields be one of what is there."""
+    if isinstance(told, list):
+        for each in told:
+            _name(each, ids)
+    if not isinstance(told, dict):
+        return
+    if told.get("in") in ("path", "query") and told["name"] in ids and "enum" not in told:
+        told |= {
+            "enum": None,
+            "required": True,
+            "schema": {"type": "string", "enum": ids[told["name"]]},
+        }
+    for name, schema in told.items():
+        if name in ids and isinstance(schema, dict) and schema.get("type") == "string":
+            told[name] = {"type": "string", "enum": ids[name]}
+        else:
+            _name(schema, ids)
+
+
+def cases(words: str, *told: Any) -> list[st.SearchStrategy[tuple[str, Case[Any]]]]:
+    """Requests of every operation, as its schema has them and as it has not."""
+    schema: Any = schemathesis.openapi.from_dict(document(*told))
+    return [
+        st.tuples(st.just(words), operation.ok().as_strategy(mode))
+        for operation in schema.get_all_operations()
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    ]
+
+
+def check(answer: schemathesis.Response, words: str, surface: str) -> None:
+    """An answer is told in the words of its surface, and says so."""
+    headers = {name: values[0] for name, values in answer.headers.items()}
+    kind = headers.get("content-type", "").partition(";")[0]
+    if kind == "text/event-stream":
+        lines = [line[6:] for line in answer.text.split("\n") if line.startswith("data: ")]
+        assert lines
+        assert [json.loads(line) for line in lines if line != "[DONE]"]
+    elif (surface, answer.text) == ("serverless", "NOT FOUND"):
+        assert (kind, answer.status_code) == ("text/plain", 404)
+    elif answer.content and "/content" not in (answer.request.url or ""):
+        github = surface == "github" and answer.status_code == 404
+        assert kind == "application/json" or (github and kind == "text/plain")
+        told = answer.json()
+        if answer.status_code >= 400:
+            jsonschema.validate(told, DIALECTS[words])
+    assert re.fullmatch("[0-9a-f]{32}", headers["apim-request-id"])
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_no_request_breaks_the_endpoint(
+    http: httpx.Client, caplog: pytest.LogCaptureFixture, surface: str
+) -> None:
+    asked = [case for told in SURFACES[surface] for case in cases(*told, http)]
+    counts: Counter[int] = Counter()
+
+    @hypothesis.settings(
+        max_examples=CASES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )
+    @hypothesis.given(st.one_of(asked))
+    def tried(asked: tuple[str, Case[Any]]) -> None:
+        words, case = asked
+        answer = case.call(str(http.base_url), headers={"api-key": KEY}, session=session)
+        counts[answer.status_code] += 1
+        assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+        assert answer.status_code < 500 or words == "faulty"
+        check(answer, words, surface)
+
+    with requests.Session() as session:
+        tried()
+    assert counts.total() >= CASES
+    logging.getLogger(__name__).info("%s: %s", surface, dict(counts))
