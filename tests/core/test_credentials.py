@@ -8,9 +8,13 @@ import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
+from azure.core.credentials import AzureKeyCredential
+from azure.identity import ClientSecretCredential
+from pydantic import SecretStr
 
 from asking import KEY, Asker, TestClock, asking
 from azinfer.core import (
@@ -496,10 +500,41 @@ def test_a_secret_is_in_no_traceback_of_a_broken_connection(ask: Ask, server: Ra
         error = error.__cause__ or error.__context__
 
 
-def test_a_client_with_its_key_as_text_is_not_pickled(kind: str) -> None:
-    asker = Asker(kind, "https://contoso.openai.azure.com", KEY)
-    with pytest.raises(ConfigurationError, match="set it in the environment"):
+V1 = "https://contoso.openai.azure.com/openai/v1"
+
+
+def named_function() -> str:
+    return "a-token"
+
+
+async def named_coroutine() -> str:
+    return "a-token"
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"credential": KEY}, "was given its key"),
+        ({"credential": KeyCredential(KEY)}, "was given its key"),
+        ({"credential": AzureKeyCredential(KEY)}, "was given its key"),
+        ({"credential": SecretStr(KEY)}, "was given its key"),
+        ({"credential": TokenCredential(TestClock())}, "a TokenCredential, which may hold"),
+        ({"credential": ClientSecretCredential("t", "c", KEY)}, "a ClientSecretCredential, which"),
+        ({"credential": lambda: KEY}, "a function that is no module's own"),
+        ({"credential": partial(str, KEY)}, "a function that is no module's own"),
+        ({"credential": KEY.strip}, "a function that is no module's own"),
+        ({"credential": SecretStr(KEY).get_secret_value}, "a function that is no module's own"),
+        ({"credential": named_function, "headers": {"Api-Key": KEY}}, "'Api-Key', which looks"),
+        ({"credential": named_function, "endpoint": f"{V1}?api-key={KEY}"}, "'api-key', which"),
+    ],
+)
+def test_a_client_that_would_take_a_secret_along_is_not_pickled(
+    kind: str, named: dict[str, Any], told: str
+) -> None:
+    asker = Asker(kind, **{"endpoint": V1, **named})
+    with pytest.raises(ConfigurationError, match=f"{told}.*is not pickled.*'env:NAME'") as caught:
         pickle.dumps(asker.client)
+    assert KEY not in str(caught.value)
 
 
 def test_a_pickled_client_reads_its_key_from_the_environment_again(
@@ -516,12 +551,30 @@ def test_a_pickled_client_reads_its_key_from_the_environment_again(
     assert [request.header("api-key") for request in server.received] == [KEY, KEY]
 
 
-def test_a_pickled_client_keeps_its_credential_object(kind: str) -> None:
-    asker = Asker(kind, "https://contoso.openai.azure.com", TokenCredential(TestClock()))
-    again = pickle.loads(pickle.dumps(asker.client))
-    assert again._credential._source.scopes == []
-    held = Asker(kind, "https://contoso.openai.azure.com", KeyCredential("k"))
-    assert pickle.loads(pickle.dumps(held.client))._credential._read() == "k"
+@pytest.mark.parametrize("function", [named_function, named_coroutine])
+def test_a_pickled_client_finds_its_function_by_name(
+    server: RawServer, function: Callable[[], Any]
+) -> None:
+    server.will(reply(chat()))
+    with asking("async", f"{server.url}/models", function, "m", headers={"x-team": "a"}) as asker:
+        data = pickle.dumps(asker.client)
+        assert b"a-token" not in data
+        asker.client = pickle.loads(data)
+        asker.complete()
+    assert sent(server) == ["Bearer a-token"]
+    assert server.received[0].header("x-team") == "a"
+
+
+def test_a_pickled_client_makes_the_default_of_azure_identity_anew(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.setenv(variable, KEY)
+    asker = Asker(kind, V1, "entra")
+    assert KEY.encode() in pickle.dumps(asker.client._credential._source.get_token)
+    data = pickle.dumps(asker.client)
+    assert KEY.encode() not in data
+    assert callable(pickle.loads(data)._credential._source.get_token)
 
 
 def test_a_copied_client_works_and_keeps_its_key(ask: Ask, server: RawServer) -> None:

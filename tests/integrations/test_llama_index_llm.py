@@ -30,7 +30,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from asking import KEY
 from azinfer import core
@@ -766,7 +766,13 @@ def test_of_credentials_only_functions_are_pickled() -> None:
         key = "s3cret"
 
     url = "https://contoso.openai.azure.com"
-    for credential, kept in ((token, token), (lambda: "t", None), (Holder(), None)):
+    method = SecretStr("s3cret").get_secret_value
+    for credential, kept in (
+        (token, token),
+        (lambda: "t", None),
+        (method, None),
+        (Holder(), None),
+    ):
         data = pickle.dumps(AzInferLLM(endpoint=url, credential=credential, model="m"))
         assert pickle.loads(data).credential is kept
         assert b"s3cret" not in data

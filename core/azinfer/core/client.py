@@ -19,7 +19,13 @@ from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.connections import AsyncConnections, Connections, Deadline, Opened, Request
-from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
+from azinfer.core.credentials import (
+    Credential,
+    Tokens,
+    endpoint_from,
+    refuse_to_pickle_secrets,
+    source_of,
+)
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint, is_loopback
 from azinfer.core.errors import (
@@ -127,6 +133,7 @@ class _Client:
     def __getstate__(self) -> dict[str, Any]:
         if self._http_client is not None:
             raise ConfigurationError("a client with an http_client of yours cannot be pickled")
+        refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
         return {**self.__dict__, "_connections": None, "_budget": None, "_environ": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -353,7 +360,8 @@ class InferenceClient(_Client):
     """One client for every deployment behind an endpoint, for sync code.
 
     May be used from many threads and after a fork; connections are shared by all clients of a
-    process. The constructor does not touch the network.
+    process. The constructor does not touch the network. A pickle holds its credential by name
+    (the environment's variable, `"entra"`, a module's function) and is refused for any other.
 
     Args:
         endpoint: Any URL that a portal or a sample shows: a resource, `…/models`,

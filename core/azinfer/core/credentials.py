@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -25,6 +27,7 @@ ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": ("AZURE_OPENAI_API_KEY",),
 }
 _REFRESH_BEFORE = 300.0
+_IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization"
 
 
 class _TokenSource(Protocol):
@@ -61,25 +64,20 @@ class Keys:
 
     Args:
         read: Gives the key.
-        reduced: How a pickle makes this again; None for a key that was given as text.
         name: What messages call it.
+        reduced: How a pickle makes this again; None for a key that it would have to hold.
     """
 
-    def __init__(self, read: Callable[[], str], reduced: Any, name: str = "the key") -> None:
+    def __init__(self, read: Callable[[], str], name: str = "the key", reduced: Any = None) -> None:
         self._read = read
-        self._reduced = reduced
         self._name = name
+        self._reduced = reduced
 
     def __repr__(self) -> str:
         return f"Keys({self._name})"
 
     def __reduce__(self) -> Any:
-        if self._reduced is None:
-            raise ConfigurationError(
-                "a client that was given its key as text is not pickled, so that the key is "
-                "not written anywhere: set it in the environment or pass a credential object"
-            )
-        return self._reduced
+        return self._reduced or _not_pickled("its key")
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
@@ -98,6 +96,11 @@ class TokenFunction:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
+
+    def __reduce__(self) -> Any:
+        if not is_named(self._function):
+            _not_pickled("a function that is no module's own")
+        return TokenFunction, (self._function,)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
@@ -145,6 +148,8 @@ class Tokens:
             self._cache = _Cache()
 
     def __reduce__(self) -> Any:
+        if not isinstance(self._source, _Entra):
+            _not_pickled(f"a {type(self._source).__name__}, which may hold a secret")
         return Tokens, (self._source, self._clock)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
@@ -222,9 +227,9 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     if hasattr(credential, "get_token"):
         return Tokens(credential, clock)
     if hasattr(credential, "key"):
-        return _held(credential)
+        return Keys(lambda: credential.key)
     if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
-        return Keys(credential.get_secret_value, None)
+        return Keys(credential.get_secret_value)
     if callable(credential):
         return TokenFunction(credential)
     raise ConfigurationError(
@@ -263,7 +268,7 @@ def _named(credential: str, environ: Mapping[str, str] | None, clock: Clock) -> 
 
 def _text(key: str) -> Keys:
     _checked(key, "the key")
-    return Keys(lambda: key, None)
+    return Keys(lambda: key)
 
 
 def environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -302,13 +307,39 @@ def _from_environment(url: str, environ: Mapping[str, str] | None) -> Source:
 def _in_environment(variable: str, environ: Mapping[str, str] | None) -> Keys:
     return Keys(
         lambda: environment(environ).get(variable, ""),
-        (_in_environment, (variable, None)),
         variable,
+        (_in_environment, (variable, None)),
     )
 
 
-def _held(holder: _KeyHolder) -> Keys:
-    return Keys(lambda: holder.key, (_held, (holder,)))
+def is_named(function: Any) -> bool:
+    """Whether a pickle holds a function by its name alone, and finds it again by that."""
+    if not isinstance(function, FunctionType):  # methods and partials bring their values along
+        return False
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError):  # a lambda, or a function inside another
+        return False
+    return True
+
+
+def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
+    """Refuse to pickle headers, or items of a query, that are named like secrets.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    for name in names:
+        if re.search(_IN_NAME, name):
+            _not_pickled(f"{name!r}, which looks like a secret")
+
+
+def _not_pickled(what: str) -> NoReturn:
+    raise ConfigurationError(
+        f"a client that was given {what} is not pickled, so that no secret is written anywhere: "
+        "set the key in the environment, or pass credential='env:NAME' (the variable that holds "
+        "it), 'entra', or a module's function that returns a token"
+    )
 
 
 def _host(url: str) -> str:

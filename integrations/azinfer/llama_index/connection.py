@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from types import FunctionType
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -173,7 +174,7 @@ def _portable(credential: Any) -> Any:
     """A credential as a pickle may hold it: by its name, also that of a function, or none."""
     if _is_name(credential):
         return credential
-    if not callable(credential) or not hasattr(credential, "__qualname__"):
+    if not isinstance(credential, FunctionType):  # a method brings its object along
         return None
     try:
         pickle.dumps(credential)
