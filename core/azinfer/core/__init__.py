@@ -57,6 +57,7 @@ from azinfer.core.responses import (
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.structured import strict_schema
 from azinfer.core.surfaces import Surface
 from azinfer.core.vectors import Embedding, Embeddings
 from azinfer.core.version import __version__
@@ -122,4 +123,5 @@ __all__ = [
     "__version__",
     "missing_extra",
     "profile_of",
+    "strict_schema",
 ]

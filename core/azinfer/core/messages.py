@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.responses import Message, ToolCall
-from azinfer.core.structured import strict_schema_of
+from azinfer.core.structured import adapter_of, strict_schema
 
 Json: TypeAlias = dict[str, Any]
 Source: TypeAlias = bytes | Path | str
@@ -224,7 +224,8 @@ def response_format_to_wire(wanted: Any) -> Any:
     if isinstance(wanted, JsonSchema):
         return wanted.to_wire()
     if isinstance(wanted, type):
-        return JsonSchema(wanted.__name__, strict_schema_of(wanted)).to_wire()
+        schema = strict_schema(adapter_of(wanted).json_schema())
+        return JsonSchema(wanted.__name__, schema).to_wire()
     return wanted
 
 

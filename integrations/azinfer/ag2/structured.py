@@ -7,7 +7,7 @@ from typing import Any
 
 from ag2.response import ResponseProto
 
-from azinfer.core import JsonSchema
+from azinfer.core import JsonSchema, strict_schema
 
 
 def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
@@ -18,31 +18,10 @@ def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
     if wanted is None or not wanted.json_schema:
         return None
     name = re.sub(r"[^\w-]", "_", wanted.name, flags=re.ASCII)[:64]
-    closed = _closed(wanted.json_schema)
+    closed = strict_schema(wanted.json_schema)
     if _is_open(closed):
         return JsonSchema(name, wanted.json_schema, False, wanted.description)
     return JsonSchema(name, closed, True, wanted.description)
-
-
-def _closed(schema: Any) -> Any:
-    """A JSON Schema in the form that strict structured output asks for.
-
-    Source: "Structured outputs", Azure OpenAI, supported schemas and limitations.
-    """
-    if isinstance(schema, list):
-        return [_closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {
-        name: {key: _closed(each) for key, each in value.items()}
-        if name in ("properties", "$defs")
-        else _closed(value)
-        for name, value in schema.items()
-        if name != "default"
-    }
-    if "properties" in schema:
-        closed |= {"additionalProperties": False, "required": list(schema["properties"])}
-    return closed
 
 
 def _is_open(schema: Any) -> bool:

@@ -27,7 +27,14 @@ from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, p
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from azinfer.core import ChatCompletion, ChatCompletionChunk, Choice, ConfigurationError, Usage
+from azinfer.core import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Choice,
+    ConfigurationError,
+    Usage,
+    strict_schema,
+)
 
 Json = dict[str, Any]
 
@@ -61,22 +68,16 @@ def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
 def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
     """Tools of every form that LangChain knows, in the wire form."""
     wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-    return [without_defaults(tool) for tool in wire] if strict else wire
+    return [_strict(tool) for tool in wire] if strict else wire
 
 
-def without_defaults(schema: Any) -> Any:
-    """A schema for strict output, which must name every property and may not have defaults."""
-    if isinstance(schema, list):
-        return [without_defaults(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        key: {name: without_defaults(each) for name, each in value.items()}
-        if key in ("properties", "$defs", "definitions")
-        else without_defaults(value)
-        for key, value in schema.items()
-        if key != "default"
-    }
+def _strict(tool: Json) -> Json:
+    """A tool with every argument named; LangChain leaves defaults in, which are refused."""
+    function = tool.get("function")
+    if not function or "parameters" not in function:
+        return tool
+    parameters = strict_schema(function["parameters"])
+    return {**tool, "function": {**function, "parameters": parameters}}
 
 
 def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]) -> Any:

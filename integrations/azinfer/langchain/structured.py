@@ -26,8 +26,8 @@ from langchain_core.utils.function_calling import (
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from typing_extensions import override
 
+from azinfer.core import strict_schema
 from azinfer.langchain.errors import answer_filtered
-from azinfer.langchain.messages import without_defaults
 
 
 def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
         return dict(schema)
     strict = True if strict is None and isinstance(schema, type) else strict
     described = convert_to_json_schema(schema, strict=strict)
-    described = without_defaults(described) if strict else described
+    described = strict_schema(described) if strict else described
     named = {"name": described.pop("title"), "schema": described}
     if description := described.pop("description", None):
         named["description"] = description
