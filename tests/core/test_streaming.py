@@ -61,8 +61,8 @@ def test_events_are_those_of_the_standard(data: bytes, found: list[tuple[bytes, 
 
 
 def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
-    data = b"data: a\ndata: b\n\ndata: c\r\ndata: d\r\n\r\n"
-    whole = [(b"", b"a\nb"), (b"", b"c\nd")]
+    data = b"data: a\ndata: b\n\ndata: c\r\ndata: d\r\n\r\ndata: e\n\ndata: f\n\n"
+    whole = [(b"", b"a\nb"), (b"", b"c\nd"), (b"", b"e"), (b"", b"f")]
     for first in range(len(data) + 1):
         for second in range(first, len(data) + 1):
             assert decoded(data, first, second) == whole, (first, second)
@@ -502,19 +502,19 @@ def test_a_sync_stream_is_open_when_it_is_returned(server: RawServer) -> None:
 
 
 def test_an_async_stream_says_when_it_is_not_open(server: RawServer) -> None:
-    server.will(stream(events(part("a", "stop"))))
+    server.will(stream(events(part("a"), part("b", "stop"))))
     with asking("async", f"{server.url}/models", "k", "m") as asker:
         chunks = asker.client.stream([{"role": "user"}])
         with pytest.raises(ConfigurationError, match="async with"):
             chunks.completion  # noqa: B018
         asker.run(chunks.aclose())
 
-        async def without_a_block() -> str:
-            text = "".join([chunk.text async for chunk in chunks])
-            await chunks.aclose()
-            return text
+        async def begun_without_a_block() -> str:
+            text: str = (await anext(chunks)).text
+            async with chunks:
+                return text + "".join([chunk.text async for chunk in chunks])
 
-        assert asker.run(without_a_block()) == "a"
+        assert asker.run(begun_without_a_block()) == "ab"
 
 
 def test_a_stream_is_an_iterator_and_closing_twice_is_harmless(server: RawServer) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from asking import KEY, USER, Asker, asking
 from azinfer.core import AsyncInferenceClient, Clock, InferenceClient, InferenceError
-from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply
+from raw_server import Peer, RawServer, answer, chat, chunked, events, failure, part, raw, reply
 
 Ask = Callable[..., Asker]
 BEGUN = raw(chunked(events(part("a"), done=False))[:-5], "stall")
@@ -163,12 +164,55 @@ gc.collect()
 """
 
 
-def test_dropped_clients_say_nothing(server: RawServer) -> None:
+DROPPED_AT_ONCE = """
+import asyncio, gc, sys
+from azinfer.core import AsyncInferenceClient
+url, at_once, left = sys.argv[1:]
+user = [{"role": "user", "content": "hi"}]
+kept = []
+async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60
+    client = AsyncInferenceClient(url, "k", "m")
+    if left == "client":
+        kept.append(client)
+    await asyncio.gather(*(client.complete(user) for _ in range(int(at_once))))
+    if left == "loop":
+        async for chunk in client.stream(user):
+            break
+    if left == "streams":
+        kept.extend(client.stream(user) for _ in range(3))
+        await asyncio.gather(*map(anext, kept))
+    if left == "task":
+        kept.append(asyncio.create_task(client.complete([{"role": "user", "content": "wait"}])))
+        await asyncio.sleep(0.01)
+asyncio.run(main())
+gc.collect()
+"""
+
+
+def whispered(server: RawServer, script: str, *args: str) -> tuple[int, str, str]:
+    """What a program says that talks to the server and closes nothing."""
     whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
-    server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", DROPPED, f"{server.url}/models"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def choose(request: Any) -> Any:
+        if text_of(request) == "wait":
+            return Peer.until_left
+        return whole if request.json.get("stream") else reply(chat())
+
+    server.choose = choose
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, f"{server.url}/models"]
+    done = subprocess.run([*command, *args], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_dropped_clients_say_nothing(server: RawServer) -> None:
+    assert whispered(server, DROPPED) == (0, "", "")
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+@pytest.mark.parametrize("left", ["nothing", "client", "loop", "streams", "task"])
+def test_a_client_dropped_after_calls_at_once_says_nothing(server: RawServer, left: str) -> None:
+    assert whispered(server, DROPPED_AT_ONCE, "20", left) == (0, "", "")
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
@@ -274,3 +318,39 @@ def test_several_hundred_async_calls_at_once_are_no_collapse(server: RawServer) 
     asyncio.run(all_of_them())
     gc.collect()
     assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -> None:
+    server.will(BEGUN)
+    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+
+        async def closed_meanwhile() -> None:
+            chunks = asker.client.stream(USER)
+            assert (await anext(chunks)).text == "a"
+            reading = asyncio.ensure_future(anext(chunks))
+            await asyncio.sleep(0)
+            await chunks.aclose()
+            with pytest.raises(InferenceError) as caught:
+                await reading
+            partial = caught.value.partial
+            assert partial is not None
+            assert partial.text == "a"
+            await chunks.aclose()
+            assert [chunk async for chunk in chunks] == []
+
+        asker.run(closed_meanwhile())
+        assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_loop_that_is_closed_without_its_hooks_is_forgotten(server: RawServer) -> None:
+    server.will(raw(answer(chat())))
+    client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
+    loops = []
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(client.complete(USER))
+        loop.close()
+        loops.append(weakref.ref(loop))
+        del loop
+    gc.collect()
+    assert [loop() is None for loop in loops] == [True, True, False]

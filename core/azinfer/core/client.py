@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import (
-    AsyncGenerator,
     Awaitable,
     Callable,
     Generator,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
@@ -304,7 +304,9 @@ class AsyncChatStream:
 
     def __init__(self, opening: Callable[[], Awaitable[_Reading]]) -> None:
         self._opening = opening
-        self._opened: _Reading | None = None
+        self._reading: _Reading | None = None
+        self._ready: Iterator[ChatCompletionChunk] = iter(())
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -317,7 +319,14 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        return await anext((await self._open()).chunks)
+        opened, reader, attempts = self._reading or await self._open()
+        try:
+            while (chunk := next(self._ready, None)) is None:
+                self._ready = iter(await self._more(opened, reader))
+            return chunk
+        except InferenceError as error:
+            await self.aclose()
+            raise attempts.described(_interrupted(error, reader)) from None
 
     @property
     def completion(self) -> ChatCompletion:
@@ -331,29 +340,40 @@ class AsyncChatStream:
 
     async def aclose(self) -> None:
         """Close the connection; what was not read yet is lost."""
-        if self._opened is not None:
-            await self._opened.chunks.aclose()
-            await self._opened.parts.aclose()
+        if self._reading is not None:
+            self._ready, self._ended = iter(()), True
+            await self._reading.opened.aclose()
 
     @property
     def _reader(self) -> ChatReader:
-        if self._opened is None:
+        if self._reading is None:
             raise ConfigurationError("the stream is not open yet: enter it with `async with`")
-        return self._opened.reader
+        return self._reading.reader
 
     async def _open(self) -> _Reading:
-        if self._opened is None:
-            self._opened = await self._opening()
-        return self._opened
+        if self._reading is None:
+            self._reading = await self._opening()
+        return self._reading
+
+    async def _more(self, opened: Opened, reader: ChatReader) -> Iterable[ChatCompletionChunk]:
+        """The chunks that the next part of the body brings, or its end."""
+        # No generator, as in sync code: asyncio would close it and that of the body at once.
+        if self._ended:
+            raise StopAsyncIteration
+        part = None if reader.done else await anext(opened.parts, None)
+        if part is not None:
+            return reader.feed(part)
+        self._ended = True
+        await opened.aclose()
+        return reader.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """An open stream of async code."""
 
+    opened: Opened
     reader: ChatReader
-    chunks: AsyncGenerator[ChatCompletionChunk]
-    parts: Any
+    attempts: Attempts[Any]
 
 
 class InferenceClient(_Client):
@@ -797,7 +817,7 @@ class AsyncInferenceClient(_Client):
                     body = b"".join([part async for part in opened.parts])
                     raise attempts.refused(opened.status, opened.headers, body)
                 reader = attempts.reader(opened.status, opened.headers, deadline)
-                return _Reading(reader, _achunks(opened, reader, attempts), opened.parts)
+                return _Reading(opened, reader, attempts)
             except InferenceError as error:
                 wait = attempts.after(error)
             await self._clock.asleep(wait)
@@ -820,23 +840,6 @@ def _chunks(
         raise attempts.described(_interrupted(error, reader)) from None
     finally:
         opened.parts.close()
-
-
-async def _achunks(
-    opened: Opened, reader: ChatReader, attempts: Attempts[Any]
-) -> AsyncGenerator[ChatCompletionChunk]:
-    try:
-        async for part in opened.parts:
-            for chunk in reader.feed(part):
-                yield chunk
-            if reader.done:
-                break
-        for chunk in reader.finish():
-            yield chunk
-    except InferenceError as error:
-        raise attempts.described(_interrupted(error, reader)) from None
-    finally:
-        await opened.parts.aclose()
 
 
 def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:

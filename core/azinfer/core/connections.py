@@ -1,8 +1,8 @@
 """Connections: the only place that knows httpx; bytes out, bytes in, one clear error.
 
 Connections are shared by all clients of a process that reach the same network settings, are
-never shared between processes or event loops, and close by themselves when the last client or
-the loop goes.
+never shared between processes or event loops, and close by themselves: those of sync code with
+the last client, those of an event loop with the loop.
 """
 
 from __future__ import annotations
@@ -109,7 +109,16 @@ class Opened:
 
     status: int
     headers: Mapping[str, str]
+    response: Any
     parts: Any
+
+    async def aclose(self) -> None:
+        """Close an answer of async code that is not to be read to its end."""
+        # At the end of a loop asyncio closes all generators at once, and one that is closed
+        # twice is an error: with its response closed, this one has nothing more to wait for.
+        await self.response.aclose()
+        if not self.parts.ag_running:
+            await self.parts.aclose()
 
 
 class Connections:
@@ -139,14 +148,14 @@ class Connections:
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
         next(parts)
-        return Opened(head[0], head[1], parts)
+        status, headers, response = head
+        return Opened(status, headers, response, parts)
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
         shared, self._shared = self._shared, None
-        if shared is not None and shared.left_by_last():
-            for client in shared.taken():
-                client.close()
+        if shared is not None and shared.left_by_last(self):
+            _close_all(shared.pools)
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
         pool = self._pools(request.url).borrow() if self._own is None else _Pool(self._own)
@@ -156,7 +165,7 @@ class Connections:
                 response = _sent(pool.client, _built(request, deadline, self._own))
                 headers = _headers(response)
                 body = _Body(request, response.status_code, headers, deadline)
-                head += (response.status_code, headers)
+                head += (response.status_code, headers, response)
                 yield b""
                 for part in response.stream:
                     if body.takes(part):
@@ -182,8 +191,8 @@ class Connections:
         with _registry_lock:  # many threads may make the first call at once
             if self._shared is None or self._generation != _generation:
                 self._generation = _generation
-                settings = _settings_for(url, self._environ)
-                self._shared = _pools_shared((None, settings), lambda: _sync_client(settings))
+                self._shared = _shared_pools(_settings_for(url, self._environ))
+                self._shared.users.add(self)
             return self._shared
 
 
@@ -203,8 +212,7 @@ class AsyncConnections:
             )
         self._own = http_client
         self._environ = environ
-        self._shared: dict[AbstractEventLoop, _Pools] = {}
-        self._generation = _generation
+        self._settings: Any = _UNREAD
 
     async def open(self, request: Request, deadline: Deadline) -> Opened:
         """Send a request and wait for the head of its answer.
@@ -216,14 +224,15 @@ class AsyncConnections:
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
         await anext(parts)
-        return Opened(head[0], head[1], parts)
+        status, headers, response = head
+        return Opened(status, headers, response, parts)
 
     async def close(self) -> None:
         """Let go of the connections of this loop; those that nobody else uses close."""
         import asyncio
 
-        shared = self._shared.pop(asyncio.get_running_loop(), None)
-        if shared is not None and shared.left_by_last():
+        shared = _of_loops.get((asyncio.get_running_loop(), self._settings))
+        if shared is not None and shared.left_by_last(self):
             await shared.closer.aclose()
 
     async def _exchange(
@@ -236,7 +245,7 @@ class AsyncConnections:
                 response = await _asent(pool.client, _built(request, deadline, self._own))
                 headers = _headers(response)
                 body = _Body(request, response.status_code, headers, deadline)
-                head += (response.status_code, headers)
+                head += (response.status_code, headers, response)
                 yield b""
                 async for part in response.stream:
                     if body.takes(part):
@@ -261,19 +270,17 @@ class AsyncConnections:
     async def _pools(self, url: str) -> _Pools:
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        shared = self._shared.get(loop)
-        if shared is None or self._generation != _generation:
-            self._generation = _generation
-            settings = _settings_for(url, self._environ)
-            with _registry_lock:
-                shared = _pools_shared((loop, settings), lambda: _async_client(settings))
-            if shared.closer is None:
-                shared.closer = _closing(shared.pools)
-                await anext(shared.closer)
-            # A loop that is closed took its connections with it.
-            open_ones = {old: its for old, its in self._shared.items() if not old.is_closed()}
-            self._shared = {**open_ones, loop: shared}
+        if self._settings is _UNREAD:
+            self._settings = _settings_for(url, self._environ)
+        key = (asyncio.get_running_loop(), settings := self._settings)
+        shared = _of_loops.get(key)
+        if shared is None:
+            for left in [other for other in list(_of_loops) if other[0].is_closed()]:
+                del _of_loops[left]  # that loop was closed without its hooks
+            shared = _of_loops[key] = _Pools(lambda: _async_client(settings))
+            shared.closer = _closing(key, shared.pools)
+            await anext(shared.closer)
+        shared.users.add(self)
         return shared
 
 
@@ -297,7 +304,7 @@ class _Pools:
     def __init__(self, make: Callable[[], Any]) -> None:
         self.pools: list[_Pool] = []
         self.closer: Any = None
-        self.users = 0
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._make = make
         self._lock = threading.Lock()
 
@@ -313,56 +320,52 @@ class _Pools:
                     pool.in_flight += 1
             return pool
 
-    def left_by_last(self) -> bool:
+    def left_by_last(self, user: Any) -> bool:
         """Count one user less; whether there is none."""
         with _registry_lock:
-            self.users -= 1
-            return self.users == 0
-
-    def taken(self) -> list[Any]:
-        """All httpx clients, which are no longer here."""
-        clients = [pool.client for pool in self.pools]
-        self.pools.clear()
-        return clients
+            self.users.discard(user)
+            return not self.users
 
 
-_registry: weakref.WeakValueDictionary[Any, _Pools] = weakref.WeakValueDictionary()
+_registry: weakref.WeakValueDictionary[_Settings, _Pools] = weakref.WeakValueDictionary()
 _registry_lock = threading.Lock()
 _generation = 0
-_left_to_parent: list[_Pools] = []
+# Kept here and not by clients: what is dropped while a loop runs is closed by a task, which the
+# end of the loop cancels half-way.
+_of_loops: dict[tuple[AbstractEventLoop, _Settings], _Pools] = {}
+_left_to_parent: list[Any] = []
+_UNREAD = object()
 
 
-def _pools_shared(key: Any, make: Callable[[], Any]) -> _Pools:
-    """The pools of a network and loop, counting one user more; the registry is locked."""
-    shared = _registry.get(key)
+def _shared_pools(settings: _Settings) -> _Pools:
+    """The pools of sync code for a network; the registry is locked."""
+    shared = _registry.get(settings)
     if shared is None:
-        shared = _registry[key] = _Pools(make)
+        shared = _registry[settings] = _Pools(lambda: _sync_client(settings))
         weakref.finalize(shared, _close_all, shared.pools)
-    shared.users += 1
     return shared
 
 
 def _close_all(pools: list[_Pool]) -> None:
-    # Those of a loop close with it; what is left of them then has nothing to close with.
-    for pool in pools:
-        if hasattr(pool.client, "close"):
-            pool.client.close()
+    while pools:
+        pools.pop().client.close()
 
 
-async def _closing(pools: list[_Pool]) -> AsyncGenerator[None]:
+async def _closing(key: Any, pools: list[_Pool]) -> AsyncGenerator[None]:
     # asyncio closes the generators of a loop before the loop: the one hook it has for that.
     try:
         yield
     finally:
-        for pool in pools:
-            await pool.client.aclose()
-        pools.clear()
+        _of_loops.pop(key, None)
+        while pools:
+            await pools.pop().client.aclose()
 
 
 def _forget() -> None:
     """In a forked child, leave the parent's sockets alone and open one's own."""
-    global _registry, _registry_lock, _generation
-    _left_to_parent.extend(_registry.values())
+    global _registry, _registry_lock, _generation, _of_loops
+    _left_to_parent.extend((*_registry.values(), _of_loops))
+    _of_loops = {}
     _registry = weakref.WeakValueDictionary()
     _registry_lock = threading.Lock()
     _generation += 1
