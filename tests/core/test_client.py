@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import inspect
 import os
@@ -42,7 +43,6 @@ from raw_server import RawServer, chat, events, failure, part, reply, stream, ve
 Ask = Callable[..., Asker]
 NAMES = {
     "aclose": "close",
-    "to_sync": "to_async",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
 }
@@ -587,8 +587,12 @@ def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> No
         twin = client.to_async()
         assert asyncio.run(twin.complete(USER)).text == "hello"
         assert twin.to_sync().complete(USER).text == "hello"
+        assert (client.to_sync(), twin.to_async()) == (client, twin)
+        assert client.to_async() is twin
+        assert copy.copy(client).to_async() is not twin
     with httpx.Client() as http:
         client = InferenceClient(f"{server.url}/models", KEY, "m", http_client=http)
+        assert client.to_sync() is client
         with pytest.raises(ConfigurationError, match="http_client of yours"):
             client.to_async()
 

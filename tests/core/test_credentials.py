@@ -33,6 +33,7 @@ from raw_server import RawServer, chat, failure, reply, vectors
 
 Ask = Callable[..., Asker]
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
+V1 = "https://contoso.openai.azure.com/openai/v1"
 COGNITIVE = "https://cognitiveservices.azure.com/.default"
 
 
@@ -410,6 +411,12 @@ def test_endpoint_and_key_come_from_the_environment(
     assert server.received[0].header("api-key") == KEY
 
 
+@pytest.mark.parametrize("credential", ["env:MY_KEY", SecretStr("env:MY_KEY")])
+def test_a_variable_is_named_also_in_a_secret_text(kind: str, credential: Any) -> None:
+    asker = Asker(kind, V1, credential, environ={"MY_KEY": KEY})
+    assert repr(asker.client._credential) == "Keys(MY_KEY)"
+
+
 def test_the_environment_is_read_in_order() -> None:
     environ = {name: f"https://e{at}.openai.azure.com" for at, name in enumerate(ENDPOINTS)}
     environ["AZURE_INFERENCE_CREDENTIAL"] = KEY
@@ -498,9 +505,6 @@ def test_a_secret_is_in_no_traceback_of_a_broken_connection(ask: Ask, server: Ra
         assert KEY not in repr(vars(error)) + repr(error.args)
         assert not hasattr(error, "request")
         error = error.__cause__ or error.__context__
-
-
-V1 = "https://contoso.openai.azure.com/openai/v1"
 
 
 def named_function() -> str:

@@ -482,6 +482,10 @@ async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
     again = pickle.loads(data)
     assert again == AzInferConfig(model="paris")
     assert (await Agent("a", config=again).ask("hi")).body == "Paris."
+    secret = {"ocp-apim-subscription-key": "another-secret"}
+    for made in (AzInferConfig(model="paris", headers=secret), again.copy(headers=secret)):
+        with pytest.raises(ConfigurationError, match="'ocp-apim-subscription-key', which looks"):
+            pickle.dumps(made)
 
 
 async def test_copies_work(endpoint: LocalEndpoint) -> None:

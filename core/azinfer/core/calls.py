@@ -38,13 +38,7 @@ from azinfer.core.responses import ChatCompletion, Json, ModelInfo, object_of
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatReader
-from azinfer.core.surfaces import (
-    DEPLOYMENTS,
-    MANAGED,
-    MODELS,
-    V1,
-    scope_of,
-)
+from azinfer.core.surfaces import DEPLOYMENTS, MANAGED, MODELS, V1, scope_of
 from azinfer.core.vectors import Embeddings
 from azinfer.core.version import __version__
 
@@ -176,8 +170,7 @@ def chat(
             deque(reader.feed(data), maxlen=0)
             reader.finish()
             return reader.completion()
-        raw = object_of(data)
-        raise_error_in(raw, headers, data)
+        raw = _parsed(data, headers)
         return ChatCompletion.from_wire(raw, headers, routing, f"call_{next(_numbers)}_", wanted)
 
     return Call(target, _named(body, target), read, adapted, ours=ours, wanted=wanted)
@@ -209,9 +202,7 @@ def info(target: Target) -> Call[ModelInfo]:
     """The call that asks which model answers."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ModelInfo:
-        raw = object_of(data)
-        raise_error_in(raw, headers, data)
-        return ModelInfo.from_wire(raw)
+        return ModelInfo.from_wire(_parsed(data, headers))
 
     return Call(target, None, read)
 
@@ -220,18 +211,18 @@ def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
     """The call that reads one page of a list of deployments."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
-        raw = object_of(data)
-        raise_error_in(raw, headers, data)
-        page: Json = raw if isinstance(raw, dict) else {}
-        return page
+        raw = _parsed(data, headers)
+        return raw if isinstance(raw, dict) else {}
 
     return Call(target, None, read, url=url, scope=scope)
 
 
-def raise_error_in(raw: Any, headers: Mapping[str, str], data: bytes) -> None:
-    """Raise for an error that came under the status 200."""
+def _parsed(data: bytes, headers: Mapping[str, str]) -> Any:
+    """A body as JSON, unless it is an error that came under the status 200."""
+    raw = object_of(data)
     if isinstance(raw, dict) and raw.get("error"):
         raise from_answer(200, headers, data)
+    return raw
 
 
 class Attempts(Generic[T]):
@@ -504,9 +495,7 @@ def _embedding_call(
     encoding = body.get("encoding_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        raw = object_of(data)
-        raise_error_in(raw, headers, data)
-        return Embeddings.from_wire(raw, headers, count, encoding, routing)
+        return Embeddings.from_wire(_parsed(data, headers), headers, count, encoding, routing)
 
     return Call(target, _named(body, target), read, ours=ours)
 

@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
@@ -41,13 +41,7 @@ from azinfer.core.responses import ChatCompletion, Json, ModelInfo
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChatReader
-from azinfer.core.surfaces import (
-    CHAT,
-    EMBEDDINGS,
-    IMAGES,
-    INFO,
-    Surface,
-)
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, Surface
 from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
 
 T = TypeVar("T")
@@ -126,6 +120,7 @@ class _Client:
 
     def _open_up(self) -> None:
         self._budget = RetryBudget()
+        self._twin: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
@@ -134,7 +129,13 @@ class _Client:
         if self._http_client is not None:
             raise ConfigurationError("a client with an http_client of yours cannot be pickled")
         refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
-        return {**self.__dict__, "_connections": None, "_budget": None, "_environ": None}
+        return {
+            **self.__dict__,
+            "_connections": None,
+            "_budget": None,
+            "_environ": None,
+            "_twin": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -151,15 +152,35 @@ class _Client:
         return self.__copy__()
 
     def _as(self, kind: type[Twin]) -> Twin:
+        if isinstance(self, kind):
+            return self
         if self._http_client is not None:
             raise ConfigurationError(
                 f"this client sends with an http_client of yours, which {kind.__name__} cannot; "
                 f"make a {kind.__name__} with one of its own"
             )
-        twin = kind.__new__(kind)
-        twin.__dict__.update(self.__dict__)
-        twin._open_up()
-        return twin
+        if self._twin is None:
+            twin = kind.__new__(kind)
+            twin.__dict__.update(self.__dict__)
+            twin._open_up()
+            self._twin = twin
+        return cast("Twin", self._twin)
+
+    def to_sync(self) -> InferenceClient:
+        """The same client for sync code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        return self._as(InferenceClient)
+
+    def to_async(self) -> AsyncInferenceClient:
+        """The same client for async code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        return self._as(AsyncInferenceClient)
 
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
@@ -426,14 +447,6 @@ class InferenceClient(_Client):
         """Let go of the connections; a later call opens new ones."""
         self._connections.close()
 
-    def to_async(self) -> AsyncInferenceClient:
-        """The same client for async code.
-
-        Raises:
-            ConfigurationError: This one sends with an `http_client` of the caller.
-        """
-        return self._as(AsyncInferenceClient)
-
     def complete(
         self,
         messages: Sequence[ChatMessage],
@@ -663,14 +676,6 @@ class AsyncInferenceClient(_Client):
     async def aclose(self) -> None:
         """Let go of the connections of this loop; a later call opens new ones."""
         await self._connections.close()
-
-    def to_sync(self) -> InferenceClient:
-        """The same client for sync code.
-
-        Raises:
-            ConfigurationError: This one sends with an `http_client` of the caller.
-        """
-        return self._as(InferenceClient)
 
     async def complete(
         self,

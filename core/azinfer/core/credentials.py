@@ -222,14 +222,14 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     """
     if credential is None:
         return _from_environment(url, environ)
+    if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
+        credential = credential.get_secret_value()
     if isinstance(credential, str):
         return _named(credential, environ, clock) or _text(credential)
     if hasattr(credential, "get_token"):
         return Tokens(credential, clock)
     if hasattr(credential, "key"):
         return Keys(lambda: credential.key)
-    if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
-        return Keys(credential.get_secret_value)
     if callable(credential):
         return TokenFunction(credential)
     raise ConfigurationError(

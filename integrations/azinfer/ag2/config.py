@@ -99,26 +99,24 @@ class AzInferConfig(ModelConfig):
     def __post_init__(self) -> None:
         if isinstance(self.credential, str):
             object.__setattr__(self, "credential", SecretStr(self.credential))
-        client = self._given() if self.client else self._new()
+        client = self._given(self.client) if self.client else self._new()
         object.__setattr__(self, "_client", client)
         object.__setattr__(self, "model", self.model or client.model or "")
 
-    def _given(self) -> AsyncInferenceClient:
+    def _given(self, client: AsyncInferenceClient | InferenceClient) -> AsyncInferenceClient:
         if twice := [name for name in _PLACE if getattr(self, name) is not None]:
             raise ConfigurationError(
                 f"client= has {', '.join(twice)} already; give one or the other"
             )
-        given = self.client
-        assert given is not None
-        return given.to_async() if isinstance(given, InferenceClient) else given
+        return client.to_async()
 
     def _new(self) -> AsyncInferenceClient:
-        secret = self.credential
         return AsyncInferenceClient(
             self.endpoint,
-            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.credential,
             self.model or None,
             max_retries=self.max_retries,
+            headers=self.headers,
             surface=self.surface,
             api_version=self.api_version,
         )
@@ -149,7 +147,7 @@ class AzInferConfig(ModelConfig):
         if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
-        if not overrides.keys() & {*_PLACE, "max_retries", "client"}:
+        if not overrides.keys() & {*_PLACE, "max_retries", "headers", "client"}:
             object.__setattr__(copied, "_client", self._client)
         return copied
 

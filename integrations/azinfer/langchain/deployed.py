@@ -59,8 +59,7 @@ class Deployed(BaseModel):
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options of every call, sent as they are."""
 
-    _sync: InferenceClient | None = PrivateAttr(default=None)
-    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
+    _ready: InferenceClient | AsyncInferenceClient = PrivateAttr()
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
@@ -70,12 +69,8 @@ class Deployed(BaseModel):
     def _connect(self) -> None:
         if isinstance(self.credential, str):
             self.credential = SecretStr(self.credential)
-        if isinstance(self.client, AsyncInferenceClient):
-            self._sync, self._async = None, self.client
-        else:
-            self._sync, self._async = self.client or self._new_client(), None
+        ready = self._ready = self.client or self._new_client()
         # Caches, traces and dumps tell deployments apart by these fields.
-        ready = self.core_client
         if self.client is not None:
             self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
         self.endpoint = self.endpoint or ready.endpoint.url
@@ -84,10 +79,9 @@ class Deployed(BaseModel):
             self.model_id = self.model_id or ready.model_id
 
     def _new_client(self) -> InferenceClient:
-        secret = self.credential
         return InferenceClient(
             self.endpoint,
-            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.credential,
             self.model,
             model_id=self.model_id,
             timeout=self.timeout,
@@ -100,21 +94,17 @@ class Deployed(BaseModel):
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:
         """The core client that there is already, for what needs no network."""
-        return self._sync or self.async_client
+        return self._ready
 
     @property
     def sync_client(self) -> InferenceClient:
         """The core client that sync methods ask."""
-        if self._sync is None:
-            self._sync = self.async_client.to_sync()
-        return self._sync
+        return self._ready.to_sync()
 
     @property
     def async_client(self) -> AsyncInferenceClient:
         """The core client that async methods ask."""
-        if self._async is None:
-            self._async = self.sync_client.to_async()
-        return self._async
+        return self._ready.to_async()
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:

@@ -97,10 +97,9 @@ class AzInferLLM(Connected, FunctionCallingLLM):
     @property
     def _model_name(self) -> str | None:
         """The model behind the deployment, as far as that is known, else the deployment."""
-        client = self._sync or self._async
-        if client is None or self.model is None:
+        if self._ready is None or self.model is None:
             return self.model_id or self.model
-        return client.explain(model=self.model, model_id=self.model_id).model_id or self.model
+        return self._ready.explain(model=self.model, model_id=self.model_id).model_id or self.model
 
     @property
     def _abilities(self) -> Abilities:
@@ -120,8 +119,8 @@ class AzInferLLM(Connected, FunctionCallingLLM):
 
     def _takes_parallel(self, given: dict[str, Any]) -> bool:
         """Whether the service knows `parallel_tool_calls`; OpenAI's reasoning models refuse it."""
-        asked = self.sync_client if self._async is None else self.async_client
-        routing = asked.explain(model=given.get("model"), model_id=given.get("model_id"))
+        model, model_id = given.get("model"), given.get("model_id")
+        routing = self.core_client.explain(model=model, model_id=model_id)
         reasons = profile_of(routing.model_id).token_limit == "max_completion_tokens"
         return routing.surface in ("v1", "deployments") and not reasons
 

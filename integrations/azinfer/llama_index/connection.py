@@ -70,8 +70,7 @@ class Connected(BaseComponent):
     )
     """A ready client, instead of the fields above."""
 
-    _sync: InferenceClient | None = PrivateAttr(default=None)
-    _async: AsyncInferenceClient | None = PrivateAttr(default=None)
+    _ready: InferenceClient | AsyncInferenceClient | None = PrivateAttr(default=None)
 
     @classmethod
     def from_defaults(cls, **named: Any) -> Self:
@@ -82,18 +81,13 @@ class Connected(BaseComponent):
     def _open(self) -> Self:
         if isinstance(self.credential, str) and not _is_name(self.credential):
             self.credential = SecretStr(self.credential)
+        self._ready = self.client or self._new_client()
         if self.client is not None:
-            self._take(self.client)
-        else:
-            self._sync = self._new_client()
+            self._tell_of(self.client)
         return self
 
-    def _take(self, client: InferenceClient | AsyncInferenceClient) -> None:
-        """Use a ready client, and know from it what a dict must tell."""
-        if isinstance(client, AsyncInferenceClient):
-            self._async = client
-        else:
-            self._sync = client
+    def _tell_of(self, client: InferenceClient | AsyncInferenceClient) -> None:
+        """Know from a ready client what a dict must tell."""
         if self.endpoint is None:
             self.endpoint = client.endpoint.url
             self.surface = client.endpoint.surface.name
@@ -104,10 +98,9 @@ class Connected(BaseComponent):
             self.model, self.model_id = client.model, self.model_id or client.model_id
 
     def _new_client(self) -> InferenceClient:
-        secret = self.credential
         return InferenceClient(
             self.endpoint,
-            secret.get_secret_value() if isinstance(secret, SecretStr) else secret,
+            self.credential,
             self.model,
             model_id=self.model_id,
             timeout=self.timeout,
@@ -118,18 +111,21 @@ class Connected(BaseComponent):
         )
 
     @property
+    def core_client(self) -> InferenceClient | AsyncInferenceClient:
+        """The core client that there is already; after a pickle, a new one."""
+        if self._ready is None:
+            self._ready = self._new_client()
+        return self._ready
+
+    @property
     def sync_client(self) -> InferenceClient:
         """The core client that sync methods ask."""
-        if self._sync is None:
-            self._sync = self._async.to_sync() if self._async else self._new_client()
-        return self._sync
+        return self.core_client.to_sync()
 
     @property
     def async_client(self) -> AsyncInferenceClient:
         """The core client that async methods ask."""
-        if self._async is None:
-            self._async = self.sync_client.to_async()
-        return self._async
+        return self.core_client.to_async()
 
     def _routed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Which deployment is asked; the `model_id` belongs to the component's own."""
@@ -151,7 +147,7 @@ class Connected(BaseComponent):
     def __getstate__(self) -> dict[str, Any]:
         # Of a copy, because the one inherited takes what cannot be pickled out of the object.
         copied = self.__copy__()
-        copied.client = copied._sync = copied._async = None
+        copied.client = copied._ready = None
         copied.credential = _portable(self.credential)
         copied.headers = _without_secrets(self.headers)
         return super(Connected, copied).__getstate__()

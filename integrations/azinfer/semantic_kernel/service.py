@@ -97,7 +97,7 @@ class Service(AIServiceClientBase):
                     environ=environ,
                 )
             else:
-                made = client.to_async() if isinstance(client, InferenceClient) else client
+                made = client.to_async()
             deployment = model or made.model or environ.get(self._deployment_variable)
             name = _name(deployment, model_id, made.endpoint)
         fields["model_id"] = model_id
