@@ -422,8 +422,8 @@ INTERRUPTED = "partial answer is in .partial"
         (b"<html>Sign in</html>", InvalidResponseError, "<html>Sign in", None),
         (b'{"error":{"message":"no"}}', APIStatusError, "no", None),
         (b'{"choices":[]}', InvalidResponseError, "no choices", None),
-        (b'{"choices":', InvalidResponseError, "cut-off JSON", None),
-        (b"[1]", InvalidResponseError, "no object", None),
+        (b'{"choices":', InvalidResponseError, "the stream is no JSON", None),
+        (b"[1]", InvalidResponseError, "no choices", None),
     ],
 )
 def test_an_answer_that_is_not_whole_is_an_error(

@@ -34,7 +34,7 @@ from azinfer.core.messages import (
     tool_choice_to_wire,
 )
 from azinfer.core.profiles import Profile, adapt, renamed
-from azinfer.core.responses import ChatCompletion, Json, ModelInfo, object_of
+from azinfer.core.responses import ChatCompletion, Json, ModelInfo, parsed
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatReader
@@ -170,7 +170,7 @@ def chat(
             deque(reader.feed(data), maxlen=0)
             reader.finish()
             return reader.completion()
-        raw = _parsed(data, headers)
+        raw = parsed(data, headers)
         return ChatCompletion.from_wire(raw, headers, routing, f"call_{next(_numbers)}_", wanted)
 
     return Call(target, _named(body, target), read, adapted, ours=ours, wanted=wanted)
@@ -202,7 +202,7 @@ def info(target: Target) -> Call[ModelInfo]:
     """The call that asks which model answers."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ModelInfo:
-        return ModelInfo.from_wire(_parsed(data, headers))
+        return ModelInfo.from_wire(parsed(data, headers))
 
     return Call(target, None, read)
 
@@ -211,26 +211,19 @@ def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
     """The call that reads one page of a list of deployments."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
-        raw = _parsed(data, headers)
+        raw = parsed(data, headers)
         return raw if isinstance(raw, dict) else {}
 
     return Call(target, None, read, url=url, scope=scope)
 
 
-def _parsed(data: bytes, headers: Mapping[str, str]) -> Any:
-    """A body as JSON, unless it is an error that came under the status 200."""
-    raw = object_of(data)
-    if isinstance(raw, dict) and raw.get("error"):
-        raise from_answer(200, headers, data)
-    return raw
-
-
+@dataclass(eq=False, repr=False)
 class Attempts(Generic[T]):
     """The attempts of one call: what is sent next, and what comes of an outcome.
 
     The shells only send, read and wait; every decision is made here.
 
-    Args:
+    Attributes:
         call: What is asked.
         timeout: How long it may take.
         max_retries: How often it may be sent again.
@@ -238,48 +231,39 @@ class Attempts(Generic[T]):
         clock: Time and chance.
         known: Deployments that a wrong name may have meant.
         learned: Where to write down what a model refused.
+        rejected: The secret that the service did not take.
     """
 
-    def __init__(
-        self,
-        call: Call[T],
-        timeout: Timeout,
-        max_retries: int,
-        budget: RetryBudget,
-        clock: Clock,
-        known: Deployments,
-        learned: dict[str, str],
-    ) -> None:
-        self._call = call
-        self._timeout = timeout
-        self._max_retries = max_retries
-        self._budget = budget
-        self._clock = clock
-        self._known = known
-        self._learned = learned
-        self._url = call.url or call.target.url(learned)
-        self._body = call.body
-        self._encoded = b"" if call.body is None else _encoded(call.body)
-        self._adapted = call.adapted
-        self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(clock.random() * 2**48):012x}"
-        self._end = clock.monotonic() + timeout.total
-        self._secret: Secret
-        self._began = 0.0
+    call: Call[T]
+    timeout: Timeout
+    max_retries: int
+    budget: RetryBudget
+    clock: Clock
+    known: Deployments
+    learned: dict[str, str]
+    rejected: str | None = None
+
+    def __post_init__(self) -> None:
+        self._url = self.call.url or self.call.target.url(self.learned)
+        self._body = self.call.body
+        self._encoded = b"" if self._body is None else _encoded(self._body)
+        self._adapted = self.call.adapted
+        self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
+        self._end = self.clock.monotonic() + self.timeout.total
         self._retries = 0
         self._attempts: list[Attempt] = []
         self._failure: InferenceError | None = None
-        self.rejected: str | None = None
 
     @property
     def surface(self) -> Any:
         """The surface that the credential is for."""
-        return self._call.target.endpoint.surface
+        return self.call.target.endpoint.surface
 
     @property
     def scope(self) -> str | None:
         """The Entra ID scope of a token for it."""
-        scope = self._call.scope or scope_of(self.surface, self._url)
-        return self._learned.get(scope, scope) if scope else None
+        scope = self.call.scope or scope_of(self.surface, self._url)
+        return self.learned.get(scope, scope) if scope else None
 
     def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
         """The next request, and by when it must be done.
@@ -292,20 +276,20 @@ class Attempts(Generic[T]):
             assert self._failure is not None
             raise self._failure
         self._secret = secret
-        self._began = self._clock.monotonic()
+        self._began = self.clock.monotonic()
         headers = dict(_STANDING)
         if stream:
             headers["accept"] = "text/event-stream, application/json"
         if self._body is not None:
             headers["content-type"] = "application/json"
-            headers.update(_extra_headers(self._call.target, self._body))
+            headers.update(_extra_headers(self.call.target, self._body))
         headers.update(secret.headers)
         headers["x-ms-client-request-id"] = self._id
-        headers.update((name.lower(), value) for name, value in self._call.target.headers.items())
+        headers.update((name.lower(), value) for name, value in self.call.target.headers.items())
         method = "GET" if self._body is None else "POST"
         request = Request(method, self._url, list(headers.items()), self._encoded, self._id)
-        at = min(self._end, self._began + (self._timeout.attempt or self._timeout.total))
-        return request, Deadline(self._clock, at, self._timeout)
+        at = min(self._end, self._began + (self.timeout.attempt or self.timeout.total))
+        return request, Deadline(self.clock, at, self.timeout)
 
     def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """The value of a whole answer.
@@ -315,8 +299,8 @@ class Attempts(Generic[T]):
         """
         if status >= 300:
             raise self.refused(status, headers, body)
-        value = self._call.read(body, headers, self.routing(status, headers))
-        self._budget.give_back()
+        value = self.call.read(body, headers, self.routing(status, headers))
+        self.budget.give_back()
         return value
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
@@ -324,7 +308,7 @@ class Attempts(Generic[T]):
         if len(self._secret.value) >= _SHORTEST_SECRET:
             body = body.replace(self._secret.value.encode(), b"[redacted]")
         error = from_answer(status, headers, body)
-        error.retry_after = retry_after(status, headers, self._clock, error.message)
+        error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
             error.message = (
                 f"the endpoint redirects to {headers.get('location', '?')[:200]!r}; redirects are "
@@ -334,9 +318,9 @@ class Attempts(Generic[T]):
 
     def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
         """The way that the call took, now that an answer came."""
-        seconds = self._clock.monotonic() - self._began
+        seconds = self.clock.monotonic() - self._began
         last = Attempt(status, None, seconds, request_id(headers))
-        target = self._call.target
+        target = self.call.target
         return replace(
             target.routing(self._url, self._adapted),
             deployment=headers.get("x-ms-deployment-name") or target.model,
@@ -348,9 +332,9 @@ class Attempts(Generic[T]):
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> ChatReader:
         """What reads the stream that an answer begins; from now on only `total` bounds it."""
-        self._budget.give_back()
+        self.budget.give_back()
         deadline.at = self._end
-        return ChatReader(headers, self.routing(status, headers), self._id, self._call.wanted)
+        return ChatReader(headers, self.routing(status, headers), self._id, self.call.wanted)
 
     def after(self, error: InferenceError) -> float:
         """Seconds to wait before the next request, after an attempt that ended with an error.
@@ -358,33 +342,33 @@ class Attempts(Generic[T]):
         Raises:
             InferenceError: There is no next one.
         """
-        seconds = self._clock.monotonic() - self._began
+        seconds = self.clock.monotonic() - self._began
         kind = type(error).__name__
         self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
         self._failure = self.described(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
             if (found := re.search(_AUDIENCE, error.message)) and self.scope:
-                self._learned[self.scope] = f"{found[1]}/.default"
+                self.learned[self.scope] = f"{found[1]}/.default"
             return 0.0
         if self._mended(error):
             return 0.0
         self._retries += 1
-        wait = wait_before_retry(error, self._retries, self._max_retries, self._budget, self._clock)
-        if wait is None or self._clock.monotonic() + wait >= self._end:
+        wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
+        if wait is None or self.clock.monotonic() + wait >= self._end:
             raise error
         return wait
 
     def described(self, error: InferenceError) -> InferenceError:
         """Tell an error which deployment and endpoint it is about."""
-        target = self._call.target
+        target = self.call.target
         error.deployment = target.model
         error.endpoint = target.endpoint.url
         error.attempts = max(1, len(self._attempts))
         if isinstance(error, DeploymentNotFoundError):
-            error.suggestions = self._known.nearest(target.model or "")
-            error.message += _hint(error.suggestions, self._known)
-        if isinstance(error, AuthenticationError) and self._call.scope and self._is_key():
+            error.suggestions = self.known.nearest(target.model or "")
+            error.message += _hint(error.suggestions, self.known)
+        if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
             error.message += " This list takes a token of Entra ID, not a key."
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
@@ -402,10 +386,10 @@ class Attempts(Generic[T]):
         if self._in_newer_version(error.message):
             return True
         change = self._change(f"{error.param} {error.message}")
-        if change is None or change[0] in self._learned:
+        if change is None or change[0] in self.learned:
             return False
         name, new_name = change
-        self._learned[name] = new_name
+        self.learned[name] = new_name
         self._body, told = relearned(self._body, name, new_name)
         self._adapted += (told,)
         self._encoded = _encoded(self._body)
@@ -414,24 +398,24 @@ class Attempts(Generic[T]):
     def _in_newer_version(self, said: str) -> bool:
         """Whether the request is to be sent in the api-version that the service names."""
         found = re.search(_NEWER_VERSION, said)
-        if found is None or _VERSION in self._learned or self._call.target.endpoint.api_version:
+        if found is None or _VERSION in self.learned or self.call.target.endpoint.api_version:
             return False
-        self._learned[_VERSION] = found[1]
-        self._url = self._call.target.url(self._learned)
+        self.learned[_VERSION] = found[1]
+        self._url = self.call.target.url(self.learned)
         self._adapted += (f"api-version → {found[1]}",)
         return True
 
     def _change(self, said: str) -> tuple[str, str] | None:
         """Which field to send in another form; an empty new name leaves out one of our own."""
         assert self._body is not None
-        for name in self._call.ours:
+        for name in self.call.ours:
             if name in said and name in self._body:
                 return name, ""
         if "tool_choice" in said and _applies(self._body, "tool_choice", "required"):
             return "tool_choice", "required"
         if "max_completion_tokens" in said:
             for name, other in (_LIMITS, _LIMITS[::-1]):
-                if _applies(self._body, name, other) and other not in self._learned:
+                if _applies(self._body, name, other) and other not in self.learned:
                     return name, other
         return None
 
@@ -495,7 +479,7 @@ def _embedding_call(
     encoding = body.get("encoding_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        return Embeddings.from_wire(_parsed(data, headers), headers, count, encoding, routing)
+        return Embeddings.from_wire(parsed(data, headers), headers, count, encoding, routing)
 
     return Call(target, _named(body, target), read, ours=ours)
 

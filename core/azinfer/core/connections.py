@@ -12,7 +12,7 @@ import ssl
 import threading
 import weakref
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,10 +168,7 @@ class Connections:
                 head += (response.status_code, headers, response)
                 yield b""
                 for part in response.stream:
-                    if body.takes(part):
-                        yield part
-                    else:
-                        yield from body.inflated(part)
+                    yield from body.decoded(part)
                 body.finish()
             except InferenceError:
                 raise
@@ -248,11 +245,8 @@ class AsyncConnections:
                 head += (response.status_code, headers, response)
                 yield b""
                 async for part in response.stream:
-                    if body.takes(part):
-                        yield part
-                    else:
-                        for piece in body.inflated(part):
-                            yield piece
+                    for piece in body.decoded(part):
+                        yield piece
                 body.finish()
             except InferenceError:
                 raise
@@ -486,28 +480,26 @@ class _Body:
         if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
             raise APIConnectionError("the answer to another request came on this connection")
 
-    def takes(self, part: bytes) -> bool:
-        """Take in a further part; whether it needs no decoding."""
+    def decoded(self, part: bytes) -> Iterable[bytes]:
+        """What a further part of the body says."""
         if self._deadline.clock.monotonic() >= self._deadline.at:
             raise self._deadline.passed()
         self._received += len(part)
         if self._inflate is not None:
-            return False
+            return self._inflated(part, self._inflate)
         if self._received > _LARGEST_BODY:
             raise self._too_long()
-        return True
+        return (part,)
 
     def finish(self) -> None:
         """Look whether the body is whole."""
         if self._inflate is not None and not self._inflate.eof and self._status < 400:
             raise APIConnectionError("the compressed answer was cut off")
 
-    def inflated(self, part: bytes) -> Iterator[bytes]:
-        """What a part says, decoded."""
-        assert self._inflate is not None
+    def _inflated(self, part: bytes, inflate: Any) -> Iterator[bytes]:
         while part:
             try:
-                inflated = self._inflate.decompress(part, _STEP)
+                inflated = inflate.decompress(part, _STEP)
             except zlib.error as error:
                 if self._status >= 400:
                     return
@@ -517,7 +509,7 @@ class _Body:
             if packed or self._size > _LARGEST_BODY:
                 raise self._too_long()
             yield inflated
-            part = self._inflate.unconsumed_tail
+            part = inflate.unconsumed_tail
 
     def _too_long(self) -> InvalidResponseError:
         size = max(self._size, self._received)

@@ -10,6 +10,7 @@ import orjson
 
 from azinfer.core import reasoning
 from azinfer.core.errors import InvalidResponseError
+from azinfer.core.failures import from_answer
 from azinfer.core.routing import Routing
 from azinfer.core.structured import adapter_of
 
@@ -345,20 +346,24 @@ class ModelInfo:
         return cls(raw["model_name"], kind, str(raw.get("model_provider_name") or ""), raw)
 
 
-def object_of(body: bytes) -> Any:
+def parsed(body: bytes, headers: Mapping[str, str], what: str = "the answer") -> Any:
     """A body as JSON, whatever its content type says.
 
     Raises:
-        InvalidResponseError: It is none; the text shows how it begins.
+        APIStatusError: It is an error that came under the status 200.
+        InvalidResponseError: It is no JSON; the text shows how it begins.
     """
     try:
-        return orjson.loads(body)
+        raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         start = body[:200].decode(errors="replace")
         raise InvalidResponseError(
-            f"the answer is no JSON ({error}): {start!r}" if body else "the answer is empty",
+            f"{what} is no JSON ({error}): {start!r}" if body else f"{what} is empty",
             raw=body[:10_000],
         ) from None
+    if isinstance(raw, dict) and raw.get("error"):
+        raise from_answer(200, headers, body)
+    return raw
 
 
 def text_of(content: Any) -> tuple[str | None, str | None]:

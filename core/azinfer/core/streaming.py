@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
 from azinfer.core.failures import from_answer
 from azinfer.core.reasoning import Splitter
@@ -26,6 +24,7 @@ from azinfer.core.responses import (
     Usage,
     arguments_of,
     listed,
+    parsed,
     refuse,
     text_of,
 )
@@ -436,16 +435,7 @@ class ChatReader:
 
     def _whole(self, body: bytes) -> list[ChatCompletionChunk]:
         """One JSON answer to a request for a stream, as proxies give it."""
-        try:
-            raw = orjson.loads(body.removeprefix(_BOM))
-        except orjson.JSONDecodeError:
-            raise InvalidResponseError(
-                f"the stream is cut-off JSON: {body[:200]!r}", raw=body[:10_000]
-            ) from None
-        if not isinstance(raw, dict):
-            refuse("no stream and no object", raw)
-        if raw.get("error"):
-            raise from_answer(200, self._headers, body)
+        raw = parsed(body.removeprefix(_BOM), self._headers, "the stream")
         ChatCompletion.from_wire(raw, self._headers)
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
         self.done = True
@@ -464,15 +454,10 @@ class ChatReader:
         if data.startswith(b"[DONE]") or data.strip() == b"[DONE]":
             self.done = True
             return None
-        try:
-            raw = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise InvalidResponseError(
-                f"an event of the stream is no JSON ({error}): {data[:200]!r}", raw=data
-            ) from None
+        raw = parsed(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             return None if raw is None else refuse("an event that is no object", raw)
-        if name == b"error" or raw.get("error"):
+        if name == b"error":
             raise from_answer(200, self._headers, data)
         return self._chunk(raw)
 

@@ -33,13 +33,13 @@ from typing_extensions import override
 
 from azinfer.core import ConfigurationError, profile_of
 from azinfer.llama_index.answers import Growing, from_completion, to_completion, to_selections
-from azinfer.llama_index.connection import Connected
+from azinfer.llama_index.deployed import Deployed
 from azinfer.llama_index.messages import Json, to_messages, to_tool_choice, to_tools
 from azinfer.llama_index.profiles import Abilities, abilities_of
 from azinfer.llama_index.structured import aparts, parts, whole
 
 
-class AzInferLLM(Connected, FunctionCallingLLM):
+class AzInferLLM(Deployed, FunctionCallingLLM):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
     Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
@@ -108,7 +108,7 @@ class AzInferLLM(Connected, FunctionCallingLLM):
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        given = {**self._routed(kwargs), **own, **self.additional_kwargs, **kwargs}
+        given = {**self._target(kwargs), **own, **self.additional_kwargs, **kwargs}
         if (given.get("n") or 1) > 1:
             raise ConfigurationError("a LlamaIndex answer is one: leave out n")
         given = {name: value for name, value in given.items() if value is not None}

@@ -15,12 +15,12 @@ from llama_index.core.schema import ImageDocument, ImageNode
 from typing_extensions import override
 
 from azinfer.core import Embeddings, profile_of
-from azinfer.llama_index.connection import Connected
+from azinfer.llama_index.deployed import Deployed
 
 Embedding = list[float]
 
 
-class AzInferEmbedding(Connected, BaseEmbedding):
+class AzInferEmbedding(Deployed, BaseEmbedding):
     """Embeddings of texts by any deployment that has them.
 
     A batch of `embed_batch_size` texts, which is what progress and rate limiters count, is sent
@@ -62,7 +62,7 @@ class AzInferEmbedding(Connected, BaseEmbedding):
     def _options(self, kind: str | None, default: str | None) -> dict[str, Any]:
         if kind is None and profile_of(self.model_id or self.model).family == "Cohere":
             kind = default
-        given = {**self._routed({}), "dimensions": self.dimensions, "input_type": kind or None}
+        given = {**self._target({}), "dimensions": self.dimensions, "input_type": kind or None}
         given |= self.additional_kwargs
         return {name: value for name, value in given.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""What the model and the embeddings share: where requests go, and surviving dicts and pickles."""
+"""What the model and the embeddings share: a deployment, and the core clients that ask it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout
 _SECRET = re.compile("key|token|secret|cookie|authorization", re.IGNORECASE)
 
 
-class Connected(BaseComponent):
+class Deployed(BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
     Neither its dict nor its pickle holds a secret; of credentials they hold the names `"entra"`
@@ -78,7 +78,7 @@ class Connected(BaseComponent):
         return cls(**named)
 
     @model_validator(mode="after")
-    def _open(self) -> Self:
+    def _connected(self) -> Self:
         if isinstance(self.credential, str) and not _is_name(self.credential):
             self.credential = SecretStr(self.credential)
         self._ready = self.client or self._new_client()
@@ -127,11 +127,11 @@ class Connected(BaseComponent):
         """The core client that async methods ask."""
         return self.core_client.to_async()
 
-    def _routed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Which deployment is asked; the `model_id` belongs to the component's own."""
-        asked = kwargs.get("model")
-        same = not asked or asked.casefold() == (self.model or "").casefold()
-        return {"model": self.model, "model_id": self.model_id if same else None}
+    def _target(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The deployment that a call is for, and the model behind it where that is known."""
+        model = given.get("model") or self.model
+        own = (model or "").casefold() == (self.model or "").casefold()
+        return {"model": model, "model_id": self.model_id if own else None}
 
     @override
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Connected(BaseComponent):
         copied.client = copied._ready = None
         copied.credential = _portable(self.credential)
         copied.headers = _without_secrets(self.headers)
-        return super(Connected, copied).__getstate__()
+        return super(Deployed, copied).__getstate__()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Clients, credentials, callbacks and limiters are meant to be shared; options are not.
