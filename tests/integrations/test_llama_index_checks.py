@@ -662,6 +662,17 @@ def test_batches_of_texts_are_embedded_together(make: Make, server: RawServer, k
     assert len(server.received) == 5
 
 
+def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
+    make: Make, server: RawServer, kind: str
+) -> None:
+    server.choose = lambda request: reply(vectors(*([float(n)] for n in request.json["input"])))
+    embedding = make(AzInferEmbedding, model_id="Cohere-embed-v3-english")
+    texts = [str(number) for number in range(200)]
+    found = ask(embedding, kind, "get_text_embedding_batch", texts)
+    assert found == [[float(number)] for number in range(200)]
+    assert sorted(len(body["input"]) for body in sent(server)) == [8, 96, 96]
+
+
 def test_workers_bound_what_is_asked_at_once(make: Make, server: RawServer) -> None:
     server.choose = lambda request: reply(vectors([1.0], [2.0]))
     embedding = make(AzInferEmbedding, embed_batch_size=2, num_workers=2)

@@ -35,7 +35,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from asking import KEY
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
-from azinfer.llama_index import AzInferLLM
+from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from llama_asking import USER, Person, ask, deltas, ping, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream
@@ -78,6 +78,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
     deployments = [
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
         LocalDeployment("echo"),
+        LocalDeployment("embed"),
     ]
     with LocalEndpoint(deployments) as endpoint:
         yield endpoint
@@ -739,6 +740,31 @@ def test_a_pickle_has_no_secret_and_makes_the_same_model(
     monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
     assert asyncio.run(pickle.loads(data).achat(USER)).message.content == "Paris."
     assert pickle.loads(data).metadata == llm.metadata
+
+
+@pytest.mark.parametrize("made", [AzInferEmbedding, AzInferImageEmbedding])
+def test_an_embedding_is_kept_and_copied_without_its_secret(
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, made: Any
+) -> None:
+    embedding = made(
+        endpoint=endpoint.url,
+        credential=endpoint.key,
+        model="embed",
+        dimensions=8,
+        headers={"x-token": "s3cret"},
+    )
+    kept, data = embedding.to_dict(), pickle.dumps(embedding)
+    assert not any(secret in str(kept) for secret in (endpoint.key, "s3cret"))
+    assert not any(secret.encode() in data for secret in (endpoint.key, "s3cret"))
+    with pytest.raises(ValidationError, match=r"no credential for .*AZURE_AI_API_KEY"):
+        made.from_dict(kept)
+    vector = embedding.get_text_embedding("a")
+    assert len(vector) == 8
+    monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+    for again in (made.from_dict(kept), pickle.loads(data), copy.deepcopy(embedding)):
+        assert type(again) is made
+        assert again.get_text_embedding("a") == vector
+        assert asyncio.run(again.aget_query_embedding("a")) == vector
 
 
 def test_a_credential_by_name_survives_dicts_and_pickles(

@@ -28,8 +28,9 @@ from semantic_kernel.contents.file_reference_content import FileReferenceContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
 from semantic_kernel.exceptions import ServiceInvalidRequestError
 
+from asking import KEY
 from azinfer import core
-from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
+from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from kernels import added, asked, sent, service, streamed
 from raw_server import RawServer, chat, events, part, reply, stream
 
@@ -383,6 +384,18 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer) -> None:
     assert whole.finish_reason == FinishReason.STOP
     assert isinstance(messages[0].inner_content, core.ChatCompletionChunk)
     assert {each.ai_model_id for each in messages} == {"gpt-4.1"}
+
+
+async def test_usage_that_a_model_of_another_maker_tells_unasked_is_there(
+    server: RawServer,
+) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    server.will(stream(events(part("a"), {**part("b", "stop"), "usage": usage})))
+    mistral = AzInferChatCompletion(f"{server.url}/models", KEY, "mistral-large")
+    messages = await streamed(mistral)
+    assert "stream_options" not in sent(server)
+    assert ["usage" in each.metadata for each in messages] == [False, False, True]
+    assert added(messages).metadata["usage"].completion_tokens == 2
 
 
 def fragment(index: int, arguments: str, **first: Any) -> Any:
