@@ -129,6 +129,14 @@ async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[
     return good, bad
 
 
+async def crowded(
+    server: Server, seconds: float = 5
+) -> tuple[tuple[int, int], tuple[int, int, float, float]]:
+    """Streams, and requests to a deployment with a limit beside them."""
+    limited = asyncio.to_thread(loaded, server, seconds, "limited")
+    return await asyncio.gather(streamed(server, seconds), limited)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -147,8 +155,11 @@ def main() -> None:
         print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
         good, bad = asyncio.run(streamed(server, seconds))
         print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
-        requests, wrong, _, _ = loaded(server, 2, "limited")
-        print(f"limited to 500 requests: {requests - wrong} of {requests} were let in")
+        (good, bad), (requests, wrong, _, _) = asyncio.run(crowded(server))
+        print(
+            f"limited to 500 requests, beside 200 streams: {requests - wrong} of {requests} were "
+            f"let in; of the streams {good} whole, {bad} lost or mixed"
+        )
 
 
 if __name__ == "__main__":
