@@ -48,6 +48,9 @@ wrk.body = '{"model":"%s","messages":[{"role":"user","content":"What is the capi
 """
 
 
+_SECONDS = {"s": 1, "m": 60}
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server in a process of its own."""
@@ -92,12 +95,12 @@ def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, in
         before = server.cpu
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         spent = server.cpu - before
-    requests, took = re.findall(r"(\d+) requests in ([\d.]+)s", said)[0]
+    requests, took, unit = re.findall(r"(\d+) requests in ([\d.]+)([sm])", said)[0]
     wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
     failed = re.findall(r"Socket errors: .*", said)
     if failed:
         print(failed[0])
-    return int(requests), int(wrong[0]) if wrong else 0, float(took), spent
+    return int(requests), int(wrong[0]) if wrong else 0, float(took) * _SECONDS[unit], spent
 
 
 async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
