@@ -48,6 +48,9 @@ wrk.body = '{"model":"%s","messages":[{"role":"user","content":"What is the capi
 """
 
 
+_SECONDS = {"s": 1, "m": 60}
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server in a process of its own."""
@@ -92,12 +95,12 @@ def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, in
         before = server.cpu
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         spent = server.cpu - before
-    requests, took = re.findall(r"(\d+) requests in ([\d.]+)s", said)[0]
+    requests, took, unit = re.findall(r"(\d+) requests in ([\d.]+)([sm])", said)[0]
     wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
     failed = re.findall(r"Socket errors: .*", said)
     if failed:
         print(failed[0])
-    return int(requests), int(wrong[0]) if wrong else 0, float(took), spent
+    return int(requests), int(wrong[0]) if wrong else 0, float(took) * _SECONDS[unit], spent
 
 
 async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
@@ -129,6 +132,14 @@ async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[
     return good, bad
 
 
+async def crowded(
+    server: Server, seconds: float = 5
+) -> tuple[tuple[int, int], tuple[int, int, float, float]]:
+    """Streams, and requests to a deployment with a limit beside them."""
+    limited = asyncio.to_thread(loaded, server, seconds, "limited")
+    return await asyncio.gather(streamed(server, seconds), limited)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -147,8 +158,11 @@ def main() -> None:
         print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
         good, bad = asyncio.run(streamed(server, seconds))
         print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
-        requests, wrong, _, _ = loaded(server, 2, "limited")
-        print(f"limited to 500 requests: {requests - wrong} of {requests} were let in")
+        (good, bad), (requests, wrong, _, _) = asyncio.run(crowded(server))
+        print(
+            f"limited to 500 requests, beside 200 streams: {requests - wrong} of {requests} were "
+            f"let in; of the streams {good} whole, {bad} lost or mixed"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Answers in ASCII alone, so that half a character in a request comes back as it went."""
+"""JSON over the wire: read with its letter, and written in ASCII alone.
+
+So half a character in a request comes back as it went.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 from starlette.responses import JSONResponse
 
@@ -14,6 +18,36 @@ class AsciiResponse(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Write it."""
         return json.dumps(content, separators=(",", ":")).encode()
+
+
+def read_json(content: bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is none, or has a number that no float holds.
+        RecursionError: It is nested too deep.
+    """
+    return _DECODER.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"the number {digits[:20]}… has more than {_DIGITS} digits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    if not math.isfinite(number := float(digits)):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_DIGITS = 300
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=_constant)
 
 
 def in_header(text: str) -> str:

@@ -6,12 +6,12 @@ Source: "Getting started with Azure OpenAI batch deployments", the input format 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azinfer.local.ascii import read_json
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.fields import Json
 from azinfer.local.registry import Registry
@@ -67,7 +67,7 @@ def line_of(text: bytes, endpoint: str) -> Line:
         LineError: It is no request of this endpoint.
     """
     try:
-        told = json.loads(text)
+        told = read_json(text)
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, Mapping):

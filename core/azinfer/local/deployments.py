@@ -24,6 +24,8 @@ CAPACITY_TYPES = (
     *("ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"),
     *("GlobalBatch", "DataZoneBatch"),
 )
+LARGEST_CAPACITY = 1_000_000
+_MOST = 10**12
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,10 @@ class LocalDeployment:
                 f"capacity_type {self.capacity_type!r} is unknown; {hint}there are "
                 f"{', '.join(CAPACITY_TYPES)}"
             )
-        if self.capacity is not None and self.capacity < 1:
-            raise ConfigurationError(f"capacity {self.capacity} is none; it is at least 1")
+        if self.capacity is not None and not 1 <= self.capacity <= LARGEST_CAPACITY:
+            raise ConfigurationError(
+                f"capacity {self.capacity} is none; it is from 1 to {LARGEST_CAPACITY}"
+            )
         _check_limits(self.rate_limits or ())
         if not self.model_name:
             object.__setattr__(self, "model_name", self.name)
@@ -150,9 +154,10 @@ def _check_limits(limits: tuple[RateLimit, ...]) -> None:
     for limit in limits:
         if limit.key not in ("request", "token"):
             raise ConfigurationError(f"rate limits count 'request' or 'token', not {limit.key!r}")
-        if not (limit.count > 0 and limit.renewal_period > 0):
+        if not (0 < limit.count <= _MOST and 0 < limit.renewal_period <= _MOST):
             raise ConfigurationError(
-                f"a rate limit of {limit.count:g} in {limit.renewal_period:g} s allows nothing"
+                f"a rate limit of {limit.count} in {limit.renewal_period} s allows nothing, or "
+                f"more than is counted; both are above 0 and at most {_MOST}"
             )
     if len({limit.key for limit in limits}) < len(limits):
         raise ConfigurationError("a deployment has one rate limit for requests and one for tokens")

@@ -82,8 +82,9 @@ class _Filler:
         named = said[0].lower() if said else None
         return next((each for each in choices if str(each).lower() == named), choices[0])
 
-    def _best(self, options: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        return next((each for each in options if each.get("type") != "null"), options[0])
+    def _best(self, options: Sequence[Any]) -> Any:
+        tables = (each for each in options if isinstance(each, Mapping))
+        return next((each for each in tables if each.get("type") != "null"), options[0])
 
     def _merged(self, parts: Sequence[Any]) -> dict[str, Any]:
         """One schema of several that all hold."""

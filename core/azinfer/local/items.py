@@ -71,7 +71,7 @@ class Items:
         checks["function_call_output"] = self._output
         if kind == "item_reference":
             return self._referred(item.get("id"), where)
-        if kind in checks:
+        if isinstance(kind, str) and kind in checks:
             checks[kind](item, where)
         elif kind != "reasoning":  # which only the model that wrote it can read
             raise self._wrong(f"{where}.type", f"Items of type {kind!r} are not supported here.")
@@ -98,7 +98,7 @@ class Items:
         fields["input_image"] = "image_url"
         for at, part in enumerate(parts):
             kind = part.get("type") if isinstance(part, Mapping) else None
-            if kind not in fields:
+            if not isinstance(kind, str) or kind not in fields:
                 message = f"Parts of type {kind!r} are not supported here."
                 raise self._wrong(f"{where}[{at}].type", message)
             if not isinstance(part.get(fields[kind]), str):

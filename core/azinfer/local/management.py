@@ -17,7 +17,7 @@ from starlette.responses import Response
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import resources
 from azinfer.local.ascii import AsciiResponse
-from azinfer.local.deployments import CAPACITY_TYPES, LocalDeployment
+from azinfer.local.deployments import CAPACITY_TYPES, LARGEST_CAPACITY, LocalDeployment
 from azinfer.local.fields import Json
 from azinfer.local.keys import NAMES
 from azinfer.local.listing import paged
@@ -70,7 +70,7 @@ async def delete(service: Service, asked: Asked) -> Response:
 async def skus(service: Service, asked: Asked) -> Response:
     """Answer which capacity types a deployment could have."""
     _found(service, asked)
-    capacity = {"minimum": 1, "maximum": 1_000_000, "step": 1, "default": 1}
+    capacity = {"minimum": 1, "maximum": LARGEST_CAPACITY, "step": 1, "default": 1}
     kind = "Microsoft.CognitiveServices/accounts/deployments"
     value = [
         {"resourceType": kind, "sku": {"name": name}, "capacity": capacity}

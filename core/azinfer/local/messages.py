@@ -38,7 +38,7 @@ def _message(given: Body, message: Any, where: str, open_calls: set[str]) -> Non
         raise given.wrong(f"{where}.content", "Invalid type for 'content'.", "invalid_type")
     if role == "assistant":
         open_calls.update(_called(given, message.get("tool_calls"), where))
-    if role == "tool" and message.get("tool_call_id") not in open_calls:
+    if role == "tool" and str(message.get("tool_call_id")) not in open_calls:
         raise given.wrong(
             f"{where}.role",
             "Invalid parameter: messages with role 'tool' must be a response to a preceding "
@@ -71,5 +71,5 @@ def _called(given: Body, calls: Any, where: str) -> list[str]:
         function = call["function"]
         if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
             raise given.wrong(f"{place}.function.arguments", "'arguments' must be a JSON string.")
-        ids.append(call["id"])
+        ids.append(str(call["id"]))
     return ids

@@ -172,16 +172,23 @@ def _as_chat(body: Json, messages: list[Json], surface: str) -> Json:
     chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
-    if body.get("tools"):
-        chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(body["tools"])]
+    if tools := _typed(body, "tools", list, surface):
+        chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(tools)]
     choice = body.get("tool_choice", "auto")
     if isinstance(choice, Mapping):
         choice = {"type": "function", "function": {"name": _named(choice, surface)}}
     if "tools" in chat or choice != "auto":
         chat["tool_choice"] = choice
-    if wanted := (body.get("text") or {}).get("format"):
+    if wanted := (_typed(body, "text", dict, surface) or {}).get("format"):
         chat["response_format"] = _format(wanted, surface)
     return chat
+
+
+def _typed(body: Json, name: str, kind: type, surface: str) -> Any:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise bad_request(surface, f"Invalid type for '{name}'.", name, "invalid_type")
+    return value
 
 
 def _tool(tool: Any, at: int, surface: str) -> Json:

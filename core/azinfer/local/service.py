@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import naming, refusals, spoiling, versions
 from azinfer.local.access import Access
+from azinfer.local.ascii import read_json
 from azinfer.local.behaviour import Behaviours
 from azinfer.local.conversations import Conversations
 from azinfer.local.deployments import LocalDeployment
@@ -215,7 +215,7 @@ class Service:
         if self.strict and kind != "application/json":
             raise refusals.not_json(asked.surface, content.decode(errors="replace"))
         try:
-            body = json.loads(content)
+            body = read_json(content)
         except (ValueError, RecursionError) as error:
             raise refusals.malformed(f"The body is no JSON: {error}.") from None
         if not isinstance(body, dict):

@@ -21,7 +21,8 @@ def refused(fault: Fault, surface: str, deployment: LocalDeployment, request_id:
     usual = _usual(fault.status, surface, deployment, request_id)
     headers = {**usual.headers, **fault.headers}
     if isinstance(fault.body, str):
-        return Response(fault.body, fault.status, headers, "text/plain")
+        text = fault.body.encode(errors="replace")
+        return Response(text, fault.status, headers, "text/plain")
     body = usual.body if fault.body is None else fault.body
     return AsciiResponse(body, fault.status, headers)
 

@@ -179,6 +179,8 @@ class Store:
         return [each for each in files if each not in over]
 
     def _told(self, table: str, row_id: str | None = None) -> list[Json]:
+        if row_id is not None and not row_id.isascii():
+            return []
         which, values = ("WHERE id = ?", (row_id,)) if row_id is not None else ("", ())
         query = f"SELECT told FROM {table} {which} ORDER BY number DESC"
         return [json.loads(told) for (told,) in self._database().execute(query, values)]
