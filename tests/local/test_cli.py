@@ -324,9 +324,9 @@ def test_deployments_are_shown_with_their_facts() -> None:
         assert " ".join(told).endswith(row)
         done = azinfer(*asked[:-1], "wrong")
         assert done.returncode == 1
-        told = " ".join(done.stderr.split())
-        assert "invalid subscription key" in told
-        assert "not a key" not in told
+        said = " ".join(done.stderr.split())
+        assert "invalid subscription key" in said
+        assert "not a key" not in said
 
 
 def test_the_list_of_another_server_on_this_machine_is_its_own(server: RawServer) -> None:

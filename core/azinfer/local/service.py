@@ -119,7 +119,7 @@ class Service:
             admission = self.limits(other).admit(tokens, asked.surface)
             asked.admission = admission.spilled_from(deployment)
             asked.trace.deployment = other.name
-            asked.trace.why = f"{deployment.name} was full"
+            asked.trace.why = f"spillover from {deployment.name}, which was full"
         return asked.admission
 
     def _spillover(self, asked: Asked, full: LocalDeployment, refusal: Refusal) -> LocalDeployment:
