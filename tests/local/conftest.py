@@ -11,8 +11,7 @@ from azinfer.core import RateLimit
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[LocalEndpoint]:
+def several() -> list[LocalDeployment]:
     """Two deployments of one model, and one that only embeds."""
 
     class OnlyVectors:
@@ -20,7 +19,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
         embed_images = SyntheticEngine(dimensions=8).embed_images
         aclose = SyntheticEngine().aclose
 
-    deployments = [
+    return [
         LocalDeployment(
             "Mistral-Large",
             "mistral-large-2411",
@@ -30,7 +29,12 @@ def endpoint() -> Iterator[LocalEndpoint]:
         LocalDeployment("fixed", "mistral-large-2411", SyntheticEngine("Paris.")),
         LocalDeployment("embed", "text-embedding", OnlyVectors()),
     ]
-    with LocalEndpoint(deployments, key="local-key") as endpoint:
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[LocalEndpoint]:
+    """Several deployments."""
+    with LocalEndpoint(several(), key="local-key") as endpoint:
         yield endpoint
 
 
@@ -53,6 +57,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def secure(data: None) -> Iterator[LocalEndpoint]:
     """One deployment behind https."""
     with LocalEndpoint([LocalDeployment("Chat")], key="local-key", https=True) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def secure_several(data: None) -> Iterator[LocalEndpoint]:
+    """The same several behind https."""
+    with LocalEndpoint(several(), key="local-key", https=True) as endpoint:
         yield endpoint
 
 

@@ -171,7 +171,9 @@ def test_a_key_of_ones_own_is_used() -> None:
 
 def test_any_gguf_file_may_be_served() -> None:
     path = weights.pull(weights.SMOLLM2, weights.cache())
-    with served("--synthetic", "--gguf", f"Mine={path}") as (url, key, _):
+    with served("--gguf", f"Mine={path}") as (url, key, _):
+        listed = httpx.get(f"{url}/openai/v1/models", headers={"api-key": key}).json()["data"]
+        assert [each["id"] for each in listed] == ["Mine"]
         done = azinfer("chat", "Hi", "-m", "mine", "--endpoint", url, "--key", key)
         assert done.stdout.strip()
         assert "synthetic" not in done.stdout
@@ -181,6 +183,7 @@ def test_any_gguf_file_may_be_served() -> None:
     ("arguments", "told"),
     [
         (["serve", "--synthetic", "--host", "0.0.0.0"], "key of your own"),
+        (["serve", "--synthetic", "--port", "99999"], "port=99999 is no port: give 0 to 65535"),
         (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
         (["serve", "--synthetic", "--gguf", "xy=missing.gguf"], "there is no file missing.gguf"),
         (["chat", "hi", "-m", "x"], "no endpoint: pass endpoint="),
@@ -321,7 +324,9 @@ def test_deployments_are_shown_with_their_facts() -> None:
         assert " ".join(told).endswith(row)
         done = azinfer(*asked[:-1], "wrong")
         assert done.returncode == 1
-        assert "invalid subscription key" in " ".join(done.stderr.split())
+        said = " ".join(done.stderr.split())
+        assert "invalid subscription key" in said
+        assert "not a key" not in said
 
 
 def test_the_list_of_another_server_on_this_machine_is_its_own(server: RawServer) -> None:
@@ -471,6 +476,10 @@ def test_upstreams_that_cannot_be_are_told(tmp_path: Path) -> None:
     assert "http://127.0.0.1:9/v1 of Ollama" in done.stderr
     done = azinfer("serve", "--upstream", "http://127.0.0.1:9/v1")
     assert "does not list its models" in done.stderr
+    done = azinfer("serve", "--replay", "tape", "--upstream", "http://127.0.0.1:9/v1")
+    assert "--upstream and --replay do not go together; choose one" in done.stderr
+    done = azinfer("serve", "--at-once", "--synthetic")
+    assert "--at-once wants a --replay" in done.stderr
     (tmp_path / "empty").touch()
     done = azinfer("serve", "--replay", str(tmp_path / "empty"))
     assert "no recording of any model" in done.stderr

@@ -377,7 +377,8 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     texts = [each.json()["choices"][0]["message"]["content"] for each in answers[:2]]
     assert texts == ["a", "b"]
     logged = own.requests[1]
-    assert (logged.deployment, logged.why) == ("std", "ptu was full")
+    why = "spillover from ptu, which was full"
+    assert (logged.deployment, logged.why) == ("std", why)
     own.delete("std")
     last = asked(own, "ptu")
     assert last.headers["x-ms-deployment-name"] == "ptu"

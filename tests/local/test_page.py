@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from azinfer.core import InferenceClient, RateLimit, UserMessage
-from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local import Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
 
 _INSTALLED = ("chromium", "chromium-browser", "google-chrome")
 
@@ -88,10 +89,71 @@ def test_the_log_grows_while_programs_ask(page: Page, endpoint: LocalEndpoint) -
     expect(row).to_contain_text("Chat-Standard")
     expect(row).to_contain_text("200")
     expect(row.locator("summary small")).to_have_text("The capital of France?")
-    row.locator("summary").click()
+    row.locator("summary").first.click()
     expect(row.locator("pre").first).to_contain_text('"content": "The capital of France?"')
     expect(row).to_contain_text("Paris.")
     expect(page.locator("#deployments tbody tr").first).to_contain_text("2 of 3")
+
+
+def test_the_log_tells_who_took_over_and_what_streams(page: Page, endpoint: LocalEndpoint) -> None:
+    full = replace(endpoint.deployments[1], capacity=1, spillover="chat-standard")
+    endpoint.deploy(replace(full, latency=Latency(0, 3600)))
+    expect(page.locator("#state")).to_have_text("live")
+    with InferenceClient(endpoint.url, endpoint.key, "chat-ptu") as client:
+        with client.stream([UserMessage("A long story")]) as chunks:
+            next(chunks)
+            client.complete([UserMessage("A short one")])
+            newest, oldest = (page.locator("#log tbody tr").nth(at) for at in (0, 1))
+            expect(newest).to_contain_text("by spillover from Chat-PTU, which was full")
+            expect(oldest).to_contain_text("streaming")
+            expect(page.locator("#deployments tbody tr").nth(1)).to_contain_text("100% in use")
+        expect(oldest).not_to_contain_text("streaming")
+        expect(page.locator("#deployments tbody tr").nth(1)).to_contain_text("0% in use")
+
+
+def test_the_log_shows_all_kinds_of_requests(page: Page, endpoint: LocalEndpoint) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    row = page.locator("#log tbody tr").first
+    headers = {"api-key": endpoint.key, "content-type": "application/json"}
+    with httpx.Client(base_url=f"{endpoint.url}/openai/v1", headers=headers) as http:
+        parts = [{"role": "user", "content": [{"type": "input_text", "text": "Bonjour"}]}]
+        http.post("/responses", json={"model": "chat-ptu", "input": parts})
+        expect(row.locator("summary small")).to_have_text("Bonjour")
+        http.post("/batches", json={"input_file_id": "none"})
+        expect(row).to_contain_text("POST /openai/v1/batches")
+        http.get("/files")
+        expect(row).to_contain_text("GET /openai/v1/files")
+        expect(row).not_to_contain_text("nowhere")
+        http.post("/chat/completions", content=b'{"a" : 1.0, "a": 2}')
+        expect(row).to_contain_text("POST /openai/v1/chat/completions")
+        row.locator("summary").first.click()
+        row.get_by_text("to the letter").click()
+        expect(row.locator("details details pre")).to_have_text('{"a" : 1.0, "a": 2}')
+        http.post("/chat/completions", content=b'{"half')
+        expect(row.locator("pre").first).to_contain_text('{"half')
+    assert endpoint.key not in page.content()
+
+
+def test_the_log_is_empty_after_a_reset(page: Page, endpoint: LocalEndpoint) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    with InferenceClient(endpoint.url, endpoint.key) as client:
+        client.complete([UserMessage("Hello")], model="chat-ptu")
+    expect(page.locator("#log tbody tr")).to_have_count(1)
+    endpoint.reset()
+    expect(page.locator("#log tbody tr")).to_have_count(0)
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_the_page_works_over_https(browser: Browser, secure: LocalEndpoint) -> None:
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    page.goto(f"{secure.url}/?key={secure.key}")
+    expect(page.locator("#state")).to_have_text("live")
+    page.click("#try button")
+    expect(page.locator("#answer")).to_contain_text("This is a synthetic answer to: Write one")
+    expect(page.locator("#log tbody tr").first).to_contain_text("Chat")
+    assert [each.get("secure") for each in context.cookies()] == [True]
+    context.close()
 
 
 def test_the_log_tells_what_was_refused(page: Page, endpoint: LocalEndpoint) -> None:
@@ -124,7 +186,7 @@ def test_what_was_sent_is_shown_and_never_run(page: Page, endpoint: LocalEndpoin
     with InferenceClient(endpoint.url, endpoint.key) as client:
         client.complete([UserMessage(hostile)], model="chat-ptu")
     row = page.locator("#log tbody tr").first
-    row.locator("summary").click()
+    row.locator("summary").first.click()
     expect(row.locator("pre").first).to_contain_text("<script>")
     assert page.title() == "azinfer"
 

@@ -24,25 +24,28 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "tests" / "support" / "tours"
 # Two versions of one package cannot be in one environment; `.ci/run setup` puts this one here.
 OPENAI_3 = ROOT / ".venv" / "openai3"
-# Which script, where its package is if not in the environment, and how many steps it has.
-TOURS: dict[str, tuple[str, Path | None, int]] = {
-    "openai 2": ("openai", None, 50),
-    "openai 3": ("openai", OPENAI_3, 50),
-    "azure-ai-projects": ("projects", None, 2),
-    "langchain": ("langchain", None, 36),
-    "litellm": ("litellm", None, 14),
-    "llama-index": ("llama_index", None, 9),
-    "semantic-kernel": ("semantic_kernel", None, 3),
+# Which script, where its package is if not in the environment, and how many steps it has over
+# http and, where some of its classes want TLS, over https.
+TOURS: dict[str, tuple[str, Path | None, int, int]] = {
+    "openai 2": ("openai", None, 50, 0),
+    "openai 3": ("openai", OPENAI_3, 50, 0),
+    "azure-ai-projects": ("projects", None, 2, 2),
+    "langchain": ("langchain", None, 36, 0),
+    "litellm": ("litellm", None, 14, 0),
+    "llama-index": ("llama_index", None, 9, 0),
+    "semantic-kernel": ("semantic_kernel", None, 3, 6),
 }
 _FOREIGN = ("AZURE", "OPENAI", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 @cache
-def taken(tour: str, url: str, key: str) -> dict[str, Any]:
+def taken(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
     """How a tour went: the versions of what was tried, and what failed of each step."""
-    script, path, _ = TOURS[tour]
+    script, path, *_ = TOURS[tour]
     env = {name: each for name, each in os.environ.items() if not name.upper().startswith(_FOREIGN)}
     env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it fetches one when it is imported
+    if ca_file is not None:
+        env |= {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file}
     if path is not None:
         assert path.is_dir(), f"{path} is missing; `.ci/run setup` makes it"
         env["PYTHONPATH"] = str(path)
@@ -57,16 +60,25 @@ def taken(tour: str, url: str, key: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tour", TOURS)
 def test_it_works_unchanged(endpoint: LocalEndpoint, tour: str) -> None:
-    steps = taken(tour, endpoint.url, endpoint.key)["steps"]
+    check(tour, endpoint, TOURS[tour][2])
+
+
+@pytest.mark.parametrize("tour", [name for name, each in TOURS.items() if each[3]])
+def test_it_works_unchanged_over_https(secure_several: LocalEndpoint, tour: str) -> None:
+    check(tour, secure_several, TOURS[tour][3])
+
+
+def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
+    steps = taken(tour, endpoint.url, endpoint.key, endpoint.ca_file)["steps"]
     failed = {name: went for name, went in steps.items() if went is not None}
     assert not failed, "\n\n".join(f"{name}:\n{went}" for name, went in failed.items())
-    assert len(steps) == TOURS[tour][2]
+    assert len(steps) == count
 
 
 def test_the_readme_tells_what_was_tried(endpoint: LocalEndpoint) -> None:
     tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
     for tour in TOURS:
-        tried += taken(tour, endpoint.url, endpoint.key)["versions"].items()
+        tried += taken(tour, endpoint.url, endpoint.key, None)["versions"].items()
     readme = (ROOT / "README.md").read_text("utf-8")
     table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
     told = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)

@@ -20,6 +20,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
+from azinfer.local.endpoint import _url
 from pictures import DATA_URL
 
 USER = [{"role": "user", "content": "What is the capital of France?"}]
@@ -763,6 +764,18 @@ def test_an_endpoint_that_is_open_to_others_needs_a_key() -> None:
     with pytest.raises(ConfigurationError, match="key of your own"):
         LocalEndpoint(host="0.0.0.0")
     assert LocalEndpoint(host="0.0.0.0", key="k").key == "k"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "https://127.0.0.1:1"),
+        ("::", "https://[::1]:1"),
+        ("localhost", "https://localhost:1"),
+    ],
+)
+def test_its_url_is_one_that_leads_there(host: str, url: str) -> None:
+    assert _url("https", host, 1) == url
 
 
 def test_a_port_that_is_taken_is_told(endpoint: LocalEndpoint) -> None:

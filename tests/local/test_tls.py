@@ -226,34 +226,6 @@ async def asking():
 asyncio.run(asking())
 """
 
-KERNEL = """
-import asyncio, os
-from semantic_kernel.connectors.ai.azure_ai_inference import (
-    AzureAIInferenceChatCompletion,
-    AzureAIInferenceChatPromptExecutionSettings,
-    AzureAIInferenceTextEmbedding,
-)
-from semantic_kernel.contents import ChatHistory
-
-named = {
-    "ai_model_id": "chat",
-    "endpoint": os.environ["AZURE_AI_ENDPOINT"] + "/models",
-    "api_key": os.environ["AZURE_AI_API_KEY"],
-}
-
-async def asking():
-    history = ChatHistory()
-    history.add_user_message("hi")
-    chat = AzureAIInferenceChatCompletion(**named)
-    settings = AzureAIInferenceChatPromptExecutionSettings(extra_parameters={"model": "chat"})
-    async with chat.client:
-        print(await chat.get_chat_message_content(history, settings))
-        parts = chat.get_streaming_chat_message_content(history, settings)
-        print("".join([str(part) async for part in parts]))
-
-asyncio.run(asking())
-"""
-
 
 def asked(code: str, endpoint: LocalEndpoint, *variables: str) -> list[str]:
     """What a program prints that has the endpoint and its authority from the environment."""
@@ -285,10 +257,6 @@ def test_azure_ai_inference_with_tokens_needs_only_the_environment(secure: Local
     assert said == [SAID] * 3
 
 
-def test_semantic_kernel_needs_only_the_environment(secure: LocalEndpoint) -> None:
-    assert asked(KERNEL, secure, "SSL_CERT_FILE") == [SAID] * 2
-
-
 def test_without_it_they_are_refused(secure: LocalEndpoint) -> None:
     with pytest.raises(AssertionError, match="CERTIFICATE_VERIFY_FAILED"):
-        asked(KERNEL, secure)
+        asked(INFERENCE, secure)

@@ -106,7 +106,7 @@ def serve(
     ] = False,
     gguf: Annotated[
         list[str] | None,
-        typer.Option(help="One more deployment, for chat or for vectors: NAME=FILE.gguf"),
+        typer.Option(help="A deployment of a file, for chat or for vectors: NAME=FILE.gguf"),
     ] = None,
     upstream: Annotated[
         list[str] | None,
@@ -132,13 +132,18 @@ def serve(
     """Serve deployments on this machine until Ctrl-C."""
     if record and not upstream:
         _refuse("--record wants an --upstream to record")
+    if at_once and not replay:
+        _refuse("--at-once wants a --replay")
+    given = {"--synthetic": synthetic, "--upstream": upstream, "--replay": replay}
+    if len(several := [name for name, value in given.items() if value]) > 1:
+        _refuse(f"{' and '.join(several)} do not go together; choose one")
     settings = _configured(config)
     if upstream or replay:
         deployments = _proxied(upstream or [], upstream_key, record, replay, not at_once)
     elif synthetic:
         deployments = synthetic_deployments()
     else:
-        deployments = list(settings.deployments) or real_deployments()
+        deployments = list(settings.deployments) or ([] if gguf else real_deployments())
     deployments += [_from_file(each) for each in gguf or ()]
     said: dict[str, Any] = {
         "host": host,

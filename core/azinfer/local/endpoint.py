@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from azinfer.local.authority import Authority
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_ANY = ("0.0.0.0", "::")
+# Every address of this machine, and the one of them that leads to it.
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class LocalEndpoint:
@@ -62,7 +63,8 @@ class LocalEndpoint:
         requests: What clients sent, newest last, without their credentials.
 
     Raises:
-        ConfigurationError: Two deployments have one name, or the address needs a key.
+        ConfigurationError: Two deployments have one name, the address needs a key, or the port
+            is none.
 
     Example:
         >>> from azinfer.core import InferenceClient
@@ -91,6 +93,8 @@ class LocalEndpoint:
     ) -> None:
         if host not in _LOOPBACK and key is None:
             raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
+        if not 0 <= port <= 65_535:
+            raise ConfigurationError(f"port={port} is no port: give 0 to 65535")
         if https and host not in (*_LOOPBACK, *_ANY):
             raise ConfigurationError(
                 f"https is for this machine alone, and host={host!r} is another name; put a proxy "
@@ -266,9 +270,8 @@ class LocalEndpoint:
         )
         self._thread.start()
         self._server.ready.wait()
-        host, port = self._address[0], sock.getsockname()[1]
         scheme = "https" if self._authority else "http"
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        self.url = _url(scheme, self._address[0], sock.getsockname()[1])
 
     def stop(self) -> None:
         """End the requests in flight, close the engines and the port."""
@@ -299,6 +302,11 @@ class LocalEndpoint:
                 "or 0 for any free one"
             ) from None
         return sock
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    host = _ANY.get(host, host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _authority() -> Authority:

@@ -36,17 +36,21 @@ def document(service: Service) -> h.Renderable:
         h.h1["azinfer"],
         h.p["The local endpoint of this machine. Requests: ", h.span("#state")["connecting"], "."],
         h.h2["Deployments"],
-        h.table("#deployments")[
-            h.thead[_cells(*_FACTS)],
-            h.tbody[deployment_rows(service)],
+        h.div(".wide")[
+            h.table("#deployments")[
+                h.thead[_cells(*_FACTS)],
+                h.tbody[deployment_rows(service)],
+            ]
         ],
         h.h2["Try a chat"],
         _trial(service),
         h.h2["Requests"],
         h.p("#empty", hidden=bool(len(service.log)))["None yet."],
-        h.table("#log")[
-            h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
-            h.tbody[[row(each) for each in reversed(service.log[-_ROWS:])]],
+        h.div(".wide")[
+            h.table("#log")[
+                h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
+                h.tbody[[row(each) for each in reversed(service.log[-_ROWS:])]],
+            ]
         ],
         h.script(src="/_azinfer/page/page.js", defer=True),
     )
@@ -93,8 +97,12 @@ def _deployment_row(service: Service, deployment: LocalDeployment) -> h.Node:
 
 
 def _left(told: Mapping[str, str]) -> h.Node:
-    """What is left of each limit, as bars."""
-    return [_bar(told, key) for key in ("requests", "tokens") if f"x-ratelimit-limit-{key}" in told]
+    """How much of a provisioned capacity is in use, and what is left of each limit, as bars."""
+    used = told.get("azure-openai-deployment-utilization")
+    busy = used and h.div[h.meter(min="0", max="100", value=used.rstrip("%")), f" {used} in use"]
+    return busy, [
+        _bar(told, key) for key in ("requests", "tokens") if f"x-ratelimit-limit-{key}" in told
+    ]
 
 
 def _bar(told: Mapping[str, str], key: str) -> h.Node:
@@ -133,11 +141,16 @@ def row(entry: Logged) -> h.Node:
                 h.summary[h.code[f"{entry.method} {entry.path}"], h.small[_asked(entry)]],
                 h.div["Sent"],
                 h.pre[_shown(entry)],
+                entry.body is not None
+                and h.details[h.summary["The body to the letter"], h.pre[_letters(entry)]],
                 h.div["Answered"],
                 h.pre[entry.answer],
             ]
         ],
-        h.td[entry.deployment or "nowhere", entry.why and h.small[f"by {entry.why}"]],
+        h.td[
+            entry.deployment or (None if good else "nowhere"),
+            entry.why and h.small[f"by {entry.why}"],
+        ],
         h.td(".good" if good else ".bad")[str(entry.status), entry.fault and h.small[entry.fault]],
         h.td(".number")[_tokens(entry)],
         h.td(".number")[_time(entry)],
@@ -147,23 +160,27 @@ def row(entry: Logged) -> h.Node:
 def _asked(entry: Logged) -> str:
     """The beginning of what was asked: the newest message, or the first text of several."""
     body = entry.body if isinstance(entry.body, dict) else {}
-    messages, texts = body.get("messages"), body.get("input") or body.get("prompt") or ""
-    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        texts = last_text(messages)
-    elif isinstance(texts, list):
-        texts = texts[0]
+    texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
+    if isinstance(texts, list):
+        texts = last_text(texts) if isinstance(texts[-1], dict) else texts[0]
     said = " ".join(str(texts).split())
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 def _shown(entry: Logged) -> str:
-    """What was sent, to the letter but for the spaces of its JSON."""
+    """What was sent, its JSON spread over lines."""
     query = "&".join(f"{name}={value}" for name, value in entry.query.items())
     lines = [f"{entry.method} {entry.path}{query and '?'}{query}"]
     lines += [f"{name}: {value}" for name, value in entry.headers.items()]
     if entry.body is not None:
         lines += ["", json.dumps(entry.body, indent=2, ensure_ascii=False)]
+    elif entry.raw_body:
+        lines += ["", _letters(entry)]
     return "\n".join(lines)
+
+
+def _letters(entry: Logged) -> str:
+    return entry.raw_body.decode("utf-8", "replace")
 
 
 def _tokens(entry: Logged) -> str:

@@ -25,6 +25,7 @@ const events = new EventSource("/_azinfer/page/events");
 events.addEventListener("open", () => { state.textContent = "live"; state.className = "good"; });
 events.addEventListener("error", () => { state.textContent = "not connected"; state.className = "bad"; });
 events.addEventListener("entry", (event) => show(JSON.parse(event.data)));
+events.addEventListener("cleared", () => { rows.replaceChildren(); empty.hidden = false; });
 events.addEventListener("deployments", (event) => {
   document.querySelector("#deployments tbody").innerHTML = JSON.parse(event.data).html;
 });

@@ -80,15 +80,20 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
 
 async def _events(service: Service) -> AsyncIterator[bytes]:
     """New and changed entries of the log, and the deployments whenever their limits moved."""
-    told = ""
+    told, cleared = "", service.log.cleared
     async with service.log.listen() as entries:
         while True:
             if (now := str(h.fragment[markup.deployment_rows(service)])) != told:
                 told = now
                 yield _event("deployments", {"html": now})
+            entry = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY):
                     entry = await anext(entries)
+            if service.log.cleared != cleared:
+                cleared = service.log.cleared
+                yield _event("cleared", {})
+            if entry is not None:
                 yield _event("entry", {"id": markup.row_id(entry), "html": str(markup.row(entry))})
 
 

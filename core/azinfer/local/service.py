@@ -115,7 +115,7 @@ class Service:
         except Refusal as refusal:
             other = self._spillover(asked, deployment, refusal)
             asked.trace.deployment = other.name
-            asked.trace.why = f"{deployment.name} was full"
+            asked.trace.why = f"spillover from {deployment.name}, which was full"
             admission = self.limits(other).admit(tokens, asked.surface)
             asked.admission = admission.spilled_from(deployment)
         return asked.admission

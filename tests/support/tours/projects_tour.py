@@ -40,10 +40,16 @@ def openai_client(url: str, key: str) -> None:
 
 
 def deployments(url: str, key: str) -> None:
-    """The list, for which its pipeline must be told that this is no TLS."""
+    """The list and one of it, for which its pipeline must be told that something is no TLS."""
+    options: dict[str, Any] = {} if url.startswith("https") else {"enforce_https": False}
     with project(url, key) as asked:
-        found = [each.name for each in asked.deployments.list(enforce_https=False)]
+        found = [each.name for each in asked.deployments.list(**options)]
         assert found == ["Mistral-Large", "fixed", "embed"]
+        deployment: Any = asked.deployments.get("mistral-large", **options)
+        assert (deployment.model_name, deployment.sku.name) == (
+            "mistral-large-2411",
+            "GlobalStandard",
+        )
 
 
 if __name__ == "__main__":

@@ -1,24 +1,32 @@
-"""Semantic Kernel's own classes for Azure OpenAI."""
+"""Semantic Kernel's own classes for Azure, of which all but those with a client want https."""
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own, when it is imported
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai import FunctionChoiceBehavior
+    from semantic_kernel.connectors.ai.azure_ai_inference import (
+        AzureAIInferenceChatCompletion,
+        AzureAIInferenceChatPromptExecutionSettings,
+        AzureAIInferenceTextEmbedding,
+    )
     from semantic_kernel.connectors.ai.open_ai import (
         AzureChatCompletion,
         AzureChatPromptExecutionSettings,
         AzureTextEmbedding,
-        OpenAIChatPromptExecutionSettings,
     )
     from semantic_kernel.contents import ChatHistory
     from semantic_kernel.functions import kernel_function
 import openai
-from tour import ASK, take
+from tour import ASK, Step, take
+
+VERSION = "2024-10-21"
 
 
 def asked() -> ChatHistory:
@@ -28,10 +36,41 @@ def asked() -> ChatHistory:
     return history
 
 
-def service(url: str, key: str, name: str) -> AzureChatCompletion:
-    """Its class, which takes https only, with a client of one's own."""
-    client = openai.AsyncAzureOpenAI(azure_endpoint=url, api_key=key, api_version="2024-10-21")
-    return AzureChatCompletion(deployment_name=name, async_client=client)
+def client(url: str, key: str) -> Any:
+    """A client of one's own, which may be for http."""
+    return openai.AsyncAzureOpenAI(azure_endpoint=url, api_key=key, api_version=VERSION)
+
+
+# Each kind of service: a chat, its settings, and embeddings.
+KINDS: dict[str, tuple[Callable[..., Any], type, Callable[..., Any]]] = {
+    "client": (
+        lambda url, key, name: AzureChatCompletion(
+            deployment_name=name, async_client=client(url, key)
+        ),
+        AzureChatPromptExecutionSettings,
+        lambda url, key, name: AzureTextEmbedding(
+            deployment_name=name, async_client=client(url, key)
+        ),
+    ),
+    "AzureOpenAI": (
+        lambda url, key, name: AzureChatCompletion(
+            deployment_name=name, endpoint=url, api_key=key, api_version=VERSION
+        ),
+        AzureChatPromptExecutionSettings,
+        lambda url, key, name: AzureTextEmbedding(
+            deployment_name=name, endpoint=url, api_key=key, api_version=VERSION
+        ),
+    ),
+    "AzureAIInference": (
+        lambda url, key, name: AzureAIInferenceChatCompletion(
+            ai_model_id=name, endpoint=f"{url}/models", api_key=key
+        ),
+        AzureAIInferenceChatPromptExecutionSettings,
+        lambda url, key, name: AzureAIInferenceTextEmbedding(
+            ai_model_id=name, endpoint=f"{url}/models", api_key=key
+        ),
+    ),
+}
 
 
 class Weather:
@@ -43,36 +82,44 @@ class Weather:
         return f"Sunny in {city}"
 
 
-async def chat(url: str, key: str) -> None:
+async def chat(kind: str, url: str, key: str) -> None:
     """A whole answer and a streamed one."""
-    settings = OpenAIChatPromptExecutionSettings()
-    chatting = service(url, key, "fixed")
-    answer = await chatting.get_chat_message_content(asked(), settings)
+    make, settings, _ = KINDS[kind]
+    service = make(url, key, "fixed")
+    answer = await service.get_chat_message_content(asked(), settings())
     assert str(answer) == "Paris."
-    parts = chatting.get_streaming_chat_message_content(asked(), settings)
+    parts = service.get_streaming_chat_message_content(asked(), settings())
     assert "".join([str(part) async for part in parts]) == "Paris."
 
 
-async def functions(url: str, key: str) -> None:
+async def functions(kind: str, url: str, key: str) -> None:
     """A function called and its result told, by the kernel."""
+    make, settings, _ = KINDS[kind]
     kernel = Kernel()
     kernel.add_plugin(Weather(), "weather")
-    settings: Any = AzureChatPromptExecutionSettings()
-    settings.function_choice_behavior = FunctionChoiceBehavior.Auto()
-    chatting = service(url, key, "mistral-large")
-    answer = await chatting.get_chat_message_content(asked(), settings, kernel=kernel)
+    told = settings(function_choice_behavior=FunctionChoiceBehavior.Auto())
+    service = make(url, key, "mistral-large")
+    answer = await service.get_chat_message_content(asked(), told, kernel=kernel)
     assert "Sunny in" in str(answer)
 
 
-async def embeddings(url: str, key: str) -> None:
+async def embeddings(kind: str, url: str, key: str) -> None:
     """Vectors."""
-    client = openai.AsyncAzureOpenAI(azure_endpoint=url, api_key=key, api_version="2024-10-21")
-    found = AzureTextEmbedding(deployment_name="embed", async_client=client)
+    found = KINDS[kind][2](url, key, "embed")
     assert (await found.generate_embeddings(["a", "b"])).shape == (2, 8)
 
 
+STEPS = {"chat and stream": chat, "functions": functions, "embeddings": embeddings}
+
+
+def step(kind: str, what: Callable[[str, str, str], Any]) -> Step:
+    """One thing done by one kind of service."""
+    return lambda url, key: what(kind, url, key)
+
+
 if __name__ == "__main__":
+    kinds = ("AzureOpenAI", "AzureAIInference") if "https:" in sys.argv[1] else ("client",)
     take(
         ["semantic-kernel"],
-        {"chat and stream": chat, "functions": functions, "embeddings": embeddings},
+        {f"{kind} {name}": step(kind, what) for kind in kinds for name, what in STEPS.items()},
     )
