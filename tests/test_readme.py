@@ -1,4 +1,4 @@
-"""The README holds: its programs run on the local endpoint, its commands and names exist."""
+"""The READMEs hold: their programs run on the local endpoint, their commands and names exist."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from azinfer import core
 from azinfer.local import LocalDeployment, LocalEndpoint
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+README, CORE, INTEGRATIONS = (
+    (ROOT / folder / "README.md").read_text("utf-8") for folder in ("", "core", "integrations")
+)
+ALL = README + CORE + INTEGRATIONS
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", ALL, re.DOTALL | re.MULTILINE)
 MODULES = sorted(path for path in (ROOT / "core/azinfer/core").glob("*.py"))
 
 
@@ -38,7 +41,7 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
 
 
 def test_the_configuration_is_one(tmp_path: Path) -> None:
-    files = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    files = re.findall(r"^```toml\n(.*?)^```", CORE, re.DOTALL | re.MULTILINE)
     (told,) = [each for each in files if "[local]" in each]
     path = tmp_path / "azinfer.toml"
     path.write_text(told, "utf-8")
@@ -58,7 +61,7 @@ def test_the_errors_are_those_of_the_tree() -> None:
 
 
 def test_the_files_that_are_named_exist() -> None:
-    for path in re.findall(r"`(tests/[\w/.]+)`|`python (tests/[\w/.]+)`", README):
+    for path in re.findall(r"`(tests/[\w/.]+)`|`python (tests/[\w/.]+)`", ALL):
         assert (ROOT / "".join(path)).exists()
 
 

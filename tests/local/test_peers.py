@@ -75,11 +75,11 @@ def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
     assert len(steps) == count
 
 
-def test_the_readme_tells_what_was_tried(endpoint: LocalEndpoint) -> None:
+def test_the_readme_of_core_tells_what_was_tried(endpoint: LocalEndpoint) -> None:
     tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
     for tour in TOURS:
         tried += taken(tour, endpoint.url, endpoint.key, None)["versions"].items()
-    readme = (ROOT / "README.md").read_text("utf-8")
+    readme = (ROOT / "core/README.md").read_text("utf-8")
     table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
     told = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)
     assert sorted(told) == sorted(tried)
