@@ -214,6 +214,13 @@ def test_a_stream_comes_in_parts_that_add_up(llm: Make, kind: str) -> None:
     )
 
 
+def test_a_stream_that_runs_out_of_tokens_ends_and_says_so(llm: Make, kind: str) -> None:
+    found = ask(llm("prod", max_tokens=3), kind, "stream_chat", USER)
+    assert deltas(found) == found[-1].message.content == "This is a"
+    assert found[-1].additional_kwargs["finish_reason"] == "length"
+    assert found[-1].additional_kwargs["completion_tokens"] == 3
+
+
 def test_a_prompt_is_completed(llm: Make, kind: str) -> None:
     whole = ask(llm("paris"), kind, "complete", "The capital of France?")
     assert whole.text == "Paris."
