@@ -1,4 +1,4 @@
-"""Each part of a request replaced by each odd value: all are answered, and none breaks anything."""
+"""Each part of a request, or of what an upstream says, replaced by each odd value: none breaks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local import LocalDeployment, LocalEndpoint, UpstreamEngine
 from pictures import DATA_URL
+from raw_server import RawServer, chunked, events, raw, reply
 
 # As JSON, for some are no values that Python would write, or read.
 ODD = [
@@ -195,3 +196,63 @@ def test_odd_values_break_nothing(
                 assert own.get("/_azinfer/deployments").status_code == 200
                 assert own.get(ARM).status_code == 200
             assert not caplog.records, (path, odd)
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}
+LOGPROBS = {"content": [{"token": "a", "logprob": -1.0, "top_logprobs": []}]}
+WRITTEN = {"role": "assistant", "content": "Hi.", "reasoning_content": "r", "tool_calls": [CALL]}
+TOLD = [
+    (
+        "chat/completions",
+        {"model": "up", "messages": [{"role": "user", "content": "hi"}]},
+        {
+            "choices": [
+                {"index": 0, "message": WRITTEN, "finish_reason": "stop", "logprobs": LOGPROBS}
+            ],
+            "usage": USAGE,
+        },
+    ),
+    (
+        "chat/completions",
+        {"model": "up", "messages": [{"role": "user", "content": "hi"}], "stream": True},
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {**WRITTEN, "tool_calls": [{"index": 0, **CALL}]},
+                    "finish_reason": "stop",
+                    "logprobs": LOGPROBS,
+                }
+            ],
+            "usage": USAGE,
+        },
+    ),
+    (
+        "embeddings",
+        {"model": "up", "input": "text"},
+        {"data": [{"index": 0, "embedding": [0.6, 0.8]}], "usage": {"prompt_tokens": 1}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "asked", "told"), TOLD, ids=["chat", "stream", "embeddings"])
+def test_odd_values_of_an_upstream_break_nothing(
+    server: RawServer,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    asked: dict[str, Any],
+    told: dict[str, Any],
+) -> None:
+    engine = UpstreamEngine(f"{server.url}/v1", timeout=10)
+    with (
+        LocalEndpoint([LocalDeployment("up", engine=engine)], key="k") as endpoint,
+        httpx.Client(base_url=f"{endpoint.url}/openai/v1", headers={"api-key": "k"}) as http,
+    ):
+        for place in places(told):
+            for odd in ODD:
+                body = replaced(told, place, odd)
+                streams = asked.get("stream", False)
+                server.will(raw(chunked(events(body)), "keep") if streams else reply(body))
+                answer = http.post(path, json=asked)
+                assert answer.status_code in (200, 502), (place, odd, answer.text)
+                assert not caplog.records, (place, odd)

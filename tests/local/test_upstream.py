@@ -260,7 +260,7 @@ def test_an_answer_that_cannot_be_read_is_told(server: RawServer, client: Infere
             client.complete(HELLO)
         assert caught.value.status == 502
     server.will(reply({"data": [{"embedding": "x"}]}))
-    with pytest.raises(ServerError, match="vectors cannot be read"):
+    with pytest.raises(ServerError, match="sent what cannot be read"):
         client.embed("a")
 
 

@@ -240,7 +240,9 @@ def _usage(written: Written) -> Json:
         "prompt_tokens": written.prompt_tokens,
         "completion_tokens": written.completion_tokens,
     }
-    return {**counts, **(written.usage or {})}
+    told = written.usage or {}
+    known = {name: count for name, count in counts.items() if told.get(name) is None}
+    return {**counts, **told, **known}
 
 
 def _choice(index: int, written: Written, openai: bool) -> Json:

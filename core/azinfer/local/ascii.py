@@ -20,6 +20,11 @@ class AsciiResponse(JSONResponse):
         return json.dumps(content, separators=(",", ":")).encode()
 
 
+def in_header(text: str) -> str:
+    """A text as the value of a header, with line breaks and letters beyond ASCII escaped."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
 def read_json(content: bytes) -> Any:
     """What JSON says.
 
@@ -48,8 +53,3 @@ def _constant(name: str) -> NoReturn:
 
 _DIGITS = 300
 _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=_constant)
-
-
-def in_header(text: str) -> str:
-    """A text as the value of a header, with line breaks and letters beyond ASCII escaped."""
-    return text.encode("unicode_escape").decode("ascii")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
+from azinfer.local.ascii import read_json
 from azinfer.local.engines import EngineError, Piece
 from azinfer.local.fields import Json
 
@@ -15,20 +16,37 @@ _PASSED_ON = ("retry-after", "retry-after-ms", "x-ms-retry-after-ms")
 # Fields of a choice and of its message that pieces carry by name.
 _CHOICE = frozenset(["index", "message", "delta", "finish_reason"])
 _MESSAGE = frozenset(["role", "content", "tool_calls", "reasoning_content", "reasoning"])
+Read = TypeVar("Read")
 
 
-def whole(answer: Json, url: str) -> Piece:
+def read(reader: Callable[[Json], Read], told: Json, url: str) -> Read:
+    """What a reader makes of JSON that an upstream sent.
+
+    Raises:
+        EngineError: It is not what the protocol says.
+    """
+    try:
+        return reader(told)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"the upstream {url} sent what cannot be read ({error!r})",
+            "upstream_malformed",
+            status=502,
+        ) from None
+
+
+def whole(answer: Json) -> Piece:
     """A whole answer as its only piece."""
     choices = answer.get("choices") or [{}]
     usage = answer.get("usage") or {}
     message = choices[0].get("message") or {}
     return Piece(
-        message.get("content") or "",
-        int(usage.get("completion_tokens") or 0),
-        choices[0].get("finish_reason") or "stop",
-        int(usage.get("prompt_tokens") or 0),
+        _text(message, "content"),
+        _count(usage, "completion_tokens"),
+        _text(choices[0], "finish_reason") or "stop",
+        _count(usage, "prompt_tokens"),
         _reasoning(message),
-        message.get("tool_calls") or (),
+        _calls(message),
         usage or None,
         _others(choices[0], _CHOICE),
         _others(message, _MESSAGE),
@@ -41,13 +59,13 @@ def pieces(chunk: Json) -> list[Piece]:
     pieces = []
     for choice in chunk.get("choices") or ():
         delta = choice.get("delta") or {}
-        text, reasoning = delta.get("content") or "", _reasoning(delta)
-        calls = delta.get("tool_calls") or ()
+        text, reasoning = _text(delta, "content"), _reasoning(delta)
+        calls = _calls(delta)
         pieces.append(
             Piece(
                 text,
                 int(bool(text or reasoning or calls)),
-                choice.get("finish_reason"),
+                _text(choice, "finish_reason") or None,
                 None,
                 reasoning,
                 calls,
@@ -57,12 +75,43 @@ def pieces(chunk: Json) -> list[Piece]:
             )
         )
     if usage is not None:
-        pieces.append(Piece("", 0, None, int(usage.get("prompt_tokens") or 0), usage=usage))
+        pieces.append(Piece("", 0, None, _count(usage, "prompt_tokens"), usage=usage))
     return pieces
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:
-    return message.get("reasoning_content") or message.get("reasoning") or ""
+    return _text(message, "reasoning_content") or _text(message, "reasoning")
+
+
+def vectors(answer: Json) -> tuple[list[list[float]], int]:
+    """The vectors of an answer in their order, and the tokens that were read."""
+    data = sorted(answer["data"], key=lambda item: int(item["index"]))
+    found = [[float(number) for number in item["embedding"]] for item in data]
+    return found, _count(answer.get("usage") or {}, "prompt_tokens")
+
+
+def _text(message: Mapping[str, Any], name: str) -> str:
+    text = message.get(name) or ""
+    if not isinstance(text, str):
+        raise TypeError(f"its {name} is no text")
+    return text
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    # All of them are added up later.
+    counts = [usage.get(each) for each in ("prompt_tokens", "completion_tokens")]
+    if not all(isinstance(count, int | None) for count in counts):
+        raise TypeError(f"its usage {dict(usage)!r} counts nothing")
+    return usage.get(name) or 0
+
+
+def _calls(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    calls = message.get("tool_calls") or ()
+    for call in calls:
+        for name in ("name", "arguments"):
+            _text(call.get("function") or {}, name)
+        _text(call, "id")
+    return calls
 
 
 def _others(told: Mapping[str, Any], known: frozenset[str]) -> Json | None:
@@ -87,8 +136,8 @@ async def chunks(response: httpx.Response, url: str) -> AsyncGenerator[Json]:
 
 def _event(value: bytes, url: str) -> Json:
     try:
-        chunk = json.loads(value)
-    except ValueError:
+        chunk = read_json(value)
+    except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
         raise EngineError(

@@ -17,6 +17,7 @@ import httpx
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local import replies
+from azinfer.local.ascii import read_json
 from azinfer.local.engines import EngineError, Piece, Prompt
 from azinfer.local.fields import Json
 
@@ -71,12 +72,12 @@ class UpstreamEngine:
         body = self._body(_asked(prompt))
         if not prompt.stream:
             answer = await self._ask("chat/completions", body)
-            yield replies.whole(answer, self.url)
+            yield replies.read(replies.whole, answer, self.url)
             return
         async with self._streamed(body) as response:
             ended = False
             async for chunk in replies.chunks(response, self.url):
-                for piece in replies.pieces(chunk):
+                for piece in replies.read(replies.pieces, chunk, self.url):
                     ended = ended or piece.finish_reason is not None
                     yield piece
         if not ended:
@@ -106,12 +107,11 @@ class UpstreamEngine:
         self, operation: str, body: Mapping[str, Any]
     ) -> tuple[list[list[float]], int]:
         answer = await self._ask(operation, self._body(body))
-        try:
-            data = sorted(answer["data"], key=lambda item: int(item["index"]))
-            vectors = [[float(number) for number in item["embedding"]] for item in data]
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._broken(f"its vectors cannot be read ({error!r})") from None
-        return vectors, int((answer.get("usage") or {}).get("prompt_tokens") or 0)
+        vectors, tokens = replies.read(replies.vectors, answer, self.url)
+        wanted = len(body["input"]) if isinstance(body["input"], list) else 1
+        if len(vectors) != wanted or not all(vectors):
+            raise self._broken(f"it gave {sum(map(bool, vectors))} vectors and not {wanted}")
+        return vectors, tokens
 
     def _body(self, request: Mapping[str, Any]) -> Json:
         return {**request, "model": self._model} if self._model else dict(request)
@@ -120,8 +120,8 @@ class UpstreamEngine:
         """The JSON of a whole answer."""
         async with self._sent(operation, body) as response:
             try:
-                answer = json.loads(await response.aread())
-            except ValueError as error:
+                answer = read_json(await response.aread())
+            except (ValueError, RecursionError) as error:
                 raise self._broken(f"its answer is no JSON ({error})") from None
             if not isinstance(answer, dict):
                 raise self._broken("its answer is no object")
