@@ -285,20 +285,25 @@ def _serve(endpoint: LocalEndpoint) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, ended)
-    with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
-        console.print(f"[bold]{endpoint.url}[/bold]  key {escape(endpoint.key)}", highlight=False)
-        for each in endpoint.deployments:
-            console.print(f"  {each.name}  ({each.model_name})", highlight=False)
-        page = f"{endpoint.url}/?{urlencode({'key': endpoint.key})}"
-        console.print(f"In a browser: {escape(page)}", highlight=False, soft_wrap=True)
-        console.print('In another terminal, eval "$(azinfer env)" leads clients here:')
-        told = variables(endpoint.url, endpoint.key, endpoint.ca_file)
-        console.print(escape(rendered(told, shell_of(os.environ))), highlight=False, soft_wrap=True)
-        console.print("Ctrl-C ends it.")
-        try:
+    try:
+        with endpoint, noted(data_folder(), Running(endpoint.url, endpoint.key, endpoint.ca_file)):
+            _tell(endpoint)
             endpoint.wait()
-        except KeyboardInterrupt:
-            console.print("ended")
+    except KeyboardInterrupt:
+        console.print("ended")
+
+
+def _tell(endpoint: LocalEndpoint) -> None:
+    """Say what runs, and how to get there."""
+    console.print(f"[bold]{endpoint.url}[/bold]  key {escape(endpoint.key)}", highlight=False)
+    for each in endpoint.deployments:
+        console.print(f"  {each.name}  ({each.model_name})", highlight=False)
+    page = f"{endpoint.url}/?{urlencode({'key': endpoint.key})}"
+    console.print(f"In a browser: {escape(page)}", highlight=False, soft_wrap=True)
+    console.print('In another terminal, eval "$(azinfer env)" leads clients here:')
+    told = variables(endpoint.url, endpoint.key, endpoint.ca_file)
+    console.print(escape(rendered(told, shell_of(os.environ))), highlight=False, soft_wrap=True)
+    console.print("Ctrl-C ends it.")
 
 
 def _facts(deployment: Deployment) -> tuple[str, ...]:

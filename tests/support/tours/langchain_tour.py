@@ -12,6 +12,9 @@ with warnings.catch_warnings():
         AzureAIChatCompletionsModel,
         AzureAIOpenAIApiChatModel,
     )
+    from langchain_azure_ai.embeddings import (  # type: ignore[import-untyped]
+        AzureAIOpenAIApiEmbeddingsModel,
+    )
     from langchain_openai import (
         AzureChatOpenAI,
         AzureOpenAIEmbeddings,
@@ -102,9 +105,12 @@ STEPS = {
 
 
 def embeddings(url: str, key: Any) -> None:
-    """Vectors of both classes."""
-    v1 = OpenAIEmbeddings(base_url=f"{url}/openai/v1", api_key=key, model="embed", **TEXTS)
+    """Vectors of all classes."""
+    base = f"{url}/openai/v1"
+    v1 = OpenAIEmbeddings(base_url=base, api_key=key, model="embed", **TEXTS)
     assert len(v1.embed_query("a")) == 8
+    theirs = AzureAIOpenAIApiEmbeddingsModel(endpoint=base, credential=key, model="embed", **TEXTS)
+    assert len(theirs.embed_query("a")) == 8
     classic = AzureOpenAIEmbeddings(
         azure_endpoint=url, api_key=key, azure_deployment="embed", **AZURE, **TEXTS
     )
