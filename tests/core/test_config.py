@@ -54,6 +54,14 @@ def test_a_whole_number_is_a_number_and_no_truth(tmp_path: Path) -> None:
         table.get("flag", int)
 
 
+def test_a_field_of_any_type_counts_as_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "azinfer.toml"
+    path.write_text("engine = 3\n", "utf-8")
+    table = read(path)
+    assert (table.value("engine"), table.value("nothing")) == (3, None)
+    table.close()
+
+
 @pytest.mark.parametrize(
     ("endpoint", "field", "line"),
     [

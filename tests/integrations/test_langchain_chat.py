@@ -423,6 +423,29 @@ def test_a_tool_choice_that_names_no_tool_is_told(make: Make) -> None:
         make().bind_tools([weather], tool_choice="wether")
 
 
+def test_strict_tools_are_closed_all_the_way_down(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    inner = {"type": "object", "properties": {"default": {"type": "string", "default": "a"}}}
+    parameters = {"type": "object", "properties": {"title": inner}}
+    ready: dict[str, Any] = {"type": "function", "function": {"name": "now"}}
+    whole = {"type": "function", "function": {"name": "at", "parameters": parameters}}
+    make().bind_tools([ready, whole], strict=True).invoke("hi")
+    tools = sent(server)["tools"]
+    assert tools[0] == ready
+    closed = {"additionalProperties": False, "type": "object"}
+    assert tools[1]["function"]["parameters"] == {
+        **closed,
+        "required": ["title"],
+        "properties": {
+            "title": {
+                **closed,
+                "required": ["default"],
+                "properties": {"default": {"type": "string"}},
+            }
+        },
+    }
+
+
 def test_strict_and_parallel_are_sent_with_tools_alone(make: Make, server: RawServer) -> None:
     server.will(reply(chat()))
     make().bind_tools([weather], strict=True, parallel_tool_calls=False).invoke("hi")
