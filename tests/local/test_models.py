@@ -333,6 +333,21 @@ async def test_a_model_that_is_unloaded_ends_its_chats(paths: list[Path]) -> Non
     await engine.aclose()
 
 
+DROPPING = """
+import sys
+from pathlib import Path
+from azinfer.local.llama import GgufEmbeddings
+for _ in range(4):
+    GgufEmbeddings(Path(sys.argv[1]))
+"""
+
+
+def test_an_engine_that_nobody_wants_is_dropped(paths: list[Path]) -> None:
+    command = [sys.executable, "-c", DROPPING, str(paths[1])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
 LISTENING = """
 import sys
 from pathlib import Path
