@@ -7,6 +7,7 @@ from azinfer.core.client import (
     InferenceClient,
 )
 from azinfer.core.clock import Clock
+from azinfer.core.credentials import is_secret, portable
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
@@ -121,7 +122,9 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "is_secret",
     "missing_extra",
+    "portable",
     "profile_of",
     "strict_schema",
 ]

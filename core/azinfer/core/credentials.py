@@ -98,7 +98,7 @@ class TokenFunction:
         self._function = function
 
     def __reduce__(self) -> Any:
-        if not is_named(self._function):
+        if portable(self._function) is None:
             _not_pickled("a function that is no module's own")
         return TokenFunction, (self._function,)
 
@@ -312,15 +312,25 @@ def _in_environment(variable: str, environ: Mapping[str, str] | None) -> Keys:
     )
 
 
-def is_named(function: Any) -> bool:
-    """Whether a pickle holds a function by its name alone, and finds it again by that."""
-    if not isinstance(function, FunctionType):  # methods and partials bring their values along
-        return False
+def portable(credential: Any) -> Any:
+    """A credential as a pickle may hold it: by its name alone, or None where it has none.
+
+    Named are `"entra"`, `"env:NAME"` and functions of a module.
+    """
+    if isinstance(credential, str):
+        return credential if credential == "entra" or credential.startswith("env:") else None
+    if not isinstance(credential, FunctionType):  # methods and partials bring their values along
+        return None
     try:
-        pickle.dumps(function)
+        pickle.dumps(credential)
     except (pickle.PicklingError, AttributeError):  # a lambda, or a function inside another
-        return False
-    return True
+        return None
+    return credential
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header, or an item of a query, is named like a secret."""
+    return re.search(_IN_NAME, name) is not None
 
 
 def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
@@ -330,7 +340,7 @@ def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
         ConfigurationError: There is one.
     """
     for name in names:
-        if re.search(_IN_NAME, name):
+        if is_secret(name):
             _not_pickled(f"{name!r}, which looks like a secret")
 
 

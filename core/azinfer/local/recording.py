@@ -45,7 +45,6 @@ class Recording:
         trace: What is known about it.
         request_id: Its id.
         clock: Monotonic seconds.
-        send: Where the answer goes.
     """
 
     def __init__(

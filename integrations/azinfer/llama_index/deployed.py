@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import re
-from types import FunctionType
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -21,9 +18,7 @@ from pydantic import AliasChoices
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import override
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout
-
-_SECRET = re.compile("key|token|secret|cookie|authorization", re.IGNORECASE)
+from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout, is_secret, portable
 
 
 class Deployed(BaseComponent):
@@ -79,7 +74,7 @@ class Deployed(BaseComponent):
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
-        if isinstance(self.credential, str) and not _is_name(self.credential):
+        if isinstance(self.credential, str) and portable(self.credential) is None:
             self.credential = SecretStr(self.credential)
         self._ready = self.client or self._new_client()
         if self.client is not None:
@@ -148,7 +143,7 @@ class Deployed(BaseComponent):
         # Of a copy, because the one inherited takes what cannot be pickled out of the object.
         copied = self.__copy__()
         copied.client = copied._ready = None
-        copied.credential = _portable(self.credential)
+        copied.credential = portable(self.credential)
         copied.headers = _without_secrets(self.headers)
         return super(Deployed, copied).__getstate__()
 
@@ -163,23 +158,10 @@ class Deployed(BaseComponent):
 
 def _is_name(credential: Any) -> bool:
     """Whether a credential only says where it is to be had."""
-    return isinstance(credential, str) and (credential == "entra" or credential.startswith("env:"))
-
-
-def _portable(credential: Any) -> Any:
-    """A credential as a pickle may hold it: by its name, also that of a function, or none."""
-    if _is_name(credential):
-        return credential
-    if not isinstance(credential, FunctionType):  # a method brings its object along
-        return None
-    try:
-        pickle.dumps(credential)
-    except Exception:  # a lambda, or a function inside another
-        return None
-    return credential
+    return isinstance(credential, str) and portable(credential) is not None
 
 
 def _without_secrets(headers: dict[str, str] | None) -> dict[str, str] | None:
     if headers is None:
         return None
-    return {name: value for name, value in headers.items() if not _SECRET.search(name)}
+    return {name: value for name, value in headers.items() if not is_secret(name)}
