@@ -125,7 +125,7 @@ def test_the_key_is_in_no_log_line(
     ask: Ask, server: RawServer, caplog: pytest.LogCaptureFixture, operation: str
 ) -> None:
     caplog.set_level(1)
-    logging.getLogger("httpcore").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpcore")  # of which others may have set a level
     server.will(
         reply(failure("500"), 500), stream(events(part("a", "stop"))), reply(failure("400"), 400)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -176,6 +177,7 @@ def own() -> Iterator[httpx.Client]:
 def test_odd_values_break_nothing(
     own: httpx.Client, caplog: pytest.LogCaptureFixture, method: str, url: str, body: dict[str, Any]
 ) -> None:
+    caplog.set_level(logging.WARNING)
     if "batches" in url:
         form: dict[str, Any] = {"files": {"file": b"{}"}, "data": {"purpose": "batch"}}
         alone = httpx.Client(base_url=own.base_url, headers={"api-key": "k"})
@@ -243,6 +245,7 @@ def test_odd_values_of_an_upstream_break_nothing(
     asked: dict[str, Any],
     told: dict[str, Any],
 ) -> None:
+    caplog.set_level(logging.WARNING)
     engine = UpstreamEngine(f"{server.url}/v1", timeout=10)
     with (
         LocalEndpoint([LocalDeployment("up", engine=engine)], key="k") as endpoint,
