@@ -202,7 +202,8 @@ class Store:
             self._directory = Path(folder)
         try:
             (self._directory / "files").mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self._directory / "store.sqlite", 0, check_same_thread=False)
+            path = self._directory / "store.sqlite"
+            database = sqlite3.connect(path, timeout=0, check_same_thread=False)
             self._left.callback(database.close)
             database.executescript(f"{_ALONE} BEGIN IMMEDIATE; {_TABLES}")
             database.commit()
