@@ -666,3 +666,64 @@ def test_what_a_filter_finds_is_told_on_answers_and_in_streams() -> None:
         }
         assert rest[-1]["choices"][0]["content_filter_results"] == FOUND
         assert rest[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def costs(path: str, model_name: str, **more: Any) -> list[tuple[bool, Json | None]]:
+    """For each chunk of a stream: whether it ends a choice, and what it says the answer cost."""
+    deployment = LocalDeployment("chat", model_name, SyntheticEngine("Paris."))
+    with (
+        LocalEndpoint([deployment]) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
+    ):
+        body: Json = {"messages": USER, "model": "chat", "stream": True, **more}
+        lines = http.post(path, json=body).text.split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    chunks = [json.loads(line[6:]) for line in lines[:-2]]
+    ends = [any(each["finish_reason"] for each in chunk["choices"]) for chunk in chunks]
+    return [(end, chunk.get("usage")) for end, chunk in zip(ends, chunks, strict=True)]
+
+
+COST = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+
+
+@pytest.mark.parametrize("path", [f"/models{CHAT}", CHAT])
+@pytest.mark.parametrize("model", ["mistral-large-2411", "Ministral-3B", "DeepSeek-R1"])
+def test_some_models_tell_at_the_end_of_a_stream_what_it_cost_unasked(
+    path: str, model: str
+) -> None:
+    # The form of the recordings of azure-ai-inference's tests with mistral-large-2411.
+    assert costs(path, model) == [(False, None)] * 3 + [(True, COST)]
+    both = [each for each in costs(path, model, n=2) if each[0]]
+    whole = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
+    assert both[-1] == (True, whole)
+
+
+def test_phi_tells_on_each_chunk_what_it_cost_so_far() -> None:
+    # The form of the recordings of azure-ai-inference's tests with phi3-medium-4k.
+    told = costs(f"/models{CHAT}", "Phi-4")
+    assert [cost and cost["completion_tokens"] for _, cost in told] == [1, 1, 2, 2]
+    for _, cost in told:
+        assert cost is not None
+        assert cost["total_tokens"] == cost["prompt_tokens"] + cost["completion_tokens"]
+        assert cost["prompt_tokens"] > 0
+    assert told[-1] == (True, COST)
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        (f"/openai/v1{CHAT}", "mistral-large-2411"),
+        (f"/openai/v1{CHAT}", "Phi-4"),
+        (f"/models{CHAT}", "gpt-4.1"),
+        (f"/models{CHAT}", "Llama-3.3-70B-Instruct"),
+        (f"/models{CHAT}", "DeepSeek-V3"),
+    ],
+)
+def test_other_streams_do_not_tell_what_they_cost_unless_asked(path: str, model: str) -> None:
+    assert {cost is None for _, cost in costs(path, model)} == {True}
+
+
+@pytest.mark.parametrize("model", ["mistral-large-2411", "Phi-4"])
+def test_who_asks_what_a_stream_cost_is_told_once(model: str) -> None:
+    told = costs(f"/models{CHAT}", model, stream_options={"include_usage": True})
+    assert told == [(False, None)] * 3 + [(True, None), (False, COST)]

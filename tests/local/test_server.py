@@ -112,8 +112,9 @@ def test_a_stream_has_the_documented_form(
 
 
 def test_a_stream_tells_its_usage_only_when_asked(http: httpx.Client) -> None:
+    # Its model, mistral-large-2411, tells it unasked on the models route.
     answer = http.post(
-        "/models/chat/completions", json={"messages": USER, "model": "fixed", "stream": True}
+        "/openai/v1/chat/completions", json={"messages": USER, "model": "fixed", "stream": True}
     )
     assert not any("usage" in chunk for chunk in events(answer.text))
 

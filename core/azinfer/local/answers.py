@@ -8,7 +8,7 @@ Azure OpenAI REST API.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -140,6 +140,8 @@ class Frame:
         model: What the back end calls itself.
         include_usage: Whether a stream tells what it cost.
         openai: Whether the answer has the fields that only OpenAI's own API tells.
+        cost: Tells what the answer cost so far, to be said on a chunk though nobody asked; None
+            where it is not. It is given whether the chunk ends a choice.
         prompt_results: What the filter found in the prompt.
     """
 
@@ -148,6 +150,7 @@ class Frame:
     model: str
     include_usage: bool = False
     openai: bool = False
+    cost: Callable[[bool], Json | None] = lambda ends: None
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[Written]) -> Json:
@@ -185,7 +188,10 @@ class Frame:
             choice |= more
         if filter_results:
             choice["content_filter_results"] = filter_results
-        return self._event({"choices": [choice]})
+        told: Json = {"choices": [choice]}
+        if cost := self.cost(finish_reason is not None):
+            told["usage"] = cost
+        return self._event(told)
 
     def last(self, choices: Sequence[Written]) -> bytes:
         """What the answer cost, where that was asked, and the end."""

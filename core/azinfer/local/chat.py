@@ -43,8 +43,26 @@ async def chat(service: Service, asked: Asked) -> Response:
         versions.check_chat(body, deployment, version, asked.surface)
     head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
     openai = asked.surface in (V1, DEPLOYMENTS)
-    forming = partial(Frame, *head, request.include_usage, openai)
+    cost = partial(_unasked, asked, deployment, request)
+    forming = partial(Frame, *head, request.include_usage, openai, cost)
     return await answered(service, asked, deployment, [request], forming, body)
+
+
+def _unasked(
+    asked: Asked, deployment: LocalDeployment, request: ChatRequest, ends: bool
+) -> Json | None:
+    """What a stream tells on a chunk of what it cost so far, where its model does unasked."""
+    if request.include_usage or not families.tells_usage(deployment, asked.surface, ends):
+        return None
+    told = dict(asked.trace.usage()) if asked.trace.usage is not None else {}
+    # How long the prompt was is known for certain at the end.
+    read = told.get("prompt_tokens") or estimated(list(map(_text, request.messages)), 0)
+    wrote = told.get("completion_tokens", 0)
+    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+
+
+def _text(message: Json) -> str:
+    return last_text([message])
 
 
 async def answered(
@@ -68,7 +86,7 @@ async def answered(
     Raises:
         Refusal: The filter or a limit refuses it.
     """
-    texts = [last_text([message]) for each in requests for message in each.messages]
+    texts = [_text(message) for each in requests for message in each.messages]
     if asked.surface == GITHUB and estimated(texts, 0) > _GITHUB_TOKENS:
         raise refusals.too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
     form = forming(_prompt_results(deployment.filter, "\n".join(texts)))

@@ -1,4 +1,4 @@
-"""Families of models: what some refuse that others take.
+"""Families of models: what some refuse that others take, and tell that others do not.
 
 A deployment behaves as the model that it says it is. Source: "Azure OpenAI reasoning models" and
 "Embeddings" (which models take `dimensions`); the refusals as quoted in cline/cline#1700,
@@ -12,7 +12,13 @@ from typing import Any
 
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.fields import Json
-from azinfer.local.refusals import bad_request, unsupported_parameter, unsupported_value
+from azinfer.local.refusals import (
+    MODELS,
+    SERVERLESS,
+    bad_request,
+    unsupported_parameter,
+    unsupported_value,
+)
 
 _REASONING = re.compile(r"(?:o\d|gpt-5(?!.*-chat))", re.IGNORECASE)
 _ONE_LENGTH = re.compile(
@@ -20,6 +26,11 @@ _ONE_LENGTH = re.compile(
     r"cohere-embed-v3",
     re.IGNORECASE,
 )
+# "Tutorial: Get started with DeepSeek-R1 reasoning model" and the recordings of
+# azure-ai-inference's tests: what a stream costs is on the chunk that ends it, and with vLLM
+# behind it on each.
+_TELLS_AT_END = re.compile(r"mistral|ministral|codestral|pixtral|deepseek-r1", re.IGNORECASE)
+_TELLS_ON_EACH = re.compile(r"phi-?\d", re.IGNORECASE)
 _ONLY_DEFAULT: dict[str, float] = {
     "temperature": 1,
     "top_p": 1,
@@ -31,6 +42,21 @@ _ONLY_DEFAULT: dict[str, float] = {
 def reasons(model_name: str) -> bool:
     """Whether a model is one of the o-series or gpt-5, that think before they answer."""
     return _REASONING.match(model_name) is not None
+
+
+def tells_usage(deployment: LocalDeployment, surface: str, ends: bool) -> bool:
+    """Whether a chunk of a stream tells what the answer cost though nobody asked.
+
+    Args:
+        deployment: Of which deployment.
+        surface: Through which surface.
+        ends: Whether it is the chunk that ends a choice.
+    """
+    # What an engine that passes answers on has counted may only come after that chunk.
+    if surface not in (MODELS, SERVERLESS) or getattr(deployment.engine, "calls_tools", False):
+        return False
+    name = deployment.model_name
+    return bool(_TELLS_ON_EACH.match(name) or (ends and _TELLS_AT_END.match(name)))
 
 
 def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
