@@ -163,6 +163,65 @@ def test_long_bodies_and_answers_do_not_fill_the_memory(azinfer_endpoint: LocalE
     assert entry.answer_size > len(answer.text) > 200_000
 
 
+def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> Logged:
+    httpx.post(
+        f"{endpoint.url}/openai/v1/files",
+        files={"file": ("lines.jsonl", content, "application/jsonl")},
+        data=fields,
+        headers={"api-key": endpoint.key},
+        timeout=60,
+    )
+    return endpoint.requests[-1]
+
+
+def test_the_log_has_what_was_uploaded(azinfer_endpoint: LocalEndpoint) -> None:
+    file = {"filename": "lines.jsonl", "content_type": "application/jsonl", "bytes": 9}
+    entry = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="batch")
+    assert entry.status == 200
+    assert entry.body == entry.form == {"purpose": "batch", "file": file}
+    told = entry.to_wire()
+    assert told["body"] == entry.body
+    assert '\r\n\r\n{"a": 1}\n\r\n--' in told["raw_body"]
+    refused = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="fun")
+    assert (refused.status, refused.body) == (400, {"purpose": "fun", "file": file})
+
+
+def test_uploads_do_not_fill_the_memory(azinfer_endpoint: LocalEndpoint) -> None:
+    """A field after the file is told though it is not among the bytes that are kept."""
+    content = b"x" * 5_000_000
+    form = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n' + content
+    form += b'\r\n--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+    headers = {
+        "api-key": azinfer_endpoint.key,
+        "content-type": "multipart/form-data; boundary=b",
+    }
+    httpx.post(f"{azinfer_endpoint.url}/openai/v1/files", content=form, headers=headers)
+    entry = azinfer_endpoint.requests[-1]
+    file = {"filename": "f", "content_type": None, "bytes": len(content)}
+    assert (entry.status, entry.form) == (200, {"file": file, "purpose": "batch"})
+    assert entry.raw_body == form[: 64 * 1024]
+    long = uploaded(azinfer_endpoint, b"", purpose="y" * 900_000)
+    assert long.body["purpose"] == "y" * 1000 + "…"
+    # The beginnings of what was sent and of the refusal, which quotes it.
+    assert long.size < 2 * 64 * 1024 + 4000
+
+
+def test_the_log_has_the_beginning_of_an_upload_that_breaks_off(
+    azinfer_endpoint: LocalEndpoint,
+) -> None:
+    httpx.post(
+        f"{azinfer_endpoint.url}/openai/v1/files",
+        content=b"--b\r\nno form at all",
+        headers={
+            "api-key": azinfer_endpoint.key,
+            "content-type": "multipart/form-data; boundary=b",
+        },
+    )
+    (entry,) = azinfer_endpoint.requests
+    assert (entry.status, entry.body) == (400, None)
+    assert entry.raw_body == b"--b\r\nno form at all"
+
+
 PROJECT = """
 from azinfer.core import InferenceClient, UserMessage
 

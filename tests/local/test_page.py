@@ -81,6 +81,23 @@ def test_the_page_shows_each_deployment_with_its_five_facts(page: Page) -> None:
         expect(rows.nth(1)).to_contain_text(fact)
 
 
+def test_an_upload_is_shown_with_its_fields_and_its_beginning(
+    page: Page, endpoint: LocalEndpoint
+) -> None:
+    expect(page.locator("#state")).to_have_text("live")
+    httpx.post(
+        f"{endpoint.url}/openai/v1/files",
+        files={"file": ("<b>.jsonl", b'{"custom_id": "<i>"}')},
+        data={"purpose": "batch"},
+        headers={"api-key": endpoint.key},
+    )
+    row = page.locator("#log tbody tr").first
+    expect(row).to_contain_text("<b>.jsonl, 20 bytes")
+    row.locator("summary").first.click()
+    expect(row).to_contain_text('"purpose": "batch"')
+    expect(row).to_contain_text('{"custom_id": "<i>"}')
+
+
 def test_the_log_grows_while_programs_ask(page: Page, endpoint: LocalEndpoint) -> None:
     expect(page.locator("#state")).to_have_text("live")
     with InferenceClient(endpoint.url, endpoint.key, max_retries=0) as client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,8 @@ from azinfer.local.refusals import bad_request
 from azinfer.local.service import Asked, Service, parts_of
 
 _LARGEST = 200 * 1024 * 1024
+# How many bytes of an upload, and how many characters of a field of it, the request log keeps.
+_NOTED, _FIELD = 64 * 1024, 1000
 _PURPOSES = ("assistants", "batch", "evals", "fine-tune")
 # Two weeks and thirty days, in seconds.
 _SHORTEST, _LONGEST = 1_209_600, 2_592_000
@@ -34,17 +37,39 @@ async def upload(service: Service, asked: Asked) -> Response:
     kind = asked.http.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
         raise refusals.not_multipart(kind)
-    parser = MultiPartParser(
-        asked.http.headers, parts_of(asked.http, _LARGEST), max_files=1, max_fields=20
-    )
+    parser = MultiPartParser(asked.http.headers, _noted(asked), max_files=1, max_fields=20)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         raise refusals.malformed(f"The body is no multipart form: {error}.") from None
+    asked.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
     try:
         return AsciiResponse(await _kept(service, asked.surface, form))
     finally:
         await form.close()
+
+
+async def _noted(asked: Asked) -> AsyncGenerator[bytes]:
+    """The parts of an upload as they come; the request log keeps the first of them."""
+    async for part in parts_of(asked.http, _LARGEST):
+        asked.trace.body += part[: max(0, _NOTED - len(asked.trace.body))]
+        yield part
+
+
+def _facts(value: str | UploadFile) -> Any:
+    """What the request log tells of one field of an upload."""
+    if isinstance(value, str):
+        return _short(value)
+    kind = value.content_type
+    return {
+        "filename": _short(value.filename or ""),
+        "content_type": None if kind is None else _short(kind),
+        "bytes": value.size,
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _FIELD else f"{text[:_FIELD]}…"
 
 
 async def _kept(service: Service, surface: str, form: FormData) -> Json:

@@ -24,7 +24,9 @@ class Logged:
         path: The path, as routes are named by.
         raw_query: The query as it was sent.
         raw_headers: The headers as they were sent, without credentials.
-        raw_body: The body as it was sent.
+        raw_body: The body as it was sent; of an upload, its first 64 KiB.
+        form: The fields of an upload, with name, content type and bytes of its file; None for
+            other requests.
         deployment: The deployment that it was routed to; None where none was.
         why: What named the deployment, for example `"the body's model"`.
         fault: What went wrong with it on purpose: the kind of the fault.
@@ -45,6 +47,7 @@ class Logged:
     raw_query: bytes
     raw_headers: Sequence[tuple[bytes, bytes]]
     raw_body: bytes = field(repr=False)
+    form: Mapping[str, Any] | None
     deployment: str | None
     why: str | None
     fault: str | None
@@ -71,7 +74,9 @@ class Logged:
 
     @property
     def body(self) -> Any:
-        """The body as JSON; None where there was none that could be read."""
+        """The body as JSON, or the fields of an upload; None where none could be read."""
+        if self.form is not None:
+            return self.form
         try:
             return json.loads(self.raw_body)
         except (ValueError, RecursionError):
@@ -86,7 +91,8 @@ class Logged:
     def size(self) -> int:
         """About how many bytes the entry takes."""
         headers = sum(len(name) + len(value) for name, value in self.raw_headers)
-        return len(self.raw_body) + len(self.raw_answer) + headers + 1000
+        form = len(str(self.form))
+        return len(self.raw_body) + len(self.raw_answer) + headers + form + 1000
 
     def to_wire(self) -> dict[str, Any]:
         """The entry as JSON, as the admin route gives it."""
@@ -94,7 +100,10 @@ class Logged:
         body = self.body
         if body is None and self.raw_body:
             body = self.raw_body.decode("utf-8", "replace")
-        return {**told, "query": self.query, "headers": self.headers, "body": body}
+        told |= {"query": self.query, "headers": self.headers, "body": body}
+        if self.form is not None:
+            told["raw_body"] = self.raw_body.decode("utf-8", "replace")
+        return told
 
 
 _TOLD = (

@@ -158,9 +158,11 @@ def row(entry: Logged) -> h.Node:
 
 
 def _asked(entry: Logged) -> str:
-    """The beginning of what was asked: the newest message, or the first text of several."""
+    """The beginning of what was asked: the newest message, the first text, or a file's name."""
     body = entry.body if isinstance(entry.body, dict) else {}
     texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
+    if isinstance(file := (entry.form or {}).get("file"), dict):
+        texts = f"{file['filename']}, {file['bytes']:,} bytes"
     if isinstance(texts, list):
         texts = last_text(texts) if isinstance(texts[-1], dict) else texts[0]
     said = " ".join(str(texts).split())
@@ -174,7 +176,7 @@ def _shown(entry: Logged) -> str:
     lines += [f"{name}: {value}" for name, value in entry.headers.items()]
     if entry.body is not None:
         lines += ["", json.dumps(entry.body, indent=2, ensure_ascii=False)]
-    elif entry.raw_body:
+    if entry.raw_body and (entry.body is None or entry.form is not None):
         lines += ["", _letters(entry)]
     return "\n".join(lines)
 

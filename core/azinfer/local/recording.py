@@ -20,7 +20,8 @@ class Trace:
     """What is found out about a request while it is answered.
 
     Attributes:
-        body: Its body.
+        body: Its body; of an upload, its beginning.
+        form: The fields of an upload.
         deployment: The deployment that it was routed to.
         why: What named the deployment.
         usage: Tells what it cost, once that is known.
@@ -29,6 +30,7 @@ class Trace:
     """
 
     body: bytes = b""
+    form: Mapping[str, Any] | None = None
     deployment: str | None = None
     why: str | None = None
     usage: Callable[[], Mapping[str, Any]] | None = None
@@ -98,6 +100,7 @@ class Recording:
                 scope["query_string"],
                 [each for each in scope["headers"] if each[0] not in _SECRET],
                 trace.body,
+                trace.form,
                 trace.deployment,
                 trace.why,
                 trace.fault.kind if trace.fault else None,
