@@ -167,7 +167,7 @@ def main() -> None:
     console = Console(width=110)
     console.print(table)
     if "ag2 OpenAIConfig" not in ask:
-        console.print("ag2 OpenAIConfig: left out, it needs ag2[openai], which is openai>=3.27")
+        console.print("ag2 OpenAIConfig: left out, it needs ag2\\[openai], which is openai>=3.27")
     console.print(
         f"import: ratio to ag2 ({load[FLOOR]:.2f} s); {time.perf_counter() - began:.0f} s"
     )

@@ -26,7 +26,6 @@ from azinfer.core import RateLimit
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from raw_server import Behaviour, Peer, RawServer, answer, chat, events, part, reply, stream
 
-SURFACES = ["/models", "/openai/v1", "/openai"]
 QUESTION = "What is the weather in New York?"
 Make = Callable[..., AzInferConfig]
 
@@ -42,20 +41,20 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=SURFACES)
-def config(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferConfig:
+@pytest.fixture
+def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
     """One deployment as a model, on each of the main surfaces."""
-    return AzInferConfig(endpoint.url + request.param, endpoint.key, "ECHO")
+    return AzInferConfig(endpoint.url, endpoint.key, "ECHO", surface=surface)
 
 
-@pytest.fixture(params=SURFACES)
-def raw(request: pytest.FixtureRequest, server: RawServer) -> Make:
+@pytest.fixture
+def raw(url: str) -> Make:
     """Makes configurations of the raw server, which live as long as the test's loop."""
     made: list[AzInferConfig] = []
 
     def make(**named: Any) -> AzInferConfig:
         named = {"model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(server.url + request.param, KEY, **named))
+        made.append(AzInferConfig(url, KEY, **named))
         return made[-1]
 
     return make
@@ -114,8 +113,8 @@ def contents(heard: list[BaseEvent], kind: type[Any]) -> list[str]:
 
 
 def sent(server: RawServer) -> list[Any]:
-    """The bodies that came."""
-    return [request.json for request in server.received]
+    """The bodies that came, and in each the deployment."""
+    return [request.asked for request in server.received]
 
 
 async def test_an_agent_answers(config: AzInferConfig, endpoint: LocalEndpoint) -> None:

@@ -55,12 +55,12 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=["/models", "/openai/v1", "/openai"])
-def entry(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Callable[..., Json]:
+@pytest.fixture
+def entry(surface: str, endpoint: LocalEndpoint) -> Callable[..., Json]:
     """Makes entries of config_list, on each of the main surfaces."""
 
     def make(model: str = "echo", **more: Any) -> Json:
-        return entry_of(endpoint.url + request.param, endpoint.key, model, **more)
+        return entry_of(endpoint.url, endpoint.key, model, surface=surface, **more)
 
     return make
 
@@ -79,10 +79,10 @@ def agent(name: str, config: Any, **named: Any) -> ConversableAgent:
     return made
 
 
-def raw_agent(server: RawServer, **more: Any) -> ConversableAgent:
+def raw_agent(url: str, **more: Any) -> ConversableAgent:
     """An agent on the raw server."""
     more = {"max_retries": 0, **more}
-    return agent("a", entry_of(f"{server.url}/openai/v1", KEY, **more))
+    return agent("a", entry_of(url, KEY, **more))
 
 
 def with_tools(entry: Json) -> tuple[ConversableAgent, ConversableAgent]:
@@ -259,26 +259,26 @@ def test_images_are_sent(entry: Callable[..., Json], endpoint: LocalEndpoint) ->
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_reasoning_is_kept_and_not_sent_back(server: RawServer, streaming: bool) -> None:
+def test_reasoning_is_kept_and_not_sent_back(server: RawServer, url: str, streaming: bool) -> None:
     parts = [part(None, reasoning_content="2+2"), part("4", "stop")]
     whole = chat("4", message={"reasoning_content": "2+2"})
     server.will(stream(events(*parts)) if streaming else reply(whole))
-    asked = raw_agent(server, stream=streaming)
+    asked = raw_agent(url, stream=streaming)
     said = asked.generate_reply(messages=HI)
     assert said == {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
     asked.generate_reply(messages=[*HI, said, *HI])
     assert server.received[1].json["messages"][-2] == {"role": "assistant", "content": "4"}
 
 
-def test_chunks_without_a_delta_are_no_obstacle(server: RawServer) -> None:
+def test_chunks_without_a_delta_are_no_obstacle(server: RawServer, url: str) -> None:
     found = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
     server.will(stream(events({"choices": []}, part("4"), {"choices": [found]}, part("2", "stop"))))
-    assert raw_agent(server, stream=True).generate_reply(messages=HI) == "42"
+    assert raw_agent(url, stream=True).generate_reply(messages=HI) == "42"
 
 
-def test_a_429_is_tried_again_by_the_core(server: RawServer) -> None:
+def test_a_429_is_tried_again_by_the_core(server: RawServer, url: str) -> None:
     server.will(reply({"error": {"code": "429"}}, 429, {"retry-after": "0"}), reply(chat("hi")))
-    assert raw_agent(server, max_retries=1).generate_reply(messages=HI) == "hi"
+    assert raw_agent(url, max_retries=1).generate_reply(messages=HI) == "hi"
 
 
 def test_errors_are_told_as_they_are(entry: Callable[..., Json]) -> None:
@@ -286,10 +286,10 @@ def test_errors_are_told_as_they_are(entry: Callable[..., Json]) -> None:
         agent("a", entry("pariss")).generate_reply(messages=HI)
 
 
-def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
+def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
     server.will(reply(chat("hi")))
     tokens = iter(["t1-abcdef", "t2-abcdef"])
-    place = {"base_url": f"{server.url}/openai/v1", "azure_ad_token_provider": lambda: next(tokens)}
+    place = {"base_url": url, "azure_ad_token_provider": lambda: next(tokens)}
     asked = agent("a", {"model": "m", "model_client_cls": "AzInferModelClient", **place})
     for _ in range(2):
         asked.generate_reply(messages=HI)
@@ -312,25 +312,25 @@ def test_what_would_do_nothing_is_refused(server: RawServer, more: Json, told: s
         AzInferModelClient(entry_of(server.url, KEY, **more))
 
 
-def test_a_client_of_httpx_sends(server: RawServer) -> None:
+def test_a_client_of_httpx_sends(server: RawServer, url: str) -> None:
     class Mine(httpx.Client):
         def __deepcopy__(self, memo: Any) -> Mine:  # AG2 wants it
             return self
 
     server.will(reply(chat("hi")))
     with Mine(headers={"x-mine": "1"}) as http_client:
-        asked = raw_agent(server, http_client=http_client)
+        asked = raw_agent(url, http_client=http_client)
         assert asked.generate_reply(messages=HI) == "hi"
     assert server.received[0].header("x-mine") == "1"
 
 
-def test_options_are_sent_as_they_are(server: RawServer) -> None:
+def test_options_are_sent_as_they_are(server: RawServer, url: str) -> None:
     server.will(reply(chat("hi")))
     more = {"extra_body": {"user": "u"}, "extra_headers": {"x-a": "1"}, "seed": 0}
-    asked = raw_agent(server, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
+    asked = raw_agent(url, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
     asked.generate_reply(messages=[{"content": "hi"}])
     (request,) = server.received
-    assert request.json.keys() == {"model", "messages", "user", "seed"}
+    assert request.asked.keys() == {"model", "messages", "user", "seed"}
     assert request.json["messages"][-1] == {"content": "hi", "role": "user"}
     assert (request.header("x-a"), request.header("x-b")) == ("1", "2")
 

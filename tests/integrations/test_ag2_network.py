@@ -41,10 +41,10 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=["/models", "/openai/v1", "/openai"])
-def config(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferConfig:
+@pytest.fixture
+def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
     """The echoing deployment on each of the main surfaces."""
-    return AzInferConfig(endpoint.url + request.param, endpoint.key, "echo")
+    return AzInferConfig(endpoint.url, endpoint.key, "echo", surface=surface)
 
 
 @dataclass

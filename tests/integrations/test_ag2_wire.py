@@ -46,13 +46,13 @@ Make = Callable[..., AzInferConfig]
 
 
 @pytest.fixture
-def make(server: RawServer) -> Make:
+def make(url: str) -> Make:
     """Makes configurations of the raw server, which live as long as the test's loop."""
     made: list[AzInferConfig] = []
 
     def config(**named: Any) -> AzInferConfig:
-        named = {"model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(f"{server.url}/openai/v1", KEY, **named))
+        named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
+        made.append(AzInferConfig(url, **named))
         return made[-1]
 
     return config
@@ -70,14 +70,25 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
+@pytest.fixture
+def local(surface: str, endpoint: LocalEndpoint) -> Make:
+    """Makes configurations of the local endpoint, on one surface of it."""
+
+    def config(model: str = "paris", **named: Any) -> AzInferConfig:
+        named = {"credential": endpoint.key, "surface": surface, **named}
+        return AzInferConfig(endpoint.url, model=model, **named)
+
+    return config
+
+
 def asking(config: AzInferConfig) -> Any:
     """An agent that may be asked with several inputs, which AG2's types do not say."""
     return Agent("a", config=config)
 
 
 def sent(server: RawServer, at: int = -1) -> Any:
-    """The body of a request."""
-    return server.received[at].json
+    """The body of a request, and in it the deployment."""
+    return server.received[at].asked
 
 
 PDF = {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QQ=="}
@@ -339,9 +350,9 @@ async def test_an_answer_that_was_filtered_away_is_none(make: Make, server: RawS
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
-    endpoint: LocalEndpoint, streaming: bool
+    local: Make, streaming: bool
 ) -> None:
-    config = AzInferConfig(endpoint.url, endpoint.key, "strict", streaming=streaming)
+    config = local("strict", streaming=streaming)
     with pytest.raises(core.ContentFilterError) as caught:
         await Agent("a", config=config).ask("Let us fight!")
     assert "violence" in caught.value.categories
@@ -425,35 +436,35 @@ async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: Ra
     assert await gone
 
 
-async def test_a_token_is_asked_for_each_call(server: RawServer) -> None:
+async def test_a_token_is_asked_for_each_call(make: Make, server: RawServer) -> None:
     tokens = iter(["t1-abcdef", "t2-abcdef"])
 
     async def token() -> str:
         return next(tokens)
 
     server.will(reply(chat()))
-    config = AzInferConfig(f"{server.url}/openai/v1", token, "gpt-4.1")
+    config = make(credential=token)
     first = await Agent("a", config=config).ask("hi")
     await first.ask("hi again")
     told = [request.header("authorization") for request in server.received]
     assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
 
 
-async def test_a_wrong_key_is_told_at_once(endpoint: LocalEndpoint) -> None:
-    config = AzInferConfig(endpoint.url, "wrong-key", "paris")
+async def test_a_wrong_key_is_told_at_once(local: Make) -> None:
+    config = local(credential="wrong-key")
     with pytest.raises(core.AuthenticationError) as caught:
         await Agent("a", config=config).ask("hi")
     assert (caught.value.status, caught.value.attempts) == (401, 1)
 
 
-async def test_a_wrong_name_is_told(endpoint: LocalEndpoint) -> None:
+async def test_a_wrong_name_is_told(local: Make) -> None:
     with pytest.raises(core.DeploymentNotFoundError, match="pariss"):
-        await Agent("a", config=AzInferConfig(endpoint.url, endpoint.key, "pariss")).ask("hi")
+        await Agent("a", config=local("pariss")).ask("hi")
 
 
-def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
+def test_a_secret_shows_nowhere(endpoint: LocalEndpoint, local: Make) -> None:
     headers = {"ocp-apim-subscription-key": "another-secret"}
-    config = AzInferConfig(endpoint.url, endpoint.key, "paris", headers=headers)
+    config = local(headers=headers)
     copied = config.copy(model="strict")
     client = config.create()
     shown = [repr(each) for each in (config, copied, client, Agent("a", config=config))]
@@ -464,8 +475,10 @@ def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
         pickle.dumps(config)
 
 
-async def test_what_is_stored_of_a_conversation_has_no_secret(endpoint: LocalEndpoint) -> None:
-    config = AzInferConfig(endpoint.url, endpoint.key, "paris")
+async def test_what_is_stored_of_a_conversation_has_no_secret(
+    endpoint: LocalEndpoint, local: Make
+) -> None:
+    config = local()
     answered = await Agent("a", config=config).ask("hi")
     stored = json.dumps([event.to_dict() for event in await answered.history.get_events()])
     assert "Paris." in stored
@@ -488,8 +501,8 @@ async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
             pickle.dumps(made)
 
 
-async def test_copies_work(endpoint: LocalEndpoint) -> None:
-    config = AzInferConfig(endpoint.url, endpoint.key, "strict", headers={"x-a": "1"})
+async def test_copies_work(local: Make) -> None:
+    config = local("strict", headers={"x-a": "1"})
     for copied in (copy.copy(config), copy.deepcopy(config), config.copy()):
         assert copied == config
         assert (await Agent("a", config=copied.copy(model="paris")).ask("hi")).body == "Paris."
@@ -498,10 +511,10 @@ async def test_copies_work(endpoint: LocalEndpoint) -> None:
 
 
 def test_a_copy_goes_elsewhere_with_the_same_key(
-    endpoint: LocalEndpoint, server: RawServer
+    endpoint: LocalEndpoint, local: Make, server: RawServer
 ) -> None:
     server.will(reply(chat("elsewhere")))
-    config = AzInferConfig(endpoint.url, endpoint.key, "paris")
+    config = local()
     other = config.copy(endpoint=f"{server.url}/models")
     answered = [asyncio.run(Agent("a", config=each).ask("hi")).body for each in (other, config)]
     assert answered == ["elsewhere", "Paris."]

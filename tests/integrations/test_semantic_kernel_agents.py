@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,9 +34,10 @@ from semantic_kernel.functions import KernelArguments
 
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
-from kernels import SURFACES, Weather, sent, service
+from kernels import Weather, sent
 from raw_server import RawServer, chat, reply
 
+Make = Callable[..., Any]
 NEW_YORK = "What is the weather in New York?"
 
 
@@ -52,13 +53,12 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=SURFACES)
-def make(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Any:
+@pytest.fixture
+def make(surface: str, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
     endpoint.reset()
 
     def made(model: str) -> AzInferChatCompletion:
-        surface: str = request.param
         return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface)
 
     return made
@@ -247,9 +247,9 @@ async def test_a_long_history_is_summarised(make: Any) -> None:
     assert history.messages[0].content == "Paris."
 
 
-async def test_the_name_of_an_agent_goes_to_the_wire(server: RawServer) -> None:
+async def test_the_name_of_an_agent_goes_to_the_wire(server: RawServer, service: Make) -> None:
     server.will(reply(chat("a")))
-    guide = agent(service(server))
+    guide = agent(service())
     first = await guide.get_response(messages="hi")
     await guide.get_response(messages="and?", thread=first.thread)
     assert sent(server, 1)["messages"][2] == {

@@ -37,12 +37,13 @@ from azinfer.semantic_kernel import (
     AzInferChatPromptExecutionSettings,
     AzInferTextCompletion,
 )
-from kernels import SURFACES, Weather, added, asked, kernel, sent, service, streamed
+from kernels import Weather, added, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Settings = AzInferChatPromptExecutionSettings
 Auto, Required = FunctionChoiceBehavior.Auto, FunctionChoiceBehavior.Required
 NEW_YORK = "What is the weather in New York?"
+Make = Callable[..., Any]
 Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
 
 
@@ -66,13 +67,12 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=SURFACES)
-def make(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> Any:
+@pytest.fixture
+def make(surface: str, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
     endpoint.requests.clear()
 
     def made(model: str = "echo", **named: Any) -> AzInferChatCompletion:
-        surface: str = request.param
         return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface, **named)
 
     return made
@@ -288,7 +288,9 @@ def call(index: int, name: str, arguments: str = "{}") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
-async def test_several_rounds_of_calls_run(server: RawServer, stream_it: bool) -> None:
+async def test_several_rounds_of_calls_run(
+    server: RawServer, service: Make, stream_it: bool
+) -> None:
     weather = Weather()
     rounds = [call(0, "w-get_time"), call(1, "w-get_weather", '{"city": "Delft"}'), None]
     if stream_it:
@@ -312,7 +314,7 @@ async def test_several_rounds_of_calls_run(server: RawServer, stream_it: bool) -
                 for each in rounds
             )
         )
-    chat_service, history = service(server), asked()
+    chat_service, history = service(), asked()
     made = kernel(chat_service, w=weather)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
@@ -328,10 +330,12 @@ async def test_several_rounds_of_calls_run(server: RawServer, stream_it: bool) -
     assert roles == ["user", "assistant", "tool", "assistant", "tool"]
 
 
-async def test_calls_end_after_as_many_rounds_as_were_allowed(server: RawServer) -> None:
+async def test_calls_end_after_as_many_rounds_as_were_allowed(
+    server: RawServer, service: Make
+) -> None:
     calls = [call(0, "w-get_time")]
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": calls})))
-    chat_service = service(server)
+    chat_service = service()
     settings = Settings(function_choice_behavior=Auto())
     assert settings.function_choice_behavior is not None
     settings.function_choice_behavior.maximum_auto_invoke_attempts = 1
@@ -344,12 +348,13 @@ async def test_calls_end_after_as_many_rounds_as_were_allowed(server: RawServer)
 
 async def test_broken_arguments_go_back_to_the_model_and_the_talk_goes_on(
     server: RawServer,
+    service: Make,
 ) -> None:
     calls = [call(0, "w-get_weather", "{broken")]
     server.will(
         reply(chat(None, "tool_calls", message={"tool_calls": calls})), reply(chat("Sorry"))
     )
-    chat_service = service(server)
+    chat_service = service()
     made = kernel(chat_service, w=Weather())
     settings = Settings(function_choice_behavior=Auto())
     answer = await chat_service.get_chat_message_content(asked(), settings, kernel=made)
@@ -360,8 +365,10 @@ async def test_broken_arguments_go_back_to_the_model_and_the_talk_goes_on(
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
-async def test_functions_need_a_kernel_and_one_answer(server: RawServer, stream_it: bool) -> None:
-    chat_service = service(server)
+async def test_functions_need_a_kernel_and_one_answer(
+    server: RawServer, service: Make, stream_it: bool
+) -> None:
+    chat_service = service()
 
     async def ask(settings: Settings, **named: Any) -> None:
         if stream_it:
@@ -379,9 +386,11 @@ async def test_functions_need_a_kernel_and_one_answer(server: RawServer, stream_
     assert not server.received
 
 
-async def test_parallel_calls_are_forbidden_with_functions_alone(server: RawServer) -> None:
+async def test_parallel_calls_are_forbidden_with_functions_alone(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
-    chat_service = service(server)
+    chat_service = service()
     settings = Settings(function_choice_behavior=Auto(), parallel_tool_calls=False)
     for made in (kernel(w=Weather()), Kernel()):
         await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
@@ -389,10 +398,10 @@ async def test_parallel_calls_are_forbidden_with_functions_alone(server: RawServ
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & sent(server, 1).keys()
 
 
-async def test_a_model_that_calls_no_functions_says_so(server: RawServer) -> None:
+async def test_a_model_that_calls_no_functions_says_so(server: RawServer, service: Make) -> None:
     refused = failure("unsupported_parameter", "tools is not supported", param="tools")
     server.will(reply(refused, 400))
-    chat_service = service(server)
+    chat_service = service()
     settings = Settings(function_choice_behavior=Auto())
     made = kernel(w=Weather())
     for asking in (
@@ -471,11 +480,10 @@ async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
     assert made.clone().get_service() is made.get_service()
 
 
-@pytest.fixture(params=SURFACES)
-def write(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferTextCompletion:
+@pytest.fixture
+def write(surface: str, endpoint: LocalEndpoint) -> AzInferTextCompletion:
     """A text completion service of one surface."""
     endpoint.requests.clear()
-    surface: str = request.param
     return AzInferTextCompletion(
         endpoint.url, endpoint.key, "echo", surface=surface, service_id="text"
     )
@@ -519,8 +527,8 @@ async def test_a_kernel_prompts_for_texts(write: AzInferTextCompletion, make: An
     assert str(await made.invoke_prompt("hi")).endswith("to: hi")
 
 
-async def test_thoughts_and_refusals_of_texts_are_kept(server: RawServer) -> None:
-    writer = AzInferTextCompletion(f"{server.url}/openai/v1", "k" * 8, "o3", max_retries=0)
+async def test_thoughts_and_refusals_of_texts_are_kept(server: RawServer, service: Make) -> None:
+    writer = service(AzInferTextCompletion, model="o3")
     server.will(
         reply(chat(None, message={"refusal": "no", "reasoning_content": "hm"})),
         stream(

@@ -1,6 +1,7 @@
 """AzInferTextEmbedding: vectors for kernels, vector stores and images, over real HTTP."""
 
 # No `annotations` from the future: Semantic Kernel reads the annotations of data models.
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from semantic_kernel.exceptions import (
     ServiceResponseException,
 )
 
-from asking import KEY
 from azinfer import core
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.semantic_kernel import (
@@ -26,17 +26,19 @@ from azinfer.semantic_kernel import (
     AzInferEmbeddingPromptExecutionSettings,
     AzInferTextEmbedding,
 )
-from kernels import SURFACES, kernel, sent
+from kernels import kernel, sent
 from pictures import PNG
 from raw_server import RawServer, failure, reply, vectors
 
+Make = Callable[..., Any]
 Settings = AzInferEmbeddingPromptExecutionSettings
 OLIVES = "The harvest of olives begins in October"
 
 
-def embedding(server: RawServer, path: str = "/openai/v1", **named: Any) -> AzInferTextEmbedding:
-    named = {"model": "embed", "max_retries": 0, **named}
-    return AzInferTextEmbedding(server.url + path, KEY, **named)
+@pytest.fixture
+def embedding(service: Make) -> Make:
+    """Makes embeddings of the raw server, on one surface."""
+    return functools.partial(service, AzInferTextEmbedding, model="embed")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,10 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=SURFACES)
-def embed(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AzInferTextEmbedding:
+@pytest.fixture
+def embed(surface: str, endpoint: LocalEndpoint) -> AzInferTextEmbedding:
     """A service of one surface."""
     endpoint.requests.clear()
-    surface: str = request.param
     return AzInferTextEmbedding(endpoint.url, endpoint.key, "embed", surface=surface)
 
 
@@ -115,9 +116,9 @@ def counted(request: Any) -> Any:
     return reply({"data": rows[::-1]})
 
 
-async def test_documents_and_queries_are_told_apart(server: RawServer) -> None:
+async def test_documents_and_queries_are_told_apart(server: RawServer, embedding: Make) -> None:
     server.choose = counted
-    embed = embedding(server, query_type="query", document_type="document")
+    embed = embedding(query_type="query", document_type="document")
     await embed.generate_raw_embeddings(["a"])
     await embed.generate_embeddings(["a"])
     await embed.generate_embeddings(["a"], Settings(input_type="text"))
@@ -125,9 +126,11 @@ async def test_documents_and_queries_are_told_apart(server: RawServer) -> None:
     assert kinds == ["document", "query", "text"]
 
 
-async def test_vector_stores_tell_documents_and_queries_apart(server: RawServer) -> None:
+async def test_vector_stores_tell_documents_and_queries_apart(
+    server: RawServer, embedding: Make
+) -> None:
     server.choose = lambda request: reply(vectors(*[[0.5] * 384] * len(request.json["input"])))
-    embed = embedding(server, query_type="query", document_type="document")
+    embed = embedding(query_type="query", document_type="document")
     collection: Any = InMemoryCollection(Document, None, "documents", embed)
     await collection.ensure_collection_exists()
     await collection.upsert(Document("1", OLIVES))
@@ -136,9 +139,11 @@ async def test_vector_stores_tell_documents_and_queries_apart(server: RawServer)
     assert {each.json["dimensions"] for each in server.received} == {384}
 
 
-async def test_many_texts_go_in_batches_and_come_in_order(server: RawServer) -> None:
+async def test_many_texts_go_in_batches_and_come_in_order(
+    server: RawServer, embedding: Make
+) -> None:
     server.choose = counted
-    embed = embedding(server, model_id="Cohere-embed-v3-english")
+    embed = embedding(model_id="Cohere-embed-v3-english")
     found = await embed.generate_embeddings([str(at) for at in range(200)])
     assert sorted(len(each.json["input"]) for each in server.received) == [8, 96, 96]
     assert found[:, 0].tolist() == [*range(96), *range(96), *range(8)]
@@ -166,23 +171,25 @@ def fixed(length: int, says: Callable[[], Any]) -> Callable[[Any], Any]:
     ],
 )
 async def test_a_model_that_cannot_choose_its_dimensions_is_not_asked_to(
-    server: RawServer, says: Any
+    server: RawServer, embedding: Make, says: Any
 ) -> None:
     server.choose = fixed(384, says)
-    found = await embedding(server).generate_embeddings(["a"], Settings(dimensions=384))
+    found = await embedding().generate_embeddings(["a"], Settings(dimensions=384))
     assert found.shape == (1, 384)
     with pytest.raises(ServiceInvalidRequestError):
-        await embedding(server).generate_embeddings(["a"], Settings(dimensions=256))
+        await embedding().generate_embeddings(["a"], Settings(dimensions=256))
 
 
-async def test_other_refusals_are_told(server: RawServer) -> None:
+async def test_other_refusals_are_told(server: RawServer, embedding: Make) -> None:
     server.will(reply(failure("x", "too long"), 400))
     with pytest.raises(ServiceInvalidRequestError):
-        await embedding(server).generate_embeddings(["a"], Settings(dimensions=2))
+        await embedding().generate_embeddings(["a"], Settings(dimensions=2))
     assert len(server.received) == 1
 
 
-async def test_options_and_another_deployment_reach_the_wire(server: RawServer) -> None:
+async def test_options_and_another_deployment_reach_the_wire(
+    server: RawServer, embedding: Make
+) -> None:
     server.choose = counted
     settings = Settings(
         ai_model_id="other",
@@ -191,7 +198,7 @@ async def test_options_and_another_deployment_reach_the_wire(server: RawServer) 
         headers={"x": "1"},
         extra_parameters={"truncate": "END"},
     )
-    await embedding(server).generate_embeddings(["a"], settings)
+    await embedding().generate_embeddings(["a"], settings)
     assert sent(server) == {
         "input": ["a"],
         "model": "other",
@@ -217,17 +224,17 @@ async def test_images_become_vectors(embed: AzInferTextEmbedding, tmp_path: Path
     assert (found == found[0]).all()
 
 
-async def test_an_image_of_nothing_is_told(server: RawServer) -> None:
+async def test_an_image_of_nothing_is_told(server: RawServer, embedding: Make) -> None:
     with pytest.raises(ServiceInvalidRequestError, match="has no data"):
-        await embedding(server, "/models").generate_image_embeddings([ImageContent()])
+        await embedding().generate_image_embeddings([ImageContent()])
 
 
-async def test_errors_are_semantic_kernels_too(server: RawServer) -> None:
+async def test_errors_are_semantic_kernels_too(server: RawServer, embedding: Make) -> None:
     server.will(reply(failure("unknown_model"), 404))
     for asking in (
-        embedding(server, "/models").generate_embeddings(["a"]),
-        embedding(server, "/models").generate_raw_embeddings(["a"]),
-        embedding(server, "/models").generate_image_embeddings([b"\x89PNG"]),
+        embedding().generate_embeddings(["a"]),
+        embedding().generate_raw_embeddings(["a"]),
+        embedding().generate_image_embeddings([b"\x89PNG"]),
     ):
         with pytest.raises(ServiceResourceNotFoundError) as caught:
             await asking
@@ -235,10 +242,10 @@ async def test_errors_are_semantic_kernels_too(server: RawServer) -> None:
         assert isinstance(caught.value.__cause__, core.DeploymentNotFoundError)
 
 
-async def test_a_busy_endpoint_is_asked_again(server: RawServer) -> None:
+async def test_a_busy_endpoint_is_asked_again(server: RawServer, embedding: Make) -> None:
     busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
     server.will(busy, reply(vectors([1.0])))
-    found = await embedding(server, max_retries=1).generate_embeddings(["a"])
+    found = await embedding(max_retries=1).generate_embeddings(["a"])
     assert (found.tolist(), len(server.received)) == ([[1.0]], 2)
 
 

@@ -9,7 +9,7 @@ import logging
 import pickle
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,10 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from azinfer.semantic_kernel.errors import as_theirs
-from kernels import SURFACES, added, asked, kernel, sent, service, streamed
+from kernels import added, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
+Make = Callable[..., Any]
 SETTINGS = AzInferChatPromptExecutionSettings()
 CONTOSO = "https://contoso.openai.azure.com"
 SERVICES = (AzInferChatCompletion, AzInferTextCompletion, AzInferTextEmbedding)
@@ -80,18 +81,18 @@ ERRORS: list[tuple[int, Any, type[ServiceException], type[core.InferenceError]]]
 
 @pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
 async def test_an_error_is_semantic_kernels_and_ours_at_once(
-    server: RawServer, status: int, body: Any, theirs: Any, ours: Any
+    server: RawServer, service: Make, status: int, body: Any, theirs: Any, ours: Any
 ) -> None:
     server.will(reply(body, status, {"x-request-id": "r1"}))
-    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0)
+    writer = service(AzInferTextCompletion)
 
     async def write() -> None:
         async for _ in writer.get_streaming_text_contents("hi", SETTINGS):
             pass
 
     for asking in (
-        service(server).get_chat_message_contents(asked(), SETTINGS),
-        streamed(service(server)),
+        service().get_chat_message_contents(asked(), SETTINGS),
+        streamed(service()),
         writer.get_text_contents("hi", SETTINGS),
         write(),
     ):
@@ -120,10 +121,10 @@ def test_errors_of_later_are_semantic_kernels_too(kind: Any) -> None:
     assert caught.value.status == 500
 
 
-async def test_a_kernel_shows_the_cause(server: RawServer) -> None:
+async def test_a_kernel_shows_the_cause(server: RawServer, service: Make) -> None:
     server.will(reply(failure("unknown_model"), 404))
     with pytest.raises(KernelException) as caught:
-        await kernel(service(server)).invoke_prompt("hi")
+        await kernel(service()).invoke_prompt("hi")
     causes: list[BaseException | None] = [caught.value]
     while causes[-1] is not None:
         causes.append(causes[-1].__cause__)
@@ -131,14 +132,16 @@ async def test_a_kernel_shows_the_cause(server: RawServer) -> None:
     assert any(type(each) is core.DeploymentNotFoundError for each in causes)
 
 
-async def test_connections_and_time_outs_are_semantic_kernels_errors(server: RawServer) -> None:
+async def test_connections_and_time_outs_are_semantic_kernels_errors(
+    server: RawServer, service: Make
+) -> None:
     server.will(lambda peer: peer.reset())
     with pytest.raises(ServiceResponseException) as caught:
-        await service(server).get_chat_message_contents(asked(), SETTINGS)
+        await service().get_chat_message_contents(asked(), SETTINGS)
     assert isinstance(caught.value, core.APIConnectionError)
     server.will(lambda peer: peer.until_left())
     for settings in (SETTINGS, AzInferChatPromptExecutionSettings(timeout=0.1)):
-        chat_service = service(server, timeout=0.1 if settings is SETTINGS else 60)
+        chat_service = service(timeout=0.1 if settings is SETTINGS else 60)
         with pytest.raises(ServiceResponseException) as caught:
             await chat_service.get_chat_message_contents(asked(), settings)
         assert isinstance(caught.value, core.APITimeoutError)
@@ -154,10 +157,10 @@ async def test_connections_and_time_outs_are_semantic_kernels_errors(server: Raw
     ],
 )
 async def test_a_stream_that_breaks_is_told_while_it_is_read(
-    server: RawServer, data: bytes, ours: Any
+    server: RawServer, service: Make, data: bytes, ours: Any
 ) -> None:
     server.will(stream(data))
-    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     with pytest.raises(ServiceResponseException) as caught:
         [str(each) async for each in messages]
     error = caught.value
@@ -167,15 +170,14 @@ async def test_a_stream_that_breaks_is_told_while_it_is_read(
     assert error.partial.text == "hel"
 
 
-async def test_what_came_before_a_break_was_handed_out(server: RawServer) -> None:
+async def test_what_came_before_a_break_was_handed_out(server: RawServer, service: Make) -> None:
     server.will(stream(events(part("hel"), done=False), "reset"))
-    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     assert str(await anext(messages)) == "hel"
     with pytest.raises(ServiceResponseException):
         await anext(messages)
 
 
-@pytest.mark.parametrize("surface", SURFACES)
 async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> None:
     words = ContentFilter(words={"violence": {"stab": "high"}}, blocklists={"mine": ["secret"]})
     with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
@@ -237,11 +239,13 @@ def _run(program: str, *options: str) -> str:
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
-async def test_a_busy_endpoint_is_asked_again(server: RawServer, stream_it: bool) -> None:
+async def test_a_busy_endpoint_is_asked_again(
+    server: RawServer, service: Make, stream_it: bool
+) -> None:
     busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
     answer = stream(events(part("a", "stop"))) if stream_it else reply(chat("a"))
     server.will(busy, busy, answer)
-    chat_service = service(server, max_retries=2)
+    chat_service = service(max_retries=2)
     if stream_it:
         assert str(added(await streamed(chat_service))) == "a"
     else:
@@ -249,17 +253,17 @@ async def test_a_busy_endpoint_is_asked_again(server: RawServer, stream_it: bool
     assert len(server.received) == 3
 
 
-async def test_connections_are_used_again(server: RawServer) -> None:
+async def test_connections_are_used_again(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    chat_service = service(server)
+    chat_service = service()
     for _ in range(10):
         await chat_service.get_chat_message_contents(asked(), SETTINGS)
     assert (len(server.received), server.connections) == (10, 1)
 
 
-async def test_calls_run_at_once(server: RawServer) -> None:
+async def test_calls_run_at_once(server: RawServer, service: Make) -> None:
     server.choose = lambda request: lambda peer: _together(server, peer, 8)
-    async with service(server) as chat_service:
+    async with service() as chat_service:
         calls = [chat_service.get_chat_message_content(asked(), SETTINGS) for _ in range(8)]
         assert [str(each) for each in await asyncio.gather(*calls)] == ["hello"] * 8
 
@@ -270,30 +274,34 @@ def _together(server: RawServer, peer: Any, count: int) -> None:
     reply(chat())(peer)
 
 
-def test_one_service_lives_in_several_loops(server: RawServer) -> None:
+def test_one_service_lives_in_several_loops(server: RawServer, service: Make) -> None:
     server.will(reply(chat()), reply(chat()), stream(events(part("hello", "stop"))))
-    chat_service = service(server)
+    chat_service = service()
     for _ in range(2):
         answer = asyncio.run(chat_service.get_chat_message_content(asked(), SETTINGS))
         assert str(answer) == "hello"
     assert str(added(asyncio.run(streamed(chat_service)))) == "hello"
 
 
-async def test_a_stream_that_is_left_closes_its_connection(server: RawServer) -> None:
+async def test_a_stream_that_is_left_closes_its_connection(
+    server: RawServer, service: Make
+) -> None:
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
-    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     assert str(await anext(messages)) == "a"
     assert server.open_connections == 1
     await messages.aclose()
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
 
 
-async def test_a_stream_that_is_cancelled_closes_its_connection(server: RawServer) -> None:
+async def test_a_stream_that_is_cancelled_closes_its_connection(
+    server: RawServer, service: Make
+) -> None:
     server.will(stream(events(part("a"), done=False), "stall"))
     began = asyncio.Event()
 
     async def read() -> None:
-        async for _ in service(server).get_streaming_chat_message_content(asked(), SETTINGS):
+        async for _ in service().get_streaming_chat_message_content(asked(), SETTINGS):
             began.set()
 
     task = asyncio.create_task(read())
@@ -304,9 +312,9 @@ async def test_a_stream_that_is_cancelled_closes_its_connection(server: RawServe
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
 
 
-async def test_a_service_is_closed_and_opens_again(server: RawServer) -> None:
+async def test_a_service_is_closed_and_opens_again(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    async with service(server) as chat_service:
+    async with service() as chat_service:
         await chat_service.get_chat_message_contents(asked(), SETTINGS)
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
     await chat_service.get_chat_message_contents(asked(), SETTINGS)
@@ -317,9 +325,9 @@ async def test_a_service_is_closed_and_opens_again(server: RawServer) -> None:
     }
 
 
-async def test_a_client_that_was_given_stays_open(server: RawServer) -> None:
+async def test_a_client_that_was_given_stays_open(server: RawServer, url: str) -> None:
     server.will(reply(chat()))
-    async with AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "gpt-4.1") as client:
+    async with AsyncInferenceClient(url, KEY, "gpt-4.1") as client:
         async with AzInferChatCompletion(client=client) as chat_service:
             assert chat_service.client is client
             await chat_service.get_chat_message_contents(asked(), SETTINGS)
@@ -333,22 +341,23 @@ from semantic_kernel import Kernel
 from azinfer.local import LocalEndpoint
 from azinfer.semantic_kernel import AzInferChatCompletion
 
-async def main(endpoint):
+async def main(url, key, surface):
     kernel = Kernel()
-    kernel.add_service(AzInferChatCompletion(endpoint.url, endpoint.key, "synthetic"))
+    kernel.add_service(AzInferChatCompletion(url, key, "synthetic", surface=surface))
     print(await kernel.invoke_prompt("hi"))
     async for messages in kernel.invoke_prompt_stream("hi"):
         pass
 
 with LocalEndpoint() as endpoint:
-    asyncio.run(main(endpoint))
+    for surface in ("v1", "models", "deployments"):
+        asyncio.run(main(endpoint.url, endpoint.key, surface))
 """
-    assert _run(program, "-W", "error").startswith("This is")
+    assert _run(program, "-W", "error").splitlines() == ["This is a synthetic answer to: hi"] * 3
 
 
-def test_no_secret_is_shown_or_kept(server: RawServer) -> None:
+def test_no_secret_is_shown_or_kept(service: Make) -> None:
     for kind in SERVICES:
-        made = kind(f"{server.url}/openai/v1", KEY, "gpt-4.1", service_id="s")
+        made = service(kind, service_id="s")
         shown = [repr(made), str(made), made.model_dump_json(), repr(made.client)]
         shown += [repr(kernel(made)), str(copy.deepcopy(made))]
         assert not any(KEY in each for each in shown)
@@ -363,9 +372,9 @@ def test_no_secret_is_shown_or_kept(server: RawServer) -> None:
             pickle.dumps(made)
 
 
-async def test_a_copy_works(server: RawServer) -> None:
+async def test_a_copy_works(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    made = service(server)
+    made = service()
     for again in (copy.deepcopy(made), copy.copy(made), made.model_copy()):
         answer = await again.get_chat_message_content(asked(), SETTINGS)
         assert str(answer) == "hello"
@@ -530,18 +539,18 @@ class AsyncCredential(Credential):
     ],
 )
 async def test_credentials_of_every_kind_are_taken(
-    server: RawServer, credential: Any, header: str, value: str
+    server: RawServer, service: Make, credential: Any, header: str, value: str
 ) -> None:
     server.will(reply(chat()))
-    made = AzInferChatCompletion(f"{server.url}/openai/v1", credential, "gpt-4.1")
+    made = service(credential=credential)
     await made.get_chat_message_contents(asked(), SETTINGS)
     assert (server.received[0].header(header) or "").startswith(value)
 
 
-async def test_requests_say_that_semantic_kernel_asks(server: RawServer) -> None:
+async def test_requests_say_that_semantic_kernel_asks(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    await service(server).get_chat_message_contents(asked(), SETTINGS)
-    own = service(server, headers={"user-agent": "mine/1", "x-a": "1"})
+    await service().get_chat_message_contents(asked(), SETTINGS)
+    own = service(headers={"user-agent": "mine/1", "x-a": "1"})
     await own.get_chat_message_contents(asked(), SETTINGS)
     first, second = (each.header("user-agent") for each in server.received)
     assert first == f"{SEMANTIC_KERNEL_USER_AGENT} azinfer/{core.__version__}"
@@ -549,9 +558,9 @@ async def test_requests_say_that_semantic_kernel_asks(server: RawServer) -> None
     assert server.received[1].header("x-a") == "1"
 
 
-async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer) -> None:
+async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    made = service(server, model="prod", model_id="o3")
+    made = service(model="prod", model_id="o3")
     history = ChatHistory(system_message="Be brief.")
     history.add_user_message("hi")
     settings = AzInferChatPromptExecutionSettings(max_tokens=5, reasoning_effort="low")
@@ -562,12 +571,12 @@ async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer) -> None
 
 @pytest.mark.parametrize("stream_it", [False, True])
 async def test_what_a_model_refuses_is_asked_in_another_way(
-    server: RawServer, stream_it: bool
+    server: RawServer, service: Make, stream_it: bool
 ) -> None:
     said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     answer = stream(events(part("a", "stop"))) if stream_it else reply(chat("a"))
     server.will(reply(failure("unsupported_parameter", said, param="max_tokens"), 400), answer)
-    made, settings = service(server, model="prod"), AzInferChatPromptExecutionSettings(max_tokens=5)
+    made, settings = service(model="prod"), AzInferChatPromptExecutionSettings(max_tokens=5)
     if stream_it:
         found = str(added(await streamed(made, settings=settings)))
     else:
@@ -575,7 +584,7 @@ async def test_what_a_model_refuses_is_asked_in_another_way(
     assert (found, sent(server, 1)["max_completion_tokens"]) == ("a", 5)
 
 
-async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer) -> None:
+async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer, service: Make) -> None:
     data = events(part("grün"), part(None, "stop"), {"choices": [], "usage": USAGE})
     data = b": hello\r\n\r\n" + data.replace(b"\\u00fc", "ü".encode()).replace(b"\n", b"\r\n")
 
@@ -587,7 +596,7 @@ async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer) -> N
         peer.close()
 
     server.will(drip)
-    whole = added(await streamed(service(server)))
+    whole = added(await streamed(service()))
     assert (str(whole), whole.metadata["usage"].prompt_tokens) == ("grün", 3)
 
 
@@ -603,15 +612,18 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-async def test_an_answer_is_one_span(server: RawServer, spans: InMemorySpanExporter) -> None:
+async def test_an_answer_is_one_span(
+    server: RawServer, service: Make, spans: InMemorySpanExporter
+) -> None:
     server.will(reply(chat()))
     settings = AzInferChatPromptExecutionSettings(temperature=0.5)
-    await service(server).get_chat_message_contents(asked(), settings)
+    asking = service()
+    await asking.get_chat_message_contents(asked(), settings)
     (span,) = spans.get_finished_spans()
     told = dict(span.attributes or {})
     assert span.name == "chat gpt-4.1"
     assert told["gen_ai.system"] == "azure.ai.inference"
-    assert told["server.address"] == f"{server.url}/openai/v1"
+    assert told["server.address"] == asking.service_url()
     assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 2)
     assert told["gen_ai.request.temperature"] == 0.5
     assert told["gen_ai.response.id"] == "c1"
@@ -619,11 +631,11 @@ async def test_an_answer_is_one_span(server: RawServer, spans: InMemorySpanExpor
 
 
 async def test_a_span_ends_when_its_stream_does(
-    server: RawServer, spans: InMemorySpanExporter
+    server: RawServer, service: Make, spans: InMemorySpanExporter
 ) -> None:
     usage = {"choices": [], "usage": USAGE}
     server.will(stream(events({"choices": []}, part("a"), part("b", "stop"), usage)))
-    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     seen = [str(each) async for each in _watched(messages, spans)]
     assert seen == ["a", "b", ""]
     (span,) = spans.get_finished_spans()
@@ -639,15 +651,15 @@ async def _watched(messages: Any, spans: InMemorySpanExporter) -> AsyncIterator[
 
 
 async def test_a_span_ends_when_its_stream_breaks_or_is_left(
-    server: RawServer, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+    server: RawServer, service: Make, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.will(stream(events(part("a"), done=False)))
     with pytest.raises(ServiceResponseException):
-        await streamed(service(server))
+        await streamed(service())
     (span,) = spans.get_finished_spans()
     assert "StreamInterruptedError" in str(dict(span.attributes or {})["error.type"])
     server.will(stream(events(part("a"), done=False), "stall"))
-    messages = service(server).get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     assert str(await anext(messages)) == "a"
     # A generator that is left is closed by the loop, in another context than it began in.
     with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
@@ -658,7 +670,7 @@ async def test_a_span_ends_when_its_stream_breaks_or_is_left(
 
 @pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
 async def test_a_span_names_the_deployment_asked_and_the_model_that_answered(
-    server: RawServer, spans: InMemorySpanExporter, stream_it: bool
+    server: RawServer, service: Make, spans: InMemorySpanExporter, stream_it: bool
 ) -> None:
     settings = AzInferChatPromptExecutionSettings(
         ai_model_id="other", temperature=0, stop="x", presence_penalty=0.5, max_tokens=9
@@ -668,10 +680,10 @@ async def test_a_span_names_the_deployment_asked_and_the_model_that_answered(
     if stream_it:
         last = {"choices": [], "model": "gpt-4.1-2025-04-14", "usage": usage}
         server.will(stream(events({**part("a", "stop"), "model": last["model"]}, last)))
-        await streamed(service(server), settings=settings)
+        await streamed(service(), settings=settings)
     else:
         server.will(reply(chat(model="gpt-4.1-2025-04-14", usage=usage)))
-        await service(server).get_chat_message_contents(asked(), settings)
+        await service().get_chat_message_contents(asked(), settings)
     (span,) = spans.get_finished_spans()
     told = dict(span.attributes or {})
     assert span.name == "chat other"
@@ -688,20 +700,22 @@ async def test_a_span_names_the_deployment_asked_and_the_model_that_answered(
 
 
 async def test_a_span_of_the_callers_own_is_left_alone(
-    server: RawServer, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    server: RawServer, service: Make, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("enable_otel_diagnostics", "enable_otel_diagnostics_sensitive"):
         monkeypatch.setattr(decorators.MODEL_DIAGNOSTICS_SETTINGS, name, False)
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     with decorators.tracer.start_as_current_span("mine"):
-        await service(server).get_chat_message_contents(asked(), SETTINGS)
-        await streamed(service(server))
+        await service().get_chat_message_contents(asked(), SETTINGS)
+        await streamed(service())
     (span,) = spans.get_finished_spans()
     assert (span.name, dict(span.attributes or {})) == ("mine", {})
 
 
-async def test_texts_have_spans_too(server: RawServer, spans: InMemorySpanExporter) -> None:
-    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0)
+async def test_texts_have_spans_too(
+    server: RawServer, service: Make, spans: InMemorySpanExporter
+) -> None:
+    writer = service(AzInferTextCompletion)
     server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
     settings = AzInferChatPromptExecutionSettings(ai_model_id="other")
     await writer.get_text_contents("hi", SETTINGS)
@@ -716,17 +730,17 @@ async def test_texts_have_spans_too(server: RawServer, spans: InMemorySpanExport
 
 
 async def test_thoughts_and_calls_break_no_telemetry(
-    server: RawServer, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+    server: RawServer, service: Make, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = {"index": 0, "id": "c", "function": {"name": "p-f", "arguments": "{}"}}
     parts = [part(None, None, reasoning_content="hm"), part(None, "tool_calls", tool_calls=[call])]
     server.will(stream(events(*parts)))
     with caplog.at_level(logging.INFO, decorators.__name__):
-        await streamed(service(server))
+        await streamed(service())
     assert len(spans.get_finished_spans()) == 1
     assert any("p-f" in record.getMessage() for record in caplog.records)
 
 
-def test_a_timeout_may_be_given_in_parts(server: RawServer) -> None:
-    made = service(server, timeout=Timeout(total=7))
+def test_a_timeout_may_be_given_in_parts(server: RawServer, service: Make) -> None:
+    made = service(timeout=Timeout(total=7))
     assert made.client.timeout.total == 7

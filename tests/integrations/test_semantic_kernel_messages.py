@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ from semantic_kernel.contents.file_reference_content import FileReferenceContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
 from semantic_kernel.exceptions import ServiceInvalidRequestError
 
-from asking import KEY
 from azinfer import core
-from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
-from kernels import added, asked, sent, service, streamed
+from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
+from kernels import added, asked, sent, streamed
 from raw_server import RawServer, chat, events, part, reply, stream
 
+Make = Callable[..., Any]
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_URL = "data:image/png;base64,iVBORw0KGgo="
 SETTINGS = AzInferChatPromptExecutionSettings()
@@ -162,10 +163,10 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
 
 @pytest.mark.parametrize(("given", "wire"), MESSAGES)
 async def test_a_message_is_sent_as_it_is_meant(
-    server: RawServer, given: ChatMessageContent, wire: Any
+    server: RawServer, service: Make, given: ChatMessageContent, wire: Any
 ) -> None:
     server.will(reply(chat()))
-    await service(server).get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
+    await service().get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
     assert sent(server)["messages"] == [wire]
 
 
@@ -183,20 +184,21 @@ async def test_a_message_is_sent_as_it_is_meant(
     ],
 )
 async def test_a_result_of_a_function_is_sent_as_text(
-    server: RawServer, value: Any, content: str
+    server: RawServer, service: Make, value: Any, content: str
 ) -> None:
     server.will(reply(chat()))
     history = asked()
     history.add_message(message("assistant", call()))
     result = FunctionResultContent(id="c", name="p-f", result=value)
     history.add_message(message("tool", result))
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     answered = {"role": "tool", "tool_call_id": "c", "content": content}
     assert sent(server)["messages"][2:] == [answered]
 
 
 async def test_results_in_one_message_are_all_sent_and_media_follow_them(
     server: RawServer,
+    service: Make,
 ) -> None:
     server.will(reply(chat()))
     history = asked()
@@ -204,7 +206,7 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
     first = FunctionResultContent(id="c", result=ImageContent(data_uri=PNG_URL))
     second = FunctionResultContent(id="d", result="b")
     history.add_message(message("tool", first, text("a note"), second))
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     image = {"type": "image_url", "image_url": {"url": PNG_URL}}
     expected = [
         {"role": "tool", "tool_call_id": "c", "content": "(attached below)"},
@@ -213,21 +215,21 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
     ]
     assert sent(server)["messages"][2:] == expected
     history.add_user_message("what is it?")
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     assert sent(server, 1)["messages"][2:] == [
         *expected,
         {"role": "user", "content": "what is it?"},
     ]
 
 
-async def test_media_follow_all_results_of_a_turn(server: RawServer) -> None:
+async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
     history = asked()
     history.add_message(message("assistant", call(), FunctionCallContent(id="d", name="g")))
     image = ImageContent(data_uri=PNG_URL)
     history.add_message(message("tool", FunctionResultContent(id="c", result=image)))
     history.add_message(message("tool", FunctionResultContent(id="d", result="b")))
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     assert [each["role"] for each in sent(server)["messages"][2:]] == ["tool", "tool", "user"]
 
 
@@ -248,25 +250,27 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer) -> None:
     ],
 )
 async def test_what_cannot_be_sent_is_told_and_not_dropped(
-    server: RawServer, given: ChatMessageContent, told: str
+    server: RawServer, service: Make, given: ChatMessageContent, told: str
 ) -> None:
     with pytest.raises(ServiceInvalidRequestError, match=told) as caught:
-        await service(server).get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
+        await service().get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
     assert isinstance(caught.value.__cause__, core.ConfigurationError)
     assert not server.received
 
 
-async def test_instructions_have_the_role_that_the_service_was_given(server: RawServer) -> None:
+async def test_instructions_have_the_role_that_the_service_was_given(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
     history = ChatHistory(system_message="Be brief.")
     history.add_user_message("hi")
-    developer = service(server, instruction_role="developer")
+    developer = service(instruction_role="developer")
     await developer.get_chat_message_contents(history, SETTINGS)
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     assert [sent(server, at)["messages"][0]["role"] for at in (0, 1)] == ["developer", "system"]
 
 
-async def test_an_answer_has_everything_at_hand(server: RawServer) -> None:
+async def test_an_answer_has_everything_at_hand(server: RawServer, service: Make) -> None:
     function = {"name": "p-f", "arguments": '{"x": 1}'}
     calls = [{"id": "a", "type": "function", "function": function}]
     raw = chat("4", "tool_calls", message={"tool_calls": calls, "reasoning_content": "2+2"})
@@ -278,7 +282,7 @@ async def test_an_answer_has_everything_at_hand(server: RawServer) -> None:
     raw["usage"]["prompt_tokens_details"] = {"cached_tokens": 1}
     raw["usage"]["completion_tokens_details"] = {"reasoning_tokens": 1}
     server.will(reply(raw, headers={"x-request-id": "r1", "x-ms-deployment-name": "GPT"}))
-    (answer,) = await service(server).get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
     thought, said, wanted = answer.items
     assert (type(thought), str(thought)) == (ReasoningContent, "2+2")
     assert (answer.content, str(said)) == ("4", "4")
@@ -300,9 +304,9 @@ async def test_an_answer_has_everything_at_hand(server: RawServer) -> None:
     assert told["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
-async def test_a_leading_think_block_is_reasoning_too(server: RawServer) -> None:
+async def test_a_leading_think_block_is_reasoning_too(server: RawServer, service: Make) -> None:
     server.will(reply(chat("<think>2+2</think>4")))
-    (answer,) = await service(server).get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
     assert [str(item) for item in answer.items] == ["2+2", "4"]
     assert str(answer) == "4"
 
@@ -317,41 +321,41 @@ async def test_a_leading_think_block_is_reasoning_too(server: RawServer) -> None
     ],
 )
 async def test_an_unknown_reason_to_end_breaks_nothing(
-    server: RawServer, reason: str, known: Any
+    server: RawServer, service: Make, reason: str, known: Any
 ) -> None:
     server.will(reply(chat("a", reason)), stream(events(part("a", reason))))
-    (answer,) = await service(server).get_chat_message_contents(asked(), SETTINGS)
-    whole = added(await streamed(service(server)))
+    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
+    whole = added(await streamed(service()))
     for each in (answer, whole):
         assert (each.content, each.finish_reason) == ("a", known)
         assert each.metadata["finish_reason"] == reason
 
 
-async def test_a_refusal_is_read_and_told(server: RawServer) -> None:
+async def test_a_refusal_is_read_and_told(server: RawServer, service: Make) -> None:
     server.will(reply(chat(None, message={"refusal": "I won't"})))
-    (answer,) = await service(server).get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
     assert (answer.content, answer.metadata["refusal"]) == ("I won't", "I won't")
     server.will(stream(events(part(None, None, refusal="I won't"), part(None, "stop"))))
-    whole = added(await streamed(service(server)))
+    whole = added(await streamed(service()))
     assert (whole.content, whole.metadata["refusal"]) == ("I won't", "I won't")
 
 
-async def test_several_answers_are_all_there(server: RawServer) -> None:
+async def test_several_answers_are_all_there(server: RawServer, service: Make) -> None:
     raw = chat("a")
     raw["choices"].append({**raw["choices"][0], "index": 1, "message": {"content": "b"}})
     parts = [part("a"), part("b", index=1), part(None, "stop"), part(None, "length", 1)]
     server.will(reply(raw), stream(events(*parts)))
     settings = AzInferChatPromptExecutionSettings(number_of_responses=2)
-    answers = await service(server).get_chat_message_contents(asked(), settings)
+    answers = await service().get_chat_message_contents(asked(), settings)
     assert [str(each) for each in answers] == ["a", "b"]
-    messages = await streamed(service(server), settings=settings)
+    messages = await streamed(service(), settings=settings)
     for index, said, reason in ((0, "a", "stop"), (1, "b", "length")):
         whole = added([each for each in messages if each.choice_index == index])
         assert (str(whole), whole.finish_reason) == (said, reason)
     assert (sent(server)["n"], sent(server, 1)["n"]) == (2, 2)
 
 
-async def test_a_stream_adds_up_with_usage_once(server: RawServer) -> None:
+async def test_a_stream_adds_up_with_usage_once(server: RawServer, service: Make) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     parts = [
         {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
@@ -365,7 +369,7 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer) -> None:
     parts[4]["choices"][0]["logprobs"] = {"content": [{"token": "4"}]}
     parts[5]["choices"][0]["logprobs"] = {"content": [{"token": "2"}]}
     server.will(stream(events(*parts)))
-    messages = await streamed(service(server))
+    messages = await streamed(service())
     assert [len(each.items) for each in messages] == [1, 2, 1, 0]
     assert [each.metadata.get("logprobs", {}).get("content") for each in messages[:3]] == [
         None,
@@ -386,14 +390,15 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer) -> None:
     assert {each.ai_model_id for each in messages} == {"gpt-4.1"}
 
 
-async def test_usage_that_a_model_of_another_maker_tells_unasked_is_there(
-    server: RawServer,
+async def test_usage_that_a_model_of_another_maker_tells_is_there(
+    server: RawServer, service: Make, surface: str
 ) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     server.will(stream(events(part("a"), {**part("b", "stop"), "usage": usage})))
-    mistral = AzInferChatCompletion(f"{server.url}/models", KEY, "mistral-large")
+    mistral = service(model="mistral-large")
     messages = await streamed(mistral)
-    assert "stream_options" not in sent(server)
+    # On the models surface such a model tells it unasked, and may refuse to be asked.
+    assert ("stream_options" in sent(server)) is (surface != "models")
     assert ["usage" in each.metadata for each in messages] == [False, False, True]
     assert added(messages).metadata["usage"].completion_tokens == 2
 
@@ -404,7 +409,9 @@ def fragment(index: int, arguments: str, **first: Any) -> Any:
     return part(None, None, tool_calls=[told])
 
 
-async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(server: RawServer) -> None:
+async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(
+    server: RawServer, service: Make
+) -> None:
     server.will(
         stream(
             events(
@@ -420,7 +427,7 @@ async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(server: Raw
             )
         )
     )
-    messages = await streamed(service(server))
+    messages = await streamed(service())
     whole = added(messages)
     calls = [item for item in whole.items if isinstance(item, FunctionCallContent)]
     assert [(each.id, each.name, each.index, each.arguments) for each in calls] == [
@@ -431,7 +438,9 @@ async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(server: Raw
     assert whole.finish_reason == FinishReason.TOOL_CALLS
 
 
-async def test_a_history_survives_a_round_trip_and_is_sent_the_same(server: RawServer) -> None:
+async def test_a_history_survives_a_round_trip_and_is_sent_the_same(
+    server: RawServer, service: Make
+) -> None:
     function = {"name": "p-f", "arguments": '{"x": 1}'}
     calls = [{"id": "c", "type": "function", "function": function}]
     server.will(
@@ -441,8 +450,8 @@ async def test_a_history_survives_a_round_trip_and_is_sent_the_same(server: RawS
     history = ChatHistory(system_message="Be brief.")
     history.add_message(message("user", text("look"), ImageContent(data_uri=PNG_URL)))
     history.add_message(message("user", AudioContent(data_uri="data:audio/wav;base64,UklGRg==")))
-    asking = service(server)
-    history.add_message(await asking.get_chat_message_content(history, SETTINGS))  # type: ignore[arg-type]
+    asking = service()
+    history.add_message(await asking.get_chat_message_content(history, SETTINGS))
     history.add_message(message("tool", FunctionResultContent(id="c", name="p-f", result="ok")))
     again = ChatHistory.restore_chat_history(history.serialize())
     assert [str(item) for item in again.messages[3].items] == ["hm", "so", 'p-f({"x": 1})']
@@ -454,9 +463,11 @@ async def test_a_history_survives_a_round_trip_and_is_sent_the_same(server: RawS
     assert [each["role"] for each in parts] == ["system", "user", "user", "assistant", "tool"]
 
 
-async def test_a_streamed_answer_in_a_history_survives_a_round_trip(server: RawServer) -> None:
+async def test_a_streamed_answer_in_a_history_survives_a_round_trip(
+    server: RawServer, service: Make
+) -> None:
     server.will(stream(events(part(None, None, reasoning_content="hm"), part("4", "stop"))))
-    asking = service(server)
+    asking = service()
     history = asked()
     history.add_message(added(await streamed(asking)))
     again = ChatHistory.restore_chat_history(history.serialize())
@@ -475,30 +486,34 @@ def test_a_history_of_a_rendered_prompt_has_its_image() -> None:
     assert len(history.messages[0].items) == 2
 
 
-async def test_a_prompt_may_have_no_file_read(server: RawServer, tmp_path: Path) -> None:
+async def test_a_prompt_may_have_no_file_read(
+    server: RawServer, service: Make, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(PNG)
     prompt = f'<message role="user">look<image uri="{secret}"></image></message>'
     with pytest.raises(ServiceInvalidRequestError, match="is no URL"):
-        await service(server).get_chat_message_contents(
+        await service().get_chat_message_contents(
             ChatHistory.from_rendered_prompt(prompt), SETTINGS
         )
     assert not server.received
 
 
-async def test_the_history_that_was_given_is_not_written_to(server: RawServer) -> None:
+async def test_the_history_that_was_given_is_not_written_to(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
     history = asked()
     before = history.model_dump_json()
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     assert history.model_dump_json() == before
 
 
-async def test_messages_of_every_service_are_taken(server: RawServer) -> None:
+async def test_messages_of_every_service_are_taken(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
     streamed_before = StreamingChatMessageContent(
         role=AuthorRole.ASSISTANT, choice_index=0, content="a"
     )
     history = ChatHistory(messages=[streamed_before])
-    await service(server).get_chat_message_contents(history, SETTINGS)
+    await service().get_chat_message_contents(history, SETTINGS)
     assert sent(server)["messages"] == [{"role": "assistant", "content": "a"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,13 +19,15 @@ from azinfer.semantic_kernel import (
     AzInferChatPromptExecutionSettings,
     AzInferEmbeddingPromptExecutionSettings,
     AzInferTextCompletion,
+    AzInferTextEmbedding,
 )
-from kernels import Weather, asked, kernel, sent, service, streamed
-from raw_server import RawServer, chat, events, part, reply, stream
+from kernels import Weather, asked, kernel, sent, streamed
+from raw_server import RawServer, chat, events, part, reply, stream, vectors
 
 # Any: what no field has may be given too, which types of Semantic Kernel's settings do not say.
 Chat: Any = AzInferChatPromptExecutionSettings
 Embedding = AzInferEmbeddingPromptExecutionSettings
+Make = Callable[..., Any]
 
 
 class Person(BaseModel):
@@ -74,10 +77,10 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("given", "wire"), FIELDS)
 async def test_every_setting_reaches_the_wire(
-    server: RawServer, given: dict[str, Any], wire: dict[str, Any]
+    server: RawServer, service: Make, given: dict[str, Any], wire: dict[str, Any]
 ) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))))
-    chat_service = service(server, model="prod")
+    chat_service = service(model="prod")
     await chat_service.get_chat_message_contents(asked(), Chat(**copy.deepcopy(given)))
     await streamed(chat_service, settings=Chat(**copy.deepcopy(given)))
     for at, more in ((0, set()), (1, {"stream", "stream_options"})):
@@ -86,19 +89,44 @@ async def test_every_setting_reaches_the_wire(
         assert {name: body[name] for name in body.keys() - more} == {"model": "prod", **wire}
 
 
-async def test_options_of_streams_go_with_streams_alone(server: RawServer) -> None:
+REQUESTS = {
+    "v1": ("/openai/v1/{}", "prod"),
+    "models": ("/models/{}?api-version=2024-05-01-preview", "prod"),
+    "deployments": ("/openai/deployments/prod/{}?api-version=2024-10-21", None),
+}
+
+
+async def test_a_request_names_its_deployment_where_its_surface_wants_it(
+    server: RawServer, service: Make, surface: str
+) -> None:
+    server.will(reply(chat()))
+    await service(model="prod").get_chat_message_contents(asked(), Chat())
+    await service(AzInferTextCompletion, model="prod").get_text_contents("hi", Chat())
+    server.will(reply(vectors([1.0])))
+    await service(AzInferTextEmbedding, model="prod").generate_embeddings(["hi"])
+    path, named = REQUESTS[surface]
+    assert [each.target for each in server.received] == [
+        *[path.format("chat/completions")] * 2,
+        path.format("embeddings"),
+    ]
+    assert [each.json.get("model") for each in server.received] == [named] * 3
+
+
+async def test_options_of_streams_go_with_streams_alone(server: RawServer, service: Make) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     settings = Chat(stream_options={"include_usage": False})
-    await service(server).get_chat_message_contents(asked(), settings)
-    await streamed(service(server), settings=settings)
+    await service().get_chat_message_contents(asked(), settings)
+    await streamed(service(), settings=settings)
     assert "stream_options" not in sent(server)
     assert sent(server, 1)["stream_options"] == {"include_usage": False}
 
 
-async def test_generic_settings_are_taken_over_with_what_no_field_has(server: RawServer) -> None:
+async def test_generic_settings_are_taken_over_with_what_no_field_has(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
     generic = PromptExecutionSettings(temperature=0, top_k=3, model="other", max_tokens=4)
-    await service(server).get_chat_message_contents(asked(), generic)
+    await service().get_chat_message_contents(asked(), generic)
     body = sent(server)
     assert (body["temperature"], body["top_k"], body["max_tokens"]) == (0, 3, 4)
     assert body["model"] == "other"
@@ -112,7 +140,7 @@ THEIR_CONNECTORS_WARN = pytest.mark.filterwarnings(
 
 
 @THEIR_CONNECTORS_WARN
-async def test_settings_of_openai_are_taken_over(server: RawServer) -> None:
+async def test_settings_of_openai_are_taken_over(server: RawServer, service: Make) -> None:
     from semantic_kernel.connectors.ai.open_ai import OpenAIChatPromptExecutionSettings
 
     theirs = OpenAIChatPromptExecutionSettings(
@@ -125,7 +153,7 @@ async def test_settings_of_openai_are_taken_over(server: RawServer) -> None:
     # What their service writes into their settings is none of the caller's wishes.
     theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
-    await service(server).get_chat_message_contents(asked(), theirs)
+    await service().get_chat_message_contents(asked(), theirs)
     body = sent(server)
     assert body.pop("response_format")["json_schema"]["name"] == "Person"
     assert body.pop("messages") == [{"role": "user", "content": "hi"}]
@@ -135,6 +163,7 @@ async def test_settings_of_openai_are_taken_over(server: RawServer) -> None:
 @THEIR_CONNECTORS_WARN
 async def test_functions_chosen_in_settings_of_azure_openai_are_taken_over(
     server: RawServer,
+    service: Make,
 ) -> None:
     from semantic_kernel.connectors.ai.open_ai import AzureChatPromptExecutionSettings
 
@@ -144,7 +173,7 @@ async def test_functions_chosen_in_settings_of_azure_openai_are_taken_over(
     )
     server.will(reply(chat()))
     made = kernel(p=Weather())
-    await service(server, model="prod").get_chat_message_contents(asked(), theirs, kernel=made)
+    await service(model="prod").get_chat_message_contents(asked(), theirs, kernel=made)
     body = sent(server)
     assert [each["function"]["name"] for each in body["tools"]] == ["p-get_time", "p-get_weather"]
     assert (body["tool_choice"], body["max_completion_tokens"]) == ("auto", 5)
@@ -214,11 +243,13 @@ def test_a_form_may_be_a_class_of_any_kind() -> None:
     assert form.schema["additionalProperties"] is False
 
 
-async def test_a_form_of_a_pydantic_model_is_strict_on_the_wire(server: RawServer) -> None:
+async def test_a_form_of_a_pydantic_model_is_strict_on_the_wire(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat('{"name": "Ann", "age": 1}')), stream(events(part("{}", "stop"))))
     settings = Chat(response_format=Person)
-    await service(server).get_chat_message_contents(asked(), settings)
-    await streamed(service(server), settings=settings)
+    await service().get_chat_message_contents(asked(), settings)
+    await streamed(service(), settings=settings)
     for at in (0, 1):
         wanted = sent(server, at)["response_format"]
         assert (wanted["type"], wanted["json_schema"]["name"]) == ("json_schema", "Person")
@@ -228,16 +259,18 @@ async def test_a_form_of_a_pydantic_model_is_strict_on_the_wire(server: RawServe
         assert schema["additionalProperties"] is False
 
 
-async def test_a_form_that_is_a_dictionary_is_sent_as_it_is(server: RawServer) -> None:
+async def test_a_form_that_is_a_dictionary_is_sent_as_it_is(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat("{}")))
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-    await service(server).get_chat_message_contents(asked(), Chat(response_format=form))
+    await service().get_chat_message_contents(asked(), Chat(response_format=form))
     assert sent(server)["response_format"] == form
 
 
-async def test_time_and_headers_are_those_of_the_request(server: RawServer) -> None:
+async def test_time_and_headers_are_those_of_the_request(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    chat_service = service(server, headers={"x-a": "1"}, timeout=Timeout(total=50))
+    chat_service = service(headers={"x-a": "1"}, timeout=Timeout(total=50))
     settings = Chat(headers={"x-b": "2"}, timeout=30)
     await chat_service.get_chat_message_contents(asked(), settings)
     assert server.received[0].header("x-a") == "1"
@@ -245,9 +278,11 @@ async def test_time_and_headers_are_those_of_the_request(server: RawServer) -> N
     assert not {"headers", "timeout"} & sent(server).keys()
 
 
-async def test_another_deployment_may_answer_and_has_its_own_model(server: RawServer) -> None:
+async def test_another_deployment_may_answer_and_has_its_own_model(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
-    chat_service = service(server, model="prod", model_id="o3")
+    chat_service = service(model="prod", model_id="o3")
     for settings in (
         Chat(max_tokens=5),
         Chat(max_tokens=5, ai_model_id="PROD"),
@@ -265,9 +300,11 @@ async def test_another_deployment_may_answer_and_has_its_own_model(server: RawSe
     assert limits == [True, True, False, True]
 
 
-async def test_a_service_of_a_ready_client_has_a_model_of_its_own(server: RawServer) -> None:
+async def test_a_service_of_a_ready_client_has_a_model_of_its_own(
+    server: RawServer, url: str
+) -> None:
     server.will(reply(chat()))
-    client = AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "prod")
+    client = AsyncInferenceClient(url, KEY, "prod")
     reasoning = AzInferChatCompletion(client=client, model_id="o3")
     await reasoning.get_chat_message_contents(asked(), Chat(max_tokens=5))
     await AzInferChatCompletion(client=client).get_chat_message_contents(
@@ -277,26 +314,30 @@ async def test_a_service_of_a_ready_client_has_a_model_of_its_own(server: RawSer
     assert "max_tokens" in sent(server, 1)
 
 
-async def test_the_deployment_of_a_request_names_its_messages(server: RawServer) -> None:
+async def test_the_deployment_of_a_request_names_its_messages(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
     settings = Chat(ai_model_id="other")
-    (answer,) = await service(server).get_chat_message_contents(asked(), settings)
+    (answer,) = await service().get_chat_message_contents(asked(), settings)
     assert answer.ai_model_id == "other"
-    parts = await streamed(service(server), settings=settings)
+    parts = await streamed(service(), settings=settings)
     assert {each.ai_model_id for each in parts} == {"other"}
-    writer = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    writer = service(AzInferTextCompletion, model="prod")
     texts: list[Any] = [each async for each in writer.get_streaming_text_content("hi", settings)]
     server.will(reply(chat()))
     whole = await writer.get_text_content("hi", settings)
     assert {each.ai_model_id for each in (*texts, whole) if each} == {"other"}
     server.will(reply(chat()))
-    one = AzInferTextCompletion(f"{server.url}/openai/v1", KEY, "prod")
+    one = service(AzInferTextCompletion, model="prod")
     text = await one.get_text_content("hi", Chat())
     assert text is not None
     assert text.ai_model_id == "prod"
 
 
-async def test_settings_of_a_prompt_in_yaml_are_understood(server: RawServer) -> None:
+async def test_settings_of_a_prompt_in_yaml_are_understood(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat("Delft")))
     function = KernelFunctionFromPrompt.from_yaml(
         """
@@ -311,7 +352,7 @@ execution_settings:
       type: json_object
 """
     )
-    result = await kernel(service(server)).invoke(function, who="Ann")
+    result = await kernel(service()).invoke(function, who="Ann")
     assert str(result) == "Delft"
     body = sent(server)
     assert (body["temperature"], body["top_k"]) == (0, 7)

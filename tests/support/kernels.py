@@ -14,8 +14,6 @@ from asking import KEY
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from raw_server import RawServer
 
-SURFACES = ("v1", "models", "deployments")
-
 
 class Weather:
     """A plugin that remembers what it was asked."""
@@ -36,10 +34,10 @@ class Weather:
         return "12:00"
 
 
-def service(server: RawServer, **named: Any) -> AzInferChatCompletion:
-    """A chat service of the raw server."""
-    named = {"model": "gpt-4.1", "max_retries": 0, **named}
-    return AzInferChatCompletion(f"{server.url}/openai/v1", KEY, **named)
+def service(url: str, kind: Any = AzInferChatCompletion, **named: Any) -> Any:
+    """A service of the raw server."""
+    named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
+    return kind(url, **named)
 
 
 def kernel(*services: Any, **plugins: Any) -> Kernel:
@@ -77,5 +75,5 @@ def added(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageCo
 
 
 def sent(server: RawServer, at: int = 0) -> Any:
-    """The body of a request."""
-    return server.received[at].json
+    """The body of a request, and in it the deployment, which some URLs name instead."""
+    return server.received[at].asked

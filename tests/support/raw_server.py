@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import struct
@@ -31,6 +32,14 @@ class Received:
     def json(self) -> Any:
         """The body, parsed."""
         return json.loads(self.body)
+
+    @property
+    def asked(self) -> Any:
+        """The body, and in it the deployment, which some URLs name instead."""
+        deployment = re.match(r"/openai/deployments/([^/]+)/", self.target)
+        body = self.json
+        assert deployment is None or "model" not in body
+        return {**body, "model": deployment[1]} if deployment else body
 
 
 class Peer:
