@@ -496,9 +496,17 @@ async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
     assert again == AzInferConfig(model="paris")
     assert (await Agent("a", config=again).ask("hi")).body == "Paris."
     secret = {"ocp-apim-subscription-key": "another-secret"}
-    for made in (AzInferConfig(model="paris", headers=secret), again.copy(headers=secret)):
+    client = AsyncInferenceClient(model="paris")
+    for made in (
+        AzInferConfig(model="paris", headers=secret),
+        again.copy(headers=secret),
+        AzInferConfig(client=client, headers=secret),
+    ):
         with pytest.raises(ConfigurationError, match="'ocp-apim-subscription-key', which looks"):
             pickle.dumps(made)
+        copies = (copy.copy(made), copy.deepcopy(made))
+        assert [each.headers for each in copies] == [secret] * 2
+    assert pickle.loads(pickle.dumps(AzInferConfig(client=client, headers={"x-a": "1"})))
 
 
 async def test_copies_work(local: Make) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from ag2.config import ModelConfig, ModelProvider
 from ag2.files.protocol import FilesClient
@@ -12,7 +13,13 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from azinfer.ag2.client import AzInferClient
-from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
+from azinfer.core import (
+    AsyncInferenceClient,
+    ConfigurationError,
+    InferenceClient,
+    Timeout,
+    is_secret,
+)
 
 _PLACE = ("endpoint", "credential", "surface", "api_version")
 _OPTIONS = (
@@ -120,6 +127,21 @@ class AzInferConfig(ModelConfig):
             surface=self.surface,
             api_version=self.api_version,
         )
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy(extra_body=copy.deepcopy(self.extra_body, memo))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        # The client refuses what it was given itself; of these it does not know.
+        if found := [name for name in self.headers or () if is_secret(name)]:
+            raise ConfigurationError(
+                f"a configuration with the header {found[0]!r}, which looks like a secret, is not "
+                "pickled: give it after the pickle was read, with copy(headers=…)"
+            )
+        return object.__reduce_ex__(self, protocol)
 
     @property
     @override
