@@ -359,7 +359,8 @@ async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
 
 
 async def test_chunks_without_a_delta_are_no_obstacle(make: Make, server: RawServer) -> None:
-    # What Azure's asynchronous content filter sends between and after the text.
+    # microsoft/autogen#6465; openai/openai-python#1677: what Azure's asynchronous content filter
+    # sends between and after the text
     found = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
     server.will(
         stream(

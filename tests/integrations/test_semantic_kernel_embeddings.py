@@ -117,6 +117,7 @@ def counted(request: Any) -> Any:
 
 
 async def test_documents_and_queries_are_told_apart(server: RawServer, embedding: Make) -> None:
+    # Azure/azure-sdk-for-python#41001; BerriAI/litellm#11434
     server.choose = counted
     embed = embedding(query_type="query", document_type="document")
     await embed.generate_raw_embeddings(["a"])
@@ -142,6 +143,7 @@ async def test_vector_stores_tell_documents_and_queries_apart(
 async def test_many_texts_go_in_batches_and_come_in_order(
     server: RawServer, embedding: Make
 ) -> None:
+    # microsoft/semantic-kernel#2099
     server.choose = counted
     embed = embedding(model_id="Cohere-embed-v3-english")
     found = await embed.generate_embeddings([str(at) for at in range(200)])

@@ -271,6 +271,7 @@ async def test_instructions_have_the_role_that_the_service_was_given(
 
 
 async def test_an_answer_has_everything_at_hand(server: RawServer, service: Make) -> None:
+    # langchain-ai/langchain-azure#49: reasoning_content is not returned
     function = {"name": "p-f", "arguments": '{"x": 1}'}
     calls = [{"id": "a", "type": "function", "function": function}]
     raw = chat("4", "tool_calls", message={"tool_calls": calls, "reasoning_content": "2+2"})
@@ -412,6 +413,7 @@ def fragment(index: int, arguments: str, **first: Any) -> Any:
 async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(
     server: RawServer, service: Make
 ) -> None:
+    # microsoft/semantic-kernel#6106
     server.will(
         stream(
             events(
