@@ -331,20 +331,47 @@ async def test_several_rounds_of_calls_run(
     assert roles == ["user", "assistant", "tool", "assistant", "tool"]
 
 
+@pytest.mark.parametrize("stream_it", [False, True])
 async def test_calls_end_after_as_many_rounds_as_were_allowed(
-    server: RawServer, service: Make
+    server: RawServer, service: Make, stream_it: bool
 ) -> None:
     calls = [call(0, "w-get_time")]
-    server.will(reply(chat(None, "tool_calls", message={"tool_calls": calls})))
-    chat_service = service()
+    chat_service, weather = service(), Weather()
     settings = Settings(function_choice_behavior=Auto())
     assert settings.function_choice_behavior is not None
     settings.function_choice_behavior.maximum_auto_invoke_attempts = 1
-    made = kernel(chat_service, w=Weather())
-    (answer,) = await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
-    assert answer.finish_reason == FinishReason.TOOL_CALLS
-    assert len(server.received) == 2
-    assert not {"tools", "tool_choice"} & sent(server, 1).keys()
+    made = kernel(chat_service, w=weather)
+    if stream_it:
+        # Semantic Kernel asks once more for a whole answer, but not for a stream.
+        server.will(stream(events(part(None, None, tool_calls=calls), part(None, "tool_calls"))))
+        *parts, last = await streamed(chat_service, None, settings, kernel=made)
+        assert added(parts).finish_reason == FinishReason.TOOL_CALLS
+        assert (last.role, last.finish_reason) == (AuthorRole.TOOL, None)
+        assert len(server.received) == 1
+    else:
+        server.will(reply(chat(None, "tool_calls", message={"tool_calls": calls})))
+        (answer,) = await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
+        assert answer.finish_reason == FinishReason.TOOL_CALLS
+        assert len(server.received) == 2
+        assert not {"tools", "tool_choice"} & sent(server, 1).keys()
+    assert weather.asked == ["time"]
+
+
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_functions_that_are_not_called_leave_an_answer_as_it_is(
+    server: RawServer, service: Make, stream_it: bool
+) -> None:
+    server.will(stream(events(part("hello", "stop"))) if stream_it else reply(chat()))
+    chat_service, weather = service(), Weather()
+    made = kernel(chat_service, w=weather)
+    settings = Settings(function_choice_behavior=Auto())
+    if stream_it:
+        answer: Any = added(await streamed(chat_service, None, settings, kernel=made))
+    else:
+        answer = await chat_service.get_chat_message_content(asked(), settings, kernel=made)
+    assert (str(answer), answer.role, weather.asked) == ("hello", AuthorRole.ASSISTANT, [])
+    (request,) = server.received
+    assert len(request.json["tools"]) == 2
 
 
 async def test_broken_arguments_go_back_to_the_model_and_the_talk_goes_on(

@@ -720,6 +720,30 @@ async def test_thoughts_and_calls_break_no_telemetry(
     assert any("p-f" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("sensitive", [False, True], ids=["open", "sensitive"])
+async def test_what_was_said_is_recorded_where_that_is_wanted_alone(
+    server: RawServer,
+    service: Make,
+    spans: InMemorySpanExporter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream_it: bool,
+    sensitive: bool,
+) -> None:
+    settings = decorators.MODEL_DIAGNOSTICS_SETTINGS
+    monkeypatch.setattr(settings, "enable_otel_diagnostics_sensitive", sensitive)
+    server.will(stream(events(part("answered", "stop"))) if stream_it else reply(chat("answered")))
+    with caplog.at_level(logging.INFO, decorators.__name__):
+        if stream_it:
+            await streamed(service(), asked("a question"))
+        else:
+            await service().get_chat_message_contents(asked("a question"), SETTINGS)
+    (span,) = spans.get_finished_spans()
+    told = span.to_json() + "".join(record.getMessage() for record in caplog.records)
+    assert ("a question" in told, "answered" in told) == (sensitive, sensitive)
+
+
 def test_a_timeout_may_be_given_in_parts(server: RawServer, service: Make) -> None:
     made = service(timeout=Timeout(total=7))
     assert made.client.timeout.total == 7

@@ -69,6 +69,11 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"extra_body": {"top_k": 3}}, {"top_k": 3}),
     ({"top_k": 3}, {"top_k": 3}),
     ({"extension_data": {"top_k": 3, "temperature": 1}}, {"top_k": 3, "temperature": 1}),
+    ({"extension_data": {"extra_parameters": {"top_k": 3}}}, {"top_k": 3}),
+    (
+        {"response_format": "json_object", "structured_json_response": True},
+        {"response_format": {"type": "json_object"}},
+    ),
     ({"parallel_tool_calls": False}, {}),
     ({"tool_choice": "auto", "tools": [TOOL]}, {"tool_choice": "auto", "tools": [TOOL]}),
     ({}, {}),
@@ -212,6 +217,21 @@ def test_settings_of_openais_embeddings_are_taken_over() -> None:
     )
     wanted = {"dimensions": 3, "model": "other", "headers": {"x-a": "1"}}
     assert Embedding.from_prompt_execution_settings(openai).prepare_settings_dict() == wanted
+
+
+@pytest.mark.parametrize("kind", [Chat, Embedding])
+def test_what_nobody_set_is_none_and_the_service_of_generic_settings_stays(kind: Any) -> None:
+    taken = kind.from_prompt_execution_settings(PromptExecutionSettings(service_id="one"))
+    assert taken.service_id == "one"
+    fields = kind.model_fields.keys() - {"service_id", "extension_data"}
+    assert {getattr(taken, name) for name in fields} == {None}
+    assert taken.prepare_settings_dict() == {}
+
+
+def test_tools_of_generic_settings_are_taken_over() -> None:
+    generic = PromptExecutionSettings(extension_data={"tools": [TOOL], "max_tokens": 4})
+    taken = Chat.from_prompt_execution_settings(generic)
+    assert (taken.tools, taken.max_tokens) == ([TOOL], 4)
 
 
 def test_settings_are_updated_by_others() -> None:
@@ -358,6 +378,22 @@ execution_settings:
     assert (body["temperature"], body["top_k"]) == (0, 7)
     assert body["response_format"] == {"type": "json_object"}
     assert body["messages"] == [{"role": "user", "content": "Where is Ann?"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (AzInferChatCompletion, Chat),
+        (AzInferTextCompletion, Chat),
+        (AzInferTextEmbedding, Embedding),
+    ],
+)
+def test_each_service_has_its_settings_its_name_and_its_id(kind: Any, settings: Any) -> None:
+    url = "https://contoso.openai.azure.com"
+    assert kind(url, KEY, "prod").get_prompt_execution_settings_class() is settings
+    for named, known_as in (({}, "prod"), ({"service_id": "mine"}, "mine")):
+        made = kind(url, KEY, "prod", **named)
+        assert (made.ai_model_id, made.service_id) == ("prod", known_as)
 
 
 def test_a_kernel_makes_settings_of_its_service() -> None:
