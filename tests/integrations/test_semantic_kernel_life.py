@@ -416,6 +416,15 @@ async def test_a_service_of_the_environment_is_pickled(
             "2024-10-21",
         ),
         (
+            {
+                "AZURE_OPENAI_BASE_URL": "{}/openai/deployments/prod",
+                "AZURE_OPENAI_ENDPOINT": CONTOSO,
+                "AZURE_OPENAI_API_KEY": KEY,
+            },
+            "/openai/deployments/prod/chat/completions",
+            "2024-10-21",
+        ),
+        (
             {"AZURE_INFERENCE_ENDPOINT": "{}", "AZURE_INFERENCE_CREDENTIAL": KEY},
             "/openai/v1/chat/completions",
             None,
@@ -498,6 +507,25 @@ def test_a_misspelt_argument_is_told() -> None:
     for kind in kinds:
         with pytest.raises(ValidationError, match="instruction_rol"):
             kind(CONTOSO, KEY, "prod", instruction_rol="developer")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"endpoint": CONTOSO},
+        {"credential": KEY},
+        {"surface": "models"},
+        {"api_version": "2099-01-01"},
+        {"timeout": 5},
+        {"max_retries": 0},
+        {"headers": {"x-a": "1"}},
+    ],
+)
+def test_what_a_ready_client_has_is_not_given_twice(named: dict[str, Any]) -> None:
+    client = AsyncInferenceClient(CONTOSO, KEY, "prod")
+    for kind in SERVICES:
+        with pytest.raises(ServiceInitializationError, match=f"has its own {next(iter(named))}"):
+            kind(client=client, **named)
 
 
 def test_an_endpoint_of_one_model_needs_no_name() -> None:

@@ -25,6 +25,7 @@ from azinfer.core import (
 from azinfer.semantic_kernel.errors import as_theirs
 
 PROVIDER = "azure.ai.inference"  # `gen_ai.system` of the OpenTelemetry conventions
+_LEFT_OUT = {"max_retries": 2}
 _ENDPOINTS = {
     "AZURE_AI_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_API_VERSION",
     "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_API_VERSION",
@@ -33,6 +34,7 @@ _ENDPOINTS = {
 _SAME = {
     "AZURE_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_ENDPOINT",
     "AZURE_INFERENCE_CREDENTIAL": "AZURE_AI_INFERENCE_API_KEY",
+    "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_BASE_URL",
 }
 
 
@@ -83,21 +85,19 @@ class Service(AIServiceClientBase):
     ) -> None:
         environ = _environment(env_file_path, env_file_encoding)
         with as_theirs(starting=True):
-            if client is None:
-                made = AsyncInferenceClient(
-                    endpoint,
-                    credential,
-                    model,
-                    model_id=model_id,
-                    timeout=timeout,
-                    max_retries=max_retries,
-                    headers=_headers(headers),
-                    surface=surface,
-                    api_version=api_version or _api_version(endpoint, environ),
-                    environ=environ,
-                )
-            else:
-                made = client.to_async()
+            made = _client_of(
+                client,
+                environ,
+                model,
+                model_id,
+                endpoint=endpoint,
+                credential=credential,
+                timeout=timeout,
+                max_retries=max_retries,
+                headers=headers,
+                surface=surface,
+                api_version=api_version,
+            )
             deployment = model or made.model or environ.get(self._deployment_variable)
             name = _name(deployment, model_id, made.endpoint)
         fields["model_id"] = model_id
@@ -138,6 +138,23 @@ class Service(AIServiceClientBase):
             options["model"] = self._model
             options.setdefault("model_id", self.model_id)
         return options
+
+
+def _client_of(
+    client: InferenceClient | AsyncInferenceClient | None,
+    environ: Mapping[str, str],
+    model: str | None,
+    model_id: str | None,
+    **given: Any,
+) -> AsyncInferenceClient:
+    """A client of what was given; or one that was given ready, which has all that itself."""
+    if client is None:
+        given["headers"] = _headers(given["headers"])
+        given["api_version"] = given["api_version"] or _api_version(given["endpoint"], environ)
+        return AsyncInferenceClient(model=model, model_id=model_id, environ=environ, **given)
+    if twice := [name for name, value in given.items() if value != _LEFT_OUT.get(name)]:
+        raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
+    return client.to_async()
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
