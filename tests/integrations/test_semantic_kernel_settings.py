@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.functions import KernelFunctionFromPrompt
 
 from asking import KEY
-from azinfer.core import AsyncInferenceClient, JsonSchema, Timeout
+from azinfer.core import AsyncInferenceClient, ConfigurationError, JsonSchema, Timeout
 from azinfer.semantic_kernel import (
     AzInferChatCompletion,
     AzInferChatPromptExecutionSettings,
@@ -403,6 +404,27 @@ def test_a_kernel_makes_settings_of_its_service() -> None:
     settings = kernel(chat_service).get_prompt_execution_settings_from_service_id("chat")
     assert isinstance(settings, Chat)
     assert (settings.service_id, settings.ai_model_id) == ("chat", "prod")
+
+
+async def test_a_secret_among_headers_is_sent_and_not_shown(
+    server: RawServer, service: Make
+) -> None:
+    server.will(reply(chat()))
+    headers = {"Ocp-Apim-Subscription-Key": "a-secret", "x-a": "seen"}
+    settings = Chat(headers=headers, temperature=0)
+    taken = Chat.from_prompt_execution_settings(settings)
+    changed = Chat(extension_data={"extra_headers": headers})
+    changed.headers = headers
+    for each in (settings, taken, changed):
+        shown = f"{each!r} {each} {each.model_dump()} {each.model_dump_json()}"
+        assert "seen" in shown
+        assert "a-secret" not in shown
+        with pytest.raises(ConfigurationError, match="looks like a secret"):
+            pickle.dumps(each)
+        await service().get_chat_message_contents(asked(), copy.deepcopy(each))
+    told = [each.header("ocp-apim-subscription-key") for each in server.received]
+    assert told == ["a-secret"] * 3
+    assert pickle.loads(pickle.dumps(Chat(headers={"x-a": "1"}))).headers == {"x-a": "1"}
 
 
 def test_settings_are_copied_and_dumped() -> None:

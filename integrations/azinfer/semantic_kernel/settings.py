@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, SupportsIndex
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from semantic_kernel.connectors.ai.function_choice_type import FunctionChoiceType
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.schema.kernel_json_schema_builder import KernelJsonSchemaBuilder
 from typing_extensions import override
 
-from azinfer.core import JsonSchema, Timeout
+from azinfer.core import ConfigurationError, JsonSchema, Timeout, is_secret
 
 # Names on the wire, and names that other services' settings have for the same.
 _MEANT = {
@@ -40,12 +41,29 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
     """Who asks, for the service's detection of abuse."""
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout."""
-    headers: dict[str, str] | None = None
-    """Sent with this request besides the service's."""
+    headers: dict[str, str | SecretStr] | None = None
+    """Sent with this request besides the service's; secrets among them are not shown."""
     extra_parameters: dict[str, Any] | None = None
     """Further parameters, sent as they are; also `extra_body`."""
 
     _FRAMEWORK: ClassVar[frozenset[str]] = frozenset(PromptExecutionSettings.model_fields)
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _closed(cls, headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return headers and {
+            name: SecretStr(value) if is_secret(name) and isinstance(value, str) else value
+            for name, value in headers.items()
+        }
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        for name, value in (self.headers or {}).items():
+            if isinstance(value, SecretStr):
+                raise ConfigurationError(
+                    f"settings with the header {name!r}, which looks like a secret, are not "
+                    "pickled: give it to the service, or set it after the pickle was read"
+                )
+        return super().__reduce_ex__(protocol)
 
     @override
     def unpack_extension_data(self) -> None:
@@ -53,6 +71,8 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
             _MEANT.get(key, key): value for key, value in self.extension_data.items()
         }
         super().unpack_extension_data()
+        if "headers" in self.extension_data:
+            self.extension_data["headers"] = self.headers
 
     @override
     def prepare_settings_dict(self, **kwargs: Any) -> dict[str, Any]:
@@ -73,6 +93,8 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
             if key not in fields and key not in _WRITTEN_BY_SERVICES
         }
         wanted = {**further, **(self.extra_parameters or {}), **_set(given), **kwargs}
+        if headers := wanted.get("headers"):
+            wanted["headers"] = {name: _opened(value) for name, value in headers.items()}
         return _set(wanted)
 
 
@@ -163,6 +185,10 @@ def _response_format(form: type) -> type | JsonSchema:
         return form
     schema = KernelJsonSchemaBuilder.build(parameter_type=form, structured_output=True)
     return JsonSchema(form.__name__, schema)
+
+
+def _opened(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:
