@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ag2 import Agent, Context, MemoryStream, TaskConfig, ToolResult, tool
+from ag2 import Agent, Context, KnowledgeConfig, MemoryStream, TaskConfig, ToolResult, tool
+from ag2.compact import CompactTrigger, SummarizeCompact
 from ag2.events import (
     BaseEvent,
     ImageInput,
@@ -18,6 +19,11 @@ from ag2.events import (
     ToolResultEvent,
     UsageEvent,
 )
+from ag2.knowledge import MemoryKnowledgeStore
+from ag2.middleware.builtin.telemetry import TelemetryMiddleware
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
 
 from asking import KEY
@@ -433,6 +439,43 @@ async def test_an_agent_is_the_tool_of_another(
     assert answered.body == "This is a synthetic answer to: Paris."
     report = await answered.usage()
     assert report.by_model.keys() >= {"gpt-4.1", "Mistral-Large-2411"}
+
+
+async def test_a_long_conversation_is_summed_up(
+    config: AzInferConfig, endpoint: LocalEndpoint
+) -> None:
+    knowledge = KnowledgeConfig(
+        MemoryKnowledgeStore(),
+        expose_tool=False,
+        compact=SummarizeCompact(2, config.copy(model="paris")),
+        compact_trigger=CompactTrigger(max_events=3),
+    )
+    answered = await Agent("a", config=config, knowledge=knowledge).ask("one")
+    for text in ("two", "three"):
+        answered = await answered.ask(text)
+    asked = [each.body for each in endpoint.requests if each.deployment == "echo"]
+    said = asked[-1]["messages"]
+    assert said[0]["content"] == "[What was said before, in short]\nParis."
+    assert said[-1] == {"role": "user", "content": "three"}
+    assert {each.kind for each in (await answered.usage()).records} == {"model_call", "compaction"}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_telemetry_of_ag2_tells_who_answered(config: AzInferConfig, streaming: bool) -> None:
+    exporter, tracing = InMemorySpanExporter(), TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(exporter))
+    agent = Agent(
+        "a",
+        config=config.copy(streaming=streaming),
+        middleware=[TelemetryMiddleware(tracer_provider=tracing)],
+    )
+    await agent.ask("hi")
+    (span,) = (each for each in exporter.get_finished_spans() if each.name == "chat gpt-4.1")
+    told = dict(span.attributes or {})
+    assert told["gen_ai.provider.name"] == "azure"
+    assert told["gen_ai.response.model"] == "gpt-4.1"
+    assert told["gen_ai.response.finish_reasons"] == ("stop",)
+    assert told["gen_ai.usage.input_tokens"]
 
 
 async def test_a_task_is_handed_on(config: AzInferConfig) -> None:

@@ -537,6 +537,8 @@ async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None
     assert (await Agent("a", config=config).ask("hi")).body == "Paris."
     with pytest.raises(ConfigurationError, match="client= has endpoint, credential already"):
         config.copy(endpoint=endpoint.url, credential=endpoint.key)
+    with pytest.raises(ConfigurationError, match="client= has max_retries already"):
+        config.copy(max_retries=0)
 
 
 async def test_a_client_is_made_by_hand(endpoint: LocalEndpoint) -> None:

@@ -44,12 +44,12 @@ class AzInferConfig(ModelConfig):
         model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say;
             reports of usage name it.
         timeout: Seconds for each attempt, or a Timeout.
-        max_retries: How often a call is sent again after it failed in passing; a `client`
-            has its own number.
+        max_retries: How often a call is sent again after it failed in passing.
         headers: Sent with every request.
         surface: The way to address deployments, where the URL does not say.
         api_version: Sent instead of the surface's default.
-        client: A ready client, instead of endpoint, credential, surface and api_version.
+        client: A ready client, instead of endpoint, credential, surface, api_version and
+            max_retries.
         streaming: Whether answers come in parts, each a ModelMessageChunk.
         temperature: How much chance there is in an answer.
         max_tokens: The most tokens to write; sent as `max_completion_tokens` where the model
@@ -66,7 +66,7 @@ class AzInferConfig(ModelConfig):
 
     Raises:
         ConfigurationError: The endpoint is not understood, there is no credential, or a client
-            was given and a place besides.
+            was given and what it has itself besides.
 
     Example:
         >>> from azinfer.ag2 import AzInferConfig
@@ -111,7 +111,8 @@ class AzInferConfig(ModelConfig):
         object.__setattr__(self, "model", self.model or client.model or "")
 
     def _given(self, client: AsyncInferenceClient | InferenceClient) -> AsyncInferenceClient:
-        if twice := [name for name in _PLACE if getattr(self, name) is not None]:
+        twice = [name for name in _PLACE if getattr(self, name) is not None]
+        if twice := twice + ["max_retries"] * (self.max_retries != 2):
             raise ConfigurationError(
                 f"client= has {', '.join(twice)} already; give one or the other"
             )
