@@ -102,6 +102,23 @@ async def test_two_agents_converse_on_two_deployments(config: AzInferConfig) -> 
         await channel.close()
 
 
+async def test_one_of_two_agents_uses_a_tool(config: AzInferConfig) -> None:
+    @tool
+    def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"Sunny in {city}"
+
+    reporter = Agent("Bob", config=config, tools=[get_weather])
+    async with hub_of(agent(config, "Alice"), reporter) as (_, ear, (alice, _bob)):
+        channel = await alice.open(type="conversation", target="Bob")
+        await channel.send("What is the weather in New York?")
+        assert (await ear.first(3))[1:] == [
+            ("Bob", "This is a synthetic answer to: Sunny in New York"),
+            ("Alice", "Ask Bob."),
+        ]
+        await channel.close()
+
+
 async def test_agents_and_a_human_take_turns_in_a_group(config: AzInferConfig) -> None:
     async with (
         hub_of(agent(config, "Alice"), agent(config, "Bob")) as (hub, ear, (alice, _bob)),

@@ -265,6 +265,26 @@ async def test_a_filter_stops_the_calls(make: Any) -> None:
     assert parts[-1].role == AuthorRole.TOOL
 
 
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_filters_of_every_kind_run_around_an_answer(make: Any, stream_it: bool) -> None:
+    made, seen = kernel(make(), weather=Weather()), []
+
+    async def note(context: Any, next: Callable[[Any], Awaitable[None]]) -> None:
+        seen.append(type(context).__name__.removesuffix("Context"))
+        await next(context)
+
+    for kind in FilterTypes:
+        made.add_filter(kind, note)
+    arguments = KernelArguments(Settings(function_choice_behavior=Auto()))
+    if stream_it:
+        parts = made.invoke_prompt_stream(NEW_YORK, arguments=arguments)
+        assert [each async for each in parts]
+    else:
+        assert str(await made.invoke_prompt(NEW_YORK, arguments=arguments)).endswith("New York")
+    prompt, call = ["FunctionInvocation", "PromptRender"], ["AutoFunctionInvocation"]
+    assert seen == [*prompt, *call, "FunctionInvocation"]
+
+
 @pytest.mark.parametrize("model", ["mistral-large", "phi-4"])
 async def test_models_of_other_makers_call_functions_and_keep_forms(make: Any, model: str) -> None:
     # microsoft/semantic-kernel#10452: "Currently only named tools are supported"

@@ -736,6 +736,22 @@ async def test_texts_have_spans_too(
     assert [(each.attributes or {})["gen_ai.response.model"] for each in finished] == ["m", "m"]
 
 
+async def test_a_text_that_is_left_closes_its_connection_and_its_span(
+    server: RawServer,
+    service: Make,
+    spans: InMemorySpanExporter,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.will(stream(events(part("a"), part("b"), done=False), "stall"))
+    texts = service(AzInferTextCompletion).get_streaming_text_contents("hi", SETTINGS)
+    assert [str(each) for each in await anext(texts)] == ["a"]
+    # A generator that is left is closed by the loop, in another context than it began in.
+    with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
+        await texts.aclose()
+        assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert [each.name for each in spans.get_finished_spans()] == ["text_completions gpt-4.1"]
+
+
 async def test_thoughts_and_calls_break_no_telemetry(
     server: RawServer, service: Make, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
