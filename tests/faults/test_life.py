@@ -342,6 +342,10 @@ def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
+# Nobody can close the sockets of such a loop; whether they are still there to be warned of is
+# the garbage collector's choice.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_loop_that_is_closed_without_its_hooks_is_forgotten(server: RawServer) -> None:
     server.will(raw(answer(chat())))
     client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
