@@ -437,6 +437,21 @@ async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: Ra
     assert await gone
 
 
+async def test_a_turn_that_fails_closes_its_stream(make: Make, server: RawServer) -> None:
+    server.will(stream(events(part("hel"), part("lo"), done=False), then="stall"))
+    heard = MemoryStream()
+
+    async def fail(event: ModelMessageChunk) -> None:
+        raise RuntimeError(event.content)
+
+    heard.where(ModelMessageChunk).subscribe(fail)
+    with pytest.raises(RuntimeError, match="hel") as caught:
+        await Agent("a", config=make(streaming=True)).ask("hi", stream=heard)
+    # The traceback holds what was open, so that nothing is closed by being dropped.
+    assert caught.tb is not None
+    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+
+
 async def test_a_token_is_asked_for_each_call(make: Make, server: RawServer) -> None:
     tokens = iter(["t1-abcdef", "t2-abcdef"])
 
