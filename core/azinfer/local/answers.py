@@ -140,8 +140,8 @@ class Frame:
         model: What the back end calls itself.
         include_usage: Whether a stream tells what it cost.
         openai: Whether the answer has the fields that only OpenAI's own API tells.
-        cost: Tells what the answer cost so far, to be said on a chunk though nobody asked; None
-            where it is not. It is given whether the chunk ends a choice.
+        cost: Tells what to say on a chunk of what the answer cost so far though nobody asked,
+            given whether the chunk ends a choice; None where that is never said.
         prompt_results: What the filter found in the prompt.
     """
 
@@ -150,7 +150,7 @@ class Frame:
     model: str
     include_usage: bool = False
     openai: bool = False
-    cost: Callable[[bool], Json | None] = lambda ends: None
+    cost: Callable[[bool], Json | None] | None = None
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[Written]) -> Json:
@@ -189,7 +189,7 @@ class Frame:
         if filter_results:
             choice["content_filter_results"] = filter_results
         told: Json = {"choices": [choice]}
-        if cost := self.cost(finish_reason is not None):
+        if self.cost and (cost := self.cost(finish_reason is not None)):
             told["usage"] = cost
         return self._event(told)
 

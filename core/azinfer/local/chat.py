@@ -43,22 +43,29 @@ async def chat(service: Service, asked: Asked) -> Response:
         versions.check_chat(body, deployment, version, asked.surface)
     head = (f"chatcmpl-{asked.id}", int(time.time()), deployment.model_name)
     openai = asked.surface in (V1, DEPLOYMENTS)
-    cost = partial(_unasked, asked, deployment, request)
+    cost = _unasked(asked, deployment, request)
     forming = partial(Frame, *head, request.include_usage, openai, cost)
     return await answered(service, asked, deployment, [request], forming, body)
 
 
 def _unasked(
-    asked: Asked, deployment: LocalDeployment, request: ChatRequest, ends: bool
-) -> Json | None:
-    """What a stream tells on a chunk of what it cost so far, where its model does unasked."""
-    if request.include_usage or not families.tells_usage(deployment, asked.surface, ends):
+    asked: Asked, deployment: LocalDeployment, request: ChatRequest
+) -> Callable[[bool], Json | None] | None:
+    """Tells on a chunk what a stream cost so far, where its model does that unasked."""
+    when = families.tells_usage(deployment, asked.surface)
+    if when is None or request.include_usage:
         return None
-    told = dict(asked.trace.usage()) if asked.trace.usage is not None else {}
     # How long the prompt was is known for certain at the end.
-    read = told.get("prompt_tokens") or estimated(list(map(_text, request.messages)), 0)
-    wrote = told.get("completion_tokens", 0)
-    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+    guessed = estimated(list(map(_text, request.messages)), 0)
+
+    def cost(ends: bool) -> Json | None:
+        if not ends and when == "last":
+            return None
+        told = dict(asked.trace.usage()) if asked.trace.usage is not None else {}
+        read, wrote = told.get("prompt_tokens") or guessed, told.get("completion_tokens", 0)
+        return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+
+    return cost
 
 
 def _text(message: Json) -> str:

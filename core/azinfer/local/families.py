@@ -8,7 +8,7 @@ holoviz/lumen#1070 and gabrii/Cursor-Azure-GPT-5#33.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.fields import Json
@@ -44,19 +44,22 @@ def reasons(model_name: str) -> bool:
     return _REASONING.match(model_name) is not None
 
 
-def tells_usage(deployment: LocalDeployment, surface: str, ends: bool) -> bool:
-    """Whether a chunk of a stream tells what the answer cost though nobody asked.
+def tells_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "last"] | None:
+    """On which chunks of a stream what the answer cost is told though nobody asked.
 
     Args:
         deployment: Of which deployment.
         surface: Through which surface.
-        ends: Whether it is the chunk that ends a choice.
+
+    Returns:
+        `"each"` of them, `"last"` of a choice, or None.
     """
     # What an engine that passes answers on has counted may only come after that chunk.
     if surface not in (MODELS, SERVERLESS) or getattr(deployment.engine, "calls_tools", False):
-        return False
-    name = deployment.model_name
-    return bool(_TELLS_ON_EACH.match(name) or (ends and _TELLS_AT_END.match(name)))
+        return None
+    if _TELLS_ON_EACH.match(deployment.model_name):
+        return "each"
+    return "last" if _TELLS_AT_END.match(deployment.model_name) else None
 
 
 def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:

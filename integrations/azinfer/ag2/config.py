@@ -22,6 +22,7 @@ from azinfer.core import (
 )
 
 _PLACE = ("endpoint", "credential", "surface", "api_version")
+_RETRIES = 2
 _OPTIONS = (
     *("model", "model_id", "timeout", "headers", "temperature", "max_tokens", "top_p", "stop"),
     *("seed", "frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
@@ -84,7 +85,7 @@ class AzInferConfig(ModelConfig):
     model: str = ""
     model_id: str | None = None
     timeout: float | Timeout | None = None
-    max_retries: int = 2
+    max_retries: int = _RETRIES
     headers: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
     surface: str | None = None
     api_version: str | None = None
@@ -112,7 +113,7 @@ class AzInferConfig(ModelConfig):
 
     def _given(self, client: AsyncInferenceClient | InferenceClient) -> AsyncInferenceClient:
         twice = [name for name in _PLACE if getattr(self, name) is not None]
-        if twice := twice + ["max_retries"] * (self.max_retries != 2):
+        if twice := twice + ["max_retries"] * (self.max_retries != _RETRIES):
             raise ConfigurationError(
                 f"client= has {', '.join(twice)} already; give one or the other"
             )
