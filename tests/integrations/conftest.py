@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
+from asking import KEY, SURFACES
 from raw_server import RawServer
-
-SURFACES = {"v1": "/openai/v1", "models": "/models", "deployments": "/openai"}
 
 
 @pytest.fixture(params=SURFACES)
@@ -32,3 +31,18 @@ def service(url: str) -> Callable[..., Any]:
     import kernels  # Semantic Kernel, which other frameworks' tests need not wait for
 
     return functools.partial(kernels.service, url)
+
+
+@pytest.fixture
+def configuration(url: str) -> Callable[..., Any]:
+    """Makes configurations of AG2 on that surface, which live as long as the test's loop."""
+    from azinfer.ag2 import AzInferConfig  # for the same reason
+
+    made: list[Any] = []
+
+    def config(**named: Any) -> Any:
+        named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
+        made.append(AzInferConfig(url, **named))
+        return made[-1]
+
+    return config

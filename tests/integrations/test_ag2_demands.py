@@ -13,52 +13,19 @@ import pytest
 from ag2 import Agent, tool
 from pydantic import BaseModel
 
-from asking import KEY
+from asking import KEY, SHAPES
 from azinfer import core
 from azinfer.ag2 import AzInferConfig
 from azinfer.local import LocalDeployment, LocalEndpoint
-from raw_server import RawServer, chat, events, failure, part, reply, stream
+from raw_server import RawServer, answered, chat, failure, reply
 
 Make = Callable[..., AzInferConfig]
 both = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 
 
-@pytest.fixture
-def make(url: str) -> Make:
-    """Makes configurations of the raw server, which live as long as the test's loop."""
-    made: list[AzInferConfig] = []
-
-    def config(**named: Any) -> AzInferConfig:
-        named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(url, **named))
-        return made[-1]
-
-    return config
-
-
 async def said(config: AzInferConfig, **named: Any) -> str | None:
     """What an agent answers."""
     return (await Agent("a", config=config, **named).ask("hi")).body
-
-
-def answered(streaming: bool) -> Any:
-    """The raw server's answer, whole or streamed."""
-    return stream(events(part("hello", "stop"))) if streaming else reply(chat())
-
-
-V1, MODELS, DEPLOYMENTS = "/openai/v1", "/models", "/openai/deployments/gpt-4.1"
-SHAPES = {
-    "": V1,
-    "/models": MODELS,
-    "/models/chat/completions?api-version=2024-05-01-preview": MODELS,
-    "/openai": DEPLOYMENTS,
-    "/openai/deployments/gpt-4.1": DEPLOYMENTS,
-    "/openai/deployments/gpt-4.1/chat/completions?api-version=2024-10-21": DEPLOYMENTS,
-    "/openai/v1/": V1,
-    "/openai/v1/chat/completions": V1,
-    "/api/projects/p1": V1,
-    "/api/projects/p1/openai/v1": V1,
-}
 
 
 @pytest.mark.parametrize(("path", "asked_at"), SHAPES.items())
@@ -81,13 +48,13 @@ async def test_loopback_may_lack_its_scheme_and_needs_no_tls(server: RawServer) 
 
 @both
 async def test_a_wrong_path_is_told_with_its_url(
-    make: Make, server: RawServer, streaming: bool
+    configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # langchain-ai/langchain-azure#79
     server.will(reply(failure("404", "Resource not found"), 404))
     told = rf"endpoint's path.*'gpt-4.1'.*{server.url}"
     with pytest.raises(core.BadRequestError, match=told):
-        await said(make(streaming=streaming))
+        await said(configuration(streaming=streaming))
 
 
 async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
@@ -109,7 +76,7 @@ async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
 
 @both
 async def test_a_token_that_is_refused_is_renewed(
-    make: Make, server: RawServer, streaming: bool
+    configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # openai/openai-python#1526; microsoft/agent-framework#3449
     tokens = iter("abc")
@@ -118,7 +85,7 @@ async def test_a_token_that_is_refused_is_renewed(
         return next(tokens)
 
     server.will(answered(streaming), reply(failure("401"), 401), answered(streaming))
-    config = make(credential=token, streaming=streaming)
+    config = configuration(credential=token, streaming=streaming)
     assert [await said(config) for _ in range(2)] == ["hello"] * 2
     told = [request.header("authorization") for request in server.received]
     assert told == ["Bearer a", "Bearer b", "Bearer c"]
@@ -126,11 +93,11 @@ async def test_a_token_that_is_refused_is_renewed(
 
 @both
 def test_one_configuration_lives_in_three_loops_one_after_another(
-    make: Make, server: RawServer, streaming: bool
+    configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # run-llama/llama_index#20433
     server.will(*[answered(streaming)] * 3)
-    config = make(streaming=streaming)
+    config = configuration(streaming=streaming)
     assert [asyncio.run(said(config)) for _ in range(3)] == ["hello"] * 3
 
 
@@ -195,7 +162,7 @@ async def test_models_of_every_maker_keep_a_schema_and_call_tools_at_a_strict_en
 
 @both
 async def test_a_model_that_calls_no_tools_says_so(
-    make: Make, server: RawServer, streaming: bool
+    configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # microsoft/semantic-kernel#9933: functions are silently left out
     @tool
@@ -206,18 +173,18 @@ async def test_a_model_that_calls_no_tools_says_so(
     refused = failure("unsupported_parameter", "tools is not supported", param="tools")
     server.will(reply(refused, 400))
     with pytest.raises(core.UnsupportedParameterError) as caught:
-        await said(make(streaming=streaming), tools=[get_time])
+        await said(configuration(streaming=streaming), tools=[get_time])
     assert caught.value.param == "tools"
 
 
 @both
 async def test_a_limit_under_a_wrong_name_is_learned(
-    make: Make, server: RawServer, streaming: bool
+    configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # chatboxai/chatbox#2271; obot-platform/obot#2862; microsoft/autogen PR 5860
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
     server.will(reply(refused, 400), answered(streaming))
-    config = make(model="prod", max_tokens=9, streaming=streaming)
+    config = configuration(model="prod", max_tokens=9, streaming=streaming)
     assert [await said(config) for _ in range(2)] == ["hello"] * 2
     bodies = [each.asked for each in server.received]
     assert [body.get("max_tokens") for body in bodies] == [9, None, None]
@@ -225,21 +192,23 @@ async def test_a_limit_under_a_wrong_name_is_learned(
 
 
 @both
-async def test_what_a_model_refuses_is_told(make: Make, server: RawServer, streaming: bool) -> None:
+async def test_what_a_model_refuses_is_told(
+    configuration: Make, server: RawServer, streaming: bool
+) -> None:
     # chatboxai/chatbox#2271
     server.will(reply(failure("unsupported_value", "no", param="temperature"), 400))
     with pytest.raises(core.BadRequestError) as caught:
-        await said(make(model_id="o3", temperature=0.5, streaming=streaming))
+        await said(configuration(model_id="o3", temperature=0.5, streaming=streaming))
     assert caught.value.param == "temperature"
 
 
 async def test_a_credential_by_name_survives_a_pickle(
-    make: Make, server: RawServer, monkeypatch: pytest.MonkeyPatch
+    configuration: Make, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # stanfordnlp/dspy#1759; microsoft/autogen PR 2879
     server.will(reply(chat()))
     monkeypatch.setenv("MY_KEY", KEY)
-    data = pickle.dumps(make(credential="env:MY_KEY"))
+    data = pickle.dumps(configuration(credential="env:MY_KEY"))
     assert KEY.encode() not in data
     assert await said(pickle.loads(data)) == "hello"
     assert server.received[0].header("api-key") == KEY

@@ -45,19 +45,6 @@ from raw_server import RawServer, chat, events, failure, part, reply, stream
 Make = Callable[..., AzInferConfig]
 
 
-@pytest.fixture
-def make(url: str) -> Make:
-    """Makes configurations of the raw server, which live as long as the test's loop."""
-    made: list[AzInferConfig] = []
-
-    def config(**named: Any) -> AzInferConfig:
-        named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(url, **named))
-        return made[-1]
-
-    return config
-
-
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments, one of them with a content filter."""
@@ -139,10 +126,10 @@ INPUTS: list[tuple[Input, Any]] = [
 
 @pytest.mark.parametrize(("given", "content"), INPUTS)
 async def test_an_input_is_sent_as_it_is_meant(
-    make: Make, server: RawServer, given: Input, content: Any
+    configuration: Make, server: RawServer, given: Input, content: Any
 ) -> None:
     server.will(reply(chat()))
-    await Agent("a", config=make()).ask(given)
+    await Agent("a", config=configuration()).ask(given)
     assert sent(server)["messages"] == [{"role": "user", "content": content}]
 
 
@@ -156,10 +143,10 @@ async def test_an_input_is_sent_as_it_is_meant(
     ],
 )
 async def test_what_cannot_be_sent_is_told_and_not_dropped(
-    make: Make, server: RawServer, given: Input, told: str
+    configuration: Make, server: RawServer, given: Input, told: str
 ) -> None:
     with pytest.raises(UnsupportedInputError, match=told):
-        await asking(make()).ask("look", given)
+        await asking(configuration()).ask("look", given)
     assert not server.received
 
 
@@ -174,26 +161,30 @@ def look() -> str:
     [([WebSearchTool()], "web_search"), ([ToolSearchTool(look)], "defer_loading")],
 )
 async def test_a_tool_that_a_provider_runs_is_refused(
-    make: Make, server: RawServer, given: Any, told: str
+    configuration: Make, server: RawServer, given: Any, told: str
 ) -> None:
     with pytest.raises(UnsupportedToolError, match=told):
-        await Agent("a", config=make(), tools=given).ask("hi")
+        await Agent("a", config=configuration(), tools=given).ask("hi")
     assert not server.received
 
 
-async def test_the_arguments_of_a_tool_are_an_object(make: Make, server: RawServer) -> None:
+async def test_the_arguments_of_a_tool_are_an_object(
+    configuration: Make, server: RawServer
+) -> None:
     @tool(schema={})
     def wait() -> str:
         """Wait."""
         return "x"
 
     server.will(reply(chat()))
-    await Agent("a", config=make(), tools=[wait]).ask("hi")
+    await Agent("a", config=configuration(), tools=[wait]).ask("hi")
     (told,) = sent(server)["tools"]
     assert told["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
-async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
+async def test_media_in_the_answers_of_tools_follow_them(
+    configuration: Make, server: RawServer
+) -> None:
     @tool
     def look() -> ToolResult:
         """Look."""
@@ -209,7 +200,7 @@ async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: Raw
         for name in ("look", "peek")
     ]
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": wanted})), reply(chat()))
-    await Agent("a", config=make(), tools=[look, peek]).ask("look")
+    await Agent("a", config=configuration(), tools=[look, peek]).ask("look")
     assert sent(server)["messages"][2:] == [
         {"role": "tool", "tool_call_id": "look", "content": "here"},
         {"role": "tool", "tool_call_id": "peek", "content": "(attached below)"},
@@ -226,7 +217,7 @@ async def test_media_in_the_answers_of_tools_follow_them(make: Make, server: Raw
     ] * 2
 
 
-async def test_a_summary_stands_for_what_was_said(make: Make, server: RawServer) -> None:
+async def test_a_summary_stands_for_what_was_said(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat()))
     stream = MemoryStream()
     past: list[BaseEvent] = [
@@ -235,7 +226,7 @@ async def test_a_summary_stands_for_what_was_said(make: Make, server: RawServer)
         ModelRequest([]),
     ]
     await stream.history.replace(past)
-    await Agent("a", config=make()).ask("And now?", stream=stream)
+    await Agent("a", config=configuration()).ask("And now?", stream=stream)
     assert sent(server)["messages"] == [
         {"role": "user", "content": "[What was said before, in short]\nWe spoke of olives."},
         {"role": "user", "content": "And now?"},
@@ -250,10 +241,10 @@ class Node(BaseModel):
     children: list[Node] = []
 
 
-async def test_a_schema_keeps_its_names(make: Make, server: RawServer) -> None:
+async def test_a_schema_keeps_its_names(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat('{"default": "a"}')))
     schema = ResponseSchema(Node, name="My tree!")
-    answered = await Agent("a", config=make(), response_schema=schema).ask("hi")
+    answered = await Agent("a", config=configuration(), response_schema=schema).ask("hi")
     assert await answered.content() == Node(default="a")
     told = sent(server)["response_format"]["json_schema"]
     assert told["name"] == "My_tree_"
@@ -262,28 +253,32 @@ async def test_a_schema_keeps_its_names(make: Make, server: RawServer) -> None:
     assert "default" in told["schema"]["$defs"]["Node"]["properties"]
 
 
-async def test_a_schema_with_any_keys_goes_as_it_is(make: Make, server: RawServer) -> None:
+async def test_a_schema_with_any_keys_goes_as_it_is(configuration: Make, server: RawServer) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "object", "default": {}}}}
     server.will(reply(chat("{}")))
     raw = ResponseSchema.from_schema(schema, name="any")
-    await Agent("a", config=make(), response_schema=raw).ask("hi")
+    await Agent("a", config=configuration(), response_schema=raw).ask("hi")
     told = sent(server)["response_format"]["json_schema"]
     assert told == {"name": "any", "schema": schema, "strict": False}
 
 
-async def test_a_schema_that_is_asked_for_in_words_is(make: Make, server: RawServer) -> None:
+async def test_a_schema_that_is_asked_for_in_words_is(
+    configuration: Make, server: RawServer
+) -> None:
     server.will(reply(chat('{"default": "a"}')))
-    agent = Agent("a", config=make(), response_schema=PromptedSchema(Node))
+    agent = Agent("a", config=configuration(), response_schema=PromptedSchema(Node))
     assert await (await agent.ask("hi")).content() == Node(default="a")
     assert "response_format" not in sent(server)
     assert "children" in sent(server)["messages"][0]["content"]
 
 
-async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> None:
+async def test_options_are_sent_as_they_are(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat()))
     options: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 0}
     more = {"frequency_penalty": 0.1, "presence_penalty": 0.2, "max_tokens": 7}
-    config = make(**options, **more, extra_body={"user": "u", "seed": 1}, headers={"x-a": "1"})
+    config = configuration(
+        **options, **more, extra_body={"user": "u", "seed": 1}, headers={"x-a": "1"}
+    )
     await Agent("a", config=config).ask("hi")
     assert sent(server) == {
         "model": "gpt-4.1",
@@ -295,14 +290,14 @@ async def test_options_are_sent_as_they_are(make: Make, server: RawServer) -> No
     }
     assert server.received[0].header("x-a") == "1"
     with pytest.raises(TypeError, match="tempratur"):
-        make(tempratur=0)
+        configuration(tempratur=0)
 
 
 async def test_choices_about_tools_are_sent_where_there_are_tools(
-    make: Make, server: RawServer
+    configuration: Make, server: RawServer
 ) -> None:
     server.will(reply(chat()))
-    config = make(tool_choice="look", parallel_tool_calls=False)
+    config = configuration(tool_choice="look", parallel_tool_calls=False)
     await Agent("a", config=config).ask("hi")
     assert sent(server).keys() == {"model", "messages"}
     await Agent("a", config=config, tools=[look]).ask("hi")
@@ -310,13 +305,13 @@ async def test_choices_about_tools_are_sent_where_there_are_tools(
     assert sent(server)["parallel_tool_calls"] is False
 
 
-async def test_what_the_filter_found_is_at_hand(make: Make, server: RawServer) -> None:
+async def test_what_the_filter_found_is_at_hand(configuration: Make, server: RawServer) -> None:
     raw = chat("4")
     raw["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
     raw["choices"][0]["logprobs"] = {"content": []}
     raw["prompt_filter_results"] = [{"prompt_index": 0}]
     server.will(reply(raw, headers={"x-request-id": "r1", "x-ms-deployment-name": "GPT"}))
-    assert (await Agent("a", config=make()).ask("hi")).response.metadata == {
+    assert (await Agent("a", config=configuration()).ask("hi")).response.metadata == {
         "deployment": "GPT",
         "request_id": "r1",
         "logprobs": {"content": []},
@@ -326,25 +321,27 @@ async def test_what_the_filter_found_is_at_hand(make: Make, server: RawServer) -
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_a_refusal_is_seen(make: Make, server: RawServer, streaming: bool) -> None:
+async def test_a_refusal_is_seen(configuration: Make, server: RawServer, streaming: bool) -> None:
     whole = reply(chat(None, message={"refusal": "I won't"}))
     server.will(stream(events(part(None, "stop", refusal="I won't"))) if streaming else whole)
-    answered = await Agent("a", config=make(streaming=streaming)).ask("hi")
+    answered = await Agent("a", config=configuration(streaming=streaming)).ask("hi")
     assert answered.body == answered.response.metadata["refusal"] == "I won't"
 
 
-async def test_sound_is_a_file(make: Make, server: RawServer) -> None:
+async def test_sound_is_a_file(configuration: Make, server: RawServer) -> None:
     sound = {"id": "a1", "data": "QQ==", "transcript": "A", "expires_at": 1}
     server.will(reply(chat(None, message={"audio": sound})))
-    answered = await Agent("a", config=make()).ask("hi")
+    answered = await Agent("a", config=configuration()).ask("hi")
     assert (answered.body, answered.files[0].data) == ("A", b"A")
 
 
-async def test_an_answer_that_was_filtered_away_is_none(make: Make, server: RawServer) -> None:
+async def test_an_answer_that_was_filtered_away_is_none(
+    configuration: Make, server: RawServer
+) -> None:
     raw = chat(None, "content_filter")
     raw["choices"][0].pop("message")
     server.will(reply(raw))
-    answered = await Agent("a", config=make()).ask("hi")
+    answered = await Agent("a", config=configuration()).ask("hi")
     assert (answered.body, answered.response.finish_reason) == (None, "content_filter")
 
 
@@ -358,7 +355,9 @@ async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
     assert "violence" in caught.value.categories
 
 
-async def test_chunks_without_a_delta_are_no_obstacle(make: Make, server: RawServer) -> None:
+async def test_chunks_without_a_delta_are_no_obstacle(
+    configuration: Make, server: RawServer
+) -> None:
     # microsoft/autogen#6465; openai/openai-python#1677: what Azure's asynchronous content filter
     # sends between and after the text
     found = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
@@ -373,12 +372,12 @@ async def test_chunks_without_a_delta_are_no_obstacle(make: Make, server: RawSer
             )
         )
     )
-    answered = await Agent("a", config=make(streaming=True)).ask("hi")
+    answered = await Agent("a", config=configuration(streaming=True)).ask("hi")
     assert answered.body == "Paris"
     assert answered.response.metadata["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
-async def test_a_stream_may_be_cut_anywhere(make: Make, server: RawServer) -> None:
+async def test_a_stream_may_be_cut_anywhere(configuration: Make, server: RawServer) -> None:
     text = "Žluťoučký kůň 🐎"
     data = b": hello\r\n\r\n" + events(part(text), part(None, "stop")).replace(b"\n", b"\r\n")
 
@@ -389,7 +388,7 @@ async def test_a_stream_may_be_cut_anywhere(make: Make, server: RawServer) -> No
         peer.close()
 
     server.will(in_pieces)
-    assert (await Agent("a", config=make(streaming=True)).ask("hi")).body == text
+    assert (await Agent("a", config=configuration(streaming=True)).ask("hi")).body == text
 
 
 @pytest.mark.parametrize(
@@ -401,7 +400,7 @@ async def test_a_stream_may_be_cut_anywhere(make: Make, server: RawServer) -> No
     ],
 )
 async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
-    make: Make, server: RawServer, data: bytes, then: str, kind: type[core.InferenceError]
+    configuration: Make, server: RawServer, data: bytes, then: str, kind: type[core.InferenceError]
 ) -> None:
     server.will(stream(data, then))
     heard = MemoryStream()
@@ -412,14 +411,18 @@ async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
 
     heard.where(ModelMessageChunk).subscribe(note)
     with pytest.raises(kind) as caught:
-        await Agent("a", config=make(streaming=True, max_retries=2)).ask("hi", stream=heard)
+        await Agent("a", config=configuration(streaming=True, max_retries=2)).ask(
+            "hi", stream=heard
+        )
     assert chunks == ["hel"]
     assert caught.value.partial is not None
     assert caught.value.partial.text == "hel"
     assert len(server.received) == 1
 
 
-async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: RawServer) -> None:
+async def test_a_turn_that_is_cancelled_closes_its_stream(
+    configuration: Make, server: RawServer
+) -> None:
     server.will(stream(events(part("hel"), done=False), then="stall"))
     heard = MemoryStream()
     begun = asyncio.Event()
@@ -428,7 +431,9 @@ async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: Ra
         begun.set()
 
     heard.where(ModelMessageChunk).subscribe(note)
-    turn = asyncio.ensure_future(Agent("a", config=make(streaming=True)).ask("hi", stream=heard))
+    turn = asyncio.ensure_future(
+        Agent("a", config=configuration(streaming=True)).ask("hi", stream=heard)
+    )
     await begun.wait()
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -437,7 +442,7 @@ async def test_a_turn_that_is_cancelled_closes_its_stream(make: Make, server: Ra
     assert await gone
 
 
-async def test_a_turn_that_fails_closes_its_stream(make: Make, server: RawServer) -> None:
+async def test_a_turn_that_fails_closes_its_stream(configuration: Make, server: RawServer) -> None:
     server.will(stream(events(part("hel"), part("lo"), done=False), then="stall"))
     heard = MemoryStream()
 
@@ -446,20 +451,20 @@ async def test_a_turn_that_fails_closes_its_stream(make: Make, server: RawServer
 
     heard.where(ModelMessageChunk).subscribe(fail)
     with pytest.raises(RuntimeError, match="hel") as caught:
-        await Agent("a", config=make(streaming=True)).ask("hi", stream=heard)
+        await Agent("a", config=configuration(streaming=True)).ask("hi", stream=heard)
     # The traceback holds what was open, so that nothing is closed by being dropped.
     assert caught.tb is not None
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
 
 
-async def test_a_token_is_asked_for_each_call(make: Make, server: RawServer) -> None:
+async def test_a_token_is_asked_for_each_call(configuration: Make, server: RawServer) -> None:
     tokens = iter(["t1-abcdef", "t2-abcdef"])
 
     async def token() -> str:
         return next(tokens)
 
     server.will(reply(chat()))
-    config = make(credential=token)
+    config = configuration(credential=token)
     first = await Agent("a", config=config).ask("hi")
     await first.ask("hi again")
     told = [request.header("authorization") for request in server.received]
@@ -579,10 +584,10 @@ async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
     assert server.received[0].target == "/models/chat/completions?api-version=2099-01-01"
 
 
-async def test_a_turn_that_takes_too_long_ends(make: Make, server: RawServer) -> None:
+async def test_a_turn_that_takes_too_long_ends(configuration: Make, server: RawServer) -> None:
     server.will(stream(b"", then="stall"))
     with pytest.raises(core.APITimeoutError):
-        await Agent("a", config=make(timeout=0.2)).ask("hi")
+        await Agent("a", config=configuration(timeout=0.2)).ask("hi")
 
 
 def test_the_provider_is_left_unsaid() -> None:

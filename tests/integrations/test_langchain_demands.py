@@ -22,7 +22,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from asking import KEY
+from asking import KEY, SURFACES
 from azinfer.core import BadRequestError, ContentFilterError, Timeout, UnsupportedParameterError
 from azinfer.langchain import ChatAzInfer, init_chat_model
 from raw_server import RawServer, chat, events, failure, part, reply, stream
@@ -58,8 +58,7 @@ def bodies(server: RawServer) -> list[Any]:
     return [request.json for request in server.received]
 
 
-SURFACES = ["/models", "/openai/v1", "/openai"]
-every_surface = pytest.mark.parametrize("path", SURFACES)
+every_surface = pytest.mark.parametrize("path", SURFACES.values())
 
 
 @every_surface

@@ -14,11 +14,10 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests, Embeddi
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 
 import raw_server
+from asking import SURFACES
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint
 from raw_server import RawServer, chat, events, part, reply
-
-SURFACES = ["/models", "/openai/v1", "/openai"]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +27,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(scope="class", params=SURFACES)
+@pytest.fixture(scope="class", params=SURFACES.values())
 def surface(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> str:
     """The address of one surface."""
     path: str = request.param

@@ -44,12 +44,12 @@ from llama_index.core.workflow import Context
 from PIL import Image
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from asking import KEY, TestClock
+from asking import KEY, SURFACES, TestClock
 from azinfer import core
 from azinfer.core import InferenceClient
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from llama_asking import SURFACES, USER, Person, ask, deltas, get_weather, ping, tool
+from llama_asking import USER, Person, ask, deltas, get_weather, ping, tool
 from raw_server import (
     Peer,
     RawServer,
@@ -84,7 +84,7 @@ OLIVES = "In which month does the harvest of olives begin?"
 pytestmark = pytest.mark.usefixtures("own_loop")
 
 
-@pytest.fixture(params=SURFACES)
+@pytest.fixture(params=SURFACES.values())
 def path(request: pytest.FixtureRequest) -> str:
     """The path of one surface."""
     found: str = request.param

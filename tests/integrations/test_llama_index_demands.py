@@ -17,11 +17,11 @@ from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.schema import TextNode
 
-from asking import KEY
+from asking import KEY, SURFACES
 from azinfer.core import BadRequestError, ConfigurationError, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint
-from llama_asking import SURFACES, USER, ask, tool
+from llama_asking import USER, ask, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
@@ -149,7 +149,7 @@ def test_any_name_is_right_for_a_deployment(make: Make, name: str) -> None:
     assert make(model=name, model_id="gpt-4o").metadata.context_window == 128_000
 
 
-@pytest.mark.parametrize("path", SURFACES)
+@pytest.mark.parametrize("path", SURFACES.values())
 def test_a_model_of_mistral_works_on_every_surface(
     make: Make, server: RawServer, path: str, kind: str
 ) -> None:

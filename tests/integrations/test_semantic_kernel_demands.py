@@ -16,7 +16,7 @@ from semantic_kernel.exceptions import (
     ServiceResponseException,
 )
 
-from asking import KEY
+from asking import KEY, SHAPES
 from azinfer.core import AuthenticationError, UnsupportedParameterError
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.semantic_kernel import (
@@ -26,7 +26,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from kernels import Weather, added, asked, kernel, sent, streamed
-from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
+from raw_server import RawServer, answered, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
 Settings = AzInferChatPromptExecutionSettings
@@ -40,26 +40,6 @@ async def said(chat_service: Any, stream_it: bool, settings: Any = None, **named
     if stream_it:
         return str(added(await streamed(chat_service, None, settings, **named)))
     return str(await chat_service.get_chat_message_content(asked(), settings, **named))
-
-
-def answered(stream_it: bool, text: str = "hello") -> Any:
-    """The raw server's answer, whole or streamed."""
-    return stream(events(part(text, "stop"))) if stream_it else reply(chat(text))
-
-
-V1, MODELS, DEPLOYMENTS = "/openai/v1", "/models", "/openai/deployments/gpt-4.1"
-SHAPES = {
-    "": V1,
-    "/models": MODELS,
-    "/models/chat/completions?api-version=2024-05-01-preview": MODELS,
-    "/openai": DEPLOYMENTS,
-    "/openai/deployments/gpt-4.1": DEPLOYMENTS,
-    "/openai/deployments/gpt-4.1/chat/completions?api-version=2024-10-21": DEPLOYMENTS,
-    "/openai/v1/": V1,
-    "/openai/v1/chat/completions": V1,
-    "/api/projects/p1": V1,
-    "/api/projects/p1/openai/v1": V1,
-}
 
 
 @pytest.mark.parametrize(("path", "asked_at"), SHAPES.items())

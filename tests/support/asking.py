@@ -20,6 +20,23 @@ from azinfer.core import (
 )
 
 KEY = "test-key-6ad8"
+# The path by which each of the main surfaces is reached.
+SURFACES = {"models": "/models", "v1": "/openai/v1", "deployments": "/openai"}
+# What may stand behind the host of an endpoint, and below which path gpt-4.1 is asked then.
+SHAPES = {
+    "": SURFACES["v1"],
+    "/models": SURFACES["models"],
+    "/models/chat/completions?api-version=2024-05-01-preview": SURFACES["models"],
+    "/openai": "/openai/deployments/gpt-4.1",
+    "/openai/deployments/gpt-4.1": "/openai/deployments/gpt-4.1",
+    "/openai/deployments/gpt-4.1/chat/completions?api-version=2024-10-21": (
+        "/openai/deployments/gpt-4.1"
+    ),
+    "/openai/v1/": SURFACES["v1"],
+    "/openai/v1/chat/completions": SURFACES["v1"],
+    "/api/projects/p1": SURFACES["v1"],
+    "/api/projects/p1/openai/v1": SURFACES["v1"],
+}
 USER: list[Mapping[str, Any]] = [{"role": "user", "content": "hi"}]
 
 

@@ -11,7 +11,6 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-SURFACES = ["/models", "/openai/v1", "/openai"]
 USER = [ChatMessage("hi")]
 
 

@@ -143,6 +143,11 @@ def chat(text: str | None = "hello", finish: str = "stop", **more: Any) -> dict[
     return {"id": "c1", "created": 1, "model": "m", "choices": [choice], "usage": usage, **more}
 
 
+def answered(streamed: bool, text: str = "hello") -> Behaviour:
+    """The whole answer to a chat, streamed or not."""
+    return stream(events(part(text, "stop"))) if streamed else reply(chat(text))
+
+
 def part(content: Any = None, finish: Any = None, index: int = 0, **delta: Any) -> dict[str, Any]:
     """One chunk of a streamed chat completion."""
     told = delta if content is None else {"content": content, **delta}
