@@ -229,6 +229,19 @@ def test_several_choices_are_kept_apart(ask: Ask, server: RawServer) -> None:
     assert [choice.finish_reason for choice in answer.choices] == ["length", "stop"]
 
 
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": "0"}], ids=repr)
+def test_a_choice_without_an_index_is_the_first(
+    ask: Ask, server: RawServer, index: dict[str, Any]
+) -> None:
+    parts = [part("a"), part("b", "stop")]
+    for each in parts:
+        del each["choices"][0]["index"]
+        each["choices"][0] |= index
+    server.will(stream(events(*parts)))
+    choices = ask("/models").stream().completion.choices
+    assert [(each.index, each.message.content) for each in choices] == [(0, "ab")]
+
+
 def call(index: Any = None, id: Any = None, name: Any = None, arguments: Any = None) -> Any:
     function = {"name": name, "arguments": arguments}
     told = {"index": index, "id": id}
