@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from azinfer.core import (
 )
 from azinfer.core.reasoning import Splitter, split
 from azinfer.core.streaming import ChatReader, EventDecoder
-from raw_server import RawServer, chat, chunked, events, failure, part, raw, reply, stream
+from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply, stream
 
 Ask = Callable[..., Asker]
 
@@ -461,6 +462,26 @@ def test_an_event_without_end_is_refused() -> None:
         decoder.feed(b"data: " + b"x" * 1_000_000)
     with pytest.raises(InvalidResponseError, match="longer than"):
         decoder.feed(b"data: " + b"x" * 1_000_000)
+
+
+def test_the_connection_of_a_stream_serves_again(ask: Ask, server: RawServer) -> None:
+    ended = threading.Event()
+
+    def late_end(peer: Peer) -> None:
+        peer.send(chunked(events(part("a", "stop")))[:-5])
+        ended.wait(0.02)  # never set: the end comes in a packet of its own
+        peer.send(b"0\r\n\r\n")
+
+    server.will(late_end)
+    asker = ask()
+    assert [asker.stream().text for _ in range(3)] == ["a"] * 3
+    assert server.connections == 1
+
+
+def test_a_stream_whose_connection_does_not_end_is_whole(ask: Ask, server: RawServer) -> None:
+    server.will(raw(chunked(events(part("a", "stop")))[:-5], "stall"))
+    assert ask().stream().completion.text == "a"
+    assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_a_stream_left_early_closes_its_connection(ask: Ask, server: RawServer) -> None:

@@ -230,6 +230,32 @@ def test_a_slow_service_is_a_typed_time_out_within_the_time(
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
+THROUGH_A_PROXY = """
+from azinfer.core import APITimeoutError, InferenceClient, Timeout
+client = InferenceClient(
+    "http://no-such-host.invalid/openai/v1", "k", "m",
+    allow_http=True, max_retries=0, timeout=Timeout(attempt=0.5, read=0.4, total=2),
+)
+try:
+    client.complete([{"role": "user", "content": "hi"}])
+except APITimeoutError as error:
+    print(error.message)
+"""
+
+
+def test_a_service_behind_a_slow_proxy_is_a_time_out_too(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.will(SLOW["headers a byte at a time"])
+    command = [sys.executable, "-W", "error", "-c", THROUGH_A_PROXY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert "within" in done.stdout, done.stderr
+    assert server.received[0].target.startswith("http://no-such-host.invalid/")
+
+
 def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawServer) -> None:
     def endless(peer: Peer) -> None:
         peer.send(headed(b"", "transfer-encoding: chunked"))

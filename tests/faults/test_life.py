@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, USER, Asker, asking
+from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import AsyncInferenceClient, Clock, InferenceClient, InferenceError
 from raw_server import Peer, RawServer, answer, chat, chunked, events, failure, part, raw, reply
 
@@ -304,6 +304,34 @@ def test_memory_stays_where_it_is(kind: str, server: RawServer) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 3 * 1024  # less than 1 MB for a thousand calls
+
+
+def test_connections_that_nobody_needs_any_more_close(kind: str, server: RawServer) -> None:
+    whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
+    server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
+    clock = TestClock()
+    with asking(kind, f"{server.url}/models", KEY, "m", clock=clock) as asker:
+        if kind == "sync":
+            for begun in [asker.client.stream(USER) for _ in range(5)]:
+                list(begun)
+        else:
+
+            async def at_once() -> None:
+                streams = [asker.client.stream(USER) for _ in range(5)]
+                await asyncio.gather(*map(anext, streams))
+                for begun in streams:
+                    _ = [chunk async for chunk in begun]
+
+            asker.run(at_once())
+        assert server.open_connections == 5
+        clock.now += 59
+        asker.complete()
+        assert server.open_connections == 5
+        clock.now += 61
+        for _ in range(5):
+            asker.complete()
+        assert server.wait_until(lambda: server.open_connections == 1)
+        assert server.connections == 5
 
 
 def test_several_hundred_async_calls_at_once_are_no_collapse(server: RawServer) -> None:

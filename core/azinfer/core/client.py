@@ -381,11 +381,10 @@ class AsyncChatStream:
         # No generator, as in sync code: asyncio would close it and that of the body at once.
         if self._ended:
             raise StopAsyncIteration
-        part = None if reader.done else await anext(opened.parts, None)
-        if part is not None:
+        if not reader.done and (part := await anext(opened.parts, None)) is not None:
             return reader.feed(part)
         self._ended = True
-        await opened.aclose()
+        await opened.afinish()
         return reader.finish()
 
 
@@ -839,6 +838,7 @@ def _chunks(
         for part in opened.parts:
             yield from reader.feed(part)
             if reader.done:
+                opened.finish()
                 break
         yield from reader.finish()
     except InferenceError as error:

@@ -12,6 +12,7 @@ import ssl
 import threading
 import weakref
 import zlib
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,15 +38,14 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _Settings: TypeAlias = tuple[str | None, ...] | None
-# httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
-# minutes, in pools of 16 seconds.
-_IN_ONE_POOL = 16
+_IDLE = 60.0  # seconds
+_LINGER = 0.1  # seconds; a new connection takes no longer
 # 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB. Nothing that a service sends is
 # packed more than 50 to 1; what is packed to fill a memory is, up to 1,030 to 1.
 _LARGEST_BODY = 128 * 1024 * 1024
 _SUSPICIOUS_BODY, _LARGEST_RATIO = 16 * 1024 * 1024, 100
 _STEP = 1024 * 1024
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE)
 _TLS_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 
 
@@ -111,6 +111,24 @@ class Opened:
     headers: Mapping[str, str]
     response: Any
     parts: Any
+    deadline: Deadline | None
+
+    def finish(self) -> None:
+        """Read what comes after the last event, so that the connection serves again."""
+        if self.deadline is not None:
+            self.deadline.at = self.deadline.clock.monotonic() + _LINGER
+            with suppress(InferenceError):
+                deque(self.parts, 0)
+
+    async def afinish(self) -> None:
+        """The same for an answer of async code, and close it."""
+        import asyncio
+
+        with suppress(InferenceError, TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                async for _ in self.parts:
+                    pass
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close an answer of async code that is not to be read to its end."""
@@ -135,7 +153,7 @@ class Connections:
             raise ConfigurationError("http_client is async; InferenceClient takes httpx.Client")
         self._own = http_client
         self._environ = environ
-        self._shared: _Pools | None = None
+        self._shared: _Pool | None = None
         self._generation = _generation
 
     def open(self, request: Request, deadline: Deadline) -> Opened:
@@ -149,20 +167,23 @@ class Connections:
         parts = self._exchange(request, deadline, head)
         next(parts)
         status, headers, response = head
-        return Opened(status, headers, response, parts)
+        # Only on sockets of our own does a read that has begun heed a new deadline.
+        heeded = deadline if self._own is None else None
+        return Opened(status, headers, response, parts, heeded)
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
         shared, self._shared = self._shared, None
         if shared is not None and shared.left_by_last(self):
-            _close_all(shared.pools)
+            _close_all(shared.emptied())
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
-        pool = self._pools(request.url).borrow() if self._own is None else _Pool(self._own)
+        shared = self._pool(request.url) if self._own is None else None
+        client = self._own if shared is None else shared.borrow()
         response = failure = None
         try:
             try:
-                response = _sent(pool.client, _built(request, deadline, self._own))
+                response = _sent(client, _built(request, deadline, self._own))
                 headers = _headers(response)
                 body = _Body(request, response.status_code, headers, deadline)
                 head += (response.status_code, headers, response)
@@ -178,17 +199,18 @@ class Connections:
             if failure is not None:
                 raise failure
         finally:
-            pool.give_back()
             if response is not None:
                 connection = _with_trailing_data(response)
                 response.close()
                 _expire(connection)
+            if shared is not None and (idle := shared.give_back(client, deadline.clock)):
+                idle.close()
 
-    def _pools(self, url: str) -> _Pools:
+    def _pool(self, url: str) -> _Pool:
         with _registry_lock:  # many threads may make the first call at once
             if self._shared is None or self._generation != _generation:
                 self._generation = _generation
-                self._shared = _shared_pools(_settings_for(url, self._environ))
+                self._shared = _shared_pool(_settings_for(url, self._environ))
                 self._shared.users.add(self)
             return self._shared
 
@@ -222,7 +244,7 @@ class AsyncConnections:
         parts = self._exchange(request, deadline, head)
         await anext(parts)
         status, headers, response = head
-        return Opened(status, headers, response, parts)
+        return Opened(status, headers, response, parts, deadline)
 
     async def close(self) -> None:
         """Let go of the connections of this loop; those that nobody else uses close."""
@@ -235,11 +257,12 @@ class AsyncConnections:
     async def _exchange(
         self, request: Request, deadline: Deadline, head: list[Any]
     ) -> AsyncGenerator[bytes]:
-        pool = (await self._pools(request.url)).borrow() if self._own is None else _Pool(self._own)
+        shared = await self._pool(request.url) if self._own is None else None
+        client = self._own if shared is None else shared.borrow()
         response = failure = None
         try:
             try:
-                response = await _asent(pool.client, _built(request, deadline, self._own))
+                response = await _asent(client, _built(request, deadline, self._own))
                 headers = _headers(response)
                 body = _Body(request, response.status_code, headers, deadline)
                 head += (response.status_code, headers, response)
@@ -255,13 +278,16 @@ class AsyncConnections:
             if failure is not None:
                 raise failure
         finally:
-            pool.give_back()
-            if response is not None:
-                connection = _with_trailing_data(response)
-                await response.aclose()
-                _expire(connection)
+            try:
+                if response is not None:
+                    connection = _with_trailing_data(response)
+                    await response.aclose()
+                    _expire(connection)
+            finally:
+                if shared is not None and (idle := shared.give_back(client, deadline.clock)):
+                    await idle.aclose()
 
-    async def _pools(self, url: str) -> _Pools:
+    async def _pool(self, url: str) -> _Pool:
         import asyncio
 
         if self._settings is _UNREAD:
@@ -271,48 +297,57 @@ class AsyncConnections:
         if shared is None:
             for left in [other for other in list(_of_loops) if other[0].is_closed()]:
                 del _of_loops[left]  # that loop was closed without its hooks
-            shared = _of_loops[key] = _Pools(lambda: _async_client(settings))
-            shared.closer = _closing(key, shared.pools)
+            shared = _of_loops[key] = _Pool(lambda: _async_client(settings))
+            shared.closer = _closing(key, shared)
             await anext(shared.closer)
         shared.users.add(self)
         return shared
 
 
 class _Pool:
-    """One httpx client and how many requests it has in flight."""
+    """As many httpx clients as there are requests at once: each serves one at a time.
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.in_flight = 1
-        self.lock = threading.Lock()
+    httpcore's bookkeeping grows with requests times connections: 512 at once in one pool take
+    minutes, and 16 cost three times what they cost in 16 pools.
 
-    def give_back(self) -> None:
-        """Count one request less."""
-        with self.lock:
-            self.in_flight -= 1
-
-
-class _Pools:
-    """As many httpx clients as the requests in flight need."""
+    Each step is a single one of a set or a deque, so that neither threads nor a stream that
+    garbage collection closes in the middle of another step need a lock.
+    """
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self.pools: list[_Pool] = []
+        self.clients: set[Any] = set()
         self.closer: Any = None
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._idle: deque[tuple[float, Any]] = deque()
         self._make = make
-        self._lock = threading.Lock()
 
-    def borrow(self) -> _Pool:
-        """The client with the fewest requests in flight, counting one more."""
-        with self._lock:
-            pool = min(self.pools, key=lambda each: each.in_flight, default=None)
-            if pool is None or pool.in_flight >= _IN_ONE_POOL:
-                pool = _Pool(self._make())
-                self.pools.append(pool)
-            else:
-                with pool.lock:
-                    pool.in_flight += 1
-            return pool
+    def borrow(self) -> Any:
+        """The client that was used last of those that are free, or a new one."""
+        try:
+            client = self._idle.pop()[1]
+        except IndexError:
+            client = self._make()
+        self.clients.add(client)
+        return client
+
+    def give_back(self, client: Any, clock: Clock) -> Any:
+        """Take a client back, and tell one that nobody needed for long, to be closed."""
+        now = clock.monotonic()
+        if client in self.clients:  # else it was closed meanwhile
+            self._idle.append((now, client))
+        with suppress(IndexError):
+            if now - self._idle[0][0] > _IDLE:
+                unused = self._idle.popleft()[1]
+                self.clients.discard(unused)
+                return unused
+        return None
+
+    def emptied(self) -> list[Any]:
+        """Every client, those in use too, to be closed; none of them is lent again."""
+        self._idle.clear()
+        clients = list(self.clients)
+        self.clients.clear()
+        return clients
 
     def left_by_last(self, user: Any) -> bool:
         """Count one user less; whether there is none."""
@@ -321,38 +356,38 @@ class _Pools:
             return not self.users
 
 
-_registry: weakref.WeakValueDictionary[_Settings, _Pools] = weakref.WeakValueDictionary()
+_registry: weakref.WeakValueDictionary[_Settings, _Pool] = weakref.WeakValueDictionary()
 _registry_lock = threading.Lock()
 _generation = 0
 # Kept here and not by clients: what is dropped while a loop runs is closed by a task, which the
 # end of the loop cancels half-way.
-_of_loops: dict[tuple[AbstractEventLoop, _Settings], _Pools] = {}
+_of_loops: dict[tuple[AbstractEventLoop, _Settings], _Pool] = {}
 _left_to_parent: list[Any] = []
 _UNREAD = object()
 
 
-def _shared_pools(settings: _Settings) -> _Pools:
+def _shared_pool(settings: _Settings) -> _Pool:
     """The pools of sync code for a network; the registry is locked."""
     shared = _registry.get(settings)
     if shared is None:
-        shared = _registry[settings] = _Pools(lambda: _sync_client(settings))
-        weakref.finalize(shared, _close_all, shared.pools)
+        shared = _registry[settings] = _Pool(lambda: _sync_client(settings))
+        weakref.finalize(shared, _close_all, shared.clients)
     return shared
 
 
-def _close_all(pools: list[_Pool]) -> None:
-    while pools:
-        pools.pop().client.close()
+def _close_all(clients: Iterable[Any]) -> None:
+    for client in clients:
+        client.close()
 
 
-async def _closing(key: Any, pools: list[_Pool]) -> AsyncGenerator[None]:
+async def _closing(key: Any, shared: _Pool) -> AsyncGenerator[None]:
     # asyncio closes the generators of a loop before the loop: the one hook it has for that.
     try:
         yield
     finally:
         _of_loops.pop(key, None)
-        while pools:
-            await pools.pop().client.aclose()
+        for client in shared.emptied():
+            await client.aclose()
 
 
 def _forget() -> None:
@@ -373,14 +408,20 @@ def _sync_client(settings: _Settings) -> Any:
     """What sends for sync code: a transport, or a whole client where proxies are set."""
     from azinfer.core.sockets import Backend  # with httpcore, which httpx too imports late
 
+    client: Any
     if settings is not None and getproxies():
-        return httpx.Client(**_proxied(settings))
-    transport = httpx.HTTPTransport(verify=_tls_context(settings), limits=_LIMITS, trust_env=False)
+        client = httpx.Client(**_proxied(settings))
+        transports = [client._transport, *client._mounts.values()]
+    else:
+        verify = _tls_context(settings)
+        client = httpx.HTTPTransport(verify=verify, limits=_LIMITS, trust_env=False)
+        transports = [client]
     # httpx has no public way to give its pool a backend; where its insides differ, each read is
     # bounded but not all of them together.
-    with suppress(AttributeError):
-        transport._pool._network_backend = Backend()
-    return transport
+    for transport in transports:
+        with suppress(AttributeError):
+            transport._pool._network_backend = Backend()
+    return client
 
 
 def _async_client(settings: _Settings) -> Any:
