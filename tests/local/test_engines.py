@@ -122,12 +122,12 @@ def test_what_is_transparent_is_white(client: InferenceClient) -> None:
 
 @pytest.mark.parametrize("data", [b"\x89PNG", b"GIF89a", file_of(drawn("circle", "red"))[:60]])
 def test_what_is_no_image_is_refused(client: InferenceClient, data: bytes) -> None:
-    with pytest.raises(BadRequestError, match="the image cannot be read"):
+    with pytest.raises(BadRequestError, match=r"input\.0\.image: the image cannot be read"):
         client.embed_images([data])
 
 
 def test_an_image_that_would_fill_the_memory_is_refused(client: InferenceClient) -> None:
     bomb = file_of(Image.new("1", (20_000, 20_000)))
     assert len(bomb) < 100_000
-    with pytest.raises(BadRequestError, match=r"million pixels|cannot be read"):
+    with pytest.raises(BadRequestError, match=r"input\.0\.image: .*cannot be read"):
         client.embed_images([bomb])

@@ -6,68 +6,33 @@ They know nothing of what an image shows.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
-
-from azinfer.local.engines import EngineError
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
 _SIZE, _CELLS, _ANGLES, _COLOURS = 64, 4, 8, 4
-_LARGEST = 50_000_000
 DIMENSIONS = _CELLS * _CELLS * (3 + _ANGLES) + _COLOURS**3
 
 
-def described(data: bytes) -> np.ndarray:
+def described(picture: Image.Image) -> np.ndarray:
     """The descriptor of an image: `DIMENSIONS` numbers, a unit vector.
 
     It has the mean colour of each of 16 places, how strong edges of 8 directions are there, and
     how much there is of each of 64 colours.
 
     Args:
-        data: A PNG, JPEG, GIF, WebP, BMP or TIFF file.
-
-    Raises:
-        EngineError: It is none, or is too large.
+        picture: The image in red, green and blue, of any size.
     """
     import numpy as np
 
-    pixels = _pixels(data)
+    pixels = np.asarray(picture.resize((_SIZE, _SIZE)), dtype=np.float64) / 255
     places = pixels.reshape(_CELLS, _SIZE // _CELLS, _CELLS, _SIZE // _CELLS, 3).mean((1, 3))
     colours = _histogram(pixels)
     parts = (places.ravel() - 0.5, _edges(pixels.mean(2)).ravel(), colours)
     # Each part counts alike, however many numbers it has.
     return _unit(np.concatenate([_unit(part) for part in parts]))
-
-
-def _pixels(data: bytes) -> np.ndarray:
-    """The colours of an image of `_SIZE` by `_SIZE`, from 0 to 1."""
-    import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > _LARGEST:
-                raise EngineError(f"the image has over {_LARGEST // 1_000_000} million pixels")
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except _broken() as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "its format is none that is known" if unknown else str(error)
-        raise EngineError(f"the image cannot be read: {reason}") from None
-    white = Image.new("RGBA", upright.size, "white")
-    flat = Image.alpha_composite(white, upright).convert("RGB").resize((_SIZE, _SIZE))
-    return np.asarray(flat, dtype=np.float64) / 255
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    """What Pillow raises for the ways in which a file can be broken or too large."""
-    from PIL import Image
-
-    return (
-        *(OSError, ValueError, SyntaxError),
-        *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-    )
 
 
 def _edges(grey: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 from azinfer.local import images
 from azinfer.local.engines import Piece, Prompt, last_text
 from azinfer.local.filling import filled
+from azinfer.local.pixels import seen
 
 # After so many tokens, others have their turn.
 _AT_ONCE = 200
@@ -63,15 +64,18 @@ class SyntheticEngine:
         Raises:
             EngineError: An image cannot be read.
         """
-        return [await asyncio.to_thread(self._seen, data, text or "") for data, text in inputs]
+        return [
+            await asyncio.to_thread(self._looked_at, at, data, text or "")
+            for at, (data, text) in enumerate(inputs)
+        ]
 
     async def aclose(self) -> None:
         """There is nothing to give back."""
 
-    def _seen(self, data: bytes, text: str) -> list[float]:
+    def _looked_at(self, at: int, data: bytes, text: str) -> list[float]:
         look = [0.0] * self.dimensions
-        for at, number in enumerate(images.described(data)):
-            look[at % self.dimensions] += number * (-1 if at // self.dimensions % 2 else 1)
+        for place, number in enumerate(images.described(seen(data, at))):
+            look[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
         said = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
         whole = [a + b for a, b in zip(look, said, strict=True)]
         length = math.sqrt(sum(number * number for number in whole)) or 1.0
