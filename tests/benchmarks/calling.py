@@ -97,7 +97,7 @@ async def measured(client: AsyncInferenceClient) -> Score:
 
 
 async def _main() -> None:
-    paths = [weights.pull(each, weights.cache()) for each in weights.ALL]
+    paths = [weights.pull(each, weights.cache()) for each in weights.GGUF]
     chat, embed = GgufChat(paths[0]), GgufEmbeddings(paths[1])
     deployments = [LocalDeployment("chat", engine=chat), LocalDeployment("embed", engine=embed)]
     with LocalEndpoint(deployments) as endpoint:

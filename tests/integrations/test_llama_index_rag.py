@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_loop")
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
     """The real small models behind an endpoint."""
-    chat, embed = (weights.pull(each, weights.cache()) for each in weights.ALL)
+    chat, embed = (weights.pull(each, weights.cache()) for each in weights.GGUF)
     deployments = [
         LocalDeployment("chat", engine=GgufChat(chat, threads=2)),
         LocalDeployment("embed", engine=GgufEmbeddings(embed, threads=2)),

@@ -418,7 +418,7 @@ def test_no_network_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 def test_pull_tells_where_the_weights_are() -> None:
     done = azinfer("pull")
     assert done.returncode == 0
-    for each in weights.ALL:
+    for each in weights.GGUF:
         assert f"{each.name} ({each.licence}): {weights.cache() / each.file}" in done.stdout
 
 
@@ -429,7 +429,7 @@ def test_without_the_extra_the_command_line_names_it(tmp_path: Path) -> None:
 
 
 def test_any_file_is_served_for_what_it_does() -> None:
-    files = [weights.pull(each, weights.cache()) for each in weights.ALL]
+    files = [weights.pull(each, weights.cache()) for each in weights.GGUF]
     given = [word for at, path in enumerate(files) for word in ("--gguf", f"file-{at}={path}")]
     with (
         served("--synthetic", *given) as (url, key, _),

