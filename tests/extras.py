@@ -72,12 +72,37 @@ def local(url: str) -> str:
         return client.complete([UserMessage("hi")]).text
 
 
+def onnx(url: str) -> str:
+    """What the local endpoint answers, if it embeds an image with a model as well."""
+    import tempfile
+    from pathlib import Path
+
+    import onnx_files
+    from azinfer.core import InferenceClient
+    from azinfer.local import LocalDeployment, LocalEndpoint
+    from azinfer.local.onnx import OnnxImages
+    from pictures import PNG
+
+    flat = onnx_files.node("Flatten", ["image"], "all")
+    content = onnx_files.model([flat], {"image": (1, 3, 2, 2)}, {"all": (1, 12)}, {})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "tiny.onnx")
+        path.write_bytes(content)
+        engine = OnnxImages(path)
+    with LocalEndpoint([LocalDeployment("images", engine=engine)]) as endpoint:
+        client = InferenceClient(f"{endpoint.url}/models", endpoint.key, model="images")
+        [vector] = client.embed_images([PNG])
+    assert len(vector) == 12
+    return local(url)
+
+
 EXTRAS: dict[str, Callable[[str], str]] = {
     "langchain": langchain,
     "llama-index": llama_index,
     "semantic-kernel": semantic_kernel,
     "ag2": ag2,
     "local": local,
+    "onnx": onnx,
 }
 
 if __name__ == "__main__":

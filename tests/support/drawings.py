@@ -107,11 +107,15 @@ def drawn(kind: str, seed: int) -> Image.Image:
     return picture
 
 
-def changed(picture: Image.Image) -> Image.Image:
-    """The same picture cut, seen in a mirror, and in other colours."""
+def cut_and_mirrored(picture: Image.Image) -> Image.Image:
+    """Most of a picture, seen in a mirror."""
     width, height = picture.size
-    cut = picture.crop((width // 10, height // 12, width - width // 20, height))
-    red, green, blue = ImageOps.mirror(cut).split()
+    return ImageOps.mirror(picture.crop((width // 10, height // 12, width - width // 20, height)))
+
+
+def changed(picture: Image.Image) -> Image.Image:
+    """The same, and in other colours."""
+    red, green, blue = cut_and_mirrored(picture).split()
     return ImageEnhance.Contrast(Image.merge("RGB", (green, red, blue))).enhance(0.8)
 
 
