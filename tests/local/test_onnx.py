@@ -30,6 +30,7 @@ from drawings import file_of
 from onnx_files import node
 
 WIDE, PATCH, LONG = 6, 4, 5
+INNER = "/inner" * 30  # longer than one byte can say
 OPEN = ("count", 3, "height", "width")
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Made = Callable[..., Path]
@@ -50,8 +51,8 @@ def vision(side: int | str = "side") -> bytes:
         node("Conv", ["pixel_values", "patches", "bias"], "found", **stride),
         node("Relu", ["found"], "kept"),
         node("GlobalAveragePool", ["kept"], "mean"),
-        node("Flatten", ["mean"], "flat"),
-        node("MatMul", ["flat", "projection"], "image_embeds"),
+        node("Flatten", ["mean"], INNER),
+        node("MatMul", [INNER, "projection"], "image_embeds"),
     ]
     inputs = {"pixel_values": ("count", 3, side, side)}
     return onnx_files.model(nodes, inputs, {"image_embeds": ("count", LONG)}, seeded())
@@ -195,7 +196,7 @@ def test_a_stretch_changes_the_shape(eye: Callable[..., Any], tmp_path: Path) ->
 
 
 def test_what_scales_is_rounded_down_as_transformers_do(eye: Callable[..., Any]) -> None:
-    picture = Image.fromarray(noise(10, 13))
+    picture = Image.fromarray(noise(10, 14))
     right = np.asarray(picture.resize((5, 4), Image.Resampling.BICUBIC))[:, 0:4]
     assert eye(file_of(picture), 4, 4) == pytest.approx(unit(right / 255), abs=1e-5)
 
@@ -534,12 +535,12 @@ def test_an_inner_tensor_becomes_an_output(made: Made) -> None:
         return dict(zip(names, session.run(names, {"pixel_values": pixels}), strict=True))
 
     before = run()
-    add_output(path, "flat")
+    add_output(path, INNER)
     after = run()
     assert list(before) == ["image_embeds"]
-    assert list(after) == ["image_embeds", "flat"]
+    assert list(after) == ["image_embeds", INNER]
     assert (after["image_embeds"] == before["image_embeds"]).all()
-    assert after["flat"] @ seeded()["projection"] == pytest.approx(before["image_embeds"], rel=1e-5)
+    assert after[INNER] @ seeded()["projection"] == pytest.approx(before["image_embeds"], rel=1e-5)
 
 
 async def test_work_leaves_the_event_loop_to_others(made: Made) -> None:
@@ -586,7 +587,7 @@ def test_the_largest_images_fit_into_memory(made: Made, tmp_path: Path) -> None:
     """50 million pixels are 200 MB, and as much again on white."""
     path = made(glass())
     names = []
-    for mode, size in (("RGBA", (7_000, 7_000)), ("P", (65_535, 700)), ("L", (700, 65_535))):
+    for mode, size in (("RGBA", (7_000, 7_000)), ("L", (700, 65_535)), ("P", (65_535, 20))):
         names.append(str(tmp_path / f"{mode}.png"))
         Image.new(mode, size).save(names[-1], compress_level=1)
     command = [sys.executable, "-c", MEASURED, str(path), *names]
