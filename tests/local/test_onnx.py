@@ -385,6 +385,12 @@ def joint() -> bytes:
     return onnx_files.model(nodes, inputs, outputs, {}, {"input_ids": 7, "t": 7})
 
 
+def feature_map() -> bytes:
+    """A model that has numbers for each place of an image, and none for all of it."""
+    nodes = [node("Neg", ["image"], "map")]
+    return onnx_files.model(nodes, {"image": OPEN}, {"map": OPEN}, {})
+
+
 REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
     (None, {}, "there is no file "),
     (b"none", {}, "is no ONNX file that can be loaded"),
@@ -395,6 +401,8 @@ REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
     (glass((1, 3, 8, 8)), {"size": 16}, r"reads images of \[8, 8\] pixels, not of size 16"),
     (glass(), {"output": "al"}, "has no output 'al', but all"),
     (two(("logits", "tokens")), {}, "none of its outputs is clearly the vector"),
+    (feature_map(), {"output": "map"}, "its output map is no vector of an image; give the one"),
+    (feature_map(), {}, "none of its outputs is clearly the vector"),
     (vision(), {"size": 2}, "fails on a grey image"),
     (glass(), {"threads": 0}, "threads must be 1 to"),
     (glass(), {"fit": "cut"}, "fit 'cut' is none of crop, stretch, pad"),
@@ -507,10 +515,50 @@ def test_what_lies_beside_a_model_says_how_images_are_prepared(
     assert given.size == right.size
 
 
+# What the image processors of transformers 5.24 give for `WAVES` at three places.
+THEIRS: dict[str, tuple[Mapping[str, Any], list[list[float]]]] = {
+    "CLIP": (
+        {"size": {"shortest_edge": 224}, "crop_size": {"height": 224}, "do_center_crop": True},
+        [[-1.0623, -1.7521, -1.466], [-0.055, -0.8967, 0.2831], [1.1712, 2.0749, 0.8092]],
+    ),
+    "ViT": (
+        {"size": {"height": 224}, "image_mean": HALF, "image_std": HALF, "resample": 2},
+        [[-1.0, -1.0, -0.9922], [-0.1059, -0.5529, -0.3961], [0.9922, 1.0, -0.4353]],
+    ),
+    "SigLIP": (
+        {"size": {"height": 224}, "image_mean": HALF, "image_std": HALF, "resample": 3},
+        [[-1.0, -1.0, -1.0], [-0.1059, -0.5529, -0.4431], [0.9922, 1.0, -0.5294]],
+    ),
+    "DINOv2": (
+        {
+            "size": {"shortest_edge": 256},
+            "crop_size": {"height": 224},
+            "do_center_crop": True,
+            "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.229, 0.224, 0.225],
+        },
+        [[-1.0904, -1.7556, -1.1596], [-0.0629, -0.8978, -0.0092], [1.2043, 2.131, 1.2457]],
+    ),
+}
+Y, X = np.mgrid[0:300, 0:500]
+WAVES = np.stack([X * 255 // 499, Y * 255 // 299, X * Y % 97 * 2], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", THEIRS)
+def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> None:
+    told, right = THEIRS[kind]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    preparation = Preparation.of(tmp_path / "model.onnx")
+    pixels = preparation.pixels(Image.fromarray(WAVES), 224, 224)
+    found = pixels[0][:, [0, 50, 223], [0, 100, 223]].T
+    assert found == pytest.approx(np.array(right), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("{", r"preprocessor_config\.json cannot be read"),
+        ("[]", r"preprocessor_config\.json: it is no object"),
         ('{"image_mean": [0.5]}', r"preprocessor_config\.json: mean must be three numbers"),
         ('{"size": "large"}', "shortest_edge must be a number, not 'large'"),
         ('{"resample": 9}', "resample must be between 0 and 5"),

@@ -133,10 +133,10 @@ class OnnxImages:
         chosen = output or _chosen(arrays)
         vector = None if chosen is None else _vector_in(arrays[chosen])
         if chosen is None or vector is None:
+            which = f"its output {chosen} is no" if chosen else "none of its outputs is clearly the"
             shapes = ", ".join(f"{name} {getattr(a, 'shape', ())}" for name, a in arrays.items())
             raise ConfigurationError(
-                f"{path}: {output or 'none of its outputs'} is clearly the vector of an image; "
-                f"there are {shapes}: give one as output"
+                f"{path}: {which} vector of an image; give the one that is as output, of {shapes}"
             )
         return chosen, len(vector)
 

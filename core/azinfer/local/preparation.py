@@ -32,7 +32,7 @@ STATISTICS: Mapping[str, tuple[Colour, Colour]] = {
 _LARGEST = 4096
 _BICUBIC = 3
 # Of a long image this many times what the model reads is scaled, lest it fill the memory.
-_REACH = 4
+_REACH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,9 @@ def _fields(normalize: Any, others: Mapping[str, Any]) -> dict[str, Any]:
 def _told(path: Path) -> dict[str, Any]:
     """What a `preprocessor_config.json` says of the fields."""
     try:
-        values = json.loads(path.read_text("utf-8"))
-        told = Settings(values if isinstance(values, dict) else {})
+        told = Settings(json.loads(path.read_text("utf-8")))
+        if not isinstance(told.values, dict):
+            raise ConfigurationError("it is no object")
         found = {**_statistics(told), **_shape(told), "resample": told.whole("resample", 0, 5)}
         fields = {name: value for name, value in found.items() if value is not None}
         Preparation(**fields)
