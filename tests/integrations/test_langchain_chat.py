@@ -44,7 +44,7 @@ from langchain_core.tools import tool
 from langchain_core.tracers import BaseTracer
 from pydantic import BaseModel, ValidationError
 
-from asking import KEY
+from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
@@ -802,6 +802,25 @@ def test_a_ready_client_serves_both_kinds_of_code(endpoint: LocalEndpoint, kind:
     assert model.invoke("hi").text == asyncio.run(model.ainvoke("hi")).text == "Paris."
     embeddings = AzInferEmbeddings(client=client)
     assert len(embeddings.embed_query("a")) == len(asyncio.run(embeddings.aembed_query("a"))) == 384
+
+
+@pytest.mark.parametrize("name", OF_CLIENT)
+def test_what_a_ready_client_has_is_not_given_twice(name: str) -> None:
+    client = InferenceClient("https://contoso.services.ai.azure.com", KEY, "paris")
+    for kind in (ChatAzInfer, AzInferEmbeddings):
+        with pytest.raises(ValidationError, match=f"client= has its own {name}"):
+            kind(client=client, **{name: OF_CLIENT[name]})
+        with pytest.raises(ConfigurationError, match=f"client= has its own {name}"):
+            kind(client=client).model_copy(update={name: OF_CLIENT[name]})
+
+
+def test_a_model_with_a_ready_client_is_configured_per_call(endpoint: LocalEndpoint) -> None:
+    client = InferenceClient(endpoint.url, endpoint.key, "paris", timeout=20, max_retries=5)
+    model = ChatAzInfer(client=client).configurable_fields(
+        model=ConfigurableField(id="model"), temperature=ConfigurableField(id="temperature")
+    )
+    configured = model.with_config(configurable={"model": "echo", "temperature": 0})
+    assert configured.invoke("hi").text == "This is a synthetic answer to: hi"
 
 
 def test_one_model_lives_in_two_loops(endpoint: LocalEndpoint) -> None:

@@ -276,7 +276,7 @@ def test_embeddings_with_their_key_in_the_environment_are_pickled(
 
 def test_a_ready_client_tells_where_it_leads(server: RawServer) -> None:
     client = InferenceClient(f"{server.url}/models", KEY, "prod", model_id="embed-v-4-0")
-    embeddings = AzInferEmbeddings(client=client, endpoint="https://contoso.openai.azure.com")
+    embeddings = AzInferEmbeddings(client=client)
     assert (embeddings.model, embeddings.model_id) == ("prod", "embed-v-4-0")
     assert (embeddings.endpoint, embeddings.surface) == (client.endpoint.url, "models")
 

@@ -32,7 +32,7 @@ from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from asking import KEY
+from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
@@ -695,14 +695,19 @@ def test_a_ready_client_serves_both_kinds_of_code(
     assert ask(again, kind, "chat", USER).message.content == "Paris."
 
 
-def test_what_is_given_beside_a_client_wins(endpoint: LocalEndpoint) -> None:
+@pytest.mark.parametrize("name", OF_CLIENT)
+def test_what_a_ready_client_has_is_not_given_twice(name: str) -> None:
+    client = InferenceClient("https://contoso.services.ai.azure.com", KEY, "paris")
+    for kind in (AzInferLLM, AzInferEmbedding, AzInferImageEmbedding):
+        with pytest.raises(ValidationError, match=f"client= has its own {name}"):
+            kind(client=client, **{name: OF_CLIENT[name]})
+
+
+def test_a_deployment_beside_a_ready_client_is_the_one_asked(endpoint: LocalEndpoint) -> None:
     client = InferenceClient(endpoint.url, endpoint.key, "paris", model_id="gpt-4.1")
-    llm = AzInferLLM(client=client, model="echo", endpoint="https://contoso.openai.azure.com")
+    llm = AzInferLLM(client=client, model="echo")
     assert llm.chat(USER).message.content == "This is a synthetic answer to: hi"
-    assert (llm.to_dict()["endpoint"], llm.to_dict()["model_id"]) == (
-        "https://contoso.openai.azure.com",
-        None,
-    )
+    assert llm.to_dict()["model_id"] is None
 
 
 def test_a_dict_has_no_secret_and_makes_the_same_model(

@@ -37,6 +37,16 @@ SHAPES = {
     "/api/projects/p1": SURFACES["v1"],
     "/api/projects/p1/openai/v1": SURFACES["v1"],
 }
+# What an adapter may be given only where it is given no ready client, which has that itself.
+OF_CLIENT: dict[str, Any] = {
+    "endpoint": "https://contoso.openai.azure.com",
+    "credential": KEY,
+    "timeout": 5,
+    "max_retries": 0,
+    "headers": {"x-a": "1"},
+    "surface": "models",
+    "api_version": "2099-01-01",
+}
 USER: list[Mapping[str, Any]] = [{"role": "user", "content": "hi"}]
 
 

@@ -5,6 +5,7 @@ from azinfer.core.client import (
     AsyncInferenceClient,
     ChatStream,
     InferenceClient,
+    ready_client,
 )
 from azinfer.core.clock import Clock
 from azinfer.core.credentials import is_secret, portable
@@ -126,5 +127,6 @@ __all__ = [
     "missing_extra",
     "portable",
     "profile_of",
+    "ready_client",
     "strict_schema",
 ]

@@ -46,6 +46,7 @@ from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_b
 
 T = TypeVar("T")
 Twin = TypeVar("Twin", bound="_Client")
+_MAX_RETRIES = 2
 Image: TypeAlias = Source | tuple[Source, str] | ImageInput
 
 _AT_ONCE = 8
@@ -64,7 +65,7 @@ class _Client:
         surface: str | Surface | None = None,
         api_version: str | None = None,
         timeout: float | Timeout | None = None,
-        max_retries: int = 2,
+        max_retries: int = _MAX_RETRIES,
         headers: Mapping[str, str] | None = None,
         http_client: Any = None,
         allow_http: bool = False,
@@ -272,6 +273,36 @@ class _Client:
         self._known = self._declared.over(from_pages(pages))
         self._targets.clear()
         return self._known
+
+
+def ready_client(client: Twin, **given: Any) -> Twin:
+    """A client that an adapter was given ready, once nothing stands beside it that it has itself.
+
+    Args:
+        client: The client.
+        **given: What the adapter was given besides: endpoint, credential, timeout, max_retries,
+            headers, surface, api_version. None, the usual max_retries, and what the client
+            says itself count as left out.
+
+    Raises:
+        ConfigurationError: Something is given twice, so that one of the two would be ignored.
+    """
+    endpoint = client.endpoint
+    own = {
+        "endpoint": endpoint.url,
+        "surface": endpoint.surface.name,
+        "api_version": endpoint.api_version,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+    }
+    if given.get("timeout") is not None:
+        given["timeout"] = Timeout.of(given["timeout"])
+    if given.get("max_retries") == _MAX_RETRIES:
+        given["max_retries"] = None
+    twice = [name for name, value in given.items() if value not in (None, own.get(name))]
+    if twice:
+        raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
+    return client
 
 
 class ChatStream:

@@ -19,10 +19,10 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     is_secret,
+    ready_client,
 )
 
-_PLACE = ("endpoint", "credential", "surface", "api_version")
-_RETRIES = 2
+_OF_CLIENT = ("endpoint", "credential", "surface", "api_version", "max_retries")
 _OPTIONS = (
     *("model", "model_id", "timeout", "headers", "temperature", "max_tokens", "top_p", "stop"),
     *("seed", "frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
@@ -85,7 +85,7 @@ class AzInferConfig(ModelConfig):
     model: str = ""
     model_id: str | None = None
     timeout: float | Timeout | None = None
-    max_retries: int = _RETRIES
+    max_retries: int = 2
     headers: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
     surface: str | None = None
     api_version: str | None = None
@@ -107,17 +107,13 @@ class AzInferConfig(ModelConfig):
     def __post_init__(self) -> None:
         if isinstance(self.credential, str):
             object.__setattr__(self, "credential", SecretStr(self.credential))
-        client = self._given(self.client) if self.client else self._new()
+        if self.client is None:
+            client = self._new()
+        else:
+            given = {name: getattr(self, name) for name in _OF_CLIENT}
+            client = ready_client(self.client, **given).to_async()
         object.__setattr__(self, "_client", client)
         object.__setattr__(self, "model", self.model or client.model or "")
-
-    def _given(self, client: AsyncInferenceClient | InferenceClient) -> AsyncInferenceClient:
-        twice = [name for name in _PLACE if getattr(self, name) is not None]
-        if twice := twice + ["max_retries"] * (self.max_retries != _RETRIES):
-            raise ConfigurationError(
-                f"client= has {', '.join(twice)} already; give one or the other"
-            )
-        return client.to_async()
 
     def _new(self) -> AsyncInferenceClient:
         return AsyncInferenceClient(
@@ -171,7 +167,7 @@ class AzInferConfig(ModelConfig):
         if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
-        if not overrides.keys() & {*_PLACE, "max_retries", "headers", "client"}:
+        if not overrides.keys() & {*_OF_CLIENT, "headers", "client"}:
             object.__setattr__(copied, "_client", self._client)
         return copied
 

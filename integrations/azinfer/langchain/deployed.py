@@ -16,7 +16,13 @@ from pydantic import (
 )
 from typing_extensions import override
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout
+from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout, ready_client
+
+# What a core client is made of, besides the deployment that it goes to.
+_OF_CLIENT = (
+    *("endpoint", "credential", "timeout", "max_retries", "headers"),
+    *("surface", "api_version"),
+)
 
 
 class Deployed(BaseModel):
@@ -55,7 +61,7 @@ class Deployed(BaseModel):
     client: InferenceClient | AsyncInferenceClient | None = Field(
         default=None, repr=False, exclude=True
     )
-    """A ready client, instead of the fields above; they then tell what it is made of."""
+    """A ready client, instead of the fields above but `model` and `model_id`."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options of every call, sent as they are."""
 
@@ -69,7 +75,12 @@ class Deployed(BaseModel):
     def _connect(self) -> None:
         if isinstance(self.credential, str):
             self.credential = SecretStr(self.credential)
-        ready = self._ready = self.client or self._new_client()
+        given = {name: getattr(self, name) for name in _OF_CLIENT}
+        ready = self._ready = (
+            InferenceClient(model=self.model, model_id=self.model_id, **given)
+            if self.client is None
+            else ready_client(self.client, **given)
+        )
         # Caches, traces and dumps tell deployments apart by these fields.
         if self.client is not None:
             self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
@@ -77,19 +88,6 @@ class Deployed(BaseModel):
         self.model = self.model or ready.model
         if self.model == ready.model:
             self.model_id = self.model_id or ready.model_id
-
-    def _new_client(self) -> InferenceClient:
-        return InferenceClient(
-            self.endpoint,
-            self.credential,
-            self.model,
-            model_id=self.model_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            headers=self.headers,
-            surface=self.surface,
-            api_version=self.api_version,
-        )
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:

@@ -18,7 +18,20 @@ from pydantic import AliasChoices
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import override
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout, is_secret, portable
+from azinfer.core import (
+    AsyncInferenceClient,
+    InferenceClient,
+    Timeout,
+    is_secret,
+    portable,
+    ready_client,
+)
+
+# What a core client is made of, besides the deployment that it goes to.
+_OF_CLIENT = (
+    *("endpoint", "credential", "timeout", "max_retries", "headers"),
+    *("surface", "api_version"),
+)
 
 
 class Deployed(BaseComponent):
@@ -63,7 +76,7 @@ class Deployed(BaseComponent):
     client: SkipJsonSchema[InferenceClient | AsyncInferenceClient | None] = Field(
         default=None, repr=False, exclude=True
     )
-    """A ready client, instead of the fields above."""
+    """A ready client, instead of the fields above but `model` and `model_id`."""
 
     _ready: InferenceClient | AsyncInferenceClient | None = PrivateAttr(default=None)
 
@@ -76,8 +89,10 @@ class Deployed(BaseComponent):
     def _connected(self) -> Self:
         if isinstance(self.credential, str) and portable(self.credential) is None:
             self.credential = SecretStr(self.credential)
-        self._ready = self.client or self._new_client()
-        if self.client is not None:
+        if self.client is None:
+            self._ready = self._new_client()
+        else:
+            self._ready = ready_client(self.client, **self._of_client())
             self._tell_of(self.client)
         return self
 
@@ -93,17 +108,10 @@ class Deployed(BaseComponent):
             self.model, self.model_id = client.model, self.model_id or client.model_id
 
     def _new_client(self) -> InferenceClient:
-        return InferenceClient(
-            self.endpoint,
-            self.credential,
-            self.model,
-            model_id=self.model_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            headers=self.headers,
-            surface=self.surface,
-            api_version=self.api_version,
-        )
+        return InferenceClient(model=self.model, model_id=self.model_id, **self._of_client())
+
+    def _of_client(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OF_CLIENT}
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:

@@ -21,11 +21,11 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     __version__,
+    ready_client,
 )
 from azinfer.semantic_kernel.errors import as_theirs
 
 PROVIDER = "azure.ai.inference"  # `gen_ai.system` of the OpenTelemetry conventions
-_LEFT_OUT = {"max_retries": 2}
 _ENDPOINTS = {
     "AZURE_AI_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_API_VERSION",
     "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_API_VERSION",
@@ -152,9 +152,7 @@ def _client_of(
         given["headers"] = _headers(given["headers"])
         given["api_version"] = given["api_version"] or _api_version(given["endpoint"], environ)
         return AsyncInferenceClient(model=model, model_id=model_id, environ=environ, **given)
-    if twice := [name for name, value in given.items() if value != _LEFT_OUT.get(name)]:
-        raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
-    return client.to_async()
+    return ready_client(client, **given).to_async()
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
