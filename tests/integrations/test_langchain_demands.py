@@ -24,8 +24,8 @@ from pydantic import BaseModel
 
 from asking import KEY, SURFACES
 from azinfer.core import BadRequestError, ContentFilterError, Timeout, UnsupportedParameterError
-from azinfer.langchain import ChatAzInfer, init_chat_model
-from raw_server import RawServer, chat, events, failure, part, reply, stream
+from azinfer.langchain import ChatAzInfer, init_chat_model, init_embeddings
+from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., ChatAzInfer]
 EMPTY = {"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": []}
@@ -517,6 +517,18 @@ def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
     assert state["messages"][-1].text == "hello"
     other = init_chat_model("openai:gpt-4.1", api_key=KEY, base_url=url)
     assert type(other).__name__ == "ChatOpenAI"
+
+
+def test_embeddings_are_made_of_one_string(server: RawServer) -> None:
+    server.will(reply(vectors([0.5, 0.25])))
+    url = f"{server.url}/openai/v1"
+    embeddings = init_embeddings("azinfer:prod-embed", endpoint=url, credential=KEY)
+    assert embeddings.embed_query("hi") == [0.5, 0.25]
+    assert server.received[0].json["model"] == "prod-embed"
+    again = init_embeddings("prod-embed", provider="azinfer", endpoint=url, credential=KEY)
+    assert again.model_dump() == embeddings.model_dump()
+    other = init_embeddings("openai:text-embedding-3-small", api_key=KEY, base_url=url)
+    assert type(other).__name__ == "OpenAIEmbeddings"
 
 
 def test_a_wrong_name_is_langchains_not_found(make: Make, server: RawServer) -> None:

@@ -8,6 +8,6 @@ except ModuleNotFoundError as error:
     raise missing_extra("langchain", error) from error
 
 from azinfer.langchain.chat import ChatAzInfer, init_chat_model
-from azinfer.langchain.embeddings import AzInferEmbeddings
+from azinfer.langchain.embeddings import AzInferEmbeddings, init_embeddings
 
-__all__ = ["AzInferEmbeddings", "ChatAzInfer", "init_chat_model"]
+__all__ = ["AzInferEmbeddings", "ChatAzInfer", "init_chat_model", "init_embeddings"]

@@ -95,3 +95,25 @@ class AzInferEmbeddings(Embeddings, Deployed):
 
 def _lists(found: core.Embeddings) -> list[list[float]]:
     return [list(map(float, vector)) for vector in found.vectors]
+
+
+def init_embeddings(model: str, *, provider: str | None = None, **named: Any) -> Embeddings:
+    """Make embeddings of one string, where LangChain's own helper cannot know this class.
+
+    Args:
+        model: `"azinfer:<deployment>"` for AzInferEmbeddings (or the deployment alone, with
+            `provider="azinfer"`); anything else goes to `langchain.embeddings.init_embeddings`.
+        provider: Whose embeddings, where `model` does not begin with it.
+        **named: What the class takes.
+
+    Example:
+        >>> from azinfer.langchain import init_embeddings
+        >>> endpoint = "https://contoso.services.ai.azure.com"
+        >>> init_embeddings("azinfer:small-embed", endpoint=endpoint, credential="a-key").model
+        'small-embed'
+    """
+    if provider == "azinfer" or (provider is None and model.startswith("azinfer:")):
+        return AzInferEmbeddings(model=model.removeprefix("azinfer:"), **named)
+    from langchain.embeddings import init_embeddings as theirs
+
+    return theirs(model, provider=provider, **named)
