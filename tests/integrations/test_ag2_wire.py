@@ -33,14 +33,14 @@ from ag2.files import FileProvider, UploadedFile
 from ag2.response import PromptedSchema, ResponseSchema
 from ag2.tools import WebSearchTool
 from ag2.tools.builtin.tool_search import ToolSearchTool
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from asking import KEY
 from azinfer import core
 from azinfer.ag2 import AzInferClient, AzInferConfig
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
-from raw_server import RawServer, chat, events, failure, part, reply, stream
+from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
 
 Make = Callable[..., AzInferConfig]
 
@@ -489,11 +489,27 @@ def test_a_secret_shows_nowhere(endpoint: LocalEndpoint, local: Make) -> None:
     copied = config.copy(model="strict")
     client = config.create()
     shown = [repr(each) for each in (config, copied, client, Agent("a", config=config))]
-    shown += [str(dataclasses.asdict(config)), str(vars(client))]
-    assert not any(endpoint.key in each for each in shown)
-    assert not any("another-secret" in each for each in shown[:4])
+    shown += [str(dataclasses.asdict(config)), str(vars(client)), str(config.headers)]
+    assert not any(endpoint.key in each or "another-secret" in each for each in shown)
     with pytest.raises(ConfigurationError, match="not pickled"):
         pickle.dumps(config)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_secret_among_headers_is_sent(
+    configuration: Make, server: RawServer, url: str, streaming: bool
+) -> None:
+    secret = {"ocp-apim-subscription-key": "another-secret"}
+    ready = AsyncInferenceClient(url, KEY, "gpt-4.1")
+    server.will(answered(streaming))
+    for config in (
+        configuration(headers=secret, streaming=streaming),
+        configuration(streaming=streaming).copy(headers=secret),
+        AzInferConfig(client=ready, headers=secret, streaming=streaming),
+    ):
+        await Agent("a", config=config).ask("hi")
+    told = [request.header("ocp-apim-subscription-key") for request in server.received]
+    assert told == ["another-secret"] * 3
 
 
 async def test_what_is_stored_of_a_conversation_has_no_secret(
@@ -525,8 +541,9 @@ async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
     ):
         with pytest.raises(ConfigurationError, match="'ocp-apim-subscription-key', which looks"):
             pickle.dumps(made)
+        assert made.headers == {"ocp-apim-subscription-key": SecretStr("another-secret")}
         copies = (copy.copy(made), copy.deepcopy(made))
-        assert [each.headers for each in copies] == [secret] * 2
+        assert [each.headers for each in copies] == [made.headers] * 2
     assert pickle.loads(pickle.dumps(AzInferConfig(client=client, headers={"x-a": "1"})))
 
 

@@ -11,6 +11,7 @@ from ag2.events import BaseEvent, ModelMessageChunk, ModelReasoning, ModelRespon
 from ag2.response import ResponseProto
 from ag2.tools.schemas import ToolSchema
 from fast_depends.library.serializer import SerializerProto
+from pydantic import SecretStr
 from typing_extensions import override
 
 from azinfer.ag2.messages import (
@@ -29,7 +30,8 @@ class AzInferClient(LLMClient):
     Args:
         client: The core client that sends.
         streaming: Whether answers come in parts.
-        **options: Options of each call: the deployment as `model`, `temperature` and so on.
+        **options: Options of each call: the deployment as `model`, `temperature`, `headers` (also
+            pydantic's SecretStr) and so on.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class AzInferClient(LLMClient):
     ) -> dict[str, Any]:
         """The options of one call."""
         options = dict(self._options)
+        if headers := options.get("headers"):
+            options["headers"] = {name: _opened(value) for name, value in headers.items()}
         if wire := to_tools(tools):
             options["tools"] = wire
         else:
@@ -94,3 +98,7 @@ class AzInferClient(LLMClient):
                 if text := chunk.text:
                     await context.send(ModelMessageChunk(text))
         return chunks.completion
+
+
+def _opened(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

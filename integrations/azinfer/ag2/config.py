@@ -46,7 +46,7 @@ class AzInferConfig(ModelConfig):
             reports of usage name it.
         timeout: Seconds for each attempt, or a Timeout.
         max_retries: How often a call is sent again after it failed in passing.
-        headers: Sent with every request.
+        headers: Sent with every request; secrets among them become SecretStr, as credentials do.
         surface: The way to address deployments, where the URL does not say.
         api_version: Sent instead of the surface's default.
         client: A ready client, instead of endpoint, credential, surface, api_version and
@@ -86,7 +86,7 @@ class AzInferConfig(ModelConfig):
     model_id: str | None = None
     timeout: float | Timeout | None = None
     max_retries: int = 2
-    headers: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
+    headers: Mapping[str, str | SecretStr] | None = field(default=None, repr=False, hash=False)
     surface: str | None = None
     api_version: str | None = None
     client: AsyncInferenceClient | InferenceClient | None = field(default=None, repr=False)
@@ -107,6 +107,7 @@ class AzInferConfig(ModelConfig):
     def __post_init__(self) -> None:
         if isinstance(self.credential, str):
             object.__setattr__(self, "credential", SecretStr(self.credential))
+        object.__setattr__(self, "headers", _closed(self.headers))
         if self.client is None:
             client = self._new()
         else:
@@ -121,7 +122,6 @@ class AzInferConfig(ModelConfig):
             self.credential,
             self.model or None,
             max_retries=self.max_retries,
-            headers=self.headers,
             surface=self.surface,
             api_version=self.api_version,
         )
@@ -133,7 +133,7 @@ class AzInferConfig(ModelConfig):
         return self.copy(extra_body=copy.deepcopy(self.extra_body, memo))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        # The client refuses what it was given itself; of these it does not know.
+        # The client refuses what it was given itself; these it is given with each call.
         if found := [name for name in self.headers or () if is_secret(name)]:
             raise ConfigurationError(
                 f"a configuration with the header {found[0]!r}, which looks like a secret, is not "
@@ -167,7 +167,7 @@ class AzInferConfig(ModelConfig):
         if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
-        if not overrides.keys() & {*_OF_CLIENT, "headers", "client"}:
+        if not overrides.keys() & {*_OF_CLIENT, "client"}:
             object.__setattr__(copied, "_client", self._client)
         return copied
 
@@ -178,3 +178,11 @@ class AzInferConfig(ModelConfig):
         given = {name: value for name, value in own.items() if value not in (None, "")}
         given.update(self.extra_body or {})
         return AzInferClient(self._client, streaming=self.streaming, **given)
+
+
+def _closed(headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Headers whose secrets neither `dataclasses.asdict` nor a client's options show."""
+    return headers and {
+        name: SecretStr(value) if is_secret(name) and isinstance(value, str) else value
+        for name, value in headers.items()
+    }
