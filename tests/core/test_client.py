@@ -90,7 +90,8 @@ def test_a_name_with_no_deployment_behind_it_is_told_in_every_dialect(
     error = caught.value
     assert (error.status, error.deployment, error.request_id) == (status, "mistral-larg", "r7")
     assert error.code == body["error"]["code"]
-    assert "client.deployments()" in str(error)
+    said = body["error"]["message"]
+    assert f"{said}. Check model=; client.deployments() lists" in str(error)
     assert "'mistral-larg'" in str(error)
     assert server.url in str(error)
 

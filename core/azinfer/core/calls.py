@@ -25,7 +25,7 @@ from azinfer.core.errors import (
     DeploymentNotFoundError,
     InferenceError,
 )
-from azinfer.core.failures import from_answer, request_id
+from azinfer.core.failures import advised, from_answer, request_id
 from azinfer.core.messages import (
     ImageInput,
     Tool,
@@ -367,9 +367,9 @@ class Attempts(Generic[T]):
         error.attempts = max(1, len(self._attempts))
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self.known.nearest(target.model or "")
-            error.message += _hint(error.suggestions, self.known)
+            error.message = advised(error.message, _hint(error.suggestions, self.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
-            error.message += " This list takes a token of Entra ID, not a key."
+            error.message = advised(error.message, "This list takes a token of Entra ID, not a key.")
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
@@ -441,10 +441,9 @@ def _applies(body: Json, name: str, new_name: str) -> bool:
 
 def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
     if not known:
-        return " Check model=; client.deployments() lists what there is."
-    nearest = f" Did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
-    names = ", ".join(sorted(known))
-    return f"{nearest} This endpoint has: {names}."
+        return "Check model=; client.deployments() lists what there is."
+    nearest = f"Did you mean {' or '.join(map(repr, suggestions))}? " if suggestions else ""
+    return f"{nearest}This endpoint has: {', '.join(sorted(known))}."
 
 
 def _options_to_wire(options: Mapping[str, Any]) -> Json:

@@ -98,7 +98,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     if kind is BadRequestError and status == 404:
         advice = _NOT_FOUND
     failure = kind(
-        _advised(said, advice),
+        advised(said, advice),
         status=status,
         code=code,
         param=_param(error) or _param(nested) or refused,
@@ -111,7 +111,8 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     return failure
 
 
-def _advised(said: str, advice: str | None) -> str:
+def advised(said: str, advice: str | None) -> str:
+    """What a service said, and after it, in a sentence of its own, what to do."""
     if advice is None:
         return said
     said = said.rstrip()
