@@ -18,6 +18,7 @@ from azinfer import core
 from azinfer.ag2 import AzInferModelClient
 from azinfer.core import InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from keeping import Keeping
 from raw_server import RawServer, chat, events, part, reply, stream
 
 with warnings.catch_warnings():
@@ -274,6 +275,23 @@ def test_chunks_without_a_delta_are_no_obstacle(server: RawServer, url: str) -> 
     found = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
     server.will(stream(events({"choices": []}, part("4"), {"choices": [found]}, part("2", "stop"))))
     assert raw_agent(url, stream=True).generate_reply(messages=HI) == "42"
+
+
+def test_a_stream_that_is_left_closes_its_connection(server: RawServer, url: str) -> None:
+    class Leaving(Out):
+        def send(self, message: Any) -> None:
+            if message.type == "stream":
+                raise KeyboardInterrupt
+
+    server.will(stream(events(part("a"), done=False), "stall"))
+    client = Keeping(url, KEY, "gpt-4.1")
+    named = {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient", "stream": True}
+    asked = ConversableAgent("a", llm_config={"config_list": [named]})
+    asked.register_model_client(CLIENT, client=client)
+    with IOStream.set_default(Leaving()), pytest.raises(KeyboardInterrupt):
+        asked.generate_reply(messages=HI)
+    assert server.wait_until(lambda: server.open_connections == 0)
+    assert len(client.kept) == 1
 
 
 def test_a_429_is_tried_again_by_the_core(server: RawServer, url: str) -> None:

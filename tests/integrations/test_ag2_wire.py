@@ -40,6 +40,7 @@ from azinfer import core
 from azinfer.ag2 import AzInferClient, AzInferConfig
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
+from keeping import AsyncKeeping
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
 
 Make = Callable[..., AzInferConfig]
@@ -420,41 +421,39 @@ async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
     assert len(server.received) == 1
 
 
-async def test_a_turn_that_is_cancelled_closes_its_stream(
-    configuration: Make, server: RawServer
-) -> None:
+async def test_a_turn_that_is_cancelled_closes_its_stream(server: RawServer, url: str) -> None:
     server.will(stream(events(part("hel"), done=False), then="stall"))
-    heard = MemoryStream()
+    client, heard = AsyncKeeping(url, KEY, "gpt-4.1"), MemoryStream()
     begun = asyncio.Event()
 
     async def note(event: ModelMessageChunk) -> None:
         begun.set()
 
     heard.where(ModelMessageChunk).subscribe(note)
-    turn = asyncio.ensure_future(
-        Agent("a", config=configuration(streaming=True)).ask("hi", stream=heard)
-    )
+    config = AzInferConfig(client=client, streaming=True)
+    turn = asyncio.ensure_future(Agent("a", config=config).ask("hi", stream=heard))
     await begun.wait()
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn
-    gone = asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    assert await gone
+    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert len(client.kept) == 1
 
 
-async def test_a_turn_that_fails_closes_its_stream(configuration: Make, server: RawServer) -> None:
+async def test_a_turn_that_fails_closes_its_stream(server: RawServer, url: str) -> None:
     server.will(stream(events(part("hel"), part("lo"), done=False), then="stall"))
-    heard = MemoryStream()
+    client, heard = AsyncKeeping(url, KEY, "gpt-4.1"), MemoryStream()
 
     async def fail(event: ModelMessageChunk) -> None:
         raise RuntimeError(event.content)
 
     heard.where(ModelMessageChunk).subscribe(fail)
-    with pytest.raises(RuntimeError, match="hel") as caught:
-        await Agent("a", config=configuration(streaming=True)).ask("hi", stream=heard)
-    # The traceback holds what was open, so that nothing is closed by being dropped.
-    assert caught.tb is not None
+    with pytest.raises(RuntimeError, match="hel"):
+        await Agent("a", config=AzInferConfig(client=client, streaming=True)).ask(
+            "hi", stream=heard
+        )
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert len(client.kept) == 1
 
 
 async def test_a_token_is_asked_for_each_call(configuration: Make, server: RawServer) -> None:

@@ -45,6 +45,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from azinfer.semantic_kernel.errors import as_theirs
+from keeping import AsyncKeeping
 from kernels import added, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
@@ -284,25 +285,44 @@ def test_one_service_lives_in_several_loops(server: RawServer, service: Make) ->
     assert str(added(asyncio.run(streamed(chat_service)))) == "hello"
 
 
+@pytest.mark.parametrize("by", ["chat", "text", "kernel"])
 async def test_a_stream_that_is_left_closes_its_connection(
-    server: RawServer, service: Make
+    server: RawServer, url: str, by: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
-    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
-    assert str(await anext(messages)) == "a"
+    client = AsyncKeeping(url, KEY, "gpt-4.1")
+    if by == "text":
+        made = AzInferTextCompletion(client=client)
+        messages: Any = made.get_streaming_text_contents("hi", SETTINGS)
+    elif by == "chat":
+        chat_service = AzInferChatCompletion(client=client)
+        messages = chat_service.get_streaming_chat_message_contents(asked(), SETTINGS)
+    else:
+        messages = kernel(AzInferChatCompletion(client=client)).invoke_prompt_stream("hi")
+    assert [str(each) for each in await anext(messages)] == ["a"]
     assert server.open_connections == 1
-    await messages.aclose()
-    assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    # A generator that is left is closed by the loop, in another context than it began in.
+    with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
+        await messages.aclose()
+        assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert len(client.kept) == 1
 
 
+@pytest.mark.parametrize("by", ["chat", "text"])
 async def test_a_stream_that_is_cancelled_closes_its_connection(
-    server: RawServer, service: Make
+    server: RawServer, url: str, by: str
 ) -> None:
     server.will(stream(events(part("a"), done=False), "stall"))
-    began = asyncio.Event()
+    began, client = asyncio.Event(), AsyncKeeping(url, KEY, "gpt-4.1")
 
     async def read() -> None:
-        async for _ in service().get_streaming_chat_message_content(asked(), SETTINGS):
+        if by == "text":
+            made = AzInferTextCompletion(client=client)
+            messages: Any = made.get_streaming_text_contents("hi", SETTINGS)
+        else:
+            chat_service = AzInferChatCompletion(client=client)
+            messages = chat_service.get_streaming_chat_message_contents(asked(), SETTINGS)
+        async for _ in messages:
             began.set()
 
     task = asyncio.create_task(read())
@@ -311,6 +331,7 @@ async def test_a_stream_that_is_cancelled_closes_its_connection(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
+    assert len(client.kept) == 1
 
 
 async def test_a_service_is_closed_and_opens_again(server: RawServer, service: Make) -> None:

@@ -369,7 +369,8 @@ class Attempts(Generic[T]):
             error.suggestions = self.known.nearest(target.model or "")
             error.message = advised(error.message, _hint(error.suggestions, self.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
-            error.message = advised(error.message, "This list takes a token of Entra ID, not a key.")
+            told = "This list takes a token of Entra ID, not a key."
+            error.message = advised(error.message, told)
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
         return error

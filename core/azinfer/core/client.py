@@ -436,7 +436,8 @@ class InferenceClient(_Client):
 
     Args:
         endpoint: Any URL that a portal or a sample shows: a resource, `…/models`,
-            `…/openai/v1`, a deployment's own, a project. Left out: the environment's
+            `…/openai/v1`, a deployment's own, a project (its resource is asked, which takes
+            keys; its list of deployments takes tokens alone). Left out: the environment's
             AZURE_INFERENCE_ENDPOINT, AZURE_AI_ENDPOINT or AZURE_OPENAI_ENDPOINT.
         credential: A key, an object with `key` (AzureKeyCredential) or `get_token`
             (azure-identity), or a function that returns a token; `"env:NAME"` is the key in
@@ -657,6 +658,7 @@ class InferenceClient(_Client):
 
         Raises:
             ConfigurationError: There is no list to ask, or a key would go to another host.
+            AuthenticationError: It is the list of a project, and the credential a key.
         """
         url: str | None
         url, scope = self._listing(source)
