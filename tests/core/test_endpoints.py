@@ -253,6 +253,7 @@ def test_a_name_that_no_path_can_hold_is_refused(name: str) -> None:
 def test_the_query_is_kept_on_every_request() -> None:
     endpoint = Endpoint.parse(f"{FOUNDRY}/models?sv=1&api-version=2025-04-01&sv=a%20b")
     assert endpoint.query == (("sv", "1"), ("sv", "a b"))
+    assert "a b" not in repr(endpoint)
     url = endpoint.operation_url(CHAT, "x")
     assert url == f"{FOUNDRY}/models/chat/completions?sv=1&sv=a+b&api-version=2025-04-01"
 

@@ -511,6 +511,20 @@ async def test_a_secret_among_headers_is_sent(
     assert told == ["another-secret"] * 3
 
 
+async def test_an_endpoint_with_a_secret_in_its_url_is_not_shown(
+    server: RawServer, url: str
+) -> None:
+    server.will(reply(chat()))
+    config = AzInferConfig(f"{url}?subscription-key=another-secret", KEY, "gpt-4.1")
+    copied = config.copy(max_retries=0)
+    shown = [str(shown) for each in (config, copied) for shown in (each, dataclasses.asdict(each))]
+    assert not any("another-secret" in each for each in shown)
+    for each in (config, copied):
+        await Agent("a", config=each).ask("hi")
+    assert all("subscription-key=another-secret" in each.target for each in server.received)
+    assert AzInferConfig(f"{url}?a=b", KEY, "gpt-4.1").endpoint == f"{url}?a=b"
+
+
 async def test_what_is_stored_of_a_conversation_has_no_secret(
     endpoint: LocalEndpoint, local: Make
 ) -> None:

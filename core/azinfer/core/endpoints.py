@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -63,7 +63,8 @@ class Endpoint:
         surface: The way deployments are addressed there.
         deployment: The deployment that the URL itself named.
         api_version: The version that the URL or the caller asked for; None for the default.
-        query: Further items of the URL's query; they go with every request.
+        query: Further items of the URL's query; they go with every request. Not shown, as keys
+            may be among them.
         root: The root of the resource, where other surfaces stand beside this one.
         project: The Foundry project's URL, where one was given.
     """
@@ -72,7 +73,7 @@ class Endpoint:
     surface: Surface
     deployment: str | None = None
     api_version: str | None = None
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     root: str | None = None
     project: str | None = None
 

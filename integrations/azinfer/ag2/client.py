@@ -77,7 +77,7 @@ class AzInferClient(LLMClient):
         """The options of one call."""
         options = dict(self._options)
         if headers := options.get("headers"):
-            options["headers"] = {name: _opened(value) for name, value in headers.items()}
+            options["headers"] = {name: opened(value) for name, value in headers.items()}
         if wire := to_tools(tools):
             options["tools"] = wire
         else:
@@ -100,5 +100,6 @@ class AzInferClient(LLMClient):
         return chunks.completion
 
 
-def _opened(value: str | SecretStr) -> str:
+def opened(value: str | SecretStr) -> str:
+    """A text, whether it is closed or not."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -12,7 +12,7 @@ from ag2.files.protocol import FilesClient
 from pydantic import SecretStr
 from typing_extensions import override
 
-from azinfer.ag2.client import AzInferClient
+from azinfer.ag2.client import AzInferClient, opened
 from azinfer.core import (
     AsyncInferenceClient,
     ConfigurationError,
@@ -39,7 +39,8 @@ class AzInferConfig(ModelConfig):
     place, share one client: its connections, its retries and what it learned.
 
     Attributes:
-        endpoint: Any URL that a portal or a sample shows; left out, the environment's.
+        endpoint: Any URL that a portal or a sample shows; left out, the environment's. One with a
+            secret in its query becomes a SecretStr.
         credential: A key, a credential of azure-identity, or a function that returns a token.
         model: The deployment's name, in any case.
         model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say;
@@ -80,7 +81,7 @@ class AzInferConfig(ModelConfig):
         'gpt-4.1'
     """
 
-    endpoint: str | None = None
+    endpoint: str | SecretStr | None = None
     credential: Any = field(default=None, repr=False)
     model: str = ""
     model_id: str | None = None
@@ -105,20 +106,24 @@ class AzInferConfig(ModelConfig):
     _client: AsyncInferenceClient = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.credential, str):
-            object.__setattr__(self, "credential", SecretStr(self.credential))
-        object.__setattr__(self, "headers", _closed(self.headers))
         if self.client is None:
             client = self._new()
         else:
             given = {name: getattr(self, name) for name in _OF_CLIENT}
             client = ready_client(self.client, **given).to_async()
-        object.__setattr__(self, "_client", client)
+        keyed = any(is_secret(name) for name, _ in client.endpoint.query)
+        headers = self.headers and {
+            name: _closed(value, is_secret(name)) for name, value in self.headers.items()
+        }
+        object.__setattr__(self, "endpoint", _closed(self.endpoint, keyed))
+        object.__setattr__(self, "credential", _closed(self.credential, True))
+        object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "model", self.model or client.model or "")
+        object.__setattr__(self, "_client", client)
 
     def _new(self) -> AsyncInferenceClient:
         return AsyncInferenceClient(
-            self.endpoint,
+            None if self.endpoint is None else opened(self.endpoint),
             self.credential,
             self.model or None,
             max_retries=self.max_retries,
@@ -180,9 +185,6 @@ class AzInferConfig(ModelConfig):
         return AzInferClient(self._client, streaming=self.streaming, **given)
 
 
-def _closed(headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Headers whose secrets neither `dataclasses.asdict` nor a client's options show."""
-    return headers and {
-        name: SecretStr(value) if is_secret(name) and isinstance(value, str) else value
-        for name, value in headers.items()
-    }
+def _closed(value: Any, secret: bool) -> Any:
+    """A text that nothing shows if it is a secret, neither `repr` nor `dataclasses.asdict`."""
+    return SecretStr(value) if secret and isinstance(value, str) else value
