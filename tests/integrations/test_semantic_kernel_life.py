@@ -490,6 +490,10 @@ def test_each_service_has_its_deployment_in_the_environment(
         monkeypatch.setenv(f"AZURE_OPENAI_{name}_DEPLOYMENT_NAME", name.lower())
     found = [kind(CONTOSO, KEY).ai_model_id for kind in SERVICES]
     assert found == ["chat", "text", "embedding"]
+    for name, kind in zip(("CHAT", "TEXT", "EMBEDDING"), SERVICES, strict=True):
+        monkeypatch.delenv(variable := f"AZURE_OPENAI_{name}_DEPLOYMENT_NAME")
+        with pytest.raises(ServiceInitializationError, match=f"or set {variable}$"):
+            kind(CONTOSO, KEY, model_id="gpt-4.1")
     assert AzInferChatCompletion(CONTOSO, KEY, "other").ai_model_id == "other"
     named = f"{CONTOSO}/openai/deployments/in-the-url"
     assert AzInferChatCompletion(named, KEY).ai_model_id == "in-the-url"

@@ -99,7 +99,7 @@ class Service(AIServiceClientBase):
                 api_version=api_version,
             )
             deployment = model or made.model or environ.get(self._deployment_variable)
-            name = _name(deployment, model_id, made.endpoint)
+            name = _name(deployment, model_id, made.endpoint, self._deployment_variable)
         fields["model_id"] = model_id
         super().__init__(ai_model_id=name, service_id=service_id or "", **fields)
         self._model = deployment
@@ -179,11 +179,10 @@ def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
     return headers
 
 
-def _name(deployment: str | None, model_id: str | None, endpoint: Endpoint) -> str:
+def _name(deployment: str | None, model_id: str | None, endpoint: Endpoint, variable: str) -> str:
     """What the service calls its model: the deployment, or what stands for it at its URL."""
     if deployment is None and endpoint.surface.routes:
         raise ConfigurationError(
-            f"no deployment: pass model=, the name of one at {endpoint}, or set "
-            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME, …_TEXT_… or …_EMBEDDING_DEPLOYMENT_NAME"
+            f"no deployment: pass model=, the name of one at {endpoint}, or set {variable}"
         )
     return deployment or model_id or endpoint.surface.name
