@@ -353,7 +353,8 @@ async def test_a_client_that_was_given_stays_open(server: RawServer, url: str) -
         async with AzInferChatCompletion(client=client) as chat_service:
             assert chat_service.client is client
             await chat_service.get_chat_message_contents(asked(), SETTINGS)
-        assert server.open_connections == 1
+        await client.complete([core.UserMessage("hi")])
+        assert server.connections == 1
 
 
 def test_nothing_is_said_when_a_program_ends() -> None:
@@ -497,6 +498,18 @@ def test_each_service_has_its_deployment_in_the_environment(
     assert AzInferChatCompletion(CONTOSO, KEY, "other").ai_model_id == "other"
     named = f"{CONTOSO}/openai/deployments/in-the-url"
     assert AzInferChatCompletion(named, KEY).ai_model_id == "in-the-url"
+
+
+def test_a_version_of_the_environment_goes_with_its_own_endpoint_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", CONTOSO)
+    monkeypatch.setenv("AZURE_OPENAI_API_VERSION", "2024-06-01")
+    endpoints = [
+        AzInferChatCompletion(url, KEY, "prod").client.endpoint
+        for url in (None, f"{CONTOSO}/models")
+    ]
+    assert [each.api_version for each in endpoints] == ["2024-06-01", None]
 
 
 def test_a_key_of_the_environment_goes_to_its_own_host_alone(

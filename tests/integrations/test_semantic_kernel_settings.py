@@ -216,6 +216,7 @@ def test_settings_of_openais_embeddings_are_taken_over() -> None:
     openai = OpenAIEmbeddingPromptExecutionSettings(
         dimensions=3, ai_model_id="other", extra_headers={"x-a": "1"}
     )
+    openai.input = ["what OpenAI's service was asked with them"]
     wanted = {"dimensions": 3, "model": "other", "headers": {"x-a": "1"}}
     assert Embedding.from_prompt_execution_settings(openai).prepare_settings_dict() == wanted
 

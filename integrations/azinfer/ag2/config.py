@@ -152,12 +152,19 @@ class AzInferConfig(ModelConfig):
         """AG2's closed list of providers has no Azure, so this does not say.
 
         AG2 takes that for "unknown"; answers and reports of usage say `"azure"`.
+
+        Raises:
+            NotImplementedError: Always.
         """
         raise NotImplementedError("ag2.config.ModelProvider has no member for Azure")
 
     @override
     def create_files_client(self) -> FilesClient[Any]:
-        """Nothing: files go with the message, as `DocumentInput(data=…)`."""
+        """Nothing: files go with the message, as `DocumentInput(data=…)`.
+
+        Raises:
+            NotImplementedError: Always.
+        """
         raise NotImplementedError(
             "azinfer uploads no files: send them with the message, as DocumentInput(data=…)"
         )
@@ -167,6 +174,9 @@ class AzInferConfig(ModelConfig):
         """The same configuration but for what is given, for example `copy(model="gpt-4.1")`.
 
         Of another deployment it is not known which model is behind it, unless `model_id` says.
+
+        Raises:
+            ConfigurationError: What the class raises.
         """
         named = overrides.get("model") or self.model
         if named.casefold() != self.model.casefold():

@@ -25,8 +25,8 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
     """Embeddings of texts, and of images, by any deployment that has them.
 
     Vector stores of Semantic Kernel ask for raw embeddings of documents and for embeddings of
-    queries; `document_type` and `query_type` tell a model that difference. The other arguments
-    are those of AzInferChatCompletion.
+    queries; `document_type` and `query_type` tell a model that difference, and left out it is
+    told none. The other arguments, and errors, are those of AzInferChatCompletion.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferTextEmbedding
@@ -92,7 +92,7 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[list[float]]:
-        """The same as lists of numbers, for texts that are documents."""
+        """The same as lists of numbers, for texts that are documents; arguments and errors too."""
         vectors = await self._vectors(texts, self.document_type, settings, batch_size, kwargs)
         return [list(map(float, vector)) for vector in vectors]
 
@@ -102,7 +102,17 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         settings: PromptExecutionSettings | None = None,
         **kwargs: Any,
     ) -> np.ndarray[Any, Any]:
-        """Vectors of images (ImageContent, bytes, Paths or URLs), shape `(n, dimensions)`."""
+        """Vectors of images, shape `(len(images), dimensions)`, in their order.
+
+        Args:
+            images: ImageContent, bytes, Paths or URLs.
+            settings: What else is asked for.
+            **kwargs: What wins over the settings.
+
+        Raises:
+            ServiceInvalidRequestError: An image has neither data nor a URL.
+            ServiceResponseException: Any request failed; nothing partial is returned.
+        """
         with as_theirs():
             sources = [
                 image_source(each) if isinstance(each, ImageContent) else each for each in images

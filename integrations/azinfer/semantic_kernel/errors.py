@@ -117,6 +117,10 @@ def as_theirs(starting: bool = False) -> Iterator[None]:
 
     Args:
         starting: Whether a service is being made, and not asked.
+
+    Raises:
+        ServiceInitializationError: What happened while a service was being made.
+        ServiceResponseException: What happened later; also content filters' refusals.
     """
     try:
         yield

@@ -27,7 +27,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
     """A text completion service: each prompt is sent to a chat deployment as a user message.
 
     No surface has an operation for bare text any more, and every deployment that writes text
-    takes messages. The arguments are those of AzInferChatCompletion, and so are the settings.
+    takes messages. Arguments, settings and errors are those of AzInferChatCompletion.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferTextCompletion
