@@ -179,7 +179,7 @@ def _options(params: Mapping[str, Any]) -> dict[str, Any]:
     }
     if not options.get("tools"):
         # Without tools these are refused.
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+        for name in ("tools", "tool_choice"):
             options.pop(name, None)
     if wanted := options.get("response_format"):
         options["response_format"] = _response_format(wanted)

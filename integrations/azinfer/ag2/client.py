@@ -81,9 +81,8 @@ class AzInferClient(LLMClient):
         if wire := to_tools(tools):
             options["tools"] = wire
         else:
-            # Without tools these are refused.
+            # Without tools it is refused.
             options.pop("tool_choice", None)
-            options.pop("parallel_tool_calls", None)
         if wanted := response_format_of(response_schema):
             options["response_format"] = wanted
         return options

@@ -158,8 +158,6 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
             wanted["tool_choice"] = choice.value
         if isinstance(form := wanted.get("response_format"), type):
             wanted["response_format"] = _response_format(form)
-        if not wanted.get("tools"):
-            wanted.pop("parallel_tool_calls", None)
         return wanted
 
 
