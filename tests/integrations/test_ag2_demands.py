@@ -191,6 +191,15 @@ async def test_a_limit_under_a_wrong_name_is_learned(
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 9, 9]
 
 
+async def test_what_was_learned_is_known_to_copies(configuration: Make, server: RawServer) -> None:
+    refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
+    server.will(reply(refused, 400), reply(chat()))
+    config = configuration(model="prod", max_tokens=9)
+    for each in (config, config.copy(temperature=0), config.copy(headers={"x-a": "1"})):
+        assert await said(each) == "hello"
+    assert ["max_tokens" in each.asked for each in server.received] == [True, False, False, False]
+
+
 @both
 async def test_what_a_model_refuses_is_told(
     configuration: Make, server: RawServer, streaming: bool
