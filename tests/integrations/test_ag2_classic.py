@@ -320,8 +320,9 @@ def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
     [
         (
             {"default_query": {"a": "b"}, "organization": "o"},
-            "takes no default_query, organization",
+            "takes no default_query, organization: leave",
         ),
+        ({"azure_deployment": "prod"}, "the deployment is named by 'model'"),
         ({"azure_ad_token_provider": "DEFAULT"}, "DefaultAzureCredential"),
     ],
 )

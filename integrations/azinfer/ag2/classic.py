@@ -150,7 +150,10 @@ class AzInferModelClient:
 def _client_of(config: Mapping[str, Any]) -> InferenceClient:
     """The client of the place that an entry names."""
     if found := [name for name in _REFUSED if config.get(name) is not None]:
-        raise ConfigurationError(f"an entry for AzInferModelClient takes no {', '.join(found)}")
+        raise ConfigurationError(
+            f"an entry for AzInferModelClient takes no {', '.join(found)}: leave it out; the "
+            "deployment is named by 'model'"
+        )
     provider = config.get("azure_ad_token_provider")
     if provider == "DEFAULT":
         raise ConfigurationError(
