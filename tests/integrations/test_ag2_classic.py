@@ -249,6 +249,7 @@ def test_an_answer_holds_to_a_schema(
     assert isinstance(said, str)
     told = endpoint.requests[-1].body["response_format"]
     assert (told["type"], told["json_schema"]["strict"]) == ("json_schema", True)
+    assert told["json_schema"]["name"] == ("Told" if wanted is Told else "Place")
     assert said == ("It is in Delft." if wanted is Told else '{"city": "Delft"}')
 
 
@@ -329,6 +330,20 @@ def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
 def test_what_would_do_nothing_is_refused(server: RawServer, more: Json, told: str) -> None:
     with pytest.raises(core.ConfigurationError, match=told):
         AzInferModelClient(entry_of(server.url, KEY, **more))
+
+
+def test_an_entry_for_azure_has_its_endpoint_under_azures_name(server: RawServer, url: str) -> None:
+    server.will(reply(chat("hi")))
+    named = {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient", "api_key": KEY}
+    assert agent("a", {**named, "azure_endpoint": url}).generate_reply(messages=HI) == "hi"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_refusal_is_seen(server: RawServer, url: str, streaming: bool) -> None:
+    parts = [part(None, None, refusal="I won't"), part(None, "stop")]
+    whole = chat(None, message={"refusal": "I won't"})
+    server.will(stream(events(*parts)) if streaming else reply(whole))
+    assert raw_agent(url, stream=streaming).generate_reply(messages=HI) == "I won't"
 
 
 def test_a_client_of_httpx_sends(server: RawServer, url: str) -> None:

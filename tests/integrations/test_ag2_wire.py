@@ -101,6 +101,10 @@ INPUTS: list[tuple[Input, Any]] = [
         [{"type": "input_audio", "input_audio": {"data": "QQ==", "format": "mp3"}}],
     ),
     (
+        BinaryInput(b"A", media_type="audio/x-wav", kind="audio"),
+        [{"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}}],
+    ),
+    (
         AudioInput(data=b"A", media_type="audio/flac"),
         [{"type": "input_audio", "input_audio": {"data": "QQ==", "format": "flac"}}],
     ),
@@ -566,6 +570,10 @@ async def test_copies_work(local: Make) -> None:
         assert copied == config
         assert (await Agent("a", config=copied.copy(model="paris")).ask("hi")).body == "Paris."
     assert hash(config) == hash(config.copy())
+    body = {"data": ["a"]}
+    copied = copy.deepcopy(config.copy(extra_body=body))
+    body["data"].append("b")
+    assert copied.extra_body == {"data": ["a"]}
     assert config.copy(temperature=1) != config
 
 

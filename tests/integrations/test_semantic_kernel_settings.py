@@ -236,6 +236,12 @@ def test_tools_of_generic_settings_are_taken_over() -> None:
     assert (taken.tools, taken.max_tokens) == ([TOOL], 4)
 
 
+def test_names_of_the_wire_fill_the_fields() -> None:
+    settings = Chat(n=2, model="other", extra_body={"top_k": 3})
+    found = (settings.number_of_responses, settings.ai_model_id, settings.extra_parameters)
+    assert found == (2, "other", {"top_k": 3})
+
+
 def test_settings_are_updated_by_others() -> None:
     settings = Chat(service_id="one", temperature=1, seed=2)
     settings.update_from_prompt_execution_settings(Chat(service_id="two", temperature=0, n=2))
