@@ -20,7 +20,7 @@ import httpx2
 import pytest
 from httpx_aiohttp import HttpxAiohttpClient
 
-from asking import KEY, USER, Asker, TestClock, asking
+from asking import KEY, OF_CLIENT, USER, Asker, TestClock, asking
 from azinfer.core import (
     APIConnectionError,
     AsyncInferenceClient,
@@ -35,6 +35,7 @@ from azinfer.core import (
     InvalidResponseError,
     RateLimit,
     profile_of,
+    ready_client,
 )
 from azinfer.core.errors import missing_extra
 from azinfer.core.profiles import adapt
@@ -472,6 +473,18 @@ def test_clients_are_context_managers(server: RawServer) -> None:
 
     asyncio.run(entered())
     assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_a_ready_client_stands_alone() -> None:
+    client = InferenceClient("https://contoso.openai.azure.com", KEY, "m", timeout=5)
+    own = {"endpoint": client.endpoint.url, "surface": "v1", "timeout": 5, "max_retries": 2}
+    assert ready_client(client, **own, credential=None) is client
+    for name, value in OF_CLIENT.items():
+        if name not in ("endpoint", "timeout"):
+            with pytest.raises(ConfigurationError, match=f"client= has its own {name}"):
+                ready_client(client, **{name: value})
+    with pytest.raises(ConfigurationError, match="its own endpoint, timeout; give one"):
+        ready_client(client, endpoint="https://other.openai.azure.com", timeout=6)
 
 
 def test_clients_of_a_process_share_their_connections(ask: Ask, server: RawServer) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import azinfer.core
-from asking import KEY, Asker
+from asking import KEY, Asker, asking
 from azinfer.core import (
     AssistantMessage,
     AudioPart,
@@ -20,6 +21,7 @@ from azinfer.core import (
     Function,
     ImageInput,
     ImagePart,
+    InferenceClient,
     JsonSchema,
     SystemMessage,
     TextPart,
@@ -530,6 +532,29 @@ def test_what_the_caller_gave_is_never_written_to(ask: Ask, server: RawServer) -
 
 
 def test_a_url_that_is_too_long_is_told(ask: Ask, server: RawServer) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be sent: URL too long"):
+    with pytest.raises(ConfigurationError, match=r"cannot be sent: .* is longer than 65536"):
         ask("/openai", model="x" * 70_000).complete()
+    with (
+        httpx.Client() as http,
+        InferenceClient(
+            server.url, "k", "x" * 70_000, surface="deployments", http_client=http
+        ) as a,
+        pytest.raises(ConfigurationError, match="cannot be sent: URL too long"),
+    ):
+        a.complete([{"role": "user", "content": "hi"}])
     assert not server.received
+
+
+def test_a_host_that_cannot_be_is_told(kind: str) -> None:
+    with (
+        asking(kind, f"https://{'x' * 64}.openai.azure.com", "k", "m") as asker,
+        pytest.raises(ConfigurationError, match=r"cannot be sent: .*label"),
+    ):
+        asker.complete()
+
+
+def test_the_host_may_be_named_in_a_header(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    ask(headers={"Host": "contoso.example"}).complete()
+    assert [name.lower() for name, _ in server.received[0].headers].count("host") == 1
+    assert server.received[0].header("host") == "contoso.example"

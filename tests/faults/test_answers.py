@@ -234,7 +234,7 @@ THROUGH_A_PROXY = """
 from azinfer.core import APITimeoutError, InferenceClient, Timeout
 client = InferenceClient(
     "http://no-such-host.invalid/openai/v1", "k", "m",
-    allow_http=True, max_retries=0, timeout=Timeout(attempt=0.5, read=0.4, total=2),
+    allow_http=True, max_retries=0, timeout=Timeout(attempt=2, read=1.5, total=4),
 )
 try:
     client.complete([{"role": "user", "content": "hi"}])

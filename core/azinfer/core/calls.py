@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from azinfer.core.clock import Clock
-from azinfer.core.connections import Deadline, Request
 from azinfer.core.credentials import Secret
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint
@@ -34,6 +33,7 @@ from azinfer.core.messages import (
     tool_choice_to_wire,
 )
 from azinfer.core.profiles import Profile, adapt, renamed
+from azinfer.core.requests import Deadline, Request
 from azinfer.core.responses import ChatCompletion, Json, ModelInfo, parsed
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar, cast
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
 from azinfer.core.clock import SYSTEM, Clock
-from azinfer.core.connections import AsyncConnections, Connections, Deadline, Opened, Request
+from azinfer.core.connections import AsyncConnections, Connections, Opened
 from azinfer.core.credentials import (
     Credential,
     Tokens,
@@ -37,6 +37,7 @@ from azinfer.core.errors import (
 from azinfer.core.listing import from_pages, list_url, next_page, origin
 from azinfer.core.messages import ChatMessage, ImageInput, Source
 from azinfer.core.profiles import profile_of
+from azinfer.core.requests import Deadline, Request
 from azinfer.core.responses import ChatCompletion, Json, ModelInfo
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing

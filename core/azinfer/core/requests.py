@@ -1,0 +1,65 @@
+"""One request, ready to be sent, and when its answer must be here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from azinfer.core.clock import Clock
+from azinfer.core.errors import APITimeoutError
+from azinfer.core.retries import Timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be sent."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    request_id: str
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When an attempt must have ended, by the clock's monotonic seconds.
+
+    Attributes:
+        at: That time; of a stream, when it must have begun, and after that its end.
+    """
+
+    clock: Clock
+    at: float
+    timeout: Timeout
+
+    def left(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            APITimeoutError: None are.
+        """
+        left = self.at - self.clock.monotonic()
+        if left <= 0:
+            raise self.passed()
+        return left
+
+    def passed(self) -> APITimeoutError:
+        """The error of an attempt that took too long."""
+        limit = self.timeout.attempt or self.timeout.total
+        return APITimeoutError(f"no whole answer came within {limit:g} seconds")
+
+    def extensions(self) -> dict[str, Any]:
+        """The time-outs as httpx takes them for one request."""
+        left, timeout = self.left(), self.timeout
+        connect, read = min(timeout.connect, left), Limit(min(timeout.read, left))
+        read.left = self.left
+        limits = {"connect": connect, "read": read, "write": read, "pool": connect}
+        return {"timeout": limits}
+
+
+class Limit(float):
+    """Seconds that one read may take, and how many are left for all of them."""
+
+    left: Callable[[], float]
