@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.ai.inference import models as retired
 
 import azinfer.core
 from asking import KEY, Asker, asking
@@ -495,6 +496,50 @@ def test_an_option_that_is_no_json_is_named(ask: Ask, server: RawServer) -> None
 def test_stream_is_no_option(ask: Ask) -> None:
     with pytest.raises(ConfigurationError, match=r"client\.stream"):
         ask().complete(stream=True)
+
+
+def test_model_extras_are_options_of_their_own(ask: Ask, server: RawServer) -> None:
+    asker = ask()
+    calls: list[Callable[..., Any]] = [
+        asker.complete,
+        asker.stream,
+        lambda **options: asker.embed(["hi"], **options),
+        lambda **options: asker.embed_images([b"\x89PNG"], **options),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=r"as options of the call"):
+            call(model_extras={"safe_prompt": True})
+    assert not server.received
+
+
+def test_what_was_made_for_the_retired_sdk_is_sent_as_it_sent_it(
+    ask: Ask, server: RawServer
+) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    url = retired.ImageUrl(url="https://example.com/cat.png", detail="low")
+    part = retired.ImageContentItem(image_url=url)
+    answers(server)
+    ask().complete(
+        [retired.UserMessage([retired.TextContentItem(text="Where?"), part])],
+        tools=[
+            retired.ChatCompletionsToolDefinition(
+                function=retired.FunctionDefinition(name="find", parameters=schema)
+            )
+        ],
+        response_format=retired.JsonSchemaFormat(name="city", schema=schema, strict=True),
+    )
+    body = server.received[0].json
+    assert body["messages"][0]["content"] == [
+        {"type": "text", "text": "Where?"},
+        {"type": "image_url", "image_url": {"url": url.url, "detail": "low"}},
+    ]
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "find", "parameters": schema}}
+    ]
+    assert body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "city", "schema": schema, "strict": True},
+    }
 
 
 @pytest.mark.parametrize("path", ["/models", "/openai/v1", "/openai"])

@@ -470,6 +470,11 @@ def _counts(target: Target) -> bool:
 
 
 def _given(options: Mapping[str, Any]) -> Json:
+    if "model_extras" in options:
+        raise ConfigurationError(
+            "model_extras= is no option: give what is in it as options of the call, like "
+            "safe_prompt=True"
+        )
     return {key: value for key, value in options.items() if value is not None}
 
 
@@ -511,7 +516,7 @@ def _extra_headers(target: Target, body: Json) -> dict[str, str]:
 
 def _encoded(body: Json) -> bytes:
     try:
-        return orjson.dumps(body)
+        return orjson.dumps(body, default=_plain)
     except TypeError as error:
         names = ", ".join(name for name, value in body.items() if not _is_json(value))
         raise ConfigurationError(f"{names} cannot be sent as JSON: {error}") from None
@@ -519,6 +524,13 @@ def _encoded(body: Json) -> bytes:
 
 def _is_json(value: Any) -> bool:
     try:
-        return bool(orjson.dumps(value))
+        return bool(orjson.dumps(value, default=_plain))
     except TypeError:
         return False
+
+
+def _plain(value: Any) -> Json:
+    """A mapping that is no dict as one, like the tools and parts of azure-ai-inference."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")

@@ -226,6 +226,9 @@ def response_format_to_wire(wanted: Any) -> Any:
     if isinstance(wanted, type):
         schema = strict_schema(adapter_of(wanted).json_schema())
         return JsonSchema(wanted.__name__, schema).to_wire()
+    # A JsonSchemaFormat of azure-ai-inference is what stands inside.
+    if isinstance(wanted, Mapping) and "schema" in wanted and "type" not in wanted:
+        return {"type": "json_schema", "json_schema": wanted}
     return wanted
 
 
