@@ -14,6 +14,7 @@ from asking import Asker
 from azinfer.core import (
     AssistantMessage,
     ConfigurationError,
+    ContentFilterError,
     Function,
     InvalidResponseError,
     Message,
@@ -315,3 +316,21 @@ def test_info_tells_the_model(ask: Ask, server: RawServer) -> None:
     )
     assert info.raw == body
     assert json.dumps(info.raw)
+
+
+def test_a_refused_prompt_tells_what_was_found_in_it(ask: Ask, server: RawServer) -> None:
+    lists = [{"id": "codenames", "filtered": True}, {"id": "products", "filtered": False}]
+    found = {
+        "violence": {"filtered": True, "severity": "high"},
+        "hate": {"filtered": False, "severity": "low"},
+        "jailbreak": {"filtered": True, "detected": True},
+        "custom_blocklists": {"filtered": True, "details": lists},
+    }
+    body = failure("content_filter", "blocked", innererror={"content_filter_result": found})
+    server.will(reply(body, 400))
+    with pytest.raises(ContentFilterError) as caught:
+        ask().complete()
+    assert caught.value.message == (
+        "blocked. Found: violence (high), jailbreak (detected), custom_blocklists (codenames)."
+    )
+    assert set(caught.value.categories) == {"violence", "jailbreak", "custom_blocklists"}

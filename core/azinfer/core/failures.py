@@ -107,7 +107,9 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
         raw=body,
     )
     if isinstance(failure, ContentFilterError):
-        failure.categories = filtered_categories(_filter_results(error))
+        results = _filter_results(error)
+        failure.categories = filtered_categories(results)
+        failure.message = advised(failure.message, _found(results, failure.categories))
     return failure
 
 
@@ -145,6 +147,22 @@ def filtered_categories(results: Json) -> dict[str, str]:
         for name, found in results.items()
         if isinstance(found, Mapping) and found.get("filtered")
     }
+
+
+def _found(results: Json, categories: Mapping[str, str]) -> str | None:
+    """What a content filter acted on, and of blocklists which."""
+    told = [
+        f"{name} ({_blocklists(results.get(name)) or severity})"
+        for name, severity in categories.items()
+    ]
+    return f"Found: {', '.join(told)}." if told else None
+
+
+def _blocklists(found: Any) -> str:
+    details = _object(found).get("details")
+    listed = details if isinstance(details, list) else ()
+    hits = (each for each in listed if isinstance(each, Mapping) and each.get("filtered"))
+    return ", ".join(str(each["id"]) for each in hits if each.get("id"))
 
 
 def _kind(status: int, code: str, text: str, refused: str | None) -> type[APIStatusError]:
