@@ -476,6 +476,7 @@ def test_options_are_sent_as_they_are_meant(
         ([UserMessage([AudioPart("cat.mp3")])], "'cat.mp3' is no URL"),
         ([UserMessage([ImagePart(b"nothing")])], "is no PNG"),
         ([UserMessage([ImagePart(Path("missing.png"))])], "missing.png cannot be read"),
+        ([UserMessage([ImagePart(object())])], "a object is no image or sound; give bytes"),  # type: ignore[arg-type]
     ],
 )
 def test_messages_that_cannot_be_sent_are_refused_at_once(

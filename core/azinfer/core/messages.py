@@ -295,6 +295,11 @@ def _url(text: str, what: str) -> str:
 def _read(source: bytes | Path) -> tuple[bytes, str]:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), ""
+    if not hasattr(source, "read_bytes"):
+        raise ConfigurationError(
+            f"a {type(source).__name__} is no image or sound; give bytes, a pathlib.Path, a URL or "
+            "a data URL"
+        )
     try:
         return source.read_bytes(), source.name
     except OSError as error:
