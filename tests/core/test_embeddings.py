@@ -152,6 +152,21 @@ def test_what_is_no_text_is_refused(ask: Ask, server: RawServer, texts: Any) -> 
     assert not server.received
 
 
+@pytest.mark.parametrize("encoding_format", ["float", "base64"])
+@pytest.mark.parametrize("more", [{}, {"id": "e1"}, {"x": [1]}])
+@pytest.mark.parametrize("beside", [{}, {"y": {"z": 1}}])
+def test_what_stands_beside_the_vectors_is_kept(
+    ask: Ask, server: RawServer, more: Any, beside: Any, encoding_format: str
+) -> None:
+    body = {**vectors([0.5], [0.25]), **more}
+    body["data"] = [{**item, **beside} for item in body["data"]]
+    server.will(reply(body))
+    found = ask().embed(["a", "b"], encoding_format=encoding_format)
+    assert [list(vector) for vector in found.vectors] == [[0.5], [0.25]]
+    without = [{k: v for k, v in item.items() if k != "embedding"} for item in body["data"]]
+    assert found.raw == ({**body, "data": without},)
+
+
 def test_vectors_are_put_where_their_index_says() -> None:
     raw = vectors([1.0], [2.0], [3.0])
     raw["data"].reverse()

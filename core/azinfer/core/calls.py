@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import sys
@@ -10,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
-
-import orjson
 
 from azinfer.core.clock import Clock
 from azinfer.core.credentials import Secret
@@ -39,7 +38,7 @@ from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatReader
 from azinfer.core.surfaces import DEPLOYMENTS, MANAGED, MODELS, V1, scope_of
-from azinfer.core.vectors import Embeddings
+from azinfer.core.vectors import Embeddings, unread
 from azinfer.core.version import __version__
 
 T = TypeVar("T")
@@ -484,7 +483,8 @@ def _embedding_call(
     encoding = body.get("encoding_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        return Embeddings.from_wire(parsed(data, headers), headers, count, encoding, routing)
+        raw = (parsed if encoding == "base64" else unread)(data, headers)
+        return Embeddings.from_wire(raw, headers, count, encoding, routing)
 
     return Call(target, _named(body, target), read, ours=ours)
 
@@ -516,16 +516,16 @@ def _extra_headers(target: Target, body: Json) -> dict[str, str]:
 
 def _encoded(body: Json) -> bytes:
     try:
-        return orjson.dumps(body, default=_plain)
-    except TypeError as error:
+        return _to_json(body).encode()
+    except (TypeError, ValueError) as error:
         names = ", ".join(name for name, value in body.items() if not _is_json(value))
         raise ConfigurationError(f"{names} cannot be sent as JSON: {error}") from None
 
 
 def _is_json(value: Any) -> bool:
     try:
-        return bool(orjson.dumps(value, default=_plain))
-    except TypeError:
+        return bool(_to_json(value).encode())
+    except (TypeError, ValueError):
         return False
 
 
@@ -533,4 +533,10 @@ def _plain(value: Any) -> Json:
     """A mapping that is no dict as one, like the tools and parts of azure-ai-inference."""
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+# By json, since msgspec would send bytes as base64, and NaN as null, without a word.
+_to_json = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+).encode

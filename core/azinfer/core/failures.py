@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
+import msgspec
 
 from azinfer.core.errors import (
     APIStatusError,
@@ -242,8 +242,8 @@ def _object(value: Any) -> Json:
 
 def _json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-import orjson
+import msgspec
 
 from azinfer.core import reasoning
 from azinfer.core.errors import InvalidResponseError
@@ -354,8 +354,8 @@ def parsed(body: bytes, headers: Mapping[str, str], what: str = "the answer") ->
         InvalidResponseError: It is no JSON; the text shows how it begins.
     """
     try:
-        raw = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        raw = msgspec.json.decode(body)
+    except (ValueError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise InvalidResponseError(
             f"{what} is no JSON ({error}): {start!r}" if body else f"{what} is empty",
@@ -389,7 +389,7 @@ def arguments_of(value: Any) -> str:
     """A tool call's arguments as a JSON string; some models send the object itself."""
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value).decode()
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def listed(raw: Json, key: str) -> list[Any]:
