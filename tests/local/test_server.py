@@ -141,10 +141,33 @@ def test_a_header_names_the_deployment_too(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["//models//chat/completions", "/MODELS/chat/completions/", "/OpenAI/V1/chat/completions"],
+    [
+        "models//chat/completions",
+        "/models//chat/completions",
+        "MODELS/Chat/Completions/",
+        "OpenAI/V1/chat/COMPLETIONS",
+        "Chat/Completions",
+        "/OPENAI//deployments/Fixed//chat/Completions",
+    ],
 )
-def test_paths_may_be_as_untidy_as_clients_make_them(http: httpx.Client, path: str) -> None:
-    assert http.post(path, json={"messages": USER, "model": "fixed"}).status_code == 200
+def test_paths_may_be_as_untidy_as_clients_make_them(endpoint: LocalEndpoint, path: str) -> None:
+    url, headers = f"{endpoint.url}/{path}", {"api-key": endpoint.key}
+    body = {"messages": USER, "model": "fixed"}
+    assert httpx.post(url, json=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/OpenAI/V1/Models", "data"),
+        ("/Deployments", "value"),
+        ("/API/Projects/P/Deployments", "value"),
+        ("/API/Projects/P/OpenAI/v1/Models", "data"),
+        ("/openai/Files", "data"),
+    ],
+)
+def test_lists_are_found_in_any_case(http: httpx.Client, path: str, named: str) -> None:
+    assert named in http.get(path).json()
 
 
 @pytest.mark.parametrize(

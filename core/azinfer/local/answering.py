@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from starlette.requests import Request
@@ -23,8 +24,13 @@ def route(
     operation: Operation,
     logged: bool = True,
 ) -> Route:
-    """The route of one operation: its request checked, its refusals answered, all logged."""
-    return Route(path, _Answering(service, surface, operation, logged), methods=[method])
+    """The route of one operation: its request checked, its refusals answered, all logged.
+
+    What is fixed in its path is the same in any case; what a request names there is kept.
+    """
+    found = Route(path, _Answering(service, surface, operation, logged), methods=[method])
+    found.path_regex = re.compile(found.path_regex.pattern, re.IGNORECASE)
+    return found
 
 
 def unrouted(http: Request, refusal: Refusal) -> Response:

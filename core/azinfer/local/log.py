@@ -21,7 +21,7 @@ class Logged:
 
     Attributes:
         method: The HTTP method.
-        path: The path, as routes are named by.
+        path: The path, without doubled slashes and a project before it.
         raw_query: The query as it was sent.
         raw_headers: The headers as they were sent, without credentials.
         raw_body: The body as it was sent; of an upload, its first 64 KiB.

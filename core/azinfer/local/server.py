@@ -39,16 +39,8 @@ from azinfer.local.refusals import (
 )
 from azinfer.local.service import Operation, Service
 
-# The parts of a path that are the same in any case; the name of a deployment is kept.
-_FIXED = re.compile(
-    r"^/(?:models|openai/v1|openai/deployments|openai|api/projects)(?=/|$)", re.IGNORECASE
-)
-_ARM_PATH = re.compile(
-    r"^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/([^/]+)/accounts(?=/)",
-    re.IGNORECASE,
-)
 # A project has OpenAI's API of its resource too.
-_IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))")
+_IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))", re.IGNORECASE)
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
     "completions": ("POST", completions),
@@ -177,10 +169,7 @@ class _Tidied:
             if direct := self._direct.get((scope["method"], scope["path"])):
                 await direct(scope, receive, send)
                 return
-            path = re.sub("/{2,}", "/", scope["path"])
-            path = _FIXED.sub(lambda found: found[0].lower(), path)
-            path = _ARM_PATH.sub(r"/subscriptions/\1/resourceGroups/\2/providers/\3/accounts", path)
-            path = _IN_PROJECT.sub("", path)
+            path = _IN_PROJECT.sub("", re.sub("/{2,}", "/", scope["path"]))
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
 
