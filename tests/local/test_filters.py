@@ -110,6 +110,17 @@ def test_a_blocked_answer_ends_where_it_was_blocked(client: InferenceClient) -> 
     assert chunks.completion.prompt_filter_results
 
 
+def test_the_prompt_of_a_blocked_answer_is_counted(client: InferenceClient) -> None:
+    asked = [UserMessage("What happened? " * 10)]
+    answer = client.complete(asked, model="violent")
+    with client.stream(asked, model="violent") as chunks:
+        assert [chunk.text for chunk in chunks]
+    for usage in (answer.usage, chunks.completion.usage):
+        assert usage is not None
+        assert usage.prompt_tokens == 38  # four characters each: the model never told
+        assert usage.total_tokens == 38 + usage.completion_tokens
+
+
 def test_the_same_model_behaves_as_its_deployment_is_configured(client: InferenceClient) -> None:
     answer = client.complete([UserMessage("A fight, Voldemort!")], model="free")
     assert answer.text

@@ -22,7 +22,14 @@ from azinfer.core import (
     RateLimitError,
     UserMessage,
 )
-from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
+from azinfer.local import (
+    ContentFilter,
+    LocalDeployment,
+    LocalEndpoint,
+    Piece,
+    Prompt,
+    SyntheticEngine,
+)
 from pictures import DATA_URL
 
 USER = [{"role": "user", "content": "hi"}]
@@ -123,6 +130,18 @@ def test_a_stream_is_settled_when_it_ends(serving: Callable[..., httpx.Client]) 
     http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
     assert asked(http, max_tokens=90, stream=True).text.endswith("[DONE]\n\n")
     assert int(asked(http, max_tokens=1).headers["x-ratelimit-remaining-tokens"]) > 80
+
+
+def test_the_prompt_of_an_answer_that_is_cut_counts(serving: Callable[..., httpx.Client]) -> None:
+    harsh = ContentFilter("harsh", {"violence": {"fight": "high"}})
+    engine = SyntheticEngine("a fight ")
+    http = serving(
+        LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,), content_filter=harsh)
+    )
+    prompt = [{"role": "user", "content": "word" * 60}]
+    cut = asked(http, messages=prompt)
+    assert cut.json()["choices"][0]["finish_reason"] == "content_filter"
+    assert asked(http, messages=prompt).status_code == 429
 
 
 def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:

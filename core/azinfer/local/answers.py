@@ -18,7 +18,10 @@ from azinfer.local.fields import Json
 
 @dataclass(slots=True)
 class Written:
-    """What an engine wrote for one choice."""
+    """What an engine wrote for one choice.
+
+    How many tokens the prompt was is a guess until the engine tells.
+    """
 
     texts: list[str] = field(default_factory=list)
     finish_reason: str = "stop"

@@ -55,15 +55,10 @@ def _unasked(
     when = families.tells_usage(deployment, asked.surface)
     if when is None or request.include_usage:
         return None
-    # How long the prompt was is known for certain at the end.
-    guessed = estimated(list(map(_text, request.messages)), 0)
 
     def cost(ends: bool) -> Json | None:
-        if not ends and when == "last":
-            return None
-        told = dict(asked.trace.usage()) if asked.trace.usage is not None else {}
-        read, wrote = told.get("prompt_tokens") or guessed, told.get("completion_tokens", 0)
-        return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+        told = asked.trace.usage if ends or when == "each" else None
+        return dict(told()) if told is not None else None
 
     return cost
 

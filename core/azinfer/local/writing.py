@@ -12,9 +12,10 @@ from typing import Any
 
 from azinfer.local import schemas, tools
 from azinfer.local.answers import Form, Written
-from azinfer.local.engines import EngineError, Piece, Prompt
+from azinfer.local.engines import EngineError, Piece, Prompt, last_text
 from azinfer.local.fields import Json
 from azinfer.local.filters import ContentFilter, Passing
+from azinfer.local.limits import estimated
 from azinfer.local.requests import ChatRequest
 
 _DEFAULT_MAX_TOKENS = 512
@@ -55,6 +56,8 @@ class Writing:
         self._filter = content_filter
         self._likeness = likeness
         self._start = start
+        # Engines tell at the end how long the prompt was, and some answers have no end.
+        self._guessed = estimated([last_text([each]) for each in request.messages], 0)
         self.choices: list[Written] = []
         self._prompt = Prompt(
             request.messages,
@@ -70,7 +73,7 @@ class Writing:
 
     async def written(self, index: int) -> Written:
         """One choice, whole."""
-        written = Written()
+        written = Written(prompt_tokens=self._guessed)
         self.choices.append(written)
         async with aclosing(self._choice(index, written)) as pieces:
             async for piece in pieces:
@@ -79,7 +82,7 @@ class Writing:
 
     async def events(self, form: Form) -> AsyncGenerator[bytes]:
         """Its choices as server-sent events, each as soon as it is written."""
-        self.choices = [Written() for _ in range(self._request.n)]
+        self.choices = [Written(prompt_tokens=self._guessed) for _ in range(self._request.n)]
         for at, written in enumerate(self.choices):
             async with aclosing(self._choice(at, written)) as pieces:
                 async for event in _streamed(form, self._start + at, written, pieces):
