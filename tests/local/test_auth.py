@@ -12,7 +12,13 @@ import pytest
 from azure.identity import ClientSecretCredential
 from azure.identity.aio import ClientSecretCredential as AsyncClientSecretCredential
 
-from azinfer.core import AsyncInferenceClient, AuthenticationError, InferenceClient, UserMessage
+from azinfer.core import (
+    AsyncInferenceClient,
+    AuthenticationError,
+    ConfigurationError,
+    InferenceClient,
+    UserMessage,
+)
 from azinfer.local import LocalDeployment, LocalEndpoint
 
 COGNITIVE = "https://cognitiveservices.azure.com"
@@ -72,6 +78,14 @@ def test_either_key_opens_and_each_is_renewed_alone(own: LocalEndpoint) -> None:
     assert client.post("/listKeys").status_code == 401
     assert opens(own.key2)
     client.close()
+
+
+@pytest.mark.parametrize("key", ["", " k", "k\n", "clé", "a\x00b"])
+def test_a_key_is_one_that_a_header_can_bear(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="a key is at least one visible sign"):
+        LocalEndpoint(key=key)
+    with pytest.raises(ConfigurationError, match="a key is at least one visible sign"):
+        LocalEndpoint(key2=key)
 
 
 def test_a_key_that_is_none_is_not_renewed(own: LocalEndpoint) -> None:

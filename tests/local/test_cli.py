@@ -238,8 +238,8 @@ def test_a_file_with_a_mistake_serves_nothing(tmp_path: Path) -> None:
     path.write_text(FILE + '[[local.deployments.mine.rate_limit]]\nkey = "token"\n')
     done = azinfer("serve", "--port", "0", "--config", str(path))
     assert (done.returncode, done.stdout) == (1, "")
-    told = " ".join(done.stderr.split()).replace(" ", "")
-    assert "other.toml,line8:local.deployments.mine.rate_limit:isunknown;didyoumean" in told
+    field = "local.deployments.mine.rate_limit"
+    assert f"other.toml, line 8: {field}: is unknown; did you mean 'rate_limits'?" in done.stderr
     done = azinfer("serve", "--config", str(tmp_path / "none.toml"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "none.toml cannot be read" in " ".join(done.stderr.split())

@@ -210,6 +210,10 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ("[local]\nport = 65536", "line 2: local.port: give 0 to 65535, not 65536"),
         ("[local]\nport = '1'", "line 2: local.port: give a whole number"),
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
+        ("[local]\nkey2 = ''", "line 2: local.key2: a key is at least one visible sign"),
+        ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to others"),
+        ("[local]\nhost='h'\nkey='k'\nhttps=true", "line 2: local.host: https is for this mach"),
+        ("[lcoal]\nport = 1", "line 1: lcoal: is unknown; did you mean 'local'? "),
         ("[local]\npage_size = 0", "line 2: local.page_size: give 1 to "),
         ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: give 1 to "),
         ("[local]\ndata = 5", "line 2: local.data: give a text"),
@@ -311,6 +315,13 @@ def test_a_mistake_is_told_with_its_line_and_field(
     message = str(caught.value)
     assert message.startswith(f"{path}, line ")
     assert told in message
+
+
+def test_what_is_given_by_name_is_not_the_fault_of_the_file(written: Callable[[str], Path]) -> None:
+    path = written("[local]\nhost = '0.0.0.0'\n")
+    assert local_settings(path, named={"key": "k"}).options == {"host": "0.0.0.0", "key": "k"}
+    with pytest.raises(ConfigurationError, match=r"^host='::' is open to others"):
+        LocalEndpoint.from_config(path, host="::")
 
 
 # What is for tests, or said of each deployment.

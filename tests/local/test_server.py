@@ -20,7 +20,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
-from azinfer.local.endpoint import _url
+from azinfer.local.address import url as url_of
 from pictures import DATA_URL
 
 USER = [{"role": "user", "content": "What is the capital of France?"}]
@@ -799,7 +799,7 @@ def test_an_endpoint_that_is_open_to_others_needs_a_key() -> None:
     ],
 )
 def test_its_url_is_one_that_leads_there(host: str, url: str) -> None:
-    assert _url("https", host, 1) == url
+    assert url_of("https", host, 1) == url
 
 
 def test_a_port_that_is_taken_is_told(endpoint: LocalEndpoint) -> None:

@@ -7,7 +7,7 @@ import difflib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlencode
@@ -70,7 +70,7 @@ def main() -> None:
         app()
     except (InferenceError, ModuleNotFoundError) as error:
         told = f"[red]azinfer:[/red] {escape(str(error))}"
-        Console(stderr=True).print(told, highlight=False)
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -154,15 +154,6 @@ def serve(
     given = {"--synthetic": synthetic, "--upstream": upstream, "--replay": replay}
     if len(several := [name for name, value in given.items() if value]) > 1:
         _refuse(f"{' and '.join(several)} do not go together; choose one")
-    settings = _configured(config)
-    if upstream or replay:
-        deployments = proxied_deployments(upstream or [], upstream_key, record, replay, not at_once)
-    elif synthetic:
-        deployments = synthetic_deployments()
-    else:
-        deployments = list(settings.deployments) or ([] if gguf or onnx else real_deployments())
-    deployments += [of_gguf(each) for each in gguf or ()]
-    deployments += [of_onnx(each) for each in onnx or ()]
     said: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -173,7 +164,16 @@ def serve(
         "data": data,
     }
     said = {name: value for name, value in said.items() if value is not None}
-    _serve(LocalEndpoint(deployments, **{"port": 8765, **settings.options, **said}))
+    settings = _configured(config, said)
+    if upstream or replay:
+        deployments = proxied_deployments(upstream or [], upstream_key, record, replay, not at_once)
+    elif synthetic:
+        deployments = synthetic_deployments()
+    else:
+        deployments = list(settings.deployments) or ([] if gguf or onnx else real_deployments())
+    deployments += [of_gguf(each) for each in gguf or ()]
+    deployments += [of_onnx(each) for each in onnx or ()]
+    _serve(LocalEndpoint(deployments, **{"port": 8765, **settings.options}))
 
 
 @app.command()
@@ -284,16 +284,16 @@ def _asked(client: InferenceClient, ask: Callable[[], None]) -> None:
         ask()
 
 
-def _configured(path: Path | None) -> LocalSettings:
+def _configured(path: Path | None, said: Mapping[str, Any]) -> LocalSettings:
     usual = Path("azinfer.toml")
     if path is None and not usual.is_file():
-        return LocalSettings((), {})
+        return LocalSettings((), said)
 
     def pull(wanted: weights.Weights) -> Path:
         [file] = pulled([wanted])
         return file
 
-    return local_settings(path or usual, pull=pull)
+    return local_settings(path or usual, named=said, pull=pull)
 
 
 def _serve(endpoint: LocalEndpoint) -> None:

@@ -45,7 +45,7 @@ from typing import Any
 from azinfer.core.config import Table, read
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
-from azinfer.local import weights
+from azinfer.local import address, keys, weights
 from azinfer.local.deployments import LocalDeployment
 from azinfer.local.described import Described, Engines, Pull, described, secret
 from azinfer.local.faults import Fault
@@ -62,7 +62,8 @@ class LocalSettings:
 
     Attributes:
         deployments: What it serves; empty where the file names none.
-        options: What the constructor of `LocalEndpoint` takes besides, as far as it is said.
+        options: What the constructor of `LocalEndpoint` takes besides, as far as it is said,
+            in the file or by name.
     """
 
     deployments: tuple[LocalDeployment, ...]
@@ -70,12 +71,17 @@ class LocalSettings:
 
 
 def local_settings(
-    path: str | Path, *, pull: Pull | None = None, environ: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    named: Mapping[str, Any] | None = None,
+    pull: Pull | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> LocalSettings:
     """Read and check what a file says under `[local]`, and load the engines it names.
 
     Args:
         path: The file.
+        named: Options that win over those of the file.
         pull: Fetches the weights of a small model; left out, into azinfer's own cache.
         environ: Where `"env:NAME"` is looked up; left out, the process's environment.
 
@@ -83,9 +89,14 @@ def local_settings(
         ConfigurationError: Something is wrong; the text has file, line, field and reason.
         InferenceError: The weights of a model cannot be had.
     """
-    local, folder = read(path).table("local"), Path(path).parent
+    root, folder = read(path), Path(path).parent
+    local = root.table("local")
+    for each in ("default", "endpoints", "deployments"):
+        root.value(each)  # the client reads them
+    root.close()
     environ = os.environ if environ is None else environ
-    options = _options(local, folder, environ)
+    options = {**_options(local, folder, environ), **(named or {})}
+    _check_host(local, options, named or {})
     tables = local.tables("deployments")
     local.close()
     planned = [_planned(name, table, folder, environ) for name, table in tables.items()]
@@ -108,8 +119,8 @@ def _options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str
     options = {
         "host": local.get("host", str),
         "port": local.get("port", int),
-        "key": secret(local, "key", environ),
-        "key2": secret(local, "key2", environ),
+        "key": _key(local, "key", environ),
+        "key2": _key(local, "key2", environ),
         "strict": local.get("strict", bool),
         "https": local.get("https", bool),
         "data": _directory(local, folder),
@@ -121,6 +132,24 @@ def _options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str
         if value is not None and not least <= value <= most:
             raise local.wrong(f"give {least} to {most}, not {value:g}", name)
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _key(local: Table, name: str, environ: Mapping[str, str]) -> str | None:
+    told = secret(local, name, environ)
+    try:
+        return None if told is None else keys.checked(told)
+    except ConfigurationError as error:
+        raise local.wrong(error.message, name) from None
+
+
+def _check_host(local: Table, options: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+    """Refuse an address of the file; the endpoint itself refuses one that is given by name."""
+    if "host" not in options or "host" in named:
+        return
+    try:
+        address.check(options["host"], options.get("key"), options.get("https", False))
+    except ConfigurationError as error:
+        raise local.wrong(error.message, "host") from None
 
 
 def _directory(local: Table, folder: Path) -> Path | None:

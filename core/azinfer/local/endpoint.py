@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 
-from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.core.errors import ConfigurationError
+from azinfer.local import address
 from azinfer.local.access import Access
 from azinfer.local.behaviour import Behaviour, Behaviours
 from azinfer.local.deployments import LocalDeployment
@@ -31,10 +31,6 @@ from azinfer.local.store import Store
 
 if TYPE_CHECKING:
     from azinfer.local.authority import Authority
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Every address of this machine, and the one of them that leads to it.
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class LocalEndpoint:
@@ -63,8 +59,8 @@ class LocalEndpoint:
         requests: What clients sent, newest last, without their credentials.
 
     Raises:
-        ConfigurationError: Two deployments have one name, the address needs a key, or the port
-            is none.
+        ConfigurationError: Two deployments have one name, the address needs a key, or a key or
+            the port is none.
 
     Example:
         >>> from azinfer.core import InferenceClient
@@ -91,15 +87,9 @@ class LocalEndpoint:
         now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        if host not in _LOOPBACK and key is None:
-            raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
+        address.check(host, key, https)
         if not 0 <= port <= 65_535:
             raise ConfigurationError(f"port={port} is no port: give 0 to 65535")
-        if https and host not in (*_LOOPBACK, *_ANY):
-            raise ConfigurationError(
-                f"https is for this machine alone, and host={host!r} is another name; put a proxy "
-                "with a certificate of its own before the endpoint"
-            )
         self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
         self._access = Access(Keys(key, key2), Issuer(now, token_lifetime))
         self._address = (host, port)
@@ -137,8 +127,8 @@ class LocalEndpoint:
         """
         from azinfer.local.config import local_settings
 
-        settings = local_settings(path)
-        return cls(**{"deployments": settings.deployments, **settings.options, **named})
+        settings = local_settings(path, named=named)
+        return cls(**{"deployments": settings.deployments, **settings.options})
 
     def __repr__(self) -> str:
         names = ", ".join(deployment.name for deployment in self.deployments)
@@ -246,7 +236,7 @@ class LocalEndpoint:
             InferenceError: The address is taken or not this machine's.
             ConfigurationError: Another endpoint uses `data`, or it cannot be written.
         """
-        sock = self._listen()
+        sock = address.listening(*self._address)
         with contextlib.ExitStack() as failed:
             failed.callback(sock.close)
             if self._store.lasting:
@@ -271,7 +261,7 @@ class LocalEndpoint:
         self._thread.start()
         self._server.ready.wait()
         scheme = "https" if self._authority else "http"
-        self.url = _url(scheme, self._address[0], sock.getsockname()[1])
+        self.url = address.url(scheme, self._address[0], sock.getsockname()[1])
 
     def stop(self) -> None:
         """End the requests in flight, close the engines and the port."""
@@ -286,27 +276,6 @@ class LocalEndpoint:
         # An interrupted join takes the thread for ended (bpo-45274), and nothing would be closed.
         if self._server is not None:
             self._server.over.wait()
-
-    def _listen(self) -> socket.socket:
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio switches off the 40 ms wait of Nagle for sockets that say they are TCP.
-        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((host, port))
-        except OSError as error:
-            sock.close()
-            raise InferenceError(
-                f"port {port} of {host} cannot be listened on: {error.strerror}; choose another "
-                "or 0 for any free one"
-            ) from None
-        return sock
-
-
-def _url(scheme: str, host: str, port: int) -> str:
-    host = _ANY.get(host, host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _authority() -> Authority:

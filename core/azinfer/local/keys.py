@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import secrets
 
+from azinfer.core.errors import ConfigurationError
+
 NAMES = ("Key1", "Key2")
 
 
@@ -14,10 +16,14 @@ class Keys:
     Args:
         first: The first; left out, a new one.
         second: The second; left out, a new one.
+
+    Raises:
+        ConfigurationError: A key is none that a header can bear.
     """
 
     def __init__(self, first: str | None = None, second: str | None = None) -> None:
-        self._first = {"Key1": first or _new(), "Key2": second or _new()}
+        given = {"Key1": first, "Key2": second}
+        self._first = {name: _new() if key is None else checked(key) for name, key in given.items()}
         self._values = self._first
 
     def __repr__(self) -> str:
@@ -45,6 +51,17 @@ class Keys:
         """Whether a text is one of the keys, in a time that does not tell how much of it is."""
         text = given.strip().encode()
         return any([hmac.compare_digest(text, key.encode()) for key in self._values.values()])  # noqa: C419
+
+
+def checked(key: str) -> str:
+    """A key, if a header can bear it.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not (key and key.isascii() and key.isprintable() and key == key.strip()):
+        raise ConfigurationError("a key is at least one visible sign of ASCII, no space around it")
+    return key
 
 
 def _new() -> str:
