@@ -92,6 +92,16 @@ def test_images_that_look_alike_are_near(client: InferenceClient) -> None:
         assert found[at] > 0.9
 
 
+@pytest.mark.parametrize("dimensions", [1, 4, 64])
+def test_no_vector_is_cut_to_nothing(client: InferenceClient, dimensions: int) -> None:
+    texts = ["a b", "b a", "", "word", "two words", "\u00e9\u6f22"]
+    for vector in client.embed(texts, dimensions=dimensions):
+        assert likeness(list(vector), list(vector)) == pytest.approx(1)
+    first, other_way_round, others = map(list, client.embed(["a b", "b a", "c d"]))
+    assert likeness(first, other_way_round) > 0.99
+    assert abs(likeness(first, others)) < 0.3
+
+
 def test_vectors_of_images_are_unit_vectors_and_always_the_same(client: InferenceClient) -> None:
     image = file_of(drawn("circle", "green"))
     first, second = vectors_of(client, image, image)

@@ -17,6 +17,7 @@ from azinfer.local.pixels import seen
 
 # After so many tokens, others have their turn.
 _AT_ONCE = 200
+_FAINT = 1e-4
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
@@ -82,7 +83,10 @@ class SyntheticEngine:
         return [float(number / length) for number in whole]
 
     def _vector(self, words: Sequence[str]) -> list[float]:
-        numbers = [0.0] * self.dimensions
+        # So little in all dimensions that likeness is that of the words, and that no vector is
+        # nothing where it is cut to a few.
+        every = hashlib.shake_128(" ".join(words).encode(errors="replace")).digest(self.dimensions)
+        numbers = [(byte - 127.5) * _FAINT for byte in every]
         for word in words or [""]:
             for seed in range(4):
                 digest = hashlib.blake2b(f"{seed}{word}".encode(errors="replace"), digest_size=8)
