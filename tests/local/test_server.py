@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import struct
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -549,7 +550,7 @@ def test_a_schema_that_refers_to_nothing_is_refused(http: httpx.Client) -> None:
         assert "#/$defs/Missing" in answer.json()["error"]["message"]
 
 
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -609,6 +610,40 @@ def test_tools_are_called(
         if "get_weather" in found and "New York" in text:
             assert json.loads(calls[0]["function"]["arguments"]) == {"city": "New York"}
     assert found == names
+
+
+class Heedless(SyntheticEngine):
+    """Writes something else than it was asked for."""
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        yield Piece('{"city": 5}')
+        yield Piece("", 0, "stop", 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tools": [WEATHER], "tool_choice": "required"},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": WEATHER["function"]["parameters"]},
+            }
+        },
+    ],
+)
+def test_what_breaks_its_schema_is_an_error(stream: bool, asked: dict[str, Any]) -> None:
+    with LocalEndpoint([LocalDeployment("chat", engine=Heedless())], key="k") as endpoint:
+        answer = httpx.post(
+            f"{endpoint.url}/openai/v1/chat/completions",
+            json={"messages": USER, "model": "chat", "stream": stream, **asked},
+            headers={"api-key": "k"},
+        )
+    told = events(answer.text)[-1] if stream else answer.json()
+    assert told["error"]["code"] == "invalid_json_schema"
+    assert "did not hold to the JSON Schema: $.city: 5 is not" in told["error"]["message"]
+    assert answer.status_code == (200 if stream else 400)
 
 
 def test_what_a_tool_answered_is_told_and_not_asked_again(http: httpx.Client) -> None:

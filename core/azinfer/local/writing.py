@@ -122,7 +122,8 @@ class Writing:
             yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": told}])
             copied = getattr(self._engine, "copies_arguments", False)
             asked = tools.asking_for(prompt, call, copied)
-            async with aclosing(self._engine.chat(asked)) as pieces:
+            schema = asked.json_schema or {}
+            async with aclosing(_held_to(schema, self._engine.chat(asked))) as pieces:
                 async for piece in pieces:
                     reason = "length" if piece.finish_reason == "length" else reason
                     read += piece.prompt_tokens or 0
@@ -179,15 +180,16 @@ async def _streamed(
 
 
 async def _held_to(
-    schema: Mapping[str, Any], pieces: AsyncIterator[Piece]
+    schema: Mapping[str, Any], pieces: AsyncGenerator[Piece]
 ) -> AsyncGenerator[Piece]:
     """JSON, and an error at its end where it is not what it was to be."""
     said = []
-    async for piece in pieces:
-        said.append(piece.text)
-        if piece.finish_reason == "stop" and (broken := _broken("".join(said), schema)):
-            raise EngineError(f"the model did not hold to the JSON Schema: {broken}", _NOT_HELD)
-        yield piece
+    async with aclosing(pieces):
+        async for piece in pieces:
+            said.append(piece.text)
+            if piece.finish_reason == "stop" and (broken := _broken("".join(said), schema)):
+                raise EngineError(f"the model did not hold to the JSON Schema: {broken}", _NOT_HELD)
+            yield piece
 
 
 def _broken(said: str, schema: Mapping[str, Any]) -> str | None:
@@ -198,28 +200,30 @@ def _broken(said: str, schema: Mapping[str, Any]) -> str | None:
 
 
 async def _held(
-    pieces: AsyncIterator[Piece], passing: Passing, written: Written
+    pieces: AsyncGenerator[Piece], passing: Passing, written: Written
 ) -> AsyncGenerator[Piece]:
     """What a filter lets out of an answer, which ends where it finds fault."""
-    async for piece in pieces:
-        text = passing.take(piece.text)
-        if piece.finish_reason is not None:
-            text += passing.end()
-        if passing.blocked or piece.finish_reason is not None:
-            written.filter_results = passing.results()
-        if passing.blocked:
-            yield replace(piece, text=text, finish_reason="content_filter")
-            return
-        yield replace(piece, text=text)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            text = passing.take(piece.text)
+            if piece.finish_reason is not None:
+                text += passing.end()
+            if passing.blocked or piece.finish_reason is not None:
+                written.filter_results = passing.results()
+            if passing.blocked:
+                yield replace(piece, text=text, finish_reason="content_filter")
+                return
+            yield replace(piece, text=text)
 
 
-async def _told_late(pieces: AsyncIterator[Piece], passing: Passing) -> AsyncGenerator[Piece]:
+async def _told_late(pieces: AsyncGenerator[Piece], passing: Passing) -> AsyncGenerator[Piece]:
     """An answer that goes out at once, and from time to time what a filter found in it."""
-    async for piece in pieces:
-        passing.take(piece.text)
-        yield piece
-        if told := passing.late(_LATE if piece.finish_reason is None else 1):
-            reason = "content_filter" if passing.blocked else None
-            yield Piece("", 0, reason, more=told)
-        if passing.blocked:
-            return
+    async with aclosing(pieces):
+        async for piece in pieces:
+            passing.take(piece.text)
+            yield piece
+            if told := passing.late(_LATE if piece.finish_reason is None else 1):
+                reason = "content_filter" if passing.blocked else None
+                yield Piece("", 0, reason, more=told)
+            if passing.blocked:
+                return
