@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,11 +38,23 @@ with warnings.catch_warnings():
     from autogen.agentchat import initiate_group_chat
     from autogen.agentchat.group.patterns import RoundRobinPattern
     from autogen.io import IOStream
+    from autogen.oai.client import log_cache_seed_value
 
 Json = dict[str, Any]
 CLIENT: Any = AzInferModelClient  # AG2's types want an instance where it wants the class
 QUESTION = "What is the weather in New York?"
 HI: Any = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Lets go of the model clients that autogen's log remembers as long as the process lives.
+
+    They share their connections with all other clients, whose tests want to see them close.
+    """
+    yield
+    log_cache_seed_value.cache_clear()
+    gc.collect()  # agents are cycles
 
 
 @pytest.fixture(scope="module")
@@ -377,14 +390,20 @@ def test_a_ready_client_serves(endpoint: LocalEndpoint) -> None:
     assert asked.generate_reply(messages=HI) == "Paris."
 
 
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    """A cache on the disk; autogen keeps the frames of who makes one, with all that is there."""
+    with Cache.disk(7, str(tmp_path)) as cache:
+        yield cache
+
+
 def test_answers_are_cached_without_the_key(
-    entry: Callable[..., Json], endpoint: LocalEndpoint, tmp_path: Path
+    entry: Callable[..., Json], endpoint: LocalEndpoint, tmp_path: Path, cache: Cache
 ) -> None:
     wrapper = OpenAIWrapper(config_list=[entry("paris")])
     wrapper.register_model_client(CLIENT)
     before = len(endpoint.requests)
-    with Cache.disk(7, str(tmp_path)) as cache:
-        answers = [wrapper.create(messages=HI, cache=cache) for _ in range(2)]
+    answers = [wrapper.create(messages=HI, cache=cache) for _ in range(2)]
     assert [wrapper.extract_text_or_completion_object(each) for each in answers] == [["Paris."]] * 2
     assert len(endpoint.requests) == before + 1
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
