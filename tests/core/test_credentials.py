@@ -26,7 +26,7 @@ from azinfer.core import (
     InferenceError,
     PermissionDeniedError,
 )
-from azinfer.core.credentials import Secret
+from azinfer.core.credentials import Secret, without_secrets
 from azinfer.core.listing import list_url
 from azinfer.core.surfaces import scope_of
 from raw_server import RawServer, chat, failure, reply, vectors
@@ -530,6 +530,8 @@ async def named_coroutine() -> str:
         ({"credential": SecretStr(KEY).get_secret_value}, "a function that is no module's own"),
         ({"credential": named_function, "headers": {"Api-Key": KEY}}, "'Api-Key', which looks"),
         ({"credential": named_function, "endpoint": f"{V1}?api-key={KEY}"}, "'api-key', which"),
+        ({"credential": named_function, "endpoint": f"{V1}?code={KEY}"}, "'code', which looks"),
+        ({"credential": named_function, "endpoint": f"{V1}?sig={KEY}"}, "'sig', which looks"),
     ],
 )
 def test_a_client_that_would_take_a_secret_along_is_not_pickled(
@@ -539,6 +541,19 @@ def test_a_client_that_would_take_a_secret_along_is_not_pickled(
     with pytest.raises(ConfigurationError, match=f"{told}.*is not pickled.*'env:NAME'") as caught:
         pickle.dumps(asker.client)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a/b", "https://a/b"),
+        ("https://a/b?subscription-key=s3cret", "https://a/b"),
+        ("https://a/b?%63ode=s3cret&team=a&Sig=s3cret#there", "https://a/b?team=a"),
+        ("a/b?x=%20&error-code=1&signal=2", "a/b?x=%20&error-code=1&signal=2"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
 
 
 def test_a_pickled_client_reads_its_key_from_the_environment_again(

@@ -338,9 +338,18 @@ def test_an_unknown_surface_is_told_the_known_ones() -> None:
         Endpoint.parse(FOUNDRY, "modles")
 
 
-def test_the_password_in_a_url_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@contoso.openai.azure.com",
+        "https://me:s3cret@contoso.openai.azure.com:port",
+        "https://gw.example:port/openai/v1?code=s3cret",
+        "https://gw.exa mple/openai/v1?code=s3cret",
+    ],
+)
+def test_the_password_in_a_url_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Endpoint.parse("https://me:s3cret@contoso.openai.azure.com")
+        Endpoint.parse(url)
     assert "s3cret" not in str(caught.value)
 
 

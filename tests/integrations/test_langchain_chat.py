@@ -846,6 +846,72 @@ def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
         pickle.dumps(model)
 
 
+KEYS_OF_GATEWAYS = ("subscription-key", "code", "sig")
+
+
+@pytest.mark.parametrize("name", KEYS_OF_GATEWAYS)
+@pytest.mark.filterwarnings("ignore:The function `load`")
+def test_a_key_in_the_endpoints_url_shows_nowhere(server: RawServer, name: str) -> None:
+    server.will(reply(chat()))
+    url = f"{server.url}/openai/v1?team=a&{name}=s3cret"
+    named: Any = {"endpoint": url, "credential": KEY, "model": "m", "max_retries": 0}
+    cache, traced = InMemoryCache(), Traced()
+    model = ChatAzInfer(**named, cache=cache)
+    embeddings = AzInferEmbeddings(**named)
+    model.invoke("hi", {"callbacks": [traced]})
+    (run,) = traced.runs
+    shown = [repr(model), dumps(model), str(model.model_dump()), model.model_dump_json()]
+    shown += [str(model.asdict()), str(cache._cache), str(run.serialized), str(run.extra)]
+    shown += [repr(embeddings), dumps(embeddings), str(embeddings.model_dump())]
+    assert not any("s3cret" in each for each in shown)
+    assert dumpd(model)["kwargs"]["endpoint"] == f"{server.url}/openai/v1?team=a"
+    for each in (model, embeddings):
+        with pytest.raises(ConfigurationError, match="not pickled"):
+            pickle.dumps(each)
+    again = load(
+        dumpd(model),
+        allowed_objects=[ChatAzInfer],
+        valid_namespaces=["azinfer"],
+        secrets_map={"AZURE_AI_API_KEY": KEY},
+    )
+    configured: Any = model.configurable_fields(model=ConfigurableField(id="model"))
+    configured = configured.with_config(configurable={"model": "n"})
+    for each in (again, again.model_copy(update={"endpoint": url}), copy.deepcopy(model)):
+        each.invoke("hi again")
+    configured.invoke("hi")
+    keyed = [f"{name}=s3cret" in request.target for request in server.received]
+    # What is made of a dump asks the same place, and is given the key again.
+    assert keyed == [True, False, True, True, True]
+    assert all("team=a" in request.target for request in server.received)
+
+
+def test_an_endpoint_of_the_environment_is_asked_with_all_of_its_url(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(reply(chat()))
+    path = "/openai/deployments/prod?api-version=2024-10-21&subscription-key=s3cret"
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", server.url + path)
+    model = ChatAzInfer(credential=KEY, max_retries=0)
+    assert "s3cret" not in repr(model) + dumps(model)
+    model.invoke("hi")
+    model.model_copy(update={"max_retries": 1}).invoke("hi")
+    configured: Any = model.configurable_fields(temperature=ConfigurableField(id="t"))
+    configured.with_config(configurable={"t": 0}).invoke("hi")
+    assert len({request.target for request in server.received}) == 1
+    assert "s3cret" in server.received[0].target
+
+
+def test_a_cache_tells_endpoints_of_the_environment_apart(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(reply(chat("0")), reply(chat("1")))
+    cache, answers = InMemoryCache(), []
+    for path in ("/openai/v1", "/models"):
+        monkeypatch.setenv("AZURE_AI_ENDPOINT", server.url + path)
+        answers.append(ChatAzInfer(credential=KEY, model="m", cache=cache).invoke("hi").text)
+    assert answers == ["0", "1"]
+
+
 @pytest.mark.filterwarnings("ignore:The function `load`")
 def test_a_model_survives_a_dump_without_its_key(endpoint: LocalEndpoint) -> None:
     headers = {"x-gateway-key": "gateway-secret"}

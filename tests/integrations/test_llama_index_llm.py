@@ -38,7 +38,7 @@ from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClie
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from llama_asking import USER, Person, ask, deltas, ping, tool
-from raw_server import RawServer, chat, events, failure, part, reply, stream
+from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., AzInferLLM]
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 12
@@ -745,6 +745,25 @@ def test_a_pickle_has_no_secret_and_makes_the_same_model(
     monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
     assert asyncio.run(pickle.loads(data).achat(USER)).message.content == "Paris."
     assert pickle.loads(data).metadata == llm.metadata
+
+
+@pytest.mark.parametrize("name", ["subscription-key", "code", "sig"])
+@pytest.mark.parametrize("made", [AzInferLLM, AzInferEmbedding, AzInferImageEmbedding])
+def test_a_key_in_the_endpoints_url_shows_nowhere(server: RawServer, name: str, made: Any) -> None:
+    server.will(reply(vectors([1.0]) if made is not AzInferLLM else chat()))
+    url = f"{server.url}/openai/v1?team=a&{name}=s3cret"
+    one = made(endpoint=url, credential=token, model="m", max_retries=0)
+    kept, data = one.to_dict(), pickle.dumps(one)
+    assert kept["endpoint"] == f"{server.url}/openai/v1?team=a"
+    assert "s3cret" not in repr(one) + str(one) + str(kept) + one.to_json() + str(data)
+    again = [pickle.loads(data), made.from_dict(kept, credential=token)]
+    again += [made.from_dict(kept, credential=token, endpoint=url), copy.deepcopy(one), one]
+    for each in again:
+        each.complete("hi") if made is AzInferLLM else each.get_text_embedding("hi")
+    keyed = [f"{name}=s3cret" in request.target for request in server.received]
+    # What is made of a dict or a pickle asks the same place, and is given the key again.
+    assert keyed == [False, False, True, True, True]
+    assert all("team=a" in request.target for request in server.received)
 
 
 @pytest.mark.parametrize("made", [AzInferEmbedding, AzInferImageEmbedding])

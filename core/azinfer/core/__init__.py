@@ -8,7 +8,7 @@ from azinfer.core.client import (
     ready_client,
 )
 from azinfer.core.clock import Clock
-from azinfer.core.credentials import is_secret, portable
+from azinfer.core.credentials import is_secret, portable, without_secrets
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
@@ -129,4 +129,5 @@ __all__ = [
     "profile_of",
     "ready_client",
     "strict_schema",
+    "without_secrets",
 ]

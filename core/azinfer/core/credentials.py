@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
@@ -27,7 +27,8 @@ ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": ("AZURE_OPENAI_API_KEY",),
 }
 _REFRESH_BEFORE = 300.0
-_IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization"
+# Azure Functions and Logic Apps take their keys as `code` and `sig`.
+_IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization|password|^(?:code|sig)$"
 
 
 class _TokenSource(Protocol):
@@ -331,6 +332,14 @@ def portable(credential: Any) -> Any:
 def is_secret(name: str) -> bool:
     """Whether a header, or an item of a query, is named like a secret."""
     return re.search(_IN_NAME, name) is not None
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown: without the items of its query that are named like secrets."""
+    base, _, query = url.partition("?")
+    items = query.partition("#")[0].split("&")
+    kept = "&".join(item for item in items if not is_secret(unquote(item.partition("=")[0])))
+    return f"{base}?{kept}" if kept else base
 
 
 def refuse_to_pickle_secrets(names: Iterable[str]) -> None:

@@ -179,17 +179,18 @@ def is_loopback(url: str) -> bool:
 
 def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     text = url.strip().strip("\"'")
+    shown = re.sub(r"//.*@", "//", text.partition("?")[0])[:200]
     if "://" not in text:
         text = f"{'http' if is_loopback(f'//{text}') else 'https'}://{text}"
     try:
         parts = urlsplit(text)
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise ConfigurationError(f"endpoint {text[:200]!r}: {error}") from None
+        raise ConfigurationError(f"endpoint {shown!r}: {error}") from None
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme.lower() not in ("http", "https") or not host or re.search(r"[\s<>{}]", host):
         raise ConfigurationError(
-            f"endpoint {text[:200]!r} is no http(s) URL with a host; give one like {_RIGHT_FORMS}"
+            f"endpoint {shown!r} is no http(s) URL with a host; give one like {_RIGHT_FORMS}"
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError("the endpoint has a user name in it; pass credential= instead")

@@ -20,7 +20,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 from typing_extensions import override
 
-from azinfer.core import ConfigurationError, Timeout, __version__
+from azinfer.core import ConfigurationError, Timeout, __version__, without_secrets
 from azinfer.langchain.deployed import Deployed
 from azinfer.langchain.errors import as_theirs
 from azinfer.langchain.messages import (
@@ -111,7 +111,13 @@ class ChatAzInfer(BaseChatModel, Deployed):
     @property
     @override
     def lc_attributes(self) -> dict[str, Any]:
-        return {"timeout": asdict(self.timeout)} if isinstance(self.timeout, Timeout) else {}
+        at = self.core_client.endpoint
+        told: dict[str, Any] = {"endpoint": without_secrets(self.endpoint or at.url)}
+        if at.api_version:
+            told["api_version"] = at.api_version
+        if isinstance(self.timeout, Timeout):
+            told["timeout"] = asdict(self.timeout)
+        return told
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import (
@@ -12,11 +12,18 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    field_serializer,
     model_validator,
 )
 from typing_extensions import override
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, Timeout, ready_client
+from azinfer.core import (
+    AsyncInferenceClient,
+    InferenceClient,
+    Timeout,
+    ready_client,
+    without_secrets,
+)
 
 # What a core client is made of, besides the deployment that it goes to.
 _OF_CLIENT = (
@@ -36,7 +43,11 @@ class Deployed(BaseModel):
     )
 
     endpoint: str | None = None
-    """Any URL that a portal or a sample shows; left out, the client's or the environment's."""
+    """Any URL that a portal or a sample shows; left out, the client's or the environment's.
+
+    Keys in its query are shown nowhere, so what is made of a dump needs them again:
+    `model_copy(update={"endpoint": …})`.
+    """
     credential: Any = Field(
         default=None,
         validation_alias=AliasChoices("credential", "api_key"),
@@ -84,10 +95,18 @@ class Deployed(BaseModel):
         # Caches, traces and dumps tell deployments apart by these fields.
         if self.client is not None:
             self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
-        self.endpoint = self.endpoint or ready.endpoint.url
         self.model = self.model or ready.model
         if self.model == ready.model:
             self.model_id = self.model_id or ready.model_id
+
+    @field_serializer("endpoint")
+    def _shown_endpoint(self, endpoint: str | None) -> str | None:
+        return endpoint and without_secrets(endpoint)
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self._shown_endpoint(value) if name == "endpoint" else value
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:

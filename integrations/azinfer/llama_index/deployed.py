@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -25,6 +26,7 @@ from azinfer.core import (
     is_secret,
     portable,
     ready_client,
+    without_secrets,
 )
 
 # What a core client is made of, besides the deployment that it goes to.
@@ -51,7 +53,10 @@ class Deployed(BaseComponent):
     )
 
     endpoint: str | None = None
-    """Any URL that a portal or a sample shows; left out, the environment's."""
+    """Any URL that a portal or a sample shows; left out, the environment's.
+
+    Keys in its query are left out of dicts and pickles: what is made of those is given it again.
+    """
     credential: SkipJsonSchema[Any] = Field(
         default=None,
         validation_alias=AliasChoices("credential", "api_key"),
@@ -142,6 +147,15 @@ class Deployed(BaseComponent):
         named = {"credential": self.credential} if _is_name(self.credential) else {}
         return {**super().to_dict(**kwargs), **named}
 
+    @field_serializer("endpoint")
+    def _shown_endpoint(self, endpoint: str | None) -> str | None:
+        return endpoint and without_secrets(endpoint)
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self._shown_endpoint(value) if name == "endpoint" else value
+
     @field_serializer("headers")
     def _open_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
         return _without_secrets(headers)
@@ -152,6 +166,7 @@ class Deployed(BaseComponent):
         copied = self.__copy__()
         copied.client = copied._ready = None
         copied.credential = portable(self.credential)
+        copied.endpoint = self._shown_endpoint(self.endpoint)
         copied.headers = _without_secrets(self.headers)
         return super(Deployed, copied).__getstate__()
 
