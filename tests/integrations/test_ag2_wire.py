@@ -622,6 +622,11 @@ async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
     assert server.received[0].target == "/models/chat/completions?api-version=2099-01-01"
 
 
+def test_more_answers_than_one_are_told(configuration: Make) -> None:
+    with pytest.raises(core.ConfigurationError, match="leave out n"):
+        configuration(extra_body={"n": 2}).create()
+
+
 async def test_a_turn_that_takes_too_long_ends(configuration: Make, server: RawServer) -> None:
     server.will(stream(b"", then="stall"))
     with pytest.raises(core.APITimeoutError):

@@ -105,9 +105,10 @@ def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None
     raw["usage"]["completion_tokens_details"] = {"reasoning_tokens": 1}
     server.will(reply(raw, headers={"x-request-id": "r1", "x-ms-deployment-name": "GPT"}))
     answer = make().invoke("hi")
-    assert answer.text == "4"
+    assert answer.content == answer.text == "4"
     assert answer.tool_calls == [{"id": "a", "name": "f", "args": {"x": 1}, "type": "tool_call"}]
     assert answer.invalid_tool_calls[0]["args"] == "{broken"
+    assert "{broken" in str(answer.invalid_tool_calls[0]["error"])
     assert answer.content_blocks[0] == {"type": "reasoning", "reasoning": "2+2"}
     assert answer.usage_metadata == {
         "input_tokens": 3,
@@ -118,6 +119,7 @@ def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None
     }
     told = answer.response_metadata
     assert (told["model_name"], told["deployment"], told["request_id"]) == ("m", "GPT", "r1")
+    assert (told["id"], told["model_provider"]) == (raw["id"], "azinfer")
     assert told["finish_reason"] == "tool_calls"
     assert told["logprobs"] == {"content": []}
     assert told["content_filter_results"] == {"hate": {"filtered": False}}
@@ -130,8 +132,20 @@ def test_several_answers_are_all_there(make: Make, server: RawServer) -> None:
     server.will(reply(raw))
     result = make(n=2).generate([USER])
     assert [each.text for each in result.generations[0]] == ["a", "b"]
-    with pytest.raises(ConfigurationError, match="leave out n"):
-        list(make(n=2).stream("hi"))
+    result = asyncio.run(make().agenerate([USER], n=2))
+    assert [each.text for each in result.generations[0]] == ["a", "b"]
+
+
+def test_a_stream_of_several_answers_is_refused(make: Make, server: RawServer) -> None:
+    async def read(model: ChatAzInfer) -> Any:
+        return [chunk async for chunk in model.astream("hi")]
+
+    for model in (make(n=2), make(model_kwargs={"n": 2})):
+        with pytest.raises(ConfigurationError, match="leave out n"):
+            list(model.stream("hi"))
+        with pytest.raises(ConfigurationError, match="leave out n"):
+            asyncio.run(read(model))
+    assert not server.received
 
 
 def test_a_stream_adds_up_with_usage_once(make: Make, server: RawServer) -> None:
@@ -779,8 +793,10 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert server.received[0].header("x-a") == "1"
     assert "azinfer/" in (server.received[0].header("user-agent") or "")
     assert not {"model_id", "timeout", "n"} & body.keys()
+    make(model_kwargs={"seed": 3, "top_k": 1}).invoke("hi", top_k=2)
+    assert (sent(server, 1)["seed"], sent(server, 1)["top_k"]) == (3, 2)
     make(stop="x", n=2).invoke("hi")
-    assert (sent(server, 1)["stop"], sent(server, 1)["n"]) == (["x"], 2)
+    assert (sent(server, 2)["stop"], sent(server, 2)["n"]) == (["x"], 2)
 
 
 def test_a_misspelt_argument_is_told() -> None:
@@ -897,6 +913,9 @@ def test_an_endpoint_of_the_environment_is_asked_with_all_of_its_url(
     model.model_copy(update={"max_retries": 1}).invoke("hi")
     configured: Any = model.configurable_fields(temperature=ConfigurableField(id="t"))
     configured.with_config(configurable={"t": 0}).invoke("hi")
+    kept = dumpd(model)["kwargs"]
+    assert (kept["endpoint"], kept["model"]) == (f"{server.url}/openai/deployments", "prod")
+    assert kept["api_version"] == "2024-10-21"
     assert len({request.target for request in server.received}) == 1
     assert "s3cret" in server.received[0].target
 
@@ -1007,7 +1026,9 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("azure", "gpt-4.1")
     assert (metadata["ls_temperature"], metadata["ls_model_type"]) == (0, "chat")
     assert metadata["lc_versions"]["azinfer"] == core.__version__
-    assert own.extra["invocation_params"]["deployment"] == "prod"
+    told = own.extra["invocation_params"]
+    assert (told["endpoint"], told["deployment"]) == (f"{server.url}/openai/v1", "prod")
+    assert (told["temperature"], told["_type"]) == (0, "azinfer-chat")
     answer = own.outputs["generations"][0][0]["message"]["kwargs"]["response_metadata"]
     assert (answer["deployment"], answer["model_name"]) == ("PROD", "m")
     assert other.extra["metadata"]["ls_model_name"] == "other"

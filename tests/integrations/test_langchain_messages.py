@@ -127,6 +127,21 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         {"role": "user", "content": [LOW]},
     ),
     (
+        HumanMessage(
+            [{"type": "image", "url": "https://example.com/a.png", "extras": {"detail": "low"}}]
+        ),
+        {"role": "user", "content": [LOW]},
+    ),
+    (
+        HumanMessage(
+            [{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav", "detail": "low"}]
+        ),
+        {
+            "role": "user",
+            "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}],
+        },
+    ),
+    (
         HumanMessage([{"type": "image_url", "image_url": "https://example.com/a.png"}]),
         {
             "role": "user",
@@ -187,6 +202,32 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         },
     ),
     (
+        AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
+        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+    ),
+    (
+        AIMessage(
+            "",
+            tool_calls=[{"id": "c", "name": "f", "args": {}}],
+            additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}},
+        ),
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            ],
+        },
+    ),
+    (
+        AIMessage("", invalid_tool_calls=[{"id": None, "name": None, "args": None, "error": ""}]),
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "", "type": "function", "function": {"name": "", "arguments": "{}"}}
+            ],
+        },
+    ),
+    (
         AIMessage("", invalid_tool_calls=[{"id": "c", "name": "f", "args": "{x", "error": None}]),
         {
             "role": "assistant",
@@ -209,13 +250,13 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
         [
             AIMessage("", tool_calls=[{"id": "a", **call}, {"id": "b", **call}]),
             ToolMessage([IMAGE], tool_call_id="a"),
-            ToolMessage([{"type": "text", "text": "b"}], tool_call_id="b"),
+            ToolMessage([{"type": "text", "text": "b"}, "c"], tool_call_id="b"),
             HumanMessage("what is it?"),
         ]
     )
     assert wire[1:] == [
         {"role": "tool", "tool_call_id": "a", "content": "(attached below)"},
-        {"role": "tool", "tool_call_id": "b", "content": "b"},
+        {"role": "tool", "tool_call_id": "b", "content": "b\nc"},
         {"role": "user", "content": [IMAGE]},
         {"role": "user", "content": "what is it?"},
     ]

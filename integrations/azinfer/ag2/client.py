@@ -21,7 +21,7 @@ from azinfer.ag2.messages import (
     to_tools,
 )
 from azinfer.ag2.structured import response_format_of
-from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage
+from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage, ConfigurationError
 
 
 class AzInferClient(LLMClient):
@@ -32,11 +32,16 @@ class AzInferClient(LLMClient):
         streaming: Whether answers come in parts.
         **options: Options of each call: the deployment as `model`, `temperature`, `headers` (also
             pydantic's SecretStr) and so on.
+
+    Raises:
+        ConfigurationError: Several answers are asked for, of which AG2 would take one.
     """
 
     def __init__(
         self, client: AsyncInferenceClient, *, streaming: bool = False, **options: Any
     ) -> None:
+        if (options.get("n") or 1) > 1:
+            raise ConfigurationError("an answer to an agent of AG2 is one: leave out n")
         self._client = client
         self._streaming = streaming
         self._options = options

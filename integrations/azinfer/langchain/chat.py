@@ -66,7 +66,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
     seed: int | None = None
     """The same seed gives, as far as the service can, the same answer."""
     n: int | None = None
-    """How many answers to write; streams write one."""
+    """How many answers to write: `generate` gives them all, `invoke` the first, streams refuse."""
     logprobs: bool | None = None
     """Whether to tell the tokens' log probabilities."""
     top_logprobs: int | None = None

@@ -266,11 +266,14 @@ def _assistant(message: AIMessage) -> Json:
         _call(each["id"], each["name"] or "", each["args"] or "{}")
         for each in message.invalid_tool_calls
     ]
-    if text or not calls:
-        wire["content"] = text or message.additional_kwargs.get("refusal") or ""
+    more = message.additional_kwargs
     if calls:
         wire["tool_calls"] = calls
-    if audio := message.additional_kwargs.get("audio"):
+    elif old := more.get("function_call"):
+        wire["function_call"] = old
+    if text or len(wire) == 1:
+        wire["content"] = text or more.get("refusal") or ""
+    if audio := more.get("audio"):
         wire["audio"] = {"id": audio["id"]}
     return wire
 
@@ -330,7 +333,8 @@ def _data(block: Json) -> Iterator[Json]:
             f"a content block of the type {block['type']!r} cannot be sent ({error}); give it "
             "base64 and mime_type, or an image's url"
         ) from error
-    if detail := block.get("detail") or (block.get("extras") or {}).get("detail"):
+    detail = block.get("detail") or (block.get("extras") or {}).get("detail")
+    if detail and "image_url" in wire:
         wire["image_url"]["detail"] = detail
     yield wire
 
