@@ -237,8 +237,9 @@ def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) ->
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_blocks_of_v1_are_the_content_where_they_are_asked_for(
-    make: Make, server: RawServer, streamed: bool
+    make: Make, server: RawServer, streamed: bool, asynchronous: bool
 ) -> None:
     call = {"index": 0, "id": "c", "type": "function"}
     call["function"] = {"name": "f", "arguments": "{}"}
@@ -249,7 +250,14 @@ def test_the_blocks_of_v1_are_the_content_where_they_are_asked_for(
     else:
         server.will(reply(chat("4", "tool_calls", message=message)))
     model = make(output_version="v1")
-    chunks = list(model.stream("hi")) if streamed else [model.invoke("hi")]
+
+    async def read() -> list[Any]:
+        return [chunk async for chunk in model.astream("hi")]
+
+    if asynchronous:
+        chunks = asyncio.run(read()) if streamed else [asyncio.run(model.ainvoke("hi"))]
+    else:
+        chunks = list(model.stream("hi")) if streamed else [model.invoke("hi")]
     whole = sum(chunks[1:], chunks[0])
     blocks: Any = whole.content
     assert [block["type"] for block in blocks] == ["reasoning", "text", "tool_call"]
@@ -503,6 +511,12 @@ def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> N
     assert "tools" in sent(server, 1)
 
 
+def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"city": "Delft"}')))
+    found = make().with_structured_output(None, method="json_mode").invoke("hi")
+    assert (found, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
+
+
 def test_a_response_format_may_be_given_whole(make: Make, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     whole = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -563,6 +577,10 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert (found["parsed"], found["parsing_error"]) == (None, None)
     assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
     assert sent(server)["tools"][0]["function"]["name"] == "weather"
+    asked = make().with_structured_output(Place, tools=[weather], method="function_calling")
+    assert asked.invoke("hi") is None
+    names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
+    assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
 
 
 FILTERED = part(None, "content_filter")
@@ -1094,7 +1112,10 @@ def test_the_profile_is_that_of_the_model_and_not_of_the_name(
 def test_tokens_are_counted_with_no_download() -> None:
     model = ChatAzInfer(endpoint="https://contoso.openai.azure.com", credential=KEY, model="prod")
     assert model.get_num_tokens("x" * 40) == 10
-    assert model.get_num_tokens_from_messages([HumanMessage("x" * 40)], tools=[weather]) > 10
+    assert model.get_num_tokens("日" * 4) == 3  # bytes
+    asked = [HumanMessage("x" * 40)]
+    without = model.get_num_tokens_from_messages(asked)
+    assert 10 <= without < model.get_num_tokens_from_messages(asked, tools=[weather]) - 10
     messages = [HumanMessage("x" * 400), AIMessage("y" * 400), HumanMessage("z")]
     kept = trim_messages(messages, max_tokens=20, token_counter=model, strategy="last")
     assert kept == messages[-1:]

@@ -121,6 +121,29 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         HumanMessage([{"type": "document", "source": {"type": "text", "data": "notes"}}]),
         {"role": "user", "content": [{"type": "text", "text": "notes"}]},
     ),
+    *(
+        (
+            HumanMessage([{"type": "file", "base64": "AAAA", "mime_type": kind, **named}]),
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "file",
+                        "file": {"filename": name, "file_data": f"data:{kind};base64,AAAA"},
+                    }
+                ],
+            },
+        )
+        for kind, named, name in (
+            ("application/json", {}, "document.json"),
+            ("application/pdf", {"filename": "a.pdf"}, "a.pdf"),
+            ("application/pdf", {"extras": {"filename": "a.pdf"}}, "a.pdf"),
+        )
+    ),
+    (
+        HumanMessage([{"type": "text", "text": ""}, "a"]),
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+    ),
     (HumanMessage([LOW]), {"role": "user", "content": [LOW]}),
     (
         HumanMessage([{"type": "image", "url": "https://example.com/a.png", "detail": "low"}]),
@@ -202,10 +225,6 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         },
     ),
     (
-        AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
-        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
-    ),
-    (
         AIMessage(
             "",
             tool_calls=[{"id": "c", "name": "f", "args": {}}],
@@ -277,6 +296,10 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
         (HumanMessage([{"type": "image", "file_id": "1"}]), "give it base64"),
         (HumanMessage([{"type": "file", "base64": "AAAA"}]), "give it base64 and mime_type"),
         (AIMessage([IMAGE]), "cannot be sent back"),
+        (
+            AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
+            "give tool_calls",
+        ),
         (
             AIMessage(
                 [{"type": "web_search_call", "id": "1", "action": {"type": "search"}}],

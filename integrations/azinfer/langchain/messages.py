@@ -267,12 +267,14 @@ def _assistant(message: AIMessage) -> Json:
         for each in message.invalid_tool_calls
     ]
     more = message.additional_kwargs
+    if more.get("function_call") and not calls:
+        raise ConfigurationError(
+            "an AIMessage with function_call, the old form of calls, cannot be sent: give tool_calls"
+        )
+    if text or not calls:
+        wire["content"] = text or more.get("refusal") or ""
     if calls:
         wire["tool_calls"] = calls
-    elif old := more.get("function_call"):
-        wire["function_call"] = old
-    if text or len(wire) == 1:
-        wire["content"] = text or more.get("refusal") or ""
     if audio := more.get("audio"):
         wire["audio"] = {"id": audio["id"]}
     return wire
