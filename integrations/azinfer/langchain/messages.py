@@ -269,7 +269,7 @@ def _assistant(message: AIMessage) -> Json:
     more = message.additional_kwargs
     if more.get("function_call") and not calls:
         raise ConfigurationError(
-            "an AIMessage with function_call, the old form of calls, cannot be sent: give tool_calls"
+            "an AIMessage with function_call, the old form, cannot be sent: give tool_calls"
         )
     if text or not calls:
         wire["content"] = text or more.get("refusal") or ""
