@@ -42,7 +42,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from langchain_core.tracers import BaseTracer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from asking import KEY, OF_CLIENT
 from azinfer import core
@@ -490,7 +490,8 @@ def test_structured_output_by_every_method(
         server.will(reply(chat(None, message={"tool_calls": [call]})))
     else:
         server.will(reply(chat(json.dumps(value))))
-    found = make().with_structured_output(schema, method=method).invoke("hi")
+    found = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
+    assert sent(server)["seed"] == 7
     assert found == (Joke(setup="s") if schema is Joke else value)
     wanted = sent(server).get("response_format")
     if method == "function_calling":
@@ -499,6 +500,10 @@ def test_structured_output_by_every_method(
         assert wanted == {"type": "json_object"}
     else:
         assert (wanted["type"], wanted["json_schema"]["name"]) == ("json_schema", name)
+        described = (
+            {Joke: "A joke.", Place: "A place."}.get(schema) if schema is not SCHEMA else None
+        )
+        assert wanted["json_schema"].get("description") == described
         assert wanted["json_schema"].get("strict") is (None if schema is SCHEMA else True)
 
 
@@ -581,6 +586,24 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert asked.invoke("hi") is None
     names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
     assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
+
+
+class Known(BaseModel):
+    """A place that is known."""
+
+    city: str
+
+    @field_validator("city")
+    @classmethod
+    def known(cls, city: str) -> str:
+        """Its name, if it is one."""
+        return {"Delft": "Delft"}[city]
+
+
+def test_what_is_no_value_yet_is_no_error(make: Make, server: RawServer) -> None:
+    asked = make().with_structured_output(Known)
+    parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
+    assert streamed(server, asked, *parts) == [Known(city="Delft")]
 
 
 FILTERED = part(None, "content_filter")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     FunctionMessage,
@@ -238,6 +239,30 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         },
     ),
     (
+        AIMessageChunk(
+            content=[{"type": "tool_call_chunk", "id": "c", "name": "f", "args": "{}", "index": 0}],
+            tool_call_chunks=[{"id": "c", "name": "f", "args": "{}", "index": 0}],
+        ),
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            ],
+        },
+    ),
+    (
+        AIMessage(
+            [{"type": "invalid_tool_call", "id": "c", "name": "f", "args": "{x"}],
+            invalid_tool_calls=[{"id": "c", "name": "f", "args": "{x", "error": None}],
+        ),
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{x"}}
+            ],
+        },
+    ),
+    (
         AIMessage("", invalid_tool_calls=[{"id": None, "name": None, "args": None, "error": ""}]),
         {
             "role": "assistant",
@@ -347,6 +372,15 @@ FOREIGN: list[tuple[str, list[Any]]] = [
         ],
     ),
     ("", [{"type": "reasoning_content", "reasoning_content": {}}, {"type": "text", "text": "4"}]),
+    (
+        "",
+        [
+            {"type": "reasoning", "id": "rs", "summary": []},
+            {"type": "text", "text": "4"},
+            {"type": "refusal", "refusal": ""},
+            {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": "{}"},
+        ],
+    ),
 ]
 
 
