@@ -586,6 +586,8 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert asked.invoke("hi") is None
     names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
     assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
+    asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
+    assert asked.invoke("hi") is None
 
 
 class Known(BaseModel):

@@ -90,8 +90,13 @@ class _Values:
         return self._parsed()
 
     def _parsed(self, partial: bool = False) -> Any:
-        generation = ChatGeneration(message=cast("AIMessage", self._whole))
-        return self._parser.parse_result([generation], partial=partial)
+        message = cast("AIMessage", self._whole)
+        if isinstance(self._parser, PydanticToolsParser):
+            # It fails at calls of other tools, which the parsers of other schemas leave alone.
+            own = {convert_to_openai_tool(tool)["function"]["name"] for tool in self._parser.tools}
+            calls = [call for call in message.tool_calls if call["name"] in own]
+            message = message.model_copy(update={"tool_calls": calls})
+        return self._parser.parse_result([ChatGeneration(message=message)], partial=partial)
 
 
 class _RawAndValues(_Values):
