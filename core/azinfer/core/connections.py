@@ -19,6 +19,7 @@ from azinfer.core.errors import (
     InferenceError,
     InvalidResponseError,
 )
+from azinfer.core.listing import origin
 from azinfer.core.pools import Pool
 from azinfer.core.requests import Deadline, Request
 
@@ -139,12 +140,12 @@ class Connections:
             return None, sockets.Through(self._own)
         if self._generation != pools.generation:
             self._pools, self._generation = {}, pools.generation
-        origin = sockets.origin_of(url)
-        pool = self._pools.get(origin)
+        host = origin(url)
+        pool = self._pools.get(host)
         if pool is None:
-            place = sockets.place_of(origin, self._environ)
+            place = sockets.place_of(host, self._environ)
             made = pools.shared(place, partial(sockets.connection, place), self)
-            pool = self._pools.setdefault(origin, made)
+            pool = self._pools.setdefault(host, made)
         while (connection := pool.borrow()).is_stale():
             pool.connections.discard(connection)
             connection.close()
@@ -223,10 +224,10 @@ class AsyncConnections:
 
         if self._own is not None:
             return None, sockets.Through(self._own)
-        origin = sockets.origin_of(url)
-        place = self._places.get(origin)
+        host = origin(url)
+        place = self._places.get(host)
         if place is None:
-            place = self._places[origin] = sockets.place_of(origin, self._environ)
+            place = self._places[host] = sockets.place_of(host, self._environ)
         pool = await pools.shared_in_loop(place, partial(sockets.async_connection, place), self)
         while (connection := pool.borrow()).is_stale():
             pool.connections.discard(connection)

@@ -31,12 +31,6 @@ class Place(NamedTuple):
     settings: tuple[str | None, ...] | None
 
 
-def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
-
-
 def place_of(origin: str, environ: Mapping[str, str]) -> Place:
     """How an origin is reached."""
     if is_loopback(origin) and origin.startswith("http:"):
@@ -49,7 +43,7 @@ def connection(place: Place) -> Any:
     if place.settings is not None and getproxies():
         import httpx
 
-        client = httpx.Client(**_through_proxies(place))
+        client = httpx.Client(**_through_proxies(place.settings))
         # httpx has no public way to give its pools a backend; where its insides differ, each
         # read is bounded but not all of them together.
         for transport in (client._transport, *client._mounts.values()):
@@ -71,7 +65,7 @@ def async_connection(place: Place) -> Any:
     if place.settings is not None and getproxies():
         import httpx
 
-        return Through(httpx.AsyncClient(**_through_proxies(place)))
+        return Through(httpx.AsyncClient(**_through_proxies(place.settings)))
     url, _ = _wire_url(place.origin)
     made = httpcore.AsyncHTTPConnection(
         url.origin, ssl_context=_tls_context(place), keepalive_expiry=IDLE
@@ -155,7 +149,7 @@ def _wire_url(url: str) -> tuple[httpcore.URL, str]:
     return wire, name if usual else f"{name}:{port}"
 
 
-def _through_proxies(place: Place) -> dict[str, Any]:
+def _through_proxies(settings: tuple[str | None, ...]) -> dict[str, Any]:
     from http.cookiejar import CookieJar, DefaultCookiePolicy
 
     import httpx
@@ -163,8 +157,7 @@ def _through_proxies(place: Place) -> dict[str, Any]:
     # Cookies would let one request change the next.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     limits = httpx.Limits(keepalive_expiry=IDLE)
-    verify = _tls_context(Place("https:", place.settings))
-    return {"verify": verify, "limits": limits, "cookies": cookies}
+    return {"verify": _tls(settings), "limits": limits, "cookies": cookies}
 
 
 def _tls_context(place: Place) -> ssl.SSLContext | None:
