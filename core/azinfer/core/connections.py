@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.request import getproxies
 
 from azinfer.core import pools
 from azinfer.core.errors import (
@@ -20,7 +21,9 @@ from azinfer.core.errors import (
     InvalidResponseError,
 )
 from azinfer.core.listing import origin
+from azinfer.core.places import Place, place_of
 from azinfer.core.pools import Pool
+from azinfer.core.proxies import AsyncThrough, Through, async_through_proxies, through_proxies
 from azinfer.core.requests import Deadline, Request
 
 _LINGER = 0.1  # seconds; a new connection takes no longer
@@ -37,16 +40,15 @@ class Opened:
 
     status: int
     headers: Mapping[str, str]
-    response: Any
+    connection: Any
     parts: Any
-    deadline: Deadline | None
+    deadline: Deadline
 
     def finish(self) -> None:
         """Read what comes after the last event, so that the connection serves again."""
-        if self.deadline is not None:
-            self.deadline.at = self.deadline.clock.monotonic() + _LINGER
-            with suppress(InferenceError):
-                deque(self.parts, 0)
+        self.deadline.at = self.deadline.clock.monotonic() + _LINGER
+        with suppress(InferenceError):
+            deque(self.parts, 0)
 
     async def afinish(self) -> None:
         """The same for an answer of async code, and close it."""
@@ -59,9 +61,11 @@ class Opened:
 
     async def aclose(self) -> None:
         """Close an answer of async code that is not to be read to its end."""
+        if self.parts.ag_frame is None:
+            return  # its connection serves another request
         # At the end of a loop asyncio closes all generators at once, and one that is closed
-        # twice is an error: with its response closed, this one has nothing more to wait for.
-        await self.response.aclose()
+        # twice is an error: without its connection, this one has nothing more to wait for.
+        await self.connection.release(self.deadline.clock.monotonic())
         if not self.parts.ag_running:
             await self.parts.aclose()
 
@@ -93,10 +97,8 @@ class Connections:
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
         next(parts)
-        status, headers, response = head
-        # Only on sockets of our own does a read that has begun heed a new deadline.
-        heeded = deadline if self._own is None else None
-        return Opened(status, headers, response, parts, heeded)
+        status, headers, connection = head
+        return Opened(status, headers, connection, parts, deadline)
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
@@ -106,17 +108,17 @@ class Connections:
                 pools.close_all(pool.emptied())
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
-        pool, connection = self._borrowed(request.url)
-        response = failure = None
+        pool, connection = self._borrowed(request.url, deadline)
+        failure = None
         try:
             try:
-                response = connection.send(request, deadline)
-                status, headers = _head(response)
-                body = _Body(request, status, headers, deadline)
-                head += (status, headers, response)
+                status, headers = connection.send(request, deadline)
+                body = _Body(request, status, headers)
+                head += (status, headers, connection)
                 yield b""
-                for part in response.stream:
-                    yield from body.decoded(part)
+                while parts := connection.more(deadline):
+                    for part in parts:
+                        yield from body.decoded(part)
                 body.finish()
             except InferenceError:
                 raise
@@ -126,27 +128,23 @@ class Connections:
             if failure is not None:
                 raise failure
         finally:
-            if response is not None:
-                left = _with_trailing_data(response)
-                response.close()
-                _expire(left)
-            if pool is not None and (unused := pool.give_back(connection, deadline.clock)):
+            now = deadline.clock.monotonic()
+            connection.release(now)
+            if pool is not None and (unused := pool.give_back(connection, now)):
                 unused.close()
 
-    def _borrowed(self, url: str) -> tuple[Pool | None, Any]:
-        from azinfer.core import sockets  # with httpcore, which takes long
-
+    def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         if self._own is not None:
-            return None, sockets.Through(self._own)
+            return None, Through(self._own)
         if self._generation != pools.generation:
             self._pools, self._generation = {}, pools.generation
         host = origin(url)
         pool = self._pools.get(host)
         if pool is None:
-            place = sockets.place_of(host, self._environ)
-            made = pools.shared(place, partial(sockets.connection, place), self)
-            pool = self._pools.setdefault(host, made)
-        while (connection := pool.borrow()).is_stale():
+            place = place_of(host, self._environ)
+            pool = self._pools.setdefault(host, pools.shared(place, partial(_made, place), self))
+        now = deadline.clock.monotonic()
+        while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
             connection.close()
         return pool, connection
@@ -180,8 +178,8 @@ class AsyncConnections:
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
         await anext(parts)
-        status, headers, response = head
-        return Opened(status, headers, response, parts, deadline)
+        status, headers, connection = head
+        return Opened(status, headers, connection, parts, deadline)
 
     async def close(self) -> None:
         """Let go of the connections of this loop; those that nobody else uses close."""
@@ -190,18 +188,18 @@ class AsyncConnections:
     async def _exchange(
         self, request: Request, deadline: Deadline, head: list[Any]
     ) -> AsyncGenerator[bytes]:
-        pool, connection = await self._borrowed(request.url)
-        response = failure = None
+        pool, connection = await self._borrowed(request.url, deadline)
+        failure = None
         try:
             try:
-                response = await connection.send(request, deadline)
-                status, headers = _head(response)
-                body = _Body(request, status, headers, deadline)
-                head += (status, headers, response)
+                status, headers = await connection.send(request, deadline)
+                body = _Body(request, status, headers)
+                head += (status, headers, connection)
                 yield b""
-                async for part in response.stream:
-                    for piece in body.decoded(part):
-                        yield piece
+                while parts := await connection.more(deadline):
+                    for part in parts:
+                        for piece in body.decoded(part):
+                            yield piece
                 body.finish()
             except InferenceError:
                 raise
@@ -210,45 +208,50 @@ class AsyncConnections:
             if failure is not None:
                 raise failure
         finally:
+            now = deadline.clock.monotonic()
             try:
-                if response is not None:
-                    left = _with_trailing_data(response)
-                    await response.aclose()
-                    _expire(left)
+                await connection.release(now)
             finally:
-                if pool is not None and (unused := pool.give_back(connection, deadline.clock)):
+                if pool is not None and (unused := pool.give_back(connection, now)):
                     await unused.close()
 
-    async def _borrowed(self, url: str) -> tuple[Pool | None, Any]:
-        from azinfer.core import sockets
-
+    async def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         if self._own is not None:
-            return None, sockets.Through(self._own)
+            return None, AsyncThrough(self._own)
         host = origin(url)
         place = self._places.get(host)
         if place is None:
-            place = self._places[host] = sockets.place_of(host, self._environ)
-        pool = await pools.shared_in_loop(place, partial(sockets.async_connection, place), self)
-        while (connection := pool.borrow()).is_stale():
+            place = self._places[host] = place_of(host, self._environ)
+        pool = await pools.shared_in_loop(place, partial(_async_made, place), self)
+        now = deadline.clock.monotonic()
+        while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
             await connection.close()
         return pool, connection
 
 
-def _head(response: Any) -> tuple[int, dict[str, str]]:
-    """Status and headers, these by their names in lower case, of httpcore's answer or httpx's."""
-    fields = getattr(response.headers, "raw", response.headers)
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
-    return getattr(response, "status_code", None) or response.status, headers
+def _made(place: Place) -> Any:
+    """A connection of sync code."""
+    if place.settings is not None and getproxies():
+        return through_proxies(place.settings)
+    from azinfer.core.sockets import Connection
+
+    return Connection(place)
+
+
+def _async_made(place: Place) -> Any:
+    """A connection of async code."""
+    if place.settings is not None and getproxies():
+        return async_through_proxies(place.settings)
+    from azinfer.core.transports import AsyncConnection
+
+    return AsyncConnection(place)
 
 
 class _Body:
-    """What must hold of a body while it arrives: decoded, bounded, in time, and ours."""
+    """What must hold of a body while it arrives: decoded, bounded, and ours."""
 
-    def __init__(
-        self, request: Request, status: int, headers: Mapping[str, str], deadline: Deadline
-    ) -> None:
-        self._deadline = deadline
+    def __init__(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
         self._size = self._received = 0
         self._status = status
         coding = headers.get("content-encoding", "identity").strip().lower()
@@ -263,8 +266,6 @@ class _Body:
 
     def decoded(self, part: bytes) -> Iterable[bytes]:
         """What a further part of the body says."""
-        if self._deadline.clock.monotonic() >= self._deadline.at:
-            raise self._deadline.passed()
         self._received += len(part)
         if self._inflate is not None:
             return self._inflated(part, self._inflate)
@@ -303,7 +304,7 @@ _ID_START = 18
 
 
 def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
-    """Our error for one of httpcore, httpx, httpx2 or aiohttp, told by the names of its classes."""
+    """Our error for one of a socket, httpx, httpx2 or aiohttp, told by the names of its classes."""
     cause = error.__cause__
     if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):
         error = cause  # httpx-aiohttp calls every broken connection a time-out
@@ -319,7 +320,7 @@ def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
         )
     if "CERTIFICATE_VERIFY_FAILED" in said:
         said += "; for a company's own CA set SSL_CERT_FILE"
-    elif names & {"ConnectError", "ClientConnectorError"}:
+    elif names & {"ConnectFailedError", "ConnectError", "ClientConnectorError"}:
         said += "; is the endpoint right, and is there a network?"
     return APIConnectionError(f"the connection failed: {said}")
 
@@ -330,21 +331,3 @@ _SILENCES = {
     "WriteTimeout": "the request could not be sent",
     "ReadTimeout": "the service sent nothing",
 }
-
-
-def _with_trailing_data(response: Any) -> Any:
-    """The connection, if bytes stand on it after the answer that belong to no request.
-
-    httpcore would read them as the answer to the next request. There is no public way to
-    know; where its insides differ, nothing is found.
-    """
-    found = response.stream
-    for inside in ("_stream", "_httpcore_stream", "_stream", "_connection"):
-        found = getattr(found, inside, found)
-    state = getattr(found, "_h11_state", None)
-    return found if state is not None and state.trailing_data[0] else None
-
-
-def _expire(connection: Any) -> None:
-    if connection is not None:
-        connection._expire_at = 0.0

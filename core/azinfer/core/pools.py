@@ -15,8 +15,6 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from azinfer.core.clock import Clock
-
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
@@ -49,9 +47,8 @@ class Pool:
         self.connections.add(connection)
         return connection
 
-    def give_back(self, connection: Any, clock: Clock) -> Any:
+    def give_back(self, connection: Any, now: float) -> Any:
         """Take a connection back, and tell one that nobody needed for long, to be closed."""
-        now = clock.monotonic()
         if connection in self.connections:  # else it was closed meanwhile
             self._idle.append((now, connection))
         with suppress(IndexError):

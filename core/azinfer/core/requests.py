@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import APITimeoutError
@@ -49,17 +47,3 @@ class Deadline:
         """The error of an attempt that took too long."""
         limit = self.timeout.attempt or self.timeout.total
         return APITimeoutError(f"no whole answer came within {limit:g} seconds")
-
-    def extensions(self) -> dict[str, Any]:
-        """The time-outs as httpx takes them for one request."""
-        left, timeout = self.left(), self.timeout
-        connect, read = min(timeout.connect, left), Limit(min(timeout.read, left))
-        read.left = self.left
-        limits = {"connect": connect, "read": read, "write": read, "pool": connect}
-        return {"timeout": limits}
-
-
-class Limit(float):
-    """Seconds that one read may take, and how many are left for all of them."""
-
-    left: Callable[[], float]

@@ -1,0 +1,138 @@
+"""Transports: connections of async code, each for one request at a time in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from azinfer.core.errors import InferenceError
+from azinfer.core.http1 import Answers, written
+from azinfer.core.places import Place, tls_of, way_to
+from azinfer.core.pools import IDLE
+from azinfer.core.requests import Deadline, Request
+from azinfer.core.sockets import Head, readable, unopened, unsent
+
+_LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read
+
+
+class AsyncConnection(asyncio.Protocol):
+    """A socket of one event loop, opened when it is first used."""
+
+    def __init__(self, place: Place) -> None:
+        self._tls = tls_of(place)
+        self._answers = Answers()
+        self._transport: asyncio.Transport | None = None
+        self._failure: BaseException | None = None
+        self._event: asyncio.Future[None] | None = None
+        self._backlog = 0
+        self._sending = False
+        self._free_since = 0.0
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it served before and can serve no more."""
+        if self._transport is None or not self._answers.reusable:
+            return self._answers.ended
+        return now - self._free_since > IDLE or readable(self._transport.get_extra_info("socket"))
+
+    async def send(self, request: Request, deadline: Deadline) -> Head:
+        """Send a request and wait for status and headers of its answer."""
+        way = way_to(request.url)
+        data = written(request, way.target, way.name)
+        if self._transport is None:
+            self._transport = await self._opened(way.host, way.port, deadline)
+        self._answers.expect()
+        self._transport.write(data)
+        while not self._answers.status:
+            await (self._sent(deadline) if self._sending else self._next_event(deadline))
+        return self._answers.status, self._answers.headers
+
+    async def more(self, deadline: Deadline) -> list[bytes]:
+        """Further parts of the answer's body; none at its end."""
+        while not self._answers.parts and not self._answers.ended:
+            await self._next_event(deadline)
+        if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
+            self._transport.resume_reading()
+        self._backlog = 0
+        return self._answers.taken()
+
+    async def release(self, now: float) -> None:
+        """End the request; without a whole answer the connection closes."""
+        self._free_since = now
+        if not self._answers.reusable:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close it, at once."""
+        left, self._transport = self._transport, None
+        self._answers.ended = True
+        if left is not None:
+            left.abort()
+
+    async def _opened(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(min(deadline.timeout.connect, deadline.left())):
+                transport, _ = await loop.create_connection(lambda: self, host, port, ssl=self._tls)
+                return transport
+        except OSError as error:
+            raise unopened(error, deadline) from None
+
+    async def _sent(self, deadline: Deadline) -> None:
+        """Wait until the request is sent, for as long as the network takes some of it."""
+        before = self._unsent()
+        try:
+            await self._next_event(deadline)
+        except TimeoutError:
+            if self._unsent() >= before:
+                raise unsent(deadline) from None
+
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    async def _next_event(self, deadline: Deadline) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._event = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(min(deadline.timeout.read, deadline.left())):
+                await self._event
+        finally:
+            self._event = None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        try:
+            self._answers.feed(data)
+        except InferenceError as error:
+            self._failure = error
+        held = self._backlog <= _LARGEST_BACKLOG
+        self._backlog += len(data)
+        if held and self._backlog > _LARGEST_BACKLOG and self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """No more bytes come."""
+        try:
+            self._answers.eof()
+        except InferenceError as error:
+            self._failure = error
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is closed."""
+        self._transport = None
+        self._failure = self._failure or error or ConnectionResetError("it was closed meanwhile")
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """More waits to be sent than the network takes."""
+        self._sending = True
+
+    def resume_writing(self) -> None:
+        """What waited is sent."""
+        self._sending = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._event is not None and not self._event.done():
+            self._event.set_result(None)
