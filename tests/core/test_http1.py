@@ -1,0 +1,146 @@
+"""HTTP/1.1 as bytes: what is written, and what is read however the bytes are cut."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from azinfer.core.errors import APIConnectionError, ConfigurationError
+from azinfer.core.http1 import Answers, written
+from azinfer.core.requests import Request
+
+OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"Content-Length: 2\r\nX-Id:  7 \r\n\r\n{}"
+
+
+@dataclass
+class Case:
+    """An answer's bytes, what they say, and whether the connection serves again."""
+
+    data: bytes
+    body: bytes = b"{}"
+    status: int = 200
+    reusable: bool = True
+    closed: bool = False
+
+
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+CASES = {
+    "a length": Case(WHOLE),
+    "chunks": Case(CHUNKED + b"1\r\n{\r\n1;name=value\r\n}\r\n0\r\n\r\n"),
+    "chunks and trailers": Case(CHUNKED + b"2\r\n{}\r\n0\r\nx-id: 8\r\n\r\n"),
+    "100 and 103 before it": Case(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nx-id: 9\r\n\r\n" + WHOLE
+    ),
+    "no body": Case(b"HTTP/1.1 204 No Content\r\n\r\n", b"", 204),
+    "no reason": Case(b"HTTP/1.1 404\r\ncontent-length: 0\r\n\r\n", b"", 404),
+    "all until the end": Case(OK + b"\r\n{}", reusable=False, closed=True),
+    "HTTP/1.0": Case(b"HTTP/1.0 200 OK\r\n\r\n{}", reusable=False, closed=True),
+    "connection: close": Case(
+        OK + b"connection: close\r\ncontent-length: 2\r\n\r\n{}", reusable=False
+    ),
+    "another answer behind it": Case(WHOLE + WHOLE, reusable=False),
+    "no HTTP behind it": Case(WHOLE + b"\x00\x01", reusable=False),
+    "bytes behind the last": Case(
+        OK + b"connection: close\r\ncontent-length: 2\r\n\r\n{}{}", reusable=False
+    ),
+}
+
+
+def read(answers: Answers, case: Case, cuts: list[int]) -> bytes:
+    """The body of an answer whose bytes come in pieces."""
+    places = sorted({0, len(case.data), *(cut % len(case.data) for cut in cuts)})
+    for start, end in itertools.pairwise(places):
+        answers.feed(case.data[start:end])
+    if case.closed:
+        answers.eof()
+    return b"".join(answers.taken())
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(st.lists(st.integers(0, 1000), max_size=20))
+@example(list(range(1000)))
+def test_an_answer_is_read_however_its_bytes_are_cut(name: str, cuts: list[int]) -> None:
+    case = CASES[name]
+    answers = Answers()
+    assert read(answers, case, cuts) == case.body
+    assert (answers.status, answers.ended) == (case.status, True)
+    assert answers.reusable is case.reusable
+    assert answers.headers.get("x-id") in (None, "7")
+
+
+def test_answers_come_one_after_the_other_on_a_connection() -> None:
+    answers = Answers()
+    for name in ("a length", "chunks and trailers", "no body", "a length"):
+        answers.expect()
+        assert read(answers, CASES[name], []) == CASES[name].body
+        assert answers.reusable
+    answers.feed(b"HTTP/1.1 ")
+    assert not answers.reusable
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "is no HTTP/1.1"),
+        (CHUNKED + b"zz\r\n{}\r\n", "is no HTTP/1.1"),
+        (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", "is no HTTP/1.1"),
+        (b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "no HTTP/1.1"),
+        (b"".join((OK, b"x: ", b"y" * 200_000)), "is longer than 102400 bytes"),
+    ],
+)
+def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
+    answers = Answers()
+    with pytest.raises(APIConnectionError, match=told):
+        deque(map(answers.feed, (data[at : at + 50_000] for at in range(0, len(data), 50_000))))
+    assert not answers.reusable
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "without an answer"),
+        (OK, "without an answer"),
+        (WHOLE[:-1], "in the middle of its answer"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", "in the middle of its answer"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_told(data: bytes, told: str) -> None:
+    answers = Answers()
+    answers.feed(data)
+    with pytest.raises(APIConnectionError, match=told):
+        answers.eof()
+    assert not answers.reusable
+
+
+def asked(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
+    """A request."""
+    return Request("POST", "http://h/", headers, body, "id")
+
+
+def test_a_request_is_written_as_it_is_meant() -> None:
+    assert written(asked([("api-key", "k")]), "/a?b=c", "h:81") == (
+        b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
+    )
+    assert written(asked([("HOST", "other")], b""), "/", "h") == (
+        b"POST / HTTP/1.1\r\nHOST: other\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("x-team", value) for value in ("a\r\nx-evil: 1", "a\n", "a\x00", "é", "\u2028")),
+        *((name, "a") for name in ("x team", "x-team:", "", "x\r\n", "é")),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_named_without_its_value(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        written(asked([(name, value)]), "/", "h")
+    assert repr(name) in str(caught.value)
+    assert value == "a" or value not in str(caught.value)

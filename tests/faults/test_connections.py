@@ -1,0 +1,247 @@
+"""Connections: which one serves which request, and what they do when the network is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from asking import KEY, USER, Asker, TestClock, asking
+from azinfer.core import APIConnectionError, APIStatusError, APITimeoutError, Timeout
+from certificates import Authority
+from raw_server import Peer, RawServer, answer, chat, chunked, failure, part, raw, reply
+from raw_server import events as events_of
+
+Ask = Callable[..., Asker]
+LARGE: list[Any] = [{"role": "user", "content": "x" * 30_000_000}]
+WHOLE = answer(chat())
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None] | None) -> Iterator[str]:
+    """The URL of a server that does with its one connection what it likes, or nothing at all."""
+    ended = threading.Event()
+
+    def accept() -> None:
+        accepted, _ = listener.accept()
+        with accepted:
+            assert serve is not None
+            serve(accepted)
+            ended.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        if serve is not None:
+            thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            if serve is not None:
+                thread.join(10)
+
+
+def once(kind: str, url: str, **named: Any) -> AbstractContextManager[Asker]:
+    """A client that sends each request once."""
+    return asking(kind, url, KEY, "m", max_retries=0, **named)
+
+
+def test_a_service_that_does_not_take_the_request_is_a_time_out(kind: str) -> None:
+    with (
+        listening(lambda accepted: None) as host,
+        once(kind, f"http://{host}/models", timeout=Timeout(read=0.3)) as asker,
+        pytest.raises(APITimeoutError, match=r"could not be sent within 0\.3 seconds"),
+    ):
+        asker.complete(LARGE)
+
+
+def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) -> None:
+    began, taken = time.monotonic(), bytearray()
+
+    def slowly(accepted: socket.socket) -> None:
+        rest = threading.Event()
+        while not taken.endswith(b'"}]}'):
+            taken.extend(accepted.recv(4_000_000, socket.MSG_WAITALL if len(taken) < 2e7 else 0))
+            rest.wait(0.1 if len(taken) < 2e7 else 0)
+        accepted.sendall(WHOLE)
+
+    timeout = Timeout(read=0.3)
+    with (
+        listening(slowly) as host,
+        once(kind, f"http://{host}/models", timeout=timeout) as asker,
+    ):
+        assert asker.complete(LARGE).text == "hello"
+    assert time.monotonic() - began > 0.3
+
+
+def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
+    def refuse(accepted: socket.socket) -> None:
+        accepted.recv(1000)
+        accepted.sendall(answer(failure("too_large"), 413, {"connection": "close"}))
+        accepted.close()
+
+    with (
+        listening(refuse) as host,
+        once(kind, f"http://{host}/models") as asker,
+        pytest.raises(APIStatusError) as caught,
+    ):
+        asker.complete(LARGE)
+    assert caught.value.status == 413
+
+
+def test_a_service_that_is_silent_before_tls_is_a_time_out(kind: str) -> None:
+    with listening(None) as host:
+        timeout = Timeout(connect=0.2)
+        with (
+            asking(kind, f"https://{host}/models", KEY, "m", timeout=timeout, max_retries=0) as one,
+            pytest.raises(APITimeoutError, match=r"no connection opened within 0\.2 seconds"),
+        ):
+            one.complete()
+
+
+class Flood:
+    """Sends a stream as fast as it is taken, and tells when it was not taken for a while."""
+
+    events = 600
+    event = events_of(part("x" * 100_000), done=False)
+
+    def __init__(self) -> None:
+        self.blocked = threading.Event()
+
+    def __call__(self, accepted: socket.socket) -> None:
+        accepted.recv(100_000)
+        accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        accepted.settimeout(0.5)
+        left = memoryview(self.event * self.events + events_of(part("", "stop")))
+        while left:
+            try:
+                left = left[accepted.send(left) :]
+            except TimeoutError:
+                self.blocked.set()
+                accepted.settimeout(10)
+        accepted.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
+    flood = Flood()
+    with listening(flood) as host, once(kind, f"http://{host}/models") as asker:
+        if kind == "sync":
+            with asker.client.stream(USER) as chunks:
+                assert flood.blocked.wait(10)
+                read = sum(len(chunk.text) for chunk in chunks)
+        else:
+
+            async def later() -> int:
+                async with asyncio.timeout(30), asker.client.stream(USER) as chunks:
+                    assert await asyncio.to_thread(flood.blocked.wait, 10)
+                    return sum([len(chunk.text) async for chunk in chunks])
+
+            read = asker.run(later())
+    assert read == flood.events * 100_000
+
+
+def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
+    kind: str, server: RawServer
+) -> None:
+    whole = raw(chunked(events_of(part("a"), part("b", "stop"))), "keep")
+    told = threading.Event()
+
+    def late(peer: Peer) -> None:
+        told.wait(10)
+        peer.send(WHOLE)
+
+    server.will(whole, late)
+    with asking(kind, f"{server.url}/models", KEY, "m") as asker:
+        if kind == "sync":
+            ended = asker.client.stream(USER)
+            assert "".join(chunk.text for chunk in ended) == "ab"
+            found: list[str] = []
+            thread = threading.Thread(
+                target=lambda: found.append(asker.client.complete(USER).text), daemon=True
+            )
+            thread.start()
+            assert server.wait_until(lambda: len(server.received) == 2)
+            ended.close()
+            told.set()
+            thread.join(10)
+            assert found == ["hello"]
+        else:
+
+            async def both() -> str:
+                ended = asker.client.stream(USER)
+                assert "".join([chunk.text async for chunk in ended]) == "ab"
+                later = asyncio.create_task(asker.client.complete(USER))
+                while len(server.received) < 2:
+                    await asyncio.sleep(0)
+                await ended.aclose()
+                told.set()
+                text: str = (await later).text
+                return text
+
+            assert asker.run(both()) == "hello"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("then", ["bytes", "the end", "a reset"])
+def test_a_connection_on_which_something_came_meanwhile_serves_no_more(
+    ask: Ask, server: RawServer, clock: TestClock, then: str
+) -> None:
+    told, sent = threading.Event(), threading.Event()
+
+    def whole_and_more(peer: Peer) -> None:
+        peer.send(WHOLE)
+        told.wait(10)
+        {"bytes": lambda: peer.send(b"\r\nHTTP"), "the end": peer.close, "a reset": peer.reset}[
+            then
+        ]()
+        sent.set()
+
+    server.will(whole_and_more, reply(chat("later")))
+    asker = ask()
+    assert asker.complete().text == "hello"
+    told.set()
+    assert sent.wait(10)
+    asker.run(asyncio.sleep(0) if asker.kind == "async" else None)
+    assert asker.complete().text == "later"
+    assert (server.connections, clock.waits) == (2, [])
+
+
+def test_a_connection_is_used_again_over_tls(kind: str, tmp_path: Any) -> None:
+    authority = Authority(tmp_path)
+    server = RawServer(tls=authority.server_context("127.0.0.1")).start()
+    server.will(reply(chat()))
+    environ = {"SSL_CERT_FILE": str(authority.path)}
+    with asking(kind, f"{server.url}/models", KEY, "m", environ=environ) as asker:
+        assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
+    assert server.connections == 1
+    server.stop()
+
+
+@pytest.mark.parametrize("http", [httpx.Client, httpx.AsyncClient])
+def test_a_client_of_the_caller_is_kept_from_an_answer_that_nobody_asked_for(
+    server: RawServer, http: Any
+) -> None:
+    server.will(raw(WHOLE + answer(chat("unasked")), ""), reply(chat()))
+    kind = "sync" if http is httpx.Client else "async"
+    given = http()
+    with asking(kind, f"{server.url}/models", KEY, "m", http_client=given) as asker:
+        assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
+        asker.run(given.close() if kind == "sync" else given.aclose())
+    assert server.connections == 2
+
+
+def test_no_service_there_is_told(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        host = f"127.0.0.1:{closed.getsockname()[1]}"
+    with (
+        once(kind, f"http://{host}/models") as asker,
+        pytest.raises(APIConnectionError, match="is the endpoint right"),
+    ):
+        asker.complete()
