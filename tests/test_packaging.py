@@ -85,6 +85,7 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
         *FRAMEWORKS,
         "httpx",
         "httpcore",
+        "httptools",
         "httpx2",
         "requests",
     }

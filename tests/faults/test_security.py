@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from asking import KEY, USER, Asker, asking
@@ -120,20 +121,29 @@ def test_certificates_that_cannot_be_read_are_told(kind: str, tmp_path: Path) ->
     asker.close()
 
 
+@pytest.mark.parametrize("through", ["sockets", "httpx"])
 @pytest.mark.parametrize("operation", ["complete", "stream"])
 def test_the_key_is_in_no_log_line(
-    ask: Ask, server: RawServer, caplog: pytest.LogCaptureFixture, operation: str
+    ask: Ask,
+    server: RawServer,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    operation: str,
+    through: str,
 ) -> None:
     caplog.set_level(1)
     caplog.set_level(logging.DEBUG, "httpcore")  # of which others may have set a level
+    http = httpx.Client() if kind == "sync" else httpx.AsyncClient()
     server.will(
         reply(failure("500"), 500), stream(events(part("a", "stop"))), reply(failure("400"), 400)
     )
-    asker = ask("/models")
+    asker = ask("/models", http_client=http if through == "httpx" else None)
     getattr(asker, operation)()
     with pytest.raises(InferenceError):
         getattr(asker, operation)()
-    assert "httpcore" in {record.name.partition(".")[0] for record in caplog.records}
+    asker.run(http.close() if isinstance(http, httpx.Client) else http.aclose())
+    loggers = {record.name.partition(".")[0] for record in caplog.records}
+    assert ("httpcore" in loggers) is (through == "httpx")
     assert KEY not in caplog.text
 
 

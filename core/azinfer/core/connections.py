@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.request import getproxies
 
 from azinfer.core import pools
 from azinfer.core.errors import (
@@ -21,9 +20,7 @@ from azinfer.core.errors import (
     InvalidResponseError,
 )
 from azinfer.core.listing import origin
-from azinfer.core.places import Place, place_of
 from azinfer.core.pools import Pool
-from azinfer.core.proxies import AsyncThrough, Through, async_through_proxies, through_proxies
 from azinfer.core.requests import Deadline, Request
 
 _LINGER = 0.1  # seconds; a new connection takes no longer
@@ -134,15 +131,18 @@ class Connections:
                 unused.close()
 
     def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+        from azinfer.core import places, proxies, sockets  # with ssl, which takes long
+
         if self._own is not None:
-            return None, Through(self._own)
+            return None, proxies.Through(self._own)
         if self._generation != pools.generation:
             self._pools, self._generation = {}, pools.generation
         host = origin(url)
         pool = self._pools.get(host)
         if pool is None:
-            place = place_of(host, self._environ)
-            pool = self._pools.setdefault(host, pools.shared(place, partial(_made, place), self))
+            place = places.place_of(host, self._environ)
+            made = pools.shared(place, partial(sockets.connection, place), self)
+            pool = self._pools.setdefault(host, made)
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
@@ -216,36 +216,20 @@ class AsyncConnections:
                     await unused.close()
 
     async def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+        from azinfer.core import places, proxies, transports
+
         if self._own is not None:
-            return None, AsyncThrough(self._own)
+            return None, proxies.AsyncThrough(self._own)
         host = origin(url)
         place = self._places.get(host)
         if place is None:
-            place = self._places[host] = place_of(host, self._environ)
-        pool = await pools.shared_in_loop(place, partial(_async_made, place), self)
+            place = self._places[host] = places.place_of(host, self._environ)
+        pool = await pools.shared_in_loop(place, partial(transports.connection, place), self)
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
             await connection.close()
         return pool, connection
-
-
-def _made(place: Place) -> Any:
-    """A connection of sync code."""
-    if place.settings is not None and getproxies():
-        return through_proxies(place.settings)
-    from azinfer.core.sockets import Connection
-
-    return Connection(place)
-
-
-def _async_made(place: Place) -> Any:
-    """A connection of async code."""
-    if place.settings is not None and getproxies():
-        return async_through_proxies(place.settings)
-    from azinfer.core.transports import AsyncConnection
-
-    return AsyncConnection(place)
 
 
 class _Body:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from urllib.request import getproxies
 
-from azinfer.core.places import tls
+from azinfer.core.places import Place, tls
 from azinfer.core.pools import IDLE
-from azinfer.core.requests import Deadline, Request
-
-Head = tuple[int, dict[str, str]]
+from azinfer.core.requests import Deadline, Head, Request
 
 
 class _Through:
@@ -105,11 +104,13 @@ class AsyncThrough(_Through):
             await self._close()
 
 
-def through_proxies(settings: tuple[str | None, ...]) -> Through:
-    """Sync requests that heed the environment's proxies, and end in time."""
+def through(place: Place) -> Through | None:
+    """What sends sync requests to a place through the environment's proxies, if it has any."""
+    if place.settings is None or not getproxies():
+        return None
     import httpx
 
-    client = httpx.Client(**_arguments(settings))
+    client = httpx.Client(**_arguments(place.settings))
     # httpx has no public way to give its pools a backend; where its insides differ, each
     # read is bounded but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
@@ -118,11 +119,13 @@ def through_proxies(settings: tuple[str | None, ...]) -> Through:
     return Through(client, client.close)
 
 
-def async_through_proxies(settings: tuple[str | None, ...]) -> AsyncThrough:
-    """The same for async code, whose deadlines asyncio keeps."""
+def async_through(place: Place) -> AsyncThrough | None:
+    """The same for async requests, whose deadlines asyncio keeps."""
+    if place.settings is None or not getproxies():
+        return None
     import httpx
 
-    client = httpx.AsyncClient(**_arguments(settings))
+    client = httpx.AsyncClient(**_arguments(place.settings))
     return AsyncThrough(client, client.aclose)
 
 

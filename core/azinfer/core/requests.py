@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.retries import Timeout
+
+Head: TypeAlias = tuple[int, dict[str, str]]  # an answer's status, and headers by lower-case name
 
 
 @dataclass(frozen=True, slots=True)

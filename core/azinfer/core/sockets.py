@@ -6,14 +6,19 @@ import select
 import socket
 from typing import Any
 
+from azinfer.core import proxies
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.http1 import Answers, written
 from azinfer.core.places import Place, tls_of, way_to
 from azinfer.core.pools import IDLE
-from azinfer.core.requests import Deadline, Request
+from azinfer.core.requests import Deadline, Head, Request
 
 _READ = 64 * 1024  # bytes at once
-Head = tuple[int, dict[str, str]]
+
+
+def connection(place: Place) -> Any:
+    """A connection to a place: a socket, or through httpx where there are proxies."""
+    return proxies.through(place) or Connection(place)
 
 
 class ConnectFailedError(ConnectionError):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from azinfer.core import proxies
 from azinfer.core.errors import InferenceError
 from azinfer.core.http1 import Answers, written
 from azinfer.core.places import Place, tls_of, way_to
 from azinfer.core.pools import IDLE
-from azinfer.core.requests import Deadline, Request
-from azinfer.core.sockets import Head, readable, unopened, unsent
+from azinfer.core.requests import Deadline, Head, Request
+from azinfer.core.sockets import readable, unopened, unsent
 
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read
+
+
+def connection(place: Place) -> Any:
+    """A connection to a place: a socket, or through httpx where there are proxies."""
+    return proxies.async_through(place) or AsyncConnection(place)
 
 
 class AsyncConnection(asyncio.Protocol):
