@@ -39,7 +39,7 @@ LAYERS = [
     *("version", "clock", "errors", "config", "routing", "reasoning", "structured", "surfaces"),
     *("deployments", "endpoints", "listing", "failures", "retries", "responses", "messages"),
     *("profiles", "streaming", "vectors", "settings", "credentials", "requests"),
-    *("pools", "sockets", "connections"),
+    *("pools", "places", "proxies", "http1", "sockets", "transports", "connections"),
     *("calls", "client", "__init__"),
 ]
 
@@ -158,7 +158,7 @@ def test_imports_go_one_way() -> None:
 
 def test_one_module_knows_httpx() -> None:
     users = {path.stem for path in CORE.glob("*.py") if "httpx" in imports_of(path)}
-    assert users == {"sockets"}
+    assert users == {"proxies"}
 
 
 def test_adapters_use_public_names_of_core_and_not_each_other() -> None:

@@ -141,7 +141,10 @@ def test_the_key_is_in_no_log_line(
     getattr(asker, operation)()
     with pytest.raises(InferenceError):
         getattr(asker, operation)()
-    asker.run(http.close() if isinstance(http, httpx.Client) else http.aclose())
+    if isinstance(http, httpx.Client):
+        http.close()
+    else:
+        asker.run(http.aclose())
     loggers = {record.name.partition(".")[0] for record in caplog.records}
     assert ("httpcore" in loggers) is (through == "httpx")
     assert KEY not in caplog.text
