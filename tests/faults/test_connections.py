@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,15 @@ import httpx
 import pytest
 
 from asking import KEY, USER, Asker, TestClock, asking
-from azinfer.core import APIConnectionError, APIStatusError, APITimeoutError, Timeout
+from azinfer.core import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncInferenceClient,
+    Timeout,
+)
 from certificates import Authority
-from raw_server import Peer, RawServer, answer, chat, chunked, failure, part, raw, reply
+from raw_server import Peer, RawServer, answer, answered, chat, chunked, failure, part, raw, reply
 from raw_server import events as events_of
 
 Ask = Callable[..., Asker]
@@ -145,6 +152,43 @@ def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
 
             read = asker.run(later())
     assert read == flood.events * 100_000
+
+
+def test_a_long_stream_that_was_left_does_not_hold_up_the_next_call(server: RawServer) -> None:
+    sent = threading.Event()
+    body = events_of(part("x" * (1024 * 1024)), part("", "stop"))
+
+    def whole(peer: Peer) -> None:
+        peer.send(chunked(body))
+        sent.set()
+
+    server.will(whole, reply(chat()))
+    with once("async", f"{server.url}/models", timeout=5) as asker:
+
+        async def left() -> str:
+            async with asker.client.stream(USER):
+                assert await asyncio.to_thread(sent.wait, 10)
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            text: str = (await asker.client.complete(USER)).text
+            return text
+
+        assert asker.run(left()) == "hello"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+def test_other_event_loops_serve_too(server: RawServer) -> None:
+    import uvloop
+
+    server.choose = lambda request: answered(bool(request.json.get("stream")))
+
+    async def asked() -> list[str]:
+        async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
+            streamed = [chunk.text async for chunk in client.stream(USER)]
+            return [*streamed, (await client.complete(USER)).text]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert "".join(runner.run(asked())) == "hellohello"
 
 
 def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(

@@ -13,6 +13,7 @@ from azinfer.core.pools import IDLE
 from azinfer.core.requests import Deadline, Head, Request
 from azinfer.core.sockets import readable, unopened, unsent
 
+_NEXT_ADDRESS = 0.25  # seconds until a host's next address is tried too, as RFC 8305 has it
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read
 
 
@@ -47,6 +48,7 @@ class AsyncConnection(asyncio.Protocol):
         if self._transport is None:
             self._transport = await self._opened(way.host, way.port, deadline)
         self._answers.expect()
+        self._read_on()
         self._transport.write(data)
         while not self._answers.status:
             await (self._sent(deadline) if self._sending else self._next_event(deadline))
@@ -56,9 +58,7 @@ class AsyncConnection(asyncio.Protocol):
         """Further parts of the answer's body; none at its end."""
         while not self._answers.parts and not self._answers.ended:
             await self._next_event(deadline)
-        if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
-            self._transport.resume_reading()
-        self._backlog = 0
+        self._read_on()
         return self._answers.taken()
 
     async def release(self, now: float) -> None:
@@ -76,9 +76,12 @@ class AsyncConnection(asyncio.Protocol):
 
     async def _opened(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
+        named: dict[str, Any] = {"ssl": self._tls}
+        if isinstance(loop, asyncio.BaseEventLoop):  # others do not know it
+            named["happy_eyeballs_delay"] = _NEXT_ADDRESS
         try:
             async with asyncio.timeout(min(deadline.timeout.connect, deadline.left())):
-                transport, _ = await loop.create_connection(lambda: self, host, port, ssl=self._tls)
+                transport, _ = await loop.create_connection(lambda: self, host, port, **named)
                 return transport
         except OSError as error:
             raise unopened(error, deadline) from None
@@ -94,6 +97,11 @@ class AsyncConnection(asyncio.Protocol):
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def _read_on(self) -> None:
+        if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
+            self._transport.resume_reading()
+        self._backlog = 0
 
     async def _next_event(self, deadline: Deadline) -> None:
         if self._failure is not None:
