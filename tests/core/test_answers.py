@@ -40,6 +40,7 @@ def said(**message: Any) -> Message:
 def test_an_answer_has_everything_at_hand(ask: Ask, server: RawServer) -> None:
     headers = {"x-ms-region": "West Europe", "x-ms-deployment-name": "GPT", "x-request-id": "r1"}
     headers |= {"x-ms-served-model": "gpt-4.1-2025", "x-ms-is-spilled-over": "True"}
+    headers |= {"X-RateLimit-Remaining-Tokens": "900"}
     server.will(reply(chat("hello", service_tier="default"), headers=headers))
     answer = ask().complete()
     assert answer.text == answer.choices[0].message.content == "hello"
@@ -57,6 +58,8 @@ def test_an_answer_has_everything_at_hand(ask: Ask, server: RawServer) -> None:
     assert routing.endpoint == f"{server.url}/openai/v1"
     assert routing.url == f"{server.url}/openai/v1/chat/completions"
     assert (routing.region, routing.spilled_over) == ("West Europe", True)
+    assert routing.headers["x-ratelimit-remaining-tokens"] == "900"
+    assert "900" not in repr(routing)
     assert (routing.served_model, routing.model_id) == ("gpt-4.1-2025", "gpt-4.1")
     assert [(each.status, each.error, each.request_id) for each in routing.attempts] == [
         (200, None, "r1")

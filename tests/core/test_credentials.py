@@ -480,10 +480,11 @@ def test_a_secret_is_in_no_log(
 
 
 def test_a_secret_that_the_service_repeats_is_redacted(ask: Ask, server: RawServer) -> None:
-    server.will(reply(failure("401", f"bad key {KEY}!"), 401))
+    server.will(reply(failure("401", f"bad key {KEY}!"), 401, {"x-was": f"Bearer {KEY}"}))
     with pytest.raises(AuthenticationError, match=r"bad key \[redacted\]!") as caught:
         ask().complete()
     error = caught.value
+    assert error.headers["x-was"] == "Bearer [redacted]"
     assert KEY.encode() not in pickle.dumps(error)
     assert KEY not in repr(vars(error)) + repr(error)
 

@@ -642,6 +642,7 @@ def test_errors_that_come_over_the_wire_survive_a_pickle(ask: Ask, server: RawSe
     assert type(again) is DeploymentNotFoundError
     assert str(again) == str(caught.value)
     assert (again.status, again.request_id, again.deployment) == (404, "r9", "gpt-4.1")
+    assert again.headers["apim-request-id"] == "r9"
 
 
 def test_what_is_nested_twice_in_messages_is_read(ask: Ask, server: RawServer) -> None:

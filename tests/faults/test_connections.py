@@ -257,6 +257,18 @@ def test_a_connection_on_which_something_came_meanwhile_serves_no_more(
     assert (server.connections, clock.waits) == (2, [])
 
 
+def test_a_connection_that_was_idle_for_long_serves_no_more(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    # What stands between may have forgotten it without a word.
+    server.will(reply(chat()))
+    asker = ask()
+    for seconds, connections in ((0, 1), (59, 1), (61, 2)):
+        clock.now += seconds
+        asker.complete()
+        assert server.connections == connections
+
+
 def test_a_connection_is_used_again_over_tls(kind: str, tmp_path: Any) -> None:
     authority = Authority(tmp_path)
     server = RawServer(tls=authority.server_context("127.0.0.1")).start()

@@ -304,8 +304,10 @@ class Attempts(Generic[T]):
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
         """The error that an answer stands for."""
-        if len(self._secret.value) >= _SHORTEST_SECRET:
-            body = body.replace(self._secret.value.encode(), b"[redacted]")
+        secret = self._secret.value
+        if len(secret) >= _SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"[redacted]")
+            headers = {name: told.replace(secret, "[redacted]") for name, told in headers.items()}
         error = from_answer(status, headers, body)
         error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
@@ -327,6 +329,7 @@ class Attempts(Generic[T]):
             attempts=(*self._attempts, last),
             region=headers.get("x-ms-region"),
             spilled_over=headers.get("x-ms-is-spilled-over", "").lower() == "true",
+            headers=headers,
         )
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> ChatReader:

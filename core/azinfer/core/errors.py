@@ -63,6 +63,7 @@ class InferenceError(Exception):
         endpoint: The URL that was called, without its query.
         attempts: How many requests were sent.
         raw: The body of the answer.
+        headers: Its headers, by their names in lower case.
         partial: Of a streamed answer, what came before the error. It is not whole.
     """
 
@@ -82,6 +83,7 @@ class InferenceError(Exception):
         endpoint: str | None = None,
         attempts: int = 0,
         raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.message = printable(message) or type(self).__name__
         super().__init__(self.message)
@@ -95,6 +97,7 @@ class InferenceError(Exception):
         self.endpoint = endpoint
         self.attempts = attempts
         self.raw = raw
+        self.headers = headers or {}
 
     def __str__(self) -> str:
         facts = {

@@ -76,7 +76,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
 
     Args:
         status: The HTTP status; 200 for an error event inside a stream.
-        headers: The answer's headers, found in any case.
+        headers: The answer's headers, by their names in lower case.
         body: The answer's body, decoded from its content encoding.
     """
     parsed = _json(body)
@@ -105,6 +105,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
         details=details,
         request_id=request_id(headers),
         raw=body,
+        headers=headers,
     )
     if isinstance(failure, ContentFilterError):
         results = _filter_results(error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Routing:
         attempts: The requests that were sent.
         region: Where it was answered.
         spilled_over: Whether another deployment took over from a full provisioned one.
+        headers: The answer's headers by their names in lower case, for example
+            `"x-ratelimit-remaining-tokens"`.
     """
 
     requested: str | None
@@ -56,3 +59,4 @@ class Routing:
     attempts: tuple[Attempt, ...] = ()
     region: str | None = None
     spilled_over: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
