@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import sys
 import threading
@@ -111,6 +112,25 @@ def test_a_service_that_is_silent_before_tls_is_a_time_out(kind: str) -> None:
             pytest.raises(APITimeoutError, match=r"no connection opened within 0\.2 seconds"),
         ):
             one.complete()
+
+
+def test_a_stream_that_never_ends_ends_in_time(kind: str) -> None:
+    def drip(accepted: socket.socket) -> None:
+        accepted.recv(100_000)
+        accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        for _ in range(60):
+            accepted.sendall(events_of(part("x"), done=False))
+            if select.select([accepted], [], [], 0.05)[0]:
+                return  # the client left
+
+    with (
+        listening(drip) as host,
+        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as asker,
+        pytest.raises(APITimeoutError, match=r"no whole answer came within 0\.5 sec") as caught,
+    ):
+        asker.stream()
+    assert caught.value.partial is not None
+    assert set(caught.value.partial.text) == {"x"}
 
 
 class Flood:
