@@ -24,6 +24,7 @@ from azinfer.core.pools import Pool
 from azinfer.core.requests import Deadline, Request
 
 _LINGER = 0.1  # seconds; a new connection takes no longer
+_EARLY = 0.05  # seconds that a timer may be before the clock
 # 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB. Nothing that a service sends is
 # packed more than 50 to 1; what is packed to fill a memory is, up to 1,030 to 1.
 _LARGEST_BODY = 128 * 1024 * 1024
@@ -297,6 +298,8 @@ def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
     if names & {"UnsupportedProtocol", "InvalidURL"}:
         return ConfigurationError(f"the request cannot be sent: {said}")
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
+        if deadline.clock.monotonic() > deadline.at - _EARLY:
+            return deadline.passed()
         kind = next((name for name in _SILENCES if name in names), "ReadTimeout")
         limits = {"ConnectTimeout": deadline.timeout.connect, "ReadTimeout": deadline.timeout.read}
         return APITimeoutError(
