@@ -74,14 +74,11 @@ class Connection:
 
     def _opened(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         self._limit = min(deadline.timeout.connect, deadline.left())
-        opened = None
         try:
             opened = socket.create_connection((host, port), self._limit)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return self._tls.wrap_socket(opened, server_hostname=host) if self._tls else opened
         except OSError as error:
-            if opened is not None:
-                opened.close()
             raise unopened(error, deadline) from None
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
