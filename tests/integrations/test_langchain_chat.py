@@ -9,7 +9,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -24,9 +24,7 @@ from langchain_core.exceptions import (
     ModelNotFoundError,
     ModelPermissionDeniedError,
     ModelRateLimitError,
-    ModelRefusalError,
     ModelTimeoutError,
-    OutputParserException,
 )
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import (
@@ -40,9 +38,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
-from langchain_core.tools import tool
 from langchain_core.tracers import BaseTracer
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import ValidationError
 
 from asking import KEY, OF_CLIENT
 from azinfer import core
@@ -50,7 +47,7 @@ from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClie
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.langchain.errors import as_theirs
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from raw_server import RawServer, chat, events, failure, part, reply, stream
+from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
 
 Make = Callable[..., ChatAzInfer]
 
@@ -132,6 +129,8 @@ def test_several_answers_are_all_there(make: Make, server: RawServer) -> None:
     server.will(reply(raw))
     result = make(n=2).generate([USER])
     assert [each.text for each in result.generations[0]] == ["a", "b"]
+    counts = [each.message.usage_metadata for each in result.generations[0]]  # type: ignore[union-attr]
+    assert [count and count["total_tokens"] for count in counts] == [5, None]  # of them together
     result = asyncio.run(make().agenerate([USER], n=2))
     assert [each.text for each in result.generations[0]] == ["a", "b"]
 
@@ -191,6 +190,22 @@ def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
     assert whole.tool_calls == [{"id": "c", "name": "f", "args": {"x": 1}, "type": "tool_call"}]
 
 
+@pytest.mark.parametrize("version", ["v0", "v1"])
+def test_parallel_calls_of_a_stream_stay_apart(make: Make, server: RawServer, version: str) -> None:
+    def call(at: int, **told: Any) -> Any:
+        return part(None, tool_calls=[{"index": at, "id": told.pop("id", None), "function": told}])
+
+    parts = [call(0, id="a", name="f", arguments="{"), call(1, id="b", name="g", arguments="{")]
+    parts += [call(1, arguments='"x": 1}'), call(0, arguments="}"), part(None, "tool_calls")]
+    server.will(stream(events(*parts)))
+    chunks = list(make(output_version=version).stream("hi"))
+    whole = sum(chunks[1:], chunks[0])
+    assert isinstance(whole, AIMessageChunk)
+    assert [(each["id"], each["args"]) for each in whole.tool_calls] == [("a", {}), ("b", {"x": 1})]
+    if version == "v0":
+        assert [each["index"] for each in whole.tool_call_chunks] == [0, 1]
+
+
 def test_a_broken_call_of_a_stream_is_kept(make: Make, server: RawServer) -> None:
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "[1"}}
     server.will(stream(events(part(None, "tool_calls", tool_calls=[call]))))
@@ -207,6 +222,9 @@ def test_a_refusal_is_seen(make: Make, server: RawServer) -> None:
     whole = sum(chunks[1:], chunks[0])
     assert whole.additional_kwargs["refusal"] == "I won't"
     assert make().invoke("hi").additional_kwargs["refusal"] == "I won't"
+    server.will(stream(events(part("So: ", refusal="no"), part(None, "stop"))))
+    beside = next(iter(make().stream("hi")))
+    assert (beside.text, beside.additional_kwargs) == ("So: ", {"refusal": "no"})
 
 
 def test_log_probabilities_come_once(make: Make, server: RawServer) -> None:
@@ -355,6 +373,26 @@ def test_callbacks_see_tokens_and_usage(make: Make, server: RawServer) -> None:
     assert counter.usage_metadata["m"]["total_tokens"] == 10
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_callbacks_see_why_an_answer_ended_and_what_was_counted(
+    make: Make, server: RawServer, streaming: bool
+) -> None:
+    class Ends(BaseCallbackHandler):
+        seen: Any = None
+
+        def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+            self.seen = response
+
+    server.will(answered(streaming))
+    ends = Ends()
+    answer = make(streaming=streaming).invoke("hi", {"callbacks": [ends]})
+    assert ends.seen.generations[0][0].generation_info["finish_reason"] == "stop"
+    if not streaming:
+        counts = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        assert ends.seen.llm_output == {"token_usage": counts, "model_name": "m"}
+        assert answer.response_metadata["token_usage"] == counts
+
+
 def test_usage_is_counted_where_the_service_names_no_model(make: Make, server: RawServer) -> None:
     nameless = chat()
     del nameless["model"]
@@ -362,332 +400,6 @@ def test_usage_is_counted_where_the_service_names_no_model(make: Make, server: R
     counter = UsageMetadataCallbackHandler()
     make(model="prod", model_id="gpt-4.1").invoke("hi", {"callbacks": [counter]})
     assert counter.usage_metadata["gpt-4.1"]["total_tokens"] == 5
-
-
-@tool
-def weather(city: str) -> str:
-    """The weather in a city."""
-    return f"Sunny in {city}"
-
-
-class Joke(BaseModel):
-    """A joke."""
-
-    setup: str
-    punchline: str | None = None
-
-
-class Place(TypedDict):
-    """A place."""
-
-    city: str
-
-
-SCHEMA = {"title": "place", "type": "object", "properties": {"city": {"type": "string"}}}
-OPENAI_TOOL = {"type": "function", "function": {"name": "place", "parameters": SCHEMA}}
-ANTHROPIC_TOOL = {"name": "place", "description": "d", "input_schema": SCHEMA}
-
-
-@pytest.mark.parametrize(
-    ("form", "name"),
-    [
-        (weather, "weather"),
-        (lambda: None, "<lambda>"),
-        (Joke, "Joke"),
-        (Place, "Place"),
-        (SCHEMA, "place"),
-        (OPENAI_TOOL, "place"),
-        (ANTHROPIC_TOOL, "place"),
-    ],
-)
-def test_tools_may_have_every_form(make: Make, server: RawServer, form: Any, name: str) -> None:
-    if name == "<lambda>":
-
-        def named(city: str) -> str:
-            """The weather."""
-            return city
-
-        form, name = named, "named"
-    server.will(reply(chat()))
-    make().bind_tools([form]).invoke("hi")
-    (wire,) = sent(server)["tools"]
-    assert (wire["type"], wire["function"]["name"]) == ("function", name)
-
-
-@pytest.mark.parametrize(
-    ("choice", "wire"),
-    [
-        (None, None),
-        ("auto", "auto"),
-        ("none", "none"),
-        ("any", "required"),
-        ("required", "required"),
-        (True, "required"),
-        ("weather", {"type": "function", "function": {"name": "weather"}}),
-        (
-            {"type": "function", "function": {"name": "weather"}},
-            {"type": "function", "function": {"name": "weather"}},
-        ),
-    ],
-)
-def test_a_tool_choice_may_have_every_form(
-    make: Make, server: RawServer, choice: Any, wire: Any
-) -> None:
-    server.will(reply(chat()))
-    make().bind_tools([weather], tool_choice=choice).invoke("hi")
-    assert sent(server).get("tool_choice") == wire
-
-
-def test_a_tool_choice_that_names_no_tool_is_told(make: Make) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"'wether' names no tool; there are \['weather'\]"
-    ):
-        make().bind_tools([weather], tool_choice="wether")
-
-
-def test_strict_tools_are_closed_all_the_way_down(make: Make, server: RawServer) -> None:
-    server.will(reply(chat()))
-    inner = {"type": "object", "properties": {"default": {"type": "string", "default": "a"}}}
-    parameters = {"type": "object", "properties": {"title": inner}}
-    ready: dict[str, Any] = {"type": "function", "function": {"name": "now"}}
-    whole = {"type": "function", "function": {"name": "at", "parameters": parameters}}
-    make().bind_tools([ready, whole], strict=True).invoke("hi")
-    tools = sent(server)["tools"]
-    assert tools[0] == ready
-    closed = {"additionalProperties": False, "type": "object"}
-    assert tools[1]["function"]["parameters"] == {
-        **closed,
-        "required": ["title"],
-        "properties": {
-            "title": {
-                **closed,
-                "required": ["default"],
-                "properties": {"default": {"type": "string"}},
-            }
-        },
-    }
-
-
-def test_strict_and_parallel_are_sent_with_tools_alone(make: Make, server: RawServer) -> None:
-    server.will(reply(chat()))
-    make().bind_tools([weather], strict=True, parallel_tool_calls=False).invoke("hi")
-    make().bind_tools([], parallel_tool_calls=False).invoke("hi")
-    assert sent(server)["parallel_tool_calls"] is False
-    assert sent(server)["tools"][0]["function"]["strict"] is True
-    assert not {"tools", "parallel_tool_calls"} & sent(server, 1).keys()
-
-
-@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-@pytest.mark.parametrize("schema", [Joke, Place, SCHEMA])
-def test_structured_output_by_every_method(
-    make: Make, server: RawServer, method: Any, schema: Any
-) -> None:
-    value = {"setup": "s", "punchline": None} if schema is Joke else {"city": "Delft"}
-    name = "Joke" if schema is Joke else "Place" if schema is Place else "place"
-    call = {"id": "c", "type": "function"}
-    call["function"] = {"name": name, "arguments": json.dumps(value)}  # type: ignore[assignment]
-    if method == "function_calling":
-        server.will(reply(chat(None, message={"tool_calls": [call]})))
-    else:
-        server.will(reply(chat(json.dumps(value))))
-    found = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
-    assert sent(server)["seed"] == 7
-    assert found == (Joke(setup="s") if schema is Joke else value)
-    wanted = sent(server).get("response_format")
-    if method == "function_calling":
-        assert sent(server)["tool_choice"]["function"]["name"] == name
-    elif method == "json_mode":
-        assert wanted == {"type": "json_object"}
-    else:
-        assert (wanted["type"], wanted["json_schema"]["name"]) == ("json_schema", name)
-        described = (
-            {Joke: "A joke.", Place: "A place."}.get(schema) if schema is not SCHEMA else None
-        )
-        assert wanted["json_schema"].get("description") == described
-        assert wanted["json_schema"].get("strict") is (None if schema is SCHEMA else True)
-
-
-def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> None:
-    server.will(reply(chat('{"city": "Delft"}')))
-    make(model_id="gpt-4.1").with_structured_output(Place).invoke("hi")
-    assert "response_format" in sent(server)
-    llama = make(model="prod", model_id="Llama-3.3-70B-Instruct")
-    assert llama.with_structured_output(Place).invoke("hi") is None
-    assert "tools" in sent(server, 1)
-
-
-def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
-    server.will(reply(chat('{"city": "Delft"}')))
-    found = make().with_structured_output(None, method="json_mode").invoke("hi")
-    assert (found, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
-
-
-def test_a_response_format_may_be_given_whole(make: Make, server: RawServer) -> None:
-    server.will(reply(chat("{}")))
-    whole = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-    assert make().with_structured_output(whole).invoke("hi") == {}
-    assert sent(server)["response_format"] == whole
-
-
-def test_raw_answers_come_beside_the_parsed(make: Make, server: RawServer) -> None:
-    server.will(reply(chat('{"setup": "s"}')), reply(chat("no json")))
-    asked = make().with_structured_output(Joke, include_raw=True)
-    good, bad = asked.invoke("hi"), asked.invoke("hi")
-    assert good["parsed"] == Joke(setup="s")
-    assert good["raw"].usage_metadata["total_tokens"] == 5
-    assert (bad["parsed"], type(bad["parsing_error"])) == (None, OutputParserException)
-
-
-@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_refusals_and_answers_cut_off_are_told(make: Make, server: RawServer, method: Any) -> None:
-    server.will(reply(chat(None, message={"refusal": "I won't"})), reply(chat('{"se', "length")))
-    asked = make().with_structured_output(Joke, method=method)
-    with pytest.raises(ModelRefusalError, match="I won't"):
-        asked.invoke("hi")
-    with pytest.raises(OutputParserException, match="raise max_tokens"):
-        asked.invoke("hi")
-
-
-def streamed(server: RawServer, asked: Any, *parts: Any) -> list[Any]:
-    """What a stream gives, the same in sync and async code."""
-    server.will(stream(events(*parts)))
-
-    async def read() -> list[Any]:
-        return [each async for each in asked.astream("hi")]
-
-    found = list(asked.stream("hi"))
-    assert asyncio.run(read()) == found
-    return found
-
-
-def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
-    model = make()
-    parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
-    grown = streamed(server, model.with_structured_output(Place), *parts)
-    assert grown == [{}, {"city": "De"}, {"city": "Delft"}]
-    call = {"index": 0, "id": "c", "function": {"name": "Joke", "arguments": '{"setup"'}}
-    rest = {"index": 0, "function": {"arguments": ': "s"}'}}
-    parts = [part(None, tool_calls=[call]), part(None, "tool_calls", tool_calls=[rest])]
-    asked = model.with_structured_output(Joke, method="function_calling")
-    assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
-
-
-def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
-    call = {"id": "c", "type": "function"}
-    call["function"] = {"name": "weather", "arguments": '{"city": "Delft"}'}  # type: ignore[assignment]
-    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
-    assert make().with_structured_output(Place, tools=[weather]).invoke("hi") is None
-    asked = make().with_structured_output(Place, tools=[weather], include_raw=True)
-    found = asked.invoke("hi")
-    assert (found["parsed"], found["parsing_error"]) == (None, None)
-    assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
-    assert sent(server)["tools"][0]["function"]["name"] == "weather"
-    asked = make().with_structured_output(Place, tools=[weather], method="function_calling")
-    assert asked.invoke("hi") is None
-    names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
-    assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
-    asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
-    assert asked.invoke("hi") is None
-
-
-class Known(BaseModel):
-    """A place that is known."""
-
-    city: str
-
-    @field_validator("city")
-    @classmethod
-    def known(cls, city: str) -> str:
-        """Its name, if it is one."""
-        return {"Delft": "Delft"}[city]
-
-
-def test_what_is_no_value_yet_is_no_error(make: Make, server: RawServer) -> None:
-    asked = make().with_structured_output(Known)
-    parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
-    assert streamed(server, asked, *parts) == [Known(city="Delft")]
-
-
-FILTERED = part(None, "content_filter")
-FILTERED["choices"][0]["content_filter_results"] = {
-    "hate": {"filtered": True, "severity": "high"},
-    "jailbreak": {"filtered": True, "detected": True},
-    "violence": {"filtered": False, "severity": "low"},
-}
-
-
-@pytest.mark.parametrize(
-    ("parts", "error", "told"),
-    [
-        ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
-        ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
-        ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut the answer off"),
-        ([part("no json"), part(None, "stop")], OutputParserException, "no json"),
-        ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
-    ],
-)
-def test_a_stream_that_comes_to_no_value_is_told(
-    make: Make, server: RawServer, parts: list[Any], error: type[Exception], told: str
-) -> None:
-    server.will(stream(events(*parts)))
-    asked = make().with_structured_output(Joke)
-    with pytest.raises(error, match=told):
-        list(asked.stream("hi"))
-
-    async def read() -> list[Any]:
-        return [each async for each in asked.astream("hi")]
-
-    with pytest.raises(error, match=told):
-        asyncio.run(read())
-    last = list(make().with_structured_output(Joke, include_raw=True).stream("hi"))[-1]
-    assert last["parsed"] is None
-    assert isinstance(last["parsing_error"], error)
-
-
-def test_an_answer_that_was_filtered_tells_its_categories(make: Make, server: RawServer) -> None:
-    answer = chat('{"se', "content_filter")
-    found = FILTERED["choices"][0]["content_filter_results"]
-    answer["choices"][0]["content_filter_results"] = found
-    server.will(reply(answer))
-    with pytest.raises(core.ContentFilterError) as caught:
-        make().with_structured_output(Joke).invoke("hi")
-    assert caught.value.categories == {"hate": "high", "jailbreak": "detected"}
-
-
-class Trip(BaseModel):
-    """A trip."""
-
-    default: str = "a field may have any name"
-    days: int = 3
-    stops: list[Joke] = []
-
-
-@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_a_strict_schema_names_every_field_and_has_no_defaults(
-    make: Make, server: RawServer, method: Any
-) -> None:
-    # langchain-ai/langchain#26383: the service refuses anything else.
-    server.will(reply(chat("{}")))
-    asked = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
-    asked.invoke("hi")
-    body = sent(server)
-    if method == "json_schema":
-        wanted = body["response_format"]["json_schema"]
-    else:
-        wanted = body["tools"][0]["function"]
-    schema = wanted.get("schema") or wanted["parameters"]
-    inner = schema["properties"]["stops"]["items"]
-    assert wanted["strict"] is True
-    assert schema["required"] == list(schema["properties"]) == ["default", "days", "stops"]
-    assert inner["required"] == ["setup", "punchline"]
-    assert schema["additionalProperties"] is inner["additionalProperties"] is False
-    for each in (*schema["properties"].values(), *inner["properties"].values()):
-        assert "default" not in each
-
-
-def test_a_schema_is_needed(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match="needs a schema"):
-        make().with_structured_output(None, method="json_schema")
 
 
 ERRORS: list[tuple[int, Any, type[ModelError], type[core.InferenceError]]] = [
@@ -729,7 +441,9 @@ def test_an_error_is_langchains_and_ours_at_once(
             ask(make())
         error = cast("core.InferenceError", caught.value)
         assert isinstance(error, ours)
+        assert type(error.__cause__) is ours
         assert error.deployment == "gpt-4.1"
+        assert status == 200 or error.request_id == "r1"
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
 
@@ -819,9 +533,25 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
     model.invoke("hi")
     model.invoke("hi", model="other")
     model.invoke("hi", model="PROD")
+    model.invoke("hi", model="other", model_id="o4-mini")
     assert "max_completion_tokens" in sent(server)
     assert "max_tokens" in sent(server, 1)
     assert "max_completion_tokens" in sent(server, 2)
+    assert "max_completion_tokens" in sent(server, 3)
+    client = InferenceClient(f"{server.url}/openai/v1", KEY, "prod", model_id="o3")
+    assert ChatAzInfer(client=client, model="PROD").model_id == "o3"
+    assert ChatAzInfer(client=client, model="other").model_id is None
+
+
+def test_a_call_that_names_no_deployment_goes_to_the_models_own(
+    make: Make, server: RawServer
+) -> None:
+    # Settings of graphs and middleware leave it empty.
+    server.will(reply(chat()))
+    model = make(model="prod")
+    for empty in (None, ""):
+        model.invoke("hi", model=empty)
+    assert [request.json["model"] for request in server.received] == ["prod", "prod"]
 
 
 def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
@@ -840,6 +570,8 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert (sent(server, 1)["seed"], sent(server, 1)["top_k"]) == (3, 2)
     make(stop="x", n=2).invoke("hi")
     assert (sent(server, 2)["stop"], sent(server, 2)["n"]) == (["x"], 2)
+    make(stop="x").invoke("hi", stop=[])
+    assert not sent(server, 3).get("stop")
 
 
 def test_a_misspelt_argument_is_told() -> None:
@@ -899,7 +631,7 @@ def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
     embeddings = AzInferEmbeddings(endpoint=endpoint.url, credential=endpoint.key, model="echo")
     shown = [repr(model), str(model), dumps(model), str(model.model_dump()), repr(seen)]
     shown += [str(model.asdict()), repr(embeddings), str(embeddings.model_dump())]
-    assert not any(endpoint.key in each for each in shown)
+    assert not any(endpoint.key in each for each in [*shown, repr(vars(model))])
     assert not any("gateway-secret" in each for each in shown)
     with pytest.raises(ConfigurationError, match="not pickled"):
         pickle.dumps(model)
@@ -1078,6 +810,9 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     told = other.extra["invocation_params"]
     assert (told["deployment"], told["model_id"]) == ("other", None)
     assert in_capitals.extra["metadata"]["ls_model_name"] == "gpt-4.1"
+    nameless = ChatAzInfer(endpoint=server.url, surface="serverless", credential=KEY)
+    nameless.invoke("hi", config)
+    assert "ls_model_name" not in traced.runs[3].extra["metadata"]
 
 
 @pytest.mark.parametrize(
@@ -1136,11 +871,12 @@ def test_the_profile_is_that_of_the_model_and_not_of_the_name(
 
 def test_tokens_are_counted_with_no_download() -> None:
     model = ChatAzInfer(endpoint="https://contoso.openai.azure.com", credential=KEY, model="prod")
+    wide = {"title": "weather", "description": "The weather in a city.", "type": "object"}
     assert model.get_num_tokens("x" * 40) == 10
     assert model.get_num_tokens("日" * 4) == 3  # bytes
     asked = [HumanMessage("x" * 40)]
     without = model.get_num_tokens_from_messages(asked)
-    assert 10 <= without < model.get_num_tokens_from_messages(asked, tools=[weather]) - 10
+    assert 10 <= without < model.get_num_tokens_from_messages(asked, tools=[wide]) - 10
     messages = [HumanMessage("x" * 400), AIMessage("y" * 400), HumanMessage("z")]
     kept = trim_messages(messages, max_tokens=20, token_counter=model, strategy="last")
     assert kept == messages[-1:]
@@ -1167,12 +903,3 @@ def test_a_fallback_answers(endpoint: LocalEndpoint) -> None:
     assert model.invoke("hi").text == "Paris."
     assert asyncio.run(model.ainvoke("hi")).text == "Paris."
     assert "".join(chunk.text for chunk in model.stream("hi")) == "Paris."
-
-
-def test_a_tool_loop_runs(endpoint: LocalEndpoint) -> None:
-    model = local(endpoint, model="echo").bind_tools([weather])
-    messages: list[Any] = [HumanMessage("What is the weather in New York?")]
-    answer = model.invoke(messages)
-    assert answer.tool_calls[0]["args"] == {"city": "New York"}
-    messages += [answer, weather.invoke(answer.tool_calls[0])]
-    assert "Sunny in New York" in model.invoke(messages).text

@@ -515,8 +515,13 @@ def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
     assert init_chat_model("prod-chat", **named).asdict() == model.asdict()
     state = create_agent(model).invoke({"messages": [HumanMessage("hi")]})
     assert state["messages"][-1].text == "hello"
-    other = init_chat_model("openai:gpt-4.1", api_key=KEY, base_url=url)
-    assert type(other).__name__ == "ChatOpenAI"
+    there: Any = {"api_key": KEY, "base_url": url}
+    for other in (
+        init_chat_model("openai:gpt-4.1", **there),
+        init_chat_model("gpt-4.1", model_provider="openai", **there),
+        init_chat_model("azinfer:a-name-of-theirs", model_provider="openai", **there),
+    ):
+        assert type(other).__name__ == "ChatOpenAI"
 
 
 def test_embeddings_are_made_of_one_string(server: RawServer) -> None:
@@ -527,8 +532,13 @@ def test_embeddings_are_made_of_one_string(server: RawServer) -> None:
     assert server.received[0].json["model"] == "prod-embed"
     again = init_embeddings("prod-embed", provider="azinfer", endpoint=url, credential=KEY)
     assert repr(again) == repr(embeddings)
-    other = init_embeddings("openai:text-embedding-3-small", api_key=KEY, base_url=url)
-    assert type(other).__name__ == "OpenAIEmbeddings"
+    there: Any = {"api_key": KEY, "base_url": url}
+    for other in (
+        init_embeddings("openai:text-embedding-3-small", **there),
+        init_embeddings("text-embedding-3-small", provider="openai", **there),
+        init_embeddings("azinfer:a-name-of-theirs", provider="openai", **there),
+    ):
+        assert type(other).__name__ == "OpenAIEmbeddings"
 
 
 def test_a_wrong_name_is_langchains_not_found(make: Make, server: RawServer) -> None:

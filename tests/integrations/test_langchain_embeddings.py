@@ -85,6 +85,8 @@ def test_queries_and_documents_are_told_apart_where_the_model_does(
     assert types(make(model_id="text-embedding-3-small")) == [None, None]
     assert types(make("/openai/v1", **cohere)) == [None, None]
     assert types(make(**cohere), model="other") == [None, None]
+    # A call may tell what is behind the deployment that it names.
+    assert types(make(), model="other", **cohere) == ["query", "document"]
 
 
 def test_a_batch_is_as_large_as_the_model_takes(make: Make, server: RawServer) -> None:
@@ -135,9 +137,9 @@ def test_no_text_is_no_request(make: Make, server: RawServer) -> None:
 def test_dimensions_and_other_options_are_sent(make: Make, server: RawServer) -> None:
     embeddings = make(dimensions=2, model_kwargs={"truncate": "END"}, headers={"x-a": "1"})
     embeddings.embed_query("a")
-    embeddings.embed_query("a", dimensions=3)
+    embeddings.embed_query("a", dimensions=3, truncate="START")
     assert [request.json["dimensions"] for request in server.received] == [2, 3]
-    assert server.received[0].json["truncate"] == "END"
+    assert [request.json["truncate"] for request in server.received] == ["END", "START"]
     assert server.received[0].header("x-a") == "1"
 
 
@@ -153,6 +155,12 @@ def test_vectors_are_lists_of_numbers(local: AzInferEmbeddings) -> None:
     assert type(query) is list
     assert {type(each) for each in query} == {float}
     assert local.embed_documents(["b", "a"])[1] == query
+
+
+def test_whole_numbers_are_floats_too(make: Make, server: RawServer) -> None:
+    server.choose = lambda request: reply(vectors([1, 0]))
+    found = make().embed_documents(["a"])
+    assert [type(number) for number in found[0]] == [float, float]
 
 
 def test_async_code_blocks_no_thread(make: Make) -> None:
@@ -216,7 +224,11 @@ def test_a_wrong_name_is_langchains_not_found(local: AzInferEmbeddings) -> None:
     with pytest.raises(ModelNotFoundError, match="nope"):
         local.embed_query("a", model="nope")
     with pytest.raises(ModelNotFoundError, match="nope"):
+        local.embed_documents(["a"], model="nope")
+    with pytest.raises(ModelNotFoundError, match="nope"):
         asyncio.run(local.aembed_query("a", model="nope"))
+    with pytest.raises(ModelNotFoundError, match="nope"):
+        asyncio.run(local.aembed_documents(["a"], model="nope"))
 
 
 def test_a_chat_deployment_asked_for_vectors_is_told_so(make: Make, server: RawServer) -> None:
@@ -227,6 +239,8 @@ def test_a_chat_deployment_asked_for_vectors_is_told_so(make: Make, server: RawS
         make().embed_query("a")
     with pytest.raises(ModelInvalidRequestError, match="embeddings operation does not work"):
         make().embed_images([b"\x89PNG"])
+    with pytest.raises(ModelInvalidRequestError, match="embeddings operation does not work"):
+        asyncio.run(make().aembed_images([b"\x89PNG"]))
 
 
 def test_another_deployment_may_answer_a_call_in_any_case(

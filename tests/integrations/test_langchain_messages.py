@@ -179,6 +179,8 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
     (HumanMessage([]), {"role": "user", "content": ""}),
     (FunctionMessage(content="x", name="f"), {"role": "function", "content": "x", "name": "f"}),
     (AIMessage("yes"), {"role": "assistant", "content": "yes"}),
+    # The name of an agent, which services refuse for its spaces, or at all.
+    (AIMessage("yes", name="an agent"), {"role": "assistant", "content": "yes"}),
     (AIMessage([{"type": "text", "text": "a"}, "b"]), {"role": "assistant", "content": "ab"}),
     (
         AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "4"}]),
@@ -205,11 +207,15 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
     ),
     (AIMessage(""), {"role": "assistant", "content": ""}),
     (
-        AIMessage("", tool_calls=[{"id": "c", "name": "f", "args": {"x": 1}}]),
+        AIMessage("", tool_calls=[{"id": "c", "name": "f", "args": {"x": "é"}}]),
         {
             "role": "assistant",
             "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+                {
+                    "id": "c",
+                    "type": "function",
+                    "function": {"name": "f", "arguments": '{"x": "é"}'},
+                }
             ],
         },
     ),

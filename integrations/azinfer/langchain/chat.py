@@ -87,8 +87,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        at = {"endpoint": self.core_client.endpoint.url, "deployment": self.model}
-        return {**at, **self._options(None, {})}
+        return {"endpoint": self.core_client.endpoint.url, **self._options(None, {})}
 
     @override
     def _get_invocation_params(
@@ -240,7 +239,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
         wire = to_tools(tools, strict)
         if tool_choice:
             kwargs["tool_choice"] = to_tool_choice(tool_choice, wire)
-        if parallel_tool_calls is not None and wire:
+        if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if wire:
             kwargs["tools"] = wire
@@ -269,11 +268,15 @@ class ChatAzInfer(BaseChatModel, Deployed):
             **kwargs: Further options of the call.
 
         Raises:
-            ConfigurationError: There is no schema where the method needs one.
+            ConfigurationError: The method is none of these, or needs a schema and there is none.
         """
         if method is None:
             can = (self.profile or {}).get("structured_output", True)
             method = "json_schema" if can else "function_calling"
+        if method not in ("json_schema", "function_calling", "json_mode"):
+            raise ConfigurationError(
+                f"method={method!r} is none of json_schema, function_calling and json_mode"
+            )
         if schema is None and method != "json_mode":
             raise ConfigurationError(f"with_structured_output needs a schema for {method}")
         noted: dict[str, Any] = {
@@ -297,7 +300,9 @@ class ChatAzInfer(BaseChatModel, Deployed):
         return asked | parser
 
 
-def init_chat_model(model: str, **named: Any) -> BaseChatModel:
+def init_chat_model(
+    model: str, *, model_provider: str | None = None, **named: Any
+) -> BaseChatModel:
     """Make a chat model of one string, where LangChain's own helper cannot know this class.
 
     What takes a model's name in LangChain (`create_agent`, middleware) takes what this returns,
@@ -307,6 +312,7 @@ def init_chat_model(model: str, **named: Any) -> BaseChatModel:
         model: `"azinfer:<deployment>"` for a ChatAzInfer (or the deployment alone, with
             `model_provider="azinfer"`); anything else goes to
             `langchain.chat_models.init_chat_model`.
+        model_provider: Whose model, where `model` does not begin with it.
         **named: What the class takes.
 
     Example:
@@ -315,14 +321,11 @@ def init_chat_model(model: str, **named: Any) -> BaseChatModel:
         >>> init_chat_model("azinfer:small-chat", endpoint=endpoint, credential="a-key").model
         'small-chat'
     """
-    if named.get("model_provider") == "azinfer":
-        model = f"azinfer:{model}"
-        del named["model_provider"]
-    if model.startswith("azinfer:"):
+    if model_provider == "azinfer" or (model_provider is None and model.startswith("azinfer:")):
         return ChatAzInfer(model=model.removeprefix("azinfer:"), **named)
     from langchain.chat_models import init_chat_model as theirs
 
-    found: BaseChatModel = theirs(model, **named)
+    found: BaseChatModel = theirs(model, model_provider=model_provider, **named)
     return found
 
 

@@ -96,7 +96,7 @@ class Deployed(BaseModel):
         if self.client is not None:
             self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
         self.model = self.model or ready.model
-        if self.model == ready.model:
+        if _same(self.model, ready.model):
             self.model_id = self.model_id or ready.model_id
 
     @field_serializer("endpoint")
@@ -139,6 +139,9 @@ class Deployed(BaseModel):
     def _target(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The deployment that a call is for, and the model behind it where that is known."""
         model = given.get("model") or self.model
-        own = (model or "").casefold() == (self.model or "").casefold()
-        model_id = given.get("model_id") or (self.model_id if own else None)
-        return {"model": model, "model_id": model_id}
+        own = self.model_id if _same(model, self.model) else None
+        return {"model": model, "model_id": given.get("model_id") or own}
+
+
+def _same(deployment: str | None, other: str | None) -> bool:
+    return (deployment or "").casefold() == (other or "").casefold()

@@ -71,22 +71,16 @@ class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ModelAPIError):
     """Every deployment of a route failed."""
 
 
-_BOTH: dict[type[ours.InferenceError], type[ours.InferenceError]] = {
-    ours.APIConnectionError: _APIConnectionError,
-    ours.APITimeoutError: _APITimeoutError,
-    ours.BadRequestError: _BadRequestError,
-    ours.UnsupportedParameterError: _UnsupportedParameterError,
-    ours.ContentFilterError: _ContentFilterError,
-    ours.ContextLengthExceededError: _ContextLengthExceededError,
-    ours.AuthenticationError: _AuthenticationError,
-    ours.PermissionDeniedError: _PermissionDeniedError,
-    ours.DeploymentNotFoundError: _DeploymentNotFoundError,
-    ours.RateLimitError: _RateLimitError,
-    ours.ServerError: _ServerError,
-    ours.StreamInterruptedError: _StreamInterruptedError,
-    ours.InvalidResponseError: _InvalidResponseError,
-    ours.APIStatusError: _APIStatusError,
-    ours.RouteExhaustedError: _RouteExhaustedError,
+# Each by its own kind, the first of its bases.
+_BOTH: dict[type, type[ours.InferenceError]] = {
+    both.__bases__[0]: both
+    for both in (
+        *(_APIConnectionError, _APITimeoutError, _APIStatusError, _AuthenticationError),
+        *(_BadRequestError, _ContentFilterError, _ContextLengthExceededError),
+        *(_DeploymentNotFoundError, _InvalidResponseError, _PermissionDeniedError),
+        *(_RateLimitError, _RouteExhaustedError, _ServerError, _StreamInterruptedError),
+        _UnsupportedParameterError,
+    )
 }
 
 

@@ -102,12 +102,12 @@ def from_completion(answer: ChatCompletion) -> ChatResult:
     generations = [
         ChatGeneration(
             message=_from_choice(answer, choice, usage if at == 0 else None),
-            generation_info={"finish_reason": choice.finish_reason, "logprobs": choice.logprobs},
+            generation_info={"finish_reason": choice.finish_reason},
         )
         for at, choice in enumerate(answer.choices)
     ]
     counts = answer.usage.raw if answer.usage else None
-    output = {"token_usage": counts, "model_name": answer.model, "id": answer.id}
+    output = {"token_usage": counts, "model_name": answer.model}
     return ChatResult(generations=generations, llm_output=output)
 
 
@@ -124,16 +124,14 @@ def from_chunk(chunk: ChatCompletionChunk, calls_from: int = 0) -> ChatGeneratio
         return None
     choice = chunk.choices[0]
     delta = choice.delta
-    if delta.content and not (delta.tool_calls or delta.reasoning or choice.logprobs):
+    if delta.content and not (
+        delta.reasoning or delta.refusal or delta.tool_calls or choice.logprobs
+    ):
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.content))
-    more: Json = {}
-    if delta.reasoning:
-        more["reasoning_content"] = delta.reasoning
-    if delta.refusal:
-        more["refusal"] = delta.refusal
+    more = {"reasoning_content": delta.reasoning, "refusal": delta.refusal}
     message = AIMessageChunk(
         content=delta.content or "",
-        additional_kwargs=more,
+        additional_kwargs={name: value for name, value in more.items() if value},
         tool_call_chunks=[
             ToolCallChunk(
                 name=call.name,
@@ -190,8 +188,11 @@ def _audio_tokens(usage: Usage, details: str) -> int:
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
     message = choice.message
-    more: Json = {"reasoning_content": message.reasoning, "refusal": message.refusal}
-    more["audio"] = message.audio
+    more = {
+        "reasoning_content": message.reasoning,
+        "refusal": message.refusal,
+        "audio": message.audio,
+    }
     calls, invalid = _from_calls(message.tool_calls)
     return AIMessage(
         content=message.content or "",
@@ -260,7 +261,8 @@ def _assistant(message: AIMessage) -> Json:
         raise ConfigurationError(f"an AIMessage with {media[0]} cannot be sent back to a model")
     wire: Json = {"role": "assistant"}
     calls = [
-        _call(each["id"], each["name"], json.dumps(each["args"])) for each in message.tool_calls
+        _call(each["id"], each["name"], json.dumps(each["args"], ensure_ascii=False))
+        for each in message.tool_calls
     ]
     calls += [
         _call(each["id"], each["name"] or "", each["args"] or "{}")
@@ -314,13 +316,8 @@ def _parts(message: BaseMessage) -> Iterator[Json]:
 
 
 def _text(block: Json) -> Iterator[Json]:
-    if block.get("text"):
-        yield {"type": "text", "text": block["text"]}
-
-
-def _refusal(block: Json) -> Iterator[Json]:
-    if block.get("refusal"):
-        yield {"type": "text", "text": block["refusal"]}
+    if text := block.get("text") or block.get("refusal"):
+        yield {"type": "text", "text": text}
 
 
 def _data(block: Json) -> Iterator[Json]:
@@ -376,7 +373,7 @@ _BLOCKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "image": _data,
     "audio": _data,
     "file": _data,
-    "refusal": _refusal,
+    "refusal": _text,
     "non_standard": _other,
     **dict.fromkeys(("reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call"), _nothing),
 }

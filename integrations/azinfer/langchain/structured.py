@@ -18,7 +18,6 @@ from langchain_core.output_parsers.openai_tools import (
 )
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableGenerator
-from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.function_calling import (
     convert_to_json_schema,
     convert_to_openai_tool,
@@ -104,18 +103,29 @@ class _RawAndValues(_Values):
 
     @override
     def add(self, message: AIMessage) -> Iterator[Any]:
-        yield AddableDict(raw=message)
-        # Streamed dictionaries add up; what can be added would be there twice.
+        yield _Part(raw=message)
         for value in super().add(message):
-            if not hasattr(value, "__add__"):
-                yield AddableDict(parsed=value)
+            yield _Part(parsed=value)
 
     @override
     def end(self) -> Iterator[Any]:
         try:
-            yield AddableDict(parsed=self._value(), parsing_error=None)
+            yield _Part(parsed=self._value(), parsing_error=None)
         except Exception as error:
-            yield AddableDict(parsed=None, parsing_error=error)
+            yield _Part(parsed=None, parsing_error=error)
+
+
+class _Part(dict[str, Any]):
+    """What a step after this one, and a trace, add up: messages grow, and the last value stays.
+
+    LangChain's AddableDict would add up lists, and adds no dictionaries.
+    """
+
+    def __add__(self, other: _Part) -> _Part:
+        whole = _Part({**self, **other})
+        if "raw" in self and "raw" in other:
+            whole["raw"] = self["raw"] + other["raw"]
+        return whole
 
 
 def _reading(start: Callable[[], _Values]) -> Runnable[AIMessage, Any]:

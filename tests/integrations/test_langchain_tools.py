@@ -1,0 +1,433 @@
+"""Tools and structured output of ChatAzInfer: what is asked for, and what is made of answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+import pytest
+from langchain_core.exceptions import (
+    ModelInvalidRequestError,
+    ModelRefusalError,
+    OutputParserException,
+)
+from langchain_core.messages import HumanMessage
+from langchain_core.tools import tool
+from pydantic import BaseModel, field_validator
+
+from asking import KEY
+from azinfer import core
+from azinfer.core import ConfigurationError
+from azinfer.langchain import ChatAzInfer
+from azinfer.local import LocalDeployment, LocalEndpoint
+from raw_server import RawServer, chat, events, part, reply, stream
+
+Make = Callable[..., ChatAzInfer]
+
+
+@pytest.fixture
+def make(server: RawServer) -> Make:
+    """Makes models of the raw server."""
+
+    def model(**named: Any) -> ChatAzInfer:
+        named = {"model": "gpt-4.1", "max_retries": 0, **named}
+        return ChatAzInfer(endpoint=f"{server.url}/openai/v1", credential=KEY, **named)
+
+    return model
+
+
+def sent(server: RawServer, at: int = 0) -> Any:
+    return server.received[at].json
+
+
+@tool
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"Sunny in {city}"
+
+
+class Joke(BaseModel):
+    """A joke."""
+
+    setup: str
+    punchline: str | None = None
+
+
+class Place(TypedDict):
+    """A place."""
+
+    city: str
+
+
+SCHEMA = {"title": "place", "type": "object", "properties": {"city": {"type": "string"}}}
+OPENAI_TOOL = {"type": "function", "function": {"name": "place", "parameters": SCHEMA}}
+ANTHROPIC_TOOL = {"name": "place", "description": "d", "input_schema": SCHEMA}
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (weather, "weather"),
+        (lambda: None, "<lambda>"),
+        (Joke, "Joke"),
+        (Place, "Place"),
+        (SCHEMA, "place"),
+        (OPENAI_TOOL, "place"),
+        (ANTHROPIC_TOOL, "place"),
+    ],
+)
+def test_tools_may_have_every_form(make: Make, server: RawServer, form: Any, name: str) -> None:
+    if name == "<lambda>":
+
+        def named(city: str) -> str:
+            """The weather."""
+            return city
+
+        form, name = named, "named"
+    server.will(reply(chat()))
+    make().bind_tools([form]).invoke("hi")
+    (wire,) = sent(server)["tools"]
+    assert (wire["type"], wire["function"]["name"]) == ("function", name)
+
+
+@pytest.mark.parametrize(
+    ("choice", "wire"),
+    [
+        (None, None),
+        (False, None),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("any", "required"),
+        ("required", "required"),
+        (True, "required"),
+        ("weather", {"type": "function", "function": {"name": "weather"}}),
+        (
+            {"type": "function", "function": {"name": "weather"}},
+            {"type": "function", "function": {"name": "weather"}},
+        ),
+    ],
+)
+def test_a_tool_choice_may_have_every_form(
+    make: Make, server: RawServer, choice: Any, wire: Any
+) -> None:
+    server.will(reply(chat()))
+    make().bind_tools([weather], tool_choice=choice).invoke("hi")
+    assert sent(server).get("tool_choice") == wire
+
+
+def test_a_tool_choice_that_names_no_tool_is_told(make: Make) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"'wether' names no tool; there are \['weather'\]"
+    ):
+        make().bind_tools([weather], tool_choice="wether")
+
+
+def test_strict_tools_are_closed_all_the_way_down(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    inner = {"type": "object", "properties": {"default": {"type": "string", "default": "a"}}}
+    parameters = {"type": "object", "properties": {"title": inner}}
+    ready: dict[str, Any] = {"type": "function", "function": {"name": "now"}}
+    whole = {"type": "function", "function": {"name": "at", "parameters": parameters}}
+    make().bind_tools([ready, whole], strict=True).invoke("hi")
+    tools = sent(server)["tools"]
+    assert tools[0] == ready
+    closed = {"additionalProperties": False, "type": "object"}
+    assert tools[1]["function"]["parameters"] == {
+        **closed,
+        "required": ["title"],
+        "properties": {
+            "title": {
+                **closed,
+                "required": ["default"],
+                "properties": {"default": {"type": "string"}},
+            }
+        },
+    }
+
+
+def test_strict_and_parallel_are_sent_with_tools_alone(make: Make, server: RawServer) -> None:
+    server.will(reply(chat()))
+    make().bind_tools([weather], strict=True, parallel_tool_calls=False).invoke("hi")
+    make().bind_tools([], parallel_tool_calls=False).invoke("hi")
+    assert sent(server)["parallel_tool_calls"] is False
+    assert sent(server)["tools"][0]["function"]["strict"] is True
+    assert not {"tools", "parallel_tool_calls"} & sent(server, 1).keys()
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [Joke, Place, SCHEMA])
+def test_structured_output_by_every_method(
+    make: Make, server: RawServer, method: Any, schema: Any
+) -> None:
+    value = {"setup": "s", "punchline": None} if schema is Joke else {"city": "Delft"}
+    name = "Joke" if schema is Joke else "Place" if schema is Place else "place"
+    call = {"id": "c", "type": "function"}
+    call["function"] = {"name": name, "arguments": json.dumps(value)}  # type: ignore[assignment]
+    if method == "function_calling":
+        server.will(reply(chat(None, message={"tool_calls": [call]})))
+    else:
+        server.will(reply(chat(json.dumps(value))))
+    found = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
+    assert sent(server)["seed"] == 7
+    assert found == (Joke(setup="s") if schema is Joke else value)
+    wanted = sent(server).get("response_format")
+    if method == "function_calling":
+        assert sent(server)["tool_choice"]["function"]["name"] == name
+    elif method == "json_mode":
+        assert wanted == {"type": "json_object"}
+    else:
+        assert (wanted["type"], wanted["json_schema"]["name"]) == ("json_schema", name)
+        described = (
+            {Joke: "A joke.", Place: "A place."}.get(schema) if schema is not SCHEMA else None
+        )
+        assert wanted["json_schema"].get("description") == described
+        assert wanted["json_schema"].get("strict") is (None if schema is SCHEMA else True)
+
+
+def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"city": "Delft"}')))
+    make(model_id="gpt-4.1").with_structured_output(Place).invoke("hi")
+    assert "response_format" in sent(server)
+    llama = make(model="prod", model_id="Llama-3.3-70B-Instruct")
+    assert llama.with_structured_output(Place).invoke("hi") is None
+    assert "tools" in sent(server, 1)
+
+
+def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"city": "Delft"}')))
+    found = make().with_structured_output(None, method="json_mode").invoke("hi")
+    assert (found, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
+
+
+def test_a_response_format_may_be_given_whole(make: Make, server: RawServer) -> None:
+    server.will(reply(chat("{}")))
+    whole = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    assert make().with_structured_output(whole).invoke("hi") == {}
+    assert sent(server)["response_format"] == whole
+
+
+def test_raw_answers_come_beside_the_parsed(make: Make, server: RawServer) -> None:
+    server.will(reply(chat('{"setup": "s"}')), reply(chat("no json")))
+    asked = make().with_structured_output(Joke, include_raw=True)
+    good, bad = asked.invoke("hi"), asked.invoke("hi")
+    assert good["parsed"] == Joke(setup="s")
+    assert good["raw"].usage_metadata["total_tokens"] == 5
+    assert (bad["parsed"], type(bad["parsing_error"])) == (None, OutputParserException)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_refusals_and_answers_cut_off_are_told(make: Make, server: RawServer, method: Any) -> None:
+    server.will(reply(chat(None, message={"refusal": "I won't"})), reply(chat('{"se', "length")))
+    asked = make().with_structured_output(Joke, method=method)
+    with pytest.raises(ModelRefusalError, match="I won't") as refused:
+        asked.invoke("hi")
+    assert refused.value.raw_message is not None
+    assert refused.value.raw_message.additional_kwargs["refusal"] == "I won't"
+    with pytest.raises(OutputParserException, match="raise max_tokens") as cut_off:
+        asked.invoke("hi")
+    assert cut_off.value.llm_output == '{"se'
+
+
+def both_ways(server: RawServer, asked: Any, *parts: Any) -> tuple[list[Any], list[Any]]:
+    """What a stream gives in sync and in async code."""
+    server.will(stream(events(*parts)))
+
+    async def read() -> list[Any]:
+        return [each async for each in asked.astream("hi")]
+
+    return list(asked.stream("hi")), asyncio.run(read())
+
+
+def streamed(server: RawServer, asked: Any, *parts: Any) -> list[Any]:
+    """The same, where both give the same."""
+    found, again = both_ways(server, asked, *parts)
+    assert again == found
+    return found
+
+
+def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
+    model = make()
+    parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
+    grown = streamed(server, model.with_structured_output(Place), *parts)
+    assert grown == [{}, {"city": "De"}, {"city": "Delft"}]
+    call = {"index": 0, "id": "c", "function": {"name": "Joke", "arguments": '{"setup"'}}
+    rest = {"index": 0, "function": {"arguments": ': "s"}'}}
+    parts = [part(None, tool_calls=[call]), part(None, "tool_calls", tool_calls=[rest])]
+    asked = model.with_structured_output(Joke, method="function_calling")
+    assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [Joke, Place, SCHEMA])
+def test_raw_answers_stream_beside_growing_values_by_every_method(
+    make: Make, server: RawServer, method: Any, schema: Any
+) -> None:
+    pieces = ['{"setup": "s', '", "city": "De', 'lft"}']
+    if method == "function_calling":
+        name = getattr(schema, "__name__", "place")
+        told = [{"index": 0, "function": {"arguments": each}} for each in pieces]
+        told[0] = {"index": 0, "id": "c", "function": {"name": name, "arguments": pieces[0]}}
+        parts = [part(None, tool_calls=[each]) for each in told]
+    else:
+        parts = [part(each) for each in pieces]
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    parts += [part(None, "stop"), {"choices": [], "usage": usage}]
+    asked = make().with_structured_output(schema, method=method, include_raw=True)
+    last = Joke(setup="s") if schema is Joke else {"setup": "s", "city": "Delft"}
+    for found in both_ways(server, asked, *parts):
+        values = [each["parsed"] for each in found if each.get("parsed") is not None]
+        assert values[-1] == last
+        assert len(values) > (1 if schema is Joke else 2)
+        whole = sum(found[1:], found[0])
+        assert (whole["parsed"], whole["parsing_error"]) == (last, None)
+        assert whole["raw"].usage_metadata["total_tokens"] == 5
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1, "b": 2}])
+def test_a_step_after_a_raw_answer_gets_it_whole_in_a_stream(
+    make: Make, server: RawServer, value: Any
+) -> None:
+    def whole(found: dict[str, Any]) -> tuple[str, Any]:
+        return found["raw"].text, found["parsed"]
+
+    text = json.dumps(value)
+    asked = make().with_structured_output(None, method="json_mode", include_raw=True)
+    parts = [part(text[:4]), part(text[4:]), part(None, "stop")]
+    assert streamed(server, asked | whole, *parts) == [(text, value)]
+
+
+def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
+    call = {"id": "c", "type": "function"}
+    call["function"] = {"name": "weather", "arguments": '{"city": "Delft"}'}  # type: ignore[assignment]
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
+    assert make().with_structured_output(Place, tools=[weather]).invoke("hi") is None
+    asked = make().with_structured_output(Place, tools=[weather], include_raw=True)
+    found = asked.invoke("hi")
+    assert (found["parsed"], found["parsing_error"]) == (None, None)
+    assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
+    assert sent(server)["tools"][0]["function"]["name"] == "weather"
+    asked = make().with_structured_output(Place, tools=[weather], method="function_calling")
+    assert asked.invoke("hi") is None
+    names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
+    assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
+    asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
+    assert asked.invoke("hi") is None
+
+
+class Known(BaseModel):
+    """A place that is known."""
+
+    city: str
+
+    @field_validator("city")
+    @classmethod
+    def known(cls, city: str) -> str:
+        """Its name, if it is one."""
+        return {"Delft": "Delft"}[city]
+
+
+def test_what_is_no_value_yet_is_no_error(make: Make, server: RawServer) -> None:
+    asked = make().with_structured_output(Known)
+    parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
+    assert streamed(server, asked, *parts) == [Known(city="Delft")]
+
+
+FILTERED = part(None, "content_filter")
+FILTERED["choices"][0]["content_filter_results"] = {
+    "hate": {"filtered": True, "severity": "high"},
+    "jailbreak": {"filtered": True, "detected": True},
+    "violence": {"filtered": False, "severity": "low"},
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "told"),
+    [
+        ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
+        ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
+        ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut the answer off"),
+        ([part("no json"), part(None, "stop")], OutputParserException, "no json"),
+        ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
+    ],
+)
+def test_a_stream_that_comes_to_no_value_is_told(
+    make: Make, server: RawServer, parts: list[Any], error: type[Exception], told: str
+) -> None:
+    server.will(stream(events(*parts)))
+    asked = make().with_structured_output(Joke)
+    with pytest.raises(error, match=told):
+        list(asked.stream("hi"))
+
+    async def read() -> list[Any]:
+        return [each async for each in asked.astream("hi")]
+
+    with pytest.raises(error, match=told):
+        asyncio.run(read())
+    last = list(make().with_structured_output(Joke, include_raw=True).stream("hi"))[-1]
+    assert last["parsed"] is None
+    assert isinstance(last["parsing_error"], error)
+
+
+def test_an_answer_that_was_filtered_tells_its_categories(make: Make, server: RawServer) -> None:
+    answer = chat('{"se', "content_filter")
+    found = FILTERED["choices"][0]["content_filter_results"]
+    answer["choices"][0]["content_filter_results"] = found
+    server.will(reply(answer))
+    with pytest.raises(core.ContentFilterError) as caught:
+        make().with_structured_output(Joke).invoke("hi")
+    assert caught.value.categories == {"hate": "high", "jailbreak": "detected"}
+
+
+class Trip(BaseModel):
+    """A trip."""
+
+    default: str = "a field may have any name"
+    days: int = 3
+    stops: list[Joke] = []
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_strict_schema_names_every_field_and_has_no_defaults(
+    make: Make, server: RawServer, method: Any
+) -> None:
+    # langchain-ai/langchain#26383: the service refuses anything else.
+    server.will(reply(chat("{}")))
+    asked = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
+    asked.invoke("hi")
+    body = sent(server)
+    if method == "json_schema":
+        wanted = body["response_format"]["json_schema"]
+    else:
+        wanted = body["tools"][0]["function"]
+    schema = wanted.get("schema") or wanted["parameters"]
+    inner = schema["properties"]["stops"]["items"]
+    assert wanted["strict"] is True
+    assert schema["required"] == list(schema["properties"]) == ["default", "days", "stops"]
+    assert inner["required"] == ["setup", "punchline"]
+    assert schema["additionalProperties"] is inner["additionalProperties"] is False
+    for each in (*schema["properties"].values(), *inner["properties"].values()):
+        assert "default" not in each
+
+
+def test_a_schema_is_needed(make: Make) -> None:
+    with pytest.raises(ConfigurationError, match="needs a schema"):
+        make().with_structured_output(None, method="json_schema")
+
+
+def test_a_method_that_there_is_not_is_told(make: Make) -> None:
+    wrong: Any = "json"
+    with pytest.raises(ConfigurationError, match="'json' is none of json_schema"):
+        make().with_structured_output(Joke, method=wrong)
+
+
+def test_a_tool_loop_runs() -> None:
+    with LocalEndpoint([LocalDeployment("echo")]) as endpoint:
+        model = ChatAzInfer(endpoint=endpoint.url, credential=endpoint.key, model="echo")
+        bound = model.bind_tools([weather])
+        messages: list[Any] = [HumanMessage("What is the weather in New York?")]
+        answer = bound.invoke(messages)
+        assert answer.tool_calls[0]["args"] == {"city": "New York"}
+        messages += [answer, weather.invoke(answer.tool_calls[0])]
+        assert "Sunny in New York" in bound.invoke(messages).text
