@@ -871,12 +871,22 @@ def test_the_profile_is_that_of_the_model_and_not_of_the_name(
 
 def test_tokens_are_counted_with_no_download() -> None:
     model = ChatAzInfer(endpoint="https://contoso.openai.azure.com", credential=KEY, model="prod")
-    wide = {"title": "weather", "description": "The weather in a city.", "type": "object"}
+
+    def weather(city: str) -> str:
+        """The weather in a city.
+
+        It is told for now and for the next days, hour by hour, with wind, rain and the sun.
+        """
+        return city
+
     assert model.get_num_tokens("x" * 40) == 10
+    assert model.get_num_tokens("x") == 1
     assert model.get_num_tokens("日" * 4) == 3  # bytes
     asked = [HumanMessage("x" * 40)]
     without = model.get_num_tokens_from_messages(asked)
-    assert 10 <= without < model.get_num_tokens_from_messages(asked, tools=[wide]) - 10
+    counted = model.get_num_tokens_from_messages(asked, tools=[weather]) - without
+    assert without >= 10
+    assert counted > model.get_num_tokens(str(weather.__doc__))
     messages = [HumanMessage("x" * 400), AIMessage("y" * 400), HumanMessage("z")]
     kept = trim_messages(messages, max_tokens=20, token_counter=model, strategy="last")
     assert kept == messages[-1:]

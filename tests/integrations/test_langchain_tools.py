@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import (
     ModelInvalidRequestError,
     ModelRefusalError,
@@ -195,6 +196,21 @@ def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> N
     assert "tools" in sent(server, 1)
 
 
+def test_the_trace_tells_method_and_schema(make: Make, server: RawServer) -> None:
+    class Options(BaseCallbackHandler):
+        told: Any = None
+
+        def on_chat_model_start(self, *args: Any, options: Any, **kwargs: Any) -> None:
+            self.told = options["ls_structured_output_format"]
+
+    server.will(reply(chat('{"city": "Delft"}')))
+    options = Options()
+    make().with_structured_output(Place).invoke("hi", {"callbacks": [options]})
+    assert options.told["kwargs"] == {"method": "json_schema"}
+    assert options.told["schema"]["properties"].keys() == {"city"}
+    assert "ls_structured_output_format" not in sent(server)
+
+
 def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"city": "Delft"}')))
     found = make().with_structured_output(None, method="json_mode").invoke("hi")
@@ -308,10 +324,12 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert (found["parsed"], found["parsing_error"]) == (None, None)
     assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
     assert sent(server)["tools"][0]["function"]["name"] == "weather"
+    make().with_structured_output(Place, tools=[weather], strict=True).invoke("hi")
+    assert sent(server, 2)["tools"][0]["function"]["strict"] is True
     asked = make().with_structured_output(Place, tools=[weather], method="function_calling")
     assert asked.invoke("hi") is None
-    names = [each["function"]["name"] for each in sent(server, 2)["tools"]]
-    assert (names, sent(server, 2)["tool_choice"]) == (["Place", "weather"], "auto")
+    names = [each["function"]["name"] for each in sent(server, 3)["tools"]]
+    assert (names, sent(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
     asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
     assert asked.invoke("hi") is None
 
