@@ -200,8 +200,8 @@ def test_the_trace_tells_method_and_schema(make: Make, server: RawServer) -> Non
     class Options(BaseCallbackHandler):
         told: Any = None
 
-        def on_chat_model_start(self, *args: Any, options: Any, **kwargs: Any) -> None:
-            self.told = options["ls_structured_output_format"]
+        def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
+            self.told = kwargs["options"]["ls_structured_output_format"]
 
     server.will(reply(chat('{"city": "Delft"}')))
     options = Options()
@@ -332,6 +332,38 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert (names, sent(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
     asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
     assert asked.invoke("hi") is None
+
+
+@pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
+@pytest.mark.parametrize("schema", [Joke, SCHEMA])
+@pytest.mark.parametrize("version", ["v0", "v1"])
+def test_arguments_that_are_no_object_are_no_value(
+    make: Make, server: RawServer, arguments: str, schema: Any, version: str
+) -> None:
+    name = "Joke" if schema is Joke else "place"
+    call = {"index": 0, "id": "c", "type": "function"}
+    call["function"] = {"name": name, "arguments": arguments}
+    finish = part(None, "tool_calls")
+    asked = make(output_version=version).with_structured_output(schema, method="function_calling")
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
+    with pytest.raises(OutputParserException, match=f"arguments of {name} are no JSON") as caught:
+        asked.invoke("hi")
+    assert caught.value.llm_output == arguments
+    server.will(stream(events(part(None, tool_calls=[call]), finish)))
+    with pytest.raises(OutputParserException, match=f"arguments of {name} are no JSON"):
+        list(asked.stream("hi"))
+
+
+def test_a_call_whose_arguments_are_no_object_is_kept_as_invalid(
+    make: Make, server: RawServer
+) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[1]"}}
+    deep = {"id": "d", "type": "function", "function": {"name": "f", "arguments": "[" * 99999}}
+    server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call, deep]})))
+    answer = make().bind_tools([weather]).invoke("hi")
+    assert answer.tool_calls == []
+    assert [each["id"] for each in answer.invalid_tool_calls] == ["c", "d"]
+    assert "no JSON object" in str(answer.invalid_tool_calls[0]["error"])
 
 
 class Known(BaseModel):

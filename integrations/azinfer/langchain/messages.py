@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -23,7 +25,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.block_translators.openai import convert_to_openai_data_block
-from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -208,12 +210,27 @@ def _from_calls(calls: Iterable[Any]) -> tuple[list[ToolCall], list[InvalidToolC
     parsed: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in calls:
-        raw = call.to_wire()
+        name, text = call.function.name, call.function.arguments
         try:
-            parsed.append(parse_tool_call(raw, return_id=True))  # type: ignore[arg-type]
-        except Exception as error:
-            invalid.append(make_invalid_tool_call(raw, str(error)))
+            parsed.append(tool_call(name=name, args=arguments_of(name, text), id=call.id))
+        except OutputParserException as error:
+            invalid.append(invalid_tool_call(name=name, args=text, id=call.id, error=str(error)))
     return parsed, invalid
+
+
+def arguments_of(name: str | None, text: str | None) -> Json:
+    """The arguments of a call, which are `text` on the wire.
+
+    Raises:
+        OutputParserException: They are no JSON object.
+    """
+    found: Any = None
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text or "{}", strict=False)
+    if not isinstance(found, dict):
+        told = f"the arguments of {name} are no JSON object: {text}"
+        raise OutputParserException(told, llm_output=text)
+    return found
 
 
 def _metadata(answer: ChatCompletion, choice: Choice) -> Json:

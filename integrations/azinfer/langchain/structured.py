@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 from langchain_core.exceptions import ModelRefusalError, OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.output_parsers import (
-    JsonOutputParser,
-    PydanticOutputParser,
-)
-from langchain_core.output_parsers.openai_tools import (
-    JsonOutputKeyToolsParser,
-    PydanticToolsParser,
-)
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableGenerator
 from langchain_core.utils.function_calling import (
@@ -27,6 +20,10 @@ from typing_extensions import override
 
 from azinfer.core import strict_schema
 from azinfer.langchain.errors import answer_filtered
+from azinfer.langchain.messages import arguments_of
+
+# What an answer comes to, whole or (True) as far as it came; None where it has no value.
+Parse = Callable[[AIMessage, bool], Any]
 
 
 def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
@@ -48,29 +45,29 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
 
 def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
     """What makes a value of a schema of an answer; in a stream, values that grow."""
-    return _reading(lambda: _Values(_parser(schema, method)))
+    return _reading(lambda: _Values(_parse_of(schema, method)))
 
 
 def raw_and_parsed(schema: Any, method: str) -> Runnable[AIMessage, Any]:
     """What makes an answer `{"raw", "parsed", "parsing_error"}`, growing while it is streamed."""
-    return _reading(lambda: _RawAndValues(_parser(schema, method)))
+    return _reading(lambda: _RawAndValues(_parse_of(schema, method)))
 
 
 class _Values:
     """The values that an answer comes to, part by part."""
 
-    def __init__(self, parser: Any) -> None:
-        self._parser = parser
+    def __init__(self, parse: Parse) -> None:
+        self._parse = parse
         self._whole: AIMessage | None = None
         self._last: Any = None
 
     def add(self, message: AIMessage) -> Iterator[Any]:
         """What a further part of the answer changes."""
-        self._whole = message if self._whole is None else cast("Any", self._whole) + message
-        value = None
+        whole = message if self._whole is None else cast("Any", self._whole) + message
+        self._whole, value = whole, None
         if isinstance(message, AIMessageChunk):
             with suppress(Exception):  # no value yet
-                value = self._parsed(partial=True)
+                value = self._parse(whole, True)
         if value not in (None, self._last):
             self._last = value
             yield value
@@ -82,20 +79,7 @@ class _Values:
             yield value
 
     def _value(self) -> Any:
-        """What the whole answer comes to; None where the model called a tool instead."""
-        message = _told(self._whole)
-        if isinstance(self._parser, JsonOutputParser) and message.tool_calls:
-            return None
-        return self._parsed()
-
-    def _parsed(self, partial: bool = False) -> Any:
-        message = cast("AIMessage", self._whole)
-        if isinstance(self._parser, PydanticToolsParser):
-            # It fails at calls of other tools, which the parsers of other schemas leave alone.
-            own = {convert_to_openai_tool(tool)["function"]["name"] for tool in self._parser.tools}
-            calls = [call for call in message.tool_calls if call["name"] in own]
-            message = message.model_copy(update={"tool_calls": calls})
-        return self._parser.parse_result([ChatGeneration(message=message)], partial=partial)
+        return self._parse(_told(self._whole), False)
 
 
 class _RawAndValues(_Values):
@@ -147,14 +131,32 @@ def _reading(start: Callable[[], _Values]) -> Runnable[AIMessage, Any]:
     return RunnableGenerator(read, aread, name="parse")
 
 
-def _parser(schema: Any, method: str) -> Any:
+def _parse_of(schema: Any, method: str) -> Parse:
     pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    if method == "function_calling" and pydantic:
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
-        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-    return PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+        return lambda message, partial: _of_call(
+            message, partial, name, schema if pydantic else dict
+        )
+    parser = PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+    return lambda message, partial: _of_text(message, partial, parser)
+
+
+def _of_call(message: AIMessage, partial: bool, name: str, make: Callable[..., Any]) -> Any:
+    if not partial:
+        calls: Sequence[Any] = message.invalid_tool_calls
+        if isinstance(message, AIMessageChunk):
+            calls = message.tool_call_chunks  # in whose tool calls LangChain mends what is broken
+        for call in calls:
+            arguments_of(call["name"], call["args"])
+    found = [call["args"] for call in message.tool_calls if call["name"] == name]
+    return make(**found[0]) if found else None
+
+
+def _of_text(message: AIMessage, partial: bool, parser: JsonOutputParser) -> Any:
+    if message.tool_calls:
+        return None
+    return parser.parse_result([ChatGeneration(message=message)], partial=partial)
 
 
 def _told(message: AIMessage | None) -> AIMessage:
