@@ -366,6 +366,46 @@ def test_a_call_whose_arguments_are_no_object_is_kept_as_invalid(
     assert "no JSON object" in str(answer.invalid_tool_calls[0]["error"])
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('```json\n{"city": "Delft"}\n```', {"city": "Delft"}),
+        ('{"city": "Delft"} I hope that this helps.', {"city": "Delft"}),
+        ('{"city": "De\nlft"}', {"city": "De\nlft"}),
+        ('{"city": "Delf', None),
+        ('{"city": "Delft"', None),
+        ("", None),
+    ],
+)
+def test_words_around_a_value_do_no_harm_and_half_of_one_is_none(
+    make: Make, server: RawServer, text: str, value: Any
+) -> None:
+    server.will(reply(chat(text)), stream(events(part(text), part(None, "stop"))))
+    asked = make().with_structured_output(Place, include_raw=True)
+    for found in (asked.invoke("hi"), list(asked.stream("hi"))[-1]):
+        assert found["parsed"] == value
+        assert isinstance(found["parsing_error"], OutputParserException) is (value is None)
+
+
+# pydantic's own, on Pythons that its first version does not know.
+@pytest.mark.filterwarnings("ignore:Core Pydantic V1 functionality")
+def test_models_of_the_first_pydantic_are_read_too(make: Make, server: RawServer) -> None:
+    from pydantic.v1 import BaseModel as Old
+
+    class Ancient(Old):
+        """Something old."""
+
+        age: int
+
+    asked_for = {"name": "Ancient", "arguments": '{"age": 9}'}
+    call = {"id": "c", "type": "function", "function": asked_for}
+    server.will(reply(chat('{"age": 9}')), reply(chat(None, message={"tool_calls": [call]})))
+    methods: list[Any] = ["json_schema", "function_calling"]
+    for method in methods:
+        found = make().with_structured_output(Ancient, method=method).invoke("hi")
+        assert found == Ancient(age=9)
+
+
 class Known(BaseModel):
     """A place that is known."""
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 from langchain_core.exceptions import ModelRefusalError, OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableGenerator
 from langchain_core.utils.function_calling import (
     convert_to_json_schema,
     convert_to_openai_tool,
 )
+from langchain_core.utils.json import parse_json_markdown, parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from typing_extensions import override
 
@@ -24,6 +24,7 @@ from azinfer.langchain.messages import arguments_of
 
 # What an answer comes to, whole or (True) as far as it came; None where it has no value.
 Parse = Callable[[AIMessage, bool], Any]
+Make = Callable[[Any], Any]
 
 
 def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
@@ -79,7 +80,14 @@ class _Values:
             yield value
 
     def _value(self) -> Any:
-        return self._parse(_told(self._whole), False)
+        message = _told(self._whole)
+        try:
+            return self._parse(message, False)
+        except OutputParserException:
+            raise
+        except ValueError as error:
+            told = f"the answer is no value of its schema ({error}): {message.text[:200]}"
+            raise OutputParserException(told, llm_output=message.text) from error
 
 
 class _RawAndValues(_Values):
@@ -132,17 +140,22 @@ def _reading(start: Callable[[], _Values]) -> Runnable[AIMessage, Any]:
 
 
 def _parse_of(schema: Any, method: str) -> Parse:
-    pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+    make = _make_of(schema)
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
-        return lambda message, partial: _of_call(
-            message, partial, name, schema if pydantic else dict
-        )
-    parser = PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
-    return lambda message, partial: _of_text(message, partial, parser)
+        return lambda message, partial: _of_call(message, partial, make, name)
+    return lambda message, partial: _of_text(message, partial, make)
 
 
-def _of_call(message: AIMessage, partial: bool, name: str, make: Callable[..., Any]) -> Any:
+def _make_of(schema: Any) -> Make:
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        model: Any = schema
+        make: Make = getattr(model, "model_validate", None) or model.parse_obj  # of pydantic 1
+        return make
+    return lambda value: value
+
+
+def _of_call(message: AIMessage, partial: bool, make: Make, name: str) -> Any:
     if not partial:
         calls: Sequence[Any] = message.invalid_tool_calls
         if isinstance(message, AIMessageChunk):
@@ -150,13 +163,19 @@ def _of_call(message: AIMessage, partial: bool, name: str, make: Callable[..., A
         for call in calls:
             arguments_of(call["name"], call["args"])
     found = [call["args"] for call in message.tool_calls if call["name"] == name]
-    return make(**found[0]) if found else None
+    return make(found[0]) if found else None
 
 
-def _of_text(message: AIMessage, partial: bool, parser: JsonOutputParser) -> Any:
+def _of_text(message: AIMessage, partial: bool, make: Make) -> Any:
     if message.tool_calls:
         return None
-    return parser.parse_result([ChatGeneration(message=message)], partial=partial)
+    parser = parse_partial_json if partial else _whole_json
+    return make(parse_json_markdown(message.text, parser=parser))
+
+
+def _whole_json(text: str) -> Any:
+    # Models add words after it, and write line breaks into strings.
+    return json.JSONDecoder(strict=False).raw_decode(text)[0]
 
 
 def _told(message: AIMessage | None) -> AIMessage:
@@ -171,6 +190,6 @@ def _told(message: AIMessage | None) -> AIMessage:
     if reason == "length":
         raise OutputParserException(
             "the answer was cut off before its value was whole: raise max_tokens",
-            llm_output=str(message.content),
+            llm_output=message.text,
         )
     return message
