@@ -541,6 +541,7 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
     client = InferenceClient(f"{server.url}/openai/v1", KEY, "prod", model_id="o3")
     assert ChatAzInfer(client=client, model="PROD").model_id == "o3"
     assert ChatAzInfer(client=client, model="other").model_id is None
+    assert model.sync_client.model_id == model.async_client.model_id == "o3"
 
 
 def test_a_call_that_names_no_deployment_goes_to_the_models_own(
@@ -612,6 +613,9 @@ def test_a_model_with_a_ready_client_is_configured_per_call(endpoint: LocalEndpo
     )
     configured = model.with_config(configurable={"model": "echo", "temperature": 0})
     assert configured.invoke("hi").text == "This is a synthetic answer to: hi"
+    copied = ChatAzInfer(client=client).model_copy(update={"temperature": 0})
+    assert copied.invoke("hi").text == "Paris."
+    assert copied.core_client is client
 
 
 def test_one_model_lives_in_two_loops(endpoint: LocalEndpoint) -> None:

@@ -92,6 +92,24 @@ def test_callbacks_count_what_was_streamed_like_what_was_not(
     assert counter.usage_metadata["m"]["total_tokens"] == 15
 
 
+def test_the_events_of_a_chain_tell_tokens_as_they_come_and_usage_at_the_end(
+    make: Make, server: RawServer
+) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    data = events(part("a"), part("b", "stop"), {"choices": [], "usage": usage})
+    server.will(stream(data))
+    chain = make() | (lambda message: message.text)
+
+    async def read() -> list[Any]:
+        return [event async for event in chain.astream_events("hi", version="v2")]
+
+    seen = asyncio.run(read())
+    told = [each["data"] for each in seen if each["event"] == "on_chat_model_stream"]
+    assert [each["chunk"].text for each in told if each["chunk"].text] == ["a", "b"]
+    (end,) = [each["data"] for each in seen if each["event"] == "on_chat_model_end"]
+    assert end["output"].usage_metadata["total_tokens"] == 5
+
+
 def test_structured_output_with_raw_streams_and_keeps_its_usage(
     make: Make, server: RawServer
 ) -> None:
@@ -247,6 +265,15 @@ def test_models_that_want_text_get_text(make: Make, server: RawServer) -> None:
     assert [message["content"] for message in bodies(server)[0]["messages"]] == ["ab", "ab"]
 
 
+def test_a_part_without_a_type_and_a_bare_string_are_text(make: Make, server: RawServer) -> None:
+    # langchain-ai/langchain-azure#226
+    server.will(reply(chat()))
+    parts: Any = [{"text": "a"}, "b", {"type": "text", "text": "c"}]
+    make().invoke([HumanMessage(parts)])
+    texts = [{"type": "text", "text": text} for text in "abc"]
+    assert bodies(server)[0]["messages"] == [{"role": "user", "content": texts}]
+
+
 def test_only_keys_of_the_standard_leave_the_adapter(make: Make, server: RawServer) -> None:
     # BerriAI/litellm#17527
     server.will(reply(chat()))
@@ -348,9 +375,10 @@ def test_messages_are_trimmed_whatever_a_deployment_is_called(make: Make) -> Non
 def test_a_model_id_decides_the_family_of_parameters(make: Make, server: RawServer) -> None:
     # nashsu/llm_wiki#610; langchain-ai/langchain#32949; OpenHands#11662
     server.will(reply(chat()))
-    make(model_id="gpt-5", max_tokens=9).invoke("hi")
+    make(model_id="gpt-5", max_tokens=9).invoke("hi", reasoning_effort="low")
     make(model_id="Mistral-Large-2411").invoke("hi", max_completion_tokens=9)
     first, second = bodies(server)
+    assert first["reasoning_effort"] == "low"
     assert first["max_completion_tokens"] == second["max_tokens"] == 9
     assert "temperature" not in first
 

@@ -32,7 +32,7 @@ from azinfer.langchain.messages import (
     to_tools,
 )
 from azinfer.langchain.profiles import profile_of_model
-from azinfer.langchain.structured import parser_of, raw_and_parsed, response_format_of
+from azinfer.langchain.structured import parser_of, response_format_of
 
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
 
@@ -279,25 +279,18 @@ class ChatAzInfer(BaseChatModel, Deployed):
             )
         if schema is None and method != "json_mode":
             raise ConfigurationError(f"with_structured_output needs a schema for {method}")
-        noted: dict[str, Any] = {
-            "ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema}
-        }
+        traced = {"kwargs": {"method": method}, "schema": schema}
+        noted: dict[str, Any] = {"ls_structured_output_format": traced}
+        offered: list[Any] = list(tools or ())
         if method == "function_calling":
-            name = convert_to_openai_tool(schema)["function"]["name"]  # type: ignore[arg-type]
-            asked = self.bind_tools(
-                [schema, *(tools or ())],  # type: ignore[list-item]
-                tool_choice="auto" if tools else name,
-                strict=strict,
-                **noted,
-                **kwargs,
-            )
+            wanted: Any = schema
+            name = convert_to_openai_tool(wanted)["function"]["name"]
+            noted["tool_choice"] = "auto" if offered else name
+            offered.insert(0, wanted)
         else:
-            wanted = response_format_of(schema, method, strict)
-            asked = self.bind_tools(
-                list(tools or ()), response_format=wanted, strict=strict, **noted, **kwargs
-            )
-        parser = raw_and_parsed(schema, method) if include_raw else parser_of(schema, method)
-        return asked | parser
+            noted["response_format"] = response_format_of(schema, method, strict)
+        asked = self.bind_tools(offered, strict=strict, **noted, **kwargs)
+        return asked | parser_of(schema, method, include_raw)
 
 
 def init_chat_model(

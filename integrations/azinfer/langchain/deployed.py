@@ -69,9 +69,7 @@ class Deployed(BaseModel):
     """The way to address deployments, where the URL does not say."""
     api_version: str | None = None
     """Sent instead of the surface's default."""
-    client: InferenceClient | AsyncInferenceClient | None = Field(
-        default=None, repr=False, exclude=True
-    )
+    client: InferenceClient | AsyncInferenceClient | None = Field(default=None, exclude=True)
     """A ready client, instead of the fields above but `model` and `model_id`."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options of every call, sent as they are."""

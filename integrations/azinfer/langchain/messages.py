@@ -338,7 +338,8 @@ def _text(block: Json) -> Iterator[Json]:
 
 
 def _data(block: Json) -> Iterator[Json]:
-    if block["type"] == "file" and "base64" in block and not _has_filename(block):
+    more = {**(block.get("extras") or {}), **block}
+    if block["type"] == "file" and "base64" in block and not more.get("filename"):
         # The wire wants a name with an ending that fits.
         ending = (mimetypes.guess_extension(block.get("mime_type", "")) or "").lstrip(".")
         block["filename"] = f"document.{ending or 'pdf'}"
@@ -349,14 +350,9 @@ def _data(block: Json) -> Iterator[Json]:
             f"a content block of the type {block['type']!r} cannot be sent ({error}); give it "
             "base64 and mime_type, or an image's url"
         ) from error
-    detail = block.get("detail") or (block.get("extras") or {}).get("detail")
-    if detail and "image_url" in wire:
-        wire["image_url"]["detail"] = detail
+    if more.get("detail") and "image_url" in wire:
+        wire["image_url"]["detail"] = more["detail"]
     yield wire
-
-
-def _has_filename(block: Json) -> bool:
-    return bool(block.get("filename") or (block.get("extras") or {}).get("filename"))
 
 
 def _plain(block: Json) -> Iterator[Json]:

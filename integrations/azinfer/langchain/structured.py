@@ -44,14 +44,29 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
     return {"type": "json_schema", "json_schema": named}
 
 
-def parser_of(schema: Any, method: str) -> Runnable[AIMessage, Any]:
-    """What makes a value of a schema of an answer; in a stream, values that grow."""
-    return _reading(lambda: _Values(_parse_of(schema, method)))
+def parser_of(schema: Any, method: str, include_raw: bool) -> Runnable[AIMessage, Any]:
+    """What makes a value of an answer, or `{"raw", "parsed", "parsing_error"}`.
 
+    While an answer is streamed, they grow.
+    """
+    kind, parse = _RawAndValues if include_raw else _Values, _parse_of(schema, method)
 
-def raw_and_parsed(schema: Any, method: str) -> Runnable[AIMessage, Any]:
-    """What makes an answer `{"raw", "parsed", "parsing_error"}`, growing while it is streamed."""
-    return _reading(lambda: _RawAndValues(_parse_of(schema, method)))
+    # Generators and no functions, so that values come while an answer is streamed.
+    def read(messages: Iterator[AIMessage]) -> Iterator[Any]:
+        answer = kind(parse)
+        for message in messages:
+            yield from answer.add(message)
+        yield from answer.end()
+
+    async def aread(messages: AsyncIterator[AIMessage]) -> AsyncIterator[Any]:
+        answer = kind(parse)
+        async for message in messages:
+            for value in answer.add(message):
+                yield value
+        for value in answer.end():
+            yield value
+
+    return RunnableGenerator(read, aread, name="parse")
 
 
 class _Values:
@@ -118,25 +133,6 @@ class _Part(dict[str, Any]):
         if "raw" in self and "raw" in other:
             whole["raw"] = self["raw"] + other["raw"]
         return whole
-
-
-def _reading(start: Callable[[], _Values]) -> Runnable[AIMessage, Any]:
-    # A generator and no function, so that values come while an answer is streamed.
-    def read(messages: Iterator[AIMessage]) -> Iterator[Any]:
-        answer = start()
-        for message in messages:
-            yield from answer.add(message)
-        yield from answer.end()
-
-    async def aread(messages: AsyncIterator[AIMessage]) -> AsyncIterator[Any]:
-        answer = start()
-        async for message in messages:
-            for value in answer.add(message):
-                yield value
-        for value in answer.end():
-            yield value
-
-    return RunnableGenerator(read, aread, name="parse")
 
 
 def _parse_of(schema: Any, method: str) -> Parse:
