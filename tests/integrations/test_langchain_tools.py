@@ -429,6 +429,7 @@ FILTERED["choices"][0]["content_filter_results"] = {
     "hate": {"filtered": True, "severity": "high"},
     "jailbreak": {"filtered": True, "detected": True},
     "violence": {"filtered": False, "severity": "low"},
+    "custom_blocklists": [{"id": "ours", "filtered": False}],
 }
 
 
