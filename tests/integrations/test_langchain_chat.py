@@ -167,6 +167,7 @@ def test_a_stream_adds_up_with_usage_once(make: Make, server: RawServer) -> None
     assert whole.response_metadata["finish_reason"] == "stop"
     assert whole.response_metadata["prompt_filter_results"] == [{"prompt_index": 0}]
     assert chunks[-1].chunk_position == "last"
+    assert chunks[-1].usage_metadata == whole.usage_metadata  # no chunk of LangChain's after it
 
 
 def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
@@ -400,6 +401,8 @@ def test_usage_is_counted_where_the_service_names_no_model(make: Make, server: R
     counter = UsageMetadataCallbackHandler()
     make(model="prod", model_id="gpt-4.1").invoke("hi", {"callbacks": [counter]})
     assert counter.usage_metadata["gpt-4.1"]["total_tokens"] == 5
+    make(model="prod").invoke("hi", {"callbacks": [counter]})
+    assert counter.usage_metadata["prod"]["total_tokens"] == 5
 
 
 ERRORS: list[tuple[int, Any, type[ModelError], type[core.InferenceError]]] = [
@@ -442,6 +445,7 @@ def test_an_error_is_langchains_and_ours_at_once(
         error = cast("core.InferenceError", caught.value)
         assert isinstance(error, ours)
         assert type(error.__cause__) is ours
+        assert error.args == error.__cause__.args
         assert error.deployment == "gpt-4.1"
         assert status == 200 or error.request_id == "r1"
         again = pickle.loads(pickle.dumps(error))
@@ -549,10 +553,12 @@ def test_a_call_that_names_no_deployment_goes_to_the_models_own(
 ) -> None:
     # Settings of graphs and middleware leave it empty.
     server.will(reply(chat()))
-    model = make(model="prod")
+    model, traced = make(model="prod", model_id="o3", max_tokens=5), Traced()
     for empty in (None, ""):
-        model.invoke("hi", model=empty)
-    assert [request.json["model"] for request in server.received] == ["prod", "prod"]
+        model.invoke("hi", {"callbacks": [traced]}, model=empty)
+    for request, run in zip(server.received, traced.runs, strict=True):
+        assert (request.json["model"], request.json["max_completion_tokens"]) == ("prod", 5)
+        assert run.extra["metadata"]["ls_model_name"] == "o3"
 
 
 def test_options_reach_the_wire(make: Make, server: RawServer) -> None:

@@ -125,8 +125,7 @@ class Deployed(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy; where its deployment is updated, it asks that one and not the old one."""
         copied = super().model_copy(update=update, deep=deep)
-        if not Deployed.model_fields.keys().isdisjoint(update or ()):
-            copied._connect()
+        copied._connect()
         return copied
 
     @override

@@ -169,10 +169,10 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
     if usage is None:
         return None
     read = InputTokenDetails(cache_read=usage.cached_tokens)
-    if heard := _audio_tokens(usage, "prompt_tokens_details"):
+    if heard := (usage.raw.get("prompt_tokens_details") or {}).get("audio_tokens"):
         read["audio"] = heard
     written = OutputTokenDetails(reasoning=usage.reasoning_tokens)
-    if spoken := _audio_tokens(usage, "completion_tokens_details"):
+    if spoken := (usage.raw.get("completion_tokens_details") or {}).get("audio_tokens"):
         written["audio"] = spoken
     return UsageMetadata(
         input_tokens=usage.prompt_tokens,
@@ -181,11 +181,6 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
         input_token_details=read,
         output_token_details=written,
     )
-
-
-def _audio_tokens(usage: Usage, details: str) -> int:
-    count = (usage.raw.get(details) or {}).get("audio_tokens")
-    return count if isinstance(count, int) else 0
 
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
