@@ -445,7 +445,7 @@ def test_an_error_is_langchains_and_ours_at_once(
         error = cast("core.InferenceError", caught.value)
         assert isinstance(error, ours)
         assert type(error.__cause__) is ours
-        assert error.args == error.__cause__.args
+        assert error.args == (error.message,)
         assert error.deployment == "gpt-4.1"
         assert status == 200 or error.request_id == "r1"
         again = pickle.loads(pickle.dumps(error))
@@ -499,9 +499,10 @@ def test_what_is_configured_takes_effect(endpoint: LocalEndpoint, server: RawSer
 def test_a_failure_that_passes_is_tried_again_as_often_as_asked(
     make: Make, server: RawServer
 ) -> None:
-    full = reply(failure("429"), 429, {"retry-after": "0"})
-    server.will(full, full, reply(chat()))
-    assert make(max_retries=2).invoke("hi").text == "hello"
+    full = reply(failure("429"), 429, {"retry-after": "0", "x-request-id": "first"})
+    server.will(full, full, reply(chat(), headers={"x-request-id": "last"}))
+    answer = make(max_retries=2).invoke("hi")
+    assert (answer.text, answer.response_metadata["request_id"]) == ("hello", "last")
     server.will(full, full, reply(chat()))
     with pytest.raises(ModelRateLimitError):
         make(max_retries=1).invoke("hi")

@@ -310,6 +310,8 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
         {"role": "user", "content": [IMAGE]},
         {"role": "user", "content": "what is it?"},
     ]
+    wire = send([ToolMessage([], tool_call_id="a")])
+    assert wire == [{"role": "tool", "tool_call_id": "a", "content": ""}]
     wire = send([ToolMessage([IMAGE], tool_call_id="a")])
     assert wire[-1] == {"role": "user", "content": [IMAGE]}
 
