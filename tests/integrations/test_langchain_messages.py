@@ -137,6 +137,7 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
         )
         for kind, named, name in (
             ("application/json", {}, "document.json"),
+            ("application/x-made-up", {}, "document"),
             ("application/pdf", {"filename": "a.pdf"}, "a.pdf"),
             ("application/pdf", {"extras": {"filename": "a.pdf"}}, "a.pdf"),
         )
@@ -320,6 +321,8 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
     ("message", "told"),
     [
         (HumanMessage([{"type": "hologram", "data": 1}]), "cannot be sent"),
+        (HumanMessage([{"type": "image_url", "image_url": {}}]), "cannot be sent"),
+        (HumanMessage([{"type": "hologram", "text": 1}]), "cannot be sent"),
         (HumanMessage([{"type": "video", "url": "https://a"}]), "of the type 'video'"),
         (
             HumanMessage([{"type": "text-plain", "url": "https://a", "mime_type": "text/plain"}]),

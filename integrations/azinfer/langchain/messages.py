@@ -336,8 +336,7 @@ def _data(block: Json) -> Iterator[Json]:
     more = {**(block.get("extras") or {}), **block}
     if block["type"] == "file" and "base64" in block and not more.get("filename"):
         # The wire wants a name with an ending that fits.
-        ending = (mimetypes.guess_extension(block.get("mime_type", "")) or "").lstrip(".")
-        block["filename"] = f"document.{ending or 'pdf'}"
+        block["filename"] = f"document{mimetypes.guess_extension(block.get('mime_type', '')) or ''}"
     try:
         wire = convert_to_openai_data_block(block)
     except (KeyError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -31,8 +31,8 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
     """The `response_format` that asks for values of a schema."""
     if method == "json_mode":
         return {"type": "json_object"}
-    if isinstance(schema, Mapping) and schema.get("type") == "json_schema":
-        return dict(schema)
+    if isinstance(schema, dict) and schema.get("type") == "json_schema":
+        return schema
     strict = True if strict is None and isinstance(schema, type) else strict
     described = convert_to_json_schema(schema, strict=strict)
     described = strict_schema(described) if strict else described
