@@ -66,7 +66,7 @@ def parser_of(schema: Any, method: str, include_raw: bool) -> Runnable[AIMessage
         for value in answer.end():
             yield value
 
-    return RunnableGenerator(read, aread, name="parse")
+    return RunnableGenerator(read, aread)
 
 
 class _Values:
