@@ -334,6 +334,8 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     assert (names, sent(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
     asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
     assert asked.invoke("hi") is None
+    parts = [part(None, tool_calls=[{"index": 0, **call}]), part(None, "tool_calls")]
+    assert streamed(server, asked, *parts) == [None]  # and not nothing, for a step after it
 
 
 @pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
@@ -441,6 +443,7 @@ FILTERED["choices"][0]["content_filter_results"] = {
         ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
         ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
         ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut the answer off"),
+        ([part(None, "content_filter")], ModelInvalidRequestError, "filter cut the answer off"),
         ([part("no json"), part(None, "stop")], OutputParserException, "no json"),
         ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.exceptions import ModelRefusalError, OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -74,16 +74,16 @@ class _Values:
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
-        self._whole: AIMessage | None = None
+        self._whole: Any = None
         self._last: Any = None
 
     def add(self, message: AIMessage) -> Iterator[Any]:
         """What a further part of the answer changes."""
-        whole = message if self._whole is None else cast("Any", self._whole) + message
-        self._whole, value = whole, None
+        self._whole = message if self._whole is None else self._whole + message
+        value = None
         if isinstance(message, AIMessageChunk):
             with suppress(Exception):  # no value yet
-                value = self._parse(whole, True)
+                value = self._parse(self._whole, True)
         if value not in (None, self._last):
             self._last = value
             yield value
@@ -174,15 +174,13 @@ def _whole_json(text: str) -> Any:
     return json.JSONDecoder(strict=False).raw_decode(text)[0]
 
 
-def _told(message: AIMessage | None) -> AIMessage:
+def _told(message: AIMessage) -> AIMessage:
     """Tell refusals and answers that were cut off from answers that are no value."""
-    if message is None:
-        raise OutputParserException("the model answered nothing")
     if refusal := message.additional_kwargs.get("refusal"):
         raise ModelRefusalError(f"the model refused: {refusal}", raw_message=message)
     reason = message.response_metadata.get("finish_reason")
     if reason == "content_filter":
-        raise answer_filtered(message.response_metadata.get("content_filter_results") or {})
+        raise answer_filtered(message.response_metadata.get("content_filter_results", {}))
     if reason == "length":
         raise OutputParserException(
             "the answer was cut off before its value was whole: raise max_tokens",
