@@ -81,6 +81,7 @@ def test_queries_and_documents_are_told_apart_where_the_model_does(
     assert types(make(**cohere)) == ["query", "document"]
     assert types(make(**cohere), input_type="text") == ["text", "text"]
     assert types(make(query_type="q", document_type="d")) == ["q", "d"]
+    assert types(make(**cohere, model_kwargs={"input_type": "text"})) == ["text", "text"]
     # Other models do not know the field, and neither does the v1 surface.
     assert types(make(model_id="text-embedding-3-small")) == [None, None]
     assert types(make("/openai/v1", **cohere)) == [None, None]
@@ -157,10 +158,11 @@ def test_vectors_are_lists_of_numbers(local: AzInferEmbeddings) -> None:
     assert local.embed_documents(["b", "a"])[1] == query
 
 
-def test_whole_numbers_are_floats_too(make: Make, server: RawServer) -> None:
-    server.choose = lambda request: reply(vectors([1, 0]))
-    found = make().embed_documents(["a"])
-    assert [type(number) for number in found[0]] == [float, float]
+def test_small_integers_come_where_they_are_asked_for(make: Make, server: RawServer) -> None:
+    server.choose = lambda request: reply(vectors([1, -2]))
+    embeddings = make(model_kwargs={"encoding_format": "int8"})
+    assert embeddings.embed_documents(["a"]) == [[1, -2]]
+    assert server.received[0].json["encoding_format"] == "int8"
 
 
 def test_async_code_blocks_no_thread(make: Make) -> None:

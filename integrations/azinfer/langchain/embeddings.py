@@ -94,7 +94,7 @@ class AzInferEmbeddings(Embeddings, Deployed):
 
 
 def _lists(found: core.Embeddings) -> list[list[float]]:
-    return [list(map(float, vector)) for vector in found.vectors]
+    return [list(vector) for vector in found.vectors]
 
 
 def init_embeddings(model: str, *, provider: str | None = None, **named: Any) -> Embeddings:
