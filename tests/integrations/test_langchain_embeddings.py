@@ -79,6 +79,7 @@ def test_queries_and_documents_are_told_apart_where_the_model_does(
         return [request.json.get("input_type") for request in server.received[-2:]]
 
     assert types(make(**cohere)) == ["query", "document"]
+    assert types(make("", surface="serverless", **cohere)) == ["query", "document"]
     assert types(make(**cohere), input_type="text") == ["text", "text"]
     assert types(make(query_type="q", document_type="d")) == ["q", "d"]
     assert types(make(**cohere, model_kwargs={"input_type": "text"})) == ["text", "text"]
