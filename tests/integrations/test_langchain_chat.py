@@ -546,6 +546,9 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
     client = InferenceClient(f"{server.url}/openai/v1", KEY, "prod", model_id="o3")
     assert ChatAzInfer(client=client, model="PROD").model_id == "o3"
     assert ChatAzInfer(client=client, model="other").model_id is None
+    assert model.model_copy(update={"model": "other"}).model_id is None
+    assert model.model_copy(update={"model": "Prod"}).model_id == "o3"
+    assert model.model_copy(update={"model": "other", "model_id": "phi-4"}).model_id == "phi-4"
     assert model.sync_client.model_id == model.async_client.model_id == "o3"
 
 
@@ -874,10 +877,25 @@ def test_the_profile_is_that_of_the_model_and_not_of_the_name(
     assert profile["max_input_tokens"] == tokens
     assert (profile["tool_calling"], profile["structured_output"]) == (tools, schema)
     assert profile["reasoning_output"] is reasoning
+    assert profile["tool_choice"] is tools
     assert ChatAzInfer(**here, model=model_id).profile == profile
     assert ChatAzInfer(**here, model="prod").profile is None
     client = InferenceClient(here["endpoint"], KEY, "prod", model_id=model_id)
     assert ChatAzInfer(client=client).profile == profile
+
+
+def test_a_profile_is_its_models_own_and_says_what_is_known() -> None:
+    here: Any = {"endpoint": "https://contoso.openai.azure.com", "credential": KEY}
+    first, second = (ChatAzInfer(**here, model="gpt-4o").profile for _ in range(2))
+    router = ChatAzInfer(**here, model="model-router").profile
+    blind = ChatAzInfer(**here, model="Mistral-small-2503").profile
+    assert first and second and router and blind
+    assert first["image_inputs"] is first["image_url_inputs"] is True
+    assert blind["image_inputs"] is blind["image_url_inputs"] is False
+    assert "max_output_tokens" not in router
+    first["max_input_tokens"] = 7
+    assert second["max_input_tokens"] == 128_000
+    assert ChatAzInfer(**here, model="gpt-4o").profile == second
 
 
 def test_tokens_are_counted_with_no_download() -> None:

@@ -58,7 +58,10 @@ class Deployed(BaseModel):
     model: str | None = None
     """The deployment's name, in any case; a call may name another: `model="other"`."""
     model_id: str | None = None
-    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
+    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say.
+
+    Where `model` is a configurable field, make this one too.
+    """
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout; None is its defaults."""
     max_retries: int = 2
@@ -124,7 +127,10 @@ class Deployed(BaseModel):
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy; where its deployment is updated, it asks that one and not the old one."""
-        copied = super().model_copy(update=update, deep=deep)
+        given = dict(update or {})
+        if not _same(given.get("model", self.model), self.model):
+            given.setdefault("model_id", None)
+        copied = super().model_copy(update=given, deep=deep)
         copied._connect()
         return copied
 
