@@ -885,17 +885,16 @@ def test_the_profile_is_that_of_the_model_and_not_of_the_name(
 
 
 def test_a_profile_is_its_models_own_and_says_what_is_known() -> None:
-    here: Any = {"endpoint": "https://contoso.openai.azure.com", "credential": KEY}
-    first, second = (ChatAzInfer(**here, model="gpt-4o").profile for _ in range(2))
-    router = ChatAzInfer(**here, model="model-router").profile
-    blind = ChatAzInfer(**here, model="Mistral-small-2503").profile
-    assert first and second and router and blind
+    def profile(model: str) -> Any:
+        url = "https://contoso.openai.azure.com"
+        return ChatAzInfer(endpoint=url, credential=KEY, model=model).profile
+
+    first, second, blind = map(profile, ["gpt-4o", "gpt-4o", "Mistral-small-2503"])
     assert first["image_inputs"] is first["image_url_inputs"] is True
     assert blind["image_inputs"] is blind["image_url_inputs"] is False
-    assert "max_output_tokens" not in router
+    assert "max_output_tokens" not in profile("model-router")
     first["max_input_tokens"] = 7
-    assert second["max_input_tokens"] == 128_000
-    assert ChatAzInfer(**here, model="gpt-4o").profile == second
+    assert second["max_input_tokens"] == profile("gpt-4o")["max_input_tokens"] == 128_000
 
 
 def test_tokens_are_counted_with_no_download() -> None:

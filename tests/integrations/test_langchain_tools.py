@@ -507,6 +507,16 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
         assert "default" not in each
 
 
+def test_how_strict_a_schema_is_may_be_said(make: Make, server: RawServer) -> None:
+    server.will(reply(chat("{}")))
+    for schema, strict in ((SCHEMA, True), (Joke, False)):
+        asked = make().with_structured_output(schema, strict=strict, include_raw=True)
+        asked.invoke("hi")
+        wanted = server.received[-1].json["response_format"]["json_schema"]
+        assert wanted["strict"] is strict
+        assert wanted["schema"].get("additionalProperties", True) is not strict
+
+
 def test_a_schema_is_needed(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="needs a schema"):
         make().with_structured_output(None, method="json_schema")
