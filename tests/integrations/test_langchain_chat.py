@@ -173,12 +173,12 @@ def test_a_stream_adds_up_with_usage_once(make: Make, server: RawServer) -> None
 def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
     def call(**parts: Any) -> Any:
         told = {"id": parts.pop("id", None), "function": parts}
-        return part(None, None, tool_calls=[{"index": 0, **told}])
+        return part(parts.pop("beside", None), None, tool_calls=[{"index": 0, **told}])
 
     server.will(
         stream(
             events(
-                call(id="c", name="f", arguments=""),
+                call(id="c", name="f", arguments="", beside="Let me see."),
                 call(arguments='{"x"'),
                 call(arguments=":1}"),
                 part(None, "tool_calls"),
@@ -189,6 +189,7 @@ def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
     whole = sum(chunks[1:], chunks[0])
     assert isinstance(whole, AIMessageChunk)
     assert whole.tool_calls == [{"id": "c", "name": "f", "args": {"x": 1}, "type": "tool_call"}]
+    assert whole.text == "Let me see."
 
 
 @pytest.mark.parametrize("version", ["v0", "v1"])
