@@ -604,6 +604,7 @@ def test_a_ready_client_serves_both_kinds_of_code(endpoint: LocalEndpoint, kind:
     model = ChatAzInfer(client=client)
     assert model.invoke("hi").text == asyncio.run(model.ainvoke("hi")).text == "Paris."
     embeddings = AzInferEmbeddings(client=client)
+    assert "client" not in model.model_dump().keys() | embeddings.model_dump().keys()
     assert len(embeddings.embed_query("a")) == len(asyncio.run(embeddings.aembed_query("a"))) == 384
 
 

@@ -358,6 +358,13 @@ def test_arguments_that_are_no_object_are_no_value(
         list(asked.stream("hi"))
 
 
+def test_a_call_without_arguments_is_an_empty_value(make: Make, server: RawServer) -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "place", "arguments": ""}}
+    asked = make().with_structured_output(SCHEMA, method="function_calling")
+    parts = [part(None, tool_calls=[call]), part(None, "tool_calls")]
+    assert streamed(server, asked, *parts) == [{}]
+
+
 def test_a_call_whose_arguments_are_no_object_is_kept_as_invalid(
     make: Make, server: RawServer
 ) -> None:
