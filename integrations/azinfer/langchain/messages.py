@@ -365,11 +365,8 @@ def _other(block: Json) -> Iterator[Json]:
         raise ConfigurationError(f"a content block cannot be sent: {str(value)[:200]}")
 
 
-def _nothing(block: Json) -> Iterator[Json]:
-    return iter(())
-
-
 # What models thought is never sent back, and calls stand in the message beside its content.
+_SILENT_BLOCKS = ("reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call")
 _SILENT = (
     *("thinking", "redacted_thinking", "reasoning", "reasoning_content"),
     *("tool_use", "function_call"),
@@ -382,5 +379,5 @@ _BLOCKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "file": _data,
     "refusal": _text,
     "non_standard": _other,
-    **dict.fromkeys(("reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call"), _nothing),
+    **dict.fromkeys(_SILENT_BLOCKS, lambda block: iter(())),
 }
