@@ -81,9 +81,8 @@ class _Values:
         """What a further part of the answer changes."""
         self._whole = message if self._whole is None else self._whole + message
         value = None
-        if isinstance(message, AIMessageChunk):
-            with suppress(Exception):  # no value yet
-                value = self._parse(self._whole, True)
+        with suppress(Exception):  # no value yet
+            value = self._parse(self._whole, True)
         if value not in (None, self._last):
             self._last = value
             yield value
