@@ -334,6 +334,29 @@ def test_logprobs_and_filter_results_add_up(ask: Ask, server: RawServer) -> None
     assert set(choice.content_filter_results) == {"hate", "violence"}
 
 
+def test_sound_is_streamed(ask: Ask, server: RawServer) -> None:
+    # Each chunk's data ends where a group of three bytes does not.
+    sounds = [
+        {"id": "a1", "transcript": "Hel"},
+        {"data": "AQ==", "transcript": "lo"},
+        {"data": "AgM="},
+        {"expires_at": 9},
+    ]
+    parts = [part(None, None, audio=sound) for sound in sounds]
+    server.will(stream(events(*parts, part(None, "stop"))))
+    read = ask().stream()
+    assert [chunk.choices[0].delta.audio for chunk in read.chunks] == [*sounds, None]
+    assert read.completion.choices[0].message.audio == {
+        "id": "a1",
+        "expires_at": 9,
+        "transcript": "Hello",
+        "data": "AQID",
+    }
+    server.will(stream(events(part(None, None, audio={"data": "A"}))))
+    with pytest.raises(InvalidResponseError, match="sound that is no base64"):
+        ask().stream()
+
+
 def test_a_refusal_is_streamed(ask: Ask, server: RawServer) -> None:
     parts = [part(None, None, refusal="I "), part(None, "stop", refusal="won't")]
     server.will(stream(events(*parts)))

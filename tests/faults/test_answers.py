@@ -634,6 +634,21 @@ def test_base64_is_decoded_although_floats_were_asked(ask: Ask, server: RawServe
     assert list(found.vectors[0]) == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("operation", ["complete", "stream"])
+def test_an_answer_that_is_none_has_its_request_id(
+    ask: Ask, server: RawServer, operation: str
+) -> None:
+    known = {"apim-request-id": "r9"}
+    server.will(reply(failure("500"), 500, {"apim-request-id": "r8"}), reply(b"null", 200, known))
+    with pytest.raises(InvalidResponseError, match="request id r9") as caught:
+        getattr(ask(), operation)()
+    assert (caught.value.request_id, caught.value.headers["content-length"]) == ("r9", "4")
+    server.will(reply(failure("500"), 500, {"apim-request-id": "r8"}), lambda peer: peer.reset())
+    with pytest.raises(APIConnectionError) as broken:
+        getattr(ask(max_retries=1), operation)()
+    assert (broken.value.request_id, broken.value.headers) == (None, {})
+
+
 def test_errors_that_come_over_the_wire_survive_a_pickle(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("DeploymentNotFound", "gone"), 404, {"apim-request-id": "r9"}))
     with pytest.raises(DeploymentNotFoundError) as caught:

@@ -249,11 +249,15 @@ def test_log_probabilities_come_once(make: Make, server: RawServer) -> None:
 
 def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) -> None:
     sound = {"id": "a1", "data": "AAAA", "transcript": "hello"}
-    server.will(reply(chat(None, message={"audio": sound})))
+    parts = [{"id": "a1", "transcript": "hel"}, {"data": "AAAA", "transcript": "lo"}]
+    streamed = stream(events(*(part(audio=each) for each in parts), part("", "stop")))
+    server.will(streamed, reply(chat(None, message={"audio": sound})))
+    chunks = list(make().stream("hi"))
+    assert sum(chunks[1:], chunks[0]).additional_kwargs["audio"] == sound
     answer = make().invoke("hi")
     assert answer.additional_kwargs["audio"] == sound
     make().invoke([*USER, answer])
-    assert sent(server, 1)["messages"][1]["audio"] == {"id": "a1"}
+    assert sent(server, 2)["messages"][1]["audio"] == {"id": "a1"}
 
 
 @pytest.mark.parametrize("streamed", [False, True])

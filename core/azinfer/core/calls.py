@@ -276,6 +276,7 @@ class Attempts(Generic[T]):
             raise self._failure
         self._secret = secret
         self._began = self.clock.monotonic()
+        self._answer: Mapping[str, str] = _NOTHING
         headers = dict(_STANDING)
         if stream:
             headers["accept"] = "text/event-stream, application/json"
@@ -319,6 +320,7 @@ class Attempts(Generic[T]):
 
     def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
         """The way that the call took, now that an answer came."""
+        self._answer = headers
         seconds = self.clock.monotonic() - self._began
         last = Attempt(status, None, seconds, request_id(headers))
         target = self.call.target
@@ -367,6 +369,9 @@ class Attempts(Generic[T]):
         error.deployment = target.model
         error.endpoint = target.endpoint.url
         error.attempts = max(1, len(self._attempts))
+        # What is wrong with an answer is found where its headers are not at hand.
+        error.headers = error.headers or self._answer
+        error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self.known.nearest(target.model or "")
             error.message = advised(error.message, _hint(error.suggestions, self.known))

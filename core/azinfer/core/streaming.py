@@ -6,6 +6,7 @@ Source: "Server-sent events" of the HTML standard, section "Parsing an event str
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,12 +54,13 @@ class ToolCallChunk:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one chunk adds to one choice."""
+    """What one chunk adds to one choice; attributes as in Message."""
 
     content: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCallChunk, ...] = ()
     refusal: str | None = None
+    audio: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,9 @@ class _OpenChoice:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._refusals: list[str] = []
+        self._sound: list[bytes] = []
+        self._spoken: list[str] = []
+        self._audio: Json = {}
         self._calls: list[_OpenCall] = []
         self._by_index: dict[int, _OpenCall] = {}
         self._logprobs: Json | None = None
@@ -228,6 +233,8 @@ class _OpenChoice:
         calls = tuple(self._call(call) for call in listed(delta, "tool_calls"))
         refusal = delta.get("refusal")
         self._keep(text, thought, refusal)
+        if isinstance(audio := delta.get("audio"), dict):
+            self._hear(audio)
         logprobs, found = raw.get("logprobs"), raw.get("content_filter_results")
         if isinstance(logprobs, dict):
             self._logprobs = _joined(self._logprobs, logprobs)
@@ -235,7 +242,7 @@ class _OpenChoice:
             self._filter_results = {**self._filter_results, **found}
         return ChunkChoice(
             self.index,
-            Delta(text or None, thought or None, calls, refusal),
+            Delta(text or None, thought or None, calls, refusal, audio),
             raw.get("finish_reason") or None,
             logprobs,
             found or {},
@@ -259,6 +266,7 @@ class _OpenChoice:
                 for call in calls
             ),
             "".join(self._refusals) if self._refusals else None,
+            self._heard(),
         )
         if calls and reason == "stop":
             reason = "tool_calls"
@@ -285,6 +293,21 @@ class _OpenChoice:
             self._thoughts.append(thought)
         if isinstance(refusal, str):
             self._refusals.append(refusal)
+
+    def _hear(self, audio: Json) -> None:
+        self._audio |= audio
+        self._spoken.append(str(audio.get("transcript") or ""))
+        try:
+            self._sound.append(binascii.a2b_base64(audio.get("data") or "", strict_mode=True))
+        except (TypeError, ValueError):
+            refuse("sound that is no base64", audio)
+
+    def _heard(self) -> Json | None:
+        """The sound as one; each chunk's is encoded by itself."""
+        if not self._audio:
+            return None
+        data = binascii.b2a_base64(b"".join(self._sound), newline=False).decode()
+        return {**self._audio, "data": data, "transcript": "".join(self._spoken)}
 
     def _call(self, raw: Any) -> ToolCallChunk:
         function = raw.get("function") if isinstance(raw, dict) else None

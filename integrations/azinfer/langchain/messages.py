@@ -152,10 +152,12 @@ def from_chunk(chunk: ChatCompletionChunk, calls_from: int = 0) -> ChatGeneratio
 def last_chunk(answer: ChatCompletion) -> ChatGenerationChunk:
     """What is known at the end of a stream: usage once, and why it ended.
 
-    Log probabilities came with their tokens, and what comes twice adds up.
+    Log probabilities came with their tokens, and what comes twice adds up; sound comes whole.
     """
+    sound = answer.choices[0].message.audio
     message = AIMessageChunk(
         content="",
+        additional_kwargs={"audio": sound} if sound else {},
         usage_metadata=from_usage(answer.usage),
         response_metadata=_metadata(answer, replace(answer.choices[0], logprobs=None)),
         chunk_position="last",

@@ -149,7 +149,7 @@ def _calls(message: ChatMessage) -> list[Json]:
 
 def to_call(call_id: str | None, name: str, arguments: str | Mapping[str, Any]) -> Json:
     """One call of a tool in the wire form, its arguments as a JSON string."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     function = {"name": name, "arguments": text or "{}"}
     return {"id": call_id or "", "type": "function", "function": function}
 

@@ -95,8 +95,9 @@ def _assistant(message: ChatMessageContent) -> Json:
 
 
 def _call(item: FunctionCallContent) -> Json:
-    given = item.arguments
-    arguments = json.dumps(dict(given)) if isinstance(given, Mapping) else given or "{}"
+    arguments = item.arguments or "{}"
+    if not isinstance(arguments, str):
+        arguments = json.dumps(dict(arguments), ensure_ascii=False)
     name = item.name or item.custom_fully_qualified_name("-")
     function = {"name": name, "arguments": arguments}
     return {"id": item.id or item.call_id or "", "type": "function", "function": function}
