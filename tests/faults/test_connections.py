@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from azinfer.core import (
     APIStatusError,
     APITimeoutError,
     AsyncInferenceClient,
+    StreamInterruptedError,
     Timeout,
 )
 from certificates import Authority
@@ -251,6 +253,65 @@ def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
 
             assert asker.run(both()) == "hello"
     assert server.connections == 1
+
+
+def test_a_stream_whose_client_is_closed_is_interrupted(kind: str, server: RawServer) -> None:
+    begun = chunked(events_of(part("begun"), done=False), whole=False)
+    server.will(raw(begun, "stall"))
+    asker = Asker(kind, f"{server.url}/models", KEY, "m")
+
+    def closed(chunk: Any) -> None:
+        asker.client.close()
+
+    async def aclosed() -> None:
+        async for _ in asker.client.stream(USER):
+            await asker.client.aclose()
+
+    with pytest.raises(StreamInterruptedError, match="closed meanwhile") as caught:
+        asker.read(closed) if kind == "sync" else asker.run(aclosed())
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "begun"
+    assert server.wait_until(lambda: server.open_connections == 0)
+    asker.close()
+
+
+class Tunnels:
+    """A proxy that opens a tunnel to the same server, whatever is asked for."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.asked: list[bytes] = []
+
+    def __call__(self, accepted: socket.socket) -> None:
+        self.asked.append(accepted.recv(10_000).partition(b"\r\n")[0])
+        accepted.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", self._port)) as server:
+            ends = {accepted: server, server: accepted}
+            while True:
+                for ready in select.select(list(ends), [], [], 10)[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
+
+
+def test_https_goes_through_the_tunnel_of_a_proxy(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    server = RawServer(tls=authority.server_context("no-such-host.invalid")).start()
+    server.will(reply(chat()))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    tunnels = Tunnels(server.port)
+    endpoint, environ = "https://no-such-host.invalid", {"SSL_CERT_FILE": str(authority.path)}
+    with listening(tunnels) as host:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{host}")
+        with once(kind, f"{endpoint}/models", environ=environ, surface="models") as asker:
+            assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
+    assert tunnels.asked == [b"CONNECT no-such-host.invalid:443 HTTP/1.1"]
+    assert [each.header("api-key") for each in server.received] == [KEY, KEY]
+    server.stop()
 
 
 @pytest.mark.parametrize("then", ["bytes", "the end", "a reset"])

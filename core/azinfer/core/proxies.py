@@ -13,9 +13,8 @@ from azinfer.core.requests import Deadline, Head, Request
 
 
 class _Through:
-    def __init__(self, client: Any, close: Callable[[], Any] | None = None) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
-        self._close = close
         self._response: Any = None
         self._parts: Any = None
 
@@ -42,12 +41,7 @@ class _Through:
 
 
 class Through(_Through):
-    """Sends by an `httpx.Client` (or httpx2's), one request after the other.
-
-    Args:
-        client: The client.
-        close: Closes it; None for one that is the caller's.
-    """
+    """Sends by an `httpx.Client` (or httpx2's), one request after the other."""
 
     def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for status and headers of its answer."""
@@ -70,9 +64,8 @@ class Through(_Through):
             _expire(left)
 
     def close(self) -> None:
-        """Close the client."""
-        if self._close is not None:
-            self._close()
+        """Close the client, which is no caller's: those are in no pool."""
+        self._client.close()
 
 
 class AsyncThrough(_Through):
@@ -99,9 +92,8 @@ class AsyncThrough(_Through):
             _expire(left)
 
     async def close(self) -> None:
-        """Close the client."""
-        if self._close is not None:
-            await self._close()
+        """Close the client, which is no caller's: those are in no pool."""
+        await self._client.aclose()
 
 
 def through(place: Place) -> Through | None:
@@ -116,7 +108,7 @@ def through(place: Place) -> Through | None:
     for transport in (client._transport, *client._mounts.values()):
         with suppress(AttributeError):
             transport._pool._network_backend = _backend()  # type: ignore[union-attr]
-    return Through(client, client.close)
+    return Through(client)
 
 
 def async_through(place: Place) -> AsyncThrough | None:
@@ -125,8 +117,7 @@ def async_through(place: Place) -> AsyncThrough | None:
         return None
     import httpx
 
-    client = httpx.AsyncClient(**_arguments(place.settings))
-    return AsyncThrough(client, client.aclose)
+    return AsyncThrough(httpx.AsyncClient(**_arguments(place.settings)))
 
 
 def _arguments(settings: tuple[str | None, ...]) -> dict[str, Any]:

@@ -33,12 +33,13 @@ class Connection:
         self._answers = Answers()
         self._socket: socket.socket | None = None
         self._limit = 0.0
+        self._closed = False
         self._free_since = 0.0
 
     def is_stale(self, now: float) -> bool:
         """Whether it served before and can serve no more."""
         if self._socket is None:
-            return self._answers.ended
+            return self._closed
         return now - self._free_since > IDLE or readable(self._socket)
 
     def send(self, request: Request, deadline: Deadline) -> Head:
@@ -67,8 +68,7 @@ class Connection:
 
     def close(self) -> None:
         """Close it."""
-        left, self._socket = self._socket, None
-        self._answers.ended = True
+        left, self._socket, self._closed = self._socket, None, True
         if left is not None:
             left.close()
 

@@ -33,13 +33,16 @@ class AsyncConnection(asyncio.Protocol):
         self._event: asyncio.Future[None] | None = None
         self._backlog = 0
         self._sending = False
+        self._closed = False
         self._free_since = 0.0
 
     def is_stale(self, now: float) -> bool:
         """Whether it served before and can serve no more."""
-        if self._transport is None or not self._answers.reusable:
-            return self._answers.ended
-        return now - self._free_since > IDLE or readable(self._transport.get_extra_info("socket"))
+        if self._transport is None:
+            return self._closed
+        if not self._answers.reusable or now - self._free_since > IDLE:
+            return True
+        return readable(self._transport.get_extra_info("socket"))
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for status and headers of its answer."""
@@ -69,8 +72,7 @@ class AsyncConnection(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close it, at once."""
-        left, self._transport = self._transport, None
-        self._answers.ended = True
+        left, self._transport, self._closed = self._transport, None, True
         if left is not None:
             left.abort()
 
@@ -135,7 +137,7 @@ class AsyncConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is closed."""
-        self._transport = None
+        self._transport, self._closed = None, True
         self._failure = self._failure or error or ConnectionResetError("it was closed meanwhile")
         self._wake()
 
