@@ -52,6 +52,13 @@ CASES = {
 }
 
 
+def asked_for() -> Answers:
+    """Answers of which one is expected."""
+    answers = Answers()
+    answers.expect()
+    return answers
+
+
 def read(answers: Answers, case: Case, cuts: list[int]) -> bytes:
     """The body of an answer whose bytes come in pieces."""
     places = sorted({0, len(case.data), *(cut % len(case.data) for cut in cuts)})
@@ -67,7 +74,7 @@ def read(answers: Answers, case: Case, cuts: list[int]) -> bytes:
 @example(list(range(1000)))
 def test_an_answer_is_read_however_its_bytes_are_cut(name: str, cuts: list[int]) -> None:
     case = CASES[name]
-    answers = Answers()
+    answers = asked_for()
     assert read(answers, case, cuts) == case.body
     assert (answers.status, answers.ended) == (case.status, True)
     assert answers.reusable is case.reusable
@@ -83,6 +90,21 @@ def test_answers_come_one_after_the_other_on_a_connection() -> None:
         assert answers.reusable
     answers.feed(b"HTTP/1.1 ")
     assert not answers.reusable
+    with pytest.raises(APIConnectionError, match="what nobody asked for"):
+        answers.expect()
+
+
+def test_an_answer_before_any_request_is_not_taken() -> None:
+    answers = Answers()
+    answers.feed(WHOLE[:20])
+    with pytest.raises(APIConnectionError, match="what nobody asked for"):
+        answers.expect()
+
+
+def test_what_announces_an_answer_has_no_body() -> None:
+    answers = asked_for()
+    answers.feed(b"HTTP/1.1 104 Soon\r\ncontent-length: 5\r\n\r\nhello" + WHOLE)
+    assert (answers.status, answers.taken()) == (200, [b"{}"])
 
 
 @pytest.mark.parametrize(
@@ -93,10 +115,12 @@ def test_answers_come_one_after_the_other_on_a_connection() -> None:
         (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", "is no HTTP/1.1"),
         (b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "no HTTP/1.1"),
         (b"".join((OK, b"x: ", b"y" * 200_000)), "is longer than 102400 bytes"),
+        (CHUNKED + b"2;" + b"y" * 200_000, "is longer than 102400 bytes"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nx: " + b"y" * 200_000, "is longer than 102400 bytes"),
     ],
 )
 def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
-    answers = Answers()
+    answers = asked_for()
     with pytest.raises(APIConnectionError, match=told):
         deque(map(answers.feed, (data[at : at + 50_000] for at in range(0, len(data), 50_000))))
     assert not answers.reusable
@@ -112,7 +136,7 @@ def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
     ],
 )
 def test_an_answer_that_is_not_whole_is_told(data: bytes, told: str) -> None:
-    answers = Answers()
+    answers = asked_for()
     answers.feed(data)
     with pytest.raises(APIConnectionError, match=told):
         answers.eof()
@@ -145,3 +169,9 @@ def test_a_header_that_cannot_be_sent_is_named_without_its_value(name: str, valu
         written(asked([(name, value)]), "/", "h")
     assert repr(name) in str(caught.value)
     assert value == "a" or value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "expect"])
+def test_a_header_that_frames_the_request_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{name}' cannot be sent: leave it"):
+        written(asked([(name, "1")]), "/", "h")

@@ -591,6 +591,15 @@ def test_a_url_that_is_too_long_is_told(ask: Ask, server: RawServer) -> None:
     assert not server.received
 
 
+def test_an_error_of_a_url_shows_no_key_in_its_query(kind: str) -> None:
+    host = "a" * 70  # too long for a label
+    asker = Asker(kind, f"https://{host}.openai.azure.com/openai/v1?subscription-key=hidden", "k")
+    with pytest.raises(ConfigurationError, match=r"cannot be sent: 'https://aaa") as caught:
+        asker.complete(model="m")
+    asker.close()
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_host_that_cannot_be_is_told(kind: str) -> None:
     with (
         asking(kind, f"https://{'x' * 64}.openai.azure.com", "k", "m") as asker,

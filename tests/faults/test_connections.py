@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,20 @@ from azinfer.core import (
     Timeout,
 )
 from certificates import Authority
-from raw_server import Peer, RawServer, answer, answered, chat, chunked, failure, part, raw, reply
+from raw_server import (
+    Behaviour,
+    Peer,
+    RawServer,
+    Received,
+    answer,
+    answered,
+    chat,
+    chunked,
+    failure,
+    part,
+    raw,
+    reply,
+)
 from raw_server import events as events_of
 
 Ask = Callable[..., Asker]
@@ -91,6 +106,46 @@ def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) ->
     assert time.monotonic() - began > 0.8
 
 
+def test_a_request_may_take_long_to_send_over_tls(kind: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    def slowly(plain: socket.socket) -> None:
+        with authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted:
+            size = 0
+            while size < 12_000_000:
+                size += len(accepted.recv(65_536))
+                if size < 7_000_000:  # what is left then fits into the system's buffers
+                    threading.Event().wait(0.003)
+            accepted.sendall(WHOLE)
+            accepted.recv(100)
+
+    began, environ = time.monotonic(), {"SSL_CERT_FILE": str(authority.path)}
+    with (
+        listening(slowly) as host,
+        once(kind, f"https://{host}/models", timeout=Timeout(read=0.8), environ=environ) as asker,
+    ):
+        assert asker.complete(LARGE).text == "hello"
+    assert time.monotonic() - began > 0.8
+
+
+def test_a_connection_with_half_a_request_on_it_serves_no_more(server: RawServer) -> None:
+    # It would take the rest of the first request for the beginning of the next.
+    def refuse(accepted: socket.socket) -> None:
+        accepted.recv(1000)
+        accepted.sendall(answer(failure("too_large"), 413))
+        accepted.settimeout(10)
+        while accepted.recv(1_000_000):
+            pass
+        left.set()
+
+    left = threading.Event()
+    with listening(refuse) as host, once("async", f"http://{host}/models") as asker:
+        with pytest.raises(APIStatusError) as caught:
+            asker.complete(LARGE)
+        assert caught.value.status == 413
+        assert left.wait(10)
+
+
 def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
     def refuse(accepted: socket.socket) -> None:
         accepted.recv(1000)
@@ -135,6 +190,59 @@ def test_a_stream_that_never_ends_ends_in_time(kind: str) -> None:
     assert set(caught.value.partial.text) == {"x"}
 
 
+def test_httpx_ends_a_stream_in_time_too(server: RawServer) -> None:
+    def late(peer: Peer) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        threading.Event().wait(0.8)
+        peer.send(events_of(part("x"), done=False))
+        peer.until_left()
+
+    server.will(late)
+    http, timeout = httpx.AsyncClient(), Timeout(total=1)
+    with once("async", f"{server.url}/models", http_client=http, timeout=timeout) as asker:
+        began = time.monotonic()
+        with pytest.raises(APITimeoutError, match="no whole answer came within 1 seconds"):
+            asker.stream()
+        # httpx itself begins to wait anew with each part.
+        assert time.monotonic() - began < 1.6
+        asker.run(http.aclose())
+
+
+# Only hooks of a loop close what is open on it.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> None:
+    server.will(raw(chunked(events_of(part("a"), done=False), whole=False), "stall"))
+    client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
+
+    async def begun() -> Any:
+        stream = client.stream(USER)
+        assert (await anext(stream)).text == "a"
+        return stream
+
+    loop = asyncio.new_event_loop()
+    stream = loop.run_until_complete(begun())
+    loop.close()
+    asyncio.run(stream.aclose())
+    server.will(reply(chat()))
+    assert asyncio.run(client.complete(USER)).text == "hello"
+
+
+def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str) -> None:
+    def pour(accepted: socket.socket) -> None:
+        accepted.recv(100_000)
+        accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                accepted.sendall(events_of(part("x"), done=False) * 100)
+
+    with (
+        listening(pour) as host,
+        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as asker,
+        pytest.raises(APITimeoutError, match=r"no whole answer came within 0\.5 seconds"),
+    ):
+        asker.read(lambda chunk: threading.Event().wait(0.001))
+
+
 class Flood:
     """Sends a stream as fast as it is taken, and tells when it was not taken for a while."""
 
@@ -176,26 +284,176 @@ def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
     assert read == flood.events * 100_000
 
 
-def test_a_long_stream_that_was_left_does_not_hold_up_the_next_call(server: RawServer) -> None:
-    sent = threading.Event()
-    body = events_of(part("x" * (1024 * 1024)), part("", "stop"))
+@pytest.mark.parametrize("left", [False, True])
+def test_a_connection_whose_reading_was_paused_serves_no_more(tmp_path: Path, left: bool) -> None:
+    # What came meanwhile may wait inside TLS, and be taken for the next answer.
+    authority = Authority(tmp_path)
+    server = RawServer(tls=authority.server_context("127.0.0.1")).start()
+    sent, told, strayed = (threading.Event() for _ in range(3))
+    padding = b": " + b"x" * (1024 * 1024 + 90_000) + b"\n\n"
+    body = events_of(part("a"), done=False) + padding + events_of(part("", "stop"))
 
     def whole(peer: Peer) -> None:
         peer.send(chunked(body))
         sent.set()
+        told.wait(10)
+        peer.send(answer(chat("another's")))
+        strayed.set()
 
-    server.will(whole, reply(chat()))
-    with once("async", f"{server.url}/models", timeout=5) as asker:
+    server.will(whole, reply(chat("right")))
+    environ = {"SSL_CERT_FILE": str(authority.path)}
 
-        async def left() -> str:
-            async with asker.client.stream(USER):
-                assert await asyncio.to_thread(sent.wait, 10)
-                for _ in range(100):
-                    await asyncio.sleep(0)
-            text: str = (await asker.client.complete(USER)).text
-            return text
+    async def read(asker: Asker) -> str:
+        async with asker.client.stream(USER) as chunks:
+            assert await asyncio.to_thread(sent.wait, 10)
+            told.set()
+            assert await asyncio.to_thread(strayed.wait, 10)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            if not left:
+                assert "".join([chunk.text async for chunk in chunks]) == "a"
+        text: str = (await asker.client.complete(USER)).text
+        return text
 
-        assert asker.run(left()) == "hello"
+    with once("async", f"{server.url}/models", environ=environ, timeout=20) as asker:
+        assert asker.run(read(asker)) == "right"
+    assert server.connections == 2
+    server.stop()
+
+
+def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(
+    kind: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    begun, told, closed = (threading.Event() for _ in range(3))
+
+    def late(plain: socket.socket) -> None:
+        begun.set()
+        told.wait(10)
+        with (
+            suppress(OSError),
+            authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted,
+        ):
+            if accepted.recv(10_000):
+                accepted.sendall(WHOLE)
+                accepted.settimeout(10)
+                accepted.recv(10)
+        closed.set()
+
+    environ = {"SSL_CERT_FILE": str(authority.path)}
+    with (
+        listening(late) as host,
+        once(kind, f"https://{host}/models", environ=environ) as asker,
+        suppress(APIConnectionError),
+    ):
+        if kind == "sync":
+            with in_thread(asker.complete):
+                assert begun.wait(10)
+                asker.client.close()
+                told.set()
+        else:
+
+            async def both() -> None:
+                call = asyncio.create_task(asker.client.complete(USER))
+                assert await asyncio.to_thread(begun.wait, 10)
+                await asker.client.aclose()
+                told.set()
+                await call
+                assert await asyncio.to_thread(closed.wait, 5)
+
+            asker.run(both())
+        assert closed.wait(5)
+
+
+@contextmanager
+def in_thread(work: Callable[[], Any]) -> Iterator[list[BaseException]]:
+    """Do some work beside, and wait for its end; gives the error that it ended with."""
+    errors: list[BaseException] = []
+
+    def worked() -> None:
+        try:
+            work()
+        except APIConnectionError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=worked, daemon=True)
+    thread.start()
+    yield errors
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_closing_a_client_wakes_a_call_that_waits(server: RawServer) -> None:
+    server.will(Peer.until_left)
+    asker = Asker("sync", f"{server.url}/models", KEY, "m", max_retries=0)
+    with in_thread(asker.complete) as errors:
+        assert server.wait_until(lambda: len(server.received) == 1)
+        asker.client.close()
+    assert "closed meanwhile" in str(errors[0])
+    assert server.wait_until(lambda: server.open_connections == 0)
+    asker.close()
+
+
+def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Their queues are full, so that they answer nothing.
+    with ExitStack() as stack:
+        found = []
+        for _ in range(4):
+            deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(deaf.getsockname())
+            found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf.getsockname()))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
+        began = time.monotonic()
+        with (
+            once(kind, "https://many.invalid/models", timeout=Timeout(connect=0.4)) as asker,
+            pytest.raises(APITimeoutError, match=r"no connection opened within 0\.4 seconds"),
+        ):
+            asker.complete()
+        assert time.monotonic() - began < 1.2
+
+
+FORKED = """
+import os, sys
+from azinfer.core import InferenceClient
+client = InferenceClient(sys.argv[1], "k", "m")
+user = [{"role": "user", "content": "hi"}]
+with client.stream(user) as chunks:
+    print(next(chunks).text)
+    if os.fork() == 0:
+        client.close()
+        sys.exit()
+    os.wait()
+    client.complete(user)
+    print(next(chunks).text)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_exit_of_a_forked_child_leaves_streams_of_the_parent_alone(server: RawServer) -> None:
+    gone = threading.Event()
+
+    def halves(peer: Peer) -> None:
+        head, _, body = chunked(events_of(part("a"), done=False), whole=False).partition(b"{")
+        peer.send(head + b"{" + body)
+        gone.wait(10)
+        body = events_of(part("b", "stop"))
+        peer.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+
+    def behave(request: Received) -> Behaviour:
+        if request.json.get("stream"):
+            return halves
+        gone.set()
+        return reply(chat())
+
+    server.choose = behave
+    command = [sys.executable, "-W", "error", "-c", FORKED, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["a", "b"], done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")

@@ -14,7 +14,6 @@ from typing import Any
 from azinfer.core import pools
 from azinfer.core.errors import (
     APIConnectionError,
-    APITimeoutError,
     ConfigurationError,
     InferenceError,
     InvalidResponseError,
@@ -24,7 +23,6 @@ from azinfer.core.pools import Pool
 from azinfer.core.requests import Deadline, Request
 
 _LINGER = 0.1  # seconds; a new connection takes no longer
-_EARLY = 0.05  # seconds that a timer may be before the clock
 # 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB. Nothing that a service sends is
 # packed more than 50 to 1; what is packed to fill a memory is, up to 1,030 to 1.
 _LARGEST_BODY = 128 * 1024 * 1024
@@ -100,10 +98,15 @@ class Connections:
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
+        self._heed_fork()
         while self._pools:
             _, pool = self._pools.popitem()
             if pool.left_by_last(self):
                 pools.close_all(pool.emptied())
+
+    def _heed_fork(self) -> None:
+        if self._generation != pools.generation:
+            self._pools, self._generation = {}, pools.generation
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
         pool, connection = self._borrowed(request.url, deadline)
@@ -116,6 +119,7 @@ class Connections:
                 yield b""
                 while parts := connection.more(deadline):
                     for part in parts:
+                        deadline.left()
                         yield from body.decoded(part)
                 body.finish()
             except InferenceError:
@@ -136,8 +140,7 @@ class Connections:
 
         if self._own is not None:
             return None, proxies.Through(self._own)
-        if self._generation != pools.generation:
-            self._pools, self._generation = {}, pools.generation
+        self._heed_fork()
         host = origin(url)
         pool = self._pools.get(host)
         if pool is None:
@@ -199,6 +202,7 @@ class AsyncConnections:
                 yield b""
                 while parts := await connection.more(deadline):
                     for part in parts:
+                        deadline.left()
                         for piece in body.decoded(part):
                             yield piece
                 body.finish()
@@ -298,13 +302,9 @@ def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
     if names & {"UnsupportedProtocol", "InvalidURL"}:
         return ConfigurationError(f"the request cannot be sent: {said}")
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
-        if deadline.clock.monotonic() > deadline.at - _EARLY:
-            return deadline.passed()
         kind = next((name for name in _SILENCES if name in names), "ReadTimeout")
-        limits = {"ConnectTimeout": deadline.timeout.connect, "ReadTimeout": deadline.timeout.read}
-        return APITimeoutError(
-            f"{_SILENCES[kind]} within {limits.get(kind, limits['ReadTimeout']):g} seconds"
-        )
+        limits = {"ConnectTimeout": deadline.timeout.connect}
+        return deadline.silence(_SILENCES[kind], limits.get(kind, deadline.timeout.read))
     if "CERTIFICATE_VERIFY_FAILED" in said:
         said += "; for a company's own CA set SSL_CERT_FILE"
     elif names & {"ConnectFailedError", "ConnectError", "ClientConnectorError"}:

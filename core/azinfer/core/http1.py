@@ -12,7 +12,9 @@ import httptools
 from azinfer.core.errors import APIConnectionError, ConfigurationError
 from azinfer.core.requests import Request
 
-_LARGEST_HEAD = 100 * 1024  # bytes
+_LARGEST_HEAD = 100 * 1024  # bytes; so much may come without anything of a body
+# How long a request is and where it ends is not for its headers to say a second time.
+_OURS = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade"})
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~\w-]+: [\t -~]*", re.ASCII)
 
 
@@ -35,6 +37,8 @@ def written(request: Request, target: str, host: str) -> bytes:
             raise ConfigurationError(
                 f"the header {name!r} cannot be sent: it has line breaks, or other than ASCII"
             )
+        if name.lower() in _OURS:
+            raise ConfigurationError(f"the header {name!r} cannot be sent: leave it to the client")
         fields.append(field)
     if request.body:
         fields.insert(0, f"Content-Length: {len(request.body)}")
@@ -57,15 +61,25 @@ class Answers:
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._stray = False
-        self.expect()
+        self._reset()
+        self.ended = True
 
     def expect(self) -> None:
-        """Make ready for the answer to the next request."""
+        """Make ready for the answer to the next request.
+
+        Raises:
+            APIConnectionError: Something came before it was asked for.
+        """
+        if self._stray:
+            raise _failed("the service sent what nobody asked for")
+        self._reset()
+
+    def _reset(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
         self.ended = False
-        self._head = 0
+        self._besides = 0  # bytes that came since the last of a body
         self._kept = False
 
     @property
@@ -79,10 +93,9 @@ class Answers:
         Raises:
             APIConnectionError: They are no HTTP.
         """
-        if not self.status:
-            if self._head > _LARGEST_HEAD:
-                raise _failed(f"the answer's head is longer than {_LARGEST_HEAD} bytes")
-            self._head += len(data)
+        if self._besides > _LARGEST_HEAD:
+            raise _failed(f"the answer's head, or its tail, is longer than {_LARGEST_HEAD} bytes")
+        self._besides += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -127,7 +140,8 @@ class Answers:
 
     def on_body(self, data: bytes) -> None:
         """A part of the body came."""
-        if not self.ended:
+        self._besides = 0
+        if self.status and not self.ended:
             self.parts.append(data)
 
     def on_message_complete(self) -> None:

@@ -56,14 +56,15 @@ def way_to(url: str) -> Way:
     Raises:
         ConfigurationError: There is no such URL.
     """
+    shown = repr(url.partition("?")[0][:200])  # keys may stand in a query
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:
-        raise ConfigurationError(f"the request cannot be sent: {url[:200]!r}: {error}") from None
+        raise ConfigurationError(f"the request cannot be sent: {shown}: {error}") from None
     if parts.scheme not in _PORTS or not host or len(url) > _LONGEST_URL:
         why = f"is longer than {_LONGEST_URL}" if len(url) > _LONGEST_URL else "is no http(s) URL"
-        raise ConfigurationError(f"the request cannot be sent: {url[:200]!r} {why}")
+        raise ConfigurationError(f"the request cannot be sent: {shown} {why}")
     target = quote(f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}", _KEPT)
     name = f"[{host}]" if ":" in host else host
     usual = _PORTS[parts.scheme]

@@ -48,9 +48,10 @@ class Pool:
         return connection
 
     def give_back(self, connection: Any, now: float) -> Any:
-        """Take a connection back, and tell one that nobody needed for long, to be closed."""
-        if connection in self.connections:  # else it was closed meanwhile
-            self._idle.append((now, connection))
+        """Take a connection back, and tell one to be closed: that nobody needed for long."""
+        if connection not in self.connections:
+            return connection  # the pool was emptied meanwhile
+        self._idle.append((now, connection))
         with suppress(IndexError):
             if now - self._idle[0][0] > IDLE:
                 unused = self._idle.popleft()[1]
@@ -106,7 +107,7 @@ async def shared_in_loop(place: Hashable, make: Callable[[], Any], user: Any) ->
     pool = _of_loops.get(key)
     if pool is None:
         for left in [other for other in list(_of_loops) if other[0].is_closed()]:
-            del _of_loops[left]  # that loop was closed without its hooks
+            _of_loops.pop(left, None)  # that loop was closed without its hooks
         pool = _of_loops[key] = Pool(make)
         pool.closer = _closing(key, pool)
         await anext(pool.closer)

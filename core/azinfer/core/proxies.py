@@ -51,7 +51,6 @@ class Through(_Through):
 
     def more(self, deadline: Deadline) -> list[bytes]:
         """A further part of the answer's body; none at its end."""
-        deadline.left()
         part = next(self._parts, None)
         return [] if part is None else [part]
 
@@ -79,8 +78,11 @@ class AsyncThrough(_Through):
 
     async def more(self, deadline: Deadline) -> list[bytes]:
         """A further part of the answer's body; none at its end."""
-        deadline.left()
-        part = await anext(self._parts, None)
+        import asyncio
+
+        # httpx bounds each part alone.
+        async with asyncio.timeout(deadline.left()):
+            part = await anext(self._parts, None)
         return [] if part is None else [part]
 
     async def release(self, now: float) -> None:

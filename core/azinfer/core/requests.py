@@ -11,6 +11,8 @@ from azinfer.core.retries import Timeout
 
 Head: TypeAlias = tuple[int, dict[str, str]]  # an answer's status, and headers by lower-case name
 
+_EARLY = 0.05  # seconds that a timer may be before the clock
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -50,3 +52,9 @@ class Deadline:
         """The error of an attempt that took too long."""
         limit = self.timeout.attempt or self.timeout.total
         return APITimeoutError(f"no whole answer came within {limit:g} seconds")
+
+    def silence(self, what: str, seconds: float) -> APITimeoutError:
+        """The error of a wait that was too long: for `seconds`, or for all that were left."""
+        if self.clock.monotonic() > self.at - _EARLY:
+            return self.passed()
+        return APITimeoutError(f"{what} within {seconds:g} seconds")

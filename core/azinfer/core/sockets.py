@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from azinfer.core import proxies
+from azinfer.core import pools, proxies
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.http1 import Answers, written
 from azinfer.core.places import Place, tls_of, way_to
 from azinfer.core.pools import IDLE
 from azinfer.core.requests import Deadline, Head, Request
 
-_READ = 64 * 1024  # bytes at once
+PIECE = 64 * 1024  # bytes that are written or read at once
 
 
 def connection(place: Place) -> Any:
@@ -32,20 +34,23 @@ class Connection:
         self._tls = tls_of(place)
         self._answers = Answers()
         self._socket: socket.socket | None = None
-        self._limit = 0.0
         self._closed = False
+        self._busy = False
         self._free_since = 0.0
+        self._generation = pools.generation
 
     def is_stale(self, now: float) -> bool:
-        """Whether it served before and can serve no more."""
-        if self._socket is None:
+        """Whether it cannot serve again; one that was not used yet can."""
+        opened = self._socket
+        if opened is None:
             return self._closed
-        return now - self._free_since > IDLE or readable(self._socket)
+        return now - self._free_since > IDLE or readable(opened)
 
     def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for status and headers of its answer."""
         way = way_to(request.url)
         data = written(request, way.target, way.name)
+        self._busy = True
         if self._socket is None:
             self._socket = self._opened(way.host, way.port, deadline)
         self._answers.expect()
@@ -62,21 +67,29 @@ class Connection:
 
     def release(self, now: float) -> None:
         """End the request; without a whole answer the connection closes."""
-        self._free_since = now
-        if not self._answers.reusable:
+        self._busy, self._free_since = False, now
+        if self._closed or not self._answers.reusable:
             self.close()
 
     def close(self) -> None:
-        """Close it."""
-        left, self._socket, self._closed = self._socket, None, True
-        if left is not None:
-            left.close()
+        """Close it; where a request is on its way, wake its thread, which closes it then."""
+        self._closed = True
+        opened = self._socket
+        if opened is None:
+            return
+        if self._busy and self._generation == pools.generation:  # else it is the parent's call
+            # Closed, its number could be that of another connection before that thread wakes.
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+        else:
+            self._socket = None
+            opened.close()
 
     def _opened(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        self._limit = min(deadline.timeout.connect, deadline.left())
+        clock, limit = deadline.clock, min(deadline.timeout.connect, deadline.left())
+        end = clock.monotonic() + limit
         try:
-            opened = socket.create_connection((host, port), self._limit)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened = _connected(host, port, lambda: max(0.001, end - clock.monotonic()))
             return self._tls.wrap_socket(opened, server_hostname=host) if self._tls else opened
         except OSError as error:
             raise unopened(error, deadline) from None
@@ -85,47 +98,64 @@ class Connection:
         left = memoryview(data)
         try:
             while left:
-                left = left[self._bounded(deadline).send(left) :]
+                left = left[self._bounded(deadline).send(left[:PIECE]) :]
         except TimeoutError:
             raise unsent(deadline) from None
         except OSError:
             pass  # what refuses a request may answer before it has read all of it
 
     def _receive(self, deadline: Deadline) -> None:
-        if data := self._bounded(deadline).recv(_READ):
+        if data := self._bounded(deadline).recv(PIECE):
             self._answers.feed(data)
-        else:
+        elif not self._closed:
             self._answers.eof()
 
     def _bounded(self, deadline: Deadline) -> socket.socket:
         """The socket, whose next step ends in time."""
-        if self._socket is None:
+        opened = self._socket
+        if opened is None or self._closed:
             raise ConnectionResetError("it was closed meanwhile")
-        limit = min(deadline.timeout.read, deadline.left())
-        if limit != self._limit:
-            self._socket.settimeout(limit)
-            self._limit = limit
-        return self._socket
+        opened.settimeout(min(deadline.timeout.read, deadline.left()))
+        return opened
+
+
+def _connected(host: str, port: int, left: Callable[[], float]) -> socket.socket:
+    """A socket to the first of a host's addresses that answers in its share of the time left."""
+    failure = OSError("it has no address")
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for at, (family, kind, protocol, _, address) in enumerate(found):
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.settimeout(left() / (len(found) - at))
+            opened.connect(address)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.settimeout(left())
+            return opened
+        except OSError as error:
+            failure = error
+            opened.close()
+    raise failure
 
 
 def unopened(error: OSError, deadline: Deadline) -> Exception:
     """The error of a connection that did not open."""
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"no connection opened within {deadline.timeout.connect:g} seconds")
+        return deadline.silence("no connection opened", deadline.timeout.connect)
     return ConnectFailedError(str(error))
 
 
 def unsent(deadline: Deadline) -> APITimeoutError:
     """The error of a request of which the network took nothing for too long."""
-    return APITimeoutError(
-        f"the request could not be sent within {deadline.timeout.read:g} seconds"
-    )
+    return deadline.silence("the request could not be sent", deadline.timeout.read)
 
 
 def readable(opened: Any) -> bool:
     """Whether bytes, or the end, have come on a socket that nothing was asked on."""
+    descriptor = opened.fileno()
+    if descriptor < 0:
+        return True
     if not hasattr(select, "poll"):  # pragma: no cover
-        return bool(select.select([opened], [], [], 0)[0])
+        return bool(select.select([descriptor], [], [], 0)[0])
     waiting = select.poll()
-    waiting.register(opened.fileno(), select.POLLIN)
+    waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from azinfer.core import proxies
@@ -11,7 +12,7 @@ from azinfer.core.http1 import Answers, written
 from azinfer.core.places import Place, tls_of, way_to
 from azinfer.core.pools import IDLE
 from azinfer.core.requests import Deadline, Head, Request
-from azinfer.core.sockets import readable, unopened, unsent
+from azinfer.core.sockets import PIECE, readable, unopened, unsent
 
 _NEXT_ADDRESS = 0.25  # seconds until a host's next address is tried too, as RFC 8305 has it
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read
@@ -32,17 +33,19 @@ class AsyncConnection(asyncio.Protocol):
         self._failure: BaseException | None = None
         self._event: asyncio.Future[None] | None = None
         self._backlog = 0
-        self._sending = False
+        self._paused = False
+        self._full = False
+        self._writing = False
         self._closed = False
         self._free_since = 0.0
 
     def is_stale(self, now: float) -> bool:
-        """Whether it served before and can serve no more."""
+        """Whether it cannot serve again; one that was not used yet can."""
         if self._transport is None:
             return self._closed
-        if not self._answers.reusable or now - self._free_since > IDLE:
+        if not self._answers.reusable or self._transport.is_closing():
             return True
-        return readable(self._transport.get_extra_info("socket"))
+        return now - self._free_since > IDLE or readable(self._transport.get_extra_info("socket"))
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for status and headers of its answer."""
@@ -51,30 +54,35 @@ class AsyncConnection(asyncio.Protocol):
         if self._transport is None:
             self._transport = await self._opened(way.host, way.port, deadline)
         self._answers.expect()
-        self._read_on()
-        self._transport.write(data)
+        await self._write(data, deadline)
         while not self._answers.status:
-            await (self._sent(deadline) if self._sending else self._next_event(deadline))
+            await self._next_event(deadline)
         return self._answers.status, self._answers.headers
 
     async def more(self, deadline: Deadline) -> list[bytes]:
         """Further parts of the answer's body; none at its end."""
         while not self._answers.parts and not self._answers.ended:
             await self._next_event(deadline)
-        self._read_on()
+        if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
+            self._transport.resume_reading()
+        self._backlog = 0
         return self._answers.taken()
 
     async def release(self, now: float) -> None:
-        """End the request; without a whole answer the connection closes."""
+        """End the request; without a whole answer to all of it the connection closes.
+
+        So does one whose reading was paused: what came meanwhile may wait inside TLS.
+        """
         self._free_since = now
-        if not self._answers.reusable:
+        if self._paused or self._writing or not self._answers.reusable:
             await self.close()
 
     async def close(self) -> None:
         """Close it, at once."""
         left, self._transport, self._closed = self._transport, None, True
         if left is not None:
-            left.abort()
+            with suppress(RuntimeError):  # its loop is closed
+                left.abort()
 
     async def _opened(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
@@ -88,8 +96,23 @@ class AsyncConnection(asyncio.Protocol):
         except OSError as error:
             raise unopened(error, deadline) from None
 
-    async def _sent(self, deadline: Deadline) -> None:
-        """Wait until the request is sent, for as long as the network takes some of it."""
+    async def _write(self, data: bytes, deadline: Deadline) -> None:
+        """Write a request, until an answer comes before it is whole."""
+        self._writing = True
+        # TLS tells only between pieces that it can take no more.
+        size = PIECE if self._tls else len(data)
+        for at in range(0, len(data), size):
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._transport.write(data[at : at + size])
+            while self._full and not self._answers.status:
+                await self._taken(deadline)
+            if self._answers.status:
+                return
+        self._writing = False
+
+    async def _taken(self, deadline: Deadline) -> None:
+        """Wait for an answer, or until the network took something."""
         before = self._unsent()
         try:
             await self._next_event(deadline)
@@ -99,11 +122,6 @@ class AsyncConnection(asyncio.Protocol):
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def _read_on(self) -> None:
-        if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
-            self._transport.resume_reading()
-        self._backlog = 0
 
     async def _next_event(self, deadline: Deadline) -> None:
         if self._failure is not None:
@@ -125,6 +143,7 @@ class AsyncConnection(asyncio.Protocol):
         self._backlog += len(data)
         if held and self._backlog > _LARGEST_BACKLOG and self._transport is not None:
             self._transport.pause_reading()
+            self._paused = True
         self._wake()
 
     def eof_received(self) -> None:
@@ -143,11 +162,11 @@ class AsyncConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """More waits to be sent than the network takes."""
-        self._sending = True
+        self._full = True
 
     def resume_writing(self) -> None:
         """What waited is sent."""
-        self._sending = False
+        self._full = False
         self._wake()
 
     def _wake(self) -> None:
