@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -128,18 +129,31 @@ def test_a_request_may_take_long_to_send_over_tls(kind: str, tmp_path: Path) -> 
     assert time.monotonic() - began > 0.8
 
 
-def test_a_connection_with_half_a_request_on_it_serves_no_more(server: RawServer) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_connection_with_half_a_request_on_it_serves_no_more(
+    secure: bool, tmp_path: Path
+) -> None:
     # It would take the rest of the first request for the beginning of the next.
+    authority = Authority(tmp_path)
+    left = threading.Event()
+
     def refuse(accepted: socket.socket) -> None:
-        accepted.recv(1000)
-        accepted.sendall(answer(failure("too_large"), 413))
-        accepted.settimeout(10)
-        while accepted.recv(1_000_000):
-            pass
+        if secure:
+            context = authority.server_context("127.0.0.1")
+            accepted = context.wrap_socket(accepted, server_side=True)
+        with accepted, suppress(ConnectionError, ssl.SSLError):
+            accepted.recv(1000)
+            accepted.sendall(answer(failure("too_large"), 413))
+            accepted.settimeout(10)
+            while accepted.recv(1_000_000):
+                pass
         left.set()
 
-    left = threading.Event()
-    with listening(refuse) as host, once("async", f"http://{host}/models") as asker:
+    environ = {"SSL_CERT_FILE": str(authority.path)}
+    with (
+        listening(refuse) as host,
+        once("async", f"http{'s' * secure}://{host}/models", environ=environ) as asker,
+    ):
         with pytest.raises(APIStatusError) as caught:
             asker.complete(LARGE)
         assert caught.value.status == 413
@@ -208,23 +222,29 @@ def test_httpx_ends_a_stream_in_time_too(server: RawServer) -> None:
         asker.run(http.aclose())
 
 
-# Only hooks of a loop close what is open on it.
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+LOOP_CLOSED = """
+import asyncio, sys
+from azinfer.core import AsyncInferenceClient
+client = AsyncInferenceClient(sys.argv[1], "k", "m")
+user = [{"role": "user", "content": "hi"}]
+async def begun():
+    stream = client.stream(user)
+    print((await anext(stream)).text)
+    return stream
+loop = asyncio.new_event_loop()
+stream = loop.run_until_complete(begun())
+loop.close()
+asyncio.run(stream.aclose())
+print(asyncio.run(client.complete(user)).text)
+"""
+
+
 def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> None:
-    server.will(raw(chunked(events_of(part("a"), done=False), whole=False), "stall"))
-    client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
-
-    async def begun() -> Any:
-        stream = client.stream(USER)
-        assert (await anext(stream)).text == "a"
-        return stream
-
-    loop = asyncio.new_event_loop()
-    stream = loop.run_until_complete(begun())
-    loop.close()
-    asyncio.run(stream.aclose())
-    server.will(reply(chat()))
-    assert asyncio.run(client.complete(USER)).text == "hello"
+    begun = raw(chunked(events_of(part("begun"), done=False), whole=False), "stall")
+    server.will(begun, reply(chat()))
+    command = [sys.executable, "-c", LOOP_CLOSED, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["begun", "hello"], done.stderr
 
 
 def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str) -> None:
@@ -423,7 +443,7 @@ from azinfer.core import InferenceClient
 client = InferenceClient(sys.argv[1], "k", "m")
 user = [{"role": "user", "content": "hi"}]
 with client.stream(user) as chunks:
-    print(next(chunks).text)
+    print(next(chunks).text, flush=True)
     if os.fork() == 0:
         client.close()
         sys.exit()

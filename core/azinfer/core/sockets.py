@@ -105,10 +105,9 @@ class Connection:
             pass  # what refuses a request may answer before it has read all of it
 
     def _receive(self, deadline: Deadline) -> None:
-        if data := self._bounded(deadline).recv(PIECE):
-            self._answers.feed(data)
-        elif not self._closed:
-            self._answers.eof()
+        data = self._bounded(deadline).recv(PIECE)
+        # A connection that is closed here ends too, but that is no end of an answer.
+        self._answers.feed(data) if data or self._closed else self._answers.eof()
 
     def _bounded(self, deadline: Deadline) -> socket.socket:
         """The socket, whose next step ends in time."""
@@ -151,11 +150,13 @@ def unsent(deadline: Deadline) -> APITimeoutError:
 
 def readable(opened: Any) -> bool:
     """Whether bytes, or the end, have come on a socket that nothing was asked on."""
-    descriptor = opened.fileno()
-    if descriptor < 0:
-        return True
+    descriptor = opened.fileno()  # negative where another thread closed it
+    return descriptor < 0 or bool(_polled(descriptor))
+
+
+def _polled(descriptor: int) -> Any:
     if not hasattr(select, "poll"):  # pragma: no cover
-        return bool(select.select([descriptor], [], [], 0)[0])
+        return select.select([descriptor], [], [], 0)[0]
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
-    return bool(waiting.poll(0))
+    return waiting.poll(0)

@@ -102,14 +102,12 @@ class AsyncConnection(asyncio.Protocol):
         # TLS tells only between pieces that it can take no more.
         size = PIECE if self._tls else len(data)
         for at in range(0, len(data), size):
-            if self._transport is None or self._transport.is_closing():
+            if self._answers.status or self._transport is None or self._transport.is_closing():
                 return
             self._transport.write(data[at : at + size])
             while self._full and not self._answers.status:
                 await self._taken(deadline)
-            if self._answers.status:
-                return
-        self._writing = False
+        self._writing = self._full
 
     async def _taken(self, deadline: Deadline) -> None:
         """Wait for an answer, or until the network took something."""
