@@ -135,7 +135,7 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
 ) -> None:
     # It would take the rest of the first request for the beginning of the next.
     authority = Authority(tmp_path)
-    left = threading.Event()
+    refused, left = threading.Event(), threading.Event()
 
     def refuse(accepted: socket.socket) -> None:
         if secure:
@@ -144,6 +144,7 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
         with accepted, suppress(ConnectionError, ssl.SSLError):
             accepted.recv(1000)
             accepted.sendall(answer(failure("too_large"), 413))
+            refused.wait(10)
             accepted.settimeout(10)
             while accepted.recv(1_000_000):
                 pass
@@ -157,7 +158,8 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
         with pytest.raises(APIStatusError) as caught:
             asker.complete(LARGE)
         assert caught.value.status == 413
-        assert left.wait(10)
+        refused.set()
+        assert left.wait(5)
 
 
 def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
