@@ -410,6 +410,7 @@ def test_closing_a_client_wakes_a_call_that_waits(server: RawServer) -> None:
     asker = Asker("sync", f"{server.url}/models", KEY, "m", max_retries=0)
     with in_thread(asker.complete) as errors:
         assert server.wait_until(lambda: len(server.received) == 1)
+        threading.Event().wait(0.2)  # until it waits for the answer
         asker.client.close()
     assert "closed meanwhile" in str(errors[0])
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -444,14 +445,15 @@ import os, sys
 from azinfer.core import InferenceClient
 client = InferenceClient(sys.argv[1], "k", "m")
 user = [{"role": "user", "content": "hi"}]
-with client.stream(user) as chunks:
-    print(next(chunks).text, flush=True)
-    if os.fork() == 0:
-        client.close()
-        sys.exit()
-    os.wait()
-    client.complete(user)
-    print(next(chunks).text)
+chunks = client.stream(user)
+print(next(chunks).text, flush=True)
+if os.fork() == 0:
+    client.close()
+    sys.exit()
+os.wait()
+client.complete(user)
+print(next(chunks).text)
+chunks.close()
 """
 
 
