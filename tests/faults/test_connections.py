@@ -327,11 +327,12 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(tmp_path: Path, le
 
     async def read(asker: Asker) -> str:
         async with asker.client.stream(USER) as chunks:
+            # The loop needs a while to read as much as it will.
             assert await asyncio.to_thread(sent.wait, 10)
+            await asyncio.to_thread(told.wait, 0.4)
             told.set()
             assert await asyncio.to_thread(strayed.wait, 10)
-            for _ in range(100):
-                await asyncio.sleep(0)
+            await asyncio.to_thread(threading.Event().wait, 0.3)
             if not left:
                 assert "".join([chunk.text async for chunk in chunks]) == "a"
         text: str = (await asker.client.complete(USER)).text
