@@ -418,19 +418,25 @@ def test_closing_a_client_wakes_a_call_that_waits(server: RawServer) -> None:
     asker.close()
 
 
-def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Their queues are full, so that they answer nothing.
+@contextmanager
+def deaf(count: int) -> Iterator[list[Any]]:
+    """Addresses that answer nothing, since the queues of their sockets are full."""
+    found = []
     with ExitStack() as stack:
-        found = []
-        for _ in range(4):
-            deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(count):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
             for _ in range(3):
                 waiting = stack.enter_context(socket.socket())
                 waiting.setblocking(False)
-                waiting.connect_ex(deaf.getsockname())
-            found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf.getsockname()))
+                waiting.connect_ex(listener.getsockname())
+            found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()))
+        yield found
+
+
+def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with deaf(4) as found:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
         began = time.monotonic()
         with (
@@ -439,6 +445,18 @@ def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
         ):
             asker.complete()
         assert time.monotonic() - began < 1.2
+
+
+def test_the_address_of_a_host_that_answers_is_found(
+    kind: str, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(reply(chat()))
+    with deaf(2) as found:
+        found.append((*found[0][:4], ("127.0.0.1", server.port)))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
+        named: dict[str, Any] = {"surface": "models", "allow_http": True}
+        with once(kind, "http://many.invalid", timeout=Timeout(connect=1.5), **named) as asker:
+            assert asker.complete().text == "hello"
 
 
 FORKED = """

@@ -68,7 +68,7 @@ class Connection:
     def release(self, now: float) -> None:
         """End the request; without a whole answer the connection closes."""
         self._busy, self._free_since = False, now
-        if self._closed or not self._answers.reusable:
+        if not self._answers.reusable:
             self.close()
 
     def close(self) -> None:
