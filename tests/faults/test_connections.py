@@ -249,7 +249,11 @@ def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> No
     assert done.stdout.split() == ["begun", "hello"], done.stderr
 
 
-def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str) -> None:
+@pytest.mark.parametrize("through", ["sockets", "httpx"])
+def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str, through: str) -> None:
+    http = {"sync": httpx.Client, "async": httpx.AsyncClient}[kind]()
+    named: dict[str, Any] = {"http_client": http} if through == "httpx" else {}
+
     def pour(accepted: socket.socket) -> None:
         accepted.recv(100_000)
         accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
@@ -259,10 +263,14 @@ def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str) -> None
 
     with (
         listening(pour) as host,
-        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as asker,
-        pytest.raises(APITimeoutError, match=r"no whole answer came within 0\.5 seconds"),
+        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5), **named) as asker,
     ):
-        asker.read(lambda chunk: threading.Event().wait(0.001))
+        with pytest.raises(APITimeoutError, match=r"no whole answer came within 0\.5 seconds"):
+            asker.read(lambda chunk: threading.Event().wait(0.001))
+        if isinstance(http, httpx.Client):
+            http.close()
+        else:
+            asker.run(http.aclose())
 
 
 class Flood:
@@ -448,15 +456,18 @@ def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
 
 
 def test_the_address_of_a_host_that_answers_is_found(
-    kind: str, server: RawServer, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    authority = Authority(tmp_path)
+    server = RawServer(tls=authority.server_context("many.invalid")).start()
     server.will(reply(chat()))
-    with deaf(2) as found:
+    named: dict[str, Any] = {"environ": {"SSL_CERT_FILE": str(authority.path)}}
+    named |= {"surface": "models", "timeout": Timeout(connect=1.5)}
+    with deaf(2) as found, once(kind, "https://many.invalid", **named) as asker:
         found.append((*found[0][:4], ("127.0.0.1", server.port)))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
-        named: dict[str, Any] = {"surface": "models", "allow_http": True}
-        with once(kind, "http://many.invalid", timeout=Timeout(connect=1.5), **named) as asker:
-            assert asker.complete().text == "hello"
+        assert asker.complete().text == "hello"
+    server.stop()
 
 
 FORKED = """
