@@ -98,15 +98,10 @@ class Connections:
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
-        self._heed_fork()
         while self._pools:
             _, pool = self._pools.popitem()
             if pool.left_by_last(self):
                 pools.close_all(pool.emptied())
-
-    def _heed_fork(self) -> None:
-        if self._generation != pools.generation:
-            self._pools, self._generation = {}, pools.generation
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
         pool, connection = self._borrowed(request.url, deadline)
@@ -140,7 +135,8 @@ class Connections:
 
         if self._own is not None:
             return None, proxies.Through(self._own)
-        self._heed_fork()
+        if self._generation != pools.generation:
+            self._pools, self._generation = {}, pools.generation
         host = origin(url)
         pool = self._pools.get(host)
         if pool is None:
