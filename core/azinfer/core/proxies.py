@@ -141,8 +141,8 @@ class _Limit(float):
 
 def _time_outs(deadline: Deadline) -> dict[str, Any]:
     """A deadline as httpx takes it for one request."""
-    left, timeout = deadline.left(), deadline.timeout
-    connect, read = min(timeout.connect, left), _Limit(min(timeout.read, left))
+    connect = deadline.within(deadline.timeout.connect)
+    read = _Limit(deadline.within(deadline.timeout.read))
     read.left = deadline.left
     return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
 

@@ -48,6 +48,14 @@ class Deadline:
             raise self.passed()
         return left
 
+    def within(self, seconds: float) -> float:
+        """Seconds that one wait may take: as many as given, or all that are left.
+
+        Raises:
+            APITimeoutError: None are.
+        """
+        return min(seconds, self.left())
+
     def passed(self) -> APITimeoutError:
         """The error of an attempt that took too long."""
         limit = self.timeout.attempt or self.timeout.total

@@ -86,8 +86,8 @@ class Connection:
             opened.close()
 
     def _opened(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        clock, limit = deadline.clock, min(deadline.timeout.connect, deadline.left())
-        end = clock.monotonic() + limit
+        clock = deadline.clock
+        end = clock.monotonic() + deadline.within(deadline.timeout.connect)
         try:
             opened = _connected(host, port, lambda: max(0.001, end - clock.monotonic()))
             return self._tls.wrap_socket(opened, server_hostname=host) if self._tls else opened
@@ -114,7 +114,7 @@ class Connection:
         opened = self._socket
         if opened is None or self._closed:
             raise ConnectionResetError("it was closed meanwhile")
-        opened.settimeout(min(deadline.timeout.read, deadline.left()))
+        opened.settimeout(deadline.within(deadline.timeout.read))
         return opened
 
 

@@ -90,7 +90,7 @@ class AsyncConnection(asyncio.Protocol):
         if isinstance(loop, asyncio.BaseEventLoop):  # others do not know it
             named["happy_eyeballs_delay"] = _NEXT_ADDRESS
         try:
-            async with asyncio.timeout(min(deadline.timeout.connect, deadline.left())):
+            async with asyncio.timeout(deadline.within(deadline.timeout.connect)):
                 transport, _ = await loop.create_connection(lambda: self, host, port, **named)
                 return transport
         except OSError as error:
@@ -126,7 +126,7 @@ class AsyncConnection(asyncio.Protocol):
             raise self._failure
         self._event = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(min(deadline.timeout.read, deadline.left())):
+            async with asyncio.timeout(deadline.within(deadline.timeout.read)):
                 await self._event
         finally:
             self._event = None
