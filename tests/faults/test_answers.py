@@ -243,12 +243,11 @@ except APITimeoutError as error:
 """
 
 
+@pytest.mark.usefixtures("proxies_count")
 def test_a_service_behind_a_slow_proxy_is_a_time_out_too(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
     server.will(SLOW["headers a byte at a time"])
     command = [sys.executable, "-W", "error", "-c", THROUGH_A_PROXY]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -107,9 +106,7 @@ def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) ->
     assert time.monotonic() - began > 0.8
 
 
-def test_a_request_may_take_long_to_send_over_tls(kind: str, tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-
+def test_a_request_may_take_long_to_send_over_tls(kind: str, authority: Authority) -> None:
     def slowly(plain: socket.socket) -> None:
         with authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted:
             size = 0
@@ -129,16 +126,15 @@ def test_a_request_may_take_long_to_send_over_tls(kind: str, tmp_path: Path) -> 
     assert time.monotonic() - began > 0.8
 
 
-@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("over_tls", [False, True])
 def test_a_connection_with_half_a_request_on_it_serves_no_more(
-    secure: bool, tmp_path: Path
+    over_tls: bool, authority: Authority
 ) -> None:
     # It would take the rest of the first request for the beginning of the next.
-    authority = Authority(tmp_path)
     refused, left = threading.Event(), threading.Event()
 
     def refuse(accepted: socket.socket) -> None:
-        if secure:
+        if over_tls:
             context = authority.server_context("127.0.0.1")
             accepted = context.wrap_socket(accepted, server_side=True)
         with accepted, suppress(ConnectionError, ssl.SSLError):
@@ -153,7 +149,7 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
         listening(refuse) as host,
-        once("async", f"http{'s' * secure}://{host}/models", environ=environ) as asker,
+        once("async", f"http{'s' * over_tls}://{host}/models", environ=environ) as asker,
     ):
         with pytest.raises(APIStatusError) as caught:
             asker.complete(LARGE)
@@ -331,10 +327,10 @@ def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_a_connection_whose_reading_was_paused_serves_no_more(tmp_path: Path, left: bool) -> None:
+def test_a_connection_whose_reading_was_paused_serves_no_more(
+    secure: RawServer, authority: Authority, left: bool
+) -> None:
     # What came meanwhile may wait inside TLS, and be taken for the next answer.
-    authority = Authority(tmp_path)
-    server = RawServer(tls=authority.server_context("127.0.0.1")).start()
     sent, told, strayed = (threading.Event() for _ in range(3))
     padding = b": " + b"x" * (1024 * 1024 + 90_000) + b"\n\n"
     body = events_of(part("a"), done=False) + padding + events_of(part("", "stop"))
@@ -346,7 +342,7 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(tmp_path: Path, le
         peer.send(answer(chat("another's")))
         strayed.set()
 
-    server.will(whole, reply(chat("right")))
+    secure.will(whole, reply(chat("right")))
     environ = {"SSL_CERT_FILE": str(authority.path)}
 
     async def read(asker: Asker) -> str:
@@ -362,16 +358,14 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(tmp_path: Path, le
         text: str = (await asker.client.complete(USER)).text
         return text
 
-    with once("async", f"{server.url}/models", environ=environ, timeout=20) as asker:
+    with once("async", f"{secure.url}/models", environ=environ, timeout=20) as asker:
         assert asker.run(read(asker)) == "right"
-    assert server.connections == 2
-    server.stop()
+    assert secure.connections == 2
 
 
 def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(
-    kind: str, tmp_path: Path
+    kind: str, authority: Authority
 ) -> None:
-    authority = Authority(tmp_path)
     begun, told, closed = (threading.Event() for _ in range(3))
 
     def late(plain: socket.socket) -> None:
@@ -472,18 +466,18 @@ def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
 
 
 def test_the_address_of_a_host_that_answers_is_found(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    authority: Authority,
+    serve_tls: Callable[[str], RawServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    authority = Authority(tmp_path)
-    server = RawServer(tls=authority.server_context("many.invalid")).start()
-    server.will(reply(chat()))
+    server = serve_tls("many.invalid")
     named: dict[str, Any] = {"environ": {"SSL_CERT_FILE": str(authority.path)}}
     named |= {"surface": "models", "timeout": Timeout(connect=1.5)}
     with deaf(2) as found, once(kind, "https://many.invalid", **named) as asker:
         found.append((*found[0][:4], ("127.0.0.1", server.port)))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
         assert asker.complete().text == "hello"
-    server.stop()
 
 
 FORKED = """
@@ -623,14 +617,14 @@ class Tunnels:
                     ends[ready].sendall(data)
 
 
+@pytest.mark.usefixtures("proxies_count")
 def test_https_goes_through_the_tunnel_of_a_proxy(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    authority: Authority,
+    serve_tls: Callable[[str], RawServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    authority = Authority(tmp_path)
-    server = RawServer(tls=authority.server_context("no-such-host.invalid")).start()
-    server.will(reply(chat()))
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
+    server = serve_tls("no-such-host.invalid")
     tunnels = Tunnels(server.port)
     endpoint, environ = "https://no-such-host.invalid", {"SSL_CERT_FILE": str(authority.path)}
     with listening(tunnels) as host:
@@ -639,7 +633,6 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
             assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
     assert tunnels.asked == [b"CONNECT no-such-host.invalid:443 HTTP/1.1"]
     assert [each.header("api-key") for each in server.received] == [KEY, KEY]
-    server.stop()
 
 
 @pytest.mark.parametrize("then", ["bytes", "the end", "a reset"])
@@ -678,15 +671,13 @@ def test_a_connection_that_was_idle_for_long_serves_no_more(
         assert server.connections == connections
 
 
-def test_a_connection_is_used_again_over_tls(kind: str, tmp_path: Any) -> None:
-    authority = Authority(tmp_path)
-    server = RawServer(tls=authority.server_context("127.0.0.1")).start()
-    server.will(reply(chat()))
+def test_a_connection_is_used_again_over_tls(
+    kind: str, secure: RawServer, authority: Authority
+) -> None:
     environ = {"SSL_CERT_FILE": str(authority.path)}
-    with asking(kind, f"{server.url}/models", KEY, "m", environ=environ) as asker:
+    with asking(kind, f"{secure.url}/models", KEY, "m", environ=environ) as asker:
         assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
-    assert server.connections == 1
-    server.stop()
+    assert secure.connections == 1
 
 
 @pytest.mark.parametrize("http", [httpx.Client, httpx.AsyncClient])

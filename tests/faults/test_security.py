@@ -29,21 +29,6 @@ def other() -> Iterator[RawServer]:
     server.stop()
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """A certificate authority that no machine trusts."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def secure(authority: Authority) -> Iterator[RawServer]:
-    """A server that speaks TLS."""
-    server = RawServer(tls=authority.server_context("127.0.0.1")).start()
-    server.will(reply(chat()))
-    yield server
-    server.stop()
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("operation", ["complete", "stream"])
 def test_neither_prompt_nor_key_follows_a_redirect(
@@ -79,16 +64,16 @@ def test_an_unknown_authority_gets_nothing(kind: str, secure: RawServer) -> None
     assert not secure.received
 
 
-def test_a_certificate_for_another_host_gets_nothing(kind: str, authority: Authority) -> None:
-    server = RawServer(tls=authority.server_context("other.example.com")).start()
-    server.will(reply(chat()))
+def test_a_certificate_for_another_host_gets_nothing(
+    kind: str, authority: Authority, serve_tls: Callable[[str], RawServer]
+) -> None:
+    server = serve_tls("other.example.com")
     environ = {"SSL_CERT_FILE": str(authority.path)}
     asker = Asker(kind, f"{server.url}/models", KEY, "m", max_retries=0, environ=environ)
     with pytest.raises(APIConnectionError, match="connection failed"):
         asker.complete()
     asker.close()
     assert not server.received
-    server.stop()
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -247,12 +232,11 @@ print(asyncio.run(later.complete(user)).text)
 """
 
 
+@pytest.mark.usefixtures("proxies_count")
 def test_a_proxy_of_the_environment_is_used_for_other_machines(
     other: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", other.url)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
     other.will(reply(chat("through the proxy")))
     command = [sys.executable, "-W", "error", "-c", PROXIED]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
