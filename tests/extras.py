@@ -80,7 +80,7 @@ def onnx(url: str) -> str:
     import onnx_files
     from azinfer.core import InferenceClient
     from azinfer.local import LocalDeployment, LocalEndpoint
-    from azinfer.local.onnx import OnnxImages
+    from azinfer.local.engines.onnx import OnnxImages
     from pictures import PNG
 
     flat = onnx_files.node("Flatten", ["image"], "all")

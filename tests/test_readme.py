@@ -88,7 +88,7 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
         "azinfer.semantic_kernel.chat",
         "azinfer.semantic_kernel.embeddings",
         "azinfer.semantic_kernel.settings",
-        "azinfer.semantic_kernel.text",
+        "azinfer.semantic_kernel.completion",
     ],
 )
 def test_the_examples_outside_of_core_hold(name: str) -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from azinfer.core import AsyncInferenceClient, Tool, UserMessage
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
-from azinfer.local.llama import GgufChat, GgufEmbeddings
+from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local.engines import weights
+from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
 

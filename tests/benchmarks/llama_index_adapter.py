@@ -36,8 +36,9 @@ from run import CALLS, STREAMS, TEXTS, USER, cpu, serving, wall
 
 from azinfer.core import InferenceClient
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
-from azinfer.local.llama import GgufEmbeddings
+from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local.engines import weights
+from azinfer.local.engines.llama import GgufEmbeddings
 
 QUESTION = [ChatMessage(USER[0]["content"])]
 FACTS = (Path(__file__).parent.parent / "support/facts.txt").read_text("utf-8").splitlines()

@@ -23,7 +23,7 @@ from azinfer.core import (
     Usage,
     UserMessage,
 )
-from azinfer.core.responses import ChatCompletion
+from azinfer.core.completions import ChatCompletion
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Ask = Callable[..., Asker]

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from azinfer.core import ChatCompletion, Clock, ContentFilterError, InferenceError, ModelInfo
+from azinfer.core.deployment_lists import from_pages
+from azinfer.core.embeddings import Embeddings
+from azinfer.core.error_responses import from_answer
 from azinfer.core.errors import InvalidResponseError, StreamInterruptedError
-from azinfer.core.failures import from_answer
-from azinfer.core.listing import from_pages
 from azinfer.core.retries import retry_after
 from azinfer.core.streaming import ChatReader
-from azinfer.core.vectors import Embeddings
 
 BODIES = [
     json.loads(line)

@@ -38,7 +38,7 @@ from azinfer.core import (
     ready_client,
 )
 from azinfer.core.errors import missing_extra
-from azinfer.core.profiles import adapt
+from azinfer.core.model_profiles import adapt
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Ask = Callable[..., Asker]

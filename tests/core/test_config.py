@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from azinfer.core import ConfigurationError
-from azinfer.core.config import Table, read
+from azinfer.core.toml_tables import Table, read
 
 TEXT = """# where requests go
 default = "main"

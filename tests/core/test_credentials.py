@@ -27,7 +27,7 @@ from azinfer.core import (
     PermissionDeniedError,
 )
 from azinfer.core.credentials import Secret, without_secrets
-from azinfer.core.listing import list_url
+from azinfer.core.deployment_lists import list_url
 from azinfer.core.surfaces import scope_of
 from raw_server import RawServer, chat, failure, reply, vectors
 

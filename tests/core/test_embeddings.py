@@ -22,7 +22,7 @@ from azinfer.core import (
     Usage,
     profile_of,
 )
-from azinfer.core.vectors import Embeddings, batches
+from azinfer.core.embeddings import Embeddings, batches
 from raw_server import RawServer, failure, reply, vectors
 
 Ask = Callable[..., Asker]

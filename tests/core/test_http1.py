@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from azinfer.core.errors import APIConnectionError, ConfigurationError
-from azinfer.core.http1 import Answers, written
-from azinfer.core.requests import Request
+from azinfer.core.network.http1 import Answers, written
+from azinfer.core.network.request import Request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: 2\r\nX-Id:  7 \r\n\r\n{}"

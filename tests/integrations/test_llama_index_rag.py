@@ -12,8 +12,9 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
-from azinfer.local import LocalDeployment, LocalEndpoint, weights
-from azinfer.local.llama import GgufChat, GgufEmbeddings
+from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local.engines import weights
+from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
 
 SUPPORT = Path(__file__).parent.parent / "support"
 FACTS = (SUPPORT / "facts.txt").read_text("utf-8").splitlines()

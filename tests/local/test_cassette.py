@@ -19,7 +19,7 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import Cassette, LocalDeployment, LocalEndpoint, UpstreamEngine
-from azinfer.local.exchanges import Exchange
+from azinfer.local.engines.cassette.exchanges import Exchange
 from raw_server import RawServer, chat, chunked, events, part, raw, reply, vectors
 
 SECRET = "upstream-key-51c7"

@@ -18,7 +18,9 @@ import pytest
 
 import onnx_files
 from azinfer.core import ConfigurationError, InferenceClient, RateLimit, __version__
-from azinfer.local import LocalDeployment, LocalEndpoint, exports, weights
+from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local.cli import shell_environment
+from azinfer.local.engines import weights
 from pictures import PNG
 from raw_server import RawServer, failure, reply
 
@@ -64,7 +66,7 @@ def test_the_version_is_told() -> None:
 def test_the_demo_holds_on_real_models() -> None:
     done = azinfer("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    from azinfer.local import demo
+    from azinfer.local.cli import demo
 
     assert done.stdout.count("✓") == len(demo._steps("chat", "second", "embed"))
     assert "✗" not in done.stdout
@@ -76,7 +78,8 @@ def test_the_demo_holds_on_real_models() -> None:
 def test_the_demo_fails_when_a_step_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from azinfer.local import LocalDeployment, SyntheticEngine, demo
+    from azinfer.local import LocalDeployment, SyntheticEngine
+    from azinfer.local.cli import demo
 
     class Mute(SyntheticEngine):
         async def chat(self, prompt: Any) -> Any:
@@ -97,7 +100,7 @@ def test_the_demo_fails_when_a_step_does_not_hold(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_demo_without_a_framework_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from azinfer.local import demo
+    from azinfer.local.cli import demo
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     left_out = [(each.step, each.extra) for each in demo._left_out()]
@@ -291,17 +294,17 @@ def test_one_of_several_endpoints_is_chosen_by_its_port() -> None:
     ],
 )
 def test_no_shell_takes_anything_of_a_value_for_its_own(shell: str, line: str) -> None:
-    assert exports.rendered({"A": 'it\'s "a" \\ $b'}, shell) == line
+    assert shell_environment.rendered({"A": 'it\'s "a" \\ $b'}, shell) == line
     with pytest.raises(ConfigurationError, match="no line of a shell"):
-        exports.rendered({"A": "a\nb"}, shell)
+        shell_environment.rendered({"A": "a\nb"}, shell)
 
 
 def test_the_shell_is_known_by_the_environment() -> None:
-    assert exports.shell_of({"SHELL": "/usr/bin/fish"}) == "fish"
-    assert exports.shell_of({"SHELL": "/bin/zsh"}) == "sh"
-    assert exports.shell_of({"PSModulePath": "C:"}) == "powershell"
+    assert shell_environment.shell_of({"SHELL": "/usr/bin/fish"}) == "fish"
+    assert shell_environment.shell_of({"SHELL": "/bin/zsh"}) == "sh"
+    assert shell_environment.shell_of({"PSModulePath": "C:"}) == "powershell"
     with pytest.raises(ConfigurationError, match="there are sh, fish, powershell, dotenv"):
-        exports.rendered({}, "csh")
+        shell_environment.rendered({}, "csh")
 
 
 def test_deployments_are_shown_with_their_facts() -> None:

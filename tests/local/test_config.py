@@ -17,8 +17,9 @@ from azinfer.core import (
     RateLimit,
     UserMessage,
 )
-from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, weights
-from azinfer.local.config import local_settings
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.engines import weights
 
 WHOLE = """
 [endpoints.main]

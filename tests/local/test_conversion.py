@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from azinfer.core import InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint
-from azinfer.local.conversion import bert_to_gguf
-from azinfer.local.llama import GgufEmbeddings, engine_of
+from azinfer.local.engines.gguf_conversion import bert_to_gguf
+from azinfer.local.engines.llama import GgufEmbeddings, engine_of
 
 WIDTH, INNER, LAYERS, HEADS, POSITIONS = 64, 128, 2, 2, 64
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "##s", "the"]

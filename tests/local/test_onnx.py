@@ -21,10 +21,10 @@ from PIL import Image
 import onnx_files
 from azinfer.core import BadRequestError, ConfigurationError, InferenceClient
 from azinfer.local import EngineError, LocalDeployment, LocalEndpoint
-from azinfer.local.config import local_settings
-from azinfer.local.graphs import add_output
-from azinfer.local.onnx import OnnxImages
-from azinfer.local.preparation import STATISTICS, Preparation
+from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.engines.onnx import OnnxImages
+from azinfer.local.engines.vision.onnx_graph import add_output
+from azinfer.local.engines.vision.preprocessing import STATISTICS, Preparation
 from drawings import file_of
 from onnx_files import node
 
@@ -617,7 +617,7 @@ async def test_a_closed_engine_says_so(made: Made) -> None:
 MEASURED = """
 import asyncio, re, sys
 from pathlib import Path
-from azinfer.local.onnx import OnnxImages
+from azinfer.local.engines.onnx import OnnxImages
 engine = OnnxImages(Path(sys.argv[1]), size=224)
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
@@ -646,7 +646,7 @@ def test_onnx_runtime_tells_nobody_what_it_runs(made: Made, tmp_path: Path) -> N
     home = tmp_path / "home"
     home.mkdir()
     code = (
-        "import sys; from pathlib import Path; from azinfer.local.onnx import OnnxImages;"
+        "import sys; from pathlib import Path; from azinfer.local.engines.onnx import OnnxImages;"
         "OnnxImages(Path(sys.argv[1]), size=8)"
     )
     told = {"HOME": str(home), "USERPROFILE": str(home)}
@@ -659,7 +659,7 @@ def test_onnx_runtime_tells_nobody_what_it_runs(made: Made, tmp_path: Path) -> N
 
 def test_without_the_extra_it_is_named(made: Made) -> None:
     code = (
-        "import sys; sys.modules['onnxruntime'] = None; from azinfer.local.cli import main;"
+        "import sys; sys.modules['onnxruntime'] = None; from azinfer.local.cli.main import main;"
         "sys.argv = ['azinfer', *sys.argv[1:]]; main()"
     )
     told = ["serve", "--port", "0", "--onnx", f"images={made(glass())}"]

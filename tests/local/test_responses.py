@@ -23,7 +23,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
-from azinfer.local.conversations import Conversations, Stored
+from azinfer.local.resource.storage.response_store import Conversations, Stored
 
 BASES = ["/openai/v1/responses", "/openai/responses?api-version=2025-03-01-preview"]
 WEATHER = {

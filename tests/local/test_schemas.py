@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azinfer.local import patterns
-from azinfer.local.engines import EngineError
-from azinfer.local.filling import filled
-from azinfer.local.narrowing import narrowed
-from azinfer.local.schemas import check, verify
+from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.schema import regex
+from azinfer.local.engines.schema.grammar import narrowed
+from azinfer.local.engines.schema.sample import filled
+from azinfer.local.engines.schema.validation import check, verify
 
 TEXT = 'Say "Ann" in blue 42 times, to ann@example.com, or 2611 AB'
 
@@ -141,19 +141,19 @@ PATTERNS = [
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("more", [0, 1, 3])
 def test_an_example_matches_its_pattern_and_what_it_is_made_of(pattern: str, more: int) -> None:
-    part = patterns.parse(pattern)
-    text = patterns.example(part, more)
+    part = regex.parse(pattern)
+    text = regex.example(part, more)
     assert re.fullmatch(pattern, text), text
-    assert re.fullmatch(patterns.plain(part), text), patterns.plain(part)
+    assert re.fullmatch(regex.plain(part), text), regex.plain(part)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.from_regex(r"\A(?:[abc]|\[[a-c]+\]|\([ab]\|c\)|[ab][*+?]|[ab]\{1,2\}){1,6}\Z"))
 def test_patterns_made_at_random_are_read(pattern: str) -> None:
-    part = patterns.parse(pattern)
+    part = regex.parse(pattern)
     for more in (0, 2):
-        assert re.fullmatch(pattern, patterns.example(part, more))
-        assert re.fullmatch(patterns.plain(part), patterns.example(part, more))
+        assert re.fullmatch(pattern, regex.example(part, more))
+        assert re.fullmatch(regex.plain(part), regex.example(part, more))
 
 
 NARROWED: list[tuple[Any, Any]] = [

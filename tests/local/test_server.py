@@ -21,7 +21,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
-from azinfer.local.address import url as url_of
+from azinfer.local.server.address import url as url_of
 from pictures import DATA_URL
 
 USER = [{"role": "user", "content": "What is the capital of France?"}]

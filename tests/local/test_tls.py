@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from azinfer.core import ConfigurationError, InferenceError
 from azinfer.local import LocalEndpoint
-from azinfer.local.authority import Authority, folder
+from azinfer.local.server.certificate_authority import Authority, folder
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -114,7 +114,7 @@ def test_a_damaged_authority_is_made_anew(tmp_path: Path, damage: Callable[[byte
 MAKING = """
 import sys
 from pathlib import Path
-from azinfer.local.authority import Authority
+from azinfer.local.server.certificate_authority import Authority
 sys.stdin.read()
 authority = Authority(Path(sys.argv[1]))
 print(authority._certificate.serial_number)

@@ -404,7 +404,7 @@ def test_an_engine_shows_no_credential() -> None:
 
 
 def test_what_is_served_elsewhere_can_be_listed(server: RawServer) -> None:
-    from azinfer.local.upstream import models
+    from azinfer.local.engines.upstream import models
 
     server.will(reply({"data": [{"id": "a"}, {"id": "b"}]}))
     assert models(f"{server.url}/v1", SECRET) == ["a", "b"]

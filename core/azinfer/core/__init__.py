@@ -8,8 +8,18 @@ from azinfer.core.client import (
     ready_client,
 )
 from azinfer.core.clock import Clock
+from azinfer.core.completions import (
+    ChatCompletion,
+    Choice,
+    Function,
+    Message,
+    ModelInfo,
+    ToolCall,
+    Usage,
+)
 from azinfer.core.credentials import is_secret, portable, without_secrets
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
+from azinfer.core.embeddings import Embedding, Embeddings
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     APIConnectionError,
@@ -46,22 +56,12 @@ from azinfer.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from azinfer.core.profiles import Profile, profile_of
-from azinfer.core.responses import (
-    ChatCompletion,
-    Choice,
-    Function,
-    Message,
-    ModelInfo,
-    ToolCall,
-    Usage,
-)
+from azinfer.core.model_profiles import Profile, profile_of
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.structured import strict_schema
+from azinfer.core.structured_output import strict_schema
 from azinfer.core.surfaces import Surface
-from azinfer.core.vectors import Embedding, Embeddings
 from azinfer.core.version import __version__
 
 __all__ = [

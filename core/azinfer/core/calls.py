@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from azinfer.core.clock import Clock
+from azinfer.core.completions import ChatCompletion, Json, ModelInfo, parsed
 from azinfer.core.credentials import Secret
 from azinfer.core.deployments import Deployments
+from azinfer.core.embeddings import Embeddings, unread
 from azinfer.core.endpoints import Endpoint
+from azinfer.core.error_responses import advised, from_answer, request_id
 from azinfer.core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -23,7 +26,6 @@ from azinfer.core.errors import (
     DeploymentNotFoundError,
     InferenceError,
 )
-from azinfer.core.failures import advised, from_answer, request_id
 from azinfer.core.messages import (
     ImageInput,
     Tool,
@@ -31,14 +33,12 @@ from azinfer.core.messages import (
     response_format_to_wire,
     tool_choice_to_wire,
 )
-from azinfer.core.profiles import Profile, adapt, renamed
-from azinfer.core.requests import Deadline, Request
-from azinfer.core.responses import ChatCompletion, Json, ModelInfo, parsed
+from azinfer.core.model_profiles import Profile, adapt, renamed
+from azinfer.core.network.request import Deadline, Request
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatReader
 from azinfer.core.surfaces import DEPLOYMENTS, MANAGED, MODELS, V1, scope_of
-from azinfer.core.vectors import Embeddings, unread
 from azinfer.core.version import __version__
 
 T = TypeVar("T")

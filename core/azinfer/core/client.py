@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar, cast
 from azinfer.core import calls
 from azinfer.core.calls import Attempts, Call, Target
 from azinfer.core.clock import SYSTEM, Clock
-from azinfer.core.connections import AsyncConnections, Connections, Opened
+from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.credentials import (
     Credential,
     Tokens,
@@ -26,7 +26,9 @@ from azinfer.core.credentials import (
     refuse_to_pickle_secrets,
     source_of,
 )
+from azinfer.core.deployment_lists import from_pages, list_url, next_page, origin
 from azinfer.core.deployments import Deployments
+from azinfer.core.embeddings import Embeddings, batches, check_texts, joined, too_big
 from azinfer.core.endpoints import Endpoint, is_loopback
 from azinfer.core.errors import (
     APIConnectionError,
@@ -34,16 +36,14 @@ from azinfer.core.errors import (
     ConfigurationError,
     InferenceError,
 )
-from azinfer.core.listing import from_pages, list_url, next_page, origin
 from azinfer.core.messages import ChatMessage, ImageInput, Source
-from azinfer.core.profiles import profile_of
-from azinfer.core.requests import Deadline, Request
-from azinfer.core.responses import ChatCompletion, Json, ModelInfo
+from azinfer.core.model_profiles import profile_of
+from azinfer.core.network.request import Deadline, Request
+from azinfer.core.network.transport import AsyncConnections, Connections, Opened
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatCompletionChunk, ChatReader
 from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, Surface
-from azinfer.core.vectors import Embeddings, batches, check_texts, joined, too_big
 
 T = TypeVar("T")
 Twin = TypeVar("Twin", bound="_Client")
@@ -112,7 +112,7 @@ class _Client:
         Raises:
             ConfigurationError: Something is wrong; the text has file, line, field and reason.
         """
-        from azinfer.core.settings import settings_from
+        from azinfer.core.client_config import settings_from
 
         found = settings_from(path).endpoint(endpoint)
         given = ("credential", "surface", "api_version", "headers")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from azinfer.core.completions import Message, ToolCall
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.responses import Message, ToolCall
-from azinfer.core.structured import adapter_of, strict_schema
+from azinfer.core.structured_output import adapter_of, strict_schema
 
 Json: TypeAlias = dict[str, Any]
 Source: TypeAlias = bytes | Path | str

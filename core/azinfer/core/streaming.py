@@ -12,10 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
-from azinfer.core.failures import from_answer
-from azinfer.core.reasoning import Splitter
-from azinfer.core.responses import (
+from azinfer.core.completions import (
     ChatCompletion,
     Choice,
     Function,
@@ -29,6 +26,9 @@ from azinfer.core.responses import (
     refuse,
     text_of,
 )
+from azinfer.core.error_responses import from_answer
+from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
+from azinfer.core.reasoning import Splitter
 from azinfer.core.routing import Routing
 
 _LONGEST_EVENT = 16 * 1024 * 1024

@@ -8,10 +8,8 @@ except ModuleNotFoundError as error:
 
     raise missing_extra("local", error) from error
 
-from azinfer.local.cassette import Cassette
-from azinfer.local.deployments import LocalDeployment
 from azinfer.local.endpoint import LocalEndpoint
-from azinfer.local.engines import (
+from azinfer.local.engines.base import (
     ChatEngine,
     EmbeddingEngine,
     EngineError,
@@ -19,13 +17,15 @@ from azinfer.local.engines import (
     Piece,
     Prompt,
 )
-from azinfer.local.faults import Fault
-from azinfer.local.filters import ContentFilter
-from azinfer.local.latency import Latency
-from azinfer.local.log import Logged, RequestLog
-from azinfer.local.scripts import Scripted, ScriptedCall
-from azinfer.local.synthetic import SyntheticEngine
-from azinfer.local.upstream import UpstreamEngine
+from azinfer.local.engines.cassette.cassette import Cassette
+from azinfer.local.engines.scripted import Scripted, ScriptedCall
+from azinfer.local.engines.synthetic import SyntheticEngine
+from azinfer.local.engines.upstream import UpstreamEngine
+from azinfer.local.resource.content_filter import ContentFilter
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.faults import Fault
+from azinfer.local.resource.latency import Latency
+from azinfer.local.resource.storage.request_log import Logged, RequestLog
 
 __all__ = [
     "Cassette",

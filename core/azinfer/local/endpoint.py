@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local import address
-from azinfer.local.access import Access
-from azinfer.local.behaviour import Behaviour, Behaviours
-from azinfer.local.deployments import LocalDeployment
-from azinfer.local.faults import Fault, Faults
-from azinfer.local.hardening import Quiet, harden
-from azinfer.local.identity import AsyncLocalCredential, Issuer, LocalCredential
-from azinfer.local.keys import Keys
-from azinfer.local.latency import Latency, Sleep
-from azinfer.local.log import RequestLog
-from azinfer.local.registry import Registry
-from azinfer.local.scripts import Scripted
-from azinfer.local.server import application
-from azinfer.local.service import Service
-from azinfer.local.store import Store
+from azinfer.local.api.app import application
+from azinfer.local.engines.scripted import Scripted
+from azinfer.local.resource.auth.authentication import Access
+from azinfer.local.resource.auth.keys import Keys
+from azinfer.local.resource.auth.tokens import AsyncLocalCredential, Issuer, LocalCredential
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.faults import Fault, Faults
+from azinfer.local.resource.latency import Latency, Sleep
+from azinfer.local.resource.overrides import Behaviour, Behaviours
+from azinfer.local.resource.registry import Registry
+from azinfer.local.resource.state import Service
+from azinfer.local.resource.storage.file_store import Store
+from azinfer.local.resource.storage.request_log import RequestLog
+from azinfer.local.server import address
+from azinfer.local.server.uvicorn_setup import Quiet, harden
 
 if TYPE_CHECKING:
-    from azinfer.local.authority import Authority
+    from azinfer.local.server.certificate_authority import Authority
 
 
 class LocalEndpoint:
@@ -115,7 +115,7 @@ class LocalEndpoint:
 
     @classmethod
     def from_config(cls, path: str | Path = "azinfer.toml", **named: Any) -> Self:
-        """The endpoint that a file describes under `[local]` (see `azinfer.local.config`).
+        """The endpoint that a file describes under `[local]` (see `endpoint_config`).
 
         Args:
             path: The file.
@@ -125,7 +125,7 @@ class LocalEndpoint:
             ConfigurationError: Something is wrong; the text has file, line, field and reason.
             InferenceError: The weights of a model cannot be had.
         """
-        from azinfer.local.config import local_settings
+        from azinfer.local.config.endpoint_config import local_settings
 
         settings = local_settings(path, named=named)
         return cls(**{"deployments": settings.deployments, **settings.options})
@@ -280,6 +280,6 @@ class LocalEndpoint:
 
 def _authority() -> Authority:
     # Its library is large, and most endpoints do without.
-    from azinfer.local.authority import Authority, folder
+    from azinfer.local.server.certificate_authority import Authority, folder
 
     return Authority(folder())

@@ -7,7 +7,7 @@ except ModuleNotFoundError as error:
 
     raise missing_extra("ag2", error) from error
 
-from azinfer.ag2.classic import AzInferModelClient
+from azinfer.ag2.classic_client import AzInferModelClient
 from azinfer.ag2.client import AzInferClient
 from azinfer.ag2.config import AzInferConfig
 

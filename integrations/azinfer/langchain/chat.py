@@ -21,7 +21,7 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from azinfer.core import ConfigurationError, Timeout, __version__, without_secrets
-from azinfer.langchain.deployed import Deployed
+from azinfer.langchain.connection import Deployed
 from azinfer.langchain.errors import as_theirs
 from azinfer.langchain.messages import (
     from_chunk,

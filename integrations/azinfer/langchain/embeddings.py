@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from azinfer import core
 from azinfer.core import profile_of
-from azinfer.langchain.deployed import Deployed
+from azinfer.langchain.connection import Deployed
 from azinfer.langchain.errors import as_theirs
 
 Kind = Literal["query", "document"]

@@ -32,10 +32,10 @@ from llama_index.core.types import PydanticProgramMode
 from typing_extensions import override
 
 from azinfer.core import ConfigurationError, profile_of
-from azinfer.llama_index.answers import Growing, from_completion, to_completion, to_selections
-from azinfer.llama_index.deployed import Deployed
+from azinfer.llama_index.connection import Deployed
 from azinfer.llama_index.messages import Json, to_messages, to_tool_choice, to_tools
 from azinfer.llama_index.profiles import Abilities, abilities_of
+from azinfer.llama_index.responses import Growing, from_completion, to_completion, to_selections
 from azinfer.llama_index.structured import aparts, parts, whole
 
 

@@ -15,7 +15,7 @@ from llama_index.core.schema import ImageDocument, ImageNode
 from typing_extensions import override
 
 from azinfer.core import Embeddings, profile_of
-from azinfer.llama_index.deployed import Deployed
+from azinfer.llama_index.connection import Deployed
 
 Embedding = list[float]
 

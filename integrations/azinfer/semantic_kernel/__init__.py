@@ -8,12 +8,12 @@ except ModuleNotFoundError as error:
     raise missing_extra("semantic-kernel", error) from error
 
 from azinfer.semantic_kernel.chat import AzInferChatCompletion
+from azinfer.semantic_kernel.completion import AzInferTextCompletion
 from azinfer.semantic_kernel.embeddings import AzInferTextEmbedding
 from azinfer.semantic_kernel.settings import (
     AzInferChatPromptExecutionSettings,
     AzInferEmbeddingPromptExecutionSettings,
 )
-from azinfer.semantic_kernel.text import AzInferTextCompletion
 
 __all__ = [
     "AzInferChatCompletion",

@@ -20,10 +20,10 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
-from azinfer.semantic_kernel.answers import from_chunk, from_completion, last_messages
+from azinfer.semantic_kernel.connection import PROVIDER, Arguments, Service
 from azinfer.semantic_kernel.errors import as_theirs
 from azinfer.semantic_kernel.messages import to_messages
-from azinfer.semantic_kernel.service import PROVIDER, Arguments, Service
+from azinfer.semantic_kernel.responses import from_chunk, from_completion, last_messages
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
 from azinfer.semantic_kernel.telemetry import span_of, tell
 

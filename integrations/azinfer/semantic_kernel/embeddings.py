@@ -13,9 +13,9 @@ from semantic_kernel.contents.image_content import ImageContent
 from typing_extensions import override
 
 from azinfer.core import BadRequestError, Embeddings
+from azinfer.semantic_kernel.connection import Arguments, Service
 from azinfer.semantic_kernel.errors import as_theirs
 from azinfer.semantic_kernel.messages import image_source
-from azinfer.semantic_kernel.service import Arguments, Service
 from azinfer.semantic_kernel.settings import AzInferEmbeddingPromptExecutionSettings
 
 Image = ImageContent | bytes | Path | str

@@ -142,5 +142,5 @@ def _content_filter_error() -> type[ours.InferenceError]:
     # and warn of pydantic; that is spent, and kept quiet, once there is such an error.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from azinfer.semantic_kernel.filtered import ContentFilteredError
+        from azinfer.semantic_kernel.content_filter_error import ContentFilteredError
     return ContentFilteredError

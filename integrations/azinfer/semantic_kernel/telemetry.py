@@ -16,7 +16,7 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 
 from azinfer.core import ChatCompletion
-from azinfer.semantic_kernel.service import PROVIDER
+from azinfer.semantic_kernel.connection import PROVIDER
 
 _OPTIONS = {
     "frequency_penalty": "gen_ai.request.frequency_penalty",

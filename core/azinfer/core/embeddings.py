@@ -1,0 +1,246 @@
+"""Embeddings: splitting texts into requests, reading vectors, and joining the answers."""
+
+from __future__ import annotations
+
+import binascii
+import math
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeAlias
+
+import msgspec
+
+from azinfer.core.completions import Json, Usage, parsed, refuse
+from azinfer.core.errors import (
+    BadRequestError,
+    ConfigurationError,
+    InferenceError,
+    InvalidResponseError,
+)
+from azinfer.core.model_profiles import Profile
+from azinfer.core.routing import Routing
+
+Vector: TypeAlias = "array[float] | array[int]"
+
+_INTEGERS = ("int8", "uint8", "binary", "ubinary")
+_SIZE_REFUSED = ("too many", "too large", "too long", "at most", "maximum", "exceed", "limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One vector and its place among the inputs."""
+
+    index: int
+    embedding: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors in the order of the inputs.
+
+    Attributes:
+        vectors: One array an input, shape `(n, dimensions)`: 32-bit floats (`array('f')`), or
+            8-bit integers (`'b'`, `'B'`) where those were asked for. In the formats `binary`
+            and `ubinary` each integer holds 8 dimensions, most significant bit first.
+        model: What the back end calls itself.
+        usage: Tokens used, of all requests together.
+        routing: Where the first request went.
+        raw: The body of each request's answer, without its vectors.
+    """
+
+    vectors: list[Vector]
+    model: str | None = None
+    usage: Usage | None = None
+    routing: Routing | None = field(default=None, compare=False)
+    raw: tuple[Json, ...] = field(default=(), repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[Vector]:
+        return iter(self.vectors)
+
+    @property
+    def data(self) -> list[Embedding]:
+        """The vectors as the wire lists them: `data[i].embedding`."""
+        return [Embedding(at, vector) for at, vector in enumerate(self.vectors)]
+
+    @classmethod
+    def from_wire(
+        cls,
+        raw: Any,
+        headers: Mapping[str, str],
+        count: int,
+        encoding: str | None = None,
+        routing: Routing | None = None,
+    ) -> Embeddings:
+        """Read the answer to one request.
+
+        Args:
+            raw: The body, parsed.
+            headers: The answer's headers, for counts that the body lacks.
+            count: How many inputs were sent.
+            encoding: The `encoding_format` that was asked for.
+            routing: Where the request went.
+
+        Raises:
+            InvalidResponseError: It has not exactly one finite vector of one length an input.
+        """
+        data = raw.get("data") if isinstance(raw, dict) else None
+        if not isinstance(data, list):
+            refuse("no list of embeddings", raw)
+        vectors: list[Vector | None] = [None] * count
+        for position, item in enumerate(data):
+            if not isinstance(item, dict):
+                refuse("an embedding that is no object", item)
+            index = item.get("index", position)
+            if not isinstance(index, int) or not 0 <= index < count or vectors[index] is not None:
+                refuse(f"an embedding for index {index} twice or out of {count}", "")
+            vectors[index] = _vector(item.pop("embedding", None), encoding)
+        whole = [vector for vector in vectors if vector is not None]
+        if len(whole) != count:
+            refuse(f"{len(whole)} vectors for {count} inputs", "")
+        _check_lengths(whole)
+        counts = raw.get("usage")
+        usage = Usage.from_wire(counts) if isinstance(counts, dict) else Usage.from_headers(headers)
+        return cls(whole, raw.get("model"), usage, routing, (raw,))
+
+
+class _Item(msgspec.Struct, forbid_unknown_fields=True):
+    embedding: msgspec.Raw
+    index: Any = msgspec.UNSET
+    object: Any = msgspec.UNSET
+
+
+class _Answer(msgspec.Struct, forbid_unknown_fields=True):
+    data: list[_Item]
+    id: Any = msgspec.UNSET
+    created: Any = msgspec.UNSET
+    model: Any = msgspec.UNSET
+    object: Any = msgspec.UNSET
+    usage: Any = msgspec.UNSET
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+_FLOATS = msgspec.json.Decoder(list[float] | str)
+
+
+def unread(body: bytes, headers: Mapping[str, str]) -> Any:
+    """An answer as JSON whose vectors are not read yet: one at a time they take half the memory.
+
+    Raises:
+        APIStatusError: It is an error that came under the status 200.
+        InvalidResponseError: It is no JSON; the text shows how it begins.
+    """
+    try:
+        answer = _ANSWER.decode(body)
+    except (ValueError, RecursionError):
+        return parsed(body, headers)  # it has something more, or is something else
+    return {**_set(answer), "data": [_set(item) for item in answer.data]}
+
+
+def _set(struct: msgspec.Struct) -> Json:
+    fields = msgspec.structs.asdict(struct)
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
+def check_texts(texts: str | Sequence[str]) -> list[str]:
+    """The texts to embed as a list.
+
+    Raises:
+        ConfigurationError: One of them is no text.
+    """
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    for position, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise ConfigurationError(
+                f"input[{position}] is a {type(text).__name__}; embed takes texts, not token ids"
+            )
+    return listed
+
+
+def batches(texts: list[str], profile: Profile) -> list[list[str]]:
+    """Texts in requests that the model takes, by their count and estimated tokens."""
+    split: list[list[str]] = []
+    tokens = 0
+    for text in texts:
+        # No tokenizer writes more than about a token for three bytes of UTF-8.
+        size = len(text.encode(errors="replace")) // 3 + 1
+        full = not split or len(split[-1]) >= profile.batch_size
+        if full or tokens + size > profile.batch_tokens:
+            split.append([])
+            tokens = 0
+        split[-1].append(text)
+        tokens += size
+    return split
+
+
+def too_big(error: InferenceError) -> bool:
+    """Whether a request was refused for its size, so that half of it may pass."""
+    if not isinstance(error, BadRequestError) or error.status not in (400, 413, 422):
+        return False
+    return error.status == 413 or any(word in error.message.lower() for word in _SIZE_REFUSED)
+
+
+def joined(answers: Sequence[Embeddings]) -> Embeddings:
+    """The answers of several requests as one, in order.
+
+    Raises:
+        InvalidResponseError: Their vectors differ in length.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    vectors = list(chain.from_iterable(answer.vectors for answer in answers))
+    _check_lengths(vectors)
+    usages = [answer.usage for answer in answers if answer.usage]
+    return Embeddings(
+        vectors,
+        answers[0].model if answers else None,
+        sum(usages[1:], usages[0]) if usages else None,
+        answers[0].routing if answers else None,
+        tuple(chain.from_iterable(answer.raw for answer in answers)),
+    )
+
+
+def _vector(value: Any, encoding: str | None) -> Vector:
+    """A vector by the type of its value: some models answer floats whatever was asked."""
+    try:
+        if isinstance(value, msgspec.Raw):
+            value = (msgspec.json if encoding in _INTEGERS else _FLOATS).decode(value)
+        if isinstance(value, str):
+            floats = array("f", binascii.a2b_base64(value, strict_mode=True))
+            if sys.byteorder == "big":  # pragma: no cover
+                floats.byteswap()
+            return _finite(floats)
+        if encoding in ("int8", "binary") and not _has_floats(value):
+            return array("b", value)
+        if encoding in ("uint8", "ubinary") and not _has_floats(value):
+            return array("B", value)
+        # Twice as fast as array("f", value).
+        return _finite(array("f", struct.pack(f"{len(value)}f", *value)))
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise InvalidResponseError(f"an embedding is no vector: {error}") from None
+
+
+def _has_floats(value: Any) -> bool:
+    return any(isinstance(number, float) for number in value)
+
+
+def _finite(floats: array[float]) -> array[float]:
+    if not floats:
+        raise ValueError("it is empty")
+    # NaN and infinity have an exponent of all ones; looking at one byte of each number is
+    # 20 times as fast as math.isfinite on all.
+    high = floats.tobytes()[3::4] if sys.byteorder == "little" else floats.tobytes()[::4]
+    if (b"\x7f" in high or b"\xff" in high) and not all(map(math.isfinite, floats)):
+        raise ValueError("it has numbers that are not finite")
+    return floats
+
+
+def _check_lengths(vectors: Sequence[Vector]) -> None:
+    if len({len(vector) for vector in vectors}) > 1:
+        raise InvalidResponseError("the vectors differ in length")

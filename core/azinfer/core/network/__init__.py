@@ -1,0 +1,1 @@
+"""The network: everything in core that touches a socket."""

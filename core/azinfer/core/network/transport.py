@@ -1,0 +1,317 @@
+"""Connections: bytes out, bytes in, one clear error."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from azinfer.core.deployment_lists import origin
+from azinfer.core.errors import (
+    APIConnectionError,
+    ConfigurationError,
+    InferenceError,
+    InvalidResponseError,
+)
+from azinfer.core.network import pool as pools
+from azinfer.core.network.pool import Pool
+from azinfer.core.network.request import Deadline, Request
+
+_LINGER = 0.1  # seconds; a new connection takes no longer
+# 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB. Nothing that a service sends is
+# packed more than 50 to 1; what is packed to fill a memory is, up to 1,030 to 1.
+_LARGEST_BODY = 128 * 1024 * 1024
+_SUSPICIOUS_BODY, _LARGEST_RATIO = 16 * 1024 * 1024, 100
+_STEP = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer whose head is here; `parts` gives its body, decoded, and closes it at the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    connection: Any
+    parts: Any
+    deadline: Deadline
+
+    def finish(self) -> None:
+        """Read what comes after the last event, so that the connection serves again."""
+        self.deadline.at = self.deadline.clock.monotonic() + _LINGER
+        with suppress(InferenceError):
+            deque(self.parts, 0)
+
+    async def afinish(self) -> None:
+        """The same for an answer of async code, and close it."""
+        import asyncio
+
+        with suppress(InferenceError, TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                _ = [part async for part in self.parts]
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close an answer of async code that is not to be read to its end."""
+        if self.parts.ag_frame is None:
+            return  # its connection serves another request
+        # At the end of a loop asyncio closes all generators at once, and one that is closed
+        # twice is an error: without its connection, this one has nothing more to wait for.
+        await self.connection.release(self.deadline.clock.monotonic())
+        if not self.parts.ag_running:
+            await self.parts.aclose()
+
+
+class Connections:
+    """Sends requests of sync code.
+
+    Args:
+        http_client: The caller's own `httpx.Client` (or httpx2's), never closed here; None for
+            the connections that all clients share.
+        environ: Where the settings of TLS are read from.
+    """
+
+    def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
+        if http_client is not None and hasattr(http_client, "aclose"):
+            raise ConfigurationError("http_client is async; InferenceClient takes httpx.Client")
+        self._own = http_client
+        self._environ = os.environ if environ is None else environ
+        self._pools: dict[str, Pool] = {}
+        self._generation = pools.generation
+
+    def open(self, request: Request, deadline: Deadline) -> Opened:
+        """Send a request and wait for the head of its answer.
+
+        Raises:
+            APIConnectionError: None came.
+            APITimeoutError: None came in time.
+        """
+        head: list[Any] = []
+        parts = self._exchange(request, deadline, head)
+        next(parts)
+        status, headers, connection = head
+        return Opened(status, headers, connection, parts, deadline)
+
+    def close(self) -> None:
+        """Let go of the connections; those that nobody else uses close."""
+        while self._pools:
+            _, pool = self._pools.popitem()
+            if pool.left_by_last(self):
+                pools.close_all(pool.emptied())
+
+    def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
+        pool, connection = self._borrowed(request.url, deadline)
+        failure = None
+        try:
+            try:
+                status, headers = connection.send(request, deadline)
+                body = _Body(request, status, headers)
+                head += (status, headers, connection)
+                yield b""
+                while parts := connection.more(deadline):
+                    for part in parts:
+                        deadline.left()
+                        yield from body.decoded(part)
+                body.finish()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = _failure_of(error, deadline)
+            # Outside the except block: what httpx raises holds the request and so the key.
+            if failure is not None:
+                raise failure
+        finally:
+            now = deadline.clock.monotonic()
+            connection.release(now)
+            if pool is not None and (unused := pool.give_back(connection, now)):
+                unused.close()
+
+    def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+        from azinfer.core.network import address, httpx_connection
+        from azinfer.core.network import connection as sockets  # with ssl, which takes long
+
+        if self._own is not None:
+            return None, httpx_connection.Through(self._own)
+        if self._generation != pools.generation:
+            self._pools, self._generation = {}, pools.generation
+        host = origin(url)
+        pool = self._pools.get(host)
+        if pool is None:
+            place = address.place_of(host, self._environ)
+            made = pools.shared(place, partial(sockets.connection, place), self)
+            pool = self._pools.setdefault(host, made)
+        now = deadline.clock.monotonic()
+        while (connection := pool.borrow()).is_stale(now):
+            pool.connections.discard(connection)
+            connection.close()
+        return pool, connection
+
+
+class AsyncConnections:
+    """Sends requests of async code; each event loop has connections of its own.
+
+    Args:
+        http_client: The caller's own `httpx.AsyncClient` (or httpx2's), never closed here; None
+            for the connections that all clients of a loop share.
+        environ: Where the settings of TLS are read from.
+    """
+
+    def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
+        if http_client is not None and not hasattr(http_client, "aclose"):
+            raise ConfigurationError(
+                "http_client is not async; AsyncInferenceClient takes httpx.AsyncClient"
+            )
+        self._own = http_client
+        self._environ = os.environ if environ is None else environ
+        self._places: dict[str, Any] = {}
+
+    async def open(self, request: Request, deadline: Deadline) -> Opened:
+        """Send a request and wait for the head of its answer.
+
+        Raises:
+            APIConnectionError: None came.
+            APITimeoutError: None came in time.
+        """
+        head: list[Any] = []
+        parts = self._exchange(request, deadline, head)
+        await anext(parts)
+        status, headers, connection = head
+        return Opened(status, headers, connection, parts, deadline)
+
+    async def close(self) -> None:
+        """Let go of the connections of this loop; those that nobody else uses close."""
+        await pools.leave_loop(self)
+
+    async def _exchange(
+        self, request: Request, deadline: Deadline, head: list[Any]
+    ) -> AsyncGenerator[bytes]:
+        pool, connection = await self._borrowed(request.url, deadline)
+        failure = None
+        try:
+            try:
+                status, headers = await connection.send(request, deadline)
+                body = _Body(request, status, headers)
+                head += (status, headers, connection)
+                yield b""
+                while parts := await connection.more(deadline):
+                    for part in parts:
+                        deadline.left()
+                        for piece in body.decoded(part):
+                            yield piece
+                body.finish()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = _failure_of(error, deadline)
+            if failure is not None:
+                raise failure
+        finally:
+            now = deadline.clock.monotonic()
+            try:
+                await connection.release(now)
+            finally:
+                if pool is not None and (unused := pool.give_back(connection, now)):
+                    await unused.close()
+
+    async def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+        from azinfer.core.network import address, async_connection, httpx_connection
+
+        if self._own is not None:
+            return None, httpx_connection.AsyncThrough(self._own)
+        host = origin(url)
+        place = self._places.get(host)
+        if place is None:
+            place = self._places[host] = address.place_of(host, self._environ)
+        pool = await pools.shared_in_loop(place, partial(async_connection.connection, place), self)
+        now = deadline.clock.monotonic()
+        while (connection := pool.borrow()).is_stale(now):
+            pool.connections.discard(connection)
+            await connection.close()
+        return pool, connection
+
+
+class _Body:
+    """What must hold of a body while it arrives: decoded, bounded, and ours."""
+
+    def __init__(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
+        self._size = self._received = 0
+        self._status = status
+        coding = headers.get("content-encoding", "identity").strip().lower()
+        self._inflate = None
+        if coding in ("gzip", "x-gzip", "deflate"):
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        elif coding != "identity" and coding:
+            raise InvalidResponseError(f"the answer comes in {coding!r}, which was not asked for")
+        echoed = headers.get("x-ms-client-request-id", request.request_id)
+        if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
+            raise APIConnectionError("the answer to another request came on this connection")
+
+    def decoded(self, part: bytes) -> Iterable[bytes]:
+        """What a further part of the body says."""
+        self._received += len(part)
+        if self._inflate is not None:
+            return self._inflated(part, self._inflate)
+        if self._received > _LARGEST_BODY:
+            raise self._too_long()
+        return (part,)
+
+    def finish(self) -> None:
+        """Look whether the body is whole."""
+        if self._inflate is not None and not self._inflate.eof and self._status < 400:
+            raise APIConnectionError("the compressed answer was cut off")
+
+    def _inflated(self, part: bytes, inflate: Any) -> Iterator[bytes]:
+        while part:
+            try:
+                inflated = inflate.decompress(part, _STEP)
+            except zlib.error as error:
+                if self._status >= 400:
+                    return
+                raise InvalidResponseError(f"the compressed answer is damaged: {error}") from None
+            self._size += len(inflated)
+            packed = self._size > _SUSPICIOUS_BODY and self._size > _LARGEST_RATIO * self._received
+            if packed or self._size > _LARGEST_BODY:
+                raise self._too_long()
+            yield inflated
+            part = inflate.unconsumed_tail
+
+    def _too_long(self) -> InvalidResponseError:
+        size = max(self._size, self._received)
+        return InvalidResponseError(f"the answer is longer than {size - 1} bytes")
+
+
+# The start of a request id is the same for all requests of this process, so that an answer
+# to another one is known as such.
+_ID_START = 18
+
+
+def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
+    """Our error for one of a socket, httpx, httpx2 or aiohttp, told by the names of its classes."""
+    cause = error.__cause__
+    if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):
+        error = cause  # httpx-aiohttp calls every broken connection a time-out
+    names = {kind.__name__ for kind in type(error).__mro__}
+    said = str(error) or type(error).__name__
+    if names & {"UnsupportedProtocol", "InvalidURL"}:
+        return ConfigurationError(f"the request cannot be sent: {said}")
+    if isinstance(error, TimeoutError) or "TimeoutException" in names:
+        kind = next((name for name in _SILENCES if name in names), "ReadTimeout")
+        limits = {"ConnectTimeout": deadline.timeout.connect}
+        return deadline.silence(_SILENCES[kind], limits.get(kind, deadline.timeout.read))
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        said += "; for a company's own CA set SSL_CERT_FILE"
+    elif names & {"ConnectFailedError", "ConnectError", "ClientConnectorError"}:
+        said += "; is the endpoint right, and is there a network?"
+    return APIConnectionError(f"the connection failed: {said}")
+
+
+_SILENCES = {
+    "ConnectTimeout": "no connection opened",
+    "PoolTimeout": "no connection was free",
+    "WriteTimeout": "the request could not be sent",
+    "ReadTimeout": "the service sent nothing",
+}

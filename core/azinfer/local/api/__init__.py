@@ -1,0 +1,1 @@
+"""The API: routes of every surface, and how a request becomes an answer."""

@@ -1,0 +1,198 @@
+"""Markup: what the page shows, as HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import htpy as h
+
+from azinfer.local.engines.base import last_text
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.state import Service
+from azinfer.local.resource.storage.request_log import Logged
+
+_ROWS = 200
+_LONGEST = 100  # characters of what was asked that a row shows
+_FACTS = ("Name", "Model", "Capacity", "Content filter", "Rate limits", "Left now")
+
+
+def asking_for_key(wrong: str = "") -> h.Renderable:
+    """The page for a browser that has not given the key yet."""
+    return _shell(
+        h.h1["azinfer"],
+        h.p["The key of this endpoint stands where it was started."],
+        wrong and h.p(".bad")[wrong],
+        h.form(".key", method="post", action="/")[
+            h.input(name="key", type="password", placeholder="key", autofocus=True, required=True),
+            h.button["Open"],
+        ],
+    )
+
+
+def document(service: Service) -> h.Renderable:
+    """The whole page as it is now."""
+    return _shell(
+        h.h1["azinfer"],
+        h.p["The local endpoint of this machine. Requests: ", h.span("#state")["connecting"], "."],
+        h.h2["Deployments"],
+        h.div(".wide")[
+            h.table("#deployments")[
+                h.thead[_cells(*_FACTS)],
+                h.tbody[deployment_rows(service)],
+            ]
+        ],
+        h.h2["Try a chat"],
+        _trial(service),
+        h.h2["Requests"],
+        h.p("#empty", hidden=bool(len(service.log)))["None yet."],
+        h.div(".wide")[
+            h.table("#log")[
+                h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
+                h.tbody[[row(each) for each in reversed(service.log[-_ROWS:])]],
+            ]
+        ],
+        h.script(src="/_azinfer/page/page.js", defer=True),
+    )
+
+
+def _shell(*content: h.Node) -> h.Renderable:
+    return h.html(lang="en")[
+        h.head[
+            h.meta(charset="utf-8"),
+            h.meta(name="viewport", content="width=device-width, initial-scale=1"),
+            h.title["azinfer"],
+            h.link(rel="icon", href="data:,"),
+            h.link(rel="stylesheet", href="/_azinfer/page/page.css"),
+        ],
+        h.body[content],
+    ]
+
+
+def _cells(*names: str) -> h.Node:
+    return h.tr[[h.th[name] for name in names]]
+
+
+def deployment_rows(service: Service) -> list[h.Node]:
+    """A row for each deployment: its five facts, and what is left of its limits."""
+    return [_deployment_row(service, each) for each in service.registry]
+
+
+def _deployment_row(service: Service, deployment: LocalDeployment) -> h.Node:
+    limits = [
+        f"{each.count:g} {each.key}s in {each.renewal_period:g} s" for each in deployment.limits
+    ]
+    version = f"{deployment.model_format}, version {deployment.model_version}"
+    return h.tr[
+        h.td[h.strong[deployment.name], h.small[type(deployment.engine).__name__]],
+        h.td[
+            deployment.model_name,
+            h.small[version],
+        ],
+        h.td[deployment.capacity_type, h.small[f"capacity {deployment.units:g}"]],
+        h.td[deployment.filter.name, deployment.filter.active and h.small["looks for words"]],
+        h.td[[h.div[each] for each in limits] or "none"],
+        h.td[_left(service.limits(deployment).headers())],
+    ]
+
+
+def _left(told: Mapping[str, str]) -> h.Node:
+    """How much of a provisioned capacity is in use, and what is left of each limit, as bars."""
+    used = told.get("azure-openai-deployment-utilization")
+    busy = used and h.div[h.meter(min="0", max="100", value=used.rstrip("%")), f" {used} in use"]
+    return busy, [
+        _bar(told, key) for key in ("requests", "tokens") if f"x-ratelimit-limit-{key}" in told
+    ]
+
+
+def _bar(told: Mapping[str, str], key: str) -> h.Node:
+    most, left = told[f"x-ratelimit-limit-{key}"], told[f"x-ratelimit-remaining-{key}"]
+    return h.div[h.meter(min="0", max=most, value=left), f" {left} of {most} {key}"]
+
+
+def _trial(service: Service) -> h.Node:
+    chats = [each.name for each in service.registry if hasattr(each.engine, "chat")]
+    if not chats:
+        return h.p["No deployment here can chat."]
+    return [
+        h.form("#try")[
+            h.select(name="model", aria_label="deployment")[[h.option[name] for name in chats]],
+            h.textarea(name="text", aria_label="message", required=True)[
+                "Write one sentence about the sea."
+            ],
+            h.button["Send"],
+        ],
+        h.div("#answer", aria_live="polite"),
+        h.div("#about"),
+    ]
+
+
+def row_id(entry: Logged) -> str:
+    """The id of the row of an entry."""
+    return f"request-{entry.request_id}"
+
+
+def row(entry: Logged) -> h.Node:
+    """The row of one request: what was asked, where it went and why, and what it came to."""
+    good = entry.status < 400
+    return h.tr(id=row_id(entry))[
+        h.td[
+            h.details[
+                h.summary[h.code[f"{entry.method} {entry.path}"], h.small[_asked(entry)]],
+                h.div["Sent"],
+                h.pre[_shown(entry)],
+                entry.body is not None
+                and h.details[h.summary["The body to the letter"], h.pre[_letters(entry)]],
+                h.div["Answered"],
+                h.pre[entry.answer],
+            ]
+        ],
+        h.td[
+            entry.deployment or (None if good else "nowhere"),
+            entry.why and h.small[f"by {entry.why}"],
+        ],
+        h.td(".good" if good else ".bad")[str(entry.status), entry.fault and h.small[entry.fault]],
+        h.td(".number")[_tokens(entry)],
+        h.td(".number")[_time(entry)],
+    ]
+
+
+def _asked(entry: Logged) -> str:
+    """The beginning of what was asked: the newest message, the first text, or a file's name."""
+    body = entry.body if isinstance(entry.body, dict) else {}
+    texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
+    if isinstance(file := (entry.form or {}).get("file"), dict):
+        texts = f"{file['filename']}, {file['bytes']:,} bytes"
+    if isinstance(texts, list):
+        texts = last_text(texts) if isinstance(texts[-1], dict) else texts[0]
+    said = " ".join(str(texts).split())
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+
+
+def _shown(entry: Logged) -> str:
+    """What was sent, its JSON spread over lines."""
+    query = "&".join(f"{name}={value}" for name, value in entry.query.items())
+    lines = [f"{entry.method} {entry.path}{query and '?'}{query}"]
+    lines += [f"{name}: {value}" for name, value in entry.headers.items()]
+    if entry.body is not None:
+        lines += ["", json.dumps(entry.body, indent=2, ensure_ascii=False)]
+    if entry.raw_body and (entry.body is None or entry.form is not None):
+        lines += ["", _letters(entry)]
+    return "\n".join(lines)
+
+
+def _letters(entry: Logged) -> str:
+    return entry.raw_body.decode("utf-8", "replace")
+
+
+def _tokens(entry: Logged) -> str:
+    if entry.prompt_tokens is None:
+        return ""
+    return f"{entry.prompt_tokens} + {entry.completion_tokens or 0}"
+
+
+def _time(entry: Logged) -> h.Node:
+    if entry.open:
+        return "streaming"
+    first = f"first {entry.first_seconds * 1000:.0f} ms"
+    return [f"{entry.seconds * 1000:.0f} ms", h.small[first]]

@@ -1,0 +1,101 @@
+"""The page in a browser: the deployments, the request log as it grows, and a chat to try."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.resources import files
+from urllib.parse import parse_qs
+
+import htpy as h
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from azinfer.local.api.admin import html
+from azinfer.local.resource.state import Service
+
+# Everything comes from here, and nothing is written into the document that could run.
+_POLICY = (
+    "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+_HEADERS = {"content-security-policy": _POLICY, "cache-control": "no-store"}
+_EVERY = 1.0  # seconds between two looks at the limits
+
+
+def routes(service: Service) -> list[Route]:
+    """The page, what it is made of, and its events."""
+
+    async def page(http: Request) -> Response:
+        if http.method == "POST":
+            given = parse_qs((await http.body()).decode()).get("key", [""])[0]
+            return _entered(service, http, given)
+        if key := http.query_params.get("key"):
+            return _entered(service, http, key)
+        if not service.access.knows(http.headers):
+            return HTMLResponse(str(html.asking_for_key()), 401, _HEADERS)
+        return HTMLResponse(str(html.document(service)), headers=_HEADERS)
+
+    async def events(http: Request) -> Response:
+        if not service.access.knows(http.headers):
+            return Response(status_code=401)
+        return StreamingResponse(
+            _events(service), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
+
+    return [
+        Route("/", page, methods=["GET", "POST"]),
+        Route("/_azinfer/page/events", events),
+        Route("/_azinfer/page/page.js", _file("page.js", "text/javascript")),
+        Route("/_azinfer/page/page.css", _file("page.css", "text/css")),
+    ]
+
+
+def _entered(service: Service, http: Request, key: str) -> Response:
+    """A browser that gave the key is known from then on, by a cookie of this site alone."""
+    if not service.access.keys.opens(key):
+        return HTMLResponse(str(html.asking_for_key("That is not the key.")), 401, _HEADERS)
+    response = RedirectResponse("/", 303)
+    secure = http.url.scheme == "https"
+    response.set_cookie(
+        service.access.cookie,
+        service.access.session,
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
+    return response
+
+
+def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = files("azinfer.local").joinpath(name).read_bytes()
+
+    async def answer(http: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return answer
+
+
+async def _events(service: Service) -> AsyncIterator[bytes]:
+    """New and changed entries of the log, and the deployments whenever their limits moved."""
+    told, cleared = "", service.log.cleared
+    async with service.log.listen() as entries:
+        while True:
+            if (now := str(h.fragment[html.deployment_rows(service)])) != told:
+                told = now
+                yield _event("deployments", {"html": now})
+            entry = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    entry = await anext(entries)
+            if service.log.cleared != cleared:
+                cleared = service.log.cleared
+                yield _event("cleared", {})
+            if entry is not None:
+                yield _event("entry", {"id": html.row_id(entry), "html": str(html.row(entry))})
+
+
+def _event(name: str, told: dict[str, str]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(told)}\n\n".encode()

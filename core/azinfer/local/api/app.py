@@ -1,0 +1,179 @@
+"""The server: the routes of every surface, as one ASGI application."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from azinfer.local.api.admin import operation as admin
+from azinfer.local.api.admin import web_page
+from azinfer.local.api.batches import files
+from azinfer.local.api.batches import operation as batches
+from azinfer.local.api.chat.legacy_completions import completions
+from azinfer.local.api.chat.operation import chat
+from azinfer.local.api.dispatch import route, unrouted
+from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
+from azinfer.local.api.management import listings, token_endpoint
+from azinfer.local.api.management import operation as management
+from azinfer.local.api.responses import operation as responses
+from azinfer.local.resource.state import Operation, Service
+from azinfer.local.wire import errors
+from azinfer.local.wire.errors import (
+    ARM,
+    DEPLOYMENTS,
+    GITHUB,
+    LOGIN,
+    MODELS,
+    PROJECT,
+    SERVERLESS,
+    V1,
+)
+
+# A project has OpenAI's API of its resource too.
+_IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))", re.IGNORECASE)
+_OPERATIONS: dict[str, tuple[str, Operation]] = {
+    "chat/completions": ("POST", chat),
+    "completions": ("POST", completions),
+    "embeddings": ("POST", embeddings),
+    "images/embeddings": ("POST", image_embeddings),
+    "info": ("GET", listings.info),
+}
+_OPENAI = ("chat/completions", "embeddings")
+_INFERENCE = (*_OPENAI, "images/embeddings", "info")
+# The base of each surface, and the operations that exist there.
+_SURFACES = (
+    (MODELS, "/models", _INFERENCE),
+    (V1, "/openai/v1", _OPENAI),
+    (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
+    (SERVERLESS, "", _INFERENCE),
+    (GITHUB, "/inference", _OPENAI),
+    (GITHUB, "/orgs/{org}/inference", _OPENAI),
+)
+# What a resource has beside its deployments; on the classic surface with an api-version.
+_RESOURCE: tuple[tuple[str, str, Operation], ...] = (
+    ("models", "GET", listings.models),
+    ("models/{model}", "GET", listings.one_model),
+    ("responses", "POST", responses.create),
+    ("responses/{response}", "GET", responses.get),
+    ("responses/{response}", "DELETE", responses.delete),
+    ("responses/{response}/input_items", "GET", responses.input_items),
+    ("files", "POST", files.upload),
+    ("files", "GET", files.listed),
+    ("files/{file}", "GET", files.get),
+    ("files/{file}", "DELETE", files.delete),
+    ("files/{file}/content", "GET", files.content),
+    ("batches", "GET", batches.listed),
+    ("batches/{batch}", "GET", batches.get),
+)
+_LISTS: tuple[tuple[str, str, Operation], ...] = (
+    ("/openai/deployments", DEPLOYMENTS, listings.classic),
+    ("/catalog/models", GITHUB, listings.catalog),
+    ("/openai/deployments/{deployment}", DEPLOYMENTS, listings.one_classic),
+    ("/api/projects/{project}/deployments", PROJECT, listings.project),
+    ("/api/projects/{project}/deployments/{deployment}", PROJECT, listings.one_in_project),
+    ("/deployments", PROJECT, listings.project),
+    ("/deployments/{deployment}", PROJECT, listings.one_in_project),
+    ("/{tenant}/v2.0/.well-known/openid-configuration", LOGIN, token_endpoint.configuration),
+)
+_ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
+_MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
+    ("GET", "{account}/deployments", management.deployments),
+    ("GET", "{account}/deployments/{deployment}", management.read),
+    ("PUT", "{account}/deployments/{deployment}", management.put),
+    ("PATCH", "{account}/deployments/{deployment}", management.patch),
+    ("DELETE", "{account}/deployments/{deployment}", management.delete),
+    ("GET", "{account}/deployments/{deployment}/skus", management.skus),
+    ("POST", "{account}/listKeys", management.keys),
+    ("POST", "{account}/regenerateKey", management.renew_key),
+)
+
+
+def application(service: Service) -> ASGIApp:
+    """The ASGI application of a local endpoint."""
+    jobs = batches.Batches(service)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        jobs.resume()
+        yield
+        await service.aclose()
+
+    routes = _routes(service, jobs)
+    return _Tidied(
+        Starlette(
+            routes=routes,
+            lifespan=lifespan,
+            exception_handlers={404: _nothing_there, 405: _wrong_method},
+        ),
+        routes,
+    )
+
+
+def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
+    operations = [
+        route(service, f"{base}/{name}", surface, *_OPERATIONS[name])
+        for surface, base, names in _SURFACES
+        for name in names
+    ]
+    resource = [
+        route(service, f"{base}/{path}", surface, method, operation)
+        for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
+        for path, method, operation in (
+            *_RESOURCE,
+            ("batches", "POST", jobs.create),
+            ("batches/{batch}/cancel", "POST", jobs.cancel),
+        )
+    ]
+    lists = [route(service, path, on, "GET", told) for path, on, told in _LISTS]
+    managing = [
+        route(service, _ACCOUNT + path, ARM, method, operation)
+        for method, path, operation in _MANAGEMENT
+    ]
+    tokens = route(service, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", token_endpoint.token)
+    administration = [
+        route(service, path, V1, method, operation, logged=False)
+        for path, methods, operation in admin.ROUTES
+        for method in methods
+    ]
+    shown = web_page.routes(service)
+    return [*operations, *resource, *lists, *managing, tokens, *administration, *shown]
+
+
+class _Tidied:
+    """Paths as some clients send them, made the ones that routes are named by.
+
+    Most are such a path already, and lead to their operation without a search.
+    """
+
+    def __init__(self, inner: ASGIApp, routes: Sequence[Route]) -> None:
+        self._inner = inner
+        self._direct = {
+            (method, route.path): route.app
+            for route in routes
+            if "{" not in route.path
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if direct := self._direct.get((scope["method"], scope["path"])):
+                await direct(scope, receive, send)
+                return
+            path = _IN_PROJECT.sub("", re.sub("/{2,}", "/", scope["path"]))
+            scope = {**scope, "path": path.rstrip("/") or "/"}
+        await self._inner(scope, receive, send)
+
+
+async def _nothing_there(http: Request, error: Exception) -> Response:
+    return unrouted(http, errors.not_found())
+
+
+async def _wrong_method(http: Request, error: Exception) -> Response:
+    return unrouted(http, errors.not_allowed())

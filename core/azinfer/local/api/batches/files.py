@@ -1,0 +1,172 @@
+"""Files: uploaded in parts, kept whole, told, given back and deleted.
+
+Source: "Files - Upload", "- List", "- Get", "- Get content", "- Delete" of the Azure OpenAI REST
+API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import IO, Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import FileResponse, Response
+
+from azinfer.local.api.pagination import page
+from azinfer.local.resource.state import Asked, Service, parts_of
+from azinfer.local.wire import errors
+from azinfer.local.wire.body import Json
+from azinfer.local.wire.errors import bad_request
+from azinfer.local.wire.json import AsciiResponse
+
+_LARGEST = 200 * 1024 * 1024
+# How many bytes of an upload, and how many characters of a field of it, the request log keeps.
+_NOTED, _FIELD = 64 * 1024, 1000
+_PURPOSES = ("assistants", "batch", "evals", "fine-tune")
+# Two weeks and thirty days, in seconds.
+_SHORTEST, _LONGEST = 1_209_600, 2_592_000
+
+
+async def upload(service: Service, asked: Asked) -> Response:
+    """Answer `POST files`."""
+    kind = asked.http.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        raise errors.not_multipart(kind)
+    parser = MultiPartParser(asked.http.headers, _noted(asked), max_files=1, max_fields=20)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        raise errors.malformed(f"The body is no multipart form: {error}.") from None
+    asked.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
+    try:
+        return AsciiResponse(await _kept(service, asked.surface, form))
+    finally:
+        await form.close()
+
+
+async def _noted(asked: Asked) -> AsyncGenerator[bytes]:
+    """The parts of an upload as they come; the request log keeps the first of them."""
+    async for part in parts_of(asked.http, _LARGEST):
+        asked.trace.body += part[: max(0, _NOTED - len(asked.trace.body))]
+        yield part
+
+
+def _facts(value: str | UploadFile) -> Any:
+    """What the request log tells of one field of an upload."""
+    if isinstance(value, str):
+        return _short(value)
+    kind = value.content_type
+    return {
+        "filename": _short(value.filename or ""),
+        "content_type": None if kind is None else _short(kind),
+        "bytes": value.size,
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _FIELD else f"{text[:_FIELD]}…"
+
+
+async def _kept(service: Service, surface: str, form: FormData) -> Json:
+    file, told = form.get("file"), _told(form, surface)
+    if not isinstance(file, UploadFile):
+        message = "Missing required parameter: 'file'."
+        raise bad_request(surface, message, "file", "missing_required_parameter")
+    file_id, part = service.store.begin_file()
+    try:
+        await asyncio.to_thread(_copy, file.file, part)
+        return service.store.end_file(file_id, {"filename": file.filename or "file", **told})
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def listed(service: Service, asked: Asked) -> Response:
+    """Answer `GET files`."""
+    purpose = asked.http.query_params.get("purpose")
+    files = [each for each in service.store.files() if purpose in (None, each["purpose"])]
+    if asked.http.query_params.get("order") == "asc":
+        files.reverse()
+    return AsciiResponse(page(files, asked, most=10_000, usual=10_000))
+
+
+async def get(service: Service, asked: Asked) -> Response:
+    """Answer `GET files/{id}`."""
+    return AsciiResponse(_found(service, asked))
+
+
+async def content(service: Service, asked: Asked) -> Response:
+    """Answer `GET files/{id}/content`."""
+    found = _found(service, asked)
+    return FileResponse(
+        service.store.path(found["id"]),
+        media_type="application/octet-stream",
+        filename=found["filename"],
+    )
+
+
+async def delete(service: Service, asked: Asked) -> Response:
+    """Answer `DELETE files/{id}`."""
+    found = _found(service, asked)
+    if batch := service.store.user_of(found["id"]):
+        message = f"The file {found['id']} is the input of {batch}, which has not ended."
+        raise bad_request(asked.surface, message, "file_id")
+    service.store.remove_file(found["id"])
+    return AsciiResponse({"id": found["id"], "object": "file", "deleted": True})
+
+
+def _found(service: Service, asked: Asked) -> Json:
+    name = asked.http.path_params["file"]
+    found = service.store.file(name)
+    if found is None:
+        raise errors.missing(f"No such File object: {name}", "id")
+    return found
+
+
+def _told(form: FormData, surface: str) -> Json:
+    """What an upload says of the file.
+
+    Raises:
+        Refusal: It says it wrong; the answer names the field.
+    """
+    purpose = form.get("purpose")
+    if purpose not in _PURPOSES:
+        message = f"Invalid value: {purpose!r}. Supported values are: {_PURPOSES}."
+        raise bad_request(surface, message, "purpose")
+    told: Json = {"purpose": purpose, "status": "processed"}
+    # Clients write the fields of an object with brackets, the service's documents with a dot.
+    seconds = form.get("expires_after[seconds]", form.get("expires_after.seconds"))
+    anchor = form.get("expires_after[anchor]", form.get("expires_after.anchor"))
+    if seconds is not None or anchor is not None:
+        told["expires_after"] = expiry(seconds, anchor, "expires_after", surface)
+    return told
+
+
+def expiry(seconds: Any, anchor: Any, field: str, surface: str) -> int:
+    """After how many seconds a file is to be deleted.
+
+    Raises:
+        Refusal: That is no number, too short or too long, or does not count from its creation.
+    """
+    if anchor != "created_at":
+        message = f"Invalid value: {anchor!r}. Supported values are: 'created_at'."
+        raise bad_request(surface, message, f"{field}.anchor")
+    text = str(seconds)
+    if not (text.isascii() and text.isdigit() and _SHORTEST <= int(text[:9]) <= _LONGEST):
+        message = (
+            f"Invalid '{field}.seconds': expected an integer from {_SHORTEST} to {_LONGEST}, "
+            f"got {text!r}."
+        )
+        raise bad_request(surface, message, f"{field}.seconds")
+    return int(text)
+
+
+def _copy(source: IO[bytes], target: Path) -> None:
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file, 1024 * 1024)
+        file.flush()
+        os.fsync(file.fileno())

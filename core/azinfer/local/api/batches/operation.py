@@ -1,0 +1,146 @@
+"""Batches: many requests in a file, answered in their own time.
+
+Source: "Getting started with Azure OpenAI batch deployments" and "Create batch" of the Azure
+OpenAI REST API.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from azinfer.local.api.batches.files import expiry
+from azinfer.local.api.batches.lines import ENDPOINTS, endpoint_of
+from azinfer.local.api.batches.worker import BatchWork
+from azinfer.local.api.pagination import page
+from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.storage.file_store import UNENDED
+from azinfer.local.wire import errors
+from azinfer.local.wire.body import Json
+from azinfer.local.wire.errors import bad_request
+from azinfer.local.wire.json import AsciiResponse
+
+_FIELDS = frozenset(
+    ["input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"]
+)
+_WINDOW = 24 * 60 * 60
+_TIMES = ("cancelled", "cancelling", "completed", "expired", "failed", "finalizing", "in_progress")
+
+
+class Batches:
+    """The batches of one endpoint, and the work on those that have not ended.
+
+    Args:
+        service: What answers their lines.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._works: dict[str, BatchWork] = {}
+
+    def resume(self) -> None:
+        """Go on with the batches that had not ended when the endpoint did."""
+        for told in self._service.store.batches() if self._service.store.lasting else ():
+            if told["status"] in UNENDED:
+                self._begin(told)
+
+    async def create(self, service: Service, asked: Asked) -> Response:
+        """Answer `POST batches`."""
+        body = await service.body(asked, _FIELDS)
+        _check(service, body, asked.surface)
+        created = int(service.store.now())
+        told = {
+            "id": f"batch_{uuid.uuid4()}",
+            "object": "batch",
+            "endpoint": body["endpoint"],
+            "errors": None,
+            "input_file_id": body["input_file_id"],
+            "completion_window": body["completion_window"],
+            "status": "validating",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": created,
+            "expires_at": created + _WINDOW,
+            **{f"{name}_at": None for name in _TIMES},
+            "request_counts": {"total": 0, "completed": 0, "failed": 0},
+            "metadata": body.get("metadata"),
+        }
+        if "output_expires_after" in body:
+            told["output_expires_after"] = body["output_expires_after"]
+        service.store.keep_batch(told)
+        self._begin(dict(told))
+        return AsciiResponse(told)
+
+    async def cancel(self, service: Service, asked: Asked) -> Response:
+        """Answer `POST batches/{id}/cancel`."""
+        told = _found(service, asked)
+        if told["status"] not in ("validating", "in_progress", "cancelling"):
+            message = f"Cannot cancel a batch with status '{told['status']}'."
+            raise bad_request(asked.surface, message, "batch_id")
+        return AsciiResponse(_counted(service, self._works[told["id"]].cancel()))
+
+    def _begin(self, told: Json) -> None:
+        batch_id, endpoint = told["id"], endpoint_of(told["endpoint"])
+        assert endpoint is not None
+        self._works[batch_id] = work = BatchWork(self._service, told, endpoint)
+        task = self._service.tasks.begin(work.run(), batch_id)
+        task.add_done_callback(lambda task: self._works.pop(batch_id))
+
+
+async def listed(service: Service, asked: Asked) -> Response:
+    """Answer `GET batches`."""
+    told = page(service.store.batches(), asked)
+    told["data"] = [_counted(service, each) for each in told["data"]]
+    return AsciiResponse(told)
+
+
+async def get(service: Service, asked: Asked) -> Response:
+    """Answer `GET batches/{id}`."""
+    return AsciiResponse(_counted(service, _found(service, asked)))
+
+
+def _found(service: Service, asked: Asked) -> Json:
+    name = asked.http.path_params["batch"]
+    found = service.store.batch(name)
+    if found is None:
+        raise errors.missing(f"No batch found with id '{name}'.", "batch_id")
+    return found
+
+
+def _counted(service: Service, told: Json) -> Json:
+    """What is told of a batch, with how far it is."""
+    if told["status"] not in UNENDED:
+        return told
+    completed, failed = service.store.counts(told["id"])
+    counts = {**told["request_counts"], "completed": completed, "failed": failed}
+    return {**told, "request_counts": counts}
+
+
+def _check(service: Service, body: Json, surface: str) -> None:
+    """Refuse what no batch can be made of.
+
+    Raises:
+        Refusal: The answer names the field.
+    """
+    name = body.get("input_file_id")
+    file = service.store.file(name) if isinstance(name, str) else None
+    if file is None:
+        raise bad_request(surface, f"No such File object: {name}", "input_file_id")
+    if file["purpose"] != "batch":
+        message = f"The file {name} was uploaded for {file['purpose']!r}, not for 'batch'."
+        raise bad_request(surface, message, "input_file_id")
+    if endpoint_of(body.get("endpoint")) is None:
+        supported = [f"/v1/{each}" for each in ENDPOINTS]
+        message = f"Invalid value: {body.get('endpoint')!r}. Supported values are: {supported}."
+        raise bad_request(surface, message, "endpoint")
+    if body.get("completion_window") != "24h":
+        message = f"Invalid value: {body.get('completion_window')!r}. Supported values are: '24h'."
+        raise bad_request(surface, message, "completion_window")
+    if not isinstance(body.get("metadata") or {}, Mapping):
+        raise bad_request(surface, "Invalid type for 'metadata': expected an object.", "metadata")
+    if (after := body.get("output_expires_after")) is not None:
+        given = after if isinstance(after, Mapping) else {}
+        field = "output_expires_after"
+        expiry(given.get("seconds"), given.get("anchor"), field, surface)

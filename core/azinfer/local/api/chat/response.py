@@ -1,0 +1,270 @@
+"""Answers: what engines wrote, in the wire form of chat completions and their chunks.
+
+Written apart from the client's reader, so that a mistake in one does not hide in the other.
+Source: "Get chat completions" of the model inference REST API, "Create chat completion" of the
+Azure OpenAI REST API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from azinfer.local.engines.base import Piece
+from azinfer.local.wire.body import Json
+
+
+@dataclass(slots=True)
+class Written:
+    """What an engine wrote for one choice.
+
+    How many tokens the prompt was is a guess until the engine tells.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    filter_results: Json = field(default_factory=dict)
+    tool_calls: list[Json] = field(default_factory=list)
+    reasonings: list[str] = field(default_factory=list)
+    usage: Json | None = None
+    more: Json = field(default_factory=dict)
+    message: Json = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        """All that was thought before."""
+        return "".join(self.reasonings)
+
+    def add(self, piece: Piece) -> Json:
+        """Add a piece; what it adds, as a stream's delta."""
+        delta: Json = dict(piece.message or {})
+        if piece.text:
+            self.texts.append(piece.text)
+            delta["content"] = piece.text
+        if piece.reasoning:
+            self.reasonings.append(piece.reasoning)
+            delta["reasoning_content"] = piece.reasoning
+        if piece.calls:
+            delta["tool_calls"] = [self._call(part) for part in piece.calls]
+        self._count(piece)
+        _merge(self.more, piece.more)
+        _merge(self.message, piece.message)
+        return delta
+
+    def _count(self, piece: Piece) -> None:
+        self.completion_tokens += piece.tokens
+        if piece.finish_reason is not None:
+            self.finish_reason = piece.finish_reason
+        if piece.prompt_tokens is not None:
+            self.prompt_tokens = piece.prompt_tokens
+        if piece.usage is not None:
+            self.usage = dict(piece.usage)
+
+    def _call(self, part: Mapping[str, Any]) -> Json:
+        """Add a part of a call; some servers tell no index, and mean the newest call or another."""
+        function = part.get("function") or {}
+        name, arguments = function.get("name"), function.get("arguments") or ""
+        index = part.get("index")
+        if not isinstance(index, int):
+            index = len(self.tool_calls) - (not name)
+        index = min(max(index, 0), len(self.tool_calls))
+        if index == len(self.tool_calls):
+            call_id = part.get("id") or f"call_{index}"
+            self.tool_calls.append(tool_call(call_id, name or "", arguments))
+            return {"index": index, **tool_call(call_id, name or "", arguments)}
+        self.tool_calls[index]["function"]["arguments"] += arguments
+        return {"index": index, "function": {"arguments": arguments}}
+
+
+def _merge(told: Json, more: Mapping[str, Any] | None) -> None:
+    """Add fields of a choice or message; texts and lists of log probabilities go on."""
+    for name, value in (more or {}).items():
+        old = told.get(name)
+        if isinstance(old, str) and isinstance(value, str):
+            told[name] = old + value
+        elif isinstance(old, dict) and isinstance(value, Mapping):
+            lists = [key for key, each in old.items() if isinstance(each, list)]
+            told[name] = {**value, **{key: old[key] + (value.get(key) or []) for key in lists}}
+        else:
+            told[name] = value
+
+
+class Form(Protocol):
+    """The wire form of one answer, whole or in server-sent events."""
+
+    def whole(self, choices: Sequence[Written]) -> Json:
+        """The whole answer."""
+        ...
+
+    def first(self) -> bytes:
+        """The events before any choice; empty where there are none."""
+        ...
+
+    def chunk(
+        self,
+        index: int,
+        delta: Json,
+        finish_reason: str | None = None,
+        filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """The events that tell of one more part of a choice; parts are those of chat.
+
+        `more` has other fields of the choice. With `content_filter_offsets` among them it is
+        what an asynchronous filter found, later than the text.
+        """
+        ...
+
+    def last(self, choices: Sequence[Written]) -> bytes:
+        """The events after all choices."""
+        ...
+
+    def failed(self, message: str, code: str) -> bytes:
+        """The events that end a stream early."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all parts of one chat completion say alike.
+
+    Attributes:
+        id: Its id.
+        created: Seconds since 1970.
+        model: What the back end calls itself.
+        include_usage: Whether a stream tells what it cost.
+        openai: Whether the answer has the fields that only OpenAI's own API tells.
+        cost: Tells what to say on a chunk of what the answer cost so far though nobody asked,
+            given whether the chunk ends a choice; None where that is never said.
+        prompt_results: What the filter found in the prompt.
+    """
+
+    id: str
+    created: int
+    model: str
+    include_usage: bool = False
+    openai: bool = False
+    cost: Callable[[bool], Json | None] | None = None
+    prompt_results: Json = field(default_factory=dict)
+
+    def whole(self, choices: Sequence[Written]) -> Json:
+        """The whole answer."""
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [_choice(at, written, self.openai) for at, written in enumerate(choices)],
+            "usage": usage(choices),
+            **self._prompt(),
+        }
+
+    def first(self) -> bytes:
+        """The event that tells what the filter found in the prompt; empty where it did not look."""
+        return (
+            event({"id": "", **_CHUNK, "choices": [], **self._prompt()}) if self._prompt() else b""
+        )
+
+    def chunk(
+        self,
+        index: int,
+        delta: Json,
+        finish_reason: str | None = None,
+        filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """One event of a stream that adds to one choice."""
+        if more and "content_filter_offsets" in more:
+            late = {"index": index, "finish_reason": finish_reason, **more}
+            return event({"id": "", **_CHUNK, "choices": [late]})
+        choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        if more:
+            choice |= more
+        if filter_results:
+            choice["content_filter_results"] = filter_results
+        told: Json = {"choices": [choice]}
+        if self.cost and (cost := self.cost(finish_reason is not None)):
+            told["usage"] = cost
+        return self._event(told)
+
+    def last(self, choices: Sequence[Written]) -> bytes:
+        """What the answer cost, where that was asked, and the end."""
+        told = {"choices": [], "usage": usage(choices)}
+        return (self._event(told) if self.include_usage else b"") + DONE
+
+    def failed(self, message: str, code: str) -> bytes:
+        """The error, and the end."""
+        return event({"error": {"code": code, "message": message}}) + DONE
+
+    def _prompt(self) -> Json:
+        return prompt_filter_results(self.prompt_results)
+
+    def _event(self, payload: Json) -> bytes:
+        head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created}
+        return event({**head, "model": self.model, **payload})
+
+
+def prompt_filter_results(found: Json) -> Json:
+    """The field that tells what the filter found in the prompt; none where it did not look."""
+    if not found:
+        return {}
+    return {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": found}]}
+
+
+_CHUNK: Json = {"object": "", "created": 0, "model": ""}
+DONE = b"data: [DONE]\n\n"
+
+
+def event(payload: Json) -> bytes:
+    """A server-sent event."""
+    return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> Json:
+    """One call of a tool."""
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def usage(choices: Sequence[Written]) -> Json:
+    """What an answer cost; the prompt counts once, however many choices there are."""
+    told = [_usage(written) for written in choices]
+    read = max((each["prompt_tokens"] for each in told), default=0)
+    wrote = sum(each["completion_tokens"] for each in told)
+    total = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+    return {**told[0], **total} if len(told) == 1 else total
+
+
+def _usage(written: Written) -> Json:
+    counts = {
+        "prompt_tokens": written.prompt_tokens,
+        "completion_tokens": written.completion_tokens,
+    }
+    told = written.usage or {}
+    known = {name: count for name, count in counts.items() if told.get(name) is None}
+    return {**counts, **told, **known}
+
+
+def _choice(index: int, written: Written, openai: bool) -> Json:
+    message: Json = {"role": "assistant", "content": written.text}
+    message |= {"refusal": None, **written.message} if openai else written.message
+    if written.reasoning:
+        message["reasoning_content"] = written.reasoning
+    if written.tool_calls:
+        message["content"] = written.text or None
+        message["tool_calls"] = written.tool_calls
+    choice = {"index": index, "message": message, "finish_reason": written.finish_reason}
+    if openai:
+        choice["logprobs"] = None
+    if written.filter_results:
+        choice["content_filter_results"] = written.filter_results
+    return {**choice, **written.more}

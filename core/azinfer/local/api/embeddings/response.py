@@ -1,0 +1,68 @@
+"""Vectors: what engines made of texts and images, in the wire form of embeddings.
+
+Source: "Get embeddings" of the model inference REST API.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from azinfer.local.wire.body import Json
+
+
+def embeddings(
+    vectors: Sequence[Sequence[float]],
+    model: str,
+    tokens: int,
+    dimensions: int | None,
+    encoding: str,
+    answer_id: str,
+) -> Json:
+    """The answer to an embeddings request.
+
+    Args:
+        vectors: What the engine gave, shape `(n, its dimensions)`.
+        model: What the back end calls itself.
+        tokens: How many tokens were read.
+        dimensions: To how many numbers vectors are cut, and made unit vectors again.
+        encoding: `"float"`, `"base64"`, or one that makes the vectors smaller.
+        answer_id: The id of the answer.
+    """
+    data = [
+        {
+            "object": "embedding",
+            "index": at,
+            "embedding": _encoded(_cut(each, dimensions), encoding),
+        }
+        for at, each in enumerate(vectors)
+    ]
+    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"id": answer_id, "object": "list", "model": model, "data": data, "usage": counts}
+
+
+def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
+    if dimensions is None or dimensions >= len(vector):
+        return vector
+    kept = vector[:dimensions]
+    length = math.sqrt(sum(number * number for number in kept)) or 1.0
+    return [number / length for number in kept]
+
+
+def _encoded(vector: Sequence[float], encoding: str) -> Any:
+    if encoding == "base64":
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    if encoding in ("int8", "uint8"):
+        shift = 0 if encoding == "int8" else 128
+        return [round(max(-1.0, min(1.0, number)) * 127) + shift for number in vector]
+    if encoding in ("binary", "ubinary"):
+        # The signs of eight dimensions a byte, the first in the most significant bit; signed
+        # bytes are 128 less. So Cohere's models pack them ("int8 & binary embeddings").
+        eights = [vector[at : at + 8] for at in range(0, len(vector), 8)]
+        bits = ["".join("1" if number > 0 else "0" for number in each) for each in eights]
+        shift = 128 if encoding == "binary" else 0
+        return [int(each.ljust(8, "0"), 2) - shift for each in bits]
+    return list(vector)

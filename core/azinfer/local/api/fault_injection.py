@@ -1,0 +1,98 @@
+"""Spoiling: answers made as wrong as a fault says."""
+
+from __future__ import annotations
+
+import contextlib
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.faults import Fault
+from azinfer.local.server.uvicorn_setup import CLOSE
+from azinfer.local.wire import auth_errors, errors
+from azinfer.local.wire.json import AsciiResponse
+
+_BROKEN_EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": \n\n'
+
+
+def refused(fault: Fault, surface: str, deployment: LocalDeployment, request_id: str) -> Response:
+    """The answer of a `"status"` fault."""
+    usual = _usual(fault.status, surface, deployment, request_id)
+    headers = {**usual.headers, **fault.headers}
+    if isinstance(fault.body, str):
+        text = fault.body.encode(errors="replace")
+        return Response(text, fault.status, headers, "text/plain")
+    body = usual.body if fault.body is None else fault.body
+    return AsciiResponse(body, fault.status, headers)
+
+
+def _usual(
+    status: int, surface: str, deployment: LocalDeployment, request_id: str
+) -> errors.Refusal:
+    """What the surface answers with a status when it means it."""
+    if status == 401:
+        return auth_errors.bad_key(surface)
+    if status == 404:
+        return errors.unknown_model(surface, deployment.name)
+    if status == 429:
+        return errors.rate_limited(surface, deployment.name, deployment.model_name, 1)
+    if status >= 500:
+        return errors.broken(request_id)
+    return errors.bad_request(surface, f"This is a fault of status {status}.", code=str(status))
+
+
+class Spoiled:
+    """An answer with which something goes wrong on its way out.
+
+    Args:
+        answer: The answer.
+        fault: What goes wrong.
+    """
+
+    def __init__(self, answer: ASGIApp, fault: Fault) -> None:
+        self._answer, self._fault = answer, fault
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send as much of it as comes before the fault, and then the fault."""
+        if self._fault.kind == "drop":
+            scope["extensions"][CLOSE]()
+            return
+        told = 0
+
+        async def spoiling(message: Message) -> None:
+            nonlocal told
+            if body := message.get("body"):
+                if not told and not message.get("more_body"):
+                    message = {**message, "body": await self._whole(body, receive, send)}
+                elif told == self._fault.after:
+                    message = {**message, "body": await self._event(body, receive)}
+                told += 1
+            await send(message)
+
+        with contextlib.suppress(_Ended):
+            await self._answer(scope, receive, spoiling)
+
+    async def _whole(self, body: bytes, receive: Receive, send: Send) -> bytes:
+        """What is sent instead of a whole answer."""
+        half = len(body) // 2 if self._fault.after else 0
+        if self._fault.kind == "malformed":
+            return body[:half] + b"!" * (len(body) - half)
+        await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+        raise await self._ended(receive)
+
+    async def _event(self, body: bytes, receive: Receive) -> bytes:
+        """What is sent instead of one event of a stream."""
+        if self._fault.kind == "malformed":
+            return _BROKEN_EVENT + body
+        raise await self._ended(receive)
+
+    async def _ended(self, receive: Receive) -> Exception:
+        # uvicorn closes the connection of an answer that nobody completes.
+        while self._fault.kind == "stall" and (await receive())["type"] != "http.disconnect":
+            pass
+        return _Ended()
+
+
+class _Ended(Exception):  # noqa: N818
+    """The answer goes no further."""

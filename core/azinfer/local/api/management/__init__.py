@@ -1,0 +1,1 @@
+"""Resource Manager, lists of deployments and the token endpoint."""

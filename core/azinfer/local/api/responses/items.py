@@ -1,0 +1,163 @@
+"""Items of the Responses API: what conversations are made of there, as messages of chat.
+
+Source: "Create a model response" of the Azure OpenAI REST API, `input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from azinfer.local.wire.body import Json
+from azinfer.local.wire.errors import Refusal, bad_request
+
+Found = Callable[[str], Json | None]
+_ROLES = ("system", "developer", "user", "assistant")
+
+
+class Items:
+    """The input of one request, read item by item.
+
+    Args:
+        surface: Where it was sent, for refusals.
+        found: The item of an id, for items that only refer to one.
+    """
+
+    def __init__(self, surface: str, found: Found) -> None:
+        self._surface = surface
+        self._found = found
+
+    def read(self, given: Any) -> list[Json]:
+        """The items of an input, each whole.
+
+        Raises:
+            Refusal: One is none; the answer names it.
+        """
+        if isinstance(given, str):
+            part = {"type": "input_text", "text": given}
+            return [{"type": "message", "role": "user", "content": [part]}]
+        if not isinstance(given, list):
+            raise self._wrong("input", "'input' must be a text or a list of items.")
+        return [self._item(each, f"input[{at}]") for at, each in enumerate(given)]
+
+    def messages(self, items: Sequence[Json]) -> list[Json]:
+        """What items say, as messages of chat.
+
+        Raises:
+            Refusal: A call has no output, or an output no call.
+        """
+        self._check_calls(items)
+        messages: list[Json] = []
+        for item in items:
+            if item["type"] == "function_call":
+                function = {"name": item["name"], "arguments": item["arguments"]}
+                call = {"id": item["call_id"], "type": "function", "function": function}
+                if not messages or messages[-1]["role"] != "assistant":
+                    messages.append({"role": "assistant", "content": None})
+                messages[-1].setdefault("tool_calls", []).append(call)
+            elif item["type"] == "function_call_output":
+                output = _text(item["output"])
+                told = {"role": "tool", "tool_call_id": item["call_id"], "content": output}
+                messages.append(told)
+            elif item["type"] == "message":
+                messages.append({"role": item["role"], "content": _content(item)})
+        return messages
+
+    def _item(self, item: Any, where: str) -> Json:
+        if not isinstance(item, Mapping):
+            raise self._wrong(where, f"Invalid type for '{where}': expected an object.")
+        kind = item.get("type") or ("message" if "role" in item else None)
+        checks = {"message": self._message, "function_call": self._call}
+        checks["function_call_output"] = self._output
+        if kind == "item_reference":
+            return self._referred(item.get("id"), where)
+        if isinstance(kind, str) and kind in checks:
+            checks[kind](item, where)
+        elif kind != "reasoning":  # which only the model that wrote it can read
+            raise self._wrong(f"{where}.type", f"Items of type {kind!r} are not supported here.")
+        return {**item, "type": kind}
+
+    def _referred(self, item_id: Any, where: str) -> Json:
+        found = self._found(item_id) if isinstance(item_id, str) else None
+        if found is None:
+            raise self._wrong(f"{where}.id", f"Item with id '{item_id}' not found.")
+        return found
+
+    def _message(self, item: Mapping[str, Any], where: str) -> None:
+        if item.get("role") not in _ROLES:
+            message = f"Invalid value: {item.get('role')!r}. Supported: {_ROLES}."
+            raise self._wrong(f"{where}.role", message)
+        content = item.get("content")
+        if not isinstance(content, str | list):
+            raise self._wrong(f"{where}.content", "'content' must be a text or a list of parts.")
+        if isinstance(content, list):
+            self._parts(content, f"{where}.content")
+
+    def _parts(self, parts: Sequence[Any], where: str) -> None:
+        fields = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
+        fields["input_image"] = "image_url"
+        for at, part in enumerate(parts):
+            kind = part.get("type") if isinstance(part, Mapping) else None
+            if not isinstance(kind, str) or kind not in fields:
+                message = f"Parts of type {kind!r} are not supported here."
+                raise self._wrong(f"{where}[{at}].type", message)
+            if not isinstance(part.get(fields[kind]), str):
+                place = f"{where}[{at}].{fields[kind]}"
+                raise self._wrong(place, f"Missing required parameter: '{place}'.")
+
+    def _call(self, item: Mapping[str, Any], where: str) -> None:
+        self._texts(item, where, "call_id", "name", "arguments")
+
+    def _output(self, item: Mapping[str, Any], where: str) -> None:
+        self._texts(item, where, "call_id")
+        if isinstance(item.get("output"), list):
+            self._parts(item["output"], f"{where}.output")
+        else:
+            self._texts(item, where, "output")
+
+    def _texts(self, item: Mapping[str, Any], where: str, *names: str) -> None:
+        for name in names:
+            if not isinstance(item.get(name), str):
+                place = f"{where}.{name}"
+                message = f"Missing required parameter: '{place}'."
+                raise self._wrong(place, message, "missing_required_parameter")
+
+    def _check_calls(self, items: Sequence[Json]) -> None:
+        open_calls: list[str] = []
+        for item in items:
+            if item["type"] == "function_call":
+                open_calls.append(item["call_id"])
+            elif item["type"] == "function_call_output":
+                if item["call_id"] not in open_calls:
+                    message = "No tool call found for function call output with call_id"
+                    raise self._wrong("input", f"{message} {item['call_id']}.")
+                open_calls.remove(item["call_id"])
+        if open_calls:
+            message = f"No tool output found for function call {open_calls[0]}."
+            raise self._wrong("input", message)
+
+    def _wrong(self, param: str, message: str, code: str = "") -> Refusal:
+        return bad_request(self._surface, message, param, code)
+
+
+def _content(item: Json) -> Any:
+    """The content of a message: a text, or parts where it has other than texts."""
+    content = item["content"]
+    if isinstance(content, str):
+        return content
+    if not any(part["type"] == "input_image" for part in content):
+        return _text(content)
+    return [_part(part) for part in content]
+
+
+def _part(part: Json) -> Json:
+    if part["type"] != "input_image":
+        return {"type": "text", "text": _text([part])}
+    image = {"url": part["image_url"], **({"detail": part["detail"]} if "detail" in part else {})}
+    return {"type": "image_url", "image_url": image}
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.get("text") or part.get("refusal") or "" for part in content)

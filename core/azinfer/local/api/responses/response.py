@@ -1,0 +1,201 @@
+"""The wire form of a response: the whole object, or named events that build it up.
+
+Source: "Create a model response" of the Azure OpenAI REST API, `OpenAI.ResponseStreamEvent`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from azinfer.local.api.chat.response import Written, event, usage
+from azinfer.local.wire.body import Json
+
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class ResponseForm:
+    """One response while it is written.
+
+    Args:
+        head: What the response says from the beginning on: its id, the request's own fields.
+        keep: What is to be done with the whole response at the end.
+        padded: Whether parts of a stream are padded to hide how long they are.
+        prompt_results: What the filter found in the prompt.
+    """
+
+    def __init__(
+        self,
+        head: Json,
+        keep: Callable[[Json], None],
+        padded: bool,
+        prompt_results: Json | None = None,
+    ) -> None:
+        self._head = head
+        self._keep = keep
+        self._padded = padded
+        self._prompt_results = prompt_results or {}
+        self._numbers = 0
+        self._output: list[Json] = []
+
+    def whole(self, choices: Sequence[Written]) -> Json:
+        """The whole answer."""
+        for call in choices[0].tool_calls:
+            self._output.append(self._call(call))
+        if not self._output:
+            self._output.append(self._message(choices[0].text))
+        return self._ended(choices[0])
+
+    def first(self) -> bytes:
+        """The events that tell that it begins."""
+        begun = self._response("in_progress")
+        return self._event("created", response=begun) + self._event("in_progress", response=begun)
+
+    def chunk(
+        self,
+        index: int,
+        delta: Json,
+        finish_reason: str | None = None,
+        filter_results: Json | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """The events that add one part; empty where it adds nothing."""
+        events = b""
+        if text := delta.get("content"):
+            events += self._text(text)
+        for call in delta.get("tool_calls") or ():
+            events += self._called(call)
+        if finish_reason is not None and not self._output:
+            events += self._text("")
+        return events
+
+    def last(self, choices: Sequence[Written]) -> bytes:
+        """The events that end it."""
+        done = self._done("incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed")
+        response = self._ended(choices[0])
+        return done + self._event(response["status"], response=response)
+
+    def failed(self, message: str, code: str) -> bytes:
+        """The event that ends it early."""
+        error = {"code": "server_error", "message": message}
+        return self._event("failed", response={**self._response("failed"), "error": error})
+
+    def _text(self, text: str) -> bytes:
+        events = b""
+        if not self._output:
+            item = self._message("")
+            self._output.append(item)
+            begun = {**item, "status": "in_progress", "content": []}
+            events += self._event("output_item.added", output_index=0, item=begun)
+            events += self._event("content_part.added", part=_part(""), **self._place())
+        part = self._output[-1]["content"][0]
+        part["text"] += text
+        if text:
+            place = self._place()
+            told = {"delta": text, "logprobs": [], **self._padding(text), **place}
+            events += self._event("output_text.delta", **told)
+        return events
+
+    def _called(self, call: Json) -> bytes:
+        if "id" in call:
+            done = self._done("completed")
+            item = self._call(call)
+            self._output.append(item)
+            begun = {**item, "status": "in_progress"}
+            at = len(self._output) - 1
+            return done + self._event("output_item.added", output_index=at, item=begun)
+        item, text = self._output[-1], call["function"]["arguments"]
+        item["arguments"] += text
+        place = {"item_id": item["id"], "output_index": len(self._output) - 1}
+        told = {"delta": text, **self._padding(text), **place}
+        return self._event("function_call_arguments.delta", **told)
+
+    def _done(self, status: str) -> bytes:
+        """The events that end the newest item."""
+        if not self._output:
+            return b""
+        item, at = self._output[-1], len(self._output) - 1
+        events = b""
+        if item["type"] == "message":
+            item["status"] = status
+            part, place = item["content"][0], self._place()
+            text = {"text": part["text"], "logprobs": []}
+            events += self._event("output_text.done", **text, **place)
+            events += self._event("content_part.done", part=part, **place)
+        else:
+            told = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+            events += self._event("function_call_arguments.done", output_index=at, **told)
+        return events + self._event("output_item.done", output_index=at, item=item)
+
+    def _padding(self, text: str) -> Json:
+        return {"obfuscation": "x" * (-len(text) % 16)} if self._padded else {}
+
+    def _place(self) -> Json:
+        at = len(self._output) - 1
+        return {"item_id": self._output[at]["id"], "output_index": at, "content_index": 0}
+
+    def _message(self, text: str) -> Json:
+        item_id = f"msg_{self._head['id'].removeprefix('resp_')}"
+        head = {"id": item_id, "type": "message", "status": "completed", "role": "assistant"}
+        return {**head, "content": [_part(text)]}
+
+    def _call(self, call: Json) -> Json:
+        item_id = f"fc_{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
+        told = {"call_id": call["id"], **call["function"]}
+        return {"id": item_id, "type": "function_call", "status": "completed", **told}
+
+    def _ended(self, written: Written) -> Json:
+        """The whole response, kept."""
+        reason = _INCOMPLETE.get(written.finish_reason)
+        response = self._response("incomplete" if reason else "completed")
+        response["incomplete_details"] = {"reason": reason} if reason else None
+        if reason and self._output[-1]["type"] == "message":
+            self._output[-1]["status"] = "incomplete"
+        response["content_filters"] = self._filters(written)
+        response["usage"] = _usage(written)
+        response["completed_at"] = None if reason else int(time.time())
+        self._keep(response)
+        return response
+
+    def _response(self, status: str) -> Json:
+        return {**self._head, "status": status, "output": list(self._output)}
+
+    def _filters(self, written: Written) -> list[Json] | None:
+        found = (("prompt", self._prompt_results), ("completion", written.filter_results))
+        told = [
+            {
+                "blocked": any(each["filtered"] for each in results.values()),
+                "source_type": source,
+                "content_filter_raw": [],
+                "content_filter_results": results,
+                "content_filter_offsets": {
+                    "start_offset": 0,
+                    "end_offset": len(written.text) if source == "completion" else 0,
+                    "check_offset": 0,
+                },
+            }
+            for source, results in found
+            if results
+        ]
+        return told or None
+
+    def _event(self, kind: str, **told: Any) -> bytes:
+        payload = {"type": f"response.{kind}", "sequence_number": self._numbers, **told}
+        self._numbers += 1
+        return f"event: response.{kind}\n".encode() + event(payload)
+
+
+def _part(text: str) -> Json:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _usage(written: Written) -> Json:
+    counts = usage([written])
+    return {
+        "input_tokens": counts["prompt_tokens"],
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": counts["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": counts["total_tokens"],
+    }

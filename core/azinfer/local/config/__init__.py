@@ -1,0 +1,1 @@
+"""Configuration: what `azinfer.toml` says of the local endpoint."""

@@ -1,0 +1,1 @@
+"""Cassettes: recorded exchanges with an upstream, and their replay."""

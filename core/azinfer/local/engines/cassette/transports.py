@@ -1,0 +1,128 @@
+"""The carriers of a cassette: what an upstream engine sends its requests through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+import httpx
+
+from azinfer.local.engines.cassette.exchanges import Exchange, Parts
+from azinfer.local.resource.latency import Sleep
+
+if TYPE_CHECKING:
+    from azinfer.local.engines.cassette.cassette import Cassette
+
+_KEPT = ("content-type", "content-encoding", "retry-after", "apim-request-id", "x-request-id")
+_DONE = "data: [DONE]"
+_KEPT_FAMILIES = ("x-ratelimit-", "x-ms-", "retry-after-")
+
+
+class Recorder(httpx.AsyncBaseTransport):
+    """Carries requests on, and writes down what comes back."""
+
+    def __init__(
+        self, cassette: Cassette, inner: httpx.AsyncBaseTransport, clock: Callable[[], float]
+    ) -> None:
+        self._cassette, self._inner, self._clock = cassette, inner, clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry one on."""
+        began = self._clock()
+        secret = request.headers.get("api-key") or ""
+        body = json.loads(request.content or b"null")
+        asked = (_operation(request), body)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx.TransportError as error:
+            self._cassette.add(Exchange(*asked, 0, failed=str(error)), secret)
+            raise
+        kept = {
+            name: value
+            for name, value in response.headers.items()
+            if name in _KEPT or name.startswith(_KEPT_FAMILIES)
+        }
+
+        def over(parts: Parts, failed: str | None) -> None:
+            exchange = Exchange(*asked, response.status_code, kept, parts, failed)
+            self._cassette.add(exchange, secret)
+
+        stream = _Recorded(response, lambda: self._clock() - began, over)
+        return httpx.Response(response.status_code, headers=response.headers, stream=stream)
+
+    async def aclose(self) -> None:
+        """Close what carries them."""
+        await self._inner.aclose()
+
+
+class _Recorded(httpx.AsyncByteStream):
+    """A body that is written down while it is read; what the client left early is not."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        seconds: Callable[[], float],
+        over: Callable[[Parts, str | None], None],
+    ) -> None:
+        self._response, self._seconds, self._over = response, seconds, over
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts: Parts = []
+        said, over = "", False
+        try:
+            async for part in self._response.aiter_raw():
+                # Parts may end in the middle of a character; JSON keeps what is no UTF-8.
+                text = part.decode("utf-8", "surrogateescape")
+                parts.append((round(self._seconds(), 6), text))
+                said = said[-len(_DONE) :] + text
+                if _DONE in said and not over:  # who reads events stops here
+                    over = True
+                    self._over(parts, None)
+                yield part
+        except httpx.TransportError as error:
+            self._over(parts, str(error))
+            raise
+        if not over:
+            self._over(parts, None)
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class Player(httpx.AsyncBaseTransport):
+    """Answers from a cassette."""
+
+    def __init__(self, cassette: Cassette, sleep: Sleep | None) -> None:
+        self._cassette, self._sleep = cassette, sleep
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one."""
+        exchange = self._cassette.find(_operation(request), json.loads(request.content or b"null"))
+        if not exchange.status:
+            raise httpx.ConnectError(exchange.failed or "the connection failed")
+        stream = _Played(exchange, self._sleep)
+        return httpx.Response(exchange.status, headers=exchange.headers, stream=stream)
+
+
+class _Played(httpx.AsyncByteStream):
+    """A recorded body, part by part."""
+
+    def __init__(self, exchange: Exchange, sleep: Sleep | None) -> None:
+        self._exchange, self._sleep = exchange, sleep
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        before = 0.0
+        for seconds, text in self._exchange.parts:
+            if self._sleep is not None and seconds > before:
+                await self._sleep(seconds - before)
+            before = seconds
+            yield text.encode("utf-8", "surrogateescape")
+        if self._exchange.failed is not None:
+            raise httpx.RemoteProtocolError(self._exchange.failed)
+
+
+def _operation(request: httpx.Request) -> str:
+    path = request.url.path
+    known = ("chat/completions", "images/embeddings", "embeddings")
+    return next((each for each in known if path.endswith(f"/{each}")), path)

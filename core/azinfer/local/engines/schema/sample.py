@@ -1,0 +1,209 @@
+"""Filling: a value that a JSON Schema allows, made of what a text says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.schema import regex, validation
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"[\"'\u201c\u2018]([^\"'\u201d\u2019]+)[\"'\u201d\u2019]")
+# A run of capitalised words that does not begin a sentence: "San Francisco, CA".
+_NAMES = re.compile(r"(?<=[a-z0-9,] )[A-Z][\w-]*(?:[,.]? [A-Z][\w-]*)*")
+_DEEPEST = 12
+_FORMATS = {
+    "date": "2026-01-01",
+    "date-time": "2026-01-01T00:00:00Z",
+    "time": "00:00:00Z",
+    "duration": "P1D",
+    "email": "someone@example.com",
+    "hostname": "example.com",
+    "ipv4": "127.0.0.1",
+    "ipv6": "::1",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def filled(schema: Mapping[str, Any], text: str) -> Any:
+    """A value that a schema allows, with the numbers, names and quotations of a text in it.
+
+    Raises:
+        EngineError: None was found; the text says where it fails.
+    """
+    value = _Filler(text, schema).value()
+    if broken := validation.verify(value, schema):
+        raise EngineError(
+            f"the synthetic engine found nothing that this JSON Schema allows: {broken}",
+            "invalid_json_schema",
+        )
+    return value
+
+
+class _Filler:
+    """Fills a schema with numbers, names and quotations of a text, in their order."""
+
+    def __init__(self, text: str, schema: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._text = text
+        self._numbers = iter(_NUMBER.findall(text))
+        self._names = _names_in(text)
+
+    def value(self) -> Any:
+        """A value for the whole schema."""
+        return self._fill(self._schema, 0)
+
+    def _fill(self, schema: Any, depth: int) -> Any:
+        if not isinstance(schema, Mapping) or depth > _DEEPEST:
+            return None
+        if "$ref" in schema:
+            return self._fill(validation.resolved(self._schema, schema["$ref"]), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if choices := schema.get("enum"):
+            return self._chosen(choices)
+        if parts := schema.get("allOf"):
+            rest = {name: value for name, value in schema.items() if name != "allOf"}
+            return self._fill(self._merged([rest, *parts]), depth + 1)
+        for key in ("anyOf", "oneOf"):
+            if options := schema.get(key):
+                rest = {name: value for name, value in schema.items() if name != key}
+                return self._fill(self._merged([rest, self._best(options)]), depth + 1)
+        return self._typed(schema, depth)
+
+    def _chosen(self, choices: Sequence[Any]) -> Any:
+        """The choice that the text names, or the first."""
+        words = rf"\b(?i:{'|'.join(re.escape(str(each)) for each in choices)})\b"
+        said = re.search(words, self._text)
+        named = said[0].lower() if said else None
+        return next((each for each in choices if str(each).lower() == named), choices[0])
+
+    def _best(self, options: Sequence[Any]) -> Any:
+        tables = (each for each in options if isinstance(each, Mapping))
+        return next((each for each in tables if each.get("type") != "null"), options[0])
+
+    def _merged(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """One schema of several that all hold."""
+        whole: dict[str, Any] = {}
+        for part in parts:
+            if isinstance(part, Mapping) and "$ref" in part:
+                part = validation.resolved(self._schema, part["$ref"])
+            for name, value in (part if isinstance(part, Mapping) else {}).items():
+                old = whole.get(name)
+                if name == "properties" and old:
+                    value = {**old, **value}
+                if name == "required" and old:
+                    value = [*old, *value]
+                whole[name] = value
+        return whole
+
+    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
+        kind = schema.get("type") or _implied(schema)
+        if isinstance(kind, list):
+            kind = next((each for each in kind if each != "null"), "null")
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            return self._array(schema, depth)
+        if kind in ("integer", "number"):
+            return self._number(schema, kind == "integer")
+        return self._string(schema) if kind == "string" else {"boolean": True}.get(kind)
+
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties") or {}
+        if not properties and not depth:  # JSON of any kind: what the text names in quotes
+            quoted = re.findall(r"[`'\"](\w+)[`'\"]", self._text)
+            properties = {name: {"type": "string"} for name in quoted}
+        required = schema.get("required") or list(properties)
+        # Deep down only what must be, so that schemas that contain themselves end.
+        needed = [name for name in properties if name in required or depth < _DEEPEST // 3]
+        found = {
+            name: self._fill(properties[name], depth + 1)
+            for name in needed
+            if properties[name] is not False
+        }
+        others = schema.get("additionalProperties", True)
+        others = {"type": "string"} if others is True else others
+        missing = [name for name in required if name not in properties]
+        missing += [f"key{at}" for at in range(schema.get("minProperties", 0) - len(found))]
+        return {**found, **{name: self._fill(others, depth + 1) for name in missing if others}}
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        first = [self._fill(each, depth + 1) for each in schema.get("prefixItems", ())]
+        items = schema.get("items", {})
+        fewest = max(schema.get("minItems", 1), 0 if first else 1)
+        count = 0 if items is False else max(0, min(fewest, schema.get("maxItems", fewest)))
+        found = list(first)
+        if "contains" in schema:
+            found.append(self._fill(schema["contains"], depth + 1))
+        for _ in range(count - len(found)):
+            value = self._fill(items, depth + 1)
+            if schema.get("uniqueItems") and value in found:
+                value = _another(value, items, found)
+            found.append(value)
+        return found
+
+    def _number(self, schema: Mapping[str, Any], whole: bool) -> float:
+        number = float(next(self._numbers, 1))
+        step = schema.get("multipleOf") or (1 if whole else 0)
+        low = schema.get("exclusiveMinimum", schema.get("minimum", -math.inf))
+        high = schema.get("exclusiveMaximum", schema.get("maximum", math.inf))
+        if "exclusiveMinimum" in schema and number <= low:
+            number = (low + high) / 2 if not step and high < math.inf else low + (step or 1)
+        if "exclusiveMaximum" in schema and number >= high:
+            number = (low + high) / 2 if not step and low > -math.inf else high - (step or 1)
+        number = min(max(number, low), high)
+        if step:
+            up = math.ceil(number / step) * step
+            number = up if up <= high else math.floor(number / step) * step
+        return int(number) if whole or number == int(number) else number
+
+    def _string(self, schema: Mapping[str, Any]) -> str:
+        fewest, most = schema.get("minLength", 0), schema.get("maxLength")
+        if pattern := schema.get("pattern"):
+            return self._patterned(pattern, fewest)
+        text: str = _FORMATS.get(schema.get("format", "")) or next(self._names)
+        return text.ljust(fewest, "x")[:most]
+
+    def _patterned(self, pattern: str, fewest: int) -> str:
+        """A text that a pattern allows: a name or word that is said, or one that is made up."""
+        # Some patterns take for ever to find that a long word is none of theirs.
+        said = re.findall(r"(?<![\w.@+-])[\w.@+-]{1,24}(?![\w.@+-])", self._text)
+        matching = (word for word in said if re.search(pattern, word) and len(word) >= fewest)
+        if found := next(matching, None):
+            return str(found)
+        part = regex.parse(pattern)
+        made = (regex.example(part, more) for more in range(fewest + 2))
+        return next((text for text in made if len(text) >= fewest), "")
+
+
+def _implied(schema: Mapping[str, Any]) -> str:
+    """The type that keywords speak of."""
+    if "items" in schema or "prefixItems" in schema or "contains" in schema:
+        return "array"
+    if any(name in schema for name in ("properties", "required", "minProperties")):
+        return "object"
+    if any(name in schema for name in ("minimum", "maximum", "multipleOf")):
+        return "number"
+    return "string"
+
+
+def _another(value: Any, schema: Any, found: Sequence[Any]) -> Any:
+    """A value like one that is there already."""
+    choices = schema.get("enum", ()) if isinstance(schema, Mapping) else ()
+    if choices:
+        return next((each for each in choices if each not in found), value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    return f"{value} {len(found)}" if isinstance(value, str) else value + len(found)
+
+
+def _names_in(text: str) -> Iterator[str]:
+    """What a text quotes, then the names in it, then the text itself, for ever."""
+    found = [*_QUOTED.findall(text), *_NAMES.findall(text)] or [text.strip()[:200]]
+    while True:
+        yield from found

@@ -1,0 +1,110 @@
+"""The synthetic engine: deterministic text, JSON and vectors, with nothing to download."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from azinfer.local.engines.base import Piece, Prompt, last_text
+from azinfer.local.engines.schema.sample import filled
+from azinfer.local.engines.vision import descriptors
+from azinfer.local.engines.vision.decoding import seen
+
+# After so many tokens, others have their turn.
+_AT_ONCE = 200
+_FAINT = 1e-4
+_TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
+
+
+class SyntheticEngine:
+    """Answers at once, always the same, and honestly synthetic.
+
+    It repeats the question as its answer, fills JSON Schemas with what it finds in the question,
+    gives texts that share words similar vectors, and images that look alike.
+
+    Args:
+        text: What to answer; left out, the question is repeated.
+        dimensions: The length of its vectors.
+    """
+
+    def __init__(self, text: str | None = None, *, dimensions: int = 384) -> None:
+        self.dimensions = dimensions
+        self._text = text
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Write the answer token by token."""
+        asked = last_text(prompt.messages)
+        if prompt.json_schema is not None:
+            text = json.dumps(filled(prompt.json_schema, asked))
+        elif self._text is not None:
+            text = self._text
+        else:
+            text = f"This is a synthetic answer to: {asked}"
+        cut = min((at for at in map(text.find, prompt.stop) if at >= 0), default=len(text))
+        tokens = split(text[:cut])
+        reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
+        for at, token in enumerate(tokens[: prompt.max_tokens], 1):
+            yield Piece(token)
+            if not at % _AT_ONCE:
+                await asyncio.sleep(0)
+        yield Piece("", 0, reason, read(prompt))
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """Vectors of the words in each text: the more words two share, the nearer they are."""
+        vectors = [self._vector(re.findall(r"\w+", text.lower())) for text in texts]
+        return vectors, sum(len(split(text)) for text in texts)
+
+    async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
+        """Vectors of how each image looks, and of the words of its text.
+
+        Raises:
+            EngineError: An image cannot be read.
+        """
+        return [
+            await asyncio.to_thread(self._looked_at, at, data, text or "")
+            for at, (data, text) in enumerate(inputs)
+        ]
+
+    async def aclose(self) -> None:
+        """There is nothing to give back."""
+
+    def _looked_at(self, at: int, data: bytes, text: str) -> list[float]:
+        look = [0.0] * self.dimensions
+        for place, number in enumerate(descriptors.described(seen(data, at))):
+            look[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
+        said = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
+        whole = [a + b for a, b in zip(look, said, strict=True)]
+        length = math.sqrt(sum(number * number for number in whole)) or 1.0
+        return [float(number / length) for number in whole]
+
+    def _vector(self, words: Sequence[str]) -> list[float]:
+        # So little in all dimensions that likeness is that of the words, and that no vector is
+        # nothing where it is cut to a few.
+        every = hashlib.shake_128(" ".join(words).encode(errors="replace")).digest(self.dimensions)
+        numbers = [(byte - 127.5) * _FAINT for byte in every]
+        for word in words or [""]:
+            for seed in range(4):
+                digest = hashlib.blake2b(f"{seed}{word}".encode(errors="replace"), digest_size=8)
+                number = int.from_bytes(digest.digest(), "little")
+                numbers[number % self.dimensions] += 1.0 if number >> 63 else -1.0
+        length = math.sqrt(sum(number * number for number in numbers)) or 1.0
+        return [number / length for number in numbers]
+
+
+def split(text: str) -> list[str]:
+    """The tokens of a text: words, pieces of long words and signs, with the space before them."""
+    return _TOKEN.findall(text)
+
+
+def read(prompt: Prompt) -> int:
+    """How many tokens a prompt is."""
+    return sum(4 + len(split(_said(message))) for message in prompt.messages)
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    return last_text([message]) + json.dumps(message.get("tool_calls") or "")

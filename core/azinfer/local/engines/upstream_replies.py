@@ -1,0 +1,177 @@
+"""Replies: what an upstream answered, read into pieces and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+
+from azinfer.local.engines.base import EngineError, Piece
+from azinfer.local.wire.body import Json
+from azinfer.local.wire.json import read_json
+
+_PASSED_ON = ("retry-after", "retry-after-ms", "x-ms-retry-after-ms")
+# Fields of a choice and of its message that pieces carry by name.
+_CHOICE = frozenset(["index", "message", "delta", "finish_reason"])
+_MESSAGE = frozenset(["role", "content", "tool_calls", "reasoning_content", "reasoning"])
+Read = TypeVar("Read")
+
+
+def read(reader: Callable[[Json], Read], told: Json, url: str) -> Read:
+    """What a reader makes of JSON that an upstream sent.
+
+    Raises:
+        EngineError: It is not what the protocol says.
+    """
+    try:
+        return reader(told)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"the upstream {url} sent what cannot be read ({error!r})",
+            "upstream_malformed",
+            status=502,
+        ) from None
+
+
+def whole(answer: Json) -> Piece:
+    """A whole answer as its only piece."""
+    choices = answer.get("choices") or [{}]
+    usage = answer.get("usage") or {}
+    message = choices[0].get("message") or {}
+    return Piece(
+        _text(message, "content"),
+        _count(usage, "completion_tokens"),
+        _text(choices[0], "finish_reason") or "stop",
+        _count(usage, "prompt_tokens"),
+        _reasoning(message),
+        _calls(message),
+        usage or None,
+        _others(choices[0], _CHOICE),
+        _others(message, _MESSAGE),
+    )
+
+
+def pieces(chunk: Json) -> list[Piece]:
+    """The pieces of one chunk of a stream."""
+    usage = chunk.get("usage") or None
+    pieces = []
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        text, reasoning = _text(delta, "content"), _reasoning(delta)
+        calls = _calls(delta)
+        pieces.append(
+            Piece(
+                text,
+                int(bool(text or reasoning or calls)),
+                _text(choice, "finish_reason") or None,
+                None,
+                reasoning,
+                calls,
+                None,
+                _others(choice, _CHOICE),
+                _others(delta, _MESSAGE),
+            )
+        )
+    if usage is not None:
+        pieces.append(Piece("", 0, None, _count(usage, "prompt_tokens"), usage=usage))
+    return pieces
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    return _text(message, "reasoning_content") or _text(message, "reasoning")
+
+
+def vectors(answer: Json) -> tuple[list[list[float]], int]:
+    """The vectors of an answer in their order, and the tokens that were read."""
+    data = sorted(answer["data"], key=lambda item: int(item["index"]))
+    found = [[float(number) for number in item["embedding"]] for item in data]
+    return found, _count(answer.get("usage") or {}, "prompt_tokens")
+
+
+def _text(message: Mapping[str, Any], name: str) -> str:
+    text = message.get(name) or ""
+    if not isinstance(text, str):
+        raise TypeError(f"its {name} is no text")
+    return text
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    # All of them are added up later.
+    counts = [usage.get(each) for each in ("prompt_tokens", "completion_tokens")]
+    if not all(isinstance(count, int | None) for count in counts):
+        raise TypeError(f"its usage {dict(usage)!r} counts nothing")
+    return usage.get(name) or 0
+
+
+def _calls(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    calls = message.get("tool_calls") or ()
+    for call in calls:
+        for name in ("name", "arguments"):
+            _text(call.get("function") or {}, name)
+        _text(call, "id")
+    return calls
+
+
+def _others(told: Mapping[str, Any], known: frozenset[str]) -> Json | None:
+    return {
+        name: value for name, value in told.items() if name not in known and value is not None
+    } or None
+
+
+async def chunks(response: httpx.Response, url: str) -> AsyncGenerator[Json]:
+    """The JSON of each event, as soon as its line is there."""
+    held = b""
+    async for data in response.aiter_bytes():
+        *lines, held = (held + data).split(b"\n")
+        for line in lines:
+            name, _, value = line.strip().partition(b":")
+            if name != b"data" or not value.strip():
+                continue
+            if value.strip() == b"[DONE]":
+                return
+            yield _event(value, url)
+
+
+def _event(value: bytes, url: str) -> Json:
+    try:
+        chunk = read_json(value)
+    except (ValueError, RecursionError):
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise EngineError(
+            f"the upstream {url} sent an event that is no JSON object",
+            "upstream_malformed",
+            status=502,
+        )
+    if chunk.get("error"):
+        raise _error(chunk, 502, {}, url)
+    return chunk
+
+
+def failure(response: httpx.Response, body: bytes, url: str) -> EngineError:
+    """The error of an answer with a bad status."""
+    headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = body.decode("utf-8", "replace").strip()[:1000]
+    return _error(told, response.status_code, headers, url)
+
+
+def _error(told: Any, status: int, headers: dict[str, str], url: str) -> EngineError:
+    """An error in any of the shapes that servers have for it."""
+    error = told.get("error") or told if isinstance(told, dict) else told
+    if not isinstance(error, dict):
+        error = {"message": error}
+    message = error.get("message") or error.get("detail") or f"the upstream answered {status}"
+    if not isinstance(message, str):
+        message = json.dumps(message)
+    code = str(error.get("code") or status)
+    if status in (401, 403):
+        # The client's own key is right; it is the endpoint's that is not.
+        message = f"the upstream {url} refused its credential: {message}"
+    known = ("message", "code", "detail")
+    more = {name: value for name, value in error.items() if name not in known}
+    return EngineError(message, code, status=status, headers=headers, more=more)

@@ -1,0 +1,1 @@
+"""Vision: decoding, preprocessing and describing images."""

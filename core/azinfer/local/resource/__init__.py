@@ -1,0 +1,1 @@
+"""The resource: deployments, their limits, filters, faults, and the state of one endpoint."""

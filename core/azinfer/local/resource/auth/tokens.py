@@ -1,0 +1,174 @@
+"""Bearer tokens: a local issuer in the form of Entra ID, and credentials that it gives tokens.
+
+Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow" (the request,
+the answer and the errors of the token route), "OpenID Connect on the Microsoft identity
+platform" (the document that clients read first), "Access tokens" (the claims).
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jwt
+
+from azinfer.local.wire.errors import ARM, DEPLOYMENTS, MODELS, PROJECT, SERVERLESS, V1
+
+_COGNITIVE = "https://cognitiveservices.azure.com"
+_FOUNDRY = "https://ai.azure.com"
+_MACHINE_LEARNING = "https://ml.azure.com"
+_ARM = ("https://management.azure.com", "https://management.core.windows.net")
+# Whom a token must be for on each surface, the usual one first. The root of the endpoint stands
+# for serverless endpoints and for resources, so it takes what either does.
+AUDIENCES = {
+    MODELS: (_COGNITIVE,),
+    V1: (_COGNITIVE, _FOUNDRY),
+    DEPLOYMENTS: (_COGNITIVE,),
+    SERVERLESS: (_MACHINE_LEARNING, _COGNITIVE),
+    PROJECT: (_FOUNDRY,),
+    ARM: _ARM,
+}
+DEFAULT_SUFFIX = "/.default"
+
+
+class BadTokenError(Exception):
+    """A token that opens nothing; the reason is `"invalid"`, `"expired"` or `"audience"`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AccessToken(NamedTuple):
+    """A token, as credentials of the Azure SDKs give it.
+
+    Attributes:
+        token: The text of the token.
+        expires_on: The second since 1970 at which it ends.
+    """
+
+    token: str
+    expires_on: int
+
+
+class Issuer:
+    """Issues tokens that only this endpoint takes, and tells whether one is good.
+
+    Args:
+        now: Seconds since 1970.
+        lifetime: Seconds that its tokens are good for.
+    """
+
+    def __init__(self, now: Callable[[], float], lifetime: float) -> None:
+        self.lifetime = lifetime
+        self._now = now
+        self._secret = secrets.token_bytes(32)
+
+    def issue(self, scope: str, tenant: str = "local", client: str = "local") -> AccessToken:
+        """A token for the audience of a scope such as `"https://ai.azure.com/.default"`."""
+        issued = int(self._now())
+        expires = int(issued + self.lifetime)
+        claims = {
+            "aud": scope.removesuffix(DEFAULT_SUFFIX),
+            "iss": f"https://sts.windows.net/{tenant}/",
+            "iat": issued,
+            "nbf": issued,
+            "exp": expires,
+            "appid": client,
+            "tid": tenant,
+            "uti": uuid.uuid4().hex,
+            "ver": "1.0",
+        }
+        return AccessToken(jwt.encode(claims, self._secret, "HS256"), expires)
+
+    def check(self, token: str, surface: str) -> None:
+        """Return if a token opens a surface.
+
+        Raises:
+            BadTokenError: It does not.
+        """
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._secret,
+                ["HS256"],
+                # Times are compared below, by the clock of the endpoint.
+                options={
+                    "require": ["exp", "nbf", "aud"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                },
+            )
+        except jwt.InvalidTokenError:
+            raise BadTokenError("invalid") from None
+        if not claims["nbf"] <= self._now() < claims["exp"]:
+            raise BadTokenError("expired")
+        if claims["aud"].rstrip("/") not in AUDIENCES[surface]:
+            raise BadTokenError("audience")
+
+
+class LocalCredential:
+    """A credential whose tokens the endpoint takes; stands where one of azure-identity does.
+
+    What it is asked beside the scope makes no difference to its tokens.
+    """
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    def __repr__(self) -> str:
+        return "LocalCredential(…)"
+
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **options: Any,
+    ) -> Any:
+        """An `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
+        return self._issuer.issue(*scopes)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def __enter__(self) -> LocalCredential:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class AsyncLocalCredential:
+    """The same for async clients."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    def __repr__(self) -> str:
+        return "AsyncLocalCredential(…)"
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **options: Any,
+    ) -> Any:
+        """An `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
+        return self._issuer.issue(*scopes)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def __aenter__(self) -> AsyncLocalCredential:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()

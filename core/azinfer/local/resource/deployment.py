@@ -1,0 +1,163 @@
+"""The deployments of the local endpoint: the five facts of each, and the engine behind it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from azinfer.core.deployments import RateLimit
+from azinfer.core.errors import ConfigurationError
+from azinfer.local.engines.base import ChatEngine, EmbeddingEngine, ImageEngine
+from azinfer.local.engines.scripted import Scripted
+from azinfer.local.engines.synthetic import SyntheticEngine
+from azinfer.local.resource.content_filter import ContentFilter
+from azinfer.local.resource.faults import Fault
+from azinfer.local.resource.latency import Latency
+
+# "Accounts - Deployments" of the Cognitive Services management REST API.
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}")
+CAPACITY_TYPES = (
+    *("Standard", "GlobalStandard", "DataZoneStandard", "DeveloperTier"),
+    *("ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"),
+    *("GlobalBatch", "DataZoneBatch"),
+)
+LARGEST_CAPACITY = 1_000_000
+_MOST = 10**12
+
+
+@dataclass(frozen=True)
+class LocalDeployment:
+    """A name given to a model under a configuration, with the engine that answers.
+
+    Attributes:
+        name: What requests call it, in any case.
+        model_name: The model it says it is; the deployment's name when left out.
+        engine: What answers; several deployments may share one.
+        model_version: The model's version.
+        model_format: The model's publisher.
+        capacity_type: The SKU, one of `CAPACITY_TYPES`, for example `"GlobalStandard"`.
+        capacity: Of a standard type, thousands of tokens a minute; of a provisioned one, how
+            many requests may be inside at once. Left out, 1 is told, and a standard type has
+            no limits of its own.
+        content_filter: The content filter; a name alone is listed and finds nothing.
+        rate_limits: Requests and tokens a period; beyond them it answers 429. Left out, they
+            follow from the capacity of a standard type; empty, there are none.
+        spillover: The deployment of the same model that takes over instead of a 429; empty
+            for none.
+        latency: How long it takes besides what its engine takes.
+        faults: What goes wrong with requests to it.
+        script: What it answers instead of its engine.
+
+    Raises:
+        ConfigurationError: A field is none that a deployment can have.
+    """
+
+    name: str
+    model_name: str = ""
+    engine: ChatEngine | EmbeddingEngine | ImageEngine = field(default_factory=SyntheticEngine)
+    model_version: str = "1"
+    model_format: str = "azinfer"
+    capacity_type: str = "GlobalStandard"
+    capacity: int | None = None
+    content_filter: str | ContentFilter = "Microsoft.DefaultV2"
+    rate_limits: tuple[RateLimit, ...] | None = None
+    spillover: str = ""
+    latency: Latency = field(default_factory=Latency)
+    faults: tuple[Fault, ...] = ()
+    script: tuple[Scripted, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"{self.name!r} is no name for a deployment: 2 to 64 letters, digits, _, . and -, "
+                "beginning with a letter or digit"
+            )
+        if self.capacity_type not in CAPACITY_TYPES:
+            near = difflib.get_close_matches(self.capacity_type, CAPACITY_TYPES, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigurationError(
+                f"capacity_type {self.capacity_type!r} is unknown; {hint}there are "
+                f"{', '.join(CAPACITY_TYPES)}"
+            )
+        if self.capacity is not None and not 1 <= self.capacity <= LARGEST_CAPACITY:
+            raise ConfigurationError(
+                f"capacity {self.capacity} is none; it is from 1 to {LARGEST_CAPACITY}"
+            )
+        _check_limits(self.rate_limits or ())
+        if not self.model_name:
+            object.__setattr__(self, "model_name", self.name)
+
+    @property
+    def units(self) -> int:
+        """The capacity as it is listed."""
+        return self.capacity or 1
+
+    @property
+    def is_provisioned(self) -> bool:
+        """Whether its capacity bounds how many requests are inside at once."""
+        return "Provisioned" in self.capacity_type
+
+    @property
+    def limits(self) -> tuple[RateLimit, ...]:
+        """What it enforces: its rate limits, or those that follow from its capacity.
+
+        Source: "Manage Azure OpenAI quota": for each 1,000 tokens a minute, 6 requests a
+        minute, which are counted as one in ten seconds.
+        """
+        if self.rate_limits is not None:
+            return self.rate_limits
+        if self.capacity is None or not self.capacity_type.endswith(("Standard", "Tier")):
+            return ()
+        return (
+            RateLimit("request", self.capacity, 10),
+            RateLimit("token", 1000 * self.capacity, 60),
+        )
+
+    @cached_property
+    def filter(self) -> ContentFilter:
+        """The content filter."""
+        given = self.content_filter
+        return ContentFilter(given) if isinstance(given, str) else given
+
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """What the engine can do, in the words of the project's list."""
+        can = {"chat_completion": "chat", "embeddings": "embed", "image_embeddings": "embed_images"}
+        return {name: "true" for name, method in can.items() if hasattr(self.engine, method)}
+
+    def info(self) -> dict[str, str]:
+        """The answer of the operation `info`."""
+        kind = "chat-completion" if hasattr(self.engine, "chat") else "embedding"
+        return {
+            "model_name": self.model_name,
+            "model_type": kind,
+            "model_provider_name": self.model_format,
+        }
+
+    def in_project(self) -> dict[str, Any]:
+        """The entry in the list of the project data plane."""
+        return {
+            "name": self.name,
+            "type": "ModelDeployment",
+            "modelName": self.model_name,
+            "modelVersion": self.model_version,
+            "modelPublisher": self.model_format,
+            "capabilities": self.capabilities,
+            "sku": {"name": self.capacity_type, "capacity": self.units},
+        }
+
+
+def _check_limits(limits: tuple[RateLimit, ...]) -> None:
+    for limit in limits:
+        if limit.key not in ("request", "token"):
+            raise ConfigurationError(f"rate limits count 'request' or 'token', not {limit.key!r}")
+        if not (0 < limit.count <= _MOST and 0 < limit.renewal_period <= _MOST):
+            raise ConfigurationError(
+                f"a rate limit of {limit.count} in {limit.renewal_period} s allows nothing, or "
+                f"more than is counted; both are above 0 and at most {_MOST}"
+            )
+    if len({limit.key for limit in limits}) < len(limits):
+        raise ConfigurationError("a deployment has one rate limit for requests and one for tokens")

@@ -1,0 +1,1 @@
+"""What is kept: files, batches, responses and the request log."""

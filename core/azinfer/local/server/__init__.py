@@ -1,0 +1,1 @@
+"""The server: address, limits of uvicorn, certificates."""

@@ -1,0 +1,63 @@
+"""Denials: what a request with a wrong credential, or with none, is answered on each surface."""
+
+from __future__ import annotations
+
+from azinfer.local.wire.errors import ARM, SERVERLESS, Refusal, error_body
+
+
+def bad_key(surface: str) -> Refusal:
+    """The key is missing or wrong."""
+    if surface == SERVERLESS:
+        message = "Auth token validation failed. Please provide a valid key or a valid AAD token"
+        body = {"statusCode": 401, "message": message}
+        return Refusal(401, body, {"x-ms-error-reason": "Invalid JWT."})
+    if surface == ARM:
+        return _arm_token(
+            "AuthenticationFailed",
+            "Authentication failed. The 'Authorization' header is missing, and no key is right.",
+        )
+    return Refusal(
+        401,
+        error_body(
+            "401",
+            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to "
+            "provide a valid key for an active subscription and use a correct regional API "
+            "endpoint for your resource.",
+        ),
+    )
+
+
+def bad_token(surface: str, reason: str, audience: str) -> Refusal:
+    """The bearer token opens nothing here.
+
+    Args:
+        surface: Where it was sent.
+        reason: `"invalid"`, `"expired"` or `"audience"`.
+        audience: Whom it should be for.
+    """
+    if surface == ARM:
+        return _arm_token(*_ARM_TOKENS[reason])
+    if surface == SERVERLESS:
+        return bad_key(surface)
+    message = (
+        "Unauthorized. Access token is missing, invalid, audience is incorrect "
+        f"({audience}), or have expired."
+    )
+    return Refusal(401, {"statusCode": 401, "message": message})
+
+
+# "Common error codes" of Azure Resource Manager's REST API and its answers in public threads.
+_ARM_TOKENS = {
+    "invalid": ("InvalidAuthenticationToken", "The access token is invalid."),
+    "expired": ("ExpiredAuthenticationToken", "The access token has expired."),
+    "audience": (
+        "InvalidAuthenticationTokenAudience",
+        "The access token has been obtained for wrong audience or resource. It should exactly "
+        "match with one of the allowed audiences 'https://management.core.windows.net/',"
+        "'https://management.azure.com/'.",
+    ),
+}
+
+
+def _arm_token(code: str, message: str) -> Refusal:
+    return Refusal(401, error_body(code, message), {"www-authenticate": "Bearer"})

@@ -1,0 +1,144 @@
+"""Fields: those that operations know, and how they are read and refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azinfer.local.wire.errors import (
+    DEPLOYMENTS,
+    SERVERLESS,
+    V1,
+    Refusal,
+    bad_request,
+    extra_parameters,
+)
+
+Json = dict[str, Any]
+
+# "Get chat completions" and "Get embeddings" of the model inference API.
+_DEFINED = frozenset(
+    [
+        "messages",
+        "model",
+        "stream",
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "max_tokens",
+        "stop",
+        "seed",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "modalities",
+        "user_security_context",
+    ]
+)
+# Beyond them, what the models route accepts without the header `extra-parameters`.
+_KNOWN_EXTRAS = frozenset(
+    [
+        "stream_options",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "user",
+        "parallel_tool_calls",
+        "max_completion_tokens",
+        "reasoning_effort",
+        "store",
+        "metadata",
+        "service_tier",
+        "prediction",
+    ]
+)
+CHAT = _DEFINED | _KNOWN_EXTRAS
+EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type", "user"])
+
+
+class Body:
+    """A body, and the refusals for what is wrong with it."""
+
+    def __init__(self, body: Json, surface: str) -> None:
+        self.body = body
+        self.surface = surface
+
+    @property
+    def openai(self) -> bool:
+        """Whether OpenAI's own API was asked, and not that of all models."""
+        return self.surface in (V1, DEPLOYMENTS)
+
+    def wrong(self, param: str, message: str, code: str = "") -> Refusal:
+        """The refusal for one field."""
+        return bad_request(self.surface, message, param, code)
+
+    def number(self, name: str, low: float, high: float, default: float) -> float:
+        """A number within bounds, or the default."""
+        value = self.body.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(name, f"Invalid type for '{name}': expected a number.", "invalid_type")
+        if not low <= value <= high:
+            raise self.wrong(
+                name,
+                f"Invalid '{name}': expected a value between {low:g} and {high:g}, got {value:g}.",
+            )
+        return value
+
+    def whole(self, name: str, low: int, high: int) -> int | None:
+        """An integer within bounds, or None."""
+        value = self.body.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong(
+                name, f"Invalid type for '{name}': expected an integer.", "invalid_type"
+            )
+        return int(self.number(name, low, high, 0))
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        """A boolean, or the default."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(
+                name, f"Invalid type for '{name}': expected a boolean.", "invalid_type"
+            )
+        return default if value is None else value
+
+    def text(self, name: str) -> str | None:
+        """A text, or None."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, str):
+            message = f"Invalid type for '{name}': expected a string."
+            raise self.wrong(name, message, "invalid_type")
+        return value
+
+
+def check_extras(
+    body: Json, surface: str, header: str | None, strict: bool, known: frozenset[str]
+) -> Json:
+    """The body without the fields that the operation does not know, or a refusal of them.
+
+    Args:
+        body: The request's body.
+        surface: Where it was sent.
+        header: The header `extra-parameters`.
+        strict: Whether unknown fields are refused without the header, as the service does.
+        known: The fields that it knows.
+    """
+    if surface in (V1, DEPLOYMENTS):
+        header = None
+    if header not in (None, "error", "drop", "pass-through"):
+        message = f"extra-parameters must be error, drop or pass-through, not '{header}'."
+        raise bad_request(surface, message)
+    # By the letter the API defines fewer fields than models take; serverless endpoints hold to it.
+    if header in ("error", "drop") or (strict and surface == SERVERLESS):
+        known = known - _KNOWN_EXTRAS
+    if header == "drop":
+        return {name: value for name, value in body.items() if name in known}
+    extras = sorted(name for name in body if name not in known)
+    if extras and (header == "error" if header else strict):
+        raise extra_parameters(surface, extras)
+    return body

@@ -1,0 +1,300 @@
+"""Refusals: what the service answers instead, in the dialect of each surface.
+
+Bodies as services send them; sources: the recorded and quoted answers in
+`tests/core/bodies.jsonl`, each with the public place where it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
+
+from azinfer.local.engines.base import EngineError
+from azinfer.local.wire.json import AsciiResponse, in_header
+
+MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
+GITHUB, PROJECT, ARM, LOGIN = "github", "project", "arm", "login"
+
+
+class Refusal(Exception):  # noqa: N818
+    """An answer other than 200.
+
+    Args:
+        status: Its HTTP status.
+        body: Its JSON body, or its text.
+        headers: Headers besides the usual ones.
+    """
+
+    def __init__(
+        self, status: int, body: dict[str, Any] | str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+    def response(self) -> Response:
+        """The answer."""
+        headers = {name: in_header(value) for name, value in self.headers.items()}
+        if isinstance(self.body, str):
+            return PlainTextResponse(self.body, self.status, headers)
+        return AsciiResponse(self.body, self.status, headers)
+
+
+def in_arm(status: int, code: str, message: str) -> Refusal:
+    """A refusal of Azure Resource Manager."""
+    return Refusal(status, error_body(code, message))
+
+
+def no_model(surface: str) -> Refusal:
+    """The request names no deployment where it must."""
+    if surface in (V1, DEPLOYMENTS):
+        message = "Missing required parameter: 'model'."
+        return Refusal(400, _openai(message, "missing_required_parameter", "model"))
+    message = (
+        "No model specified in request. Please provide a model name in the request body or as "
+        "a x-ms-model-mesh-model-name header."
+    )
+    return Refusal(400, error_body("no_model_name", message, details=message))
+
+
+def unknown_model(surface: str, name: str) -> Refusal:
+    """No deployment has this name."""
+    if surface in (V1, DEPLOYMENTS):
+        return Refusal(
+            404,
+            {
+                "error": {
+                    "type": "invalid_request_error",
+                    "code": "DeploymentNotFound",
+                    "message": "The API deployment for this resource does not exist. If you "
+                    "created the deployment within the last 5 minutes, please wait a moment "
+                    "and try again.",
+                }
+            },
+        )
+    message = f"Unknown model: {name}"
+    # GitHub says that it is text.
+    headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
+    return Refusal(404, error_body("unknown_model", message, details=message), headers)
+
+
+def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
+    """The model behind the deployment does something else.
+
+    Args:
+        operation: What was asked for.
+        model: The model.
+        alone: Whether the endpoint has this one model, as serverless ones do.
+    """
+    if alone:
+        return Refusal(404, "NOT FOUND")
+    message = (
+        f"The {operation} operation does not work with the specified model, {model}. Please "
+        "choose different model and try again."
+    )
+    return Refusal(400, error_body("OperationNotSupported", message))
+
+
+def bad_request(surface: str, message: str, param: str | None = None, code: str = "") -> Refusal:
+    """The body is not what the operation takes."""
+    if surface in (V1, DEPLOYMENTS):
+        return Refusal(400, _openai(message, code or "invalid_value", param))
+    if param is None:
+        return Refusal(400, error_body(code or "BadRequest", message))
+    detail = {"type": "value_error", "loc": ["body", *param.split(".")], "msg": message}
+    body = error_body(code or "Invalid input", message, status=422, details=[detail])
+    return Refusal(422, body)
+
+
+def unsupported_parameter(surface: str, name: str, value: Any, instead: str = "") -> Refusal:
+    """The model behind the deployment cannot do what a field asks for.
+
+    Args:
+        surface: Where it was asked.
+        name: The field.
+        value: What it says.
+        instead: Another field for the same, if OpenAI's models have one.
+    """
+    if instead or surface in (V1, DEPLOYMENTS):
+        message = f"Unsupported parameter: '{name}' is not supported with this model."
+        message += f" Use '{instead}' instead." if instead else ""
+        return Refusal(400, _openai(message, "unsupported_parameter", name))
+    return Refusal(
+        422,
+        {
+            "status": 422,
+            "code": "parameter_not_supported",
+            "detail": {"loc": ["body", *name.split(".")], "input": value},
+            "message": "One of the parameters contain invalid values.",
+        },
+    )
+
+
+def unsupported_value(name: str, value: float, default: float) -> Refusal:
+    """The model behind the deployment takes one value of a field only."""
+    message = (
+        f"Unsupported value: '{name}' does not support {value:g} with this model. Only the "
+        f"default ({default:g}) value is supported."
+    )
+    return Refusal(400, _openai(message, "unsupported_value", name))
+
+
+def too_old(what: str, since: str) -> Refusal:
+    """The api-version is older than what the request asks for."""
+    message = f"{what} is enabled only for api versions {since} and later"
+    return Refusal(400, error_body("BadRequest", message))
+
+
+def too_many_tokens(model: str, limit: int) -> Refusal:
+    """The request is longer than a free endpoint takes."""
+    message = f"Request body too large for {model} model. Max size: {limit} tokens."
+    return Refusal(413, error_body("tokens_limit_reached", message, details=message))
+
+
+def extra_parameters(surface: str, names: list[str]) -> Refusal:
+    """The body has fields that the operation does not know."""
+    if surface in (V1, DEPLOYMENTS):
+        message = f"Unrecognized request argument supplied: {', '.join(names)}"
+        return Refusal(400, {"error": {**_openai(message, "", None)["error"], "code": None}})
+    return Refusal(
+        400,
+        {
+            "detail": f"Extra parameters {names} are not allowed when extra-parameters is not "
+            "set or set to be 'error'. Set extra-parameters to 'pass-through' to pass to the "
+            "model."
+        },
+    )
+
+
+def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refusal:
+    """The deployment's rate limit is used up.
+
+    Args:
+        surface: Where it was asked.
+        deployment: Its name.
+        model: The model behind it.
+        wait: Seconds until the request may fit.
+    """
+    seconds = max(1, math.ceil(wait))
+    if surface in (V1, DEPLOYMENTS):
+        message = (
+            f"Requests to the {model} deployment have exceeded the rate limit of your current "
+            f"capacity. Please retry after {seconds} seconds."
+        )
+        return _too_many(error_body("429", message), wait)
+    message = f"Your requests to {deployment} for {model} in local have exceeded rate limit."
+    return _too_many(error_body("RateLimitReached", message, details=message), wait)
+
+
+def at_capacity(surface: str, deployment: str) -> Refusal:
+    """All of a provisioned deployment's units are busy; one may be free in a moment.
+
+    Args:
+        surface: Where it was asked.
+        deployment: Its name.
+    """
+    message = (
+        f"The provisioned deployment {deployment} is at 100% of its capacity. "
+        "Please retry after 1 second."
+    )
+    code = "429" if surface in (V1, DEPLOYMENTS) else "RateLimitReached"
+    return _too_many(error_body(code, message), 1.0)
+
+
+def _too_many(body: dict[str, Any], wait: float) -> Refusal:
+    seconds = max(1, math.ceil(wait))
+    headers = {"retry-after": str(seconds), "retry-after-ms": str(max(1, round(wait * 1000)))}
+    return Refusal(429, body, headers)
+
+
+def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
+    """A content filter blocked the prompt."""
+    message = (
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management "
+        "policy. Please modify your prompt and retry."
+    )
+    if spelling == "flat":
+        flat = {"status": 400, "code": "content_filter", "message": message}
+        flat |= {"param": "messages", "type": None, "content_filter_results": results}
+        return Refusal(400, flat)
+    plural = "s" if spelling == "inner_error" else ""
+    inner = {"code": "ResponsibleAIPolicyViolation", f"content_filter_result{plural}": results}
+    more = {"type": None, "param": "prompt", "status": 400, spelling: inner}
+    return Refusal(400, error_body("content_filter", message, **more))
+
+
+def engine_failed(surface: str, error: EngineError) -> Refusal:
+    """What stands behind the deployment refuses the request, or failed."""
+    body = error_body(error.code, str(error))
+    if surface in (V1, DEPLOYMENTS):
+        body = _openai(str(error), error.code, None)
+        if error.status >= 500:
+            body["error"]["type"] = "server_error"
+    body["error"] |= error.more
+    return Refusal(error.status, body, error.headers)
+
+
+def not_json(surface: str, body: str) -> Refusal:
+    """The body does not say that it is JSON."""
+    if surface in (V1, DEPLOYMENTS):
+        message = "The content type must be application/json."
+        return Refusal(415, error_body("UnsupportedMediaType", message))
+    told = "Input should be a valid dictionary or object to extract fields from"
+    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": body}
+    invalid = error_body("Invalid input", "invalid input error", status=422, details=[detail])
+    return Refusal(422, invalid)
+
+
+def malformed(message: str) -> Refusal:
+    """The body is no JSON object."""
+    return Refusal(400, error_body("BadRequest", message))
+
+
+def not_multipart(kind: str) -> Refusal:
+    """A file must be uploaded as a form."""
+    message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
+    return Refusal(415, error_body("UnsupportedMediaType", message))
+
+
+def too_large(limit: int) -> Refusal:
+    """The body is longer than the endpoint takes."""
+    return Refusal(413, error_body("RequestEntityTooLarge", f"The request is over {limit} bytes."))
+
+
+def not_found() -> Refusal:
+    """There is nothing at this path, or its api-version is missing."""
+    return Refusal(404, error_body("404", "Resource not found"))
+
+
+def missing(message: str, param: str | None = None) -> Refusal:
+    """No file, batch or response has this id."""
+    return Refusal(404, {"error": {**_openai(message, "", param)["error"], "code": None}})
+
+
+def not_allowed() -> Refusal:
+    """The path takes another method."""
+    return Refusal(405, error_body("405", "Method Not Allowed"))
+
+
+def bad_version() -> Refusal:
+    """The api-version is none."""
+    return Refusal(400, error_body("BadRequest", "API version not supported"))
+
+
+def broken(request_id: str) -> Refusal:
+    """The endpoint itself failed."""
+    message = f"The server had an error processing your request (request id {request_id})."
+    return Refusal(500, error_body("InternalServerError", message))
+
+
+def error_body(code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The usual body of a refusal."""
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def _openai(message: str, code: str, param: str | None) -> dict[str, Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return {"error": error}
