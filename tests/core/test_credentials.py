@@ -26,8 +26,9 @@ from azinfer.core import (
     InferenceError,
     PermissionDeniedError,
 )
-from azinfer.core.credentials import Secret, without_secrets
+from azinfer.core.credentials import Secret
 from azinfer.core.deployment_lists import list_url
+from azinfer.core.secret_names import without_secrets
 from azinfer.core.surfaces import scope_of
 from raw_server import RawServer, chat, failure, reply, vectors
 

@@ -24,7 +24,8 @@ from azinfer.core import (
     StreamInterruptedError,
 )
 from azinfer.core.reasoning import Splitter, split
-from azinfer.core.streaming import ChatReader, EventDecoder
+from azinfer.core.sse import EventDecoder
+from azinfer.core.streaming import ChatReader
 from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply, stream
 
 Ask = Callable[..., Asker]

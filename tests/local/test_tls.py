@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from azinfer.core import ConfigurationError, InferenceError
 from azinfer.local import LocalEndpoint
-from azinfer.local.server.certificate_authority import Authority, folder
+from azinfer.local.directories import folder
+from azinfer.local.server.certificate_authority import Authority
 
 NOW = datetime.datetime.now(datetime.UTC)
 

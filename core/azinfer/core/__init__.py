@@ -1,12 +1,8 @@
 """One client for every model deployment behind an Azure AI endpoint."""
 
-from azinfer.core.client import (
-    AsyncChatStream,
-    AsyncInferenceClient,
-    ChatStream,
-    InferenceClient,
-    ready_client,
-)
+from azinfer.core.base_client import ready_client
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.client import AsyncInferenceClient, InferenceClient
 from azinfer.core.clock import Clock
 from azinfer.core.completions import (
     ChatCompletion,
@@ -17,7 +13,6 @@ from azinfer.core.completions import (
     ToolCall,
     Usage,
 )
-from azinfer.core.credentials import is_secret, portable, without_secrets
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.embeddings import Embedding, Embeddings
 from azinfer.core.endpoints import Endpoint
@@ -59,7 +54,8 @@ from azinfer.core.messages import (
 from azinfer.core.model_profiles import Profile, profile_of
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Routing
-from azinfer.core.streaming import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.secret_names import is_secret, portable, without_secrets
+from azinfer.core.streams import AsyncChatStream, ChatStream
 from azinfer.core.structured_output import strict_schema
 from azinfer.core.surfaces import Surface
 from azinfer.core.version import __version__

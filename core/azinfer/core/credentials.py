@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-import pickle
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
-from urllib.parse import unquote, urlsplit
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
+from azinfer.core.secret_names import _not_pickled, portable
 from azinfer.core.surfaces import Surface
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": ("AZURE_OPENAI_API_KEY",),
 }
 _REFRESH_BEFORE = 300.0
-# Azure Functions and Logic Apps take their keys as `code` and `sig`.
-_IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization|password|^(?:code|sig)$"
 
 
 class _TokenSource(Protocol):
@@ -310,54 +307,6 @@ def _in_environment(variable: str, environ: Mapping[str, str] | None) -> Keys:
         lambda: environment(environ).get(variable, ""),
         variable,
         (_in_environment, (variable, None)),
-    )
-
-
-def portable(credential: Any) -> Any:
-    """A credential as a pickle may hold it: by its name alone, or None where it has none.
-
-    Named are `"entra"`, `"env:NAME"` and functions of a module.
-    """
-    if isinstance(credential, str):
-        return credential if credential == "entra" or credential.startswith("env:") else None
-    if not isinstance(credential, FunctionType):  # methods and partials bring their values along
-        return None
-    try:
-        pickle.dumps(credential)
-    except (pickle.PicklingError, AttributeError):  # a lambda, or a function inside another
-        return None
-    return credential
-
-
-def is_secret(name: str) -> bool:
-    """Whether a header, or an item of a query, is named like a secret."""
-    return re.search(_IN_NAME, name) is not None
-
-
-def without_secrets(url: str) -> str:
-    """A URL as it may be shown: without the items of its query that are named like secrets."""
-    base, _, query = url.partition("?")
-    items = query.partition("#")[0].split("&")
-    kept = "&".join(item for item in items if not is_secret(unquote(item.partition("=")[0])))
-    return f"{base}?{kept}" if kept else base
-
-
-def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
-    """Refuse to pickle headers, or items of a query, that are named like secrets.
-
-    Raises:
-        ConfigurationError: There is one.
-    """
-    for name in names:
-        if is_secret(name):
-            _not_pickled(f"{name!r}, which looks like a secret")
-
-
-def _not_pickled(what: str) -> NoReturn:
-    raise ConfigurationError(
-        f"a client that was given {what} is not pickled, so that no secret is written anywhere: "
-        "set the key in the environment, or pass credential='env:NAME' (the variable that holds "
-        "it), 'entra', or a module's function that returns a token"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from azinfer.core.deployments import Deployment, Deployments
-from azinfer.core.endpoints import Endpoint
+from azinfer.core.endpoints import Endpoint, origin
 from azinfer.core.errors import ConfigurationError, InvalidResponseError
 from azinfer.core.surfaces import ARM_SCOPE, PROJECT_SCOPE
 
@@ -57,12 +57,6 @@ def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
     parts = urlsplit(link)
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "api-version"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("api-version", version)])))
-
-
-def origin(url: str) -> str:
-    """The scheme and host of a URL: credentials for one go to no other."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:

@@ -236,3 +236,9 @@ def _moved(found: Endpoint, surface: Surface, given: str) -> Endpoint:
             return Endpoint(f"{root}/deployments", surface, unquote(name))
         return Endpoint(given + surface.path, surface, root=given)
     return Endpoint(given, surface)
+
+
+def origin(url: str) -> str:
+    """The scheme and host of a URL: credentials for one go to no other."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

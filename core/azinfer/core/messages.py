@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import (
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from azinfer.core.completions import Message, ToolCall
-from azinfer.core.errors import ConfigurationError
+from azinfer.core.errors import (
+    ConfigurationError,
+)
 from azinfer.core.structured_output import adapter_of, strict_schema
 
 Json: TypeAlias = dict[str, Any]
@@ -319,3 +324,18 @@ def _audio(source: Source) -> tuple[str, str]:
         return encoded, "mp3" if "mp3" in head or "mpeg" in head else "wav"
     data, _ = _read(source)
     return base64.b64encode(data).decode(), "wav" if data.startswith(b"RIFF") else "mp3"
+
+
+Image: TypeAlias = Source | tuple[Source, str] | ImageInput
+
+
+def _images(images: Sequence[Image]) -> list[ImageInput]:
+    if isinstance(images, str | bytes | Path | ImageInput):
+        raise ConfigurationError("images is one image; give a list, like [Path('cat.png')]")
+    return [_image(image) for image in images]
+
+
+def _image(image: Image) -> ImageInput:
+    if isinstance(image, ImageInput):
+        return image
+    return ImageInput(*image) if isinstance(image, tuple) else ImageInput(image)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import binascii
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.completions import (
     ChatCompletion,
     Choice,
@@ -30,154 +30,7 @@ from azinfer.core.error_responses import from_answer
 from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
 from azinfer.core.reasoning import Splitter
 from azinfer.core.routing import Routing
-
-_LONGEST_EVENT = 16 * 1024 * 1024
-_BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallChunk:
-    """A part of a tool call; `id` and `name` stand in the first part of each call.
-
-    Attributes:
-        index: Which call of the answer this is a part of.
-        id: The call's id.
-        name: The tool's name.
-        arguments: What this part adds to the arguments' JSON.
-    """
-
-    index: int
-    id: str | None
-    name: str | None
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What one chunk adds to one choice; attributes as in Message."""
-
-    content: str | None = None
-    reasoning: str | None = None
-    tool_calls: tuple[ToolCallChunk, ...] = ()
-    refusal: str | None = None
-    audio: Json | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkChoice:
-    """One choice's part of a chunk; attributes as in Choice, `delta` is what it adds."""
-
-    index: int
-    delta: Delta
-    finish_reason: str | None = None
-    logprobs: Json | None = None
-    content_filter_results: Json = field(default_factory=dict)
-
-
-_NOTHING = ChunkChoice(0, Delta())
-
-
-@dataclass(frozen=True, slots=True)
-class ChatCompletionChunk:
-    """One streamed part of an answer.
-
-    Attributes:
-        choices: What it adds to each choice; empty on chunks with filter results or usage.
-        usage: Tokens used so far; usually on the last chunk alone.
-        raw: The event as the service sent it.
-    """
-
-    choices: tuple[ChunkChoice, ...] = ()
-    usage: Usage | None = None
-    raw: Json = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def _first(self) -> ChunkChoice:
-        return self.choices[0] if self.choices else _NOTHING
-
-    @property
-    def text(self) -> str:
-        """The text that this chunk adds to the first choice; empty where it adds none."""
-        return self._first.delta.content or ""
-
-    @property
-    def reasoning(self) -> str:
-        """The reasoning that this chunk adds to the first choice."""
-        return self._first.delta.reasoning or ""
-
-    @property
-    def tool_calls(self) -> tuple[ToolCallChunk, ...]:
-        """The parts of tool calls that this chunk adds to the first choice."""
-        return self._first.delta.tool_calls
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the first choice ended, on its last chunk."""
-        return self._first.finish_reason
-
-
-class EventDecoder:
-    """Bytes, cut anywhere, to server-sent events: pairs of the event's name and its data."""
-
-    def __init__(self) -> None:
-        self._tail: list[bytes] = []
-        self._data: list[bytes] = []
-        self._name = b""
-        self._size = 0
-        self._after_cr = False
-        self._at_start = True
-
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that further bytes complete."""
-        if self._is_whole_event(data):
-            return [(b"", data[6:-2])]
-        if self._after_cr and data:
-            data = data[data.startswith(b"\n") :]
-            self._after_cr = False
-        if b"\r" in data:
-            self._after_cr = data.endswith(b"\r")
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._size += len(data)
-        if self._size > _LONGEST_EVENT:
-            raise InvalidResponseError(f"an event is longer than {_LONGEST_EVENT} bytes")
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        events: list[tuple[bytes, bytes]] = []
-        if lines:
-            lines[0] = b"".join((*self._tail, lines[0]))
-            self._tail.clear()
-            for line in lines:
-                self._line(line, events)
-        if rest:
-            self._tail.append(rest)
-        return events
-
-    def _is_whole_event(self, data: bytes) -> bool:
-        """Whether bytes are one event of one line, as they nearly always come."""
-        return (
-            data.startswith(b"data: ")
-            and data.endswith(b"\n\n")
-            and data.find(b"\n", 0, -2) < 0
-            and b"\r" not in data
-            and not (self._tail or self._size or self._at_start)
-        )
-
-    def finish(self) -> list[tuple[bytes, bytes]]:
-        """The event that the end of the stream completes, for services that end without a line."""
-        return self.feed(b"\n\n")
-
-    def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
-        if self._at_start:
-            line, self._at_start = line.removeprefix(_BOM), False
-        if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-        elif not line:
-            if any(self._data):
-                events.append((self._name, b"\n".join(self._data)))
-            self._data.clear()
-            self._name, self._size = b"", 0
-        elif line.startswith(b"event:"):
-            self._name = line[6:].strip()
+from azinfer.core.sse import _BOM, EventDecoder
 
 
 class _OpenCall:

@@ -14,13 +14,14 @@ import uvicorn
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.api.app import application
+from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.auth.authentication import Access
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AsyncLocalCredential, Issuer, LocalCredential
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault, Faults
-from azinfer.local.resource.latency import Latency, Sleep
+from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.overrides import Behaviour, Behaviours
 from azinfer.local.resource.registry import Registry
 from azinfer.local.resource.state import Service
@@ -280,6 +281,7 @@ class LocalEndpoint:
 
 def _authority() -> Authority:
     # Its library is large, and most endpoints do without.
-    from azinfer.local.server.certificate_authority import Authority, folder
+    from azinfer.local.directories import folder
+    from azinfer.local.server.certificate_authority import Authority
 
     return Authority(folder())

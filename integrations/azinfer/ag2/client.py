@@ -11,15 +11,11 @@ from ag2.events import BaseEvent, ModelMessageChunk, ModelReasoning, ModelRespon
 from ag2.response import ResponseProto
 from ag2.tools.schemas import ToolSchema
 from fast_depends.library.serializer import SerializerProto
-from pydantic import SecretStr
 from typing_extensions import override
 
-from azinfer.ag2.messages import (
-    from_completion,
-    to_messages,
-    to_prompt,
-    to_tools,
-)
+from azinfer.ag2.connection import opened
+from azinfer.ag2.messages import to_messages, to_prompt, to_tools
+from azinfer.ag2.responses import from_completion
 from azinfer.ag2.structured import response_format_of
 from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage, ConfigurationError
 
@@ -102,8 +98,3 @@ class AzInferClient(LLMClient):
                 if text := chunk.text:
                     await context.send(ModelMessageChunk(text))
         return chunks.completion
-
-
-def opened(value: str | SecretStr) -> str:
-    """A text, whether it is closed or not."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value

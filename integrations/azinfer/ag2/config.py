@@ -12,7 +12,8 @@ from ag2.files.protocol import FilesClient
 from pydantic import SecretStr
 from typing_extensions import override
 
-from azinfer.ag2.client import AzInferClient, opened
+from azinfer.ag2.client import AzInferClient
+from azinfer.ag2.connection import opened
 from azinfer.core import (
     AsyncInferenceClient,
     ConfigurationError,

@@ -10,21 +10,16 @@ from ag2.compact import CompactionSummary
 from ag2.events import (
     BaseEvent,
     BinaryInput,
-    BinaryResult,
     BinaryType,
     DataInput,
     FileIdInput,
     Input,
-    ModelMessage,
     ModelRequest,
     ModelResponse,
     TextInput,
-    ToolCallEvent,
-    ToolCallsEvent,
     ToolResultEvent,
     ToolResultsEvent,
     UrlInput,
-    Usage,
 )
 from ag2.exceptions import UnsupportedInputError, UnsupportedToolError
 from ag2.files import UploadedFile
@@ -33,11 +28,10 @@ from ag2.tools.final import FunctionToolSchema
 from ag2.tools.schemas import ToolSchema
 from fast_depends.library.serializer import SerializerProto
 
-from azinfer import core
+from azinfer.ag2.responses import PROVIDER
 from azinfer.core import (
     AssistantMessage,
     AudioPart,
-    ChatCompletion,
     ChatMessage,
     Function,
     ImagePart,
@@ -50,7 +44,6 @@ from azinfer.core import (
 )
 
 Part = TextPart | ImagePart | AudioPart | dict[str, Any]
-PROVIDER = "azure"
 
 _FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
 
@@ -94,41 +87,6 @@ def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
         UnsupportedToolError: One is run by another provider, or loaded later.
     """
     return [_tool(schema) for schema in schemas]
-
-
-def from_completion(answer: ChatCompletion) -> ModelResponse:
-    """An answer as AG2 has it."""
-    message = answer.choices[0].message
-    sound = message.audio or {}
-    text = message.content or message.refusal or sound.get("transcript")
-    return ModelResponse(
-        ModelMessage(text, metadata=_metadata(answer)) if text else None,
-        tool_calls=ToolCallsEvent(
-            [
-                ToolCallEvent(each.function.name, id=each.id, arguments=each.function.arguments)
-                for each in message.tool_calls
-            ]
-        ),
-        usage=from_usage(answer.usage),
-        files=[BinaryResult(base64.b64decode(sound["data"]))] if sound.get("data") else [],
-        model=_model_of(answer),
-        provider=PROVIDER,
-        finish_reason=answer.finish_reason,
-        response_id=answer.id or None,
-    )
-
-
-def from_usage(usage: core.Usage | None) -> Usage:
-    """Token counts as AG2 has them."""
-    if usage is None:
-        return Usage()
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens,
-        cache_read_input_tokens=usage.cached_tokens or None,
-        thinking_tokens=usage.reasoning_tokens or None,
-    )
 
 
 def _loose(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
@@ -226,26 +184,3 @@ def _tool(schema: ToolSchema) -> Tool:
     function = schema.function
     parameters = {"properties": {}, **function.parameters, "type": "object"}
     return Tool(function.name, function.description or None, parameters)
-
-
-def _model_of(answer: ChatCompletion) -> str | None:
-    """The model that answered, for reports of usage: as declared, as served, or the deployment."""
-    routing = answer.routing
-    if routing and routing.model_id_source == "declared":
-        return routing.model_id
-    return answer.model or (routing.deployment if routing else None)
-
-
-def _metadata(answer: ChatCompletion) -> dict[str, Any]:
-    choice, routing = answer.choices[0], answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
-        "deployment": routing and routing.deployment,
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "refusal": choice.message.refusal,
-        "logprobs": choice.logprobs,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-    }
-    return {name: value for name, value in found.items() if value}

@@ -23,15 +23,9 @@ from typing_extensions import override
 from azinfer.core import ConfigurationError, Timeout, __version__, without_secrets
 from azinfer.langchain.connection import Deployed
 from azinfer.langchain.errors import as_theirs
-from azinfer.langchain.messages import (
-    from_chunk,
-    from_completion,
-    last_chunk,
-    to_messages,
-    to_tool_choice,
-    to_tools,
-)
+from azinfer.langchain.messages import to_messages, to_tool_choice, to_tools
 from azinfer.langchain.profiles import profile_of_model
+from azinfer.langchain.responses import from_chunk, from_completion, last_chunk
 from azinfer.langchain.structured import parser_of, response_format_of
 
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from azinfer.core import strict_schema
 from azinfer.langchain.errors import answer_filtered
-from azinfer.langchain.messages import arguments_of
+from azinfer.langchain.responses import arguments_of
 
 # What an answer comes to, whole or (True) as far as it came; None where it has no value.
 Parse = Callable[[AIMessage, bool], Any]

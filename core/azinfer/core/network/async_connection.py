@@ -6,13 +6,15 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from azinfer.core.deadline import Deadline
 from azinfer.core.errors import InferenceError
 from azinfer.core.network import httpx_connection
-from azinfer.core.network.address import Place, tls_of, way_to
+from azinfer.core.network.address import Place, way_to
 from azinfer.core.network.connection import PIECE, readable, unopened, unsent
 from azinfer.core.network.http1 import Answers, written
 from azinfer.core.network.pool import IDLE
-from azinfer.core.network.request import Deadline, Head, Request
+from azinfer.core.network.request import Head, Request
+from azinfer.core.network.tls import tls_of
 
 _NEXT_ADDRESS = 0.25  # seconds until a host's next address is tried too, as RFC 8305 has it
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from azinfer.core.deadline import Deadline
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.network import httpx_connection, pool
-from azinfer.core.network.address import Place, tls_of, way_to
+from azinfer.core.network.address import Place, way_to
 from azinfer.core.network.http1 import Answers, written
 from azinfer.core.network.pool import IDLE
-from azinfer.core.network.request import Deadline, Head, Request
+from azinfer.core.network.request import Head, Request
+from azinfer.core.network.tls import tls_of
 
 PIECE = 64 * 1024  # bytes that are written or read at once
 

@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies
 
-from azinfer.core.network.address import Place, tls
+from azinfer.core.deadline import Deadline
+from azinfer.core.network.address import Place
 from azinfer.core.network.pool import IDLE
-from azinfer.core.network.request import Deadline, Head, Request
+from azinfer.core.network.request import Head, Request
+from azinfer.core.network.tls import tls
 
 
 class _Through:

@@ -11,16 +11,8 @@ import re
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.model_families import reasons
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import (
-    ARM,
-    DEPLOYMENTS,
-    MODELS,
-    V1,
-    bad_version,
-    in_arm,
-    not_found,
-    too_old,
-)
+from azinfer.local.wire.errors import bad_version, in_arm, not_found, too_old
+from azinfer.local.wire.surfaces import ARM, DEPLOYMENTS, MODELS, V1
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 _NAMES = ("v1", "preview", "latest")

@@ -18,14 +18,15 @@ from azinfer.local.api.batches import files
 from azinfer.local.api.batches import operation as batches
 from azinfer.local.api.chat.legacy_completions import completions
 from azinfer.local.api.chat.operation import chat
+from azinfer.local.api.context import Operation
 from azinfer.local.api.dispatch import route, unrouted
 from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
 from azinfer.local.api.management import listings, token_endpoint
 from azinfer.local.api.management import operation as management
 from azinfer.local.api.responses import operation as responses
-from azinfer.local.resource.state import Operation, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
-from azinfer.local.wire.errors import (
+from azinfer.local.wire.surfaces import (
     ARM,
     DEPLOYMENTS,
     GITHUB,

@@ -14,7 +14,8 @@ from starlette.requests import Request
 
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Registry
-from azinfer.local.wire.errors import GITHUB, MODELS, SERVERLESS, no_model, unknown_model
+from azinfer.local.wire.errors import no_model, unknown_model
+from azinfer.local.wire.surfaces import GITHUB, MODELS, SERVERLESS
 
 _BY_HEADER = (MODELS, GITHUB, SERVERLESS)
 

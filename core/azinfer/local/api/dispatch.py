@@ -11,8 +11,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local.api import fault_injection
+from azinfer.local.api.context import Asked, Operation
 from azinfer.local.api.exchange_recorder import Recording
-from azinfer.local.resource.state import Asked, Operation, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.errors import Refusal
 
 

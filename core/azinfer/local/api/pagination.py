@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from azinfer.local.resource.state import Asked
+from azinfer.local.api.context import Asked
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
 

@@ -40,9 +40,9 @@ from azinfer.local.cli.doctor import deployments_of, examine
 from azinfer.local.cli.running_endpoints import Running, noted, running
 from azinfer.local.cli.shell_environment import SHELLS, rendered, shell_of, variables
 from azinfer.local.config.endpoint_config import LocalSettings, local_settings
+from azinfer.local.directories import folder as data_folder
 from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.engines import weights
-from azinfer.local.server.certificate_authority import folder as data_folder
 
 app = typer.Typer(
     name="azinfer",

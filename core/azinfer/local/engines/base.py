@@ -30,7 +30,7 @@ in upper case, and embeds by counting vowels:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -169,3 +169,6 @@ class ImageEngine(Protocol):
     async def aclose(self) -> None:
         """Give back memory and threads."""
         ...
+
+
+Sleep = Callable[[float], Awaitable[Any]]

@@ -12,13 +12,8 @@ from typing import Any, Literal
 
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import (
-    MODELS,
-    SERVERLESS,
-    bad_request,
-    unsupported_parameter,
-    unsupported_value,
-)
+from azinfer.local.wire.errors import bad_request, unsupported_parameter, unsupported_value
+from azinfer.local.wire.surfaces import MODELS, SERVERLESS
 
 _REASONING = re.compile(r"(?:o\d|gpt-5(?!.*-chat))", re.IGNORECASE)
 _ONE_LENGTH = re.compile(

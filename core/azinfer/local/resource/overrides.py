@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from azinfer.local.engines.base import Piece, Prompt
+from azinfer.local.engines.base import Piece, Prompt, Sleep
 from azinfer.local.engines.scripted import Script, Scripted, ScriptedEngine
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Faults
-from azinfer.local.resource.latency import Latency, Sleep
+from azinfer.local.resource.latency import Latency
 
 
 class Behaviour:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.api import api_versions, deployment_lookup, fault_injection
-from azinfer.local.api.exchange_recorder import Trace
+from azinfer.local.api.context import _LARGEST_BODY, Asked, Operation, parts_of
 from azinfer.local.engines.base import EngineError
 from azinfer.local.resource.auth.authentication import Access
 from azinfer.local.resource.background_tasks import Tasks
@@ -25,10 +24,10 @@ from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.resource.storage.response_store import Conversations
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json, check_extras
-from azinfer.local.wire.errors import SERVERLESS, Refusal
+from azinfer.local.wire.errors import Refusal
 from azinfer.local.wire.json import read_json
+from azinfer.local.wire.surfaces import SERVERLESS
 
-_LARGEST_BODY = 32 * 1024 * 1024
 # Which method an engine must have for an operation, by the operation's name in errors.
 _METHODS = {
     "chatCompletion": "chat",
@@ -38,28 +37,6 @@ _METHODS = {
     "imageEmbeddings": "embed_images",
 }
 _log = logging.getLogger("azinfer.local")
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request whose credential was right.
-
-    Attributes:
-        http: The request.
-        surface: The surface it came through.
-        id: The id that its answer tells.
-        trace: What is found out about it, for the request log.
-        admission: How a deployment let it in, once one did; its answer tells the headers.
-    """
-
-    http: Request
-    surface: str
-    id: str
-    trace: Trace = field(default_factory=Trace)
-    admission: Admission | None = None
-
-
-Operation = Callable[["Service", Asked], Awaitable[Response]]
 
 
 class Service:
@@ -265,23 +242,6 @@ class Service:
         asked.trace.fault = fault = self.behaviours.of(deployment).faults.next()
         if fault is not None and fault.kind in ("status", "drop"):
             raise Faulty(fault_injection.refused(fault, asked.surface, deployment, asked.id))
-
-
-async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
-    """The parts of a request's body as they come.
-
-    Raises:
-        Refusal: They are more than so many bytes.
-    """
-    told = http.headers.get("content-length", "0")
-    if told.isdigit() and int(told) > most:
-        raise errors.too_large(most)
-    size = 0
-    async for part in http.stream():
-        size += len(part)
-        if size > most:
-            raise errors.too_large(most)
-        yield part
 
 
 class Faulty(Exception):  # noqa: N818

@@ -12,11 +12,10 @@ import ipaddress
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import certifi
-import platformdirs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,12 +43,6 @@ _USES = (
     "encipher_only",
     "decipher_only",
 )
-
-
-def folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of the authority: AZINFER_DATA, or the system's folder for data of a user."""
-    chosen = (os.environ if environ is None else environ).get("AZINFER_DATA")
-    return Path(chosen) if chosen else platformdirs.user_data_path("azinfer")
 
 
 class Authority:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from azinfer.local.wire.errors import ARM, SERVERLESS, Refusal, error_body
+from azinfer.local.wire.errors import Refusal, error_body
+from azinfer.local.wire.surfaces import ARM, SERVERLESS
 
 
 def bad_key(surface: str) -> Refusal:

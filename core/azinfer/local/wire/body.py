@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from azinfer.local.wire.errors import (
-    DEPLOYMENTS,
-    SERVERLESS,
-    V1,
-    Refusal,
-    bad_request,
-    extra_parameters,
-)
+from azinfer.local.wire.errors import Refusal, bad_request, extra_parameters
+from azinfer.local.wire.surfaces import DEPLOYMENTS, SERVERLESS, V1
 
 Json = dict[str, Any]
 

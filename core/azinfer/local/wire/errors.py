@@ -13,9 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from azinfer.local.engines.base import EngineError
 from azinfer.local.wire.json import AsciiResponse, in_header
-
-MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
-GITHUB, PROJECT, ARM, LOGIN = "github", "project", "arm", "login"
+from azinfer.local.wire.surfaces import DEPLOYMENTS, GITHUB, V1
 
 
 class Refusal(Exception):  # noqa: N818

@@ -19,12 +19,13 @@ from typing import Any
 from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.local.api.context import Asked, Operation
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault, Faults
 from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.overrides import Behaviour
-from azinfer.local.resource.state import Asked, Operation, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import AsciiResponse

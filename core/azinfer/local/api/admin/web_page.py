@@ -70,7 +70,7 @@ def _entered(service: Service, http: Request, key: str) -> Response:
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files("azinfer.local").joinpath(name).read_bytes()
+    content = files("azinfer.local.api.admin").joinpath(name).read_bytes()
 
     async def answer(http: Request) -> Response:
         return Response(content, media_type=media_type)

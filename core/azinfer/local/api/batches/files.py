@@ -17,8 +17,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import FileResponse, Response
 
+from azinfer.local.api.context import Asked, parts_of
 from azinfer.local.api.pagination import page
-from azinfer.local.resource.state import Asked, Service, parts_of
+from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request

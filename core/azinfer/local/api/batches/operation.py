@@ -14,8 +14,9 @@ from starlette.responses import Response
 from azinfer.local.api.batches.files import expiry
 from azinfer.local.api.batches.lines import ENDPOINTS, endpoint_of
 from azinfer.local.api.batches.worker import BatchWork
+from azinfer.local.api.context import Asked
 from azinfer.local.api.pagination import page
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.resource.storage.file_store import UNENDED
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json

@@ -20,11 +20,13 @@ from starlette.responses import Response
 
 from azinfer.local.api.batches.lines import LineCheck, LineError, line_of, numbered, told_of
 from azinfer.local.api.chat.operation import chat
+from azinfer.local.api.context import Asked, Operation
 from azinfer.local.api.embeddings.operation import embeddings
 from azinfer.local.api.responses import operation as responses
-from azinfer.local.resource.state import Asked, Operation, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import V1, bad_request
+from azinfer.local.wire.errors import bad_request
+from azinfer.local.wire.surfaces import V1
 
 _AT_ONCE = 8
 _log = logging.getLogger("azinfer.local")

@@ -18,7 +18,8 @@ from starlette.responses import Response
 from azinfer.local.api.chat.operation import answered
 from azinfer.local.api.chat.request import chat_request
 from azinfer.local.api.chat.response import DONE, Written, event, prompt_filter_results, usage
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.api.context import Asked
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request, unsupported_parameter
 

@@ -18,17 +18,18 @@ from azinfer.local.api.chat import tool_selection
 from azinfer.local.api.chat.generation import Writing
 from azinfer.local.api.chat.request import ChatRequest, chat_request
 from azinfer.local.api.chat.response import Form, Frame, Written, usage
+from azinfer.local.api.context import Asked
 from azinfer.local.engines.base import EngineError, last_text
 from azinfer.local.engines.schema import validation
 from azinfer.local.resource import model_families
 from azinfer.local.resource.content_filter import ContentFilter, is_blocked
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import estimated
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import CHAT, Json
-from azinfer.local.wire.errors import DEPLOYMENTS, GITHUB, V1
 from azinfer.local.wire.json import AsciiResponse
+from azinfer.local.wire.surfaces import DEPLOYMENTS, GITHUB, V1
 
 # "Prototyping with AI models" of GitHub Models: the most tokens a request to the tier "low" has.
 _GITHUB_TOKENS = 8_000

@@ -6,14 +6,16 @@ from typing import Any
 
 from starlette.responses import Response
 
+from azinfer.local.api.context import Asked
 from azinfer.local.api.embeddings import response as vectors
 from azinfer.local.api.embeddings.request import embedding_request, image_request
 from azinfer.local.resource import model_families
 from azinfer.local.resource.rate_limits import estimated
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.body import EMBEDDINGS
-from azinfer.local.wire.errors import GITHUB, too_many_tokens
+from azinfer.local.wire.errors import too_many_tokens
 from azinfer.local.wire.json import AsciiResponse
+from azinfer.local.wire.surfaces import GITHUB
 
 # "Prototyping with AI models" of GitHub Models, rate limits: the most tokens in a request.
 _GITHUB_TOKENS = 64_000

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from starlette.responses import Response
 
 from azinfer.local.api import api_versions
+from azinfer.local.api.context import Asked
 from azinfer.local.api.deployment_lookup import publisher_of
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Record
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import Refusal

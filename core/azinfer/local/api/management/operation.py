@@ -15,12 +15,13 @@ from typing import Any
 from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.local.api.context import Asked
 from azinfer.local.api.management import arm_format
 from azinfer.local.api.management.listings import paged
 from azinfer.local.resource.auth.keys import NAMES
 from azinfer.local.resource.deployment import CAPACITY_TYPES, LARGEST_CAPACITY, LocalDeployment
 from azinfer.local.resource.registry import Record
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import Refusal, in_arm
 from azinfer.local.wire.json import AsciiResponse

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
+from azinfer.local.api.context import Asked
 from azinfer.local.resource.auth.tokens import DEFAULT_SUFFIX
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.wire.errors import Refusal
 from azinfer.local.wire.json import AsciiResponse
 

@@ -14,11 +14,12 @@ from starlette.responses import Response
 
 from azinfer.local.api.chat.operation import answered
 from azinfer.local.api.chat.request import chat_request
+from azinfer.local.api.context import Asked
 from azinfer.local.api.pagination import page
 from azinfer.local.api.responses.items import Items
 from azinfer.local.api.responses.response import ResponseForm
 from azinfer.local.resource.model_families import check_response
-from azinfer.local.resource.state import Asked, Service
+from azinfer.local.resource.state import Service
 from azinfer.local.resource.storage.response_store import Stored
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json

@@ -21,10 +21,9 @@ from typing import Any, Literal
 import httpx
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.base import EngineError, Sleep
 from azinfer.local.engines.cassette.exchanges import Exchange, differences, key_of, normal
 from azinfer.local.engines.cassette.transports import Player, Recorder
-from azinfer.local.resource.latency import Sleep
 
 _BLOT = "[credential]"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.cassette.exchanges import Exchange, Parts
-from azinfer.local.resource.latency import Sleep
 
 if TYPE_CHECKING:
     from azinfer.local.engines.cassette.cassette import Cassette

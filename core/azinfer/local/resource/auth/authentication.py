@@ -11,7 +11,7 @@ from starlette.requests import cookie_parser
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AUDIENCES, BadTokenError, Issuer
 from azinfer.local.wire import auth_errors
-from azinfer.local.wire.errors import LOGIN
+from azinfer.local.wire.surfaces import LOGIN
 
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 

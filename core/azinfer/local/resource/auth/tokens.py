@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from azinfer.local.wire.errors import ARM, DEPLOYMENTS, MODELS, PROJECT, SERVERLESS, V1
+from azinfer.local.wire.surfaces import ARM, DEPLOYMENTS, MODELS, PROJECT, SERVERLESS, V1
 
 _COGNITIVE = "https://cognitiveservices.azure.com"
 _FOUNDRY = "https://ai.azure.com"

@@ -1,0 +1,293 @@
+"""The attempts of one call: what is sent, what was learned, and when to try again."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic
+
+from azinfer.core.calls import _NOTHING, _VERSION, Call, T, Target, _numbers
+from azinfer.core.clock import Clock
+from azinfer.core.completions import Json
+from azinfer.core.credentials import Secret
+from azinfer.core.deadline import Deadline
+from azinfer.core.deployments import Deployments
+from azinfer.core.error_responses import advised, from_answer, request_id
+from azinfer.core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    DeploymentNotFoundError,
+    InferenceError,
+)
+from azinfer.core.json_body import _encoded
+from azinfer.core.model_profiles import _LIMITS, _applies, relearned
+from azinfer.core.network.request import Request
+from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
+from azinfer.core.routing import Attempt, Routing
+from azinfer.core.streaming import ChatReader
+from azinfer.core.surfaces import MANAGED, scope_of
+from azinfer.core.version import __version__
+
+# What the model inference API defines; all else is an extra parameter to it.
+# Source: "Get chat completions", "Get embeddings", request body.
+_DEFINED = frozenset(
+    {
+        *("messages", "model", "stream", "temperature", "top_p", "frequency_penalty"),
+        *("presence_penalty", "max_tokens", "stop", "seed", "tools", "tool_choice"),
+        *("response_format", "modalities", "user_security_context"),
+        *("input", "dimensions", "encoding_format", "input_type"),
+    }
+)
+
+# Accepted without the header by what the models surface serves.
+_KNOWN_EXTRAS = frozenset({"stream_options"})
+
+_STANDING = (
+    ("accept", "application/json"),
+    ("accept-encoding", "gzip, deflate"),
+    ("user-agent", f"azinfer/{__version__} Python/{sys.version.split()[0]}"),
+)
+
+_NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
+
+# An audience of Azure's own, so that no service can ask for a token for another.
+_AUDIENCE = (
+    r"audience is incorrect \((https://(?:cognitiveservices|ai|ml)\.azure\.(?:com|us|cn))/?\)"
+)
+
+_SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be redacted
+
+# Nine random bytes as text: 18 characters that all requests of this process begin with.
+_PROCESS = os.urandom(9).hex()
+
+
+@dataclass(eq=False, repr=False)
+class Attempts(Generic[T]):
+    """The attempts of one call: what is sent next, and what comes of an outcome.
+
+    The shells only send, read and wait; every decision is made here.
+
+    Attributes:
+        call: What is asked.
+        timeout: How long it may take.
+        max_retries: How often it may be sent again.
+        budget: What all calls of the client share.
+        clock: Time and chance.
+        known: Deployments that a wrong name may have meant.
+        learned: Where to write down what a model refused.
+        rejected: The secret that the service did not take.
+    """
+
+    call: Call[T]
+    timeout: Timeout
+    max_retries: int
+    budget: RetryBudget
+    clock: Clock
+    known: Deployments
+    learned: dict[str, str]
+    rejected: str | None = None
+
+    def __post_init__(self) -> None:
+        self._url = self.call.url or self.call.target.url(self.learned)
+        self._body = self.call.body
+        self._encoded = b"" if self._body is None else _encoded(self._body)
+        self._adapted = self.call.adapted
+        self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
+        self._end = self.clock.monotonic() + self.timeout.total
+        self._retries = 0
+        self._attempts: list[Attempt] = []
+        self._failure: InferenceError | None = None
+
+    @property
+    def surface(self) -> Any:
+        """The surface that the credential is for."""
+        return self.call.target.endpoint.surface
+
+    @property
+    def scope(self) -> str | None:
+        """The Entra ID scope of a token for it."""
+        scope = self.call.scope or scope_of(self.surface, self._url)
+        return self.learned.get(scope, scope) if scope else None
+
+    def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
+        """The next request, and by when it must be done.
+
+        Args:
+            secret: What authorises it; without one, the error that asked for another is raised.
+            stream: Whether its answer is to come as a stream.
+        """
+        if secret is None:
+            assert self._failure is not None
+            raise self._failure
+        self._secret = secret
+        self._began = self.clock.monotonic()
+        self._answer: Mapping[str, str] = _NOTHING
+        headers = dict(_STANDING)
+        if stream:
+            headers["accept"] = "text/event-stream, application/json"
+        if self._body is not None:
+            headers["content-type"] = "application/json"
+            headers.update(_extra_headers(self.call.target, self._body))
+        headers.update(secret.headers)
+        headers["x-ms-client-request-id"] = self._id
+        headers.update((name.lower(), value) for name, value in self.call.target.headers.items())
+        method = "GET" if self._body is None else "POST"
+        request = Request(method, self._url, list(headers.items()), self._encoded, self._id)
+        at = min(self._end, self._began + (self.timeout.attempt or self.timeout.total))
+        return request, Deadline(self.clock, at, self.timeout)
+
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """The value of a whole answer.
+
+        Raises:
+            InferenceError: It is an error, or no answer that can be read.
+        """
+        if status >= 300:
+            raise self.refused(status, headers, body)
+        value = self.call.read(body, headers, self.routing(status, headers))
+        self.budget.give_back()
+        return value
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
+        """The error that an answer stands for."""
+        secret = self._secret.value
+        if len(secret) >= _SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"[redacted]")
+            headers = {name: told.replace(secret, "[redacted]") for name, told in headers.items()}
+        error = from_answer(status, headers, body)
+        error.retry_after = retry_after(status, headers, self.clock, error.message)
+        if 300 <= status < 400:
+            error.message = (
+                f"the endpoint redirects to {headers.get('location', '?')[:200]!r}; redirects are "
+                "not followed, so that nothing is sent to another host: check the endpoint"
+            )
+        return error
+
+    def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
+        """The way that the call took, now that an answer came."""
+        self._answer = headers
+        seconds = self.clock.monotonic() - self._began
+        last = Attempt(status, None, seconds, request_id(headers))
+        target = self.call.target
+        return replace(
+            target.routing(self._url, self._adapted),
+            deployment=headers.get("x-ms-deployment-name") or target.model,
+            served_model=headers.get("x-ms-served-model"),
+            attempts=(*self._attempts, last),
+            region=headers.get("x-ms-region"),
+            spilled_over=headers.get("x-ms-is-spilled-over", "").lower() == "true",
+            headers=headers,
+        )
+
+    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> ChatReader:
+        """What reads the stream that an answer begins; from now on only `total` bounds it."""
+        self.budget.give_back()
+        deadline.at = self._end
+        return ChatReader(headers, self.routing(status, headers), self._id, self.call.wanted)
+
+    def after(self, error: InferenceError) -> float:
+        """Seconds to wait before the next request, after an attempt that ended with an error.
+
+        Raises:
+            InferenceError: There is no next one.
+        """
+        seconds = self.clock.monotonic() - self._began
+        kind = type(error).__name__
+        self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
+        self._failure = self.described(error)
+        if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
+            self.rejected = self._secret.value
+            if (found := re.search(_AUDIENCE, error.message)) and self.scope:
+                self.learned[self.scope] = f"{found[1]}/.default"
+            return 0.0
+        if self._mended(error):
+            return 0.0
+        self._retries += 1
+        wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
+        if wait is None or self.clock.monotonic() + wait >= self._end:
+            raise error
+        return wait
+
+    def described(self, error: InferenceError) -> InferenceError:
+        """Tell an error which deployment and endpoint it is about."""
+        target = self.call.target
+        error.deployment = target.model
+        error.endpoint = target.endpoint.url
+        error.attempts = max(1, len(self._attempts))
+        # What is wrong with an answer is found where its headers are not at hand.
+        error.headers = error.headers or self._answer
+        error.request_id = error.request_id or request_id(self._answer)
+        if isinstance(error, DeploymentNotFoundError):
+            error.suggestions = self.known.nearest(target.model or "")
+            error.message = advised(error.message, _hint(error.suggestions, self.known))
+        if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
+            told = "This list takes a token of Entra ID, not a key."
+            error.message = advised(error.message, told)
+        if len(self._secret.value) >= _SHORTEST_SECRET:
+            error.message = error.message.replace(self._secret.value, "[redacted]")
+        return error
+
+    def _is_key(self) -> bool:
+        return any(name == "api-key" for name, _ in self._secret.headers)
+
+    def _mended(self, error: InferenceError) -> bool:
+        """Whether the request can be sent in another form, after the model refused a field."""
+        if self._body is None or not isinstance(error, APIStatusError):
+            return False
+        if error.status not in (400, 422, 424):
+            return False
+        if self._in_newer_version(error.message):
+            return True
+        change = self._change(f"{error.param} {error.message}")
+        if change is None or change[0] in self.learned:
+            return False
+        name, new_name = change
+        self.learned[name] = new_name
+        self._body, told = relearned(self._body, name, new_name)
+        self._adapted += (told,)
+        self._encoded = _encoded(self._body)
+        return True
+
+    def _in_newer_version(self, said: str) -> bool:
+        """Whether the request is to be sent in the api-version that the service names."""
+        found = re.search(_NEWER_VERSION, said)
+        if found is None or _VERSION in self.learned or self.call.target.endpoint.api_version:
+            return False
+        self.learned[_VERSION] = found[1]
+        self._url = self.call.target.url(self.learned)
+        self._adapted += (f"api-version → {found[1]}",)
+        return True
+
+    def _change(self, said: str) -> tuple[str, str] | None:
+        """Which field to send in another form; an empty new name leaves out one of our own."""
+        assert self._body is not None
+        for name in self.call.ours:
+            if name in said and name in self._body:
+                return name, ""
+        if "tool_choice" in said and _applies(self._body, "tool_choice", "required"):
+            return "tool_choice", "required"
+        if "max_completion_tokens" in said:
+            for name, other in (_LIMITS, _LIMITS[::-1]):
+                if _applies(self._body, name, other) and other not in self.learned:
+                    return name, other
+        return None
+
+
+def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
+    if not known:
+        return "Check model=; client.deployments() lists what there is."
+    nearest = f"Did you mean {' or '.join(map(repr, suggestions))}? " if suggestions else ""
+    return f"{nearest}This endpoint has: {', '.join(sorted(known))}."
+
+
+def _extra_headers(target: Target, body: Json) -> dict[str, str]:
+    surface = target.endpoint.surface
+    headers: dict[str, str] = {}
+    if surface.extra_parameters and body.keys() - _DEFINED - _KNOWN_EXTRAS:
+        headers["extra-parameters"] = "pass-through"
+    if surface == MANAGED and target.model:
+        headers["azureml-model-deployment"] = target.model
+    return headers

@@ -1,0 +1,296 @@
+"""What the sync and the async client share; nothing here touches the network."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Mapping,
+    Sequence,
+)
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from azinfer.core import calls
+from azinfer.core.attempts import Attempts
+from azinfer.core.calls import Call, Target
+from azinfer.core.clock import SYSTEM, Clock
+from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
+from azinfer.core.deployment_lists import from_pages, list_url
+from azinfer.core.deployments import Deployments
+from azinfer.core.endpoints import Endpoint, is_loopback, origin
+from azinfer.core.errors import (
+    ConfigurationError,
+)
+from azinfer.core.messages import ChatMessage
+from azinfer.core.model_profiles import profile_of
+from azinfer.core.retries import RetryBudget, Timeout
+from azinfer.core.routing import Routing
+from azinfer.core.secret_names import refuse_to_pickle_secrets
+from azinfer.core.surfaces import CHAT, Surface
+
+if TYPE_CHECKING:
+    from azinfer.core.client import AsyncInferenceClient, InferenceClient
+
+T = TypeVar("T")
+
+Twin = TypeVar("Twin", bound="_Client")
+
+_MAX_RETRIES = 2
+
+
+class _Client:
+    """What both clients are made of; nothing here touches the network."""
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Credential | None = None,
+        model: str | None = None,
+        *,
+        model_id: str | None = None,
+        surface: str | Surface | None = None,
+        api_version: str | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int = _MAX_RETRIES,
+        headers: Mapping[str, str] | None = None,
+        http_client: Any = None,
+        allow_http: bool = False,
+        clock: Clock = SYSTEM,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        url = endpoint or endpoint_from(environ)
+        self.endpoint = Endpoint.parse(url, surface, api_version)
+        self.model = model or self.endpoint.deployment
+        self.model_id = model_id
+        self.timeout = Timeout.of(timeout)
+        self.max_retries = max_retries
+        if self.endpoint.url.startswith("http:") and not (
+            allow_http or is_loopback(self.endpoint.url)
+        ):
+            raise ConfigurationError(
+                f"{self.endpoint.url} is not https, so the credential would travel in clear "
+                "text; use https, or allow_http=True if the network is yours"
+            )
+        self._credential = source_of(credential, self.endpoint.url, environ, clock)
+        self._headers = dict(headers or {})
+        self._http_client = http_client
+        self._clock = clock
+        self._environ = environ
+        self._declared = self._known = Deployments()
+        self._learned: dict[tuple[str, str], dict[str, str]] = {}
+        self._targets: dict[tuple[str, str | None, str | None], Target] = {}
+        self._open_up()
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path = "azinfer.toml", *, endpoint: str | None = None, **named: Any
+    ) -> Self:
+        """A client for an endpoint of a configuration file, knowing what it says of deployments.
+
+        Args:
+            path: The file; its tables are `[endpoints.<name>]` (url, credential, surface,
+                api_version, headers) and `[deployments."<name>@<endpoint>"]` (model_id,
+                model_version, model_format, capacity_type, capacity, content_filter).
+            endpoint: Which endpoint; left out, the file's `default`, or the only one.
+            **named: What the constructor takes besides; it wins over the file.
+
+        Raises:
+            ConfigurationError: Something is wrong; the text has file, line, field and reason.
+        """
+        from azinfer.core.client_config import settings_from
+
+        found = settings_from(path).endpoint(endpoint)
+        given = ("credential", "surface", "api_version", "headers")
+        client = cls(found.url, **{**{name: getattr(found, name) for name in given}, **named})
+        client._declared = client._known = found.deployments
+        return client
+
+    def _open_up(self) -> None:
+        self._budget = RetryBudget()
+        self._twin: Any = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._http_client is not None:
+            raise ConfigurationError("a client with an http_client of yours cannot be pickled")
+        refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
+        return {
+            **self.__dict__,
+            "_connections": None,
+            "_budget": None,
+            "_environ": None,
+            "_twin": None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open_up()
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._open_up()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Everything inside is either never written to or meant to be shared.
+        return self.__copy__()
+
+    def _as(self, kind: type[Twin]) -> Twin:
+        if isinstance(self, kind):
+            return self
+        if self._http_client is not None:
+            raise ConfigurationError(
+                f"this client sends with an http_client of yours, which {kind.__name__} cannot; "
+                f"make a {kind.__name__} with one of its own"
+            )
+        if self._twin is None:
+            twin = kind.__new__(kind)
+            twin.__dict__.update(self.__dict__)
+            twin._open_up()
+            self._twin = twin
+        return cast("Twin", self._twin)
+
+    def to_sync(self) -> InferenceClient:
+        """The same client for sync code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        from azinfer.core.client import InferenceClient
+
+        return self._as(InferenceClient)
+
+    def to_async(self) -> AsyncInferenceClient:
+        """The same client for async code, always the same one; itself, if it is that.
+
+        Raises:
+            ConfigurationError: It is another, and sends with an `http_client` of the caller.
+        """
+        from azinfer.core.client import AsyncInferenceClient
+
+        return self._as(AsyncInferenceClient)
+
+    def explain(
+        self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
+    ) -> Routing:
+        """Tell where a request would go and why, and send nothing.
+
+        Args:
+            operation: `"chat/completions"`, `"embeddings"`, `"images/embeddings"` or `"info"`.
+            model: The deployment's name; the client's own when left out.
+            model_id: The model behind it.
+
+        Raises:
+            ConfigurationError: It would go nowhere.
+        """
+        target = self._target(operation, model, model_id, None)
+        return target.routing(target.url(self._learned_of(target)))
+
+    def _target(
+        self,
+        operation: str,
+        model: str | None,
+        model_id: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> Target:
+        key = (operation, model, model_id)
+        target = self._targets.get(key)
+        if target is None:
+            name = model or self.model
+            known, source = self._model_id_of(name, model_id)
+            endpoint = self.endpoint.serving(operation)
+            target = Target(
+                endpoint, operation, name, profile_of(known), known, source, self._headers
+            )
+            self._targets[key] = target
+        return replace(target, headers={**self._headers, **headers}) if headers else target
+
+    def _model_id_of(self, name: str | None, model_id: str | None) -> tuple[str | None, str | None]:
+        """The model behind a deployment, and how that is known."""
+        same = (name or "").casefold() == (self.model or "").casefold()
+        if declared := model_id or (self.model_id if same else None):
+            return declared, "declared"
+        if name and name in self._declared and (told := self._declared[name].model_name):
+            return told, "declared"
+        if name and name in self._known and (listed := self._known[name].model_name):
+            return listed, "listed"
+        return (name, "guessed") if profile_of(name).family else (None, None)
+
+    def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> Attempts[T]:
+        return Attempts(
+            call,
+            self.timeout if timeout is None else Timeout.of(timeout),
+            self.max_retries,
+            self._budget,
+            self._clock,
+            self._known,
+            self._learned_of(call.target),
+        )
+
+    def _learned_of(self, target: Target) -> dict[str, str]:
+        key = (target.endpoint.surface.name, (target.model or "").casefold())
+        return self._learned.setdefault(key, {})
+
+    def _chat(
+        self,
+        messages: Sequence[ChatMessage],
+        model: str | None,
+        model_id: str | None,
+        headers: Mapping[str, str] | None,
+        options: Mapping[str, Any],
+        *,
+        stream: bool,
+    ) -> Call[ChatCompletion]:
+        if "stream" in options:
+            raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
+        target = self._target(CHAT, model, model_id, headers)
+        return calls.chat(target, messages, options, self._learned_of(target), stream=stream)
+
+    def _listing(self, source: str | None) -> tuple[str, str | None]:
+        """The URL of a list of deployments, and the scope of a token for it."""
+        url, scope = list_url(self.endpoint, source)
+        if origin(url) != origin(self.endpoint.url) and not isinstance(self._credential, Tokens):
+            raise ConfigurationError(
+                f"{origin(url)} is another host than the endpoint's, and a key goes to no other; "
+                "pass a credential of azure-identity to the client to list deployments there"
+            )
+        return url, scope
+
+    def _listed(self, pages: list[Json]) -> Deployments:
+        self._known = self._declared.over(from_pages(pages))
+        self._targets.clear()
+        return self._known
+
+
+def ready_client(client: Twin, **given: Any) -> Twin:
+    """A client that an adapter was given ready, once nothing stands beside it that it has itself.
+
+    Args:
+        client: The client.
+        **given: What the adapter was given besides: endpoint, credential, timeout, max_retries,
+            headers, surface, api_version. None, the usual max_retries, and what the client
+            says itself count as left out.
+
+    Raises:
+        ConfigurationError: Something is given twice, so that one of the two would be ignored.
+    """
+    endpoint = client.endpoint
+    own = {
+        "endpoint": endpoint.url,
+        "surface": endpoint.surface.name,
+        "api_version": endpoint.api_version,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+    }
+    if given.get("timeout") is not None:
+        given["timeout"] = Timeout.of(given["timeout"])
+    if given.get("max_retries") == _MAX_RETRIES:
+        given["max_retries"] = None
+    twice = [name for name, value in given.items() if value not in (None, own.get(name))]
+    if twice:
+        raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
+    return client

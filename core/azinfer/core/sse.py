@@ -1,0 +1,73 @@
+"""Server-sent events, decoded from bytes however they are cut."""
+
+from __future__ import annotations
+
+from azinfer.core.errors import InvalidResponseError
+
+_LONGEST_EVENT = 16 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventDecoder:
+    """Bytes, cut anywhere, to server-sent events: pairs of the event's name and its data."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._data: list[bytes] = []
+        self._name = b""
+        self._size = 0
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that further bytes complete."""
+        if self._is_whole_event(data):
+            return [(b"", data[6:-2])]
+        if self._after_cr and data:
+            data = data[data.startswith(b"\n") :]
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._size += len(data)
+        if self._size > _LONGEST_EVENT:
+            raise InvalidResponseError(f"an event is longer than {_LONGEST_EVENT} bytes")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        events: list[tuple[bytes, bytes]] = []
+        if lines:
+            lines[0] = b"".join((*self._tail, lines[0]))
+            self._tail.clear()
+            for line in lines:
+                self._line(line, events)
+        if rest:
+            self._tail.append(rest)
+        return events
+
+    def _is_whole_event(self, data: bytes) -> bool:
+        """Whether bytes are one event of one line, as they nearly always come."""
+        return (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.find(b"\n", 0, -2) < 0
+            and b"\r" not in data
+            and not (self._tail or self._size or self._at_start)
+        )
+
+    def finish(self) -> list[tuple[bytes, bytes]]:
+        """The event that the end of the stream completes, for services that end without a line."""
+        return self.feed(b"\n\n")
+
+    def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
+        if self._at_start:
+            line, self._at_start = line.removeprefix(_BOM), False
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line:
+            if any(self._data):
+                events.append((self._name, b"\n".join(self._data)))
+            self._data.clear()
+            self._name, self._size = b"", 0
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()

@@ -1,0 +1,80 @@
+"""Answers of core as responses of AG2."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from ag2.events import (
+    BinaryResult,
+    ModelMessage,
+    ModelResponse,
+    ToolCallEvent,
+    ToolCallsEvent,
+    Usage,
+)
+
+from azinfer import core
+from azinfer.core import (
+    ChatCompletion,
+)
+
+PROVIDER = "azure"
+
+
+def from_completion(answer: ChatCompletion) -> ModelResponse:
+    """An answer as AG2 has it."""
+    message = answer.choices[0].message
+    sound = message.audio or {}
+    text = message.content or message.refusal or sound.get("transcript")
+    return ModelResponse(
+        ModelMessage(text, metadata=_metadata(answer)) if text else None,
+        tool_calls=ToolCallsEvent(
+            [
+                ToolCallEvent(each.function.name, id=each.id, arguments=each.function.arguments)
+                for each in message.tool_calls
+            ]
+        ),
+        usage=from_usage(answer.usage),
+        files=[BinaryResult(base64.b64decode(sound["data"]))] if sound.get("data") else [],
+        model=_model_of(answer),
+        provider=PROVIDER,
+        finish_reason=answer.finish_reason,
+        response_id=answer.id or None,
+    )
+
+
+def from_usage(usage: core.Usage | None) -> Usage:
+    """Token counts as AG2 has them."""
+    if usage is None:
+        return Usage()
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cache_read_input_tokens=usage.cached_tokens or None,
+        thinking_tokens=usage.reasoning_tokens or None,
+    )
+
+
+def _model_of(answer: ChatCompletion) -> str | None:
+    """The model that answered, for reports of usage: as declared, as served, or the deployment."""
+    routing = answer.routing
+    if routing and routing.model_id_source == "declared":
+        return routing.model_id
+    return answer.model or (routing.deployment if routing else None)
+
+
+def _metadata(answer: ChatCompletion) -> dict[str, Any]:
+    choice, routing = answer.choices[0], answer.routing
+    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    found = {
+        "deployment": routing and routing.deployment,
+        "request_id": attempt and attempt.request_id,
+        "adapted": list(routing.adapted) if routing else None,
+        "refusal": choice.message.refusal,
+        "logprobs": choice.logprobs,
+        "content_filter_results": choice.content_filter_results,
+        "prompt_filter_results": list(answer.prompt_filter_results),
+    }
+    return {name: value for name, value in found.items() if value}
