@@ -183,6 +183,20 @@ def test_the_server_does_not_use_the_client() -> None:
         assert path.name in shell or modules <= allowed, (path.name, modules)
 
 
+def test_pydantic_2_14_is_excluded_while_llama_index_cannot_save_a_chat_memory_with_it() -> None:
+    from llama_index.core.storage.chat_store import simple_chat_store
+
+    source = inspect.getsource(simple_chat_store.chat_message_serialization)
+    cause = "handler(chat_message, info)" in source  # the second argument must be a key or an index
+    (excluded,) = [
+        each
+        for each in PROJECT["project"]["optional-dependencies"]["llama-index"]
+        if each.startswith("pydantic")
+    ]
+    assert cause, "llama-index-core was mended: the exclusion of pydantic 2.14 may go"
+    assert "!=2.14.*" in excluded
+
+
 def test_the_changelog_begins_with_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)
