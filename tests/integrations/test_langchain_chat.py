@@ -45,7 +45,7 @@ from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
-from azinfer.langchain.errors import as_theirs
+from azinfer.langchain.errors import translated_errors
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
 
@@ -462,7 +462,7 @@ def test_every_error_of_core_is_langchains_too() -> None:
     errors = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(errors) > 12
     for kind in errors:
-        with pytest.raises(kind) as caught, as_theirs():
+        with pytest.raises(kind) as caught, translated_errors():
             raise kind("what happened")
         # One is a mistake of the program, and the other the root.
         own = kind in (core.ConfigurationError, core.InferenceError)

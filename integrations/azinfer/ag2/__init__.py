@@ -7,8 +7,8 @@ except ModuleNotFoundError as error:
 
     raise missing_extra("ag2", error) from error
 
+from azinfer.ag2.chat import AzInferClient
 from azinfer.ag2.classic_client import AzInferModelClient
-from azinfer.ag2.client import AzInferClient
 from azinfer.ag2.config import AzInferConfig
 
 __all__ = ["AzInferClient", "AzInferConfig", "AzInferModelClient"]

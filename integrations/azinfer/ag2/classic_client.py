@@ -95,7 +95,7 @@ class AzInferModelClient:
         messages = [{"role": "user", **message} for message in params["messages"]]
         options = _options(params)
         if params.get("stream"):
-            return Answer(self._streamed(messages, options))
+            return Answer(self._stream(messages, options))
         return Answer(self._client.complete(messages, **options))
 
     def message_retrieval(self, response: Answer) -> list[Any]:
@@ -117,7 +117,7 @@ class AzInferModelClient:
             "model": response.model,
         }
 
-    def _streamed(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
+    def _stream(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
         from autogen.events.client_events import StreamEvent
         from autogen.io.base import IOStream
 

@@ -12,8 +12,8 @@ from ag2.files.protocol import FilesClient
 from pydantic import SecretStr
 from typing_extensions import override
 
-from azinfer.ag2.client import AzInferClient
-from azinfer.ag2.connection import opened
+from azinfer.ag2.chat import AzInferClient
+from azinfer.ag2.connection import reveal
 from azinfer.core import (
     AsyncInferenceClient,
     ConfigurationError,
@@ -114,17 +114,17 @@ class AzInferConfig(ModelConfig):
             client = ready_client(self.client, **given).to_async()
         keyed = any(is_secret(name) for name, _ in client.endpoint.query)
         headers = self.headers and {
-            name: _closed(value, is_secret(name)) for name, value in self.headers.items()
+            name: hide(value, is_secret(name)) for name, value in self.headers.items()
         }
-        object.__setattr__(self, "endpoint", _closed(self.endpoint, keyed))
-        object.__setattr__(self, "credential", _closed(self.credential, True))
+        object.__setattr__(self, "endpoint", hide(self.endpoint, keyed))
+        object.__setattr__(self, "credential", hide(self.credential, True))
         object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "model", self.model or client.model or "")
         object.__setattr__(self, "_client", client)
 
     def _new(self) -> AsyncInferenceClient:
         return AsyncInferenceClient(
-            None if self.endpoint is None else opened(self.endpoint),
+            None if self.endpoint is None else reveal(self.endpoint),
             self.credential,
             self.model or None,
             max_retries=self.max_retries,
@@ -196,6 +196,6 @@ class AzInferConfig(ModelConfig):
         return AzInferClient(self._client, streaming=self.streaming, **given)
 
 
-def _closed(value: Any, secret: bool) -> Any:
+def hide(value: Any, secret: bool) -> Any:
     """A text that nothing shows if it is a secret, neither `repr` nor `dataclasses.asdict`."""
     return SecretStr(value) if secret and isinstance(value, str) else value

@@ -5,6 +5,6 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 
-def opened(value: str | SecretStr) -> str:
+def reveal(value: str | SecretStr) -> str:
     """A text, whether it is closed or not."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value

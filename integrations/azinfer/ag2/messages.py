@@ -66,13 +66,13 @@ def to_messages(
         UnsupportedInputError: An input has no wire form.
     """
     events = list(events)
-    loose = _loose(events)
+    unattached = _unattached_results(events)
     messages: list[ChatMessage] = [SystemMessage(prompt)] if prompt else []
     for event in events:
         if isinstance(event, ModelResponse):
-            messages += _said(event, loose, serializer)
+            messages += _assistant_messages(event, unattached, serializer)
         elif isinstance(event, ToolResultsEvent):
-            messages += _answered(event.results, serializer)
+            messages += _tool_messages(event.results, serializer)
         elif isinstance(event, ModelRequest) and event.parts:
             messages.append(UserMessage(_content(event.parts, serializer)))
         elif isinstance(event, CompactionSummary):
@@ -89,7 +89,7 @@ def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
     return [_tool(schema) for schema in schemas]
 
 
-def _loose(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
+def _unattached_results(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
     """Answers of tools that no ToolResultsEvent holds: those of tools that end a turn."""
     found = {each.parent_id: each for each in events if isinstance(each, ToolResultEvent)}
     for event in events:
@@ -98,8 +98,8 @@ def _loose(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
     return found
 
 
-def _said(
-    response: ModelResponse, loose: Mapping[str, ToolResultEvent], serializer: SerializerProto
+def _assistant_messages(
+    response: ModelResponse, unattached: Mapping[str, ToolResultEvent], serializer: SerializerProto
 ) -> Iterator[ChatMessage]:
     calls = response.tool_calls.calls
     if response.content or calls:
@@ -108,10 +108,12 @@ def _said(
             response.content,
             [ToolCall(each.id, Function(each.name, each.arguments or "{}")) for each in calls],
         )
-    yield from _answered([loose[each.id] for each in calls if each.id in loose], serializer)
+    yield from _tool_messages(
+        [unattached[each.id] for each in calls if each.id in unattached], serializer
+    )
 
 
-def _answered(
+def _tool_messages(
     results: Sequence[ToolResultEvent], serializer: SerializerProto
 ) -> Iterator[ChatMessage]:
     media: list[Part] = []
@@ -153,7 +155,7 @@ def _binary(given: BinaryInput) -> Part:
     if given.kind == BinaryType.DOCUMENT:
         name = given.vendor_metadata.get("filename") or f"document.{ending}"
         return {"type": "file", "file": {"filename": name, "file_data": url}}
-    raise UnsupportedInputError(f"BinaryInput of the kind {_named(given.kind)}", PROVIDER)
+    raise UnsupportedInputError(f"BinaryInput of the kind {_name_of(given.kind)}", PROVIDER)
 
 
 def _url(given: UrlInput) -> Part:
@@ -162,17 +164,18 @@ def _url(given: UrlInput) -> Part:
     if given.kind == BinaryType.AUDIO:
         return AudioPart(given.url)
     raise UnsupportedInputError(
-        f"UrlInput of the kind {_named(given.kind)}, which is not fetched: give its bytes", PROVIDER
+        f"UrlInput of the kind {_name_of(given.kind)}, which is not fetched: give its bytes",
+        PROVIDER,
     )
 
 
 def _file(given: FileIdInput) -> Part:
     if isinstance(given, UploadedFile) and given.provider is not None:
-        raise UnsupportedInputError(f"file uploaded to {_named(given.provider)}", PROVIDER)
+        raise UnsupportedInputError(f"file uploaded to {_name_of(given.provider)}", PROVIDER)
     return {"type": "file", "file": {"file_id": given.file_id}}
 
 
-def _named(kind: Any) -> str:
+def _name_of(kind: Any) -> str:
     return str(getattr(kind, "value", kind))
 
 

@@ -21,8 +21,8 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from azinfer.core import ConfigurationError, Timeout, __version__, without_secrets
-from azinfer.langchain.connection import Deployed
-from azinfer.langchain.errors import as_theirs
+from azinfer.langchain.connection import DeploymentConnection
+from azinfer.langchain.errors import translated_errors
 from azinfer.langchain.messages import to_messages, to_tool_choice, to_tools
 from azinfer.langchain.profiles import profile_of_model
 from azinfer.langchain.responses import from_chunk, from_completion, last_chunk
@@ -31,7 +31,7 @@ from azinfer.langchain.structured import parser_of, response_format_of
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
 
 
-class ChatAzInfer(BaseChatModel, Deployed):
+class ChatAzInfer(BaseChatModel, DeploymentConnection):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
     Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
@@ -147,7 +147,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with as_theirs():
+        with translated_errors():
             options = self._options(stop, kwargs)
             return from_completion(self.sync_client.complete(to_messages(messages), **options))
 
@@ -159,7 +159,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with as_theirs():
+        with translated_errors():
             options = self._options(stop, kwargs)
             answer = await self.async_client.complete(to_messages(messages), **options)
             return from_completion(answer)
@@ -172,7 +172,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        with as_theirs():
+        with translated_errors():
             options = _one_choice(self._options(stop, kwargs))
             calls_from = self._calls_from
             with self.sync_client.stream(to_messages(messages), **options) as chunks:
@@ -189,7 +189,7 @@ class ChatAzInfer(BaseChatModel, Deployed):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with as_theirs():
+        with translated_errors():
             options = _one_choice(self._options(stop, kwargs))
             calls_from = self._calls_from
             async with self.async_client.stream(to_messages(messages), **options) as chunks:

@@ -32,7 +32,7 @@ _OF_CLIENT = (
 )
 
 
-class Deployed(BaseModel):
+class DeploymentConnection(BaseModel):
     """A deployment of an endpoint, as `azinfer.core.InferenceClient` takes it."""
 
     model_config = ConfigDict(

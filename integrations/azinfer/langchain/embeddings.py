@@ -10,15 +10,15 @@ from typing_extensions import override
 
 from azinfer import core
 from azinfer.core import profile_of
-from azinfer.langchain.connection import Deployed
-from azinfer.langchain.errors import as_theirs
+from azinfer.langchain.connection import DeploymentConnection
+from azinfer.langchain.errors import translated_errors
 
 Kind = Literal["query", "document"]
 # Where the field `input_type` is defined.
 _SURFACES = ("models", "serverless")
 
 
-class AzInferEmbeddings(Embeddings, Deployed):
+class AzInferEmbeddings(Embeddings, DeploymentConnection):
     """Embeddings of texts and images by any deployment that has them.
 
     Texts are sent as texts, in batches as large as the model takes, several at once.
@@ -58,37 +58,37 @@ class AzInferEmbeddings(Embeddings, Deployed):
     @override
     def embed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
         """Vectors of documents, shape `(len(texts), dimensions)`, in their order."""
-        with as_theirs():
+        with translated_errors():
             return _lists(self.sync_client.embed(texts, **self._options(options, "document")))
 
     @override
     def embed_query(self, text: str, **options: Any) -> list[float]:
         """The vector of a query, shape `(dimensions,)`."""
-        with as_theirs():
+        with translated_errors():
             return _lists(self.sync_client.embed([text], **self._options(options, "query")))[0]
 
     @override
     async def aembed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
         """Vectors of documents, shape `(len(texts), dimensions)`, in their order."""
-        with as_theirs():
+        with translated_errors():
             options = self._options(options, "document")
             return _lists(await self.async_client.embed(texts, **options))
 
     @override
     async def aembed_query(self, text: str, **options: Any) -> list[float]:
         """The vector of a query, shape `(dimensions,)`."""
-        with as_theirs():
+        with translated_errors():
             options = self._options(options, "query")
             return _lists(await self.async_client.embed([text], **options))[0]
 
     def embed_images(self, images: Sequence[Any], **options: Any) -> list[list[float]]:
         """Vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
-        with as_theirs():
+        with translated_errors():
             return _lists(self.sync_client.embed_images(images, **self._options(options)))
 
     async def aembed_images(self, images: Sequence[Any], **options: Any) -> list[list[float]]:
         """Vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
-        with as_theirs():
+        with translated_errors():
             options = self._options(options)
             return _lists(await self.async_client.embed_images(images, **options))
 

@@ -85,7 +85,7 @@ _BOTH: dict[type, type[ours.InferenceError]] = {
 
 
 @contextmanager
-def as_theirs() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Raise what happens inside as an error that is LangChain's too."""
     try:
         yield

@@ -140,13 +140,13 @@ def _from_calls(calls: Iterable[Any]) -> tuple[list[ToolCall], list[InvalidToolC
     for call in calls:
         name, text = call.function.name, call.function.arguments
         try:
-            parsed.append(tool_call(name=name, args=arguments_of(name, text), id=call.id))
+            parsed.append(tool_call(name=name, args=parse_arguments(name, text), id=call.id))
         except OutputParserException as error:
             invalid.append(invalid_tool_call(name=name, args=text, id=call.id, error=str(error)))
     return parsed, invalid
 
 
-def arguments_of(name: str | None, text: str | None) -> Json:
+def parse_arguments(name: str | None, text: str | None) -> Json:
     """The arguments of a call, which are `text` on the wire.
 
     Raises:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from azinfer.core import strict_schema
 from azinfer.langchain.errors import answer_filtered
-from azinfer.langchain.responses import arguments_of
+from azinfer.langchain.responses import parse_arguments
 
 # What an answer comes to, whole or (True) as far as it came; None where it has no value.
 Parse = Callable[[AIMessage, bool], Any]
@@ -49,7 +49,7 @@ def parser_of(schema: Any, method: str, include_raw: bool) -> Runnable[AIMessage
 
     While an answer is streamed, they grow.
     """
-    kind, parse = _RawAndValues if include_raw else _Values, _parse_of(schema, method)
+    kind, parse = _RawAndValues if include_raw else _Values, _parser_for(schema, method)
 
     # Generators and no functions, so that values come while an answer is streamed.
     def read(messages: Iterator[AIMessage]) -> Iterator[Any]:
@@ -94,7 +94,7 @@ class _Values:
             yield value
 
     def _value(self) -> Any:
-        message = _told(self._whole)
+        message = _check_complete(self._whole)
         try:
             return self._parse(message, False)
         except OutputParserException:
@@ -134,15 +134,15 @@ class _Part(dict[str, Any]):
         return whole
 
 
-def _parse_of(schema: Any, method: str) -> Parse:
-    make = _make_of(schema)
+def _parser_for(schema: Any, method: str) -> Parse:
+    make = _constructor_of(schema)
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
-        return lambda message, partial: _of_call(message, partial, make, name)
-    return lambda message, partial: _of_text(message, partial, make)
+        return lambda message, partial: _parse_call(message, partial, make, name)
+    return lambda message, partial: _parse_text(message, partial, make)
 
 
-def _make_of(schema: Any) -> Make:
+def _constructor_of(schema: Any) -> Make:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         model: Any = schema
         make: Make = getattr(model, "model_validate", None) or model.parse_obj  # of pydantic 1
@@ -150,18 +150,18 @@ def _make_of(schema: Any) -> Make:
     return lambda value: value
 
 
-def _of_call(message: AIMessage, partial: bool, make: Make, name: str) -> Any:
+def _parse_call(message: AIMessage, partial: bool, make: Make, name: str) -> Any:
     if not partial:
         calls: Sequence[Any] = message.invalid_tool_calls
         if isinstance(message, AIMessageChunk):
             calls = message.tool_call_chunks  # in whose tool calls LangChain mends what is broken
         for call in calls:
-            arguments_of(call["name"], call["args"])
+            parse_arguments(call["name"], call["args"])
     found = [call["args"] for call in message.tool_calls if call["name"] == name]
     return make(found[0]) if found else None
 
 
-def _of_text(message: AIMessage, partial: bool, make: Make) -> Any:
+def _parse_text(message: AIMessage, partial: bool, make: Make) -> Any:
     if message.tool_calls:
         return None
     parser = parse_partial_json if partial else _whole_json
@@ -173,7 +173,7 @@ def _whole_json(text: str) -> Any:
     return json.JSONDecoder(strict=False).raw_decode(text)[0]
 
 
-def _told(message: AIMessage) -> AIMessage:
+def _check_complete(message: AIMessage) -> AIMessage:
     """Tell refusals and answers that were cut off from answers that are no value."""
     if refusal := message.additional_kwargs.get("refusal"):
         raise ModelRefusalError(f"the model refused: {refusal}", raw_message=message)

@@ -32,14 +32,19 @@ from llama_index.core.types import PydanticProgramMode
 from typing_extensions import override
 
 from azinfer.core import ConfigurationError, profile_of
-from azinfer.llama_index.connection import Deployed
+from azinfer.llama_index.connection import DeploymentConnection
 from azinfer.llama_index.messages import Json, to_messages, to_tool_choice, to_tools
 from azinfer.llama_index.profiles import Abilities, abilities_of
-from azinfer.llama_index.responses import Growing, from_completion, to_completion, to_selections
-from azinfer.llama_index.structured import aparts, parts, whole
+from azinfer.llama_index.responses import (
+    ResponseAccumulator,
+    from_completion,
+    to_completion,
+    to_selections,
+)
+from azinfer.llama_index.structured import aparse_stream, parse_stream, parse_value
 
 
-class AzInferLLM(Deployed, FunctionCallingLLM):
+class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
     Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
@@ -185,23 +190,23 @@ class AzInferLLM(Deployed, FunctionCallingLLM):
     def _stream(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
     ) -> Generator[ChatResponse]:
-        growing = Growing(_one_call(kwargs))
+        accumulator = ResponseAccumulator(_one_call(kwargs))
         with self.sync_client.stream(to_messages(messages), **self._options(kwargs)) as chunks:
             for chunk in chunks:
-                if response := growing.add(chunk):
+                if response := accumulator.add(chunk):
                     yield response
-        yield growing.last(chunks.completion)
+        yield accumulator.last(chunks.completion)
 
     async def _astream(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
     ) -> AsyncGenerator[ChatResponse]:
-        growing = Growing(_one_call(kwargs))
+        accumulator = ResponseAccumulator(_one_call(kwargs))
         options = self._options(kwargs)
         async with self.async_client.stream(to_messages(messages), **options) as chunks:
             async for chunk in chunks:
-                if response := growing.add(chunk):
+                if response := accumulator.add(chunk):
                     yield response
-        yield growing.last(chunks.completion)
+        yield accumulator.last(chunks.completion)
 
     @override
     def _prepare_chat_with_tools(
@@ -253,12 +258,12 @@ class AzInferLLM(Deployed, FunctionCallingLLM):
             InvalidResponseError: The model refused, or its answer was cut off.
             ValidationError: The answer is no such value.
         """
-        if not self._makes_values:
+        if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-        _starts(output_cls, prompt, prompt_args)
-        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return _ends(whole(self.chat(**asked), output_cls))
+        _notify_start(output_cls, prompt, prompt_args)
+        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _notify_end(parse_value(self.chat(**asked), output_cls))
 
     @override
     async def astructured_predict(
@@ -269,12 +274,12 @@ class AzInferLLM(Deployed, FunctionCallingLLM):
         **prompt_args: Any,
     ) -> Any:
         """The same, awaited."""
-        if not self._makes_values:
+        if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-        _starts(output_cls, prompt, prompt_args)
-        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return _ends(whole(await self.achat(**asked), output_cls))
+        _notify_start(output_cls, prompt, prompt_args)
+        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _notify_end(parse_value(await self.achat(**asked), output_cls))
 
     @override
     def _structured_stream_call(
@@ -284,11 +289,11 @@ class AzInferLLM(Deployed, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any]:
-        if not self._makes_values:
+        if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return parts(self.stream_chat(**asked), output_cls)
+        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return parse_stream(self.stream_chat(**asked), output_cls)
 
     @override
     async def _structured_astream_call(
@@ -298,21 +303,21 @@ class AzInferLLM(Deployed, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any]:
-        if not self._makes_values:
+        if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
-        asked = self._asking_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return aparts(await self.astream_chat(**asked), output_cls)
+        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return aparse_stream(await self.astream_chat(**asked), output_cls)
 
     @property
-    def _makes_values(self) -> bool:
+    def _supports_structured(self) -> bool:
         """Whether the service can be asked for values, rather than the model in words."""
         by_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
         return by_default and (self._abilities.json_schema or self._abilities.tools)
 
-    def _asking_for(
+    def _structured_request(
         self,
         output_cls: type[Any],
         prompt: Any,
@@ -338,7 +343,9 @@ def _one_call(kwargs: dict[str, Any]) -> bool:
     return kwargs.get("allow_parallel_tool_calls") is False
 
 
-def _starts(output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+def _notify_start(
+    output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str, Any]
+) -> None:
     dispatcher.event(
         LLMStructuredPredictStartEvent(
             output_cls=output_cls, template=prompt, template_args=prompt_args
@@ -346,6 +353,6 @@ def _starts(output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str
     )
 
 
-def _ends(value: Any) -> Any:
+def _notify_end(value: Any) -> Any:
     dispatcher.event(LLMStructuredPredictEndEvent(output=value))
     return value

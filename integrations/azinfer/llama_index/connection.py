@@ -36,7 +36,7 @@ _OF_CLIENT = (
 )
 
 
-class Deployed(BaseComponent):
+class DeploymentConnection(BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
     Neither its dict nor its pickle holds a secret; of credentials they hold the names `"entra"`
@@ -97,7 +97,7 @@ class Deployed(BaseComponent):
         if self.client is None:
             self._ready = self._new_client()
         else:
-            self._ready = ready_client(self.client, **self._of_client())
+            self._ready = ready_client(self.client, **self._client_options())
             self._tell_of(self.client)
         return self
 
@@ -113,9 +113,9 @@ class Deployed(BaseComponent):
             self.model, self.model_id = client.model, self.model_id or client.model_id
 
     def _new_client(self) -> InferenceClient:
-        return InferenceClient(model=self.model, model_id=self.model_id, **self._of_client())
+        return InferenceClient(model=self.model, model_id=self.model_id, **self._client_options())
 
-    def _of_client(self) -> dict[str, Any]:
+    def _client_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _OF_CLIENT}
 
     @property
@@ -168,7 +168,7 @@ class Deployed(BaseComponent):
         copied.credential = portable(self.credential)
         copied.endpoint = self._shown_endpoint(self.endpoint)
         copied.headers = _without_secrets(self.headers)
-        return super(Deployed, copied).__getstate__()
+        return super(DeploymentConnection, copied).__getstate__()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Clients, credentials, callbacks and limiters are meant to be shared; options are not.

@@ -15,12 +15,12 @@ from llama_index.core.schema import ImageDocument, ImageNode
 from typing_extensions import override
 
 from azinfer.core import Embeddings, profile_of
-from azinfer.llama_index.connection import Deployed
+from azinfer.llama_index.connection import DeploymentConnection
 
 Embedding = list[float]
 
 
-class AzInferEmbedding(Deployed, BaseEmbedding):
+class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     """Embeddings of texts by any deployment that has them.
 
     A batch of `embed_batch_size` texts, which is what progress and rate limiters count, is sent

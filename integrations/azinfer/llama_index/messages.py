@@ -60,7 +60,9 @@ def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
             wire.append(answer)
             media += more
         else:
-            wire.append(_assistant(message) if role == "assistant" else _said(role, message))
+            wire.append(
+                _assistant(message) if role == "assistant" else _plain_message(role, message)
+            )
     if media:
         wire.append({"role": "user", "content": media})
     return wire
@@ -95,7 +97,7 @@ def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
     return {"type": "function", "function": {"name": choice}}
 
 
-def _said(role: str, message: ChatMessage) -> Json:
+def _plain_message(role: str, message: ChatMessage) -> Json:
     parts = list(_parts(message.blocks))
     name = message.additional_kwargs.get("name")
     wire: Json = {"role": role, "content": parts, **({"name": name} if name else {})}

@@ -35,11 +35,11 @@ def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatRespo
         message=_message(answer.choices[0].message, one_call, answer.usage),
         raw=_raw(answer),
         logprobs=_logprobs(answer.choices[0].logprobs),
-        additional_kwargs=_told(answer),
+        additional_kwargs=_metadata(answer),
     )
 
 
-class Growing:
+class ResponseAccumulator:
     """What a streamed answer has come to so far.
 
     Args:
@@ -169,7 +169,7 @@ def _counts(usage: Usage | None) -> Json:
     return usage.raw or {name: value for name, value in asdict(usage).items() if name != "raw"}
 
 
-def _told(answer: ChatCompletion) -> Json:
+def _metadata(answer: ChatCompletion) -> Json:
     choice, routing, usage = answer.choices[0], answer.routing, answer.usage
     attempt = routing.attempts[-1] if routing and routing.attempts else None
     found = {

@@ -18,7 +18,7 @@ _CUT = {
 }
 
 
-def whole(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
+def parse_value(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
     """The value that an answer is.
 
     Raises:
@@ -32,30 +32,30 @@ def whole(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
     return output_cls.model_validate_json(_json_of(response))
 
 
-def parts(responses: Iterable[ChatResponse], output_cls: type[BaseModel]) -> Generator[Any]:
+def parse_stream(responses: Iterable[ChatResponse], output_cls: type[BaseModel]) -> Generator[Any]:
     """What a streamed answer comes to, more and more of it, and at its end the whole value.
 
     Raises:
         InvalidResponseError: As `whole` does, and ValidationError too.
     """
-    growing = _Growing(output_cls)
+    accumulator = _ValueAccumulator(output_cls)
     for response in responses:
-        yield from growing.add(response)
-    yield growing.whole()
+        yield from accumulator.add(response)
+    yield accumulator.value()
 
 
-async def aparts(
+async def aparse_stream(
     responses: AsyncIterable[ChatResponse], output_cls: type[BaseModel]
 ) -> AsyncGenerator[Any]:
     """The same of an async stream."""
-    growing = _Growing(output_cls)
+    accumulator = _ValueAccumulator(output_cls)
     async for response in responses:
-        for value in growing.add(response):
+        for value in accumulator.add(response):
             yield value
-    yield growing.whole()
+    yield accumulator.value()
 
 
-class _Growing:
+class _ValueAccumulator:
     """The values of an answer that is not whole yet: of the model, or with fields missing."""
 
     def __init__(self, output_cls: type[BaseModel]) -> None:
@@ -64,9 +64,9 @@ class _Growing:
         self._before: Any = None
         self._last = ChatResponse(message=ChatMessage())
 
-    def whole(self) -> Any:
+    def value(self) -> Any:
         """The value at the end."""
-        return whole(self._last, self._output_cls)
+        return parse_value(self._last, self._output_cls)
 
     def add(self, response: ChatResponse) -> Iterable[Any]:
         """The value so far, where there is a new one."""

@@ -20,15 +20,15 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
-from azinfer.semantic_kernel.connection import PROVIDER, Arguments, Service
-from azinfer.semantic_kernel.errors import as_theirs
+from azinfer.semantic_kernel.connection import PROVIDER, Arguments, DeploymentConnection
+from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.messages import to_messages
 from azinfer.semantic_kernel.responses import from_chunk, from_completion, last_messages
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
-from azinfer.semantic_kernel.telemetry import span_of, tell
+from azinfer.semantic_kernel.telemetry import annotate_span, describe_answer
 
 
-class AzInferChatCompletion(Service, ChatCompletionClientBase):
+class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
     """A chat completion service on any Azure AI endpoint: one class for every surface.
 
     The constructor does not touch the network.
@@ -91,14 +91,14 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
-        with as_theirs():
+        with translated_errors():
             options = self._options(settings)
             options.pop("stream_options", None)
             model = options["model"] or self.ai_model_id
-            span = span_of("chat", model, options)
+            span = annotate_span("chat", model, options)
             messages = self._prepare_chat_history_for_request(chat_history)
             answer = await self.client.complete(messages, **options)
-        tell(span, answer)
+        describe_answer(span, answer)
         return from_completion(answer, model)
 
     @override
@@ -109,16 +109,16 @@ class AzInferChatCompletion(Service, ChatCompletionClientBase):
         settings: PromptExecutionSettings,
         function_invoke_attempt: int = 0,
     ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
-        with as_theirs():
+        with translated_errors():
             options = self._options(settings)
             model = options["model"] or self.ai_model_id
-            span = span_of("chat", model, options)
+            span = annotate_span("chat", model, options)
             messages = self._prepare_chat_history_for_request(chat_history)
             async with self.client.stream(messages, **options) as chunks:
                 async for chunk in chunks:
                     if parts := from_chunk(chunk, model, function_invoke_attempt):
                         yield parts
-            tell(span, chunks.completion)
+            describe_answer(span, chunks.completion)
             yield last_messages(chunks.completion, model, function_invoke_attempt)
 
     @override

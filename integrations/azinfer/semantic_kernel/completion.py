@@ -16,14 +16,14 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 from typing_extensions import override
 
 from azinfer.core import ChatCompletion, Choice, UserMessage
-from azinfer.semantic_kernel.connection import PROVIDER, Arguments, Service
-from azinfer.semantic_kernel.errors import as_theirs
+from azinfer.semantic_kernel.connection import PROVIDER, Arguments, DeploymentConnection
+from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.responses import metadata_of
 from azinfer.semantic_kernel.settings import AzInferChatPromptExecutionSettings
-from azinfer.semantic_kernel.telemetry import span_of, tell
+from azinfer.semantic_kernel.telemetry import annotate_span, describe_answer
 
 
-class AzInferTextCompletion(Service, TextCompletionClientBase):
+class AzInferTextCompletion(DeploymentConnection, TextCompletionClientBase):
     """A text completion service: each prompt is sent to a chat deployment as a user message.
 
     No surface has an operation for bare text any more, and every deployment that writes text
@@ -56,13 +56,13 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
     async def _inner_get_text_contents(
         self, prompt: str, settings: PromptExecutionSettings
     ) -> list[TextContent]:
-        with as_theirs():
+        with translated_errors():
             options = self._options(settings)
             options.pop("stream_options", None)
             model = options["model"] or self.ai_model_id
-            span = span_of("text_completions", model, options)
+            span = annotate_span("text_completions", model, options)
             answer = await self.client.complete([UserMessage(prompt)], **options)
-        tell(span, answer)
+        describe_answer(span, answer)
         return [
             TextContent(
                 text=choice.message.content or choice.message.refusal or "",
@@ -78,10 +78,10 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
     async def _inner_get_streaming_text_contents(
         self, prompt: str, settings: PromptExecutionSettings
     ) -> AsyncGenerator[list[StreamingTextContent], Any]:
-        with as_theirs():
+        with translated_errors():
             options = self._options(settings)
             model = options["model"] or self.ai_model_id
-            span = span_of("text_completions", model, options)
+            span = annotate_span("text_completions", model, options)
             async with self.client.stream([UserMessage(prompt)], **options) as chunks:
                 async for chunk in chunks:
                     parts = [
@@ -97,7 +97,7 @@ class AzInferTextCompletion(Service, TextCompletionClientBase):
                     if parts:
                         yield parts
             answer = chunks.completion
-            tell(span, answer)
+            describe_answer(span, answer)
             yield [
                 StreamingTextContent(
                     choice_index=choice.index,

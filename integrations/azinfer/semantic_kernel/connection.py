@@ -23,7 +23,7 @@ from azinfer.core import (
     __version__,
     ready_client,
 )
-from azinfer.semantic_kernel.errors import as_theirs
+from azinfer.semantic_kernel.errors import translated_errors
 
 PROVIDER = "azure.ai.inference"  # `gen_ai.system` of the OpenTelemetry conventions
 _ENDPOINTS = {
@@ -53,7 +53,7 @@ class Arguments(TypedDict, total=False):
     env_file_encoding: str | None
 
 
-class Service(AIServiceClientBase):
+class DeploymentConnection(AIServiceClientBase):
     """A service that asks one endpoint; AzInferChatCompletion tells its arguments."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -84,7 +84,7 @@ class Service(AIServiceClientBase):
         **fields: Any,
     ) -> None:
         environ = _environment(env_file_path, env_file_encoding)
-        with as_theirs(starting=True):
+        with translated_errors(starting=True):
             made = _client_of(
                 client,
                 environ,

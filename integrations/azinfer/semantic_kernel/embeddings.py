@@ -13,15 +13,15 @@ from semantic_kernel.contents.image_content import ImageContent
 from typing_extensions import override
 
 from azinfer.core import BadRequestError, Embeddings
-from azinfer.semantic_kernel.connection import Arguments, Service
-from azinfer.semantic_kernel.errors import as_theirs
+from azinfer.semantic_kernel.connection import Arguments, DeploymentConnection
+from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.messages import image_source
 from azinfer.semantic_kernel.settings import AzInferEmbeddingPromptExecutionSettings
 
 Image = ImageContent | bytes | Path | str
 
 
-class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
+class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
     """Embeddings of texts, and of images, by any deployment that has them.
 
     Vector stores of Semantic Kernel ask for raw embeddings of documents and for embeddings of
@@ -113,7 +113,7 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
             ServiceInvalidRequestError: An image has neither data nor a URL.
             ServiceResponseException: Any request failed; nothing partial is returned.
         """
-        with as_theirs():
+        with translated_errors():
             sources = [
                 image_source(each) if isinstance(each, ImageContent) else each for each in images
             ]
@@ -131,7 +131,7 @@ class AzInferTextEmbedding(Service, EmbeddingGeneratorBase):
         options = self._wanted(settings, kind, more)
         size = batch_size or len(texts) or 1
         vectors: list[Any] = []
-        with as_theirs():
+        with translated_errors():
             for at in range(0, len(texts), size):
                 vectors += (await self._embedded(texts[at : at + size], options)).vectors
         return vectors

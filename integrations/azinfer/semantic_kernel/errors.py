@@ -112,7 +112,7 @@ _KINDS: Kinds = {
 
 
 @contextmanager
-def as_theirs(starting: bool = False) -> Iterator[None]:
+def translated_errors(starting: bool = False) -> Iterator[None]:
     """Raise what happens inside as an error that is Semantic Kernel's too.
 
     Args:

@@ -50,7 +50,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
 
     @field_validator("headers", mode="before")
     @classmethod
-    def _closed(cls, headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    def _hide_secrets(cls, headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return headers and {
             name: SecretStr(value) if is_secret(name) and isinstance(value, str) else value
             for name, value in headers.items()
@@ -94,7 +94,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
         }
         wanted = {**further, **(self.extra_parameters or {}), **_set(given), **kwargs}
         if headers := wanted.get("headers"):
-            wanted["headers"] = {name: _opened(value) for name, value in headers.items()}
+            wanted["headers"] = {name: _reveal(value) for name, value in headers.items()}
         return _set(wanted)
 
 
@@ -185,7 +185,7 @@ def _response_format(form: type) -> type | JsonSchema:
     return JsonSchema(form.__name__, schema)
 
 
-def _opened(value: str | SecretStr) -> str:
+def _reveal(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 

@@ -30,7 +30,7 @@ _OPTIONS = {
 }
 
 
-def span_of(operation: str, deployment: str, options: Mapping[str, Any]) -> Span:
+def annotate_span(operation: str, deployment: str, options: Mapping[str, Any]) -> Span:
     """The span that Semantic Kernel began for a request, which now says what is asked.
 
     It records nothing where Semantic Kernel's telemetry is off.
@@ -52,7 +52,7 @@ def span_of(operation: str, deployment: str, options: Mapping[str, Any]) -> Span
     return span
 
 
-def tell(span: Span, answer: ChatCompletion) -> None:
+def describe_answer(span: Span, answer: ChatCompletion) -> None:
     """Let a span say who answered, why the answers ended, and what they took besides."""
     routing, usage = answer.routing, answer.usage
     ends = [choice.finish_reason or "" for choice in answer.choices]

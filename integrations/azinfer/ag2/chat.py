@@ -13,7 +13,7 @@ from ag2.tools.schemas import ToolSchema
 from fast_depends.library.serializer import SerializerProto
 from typing_extensions import override
 
-from azinfer.ag2.connection import opened
+from azinfer.ag2.connection import reveal
 from azinfer.ag2.messages import to_messages, to_prompt, to_tools
 from azinfer.ag2.responses import from_completion
 from azinfer.ag2.structured import response_format_of
@@ -60,9 +60,9 @@ class AzInferClient(LLMClient):
             UnsupportedToolError: A tool is none that a chat deployment can call.
         """
         asked = to_messages(to_prompt(context.prompt, response_schema), messages, serializer)
-        options = self._asking(tools, response_schema)
+        options = self._call_options(tools, response_schema)
         if self._streaming:
-            answer = await self._streamed(asked, options, context)
+            answer = await self._stream(asked, options, context)
         else:
             answer = await self._client.complete(asked, **options)
             if answer.reasoning:
@@ -72,13 +72,13 @@ class AzInferClient(LLMClient):
             await context.send(response.message)
         return response
 
-    def _asking(
+    def _call_options(
         self, tools: Iterable[ToolSchema], response_schema: ResponseProto[Any] | None
     ) -> dict[str, Any]:
         """The options of one call."""
         options = dict(self._options)
         if headers := options.get("headers"):
-            options["headers"] = {name: opened(value) for name, value in headers.items()}
+            options["headers"] = {name: reveal(value) for name, value in headers.items()}
         if wire := to_tools(tools):
             options["tools"] = wire
         else:
@@ -88,7 +88,7 @@ class AzInferClient(LLMClient):
             options["response_format"] = wanted
         return options
 
-    async def _streamed(
+    async def _stream(
         self, asked: list[ChatMessage], options: dict[str, Any], context: ConversationContext
     ) -> ChatCompletion:
         async with self._client.stream(asked, **options) as chunks:

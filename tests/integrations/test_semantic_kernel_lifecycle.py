@@ -44,7 +44,7 @@ from azinfer.semantic_kernel import (
     AzInferTextCompletion,
     AzInferTextEmbedding,
 )
-from azinfer.semantic_kernel.errors import as_theirs
+from azinfer.semantic_kernel.errors import translated_errors
 from keeping import AsyncKeeping
 from kernels import added, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
@@ -115,7 +115,7 @@ class Unheard(core.InferenceError):
 
 @pytest.mark.parametrize("kind", [core.RouteExhaustedError, Unheard])
 def test_errors_of_later_are_semantic_kernels_too(kind: Any) -> None:
-    with pytest.raises(ServiceResponseException, match="no luck") as caught, as_theirs():
+    with pytest.raises(ServiceResponseException, match="no luck") as caught, translated_errors():
         raise kind("no luck", status=500)
     assert type(caught.value.__cause__) is kind
     assert isinstance(caught.value, core.InferenceError)
