@@ -295,3 +295,64 @@ def test_images_are_sent_one_by_one_and_come_back_in_order(
 def test_one_image_is_not_taken_for_a_list(ask: Ask, image: Any) -> None:
     with pytest.raises(ConfigurationError, match="images is one image"):
         ask("/models").embed_images(image)
+
+
+INPUTS = {"embed": ["a"], "embed_images": [b"\x89PNG"]}
+COHERE = {"model_id": "Cohere-embed-v3-english"}
+
+
+@pytest.mark.parametrize(
+    ("path", "client", "call", "sent"),
+    [
+        ("/models", COHERE, {"kind": "query"}, "query"),
+        ("/models", COHERE, {"kind": "document"}, "document"),
+        ("/models", COHERE, {}, None),
+        ("/models", COHERE, {"kind": None}, None),
+        ("/models", COHERE, {"kind": "query", "input_type": "text"}, "text"),
+        ("/models", {}, {"kind": "query", **COHERE}, "query"),
+        ("/models", {"model": "cohere-embed-v3-english"}, {"kind": "query"}, "query"),
+        # A name that only begins like one of Cohere's is no evidence.
+        ("/models", {"model": "embed-small"}, {"kind": "query"}, None),
+        ("/models", {"model_id": "text-embedding-3-small"}, {"kind": "query"}, None),
+        ("/openai/v1", COHERE, {"kind": "query"}, None),
+        ("/openai", COHERE, {"kind": "query"}, None),
+        ("", {"surface": "serverless", **COHERE}, {"kind": "document"}, "document"),
+    ],
+)
+def test_the_kind_is_sent_where_model_and_surface_have_a_field_for_it(
+    ask: Ask, server: RawServer, path: str, client: Any, call: Any, sent: str | None
+) -> None:
+    server.choose = lambda request: reply(vectors([1.0]))
+    asker = ask(path, **client)
+    asker.embed("a", **call)
+    assert server.received[0].json.get("input_type") == sent
+
+
+def test_the_kind_of_an_image_is_sent_too(ask: Ask, server: RawServer) -> None:
+    server.will(reply(vectors([1.0])))
+    ask("/models", **COHERE).embed_images([b"\x89PNG"], kind="document")
+    assert server.received[0].json["input_type"] == "document"
+
+
+@pytest.mark.parametrize("operation", ["embed", "embed_images"])
+def test_the_kind_is_left_out_after_it_was_refused(
+    ask: Ask, server: RawServer, operation: str
+) -> None:
+    detail = {"loc": ["body", "input_type"], "msg": "Extra inputs are not permitted"}
+    server.will(reply({"detail": [detail]}, 422), reply(vectors([1.0])))
+    asker = ask("/models", **COHERE)
+    for _ in range(2):
+        answer = getattr(asker, operation)(
+            [b"\x89PNG" if operation == "embed_images" else "a"], kind="query"
+        )
+    assert answer.routing.adapted == ()
+    assert ["input_type" in each.json for each in server.received] == [True, False, False]
+
+
+@pytest.mark.parametrize("operation", ["embed", "embed_images"])
+def test_a_kind_that_does_not_exist_is_refused(ask: Ask, server: RawServer, operation: str) -> None:
+    with pytest.raises(ConfigurationError, match="kind must be 'query' or 'document', not 'poem'"):
+        getattr(ask("/models"), operation)(
+            [b"\x89PNG" if operation == "embed_images" else "a"], kind="poem"
+        )
+    assert not server.received

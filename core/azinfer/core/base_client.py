@@ -106,9 +106,68 @@ class _Client:
         client._declared = client._known = found.deployments
         return client
 
+    def with_options(
+        self,
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        surface: str | Surface | None = None,
+        api_version: str | None = None,
+    ) -> Self:
+        """Return a client with other options, which shares everything else with this one.
+
+        Both use the same connections, tokens, retry budget and known deployments. Closing one
+        closes the connections of both; either can be used again. An option that is left out
+        stays as it is.
+
+        Args:
+            model: The deployment's name. Another name than this client's leaves its `model_id`
+                behind.
+            model_id: The model behind that deployment.
+            timeout: Seconds for each attempt, or a Timeout.
+            max_retries: How often a call is sent again after a temporary failure.
+            headers: Sent with every request besides this client's; these win.
+            surface: Another way to address the deployments of the same resource.
+            api_version: Sent instead of the surface's default.
+
+        Raises:
+            ConfigurationError: The surface is unknown, or the api-version is not valid.
+
+        Example:
+            >>> from azinfer.core import InferenceClient
+            >>> client = InferenceClient("https://contoso.openai.azure.com", "a-key", "gpt-4.1")
+            >>> patient = client.with_options(timeout=300, max_retries=5)
+            >>> patient.model, patient.max_retries, client.max_retries
+            ('gpt-4.1', 5, 2)
+        """
+        client = type(self).__new__(type(self))
+        client.__dict__.update(self.__dict__)
+        client._twin, client._targets = None, {}
+        if surface or api_version:
+            client.endpoint = self.endpoint.with_options(surface, api_version)
+        if model and model.casefold() != (self.model or "").casefold():
+            client.model_id = None
+        client.model = model or self.model
+        client.model_id = model_id or client.model_id
+        client.timeout = self.timeout if timeout is None else Timeout.of(timeout)
+        client.max_retries = self.max_retries if max_retries is None else max_retries
+        both = (*self._headers.items(), *(headers or {}).items())
+        client._headers = {name.lower(): value for name, value in both}
+        return client
+
     def _open_up(self) -> None:
+        """Begin with a retry budget and connections that no other client shares."""
         self._budget = RetryBudget()
+        self._transports: dict[str, Any] = {}
         self._twin: Any = None
+        self._connect()
+
+    def _connect(self) -> None:
+        """Use the transport that the clients made of one another share."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
@@ -120,6 +179,7 @@ class _Client:
         return {
             **self.__dict__,
             "_connections": None,
+            "_transports": None,
             "_budget": None,
             "_environ": None,
             "_twin": None,
@@ -150,7 +210,7 @@ class _Client:
         if self._twin is None:
             twin = kind.__new__(kind)
             twin.__dict__.update(self.__dict__)
-            twin._open_up()
+            twin._connect()
             self._twin = twin
         return cast("Twin", self._twin)
 

@@ -21,6 +21,7 @@ from azinfer.core.messages import (
     response_format_to_wire,
     tool_choice_to_wire,
 )
+from azinfer.core.model_catalog import family_of
 from azinfer.core.model_profiles import Profile, _applies, adapt, relearned
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatReader
@@ -136,25 +137,67 @@ def chat(
 
 
 def embeddings(
-    target: Target, texts: Sequence[str], options: Mapping[str, Any], learned: Mapping[str, str]
+    target: Target,
+    texts: Sequence[str],
+    options: Mapping[str, Any],
+    learned: Mapping[str, str],
+    kind: str | None = None,
 ) -> Call[Embeddings]:
-    """The call that embeds one request's worth of texts."""
+    """Return the call that embeds one request's worth of texts.
+
+    Args:
+        target: Where it goes.
+        texts: The texts of this request.
+        options: Further fields of the body.
+        learned: What this model refused before: a field's name to the one it takes instead.
+        kind: `"query"` or `"document"`; sent where model and surface have a field for it.
+    """
     body: Json = {"input": list(texts), **_given(options)}
-    ours: frozenset[str] = frozenset()
+    own = _kind_field(target, body, learned, kind)
     if not {"encoding_format"} & (body.keys() | learned.keys()) and (
         target.profile.base64 or target.endpoint.surface in (V1, DEPLOYMENTS)
     ):
-        # A quarter of the bytes of floats in JSON.
-        body["encoding_format"] = "base64"
-        ours = frozenset({"encoding_format"})
-    return _embedding_call(target, body, len(texts), ours)
+        own["encoding_format"] = "base64"  # a quarter of the bytes of floats in JSON
+    return _embedding_call(target, {**body, **own}, len(texts), frozenset(own))
 
 
 def image_embeddings(
-    target: Target, image: ImageInput, options: Mapping[str, Any]
+    target: Target,
+    image: ImageInput,
+    options: Mapping[str, Any],
+    learned: Mapping[str, str],
+    kind: str | None = None,
 ) -> Call[Embeddings]:
-    """The call that embeds one image; models take one a request."""
-    return _embedding_call(target, {"input": [image.to_wire()], **_given(options)}, 1, frozenset())
+    """Return the call that embeds one image; models take one image in a request.
+
+    Args:
+        target: Where it goes.
+        image: The image, with or without a text.
+        options: Further fields of the body.
+        learned: What this model refused before: a field's name to the one it takes instead.
+        kind: `"query"` or `"document"`; sent where model and surface have a field for it.
+    """
+    body: Json = {"input": [image.to_wire()], **_given(options)}
+    own = _kind_field(target, body, learned, kind)
+    return _embedding_call(target, {**body, **own}, 1, frozenset(own))
+
+
+def _kind_field(
+    target: Target, body: Json, learned: Mapping[str, str], kind: str | None
+) -> dict[str, str]:
+    """Return the field that says what a text is for, where model and surface have it.
+
+    Source: "Get embeddings", `input_type`, of the model inference REST reference. The v1 and
+    deployments surfaces do not define the field and answer 400 to it; of the models there,
+    Cohere's alone make different vectors of queries and of documents.
+    """
+    if kind not in (None, "query", "document"):
+        raise ConfigurationError(f"kind must be 'query' or 'document', not {kind!r}")
+    if kind is None or "input_type" in body or "input_type" in learned:
+        return {}
+    is_model_id = target.model_id_source != "guessed"
+    is_cohere = family_of(target.model_id, is_model_id=is_model_id) == "cohere"
+    return {"input_type": kind} if is_cohere and target.endpoint.surface.input_type else {}
 
 
 def info(target: Target) -> Call[ModelInfo]:

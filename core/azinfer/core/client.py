@@ -8,7 +8,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from azinfer.core import calls
 from azinfer.core.base_client import T, _Client
@@ -28,6 +28,8 @@ from azinfer.core.network.transport import AsyncConnections, Connections, Opened
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import AsyncChatStream, ChatStream, _Reading
 from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+
+Kind: TypeAlias = Literal["query", "document"]
 
 
 class InferenceClient(_Client):
@@ -155,6 +157,7 @@ class InferenceClient(_Client):
         *,
         model: str | None = None,
         model_id: str | None = None,
+        kind: Kind | None = None,
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
@@ -165,10 +168,11 @@ class InferenceClient(_Client):
             input: One text, or any number of them; none at all is no request.
             model: The deployment's name, in any case; the client's own when left out.
             model_id: The model behind it; it decides the size of a batch.
+            kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
+                where both the model and the surface have that field, and left out elsewhere.
             timeout: Seconds for each attempt, or a Timeout, for each request.
             headers: Sent with each request besides the client's.
-            **options: dimensions, input_type (`"query"`, `"document"`), encoding_format, …,
-                sent as they are.
+            **options: dimensions, input_type, encoding_format, …, sent as they are.
 
         Returns:
             Vectors of shape `(len(input), dimensions)`, in the order of `input`.
@@ -178,9 +182,10 @@ class InferenceClient(_Client):
         """
         texts = check_texts(input)
         target = self._target(EMBEDDINGS, model, model_id, headers)
+        learned = self._learned_of(target)
 
         def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, self._learned_of(target))
+            call = calls.embeddings(target, batch, options, learned, kind)
             try:
                 return self._run(call, timeout)
             except InferenceError as error:
@@ -197,6 +202,7 @@ class InferenceClient(_Client):
         *,
         model: str | None = None,
         model_id: str | None = None,
+        kind: Kind | None = None,
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
@@ -207,6 +213,8 @@ class InferenceClient(_Client):
             images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
             model: The deployment's name, in any case; the client's own when left out.
             model_id: The model behind it.
+            kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
+                where both the model and the surface have that field, and left out elsewhere.
             timeout: Seconds for each attempt, or a Timeout, for each request.
             headers: Sent with each request besides the client's.
             **options: dimensions, input_type, encoding_format, …, sent as they are.
@@ -219,9 +227,11 @@ class InferenceClient(_Client):
             InferenceError: Any request failed; nothing partial is returned.
         """
         target = self._target(IMAGES, model, model_id, headers)
+        learned = self._learned_of(target)
 
         def embed(image: ImageInput) -> Embeddings:
-            return self._run(calls.image_embeddings(target, image, options), timeout)
+            call = calls.image_embeddings(target, image, options, learned, kind)
+            return self._run(call, timeout)
 
         return joined(_map(embed, _images(images)))
 
@@ -284,9 +294,9 @@ class InferenceClient(_Client):
                 wait = attempts.after(error)
             self._clock.sleep(wait)
 
-    def _open_up(self) -> None:
-        super()._open_up()
-        self._connections = Connections(self._http_client, self._environ)
+    def _connect(self) -> None:
+        transport = Connections(self._http_client, self._environ)
+        self._connections = self._transports.setdefault("sync", transport)
 
 
 class AsyncInferenceClient(_Client):
@@ -353,6 +363,7 @@ class AsyncInferenceClient(_Client):
         *,
         model: str | None = None,
         model_id: str | None = None,
+        kind: Kind | None = None,
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
@@ -363,9 +374,10 @@ class AsyncInferenceClient(_Client):
         """
         texts = check_texts(input)
         target = self._target(EMBEDDINGS, model, model_id, headers)
+        learned = self._learned_of(target)
 
         async def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, self._learned_of(target))
+            call = calls.embeddings(target, batch, options, learned, kind)
             try:
                 return await self._run(call, timeout)
             except InferenceError as error:
@@ -382,6 +394,7 @@ class AsyncInferenceClient(_Client):
         *,
         model: str | None = None,
         model_id: str | None = None,
+        kind: Kind | None = None,
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
@@ -391,9 +404,12 @@ class AsyncInferenceClient(_Client):
         The same as `InferenceClient.embed_images`, awaited.
         """
         target = self._target(IMAGES, model, model_id, headers)
+        learned = self._learned_of(target)
 
         async def embed(image: ImageInput) -> Embeddings:
-            return await self._run(calls.image_embeddings(target, image, options), timeout)
+            return await self._run(
+                calls.image_embeddings(target, image, options, learned, kind), timeout
+            )
 
         return joined(await _amap(embed, _images(images)))
 
@@ -462,9 +478,9 @@ class AsyncInferenceClient(_Client):
                 wait = attempts.after(error)
             await self._clock.asleep(wait)
 
-    def _open_up(self) -> None:
-        super()._open_up()
-        self._connections = AsyncConnections(self._http_client, self._environ)
+    def _connect(self) -> None:
+        transport = AsyncConnections(self._http_client, self._environ)
+        self._connections = self._transports.setdefault("async", transport)
 
 
 async def _in_time(

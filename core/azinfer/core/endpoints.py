@@ -123,6 +123,24 @@ class Endpoint:
             return self
         return replace(self, url=self.root + surface.path, surface=surface, api_version=None)
 
+    def with_options(
+        self, surface: str | Surface | None = None, api_version: str | None = None
+    ) -> Endpoint:
+        """Return the same resource on another surface, or in another api-version.
+
+        Args:
+            surface: The surface to speak; its own default version is sent, where none is given.
+            api_version: The version to send; None keeps the present one on the same surface.
+
+        Raises:
+            ConfigurationError: The surface is unknown, or the api-version is not valid.
+        """
+        named = self.surface if surface is None else surface_named(surface)
+        version = api_version or (self.api_version if named == self.surface else None)
+        url = self.url if self.root is None else self.root + named.path
+        parsed = Endpoint.parse(url, named, version)
+        return replace(self, url=parsed.url, surface=parsed.surface, api_version=version)
+
     def serving(self, operation: str) -> Endpoint:
         """Where an operation goes: here, or to the resource's `models` surface.
 

@@ -32,6 +32,7 @@ class Surface:
         names_in_body: Whether the body's `model` names the deployment.
         routes: Whether a request without a `model` goes nowhere.
         extra_parameters: Whether it knows the header `extra-parameters`.
+        input_type: Whether embeddings have the field `input_type`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Surface:
     names_in_body: bool = True
     routes: bool = True
     extra_parameters: bool = False
+    input_type: bool = False
 
 
 # Sources: "Azure AI Model Inference REST API" (model inference, serverless, managed),
@@ -57,6 +59,7 @@ MODELS = Surface(
     _COGNITIVE_SERVICES,
     ("api-key", "authorization"),
     extra_parameters=True,
+    input_type=True,
 )
 V1 = Surface(
     "v1", "/openai/v1", frozenset({CHAT, EMBEDDINGS}), None, _COGNITIVE_SERVICES, ("api-key",)
@@ -79,6 +82,7 @@ SERVERLESS = Surface(
     ("authorization", "api-key"),
     routes=False,
     extra_parameters=True,
+    input_type=True,
 )
 MANAGED = replace(SERVERLESS, name="managed", names_in_body=False)
 GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))
