@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from asking import KEY, Asker, TestClock
+from azinfer.core import forget_endpoints
 from raw_server import RawServer
 
 # How long an example takes says more of the machine than of the code.
@@ -25,6 +26,12 @@ def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in os.environ:
         if variable.upper().startswith(_AZURE):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned() -> None:
+    """Ports come again, and what one test's service refused says nothing of another's."""
+    forget_endpoints()
 
 
 @pytest.fixture

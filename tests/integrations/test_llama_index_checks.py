@@ -249,7 +249,7 @@ def test_metadata_is_known_without_asking(make: Make, server: RawServer) -> None
 
     found = asyncio.run(inside_a_loop())
     assert (found.is_chat_model, found.is_function_calling_model) == (True, True)
-    assert (found.model_name, found.context_window) == ("mistral-large", 128_000)
+    assert (found.model_name, found.context_window) == ("mistral-large", 32_768)
     assert make(context_window=32_000).metadata.context_window == 32_000
     assert not server.received
 

@@ -15,6 +15,7 @@ from azinfer.core.completions import (
 )
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.embeddings import Embedding, Embeddings
+from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     APIConnectionError,
@@ -51,6 +52,7 @@ from azinfer.core.messages import (
     ToolMessage,
     UserMessage,
 )
+from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Routing
@@ -98,6 +100,7 @@ __all__ = [
     "InvalidResponseError",
     "JsonSchema",
     "Message",
+    "ModelFacts",
     "ModelInfo",
     "PermissionDeniedError",
     "Profile",
@@ -119,6 +122,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "forget_endpoints",
     "is_secret",
     "missing_extra",
     "portable",

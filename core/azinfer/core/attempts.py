@@ -100,6 +100,7 @@ class Attempts(Generic[T]):
         self._retries = 0
         self._attempts: list[Attempt] = []
         self._failure: InferenceError | None = None
+        self._changed: set[str] = set()
 
     @property
     def surface(self) -> Any:
@@ -242,9 +243,11 @@ class Attempts(Generic[T]):
         if self._in_newer_version(error.message):
             return True
         change = self._change(f"{error.param} {error.message}")
-        if change is None or change[0] in self.learned:
+        if change is None or change[0] in self._changed:
             return False
         name, new_name = change
+        # Another call may have learned it in the meantime, and this one was built before.
+        self._changed.add(name)
         self.learned[name] = new_name
         self._body, told = relearned(self._body, name, new_name)
         self._adapted += (told,)
@@ -254,8 +257,9 @@ class Attempts(Generic[T]):
     def _in_newer_version(self, said: str) -> bool:
         """Whether the request is to be sent in the api-version that the service names."""
         found = re.search(_NEWER_VERSION, said)
-        if found is None or _VERSION in self.learned or self.call.target.endpoint.api_version:
+        if found is None or _VERSION in self._changed or self.call.target.endpoint.api_version:
             return False
+        self._changed.add(_VERSION)
         self.learned[_VERSION] = found[1]
         self._url = self.call.target.url(self.learned)
         self._adapted += (f"api-version → {found[1]}",)

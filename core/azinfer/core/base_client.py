@@ -18,11 +18,13 @@ from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
 from azinfer.core.deployment_lists import from_pages, list_url
 from azinfer.core.deployments import Deployments
+from azinfer.core.endpoint_knowledge import knowledge_of
 from azinfer.core.endpoints import Endpoint, is_loopback, origin
 from azinfer.core.errors import (
     ConfigurationError,
 )
 from azinfer.core.messages import ChatMessage
+from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.core.model_profiles import profile_of
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
@@ -77,8 +79,9 @@ class _Client:
         self._http_client = http_client
         self._clock = clock
         self._environ = environ
-        self._declared = self._known = Deployments()
-        self._learned: dict[tuple[str, str], dict[str, str]] = {}
+        self._declared = Deployments()
+        self._knowledge = knowledge_of(self.endpoint)
+        self._joined: tuple[Deployments | None, Deployments] = (None, Deployments())
         self._targets: dict[tuple[str, str | None, str | None], Target] = {}
         self._open_up()
 
@@ -103,7 +106,7 @@ class _Client:
         found = settings_from(path).endpoint(endpoint)
         given = ("credential", "surface", "api_version", "headers")
         client = cls(found.url, **{**{name: getattr(found, name) for name in given}, **named})
-        client._declared = client._known = found.deployments
+        client._declared = found.deployments
         return client
 
     def with_options(
@@ -187,6 +190,8 @@ class _Client:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._knowledge = knowledge_of(self.endpoint)
+        self._knowledge.add(state["_knowledge"])
         self._open_up()
 
     def __copy__(self) -> Self:
@@ -250,6 +255,32 @@ class _Client:
         target = self._target(operation, model, model_id, None)
         return target.routing(target.url(self._learned_of(target)))
 
+    def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
+        """Return what is known of the model behind a deployment; nothing is sent for it.
+
+        Args:
+            model: The deployment's name; the client's own when left out.
+            model_id: The model behind it.
+
+        Returns:
+            The facts; all of them are empty where the model is unknown.
+        """
+        known, source = self._model_id_of(model or self.model, model_id)
+        return find(known, is_model_id=source != "guessed") or UNKNOWN_MODEL
+
+    @property
+    def _known(self) -> Deployments:
+        """The deployments that are declared, and those that any client of this endpoint listed."""
+        listed, joined = self._joined
+        return joined if listed is self._knowledge.deployments else self._join()
+
+    def _join(self) -> Deployments:
+        """Take note of a new list; what was known of each model before may be wrong now."""
+        listed = self._knowledge.deployments
+        self._joined = (listed, self._declared.over(listed))
+        self._targets.clear()
+        return self._joined[1]
+
     def _target(
         self,
         operation: str,
@@ -258,14 +289,15 @@ class _Client:
         headers: Mapping[str, str] | None,
     ) -> Target:
         key = (operation, model, model_id)
+        if self._joined[0] is not self._knowledge.deployments:
+            self._join()
         target = self._targets.get(key)
         if target is None:
             name = model or self.model
             known, source = self._model_id_of(name, model_id)
             endpoint = self.endpoint.serving(operation)
-            target = Target(
-                endpoint, operation, name, profile_of(known), known, source, self._headers
-            )
+            profile = profile_of(known, is_model_id=source != "guessed")
+            target = Target(endpoint, operation, name, profile, known, source, self._headers)
             self._targets[key] = target
         return replace(target, headers={**self._headers, **headers}) if headers else target
 
@@ -278,7 +310,8 @@ class _Client:
             return told, "declared"
         if name and name in self._known and (listed := self._known[name].model_name):
             return listed, "listed"
-        return (name, "guessed") if profile_of(name).family else (None, None)
+        guessed = profile_of(name, is_model_id=False).family
+        return (name, "guessed") if guessed else (None, None)
 
     def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> Attempts[T]:
         return Attempts(
@@ -292,8 +325,7 @@ class _Client:
         )
 
     def _learned_of(self, target: Target) -> dict[str, str]:
-        key = (target.endpoint.surface.name, (target.model or "").casefold())
-        return self._learned.setdefault(key, {})
+        return self._knowledge.refusals_of(target.endpoint.surface.name, target.model)
 
     def _chat(
         self,
@@ -321,8 +353,7 @@ class _Client:
         return url, scope
 
     def _listed(self, pages: list[Json]) -> Deployments:
-        self._known = self._declared.over(from_pages(pages))
-        self._targets.clear()
+        self._knowledge.deployments = from_pages(pages)
         return self._known
 
 

@@ -238,7 +238,7 @@ def _counts(target: Target) -> bool:
     surface, profile = target.endpoint.surface, target.profile
     if surface in (V1, DEPLOYMENTS) or profile.streams_usage:
         return True
-    return surface == MODELS and not profile.family
+    return surface == MODELS and profile.streams_usage is None
 
 
 def _given(options: Mapping[str, Any]) -> Json:

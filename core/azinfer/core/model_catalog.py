@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +88,7 @@ class ModelFacts:
     sources: Mapping[str, Source]
 
 
-_FACTS = frozenset(each.name for each in fields(ModelFacts))
+UNKNOWN_MODEL = ModelFacts(name="", maker="", family="", sources={})
 _NO_FACTS = frozenset({"family", "aliases", "source", "sources", "dimension_range"})
 
 _VERSION = re.compile(

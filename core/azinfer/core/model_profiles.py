@@ -1,7 +1,8 @@
-"""What the models behind deployments take, by the model's name, and adapting a request to it.
+"""What the models behind deployments take, as the catalog says, and adapting a request to it.
 
-Sources: "Azure OpenAI reasoning models" (parameters, developer messages), "How to use
-embeddings" (2,048 inputs), Mistral's and Cohere's API references (tool-call ids, 96 inputs).
+Sources of the families' parameters: "Azure OpenAI reasoning models" (parameters, developer
+messages), "How to use embeddings" (2,048 inputs), Mistral's and Cohere's API references
+(tool-call ids, 96 inputs).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from azinfer.core.model_catalog import family_of, parameters_of_families
 
 Json = dict[str, Any]
 
@@ -25,7 +29,7 @@ class Profile:
             `"max_completion_tokens"`; None where either may be right.
         developer: Whether it knows the role `developer`; None where unknown.
         text_parts: Whether a message of nothing but text may come in parts.
-        streams_usage: Whether it takes `stream_options` on every surface.
+        streams_usage: Whether it takes `stream_options` on every surface; None where unknown.
         short_call_ids: Whether tool-call ids must be 9 letters and digits.
         batch_size: Most texts in one embeddings request.
         batch_tokens: Most tokens in one embeddings request, estimated.
@@ -36,7 +40,7 @@ class Profile:
     token_limit: str | None = None
     developer: bool | None = None
     text_parts: bool = True
-    streams_usage: bool = False
+    streams_usage: bool | None = None
     short_call_ids: bool = False
     batch_size: int = 96
     batch_tokens: int = 250_000
@@ -44,25 +48,6 @@ class Profile:
 
 
 UNKNOWN = Profile()
-_OPENAI = Profile("OpenAI", None, True, streams_usage=True, batch_size=2048, base64=True)
-_OPENAI_REASONING = Profile("OpenAI", "max_completion_tokens", True, streams_usage=True)
-_FAMILIES = tuple(
-    (f"(?i)(?:[a-z0-9-]+/)?(?:{names})", profile)
-    for names, profile in (
-        (r"o\d(?!\w)|gpt-?5", _OPENAI_REASONING),
-        (r"gpt-|chatgpt|text-embedding-|codex", _OPENAI),
-        (
-            r"mistral|ministral|magistral|codestral|pixtral",
-            Profile("Mistral AI", "max_tokens", False, False, short_call_ids=True),
-        ),
-        (r"(?:cohere-)?(?:command|embed-)|cohere", Profile("Cohere", "max_tokens", False, False)),
-        (r"deepseek", Profile("DeepSeek", "max_tokens", False, False)),
-        (r"(?:meta-)?llama", Profile("Meta", "max_tokens", False, False)),
-        (r"phi-|phi\d|mai-", Profile("Microsoft", "max_tokens", False, True)),
-        (r"grok", Profile("xAI", None, False, True, streams_usage=True)),
-        (r"(?:ai21-)?jamba", Profile("AI21 Labs", "max_tokens", False, False)),
-    )
-)
 # What other vendors' clients leave in a conversation; services with closed schemas refuse it.
 _FOREIGN = frozenset(
     {
@@ -83,12 +68,21 @@ _FOREIGN = frozenset(
 _OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none")}
 
 
-def profile_of(model: str | None) -> Profile:
-    """The profile of a model by its name, for example `"gpt-4.1"` or `"openai/gpt-4.1"`."""
-    for names, profile in _FAMILIES if model else ():
-        if re.match(names, model or ""):
-            return profile
-    return UNKNOWN
+def profile_of(model: str | None, *, is_model_id: bool = True) -> Profile:
+    """Return what a model takes, for example `"gpt-4.1"` or `"openai/gpt-4.1"`.
+
+    Args:
+        model: The model's id.
+        is_model_id: Whether it is one for certain, and not the name of a deployment, of which
+            only what cannot be mistaken says anything.
+    """
+    family = family_of(model, is_model_id=is_model_id)
+    return UNKNOWN if family is None else _profile(family)
+
+
+@cache
+def _profile(family: str) -> Profile:
+    return Profile(**parameters_of_families()[family])
 
 
 def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
@@ -102,7 +96,7 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
     roles = {message["role"] for message in messages}
     if profile.developer is False and "developer" in roles:
         messages = _as_role(messages, "developer", "system", changes)
-    elif profile == _OPENAI_REASONING and {"system", "developer"} <= roles:
+    elif profile.developer and profile.token_limit and {"system", "developer"} <= roles:
         messages = _as_role(messages, "system", "developer", changes)
     idle = (
         () if body.get("tools") else [key for key in _OF_TOOLS if body.get(key) in _OF_TOOLS[key]]

@@ -43,10 +43,13 @@ def azinfer_endpoint(
 
     It is started once a process. When a test begins all is as it was at the start (see
     `LocalEndpoint.reset`): deployments, scripts, faults, latency, limits, keys, files, batches,
-    stored responses and the log. While it runs the environment's AZURE_AI_ENDPOINT and
-    AZURE_AI_API_KEY lead there.
+    stored responses, the log and what clients learned of endpoints. While it runs the
+    environment's AZURE_AI_ENDPOINT and AZURE_AI_API_KEY lead there.
     """
+    from azinfer.core import forget_endpoints
+
     _azinfer_session.reset()
+    forget_endpoints()
     monkeypatch.setenv("AZURE_AI_ENDPOINT", _azinfer_session.url)
     monkeypatch.setenv("AZURE_AI_API_KEY", _azinfer_session.key)
     return _azinfer_session

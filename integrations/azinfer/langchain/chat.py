@@ -24,7 +24,7 @@ from azinfer.core import ConfigurationError, Timeout, __version__, without_secre
 from azinfer.langchain.connection import DeploymentConnection
 from azinfer.langchain.errors import translated_errors
 from azinfer.langchain.messages import to_messages, to_tool_choice, to_tools
-from azinfer.langchain.profiles import profile_of_model
+from azinfer.langchain.profiles import to_model_profile
 from azinfer.langchain.responses import from_chunk, from_completion, last_chunk
 from azinfer.langchain.structured import parser_of, response_format_of
 
@@ -123,7 +123,9 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 
     @override
     def _resolve_model_profile(self) -> Any:
-        return profile_of_model(self.model_id or self.model)
+        return to_model_profile(
+            self.core_client.model_facts(model=self.model, model_id=self.model_id)
+        )
 
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""

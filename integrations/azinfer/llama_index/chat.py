@@ -31,10 +31,9 @@ from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import PydanticProgramMode
 from typing_extensions import override
 
-from azinfer.core import ConfigurationError, profile_of
+from azinfer.core import ConfigurationError, ModelFacts, profile_of
 from azinfer.llama_index.connection import DeploymentConnection
 from azinfer.llama_index.messages import Json, to_messages, to_tool_choice, to_tools
-from azinfer.llama_index.profiles import Abilities, abilities_of
 from azinfer.llama_index.responses import (
     ResponseAccumulator,
     from_completion,
@@ -87,15 +86,15 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         Where the model is unknown, the context window is LlamaIndex's own default and what
         `max_tokens` leaves room for.
         """
-        can = self._abilities
+        facts = self._facts
         written = self.max_tokens or DEFAULT_NUM_OUTPUTS
         default = DEFAULT_CONTEXT_WINDOW + (self.max_tokens or 0)
         calls = self.is_function_calling_model
         return LLMMetadata(
-            context_window=self.context_window or can.context_window or default,
+            context_window=self.context_window or facts.context_window or default,
             num_output=written,
             is_chat_model=True,
-            is_function_calling_model=can.tools if calls is None else calls,
+            is_function_calling_model=facts.tools is not False if calls is None else calls,
             model_name=self._model_name or "unknown",
         )
 
@@ -107,8 +106,8 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         return self._ready.explain(model=self.model, model_id=self.model_id).model_id or self.model
 
     @property
-    def _abilities(self) -> Abilities:
-        return abilities_of(self._model_name)
+    def _facts(self) -> ModelFacts:
+        return self.core_client.model_facts(model=self.model, model_id=self.model_id)
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
@@ -315,7 +314,9 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     def _supports_structured(self) -> bool:
         """Whether the service can be asked for values, rather than the model in words."""
         by_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
-        return by_default and (self._abilities.json_schema or self._abilities.tools)
+        return by_default and (
+            self._facts.json_schema is not False or self._facts.tools is not False
+        )
 
     def _structured_request(
         self,
@@ -331,7 +332,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
             if name not in ("tool_choice", "tool_required", "allow_parallel_tool_calls")
         }
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        if self._abilities.json_schema:
+        if self._facts.json_schema is not False:
             return {**asked, "messages": messages, "response_format": output_cls}
         tool = get_function_tool(output_cls)
         return self._prepare_chat_with_tools(
