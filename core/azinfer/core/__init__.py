@@ -18,6 +18,7 @@ from azinfer.core.embeddings import Embedding, Embeddings
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
+    AmbiguousDeploymentError,
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
@@ -55,7 +56,7 @@ from azinfer.core.messages import (
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
 from azinfer.core.retries import Timeout
-from azinfer.core.routing import Attempt, Routing
+from azinfer.core.routing import Attempt, Candidate, Decision, Routing
 from azinfer.core.secret_names import is_secret, portable, without_secrets
 from azinfer.core.streams import AsyncChatStream, ChatStream
 from azinfer.core.structured_output import strict_schema
@@ -66,6 +67,7 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "AmbiguousDeploymentError",
     "AssistantMessage",
     "AsyncChatStream",
     "AsyncInferenceClient",
@@ -73,6 +75,7 @@ __all__ = [
     "AudioPart",
     "AuthenticationError",
     "BadRequestError",
+    "Candidate",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatMessage",
@@ -83,6 +86,7 @@ __all__ = [
     "ConfigurationError",
     "ContentFilterError",
     "ContextLengthExceededError",
+    "Decision",
     "Delta",
     "Deployment",
     "DeploymentNotFoundError",

@@ -44,6 +44,7 @@ class Deployment:
         rate_limits: Requests and tokens the deployment serves.
         capabilities: What the service says the deployment can do, as it says it.
         raw: The entry as the service sent it.
+        concurrency: The most calls at once that a route sends there.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Deployment:
     rate_limits: tuple[RateLimit, ...] = ()
     capabilities: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    concurrency: int | None = None
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Deployment:

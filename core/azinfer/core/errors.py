@@ -2,6 +2,7 @@
 
 InferenceError
 ├── ConfigurationError              what was asked cannot be sent as it is (also a ValueError)
+│   └── AmbiguousDeploymentError    several endpoints have a deployment of this name
 ├── APIConnectionError              no whole answer came
 │   └── APITimeoutError             … within the time allowed
 ├── APIStatusError                  the service answered with an error
@@ -15,7 +16,7 @@ InferenceError
 │   ├── RateLimitError              429
 │   └── ServerError                 5xx, 408, 424
 ├── StreamInterruptedError          a stream ended before its answer did
-├── RouteExhaustedError             every deployment of a route failed
+├── RouteExhaustedError             no deployment of a route answered
 └── InvalidResponseError            an answer that is not what the protocol says
 """
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from azinfer.core.completions import ChatCompletion
+    from azinfer.core.routing import Attempt
 
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\n"
 _LONGEST = 1500
@@ -125,6 +127,18 @@ class ConfigurationError(InferenceError, ValueError):
     """What was asked cannot be sent as it is; nothing was sent."""
 
 
+class AmbiguousDeploymentError(ConfigurationError):
+    """Several endpoints have a deployment of this name; write one of `candidates` instead.
+
+    Attributes:
+        candidates: The names that are not ambiguous, for example `"gpt-4o@west"`.
+    """
+
+    def __init__(self, message: str, *, candidates: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
+
+
 class APIConnectionError(InferenceError):
     """The service could not be reached, or the connection broke before the whole answer came."""
 
@@ -191,7 +205,17 @@ class StreamInterruptedError(InferenceError):
 
 
 class RouteExhaustedError(InferenceError):
-    """Every deployment of a route failed."""
+    """No deployment of a route answered; `retry_after` says when the next call is worth it.
+
+    Attributes:
+        route: The name of the route.
+        tried: Every request that was sent, oldest first.
+        skipped: Deployments that nothing was sent to, and why.
+    """
+
+    route: str | None = None
+    tried: tuple[Attempt, ...] = ()
+    skipped: Mapping[str, str] = {}
 
 
 class InvalidResponseError(InferenceError):

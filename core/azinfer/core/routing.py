@@ -15,12 +15,72 @@ class Attempt:
         error: The class of the error it ended with; None where it held.
         seconds: How long it took; for a stream, until it began.
         request_id: The service's id of it.
+        deployment: The deployment that it was sent to.
+        endpoint: The name of its endpoint in `azinfer.toml`; None without one.
     """
 
     status: int | None
     error: str | None
     seconds: float
     request_id: str | None = None
+    deployment: str | None = None
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One deployment of a route, as it is at a moment.
+
+    Attributes:
+        deployment: Its name.
+        endpoint: The name of its endpoint.
+        tier: The number of its tier, from 0.
+        weight: How much of the tier's load it takes.
+        state: `"closed"` (it is called), `"open"` (it is left alone) or `"half-open"` (one
+            call tries it).
+        wait: Seconds until a call may go there; infinite until another call ends.
+        in_flight: Calls that are under way there.
+        latency: Seconds until an answer, on average; None before the first.
+        requests_left: Requests that its rate limit has left; None without a limit.
+        tokens_left: Tokens that its rate limit has left; None without a limit.
+        reason: Why it is not called; empty where it is.
+    """
+
+    deployment: str
+    endpoint: str
+    tier: int
+    weight: float = 1.0
+    state: str = "closed"
+    wait: float = 0.0
+    in_flight: int = 0
+    latency: float | None = None
+    requests_left: float | None = None
+    tokens_left: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a name led to a deployment.
+
+    Attributes:
+        resolution: What the name is: `"route"`, `"alias, route"`, `"name@endpoint"`,
+            `"default endpoint"`, `"other endpoint"` or `"passed through"`.
+        route: The name of the route; None where a deployment was named.
+        endpoint: The name of the endpoint; None where no deployment is free.
+        tier: The number of the deployment's tier, from 0; None without a route.
+        why: Why it was chosen among the deployments of the route.
+        waited: Seconds that the call waited for a deployment.
+        candidates: All deployments of the route as they are now; only `explain` fills it.
+    """
+
+    resolution: str
+    route: str | None = None
+    endpoint: str | None = None
+    tier: int | None = None
+    why: str = ""
+    waited: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +104,8 @@ class Routing:
         spilled_over: Whether another deployment took over from a full provisioned one.
         headers: The answer's headers by their names in lower case, for example
             `"x-ratelimit-remaining-tokens"`.
+        decision: How a route or a name of `azinfer.toml` led there; None for a client of one
+            endpoint.
     """
 
     requested: str | None
@@ -60,3 +122,4 @@ class Routing:
     region: str | None = None
     spilled_over: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    decision: Decision | None = None

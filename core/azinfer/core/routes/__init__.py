@@ -1,0 +1,1 @@
+"""Routes over many deployments and endpoints, as values and pure decisions."""

@@ -1,0 +1,105 @@
+"""Breakers: a deployment that fails is left alone for a while, and then tried by one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from azinfer.core.routes.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether a deployment may be called. Calls pass while it is closed.
+
+    Attributes:
+        failures: Failures in a row.
+        openings: How often it opened since the last success.
+        until: When it lets one call through, in the clock's seconds; None while it is closed.
+        probing: Whether that call is under way.
+        reason: Why it opened.
+    """
+
+    failures: int = 0
+    openings: int = 0
+    until: float | None = None
+    probing: bool = False
+    reason: str = ""
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a call may pass; infinite while a probe is under way."""
+        if self.until is None:
+            return 0.0
+        if now < self.until:
+            return self.until - now
+        return float("inf") if self.probing else 0.0
+
+    def named(self, now: float) -> str:
+        """Return `"closed"`, `"open"` or `"half-open"`."""
+        if self.until is None:
+            return "closed"
+        return "open" if now < self.until else "half-open"
+
+    def begun(self) -> Breaker:
+        """Return the breaker after a call passed it: an open one lets no second one pass."""
+        return self if self.until is None else replace(self, probing=True)
+
+    def succeeded(self, probe: bool) -> Breaker:
+        """Return the breaker after a success.
+
+        Args:
+            probe: Whether it was the probe. The success of a call that began before the breaker
+                opened says nothing of the time after.
+        """
+        if self.until is not None and not probe:
+            return self
+        return CLOSED
+
+    def answered(self, probe: bool) -> Breaker:
+        """Return the breaker after a stream began: calls pass, but it may still break."""
+        if self.until is not None and not probe:
+            return self
+        return Breaker(openings=self.openings)
+
+    def abandoned(self, probe: bool) -> Breaker:
+        """Return the breaker after a call that was given up: the next call is the probe."""
+        return replace(self, probing=False) if probe else self
+
+    def failed(self, failure: Failure, probe: bool, now: float, policy: Policy) -> Breaker:
+        """Return the breaker after a failure.
+
+        Args:
+            failure: What happened.
+            probe: Whether it was the probe.
+            now: The clock's seconds.
+            policy: How many failures open it, and for how long.
+        """
+        if self.until is not None and not probe:
+            if failure.retry_after is None:
+                return self
+            asked = now + min(failure.retry_after, policy.retry_after)
+            return replace(self, until=max(self.until, asked))
+        failures = self.failures + 1
+        if not (probe or failure.opens or failures >= policy.failures):
+            return replace(self, failures=failures)
+        pause = min(policy.longest_pause, policy.pause * 2 ** min(self.openings, 30))
+        if failure.retry_after is not None:
+            pause = min(failure.retry_after, policy.retry_after)
+        return Breaker(failures, self.openings + 1, now + pause, False, failure.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt counts against its deployment.
+
+    Attributes:
+        reason: What happened, for example `"429"`.
+        opens: Whether it opens the breaker at once.
+        retry_after: Seconds that the service asked to wait.
+    """
+
+    reason: str
+    opens: bool = False
+    retry_after: float | None = None
+
+
+CLOSED = Breaker()

@@ -1,0 +1,150 @@
+"""Budgets: how many requests and tokens a deployment serves, judged as Azure judges them.
+
+A request counts when it is sent, with an estimate of its tokens (those of the prompt and
+`max_tokens`), and is corrected by the usage in its answer. What the service says is left
+(`x-ratelimit-remaining-*`) corrects what this process cannot know: the calls of others.
+
+Source: "Manage Azure OpenAI quota", how token and request limits are enforced.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+_SLICES = 10
+_SHORTEST = 0.001  # seconds; a shorter wait might end before the slice by a rounding error
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was used of a limit in its last period.
+
+    Uses are counted in tenths of the period. A slice counts until all of it is over, so that
+    no period, wherever it begins, has more than the limit.
+
+    Attributes:
+        limit: How much may be used in one period.
+        period: Its length in seconds.
+        slices: The number of each slice, and what was used in it; the newest is last.
+    """
+
+    limit: float
+    period: float
+    slices: tuple[tuple[int, float], ...] = ()
+
+    def left(self, now: float) -> float:
+        """Return how much may still be used."""
+        first = self._number(now) - _SLICES
+        return self.limit - sum(amount for number, amount in self.slices if number >= first)
+
+    def wait(self, amount: float, now: float) -> float:
+        """Return the seconds until an amount fits; infinite if it never does."""
+        missing = amount - self.left(now)
+        if missing <= 0:
+            return 0.0
+        if amount > self.limit:
+            return math.inf
+        first = self._number(now) - _SLICES
+        counted = [each for each in self.slices if each[0] >= first]
+        freed = list(accumulate(used for _, used in counted))
+        number, _ = counted[min(bisect_left(freed, missing), len(freed) - 1)]
+        return max(_SHORTEST, (number + _SLICES + 1) * self.period / _SLICES - now)
+
+    def used(self, amount: float, now: float, at: float | None = None) -> Window:
+        """Return the window after a use, or after a correction of one.
+
+        Args:
+            amount: How much; negative for what was counted too much.
+            now: The clock's seconds.
+            at: When it was used; now, if left out.
+        """
+        last = self._number(now)
+        number = last if at is None else self._number(at)
+        counts = {key: value for key, value in self.slices if key >= last - _SLICES}
+        if number < last - _SLICES:
+            return self
+        counts[number] = max(0.0, counts.get(number, 0.0) + amount)
+        return replace(self, slices=tuple(sorted(counts.items())))
+
+    def _number(self, at: float) -> int:
+        return math.floor(at * _SLICES / self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a deployment still serves; a limit that is not known is None.
+
+    Attributes:
+        requests: The window of requests.
+        tokens: The window of tokens.
+        paused: Until when the service said that nothing is left, in the clock's seconds.
+    """
+
+    requests: Window | None = None
+    tokens: Window | None = None
+    paused: float = 0.0
+
+    def wait(self, tokens: int, now: float) -> float:
+        """Return the seconds until a request of so many tokens fits; infinite if never."""
+        waits = [max(0.0, self.paused - now)]
+        if self.requests is not None:
+            waits.append(self.requests.wait(1, now))
+        if self.tokens is not None:
+            waits.append(self.tokens.wait(tokens, now))
+        return max(waits)
+
+    def begun(self, tokens: int, now: float) -> Budget:
+        """Return the budget after a request was sent."""
+        if self.requests is None and self.tokens is None:
+            return self
+        return replace(
+            self,
+            requests=self.requests and self.requests.used(1, now),
+            tokens=self.tokens and self.tokens.used(tokens, now),
+        )
+
+    def settled(self, estimate: int, tokens: int, began: float, now: float) -> Budget:
+        """Return the budget once it is known how many tokens a request used."""
+        if self.tokens is None or tokens == estimate:
+            return self
+        return replace(self, tokens=self.tokens.used(tokens - estimate, now, began))
+
+    def corrected(self, headers: Mapping[str, str], now: float) -> Budget:
+        """Return the budget after the service said what is left.
+
+        Only less than what was expected is believed: the service does not know yet of the
+        requests that are on their way to it.
+        """
+        requests = _said(headers, "remaining-requests")
+        tokens = _said(headers, "remaining-tokens")
+        if requests is None and tokens is None:
+            return self
+        paused = self.paused
+        for kind, left in (("requests", requests), ("tokens", tokens)):
+            if left == 0 and (reset := _said(headers, f"reset-{kind}")):
+                paused = max(paused, now + reset)
+        return Budget(
+            _lowered(self.requests, requests, now), _lowered(self.tokens, tokens, now), paused
+        )
+
+
+def _lowered(window: Window | None, left: float | None, now: float) -> Window | None:
+    if window is None or left is None:
+        return window
+    over = window.left(now) - left
+    return window.used(over, now) if over > 0 else window
+
+
+def _said(headers: Mapping[str, str], name: str) -> float | None:
+    text = headers.get(f"x-ratelimit-{name}")
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < math.inf else None

@@ -1,0 +1,157 @@
+"""Which deployment of a route takes a call: tiers in order, and in each the less loaded of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from azinfer.core.routes.affinity import Ring
+from azinfer.core.routes.route import Member
+from azinfer.core.routes.state import State
+
+_ROUNDS = 4  # pairs that are drawn before all deployments of a tier are looked at
+_STEPS = 3  # deployments that a conversation may move on to before load alone decides
+_SHORT = 4  # calls that a conversation's deployment may always have more than another
+
+
+class Tier:
+    """Deployments of equal preference.
+
+    Attributes:
+        members: The deployments.
+        keys: The names by which their states are kept, in the same order.
+    """
+
+    __slots__ = ("_ring", "keys", "members")
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = tuple(members)
+        self.keys = tuple(member.key for member in members)
+        self._ring: Ring | None = None
+
+    @property
+    def ring(self) -> Ring:
+        """Where conversations belong; made when the first asks."""
+        if self._ring is None:
+            self._ring = Ring(self.keys, [member.weight for member in self.members])
+        return self._ring
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a call asks of a deployment.
+
+    Attributes:
+        tokens: The estimate of its tokens.
+        avoid: Keys of deployments that it does not go to.
+        affinity: The hash of what its prompt begins with; None where it belongs nowhere.
+    """
+
+    tokens: int = 0
+    avoid: Collection[str] = ()
+    affinity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a call goes.
+
+    Attributes:
+        tier: The number of the tier, from 0.
+        index: The number of the deployment in the tier.
+        why: Why it was chosen.
+    """
+
+    tier: int
+    index: int
+    why: str
+
+
+def choose(
+    tiers: Sequence[Tier],
+    states: Mapping[str, State],
+    need: Need,
+    now: float,
+    chance: Callable[[], float],
+    last: Sequence[int] = (),
+) -> Choice | float:
+    """Return which deployment takes a call, or the seconds until one may.
+
+    Args:
+        tiers: The deployments, by preference.
+        states: The state of each, by its key.
+        need: What the call asks of it.
+        now: The clock's seconds.
+        chance: Random numbers from 0 up to 1.
+        last: The deployment of each tier that was chosen last: it is drawn as a third, so that
+            the fast one of few is always among them.
+
+    Returns:
+        The choice; or seconds, infinite where only the end of another call may free one, or
+        where there is none at all.
+    """
+    for number, tier in enumerate(tiers):
+        picker = _Picker(tier, states, need, now)
+        index = None
+        if need.affinity is not None:
+            index = picker.preferred(need.affinity, chance)
+        why = "affinity"
+        if index is None:
+            before = last[number] if number < len(last) else None
+            index, why = picker.lightest(chance, before)
+        if index is not None:
+            return Choice(number, index, why)
+    waits = [
+        states[key].wait(need.tokens, now)
+        for tier in tiers
+        for key in tier.keys
+        if key not in need.avoid
+    ]
+    return min(waits, default=float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Picker:
+    """The choice inside one tier."""
+
+    tier: Tier
+    states: Mapping[str, State]
+    need: Need
+    now: float
+
+    def free(self, index: int) -> bool:
+        """Return whether a deployment can take the call now."""
+        key = self.tier.keys[index]
+        return key not in self.need.avoid and not self.states[key].wait(self.need.tokens, self.now)
+
+    def load(self, index: int) -> float:
+        """Return how loaded a deployment is."""
+        return self.states[self.tier.keys[index]].load(self.tier.members[index].weight, self.now)
+
+    def lightest(self, chance: Callable[[], float], last: int | None) -> tuple[int | None, str]:
+        """Return the less loaded of two random deployments and the last one, and why."""
+        count = len(self.tier.keys)
+        if count == 1:
+            return (0 if self.free(0) else None), "the only one"
+        for _ in range(_ROUNDS if count > _ROUNDS else 1):
+            first = int(chance() * count)
+            second = int(chance() * (count - 1))
+            drawn = {first, second + (second >= first)}
+            if last is not None and last < count:
+                drawn.add(last)
+            if free := [index for index in drawn if self.free(index)]:
+                return min(free, key=self.load), "less loaded"
+        if free := [index for index in range(count) if self.free(index)]:
+            return min(free, key=self.load), "less loaded"
+        return None, ""
+
+    def preferred(self, affinity: int, chance: Callable[[], float]) -> int | None:
+        """Return where a conversation belongs, unless it is busy."""
+        order = self.tier.ring.order(affinity, _STEPS)
+        free = [index for index in order if self.free(index)]
+        other = self.states[self.tier.keys[int(chance() * len(self.tier.keys))]]
+        for index in free:
+            state = self.states[self.tier.keys[index]]
+            if state is other or state.in_flight < 2 * (other.in_flight + _SHORT):
+                return index
+        return None

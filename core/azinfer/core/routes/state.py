@@ -1,0 +1,202 @@
+"""The state of a deployment: one value, which `changed` alone changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from azinfer.core.routes.breaker import CLOSED, Breaker, Failure
+from azinfer.core.routes.budget import Budget, Window
+from azinfer.core.routes.facts import Facts
+from azinfer.core.routes.policy import Policy
+
+_SMOOTHING = 0.3  # the share of the newest latency in the average
+_FORGETTING = 30.0  # seconds after which the latency of an idle deployment counts half
+_UNKNOWN = 1e-4  # seconds: a deployment that was never called is tried before others
+
+
+_FREE = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a deployment that calls go to.
+
+    Attributes:
+        in_flight: Calls that are under way.
+        latency: Seconds until an answer, as a moving average; None before the first.
+        progress: When something last came of a call, in the clock's seconds.
+        breaker: Whether it may be called.
+        budget: What it still serves.
+        concurrency: The most calls at once; None is any number.
+    """
+
+    in_flight: int = 0
+    latency: float | None = None
+    progress: float = 0.0
+    breaker: Breaker = CLOSED
+    budget: Budget = _FREE
+    concurrency: int | None = None
+
+    @classmethod
+    def of(cls, facts: Facts) -> State:
+        """Return the state of a deployment that nothing was sent to yet."""
+        requests, tokens = facts.requests, facts.tokens
+        budget = _FREE
+        if requests or tokens:
+            budget = Budget(requests and Window(*requests), tokens and Window(*tokens))
+        return cls(budget=budget, concurrency=facts.concurrency)
+
+    def wait(self, tokens: int, now: float) -> float:
+        """Return the seconds until a call of so many tokens may go there.
+
+        Infinite until a call that is under way ends, or for a call that never fits.
+        """
+        if self.concurrency is not None and self.in_flight >= self.concurrency:
+            return float("inf")
+        wait = self.breaker.wait(now) if self.breaker.until is not None else 0.0
+        return max(wait, self.budget.wait(tokens, now)) if self.budget is not _FREE else wait
+
+    def load(self, weight: float, now: float) -> float:
+        """Return how long a further call would probably take there, by its weight.
+
+        A deployment with calls under way is at least as slow as it has been silent.
+        """
+        latency = self.latency or _UNKNOWN
+        silence = now - self.progress
+        if self.in_flight:
+            latency = max(latency, silence)
+        elif silence > 1.0:
+            latency *= 0.5 ** (silence / _FORGETTING)
+        return (self.in_flight + 1) * latency / weight
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to send one request; Succeeded, Failed or Abandoned ends it, and only once.
+
+    Attributes:
+        began: When it was given, in the clock's seconds.
+        tokens: The estimate that was counted.
+        probe: Whether the request tries a deployment that was left alone.
+    """
+
+    began: float
+    tokens: int
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request is sent."""
+
+    permit: Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream began: the service answers, and the call is still under way.
+
+    Its permit is then no probe any more.
+    """
+
+    permit: Permit
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """A call ended with its whole answer, or with an error that is not the deployment's.
+
+    Attributes:
+        permit: The permit of the call.
+        headers: The headers of the answer.
+        tokens: The tokens that it used; None where they are not known.
+        stream: Whether the answer was a stream, which has counted when it began.
+    """
+
+    permit: Permit
+    headers: Mapping[str, str]
+    tokens: int | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call ended with an error that counts against the deployment."""
+
+    permit: Permit
+    failure: Failure
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The caller gave a call up: it says nothing of the deployment."""
+
+    permit: Permit
+
+
+Event = Begun | Opened | Succeeded | Failed | Abandoned
+
+
+def changed(state: State, event: Event, now: float, policy: Policy) -> State:
+    """Return the state of a deployment after an event.
+
+    Args:
+        state: The state before.
+        event: What happened.
+        now: The clock's seconds.
+        policy: The policy of the route that the call came by.
+    """
+    permit, breaker, budget = event.permit, state.breaker, state.budget
+    match event:
+        case Begun():
+            progress = state.progress if state.in_flight else now
+            return State(
+                state.in_flight + 1,
+                state.latency,
+                progress,
+                breaker.begun(),
+                budget.begun(permit.tokens, now),
+                state.concurrency,
+            )
+        case Opened(headers=headers):
+            return replace(
+                state,
+                latency=_average(state.latency, now - permit.began),
+                progress=now,
+                breaker=breaker.answered(permit.probe),
+                budget=budget.corrected(headers, now),
+            )
+        case Succeeded(headers=headers, tokens=tokens, stream=stream):
+            if tokens is not None:
+                budget = budget.settled(permit.tokens, tokens, permit.began, now)
+            return State(
+                state.in_flight - 1,
+                state.latency if stream else _average(state.latency, now - permit.began),
+                now,
+                breaker.succeeded(permit.probe),
+                budget if stream else budget.corrected(headers, now),
+                state.concurrency,
+            )
+        case Failed(failure=failure, headers=headers):
+            return replace(
+                state,
+                in_flight=state.in_flight - 1,
+                progress=now,
+                breaker=breaker.failed(failure, permit.probe, now, policy),
+                budget=budget.corrected(headers, now),
+            )
+        case Abandoned():
+            return replace(
+                state, in_flight=state.in_flight - 1, breaker=breaker.abandoned(permit.probe)
+            )
+    assert_never(event)
+
+
+def _average(average: float | None, latest: float) -> float:
+    if average is None:
+        return latest
+    return average + _SMOOTHING * (latest - average)

@@ -1,0 +1,136 @@
+"""Breakers: a failing deployment is left alone, then tried by one call."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+)
+
+from azinfer.core.routes.breaker import CLOSED, Breaker, Failure
+from azinfer.core.routes.policy import Policy
+
+POLICY = Policy(failures=2, pause=1.0, longest_pause=30.0, retry_after=60.0)
+LIMITED = Failure("429", True, 5.0)
+DOWN = Failure("503")
+
+
+def test_failures_in_a_row_open_it() -> None:
+    once = CLOSED.failed(DOWN, False, 10.0, POLICY)
+    assert (once.named(10.0), once.wait(10.0)) == ("closed", 0.0)
+    twice = once.failed(DOWN, False, 10.0, POLICY)
+    assert (twice.named(10.0), twice.wait(10.5), twice.reason) == ("open", 0.5, "503")
+    assert once.succeeded(False).failed(DOWN, False, 10.0, POLICY) == once
+
+
+def test_a_limit_opens_it_for_as_long_as_the_service_asks() -> None:
+    assert CLOSED.failed(LIMITED, False, 10.0, POLICY).until == 15.0
+    longer = Failure("429", True, 86_400.0)
+    assert CLOSED.failed(longer, False, 10.0, POLICY).until == 70.0
+
+
+def test_one_call_tries_it_again() -> None:
+    opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
+    assert (opened.named(15.0), opened.wait(15.0)) == ("half-open", 0.0)
+    probing = opened.begun()
+    assert probing.wait(15.0) == float("inf")
+    assert probing.succeeded(True) == CLOSED
+    assert probing.abandoned(True).wait(15.0) == 0.0
+    assert probing.abandoned(False).wait(15.0) == float("inf")
+
+
+def test_each_failed_probe_doubles_the_pause() -> None:
+    breaker = CLOSED.failed(DOWN, False, 0.0, POLICY).failed(DOWN, False, 0.0, POLICY)
+    pauses = []
+    for _ in range(7):
+        assert breaker.until is not None
+        now = breaker.until
+        breaker = breaker.begun().failed(DOWN, True, now, POLICY)
+        pauses.append(breaker.wait(now))
+    assert pauses == [2, 4, 8, 16, 30, 30, 30]
+
+
+def test_answers_to_earlier_calls_say_nothing_of_an_open_one() -> None:
+    opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
+    assert opened.succeeded(False) == opened
+    assert opened.answered(False) == opened
+    assert opened.failed(DOWN, False, 11.0, POLICY) == opened
+    assert opened.failed(LIMITED, False, 12.0, POLICY).until == 17.0
+    assert opened.failed(Failure("429", True, 1.0), False, 12.0, POLICY).until == 15.0
+
+
+def test_a_stream_that_began_lets_calls_pass_and_its_break_pauses_longer_each_time() -> None:
+    broken = Failure("stream broke", True)
+    breaker = CLOSED.failed(broken, False, 0.0, POLICY)
+    assert breaker.until == 1.0
+    began = breaker.begun().answered(True)
+    assert began.wait(1.0) == 0.0
+    assert began.failed(broken, False, 1.0, POLICY).until == 3.0
+    assert began.succeeded(False) == CLOSED
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Calls begin, end and are given up in any order; time only goes on."""
+
+    calls = Bundle("calls")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.breaker = Breaker()
+        self.probes = 0
+
+    @rule(seconds=st.floats(0, 50))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.breaker.wait(self.now) == 0)
+    @rule(target=calls)
+    def begin(self) -> bool:
+        probe = self.breaker.until is not None
+        self.breaker = self.breaker.begun()
+        self.probes += probe
+        return probe
+
+    @rule(probe=consumes(calls))
+    def succeed(self, probe: bool) -> None:
+        self.breaker = self.breaker.succeeded(probe)
+        self.probes -= probe
+        if probe:
+            assert self.breaker.named(self.now) == "closed"
+
+    @rule(probe=consumes(calls), failure=st.sampled_from([LIMITED, DOWN, Failure("x", True)]))
+    def fail(self, probe: bool, failure: Failure) -> None:
+        before = self.breaker
+        self.breaker = self.breaker.failed(failure, probe, self.now, POLICY)
+        self.probes -= probe
+        if probe or failure.opens:
+            assert self.breaker.named(self.now) != "closed"
+        if before.until is not None and not probe:
+            assert self.breaker.until is not None
+            assert self.breaker.until >= before.until
+
+    @rule(probe=consumes(calls))
+    def abandon(self, probe: bool) -> None:
+        self.breaker = self.breaker.abandoned(probe)
+        self.probes -= probe
+
+    @invariant()
+    def at_most_one_probes(self) -> None:
+        assert self.probes in (0, 1)
+        assert self.breaker.probing is (self.probes == 1)
+
+    @invariant()
+    def it_opens_again_within_the_longest_wait(self) -> None:
+        if self.breaker.until is not None:
+            assert self.breaker.until - self.now <= 60.0
+
+
+BreakerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBreakers = BreakerMachine.TestCase

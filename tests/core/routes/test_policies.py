@@ -1,0 +1,109 @@
+"""Policies are checked when they are made, and say what an error means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from azinfer.core import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ContentFilterError,
+    ContextLengthExceededError,
+    DeploymentNotFoundError,
+    InferenceError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    UnsupportedParameterError,
+)
+from azinfer.core.routes.breaker import Failure
+from azinfer.core.routes.failover import failure_of, moves_on
+from azinfer.core.routes.policy import Policy
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("attempts", 0, "give a whole number from 1, not 0"),
+        ("failures", 1.5, "give a whole number from 1, not 1.5"),
+        ("wait", -1, "give a number from 0, not -1"),
+        ("pause", 0, "give a number from 0.001, not 0"),
+        ("hedge", 0, "give a number from 0.001, not 0"),
+        ("hedge", True, "not True"),
+        ("hedge_share", 2, "give a number from 0 to 1, not 2"),
+        ("retry_after", float("nan"), "not nan"),
+        ("affinity", "user", '\'user\' is unknown; choose "key" or "prefix" or "off"'),
+        ("on_filter", "resend", 'choose "raise" or "next"'),
+        ("service_spillover", 1, "give True or False, not 1"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: Any, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Policy(**{field: value})
+    assert caught.value.message.startswith(f"policy {field}: ")
+    assert reason in caught.value.message
+    assert caught.value.param == field
+
+
+def test_hedging_may_be_off_or_on() -> None:
+    assert Policy().hedge is None
+    assert Policy(hedge=0.25).hedge == 0.25
+
+
+STOPS = [
+    BadRequestError("x", status=400),
+    UnsupportedParameterError("x", status=400),
+    ContextLengthExceededError("x", status=400),
+    ContentFilterError("x", status=400),
+    ServerError("x", status=501),
+    ConfigurationError("x"),
+]
+MOVES = [
+    RateLimitError("x", status=429),
+    ServerError("x", status=503),
+    APIConnectionError("x"),
+    APITimeoutError("x"),
+    InvalidResponseError("x"),
+    AuthenticationError("x", status=401),
+    PermissionDeniedError("x", status=403),
+    DeploymentNotFoundError("x", status=404),
+]
+
+
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_a_refused_request_goes_nowhere_else(error: InferenceError) -> None:
+    assert not moves_on(error, Policy())
+
+
+@pytest.mark.parametrize("error", MOVES, ids=lambda error: type(error).__name__)
+def test_a_failed_deployment_is_left(error: InferenceError) -> None:
+    assert moves_on(error, Policy())
+
+
+def test_a_refused_prompt_goes_elsewhere_only_where_the_policy_says_so() -> None:
+    refused = ContentFilterError("x", status=400)
+    assert moves_on(refused, Policy(on_filter="next"))
+    assert failure_of(refused) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (RateLimitError("x", status=429, retry_after=7), Failure("429", True, 7)),
+        (ServerError("x", status=503), Failure("503")),
+        (ServerError("x", status=503, retry_after=3), Failure("503", True, 3)),
+        (APITimeoutError("x"), Failure("APITimeoutError")),
+        (StreamInterruptedError("x"), Failure("stream broke", True)),
+        (DeploymentNotFoundError("x", status=404), Failure("404", True, 30.0)),
+        (KeyError("x"), None),
+    ],
+)
+def test_what_counts_against_a_deployment(error: Exception, failure: Failure | None) -> None:
+    assert failure_of(error) == failure
