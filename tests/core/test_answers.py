@@ -18,19 +18,19 @@ from azinfer.core import (
     Function,
     InvalidResponseError,
     Message,
-    ModelInfo,
     ToolCall,
     Usage,
     UserMessage,
 )
 from azinfer.core.completions import ChatCompletion
+from azinfer.core.decoding import decode_completion, decode_model_info
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Ask = Callable[..., Asker]
 
 
 def read(raw: Any, headers: dict[str, str] | None = None) -> ChatCompletion:
-    return ChatCompletion.from_wire(raw, headers or {})
+    return decode_completion(raw, headers or {})
 
 
 def said(**message: Any) -> Message:
@@ -139,13 +139,13 @@ def test_ids_that_are_made_up_differ_between_answers(ask: Ask, server: RawServer
         ("hello", "no choices"),
         ({}, "no choices"),
         ({"choices": []}, "no choices"),
-        ({"choices": ["x"]}, "a choice that is no object"),
+        ({"choices": ["x"]}, "a choice that is not an object"),
         ({"choices": [{}]}, "a choice without a message"),
         ({"choices": [{"message": {}}]}, "a choice without a message"),
         ({"choices": [{"message": {"content": 4}}]}, "neither text nor parts"),
-        ({"choices": [{"message": {"content": ["x"]}}]}, "a content part that is no object"),
-        ({"choices": [{"message": {"content": "a"}, "finish_reason": 1}]}, "no text"),
-        ({"choices": [{"message": {"tool_calls": {}}}]}, "tool_calls that is no list"),
+        ({"choices": [{"message": {"content": ["x"]}}]}, "a content part that is not an object"),
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": 1}]}, "not text"),
+        ({"choices": [{"message": {"tool_calls": {}}}]}, "tool_calls that is not a list"),
         ({"choices": [{"message": {"tool_calls": [1]}}]}, "without a function name"),
         ({"choices": [{"message": {"tool_calls": [{"function": {}}]}}]}, "function name"),
     ],
@@ -253,7 +253,7 @@ def test_a_streamed_answer_is_parsed_too(ask: Ask, server: RawServer) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (chat("no json"), "the answer is no City: "),
+        (chat("no json"), "the response is not a valid City: "),
         (chat('{"name"', "length"), "raise max_tokens"),
         (chat(None, message={"refusal": "I will not"}), "the model refused: I will not"),
     ],
@@ -296,7 +296,7 @@ def test_a_response_format_that_is_no_type_has_nothing_parsed(ask: Ask, server: 
     ],
 )
 def test_the_types_of_models_are_spelled_one_way(said: str | None, kind: str) -> None:
-    assert ModelInfo.from_wire({"model_name": "m", "model_type": said}).model_type == kind
+    assert decode_model_info({"model_name": "m", "model_type": said}).model_type == kind
 
 
 def test_info_that_names_no_model_is_refused(ask: Ask, server: RawServer) -> None:

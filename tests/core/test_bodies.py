@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from azinfer.core import ChatCompletion, Clock, ContentFilterError, InferenceError, ModelInfo
+from azinfer.core import ChatCompletion, Clock, ContentFilterError, InferenceError
+from azinfer.core.decoding import decode_completion, decode_model_info
 from azinfer.core.deployment_lists import from_pages
 from azinfer.core.embeddings import Embeddings
-from azinfer.core.error_responses import from_answer
+from azinfer.core.error_responses import from_response
 from azinfer.core.errors import InvalidResponseError, StreamInterruptedError
 from azinfer.core.retries import retry_after
 from azinfer.core.streaming import ChatReader
@@ -41,7 +42,7 @@ def test_every_body_is_asserted_and_has_a_source() -> None:
 @of_kind("error")
 def test_an_error_body_means(body: dict[str, Any]) -> None:
     means, headers = dict(body["means"]), httpx.Headers(body["headers"])
-    error = from_answer(body["status"], headers, body["body"].encode())
+    error = from_response(body["status"], headers, body["body"].encode())
     wait = retry_after(body["status"], headers, Clock(), error.message)
     assert type(error).__name__ == means.pop("error")
     assert error.status == body["status"]
@@ -61,7 +62,7 @@ def test_an_error_body_means(body: dict[str, Any]) -> None:
 @of_kind("chat")
 def test_a_chat_completion_means(body: dict[str, Any]) -> None:
     raw = json.loads(body["body"])
-    answer = ChatCompletion.from_wire(raw, httpx.Headers(body["headers"]))
+    answer = decode_completion(raw, httpx.Headers(body["headers"]))
     assert told(answer) == body["means"]
     assert answer.raw == json.loads(body["body"])
 
@@ -100,7 +101,7 @@ def test_embeddings_mean(body: dict[str, Any]) -> None:
 
 @of_kind("info")
 def test_model_info_means(body: dict[str, Any]) -> None:
-    info = ModelInfo.from_wire(json.loads(body["body"]))
+    info = decode_model_info(json.loads(body["body"]))
     found = {
         "model_name": info.model_name,
         "model_type": info.model_type,
@@ -134,7 +135,7 @@ def test_deployments_mean(body: dict[str, Any]) -> None:
 @of_kind("chat", "info", refused=True)
 def test_the_answer_of_another_operation_is_no_chat_completion(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponseError, match="no choices"):
-        ChatCompletion.from_wire(json.loads(body["body"]), {})
+        decode_completion(json.loads(body["body"]), {})
 
 
 @of_kind("stream", refused=True)

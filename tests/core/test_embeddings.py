@@ -230,11 +230,11 @@ def test_what_is_no_vector_is_refused(rows: list[Any], encoding: str | None) -> 
     [
         (None, "no list of embeddings"),
         ({"data": {}}, "no list of embeddings"),
-        ({"data": [1]}, "no object"),
+        ({"data": [1]}, "not an object"),
         ({"data": [{"index": 0, "embedding": [1.0]}]}, "1 vectors for 2 inputs"),
         ({"data": [{"index": 0, "embedding": [1.0]}] * 2}, "twice"),
-        ({"data": [{"index": 2, "embedding": [1.0]}]}, "out of 2"),
-        ({"data": [{"index": -1, "embedding": [1.0]}]}, "out of 2"),
+        ({"data": [{"index": 2, "embedding": [1.0]}]}, "not one of 2"),
+        ({"data": [{"index": -1, "embedding": [1.0]}]}, "not one of 2"),
         ({"data": [{"index": "0", "embedding": [1.0]}]}, "index 0"),
     ],
 )

@@ -354,7 +354,7 @@ def test_sound_is_streamed(ask: Ask, server: RawServer) -> None:
         "data": "AQID",
     }
     server.will(stream(events(part(None, None, audio={"data": "A"}))))
-    with pytest.raises(InvalidResponseError, match="sound that is no base64"):
+    with pytest.raises(InvalidResponseError, match="sound that is not base64"):
         ask().stream()
 
 
@@ -418,10 +418,10 @@ INTERRUPTED = "partial answer is in .partial"
             "inside",
             "hel",
         ),
-        (events(part("hel"), "{broken"), InvalidResponseError, "no JSON", "hel"),
-        (events(part("hel"), [1]), InvalidResponseError, "no object", "hel"),
-        (events(part("hel"), {"choices": {}}), InvalidResponseError, "no list", "hel"),
-        (events(part("hel"), {"choices": [1]}), InvalidResponseError, "no object", "hel"),
+        (events(part("hel"), "{broken"), InvalidResponseError, "not valid JSON", "hel"),
+        (events(part("hel"), [1]), InvalidResponseError, "not an object", "hel"),
+        (events(part("hel"), {"choices": {}}), InvalidResponseError, "not a list", "hel"),
+        (events(part("hel"), {"choices": [1]}), InvalidResponseError, "not an object", "hel"),
         (events(part("hel"), part(4)), InvalidResponseError, "neither text", "hel"),
         (events(part("hel"), part("a", 1)), InvalidResponseError, "finish reason", "hel"),
         (
@@ -460,7 +460,7 @@ INTERRUPTED = "partial answer is in .partial"
         (b"<html>Sign in</html>", InvalidResponseError, "<html>Sign in", None),
         (b'{"error":{"message":"no"}}', APIStatusError, "no", None),
         (b'{"choices":[]}', InvalidResponseError, "no choices", None),
-        (b'{"choices":', InvalidResponseError, "the stream is no JSON", None),
+        (b'{"choices":', InvalidResponseError, "the stream is not valid JSON", None),
         (b"[1]", InvalidResponseError, "no choices", None),
     ],
 )

@@ -101,7 +101,7 @@ def test_the_other_kind_of_client_shares_the_connections_too(server: RawServer) 
     client = InferenceClient(f"{server.url}/models", KEY, "m")
     derived = client.to_async().with_options(timeout=5).to_sync()
     assert derived is not client
-    assert derived._connections is client._connections
+    assert derived._transport is client._transport
     assert derived.timeout == Timeout.of(5)
 
 

@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
-from azinfer.core.calls import _NOTHING, _VERSION, Call, T, Target, _numbers
+from azinfer.core.calls import API_VERSION, NOTHING, Call, T, Target, call_numbers
 from azinfer.core.clock import Clock
 from azinfer.core.completions import Json
 from azinfer.core.credentials import Secret
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
-from azinfer.core.error_responses import advised, from_answer, request_id
+from azinfer.core.error_responses import from_response, request_id, with_advice
 from azinfer.core.errors import (
     APIStatusError,
     AuthenticationError,
     DeploymentNotFoundError,
     InferenceError,
 )
-from azinfer.core.json_body import _encoded
-from azinfer.core.model_profiles import _LIMITS, _applies, relearned
-from azinfer.core.network.request import Request
+from azinfer.core.json_body import encode_json
+from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
+from azinfer.core.network import Request
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing
 from azinfer.core.streaming import ChatReader
@@ -93,9 +93,9 @@ class Attempts(Generic[T]):
     def __post_init__(self) -> None:
         self._url = self.call.url or self.call.target.url(self.learned)
         self._body = self.call.body
-        self._encoded = b"" if self._body is None else _encoded(self._body)
+        self._encoded = b"" if self._body is None else encode_json(self._body)
         self._adapted = self.call.adapted
-        self._id = f"{_PROCESS}-{next(_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
+        self._id = f"{_PROCESS}-{next(call_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
         self._end = self.clock.monotonic() + self.timeout.total
         self._retries = 0
         self._attempts: list[Attempt] = []
@@ -125,7 +125,7 @@ class Attempts(Generic[T]):
             raise self._failure
         self._secret = secret
         self._began = self.clock.monotonic()
-        self._answer: Mapping[str, str] = _NOTHING
+        self._answer: Mapping[str, str] = NOTHING
         headers = dict(_STANDING)
         if stream:
             headers["accept"] = "text/event-stream, application/json"
@@ -158,7 +158,7 @@ class Attempts(Generic[T]):
         if len(secret) >= _SHORTEST_SECRET:
             body = body.replace(secret.encode(), b"[redacted]")
             headers = {name: told.replace(secret, "[redacted]") for name, told in headers.items()}
-        error = from_answer(status, headers, body)
+        error = from_response(status, headers, body)
         error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
             error.message = (
@@ -187,7 +187,9 @@ class Attempts(Generic[T]):
         """What reads the stream that an answer begins; from now on only `total` bounds it."""
         self.budget.give_back()
         deadline.at = self._end
-        return ChatReader(headers, self.routing(status, headers), self._id, self.call.wanted)
+        return ChatReader(
+            headers, self.routing(status, headers), self._id, self.call.response_format
+        )
 
     def after(self, error: InferenceError) -> float:
         """Seconds to wait before the next request, after an attempt that ended with an error.
@@ -223,10 +225,10 @@ class Attempts(Generic[T]):
         error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self.known.nearest(target.model or "")
-            error.message = advised(error.message, _hint(error.suggestions, self.known))
+            error.message = with_advice(error.message, _hint(error.suggestions, self.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
             told = "This list takes a token of Entra ID, not a key."
-            error.message = advised(error.message, told)
+            error.message = with_advice(error.message, told)
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
@@ -249,18 +251,18 @@ class Attempts(Generic[T]):
         # Another call may have learned it in the meantime, and this one was built before.
         self._changed.add(name)
         self.learned[name] = new_name
-        self._body, told = relearned(self._body, name, new_name)
+        self._body, told = apply_correction(self._body, name, new_name)
         self._adapted += (told,)
-        self._encoded = _encoded(self._body)
+        self._encoded = encode_json(self._body)
         return True
 
     def _in_newer_version(self, said: str) -> bool:
         """Whether the request is to be sent in the api-version that the service names."""
         found = re.search(_NEWER_VERSION, said)
-        if found is None or _VERSION in self._changed or self.call.target.endpoint.api_version:
+        if found is None or API_VERSION in self._changed or self.call.target.endpoint.api_version:
             return False
-        self._changed.add(_VERSION)
-        self.learned[_VERSION] = found[1]
+        self._changed.add(API_VERSION)
+        self.learned[API_VERSION] = found[1]
         self._url = self.call.target.url(self.learned)
         self._adapted += (f"api-version → {found[1]}",)
         return True
@@ -271,11 +273,11 @@ class Attempts(Generic[T]):
         for name in self.call.ours:
             if name in said and name in self._body:
                 return name, ""
-        if "tool_choice" in said and _applies(self._body, "tool_choice", "required"):
+        if "tool_choice" in said and is_lossless(self._body, "tool_choice", "required"):
             return "tool_choice", "required"
         if "max_completion_tokens" in said:
-            for name, other in (_LIMITS, _LIMITS[::-1]):
-                if _applies(self._body, name, other) and other not in self.learned:
+            for name, other in (TOKEN_LIMITS, TOKEN_LIMITS[::-1]):
+                if is_lossless(self._body, name, other) and other not in self.learned:
                     return name, other
         return None
 

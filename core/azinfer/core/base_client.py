@@ -8,7 +8,7 @@ from collections.abc import (
 )
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 from azinfer.core import calls
 from azinfer.core.attempts import Attempts
@@ -31,18 +31,17 @@ from azinfer.core.routing import Routing
 from azinfer.core.secret_names import refuse_to_pickle_secrets
 from azinfer.core.surfaces import CHAT, Surface
 
-if TYPE_CHECKING:
-    from azinfer.core.client import AsyncInferenceClient, InferenceClient
-
 T = TypeVar("T")
 
-Twin = TypeVar("Twin", bound="_Client")
+Twin = TypeVar("Twin", bound="BaseClient")
+
+Kind: TypeAlias = Literal["query", "document"]
 
 _MAX_RETRIES = 2
 
 
-class _Client:
-    """What both clients are made of; nothing here touches the network."""
+class BaseClient:
+    """What the sync and the async client share; nothing here touches the network."""
 
     def __init__(
         self,
@@ -151,6 +150,7 @@ class _Client:
         client._twin, client._targets = None, {}
         if surface or api_version:
             client.endpoint = self.endpoint.with_options(surface, api_version)
+            client._knowledge = knowledge_of(client.endpoint)
         if model and model.casefold() != (self.model or "").casefold():
             client.model_id = None
         client.model = model or self.model
@@ -181,7 +181,7 @@ class _Client:
         refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
         return {
             **self.__dict__,
-            "_connections": None,
+            "_transport": None,
             "_transports": None,
             "_budget": None,
             "_environ": None,
@@ -218,26 +218,6 @@ class _Client:
             twin._connect()
             self._twin = twin
         return cast("Twin", self._twin)
-
-    def to_sync(self) -> InferenceClient:
-        """The same client for sync code, always the same one; itself, if it is that.
-
-        Raises:
-            ConfigurationError: It is another, and sends with an `http_client` of the caller.
-        """
-        from azinfer.core.client import InferenceClient
-
-        return self._as(InferenceClient)
-
-    def to_async(self) -> AsyncInferenceClient:
-        """The same client for async code, always the same one; itself, if it is that.
-
-        Raises:
-            ConfigurationError: It is another, and sends with an `http_client` of the caller.
-        """
-        from azinfer.core.client import AsyncInferenceClient
-
-        return self._as(AsyncInferenceClient)
 
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None

@@ -14,7 +14,7 @@ from azinfer.core.embeddings import Embeddings
 _AT_ONCE = 8
 
 
-def _map(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
+def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
     """Each part's embeddings, several requests at once; the first error ends all."""
     if len(parts) < 2:
         return [embed(part) for part in parts]
@@ -30,7 +30,7 @@ def _map(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embed
             raise
 
 
-async def _amap(
+async def map_async(
     embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
 ) -> list[Embeddings]:
     """The same in one event loop."""

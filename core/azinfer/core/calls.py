@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from azinfer.core.completions import ChatCompletion, Json, ModelInfo, parsed
-from azinfer.core.embeddings import Embeddings, unread
+from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.decoding import decode_completion, decode_json, decode_model_info
+from azinfer.core.embeddings import Embeddings, decode_lazily
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     ConfigurationError,
@@ -22,16 +23,16 @@ from azinfer.core.messages import (
     tool_choice_to_wire,
 )
 from azinfer.core.model_catalog import family_of
-from azinfer.core.model_profiles import Profile, _applies, adapt, relearned
+from azinfer.core.model_profiles import Profile, adapt, apply_correction, is_lossless
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatReader
 from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1
 
 T = TypeVar("T")
 
-_VERSION = "api-version"
-_numbers = itertools.count(1)
-_NOTHING: Mapping[str, str] = {}
+API_VERSION = "api-version"
+call_numbers = itertools.count(1)
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,11 @@ class Target:
             adapted=adapted,
         )
 
-    def url(self, learned: Mapping[str, str] = _NOTHING) -> str:
+    def url(self, learned: Mapping[str, str] = NOTHING) -> str:
         """The URL of the request, in the api-version that the model was found to need."""
         endpoint = self.endpoint
-        if endpoint.api_version is None and _VERSION in learned:
-            endpoint = replace(endpoint, api_version=learned[_VERSION])
+        if endpoint.api_version is None and API_VERSION in learned:
+            endpoint = replace(endpoint, api_version=learned[API_VERSION])
         return endpoint.operation_url(self.operation, self.model)
 
 
@@ -80,7 +81,7 @@ class Call(Generic[T]):
         url: The URL, where it is not the target's own.
         scope: The Entra ID scope, where it is not the surface's own.
         ours: Fields of the body that the caller did not give.
-        wanted: The type given as `response_format`.
+        response_format: What the caller passed as `response_format`.
     """
 
     target: Target
@@ -90,7 +91,7 @@ class Call(Generic[T]):
     url: str | None = None
     scope: str | None = None
     ours: frozenset[str] = frozenset()
-    wanted: Any = None
+    response_format: Any = None
 
 
 def chat(
@@ -113,8 +114,8 @@ def chat(
     body = {"messages": messages_to_wire(messages), **_options_to_wire(options)}
     body, adapted = adapt(body, target.profile)
     for name, new_name in learned.items():
-        if new_name and _applies(body, name, new_name):
-            body, told = relearned(body, name, new_name)
+        if new_name and is_lossless(body, name, new_name):
+            body, told = apply_correction(body, name, new_name)
             adapted += (told,)
     ours: frozenset[str] = frozenset()
     if stream:
@@ -122,18 +123,26 @@ def chat(
         if not {"stream_options"} & (body.keys() | learned.keys()) and _counts(target):
             body["stream_options"] = {"include_usage": True}
             ours = frozenset({"stream_options"})
-    wanted = options.get("response_format")
+    response_format = options.get("response_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
         if data.lstrip()[:5] in (b"data:", b"event") or data[:1] == b":":
-            reader = ChatReader(headers, routing, routing.url, wanted)
+            reader = ChatReader(headers, routing, routing.url, response_format)
             deque(reader.feed(data), maxlen=0)
             reader.finish()
             return reader.completion()
-        raw = parsed(data, headers)
-        return ChatCompletion.from_wire(raw, headers, routing, f"call_{next(_numbers)}_", wanted)
+        raw = decode_json(data, headers)
+        id_prefix = f"call_{next(call_numbers)}_"
+        return decode_completion(raw, headers, routing, id_prefix, response_format)
 
-    return Call(target, _named(body, target), read, adapted, ours=ours, wanted=wanted)
+    return Call(
+        target,
+        _named(body, target),
+        read,
+        adapted,
+        ours=ours,
+        response_format=response_format,
+    )
 
 
 def embeddings(
@@ -204,7 +213,7 @@ def info(target: Target) -> Call[ModelInfo]:
     """The call that asks which model answers."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ModelInfo:
-        return ModelInfo.from_wire(parsed(data, headers))
+        return decode_model_info(decode_json(data, headers))
 
     return Call(target, None, read)
 
@@ -213,7 +222,7 @@ def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
     """The call that reads one page of a list of deployments."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
-        raw = parsed(data, headers)
+        raw = decode_json(data, headers)
         return raw if isinstance(raw, dict) else {}
 
     return Call(target, None, read, url=url, scope=scope)
@@ -256,7 +265,7 @@ def _embedding_call(
     encoding = body.get("encoding_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        raw = (parsed if encoding == "base64" else unread)(data, headers)
+        raw = (decode_json if encoding == "base64" else decode_lazily)(data, headers)
         return Embeddings.from_wire(raw, headers, count, encoding, routing)
 
     return Call(target, _named(body, target), read, ours=ours)

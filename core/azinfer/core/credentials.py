@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
-from azinfer.core.secret_names import _not_pickled, portable
+from azinfer.core.secret_names import portable, refuse_to_pickle
 from azinfer.core.surfaces import Surface
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Keys:
         return f"Keys({self._name})"
 
     def __reduce__(self) -> Any:
-        return self._reduced or _not_pickled("its key")
+        return self._reduced or refuse_to_pickle("its key")
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
@@ -97,7 +97,7 @@ class TokenFunction:
 
     def __reduce__(self) -> Any:
         if portable(self._function) is None:
-            _not_pickled("a function that is no module's own")
+            refuse_to_pickle("a function that is no module's own")
         return TokenFunction, (self._function,)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
@@ -147,7 +147,7 @@ class Tokens:
 
     def __reduce__(self) -> Any:
         if not isinstance(self._source, _Entra):
-            _not_pickled(f"a {type(self._source).__name__}, which may hold a secret")
+            refuse_to_pickle(f"a {type(self._source).__name__}, which may hold a secret")
         return Tokens, (self._source, self._clock)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from azinfer.core.completions import Json, Usage, parsed, refuse
+from azinfer.core.completions import Json, Usage
+from azinfer.core.decoding import decode_json, decode_usage, invalid_response, usage_from_headers
 from azinfer.core.errors import (
     BadRequestError,
     ConfigurationError,
@@ -92,21 +93,21 @@ class Embeddings:
         """
         data = raw.get("data") if isinstance(raw, dict) else None
         if not isinstance(data, list):
-            refuse("no list of embeddings", raw)
+            raise invalid_response("no list of embeddings", raw)
         vectors: list[Vector | None] = [None] * count
         for position, item in enumerate(data):
             if not isinstance(item, dict):
-                refuse("an embedding that is no object", item)
+                raise invalid_response("an embedding that is not an object", item)
             index = item.get("index", position)
             if not isinstance(index, int) or not 0 <= index < count or vectors[index] is not None:
-                refuse(f"an embedding for index {index} twice or out of {count}", "")
+                raise invalid_response(f"index {index} twice, or not one of {count}", "")
             vectors[index] = _vector(item.pop("embedding", None), encoding)
         whole = [vector for vector in vectors if vector is not None]
         if len(whole) != count:
-            refuse(f"{len(whole)} vectors for {count} inputs", "")
+            raise invalid_response(f"{len(whole)} vectors for {count} inputs", "")
         _check_lengths(whole)
         counts = raw.get("usage")
-        usage = Usage.from_wire(counts) if isinstance(counts, dict) else Usage.from_headers(headers)
+        usage = decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers)
         return cls(whole, raw.get("model"), usage, routing, (raw,))
 
 
@@ -129,7 +130,7 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _FLOATS = msgspec.json.Decoder(list[float] | str)
 
 
-def unread(body: bytes, headers: Mapping[str, str]) -> Any:
+def decode_lazily(body: bytes, headers: Mapping[str, str]) -> Any:
     """An answer as JSON whose vectors are not read yet: one at a time they take half the memory.
 
     Raises:
@@ -139,7 +140,7 @@ def unread(body: bytes, headers: Mapping[str, str]) -> Any:
     try:
         answer = _ANSWER.decode(body)
     except (ValueError, RecursionError):
-        return parsed(body, headers)  # it has something more, or is something else
+        return decode_json(body, headers)  # it has something more, or is something else
     return {**_set(answer), "data": [_set(item) for item in answer.data]}
 
 
@@ -179,14 +180,14 @@ def batches(texts: list[str], profile: Profile) -> list[list[str]]:
     return split
 
 
-def too_big(error: InferenceError) -> bool:
+def is_size_error(error: InferenceError) -> bool:
     """Whether a request was refused for its size, so that half of it may pass."""
     if not isinstance(error, BadRequestError) or error.status not in (400, 413, 422):
         return False
     return error.status == 413 or any(word in error.message.lower() for word in _SIZE_REFUSED)
 
 
-def joined(answers: Sequence[Embeddings]) -> Embeddings:
+def merge_embeddings(answers: Sequence[Embeddings]) -> Embeddings:
     """The answers of several requests as one, in order.
 
     Raises:

@@ -71,7 +71,7 @@ _FIELD_REFUSED = (
 _TOO_LONG = r"(?i)maximum context length|context window|too many tokens"
 
 
-def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
+def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
     """Read an error answer in whatever dialect it came.
 
     Args:
@@ -98,7 +98,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     if kind is BadRequestError and status == 404:
         advice = _NOT_FOUND
     failure = kind(
-        advised(said, advice),
+        with_advice(said, advice),
         status=status,
         code=code,
         param=_param(error) or _param(nested) or refused,
@@ -110,11 +110,11 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> APIStat
     if isinstance(failure, ContentFilterError):
         results = _filter_results(error)
         failure.categories = filtered_categories(results)
-        failure.message = advised(failure.message, _found(results, failure.categories))
+        failure.message = with_advice(failure.message, _found(results, failure.categories))
     return failure
 
 
-def advised(said: str, advice: str | None) -> str:
+def with_advice(said: str, advice: str | None) -> str:
     """What a service said, and after it, in a sentence of its own, what to do."""
     if advice is None:
         return said

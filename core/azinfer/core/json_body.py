@@ -12,7 +12,12 @@ from azinfer.core.errors import (
 )
 
 
-def _encoded(body: Json) -> bytes:
+def encode_json(body: Json) -> bytes:
+    """Return a body as JSON.
+
+    Raises:
+        ConfigurationError: A field cannot be sent; the message names it.
+    """
     try:
         return _to_json(body).encode()
     except (TypeError, ValueError) as error:

@@ -329,7 +329,12 @@ def _audio(source: Source) -> tuple[str, str]:
 Image: TypeAlias = Source | tuple[Source, str] | ImageInput
 
 
-def _images(images: Sequence[Image]) -> list[ImageInput]:
+def image_inputs(images: Sequence[Image]) -> list[ImageInput]:
+    """Return images in the form in which each is sent.
+
+    Raises:
+        ConfigurationError: It is one image and not a list.
+    """
     if isinstance(images, str | bytes | Path | ImageInput):
         raise ConfigurationError("images is one image; give a list, like [Path('cat.png')]")
     return [_image(image) for image in images]

@@ -168,10 +168,10 @@ def _short(call_id: str, changes: dict[str, None]) -> str:
     return hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()[:9]
 
 
-_LIMITS = ("max_tokens", "max_completion_tokens")
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
-def relearned(body: Json, name: str, new_name: str) -> tuple[Json, str]:
+def apply_correction(body: Json, name: str, new_name: str) -> tuple[Json, str]:
     """A body as the model takes it, after it refused a field, and what was changed."""
     if name == "tool_choice":
         return {**body, name: new_name}, "tool_choice by name → required"
@@ -180,7 +180,7 @@ def relearned(body: Json, name: str, new_name: str) -> tuple[Json, str]:
     return {key: value for key, value in body.items() if key != name}, f"without {name}"
 
 
-def _applies(body: Json, name: str, new_name: str) -> bool:
+def is_lossless(body: Json, name: str, new_name: str) -> bool:
     """Whether a change loses nothing: one name for another, or the only tool by its name."""
     if name == "tool_choice":
         return isinstance(body.get(name), dict) and len(body.get("tools") or ()) == 1

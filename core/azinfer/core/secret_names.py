@@ -55,10 +55,18 @@ def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
     """
     for name in names:
         if is_secret(name):
-            _not_pickled(f"{name!r}, which looks like a secret")
+            refuse_to_pickle(f"{name!r}, which looks like a secret")
 
 
-def _not_pickled(what: str) -> NoReturn:
+def refuse_to_pickle(what: str) -> NoReturn:
+    """Raise the error for a client that cannot be pickled without writing a secret.
+
+    Args:
+        what: What the client has, for example "a key".
+
+    Raises:
+        ConfigurationError: Always.
+    """
     raise ConfigurationError(
         f"a client that was given {what} is not pickled, so that no secret is written anywhere: "
         "set the key in the environment, or pass credential='env:NAME' (the variable that holds "

@@ -6,7 +6,7 @@ from azinfer.core.errors import InvalidResponseError
 
 _LONGEST_EVENT = 16 * 1024 * 1024
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 class EventDecoder:
@@ -61,7 +61,7 @@ class EventDecoder:
 
     def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
         if self._at_start:
-            line, self._at_start = line.removeprefix(_BOM), False
+            line, self._at_start = line.removeprefix(BOM), False
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
         elif not line:

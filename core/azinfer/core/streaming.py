@@ -20,17 +20,23 @@ from azinfer.core.completions import (
     Message,
     ToolCall,
     Usage,
-    arguments_of,
-    listed,
-    parsed,
-    refuse,
-    text_of,
 )
-from azinfer.core.error_responses import from_answer
+from azinfer.core.decoding import (
+    arguments_of,
+    decode_completion,
+    decode_json,
+    decode_usage,
+    invalid_response,
+    list_field,
+    parser_of,
+    text_of,
+    usage_from_headers,
+)
+from azinfer.core.error_responses import from_response
 from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
 from azinfer.core.reasoning import Splitter
 from azinfer.core.routing import Routing
-from azinfer.core.sse import _BOM, EventDecoder
+from azinfer.core.sse import BOM, EventDecoder
 
 
 class _OpenCall:
@@ -79,11 +85,11 @@ class _OpenChoice:
         thought, text = self._text(delta)
         if reason := raw.get("finish_reason"):
             if not isinstance(reason, str):
-                refuse("a finish reason that is no text", reason)
+                raise invalid_response("a finish reason that is not text", reason)
             more, rest = self._splitter.finish()
             thought, text = thought + more, text + rest
             self.finish_reason = reason
-        calls = tuple(self._call(call) for call in listed(delta, "tool_calls"))
+        calls = tuple(self._call(call) for call in list_field(delta, "tool_calls"))
         refusal = delta.get("refusal")
         self._keep(text, thought, refusal)
         if isinstance(audio := delta.get("audio"), dict):
@@ -133,7 +139,7 @@ class _OpenChoice:
             thought = None
         told = delta.get("reasoning_content") or delta.get("reasoning") or thought or ""
         if not isinstance(told, str):
-            refuse("reasoning that is no text", told)
+            raise invalid_response("reasoning that is not text", told)
         if not content:
             return told, ""
         more, text = self._splitter.feed(content)
@@ -153,7 +159,7 @@ class _OpenChoice:
         try:
             self._sound.append(binascii.a2b_base64(audio.get("data") or "", strict_mode=True))
         except (TypeError, ValueError):
-            refuse("sound that is no base64", audio)
+            raise invalid_response("sound that is not base64", audio) from None
 
     def _heard(self) -> Json | None:
         """The sound as one; each chunk's is encoded by itself."""
@@ -165,7 +171,7 @@ class _OpenChoice:
     def _call(self, raw: Any) -> ToolCallChunk:
         function = raw.get("function") if isinstance(raw, dict) else None
         if not isinstance(function, dict):
-            refuse("a tool call without a function", raw)
+            raise invalid_response("a tool call without a function", raw)
         name, arguments = function.get("name"), arguments_of(function.get("arguments"))
         call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
         told = name if isinstance(name, str) and name and name != call.name else None
@@ -204,7 +210,7 @@ class ChatReader:
         headers: The answer's headers.
         routing: Where the request went.
         seed: What makes the ids of tool calls that come without one unique.
-        wanted: The type given as `response_format`.
+        response_format: What the caller passed as `response_format`.
     """
 
     def __init__(
@@ -212,12 +218,12 @@ class ChatReader:
         headers: Mapping[str, str],
         routing: Routing | None = None,
         seed: str = "",
-        wanted: Any = None,
+        response_format: Any = None,
     ) -> None:
         self._headers = headers
         self.routing = routing
         self._seed = seed
-        self._wanted = wanted
+        self._parse = parser_of(response_format)
         self._decoder = EventDecoder()
         self._choices: dict[int, _OpenChoice] = {}
         self._head: Json = {}
@@ -293,17 +299,17 @@ class ChatReader:
             head.get("model") or None,
             created if isinstance(created, int) else 0,
             choices or (Choice(0, Message()),),
-            self._usage or Usage.from_headers(self._headers),
+            self._usage or usage_from_headers(self._headers),
             tuple(self._prompt_results),
             self.routing,
             head,
-            self._wanted,
+            self._parse,
         )
 
     def _begin(self, data: bytes) -> bytes:
         """Look at the first byte that says anything: a stream, or one JSON object."""
         self._start += data[: 200 - len(self._start)]
-        first = data.removeprefix(_BOM).lstrip()[:1]
+        first = data.removeprefix(BOM).lstrip()[:1]
         if first:
             self._begun = True
             self._json = [] if first in b"{[" else None
@@ -311,8 +317,8 @@ class ChatReader:
 
     def _whole(self, body: bytes) -> list[ChatCompletionChunk]:
         """One JSON answer to a request for a stream, as proxies give it."""
-        raw = parsed(body.removeprefix(_BOM), self._headers, "the stream")
-        ChatCompletion.from_wire(raw, self._headers)
+        raw = decode_json(body.removeprefix(BOM), self._headers, "the stream")
+        decode_completion(raw, self._headers)
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
         self.done = True
         return [self._chunk({**raw, "choices": parts})]
@@ -330,11 +336,13 @@ class ChatReader:
         if data.startswith(b"[DONE]") or data.strip() == b"[DONE]":
             self.done = True
             return None
-        raw = parsed(data, self._headers, "an event of the stream")
+        raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
-            return None if raw is None else refuse("an event that is no object", raw)
+            if raw is None:
+                return None
+            raise invalid_response("an event that is not an object", raw)
         if name == b"error":
-            raise from_answer(200, self._headers, data)
+            raise from_response(200, self._headers, data)
         return self._chunk(raw)
 
     def _chunk(self, raw: Json) -> ChatCompletionChunk:
@@ -344,17 +352,17 @@ class ChatReader:
             self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
         usage = None
         if raw.get("usage").__class__ is dict:
-            self._usage = usage = Usage.from_wire(raw["usage"])
+            self._usage = usage = decode_usage(raw["usage"])
         if results := raw.get("prompt_filter_results"):
             self._prompt_results += results
         parts = raw.get("choices")
         if parts.__class__ is list and len(parts) == 1:
             return ChatCompletionChunk((self._choice(parts[0]),), usage, raw)
-        return ChatCompletionChunk(tuple(map(self._choice, listed(raw, "choices"))), usage, raw)
+        return ChatCompletionChunk(tuple(map(self._choice, list_field(raw, "choices"))), usage, raw)
 
     def _choice(self, raw: Any) -> ChunkChoice:
         if raw.__class__ is not dict:
-            refuse("a choice that is no object", raw)
+            raise invalid_response("a choice that is not an object", raw)
         index = raw.get("index")
         if index.__class__ is not int:
             index = 0

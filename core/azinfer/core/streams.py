@@ -20,7 +20,7 @@ from azinfer.core.errors import (
     ConfigurationError,
     InferenceError,
 )
-from azinfer.core.network.transport import Opened
+from azinfer.core.network import OpenResponse
 from azinfer.core.routing import Routing
 from azinfer.core.streaming import ChatReader
 
@@ -33,10 +33,10 @@ class ChatStream:
     what came.
     """
 
-    def __init__(self, opened: Opened, reader: ChatReader, attempts: Attempts[Any]) -> None:
-        self._opened = opened
+    def __init__(self, response: OpenResponse, reader: ChatReader, attempts: Attempts[Any]) -> None:
+        self._response = response
         self._reader = reader
-        self._chunks = _chunks(opened, reader, attempts)
+        self._chunks = _chunks(response, reader, attempts)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +63,7 @@ class ChatStream:
     def close(self) -> None:
         """Close the connection; what was not read yet is lost."""
         self._chunks.close()
-        self._opened.parts.close()
+        self._response.parts.close()
 
 
 class AsyncChatStream:
@@ -74,9 +74,9 @@ class AsyncChatStream:
     is sent again; the error's `partial` has what came.
     """
 
-    def __init__(self, opening: Callable[[], Awaitable[_Reading]]) -> None:
+    def __init__(self, opening: Callable[[], Awaitable[OpenStream]]) -> None:
         self._opening = opening
-        self._reading: _Reading | None = None
+        self._reading: OpenStream | None = None
         self._ready: Iterator[ChatCompletionChunk] = iter(())
         self._ended = False
 
@@ -91,10 +91,10 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        opened, reader, attempts = self._reading or await self._open()
+        response, reader, attempts = self._reading or await self._open()
         try:
             while (chunk := next(self._ready, None)) is None:
-                self._ready = iter(await self._more(opened, reader))
+                self._ready = iter(await self._more(response, reader))
             return chunk
         except InferenceError as error:
             await self.aclose()
@@ -114,7 +114,7 @@ class AsyncChatStream:
         """Close the connection; what was not read yet is lost."""
         if self._reading is not None:
             self._ready, self._ended = iter(()), True
-            await self._reading.opened.aclose()
+            await self._reading.response.aclose()
 
     @property
     def _reader(self) -> ChatReader:
@@ -122,45 +122,47 @@ class AsyncChatStream:
             raise ConfigurationError("the stream is not open yet: enter it with `async with`")
         return self._reading.reader
 
-    async def _open(self) -> _Reading:
+    async def _open(self) -> OpenStream:
         if self._reading is None:
             self._reading = await self._opening()
         return self._reading
 
-    async def _more(self, opened: Opened, reader: ChatReader) -> Iterable[ChatCompletionChunk]:
+    async def _more(
+        self, response: OpenResponse, reader: ChatReader
+    ) -> Iterable[ChatCompletionChunk]:
         """The chunks that the next part of the body brings, or its end."""
         # No generator, as in sync code: asyncio would close it and that of the body at once.
         if self._ended:
             raise StopAsyncIteration
-        if not reader.done and (part := await anext(opened.parts, None)) is not None:
+        if not reader.done and (part := await anext(response.parts, None)) is not None:
             return reader.feed(part)
         self._ended = True
-        await opened.afinish()
+        await response.afinish()
         return reader.finish()
 
 
-class _Reading(NamedTuple):
+class OpenStream(NamedTuple):
     """An open stream of async code."""
 
-    opened: Opened
+    response: OpenResponse
     reader: ChatReader
     attempts: Attempts[Any]
 
 
 def _chunks(
-    opened: Opened, reader: ChatReader, attempts: Attempts[Any]
+    response: OpenResponse, reader: ChatReader, attempts: Attempts[Any]
 ) -> Generator[ChatCompletionChunk]:
     try:
-        for part in opened.parts:
+        for part in response.parts:
             yield from reader.feed(part)
             if reader.done:
-                opened.finish()
+                response.finish()
                 break
         yield from reader.finish()
     except InferenceError as error:
         raise attempts.described(_interrupted(error, reader)) from None
     finally:
-        opened.parts.close()
+        response.parts.close()
 
 
 def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from azinfer.core.endpoints import is_loopback
 from azinfer.core.errors import ConfigurationError
 
-_TLS_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
+TLS_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_URL = 65_536  # characters, as httpx has it
 _KEPT = "/%:@!$&'()*+,;=~[]?"  # of a URL's path and query, what is sent as it is
@@ -43,7 +43,7 @@ def place_of(origin: str, environ: Mapping[str, str]) -> Place:
     """How an origin is reached."""
     if is_loopback(origin) and origin.startswith("http:"):
         return Place(origin, None)
-    return Place(origin, tuple(environ.get(variable) for variable in _TLS_VARIABLES))
+    return Place(origin, tuple(environ.get(variable) for variable in TLS_VARIABLES))
 
 
 @lru_cache(maxsize=512)

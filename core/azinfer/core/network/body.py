@@ -21,7 +21,7 @@ _SUSPICIOUS_BODY, _LARGEST_RATIO = 16 * 1024 * 1024, 100
 _STEP = 1024 * 1024
 
 
-class _Body:
+class BodyDecoder:
     """What must hold of a body while it arrives: decoded, bounded, and ours."""
 
     def __init__(self, request: Request, status: int, headers: Mapping[str, str]) -> None:

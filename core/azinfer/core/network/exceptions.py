@@ -10,7 +10,7 @@ from azinfer.core.errors import (
 )
 
 
-def _failure_of(error: Exception, deadline: Deadline) -> InferenceError:
+def network_error(error: Exception, deadline: Deadline) -> InferenceError:
     """Our error for one of a socket, httpx, httpx2 or aiohttp, told by the names of its classes."""
     cause = error.__cause__
     if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):

@@ -22,7 +22,7 @@ IDLE = 60.0  # seconds that a connection is kept which nobody needs
 
 
 class Pool:
-    """Connections to one place, as many as there are requests at once.
+    """Transport to one place, as many as there are requests at once.
 
     Each step is a single one of a set or a deque, so that neither threads nor a stream that
     garbage collection closes in the middle of another step need a lock.

@@ -8,7 +8,7 @@ from functools import lru_cache
 import certifi
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.network.address import _TLS_VARIABLES, Place
+from azinfer.core.network.address import TLS_VARIABLES, Place
 
 
 def tls_of(place: Place) -> ssl.SSLContext | None:
@@ -35,7 +35,7 @@ def tls(settings: tuple[str | None, ...]) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=file or certifi.where())
     except OSError as error:
         raise ConfigurationError(
-            f"the certificates in {file} (from {', '.join(_TLS_VARIABLES)}) cannot be read: {error}"
+            f"the certificates in {file} (from {', '.join(TLS_VARIABLES)}) cannot be read: {error}"
         ) from None
     context.set_alpn_protocols(["http/1.1"])
     return context

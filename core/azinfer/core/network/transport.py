@@ -1,4 +1,4 @@
-"""Connections: bytes out, bytes in, one clear error."""
+"""Transport: bytes out, bytes in, one clear error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from azinfer.core.errors import (
     InferenceError,
 )
 from azinfer.core.network import pool as pools
-from azinfer.core.network.body import _Body
-from azinfer.core.network.exceptions import _failure_of
+from azinfer.core.network.body import BodyDecoder
+from azinfer.core.network.exceptions import network_error
 from azinfer.core.network.pool import Pool
 from azinfer.core.network.request import Request
 
@@ -26,7 +26,7 @@ _LINGER = 0.1  # seconds; a new connection takes no longer
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenResponse:
     """An answer whose head is here; `parts` gives its body, decoded, and closes it at the end."""
 
     status: int
@@ -61,7 +61,7 @@ class Opened:
             await self.parts.aclose()
 
 
-class Connections:
+class Transport:
     """Sends requests of sync code.
 
     Args:
@@ -78,7 +78,7 @@ class Connections:
         self._pools: dict[str, Pool] = {}
         self._generation = pools.generation
 
-    def open(self, request: Request, deadline: Deadline) -> Opened:
+    def open(self, request: Request, deadline: Deadline) -> OpenResponse:
         """Send a request and wait for the head of its answer.
 
         Raises:
@@ -89,7 +89,7 @@ class Connections:
         parts = self._exchange(request, deadline, head)
         next(parts)
         status, headers, connection = head
-        return Opened(status, headers, connection, parts, deadline)
+        return OpenResponse(status, headers, connection, parts, deadline)
 
     def close(self) -> None:
         """Let go of the connections; those that nobody else uses close."""
@@ -104,7 +104,7 @@ class Connections:
         try:
             try:
                 status, headers = connection.send(request, deadline)
-                body = _Body(request, status, headers)
+                body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
                 while parts := connection.more(deadline):
@@ -115,7 +115,7 @@ class Connections:
             except InferenceError:
                 raise
             except Exception as error:
-                failure = _failure_of(error, deadline)
+                failure = network_error(error, deadline)
             # Outside the except block: what httpx raises holds the request and so the key.
             if failure is not None:
                 raise failure
@@ -146,7 +146,7 @@ class Connections:
         return pool, connection
 
 
-class AsyncConnections:
+class AsyncTransport:
     """Sends requests of async code; each event loop has connections of its own.
 
     Args:
@@ -164,7 +164,7 @@ class AsyncConnections:
         self._environ = os.environ if environ is None else environ
         self._places: dict[str, Any] = {}
 
-    async def open(self, request: Request, deadline: Deadline) -> Opened:
+    async def open(self, request: Request, deadline: Deadline) -> OpenResponse:
         """Send a request and wait for the head of its answer.
 
         Raises:
@@ -175,7 +175,7 @@ class AsyncConnections:
         parts = self._exchange(request, deadline, head)
         await anext(parts)
         status, headers, connection = head
-        return Opened(status, headers, connection, parts, deadline)
+        return OpenResponse(status, headers, connection, parts, deadline)
 
     async def close(self) -> None:
         """Let go of the connections of this loop; those that nobody else uses close."""
@@ -189,7 +189,7 @@ class AsyncConnections:
         try:
             try:
                 status, headers = await connection.send(request, deadline)
-                body = _Body(request, status, headers)
+                body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
                 while parts := await connection.more(deadline):
@@ -201,7 +201,7 @@ class AsyncConnections:
             except InferenceError:
                 raise
             except Exception as error:
-                failure = _failure_of(error, deadline)
+                failure = network_error(error, deadline)
             if failure is not None:
                 raise failure
         finally:

@@ -1,0 +1,217 @@
+"""The operations of the async client, which only opens, sends, waits and reads.
+
+The twin of `sync_operations.py`, whose docstrings say what each operation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from typing import Any
+
+from azinfer.core import calls
+from azinfer.core.base_client import BaseClient, Kind, T
+from azinfer.core.batching import map_async
+from azinfer.core.calls import Call
+from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.deadline import Deadline
+from azinfer.core.deployment_lists import next_page
+from azinfer.core.deployments import Deployments
+from azinfer.core.embeddings import (
+    Embeddings,
+    batches,
+    check_texts,
+    is_size_error,
+    merge_embeddings,
+)
+from azinfer.core.errors import (
+    InferenceError,
+)
+from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
+from azinfer.core.network import AsyncTransport, OpenResponse, Request
+from azinfer.core.retries import Timeout
+from azinfer.core.streams import AsyncChatStream, OpenStream
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+
+
+class AsyncOperations(BaseClient):
+    """What `AsyncInferenceClient` asks of deployments."""
+
+    _transport: AsyncTransport
+
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion:
+        """Ask one deployment for the next message of a conversation.
+
+        The same as `InferenceClient.complete`, awaited.
+        """
+        return await self._run(
+            self._chat(messages, model, model_id, headers, options, stream=False), timeout
+        )
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncChatStream:
+        """Ask for the next message of a conversation and get it while it is written.
+
+        The same as `InferenceClient.stream`, but sent when the stream is entered.
+        """
+        call = self._chat(messages, model, model_id, headers, options, stream=True)
+        return AsyncChatStream(lambda: self._open_stream(call, timeout))
+
+    async def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn texts into vectors, however many; they are sent in batches, several at once.
+
+        The same as `InferenceClient.embed`, awaited.
+        """
+        texts = check_texts(input)
+        target = self._target(EMBEDDINGS, model, model_id, headers)
+        learned = self._learned_of(target)
+
+        async def embed(batch: list[str]) -> Embeddings:
+            call = calls.embeddings(target, batch, options, learned, kind)
+            try:
+                return await self._run(call, timeout)
+            except InferenceError as error:
+                if len(batch) == 1 or not is_size_error(error):
+                    raise
+            middle = len(batch) // 2
+            return merge_embeddings([await embed(batch[:middle]), await embed(batch[middle:])])
+
+        return merge_embeddings(await map_async(embed, batches(texts, target.profile)))
+
+    async def embed_images(
+        self,
+        images: Sequence[Image],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn images, each alone or with a text, into vectors; one request an image.
+
+        The same as `InferenceClient.embed_images`, awaited.
+        """
+        target = self._target(IMAGES, model, model_id, headers)
+        learned = self._learned_of(target)
+
+        async def embed(image: ImageInput) -> Embeddings:
+            return await self._run(
+                calls.image_embeddings(target, image, options, learned, kind), timeout
+            )
+
+        return merge_embeddings(await map_async(embed, image_inputs(images)))
+
+    async def info(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ModelInfo:
+        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+
+        The same as `InferenceClient.info`, awaited.
+        """
+        return await self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+
+    async def deployments(
+        self, source: str | None = None, *, timeout: float | Timeout | None = None
+    ) -> Deployments:
+        """List the deployments of the resource, all pages of them.
+
+        The same as `InferenceClient.deployments`, awaited.
+        """
+        url: str | None
+        url, scope = self._listing(source)
+        pages: list[Json] = []
+        while url:
+            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            pages.append(await self._run(call, timeout))
+            url = next_page(pages, url)
+        return self._listed(pages)
+
+    async def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = await self._credential.asecret(
+                attempts.surface, attempts.scope, attempts.rejected
+            )
+            request, deadline = attempts.request(secret)
+            try:
+                response, body = await _in_time(self._exchange, request, deadline)
+                return attempts.answered(response.status, response.headers, body)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            await self._clock.asleep(wait)
+
+    async def _exchange(self, request: Request, deadline: Deadline) -> tuple[OpenResponse, bytes]:
+        response = await self._transport.open(request, deadline)
+        return response, b"".join([part async for part in response.parts])
+
+    async def _open_stream(self, call: Call[Any], timeout: float | Timeout | None) -> OpenStream:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = await self._credential.asecret(
+                attempts.surface, attempts.scope, attempts.rejected
+            )
+            request, deadline = attempts.request(secret, stream=True)
+            try:
+                response = await _in_time(self._transport.open, request, deadline)
+                if response.status >= 300:
+                    body = b"".join([part async for part in response.parts])
+                    raise attempts.refused(response.status, response.headers, body)
+                reader = attempts.reader(response.status, response.headers, deadline)
+                return OpenStream(response, reader, attempts)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            await self._clock.asleep(wait)
+
+    def _connect(self) -> None:
+        transport = AsyncTransport(self._http_client, self._environ)
+        self._transport = self._transports.setdefault("async", transport)
+
+
+async def _in_time(
+    work: Callable[[Request, Deadline], Awaitable[T]], request: Request, deadline: Deadline
+) -> T:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(deadline.left()):
+            return await work(request, deadline)
+    except TimeoutError:
+        pass
+    raise deadline.passed()

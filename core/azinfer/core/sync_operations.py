@@ -1,0 +1,259 @@
+"""The operations of the sync client, which only opens, sends, waits and reads.
+
+Its twin is `async_operations.py`: what one of them has, the other has too. What both decide is
+in `base_client.py`, `calls.py` and `attempts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Mapping,
+    Sequence,
+)
+from typing import Any
+
+from azinfer.core import calls
+from azinfer.core.base_client import BaseClient, Kind, T
+from azinfer.core.batching import map_in_threads
+from azinfer.core.calls import Call
+from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.deployment_lists import next_page
+from azinfer.core.deployments import Deployments
+from azinfer.core.embeddings import (
+    Embeddings,
+    batches,
+    check_texts,
+    is_size_error,
+    merge_embeddings,
+)
+from azinfer.core.errors import (
+    InferenceError,
+)
+from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
+from azinfer.core.network import Transport
+from azinfer.core.retries import Timeout
+from azinfer.core.streams import ChatStream
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+
+
+class SyncOperations(BaseClient):
+    """What `InferenceClient` asks of deployments."""
+
+    _transport: Transport
+
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion:
+        """Ask one deployment for the next message of a conversation.
+
+        Args:
+            messages: The conversation so far, oldest first: typed messages or mappings of the
+                wire form, mixed.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it, where neither its name nor the client says.
+            timeout: Seconds for each attempt, or a Timeout, for this call.
+            headers: Sent with this call besides the client's.
+            **options: Anything the deployment understands, sent as it is (None is left out):
+                temperature, max_tokens, tools, tool_choice (also a tool's name),
+                response_format (also a JsonSchema, a pydantic model or a dataclass), …
+
+        Raises:
+            DeploymentNotFoundError: No deployment has this name.
+            RateLimitError: Its rate limit is used up, and so are the retries.
+            ContentFilterError: A content filter refused the prompt.
+            APITimeoutError: No whole answer came in time.
+            InferenceError: Everything else; the tree is at the top of `errors.py`.
+
+        Example:
+            `client.complete([UserMessage("Hello")], model="mistral-large").text`
+        """
+        return self._run(
+            self._chat(messages, model, model_id, headers, options, stream=False), timeout
+        )
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatStream:
+        """Ask for the next message of a conversation and get it while it is written.
+
+        Takes and raises what `complete` does; usage is asked for wherever the model takes that.
+        While chunks are read, StreamInterruptedError says that the answer is not whole.
+        """
+        call = self._chat(messages, model, model_id, headers, options, stream=True)
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            request, deadline = attempts.request(secret, stream=True)
+            try:
+                response = self._transport.open(request, deadline)
+                if response.status >= 300:
+                    body = b"".join(response.parts)
+                    raise attempts.refused(response.status, response.headers, body)
+                reader = attempts.reader(response.status, response.headers, deadline)
+                return ChatStream(response, reader, attempts)
+            except InferenceError as error:
+                wait = attempts.after(error)
+            self._clock.sleep(wait)
+
+    def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn texts into vectors, however many; they are sent in batches, several at once.
+
+        Args:
+            input: One text, or any number of them; none at all is no request.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it; it decides the size of a batch.
+            kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
+                where both the model and the surface have that field, and left out elsewhere.
+            timeout: Seconds for each attempt, or a Timeout, for each request.
+            headers: Sent with each request besides the client's.
+            **options: dimensions, input_type, encoding_format, …, sent as they are.
+
+        Returns:
+            Vectors of shape `(len(input), dimensions)`, in the order of `input`.
+
+        Raises:
+            InferenceError: Any request failed; nothing partial is returned.
+        """
+        texts = check_texts(input)
+        target = self._target(EMBEDDINGS, model, model_id, headers)
+        learned = self._learned_of(target)
+
+        def embed(batch: list[str]) -> Embeddings:
+            call = calls.embeddings(target, batch, options, learned, kind)
+            try:
+                return self._run(call, timeout)
+            except InferenceError as error:
+                if len(batch) == 1 or not is_size_error(error):
+                    raise
+            middle = len(batch) // 2
+            return merge_embeddings([embed(batch[:middle]), embed(batch[middle:])])
+
+        return merge_embeddings(map_in_threads(embed, batches(texts, target.profile)))
+
+    def embed_images(
+        self,
+        images: Sequence[Image],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings:
+        """Turn images, each alone or with a text, into vectors; one request an image.
+
+        Args:
+            images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
+            model: The deployment's name, in any case; the client's own when left out.
+            model_id: The model behind it.
+            kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
+                where both the model and the surface have that field, and left out elsewhere.
+            timeout: Seconds for each attempt, or a Timeout, for each request.
+            headers: Sent with each request besides the client's.
+            **options: dimensions, input_type, encoding_format, …, sent as they are.
+
+        Returns:
+            Vectors of shape `(len(images), dimensions)`, in the order of `images`.
+
+        Raises:
+            ConfigurationError: The resource has no surface with this operation.
+            InferenceError: Any request failed; nothing partial is returned.
+        """
+        target = self._target(IMAGES, model, model_id, headers)
+        learned = self._learned_of(target)
+
+        def embed(image: ImageInput) -> Embeddings:
+            call = calls.image_embeddings(target, image, options, learned, kind)
+            return self._run(call, timeout)
+
+        return merge_embeddings(map_in_threads(embed, image_inputs(images)))
+
+    def info(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ModelInfo:
+        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+
+        Args:
+            model: The deployment's name, in any case; the client's own when left out.
+            timeout: Seconds for each attempt, or a Timeout, for this call.
+            headers: Sent with this call besides the client's.
+
+        Raises:
+            ConfigurationError: The resource has no surface with this operation.
+        """
+        return self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+
+    def deployments(
+        self, source: str | None = None, *, timeout: float | Timeout | None = None
+    ) -> Deployments:
+        """List the deployments of the resource, all pages of them.
+
+        They are remembered: errors about a wrong name suggest from them, and requests are
+        adapted to the models they name.
+
+        Args:
+            source: The URL of a Foundry project, or of an account in Azure Resource Manager
+                (`https://management.azure.com/subscriptions/…/accounts/…`). Left out: the
+                endpoint's project, else the resource's own list, which Azure no longer has
+                everywhere.
+            timeout: Seconds for each attempt, or a Timeout, for each page.
+
+        Raises:
+            ConfigurationError: There is no list to ask, or a key would go to another host.
+            AuthenticationError: It is the list of a project, and the credential a key.
+        """
+        url: str | None
+        url, scope = self._listing(source)
+        pages: list[Json] = []
+        while url:
+            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            pages.append(self._run(call, timeout))
+            url = next_page(pages, url)
+        return self._listed(pages)
+
+    def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
+        attempts = self._attempts(call, timeout)
+        while True:
+            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            request, deadline = attempts.request(secret)
+            try:
+                response = self._transport.open(request, deadline)
+                return attempts.answered(
+                    response.status, response.headers, b"".join(response.parts)
+                )
+            except InferenceError as error:
+                wait = attempts.after(error)
+            self._clock.sleep(wait)
+
+    def _connect(self) -> None:
+        transport = Transport(self._http_client, self._environ)
+        self._transport = self._transports.setdefault("sync", transport)

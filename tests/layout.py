@@ -1,0 +1,207 @@
+"""Check the plan of the house: which module may import which.
+
+Run by `.ci/run check` and by the tests. It only reads the files, so it needs nothing installed:
+
+    python tests/layout.py
+
+To add a module, put its name on a floor of its package in `FLOORS`; a package may be split into
+wings, each with floors of its own. A module imports lower floors and its own, never higher ones.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LONGEST = 400  # lines of a module
+
+# The floors of each package from the bottom to the top. A floor is a module, or a package, of
+# which everything inside counts. Where `__init__` is a floor it imports what is below it.
+FLOORS: dict[str, tuple[str, ...]] = {
+    "azinfer.core": (
+        *("version", "clock", "routing", "completions", "errors", "toml_tables", "reasoning"),
+        *("structured_output", "error_responses", "decoding", "chunks", "sse", "surfaces"),
+        *("deployments", "endpoints", "deployment_lists", "secret_names", "retries", "deadline"),
+        *("messages", "json_body", "model_catalog", "model_profiles", "streaming", "embeddings"),
+        *("batching", "client_config", "credentials", "endpoint_knowledge", "network"),
+        *(
+            "calls",
+            "attempts",
+            "streams",
+            "base_client",
+            "sync_operations",
+            "async_operations",
+            "client",
+        ),
+        *("__init__",),
+    ),
+    "azinfer.core.network": (
+        *("request", "address", "tls", "http1", "pool", "httpx_connection", "connection"),
+        *("async_connection", "body", "exceptions", "transport", "__init__"),
+    ),
+}
+
+# What other packages may import of a package: modules, or names of modules.
+PUBLIC: dict[str, frozenset[str]] = {
+    "azinfer.core.network": frozenset({"AsyncTransport", "OpenResponse", "Request", "Transport"}),
+}
+
+# What the local endpoint may import of core; only its command line uses the client.
+LOCAL_FROM_CORE = ("deployments", "errors", "model_catalog", "toml_tables", "version")
+
+# The only modules that import a package of others, and what it is.
+USERS: dict[str, frozenset[str]] = {
+    "httptools": frozenset({"azinfer.core.network.http1"}),
+    "ssl": frozenset({"azinfer.core.network.tls"}),
+}
+CORE_USERS: dict[str, frozenset[str]] = {
+    "httpx": frozenset({"azinfer.core.network.httpx_connection"}),
+    "socket": frozenset({"azinfer.core.network.connection"}),
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Return the file of each module of azinfer."""
+    found = {}
+    for root in (ROOT / "core", ROOT / "integrations"):
+        for path in sorted(root.glob("azinfer/**/*.py")):
+            found[".".join(path.relative_to(root).with_suffix("").parts)] = path
+    return found
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """Return what a module imports anywhere in it, each name as `module.name`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(modules()[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+def floor_of(name: str, package: str) -> str:
+    """Return the floor of a package on which a module, or a name of it, stands."""
+    floor = name.removeprefix(f"{package}.").partition(".")[0]
+    is_floor = f"{package}.{floor}" in modules() or f"{package}.{floor}.__init__" in modules()
+    return floor if is_floor else "__init__"
+
+
+def climbing_imports() -> Iterator[str]:
+    """Find imports of a higher floor, and modules on no floor."""
+    for package, floors in FLOORS.items():
+        inside = [name for name in modules() if name.startswith(f"{package}.")]
+        on_floors = {floor_of(name, package) for name in inside}
+        for floor in sorted(on_floors ^ set(floors)):
+            yield f"tests/layout.py: {package}.{floor}: put it on a floor, or remove the floor"
+        for module in inside:
+            own = floor_of(module, package)
+            allowed = floors[: floors.index(own) + 1] if own in floors else ()
+            for name in sorted(imports_of(module)):
+                if name.startswith(f"{package}.") and floor_of(name, package) not in allowed:
+                    yield f"{modules()[module].relative_to(ROOT)}: {name} is on a higher floor"
+
+
+def private_imports() -> Iterator[str]:
+    """Find imports of what a package keeps to itself, and of another module's private names."""
+    for module in modules():
+        path = modules()[module].relative_to(ROOT)
+        for name in sorted(imports_of(module)):
+            for package, public in PUBLIC.items():
+                inner = name.removeprefix(f"{package}.")
+                if inner != name and not module.startswith(package) and inner not in public:
+                    yield f"{path}: {name} is private to {package}"
+            if module.startswith(tuple(FLOORS)) and re.search(r"^azinfer\..*\._[^_]\w*$", name):
+                yield f"{path}: {name} is private to its module"
+
+
+def adapters() -> list[str]:
+    """Return the names of the packages for frameworks."""
+    return sorted(path.parent.name for path in (ROOT / "integrations").glob("azinfer/*/py.typed"))
+
+
+@cache
+def public_names_of_core() -> frozenset[str]:
+    """Return what `azinfer.core` exports."""
+    tree = ast.parse(modules()["azinfer.core.__init__"].read_text("utf-8"))
+    (names,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    return frozenset(names)
+
+
+def adapters_inside_core_or_each_other() -> Iterator[str]:
+    """Find imports of an adapter that are neither its own nor public names of core."""
+    for module in modules():
+        own = ".".join(module.split(".")[:2])
+        if own.removeprefix("azinfer.") not in adapters():
+            continue
+        for name in sorted(imports_of(module)):
+            allowed = name.startswith(own) or name in ("azinfer.core", "azinfer")
+            allowed |= name.removeprefix("azinfer.core.") in public_names_of_core()
+            if name.startswith("azinfer") and not allowed:
+                yield f"{modules()[module].relative_to(ROOT)}: {name} is not public"
+
+
+def clients_inside_the_local_endpoint() -> Iterator[str]:
+    """Find imports of core in the local endpoint that its command line alone may have."""
+    allowed = tuple(f"azinfer.core.{name}." for name in LOCAL_FROM_CORE)
+    for module in modules():
+        if not re.match(r"azinfer\.local\.(?!cli\.|__init__)", module):
+            continue
+        for name in sorted(imports_of(module)):
+            if name.startswith("azinfer.core") and not name.startswith(allowed):
+                yield f"{modules()[module].relative_to(ROOT)}: {name} is not for the endpoint"
+
+
+def packages_of_others_in_too_many_modules() -> Iterator[str]:
+    """Find modules that import a package of others which belongs to one module."""
+    for module in modules():
+        used = {name.partition(".")[0] for name in imports_of(module)}
+        is_core = module.startswith("azinfer.core.")
+        for package, users in {**USERS, **(CORE_USERS if is_core else {})}.items():
+            if package in used and module not in users and is_core:
+                yield f"{modules()[module].relative_to(ROOT)}: {package} belongs to {set(users)}"
+
+
+def long_modules() -> Iterator[str]:
+    """Find modules with too many lines to read at once."""
+    for path in modules().values():
+        lines = path.read_text("utf-8").count("\n")
+        if lines > LONGEST:
+            yield f"{path.relative_to(ROOT)}: {lines} lines; the most are {LONGEST}"
+
+
+def modules_of_the_namespace() -> Iterator[str]:
+    """Find modules directly in `azinfer`, which has to stay a namespace without them."""
+    for path in ROOT.glob("*/azinfer/*.py"):
+        yield f"{path.relative_to(ROOT)}: azinfer is a namespace; no module belongs there"
+
+
+def problems() -> list[str]:
+    """Return everything that does not follow the plan."""
+    checks = (
+        climbing_imports,
+        private_imports,
+        adapters_inside_core_or_each_other,
+        clients_inside_the_local_endpoint,
+        packages_of_others_in_too_many_modules,
+        long_modules,
+        modules_of_the_namespace,
+    )
+    return [problem for check in checks for problem in check()]
+
+
+if __name__ == "__main__":
+    found = problems()
+    print("\n".join(found) or f"{len(modules())} modules follow the plan")  # noqa: T201
+    sys.exit(bool(found))
