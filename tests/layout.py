@@ -33,16 +33,16 @@ FLOORS = {
         network
         calls attempts streams base_client sync_operations async_operations client
         __init__
-    """.split(),
+    """,
     "azinfer.core.routes": """
         facts guard policy breaker affinity budget route state choice failover resolution plan
         __init__
-    """.split(),
+    """,
     "azinfer.core.network": """
         request address tls http1 pool httpx_connection connection async_connection
         body exceptions transport
         __init__
-    """.split(),
+    """,
 }
 
 # What other packages may import of a package: modules, or names of modules.
@@ -95,7 +95,8 @@ def floor_of(name: str, package: str) -> str:
 
 def climbing_imports() -> Iterator[str]:
     """Find imports of a higher floor, and modules on no floor."""
-    for package, floors in FLOORS.items():
+    for package, names in FLOORS.items():
+        floors = names.split()
         inside = [name for name in modules() if name.startswith(f"{package}.")]
         on_floors = {floor_of(name, package) for name in inside}
         for floor in sorted(on_floors ^ set(floors)):
