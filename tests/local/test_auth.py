@@ -121,7 +121,7 @@ def test_keys_are_new_where_none_are_given_and_never_shown() -> None:
     keys = {first.key, first.key2, second.key, second.key2}
     assert len(keys) == 4
     assert min(map(len, keys)) >= 32
-    shown = repr(first) + repr(vars(first)) + repr(vars(first._access))
+    shown = repr(first) + repr(vars(first)) + repr(vars(first._authenticator))
     assert not [key for key in keys if key in shown]
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from azinfer.core import AsyncInferenceClient, InferenceClient, InferenceError, UserMessage
-from azinfer.local import Fault, LocalEndpoint, Logged
+from azinfer.local import Fault, LocalEndpoint, LogEntry
 
 pytest_plugins = ["pytester"]
 
@@ -102,7 +102,7 @@ def test_the_log_has_why_a_request_was_routed(
 
 
 def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
-    async def reading() -> tuple[Logged, Logged]:
+    async def reading() -> tuple[LogEntry, LogEntry]:
         async with azinfer_endpoint.requests.listen() as entries:
             client = AsyncInferenceClient(model="chat")
             async with client, client.stream([UserMessage("Hello")]) as chunks:
@@ -123,7 +123,7 @@ def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
 def test_a_stream_that_is_left_is_closed_in_the_log(azinfer_endpoint: LocalEndpoint) -> None:
     azinfer_endpoint.fail("chat", Fault("stall", after=3))
 
-    async def leaving() -> Logged:
+    async def leaving() -> LogEntry:
         async with azinfer_endpoint.requests.listen() as entries:
             client = AsyncInferenceClient(model="chat")
             async with client, client.stream([UserMessage("Hello")]) as chunks:
@@ -163,7 +163,7 @@ def test_long_bodies_and_answers_do_not_fill_the_memory(azinfer_endpoint: LocalE
     assert entry.answer_size > len(answer.text) > 200_000
 
 
-def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> Logged:
+def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry:
     httpx.post(
         f"{endpoint.url}/openai/v1/files",
         files={"file": ("lines.jsonl", content, "application/jsonl")},

@@ -24,7 +24,7 @@ from azinfer.local import EngineError, LocalDeployment, LocalEndpoint
 from azinfer.local.config.endpoint_config import local_settings
 from azinfer.local.engines.onnx import OnnxImages
 from azinfer.local.engines.vision.onnx_graph import add_output
-from azinfer.local.engines.vision.preprocessing import STATISTICS, Preparation
+from azinfer.local.engines.vision.preprocessing import STATISTICS, Preprocessing
 from drawings import file_of
 from onnx_files import node
 
@@ -471,10 +471,10 @@ def test_a_file_says_how_images_are_prepared(tmp_path: Path) -> None:
 
 
 HALF = [0.5, 0.5, 0.5]
-TOLD: list[tuple[Mapping[str, Any], Preparation]] = [
+TOLD: list[tuple[Mapping[str, Any], Preprocessing]] = [
     (  # CLIP
         {"do_center_crop": True, "crop_size": 224, "size": 224, "resample": 3},
-        Preparation(shortest_edge=224, size=224),
+        Preprocessing(shortest_edge=224, size=224),
     ),
     (
         {
@@ -485,18 +485,18 @@ TOLD: list[tuple[Mapping[str, Any], Preparation]] = [
             "image_std": HALF,
             "rescale_factor": 0.5,
         },
-        Preparation(*STATISTICS["half"], shortest_edge=256, size=224, scale=0.5),
+        Preprocessing(*STATISTICS["half"], shortest_edge=256, size=224, scale=0.5),
     ),
     (  # ViT, SigLIP
         {"size": {"height": 384, "width": 384}, "resample": 2, "image_mean": HALF},
-        Preparation(mean=(0.5, 0.5, 0.5), fit="stretch", size=384, resample=2),
+        Preprocessing(mean=(0.5, 0.5, 0.5), fit="stretch", size=384, resample=2),
     ),
-    ({"size": 224}, Preparation(fit="stretch", size=224)),
-    ({"size": {"shortest_edge": 224}}, Preparation(size=224)),
-    ({}, Preparation()),
+    ({"size": 224}, Preprocessing(fit="stretch", size=224)),
+    ({"size": {"shortest_edge": 224}}, Preprocessing(size=224)),
+    ({}, Preprocessing()),
     (
         {"do_normalize": False, "do_rescale": False, "image_mean": HALF, "rescale_factor": 0.1},
-        Preparation(*PLAIN, scale=1.0),
+        Preprocessing(*PLAIN, scale=1.0),
     ),
 ]
 
@@ -504,12 +504,12 @@ TOLD: list[tuple[Mapping[str, Any], Preparation]] = [
 @pytest.mark.parametrize(("told", "right"), TOLD)
 @pytest.mark.parametrize("folder", ["", "onnx"])
 def test_what_lies_beside_a_model_says_how_images_are_prepared(
-    tmp_path: Path, told: Mapping[str, Any], right: Preparation, folder: str
+    tmp_path: Path, told: Mapping[str, Any], right: Preprocessing, folder: str
 ) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
     model = tmp_path / folder / "model.onnx"
-    assert Preparation.of(model) == right
-    given = Preparation.of(model, "imagenet", fit="pad", size=None)
+    assert Preprocessing.of(model) == right
+    given = Preprocessing.of(model, "imagenet", fit="pad", size=None)
     assert (given.mean, given.fit) == (STATISTICS["imagenet"][0], "pad")
     assert given.size == right.size
 
@@ -547,7 +547,7 @@ WAVES = np.stack([X * 255 // 499, Y * 255 // 299, X * Y % 97 * 2], -1).astype(np
 def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> None:
     told, right = THEIRS[kind]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
-    preparation = Preparation.of(tmp_path / "model.onnx")
+    preparation = Preprocessing.of(tmp_path / "model.onnx")
     pixels = preparation.pixels(Image.fromarray(WAVES), 224, 224)
     found = pixels[0][:, [0, 50, 223], [0, 100, 223]].T
     assert found == pytest.approx(np.array(right), abs=1e-3)
@@ -569,7 +569,7 @@ def test_what_lies_beside_a_model_and_is_wrong_is_told(
 ) -> None:
     (tmp_path / "preprocessor_config.json").write_text(text)
     with pytest.raises(ConfigurationError, match=told):
-        Preparation.of(tmp_path / "model.onnx")
+        Preprocessing.of(tmp_path / "model.onnx")
 
 
 def test_an_inner_tensor_becomes_an_output(made: Made) -> None:

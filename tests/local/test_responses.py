@@ -23,7 +23,7 @@ from azinfer.local import (
     Prompt,
     SyntheticEngine,
 )
-from azinfer.local.resource.storage.response_store import Conversations, Stored
+from azinfer.local.resource.storage.response_store import ResponseStore, StoredResponse
 
 BASES = ["/openai/v1/responses", "/openai/responses?api-version=2025-03-01-preview"]
 WEATHER = {
@@ -471,14 +471,14 @@ def test_a_deployment_must_be_named_and_able(http: httpx.Client) -> None:
 
 
 def test_old_responses_are_forgotten() -> None:
-    kept = Conversations()
+    kept = ResponseStore()
     for at in range(1001):
         response: Any = {
             "id": str(at),
             "previous_response_id": str(at - 1) if at else None,
             "output": [],
         }
-        kept.keep(Stored(response, [{"id": f"in_{at}"}]))
+        kept.keep(StoredResponse(response, [{"id": f"in_{at}"}]))
     assert kept.get("0") is None
     assert kept.until("0") is None
     assert kept.until("1000") is None  # a part of what was said is not there

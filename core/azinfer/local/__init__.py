@@ -12,6 +12,7 @@ from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.engines.base import (
     ChatEngine,
     EmbeddingEngine,
+    EngineCapabilities,
     EngineError,
     ImageEngine,
     Piece,
@@ -25,20 +26,21 @@ from azinfer.local.resource.content_filter import ContentFilter
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.latency import Latency
-from azinfer.local.resource.storage.request_log import Logged, RequestLog
+from azinfer.local.resource.storage.request_log import LogEntry, RequestLog
 
 __all__ = [
     "Cassette",
     "ChatEngine",
     "ContentFilter",
     "EmbeddingEngine",
+    "EngineCapabilities",
     "EngineError",
     "Fault",
     "ImageEngine",
     "Latency",
     "LocalDeployment",
     "LocalEndpoint",
-    "Logged",
+    "LogEntry",
     "Piece",
     "Prompt",
     "RequestLog",

@@ -16,19 +16,19 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.local.api.app import application
 from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.scripted import Scripted
-from azinfer.local.resource.auth.authentication import Access
+from azinfer.local.resource.auth.authentication import Authenticator
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AsyncLocalCredential, Issuer, LocalCredential
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault, Faults
 from azinfer.local.resource.latency import Latency
-from azinfer.local.resource.overrides import Behaviour, Behaviours
+from azinfer.local.resource.overrides import Overrides, OverridesStore
 from azinfer.local.resource.registry import Registry
-from azinfer.local.resource.state import Service
-from azinfer.local.resource.storage.file_store import Store
+from azinfer.local.resource.state import ResourceState
+from azinfer.local.resource.storage.file_store import FileStore
 from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.server import address
-from azinfer.local.server.uvicorn_setup import Quiet, harden
+from azinfer.local.server.uvicorn_setup import BackgroundServer, configure_limits
 
 if TYPE_CHECKING:
     from azinfer.local.server.certificate_authority import Authority
@@ -92,25 +92,25 @@ class LocalEndpoint:
         if not 0 <= port <= 65_535:
             raise ConfigurationError(f"port={port} is no port: give 0 to 65535")
         self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
-        self._access = Access(Keys(key, key2), Issuer(now, token_lifetime))
+        self._authenticator = Authenticator(Keys(key, key2), Issuer(now, token_lifetime))
         self._address = (host, port)
         self._authority = _authority() if https else None
         self.ca_file = str(self._authority.ca_file) if self._authority else None
         self.requests = RequestLog()
-        self._behaviours = Behaviours(sleep)
-        self._store = Store(None if data is None else Path(data), now)
-        self._service = Service(
-            self._registry,
-            self._access,
-            strict,
-            self.requests,
-            self._behaviours,
-            self._store,
-            page_size,
-            clock,
+        self._overrides_store = OverridesStore(sleep)
+        self._store = FileStore(None if data is None else Path(data), now)
+        self._state = ResourceState(
+            registry=self._registry,
+            authenticator=self._authenticator,
+            strict=strict,
+            log=self.requests,
+            overrides=self._overrides_store,
+            store=self._store,
+            page_size=page_size,
+            clock=clock,
         )
-        self._app = application(self._service)
-        self._server: Quiet | None = None
+        self._app = application(self._state)
+        self._server: BackgroundServer | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
@@ -150,12 +150,12 @@ class LocalEndpoint:
     @property
     def key(self) -> str:
         """The key that requests must bear, as it is now."""
-        return self._access.keys.first
+        return self._authenticator.keys.first
 
     @property
     def key2(self) -> str:
         """The other key that opens it, as it is now."""
-        return self._access.keys.second
+        return self._authenticator.keys.second
 
     def deploy(self, deployment: LocalDeployment) -> None:
         """Serve one more deployment, or another configuration of one, from now on.
@@ -171,11 +171,11 @@ class LocalEndpoint:
 
     def credential(self) -> LocalCredential:
         """A credential whose tokens open it; stands where one of azure-identity does."""
-        return LocalCredential(self._access.issuer)
+        return LocalCredential(self._authenticator.issuer)
 
     def async_credential(self) -> AsyncLocalCredential:
         """The same for async clients."""
-        return AsyncLocalCredential(self._access.issuer)
+        return AsyncLocalCredential(self._authenticator.issuer)
 
     def script(self, model: str, *answers: Scripted | Mapping[str, Any] | str) -> None:
         """Let a deployment answer what is written here, until `reset`; with no answers, not.
@@ -188,10 +188,10 @@ class LocalEndpoint:
         Raises:
             ConfigurationError: There is no such deployment, or an answer is none.
         """
-        written = [
+        scripted = [
             each if isinstance(each, Scripted) else Scripted.from_wire(each) for each in answers
         ]
-        self._behaviour(model).write(written)
+        self._overrides(model).set_script(scripted)
 
     def fail(self, model: str, *faults: Fault) -> None:
         """Let requests to a deployment go wrong, until `reset`; with no faults, not.
@@ -199,7 +199,7 @@ class LocalEndpoint:
         Raises:
             ConfigurationError: There is no such deployment.
         """
-        self._behaviour(model).faults = Faults(faults)
+        self._overrides(model).faults = Faults(faults)
 
     def slow(self, model: str, latency: Latency) -> None:
         """Let a deployment take its time, until `reset`.
@@ -207,7 +207,7 @@ class LocalEndpoint:
         Raises:
             ConfigurationError: There is no such deployment.
         """
-        self._behaviour(model).latency = latency
+        self._overrides(model).latency = latency
 
     def reset(self) -> None:
         """Begin anew: all is as it was at first, and nothing was asked yet.
@@ -219,16 +219,16 @@ class LocalEndpoint:
         endpoint's own.
         """
         if self._server is None:
-            self._service.forget()
+            self._state.clear()
         else:
-            asyncio.run_coroutine_threadsafe(self._service.reset(), self._server.loop).result()
+            asyncio.run_coroutine_threadsafe(self._state.reset(), self._server.loop).result()
 
-    def _behaviour(self, model: str) -> Behaviour:
+    def _overrides(self, model: str) -> Overrides:
         found = self._registry.get(model)
         if found is None:
             names = ", ".join(each.name for each in self.deployments)
             raise ConfigurationError(f"there is no deployment {model!r} here, but {names}")
-        return self._behaviours.of(found)
+        return self._overrides_store.of(found)
 
     def start(self) -> None:
         """Listen; `url` is set when this returns.
@@ -253,9 +253,9 @@ class LocalEndpoint:
             lifespan="on",
             timeout_graceful_shutdown=1,
         )
-        harden(config)
+        configure_limits(config)
         config.ssl = self._authority.server_context() if self._authority else None
-        self._server = Quiet(config)
+        self._server = BackgroundServer(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="azinfer-local", daemon=True
         )

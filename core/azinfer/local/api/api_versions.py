@@ -25,7 +25,7 @@ def check(version: str | None, surface: str, strict: bool) -> None:
     """Refuse a version that is none; by the letter also one that is missing or another's.
 
     Raises:
-        Refusal: The version is not taken.
+        ErrorResponse: The version is not taken.
     """
     if surface == ARM:
         _check_arm(version)
@@ -55,7 +55,7 @@ def check_info(version: str | None, surface: str, strict: bool) -> None:
     """Refuse `info` to a version that does not have it, by the letter.
 
     Raises:
-        Refusal: It is older.
+        ErrorResponse: It is older.
     """
     if strict and surface == MODELS and (version or "") < _INFO_SINCE:
         raise not_found()
@@ -65,7 +65,7 @@ def check_chat(body: Json, deployment: LocalDeployment, version: str | None, sur
     """Refuse a chat that needs a newer version, by the letter.
 
     Raises:
-        Refusal: The version is older.
+        ErrorResponse: The version is older.
     """
     if surface not in (MODELS, DEPLOYMENTS) or version is None:
         return

@@ -19,12 +19,12 @@ from azinfer.local.api.batches import operation as batches
 from azinfer.local.api.chat.legacy_completions import completions
 from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation
-from azinfer.local.api.dispatch import route, unrouted
+from azinfer.local.api.dispatch import make_route, respond_unrouted
 from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
 from azinfer.local.api.management import listings, token_endpoint
 from azinfer.local.api.management import operation as management
 from azinfer.local.api.responses import operation as responses
-from azinfer.local.resource.state import Service
+from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
 from azinfer.local.wire.surfaces import (
     ARM,
@@ -96,18 +96,18 @@ _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
 )
 
 
-def application(service: Service) -> ASGIApp:
+def application(state: ResourceState) -> ASGIApp:
     """The ASGI application of a local endpoint."""
-    jobs = batches.Batches(service)
+    jobs = batches.Batches(state)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         jobs.resume()
         yield
-        await service.aclose()
+        await state.aclose()
 
-    routes = _routes(service, jobs)
-    return _Tidied(
+    routes = _routes(state, jobs)
+    return _PathNormalizer(
         Starlette(
             routes=routes,
             lifespan=lifespan,
@@ -117,14 +117,14 @@ def application(service: Service) -> ASGIApp:
     )
 
 
-def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
+def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
     operations = [
-        route(service, f"{base}/{name}", surface, *_OPERATIONS[name])
+        make_route(state, f"{base}/{name}", surface, *_OPERATIONS[name])
         for surface, base, names in _SURFACES
         for name in names
     ]
     resource = [
-        route(service, f"{base}/{path}", surface, method, operation)
+        make_route(state, f"{base}/{path}", surface, method, operation)
         for surface, base in ((V1, "/openai/v1"), (DEPLOYMENTS, "/openai"))
         for path, method, operation in (
             *_RESOURCE,
@@ -132,22 +132,22 @@ def _routes(service: Service, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
-    lists = [route(service, path, on, "GET", told) for path, on, told in _LISTS]
+    lists = [make_route(state, path, on, "GET", told) for path, on, told in _LISTS]
     managing = [
-        route(service, _ACCOUNT + path, ARM, method, operation)
+        make_route(state, _ACCOUNT + path, ARM, method, operation)
         for method, path, operation in _MANAGEMENT
     ]
-    tokens = route(service, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", token_endpoint.token)
+    tokens = make_route(state, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", token_endpoint.token)
     administration = [
-        route(service, path, V1, method, operation, logged=False)
+        make_route(state, path, V1, method, operation, logged=False)
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
-    shown = web_page.routes(service)
+    shown = web_page.routes(state)
     return [*operations, *resource, *lists, *managing, tokens, *administration, *shown]
 
 
-class _Tidied:
+class _PathNormalizer:
     """Paths as some clients send them, made the ones that routes are named by.
 
     Most are such a path already, and lead to their operation without a search.
@@ -173,8 +173,8 @@ class _Tidied:
 
 
 async def _nothing_there(http: Request, error: Exception) -> Response:
-    return unrouted(http, errors.not_found())
+    return respond_unrouted(http, errors.not_found())
 
 
 async def _wrong_method(http: Request, error: Exception) -> Response:
-    return unrouted(http, errors.not_allowed())
+    return respond_unrouted(http, errors.not_allowed())

@@ -1,58 +1,107 @@
-"""One request on its way through the API."""
+"""One request on its way through the API: what it is, and how its body is read."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from azinfer.local.api.exchange_recorder import Trace
+from azinfer.local.api.exchange_recorder import RequestTrace
 from azinfer.local.resource.rate_limits import Admission
+from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
-
-if TYPE_CHECKING:
-    from azinfer.local.resource.state import Service
+from azinfer.local.wire.body import Json, check_extras
+from azinfer.local.wire.json import read_json
 
 _LARGEST_BODY = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request whose credential was right.
+class RequestContext:
+    """A request, and what is known about it while it is answered.
 
     Attributes:
-        http: The request.
-        surface: The surface it came through.
-        id: The id that its answer tells.
-        trace: What is found out about it, for the request log.
-        admission: How a deployment let it in, once one did; its answer tells the headers.
+        state: The state of the endpoint.
+        http: The HTTP request.
+        surface: The surface that it came through.
+        id: The request id, which the response repeats in `apim-request-id`.
+        trace: Facts for the request log.
+        admission: The admission by a deployment; None before it and for requests without one.
     """
 
+    state: ResourceState
     http: Request
     surface: str
-    id: str
-    trace: Trace = field(default_factory=Trace)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace: RequestTrace = field(default_factory=RequestTrace)
     admission: Admission | None = None
 
+    @property
+    def api_version(self) -> str | None:
+        """The `api-version` of the query."""
+        return self.http.query_params.get("api-version")
 
-Operation = Callable[["Service", Asked], Awaitable[Response]]
+    async def read_content(self) -> bytes:
+        """Return the bytes of the body.
+
+        Raises:
+            ErrorResponse: The body is too large.
+        """
+        return b"".join([part async for part in read_parts(self.http, _LARGEST_BODY)])
+
+    async def read_json(self) -> Json:
+        """Return the body as a JSON object.
+
+        Raises:
+            ErrorResponse: The body is too large or not a JSON object, or, in strict mode, its
+                content type is not JSON.
+        """
+        self.trace.body = content = await self.read_content()
+        kind = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.state.strict and kind != "application/json":
+            raise errors.not_json(self.surface, content.decode(errors="replace"))
+        try:
+            body = read_json(content)
+        except (ValueError, RecursionError) as error:
+            raise errors.malformed(f"The body is not valid JSON: {error}.") from None
+        if not isinstance(body, dict):
+            raise errors.malformed("The body must be a JSON object.")
+        return body
+
+    async def read_body(self, known: frozenset[str]) -> Json:
+        """Return the body as a JSON object without null fields.
+
+        Args:
+            known: The fields that the operation accepts.
+
+        Raises:
+            ErrorResponse: The body is too large, not a JSON object, or has fields that are
+                refused.
+        """
+        body = await self.read_json()
+        header = self.http.headers.get("extra-parameters")
+        fields = {name: value for name, value in body.items() if value is not None}
+        return check_extras(fields, self.surface, header, self.state.strict, known)
 
 
-async def parts_of(http: Request, most: int) -> AsyncGenerator[bytes]:
-    """The parts of a request's body as they come.
+Operation = Callable[[RequestContext], Awaitable[Response]]
+
+
+async def read_parts(http: Request, limit: int) -> AsyncGenerator[bytes]:
+    """Yield the parts of a request's body as they arrive.
 
     Raises:
-        Refusal: They are more than so many bytes.
+        ErrorResponse: The body has more than `limit` bytes.
     """
-    told = http.headers.get("content-length", "0")
-    if told.isdigit() and int(told) > most:
-        raise errors.too_large(most)
+    length = http.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > limit:
+        raise errors.too_large(limit)
     size = 0
     async for part in http.stream():
         size += len(part)
-        if size > most:
-            raise errors.too_large(most)
+        if size > limit:
+            raise errors.too_large(limit)
         yield part

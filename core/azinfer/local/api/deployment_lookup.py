@@ -20,7 +20,7 @@ from azinfer.local.wire.surfaces import GITHUB, MODELS, SERVERLESS
 _BY_HEADER = (MODELS, GITHUB, SERVERLESS)
 
 
-def found(
+def find_deployment(
     http: Request, surface: str, model: Any, registry: Registry, strict: bool
 ) -> tuple[LocalDeployment, str]:
     """The deployment that a request means, and by what it does.
@@ -37,7 +37,7 @@ def found(
         strict: Whether GitHub's names need their publisher.
 
     Raises:
-        Refusal: It names none, or one that is not there.
+        ErrorResponse: It names none, or one that is not there.
     """
     name, why = _named(http, surface, model)
     if surface == SERVERLESS and len(registry) == 1 and not why.startswith("the header"):

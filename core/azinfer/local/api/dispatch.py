@@ -1,7 +1,16 @@
-"""Answering: requests over HTTP taken to their operation, and its answers on their way out."""
+"""Dispatch: the way of every request, from the socket to its operation and back.
+
+1. `_OperationApp` makes a `RequestContext` and starts the recording for the request log.
+2. `_check_access` checks the credential and the api-version.
+3. The operation runs. It reads the body (`context`), finds the deployment and admits the request
+   (`admission`), asks the engine, and writes the response.
+4. `respond` turns every error on the way into a response of the surface.
+5. `_OperationApp` adds the common headers, lets a fault spoil the response, and sends it.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 
@@ -10,72 +19,121 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from azinfer.local.api import fault_injection
-from azinfer.local.api.context import Asked, Operation
-from azinfer.local.api.exchange_recorder import Recording
-from azinfer.local.resource.state import Service
-from azinfer.local.wire.errors import Refusal
+from azinfer.local.api import api_versions
+from azinfer.local.api.admission import deployment_headers
+from azinfer.local.api.context import Operation, RequestContext
+from azinfer.local.api.exchange_recorder import ExchangeRecorder
+from azinfer.local.api.fault_injection import FaultRaised, FaultyResponse
+from azinfer.local.engines.base import EngineError
+from azinfer.local.resource.state import ResourceState
+from azinfer.local.wire import errors
+from azinfer.local.wire.errors import ErrorResponse
+from azinfer.local.wire.surfaces import DEPLOYMENTS, V1
+
+_log = logging.getLogger("azinfer.local")
 
 
-def route(
-    service: Service,
+def make_route(
+    state: ResourceState,
     path: str,
     surface: str,
     method: str,
     operation: Operation,
+    *,
     logged: bool = True,
 ) -> Route:
-    """The route of one operation: its request checked, its refusals answered, all logged.
+    """Return the route of one operation.
 
-    What is fixed in its path is the same in any case; what a request names there is kept.
+    The fixed parts of its path match in any case; the case of path parameters is kept.
     """
-    found = Route(path, _Answering(service, surface, operation, logged), methods=[method])
-    found.path_regex = re.compile(found.path_regex.pattern, re.IGNORECASE)
-    return found
+    app = _OperationApp(state, surface, operation, logged)
+    route = Route(path, app, methods=[method])
+    route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
+    return route
 
 
-def unrouted(http: Request, refusal: Refusal) -> Response:
-    """The answer where no operation is."""
-    response = refusal.response()
+def respond_unrouted(http: Request, error: ErrorResponse) -> Response:
+    """Return the response for a path or a method without an operation."""
+    response = error.to_response()
     response.headers.update(_common_headers(http, uuid.uuid4().hex))
     return response
 
 
-class _Answering:
+async def respond(context: RequestContext, operation: Operation) -> Response:
+    """Run an operation, and turn errors into responses."""
+    try:
+        return await operation(context)
+    except ErrorResponse as error:
+        return error.to_response()
+    except FaultRaised as fault:
+        return fault.response
+    except EngineError as error:
+        return _engine_error_response(context.surface, error).to_response()
+    except Exception:
+        _log.exception("request %s failed", context.id)
+        return errors.broken(context.id).to_response()
+
+
+def _engine_error_response(surface: str, error: EngineError) -> ErrorResponse:
+    """Return the error of an engine in the dialect of a surface."""
+    body = errors.error_body(error.code, str(error))
+    if surface in (V1, DEPLOYMENTS):
+        body = errors.openai_error_body(str(error), error.code, None)
+        if error.status >= 500:
+            body["error"]["type"] = "server_error"
+    body["error"] |= error.more
+    return ErrorResponse(error.status, body, error.headers)
+
+
+def _check_access(context: RequestContext) -> None:
+    context.state.authenticator.check(context.http.headers, context.surface)
+    api_versions.check(context.api_version, context.surface, context.state.strict)
+
+
+class _OperationApp:
     """The ASGI application of one operation."""
 
-    def __init__(self, service: Service, surface: str, operation: Operation, logged: bool) -> None:
-        self._service, self._surface, self._operation = service, surface, operation
+    def __init__(
+        self, state: ResourceState, surface: str, operation: Operation, logged: bool
+    ) -> None:
+        self._state, self._surface, self._operation = state, surface, operation
         self._logged = logged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = Asked(Request(scope, receive), self._surface, uuid.uuid4().hex)
-        recording = Recording(self._service.log, scope, asked.trace, asked.id, self._service.clock)
-        response = await self._service.checked(asked, self._operation)
-        response.headers.update(_common_headers(asked.http, asked.id))
-        for name, value in self._service.standing(asked).items():
+        context = RequestContext(self._state, Request(scope, receive), self._surface)
+        recorder = ExchangeRecorder(
+            self._state.log, scope, context.trace, context.id, self._state.clock
+        )
+        response = await respond(context, self._check_and_run)
+        response.headers.update(_common_headers(context.http, context.id))
+        for name, value in deployment_headers(context).items():
             response.headers.setdefault(name, value)
-        answer: ASGIApp = response
-        if asked.trace.fault is not None and asked.trace.fault.kind != "status":
-            answer = fault_injection.Spoiled(response, asked.trace.fault)
+        app: ASGIApp = response
+        fault = context.trace.fault
+        if fault is not None and fault.kind != "status":
+            app = FaultyResponse(response, fault)
 
-        async def recorded(message: Message) -> None:
-            recording.saw(message)
+        async def record_and_send(message: Message) -> None:
+            recorder.record(message)
             await send(message)
 
         try:
-            await answer(scope, receive, recorded if self._logged else send)
+            await app(scope, receive, record_and_send if self._logged else send)
         finally:
-            if asked.admission is not None:
-                # Where a fault came first, the answer was never begun, and so never ended.
-                asked.admission.over(None)
+            if context.admission is not None:
+                # If a fault came first, the response never began, and so never ended.
+                context.admission.over(None)
             if self._logged:
-                recording.over()
+                recorder.finish()
+
+    async def _check_and_run(self, context: RequestContext) -> Response:
+        _check_access(context)
+        return await self._operation(context)
 
 
-def _common_headers(http: Request, answer_id: str) -> dict[str, str]:
-    """The headers of every answer: its id, and the client's own where it gave one."""
-    headers = {"apim-request-id": answer_id, "x-ms-region": "local"}
+def _common_headers(http: Request, request_id: str) -> dict[str, str]:
+    """Return the headers of every response: its id, and the client's id if it sent one."""
+    headers = {"apim-request-id": request_id, "x-ms-region": "local"}
     if client_id := http.headers.get("x-ms-client-request-id"):
         headers["x-ms-client-request-id"] = client_id
     return headers

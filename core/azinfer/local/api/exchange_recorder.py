@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azinfer.local.resource.faults import Fault
-from azinfer.local.resource.storage.request_log import Logged, RequestLog
+from azinfer.local.resource.storage.request_log import LogEntry, RequestLog
 
 _ANSWER = 64 * 1024
 _SECRET = frozenset([b"api-key", b"authorization", b"ocp-apim-subscription-key", b"cookie"])
@@ -16,7 +16,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
-class Trace:
+class RequestTrace:
     """What is found out about a request while it is answered.
 
     Attributes:
@@ -38,7 +38,7 @@ class Trace:
     secret: bool = False
 
 
-class Recording:
+class ExchangeRecorder:
     """One answer on its way out, written down as it goes.
 
     Args:
@@ -53,7 +53,7 @@ class Recording:
         self,
         log: RequestLog,
         scope: Mapping[str, Any],
-        trace: Trace,
+        trace: RequestTrace,
         request_id: str,
         clock: Callable[[], float],
     ) -> None:
@@ -66,8 +66,8 @@ class Recording:
         self._size = 0
         self._open = True
 
-    def saw(self, message: Mapping[str, Any]) -> None:
-        """Note a message of the answer before it is sent."""
+    def record(self, message: Mapping[str, Any]) -> None:
+        """Record a message of the response before it is sent."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             return
@@ -79,12 +79,12 @@ class Recording:
         if len(self._answer) < _ANSWER and not self._trace.secret:
             self._answer += body[: _ANSWER - len(self._answer)]
         if not message.get("more_body") or body.endswith(_DONE):
-            self.over()
+            self.finish()
         elif begins:
             self._write()
 
-    def over(self) -> None:
-        """Note that nothing more comes; harmless twice."""
+    def finish(self) -> None:
+        """Record the end of the response; a second call does nothing."""
         if self._open:
             self._open = False
             self._write()
@@ -94,7 +94,7 @@ class Recording:
         usage = trace.usage() if trace.usage is not None else {}
         seconds = self._clock() - self._from
         self._log.put(
-            Logged(
+            LogEntry(
                 scope["method"],
                 scope["path"],
                 scope["query_string"],

@@ -9,14 +9,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault
-from azinfer.local.server.uvicorn_setup import CLOSE
 from azinfer.local.wire import auth_errors, errors
 from azinfer.local.wire.json import AsciiResponse
 
+CLOSE = "azinfer.close"
 _BROKEN_EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": \n\n'
 
 
-def refused(fault: Fault, surface: str, deployment: LocalDeployment, request_id: str) -> Response:
+def fault_response(
+    fault: Fault, surface: str, deployment: LocalDeployment, request_id: str
+) -> Response:
     """The answer of a `"status"` fault."""
     usual = _usual(fault.status, surface, deployment, request_id)
     headers = {**usual.headers, **fault.headers}
@@ -29,7 +31,7 @@ def refused(fault: Fault, surface: str, deployment: LocalDeployment, request_id:
 
 def _usual(
     status: int, surface: str, deployment: LocalDeployment, request_id: str
-) -> errors.Refusal:
+) -> errors.ErrorResponse:
     """What the surface answers with a status when it means it."""
     if status == 401:
         return auth_errors.bad_key(surface)
@@ -42,7 +44,7 @@ def _usual(
     return errors.bad_request(surface, f"This is a fault of status {status}.", code=str(status))
 
 
-class Spoiled:
+class FaultyResponse:
     """An answer with which something goes wrong on its way out.
 
     Args:
@@ -70,7 +72,7 @@ class Spoiled:
                 told += 1
             await send(message)
 
-        with contextlib.suppress(_Ended):
+        with contextlib.suppress(_Aborted):
             await self._answer(scope, receive, spoiling)
 
     async def _whole(self, body: bytes, receive: Receive, send: Send) -> bytes:
@@ -91,8 +93,16 @@ class Spoiled:
         # uvicorn closes the connection of an answer that nobody completes.
         while self._fault.kind == "stall" and (await receive())["type"] != "http.disconnect":
             pass
-        return _Ended()
+        return _Aborted()
 
 
-class _Ended(Exception):  # noqa: N818
+class _Aborted(Exception):  # noqa: N818
     """The answer goes no further."""
+
+
+class FaultRaised(Exception):  # noqa: N818
+    """A fault replaces the response."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("a fault replaces the response")
+        self.response = response

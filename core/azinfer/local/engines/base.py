@@ -1,8 +1,9 @@
-"""What stands behind a deployment: an engine turns a checked request into text or vectors.
+"""Engines: what answers behind a deployment, by turning a checked request into text or vectors.
 
-An engine is any object with the methods of one or more of the protocols below; it inherits from
-nothing. Keys, routing, limits, filters, tools and the wire are the endpoint's. One that answers
-in upper case, and embeds by counting vowels:
+An engine is any object with the methods of one or more of the protocols below; it needs no base
+class. It never sees keys, routing, limits, filters or the wire, which belong to the endpoint.
+What it can do follows from its methods, or from an attribute `capabilities` (see
+`EngineCapabilities`). This one answers in upper case, and embeds by counting vowels:
 
     from azinfer.local import LocalDeployment, LocalEndpoint, Piece
     from azinfer.local.engines.base import last_text
@@ -30,26 +31,26 @@ in upper case, and embeds by counting vowels:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat request that the server has checked; what an engine needs of it and no more.
+    """A chat request that the endpoint has checked, reduced to what an engine needs.
 
     Attributes:
         messages: The conversation in the wire form, oldest first.
         max_tokens: The most tokens to write.
         temperature: 0 is deterministic; up to 2.
-        top_p: The share of probability that is sampled from, above 0 and at most 1.
-        stop: Texts before which the answer ends; they are not part of it.
+        top_p: The share of probability to sample from, above 0 and at most 1.
+        stop: Texts that end the answer; they are not part of it.
         seed: The same seed gives the same answer.
-        json_schema: What the answer must conform to, as JSON text; None for free text.
-        stream: Whether the answer is sent on while it is written.
-        request: The whole body that the client sent, with tools and all, for engines that
-            have `calls_tools`.
+        json_schema: The JSON Schema of the answer, which is then JSON; None for free text.
+        stream: Whether the answer is sent while it is written.
+        request: The whole body that the client sent, for engines with
+            `EngineCapabilities.passes_requests_through`.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -64,7 +65,7 @@ class Prompt:
 
 
 def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The text of the newest message, whether its content is text or parts."""
+    """Return the text of the newest message, whether its content is a text or parts."""
     content = messages[-1].get("content") if messages else None
     if isinstance(content, list):
         texts = (part.get("text") for part in content if isinstance(part, Mapping))
@@ -74,7 +75,7 @@ def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer as it is written; the last piece carries the finish reason.
+    """A part of an answer while it is written; the last piece has the finish reason.
 
     Attributes:
         text: The text that this piece adds.
@@ -82,9 +83,9 @@ class Piece:
         finish_reason: `"stop"` or `"length"` on the last piece, None before it.
         prompt_tokens: How many tokens the prompt was, on the last piece; else None.
         reasoning: What the model thinks before it answers.
-        calls: Parts of tool calls in the wire form of a stream's deltas, from engines that
-            have `calls_tools`.
-        usage: What the answer cost as it is to be told, instead of the tokens counted here.
+        calls: Parts of tool calls in the wire form of a stream's deltas, from engines with
+            `EngineCapabilities.passes_requests_through`.
+        usage: The usage to report, instead of the tokens counted here.
         more: Other fields of the wire's choice that are passed on, for example `logprobs`.
         message: Other fields of its message that are passed on, for example `refusal`.
     """
@@ -101,10 +102,10 @@ class Piece:
 
 
 class EngineError(Exception):
-    """The engine refuses this request; the server answers with this text.
+    """The engine refuses a request; the endpoint answers with this message.
 
     Args:
-        message: What is wrong, for the caller to read.
+        message: What is wrong, and what the caller can do.
         code: The wire's error code, for example `"context_length_exceeded"`.
         status: The HTTP status of the answer.
         headers: Headers of the answer, for example `{"retry-after": "2"}`.
@@ -127,35 +128,96 @@ class EngineError(Exception):
         self.more = dict(more or {})
 
 
-class ChatEngine(Protocol):
-    """Writes answers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCapabilities:
+    """What an engine can do, and how it wants to be asked.
 
-    An engine with the attribute `calls_tools = True` gets requests with tools as they are, in
-    `prompt.request`, and answers with `Piece.calls`; of others the endpoint asks the arguments
-    of a tool's call as JSON of a schema.
+    Attributes:
+        chat: It has `chat`, and answers chats, responses and legacy completions.
+        embeddings: It has `embed`, and turns texts into vectors.
+        images: It has `embed_images`, and turns images into vectors.
+        passes_requests_through: It reads the whole request in `Prompt.request` and answers with
+            its own tool calls (`Piece.calls`). Other engines are asked to write the arguments of
+            a tool call as JSON of a schema.
+        embeds_requests: It has `embed_request`, and gets whole embedding requests instead of
+            texts.
+        semantic_embeddings: Its vectors are near each other if texts mean similar things, so that
+            the endpoint may choose tools by them.
+        copies_arguments: Tool arguments may only contain words and numbers of the user's message,
+            for models that are too small to write better ones.
     """
+
+    chat: bool = False
+    embeddings: bool = False
+    images: bool = False
+    passes_requests_through: bool = False
+    embeds_requests: bool = False
+    semantic_embeddings: bool = False
+    copies_arguments: bool = False
+
+
+def capabilities_of(engine: object) -> EngineCapabilities:
+    """Return the capabilities that an engine declares, or else those that its methods show.
+
+    An engine without the attribute `capabilities` may still have `passes_requests_through`,
+    `semantic_embeddings` and `copies_arguments` as attributes of their own.
+    """
+    declared = getattr(engine, "capabilities", None)
+    if isinstance(declared, EngineCapabilities):
+        return declared
+    return EngineCapabilities(
+        chat=hasattr(engine, "chat"),
+        embeddings=hasattr(engine, "embed"),
+        images=hasattr(engine, "embed_images"),
+        passes_requests_through=bool(getattr(engine, "passes_requests_through", False)),
+        embeds_requests=hasattr(engine, "embed_request"),
+        semantic_embeddings=bool(getattr(engine, "semantic_embeddings", False)),
+        copies_arguments=bool(getattr(engine, "copies_arguments", False)),
+    )
+
+
+class ChatEngine(Protocol):
+    """Writes answers."""
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer piece by piece; closing the iterator early stops the work."""
         ...
 
     async def aclose(self) -> None:
-        """Give back memory and threads."""
+        """Free memory and threads."""
         ...
+
+
+def open_chat(engine: ChatEngine, prompt: Prompt) -> AsyncGenerator[Piece]:
+    """Return the answer of a chat engine as the async generator that it is.
+
+    The protocol says `AsyncIterator`, which is what engines annotate; closing an answer early
+    needs the `aclose` of a generator.
+    """
+    return cast("AsyncGenerator[Piece]", engine.chat(prompt))
 
 
 class EmbeddingEngine(Protocol):
-    """Turns texts into vectors.
-
-    An engine that has a method `embed_request(request)` gets the whole body instead of its texts.
-    """
+    """Turns texts into vectors."""
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """One unit vector a text, shape `(len(texts), dimensions)`, and the tokens of all."""
+        """Return a unit vector for each text, shape `(len(texts), dimensions)`, and all tokens."""
         ...
 
     async def aclose(self) -> None:
-        """Give back memory and threads."""
+        """Free memory and threads."""
+        ...
+
+
+class RequestEmbeddingEngine(Protocol):
+    """Turns whole embedding requests into vectors (`EngineCapabilities.embeds_requests`)."""
+
+    async def embed_request(self, request: Mapping[str, Any]) -> tuple[list[list[float]], int]:
+        """Return a vector for each input of the request's body, and the tokens of all."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free memory and threads."""
         ...
 
 
@@ -163,12 +225,13 @@ class ImageEngine(Protocol):
     """Turns images, each with or without a text, into vectors."""
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
-        """One unit vector an input, shape `(len(inputs), dimensions)`, in order."""
+        """Return a unit vector for each input, shape `(len(inputs), dimensions)`, in order."""
         ...
 
     async def aclose(self) -> None:
-        """Give back memory and threads."""
+        """Free memory and threads."""
         ...
 
 
+Engine = ChatEngine | EmbeddingEngine | ImageEngine
 Sleep = Callable[[float], Awaitable[Any]]

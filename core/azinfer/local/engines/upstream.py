@@ -17,7 +17,7 @@ import httpx
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines import upstream_replies
-from azinfer.local.engines.base import EngineError, Piece, Prompt
+from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import read_json
 
@@ -46,7 +46,13 @@ class UpstreamEngine:
         ConfigurationError: The URL is none, or has no path, or a credential in it.
     """
 
-    calls_tools = True
+    capabilities = EngineCapabilities(
+        chat=True,
+        embeddings=True,
+        images=True,
+        passes_requests_through=True,
+        embeds_requests=True,
+    )
 
     def __init__(
         self,

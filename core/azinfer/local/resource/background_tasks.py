@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Tasks:
+class BackgroundTasks:
     """Tasks of one event loop, kept from being forgotten before they are done."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 Json = dict[str, Any]
 Action = Literal["block", "annotate", "off"]
@@ -77,7 +77,7 @@ class ContentFilter:
     _blocked: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(Settings({each.name: getattr(self, each.name) for each in fields(self)}))
+        _check(Options({each.name: getattr(self, each.name) for each in fields(self)}))
         blocked = [word for words in self.blocklists.values() for word in words]
         for category, graded in self.words.items():
             blocked += [word for word, severity in graded.items() if self._cuts(category, severity)]
@@ -91,7 +91,7 @@ class ContentFilter:
             ConfigurationError: It has another field, or a wrong one.
         """
         given = {"name": told} if isinstance(told, str) else told
-        settings = Settings.of(given, where, [each.name for each in fields(cls) if each.init])
+        settings = Options.of(given, where, [each.name for each in fields(cls) if each.init])
         _check(settings)
         return cls(**{name: value for name, value in settings.values.items() if value is not None})
 
@@ -120,14 +120,14 @@ class ContentFilter:
             found["custom_blocklists"] = self._listed(text, blocks)
         return found
 
-    def passing(self, late: bool = False) -> Passing:
+    def passing(self, late: bool = False) -> StreamingFilter:
         """A look at one answer while it is written.
 
         Args:
             late: Whether nothing of it is held back.
         """
         cuts = self.completion == "block" and not late
-        return Passing(self, self._blocked if cuts else ())
+        return StreamingFilter(self, self._blocked if cuts else ())
 
     def _cuts(self, category: str, severity: str) -> bool:
         threshold = self.thresholds.get(category, self.threshold)
@@ -141,7 +141,7 @@ class ContentFilter:
         return {"filtered": any(each["filtered"] for each in details), "details": details}
 
 
-class Passing:
+class StreamingFilter:
     """One answer on its way through a filter.
 
     Attributes:
@@ -238,7 +238,7 @@ def _pattern(words: Sequence[str], last: bool = True) -> re.Pattern[str]:
     return re.compile("|".join(told) or "(?!)", re.IGNORECASE)
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Options) -> None:
     for name, choices in _CHOICES.items():
         if (chosen := settings.text(name)) is not None and chosen not in choices:
             raise settings.wrong(name, f"is {chosen!r}; there are {choices}")
@@ -254,7 +254,7 @@ def _check(settings: Settings) -> None:
         _check_terms(settings, f"blocklists.{name}", words)
 
 
-def _check_categories(settings: Settings, name: str) -> Mapping[str, Any]:
+def _check_categories(settings: Options, name: str) -> Mapping[str, Any]:
     table = settings.table(name) or {}
     for category in table:
         if category not in CATEGORIES:
@@ -262,7 +262,7 @@ def _check_categories(settings: Settings, name: str) -> Mapping[str, Any]:
     return table
 
 
-def _check_terms(settings: Settings, name: str, words: Any) -> None:
+def _check_terms(settings: Options, name: str, words: Any) -> None:
     listed = isinstance(words, Mapping | list | tuple)
     if listed and all(isinstance(word, str) and word for word in words):
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.engines.base import ChatEngine, EmbeddingEngine, ImageEngine
+from azinfer.local.engines.base import Engine, EngineCapabilities, capabilities_of
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.engines.synthetic import SyntheticEngine
 from azinfer.local.resource.content_filter import ContentFilter
@@ -57,7 +57,7 @@ class LocalDeployment:
 
     name: str
     model_name: str = ""
-    engine: ChatEngine | EmbeddingEngine | ImageEngine = field(default_factory=SyntheticEngine)
+    engine: Engine = field(default_factory=SyntheticEngine)
     model_version: str = "1"
     model_format: str = "azinfer"
     capacity_type: str = "GlobalStandard"
@@ -122,15 +122,25 @@ class LocalDeployment:
         given = self.content_filter
         return ContentFilter(given) if isinstance(given, str) else given
 
+    @cached_property
+    def engine_capabilities(self) -> EngineCapabilities:
+        """What the engine can do."""
+        return capabilities_of(self.engine)
+
     @property
     def capabilities(self) -> dict[str, str]:
         """What the engine can do, in the words of the project's list."""
-        can = {"chat_completion": "chat", "embeddings": "embed", "image_embeddings": "embed_images"}
-        return {name: "true" for name, method in can.items() if hasattr(self.engine, method)}
+        engine = self.engine_capabilities
+        names = {
+            "chat_completion": engine.chat,
+            "embeddings": engine.embeddings,
+            "image_embeddings": engine.images,
+        }
+        return {name: "true" for name, able in names.items() if able}
 
     def info(self) -> dict[str, str]:
         """The answer of the operation `info`."""
-        kind = "chat-completion" if hasattr(self.engine, "chat") else "embedding"
+        kind = "chat-completion" if self.engine_capabilities.chat else "embedding"
         return {
             "model_name": self.model_name,
             "model_type": kind,

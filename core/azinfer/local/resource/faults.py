@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 Kind = Literal["status", "cut", "stall", "malformed", "drop"]
 _KINDS: tuple[str, ...] = get_args(Kind)
@@ -51,7 +51,7 @@ class Fault:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settings = Settings({each.name: getattr(self, each.name) for each in fields(self)})
+        settings = Options({each.name: getattr(self, each.name) for each in fields(self)})
         _check(settings)
 
     @classmethod
@@ -65,7 +65,7 @@ class Fault:
         Raises:
             ConfigurationError: It has another field, or a wrong one.
         """
-        settings = Settings.of(told, where, [each.name for each in fields(cls)])
+        settings = Options.of(told, where, [each.name for each in fields(cls)])
         _check(settings)
         return cls(**{name: value for name, value in settings.values.items() if value is not None})
 
@@ -77,7 +77,7 @@ class Fault:
         return {"kind": self.kind, **kept}
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Options) -> None:
     kind = settings.text("kind")
     if kind is not None and kind not in _KINDS:
         raise settings.wrong("kind", f"must be one of {', '.join(_KINDS)}, not {kind!r}")

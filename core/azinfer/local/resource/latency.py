@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azinfer.local.engines.base import Piece, Sleep
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Latency:
     per_token: float = 0.0
 
     def __post_init__(self) -> None:
-        settings = Settings({"first_token": self.first_token, "per_token": self.per_token})
+        settings = Options({"first_token": self.first_token, "per_token": self.per_token})
         settings.number("first_token", 0)
         settings.number("per_token", 0)
 
@@ -43,7 +43,7 @@ class Latency:
             ConfigurationError: It has another field, or a wrong one.
         """
         given = told if not isinstance(told, int | float) else {"first_token": told}
-        settings = Settings.of(given, where, ("first_token", "per_token"))
+        settings = Options.of(given, where, ("first_token", "per_token"))
         return cls(settings.number("first_token", 0) or 0, settings.number("per_token", 0) or 0)
 
     def to_wire(self) -> dict[str, Any]:

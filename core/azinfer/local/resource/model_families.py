@@ -39,7 +39,7 @@ def reasons(model_name: str) -> bool:
     return _REASONING.match(model_name) is not None
 
 
-def tells_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "last"] | None:
+def reports_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "last"] | None:
     """On which chunks of a stream what the answer cost is told though nobody asked.
 
     Args:
@@ -50,7 +50,10 @@ def tells_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "l
         `"each"` of them, `"last"` of a choice, or None.
     """
     # What an engine that passes answers on has counted may only come after that chunk.
-    if surface not in (MODELS, SERVERLESS) or getattr(deployment.engine, "calls_tools", False):
+    if (
+        surface not in (MODELS, SERVERLESS)
+        or deployment.engine_capabilities.passes_requests_through
+    ):
         return None
     if _TELLS_ON_EACH.match(deployment.model_name):
         return "each"
@@ -61,10 +64,10 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     """Refuse what the model behind a deployment does not take in a chat.
 
     Raises:
-        Refusal: The answer names the field.
+        ErrorResponse: The answer names the field.
     """
     # An engine that passes the whole request on knows better what stands behind it.
-    if body.get("logprobs") and not getattr(deployment.engine, "calls_tools", False):
+    if body.get("logprobs") and not deployment.engine_capabilities.passes_requests_through:
         raise unsupported_parameter(surface, "logprobs", body["logprobs"])
     if not reasons(deployment.model_name):
         return
@@ -80,7 +83,7 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
     """Refuse what the model behind a deployment does not take in a response.
 
     Raises:
-        Refusal: The answer names the field.
+        ErrorResponse: The answer names the field.
     """
     for name in ("temperature", "top_p") if reasons(deployment.model_name) else ():
         if name in body:
@@ -99,7 +102,7 @@ def check_embedding(
         length: How long its vectors are, once one is there.
 
     Raises:
-        Refusal: The answer names the field.
+        ErrorResponse: The answer names the field.
     """
     wanted = body.get("dimensions")
     if wanted is None:

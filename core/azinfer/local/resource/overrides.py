@@ -1,30 +1,38 @@
-"""Behaviour: what a deployment was told to answer, to be slow with and to get wrong."""
+"""Overrides: the scripts, faults and latencies that replace or change what an engine does."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
-from azinfer.local.engines.base import Piece, Prompt, Sleep
+from azinfer.local.engines.base import (
+    ChatEngine,
+    EngineCapabilities,
+    Piece,
+    Prompt,
+    Sleep,
+    capabilities_of,
+    open_chat,
+)
 from azinfer.local.engines.scripted import Script, Scripted, ScriptedEngine
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Faults
 from azinfer.local.resource.latency import Latency
 
 
-class Behaviour:
+class Overrides:
     """What one deployment does besides what its engine does.
 
     Args:
-        deployment: The deployment, whose script, latency and faults it begins with.
-        sleep: How latency waits.
+        deployment: The deployment, whose configuration gives the first script, latency and faults.
+        sleep: Waits for a number of seconds.
 
     Attributes:
-        latency: How slow it is.
-        faults: What goes wrong.
-        script: What it answers instead of its engine; empty for its engine's answers.
+        latency: The latency that is added.
+        faults: The faults of requests.
+        script: The scripted answers that replace the engine's; empty to use the engine.
     """
 
     def __init__(self, deployment: LocalDeployment, sleep: Sleep) -> None:
@@ -34,59 +42,65 @@ class Behaviour:
         self.script = Script(deployment.name, deployment.script)
         self.sleep = sleep
 
-    def engine(self, messages: Sequence[Mapping[str, Any]]) -> Any:
-        """What writes the answer to a conversation, as slowly as it is told to.
+    def chat_engine(self, messages: Sequence[Mapping[str, Any]]) -> ChatEngine:
+        """Return the engine that answers a conversation, with the script and latency applied.
 
         Raises:
-            EngineError: The script has no answer to it.
+            EngineError: The script has no answer to the conversation.
         """
-        engine: Any = self.deployment.engine
+        # Admission has checked that the engine can chat.
+        engine = cast(ChatEngine, self.deployment.engine)
         if self.script:
             engine = ScriptedEngine(self.script.next(messages))
-        return engine if self.latency == Latency() else _Slow(engine, self.latency, self.sleep)
+        if self.latency == Latency():
+            return engine
+        return _DelayedEngine(engine, self.latency, self.sleep)
 
-    def write(self, answers: Sequence[Scripted]) -> None:
-        """Answer this from now on; nothing for its engine's answers."""
+    def set_script(self, answers: Sequence[Scripted]) -> None:
+        """Replace the script; no answers to use the engine."""
         self.script = Script(self.deployment.name, answers)
 
     async def wait(self) -> None:
-        """Wait as long as an answer that is no chat takes."""
+        """Wait for the latency of a response that is not a chat."""
         await self.latency.before_first(self.sleep)
 
 
-class Behaviours:
-    """The behaviour of every deployment, as it is now.
+class OverridesStore:
+    """The current overrides of every deployment.
 
     Args:
-        sleep: How latency waits.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(self, sleep: Sleep = asyncio.sleep) -> None:
         self._sleep = sleep
-        self._by_name: dict[str, Behaviour] = {}
+        self._by_name: dict[str, Overrides] = {}
 
-    def of(self, deployment: LocalDeployment) -> Behaviour:
-        """What a deployment does besides what its engine does."""
-        found = self._by_name.get(deployment.name)
-        # One that was deployed anew behaves as it is configured now.
-        if found is None or found.deployment is not deployment:
-            found = self._by_name[deployment.name] = Behaviour(deployment, self._sleep)
-        return found
+    def of(self, deployment: LocalDeployment) -> Overrides:
+        """Return the overrides of a deployment."""
+        overrides = self._by_name.get(deployment.name)
+        # A deployment that was replaced starts again with its own configuration.
+        if overrides is None or overrides.deployment is not deployment:
+            overrides = self._by_name[deployment.name] = Overrides(deployment, self._sleep)
+        return overrides
 
     def reset(self) -> None:
-        """Let all do again what they are configured to do."""
+        """Return every deployment to its configuration."""
         self._by_name.clear()
 
 
-class _Slow:
-    """An engine that takes its time."""
+class _DelayedEngine:
+    """An engine that adds a latency to another."""
 
-    def __init__(self, engine: Any, latency: Latency, sleep: Sleep) -> None:
-        self.calls_tools = getattr(engine, "calls_tools", False)
-        self.copies_arguments = getattr(engine, "copies_arguments", False)
+    def __init__(self, engine: ChatEngine, latency: Latency, sleep: Sleep) -> None:
+        self.capabilities: EngineCapabilities = capabilities_of(engine)
         self._engine, self._latency, self._sleep = engine, latency, sleep
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        async with aclosing(self._engine.chat(prompt)) as pieces:
+        """Write the answer of the other engine at the pace of the latency."""
+        async with aclosing(open_chat(self._engine, prompt)) as pieces:
             async for piece in self._latency.paced(pieces, self._sleep):
                 yield piece
+
+    async def aclose(self) -> None:
+        """Do nothing: the other engine is closed by its owner."""

@@ -113,7 +113,7 @@ class Limits:
         """Let a request in that will use about so many tokens.
 
         Raises:
-            Refusal: It does not fit now; the answer says when it may.
+            ErrorResponse: It does not fit now; the answer says when it may.
         """
         now = self._clock()
         if self._deployment.is_provisioned and self._inside >= self._deployment.units:
@@ -193,7 +193,7 @@ class Admission:
             window.settle(self._tokens, tokens)
 
 
-def estimated(texts: list[str], max_tokens: int | None) -> int:
+def estimate_tokens(texts: list[str], max_tokens: int | None) -> int:
     """About how many tokens a request will use, before it is read: four characters each.
 
     Source: "Understanding rate limits" of Azure OpenAI: the estimate of the prompt and

@@ -9,11 +9,12 @@ from typing import Any
 
 import uvicorn
 
+from azinfer.local.api.fault_injection import CLOSE
+
 _LARGEST_HEAD = 64 * 1024
-CLOSE = "azinfer.close"
 
 
-def harden(config: uvicorn.Config) -> None:
+def configure_limits(config: uvicorn.Config) -> None:
     """Bound the heads of requests, and let the application close a connection.
 
     An application finds a function under `scope["extensions"]["azinfer.close"]` that closes the
@@ -23,7 +24,7 @@ def harden(config: uvicorn.Config) -> None:
     config.load()
     chosen: Any = config.http_protocol_class
 
-    class Hardened(chosen):  # type: ignore[misc]  # its base is h11's or httptools' protocol
+    class BoundedProtocol(chosen):  # type: ignore[misc]  # its base is h11's or httptools' protocol
         """One connection."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
@@ -59,10 +60,10 @@ def harden(config: uvicorn.Config) -> None:
             if self._head > _LARGEST_HEAD:
                 raise ValueError("the head of the request is too long")
 
-    config.http_protocol_class = Hardened
+    config.http_protocol_class = BoundedProtocol
 
 
-class Quiet(uvicorn.Server):
+class BackgroundServer(uvicorn.Server):
     """A server that leaves the signals of the process alone and tells how far it is."""
 
     def __init__(self, config: uvicorn.Config) -> None:

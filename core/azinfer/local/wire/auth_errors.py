@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from azinfer.local.wire.errors import Refusal, error_body
+from azinfer.local.wire.errors import ErrorResponse, error_body
 from azinfer.local.wire.surfaces import ARM, SERVERLESS
 
 
-def bad_key(surface: str) -> Refusal:
+def bad_key(surface: str) -> ErrorResponse:
     """The key is missing or wrong."""
     if surface == SERVERLESS:
         message = "Auth token validation failed. Please provide a valid key or a valid AAD token"
         body = {"statusCode": 401, "message": message}
-        return Refusal(401, body, {"x-ms-error-reason": "Invalid JWT."})
+        return ErrorResponse(401, body, {"x-ms-error-reason": "Invalid JWT."})
     if surface == ARM:
         return _arm_token(
             "AuthenticationFailed",
             "Authentication failed. The 'Authorization' header is missing, and no key is right.",
         )
-    return Refusal(
+    return ErrorResponse(
         401,
         error_body(
             "401",
@@ -28,7 +28,7 @@ def bad_key(surface: str) -> Refusal:
     )
 
 
-def bad_token(surface: str, reason: str, audience: str) -> Refusal:
+def bad_token(surface: str, reason: str, audience: str) -> ErrorResponse:
     """The bearer token opens nothing here.
 
     Args:
@@ -44,7 +44,7 @@ def bad_token(surface: str, reason: str, audience: str) -> Refusal:
         "Unauthorized. Access token is missing, invalid, audience is incorrect "
         f"({audience}), or have expired."
     )
-    return Refusal(401, {"statusCode": 401, "message": message})
+    return ErrorResponse(401, {"statusCode": 401, "message": message})
 
 
 # "Common error codes" of Azure Resource Manager's REST API and its answers in public threads.
@@ -60,5 +60,5 @@ _ARM_TOKENS = {
 }
 
 
-def _arm_token(code: str, message: str) -> Refusal:
-    return Refusal(401, error_body(code, message), {"www-authenticate": "Bearer"})
+def _arm_token(code: str, message: str) -> ErrorResponse:
+    return ErrorResponse(401, error_body(code, message), {"www-authenticate": "Bearer"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from azinfer.local.wire.errors import Refusal, bad_request, extra_parameters
+from azinfer.local.wire.errors import ErrorResponse, bad_request, extra_parameters
 from azinfer.local.wire.surfaces import DEPLOYMENTS, SERVERLESS, V1
 
 Json = dict[str, Any]
@@ -51,7 +51,7 @@ CHAT = _DEFINED | _KNOWN_EXTRAS
 EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type", "user"])
 
 
-class Body:
+class BodyReader:
     """A body, and the refusals for what is wrong with it."""
 
     def __init__(self, body: Json, surface: str) -> None:
@@ -63,7 +63,7 @@ class Body:
         """Whether OpenAI's own API was asked, and not that of all models."""
         return self.surface in (V1, DEPLOYMENTS)
 
-    def wrong(self, param: str, message: str, code: str = "") -> Refusal:
+    def wrong(self, param: str, message: str, code: str = "") -> ErrorResponse:
         """The refusal for one field."""
         return bad_request(self.surface, message, param, code)
 

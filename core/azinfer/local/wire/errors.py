@@ -11,12 +11,11 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from azinfer.local.engines.base import EngineError
 from azinfer.local.wire.json import AsciiResponse, in_header
 from azinfer.local.wire.surfaces import DEPLOYMENTS, GITHUB, V1
 
 
-class Refusal(Exception):  # noqa: N818
+class ErrorResponse(Exception):  # noqa: N818
     """An answer other than 200.
 
     Args:
@@ -33,35 +32,35 @@ class Refusal(Exception):  # noqa: N818
         self.body = body
         self.headers = headers or {}
 
-    def response(self) -> Response:
-        """The answer."""
+    def to_response(self) -> Response:
+        """Return the HTTP response."""
         headers = {name: in_header(value) for name, value in self.headers.items()}
         if isinstance(self.body, str):
             return PlainTextResponse(self.body, self.status, headers)
         return AsciiResponse(self.body, self.status, headers)
 
 
-def in_arm(status: int, code: str, message: str) -> Refusal:
+def in_arm(status: int, code: str, message: str) -> ErrorResponse:
     """A refusal of Azure Resource Manager."""
-    return Refusal(status, error_body(code, message))
+    return ErrorResponse(status, error_body(code, message))
 
 
-def no_model(surface: str) -> Refusal:
+def no_model(surface: str) -> ErrorResponse:
     """The request names no deployment where it must."""
     if surface in (V1, DEPLOYMENTS):
         message = "Missing required parameter: 'model'."
-        return Refusal(400, _openai(message, "missing_required_parameter", "model"))
+        return ErrorResponse(400, openai_error_body(message, "missing_required_parameter", "model"))
     message = (
         "No model specified in request. Please provide a model name in the request body or as "
         "a x-ms-model-mesh-model-name header."
     )
-    return Refusal(400, error_body("no_model_name", message, details=message))
+    return ErrorResponse(400, error_body("no_model_name", message, details=message))
 
 
-def unknown_model(surface: str, name: str) -> Refusal:
+def unknown_model(surface: str, name: str) -> ErrorResponse:
     """No deployment has this name."""
     if surface in (V1, DEPLOYMENTS):
-        return Refusal(
+        return ErrorResponse(
             404,
             {
                 "error": {
@@ -76,10 +75,10 @@ def unknown_model(surface: str, name: str) -> Refusal:
     message = f"Unknown model: {name}"
     # GitHub says that it is text.
     headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
-    return Refusal(404, error_body("unknown_model", message, details=message), headers)
+    return ErrorResponse(404, error_body("unknown_model", message, details=message), headers)
 
 
-def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
+def wrong_operation(operation: str, model: str, alone: bool = False) -> ErrorResponse:
     """The model behind the deployment does something else.
 
     Args:
@@ -88,26 +87,28 @@ def wrong_operation(operation: str, model: str, alone: bool = False) -> Refusal:
         alone: Whether the endpoint has this one model, as serverless ones do.
     """
     if alone:
-        return Refusal(404, "NOT FOUND")
+        return ErrorResponse(404, "NOT FOUND")
     message = (
         f"The {operation} operation does not work with the specified model, {model}. Please "
         "choose different model and try again."
     )
-    return Refusal(400, error_body("OperationNotSupported", message))
+    return ErrorResponse(400, error_body("OperationNotSupported", message))
 
 
-def bad_request(surface: str, message: str, param: str | None = None, code: str = "") -> Refusal:
+def bad_request(
+    surface: str, message: str, param: str | None = None, code: str = ""
+) -> ErrorResponse:
     """The body is not what the operation takes."""
     if surface in (V1, DEPLOYMENTS):
-        return Refusal(400, _openai(message, code or "invalid_value", param))
+        return ErrorResponse(400, openai_error_body(message, code or "invalid_value", param))
     if param is None:
-        return Refusal(400, error_body(code or "BadRequest", message))
+        return ErrorResponse(400, error_body(code or "BadRequest", message))
     detail = {"type": "value_error", "loc": ["body", *param.split(".")], "msg": message}
     body = error_body(code or "Invalid input", message, status=422, details=[detail])
-    return Refusal(422, body)
+    return ErrorResponse(422, body)
 
 
-def unsupported_parameter(surface: str, name: str, value: Any, instead: str = "") -> Refusal:
+def unsupported_parameter(surface: str, name: str, value: Any, instead: str = "") -> ErrorResponse:
     """The model behind the deployment cannot do what a field asks for.
 
     Args:
@@ -119,8 +120,8 @@ def unsupported_parameter(surface: str, name: str, value: Any, instead: str = ""
     if instead or surface in (V1, DEPLOYMENTS):
         message = f"Unsupported parameter: '{name}' is not supported with this model."
         message += f" Use '{instead}' instead." if instead else ""
-        return Refusal(400, _openai(message, "unsupported_parameter", name))
-    return Refusal(
+        return ErrorResponse(400, openai_error_body(message, "unsupported_parameter", name))
+    return ErrorResponse(
         422,
         {
             "status": 422,
@@ -131,33 +132,35 @@ def unsupported_parameter(surface: str, name: str, value: Any, instead: str = ""
     )
 
 
-def unsupported_value(name: str, value: float, default: float) -> Refusal:
+def unsupported_value(name: str, value: float, default: float) -> ErrorResponse:
     """The model behind the deployment takes one value of a field only."""
     message = (
         f"Unsupported value: '{name}' does not support {value:g} with this model. Only the "
         f"default ({default:g}) value is supported."
     )
-    return Refusal(400, _openai(message, "unsupported_value", name))
+    return ErrorResponse(400, openai_error_body(message, "unsupported_value", name))
 
 
-def too_old(what: str, since: str) -> Refusal:
+def too_old(what: str, since: str) -> ErrorResponse:
     """The api-version is older than what the request asks for."""
     message = f"{what} is enabled only for api versions {since} and later"
-    return Refusal(400, error_body("BadRequest", message))
+    return ErrorResponse(400, error_body("BadRequest", message))
 
 
-def too_many_tokens(model: str, limit: int) -> Refusal:
+def too_many_tokens(model: str, limit: int) -> ErrorResponse:
     """The request is longer than a free endpoint takes."""
     message = f"Request body too large for {model} model. Max size: {limit} tokens."
-    return Refusal(413, error_body("tokens_limit_reached", message, details=message))
+    return ErrorResponse(413, error_body("tokens_limit_reached", message, details=message))
 
 
-def extra_parameters(surface: str, names: list[str]) -> Refusal:
+def extra_parameters(surface: str, names: list[str]) -> ErrorResponse:
     """The body has fields that the operation does not know."""
     if surface in (V1, DEPLOYMENTS):
         message = f"Unrecognized request argument supplied: {', '.join(names)}"
-        return Refusal(400, {"error": {**_openai(message, "", None)["error"], "code": None}})
-    return Refusal(
+        return ErrorResponse(
+            400, {"error": {**openai_error_body(message, "", None)["error"], "code": None}}
+        )
+    return ErrorResponse(
         400,
         {
             "detail": f"Extra parameters {names} are not allowed when extra-parameters is not "
@@ -167,7 +170,7 @@ def extra_parameters(surface: str, names: list[str]) -> Refusal:
     )
 
 
-def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refusal:
+def rate_limited(surface: str, deployment: str, model: str, wait: float) -> ErrorResponse:
     """The deployment's rate limit is used up.
 
     Args:
@@ -187,7 +190,7 @@ def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Refu
     return _too_many(error_body("RateLimitReached", message, details=message), wait)
 
 
-def at_capacity(surface: str, deployment: str) -> Refusal:
+def at_capacity(surface: str, deployment: str) -> ErrorResponse:
     """All of a provisioned deployment's units are busy; one may be free in a moment.
 
     Args:
@@ -202,13 +205,13 @@ def at_capacity(surface: str, deployment: str) -> Refusal:
     return _too_many(error_body(code, message), 1.0)
 
 
-def _too_many(body: dict[str, Any], wait: float) -> Refusal:
+def _too_many(body: dict[str, Any], wait: float) -> ErrorResponse:
     seconds = max(1, math.ceil(wait))
     headers = {"retry-after": str(seconds), "retry-after-ms": str(max(1, round(wait * 1000)))}
-    return Refusal(429, body, headers)
+    return ErrorResponse(429, body, headers)
 
 
-def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
+def filtered(spelling: str, results: dict[str, Any]) -> ErrorResponse:
     """A content filter blocked the prompt."""
     message = (
         "The response was filtered due to the prompt triggering Azure OpenAI's content management "
@@ -217,75 +220,68 @@ def filtered(spelling: str, results: dict[str, Any]) -> Refusal:
     if spelling == "flat":
         flat = {"status": 400, "code": "content_filter", "message": message}
         flat |= {"param": "messages", "type": None, "content_filter_results": results}
-        return Refusal(400, flat)
+        return ErrorResponse(400, flat)
     plural = "s" if spelling == "inner_error" else ""
     inner = {"code": "ResponsibleAIPolicyViolation", f"content_filter_result{plural}": results}
     more = {"type": None, "param": "prompt", "status": 400, spelling: inner}
-    return Refusal(400, error_body("content_filter", message, **more))
+    return ErrorResponse(400, error_body("content_filter", message, **more))
 
 
-def engine_failed(surface: str, error: EngineError) -> Refusal:
-    """What stands behind the deployment refuses the request, or failed."""
-    body = error_body(error.code, str(error))
-    if surface in (V1, DEPLOYMENTS):
-        body = _openai(str(error), error.code, None)
-        if error.status >= 500:
-            body["error"]["type"] = "server_error"
-    body["error"] |= error.more
-    return Refusal(error.status, body, error.headers)
-
-
-def not_json(surface: str, body: str) -> Refusal:
+def not_json(surface: str, body: str) -> ErrorResponse:
     """The body does not say that it is JSON."""
     if surface in (V1, DEPLOYMENTS):
         message = "The content type must be application/json."
-        return Refusal(415, error_body("UnsupportedMediaType", message))
+        return ErrorResponse(415, error_body("UnsupportedMediaType", message))
     told = "Input should be a valid dictionary or object to extract fields from"
     detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": body}
     invalid = error_body("Invalid input", "invalid input error", status=422, details=[detail])
-    return Refusal(422, invalid)
+    return ErrorResponse(422, invalid)
 
 
-def malformed(message: str) -> Refusal:
+def malformed(message: str) -> ErrorResponse:
     """The body is no JSON object."""
-    return Refusal(400, error_body("BadRequest", message))
+    return ErrorResponse(400, error_body("BadRequest", message))
 
 
-def not_multipart(kind: str) -> Refusal:
+def not_multipart(kind: str) -> ErrorResponse:
     """A file must be uploaded as a form."""
     message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
-    return Refusal(415, error_body("UnsupportedMediaType", message))
+    return ErrorResponse(415, error_body("UnsupportedMediaType", message))
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int) -> ErrorResponse:
     """The body is longer than the endpoint takes."""
-    return Refusal(413, error_body("RequestEntityTooLarge", f"The request is over {limit} bytes."))
+    return ErrorResponse(
+        413, error_body("RequestEntityTooLarge", f"The request is over {limit} bytes.")
+    )
 
 
-def not_found() -> Refusal:
+def not_found() -> ErrorResponse:
     """There is nothing at this path, or its api-version is missing."""
-    return Refusal(404, error_body("404", "Resource not found"))
+    return ErrorResponse(404, error_body("404", "Resource not found"))
 
 
-def missing(message: str, param: str | None = None) -> Refusal:
+def missing(message: str, param: str | None = None) -> ErrorResponse:
     """No file, batch or response has this id."""
-    return Refusal(404, {"error": {**_openai(message, "", param)["error"], "code": None}})
+    return ErrorResponse(
+        404, {"error": {**openai_error_body(message, "", param)["error"], "code": None}}
+    )
 
 
-def not_allowed() -> Refusal:
+def not_allowed() -> ErrorResponse:
     """The path takes another method."""
-    return Refusal(405, error_body("405", "Method Not Allowed"))
+    return ErrorResponse(405, error_body("405", "Method Not Allowed"))
 
 
-def bad_version() -> Refusal:
+def bad_version() -> ErrorResponse:
     """The api-version is none."""
-    return Refusal(400, error_body("BadRequest", "API version not supported"))
+    return ErrorResponse(400, error_body("BadRequest", "API version not supported"))
 
 
-def broken(request_id: str) -> Refusal:
+def broken(request_id: str) -> ErrorResponse:
     """The endpoint itself failed."""
     message = f"The server had an error processing your request (request id {request_id})."
-    return Refusal(500, error_body("InternalServerError", message))
+    return ErrorResponse(500, error_body("InternalServerError", message))
 
 
 def error_body(code: str, message: str, **more: Any) -> dict[str, Any]:
@@ -293,6 +289,7 @@ def error_body(code: str, message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, **more}}
 
 
-def _openai(message: str, code: str, param: str | None) -> dict[str, Any]:
+def openai_error_body(message: str, code: str | None, param: str | None) -> dict[str, Any]:
+    """Return the body of an error of OpenAI's own API."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return {"error": error}

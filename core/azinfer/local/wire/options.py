@@ -11,7 +11,7 @@ from azinfer.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Options:
     """A table of settings.
 
     Attributes:
@@ -23,7 +23,7 @@ class Settings:
     where: str = ""
 
     @classmethod
-    def of(cls, told: Any, where: str, known: Sequence[str]) -> Settings:
+    def of(cls, told: Any, where: str, known: Sequence[str]) -> Options:
         """Read a table that may have some fields and no others.
 
         Raises:

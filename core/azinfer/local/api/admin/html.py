@@ -9,8 +9,8 @@ import htpy as h
 
 from azinfer.local.engines.base import last_text
 from azinfer.local.resource.deployment import LocalDeployment
-from azinfer.local.resource.state import Service
-from azinfer.local.resource.storage.request_log import Logged
+from azinfer.local.resource.state import ResourceState
+from azinfer.local.resource.storage.request_log import LogEntry
 
 _ROWS = 200
 _LONGEST = 100  # characters of what was asked that a row shows
@@ -30,7 +30,7 @@ def asking_for_key(wrong: str = "") -> h.Renderable:
     )
 
 
-def document(service: Service) -> h.Renderable:
+def document(state: ResourceState) -> h.Renderable:
     """The whole page as it is now."""
     return _shell(
         h.h1["azinfer"],
@@ -39,17 +39,17 @@ def document(service: Service) -> h.Renderable:
         h.div(".wide")[
             h.table("#deployments")[
                 h.thead[_cells(*_FACTS)],
-                h.tbody[deployment_rows(service)],
+                h.tbody[deployment_rows(state)],
             ]
         ],
         h.h2["Try a chat"],
-        _trial(service),
+        _trial(state),
         h.h2["Requests"],
-        h.p("#empty", hidden=bool(len(service.log)))["None yet."],
+        h.p("#empty", hidden=bool(len(state.log)))["None yet."],
         h.div(".wide")[
             h.table("#log")[
                 h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
-                h.tbody[[row(each) for each in reversed(service.log[-_ROWS:])]],
+                h.tbody[[row(each) for each in reversed(state.log[-_ROWS:])]],
             ]
         ],
         h.script(src="/_azinfer/page/page.js", defer=True),
@@ -73,12 +73,12 @@ def _cells(*names: str) -> h.Node:
     return h.tr[[h.th[name] for name in names]]
 
 
-def deployment_rows(service: Service) -> list[h.Node]:
+def deployment_rows(state: ResourceState) -> list[h.Node]:
     """A row for each deployment: its five facts, and what is left of its limits."""
-    return [_deployment_row(service, each) for each in service.registry]
+    return [_deployment_row(state, each) for each in state.registry]
 
 
-def _deployment_row(service: Service, deployment: LocalDeployment) -> h.Node:
+def _deployment_row(state: ResourceState, deployment: LocalDeployment) -> h.Node:
     limits = [
         f"{each.count:g} {each.key}s in {each.renewal_period:g} s" for each in deployment.limits
     ]
@@ -92,7 +92,7 @@ def _deployment_row(service: Service, deployment: LocalDeployment) -> h.Node:
         h.td[deployment.capacity_type, h.small[f"capacity {deployment.units:g}"]],
         h.td[deployment.filter.name, deployment.filter.active and h.small["looks for words"]],
         h.td[[h.div[each] for each in limits] or "none"],
-        h.td[_left(service.limits(deployment).headers())],
+        h.td[_left(state.limits(deployment).headers())],
     ]
 
 
@@ -110,8 +110,8 @@ def _bar(told: Mapping[str, str], key: str) -> h.Node:
     return h.div[h.meter(min="0", max=most, value=left), f" {left} of {most} {key}"]
 
 
-def _trial(service: Service) -> h.Node:
-    chats = [each.name for each in service.registry if hasattr(each.engine, "chat")]
+def _trial(state: ResourceState) -> h.Node:
+    chats = [each.name for each in state.registry if each.engine_capabilities.chat]
     if not chats:
         return h.p["No deployment here can chat."]
     return [
@@ -127,12 +127,12 @@ def _trial(service: Service) -> h.Node:
     ]
 
 
-def row_id(entry: Logged) -> str:
+def row_id(entry: LogEntry) -> str:
     """The id of the row of an entry."""
     return f"request-{entry.request_id}"
 
 
-def row(entry: Logged) -> h.Node:
+def row(entry: LogEntry) -> h.Node:
     """The row of one request: what was asked, where it went and why, and what it came to."""
     good = entry.status < 400
     return h.tr(id=row_id(entry))[
@@ -157,7 +157,7 @@ def row(entry: Logged) -> h.Node:
     ]
 
 
-def _asked(entry: Logged) -> str:
+def _asked(entry: LogEntry) -> str:
     """The beginning of what was asked: the newest message, the first text, or a file's name."""
     body = entry.body if isinstance(entry.body, dict) else {}
     texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
@@ -169,7 +169,7 @@ def _asked(entry: Logged) -> str:
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
-def _shown(entry: Logged) -> str:
+def _shown(entry: LogEntry) -> str:
     """What was sent, its JSON spread over lines."""
     query = "&".join(f"{name}={value}" for name, value in entry.query.items())
     lines = [f"{entry.method} {entry.path}{query and '?'}{query}"]
@@ -181,17 +181,17 @@ def _shown(entry: Logged) -> str:
     return "\n".join(lines)
 
 
-def _letters(entry: Logged) -> str:
+def _letters(entry: LogEntry) -> str:
     return entry.raw_body.decode("utf-8", "replace")
 
 
-def _tokens(entry: Logged) -> str:
+def _tokens(entry: LogEntry) -> str:
     if entry.prompt_tokens is None:
         return ""
     return f"{entry.prompt_tokens} + {entry.completion_tokens or 0}"
 
 
-def _time(entry: Logged) -> h.Node:
+def _time(entry: LogEntry) -> h.Node:
     if entry.open:
         return "streaming"
     first = f"first {entry.first_seconds * 1000:.0f} ms"

@@ -19,102 +19,112 @@ from typing import Any
 from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.api.context import Asked, Operation
+from azinfer.local.api.context import Operation, RequestContext
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault, Faults
 from azinfer.local.resource.latency import Latency
-from azinfer.local.resource.overrides import Behaviour
-from azinfer.local.resource.state import Service
+from azinfer.local.resource.overrides import Overrides
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import AsciiResponse
 
 
-async def _health(service: Service, asked: Asked) -> Response:
-    names = [each.name for each in service.registry]
+async def _health(context: RequestContext) -> Response:
+    names = [each.name for each in context.state.registry]
     return AsciiResponse({"status": "ok", "deployments": names})
 
 
-async def _deployments(service: Service, asked: Asked) -> Response:
-    return AsciiResponse({"value": [_told(service, each) for each in service.registry]})
+async def _deployments(context: RequestContext) -> Response:
+    return AsciiResponse({"value": [_entry(context, each) for each in context.state.registry]})
 
 
-def _told(service: Service, deployment: LocalDeployment) -> Json:
-    behaviour = service.behaviours.of(deployment)
+def _entry(context: RequestContext, deployment: LocalDeployment) -> Json:
+    overrides = context.state.overrides.of(deployment)
     return {
         **deployment.in_project(),
         "contentFilter": deployment.filter.name,
         "engine": type(deployment.engine).__name__,
-        "script": behaviour.script.to_wire(),
-        "faults": behaviour.faults.to_wire(),
-        "latency": behaviour.latency.to_wire(),
+        **_show_script(overrides, "script"),
+        **_show_faults(overrides),
+        "latency": _show_latency(overrides),
     }
 
 
-async def _requests(service: Service, asked: Asked) -> Response:
-    if asked.http.method == "DELETE":
-        service.log.clear()
-    return AsciiResponse({"value": [entry.to_wire() for entry in service.log]})
+async def _requests(context: RequestContext) -> Response:
+    if context.http.method == "DELETE":
+        context.state.log.clear()
+    return AsciiResponse({"value": [entry.to_wire() for entry in context.state.log]})
 
 
-async def _reset(service: Service, asked: Asked) -> Response:
-    await service.reset()
-    return await _health(service, asked)
+async def _reset(context: RequestContext) -> Response:
+    await context.state.reset()
+    return await _health(context)
 
 
-def _scripted(behaviour: Behaviour, body: Json) -> Json:
+def _set_script(overrides: Overrides, body: Json) -> None:
     answers = _list(body, "answers")
-    behaviour.write([Scripted.from_wire(each, f"answers[{at}]") for at, each in enumerate(answers)])
-    return {"answers": behaviour.script.to_wire()}
+    overrides.set_script(
+        [Scripted.from_wire(each, f"answers[{at}]") for at, each in enumerate(answers)]
+    )
 
 
-def _faulty(behaviour: Behaviour, body: Json) -> Json:
+def _set_faults(overrides: Overrides, body: Json) -> None:
     faults = _list(body, "faults")
-    behaviour.faults = Faults(
+    overrides.faults = Faults(
         [Fault.from_wire(each, f"faults[{at}]") for at, each in enumerate(faults)]
     )
-    return {"faults": behaviour.faults.to_wire()}
 
 
-def _slow(behaviour: Behaviour, body: Json) -> Json:
-    behaviour.latency = Latency.from_wire(body)
-    return dict(behaviour.latency.to_wire())
+def _set_latency(overrides: Overrides, body: Json) -> None:
+    overrides.latency = Latency.from_wire(body)
+
+
+def _show_script(overrides: Overrides, name: str = "answers") -> Json:
+    return {name: overrides.script.to_wire()}
+
+
+def _show_faults(overrides: Overrides) -> Json:
+    return {"faults": overrides.faults.to_wire()}
+
+
+def _show_latency(overrides: Overrides) -> Json:
+    return dict(overrides.latency.to_wire())
 
 
 def _list(body: Json, name: str) -> list[Any]:
-    told = body.get(name, [])
-    if not isinstance(told, list):
-        raise ConfigurationError(f"{name} must be a list, not {told!r}")
-    return told
+    value = body.get(name, [])
+    if not isinstance(value, list):
+        raise ConfigurationError(f"{name} must be a list, not {value!r}")
+    return value
 
 
-def _told_to(
-    change: Callable[[Behaviour, Json], Json], tell: Callable[[Behaviour], Json]
+def _overrides_operation(
+    change: Callable[[Overrides, Json], None], show: Callable[[Overrides], Json]
 ) -> Operation:
-    """The operation that tells, changes or clears one part of a deployment's behaviour."""
+    """Return the operation that shows, changes or clears one override of a deployment."""
 
-    async def operation(service: Service, asked: Asked) -> Response:
-        name = asked.http.path_params["deployment"]
-        deployment = service.registry.get(name)
+    async def operation(context: RequestContext) -> Response:
+        name = context.http.path_params["deployment"]
+        deployment = context.state.registry.get(name)
         if deployment is None:
-            raise errors.unknown_model(asked.surface, name)
-        behaviour = service.behaviours.of(deployment)
-        if asked.http.method == "GET":
-            return AsciiResponse(tell(behaviour))
-        body = {} if asked.http.method == "DELETE" else await service.body(asked, _ANY)
-        try:
-            return AsciiResponse(change(behaviour, body))
-        except ConfigurationError as error:
-            raise errors.bad_request(asked.surface, str(error)) from None
+            raise errors.unknown_model(context.surface, name)
+        overrides = context.state.overrides.of(deployment)
+        if context.http.method != "GET":
+            body = {} if context.http.method == "DELETE" else await context.read_body(_FIELDS)
+            try:
+                change(overrides, body)
+            except ConfigurationError as error:
+                raise errors.bad_request(context.surface, str(error)) from None
+        return AsciiResponse(show(overrides))
 
     return operation
 
 
-_ANY = frozenset(["answers", "faults", "first_token", "per_token"])
-_scripts = _told_to(_scripted, lambda behaviour: {"answers": behaviour.script.to_wire()})
-_faults = _told_to(_faulty, lambda behaviour: {"faults": behaviour.faults.to_wire()})
-_latency = _told_to(_slow, lambda behaviour: dict(behaviour.latency.to_wire()))
+_FIELDS = frozenset(["answers", "faults", "first_token", "per_token"])
+_scripts = _overrides_operation(_set_script, _show_script)
+_faults = _overrides_operation(_set_faults, _show_faults)
+_latency = _overrides_operation(_set_latency, _show_latency)
 
 # Paths, methods and operations.
 ROUTES: tuple[tuple[str, tuple[str, ...], Operation], ...] = (

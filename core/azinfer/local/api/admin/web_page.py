@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from azinfer.local.api.admin import html
-from azinfer.local.resource.state import Service
+from azinfer.local.resource.state import ResourceState
 
 # Everything comes from here, and nothing is written into the document that could run.
 _POLICY = (
@@ -25,24 +25,24 @@ _HEADERS = {"content-security-policy": _POLICY, "cache-control": "no-store"}
 _EVERY = 1.0  # seconds between two looks at the limits
 
 
-def routes(service: Service) -> list[Route]:
+def routes(state: ResourceState) -> list[Route]:
     """The page, what it is made of, and its events."""
 
     async def page(http: Request) -> Response:
         if http.method == "POST":
             given = parse_qs((await http.body()).decode()).get("key", [""])[0]
-            return _entered(service, http, given)
+            return _entered(state, http, given)
         if key := http.query_params.get("key"):
-            return _entered(service, http, key)
-        if not service.access.knows(http.headers):
+            return _entered(state, http, key)
+        if not state.authenticator.knows(http.headers):
             return HTMLResponse(str(html.asking_for_key()), 401, _HEADERS)
-        return HTMLResponse(str(html.document(service)), headers=_HEADERS)
+        return HTMLResponse(str(html.document(state)), headers=_HEADERS)
 
     async def events(http: Request) -> Response:
-        if not service.access.knows(http.headers):
+        if not state.authenticator.knows(http.headers):
             return Response(status_code=401)
         return StreamingResponse(
-            _events(service), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+            _events(state), media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
 
     return [
@@ -53,15 +53,15 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _entered(service: Service, http: Request, key: str) -> Response:
+def _entered(state: ResourceState, http: Request, key: str) -> Response:
     """A browser that gave the key is known from then on, by a cookie of this site alone."""
-    if not service.access.keys.opens(key):
+    if not state.authenticator.keys.opens(key):
         return HTMLResponse(str(html.asking_for_key("That is not the key.")), 401, _HEADERS)
     response = RedirectResponse("/", 303)
     secure = http.url.scheme == "https"
     response.set_cookie(
-        service.access.cookie,
-        service.access.session,
+        state.authenticator.cookie,
+        state.authenticator.session,
         httponly=True,
         samesite="strict",
         secure=secure,
@@ -78,20 +78,20 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
     return answer
 
 
-async def _events(service: Service) -> AsyncIterator[bytes]:
+async def _events(state: ResourceState) -> AsyncIterator[bytes]:
     """New and changed entries of the log, and the deployments whenever their limits moved."""
-    told, cleared = "", service.log.cleared
-    async with service.log.listen() as entries:
+    told, cleared = "", state.log.cleared
+    async with state.log.listen() as entries:
         while True:
-            if (now := str(h.fragment[html.deployment_rows(service)])) != told:
+            if (now := str(h.fragment[html.deployment_rows(state)])) != told:
                 told = now
                 yield _event("deployments", {"html": now})
             entry = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY):
                     entry = await anext(entries)
-            if service.log.cleared != cleared:
-                cleared = service.log.cleared
+            if state.log.cleared != cleared:
+                cleared = state.log.cleared
                 yield _event("cleared", {})
             if entry is not None:
                 yield _event("entry", {"id": html.row_id(entry), "html": str(html.row(entry))})

@@ -17,9 +17,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import FileResponse, Response
 
-from azinfer.local.api.context import Asked, parts_of
+from azinfer.local.api.context import RequestContext, read_parts
 from azinfer.local.api.pagination import page
-from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
@@ -33,27 +32,27 @@ _PURPOSES = ("assistants", "batch", "evals", "fine-tune")
 _SHORTEST, _LONGEST = 1_209_600, 2_592_000
 
 
-async def upload(service: Service, asked: Asked) -> Response:
+async def upload(context: RequestContext) -> Response:
     """Answer `POST files`."""
-    kind = asked.http.headers.get("content-type", "")
+    kind = context.http.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
         raise errors.not_multipart(kind)
-    parser = MultiPartParser(asked.http.headers, _noted(asked), max_files=1, max_fields=20)
+    parser = MultiPartParser(context.http.headers, _noted(context), max_files=1, max_fields=20)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         raise errors.malformed(f"The body is no multipart form: {error}.") from None
-    asked.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
+    context.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
     try:
-        return AsciiResponse(await _kept(service, asked.surface, form))
+        return AsciiResponse(await _store_upload(context, form))
     finally:
         await form.close()
 
 
-async def _noted(asked: Asked) -> AsyncGenerator[bytes]:
+async def _noted(context: RequestContext) -> AsyncGenerator[bytes]:
     """The parts of an upload as they come; the request log keeps the first of them."""
-    async for part in parts_of(asked.http, _LARGEST):
-        asked.trace.body += part[: max(0, _NOTED - len(asked.trace.body))]
+    async for part in read_parts(context.http, _LARGEST):
+        context.trace.body += part[: max(0, _NOTED - len(context.trace.body))]
         yield part
 
 
@@ -73,66 +72,66 @@ def _short(text: str) -> str:
     return text if len(text) <= _FIELD else f"{text[:_FIELD]}…"
 
 
-async def _kept(service: Service, surface: str, form: FormData) -> Json:
-    file, told = form.get("file"), _told(form, surface)
+async def _store_upload(context: RequestContext, form: FormData) -> Json:
+    file, told = form.get("file"), _upload_facts(form, context.surface)
     if not isinstance(file, UploadFile):
         message = "Missing required parameter: 'file'."
-        raise bad_request(surface, message, "file", "missing_required_parameter")
-    file_id, part = service.store.begin_file()
+        raise bad_request(context.surface, message, "file", "missing_required_parameter")
+    file_id, part = context.state.store.begin_file()
     try:
         await asyncio.to_thread(_copy, file.file, part)
-        return service.store.end_file(file_id, {"filename": file.filename or "file", **told})
+        return context.state.store.end_file(file_id, {"filename": file.filename or "file", **told})
     finally:
         part.unlink(missing_ok=True)
 
 
-async def listed(service: Service, asked: Asked) -> Response:
+async def listed(context: RequestContext) -> Response:
     """Answer `GET files`."""
-    purpose = asked.http.query_params.get("purpose")
-    files = [each for each in service.store.files() if purpose in (None, each["purpose"])]
-    if asked.http.query_params.get("order") == "asc":
+    purpose = context.http.query_params.get("purpose")
+    files = [each for each in context.state.store.files() if purpose in (None, each["purpose"])]
+    if context.http.query_params.get("order") == "asc":
         files.reverse()
-    return AsciiResponse(page(files, asked, most=10_000, usual=10_000))
+    return AsciiResponse(page(files, context, most=10_000, usual=10_000))
 
 
-async def get(service: Service, asked: Asked) -> Response:
+async def get(context: RequestContext) -> Response:
     """Answer `GET files/{id}`."""
-    return AsciiResponse(_found(service, asked))
+    return AsciiResponse(_found(context))
 
 
-async def content(service: Service, asked: Asked) -> Response:
+async def content(context: RequestContext) -> Response:
     """Answer `GET files/{id}/content`."""
-    found = _found(service, asked)
+    found = _found(context)
     return FileResponse(
-        service.store.path(found["id"]),
+        context.state.store.path(found["id"]),
         media_type="application/octet-stream",
         filename=found["filename"],
     )
 
 
-async def delete(service: Service, asked: Asked) -> Response:
+async def delete(context: RequestContext) -> Response:
     """Answer `DELETE files/{id}`."""
-    found = _found(service, asked)
-    if batch := service.store.user_of(found["id"]):
+    found = _found(context)
+    if batch := context.state.store.user_of(found["id"]):
         message = f"The file {found['id']} is the input of {batch}, which has not ended."
-        raise bad_request(asked.surface, message, "file_id")
-    service.store.remove_file(found["id"])
+        raise bad_request(context.surface, message, "file_id")
+    context.state.store.remove_file(found["id"])
     return AsciiResponse({"id": found["id"], "object": "file", "deleted": True})
 
 
-def _found(service: Service, asked: Asked) -> Json:
-    name = asked.http.path_params["file"]
-    found = service.store.file(name)
+def _found(context: RequestContext) -> Json:
+    name = context.http.path_params["file"]
+    found = context.state.store.file(name)
     if found is None:
         raise errors.missing(f"No such File object: {name}", "id")
     return found
 
 
-def _told(form: FormData, surface: str) -> Json:
+def _upload_facts(form: FormData, surface: str) -> Json:
     """What an upload says of the file.
 
     Raises:
-        Refusal: It says it wrong; the answer names the field.
+        ErrorResponse: It says it wrong; the answer names the field.
     """
     purpose = form.get("purpose")
     if purpose not in _PURPOSES:
@@ -151,7 +150,8 @@ def expiry(seconds: Any, anchor: Any, field: str, surface: str) -> int:
     """After how many seconds a file is to be deleted.
 
     Raises:
-        Refusal: That is no number, too short or too long, or does not count from its creation.
+        ErrorResponse: The time is not a number, is too short or too long, or does not count from
+            the file's creation.
     """
     if anchor != "created_at":
         message = f"Invalid value: {anchor!r}. Supported values are: 'created_at'."

@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from azinfer.local.api.batches.files import expiry
 from azinfer.local.api.batches.lines import ENDPOINTS, endpoint_of
-from azinfer.local.api.batches.worker import BatchWork
-from azinfer.local.api.context import Asked
+from azinfer.local.api.batches.worker import BatchWorker
+from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
-from azinfer.local.resource.state import Service
+from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.file_store import UNENDED
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
@@ -34,24 +34,24 @@ class Batches:
     """The batches of one endpoint, and the work on those that have not ended.
 
     Args:
-        service: What answers their lines.
+        state: What answers their lines.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._works: dict[str, BatchWork] = {}
+    def __init__(self, state: ResourceState) -> None:
+        self._state = state
+        self._works: dict[str, BatchWorker] = {}
 
     def resume(self) -> None:
         """Go on with the batches that had not ended when the endpoint did."""
-        for told in self._service.store.batches() if self._service.store.lasting else ():
+        for told in self._state.store.batches() if self._state.store.lasting else ():
             if told["status"] in UNENDED:
                 self._begin(told)
 
-    async def create(self, service: Service, asked: Asked) -> Response:
+    async def create(self, context: RequestContext) -> Response:
         """Answer `POST batches`."""
-        body = await service.body(asked, _FIELDS)
-        _check(service, body, asked.surface)
-        created = int(service.store.now())
+        body = await context.read_body(_FIELDS)
+        _check(context, body)
+        created = int(context.state.store.now())
         told = {
             "id": f"batch_{uuid.uuid4()}",
             "object": "batch",
@@ -70,63 +70,64 @@ class Batches:
         }
         if "output_expires_after" in body:
             told["output_expires_after"] = body["output_expires_after"]
-        service.store.keep_batch(told)
+        context.state.store.keep_batch(told)
         self._begin(dict(told))
         return AsciiResponse(told)
 
-    async def cancel(self, service: Service, asked: Asked) -> Response:
+    async def cancel(self, context: RequestContext) -> Response:
         """Answer `POST batches/{id}/cancel`."""
-        told = _found(service, asked)
+        told = _found(context)
         if told["status"] not in ("validating", "in_progress", "cancelling"):
             message = f"Cannot cancel a batch with status '{told['status']}'."
-            raise bad_request(asked.surface, message, "batch_id")
-        return AsciiResponse(_counted(service, self._works[told["id"]].cancel()))
+            raise bad_request(context.surface, message, "batch_id")
+        return AsciiResponse(_with_counts(context, self._works[told["id"]].cancel()))
 
     def _begin(self, told: Json) -> None:
         batch_id, endpoint = told["id"], endpoint_of(told["endpoint"])
         assert endpoint is not None
-        self._works[batch_id] = work = BatchWork(self._service, told, endpoint)
-        task = self._service.tasks.begin(work.run(), batch_id)
+        self._works[batch_id] = work = BatchWorker(self._state, told, endpoint)
+        task = self._state.tasks.begin(work.run(), batch_id)
         task.add_done_callback(lambda task: self._works.pop(batch_id))
 
 
-async def listed(service: Service, asked: Asked) -> Response:
+async def listed(context: RequestContext) -> Response:
     """Answer `GET batches`."""
-    told = page(service.store.batches(), asked)
-    told["data"] = [_counted(service, each) for each in told["data"]]
+    told = page(context.state.store.batches(), context)
+    told["data"] = [_with_counts(context, each) for each in told["data"]]
     return AsciiResponse(told)
 
 
-async def get(service: Service, asked: Asked) -> Response:
+async def get(context: RequestContext) -> Response:
     """Answer `GET batches/{id}`."""
-    return AsciiResponse(_counted(service, _found(service, asked)))
+    return AsciiResponse(_with_counts(context, _found(context)))
 
 
-def _found(service: Service, asked: Asked) -> Json:
-    name = asked.http.path_params["batch"]
-    found = service.store.batch(name)
+def _found(context: RequestContext) -> Json:
+    name = context.http.path_params["batch"]
+    found = context.state.store.batch(name)
     if found is None:
         raise errors.missing(f"No batch found with id '{name}'.", "batch_id")
     return found
 
 
-def _counted(service: Service, told: Json) -> Json:
-    """What is told of a batch, with how far it is."""
-    if told["status"] not in UNENDED:
-        return told
-    completed, failed = service.store.counts(told["id"])
-    counts = {**told["request_counts"], "completed": completed, "failed": failed}
-    return {**told, "request_counts": counts}
+def _with_counts(context: RequestContext, batch: Json) -> Json:
+    """Return a batch with the current counts of its results."""
+    if batch["status"] not in UNENDED:
+        return batch
+    completed, failed = context.state.store.counts(batch["id"])
+    counts = {**batch["request_counts"], "completed": completed, "failed": failed}
+    return {**batch, "request_counts": counts}
 
 
-def _check(service: Service, body: Json, surface: str) -> None:
+def _check(context: RequestContext, body: Json) -> None:
     """Refuse what no batch can be made of.
 
     Raises:
-        Refusal: The answer names the field.
+        ErrorResponse: The answer names the field.
     """
+    surface = context.surface
     name = body.get("input_file_id")
-    file = service.store.file(name) if isinstance(name, str) else None
+    file = context.state.store.file(name) if isinstance(name, str) else None
     if file is None:
         raise bad_request(surface, f"No such File object: {name}", "input_file_id")
     if file["purpose"] != "batch":

@@ -20,10 +20,11 @@ from starlette.responses import Response
 
 from azinfer.local.api.batches.lines import LineCheck, LineError, line_of, numbered, told_of
 from azinfer.local.api.chat.operation import chat
-from azinfer.local.api.context import Asked, Operation
+from azinfer.local.api.context import Operation, RequestContext
+from azinfer.local.api.dispatch import respond
 from azinfer.local.api.embeddings.operation import embeddings
 from azinfer.local.api.responses import operation as responses
-from azinfer.local.resource.state import Service
+from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
 from azinfer.local.wire.surfaces import V1
@@ -37,17 +38,17 @@ _OPERATIONS: dict[str, Operation] = {
 }
 
 
-class BatchWork:
+class BatchWorker:
     """Works on one batch until it ends.
 
     Args:
-        service: What answers its lines.
+        state: What answers its lines.
         told: What is told of the batch.
         endpoint: What it asks for.
     """
 
-    def __init__(self, service: Service, told: Json, endpoint: str) -> None:
-        self._service, self._store = service, service.store
+    def __init__(self, state: ResourceState, told: Json, endpoint: str) -> None:
+        self._state, self._store = state, state.store
         self._told = told
         self._endpoint = endpoint
         self._input = self._store.path(told["input_file_id"])
@@ -89,7 +90,7 @@ class BatchWork:
 
     async def _valid(self) -> bool:
         """Whether the batch can begin; else it failed."""
-        check = LineCheck(self._endpoint, self._service.registry, self._service.strict)
+        check = LineCheck(self._endpoint, self._state.registry, self._state.strict)
         for number, text in numbered(self._input):
             check.add(number, text)
             await asyncio.sleep(0)  # requests go first
@@ -148,18 +149,18 @@ class BatchWork:
 
     async def _answered(self, body: Json) -> tuple[str, Response]:
         """The id of the request that asked one line, and the answer."""
-        operation = _refused if body.get("stream") else _OPERATIONS[self._endpoint]
+        operation = _refuse_stream if body.get("stream") else _OPERATIONS[self._endpoint]
         while True:
-            asked = Asked(_request(body), V1, uuid.uuid4().hex)
+            context = RequestContext(self._state, _request(body), V1)
             try:
-                response = await self._service.answer(asked, operation)
+                response = await respond(context, operation)
             finally:
-                if asked.admission is not None:
-                    asked.admission.over(None)
+                if context.admission is not None:
+                    context.admission.over(None)
             wait = int(response.headers.get("retry-after-ms", 0)) / 1000
             left = self._told["expires_at"] - self._store.now()
             if response.status_code != 429 or not 0 < wait < left:
-                return asked.id, response
+                return context.id, response
             await asyncio.sleep(wait)
 
     def _is_over(self) -> bool:
@@ -210,8 +211,8 @@ class BatchWork:
         self._store.keep_batch(self._told)
 
 
-async def _refused(service: Service, asked: Asked) -> Response:
-    raise bad_request(asked.surface, "'stream' cannot be used in a batch.", "stream")
+async def _refuse_stream(context: RequestContext) -> Response:
+    raise bad_request(context.surface, "'stream' cannot be used in a batch.", "stream")
 
 
 async def _unhurried(texts: Any) -> AsyncIterator[str]:

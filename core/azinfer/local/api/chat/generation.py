@@ -12,11 +12,19 @@ from typing import Any
 
 from azinfer.local.api.chat import tool_selection
 from azinfer.local.api.chat.request import ChatRequest
-from azinfer.local.api.chat.response import Form, Written
-from azinfer.local.engines.base import EngineError, Piece, Prompt, last_text
+from azinfer.local.api.chat.response import GeneratedChoice, ResponseWriter
+from azinfer.local.engines.base import (
+    ChatEngine,
+    EngineError,
+    Piece,
+    Prompt,
+    capabilities_of,
+    last_text,
+    open_chat,
+)
 from azinfer.local.engines.schema import validation
-from azinfer.local.resource.content_filter import ContentFilter, Passing
-from azinfer.local.resource.rate_limits import estimated
+from azinfer.local.resource.content_filter import ContentFilter, StreamingFilter
+from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import Json
 
 _DEFAULT_MAX_TOKENS = 512
@@ -26,7 +34,7 @@ _NOT_HELD = "invalid_json_schema"
 _call_numbers = itertools.count(1)
 
 
-class Writing:
+class Generation:
     """One chat completion while it is written.
 
     Args:
@@ -45,21 +53,22 @@ class Writing:
     def __init__(
         self,
         request: ChatRequest,
-        engine: Any,
+        engine: ChatEngine,
         content_filter: ContentFilter,
-        likeness: tool_selection.Likeness | None,
+        *,
+        similarity: tool_selection.Similarity | None,
         start: int = 0,
         body: Json | None = None,
     ) -> None:
         self._request = request
         self._engine = engine
-        self._calls_tools = getattr(engine, "calls_tools", False)
+        self._capabilities = capabilities_of(engine)
         self._filter = content_filter
-        self._likeness = likeness
+        self._similarity = similarity
         self._start = start
         # Engines tell at the end how long the prompt was, and some answers have no end.
-        self._guessed = estimated([last_text([each]) for each in request.messages], 0)
-        self.choices: list[Written] = []
+        self._guessed = estimate_tokens([last_text([each]) for each in request.messages], 0)
+        self.choices: list[GeneratedChoice] = []
         self._prompt = Prompt(
             request.messages,
             request.max_tokens or _DEFAULT_MAX_TOKENS,
@@ -72,33 +81,37 @@ class Writing:
             body or _body(request),
         )
 
-    async def written(self, index: int) -> Written:
+    async def generate(self, index: int) -> GeneratedChoice:
         """One choice, whole."""
-        written = Written(prompt_tokens=self._guessed)
+        written = GeneratedChoice(prompt_tokens=self._guessed)
         self.choices.append(written)
         async with aclosing(self._choice(index, written)) as pieces:
             async for piece in pieces:
                 written.add(piece)
         return written
 
-    async def events(self, form: Form) -> AsyncGenerator[bytes]:
+    async def events(self, form: ResponseWriter) -> AsyncGenerator[bytes]:
         """Its choices as server-sent events, each as soon as it is written."""
-        self.choices = [Written(prompt_tokens=self._guessed) for _ in range(self._request.n)]
+        self.choices = [
+            GeneratedChoice(prompt_tokens=self._guessed) for _ in range(self._request.n)
+        ]
         for at, written in enumerate(self.choices):
             async with aclosing(self._choice(at, written)) as pieces:
                 async for event in _streamed(form, self._start + at, written, pieces):
                     yield event
 
-    async def _choice(self, index: int, written: Written) -> AsyncGenerator[Piece]:
+    async def _choice(self, index: int, written: GeneratedChoice) -> AsyncGenerator[Piece]:
         """The pieces of one choice that may go out."""
         prompt = self._seeded(index)
         calls: list[tool_selection.Call] = []
-        if self._request.tools and not self._calls_tools:
-            calls = await tool_selection.chosen(self._request, self._likeness)
-        pieces = self._called(prompt, calls) if calls else self._engine.chat(prompt)
+        if self._request.tools and not self._capabilities.passes_requests_through:
+            calls = await tool_selection.chosen(self._request, self._similarity)
+        pieces = self._called(prompt, calls) if calls else open_chat(self._engine, prompt)
         schema = self._prompt.json_schema
         # A stop may cut JSON anywhere, as it was asked to.
-        if schema is not None and not (calls or prompt.stop or self._calls_tools):
+        if schema is not None and not (
+            calls or prompt.stop or self._capabilities.passes_requests_through
+        ):
             pieces = _held_to(schema, pieces)
         if self._filter.active and self._filter.completion != "off":
             late = self._request.stream and self._filter.mode == "asynchronous"
@@ -123,10 +136,10 @@ class Writing:
             call_id = f"call_{next(_call_numbers):08d}{uuid.uuid4().hex[:12]}"
             told = {"name": call.function["name"], "arguments": ""}
             yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": told}])
-            copied = getattr(self._engine, "copies_arguments", False)
+            copied = self._capabilities.copies_arguments
             asked = tool_selection.asking_for(prompt, call, copied)
             schema = asked.json_schema or {}
-            async with aclosing(_held_to(schema, self._engine.chat(asked))) as pieces:
+            async with aclosing(_held_to(schema, open_chat(self._engine, asked))) as pieces:
                 async for piece in pieces:
                     reason = "length" if piece.finish_reason == "length" else reason
                     read += piece.prompt_tokens or 0
@@ -159,7 +172,7 @@ def _body(request: ChatRequest) -> Json:
 
 
 async def _streamed(
-    form: Form, index: int, written: Written, pieces: AsyncIterator[Piece]
+    form: ResponseWriter, index: int, written: GeneratedChoice, pieces: AsyncIterator[Piece]
 ) -> AsyncGenerator[bytes]:
     """One choice as events."""
     begun = ended = False
@@ -203,7 +216,7 @@ def _broken(said: str, schema: Mapping[str, Any]) -> str | None:
 
 
 async def _held(
-    pieces: AsyncGenerator[Piece], passing: Passing, written: Written
+    pieces: AsyncGenerator[Piece], passing: StreamingFilter, written: GeneratedChoice
 ) -> AsyncGenerator[Piece]:
     """What a filter lets out of an answer, which ends where it finds fault."""
     async with aclosing(pieces):
@@ -219,7 +232,9 @@ async def _held(
             yield replace(piece, text=text)
 
 
-async def _told_late(pieces: AsyncGenerator[Piece], passing: Passing) -> AsyncGenerator[Piece]:
+async def _told_late(
+    pieces: AsyncGenerator[Piece], passing: StreamingFilter
+) -> AsyncGenerator[Piece]:
     """An answer that goes out at once, and from time to time what a filter found in it."""
     async with aclosing(pieces):
         async for piece in pieces:

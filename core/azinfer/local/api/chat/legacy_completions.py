@@ -15,11 +15,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from azinfer.local.api.chat.operation import answered
-from azinfer.local.api.chat.request import chat_request
-from azinfer.local.api.chat.response import DONE, Written, event, prompt_filter_results, usage
-from azinfer.local.api.context import Asked
-from azinfer.local.resource.state import Service
+from azinfer.local.api.admission import find_deployment
+from azinfer.local.api.chat.completion import complete
+from azinfer.local.api.chat.request import parse_chat_request
+from azinfer.local.api.chat.response import (
+    DONE,
+    GeneratedChoice,
+    event,
+    prompt_filter_results,
+    usage,
+)
+from azinfer.local.api.context import RequestContext
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request, unsupported_parameter
 
@@ -31,48 +37,57 @@ _SHARED = ("max_tokens", "n", "seed", "stop", "stream", "stream_options", "tempe
 _DEFAULT_MAX_TOKENS = 16
 
 
-async def completions(service: Service, asked: Asked) -> Response:
+async def completions(context: RequestContext) -> Response:
     """Answer `POST completions`."""
-    body = await service.body(asked, _FIELDS)
-    deployment = service.deployment(asked, body.get("model"), "completion")
-    prompts = _prompts(body, asked.surface)
-    _refuse_what_no_engine_does(body, asked.surface)
+    body = await context.read_body(_FIELDS)
+    deployment = find_deployment(context, body.get("model"), "completion")
+    prompts = _prompts(body, context.surface)
+    _refuse_what_no_engine_does(body, context.surface)
     shared = {"max_tokens": _DEFAULT_MAX_TOKENS, **{k: body[k] for k in _SHARED if k in body}}
     requests = [
-        chat_request({**shared, "messages": [{"role": "user", "content": each}]}, asked.surface)
-        for each in prompts
+        parse_chat_request(
+            {**shared, "messages": [{"role": "user", "content": prompt}]}, context.surface
+        )
+        for prompt in prompts
     ]
     if len(prompts) * requests[0].n > 128:
-        raise bad_request(asked.surface, "'n' times the prompts is over 128.", "n")
-    echoes = prompts if _echo(body, asked.surface) else [""] * len(prompts)
-    head = (f"cmpl-{asked.id}", int(time.time()), deployment.model_name, requests[0].n, echoes)
-    forming = partial(CompletionForm, *head, requests[0].include_usage)
-    return await answered(service, asked, deployment, requests, forming)
+        raise bad_request(context.surface, "'n' times the prompts is over 128.", "n")
+    echoes = prompts if _echo(body, context.surface) else [""] * len(prompts)
+    make_writer = partial(
+        CompletionsWriter,
+        id=f"cmpl-{context.id}",
+        created=int(time.time()),
+        model=deployment.model_name,
+        choices_per_prompt=requests[0].n,
+        echoes=echoes,
+        include_usage=requests[0].include_usage,
+    )
+    return await complete(context, deployment, requests, make_writer)
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionForm:
-    """What all parts of one legacy completion say alike.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionsWriter:
+    """Writes one legacy completion, as one body or as events.
 
     Attributes:
-        id: Its id.
+        id: The id of the completion.
         created: Seconds since 1970.
-        model: What the back end calls itself.
-        each: How many choices each prompt has.
-        echoes: The text that choices of each prompt begin with.
-        include_usage: Whether a stream tells what it cost.
-        prompt_results: What the filter found in the prompts.
+        model: The name of the model.
+        choices_per_prompt: The number of choices of each prompt.
+        echoes: For each prompt, the text that its choices begin with.
+        include_usage: Whether a stream reports its usage.
+        prompt_results: What the content filter found in the prompts.
     """
 
     id: str
     created: int
     model: str
-    each: int
+    choices_per_prompt: int
     echoes: Sequence[str]
     include_usage: bool = False
     prompt_results: Json = field(default_factory=dict)
 
-    def whole(self, choices: Sequence[Written]) -> Json:
+    def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """The whole answer."""
         told = [
             self._choice(at, self._echo(at) + each.text, each.finish_reason, each.filter_results)
@@ -98,7 +113,7 @@ class CompletionForm:
             return b""
         return event(self._head([self._choice(index, text, finish_reason, filter_results or {})]))
 
-    def last(self, choices: Sequence[Written]) -> bytes:
+    def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
         """What the answer cost, where that was asked, and the end."""
         told = {**self._head([]), "usage": self._usage(choices)}
         return (event(told) if self.include_usage else b"") + DONE
@@ -115,15 +130,18 @@ class CompletionForm:
         return prompt_filter_results(self.prompt_results)
 
     def _echo(self, index: int) -> str:
-        return self.echoes[index // self.each]
+        return self.echoes[index // self.choices_per_prompt]
 
     def _choice(self, index: int, text: str, finish_reason: str | None, results: Json) -> Json:
         told = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
         return {**told, "content_filter_results": results} if results else told
 
-    def _usage(self, choices: Sequence[Written]) -> Json:
+    def _usage(self, choices: Sequence[GeneratedChoice]) -> Json:
         """The sum over the prompts, each of which counts once however many choices it has."""
-        groups = [choices[at : at + self.each] for at in range(0, len(choices), self.each)]
+        groups = [
+            choices[at : at + self.choices_per_prompt]
+            for at in range(0, len(choices), self.choices_per_prompt)
+        ]
         counts = [usage(group) for group in groups]
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         return {name: sum(each[name] for each in counts) for name in names}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from azinfer.local.wire.body import Body, Json
+from azinfer.local.wire.body import BodyReader, Json
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
-def messages(given: Body) -> list[Json]:
+def messages(given: BodyReader) -> list[Json]:
     """The messages of a chat, each of which is one.
 
     Raises:
-        Refusal: One is not; the answer names it.
+        ErrorResponse: One is not; the answer names it.
     """
     told = given.body.get("messages")
     if not isinstance(told, list) or not told:
@@ -25,7 +25,7 @@ def messages(given: Body) -> list[Json]:
     return told
 
 
-def _message(given: Body, message: Any, where: str, open_calls: set[str]) -> None:
+def _message(given: BodyReader, message: Any, where: str, open_calls: set[str]) -> None:
     role = message.get("role") if isinstance(message, Mapping) else None
     if role not in _ROLES:
         raise given.wrong(f"{where}.role", f"Invalid value: {role!r}. Supported: {_ROLES}.")
@@ -46,14 +46,14 @@ def _message(given: Body, message: Any, where: str, open_calls: set[str]) -> Non
         )
 
 
-def _parts(given: Body, parts: list[Any], where: str) -> None:
+def _parts(given: BodyReader, parts: list[Any], where: str) -> None:
     for at, part in enumerate(parts):
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             place = f"{where}.{at}.type"
             raise given.wrong(place, f"Missing required parameter: '{place}'.")
 
 
-def _called(given: Body, calls: Any, where: str) -> list[str]:
+def _called(given: BodyReader, calls: Any, where: str) -> list[str]:
     if calls is None:
         return []
     if not isinstance(calls, list):

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from azinfer.local.api.chat.messages import messages
-from azinfer.local.wire.body import Body, Json
+from azinfer.local.engines.schema import validation
+from azinfer.local.wire.body import BodyReader, Json
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -33,13 +34,13 @@ class ChatRequest:
     json_schema: Json | None
 
 
-def chat_request(body: Json, surface: str) -> ChatRequest:
+def parse_chat_request(body: Json, surface: str) -> ChatRequest:
     """Check the body of a chat completion.
 
     Raises:
-        Refusal: It is wrong; the answer names the field.
+        ErrorResponse: It is wrong; the answer names the field.
     """
-    given = Body(body, surface)
+    given = BodyReader(body, surface)
     for name in ("frequency_penalty", "presence_penalty"):
         given.number(name, -2, 2, 0)
     _check_logprobs(given)
@@ -68,13 +69,27 @@ def chat_request(body: Json, surface: str) -> ChatRequest:
     )
 
 
-def _check_logprobs(given: Body) -> None:
+def check_schemas(request: ChatRequest) -> None:
+    """Raise if no engine can conform to the schemas of a request's answer or tools.
+
+    Raises:
+        EngineError: A schema is too large, not valid, or refers to something that it does not
+            contain.
+    """
+    if request.json_schema is not None:
+        validation.check(request.json_schema, "response_format.json_schema.schema")
+    for at, tool in enumerate(request.tools):
+        where = f"tools.{at}.function.parameters"
+        validation.check(tool["function"].get("parameters") or {}, where)
+
+
+def _check_logprobs(given: BodyReader) -> None:
     wanted = given.boolean("logprobs")
     if given.whole("top_logprobs", 0, 20) is not None and not wanted:
         raise given.wrong("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
 
 
-def _stop(given: Body) -> tuple[str, ...]:
+def _stop(given: BodyReader) -> tuple[str, ...]:
     stop = given.body.get("stop")
     texts = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
@@ -88,7 +103,7 @@ def _stop(given: Body) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _tools(given: Body) -> list[Json]:
+def _tools(given: BodyReader) -> list[Json]:
     tools = given.body.get("tools")
     if tools is None:
         return []
@@ -112,7 +127,7 @@ def _tools(given: Body) -> list[Json]:
     return tools
 
 
-def _tool_choice(given: Body, tools: Sequence[Json]) -> tuple[str, str | None]:
+def _tool_choice(given: BodyReader, tools: Sequence[Json]) -> tuple[str, str | None]:
     """The mode, and the tool's name where one is named."""
     choice = given.body.get("tool_choice")
     if choice is None:
@@ -132,7 +147,7 @@ def _tool_choice(given: Body, tools: Sequence[Json]) -> tuple[str, str | None]:
     return "named", name
 
 
-def _response_format(given: Body) -> Json | None:
+def _response_format(given: BodyReader) -> Json | None:
     """The JSON Schema that the answer must conform to; None for free text."""
     wanted = given.body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted

@@ -17,7 +17,7 @@ from azinfer.local.wire.body import Json
 
 
 @dataclass(slots=True)
-class Written:
+class GeneratedChoice:
     """What an engine wrote for one choice.
 
     How many tokens the prompt was is a guess until the engine tells.
@@ -98,10 +98,10 @@ def _merge(told: Json, more: Mapping[str, Any] | None) -> None:
             told[name] = value
 
 
-class Form(Protocol):
+class ResponseWriter(Protocol):
     """The wire form of one answer, whole or in server-sent events."""
 
-    def whole(self, choices: Sequence[Written]) -> Json:
+    def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """The whole answer."""
         ...
 
@@ -124,7 +124,7 @@ class Form(Protocol):
         """
         ...
 
-    def last(self, choices: Sequence[Written]) -> bytes:
+    def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
         """The events after all choices."""
         ...
 
@@ -133,19 +133,19 @@ class Form(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What all parts of one chat completion say alike.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatWriter:
+    """Writes one chat completion, as one body or as events.
 
     Attributes:
-        id: Its id.
+        id: The id of the completion.
         created: Seconds since 1970.
-        model: What the back end calls itself.
-        include_usage: Whether a stream tells what it cost.
-        openai: Whether the answer has the fields that only OpenAI's own API tells.
-        cost: Tells what to say on a chunk of what the answer cost so far though nobody asked,
-            given whether the chunk ends a choice; None where that is never said.
-        prompt_results: What the filter found in the prompt.
+        model: The name of the model.
+        include_usage: Whether a stream reports its usage.
+        openai: Whether to write the fields that only OpenAI's own API has.
+        chunk_usage: Returns the usage to report on a chunk without being asked, or None; it gets
+            whether the chunk ends a choice. None if chunks never have a usage.
+        prompt_results: What the content filter found in the prompt.
     """
 
     id: str
@@ -153,10 +153,10 @@ class Frame:
     model: str
     include_usage: bool = False
     openai: bool = False
-    cost: Callable[[bool], Json | None] | None = None
+    chunk_usage: Callable[[bool], Json | None] | None = None
     prompt_results: Json = field(default_factory=dict)
 
-    def whole(self, choices: Sequence[Written]) -> Json:
+    def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """The whole answer."""
         return {
             "id": self.id,
@@ -192,11 +192,11 @@ class Frame:
         if filter_results:
             choice["content_filter_results"] = filter_results
         told: Json = {"choices": [choice]}
-        if self.cost and (cost := self.cost(finish_reason is not None)):
-            told["usage"] = cost
+        if self.chunk_usage and (usage := self.chunk_usage(finish_reason is not None)):
+            told["usage"] = usage
         return self._event(told)
 
-    def last(self, choices: Sequence[Written]) -> bytes:
+    def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
         """What the answer cost, where that was asked, and the end."""
         told = {"choices": [], "usage": usage(choices)}
         return (self._event(told) if self.include_usage else b"") + DONE
@@ -235,7 +235,7 @@ def tool_call(call_id: str, name: str, arguments: str) -> Json:
     return {"id": call_id, "type": "function", "function": function}
 
 
-def usage(choices: Sequence[Written]) -> Json:
+def usage(choices: Sequence[GeneratedChoice]) -> Json:
     """What an answer cost; the prompt counts once, however many choices there are."""
     told = [_usage(written) for written in choices]
     read = max((each["prompt_tokens"] for each in told), default=0)
@@ -244,7 +244,7 @@ def usage(choices: Sequence[Written]) -> Json:
     return {**told[0], **total} if len(told) == 1 else total
 
 
-def _usage(written: Written) -> Json:
+def _usage(written: GeneratedChoice) -> Json:
     counts = {
         "prompt_tokens": written.prompt_tokens,
         "completion_tokens": written.completion_tokens,
@@ -254,7 +254,7 @@ def _usage(written: Written) -> Json:
     return {**counts, **told, **known}
 
 
-def _choice(index: int, written: Written, openai: bool) -> Json:
+def _choice(index: int, written: GeneratedChoice, openai: bool) -> Json:
     message: Json = {"role": "assistant", "content": written.text}
     message |= {"refusal": None, **written.message} if openai else written.message
     if written.reasoning:

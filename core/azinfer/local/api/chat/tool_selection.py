@@ -18,7 +18,7 @@ from azinfer.local.engines.base import Prompt, last_text
 from azinfer.local.engines.schema import validation
 from azinfer.local.wire.body import Json
 
-Likeness = Callable[[str, Sequence[str]], Awaitable[list[float]]]
+Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
 
 # With all-MiniLM-L6-v2, tests/benchmarks/calling.py: 17 of 18 messages get the right tool, or
 # rightly none.
@@ -46,7 +46,7 @@ class Call:
     text: str
 
 
-async def chosen(request: ChatRequest, likeness: Likeness | None) -> list[Call]:
+async def chosen(request: ChatRequest, likeness: Similarity | None) -> list[Call]:
     """The calls to make; none for an answer in words."""
     functions: list[Json] = [tool["function"] for tool in request.tools]
     if request.tool_choice == "none" or not functions:
@@ -70,7 +70,7 @@ async def chosen(request: ChatRequest, likeness: Likeness | None) -> list[Call]:
 
 
 async def _by_sentence(
-    functions: Sequence[Json], text: str, likeness: Likeness | None
+    functions: Sequence[Json], text: str, likeness: Similarity | None
 ) -> list[Call]:
     """A call for each sentence that clearly asks for one."""
     sentences = [each for each in re.split(r"(?<=[.?!;])\s+|\n+", text) if each]
@@ -83,7 +83,7 @@ async def _by_sentence(
 
 
 async def _nearest(
-    functions: Sequence[Json], text: str, likeness: Likeness | None
+    functions: Sequence[Json], text: str, likeness: Similarity | None
 ) -> tuple[Json, float]:
     """The tool whose description is nearest to a text, and how near; the first where none is."""
     if likeness is None:

@@ -1,18 +1,24 @@
-"""Embeddings: texts and images checked, routed, admitted and turned into vectors."""
+"""`POST embeddings` and `POST images/embeddings`: check, route, admit, embed and write."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from starlette.responses import Response
 
-from azinfer.local.api.context import Asked
-from azinfer.local.api.embeddings import response as vectors
-from azinfer.local.api.embeddings.request import embedding_request, image_request
+from azinfer.local.api.admission import admit, find_deployment
+from azinfer.local.api.context import RequestContext
+from azinfer.local.api.embeddings.request import (
+    EmbeddingRequest,
+    parse_embedding_request,
+    parse_image_request,
+)
+from azinfer.local.api.embeddings.response import embeddings_response
+from azinfer.local.engines.base import EmbeddingEngine, ImageEngine, RequestEmbeddingEngine
 from azinfer.local.resource import model_families
-from azinfer.local.resource.rate_limits import estimated
-from azinfer.local.resource.state import Service
-from azinfer.local.wire.body import EMBEDDINGS
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.rate_limits import estimate_tokens
+from azinfer.local.wire.body import EMBEDDINGS, Json
 from azinfer.local.wire.errors import too_many_tokens
 from azinfer.local.wire.json import AsciiResponse
 from azinfer.local.wire.surfaces import GITHUB
@@ -21,53 +27,64 @@ from azinfer.local.wire.surfaces import GITHUB
 _GITHUB_TOKENS = 64_000
 
 
-async def embeddings(service: Service, asked: Asked) -> Response:
+async def embeddings(context: RequestContext) -> Response:
     """Answer `POST embeddings`."""
-    body = await service.body(asked, EMBEDDINGS)
-    deployment = service.deployment(asked, body.get("model"), "embeddings")
-    request = embedding_request(body, asked.surface)
-    model_families.check_embedding(body, deployment, asked.surface)
-    if asked.surface == GITHUB and estimated(request.texts, 0) > _GITHUB_TOKENS:
+    body = await context.read_body(EMBEDDINGS)
+    deployment = find_deployment(context, body.get("model"), "embeddings")
+    request = parse_embedding_request(body, context.surface)
+    model_families.check_embedding(body, deployment, context.surface)
+    estimate = estimate_tokens(request.texts, 0)
+    if context.surface == GITHUB and estimate > _GITHUB_TOKENS:
         raise too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
-    admission = service.admit(asked, deployment, estimated(request.texts, 0))
-    engine: Any = admission.deployment.engine
+    admission = admit(context, deployment, estimate)
     tokens = None
     try:
-        await service.behaviours.of(admission.deployment).wait()
-        if hasattr(engine, "embed_request"):
-            found, tokens = await engine.embed_request(body)
-        else:
-            found, tokens = await engine.embed(request.texts)
+        await context.state.overrides.of(admission.deployment).wait()
+        vectors, tokens = await _embed(admission.deployment, request, body)
     finally:
         admission.over(tokens)
-    asked.trace.usage = lambda: {"prompt_tokens": tokens}
-    model_families.check_embedding(body, deployment, asked.surface, len(found[0]))
-    answer = vectors.embeddings(
-        found, deployment.model_name, tokens, request.dimensions, request.encoding, asked.id
+    context.trace.usage = lambda: {"prompt_tokens": tokens}
+    model_families.check_embedding(body, deployment, context.surface, len(vectors[0]))
+    payload = embeddings_response(
+        vectors,
+        model=deployment.model_name,
+        tokens=tokens,
+        dimensions=request.dimensions,
+        encoding=request.encoding,
+        response_id=context.id,
     )
-    return AsciiResponse(answer)
+    return AsciiResponse(payload)
 
 
-async def image_embeddings(service: Service, asked: Asked) -> Response:
+async def _embed(
+    deployment: LocalDeployment, request: EmbeddingRequest, body: Json
+) -> tuple[list[list[float]], int]:
+    """Return the vectors of an engine and the tokens that it read."""
+    if deployment.engine_capabilities.embeds_requests:
+        return await cast(RequestEmbeddingEngine, deployment.engine).embed_request(body)
+    return await cast(EmbeddingEngine, deployment.engine).embed(request.texts)
+
+
+async def image_embeddings(context: RequestContext) -> Response:
     """Answer `POST images/embeddings`."""
-    body = await service.body(asked, EMBEDDINGS)
-    deployment = service.deployment(asked, body.get("model"), "imageEmbeddings")
-    request = image_request(body, asked.surface)
-    model_families.check_embedding(body, deployment, asked.surface)
-    admission = service.admit(asked, deployment, len(request.images))
-    engine: Any = admission.deployment.engine
+    body = await context.read_body(EMBEDDINGS)
+    deployment = find_deployment(context, body.get("model"), "imageEmbeddings")
+    request = parse_image_request(body, context.surface)
+    model_families.check_embedding(body, deployment, context.surface)
+    admission = admit(context, deployment, len(request.images))
+    engine = cast(ImageEngine, admission.deployment.engine)
     try:
-        await service.behaviours.of(admission.deployment).wait()
-        found = await engine.embed_images(request.images)
+        await context.state.overrides.of(admission.deployment).wait()
+        vectors = await engine.embed_images(request.images)
     finally:
         admission.over(None)
-    model_families.check_embedding(body, deployment, asked.surface, len(found[0]))
-    answer = vectors.embeddings(
-        found,
-        deployment.model_name,
-        len(request.images),
-        request.dimensions,
-        request.encoding,
-        asked.id,
+    model_families.check_embedding(body, deployment, context.surface, len(vectors[0]))
+    payload = embeddings_response(
+        vectors,
+        model=deployment.model_name,
+        tokens=len(request.images),
+        dimensions=request.dimensions,
+        encoding=request.encoding,
+        response_id=context.id,
     )
-    return AsciiResponse(answer)
+    return AsciiResponse(payload)

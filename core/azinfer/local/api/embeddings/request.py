@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azinfer.local.wire.body import Body, Json
+from azinfer.local.wire.body import BodyReader, Json
 
 _ENCODINGS = ("float", "base64", "int8", "uint8", "binary", "ubinary")
 _INPUT_TYPES = ("text", "query", "document")
@@ -33,65 +33,65 @@ class ImageRequest:
     encoding: str
 
 
-def embedding_request(body: Json, surface: str) -> EmbeddingRequest:
+def parse_embedding_request(body: Json, surface: str) -> EmbeddingRequest:
     """Check the body of an embeddings request.
 
     Raises:
-        Refusal: It is wrong; the answer names the field.
+        ErrorResponse: It is wrong; the answer names the field.
     """
-    given = Body(body, surface)
+    fields = BodyReader(body, surface)
     texts = body.get("input")
     if isinstance(texts, str):
         texts = [texts]
     if not isinstance(texts, list) or not texts:
-        raise given.wrong("input", "'input' must be a text or a list of at least one text.")
+        raise fields.wrong("input", "'input' must be a text or a list of at least one text.")
     if not all(isinstance(text, str) for text in texts):
-        raise given.wrong(
+        raise fields.wrong(
             "input",
             "'input' has something other than texts. Token ids are those of another tokenizer; "
             "send the texts (check_embedding_ctx_length=False in langchain-openai).",
         )
     if len(texts) > 2048:
-        raise given.wrong("input", "'input' has too many texts; at most 2048.")
-    given.text("model")
-    return EmbeddingRequest(texts, given.whole("dimensions", 1, 10**5), _encoding(given))
+        raise fields.wrong("input", "'input' has too many texts; at most 2048.")
+    fields.text("model")
+    return EmbeddingRequest(texts, fields.whole("dimensions", 1, 10**5), _encoding(fields))
 
 
-def image_request(body: Json, surface: str) -> ImageRequest:
+def parse_image_request(body: Json, surface: str) -> ImageRequest:
     """Check the body of an image embeddings request.
 
     Raises:
-        Refusal: It is wrong; the answer names the field.
+        ErrorResponse: It is wrong; the answer names the field.
     """
-    given = Body(body, surface)
+    fields = BodyReader(body, surface)
     inputs = body.get("input")
     if not isinstance(inputs, list) or not inputs:
-        raise given.wrong("input", "'input' must be a list of at least one image.")
-    images = [_image(given, each, at) for at, each in enumerate(inputs)]
-    given.text("model")
-    return ImageRequest(images, given.whole("dimensions", 1, 10**5), _encoding(given))
+        raise fields.wrong("input", "'input' must be a list of at least one image.")
+    images = [_image(fields, each, at) for at, each in enumerate(inputs)]
+    fields.text("model")
+    return ImageRequest(images, fields.whole("dimensions", 1, 10**5), _encoding(fields))
 
 
-def _image(given: Body, item: Any, at: int) -> tuple[bytes, str | None]:
+def _image(fields: BodyReader, item: Any, at: int) -> tuple[bytes, str | None]:
     url = item.get("image") if isinstance(item, Mapping) else None
     text = item.get("text") if isinstance(item, Mapping) else None
     head, _, data = url.partition(",") if isinstance(url, str) else ("", "", "")
     if not re.fullmatch(r"data:image/[\w.+-]+;base64", head) or not isinstance(text, str | None):
-        raise given.wrong(f"input.{at}", "An image must be a data URL: data:image/png;base64,…")
+        raise fields.wrong(f"input.{at}", "An image must be a data URL: data:image/png;base64,…")
     try:
         return base64.b64decode(data, validate=True), text
     except binascii.Error:
-        raise given.wrong(f"input.{at}.image", "The image is no base64.") from None
+        raise fields.wrong(f"input.{at}.image", "The image is no base64.") from None
 
 
-def _encoding(given: Body) -> str:
-    known = _ENCODINGS[:2] if given.openai else _ENCODINGS
-    encoding = given.body.get("encoding_format") or "float"
+def _encoding(fields: BodyReader) -> str:
+    known = _ENCODINGS[:2] if fields.openai else _ENCODINGS
+    encoding = fields.body.get("encoding_format") or "float"
     if encoding not in known:
         message = f"'encoding_format' must be one of {', '.join(known)}, not {encoding!r}."
-        raise given.wrong("encoding_format", message)
-    kind = given.body.get("input_type")
-    if not given.openai and kind not in (None, *_INPUT_TYPES):
+        raise fields.wrong("encoding_format", message)
+    kind = fields.body.get("input_type")
+    if not fields.openai and kind not in (None, *_INPUT_TYPES):
         message = f"'input_type' must be one of {', '.join(_INPUT_TYPES)}, not {kind!r}."
-        raise given.wrong("input_type", message)
+        raise fields.wrong("input_type", message)
     return str(encoding)

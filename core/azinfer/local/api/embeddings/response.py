@@ -1,4 +1,4 @@
-"""Vectors: what engines made of texts and images, in the wire form of embeddings.
+"""Responses of embeddings: the vectors of engines in the wire form.
 
 Source: "Get embeddings" of the model inference REST API.
 """
@@ -14,23 +14,24 @@ from typing import Any
 from azinfer.local.wire.body import Json
 
 
-def embeddings(
+def embeddings_response(
     vectors: Sequence[Sequence[float]],
+    *,
     model: str,
     tokens: int,
     dimensions: int | None,
     encoding: str,
-    answer_id: str,
+    response_id: str,
 ) -> Json:
-    """The answer to an embeddings request.
+    """Return the body of the response to an embeddings request.
 
     Args:
-        vectors: What the engine gave, shape `(n, its dimensions)`.
-        model: What the back end calls itself.
-        tokens: How many tokens were read.
-        dimensions: To how many numbers vectors are cut, and made unit vectors again.
+        vectors: The vectors of the engine, shape `(n, its dimensions)`.
+        model: The name of the model.
+        tokens: The number of tokens that were read.
+        dimensions: The length that vectors are cut to before they are made unit vectors again.
         encoding: `"float"`, `"base64"`, or one that makes the vectors smaller.
-        answer_id: The id of the answer.
+        response_id: The id of the response.
     """
     data = [
         {
@@ -41,7 +42,7 @@ def embeddings(
         for at, each in enumerate(vectors)
     ]
     counts = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"id": answer_id, "object": "list", "model": model, "data": data, "usage": counts}
+    return {"id": response_id, "object": "list", "model": model, "data": data, "usage": counts}
 
 
 def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:

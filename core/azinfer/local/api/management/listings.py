@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from starlette.responses import Response
 
 from azinfer.local.api import api_versions
-from azinfer.local.api.context import Asked
+from azinfer.local.api.admission import find_deployment
+from azinfer.local.api.context import RequestContext
 from azinfer.local.api.deployment_lookup import publisher_of
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Record
-from azinfer.local.resource.state import Service
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import Refusal
+from azinfer.local.wire.errors import ErrorResponse
 from azinfer.local.wire.json import AsciiResponse
 
 # Which field of a project's entry each filter compares.
@@ -23,50 +23,49 @@ _PAGE_SIZES = ("$top", "top", "maxpagesize")
 _SKIP = "$skiptoken"
 
 
-async def info(service: Service, asked: Asked) -> Response:
+async def info(context: RequestContext) -> Response:
     """Answer `GET info`."""
-    version = asked.http.query_params.get("api-version")
-    api_versions.check_info(version, asked.surface, service.strict)
-    deployment = service.deployment(asked, asked.http.query_params.get("model"), "")
+    api_versions.check_info(context.api_version, context.surface, context.state.strict)
+    deployment = find_deployment(context, context.http.query_params.get("model"))
     return AsciiResponse(deployment.info())
 
 
-async def models(service: Service, asked: Asked) -> Response:
+async def models(context: RequestContext) -> Response:
     """Answer `GET models`."""
-    data = [_model_entry(each) for each in service.registry]
+    data = [_model_entry(each) for each in context.state.registry]
     return AsciiResponse({"object": "list", "data": data})
 
 
-async def one_model(service: Service, asked: Asked) -> Response:
+async def one_model(context: RequestContext) -> Response:
     """Answer `GET models/{model}`."""
-    name = asked.http.path_params["model"]
-    found = service.registry.get(name)
+    name = context.http.path_params["model"]
+    found = context.state.registry.get(name)
     if found is None:
-        raise errors.unknown_model(asked.surface, name)
+        raise errors.unknown_model(context.surface, name)
     return AsciiResponse(_model_entry(found))
 
 
-async def classic(service: Service, asked: Asked) -> Response:
+async def classic(context: RequestContext) -> Response:
     """Answer the list that the resource itself had until 2023."""
-    data = [_classic_entry(each) for each in service.registry]
+    data = [_classic_entry(each) for each in context.state.registry]
     return AsciiResponse({"object": "list", "data": data})
 
 
-async def one_classic(service: Service, asked: Asked) -> Response:
+async def one_classic(context: RequestContext) -> Response:
     """Answer for one deployment what that list tells."""
-    name = asked.http.path_params["deployment"]
-    found = service.registry.get(name)
+    name = context.http.path_params["deployment"]
+    found = context.state.registry.get(name)
     if found is None:
-        raise errors.unknown_model(asked.surface, name)
+        raise errors.unknown_model(context.surface, name)
     return AsciiResponse(_classic_entry(found))
 
 
-async def catalog(service: Service, asked: Asked) -> Response:
+async def catalog(context: RequestContext) -> Response:
     """Answer the list of GitHub Models."""
-    return AsciiResponse([_catalog_entry(each) for each in service.registry])
+    return AsciiResponse([_catalog_entry(each) for each in context.state.registry])
 
 
-async def project(service: Service, asked: Asked) -> Response:
+async def project(context: RequestContext) -> Response:
     """Answer the list of the project data plane, filtered as it is asked.
 
     Source: "Deployments - List" of the AI Foundry projects REST API.
@@ -74,62 +73,60 @@ async def project(service: Service, asked: Asked) -> Response:
     wanted = {
         field: value
         for name, field in _FILTERS.items()
-        if (value := asked.http.query_params.get(name))
+        if (value := context.http.query_params.get(name))
     }
     records = [
         each
-        for each in service.registry.records
+        for each in context.state.registry.records
         if all(each.deployment.in_project()[field] == value for field, value in wanted.items())
     ]
-    return paged(service, asked, records, lambda record: record.deployment.in_project())
+    return paged(context, records, lambda record: record.deployment.in_project())
 
 
-async def one_in_project(service: Service, asked: Asked) -> Response:
+async def one_in_project(context: RequestContext) -> Response:
     """Answer for one deployment what the project's list tells."""
-    name = asked.http.path_params["deployment"]
-    found = service.registry.get(name)
+    name = context.http.path_params["deployment"]
+    found = context.state.registry.get(name)
     if found is None:
         message = f"Deployment '{name}' not found."
-        raise Refusal(404, {"error": {"code": "NotFound", "message": message}})
+        raise ErrorResponse(404, {"error": {"code": "NotFound", "message": message}})
     return AsciiResponse(found.in_project())
 
 
 def paged(
-    service: Service,
-    asked: Asked,
+    context: RequestContext,
     records: Sequence[Record],
     entry: Callable[[Record], Json],
 ) -> Response:
     """One page of a list, with the link to the next where there is more.
 
     Args:
-        service: How long pages are, where the request does not say it.
-        asked: The request, which may ask for shorter pages and go on where one ended.
+        context: The request, which may ask for shorter pages and go on where one ended.
         records: The whole list, in the order of `number`.
         entry: What is told of each.
 
     Raises:
-        Refusal: The request asks for a page that cannot be.
+        ErrorResponse: The request asks for a page that cannot be.
     """
-    query = asked.http.query_params
+    query = context.http.query_params
     size = min(
-        [service.page_size]
-        + [_whole(asked, name, 1) for name in _PAGE_SIZES if query.get(name) is not None]
+        [context.state.page_size]
+        + [_whole(context, name, 1) for name in _PAGE_SIZES if query.get(name) is not None]
     )
-    after = _whole(asked, _SKIP, 0) if query.get(_SKIP) is not None else -1
+    after = _whole(context, _SKIP, 0) if query.get(_SKIP) is not None else -1
     left = [each for each in records if each.number > after]
     told: Json = {"value": [entry(each) for each in left[:size]]}
     if len(left) > size:
-        link = asked.http.url.include_query_params(**{_SKIP: left[size - 1].number})
+        link = context.http.url.include_query_params(**{_SKIP: left[size - 1].number})
         told["nextLink"] = str(link)
     return AsciiResponse(told)
 
 
-def _whole(asked: Asked, name: str, least: int) -> int:
-    text = asked.http.query_params[name]
+def _whole(context: RequestContext, name: str, least: int) -> int:
+    text = context.http.query_params[name]
     if not text.isdecimal() or len(text) > 9 or int(text) < least:
         message = f"The query parameter '{name}' is no whole number of at least {least}."
-        raise Refusal(400, {"error": {"code": "InvalidParameter", "message": message}})
+        raise ErrorResponse(400, {"error": {"code": "InvalidParameter", "message": message}})
     return int(text)
 
 

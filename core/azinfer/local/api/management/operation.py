@@ -15,62 +15,61 @@ from typing import Any
 from starlette.responses import Response
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.api.context import Asked
+from azinfer.local.api.context import RequestContext
 from azinfer.local.api.management import arm_format
 from azinfer.local.api.management.listings import paged
 from azinfer.local.resource.auth.keys import NAMES
 from azinfer.local.resource.deployment import CAPACITY_TYPES, LARGEST_CAPACITY, LocalDeployment
 from azinfer.local.resource.registry import Record
-from azinfer.local.resource.state import Service
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import Refusal, in_arm
+from azinfer.local.wire.errors import ErrorResponse, in_arm
 from azinfer.local.wire.json import AsciiResponse
 
 
-async def deployments(service: Service, asked: Asked) -> Response:
+async def deployments(context: RequestContext) -> Response:
     """Answer the list of an account's deployments."""
-    account = _account(asked)
+    account = _account(context)
     return paged(
-        service, asked, service.registry.records, lambda each: arm_format.entry(each, account)
+        context, context.state.registry.records, lambda each: arm_format.entry(each, account)
     )
 
 
-async def read(service: Service, asked: Asked) -> Response:
+async def read(context: RequestContext) -> Response:
     """Answer one deployment."""
-    return _told(_found(service, asked), asked)
+    return _told(_found(context), context)
 
 
-async def put(service: Service, asked: Asked) -> Response:
+async def put(context: RequestContext) -> Response:
     """Make a deployment, or replace the configuration of one."""
-    body = await _body(service, asked)
+    body = await _body(context)
     try:
-        deployment = arm_format.deployment(_name(asked), body, service.registry)
+        deployment = arm_format.deployment(_name(context), body, context.state.registry)
         extras = arm_format.extras(body)
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _kept(service, asked, deployment, extras)
+    return _kept(context, deployment, extras)
 
 
-async def patch(service: Service, asked: Asked) -> Response:
+async def patch(context: RequestContext) -> Response:
     """Change the capacity or the tags of a deployment."""
-    record = _found(service, asked)
-    body = await _body(service, asked)
+    record = _found(context)
+    body = await _body(context)
     try:
         deployment = arm_format.patched(record.deployment, body)
         extras = {**record.extras, **arm_format.extras(body)}
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _kept(service, asked, deployment, extras)
+    return _kept(context, deployment, extras)
 
 
-async def delete(service: Service, asked: Asked) -> Response:
+async def delete(context: RequestContext) -> Response:
     """Delete a deployment; 204 where there is none."""
-    return Response(status_code=200 if service.registry.remove(_name(asked)) else 204)
+    return Response(status_code=200 if context.state.registry.remove(_name(context)) else 204)
 
 
-async def skus(service: Service, asked: Asked) -> Response:
+async def skus(context: RequestContext) -> Response:
     """Answer which capacity types a deployment could have."""
-    _found(service, asked)
+    _found(context)
     capacity = {"minimum": 1, "maximum": LARGEST_CAPACITY, "step": 1, "default": 1}
     kind = "Microsoft.CognitiveServices/accounts/deployments"
     value = [
@@ -80,41 +79,41 @@ async def skus(service: Service, asked: Asked) -> Response:
     return AsciiResponse({"value": value})
 
 
-async def keys(service: Service, asked: Asked) -> Response:
+async def keys(context: RequestContext) -> Response:
     """Answer the two keys of the account."""
-    asked.trace.secret = True
-    held = service.access.keys
-    return AsciiResponse({"key1": held.first, "key2": held.second})
+    context.trace.secret = True
+    keys = context.state.authenticator.keys
+    return AsciiResponse({"key1": keys.first, "key2": keys.second})
 
 
-async def renew_key(service: Service, asked: Asked) -> Response:
+async def renew_key(context: RequestContext) -> Response:
     """Make one of the keys anew and answer both."""
-    name = (await _body(service, asked)).get("keyName")
+    name = (await _body(context)).get("keyName")
     wanted = next((each for each in NAMES if each.casefold() == str(name).casefold()), None)
     if wanted is None:
         raise _invalid(f"keyName must be one of {', '.join(NAMES)}, not {name!r}")
-    service.access.keys.renew(wanted)
-    return await keys(service, asked)
+    context.state.authenticator.keys.renew(wanted)
+    return await keys(context)
 
 
-def _name(asked: Asked) -> str:
-    name: str = asked.http.path_params["deployment"]
+def _name(context: RequestContext) -> str:
+    name: str = context.http.path_params["deployment"]
     return name
 
 
-def _account(asked: Asked) -> str:
-    named = asked.http.path_params
+def _account(context: RequestContext) -> str:
+    named = context.http.path_params
     return (
         f"/subscriptions/{named['subscription']}/resourceGroups/{named['group']}"
         f"/providers/{named['provider']}/accounts/{named['account']}"
     )
 
 
-def _found(service: Service, asked: Asked) -> Record:
-    record = service.registry.record(_name(asked))
+def _found(context: RequestContext) -> Record:
+    record = context.state.registry.record(_name(context))
     if record is None:
-        named = asked.http.path_params
-        resource = f"{named['provider']}/accounts/{named['account']}/deployments/{_name(asked)}"
+        named = context.http.path_params
+        resource = f"{named['provider']}/accounts/{named['account']}/deployments/{_name(context)}"
         message = (
             f"The Resource '{resource}' under resource group '{named['group']}' was not found."
         )
@@ -122,28 +121,28 @@ def _found(service: Service, asked: Asked) -> Record:
     return record
 
 
-async def _body(service: Service, asked: Asked) -> Json:
+async def _body(context: RequestContext) -> Json:
     try:
-        return await service.json(asked)
-    except Refusal as refusal:
+        return await context.read_json()
+    except ErrorResponse as refusal:
         body: Any = refusal.body
         raise in_arm(refusal.status, "InvalidRequestContent", body["error"]["message"]) from None
 
 
 def _kept(
-    service: Service, asked: Asked, deployment: LocalDeployment, extras: Mapping[str, Any]
+    context: RequestContext, deployment: LocalDeployment, extras: Mapping[str, Any]
 ) -> Response:
     try:
-        new = service.registry.put(deployment, extras)
+        new = context.state.registry.put(deployment, extras)
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _told(_found(service, asked), asked, 201 if new else 200)
+    return _told(_found(context), context, 201 if new else 200)
 
 
-def _told(record: Record, asked: Asked, status: int = 200) -> Response:
+def _told(record: Record, context: RequestContext, status: int = 200) -> Response:
     headers = {"etag": f'"{record.etag}"'}
-    return AsciiResponse(arm_format.entry(record, _account(asked)), status, headers)
+    return AsciiResponse(arm_format.entry(record, _account(context)), status, headers)
 
 
-def _invalid(message: str) -> Refusal:
+def _invalid(message: str) -> ErrorResponse:
     return in_arm(400, "InvalidResourceProperties", f"{message}.")

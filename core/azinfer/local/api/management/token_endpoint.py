@@ -14,16 +14,15 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
-from azinfer.local.api.context import Asked
+from azinfer.local.api.context import RequestContext
 from azinfer.local.resource.auth.tokens import DEFAULT_SUFFIX
-from azinfer.local.resource.state import Service
-from azinfer.local.wire.errors import Refusal
+from azinfer.local.wire.errors import ErrorResponse
 from azinfer.local.wire.json import AsciiResponse
 
 
-async def configuration(service: Service, asked: Asked) -> Response:
+async def configuration(context: RequestContext) -> Response:
     """Answer the OpenID configuration, from which clients learn where tokens are."""
-    base = f"{str(asked.http.base_url).rstrip('/')}/{asked.http.path_params['tenant']}"
+    base = f"{str(context.http.base_url).rstrip('/')}/{context.http.path_params['tenant']}"
     return AsciiResponse(
         {
             "issuer": f"{base}/v2.0",
@@ -36,10 +35,10 @@ async def configuration(service: Service, asked: Asked) -> Response:
     )
 
 
-async def token(service: Service, asked: Asked) -> Response:
+async def token(context: RequestContext) -> Response:
     """Answer a request of the client credentials flow."""
-    asked.trace.secret = True
-    form = dict(parse_qsl((await service.content(asked)).decode("utf-8", "replace")))
+    context.trace.secret = True
+    form = dict(parse_qsl((await context.read_content()).decode("utf-8", "replace")))
     if form.get("grant_type") != "client_credentials":
         raise _refused(
             "unsupported_grant_type",
@@ -47,7 +46,7 @@ async def token(service: Service, asked: Asked) -> Response:
             f"The app requested an unsupported grant type '{form.get('grant_type', '')}'; this "
             "endpoint knows client_credentials.",
         )
-    if not service.access.keys.opens(form.get("client_secret", "")):
+    if not context.state.authenticator.keys.opens(form.get("client_secret", "")):
         raise _refused(
             "invalid_client",
             7000215,
@@ -62,8 +61,8 @@ async def token(service: Service, asked: Asked) -> Response:
             f"The provided value for scope {scope} is not valid. Client credential flows must "
             f"have a scope value with {DEFAULT_SUFFIX} suffixed to the resource identifier.",
         )
-    issuer = service.access.issuer
-    issued = issuer.issue(scope, asked.http.path_params["tenant"], form.get("client_id", ""))
+    issuer = context.state.authenticator.issuer
+    issued = issuer.issue(scope, context.http.path_params["tenant"], form.get("client_id", ""))
     lifetime = int(issuer.lifetime)
     return AsciiResponse(
         {
@@ -76,7 +75,7 @@ async def token(service: Service, asked: Asked) -> Response:
     )
 
 
-def _refused(error: str, code: int, message: str, status: int = 400) -> Refusal:
+def _refused(error: str, code: int, message: str, status: int = 400) -> ErrorResponse:
     now = datetime.datetime.now(datetime.UTC)
     body = {
         "error": error,
@@ -84,4 +83,4 @@ def _refused(error: str, code: int, message: str, status: int = 400) -> Refusal:
         "error_codes": [code],
         "timestamp": f"{now:%Y-%m-%d %H:%M:%SZ}",
     }
-    return Refusal(status, body)
+    return ErrorResponse(status, body)

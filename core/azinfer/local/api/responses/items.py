@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import Refusal, bad_request
+from azinfer.local.wire.errors import ErrorResponse, bad_request
 
 Found = Callable[[str], Json | None]
 _ROLES = ("system", "developer", "user", "assistant")
 
 
-class Items:
+class InputItems:
     """The input of one request, read item by item.
 
     Args:
@@ -31,7 +31,7 @@ class Items:
         """The items of an input, each whole.
 
         Raises:
-            Refusal: One is none; the answer names it.
+            ErrorResponse: One is none; the answer names it.
         """
         if isinstance(given, str):
             part = {"type": "input_text", "text": given}
@@ -44,7 +44,7 @@ class Items:
         """What items say, as messages of chat.
 
         Raises:
-            Refusal: A call has no output, or an output no call.
+            ErrorResponse: A call has no output, or an output no call.
         """
         self._check_calls(items)
         messages: list[Json] = []
@@ -136,7 +136,7 @@ class Items:
             message = f"No tool output found for function call {open_calls[0]}."
             raise self._wrong("input", message)
 
-    def _wrong(self, param: str, message: str, code: str = "") -> Refusal:
+    def _wrong(self, param: str, message: str, code: str = "") -> ErrorResponse:
         return bad_request(self._surface, message, param, code)
 
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from starlette.responses import Response
 
-from azinfer.local.api.chat.operation import answered
-from azinfer.local.api.chat.request import chat_request
-from azinfer.local.api.context import Asked
+from azinfer.local.api.admission import find_deployment
+from azinfer.local.api.chat.completion import complete
+from azinfer.local.api.chat.request import parse_chat_request
+from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
-from azinfer.local.api.responses.items import Items
-from azinfer.local.api.responses.response import ResponseForm
+from azinfer.local.api.responses.items import InputItems
+from azinfer.local.api.responses.response import ResponsesWriter
 from azinfer.local.resource.model_families import check_response
-from azinfer.local.resource.state import Service
-from azinfer.local.resource.storage.response_store import Stored
+from azinfer.local.resource.storage.response_store import StoredResponse
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import Refusal, bad_request, unsupported_parameter
+from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
 from azinfer.local.wire.json import AsciiResponse
 
 _FIELDS = frozenset(
@@ -33,7 +33,7 @@ _FIELDS = frozenset(
     tool_choice tools top_logprobs top_p truncation user""".split()  # noqa: SIM905
 )
 # What is told again as it was asked, and what else is told.
-_TOLD: Json = {
+_DEFAULTS: Json = {
     "background": False,
     "content_filters": None,
     "error": None,
@@ -63,56 +63,56 @@ _OBJECTS = ("metadata", "reasoning", "stream_options", "text")
 _SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
 
 
-async def create(service: Service, asked: Asked) -> Response:
+async def create(context: RequestContext) -> Response:
     """Answer `POST responses`."""
-    body = await service.body(asked, _FIELDS)
-    deployment = service.deployment(asked, body.get("model"), "responses")
-    _check(body, asked.surface, service.strict)
-    check_response(body, deployment, asked.surface)
-    items = Items(asked.surface, service.conversations.item)
+    body = await context.read_body(_FIELDS)
+    deployment = find_deployment(context, body.get("model"), "responses")
+    _check(body, context.surface, context.state.strict)
+    check_response(body, deployment, context.surface)
+    items = InputItems(context.surface, context.state.responses.item)
     own = [
-        {"id": f"in_{asked.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))
+        {"id": f"in_{context.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))
     ]
-    messages = items.messages([*_before(service, asked, body), *own])
-    request = chat_request(_as_chat(body, messages, asked.surface), asked.surface)
-    head = _head(body, f"resp_{asked.id}", deployment.name)
+    messages = items.messages([*_before(context, body), *own])
+    request = parse_chat_request(_as_chat(body, messages, context.surface), context.surface)
+    head = _head(body, f"resp_{context.id}", deployment.name)
 
     def keep(response: Json) -> None:
         if response["store"]:
-            service.conversations.keep(Stored(response, own))
+            context.state.responses.keep(StoredResponse(response, own))
 
     padded = (body.get("stream_options") or {}).get("include_obfuscation") is not False
-    forming = partial(ResponseForm, head, keep, padded)
-    return await answered(service, asked, deployment, [request], forming)
+    make_writer = partial(ResponsesWriter, head, keep, padded)
+    return await complete(context, deployment, [request], make_writer)
 
 
-async def get(service: Service, asked: Asked) -> Response:
+async def get(context: RequestContext) -> Response:
     """Answer `GET responses/{id}`."""
-    return AsciiResponse(_stored(service, asked).response)
+    return AsciiResponse(_stored(context).response)
 
 
-async def delete(service: Service, asked: Asked) -> Response:
+async def delete(context: RequestContext) -> Response:
     """Answer `DELETE responses/{id}`."""
-    stored = _stored(service, asked)
-    service.conversations.forget(stored.response["id"])
+    stored = _stored(context)
+    context.state.responses.forget(stored.response["id"])
     told = {"id": stored.response["id"], "object": "response.deleted", "deleted": True}
     return AsciiResponse(told)
 
 
-async def input_items(service: Service, asked: Asked) -> Response:
+async def input_items(context: RequestContext) -> Response:
     """Answer `GET responses/{id}/input_items`."""
     items = [
         {"status": "completed", **item, **({"content": _whole(item)} if "role" in item else {})}
-        for item in _stored(service, asked).items
+        for item in _stored(context).items
     ]
-    if asked.http.query_params.get("order") != "asc":
+    if context.http.query_params.get("order") != "asc":
         items.reverse()
-    return AsciiResponse(page(items, asked))
+    return AsciiResponse(page(items, context))
 
 
-def _stored(service: Service, asked: Asked) -> Stored:
-    name = asked.http.path_params["response"]
-    stored = service.conversations.get(name)
+def _stored(context: RequestContext) -> StoredResponse:
+    name = context.http.path_params["response"]
+    stored = context.state.responses.get(name)
     if stored is None:
         raise errors.missing(f"Response with id '{name}' not found.")
     return stored
@@ -132,7 +132,7 @@ def _check(body: Json, surface: str, strict: bool) -> None:
     """Refuse what is wrong, or what no engine does.
 
     Raises:
-        Refusal: The answer names the field.
+        ErrorResponse: The answer names the field.
     """
     if body.get("input") in (None, "", []):
         message = "Missing required parameter: 'input'."
@@ -153,16 +153,16 @@ def _check(body: Json, surface: str, strict: bool) -> None:
         raise bad_request(surface, message, "max_output_tokens", "integer_below_min_value")
 
 
-def _before(service: Service, asked: Asked, body: Json) -> Sequence[Json]:
+def _before(context: RequestContext, body: Json) -> Sequence[Json]:
     """What was said in the turns before."""
     previous = body.get("previous_response_id")
     if previous is None:
         return ()
-    said = service.conversations.until(previous) if isinstance(previous, str) else None
+    said = context.state.responses.until(previous) if isinstance(previous, str) else None
     if said is None:
         message = f"Previous response with id '{previous}' not found."
         param = "previous_response_id"
-        raise bad_request(asked.surface, message, param, "previous_response_not_found")
+        raise bad_request(context.surface, message, param, "previous_response_not_found")
     return said
 
 
@@ -225,17 +225,17 @@ def _format(wanted: Any, surface: str) -> Json:
     return {"type": kind, "json_schema": described}
 
 
-def _wrong_format(surface: str, field: str, message: str) -> Refusal:
+def _wrong_format(surface: str, field: str, message: str) -> ErrorResponse:
     return bad_request(surface, message, f"text.format.{field}")
 
 
 def _head(body: Json, response_id: str, model: str) -> Json:
     """What the response says from its beginning on."""
-    asked = {name: body[name] for name in _TOLD if name in body}
+    repeated = {name: body[name] for name in _DEFAULTS if name in body}
     usual = {"description": None, "parameters": None, "strict": True}
     tools = [{**usual, **each} for each in body.get("tools") or ()]
     reasoning = {"effort": None, "summary": None, **(body.get("reasoning") or {})}
     text = {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})}
     head = {"id": response_id, "object": "response", "created_at": int(time.time())}
     told = {"model": model, "reasoning": reasoning, "text": text, "tools": tools}
-    return {**head, **_TOLD, **asked, **told}
+    return {**head, **_DEFAULTS, **repeated, **told}

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from azinfer.local.api.chat.response import Written, event, usage
+from azinfer.local.api.chat.response import GeneratedChoice, event, usage
 from azinfer.local.wire.body import Json
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponseForm:
+class ResponsesWriter:
     """One response while it is written.
 
     Args:
@@ -39,7 +39,7 @@ class ResponseForm:
         self._numbers = 0
         self._output: list[Json] = []
 
-    def whole(self, choices: Sequence[Written]) -> Json:
+    def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """The whole answer."""
         for call in choices[0].tool_calls:
             self._output.append(self._call(call))
@@ -70,7 +70,7 @@ class ResponseForm:
             events += self._text("")
         return events
 
-    def last(self, choices: Sequence[Written]) -> bytes:
+    def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
         """The events that end it."""
         done = self._done("incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed")
         response = self._ended(choices[0])
@@ -145,7 +145,7 @@ class ResponseForm:
         told = {"call_id": call["id"], **call["function"]}
         return {"id": item_id, "type": "function_call", "status": "completed", **told}
 
-    def _ended(self, written: Written) -> Json:
+    def _ended(self, written: GeneratedChoice) -> Json:
         """The whole response, kept."""
         reason = _INCOMPLETE.get(written.finish_reason)
         response = self._response("incomplete" if reason else "completed")
@@ -161,7 +161,7 @@ class ResponseForm:
     def _response(self, status: str) -> Json:
         return {**self._head, "status": status, "output": list(self._output)}
 
-    def _filters(self, written: Written) -> list[Json] | None:
+    def _filters(self, written: GeneratedChoice) -> list[Json] | None:
         found = (("prompt", self._prompt_results), ("completion", written.filter_results))
         told = [
             {
@@ -190,7 +190,7 @@ def _part(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _usage(written: Written) -> Json:
+def _usage(written: GeneratedChoice) -> Json:
     counts = usage([written])
     return {
         "input_tokens": counts["prompt_tokens"],

@@ -78,8 +78,8 @@ class Cassette:
             inner: What carries them to the upstream while it is recorded; left out, the network.
         """
         if self.mode == "replay":
-            return Player(self, self._sleep if self._pace else None)
-        return Recorder(self, inner or httpx.AsyncHTTPTransport(), self._clock)
+            return Player(self.find, self._sleep if self._pace else None)
+        return Recorder(self.add, inner or httpx.AsyncHTTPTransport(), self._clock)
 
     def add(self, exchange: Exchange, secret: str) -> None:
         """Write one more exchange down.

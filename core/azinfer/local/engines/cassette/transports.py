@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import httpx
 
 from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.cassette.exchanges import Exchange, Parts
-
-if TYPE_CHECKING:
-    from azinfer.local.engines.cassette.cassette import Cassette
 
 _KEPT = ("content-type", "content-encoding", "retry-after", "apim-request-id", "x-request-id")
 _DONE = "data: [DONE]"
@@ -23,9 +20,12 @@ class Recorder(httpx.AsyncBaseTransport):
     """Carries requests on, and writes down what comes back."""
 
     def __init__(
-        self, cassette: Cassette, inner: httpx.AsyncBaseTransport, clock: Callable[[], float]
+        self,
+        add: Callable[[Exchange, str], None],
+        inner: httpx.AsyncBaseTransport,
+        clock: Callable[[], float],
     ) -> None:
-        self._cassette, self._inner, self._clock = cassette, inner, clock
+        self._add, self._inner, self._clock = add, inner, clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one on."""
@@ -36,7 +36,7 @@ class Recorder(httpx.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
         except httpx.TransportError as error:
-            self._cassette.add(Exchange(*asked, 0, failed=str(error)), secret)
+            self._add(Exchange(*asked, 0, failed=str(error)), secret)
             raise
         kept = {
             name: value
@@ -46,7 +46,7 @@ class Recorder(httpx.AsyncBaseTransport):
 
         def over(parts: Parts, failed: str | None) -> None:
             exchange = Exchange(*asked, response.status_code, kept, parts, failed)
-            self._cassette.add(exchange, secret)
+            self._add(exchange, secret)
 
         stream = _Recorded(response, lambda: self._clock() - began, over)
         return httpx.Response(response.status_code, headers=response.headers, stream=stream)
@@ -93,12 +93,12 @@ class _Recorded(httpx.AsyncByteStream):
 class Player(httpx.AsyncBaseTransport):
     """Answers from a cassette."""
 
-    def __init__(self, cassette: Cassette, sleep: Sleep | None) -> None:
-        self._cassette, self._sleep = cassette, sleep
+    def __init__(self, find: Callable[[str, Any], Exchange], sleep: Sleep | None) -> None:
+        self._find, self._sleep = find, sleep
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one."""
-        exchange = self._cassette.find(_operation(request), json.loads(request.content or b"null"))
+        exchange = self._find(_operation(request), json.loads(request.content or b"null"))
         if not exchange.status:
             raise httpx.ConnectError(exchange.failed or "the connection failed")
         stream = _Played(exchange, self._sleep)

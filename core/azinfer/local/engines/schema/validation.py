@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from azinfer.local.api.chat.request import ChatRequest
 from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex
 
@@ -15,18 +14,6 @@ _LONGEST, _DEEPEST = 120_000, 64
 # Agents send the same schemas again and again.
 _REMEMBERED = 200
 _good: dict[str, None] = {}
-
-
-def check_request(request: ChatRequest) -> None:
-    """Refuse a chat completion whose answer's or tools' schemas nothing can be held to.
-
-    Raises:
-        EngineError: One is too large, refers to nothing, or is none.
-    """
-    if request.json_schema is not None:
-        check(request.json_schema, "response_format.json_schema.schema")
-    for at, tool in enumerate(request.tools):
-        check(tool["function"].get("parameters") or {}, f"tools.{at}.function.parameters")
 
 
 def check(schema: Mapping[str, Any], where: str) -> None:

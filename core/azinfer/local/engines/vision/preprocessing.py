@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.wire.options import Settings
+from azinfer.local.wire.options import Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ _REACH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class Preprocessing:
     """How a model wants its images.
 
     Attributes:
@@ -179,12 +179,12 @@ def _fields(normalize: Any, others: Mapping[str, Any]) -> dict[str, Any]:
 def _told(path: Path) -> dict[str, Any]:
     """What a `preprocessor_config.json` says of the fields."""
     try:
-        told = Settings(json.loads(path.read_text("utf-8")))
+        told = Options(json.loads(path.read_text("utf-8")))
         if not isinstance(told.values, dict):
             raise ConfigurationError("it is no object")
         found = {**_statistics(told), **_shape(told), "resample": told.whole("resample", 0, 5)}
         fields = {name: value for name, value in found.items() if value is not None}
-        Preparation(**fields)
+        Preprocessing(**fields)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}") from None
     except (OSError, ValueError) as error:
@@ -192,7 +192,7 @@ def _told(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _statistics(told: Settings) -> dict[str, Any]:
+def _statistics(told: Options) -> dict[str, Any]:
     fields: dict[str, Any] = {"scale": told.number("rescale_factor", 0)}
     if told.values.get("do_rescale") is False:
         fields["scale"] = 1.0
@@ -203,7 +203,7 @@ def _statistics(told: Settings) -> dict[str, Any]:
     return fields
 
 
-def _shape(told: Settings) -> dict[str, Any]:
+def _shape(told: Options) -> dict[str, Any]:
     size = told.values.get("size")
     side = _side(told, "size", "shortest_edge", "height")
     if told.values.get("do_center_crop"):
@@ -212,9 +212,9 @@ def _shape(told: Settings) -> dict[str, Any]:
     return {"fit": "crop" if keeps_shape or side is None else "stretch", "size": side}
 
 
-def _side(told: Settings, name: str, *keys: str) -> int | None:
+def _side(told: Options, name: str, *keys: str) -> int | None:
     """The pixels of a side that are told as such, or by one of some names."""
     value = told.values.get(name)
     table = value if isinstance(value, Mapping) else {keys[0]: value}
-    sides = (Settings(table, name).whole(key, 1, _LARGEST) for key in keys)
+    sides = (Options(table, name).whole(key, 1, _LARGEST) for key in keys)
     return next(filter(None, sides), None)

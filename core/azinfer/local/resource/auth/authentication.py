@@ -16,7 +16,7 @@ from azinfer.local.wire.surfaces import LOGIN
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 
 
-class Access:
+class Authenticator:
     """The keys and the tokens that open an endpoint.
 
     Args:
@@ -52,7 +52,7 @@ class Access:
         Resource Manager and projects take tokens alone.
 
         Raises:
-            Refusal: It does not.
+            ErrorResponse: It does not.
         """
         if surface == LOGIN or self.knows(headers):
             return

@@ -34,7 +34,7 @@ INSERT INTO batches (id, told) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET told
 _ALONE = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 
 
-class Store:
+class FileStore:
     """Files and batches in a directory; used from one thread at a time.
 
     Args:

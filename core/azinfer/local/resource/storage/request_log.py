@@ -16,7 +16,7 @@ _LARGEST = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LogEntry:
     """One request and its answer; an open stream has an entry that is replaced when it ends.
 
     Attributes:
@@ -113,7 +113,7 @@ _TOLD = (
 )
 
 
-class RequestLog(Sequence[Logged]):
+class RequestLog(Sequence[LogEntry]):
     """The newest requests, oldest first; at most 1,000, and at most 64 MiB of them.
 
     May be read from any thread.
@@ -123,32 +123,32 @@ class RequestLog(Sequence[Logged]):
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, Logged] = OrderedDict()
+        self._entries: OrderedDict[str, LogEntry] = OrderedDict()
         self._size = 0
         self.cleared = 0
-        self._listening: set[Listening] = set()
+        self._listening: set[LogListener] = set()
         self._lock = threading.Lock()
 
     @overload
-    def __getitem__(self, index: int) -> Logged: ...
+    def __getitem__(self, index: int) -> LogEntry: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[Logged]: ...
+    def __getitem__(self, index: slice) -> list[LogEntry]: ...
 
-    def __getitem__(self, index: int | slice) -> Logged | list[Logged]:
+    def __getitem__(self, index: int | slice) -> LogEntry | list[LogEntry]:
         with self._lock:
             return list(self._entries.values())[index]
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Logged]:
+    def __iter__(self) -> Iterator[LogEntry]:
         return iter(self[:])
 
     def __repr__(self) -> str:
         return f"RequestLog({self[:]!r})"
 
-    def put(self, entry: Logged, cleared: int) -> None:
+    def put(self, entry: LogEntry, cleared: int) -> None:
         """Write one more entry, or a newer state of one.
 
         Args:
@@ -176,7 +176,7 @@ class RequestLog(Sequence[Logged]):
             self._entries.clear()
             self._size = 0
 
-    def listen(self) -> Listening:
+    def listen(self) -> LogListener:
         """What is written from now on, in the event loop that this is called in.
 
         An entry comes again when its stream has ended: `request_id` tells which.
@@ -186,17 +186,17 @@ class RequestLog(Sequence[Logged]):
                 async for entry in entries:
                     print(entry.path, entry.status, entry.open)
         """
-        listening = Listening(self)
+        listening = LogListener(self)
         with self._lock:
             self._listening.add(listening)
         return listening
 
-    def _forget(self, listening: Listening) -> None:
+    def _forget(self, listening: LogListener) -> None:
         with self._lock:
             self._listening.discard(listening)
 
 
-class Listening:
+class LogListener:
     """Entries of a request log as they are written; ends never, and is left by closing it.
 
     Who is more than 1,000 entries behind misses the oldest of them.
@@ -205,7 +205,7 @@ class Listening:
     def __init__(self, log: RequestLog) -> None:
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._entries: deque[Logged] = deque(maxlen=_LONGEST)
+        self._entries: deque[LogEntry] = deque(maxlen=_LONGEST)
         self._heard = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -217,7 +217,7 @@ class Listening:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Logged:
+    async def __anext__(self) -> LogEntry:
         while not self._entries:
             self._heard.clear()
             await self._heard.wait()
@@ -227,7 +227,7 @@ class Listening:
         """Listen no more."""
         self._log._forget(self)
 
-    def _hear(self, entry: Logged) -> None:
+    def _hear(self, entry: LogEntry) -> None:
         def take() -> None:
             self._entries.append(entry)
             self._heard.set()

@@ -11,7 +11,7 @@ _MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredResponse:
     """One response that was stored.
 
     Attributes:
@@ -23,19 +23,19 @@ class Stored:
     items: Sequence[Json]
 
 
-class Conversations:
+class ResponseStore:
     """The newest responses that were stored; at most 1,000, older ones are forgotten."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, Stored] = {}
+        self._stored: dict[str, StoredResponse] = {}
 
-    def keep(self, stored: Stored) -> None:
+    def keep(self, stored: StoredResponse) -> None:
         """Store one more."""
         self._stored[stored.response["id"]] = stored
         while len(self._stored) > _MOST:
             del self._stored[next(iter(self._stored))]
 
-    def get(self, response_id: str) -> Stored | None:
+    def get(self, response_id: str) -> StoredResponse | None:
         """The response of an id."""
         return self._stored.get(response_id)
 
@@ -49,7 +49,7 @@ class Conversations:
 
     def until(self, response_id: str) -> list[Json] | None:
         """All that was said up to a response and in it; None where a part is not stored."""
-        turns: list[Stored] = []
+        turns: list[StoredResponse] = []
         following: str | None = response_id
         while following is not None:
             stored = self._stored.get(following)
