@@ -43,6 +43,12 @@ FLOORS = {
         body exceptions transport
         __init__
     """,
+    # The wings of the local endpoint.
+    "azinfer.local": """
+        directories file_lock
+        wire engines resource api server config endpoint cli
+        __init__
+    """,
 }
 
 # What other packages may import of a package: modules, or names of modules.
@@ -52,6 +58,12 @@ PUBLIC: dict[str, frozenset[str]] = {
 
 # What the local endpoint may import of core; only its command line uses the client.
 LOCAL_FROM_CORE = ("deployments", "errors", "model_catalog", "toml_tables", "version")
+
+# Where a request comes from is not for engines to know.
+HIDDEN_FROM_ENGINES = "azinfer.local.wire.surfaces"
+
+# The operations of the local endpoint: folders of its `api` with the same names for the same jobs.
+OPERATIONS = ("admin", "batches", "chat", "embeddings", "management", "responses")
 
 # The only modules that import a package of others, and what it is.
 USERS: dict[str, frozenset[str]] = {
@@ -163,6 +175,48 @@ def clients_inside_the_local_endpoint() -> Iterator[str]:
                 yield f"{modules()[module].relative_to(ROOT)}: {name} is not for the endpoint"
 
 
+def surfaces_inside_engines() -> Iterator[str]:
+    """Find engines that know through which surface a request comes."""
+    for module in modules():
+        if module.startswith("azinfer.local.engines."):
+            for name in sorted(imports_of(module)):
+                if name.startswith(HIDDEN_FROM_ENGINES):
+                    yield f"{modules()[module].relative_to(ROOT)}: engines do not know {name}"
+
+
+def folders_that_are_no_operation() -> Iterator[str]:
+    """Find folders of the local endpoint's `api` that are not one operation."""
+    api = ROOT / "core/azinfer/local/api"
+    folders = {path.parent.name for path in api.glob("*/__init__.py")}
+    for name in sorted(folders ^ set(OPERATIONS)):
+        yield f"{(api / name).relative_to(ROOT)}: put it into OPERATIONS, or remove it from there"
+    for name in sorted(folders):
+        if not (api / name / "operation.py").exists():
+            yield f"{(api / name).relative_to(ROOT)}: an operation has a module operation.py"
+
+
+def targets_of(module: str) -> set[str]:
+    """Return the modules of azinfer that a module imports."""
+    targets = set()
+    for name in imports_of(module):
+        inner = name if name in modules() else name.rpartition(".")[0]
+        targets.add(inner if inner in modules() else f"{inner}.__init__")
+    return targets & modules().keys() - {module}
+
+
+def circles() -> Iterator[str]:
+    """Find modules of the local endpoint that import themselves through others."""
+    for module in modules():
+        reached: set[str] = set()
+        left = [module] if module.startswith("azinfer.local.") else []
+        while left:
+            new = targets_of(left.pop()) - reached
+            reached |= new
+            left += new
+        if module in reached:
+            yield f"{modules()[module].relative_to(ROOT)}: imports itself through other modules"
+
+
 def packages_of_others_in_too_many_modules() -> Iterator[str]:
     """Find modules that import a package of others which belongs to one module."""
     for module in modules():
@@ -194,6 +248,9 @@ def problems() -> list[str]:
         private_imports,
         adapters_inside_core_or_each_other,
         clients_inside_the_local_endpoint,
+        surfaces_inside_engines,
+        folders_that_are_no_operation,
+        circles,
         packages_of_others_in_too_many_modules,
         long_modules,
         modules_of_the_namespace,

@@ -33,6 +33,9 @@ FRAMEWORKS = [
 ]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
 
+# What the plan of imports does not read.
+UNREAD = shutil.ignore_patterns("__pycache__", "*.json*", "*.pyc")
+
 
 def import_without(names: list[str], module: str, then: str = "") -> str:
     """What the import of a module says on stderr where others are not installed."""
@@ -61,7 +64,7 @@ def test_the_plan_finds_what_does_not_follow_it(tmp_path: Path, line: str, probl
     (tmp_path / "tests").mkdir()
     shutil.copy(ROOT / "tests/layout.py", tmp_path / "tests/layout.py")
     for part in ("core", "integrations"):
-        shutil.copytree(ROOT / part, tmp_path / part)
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=UNREAD)
     with (tmp_path / "core/azinfer/core/base_client.py").open("a") as module:
         module.write(f"\n{line}\n")
     command = [sys.executable, str(tmp_path / "tests/layout.py")]
@@ -69,6 +72,33 @@ def test_the_plan_finds_what_does_not_follow_it(tmp_path: Path, line: str, probl
     (found,) = result.stdout.splitlines()
     assert found.startswith("core/azinfer/core/base_client.py: ")
     assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "problem"),
+    [
+        ("wire/json", "import azinfer.local.engines.base", "is on a higher floor"),
+        ("engines/base", "from azinfer.local.wire import surfaces", "engines do not know"),
+        ("api/app", "from azinfer.core.client import InferenceClient", "is not for the endpoint"),
+        ("wire/json", "from azinfer.local.wire import errors", "imports itself"),
+        ("api/chat2/__init__", "", "put it into OPERATIONS"),
+        ("other", "", "put it on a floor"),
+    ],
+)
+def test_the_plan_finds_a_wing_that_does_not_follow_it(
+    tmp_path: Path, module: str, line: str, problem: str
+) -> None:
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests/layout.py", tmp_path / "tests/layout.py")
+    for part in ("core", "integrations"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=UNREAD)
+    path = tmp_path / f"core/azinfer/local/{module}.py"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"\n{line}\n")
+    command = [sys.executable, str(tmp_path / "tests/layout.py")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert problem in result.stdout
 
 
 def test_every_portion_is_typed() -> None:

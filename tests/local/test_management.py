@@ -211,7 +211,7 @@ def test_patch_changes_capacity_and_tags_alone(own: LocalEndpoint, arm: httpx.Cl
 @pytest.mark.parametrize(
     ("path", "content", "code", "told"),
     [
-        ("/new", b"{", "InvalidRequestContent", "The body is no JSON"),
+        ("/new", b"{", "InvalidRequestContent", "The body is not valid JSON"),
         ("/new", b"[]", "InvalidRequestContent", "JSON object"),
         ("/new", b"{}", "InvalidResourceProperties", "give properties.model.name"),
         ("/new", {"properties": {"model": MODEL}}, "InvalidResourceProperties", "give sku.name"),
