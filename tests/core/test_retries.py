@@ -150,7 +150,7 @@ def test_a_closed_port_is_told_as_such(kind: str) -> None:
     server = RawServer().start()
     server.stop()
     asker = Asker(kind, f"{server.url}/models", "k", "m", max_retries=0)
-    with pytest.raises(APIConnectionError, match="is the endpoint right") as caught:
+    with pytest.raises(APIConnectionError, match="check the endpoint and the network") as caught:
         asker.complete()
     assert caught.value.endpoint == f"{server.url}/models"
     asker.close()
@@ -277,7 +277,7 @@ def test_a_call_ends_with_its_total_though_bytes_keep_coming(ask: Ask, server: R
         peer.close()
 
     server.will(drip)
-    with pytest.raises(APITimeoutError, match="no whole answer came within 60 seconds"):
+    with pytest.raises(APITimeoutError, match="no complete response came within 60 seconds"):
         ask(timeout=Timeout(total=60), max_retries=0, clock=Late()).complete()
 
 

@@ -266,7 +266,7 @@ def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawSer
             peer.close()
 
     server.will(endless)
-    with pytest.raises(InvalidResponseError, match="longer than"):
+    with pytest.raises(InvalidResponseError, match="larger than"):
         ask(clock=Clock(), max_retries=0).complete()
 
 
@@ -280,7 +280,7 @@ try:
     if sys.argv[2] != "sync":
         asyncio.run(work)
 except InvalidResponseError as error:
-    assert "longer than" in str(error), error
+    assert "larger than" in str(error), error
 else:
     raise AssertionError("it was taken for an answer")
 # Linux counts the memory of the process that started this one into ru_maxrss.

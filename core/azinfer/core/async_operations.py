@@ -210,8 +210,8 @@ async def _in_time(
     import asyncio
 
     try:
-        async with asyncio.timeout(deadline.left()):
+        async with asyncio.timeout(deadline.remaining()):
             return await work(request, deadline)
     except TimeoutError:
         pass
-    raise deadline.passed()
+    raise deadline.expired_error()

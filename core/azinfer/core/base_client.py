@@ -19,7 +19,7 @@ from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_o
 from azinfer.core.deployment_lists import from_pages, list_url
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import knowledge_of
-from azinfer.core.endpoints import Endpoint, is_loopback, origin
+from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
 from azinfer.core.errors import (
     ConfigurationError,
 )
@@ -325,10 +325,12 @@ class BaseClient:
     def _listing(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""
         url, scope = list_url(self.endpoint, source)
-        if origin(url) != origin(self.endpoint.url) and not isinstance(self._credential, Tokens):
+        if origin_of(url) != origin_of(self.endpoint.url) and not isinstance(
+            self._credential, Tokens
+        ):
             raise ConfigurationError(
-                f"{origin(url)} is another host than the endpoint's, and a key goes to no other; "
-                "pass a credential of azure-identity to the client to list deployments there"
+                f"{origin_of(url)} is not the endpoint's host, and a key is sent to no other host; "
+                "to list deployments there, pass a credential of azure-identity to the client"
             )
         return url, scope
 

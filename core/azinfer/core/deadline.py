@@ -1,4 +1,4 @@
-"""The time that a call has left."""
+"""The time that remains for a call."""
 
 from __future__ import annotations
 
@@ -8,47 +8,50 @@ from azinfer.core.clock import Clock
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.retries import Timeout
 
-_EARLY = 0.05  # seconds that a timer may be before the clock
+_EARLY = 0.05  # seconds by which a timer may fire before the clock says so
 
 
 @dataclass(slots=True)
 class Deadline:
-    """When an attempt must have ended, by the clock's monotonic seconds.
+    """The time at which an attempt must have ended.
 
     Attributes:
-        at: That time; of a stream, when it must have begun, and after that its end.
+        clock: The clock.
+        at: That time, in monotonic seconds of the clock. For a stream, it is first the time at
+            which the stream must have begun, and then the time of its end.
+        timeout: The limits that the caller set, for messages.
     """
 
     clock: Clock
     at: float
     timeout: Timeout
 
-    def left(self) -> float:
-        """Seconds that are left.
+    def remaining(self) -> float:
+        """Return the seconds that remain.
 
         Raises:
-            APITimeoutError: None are.
+            APITimeoutError: No time remains.
         """
-        left = self.at - self.clock.monotonic()
-        if left <= 0:
-            raise self.passed()
-        return left
+        seconds = self.at - self.clock.monotonic()
+        if seconds <= 0:
+            raise self.expired_error()
+        return seconds
 
-    def within(self, seconds: float) -> float:
-        """Seconds that one wait may take: as many as given, or all that are left.
+    def limit(self, seconds: float) -> float:
+        """Return the seconds that one wait may take: `seconds`, or all that remain.
 
         Raises:
-            APITimeoutError: None are.
+            APITimeoutError: No time remains.
         """
-        return min(seconds, self.left())
+        return min(seconds, self.remaining())
 
-    def passed(self) -> APITimeoutError:
-        """The error of an attempt that took too long."""
+    def expired_error(self) -> APITimeoutError:
+        """Return the error for an attempt that took too long."""
         limit = self.timeout.attempt or self.timeout.total
-        return APITimeoutError(f"no whole answer came within {limit:g} seconds")
+        return APITimeoutError(f"no complete response came within {limit:g} seconds")
 
-    def silence(self, what: str, seconds: float) -> APITimeoutError:
-        """The error of a wait that was too long: for `seconds`, or for all that were left."""
+    def silence_error(self, what: str, seconds: float) -> APITimeoutError:
+        """Return the error for one wait that took `seconds`, or all that remained."""
         if self.clock.monotonic() > self.at - _EARLY:
-            return self.passed()
+            return self.expired_error()
         return APITimeoutError(f"{what} within {seconds:g} seconds")

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from azinfer.core.deployments import Deployment, Deployments
-from azinfer.core.endpoints import Endpoint, origin
+from azinfer.core.endpoints import Endpoint, origin_of
 from azinfer.core.errors import ConfigurationError, InvalidResponseError
 from azinfer.core.surfaces import ARM_SCOPE, PROJECT_SCOPE
 
@@ -27,7 +27,9 @@ def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
     if source and "/subscriptions/" in source:
         base = source.split("?")[0].rstrip("/").removesuffix("/deployments")
         scope = (
-            f"{origin(base)}/.default" if re.fullmatch(_OTHER_CLOUDS, origin(base)) else ARM_SCOPE
+            f"{origin_of(base)}/.default"
+            if re.fullmatch(_OTHER_CLOUDS, origin_of(base))
+            else ARM_SCOPE
         )
         return f"{base}/deployments?api-version={_ARM_VERSION}", scope
     if project := Endpoint.parse(source).project if source else endpoint.project:
@@ -51,7 +53,7 @@ def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
     link: str | None = pages[-1].get("nextLink")
     if not link:
         return None
-    if origin(link) != origin(url) or len(pages) > 1000:
+    if origin_of(link) != origin_of(url) or len(pages) > 1000:
         raise InvalidResponseError(f"the list goes on at {link!r}, which is not followed")
     version = dict(parse_qsl(urlsplit(url).query))["api-version"]
     parts = urlsplit(link)

@@ -256,7 +256,7 @@ def _moved(found: Endpoint, surface: Surface, given: str) -> Endpoint:
     return Endpoint(given, surface)
 
 
-def origin(url: str) -> str:
-    """The scheme and host of a URL: credentials for one go to no other."""
+def origin_of(url: str) -> str:
+    """Return the scheme and host of a URL; a credential for one is sent to no other."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,4 +1,7 @@
-"""Transports: connections of async code, each for one request at a time in one event loop."""
+"""Connections of async code: one socket each, for one request at a time in one event loop.
+
+The twin of `connection.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,28 @@ from typing import Any
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import InferenceError
 from azinfer.core.network import httpx_connection
-from azinfer.core.network.address import Place, way_to
-from azinfer.core.network.connection import PIECE, readable, unopened, unsent
-from azinfer.core.network.http1 import Answers, written
+from azinfer.core.network.address import Origin, parse_address
+from azinfer.core.network.connection import PIECE, connect_error, is_readable, send_error
+from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
-from azinfer.core.network.tls import tls_of
+from azinfer.core.network.tls import context_of
 
-_NEXT_ADDRESS = 0.25  # seconds until a host's next address is tried too, as RFC 8305 has it
-_LARGEST_BACKLOG = 1024 * 1024  # bytes that wait to be taken before no more are read
+_NEXT_ADDRESS = 0.25  # seconds until the next address of a host is tried too (RFC 8305)
+_LARGEST_BACKLOG = 1024 * 1024  # bytes that may wait for the caller before reading pauses
 
 
-def connection(place: Place) -> Any:
-    """A connection to a place: a socket, or through httpx where there are proxies."""
-    return httpx_connection.async_through(place) or AsyncConnection(place)
+def connection(origin: Origin) -> Any:
+    """Return a connection to an origin: a socket, or httpx if the environment sets a proxy."""
+    return httpx_connection.async_proxy_connection(origin) or AsyncConnection(origin)
 
 
 class AsyncConnection(asyncio.Protocol):
-    """A socket of one event loop, opened when it is first used."""
+    """A socket of one event loop that is opened when it is first used."""
 
-    def __init__(self, place: Place) -> None:
-        self._tls = tls_of(place)
-        self._answers = Answers()
+    def __init__(self, origin: Origin) -> None:
+        self._tls = context_of(origin)
+        self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
         self._failure: BaseException | None = None
         self._event: asyncio.Future[None] | None = None
@@ -42,83 +45,84 @@ class AsyncConnection(asyncio.Protocol):
         self._free_since = 0.0
 
     def is_stale(self, now: float) -> bool:
-        """Whether it cannot serve again; one that was not used yet can."""
+        """Return True if the connection cannot be used again; an unused one can."""
         if self._transport is None:
             return self._closed
-        if not self._answers.reusable or self._transport.is_closing():
+        if not self._parser.reusable or self._transport.is_closing():
             return True
-        return now - self._free_since > IDLE or readable(self._transport.get_extra_info("socket"))
+        sock = self._transport.get_extra_info("socket")
+        return now - self._free_since > IDLE or is_readable(sock)
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
-        """Send a request and wait for status and headers of its answer."""
-        way = way_to(request.url)
-        data = written(request, way.target, way.name)
+        """Send a request and wait for the status and headers of its response."""
+        address = parse_address(request.url)
+        data = encode_request(request, address.target, address.name)
         if self._transport is None:
-            self._transport = await self._opened(way.host, way.port, deadline)
-        self._answers.expect()
+            self._transport = await self._open(address.host, address.port, deadline)
+        self._parser.expect()
         await self._write(data, deadline)
-        while not self._answers.status:
+        while not self._parser.status:
             await self._next_event(deadline)
-        return self._answers.status, self._answers.headers
+        return self._parser.status, self._parser.headers
 
-    async def more(self, deadline: Deadline) -> list[bytes]:
-        """Further parts of the answer's body; none at its end."""
-        while not self._answers.parts and not self._answers.ended:
+    async def read(self, deadline: Deadline) -> list[bytes]:
+        """Wait for further parts of the body; return an empty list at its end."""
+        while not self._parser.parts and not self._parser.ended:
             await self._next_event(deadline)
         if self._backlog > _LARGEST_BACKLOG and self._transport is not None:
             self._transport.resume_reading()
         self._backlog = 0
-        return self._answers.taken()
+        return self._parser.take_parts()
 
     async def release(self, now: float) -> None:
-        """End the request; without a whole answer to all of it the connection closes.
+        """End the request; close the connection if request or response is not complete.
 
-        So does one whose reading was paused: what came meanwhile may wait inside TLS.
+        It is closed too if reading was paused, since bytes may wait inside TLS.
         """
         self._free_since = now
-        if self._paused or self._writing or not self._answers.reusable:
+        if self._paused or self._writing or not self._parser.reusable:
             await self.close()
 
     async def close(self) -> None:
-        """Close it, at once."""
-        left, self._transport, self._closed = self._transport, None, True
-        if left is not None:
+        """Close the socket at once."""
+        transport, self._transport, self._closed = self._transport, None, True
+        if transport is not None:
             with suppress(RuntimeError):  # its loop is closed
-                left.abort()
+                transport.abort()
 
-    async def _opened(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
+    async def _open(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
-        named: dict[str, Any] = {"ssl": self._tls}
-        if isinstance(loop, asyncio.BaseEventLoop):  # others do not know it
-            named["happy_eyeballs_delay"] = _NEXT_ADDRESS
+        options: dict[str, Any] = {"ssl": self._tls}
+        if isinstance(loop, asyncio.BaseEventLoop):  # other loops do not have this option
+            options["happy_eyeballs_delay"] = _NEXT_ADDRESS
         try:
-            async with asyncio.timeout(deadline.within(deadline.timeout.connect)):
-                transport, _ = await loop.create_connection(lambda: self, host, port, **named)
+            async with asyncio.timeout(deadline.limit(deadline.timeout.connect)):
+                transport, _ = await loop.create_connection(lambda: self, host, port, **options)
                 return transport
         except OSError as error:
-            raise unopened(error, deadline) from None
+            raise connect_error(error, deadline) from None
 
     async def _write(self, data: bytes, deadline: Deadline) -> None:
-        """Write a request, until an answer comes before it is whole."""
+        """Write a request; stop if a response comes before all of it is written."""
         self._writing = True
-        # TLS tells only between pieces that it can take no more.
+        # TLS reports only between pieces that its buffer is full.
         size = PIECE if self._tls else len(data)
         for at in range(0, len(data), size):
-            if self._answers.status or self._transport is None or self._transport.is_closing():
+            if self._parser.status or self._transport is None or self._transport.is_closing():
                 return
             self._transport.write(data[at : at + size])
-            while self._full and not self._answers.status:
-                await self._taken(deadline)
+            while self._full and not self._parser.status:
+                await self._wait_for_progress(deadline)
         self._writing = self._full
 
-    async def _taken(self, deadline: Deadline) -> None:
-        """Wait for an answer, or until the network took something."""
+    async def _wait_for_progress(self, deadline: Deadline) -> None:
+        """Wait for a response, or until the network has accepted some bytes."""
         before = self._unsent()
         try:
             await self._next_event(deadline)
         except TimeoutError:
             if self._unsent() >= before:
-                raise unsent(deadline) from None
+                raise send_error(deadline) from None
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -128,44 +132,45 @@ class AsyncConnection(asyncio.Protocol):
             raise self._failure
         self._event = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(deadline.within(deadline.timeout.read)):
+            async with asyncio.timeout(deadline.limit(deadline.timeout.read)):
                 await self._event
         finally:
             self._event = None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Handle received bytes."""
         try:
-            self._answers.feed(data)
+            self._parser.feed(data)
         except InferenceError as error:
             self._failure = error
-        held = self._backlog <= _LARGEST_BACKLOG
+        was_small = self._backlog <= _LARGEST_BACKLOG
         self._backlog += len(data)
-        if held and self._backlog > _LARGEST_BACKLOG and self._transport is not None:
+        if was_small and self._backlog > _LARGEST_BACKLOG and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
         self._wake()
 
     def eof_received(self) -> None:
-        """No more bytes come."""
+        """Handle the end of the bytes."""
         try:
-            self._answers.eof()
+            self._parser.eof()
         except InferenceError as error:
             self._failure = error
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is closed."""
+        """Handle the end of the connection."""
         self._transport, self._closed = None, True
-        self._failure = self._failure or error or ConnectionResetError("it was closed meanwhile")
+        closed = ConnectionResetError("the connection was closed meanwhile")
+        self._failure = self._failure or error or closed
         self._wake()
 
     def pause_writing(self) -> None:
-        """More waits to be sent than the network takes."""
+        """Stop writing: the buffer is full."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """What waited is sent."""
+        """Go on writing."""
         self._full = False
         self._wake()
 

@@ -1,4 +1,7 @@
-"""Sockets: connections of sync code, each for one request at a time."""
+"""Connections of sync code: one socket each, for one request at a time.
+
+The twin of `async_connection.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from typing import Any
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import APITimeoutError
 from azinfer.core.network import httpx_connection, pool
-from azinfer.core.network.address import Place, way_to
-from azinfer.core.network.http1 import Answers, written
+from azinfer.core.network.address import Origin, parse_address
+from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
-from azinfer.core.network.tls import tls_of
+from azinfer.core.network.tls import context_of
 
 PIECE = 64 * 1024  # bytes that are written or read at once
 
 
-def connection(place: Place) -> Any:
-    """A connection to a place: a socket, or through httpx where there are proxies."""
-    return httpx_connection.through(place) or Connection(place)
+def connection(origin: Origin) -> Any:
+    """Return a connection to an origin: a socket, or httpx if the environment sets a proxy."""
+    return httpx_connection.proxy_connection(origin) or Connection(origin)
 
 
 class ConnectFailedError(ConnectionError):
-    """No connection opened."""
+    """No connection was established."""
 
 
 class Connection:
-    """A socket of sync code, opened when it is first used."""
+    """A socket that is opened when it is first used."""
 
-    def __init__(self, place: Place) -> None:
-        self._tls = tls_of(place)
-        self._answers = Answers()
+    def __init__(self, origin: Origin) -> None:
+        self._tls = context_of(origin)
+        self._parser = ResponseParser()
         self._socket: socket.socket | None = None
         self._closed = False
         self._busy = False
@@ -42,123 +45,123 @@ class Connection:
         self._generation = pool.generation
 
     def is_stale(self, now: float) -> bool:
-        """Whether it cannot serve again; one that was not used yet can."""
-        opened = self._socket
-        if opened is None:
+        """Return True if the connection cannot be used again; an unused one can."""
+        sock = self._socket
+        if sock is None:
             return self._closed
-        return now - self._free_since > IDLE or readable(opened)
+        return now - self._free_since > IDLE or is_readable(sock)
 
     def send(self, request: Request, deadline: Deadline) -> Head:
-        """Send a request and wait for status and headers of its answer."""
-        way = way_to(request.url)
-        data = written(request, way.target, way.name)
+        """Send a request and wait for the status and headers of its response."""
+        address = parse_address(request.url)
+        data = encode_request(request, address.target, address.name)
         self._busy = True
         if self._socket is None:
-            self._socket = self._opened(way.host, way.port, deadline)
-        self._answers.expect()
+            self._socket = self._open(address.host, address.port, deadline)
+        self._parser.expect()
         self._write(data, deadline)
-        while not self._answers.status:
+        while not self._parser.status:
             self._receive(deadline)
-        return self._answers.status, self._answers.headers
+        return self._parser.status, self._parser.headers
 
-    def more(self, deadline: Deadline) -> list[bytes]:
-        """Further parts of the answer's body; none at its end."""
-        while not self._answers.parts and not self._answers.ended:
+    def read(self, deadline: Deadline) -> list[bytes]:
+        """Wait for further parts of the body; return an empty list at its end."""
+        while not self._parser.parts and not self._parser.ended:
             self._receive(deadline)
-        return self._answers.taken()
+        return self._parser.take_parts()
 
     def release(self, now: float) -> None:
-        """End the request; without a whole answer the connection closes."""
+        """End the request; close the connection if its response is not complete."""
         self._busy, self._free_since = False, now
-        if not self._answers.reusable:
+        if not self._parser.reusable:
             self.close()
 
     def close(self) -> None:
-        """Close it; where a request is on its way, wake its thread, which closes it then."""
+        """Close the socket; if a thread waits on it, wake that thread, which then closes it."""
         self._closed = True
-        opened = self._socket
-        if opened is None:
+        sock = self._socket
+        if sock is None:
             return
-        if self._busy and self._generation == pool.generation:  # else it is the parent's call
-            # Closed, its number could be that of another connection before that thread wakes.
+        if self._busy and self._generation == pool.generation:  # else the parent process uses it
+            # If it were closed, its number could belong to another socket when that thread wakes.
             with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
         else:
             self._socket = None
-            opened.close()
+            sock.close()
 
-    def _opened(self, host: str, port: int, deadline: Deadline) -> socket.socket:
+    def _open(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         clock = deadline.clock
-        end = clock.monotonic() + deadline.within(deadline.timeout.connect)
+        end = clock.monotonic() + deadline.limit(deadline.timeout.connect)
         try:
-            opened = _connected(host, port, lambda: max(0.001, end - clock.monotonic()))
-            return self._tls.wrap_socket(opened, server_hostname=host) if self._tls else opened
+            sock = _connect(host, port, lambda: max(0.001, end - clock.monotonic()))
+            return self._tls.wrap_socket(sock, server_hostname=host) if self._tls else sock
         except OSError as error:
-            raise unopened(error, deadline) from None
+            raise connect_error(error, deadline) from None
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
         left = memoryview(data)
         try:
             while left:
-                left = left[self._bounded(deadline).send(left[:PIECE]) :]
+                left = left[self._limited_socket(deadline).send(left[:PIECE]) :]
         except TimeoutError:
-            raise unsent(deadline) from None
+            raise send_error(deadline) from None
         except OSError:
-            pass  # what refuses a request may answer before it has read all of it
+            pass  # a service that refuses a request may respond before it has read all of it
 
     def _receive(self, deadline: Deadline) -> None:
-        data = self._bounded(deadline).recv(PIECE)
-        # A connection that is closed here ends too, but that is no end of an answer.
-        self._answers.feed(data) if data or self._closed else self._answers.eof()
+        data = self._limited_socket(deadline).recv(PIECE)
+        # A socket that is closed by this side ends too, but that ends no response.
+        self._parser.feed(data) if data or self._closed else self._parser.eof()
 
-    def _bounded(self, deadline: Deadline) -> socket.socket:
-        """The socket, whose next step ends in time."""
-        opened = self._socket
-        if opened is None or self._closed:
-            raise ConnectionResetError("it was closed meanwhile")
-        opened.settimeout(deadline.within(deadline.timeout.read))
-        return opened
+    def _limited_socket(self, deadline: Deadline) -> socket.socket:
+        """Return the socket with the time limit for its next operation."""
+        sock = self._socket
+        if sock is None or self._closed:
+            raise ConnectionResetError("the connection was closed meanwhile")
+        sock.settimeout(deadline.limit(deadline.timeout.read))
+        return sock
 
 
-def _connected(host: str, port: int, left: Callable[[], float]) -> socket.socket:
-    """A socket to the first of a host's addresses that answers in its share of the time left."""
-    failure = OSError("it has no address")
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for at, (family, kind, protocol, _, address) in enumerate(found):
-        opened = socket.socket(family, kind, protocol)
+def _connect(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
+    """Return a socket to the first address of a host that accepts within its share of the time."""
+    failure = OSError("the host has no address")
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for at, (family, kind, protocol, _, address) in enumerate(addresses):
+        sock = socket.socket(family, kind, protocol)
         try:
-            opened.settimeout(left() / (len(found) - at))
-            opened.connect(address)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(left())
-            return opened
+            sock.settimeout(remaining() / (len(addresses) - at))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(remaining())
+            return sock
         except OSError as error:
             failure = error
-            opened.close()
+            sock.close()
     raise failure
 
 
-def unopened(error: OSError, deadline: Deadline) -> Exception:
-    """The error of a connection that did not open."""
+def connect_error(error: OSError, deadline: Deadline) -> Exception:
+    """Return the error for a connection that could not be established."""
     if isinstance(error, TimeoutError):
-        return deadline.silence("no connection opened", deadline.timeout.connect)
+        return deadline.silence_error("no connection was established", deadline.timeout.connect)
     return ConnectFailedError(str(error))
 
 
-def unsent(deadline: Deadline) -> APITimeoutError:
-    """The error of a request of which the network took nothing for too long."""
-    return deadline.silence("the request could not be sent", deadline.timeout.read)
+def send_error(deadline: Deadline) -> APITimeoutError:
+    """Return the error for a request of which the network accepted nothing for too long."""
+    return deadline.silence_error("the request could not be sent", deadline.timeout.read)
 
 
-def readable(opened: Any) -> bool:
-    """Whether bytes, or the end, have come on a socket that nothing was asked on."""
-    descriptor = opened.fileno()  # negative where another thread closed it
-    return descriptor < 0 or bool(_polled(descriptor))
+def is_readable(sock: Any) -> bool:
+    """Return True if an idle socket has received bytes, or its end."""
+    descriptor = sock.fileno()  # negative if another thread closed it
+    return descriptor < 0 or bool(_poll(descriptor))
 
 
-def _polled(descriptor: int) -> Any:
+def _poll(descriptor: int) -> Any:
     if not hasattr(select, "poll"):  # pragma: no cover
         return select.select([descriptor], [], [], 0)[0]
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
-    return waiting.poll(0)
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return poller.poll(0)

@@ -1,4 +1,4 @@
-"""Network failures as errors of azinfer."""
+"""Failures of sockets and HTTP libraries as errors of azinfer."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ from azinfer.core.errors import (
 
 
 def network_error(error: Exception, deadline: Deadline) -> InferenceError:
-    """Our error for one of a socket, httpx, httpx2 or aiohttp, told by the names of its classes."""
+    """Return our error for one of a socket, httpx, httpx2 or aiohttp.
+
+    The names of its classes decide, so that none of these libraries is imported for it.
+
+    Args:
+        error: What was raised.
+        deadline: The limits of the request, for the message of a timeout.
+    """
     cause = error.__cause__
     if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):
-        error = cause  # httpx-aiohttp calls every broken connection a time-out
+        error = cause  # httpx-aiohttp reports every broken connection as a timeout
     names = {kind.__name__ for kind in type(error).__mro__}
-    said = str(error) or type(error).__name__
+    message = str(error) or type(error).__name__
     if names & {"UnsupportedProtocol", "InvalidURL"}:
-        return ConfigurationError(f"the request cannot be sent: {said}")
+        return ConfigurationError(f"the request cannot be sent: {message}")
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
-        kind = next((name for name in _SILENCES if name in names), "ReadTimeout")
+        kind = next((name for name in _TIMEOUTS if name in names), "ReadTimeout")
         limits = {"ConnectTimeout": deadline.timeout.connect}
-        return deadline.silence(_SILENCES[kind], limits.get(kind, deadline.timeout.read))
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        said += "; for a company's own CA set SSL_CERT_FILE"
+        return deadline.silence_error(_TIMEOUTS[kind], limits.get(kind, deadline.timeout.read))
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        message += "; for a company's own certificate authority, set SSL_CERT_FILE"
     elif names & {"ConnectFailedError", "ConnectError", "ClientConnectorError"}:
-        said += "; is the endpoint right, and is there a network?"
-    return APIConnectionError(f"the connection failed: {said}")
+        message += "; check the endpoint and the network"
+    return APIConnectionError(f"the connection failed: {message}")
 
 
-_SILENCES = {
-    "ConnectTimeout": "no connection opened",
+_TIMEOUTS = {
+    "ConnectTimeout": "no connection was established",
     "PoolTimeout": "no connection was free",
     "WriteTimeout": "the request could not be sent",
     "ReadTimeout": "the service sent nothing",

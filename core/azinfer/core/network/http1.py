@@ -1,6 +1,6 @@
-"""HTTP/1.1, sans I/O: how a request is written, and how the answers on a connection are read.
+"""HTTP/1.1 without I/O: requests become bytes, and bytes become responses.
 
-Source: RFC 9112, sections 3 to 9; what a service sends is parsed by httptools.
+Source: RFC 9112, sections 3 to 9. httptools parses what a service sends.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import httptools
 from azinfer.core.errors import APIConnectionError, ConfigurationError
 from azinfer.core.network.request import Request
 
-_LARGEST_HEAD = 100 * 1024  # bytes; so much may come without anything of a body
-# How long a request is and where it ends is not for its headers to say a second time.
-_OURS = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade"})
+_LARGEST_HEAD = 100 * 1024  # bytes that may come before a body, or between its parts
+# Headers that only this module may set: they decide where a request ends.
+_FRAMING = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade"})
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~\w-]+: [\t -~]*", re.ASCII)
 
 
-def written(request: Request, target: str, host: str) -> bytes:
-    """A request as it is sent.
+def encode_request(request: Request, target: str, host: str) -> bytes:
+    """Return the bytes of a request.
 
     Args:
         request: The request.
-        target: Its URL's path and query.
-        host: What the Host header says, unless the caller set it.
+        target: Path and query of its URL.
+        host: The value of the Host header, unless the caller set one.
 
     Raises:
         ConfigurationError: A header cannot be sent.
@@ -35,10 +35,11 @@ def written(request: Request, target: str, host: str) -> bytes:
         if not _FIELD.fullmatch(field):
             # Its value may be a secret.
             raise ConfigurationError(
-                f"the header {name!r} cannot be sent: it has line breaks, or other than ASCII"
+                f"the header {name!r} cannot be sent: its value has line breaks or "
+                "characters outside ASCII"
             )
-        if name.lower() in _OURS:
-            raise ConfigurationError(f"the header {name!r} cannot be sent: leave it to the client")
+        if name.lower() in _FRAMING:
+            raise ConfigurationError(f"the header {name!r} cannot be set: only the client sets it")
         fields.append(field)
     if request.body:
         fields.insert(0, f"Content-Length: {len(request.body)}")
@@ -48,14 +49,14 @@ def written(request: Request, target: str, host: str) -> bytes:
     return head.encode("ascii") + request.body
 
 
-class Answers:
-    """Reads the answers that come on one connection, one after the other.
+class ResponseParser:
+    """Parses the responses that come on one connection, one after the other.
 
     Attributes:
-        status: The status of the answer that is being read; 0 before its head is whole.
+        status: The status of the present response; 0 until its head is complete.
         headers: Its headers, by their names in lower case.
-        parts: What came of its body and was not taken yet.
-        ended: Whether all of it came.
+        parts: The parts of its body that came and were not taken yet.
+        ended: Whether the response is complete.
     """
 
     def __init__(self) -> None:
@@ -65,13 +66,13 @@ class Answers:
         self.ended = True
 
     def expect(self) -> None:
-        """Make ready for the answer to the next request.
+        """Prepare for the response to the next request.
 
         Raises:
-            APIConnectionError: Something came before it was asked for.
+            APIConnectionError: The service sent something before that request.
         """
         if self._stray:
-            raise _failed("the service sent what nobody asked for")
+            raise _connection_error("the service sent a response to no request")
         self._reset()
 
     def _reset(self) -> None:
@@ -79,59 +80,59 @@ class Answers:
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
         self.ended = False
-        self._besides = 0  # bytes that came since the last of a body
+        self._besides = 0  # bytes that came since the last part of a body
         self._kept = False
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can serve another request."""
+        """Whether another request can be sent on the connection."""
         return self.ended and self._kept and not self._stray
 
     def feed(self, data: bytes) -> None:
-        """Read further bytes.
+        """Parse further bytes.
 
         Raises:
-            APIConnectionError: They are no HTTP.
+            APIConnectionError: The bytes are not HTTP/1.1.
         """
         if self._besides > _LARGEST_HEAD:
-            raise _failed(f"the answer's head, or its tail, is longer than {_LARGEST_HEAD} bytes")
+            raise _connection_error(f"the response has more than {_LARGEST_HEAD} bytes of headers")
         self._besides += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._stray = True
             if not self.ended:
-                raise _failed(f"the answer is no HTTP/1.1 ({error})") from None
+                raise _connection_error(f"the response is not valid HTTP/1.1 ({error})") from None
 
     def eof(self) -> None:
-        """Hear that no more bytes come.
+        """Handle the end of the bytes.
 
         Raises:
-            APIConnectionError: The answer is not whole.
+            APIConnectionError: The response is not complete.
         """
         self._stray = True
         if not self.status:
-            raise _failed("the service closed it without an answer")
+            raise _connection_error("the service closed it without a response")
         if not self.ended and self.headers.keys() & {"content-length", "transfer-encoding"}:
-            raise _failed("the service closed it in the middle of its answer")
+            raise _connection_error("the service closed it in the middle of a response")
         self.ended = True
 
-    def taken(self) -> list[bytes]:
-        """What came of the body since this was asked last."""
+    def take_parts(self) -> list[bytes]:
+        """Return the parts of the body that came since the last call."""
         parts, self.parts = self.parts, []
         return parts
 
     def on_message_begin(self) -> None:
-        """An answer begins: to no request, if the one that was asked for is whole."""
+        """Handle the start of a response; after a complete one it belongs to no request."""
         self._stray = self._stray or self.ended
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header came, or what stands after a body in chunks, which says nothing."""
+        """Handle a header; trailers, which come after a body in chunks, are ignored."""
         if not self.status:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
-        """A head is whole: that of the answer, or one that only announces it."""
+        """Handle the end of a head: that of the response, or of a 1xx before it."""
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = {}
@@ -139,16 +140,16 @@ class Answers:
             self.status = status
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body came."""
+        """Handle a part of the body."""
         self._besides = 0
         if self.status and not self.ended:
             self.parts.append(data)
 
     def on_message_complete(self) -> None:
-        """The answer is whole."""
+        """Handle the end of a response."""
         if self.status and not self.ended:
             self.ended, self._kept = True, self._parser.should_keep_alive()
 
 
-def _failed(why: str) -> APIConnectionError:
+def _connection_error(why: str) -> APIConnectionError:
     return APIConnectionError(f"the connection failed: {why}")

@@ -1,4 +1,7 @@
-"""Requests by httpx: through proxies, and with clients of the caller's own."""
+"""Connections by httpx: through proxies, and with an httpx client of the caller.
+
+The only module of core that knows httpx, which is imported when one of these is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,31 @@ from typing import Any
 from urllib.request import getproxies
 
 from azinfer.core.deadline import Deadline
-from azinfer.core.network.address import Place
+from azinfer.core.network.address import Origin
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
-from azinfer.core.network.tls import tls
+from azinfer.core.network.tls import tls_context
 
 
-class _Through:
+class _BaseHttpxConnection:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._response: Any = None
         self._parts: Any = None
 
     def is_stale(self, now: float) -> bool:
-        """Never: connections are looked after by httpx."""
+        """Return False: httpx checks its connections itself."""
         return False
 
     def _send(self, request: Request, deadline: Deadline) -> Any:
-        built = self._client.build_request(
+        prepared = self._client.build_request(
             request.method,
             request.url,
             headers=request.headers,
             content=request.body,
-            extensions=_time_outs(deadline),
+            extensions=_timeouts(deadline),
         )
-        return self._client.send(built, stream=True, auth=None, follow_redirects=False)
+        return self._client.send(prepared, stream=True, auth=None, follow_redirects=False)
 
     def _head(self) -> Head:
         headers = {
@@ -42,86 +45,86 @@ class _Through:
         return self._response.status_code, headers
 
 
-class Through(_Through):
-    """Sends by an `httpx.Client` (or httpx2's), one request after the other."""
+class HttpxConnection(_BaseHttpxConnection):
+    """Sends through an `httpx.Client` (or one of httpx2), one request at a time."""
 
     def send(self, request: Request, deadline: Deadline) -> Head:
-        """Send a request and wait for status and headers of its answer."""
+        """Send a request and wait for the status and headers of its response."""
         self._response = self._send(request, deadline)
         self._parts = iter(self._response.stream)
         return self._head()
 
-    def more(self, deadline: Deadline) -> list[bytes]:
-        """A further part of the answer's body; none at its end."""
+    def read(self, deadline: Deadline) -> list[bytes]:
+        """Wait for a further part of the body; return an empty list at its end."""
         part = next(self._parts, None)
         return [] if part is None else [part]
 
     def release(self, now: float) -> None:
         """End the request."""
-        done, self._response = self._response, None
-        if done is not None:
-            left = _with_trailing_data(done)
-            done.close()
-            _expire(left)
+        response, self._response = self._response, None
+        if response is not None:
+            dirty = _with_trailing_data(response)
+            response.close()
+            _expire(dirty)
 
     def close(self) -> None:
-        """Close the client, which is no caller's: those are in no pool."""
+        """Close the client. It is ours: connections with a caller's client are in no pool."""
         self._client.close()
 
 
-class AsyncThrough(_Through):
-    """The same by an `httpx.AsyncClient`."""
+class AsyncHttpxConnection(_BaseHttpxConnection):
+    """Sends through an `httpx.AsyncClient` (or one of httpx2), one request at a time."""
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
-        """Send a request and wait for status and headers of its answer."""
+        """Send a request and wait for the status and headers of its response."""
         self._response = await self._send(request, deadline)
         self._parts = aiter(self._response.stream)
         return self._head()
 
-    async def more(self, deadline: Deadline) -> list[bytes]:
-        """A further part of the answer's body; none at its end."""
+    async def read(self, deadline: Deadline) -> list[bytes]:
+        """Wait for a further part of the body; return an empty list at its end."""
         import asyncio
 
-        # httpx bounds each part alone.
-        async with asyncio.timeout(deadline.left()):
+        # The timeouts of httpx limit each part, not all of them together.
+        async with asyncio.timeout(deadline.remaining()):
             part = await anext(self._parts, None)
         return [] if part is None else [part]
 
     async def release(self, now: float) -> None:
         """End the request."""
-        done, self._response = self._response, None
-        if done is not None:
-            left = _with_trailing_data(done)
-            await done.aclose()
-            _expire(left)
+        response, self._response = self._response, None
+        if response is not None:
+            dirty = _with_trailing_data(response)
+            await response.aclose()
+            _expire(dirty)
 
     async def close(self) -> None:
-        """Close the client, which is no caller's: those are in no pool."""
+        """Close the client. It is ours: connections with a caller's client are in no pool."""
         await self._client.aclose()
 
 
-def through(place: Place) -> Through | None:
-    """What sends sync requests to a place through the environment's proxies, if it has any."""
-    if place.settings is None or not getproxies():
+def proxy_connection(origin: Origin) -> HttpxConnection | None:
+    """Return a connection through the proxies of the environment, or None if it sets none."""
+    if origin.settings is None or not getproxies():
         return None
     import httpx
 
-    client = httpx.Client(**_arguments(place.settings))
-    # httpx has no public way to give its pools a backend; where its insides differ, each
-    # read is bounded but not all of them together.
+    client = httpx.Client(**_arguments(origin.settings))
+    # httpx has no public way to give its pools a backend. With another version, whose
+    # internals differ, each read is limited, but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
         with suppress(AttributeError):
             transport._pool._network_backend = _backend()  # type: ignore[union-attr]
-    return Through(client)
+    return HttpxConnection(client)
 
 
-def async_through(place: Place) -> AsyncThrough | None:
-    """The same for async requests, whose deadlines asyncio keeps."""
-    if place.settings is None or not getproxies():
+def async_proxy_connection(origin: Origin) -> AsyncHttpxConnection | None:
+    """Return the same for async code, where asyncio limits the time of all parts together."""
+    if origin.settings is None or not getproxies():
         return None
     import httpx
 
-    return AsyncThrough(httpx.AsyncClient(**_arguments(place.settings)))
+    return AsyncHttpxConnection(httpx.AsyncClient(**_arguments(origin.settings)))
 
 
 def _arguments(settings: tuple[str | None, ...]) -> dict[str, Any]:
@@ -132,29 +135,29 @@ def _arguments(settings: tuple[str | None, ...]) -> dict[str, Any]:
     # Cookies would let one request change the next.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     limits = httpx.Limits(keepalive_expiry=IDLE)
-    return {"verify": tls(settings), "limits": limits, "cookies": cookies}
+    return {"verify": tls_context(settings), "limits": limits, "cookies": cookies}
 
 
 class _Limit(float):
-    """Seconds that one read may take, and how many are left for all of them."""
+    """Seconds that one read may take, with the seconds that remain for all of them."""
 
-    left: Callable[[], float]
+    remaining: Callable[[], float]
 
 
-def _time_outs(deadline: Deadline) -> dict[str, Any]:
-    """A deadline as httpx takes it for one request."""
-    connect = deadline.within(deadline.timeout.connect)
-    read = _Limit(deadline.within(deadline.timeout.read))
-    read.left = deadline.left
+def _timeouts(deadline: Deadline) -> dict[str, Any]:
+    """Return a deadline as the timeouts of one httpx request."""
+    connect = deadline.limit(deadline.timeout.connect)
+    read = _Limit(deadline.limit(deadline.timeout.read))
+    read.remaining = deadline.remaining
     return {"timeout": {"connect": connect, "read": read, "write": read, "pool": connect}}
 
 
 def _backend() -> Any:
-    """Opens httpcore's connections so that their reads and writes all end in time."""
+    """Return a backend for httpcore that limits the time of all reads and writes together."""
     import httpcore
 
     def limited(timeout: float | None) -> float | None:
-        return min(timeout, timeout.left()) if isinstance(timeout, _Limit) else timeout
+        return min(timeout, timeout.remaining()) if isinstance(timeout, _Limit) else timeout
 
     class Stream(httpcore.NetworkStream):
         def __init__(self, stream: httpcore.NetworkStream) -> None:
@@ -179,16 +182,16 @@ def _backend() -> Any:
 
 
 def _with_trailing_data(response: Any) -> Any:
-    """The connection, if bytes stand on it after the answer that belong to no request.
+    """Return the connection if it received bytes after the response, else None.
 
-    httpcore would read them as the answer to the next request. There is no public way to
-    know; where its insides differ, nothing is found.
+    httpcore would read them as the response to the next request. It has no public way to ask;
+    with another version, whose internals differ, this returns None.
     """
-    found = response.stream
+    stream = response.stream
     for inside in ("_stream", "_httpcore_stream", "_stream", "_connection"):
-        found = getattr(found, inside, found)
-    state = getattr(found, "_h11_state", None)
-    return found if state is not None and state.trailing_data[0] else None
+        stream = getattr(stream, inside, stream)
+    state = getattr(stream, "_h11_state", None)
+    return stream if state is not None and state.trailing_data[0] else None
 
 
 def _expire(connection: Any) -> None:

@@ -1,8 +1,8 @@
 """Pools of connections, and who shares them.
 
-All sync clients of a process share one pool for each place, all async clients of an event loop
-another; none is shared between processes or loops. They close by themselves: those of sync code
-with the last client, those of a loop with the loop.
+All sync clients of a process share one pool for each origin, and all async clients of an event
+loop share another. No pool is shared between processes or loops. Pools close by themselves:
+those of sync code with their last client, those of a loop with the loop.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-IDLE = 60.0  # seconds that a connection is kept which nobody needs
+IDLE = 60.0  # seconds that an unused connection is kept
 
 
 class Pool:
-    """Transport to one place, as many as there are requests at once.
+    """Connections to one origin, as many as there are concurrent requests.
 
-    Each step is a single one of a set or a deque, so that neither threads nor a stream that
-    garbage collection closes in the middle of another step need a lock.
+    Each method changes one set or deque by one operation, so that no lock is needed: neither
+    between threads, nor for a stream that garbage collection closes in between.
 
     Args:
         make: Makes a connection.
@@ -39,7 +39,7 @@ class Pool:
         self._make = make
 
     def borrow(self) -> Any:
-        """The connection that was used last of those that are free, or a new one."""
+        """Return the free connection that was used last, or a new one."""
         try:
             connection = self._idle.pop()[1]
         except IndexError:
@@ -48,9 +48,9 @@ class Pool:
         return connection
 
     def give_back(self, connection: Any, now: float) -> Any:
-        """Take a connection back, and tell one to be closed: that nobody needed for long."""
+        """Take a connection back; return one that has been unused for too long, to be closed."""
         if connection not in self.connections:
-            return connection  # the pool was emptied meanwhile
+            return connection  # the pool was drained meanwhile
         self._idle.append((now, connection))
         with suppress(IndexError):
             if now - self._idle[0][0] > IDLE:
@@ -59,15 +59,15 @@ class Pool:
                 return unused
         return None
 
-    def emptied(self) -> list[Any]:
-        """Every connection, those in use too, to be closed; none of them is lent again."""
+    def drain(self) -> list[Any]:
+        """Remove all connections, also those in use, and return them to be closed."""
         self._idle.clear()
         connections = list(self.connections)
         self.connections.clear()
         return connections
 
-    def left_by_last(self, user: Any) -> bool:
-        """Count one user less; whether there is none."""
+    def remove_user(self, user: Any) -> bool:
+        """Remove a user; return True if it was the last."""
         with _lock:
             self.users.discard(user)
             return not self.users
@@ -75,19 +75,19 @@ class Pool:
 
 _pools: weakref.WeakValueDictionary[Hashable, Pool] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
-generation = 0  # of processes: what was shared before a fork is not shared after it
-# Kept here and not by clients: what is dropped while a loop runs is closed by a task, which the
-# end of the loop cancels half-way.
-_of_loops: dict[tuple[AbstractEventLoop, Hashable], Pool] = {}
-_left_to_parent: list[Any] = []
+generation = 0  # of processes: the number of forks that led to this one
+# Kept here and not by clients: a pool that is dropped while its loop runs would be closed by a
+# task, which the end of the loop cancels.
+_loop_pools: dict[tuple[AbstractEventLoop, Hashable], Pool] = {}
+_parent_pools: list[Any] = []
 
 
-def shared(place: Hashable, make: Callable[[], Any], user: Any) -> Pool:
-    """The pool of sync code for a place; many threads may make the first call at once."""
+def shared_pool(origin: Hashable, make: Callable[[], Any], user: Any) -> Pool:
+    """Return the pool of sync code for an origin; threads may make the first call at once."""
     with _lock:
-        pool = _pools.get(place)
+        pool = _pools.get(origin)
         if pool is None:
-            pool = _pools[place] = Pool(make)
+            pool = _pools[origin] = Pool(make)
             weakref.finalize(pool, close_all, pool.connections)
         pool.users.add(user)
         return pool
@@ -99,51 +99,51 @@ def close_all(connections: Iterable[Any]) -> None:
         connection.close()
 
 
-async def shared_in_loop(place: Hashable, make: Callable[[], Any], user: Any) -> Pool:
-    """The pool of the running event loop for a place."""
+async def shared_loop_pool(origin: Hashable, make: Callable[[], Any], user: Any) -> Pool:
+    """Return the pool of the running event loop for an origin."""
     import asyncio
 
-    key = (asyncio.get_running_loop(), place)
-    pool = _of_loops.get(key)
+    key = (asyncio.get_running_loop(), origin)
+    pool = _loop_pools.get(key)
     if pool is None:
-        for left in [other for other in list(_of_loops) if other[0].is_closed()]:
-            _of_loops.pop(left, None)  # that loop was closed without its hooks
-        pool = _of_loops[key] = Pool(make)
-        pool.closer = _closing(key, pool)
+        for ended in [other for other in list(_loop_pools) if other[0].is_closed()]:
+            _loop_pools.pop(ended, None)  # that loop was closed without its hooks
+        pool = _loop_pools[key] = Pool(make)
+        pool.closer = _close_with_loop(key, pool)
         await anext(pool.closer)
     pool.users.add(user)
     return pool
 
 
-async def leave_loop(user: Any) -> None:
-    """Close the pools of the running event loop that nobody else uses."""
+async def close_loop_pools(user: Any) -> None:
+    """Remove a user from the pools of the running event loop; close those without users."""
     import asyncio
 
     loop = asyncio.get_running_loop()
-    for (owner, _), pool in list(_of_loops.items()):
-        if owner is loop and user in pool.users and pool.left_by_last(user):
+    for (owner, _), pool in list(_loop_pools.items()):
+        if owner is loop and user in pool.users and pool.remove_user(user):
             await pool.closer.aclose()
 
 
-async def _closing(key: Any, pool: Pool) -> AsyncGenerator[None]:
-    # asyncio closes the generators of a loop before the loop: the one hook it has for that.
+async def _close_with_loop(key: Any, pool: Pool) -> AsyncGenerator[None]:
+    # asyncio closes the async generators of a loop before the loop itself; it has no other hook.
     try:
         yield
     finally:
-        _of_loops.pop(key, None)
-        for connection in pool.emptied():
+        _loop_pools.pop(key, None)
+        for connection in pool.drain():
             await connection.close()
 
 
-def _forget() -> None:
-    """In a forked child, leave the parent's sockets alone and open one's own."""
-    global _pools, _lock, _of_loops, generation
-    _left_to_parent.extend((*_pools.values(), _of_loops))
-    _of_loops = {}
+def _reset_after_fork() -> None:
+    """In a forked child, leave the parent's sockets alone and begin with empty pools."""
+    global _pools, _lock, _loop_pools, generation
+    _parent_pools.extend((*_pools.values(), _loop_pools))
+    _loop_pools = {}
     _pools = weakref.WeakValueDictionary()
     _lock = threading.Lock()
     generation += 1
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)

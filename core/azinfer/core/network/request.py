@@ -1,16 +1,24 @@
-"""One request, ready to be sent, and when its answer must be here."""
+"""One request, ready to be sent."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Head: TypeAlias = tuple[int, dict[str, str]]  # an answer's status, and headers by lower-case name
+Head: TypeAlias = tuple[int, dict[str, str]]  # status, and headers by lower-case name
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, ready to be sent."""
+    """One request, ready to be sent.
+
+    Attributes:
+        method: `"GET"` or `"POST"`.
+        url: The whole URL.
+        headers: Names and values, in the order in which they are sent.
+        body: The body; empty for none.
+        request_id: The value of `x-ms-client-request-id`, which services echo.
+    """
 
     method: str
     url: str

@@ -1,4 +1,4 @@
-"""TLS: certificates and contexts."""
+"""TLS: which certificates are trusted."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from functools import lru_cache
 import certifi
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.network.address import TLS_VARIABLES, Place
+from azinfer.core.network.address import TLS_VARIABLES, Origin
 
 
-def tls_of(place: Place) -> ssl.SSLContext | None:
-    """What a connection to a place is encrypted with, if at all."""
-    if place.settings is None or not place.origin.startswith("https:"):
+def context_of(origin: Origin) -> ssl.SSLContext | None:
+    """Return the TLS context for connections to an origin, or None for plain HTTP."""
+    if origin.settings is None or not origin.url.startswith("https:"):
         return None
-    return tls(place.settings)
+    return tls_context(origin.settings)
 
 
 @lru_cache(maxsize=8)
-def tls(settings: tuple[str | None, ...]) -> ssl.SSLContext:
-    """The certificates that settings name, or else certifi's.
+def tls_context(settings: tuple[str | None, ...]) -> ssl.SSLContext:
+    """Return a context that trusts the certificates in the settings, or certifi's.
+
+    Args:
+        settings: The values of TLS_VARIABLES; the last one names a folder.
 
     Raises:
-        ConfigurationError: They cannot be read.
+        ConfigurationError: The certificates cannot be read.
     """
-    # Reading the certificates takes 100 ms: once a process, and not at all for plain HTTP.
+    # Reading the certificates takes 100 ms: it is done once in a process.
     *files, folder = settings
     file = next(filter(None, files), None) or folder
     try:

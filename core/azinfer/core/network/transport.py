@@ -1,4 +1,4 @@
-"""Transport: bytes out, bytes in, one clear error."""
+"""Transports: send a request, return an open response; every failure is an InferenceError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from azinfer.core.deadline import Deadline
-from azinfer.core.endpoints import origin
+from azinfer.core.endpoints import origin_of
 from azinfer.core.errors import (
     ConfigurationError,
     InferenceError,
@@ -22,12 +22,21 @@ from azinfer.core.network.exceptions import network_error
 from azinfer.core.network.pool import Pool
 from azinfer.core.network.request import Request
 
-_LINGER = 0.1  # seconds; a new connection takes no longer
+_LINGER = 0.1  # seconds to wait for the end of a response; a new connection takes no longer
 
 
 @dataclass(frozen=True, slots=True)
 class OpenResponse:
-    """An answer whose head is here; `parts` gives its body, decoded, and closes it at the end."""
+    """A response whose head has come.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The headers, by their names in lower case.
+        connection: The connection on which it comes.
+        parts: An iterator, or async iterator, over its decoded body; its end frees the
+            connection.
+        deadline: By when it must be complete.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -36,13 +45,13 @@ class OpenResponse:
     deadline: Deadline
 
     def finish(self) -> None:
-        """Read what comes after the last event, so that the connection serves again."""
+        """Read what comes after the last event, so that the connection can be used again."""
         self.deadline.at = self.deadline.clock.monotonic() + _LINGER
         with suppress(InferenceError):
             deque(self.parts, 0)
 
     async def afinish(self) -> None:
-        """The same for an answer of async code, and close it."""
+        """Do the same in async code, and close the response."""
         import asyncio
 
         with suppress(InferenceError, TimeoutError):
@@ -51,11 +60,11 @@ class OpenResponse:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close an answer of async code that is not to be read to its end."""
+        """Close a response of async code without reading it to its end."""
         if self.parts.ag_frame is None:
-            return  # its connection serves another request
-        # At the end of a loop asyncio closes all generators at once, and one that is closed
-        # twice is an error: without its connection, this one has nothing more to wait for.
+            return  # its connection already serves another request
+        # At the end of a loop asyncio closes all async generators at once, and closing one twice
+        # is an error. Without its connection, this one does not wait for anything.
         await self.connection.release(self.deadline.clock.monotonic())
         if not self.parts.ag_running:
             await self.parts.aclose()
@@ -65,25 +74,28 @@ class Transport:
     """Sends requests of sync code.
 
     Args:
-        http_client: The caller's own `httpx.Client` (or httpx2's), never closed here; None for
+        http_client: An `httpx.Client` (or one of httpx2) of the caller, who closes it; None for
             the connections that all clients share.
-        environ: Where the settings of TLS are read from.
+        environ: The environment, for the settings of TLS.
+
+    Raises:
+        ConfigurationError: The `http_client` is async.
     """
 
     def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
         if http_client is not None and hasattr(http_client, "aclose"):
-            raise ConfigurationError("http_client is async; InferenceClient takes httpx.Client")
-        self._own = http_client
+            raise ConfigurationError("http_client is async; InferenceClient needs an httpx.Client")
+        self._client = http_client
         self._environ = os.environ if environ is None else environ
         self._pools: dict[str, Pool] = {}
         self._generation = pools.generation
 
     def open(self, request: Request, deadline: Deadline) -> OpenResponse:
-        """Send a request and wait for the head of its answer.
+        """Send a request and wait for the head of its response.
 
         Raises:
-            APIConnectionError: None came.
-            APITimeoutError: None came in time.
+            APIConnectionError: No response came.
+            APITimeoutError: No response came in time.
         """
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
@@ -92,14 +104,14 @@ class Transport:
         return OpenResponse(status, headers, connection, parts, deadline)
 
     def close(self) -> None:
-        """Let go of the connections; those that nobody else uses close."""
+        """Stop using the shared connections; those without other users are closed."""
         while self._pools:
             _, pool = self._pools.popitem()
-            if pool.left_by_last(self):
-                pools.close_all(pool.emptied())
+            if pool.remove_user(self):
+                pools.close_all(pool.drain())
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
-        pool, connection = self._borrowed(request.url, deadline)
+        pool, connection = self._borrow(request.url, deadline)
         failure = None
         try:
             try:
@@ -107,16 +119,16 @@ class Transport:
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := connection.more(deadline):
+                while parts := connection.read(deadline):
                     for part in parts:
-                        deadline.left()
-                        yield from body.decoded(part)
+                        deadline.remaining()
+                        yield from body.decode(part)
                 body.finish()
             except InferenceError:
                 raise
             except Exception as error:
                 failure = network_error(error, deadline)
-            # Outside the except block: what httpx raises holds the request and so the key.
+            # Outside the except block: errors of httpx refer to the request, and so to the key.
             if failure is not None:
                 raise failure
         finally:
@@ -125,20 +137,20 @@ class Transport:
             if pool is not None and (unused := pool.give_back(connection, now)):
                 unused.close()
 
-    def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+    def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         from azinfer.core.network import address, httpx_connection
         from azinfer.core.network import connection as sockets  # with ssl, which takes long
 
-        if self._own is not None:
-            return None, httpx_connection.Through(self._own)
+        if self._client is not None:
+            return None, httpx_connection.HttpxConnection(self._client)
         if self._generation != pools.generation:
             self._pools, self._generation = {}, pools.generation
-        host = origin(url)
+        host = origin_of(url)
         pool = self._pools.get(host)
         if pool is None:
-            place = address.place_of(host, self._environ)
-            made = pools.shared(place, partial(sockets.connection, place), self)
-            pool = self._pools.setdefault(host, made)
+            origin = address.Origin.in_environment(host, self._environ)
+            make = partial(sockets.connection, origin)
+            pool = self._pools.setdefault(host, pools.shared_pool(origin, make, self))
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
@@ -150,26 +162,29 @@ class AsyncTransport:
     """Sends requests of async code; each event loop has connections of its own.
 
     Args:
-        http_client: The caller's own `httpx.AsyncClient` (or httpx2's), never closed here; None
+        http_client: An `httpx.AsyncClient` (or one of httpx2) of the caller, who closes it; None
             for the connections that all clients of a loop share.
-        environ: Where the settings of TLS are read from.
+        environ: The environment, for the settings of TLS.
+
+    Raises:
+        ConfigurationError: The `http_client` is not async.
     """
 
     def __init__(self, http_client: Any, environ: Mapping[str, str] | None) -> None:
         if http_client is not None and not hasattr(http_client, "aclose"):
             raise ConfigurationError(
-                "http_client is not async; AsyncInferenceClient takes httpx.AsyncClient"
+                "http_client is not async; AsyncInferenceClient needs an httpx.AsyncClient"
             )
-        self._own = http_client
+        self._client = http_client
         self._environ = os.environ if environ is None else environ
-        self._places: dict[str, Any] = {}
+        self._origins: dict[str, Any] = {}
 
     async def open(self, request: Request, deadline: Deadline) -> OpenResponse:
-        """Send a request and wait for the head of its answer.
+        """Send a request and wait for the head of its response.
 
         Raises:
-            APIConnectionError: None came.
-            APITimeoutError: None came in time.
+            APIConnectionError: No response came.
+            APITimeoutError: No response came in time.
         """
         head: list[Any] = []
         parts = self._exchange(request, deadline, head)
@@ -178,13 +193,13 @@ class AsyncTransport:
         return OpenResponse(status, headers, connection, parts, deadline)
 
     async def close(self) -> None:
-        """Let go of the connections of this loop; those that nobody else uses close."""
-        await pools.leave_loop(self)
+        """Stop using the connections of this loop; those without other users are closed."""
+        await pools.close_loop_pools(self)
 
     async def _exchange(
         self, request: Request, deadline: Deadline, head: list[Any]
     ) -> AsyncGenerator[bytes]:
-        pool, connection = await self._borrowed(request.url, deadline)
+        pool, connection = await self._borrow(request.url, deadline)
         failure = None
         try:
             try:
@@ -192,10 +207,10 @@ class AsyncTransport:
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := await connection.more(deadline):
+                while parts := await connection.read(deadline):
                     for part in parts:
-                        deadline.left()
-                        for piece in body.decoded(part):
+                        deadline.remaining()
+                        for piece in body.decode(part):
                             yield piece
                 body.finish()
             except InferenceError:
@@ -212,16 +227,17 @@ class AsyncTransport:
                 if pool is not None and (unused := pool.give_back(connection, now)):
                     await unused.close()
 
-    async def _borrowed(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
+    async def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         from azinfer.core.network import address, async_connection, httpx_connection
 
-        if self._own is not None:
-            return None, httpx_connection.AsyncThrough(self._own)
-        host = origin(url)
-        place = self._places.get(host)
-        if place is None:
-            place = self._places[host] = address.place_of(host, self._environ)
-        pool = await pools.shared_in_loop(place, partial(async_connection.connection, place), self)
+        if self._client is not None:
+            return None, httpx_connection.AsyncHttpxConnection(self._client)
+        host = origin_of(url)
+        origin = self._origins.get(host)
+        if origin is None:
+            origin = self._origins[host] = address.Origin.in_environment(host, self._environ)
+        make = partial(async_connection.connection, origin)
+        pool = await pools.shared_loop_pool(origin, make, self)
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)

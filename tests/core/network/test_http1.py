@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from azinfer.core.errors import APIConnectionError, ConfigurationError
-from azinfer.core.network.http1 import Answers, written
+from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.request import Request
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -52,21 +52,21 @@ CASES = {
 }
 
 
-def asked_for() -> Answers:
-    """Answers of which one is expected."""
-    answers = Answers()
+def asked_for() -> ResponseParser:
+    """ResponseParser of which one is expected."""
+    answers = ResponseParser()
     answers.expect()
     return answers
 
 
-def read(answers: Answers, case: Case, cuts: list[int]) -> bytes:
+def read(answers: ResponseParser, case: Case, cuts: list[int]) -> bytes:
     """The body of an answer whose bytes come in pieces."""
     places = sorted({0, len(case.data), *(cut % len(case.data) for cut in cuts)})
     for start, end in itertools.pairwise(places):
         answers.feed(case.data[start:end])
     if case.closed:
         answers.eof()
-    return b"".join(answers.taken())
+    return b"".join(answers.take_parts())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -83,40 +83,43 @@ def test_an_answer_is_read_however_its_bytes_are_cut(name: str, cuts: list[int])
 
 
 def test_answers_come_one_after_the_other_on_a_connection() -> None:
-    answers = Answers()
+    answers = ResponseParser()
     for name in ("a length", "chunks and trailers", "no body", "a length"):
         answers.expect()
         assert read(answers, CASES[name], []) == CASES[name].body
         assert answers.reusable
     answers.feed(b"HTTP/1.1 ")
     assert not answers.reusable
-    with pytest.raises(APIConnectionError, match="what nobody asked for"):
+    with pytest.raises(APIConnectionError, match="a response to no request"):
         answers.expect()
 
 
 def test_an_answer_before_any_request_is_not_taken() -> None:
-    answers = Answers()
+    answers = ResponseParser()
     answers.feed(WHOLE[:20])
-    with pytest.raises(APIConnectionError, match="what nobody asked for"):
+    with pytest.raises(APIConnectionError, match="a response to no request"):
         answers.expect()
 
 
 def test_what_announces_an_answer_has_no_body() -> None:
     answers = asked_for()
     answers.feed(b"HTTP/1.1 104 Soon\r\ncontent-length: 5\r\n\r\nhello" + WHOLE)
-    assert (answers.status, answers.taken()) == (200, [b"{}"])
+    assert (answers.status, answers.take_parts()) == (200, [b"{}"])
 
 
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"SSH-2.0-OpenSSH\r\n", "is no HTTP/1.1"),
-        (CHUNKED + b"zz\r\n{}\r\n", "is no HTTP/1.1"),
-        (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", "is no HTTP/1.1"),
-        (b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "no HTTP/1.1"),
-        (b"".join((OK, b"x: ", b"y" * 200_000)), "is longer than 102400 bytes"),
-        (CHUNKED + b"2;" + b"y" * 200_000, "is longer than 102400 bytes"),
-        (CHUNKED + b"2\r\n{}\r\n0\r\nx: " + b"y" * 200_000, "is longer than 102400 bytes"),
+        (b"SSH-2.0-OpenSSH\r\n", "is not valid HTTP/1.1"),
+        (CHUNKED + b"zz\r\n{}\r\n", "is not valid HTTP/1.1"),
+        (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", "is not valid HTTP/1.1"),
+        (
+            b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            "not valid HTTP/1.1",
+        ),
+        (b"".join((OK, b"x: ", b"y" * 200_000)), "more than 102400 bytes"),
+        (CHUNKED + b"2;" + b"y" * 200_000, "more than 102400 bytes"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nx: " + b"y" * 200_000, "more than 102400 bytes"),
     ],
 )
 def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
@@ -129,10 +132,10 @@ def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "without an answer"),
-        (OK, "without an answer"),
-        (WHOLE[:-1], "in the middle of its answer"),
-        (CHUNKED + b"2\r\n{}\r\n0\r\n", "in the middle of its answer"),
+        (b"", "without a response"),
+        (OK, "without a response"),
+        (WHOLE[:-1], "in the middle of a response"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", "in the middle of a response"),
     ],
 )
 def test_an_answer_that_is_not_whole_is_told(data: bytes, told: str) -> None:
@@ -149,10 +152,10 @@ def asked(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
 
 
 def test_a_request_is_written_as_it_is_meant() -> None:
-    assert written(asked([("api-key", "k")]), "/a?b=c", "h:81") == (
+    assert encode_request(asked([("api-key", "k")]), "/a?b=c", "h:81") == (
         b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
     )
-    assert written(asked([("HOST", "other")], b""), "/", "h") == (
+    assert encode_request(asked([("HOST", "other")], b""), "/", "h") == (
         b"POST / HTTP/1.1\r\nHOST: other\r\n\r\n"
     )
 
@@ -166,12 +169,12 @@ def test_a_request_is_written_as_it_is_meant() -> None:
 )
 def test_a_header_that_cannot_be_sent_is_named_without_its_value(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        written(asked([(name, value)]), "/", "h")
+        encode_request(asked([(name, value)]), "/", "h")
     assert repr(name) in str(caught.value)
     assert value == "a" or value not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "expect"])
 def test_a_header_that_frames_the_request_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"'{name}' cannot be sent: leave it"):
-        written(asked([(name, "1")]), "/", "h")
+    with pytest.raises(ConfigurationError, match=f"'{name}' cannot be set: only the client"):
+        encode_request(asked([(name, "1")]), "/", "h")
