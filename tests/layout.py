@@ -27,7 +27,8 @@ FLOORS = {
         version clock routing completions errors toml_tables reasoning structured_output
         error_responses decoding chunks sse surfaces
         deployments endpoints deployment_lists secret_names retries deadline
-        messages json_body model_catalog model_profiles streaming embeddings batching
+        message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
+        embeddings batching
         client_config credentials endpoint_knowledge
         routes
         network
@@ -36,6 +37,10 @@ FLOORS = {
     """,
     "azinfer.core.routes": """
         facts guard policy breaker affinity budget route state choice failover resolution plan
+        __init__
+    """,
+    "azinfer.core.wires": """
+        wire fields state turns selection chat responses messages
         __init__
     """,
     "azinfer.core.network": """

@@ -431,7 +431,7 @@ def test_the_right_operation_is_named_where_a_model_does_another(
 ) -> None:
     told = "The chatCompletion operation does not work with the specified model, ada"
     server.will(reply(failure("OperationNotSupported", told), 400))
-    with pytest.raises(BadRequestError, match=r"model, ada\. .*texts to embed\(\)"):
+    with pytest.raises(BadRequestError, match=r"model, ada\. .*with embed\(\)"):
         ask().complete()
 
 

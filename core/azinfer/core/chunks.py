@@ -19,12 +19,14 @@ class ToolCallChunk:
         id: The call's id.
         name: The tool's name.
         arguments: What this part adds to the arguments' JSON.
+        type: `"function"`, or `"custom"` for a tool that takes free text.
     """
 
     index: int
     id: str | None
     name: str | None
     arguments: str
+    type: str = "function"
 
 
 @dataclass(frozen=True, slots=True)

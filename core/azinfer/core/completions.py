@@ -24,16 +24,24 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that a model asks for; answer it with a ToolMessage that bears its `id`."""
+    """One call that a model asks for; answer it with a ToolMessage that has its `id`.
+
+    Attributes:
+        id: The call's id.
+        function: The tool's name and its arguments; of a custom tool, the free text it is given.
+        type: `"function"`, or `"custom"` for a tool that takes free text.
+    """
 
     id: str
     function: Function
-    type: Literal["function"] = "function"
+    type: Literal["function", "custom"] = "function"
 
     def to_wire(self) -> Json:
-        """The call as it is sent back in the conversation."""
-        function = {"name": self.function.name, "arguments": self.function.arguments}
-        return {"id": self.id, "type": "function", "function": function}
+        """Return the call as it is sent back in the conversation."""
+        name, text = self.function.name, self.function.arguments
+        if self.type == "custom":
+            return {"id": self.id, "type": "custom", "custom": {"name": name, "input": text}}
+        return {"id": self.id, "type": "function", "function": {"name": name, "arguments": text}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,9 @@ class Message:
         refusal: Why it will not answer, from models that say so.
         audio: The sound, as the service sent it.
         raw: The message as the service sent it.
+        state: What the model wants back in the next request besides, such as encrypted
+            reasoning, signatures and calls of service-side tools: JSON that only the service
+            reads. A message that stands in the next request's messages brings it along.
     """
 
     content: str | None = None
@@ -55,6 +66,7 @@ class Message:
     refusal: str | None = None
     audio: Json | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+    state: Json | None = field(default=None, repr=False, compare=False)
 
     @property
     def role(self) -> str:

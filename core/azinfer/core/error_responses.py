@@ -35,6 +35,7 @@ _BY_CODE: dict[str, type[APIStatusError]] = {
     "content_filter": ContentFilterError,
     "contentfiltered": ContentFilterError,
     "responsibleaipolicyviolation": ContentFilterError,
+    "content_policy_violation": ContentFilterError,
     "context_length_exceeded": ContextLengthExceededError,
     "tokens_limit_reached": ContextLengthExceededError,
     "unsupported_parameter": UnsupportedParameterError,
@@ -42,6 +43,7 @@ _BY_CODE: dict[str, type[APIStatusError]] = {
     "unknown_parameter": UnsupportedParameterError,
     "parameter_not_supported": UnsupportedParameterError,
     "ratelimitreached": RateLimitError,
+    "rate_limit_exceeded": RateLimitError,
     "insufficient_quota": RateLimitError,
 }
 _BY_STATUS: dict[int, type[APIStatusError]] = {
@@ -50,6 +52,21 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
     408: ServerError,
     429: RateLimitError,
 }
+# Errors inside a stream have no status of their own, only a type or a code.
+# Sources: "Errors" of Anthropic's API reference; "The response object", `error.code`.
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
 _ADVICE: dict[type[APIStatusError], str] = {
     AuthenticationError: "Check the credential, its role (Cognitive Services User) and that it "
     "belongs to this endpoint.",
@@ -57,8 +74,16 @@ _ADVICE: dict[type[APIStatusError], str] = {
 }
 _ADVICE_BY_CODE = {
     "authenticationtypedisabled": "Pass a credential of azure-identity instead of a key.",
-    "operationnotsupported": "Conversations go to complete(), texts to embed(), images to "
-    "embed_images().",
+    "thread_unsupported_request": "Send the whole conversation instead of a previous message's id.",
+}
+_ADVICE_BY_TEXT = {
+    "The chatCompletion operation does not work": "A model that embeds is called with embed(), "
+    "one that answers on another wire with wire='responses', or wire='messages' for Claude.",
+    "The embeddings operation does not work": "Check that the deployment's model makes embeddings; "
+    "for images call embed_images().",
+    "not supported in your workspace": "Claude deployments hosted on Azure (model version 2) have "
+    "no structured outputs, strict tools or server tools; those hosted on Anthropic (version 1) "
+    "do: leave it out, or deploy version 1.",
 }
 _NOT_FOUND = "Check the endpoint's path and api-version."
 # Sentences that name a field the model does not take, where no code and no `param` does.
@@ -66,9 +91,16 @@ _FIELD_REFUSED = (
     r"Extra parameters \[['\"]?([^'\",\]]+)",
     r"#/(\w+): Extra inputs are not permitted",
     r"Unrecognized request arguments? supplied: (\w+)",
-    r"Unsupported (?:parameter|value): '?(\w+)",
+    r"Unsupported (?:parameter|value): '?([\w.]+)",
+    r"^`?(\w+)`? is deprecated for this model",
+    r"^`(\w+)` and `\w+` cannot both be specified",
+    r'^"(thinking)\.[\w.]+" is not supported for this model',
+    r"^adaptive (thinking) is not supported",
+    r"does not support (effort) level",
+    r"^(structured_outputs) not supported",
 )
-_TOO_LONG = r"(?i)maximum context length|context window|too many tokens"
+_TOO_LONG = r"(?i)maximum context length|context window|too many tokens|prompt is too long"
+_UNKNOWN_MODEL = r"^(?:model: |Unknown model: )\S+$"
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
@@ -91,10 +123,14 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
     details = tuple(_details(nested)) or tuple(_details(error))
     refused = _refused_field(text, details)
     status = _status_of_event(error) if status == 200 else status
-    code = _code(error) or _code(root) or headers.get("x-ms-error-code") or str(status)
+    code = _code(error) or _code(root) or headers.get("x-ms-error-code")
+    if code is None and root.get("type") == "error":  # as Anthropic writes it
+        code = error.get("type")
+    code = code or str(status)
     kind = _kind(inner_status(status, headers), code, text, refused)
     said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
     advice = _ADVICE_BY_CODE.get(code.casefold()) or _ADVICE.get(kind)
+    advice = next((told for part, told in _ADVICE_BY_TEXT.items() if part in said), advice)
     if kind is BadRequestError and status == 404:
         advice = _NOT_FOUND
     failure = kind(
@@ -103,7 +139,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
         code=code,
         param=_param(error) or _param(nested) or refused,
         details=details,
-        request_id=request_id(headers),
+        request_id=request_id(headers) or _string(root.get("request_id")),
         raw=body,
         headers=headers,
     )
@@ -124,12 +160,17 @@ def with_advice(said: str, advice: str | None) -> str:
 
 def _status_of_event(error: Json) -> int:
     told = str(error.get("status") or error.get("code") or "")
-    return int(told) if re.fullmatch("[45][0-9][0-9]", told) else 200
+    if re.fullmatch("[45][0-9][0-9]", told):
+        return int(told)
+    return _STATUS_OF.get(told) or _STATUS_OF.get(str(error.get("type")), 200)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The service's id of an exchange, for its support."""
-    return headers.get("x-request-id") or headers.get("apim-request-id")
+    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+
+
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
 def inner_status(status: int, headers: Mapping[str, str]) -> int:
@@ -175,6 +216,8 @@ def _kind(status: int, code: str, text: str, refused: str | None) -> type[APISta
         return ServerError
     if status < 400 and status != 200:
         return APIStatusError
+    if re.search(_UNKNOWN_MODEL, text):
+        return DeploymentNotFoundError
     if refused:
         return UnsupportedParameterError
     return ContextLengthExceededError if re.search(_TOO_LONG, text) else BadRequestError
@@ -195,6 +238,10 @@ def _code(error: Json) -> str | None:
         if isinstance(value := error.get(key), str | int) and value != "":
             return str(value)
     return None
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _param(error: Json) -> str | None:
@@ -228,6 +275,11 @@ def _details(error: Json) -> Iterator[Detail]:
 def _filter_results(error: Json) -> Json:
     # Both spellings are in use: `innererror.content_filter_result` is what Azure OpenAI
     # answers, `inner_error.content_filter_results` what its OpenAPI document declares.
+    # The Responses API lists them, with what each was found in.
+    listed = error.get("content_filters")
+    for each in listed if isinstance(listed, list) else ():
+        if results := _object(_object(each).get("content_filter_results")):
+            return results
     for inner in (_object(error.get("innererror")), _object(error.get("inner_error")), error):
         for key in ("content_filter_result", "content_filter_results"):
             if results := _object(inner.get(key)):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import mimetypes
 from collections.abc import (
     Mapping,
     Sequence,
@@ -17,63 +15,10 @@ from azinfer.core.completions import Message, ToolCall
 from azinfer.core.errors import (
     ConfigurationError,
 )
+from azinfer.core.message_parts import Part, Source, image_url, part_to_wire
 from azinfer.core.structured_output import adapter_of, strict_schema
 
 Json: TypeAlias = dict[str, Any]
-Source: TypeAlias = bytes | Path | str
-
-
-@dataclass(frozen=True, slots=True)
-class TextPart:
-    """Text in a user message that also has other parts."""
-
-    text: str
-
-    def to_wire(self) -> Json:
-        """The part as it is sent."""
-        return {"type": "text", "text": self.text}
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """An image in a user message.
-
-    Attributes:
-        source: Bytes, a Path that is read when the message is sent, a URL (passed on, never
-            fetched here) or a data URL.
-        detail: How closely to look: `"auto"`, `"low"` or `"high"`.
-    """
-
-    source: Source
-    detail: str | None = None
-
-    def to_wire(self) -> Json:
-        """The part as it is sent."""
-        detail = {"detail": self.detail} if self.detail else {}
-        return {"type": "image_url", "image_url": {"url": image_url(self.source), **detail}}
-
-
-@dataclass(frozen=True, slots=True)
-class AudioPart:
-    """Sound in a user message.
-
-    Attributes:
-        source: Bytes, a Path, a data URL, or a URL (passed on, never fetched here).
-        format: `"wav"` or `"mp3"`; found from the bytes or the name when left out.
-    """
-
-    source: Source
-    format: str | None = None
-
-    def to_wire(self) -> Json:
-        """The part as it is sent: inline data, or the URL for models that take one."""
-        if isinstance(self.source, str) and not self.source.startswith("data:"):
-            return {"type": "audio_url", "audio_url": {"url": _url(self.source, "audio")}}
-        data, kind = _audio(self.source)
-        return {"type": "input_audio", "input_audio": {"data": data, "format": self.format or kind}}
-
-
-Part: TypeAlias = TextPart | ImagePart | AudioPart | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +53,51 @@ class UserMessage:
         """The message as it is sent."""
         if isinstance(self.content, str):
             return {"role": "user", "content": self.content}
-        return {"role": "user", "content": [_part(part) for part in self.content]}
+        return {"role": "user", "content": [part_to_wire(part) for part in self.content]}
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """What the model said earlier, with the tools it called."""
+    """What the model said earlier, with the tools it called.
+
+    Attributes:
+        content: The text.
+        tool_calls: The tools it called.
+        reasoning: What it thought aloud; sent to models that want it back.
+        state: The `state` of the answer that this message stands for.
+    """
 
     content: str | None = None
     tool_calls: Sequence[ToolCall | Mapping[str, Any]] = ()
+    reasoning: str | None = None
+    state: Mapping[str, Any] | None = None
 
     def to_wire(self) -> Json:
         """The message as it is sent."""
-        return _assistant(self.content, self.tool_calls)
+        return _assistant(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolMessage:
-    """What a tool answered."""
+    """What a tool answered.
 
-    content: str
+    Attributes:
+        content: The answer: text, or parts where the wire takes them.
+        tool_call_id: The `id` of the call.
+        is_error: Whether the tool failed, for wires with a field for that.
+    """
+
+    content: str | Sequence[Part | str]
     tool_call_id: str
+    is_error: bool = False
 
     def to_wire(self) -> Json:
         """The message as it is sent."""
-        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+        content: Any = self.content
+        if not isinstance(content, str):
+            content = [part_to_wire(part) for part in content]
+        failed = {"is_error": True} if self.is_error else {}
+        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": content, **failed}
 
 
 ChatMessage: TypeAlias = (
@@ -165,6 +130,25 @@ class Tool:
     def to_wire(self) -> Json:
         """The tool as it is sent."""
         return {"type": "function", "function": _set_fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class CustomTool:
+    """A tool that takes free text instead of JSON, for models and wires that have it.
+
+    Attributes:
+        name: Letters, digits, `_` and `-`; at most 64.
+        description: What it is for.
+        format: What the text must be, for example a grammar; None for any text.
+    """
+
+    name: str
+    description: str | None = None
+    format: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> Json:
+        """Return the tool as it is sent."""
+        return {"type": "custom", "custom": _set_fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,26 +221,13 @@ def response_format_to_wire(wanted: Any) -> Any:
     return wanted
 
 
-def image_url(source: Source) -> str:
-    """An image as a URL: a data URL of bytes or of a file, or the URL as it was given."""
-    if isinstance(source, str):
-        return _url(source, "image")
-    data, name = _read(source)
-    kind = _image_type(data) or mimetypes.guess_type(name)[0]
-    if not kind or not kind.startswith("image/"):
-        raise ConfigurationError(
-            f"{name or 'the image'} is no PNG, JPEG, GIF, WebP or BMP; give a data URL instead"
-        )
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def _message(message: ChatMessage, position: int) -> Json:
     if isinstance(message, Mapping):
         if not isinstance(message.get("role"), str):
             raise ConfigurationError(f"messages[{position}] has no role: {sorted(message)}")
         return dict(message)
     if isinstance(message, Message):
-        return _assistant(message.content, message.tool_calls)
+        return _assistant(message)
     if hasattr(message, "to_wire"):
         return message.to_wire()
     raise ConfigurationError(
@@ -265,65 +236,26 @@ def _message(message: ChatMessage, position: int) -> Json:
     )
 
 
-def _assistant(content: str | None, tool_calls: Sequence[ToolCall | Mapping[str, Any]]) -> Json:
-    message: Json = {"role": "assistant"}
-    if content is not None or not tool_calls:
-        message["content"] = content or ""
-    if tool_calls:
+def _assistant(message: AssistantMessage | Message) -> Json:
+    wire: Json = {"role": "assistant"}
+    if message.content is not None or not message.tool_calls:
+        wire["content"] = message.content or ""
+    if message.tool_calls:
         # `type` is required: without it the service answers 424 (models) or 400.
-        message["tool_calls"] = [
+        wire["tool_calls"] = [
             call.to_wire() if isinstance(call, ToolCall) else {"type": "function", **call}
-            for call in tool_calls
+            for call in message.tool_calls
         ]
-    return message
+    if message.reasoning:
+        wire["reasoning_content"] = message.reasoning
+    if message.state:
+        wire["state"] = message.state
+    return wire
 
 
-def _part(part: Part | str) -> Json:
-    if isinstance(part, str):
-        return TextPart(part).to_wire()
-    return dict(part) if isinstance(part, Mapping) else part.to_wire()
-
-
-def _set_fields(value: Tool | JsonSchema) -> Json:
+def _set_fields(value: Tool | CustomTool | JsonSchema) -> Json:
     fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     return {name: value for name, value in fields if value is not None}
-
-
-def _url(text: str, what: str) -> str:
-    if text.startswith(("https://", "http://", "data:")):
-        return text
-    raise ConfigurationError(
-        f"{what} {text[:60]!r} is no URL; give bytes, a pathlib.Path, a URL or a data URL"
-    )
-
-
-def _read(source: bytes | Path) -> tuple[bytes, str]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source), ""
-    if not hasattr(source, "read_bytes"):
-        raise ConfigurationError(
-            f"a {type(source).__name__} is no image or sound; give bytes, a pathlib.Path, a URL or "
-            "a data URL"
-        )
-    try:
-        return source.read_bytes(), source.name
-    except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read: {error.strerror}") from None
-
-
-def _image_type(data: bytes) -> str | None:
-    starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((f"image/{kind}" for start, kind in starts.items() if data.startswith(start)), None)
-
-
-def _audio(source: Source) -> tuple[str, str]:
-    if isinstance(source, str):
-        head, _, encoded = source.partition(",")
-        return encoded, "mp3" if "mp3" in head or "mpeg" in head else "wav"
-    data, _ = _read(source)
-    return base64.b64encode(data).decode(), "wav" if data.startswith(b"RIFF") else "mp3"
 
 
 Image: TypeAlias = Source | tuple[Source, str] | ImageInput

@@ -1,14 +1,13 @@
-"""A streamed answer: bytes become server-sent events, chunks, and the whole they add up to.
+"""A streamed chat completion: events become chunks, and the whole they add up to.
 
-Source: "Server-sent events" of the HTML standard, section "Parsing an event stream", and
-"Create chat completion", `stream`, of the REST references.
+Source: "Create chat completion", `stream`, of the REST references.
 """
 
 from __future__ import annotations
 
 import binascii
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
@@ -33,10 +32,9 @@ from azinfer.core.decoding import (
     usage_from_headers,
 )
 from azinfer.core.error_responses import from_response
-from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
 from azinfer.core.reasoning import Splitter
 from azinfer.core.routing import Routing
-from azinfer.core.sse import BOM, EventDecoder
+from azinfer.core.stream_reader import StreamReader
 
 
 class _OpenCall:
@@ -203,8 +201,8 @@ class _OpenChoice:
         return call, True
 
 
-class ChatReader:
-    """Reads one streamed answer from its bytes, sans I/O.
+class ChatReader(StreamReader):
+    """Reads one streamed chat completion from its bytes, sans I/O.
 
     Args:
         headers: The answer's headers.
@@ -220,74 +218,12 @@ class ChatReader:
         seed: str = "",
         response_format: Any = None,
     ) -> None:
-        self._headers = headers
-        self.routing = routing
-        self._seed = seed
-        self._parse = parser_of(response_format)
-        self._decoder = EventDecoder()
+        super().__init__(headers, routing, seed, response_format)
         self._choices: dict[int, _OpenChoice] = {}
         self._head: Json = {}
         self._headed = False
         self._usage: Usage | None = None
         self._prompt_results: list[Json] = []
-        self._start = bytearray()
-        self._json: list[bytes] | None = None
-        self._begun = False
-        self.done = False
-
-    def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
-        """The chunks that further bytes complete, one by one: each counts once it was taken.
-
-        Raises:
-            APIStatusError: The service reports an error inside the stream.
-            InvalidResponseError: These are no chunks of a chat completion.
-        """
-        if not self._begun:
-            data = self._begin(data)
-        if self._json is not None:
-            self._json.append(data)
-            return ()
-        events = self._decoder.feed(data)
-        if len(events) != 1:
-            return self._chunks(events)
-        chunk = self._read(*events[0])
-        return () if chunk is None else (chunk,)
-
-    def finish(self) -> list[ChatCompletionChunk]:
-        """What the end of the bytes still brings.
-
-        Raises:
-            StreamInterruptedError: The answer is not whole; `partial` has what came.
-            InvalidResponseError: There was no answer at all.
-        """
-        if self._json is not None:
-            return self._whole(b"".join(self._json))
-        chunks: list[ChatCompletionChunk] = []
-        if not self.done:
-            try:
-                chunks += self._chunks(self._decoder.finish())
-            except InvalidResponseError:
-                raise self.interrupted("The stream ended inside an event") from None
-        for choice in self._choices.values():
-            if delta := choice.flush():
-                chunks.append(ChatCompletionChunk((ChunkChoice(choice.index, delta),)))
-        if not self._choices:
-            raise InvalidResponseError(
-                f"the stream has no answer in it; it begins {bytes(self._start)!r}",
-                raw=bytes(self._start),
-            )
-        if not self.done and not all(choice.finish_reason for choice in self._choices.values()):
-            raise self.interrupted("The stream ended before the answer did")
-        return chunks
-
-    def interrupted(self, why: str) -> StreamInterruptedError:
-        """The error of a stream that ended early, with what came before."""
-        said = f"{why}; the partial answer is in .partial"
-        return StreamInterruptedError(said).carrying(self.completion())
-
-    def failed(self, error: InferenceError) -> InferenceError:
-        """An error with what came of the answer before it."""
-        return error if error.partial or not self._choices else error.carrying(self.completion())
 
     def completion(self) -> ChatCompletion:
         """The answer as far as it came."""
@@ -303,33 +239,27 @@ class ChatReader:
             tuple(self._prompt_results),
             self.routing,
             head,
-            self._parse,
+            parser_of(self._response_format),
         )
 
-    def _begin(self, data: bytes) -> bytes:
-        """Look at the first byte that says anything: a stream, or one JSON object."""
-        self._start += data[: 200 - len(self._start)]
-        first = data.removeprefix(BOM).lstrip()[:1]
-        if first:
-            self._begun = True
-            self._json = [] if first in b"{[" else None
-        return data
-
-    def _whole(self, body: bytes) -> list[ChatCompletionChunk]:
+    def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
         """One JSON answer to a request for a stream, as proxies give it."""
-        raw = decode_json(body.removeprefix(BOM), self._headers, "the stream")
         decode_completion(raw, self._headers)
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
-        self.done = True
         return [self._chunk({**raw, "choices": parts})]
 
-    def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:
-        for event in events:
-            chunk = self._read(*event)
-            if chunk is not None:
-                yield chunk
-            elif self.done:
-                return
+    def _held_back(self) -> list[ChatCompletionChunk]:
+        return [
+            ChatCompletionChunk((ChunkChoice(choice.index, delta),))
+            for choice in self._choices.values()
+            if (delta := choice.flush())
+        ]
+
+    def _has_answer(self) -> bool:
+        return bool(self._choices)
+
+    def _is_complete(self) -> bool:
+        return all(choice.finish_reason for choice in self._choices.values())
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         """The chunk that an event stands for, if any."""

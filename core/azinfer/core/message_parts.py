@@ -1,0 +1,152 @@
+"""Parts of messages: text, images, sound and files."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from azinfer.core.completions import Json
+from azinfer.core.errors import ConfigurationError
+
+Source: TypeAlias = bytes | Path | str
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Text in a user message that also has other parts."""
+
+    text: str
+
+    def to_wire(self) -> Json:
+        """The part as it is sent."""
+        return {"type": "text", "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image in a user message.
+
+    Attributes:
+        source: Bytes, a Path that is read when the message is sent, a URL (passed on, never
+            fetched here) or a data URL.
+        detail: How closely to look: `"auto"`, `"low"` or `"high"`.
+    """
+
+    source: Source
+    detail: str | None = None
+
+    def to_wire(self) -> Json:
+        """The part as it is sent."""
+        detail = {"detail": self.detail} if self.detail else {}
+        return {"type": "image_url", "image_url": {"url": image_url(self.source), **detail}}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart:
+    """Sound in a user message.
+
+    Attributes:
+        source: Bytes, a Path, a data URL, or a URL (passed on, never fetched here).
+        format: `"wav"` or `"mp3"`; found from the bytes or the name when left out.
+    """
+
+    source: Source
+    format: str | None = None
+
+    def to_wire(self) -> Json:
+        """The part as it is sent: inline data, or the URL for models that take one."""
+        if isinstance(self.source, str) and not self.source.startswith("data:"):
+            return {"type": "audio_url", "audio_url": {"url": _url(self.source, "audio")}}
+        data, kind = _audio(self.source)
+        return {"type": "input_audio", "input_audio": {"data": data, "format": self.format or kind}}
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A file in a user message, for example a PDF.
+
+    Attributes:
+        source: Bytes, a Path that is read when the message is sent, a data URL, or a URL
+            (passed on, never fetched here).
+        filename: Its name; that of the Path when left out.
+    """
+
+    source: Source
+    filename: str | None = None
+
+    def to_wire(self) -> Json:
+        """Return the part as it is sent."""
+        if isinstance(self.source, str):
+            is_data = _url(self.source, "file").startswith("data:")
+            name, url = self.filename, self.source
+            field = "file_data" if is_data else "file_url"
+        else:
+            data, found = _read(self.source)
+            name, field = self.filename or found or "file.pdf", "file_data"
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        return {"type": "file", "file": {**({"filename": name} if name else {}), field: url}}
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | Mapping[str, Any]
+
+
+def part_to_wire(part: Part | str) -> Json:
+    """Return a part as it is sent: a typed one, a text, or a mapping of the wire form."""
+    if isinstance(part, str):
+        return TextPart(part).to_wire()
+    return dict(part) if isinstance(part, Mapping) else part.to_wire()
+
+
+def image_url(source: Source) -> str:
+    """An image as a URL: a data URL of bytes or of a file, or the URL as it was given."""
+    if isinstance(source, str):
+        return _url(source, "image")
+    data, name = _read(source)
+    kind = _image_type(data) or mimetypes.guess_type(name)[0]
+    if not kind or not kind.startswith("image/"):
+        raise ConfigurationError(
+            f"{name or 'the image'} is no PNG, JPEG, GIF, WebP or BMP; give a data URL instead"
+        )
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _url(text: str, what: str) -> str:
+    if text.startswith(("https://", "http://", "data:")):
+        return text
+    raise ConfigurationError(
+        f"{what} {text[:60]!r} is no URL; give bytes, a pathlib.Path, a URL or a data URL"
+    )
+
+
+def _read(source: bytes | Path) -> tuple[bytes, str]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), ""
+    if not hasattr(source, "read_bytes"):
+        raise ConfigurationError(
+            f"a {type(source).__name__} is no image or sound; give bytes, a pathlib.Path, a URL or "
+            "a data URL"
+        )
+    try:
+        return source.read_bytes(), source.name
+    except OSError as error:
+        raise ConfigurationError(f"{source} cannot be read: {error.strerror}") from None
+
+
+def _image_type(data: bytes) -> str | None:
+    starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((f"image/{kind}" for start, kind in starts.items() if data.startswith(start)), None)
+
+
+def _audio(source: Source) -> tuple[str, str]:
+    if isinstance(source, str):
+        head, _, encoded = source.partition(",")
+        return encoded, "mp3" if "mp3" in head or "mpeg" in head else "wav"
+    data, _ = _read(source)
+    return base64.b64encode(data).decode(), "wav" if data.startswith(b"RIFF") else "mp3"

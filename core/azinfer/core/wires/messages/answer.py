@@ -1,0 +1,127 @@
+"""An answer of Anthropic Messages as a ChatCompletion.
+
+Source: "Create a Message", response, and "Handling stop reasons" of Anthropic's documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from azinfer.core.completions import (
+    ChatCompletion,
+    Choice,
+    Function,
+    Json,
+    Message,
+    ToolCall,
+    Usage,
+)
+from azinfer.core.decoding import invalid_response, parser_of
+from azinfer.core.routing import Routing
+from azinfer.core.wires.state import new_state
+
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_REFUSED = "The model refused to answer."
+
+
+def decode(
+    raw: Any,
+    headers: Mapping[str, str],
+    routing: Routing | None = None,
+    id_prefix: str = "call_",
+    response_format: Any = None,
+) -> ChatCompletion:
+    """Return the completion that a body contains; arguments as in `decode_completion`.
+
+    Raises:
+        InvalidResponseError: This is not a message.
+    """
+    blocks = raw.get("content") if isinstance(raw, dict) else None
+    if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
+        raise invalid_response("no content", raw)
+    return ChatCompletion(
+        str(raw.get("id") or ""),
+        raw.get("model"),
+        0,
+        (Choice(0, _message(raw, blocks, routing), finish_reason(raw)),),
+        usage_of(raw.get("usage")),
+        (),
+        routing,
+        raw,
+        parser_of(response_format),
+    )
+
+
+def finish_reason(raw: Json) -> str | None:
+    """Return why an answer ended, in the words of our schema where it has one."""
+    reason = raw.get("stop_reason")
+    return _FINISH.get(str(reason), str(reason)) if reason else None
+
+
+def usage_of(counts: Any) -> Usage | None:
+    """Return the token counts; what was read is in three numbers here, and one of them new."""
+    if not isinstance(counts, dict):
+        return None
+    cached = int(counts.get("cache_read_input_tokens") or 0)
+    read = int(counts.get("input_tokens") or 0) + cached
+    read += int(counts.get("cache_creation_input_tokens") or 0)
+    written = int(counts.get("output_tokens") or 0)
+    details = counts.get("output_tokens_details") or {}
+    thought = int(details.get("thinking_tokens") or 0)
+    return Usage(read, written, read + written, cached, thought, counts)
+
+
+def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Message:
+    thoughts = [str(each["thinking"]) for each in blocks if each.get("thinking")]
+    texts = [str(each.get("text") or "") for each in blocks if each.get("type") == "text"]
+    calls = tuple(_call(each) for each in blocks if each.get("type") == "tool_use")
+    refusal = None
+    if raw.get("stop_reason") == "refusal":
+        # What was written before it is not to be used.
+        texts, calls = [], ()
+        refusal = (raw.get("stop_details") or {}).get("explanation") or _REFUSED
+    is_whole = raw.get("stop_reason") not in (None, "refusal")
+    return Message(
+        "".join(texts) if texts or not (calls or refusal) else None,
+        "\n\n".join(thoughts) if thoughts else None,
+        calls,
+        refusal,
+        None,
+        raw,
+        new_state("messages", routing, _parsed(blocks)) if is_whole else None,
+    )
+
+
+def _call(block: Json) -> ToolCall:
+    if not isinstance(block.get("name"), str):
+        raise invalid_response("a tool call without a name", block)
+    given = block.get("input")
+    arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    return ToolCall(str(block.get("id") or ""), Function(block["name"], arguments or "{}"))
+
+
+def _parsed(blocks: Sequence[Json]) -> list[Json]:
+    """The blocks as they go back; the input of a streamed call came as text."""
+    return [
+        {**block, "input": _object(block["input"])}
+        if isinstance(block.get("input"), str)
+        else block
+        for block in blocks
+    ]
+
+
+def _object(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text or "{}")
+    except ValueError:
+        return {}  # cut short by the limit; such a call is not to be run

@@ -1,0 +1,189 @@
+"""A streamed answer of Anthropic Messages: events become chunks, and the whole they add up to.
+
+Source: "Streaming messages" of Anthropic's documentation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.decoding import decode_json, invalid_response
+from azinfer.core.error_responses import from_response
+from azinfer.core.stream_reader import StreamReader
+from azinfer.core.wires.messages.answer import decode, finish_reason, usage_of
+from azinfer.core.wires.turns import joined
+
+# The deltas that add to a text: the delta's field, and the block's.
+_TEXTS = {
+    "text_delta": ("text", "text"),
+    "thinking_delta": ("thinking", "thinking"),
+    "signature_delta": ("signature", "signature"),
+    "input_json_delta": ("partial_json", "input"),
+}
+
+
+class _OpenBlock:
+    """One content block as far as it came."""
+
+    def __init__(self, block: Json, number: int | None) -> None:
+        self.block = block
+        self.number = number
+        self.pieces: dict[str, list[str]] = {}
+
+    def value(self) -> Json:
+        """The block, its pieces put together."""
+        texts = {field: "".join(pieces) for field, pieces in self.pieces.items()}
+        if "input" in texts and not texts["input"]:
+            texts["input"] = "{}"
+        return {**self.block, **texts}
+
+
+class MessagesReader(StreamReader):
+    """Reads one streamed message from its bytes, sans I/O."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._message: Json = {}
+        self._blocks: dict[int, _OpenBlock] = {}
+        self._has_thought = False
+
+    def completion(self) -> ChatCompletion:
+        """Return the answer as far as it came."""
+        content = [block.value() for _, block in sorted(self._blocks.items())]
+        return self._decoded({**self._message, "content": content})
+
+    def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
+        try:
+            raw = msgspec.json.decode(data)
+        except ValueError:
+            return joined(map(self._event, self._unglued(data)))
+        return self._event(raw)
+
+    def _unglued(self, data: bytes) -> Iterator[Any]:
+        """The events of one line, onto which services under load put two."""
+        text = data.decode(errors="replace").strip()
+        if text == "[DONE]":  # from a gateway in between
+            self.done = True
+            return
+        decoder, found = json.JSONDecoder(), []
+        try:
+            while text:
+                raw, end = decoder.raw_decode(text)
+                found.append(raw)
+                text = text[end:].lstrip()
+                text = text.removeprefix("data:").lstrip()
+        except ValueError:
+            decode_json(data, self._headers, "an event of the stream")
+        yield from found
+
+    def _event(self, raw: Any) -> ChatCompletionChunk | None:
+        if raw.__class__ is not dict:
+            raise invalid_response("an event that is not an object", raw)
+        kind = raw.get("type")
+        if kind == "content_block_delta":
+            return self._delta(raw)
+        if handle := _HANDLERS.get(str(kind)):
+            return handle(self, raw)
+        if raw.get("error"):
+            raise from_response(200, self._headers, msgspec.json.encode(raw))
+        self.done = kind == "message_stop"
+        return None if kind in _SILENT else ChatCompletionChunk((), None, raw)
+
+    def _delta(self, raw: Json) -> ChatCompletionChunk:
+        block, delta = self._blocks.get(raw.get("index") or 0), raw.get("delta")
+        if block is None or delta.__class__ is not dict:
+            raise invalid_response("a delta without its block", raw)
+        names = _TEXTS.get(str(delta.get("type")))
+        if names is None:
+            if citation := delta.get("citation"):
+                block.block["citations"] = [*(block.block.get("citations") or ()), citation]
+            return ChatCompletionChunk((), None, raw)
+        text = delta.get(names[0]) or ""
+        if text.__class__ is not str:
+            raise invalid_response("a delta that is not text", raw)
+        return self._add(block, names[1], text, raw)
+
+    def _add(self, block: _OpenBlock, field: str, text: str, raw: Json) -> ChatCompletionChunk:
+        """The chunk of a piece of a block."""
+        pieces = block.pieces.get(field)
+        if pieces is None:
+            pieces = block.pieces[field] = []
+        is_first = not any(pieces)
+        pieces.append(text)
+        if field == "text":
+            delta = Delta(text or None)
+        elif field == "thinking":
+            apart = "\n\n" if text and is_first and self._has_thought else ""
+            self._has_thought = self._has_thought or bool(text)
+            delta = Delta(None, f"{apart}{text}" or None)
+        elif field == "input" and block.number is not None:
+            delta = Delta(tool_calls=(ToolCallChunk(block.number, None, None, text),))
+        else:
+            return ChatCompletionChunk((), None, raw)
+        return ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+
+    def _start_message(self, raw: Json) -> ChatCompletionChunk:
+        if not isinstance(message := raw.get("message"), dict):
+            raise invalid_response("a start without its message", raw)
+        # It may come twice; then what came before it does not count.
+        self._message = {**message, "usage": dict(message.get("usage") or {})}
+        self._blocks.clear()
+        return ChatCompletionChunk((), usage_of(message.get("usage")), raw)
+
+    def _start_block(self, raw: Json) -> ChatCompletionChunk:
+        if not isinstance(block := raw.get("content_block"), dict):
+            raise invalid_response("a start without its block", raw)
+        number, delta = None, Delta()
+        if block.get("type") == "tool_use":
+            number = sum(each.number is not None for each in self._blocks.values())
+            call = ToolCallChunk(number, block.get("id"), block.get("name"), "")
+            delta = Delta(tool_calls=(call,))
+        index = raw.get("index")
+        index = index if isinstance(index, int) else len(self._blocks)
+        opened = self._blocks[index] = _OpenBlock(dict(block), number)
+        chunk = ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+        # Usually empty; what stands here already was not sent in pieces.
+        rest = {field: block[field] for field in ("text", "thinking") if block.get(field)}
+        if number is not None and block.get("input"):
+            rest["input"] = msgspec.json.encode(block["input"]).decode()
+        return joined([chunk, *(self._add(opened, *each, raw) for each in rest.items())]) or chunk
+
+    def _end(self, raw: Json) -> ChatCompletionChunk:
+        self._message |= {key: value for key, value in (raw.get("delta") or {}).items() if value}
+        counts = self._message.setdefault("usage", {})
+        counts |= {
+            key: value for key, value in (raw.get("usage") or {}).items() if value is not None
+        }
+        choice = ChunkChoice(0, Delta(), finish_reason(self._message))
+        return ChatCompletionChunk((choice,), usage_of(counts), raw)
+
+    def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
+        self._decoded(raw)
+        chunks = [self._start_message({"type": "message_start", "message": raw})]
+        for at, block in enumerate(raw["content"]):
+            chunks.append(self._start_block({"index": at, "content_block": block}))
+        return [*chunks, self._end({"delta": {}, "usage": raw.get("usage")})]
+
+    def _decoded(self, raw: Any) -> ChatCompletion:
+        made_id = f"call_{self._seed}"
+        return decode(raw, self._headers, self.routing, made_id, self._response_format)
+
+    def _has_answer(self) -> bool:
+        return bool(self._message or self._blocks)
+
+    def _is_complete(self) -> bool:
+        return self._message.get("stop_reason") is not None
+
+
+_HANDLERS: dict[str, Callable[[MessagesReader, Json], ChatCompletionChunk]] = {
+    "content_block_start": MessagesReader._start_block,
+    "message_start": MessagesReader._start_message,
+    "message_delta": MessagesReader._end,
+}
+_SILENT = ("ping", "content_block_stop", "message_stop")

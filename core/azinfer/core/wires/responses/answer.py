@@ -1,0 +1,184 @@
+"""An answer of the Responses API as a ChatCompletion.
+
+Source: "The response object" of the Azure OpenAI v1 REST reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from azinfer.core.completions import (
+    ChatCompletion,
+    Choice,
+    Function,
+    Json,
+    Message,
+    ToolCall,
+    Usage,
+)
+from azinfer.core.decoding import invalid_response, parser_of, usage_from_headers
+from azinfer.core.error_responses import from_response
+from azinfer.core.errors import APIStatusError
+from azinfer.core.routing import Routing
+from azinfer.core.wires.state import new_state
+
+# The items that are calls, and the field of their arguments.
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_BETWEEN = "\n\n"
+
+
+def decode(
+    raw: Any,
+    headers: Mapping[str, str],
+    routing: Routing | None = None,
+    id_prefix: str = "call_",
+    response_format: Any = None,
+) -> ChatCompletion:
+    """Return the completion that a body contains; arguments as in `decode_completion`.
+
+    Raises:
+        APIStatusError: The service failed under the status 200.
+        InvalidResponseError: This is not a response.
+    """
+    output = raw.get("output") if isinstance(raw, dict) else None
+    if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
+        raise invalid_response("no output", raw)
+    if raw.get("status") in ("failed", "cancelled"):
+        raise failure(raw, headers)
+    logprobs = [entry for part in _parts(output) for entry in part.get("logprobs") or ()]
+    prompt = [each for each in _filters(raw) if each.get("source_type") == "prompt"]
+    created = raw.get("created_at")
+    choice = Choice(
+        0,
+        _message(raw, routing, id_prefix, response_format),
+        finish_reason(raw, output),
+        {"content": logprobs} if logprobs else None,
+        filter_results(raw),
+    )
+    return ChatCompletion(
+        str(raw.get("id") or ""),
+        raw.get("model"),
+        int(created) if isinstance(created, int | float) else 0,
+        (choice,),
+        usage_of(raw.get("usage")) or usage_from_headers(headers),
+        tuple(
+            {"prompt_index": at, "content_filter_results": each.get("content_filter_results")}
+            for at, each in enumerate(prompt)
+        ),
+        routing,
+        raw,
+        parser_of(response_format),
+    )
+
+
+def finish_reason(raw: Json, output: Sequence[Json]) -> str | None:
+    """Return why an answer ended, in the words of our schema; None while it goes on."""
+    status = raw.get("status") or "completed"
+    if status == "incomplete":
+        reason = str((raw.get("incomplete_details") or {}).get("reason"))
+        return "content_filter" if reason == "content_filter" else "length"
+    if status != "completed":
+        return None
+    return "tool_calls" if any(item.get("type") in CALLS for item in output) else "stop"
+
+
+def failure(raw: Json, headers: Mapping[str, str]) -> APIStatusError:
+    """Return the error that a failed or cancelled response stands for."""
+    status = raw.get("status")
+    message = f"The service ended the response with the status {status!r}."
+    error = raw.get("error") or {"code": f"response_{status}", "message": message}
+    return from_response(200, headers, msgspec.json.encode({"error": error}))
+
+
+def usage_of(counts: Any) -> Usage | None:
+    """Return the token counts, or None where there are none yet."""
+    if not isinstance(counts, dict):
+        return None
+    read, written = int(counts.get("input_tokens") or 0), int(counts.get("output_tokens") or 0)
+    cached = (counts.get("input_tokens_details") or {}).get("cached_tokens") or 0
+    thought = (counts.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
+    total = int(counts.get("total_tokens") or 0) or read + written
+    return Usage(read, written, total, int(cached), int(thought), counts)
+
+
+def filter_results(raw: Json) -> Json:
+    """Return what the content filter found in the answer."""
+    results: Json = {}
+    for entry in _filters(raw):
+        if entry.get("source_type") != "prompt":
+            results |= entry.get("content_filter_results") or {}
+    return results
+
+
+def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
+    """Return the text of an answer as it may be read: all of it, or without commentary."""
+    texts = [(_text(item), item.get("phase")) for item in output]
+    whole = [text for text, _ in texts if text]
+    final = [text for text, phase in texts if text and phase != "commentary"]
+    return (_BETWEEN.join(whole), _BETWEEN.join(final)) if whole else ()
+
+
+def wants_json(raw: Json, response_format: Any) -> bool:
+    """Return whether the text was asked for as JSON, which commentary must stay out of."""
+    asked = (raw.get("text") or {}).get("format") or {}
+    return asked.get("type", "text") != "text" or isinstance(response_format, type)
+
+
+def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format: Any) -> Message:
+    output = raw["output"]
+    whole, final = texts_of(output) or ("", "")
+    is_json = wants_json(raw, response_format)
+    content = final if is_json else whole
+    thoughts = [
+        _text(item) if is_json and item.get("phase") == "commentary" else _thought(item)
+        for item in output
+    ]
+    calls = tuple(
+        _call(item, f"{id_prefix}{at}")
+        for at, item in enumerate(output)
+        if item.get("type") in CALLS
+    )
+    refusals = [part["refusal"] for part in _parts(output) if part.get("refusal")]
+    is_whole = raw.get("status", "completed") in ("completed", "incomplete")
+    return Message(
+        content if content or not (calls or refusals) else None,
+        _BETWEEN.join(filter(None, thoughts)) or None,
+        calls,
+        "".join(refusals) or None,
+        None,
+        raw,
+        new_state("responses", routing, output) if is_whole else None,
+    )
+
+
+def _call(item: Json, made_id: str) -> ToolCall:
+    if not isinstance(item.get("name"), str):
+        raise invalid_response("a tool call without a name", item)
+    call_id = str(item.get("call_id") or item.get("id") or made_id)
+    if item["type"] == "custom_tool_call":
+        return ToolCall(call_id, Function(item["name"], str(item.get("input") or "")), "custom")
+    return ToolCall(call_id, Function(item["name"], str(item.get("arguments") or "{}")))
+
+
+def _parts(output: Sequence[Json]) -> list[Json]:
+    messages = (item for item in output if item.get("type") == "message")
+    return [part for item in messages for part in item.get("content") or ()]
+
+
+def _text(item: Json) -> str:
+    return "".join(str(part["text"]) for part in _parts([item]) if part.get("text"))
+
+
+def _thought(item: Json) -> str:
+    """The reasoning of one item: its summary, or the text of open-weight models."""
+    if item.get("type") != "reasoning":
+        return ""
+    parts = [*(item.get("summary") or ()), *(item.get("content") or ())]
+    return _BETWEEN.join(str(part["text"]) for part in parts if part.get("text"))
+
+
+def _filters(raw: Json) -> list[Json]:
+    return [entry for entry in raw.get("content_filters") or () if isinstance(entry, dict)]

@@ -1,0 +1,246 @@
+"""A streamed answer of the Responses API: events become chunks, and the whole they add up to.
+
+Events belong together by `output_index` and the index of the part, never by the ids of items,
+which relays were seen to change from event to event.
+
+Source: "Streaming events" of the Responses API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.decoding import decode_json, invalid_response
+from azinfer.core.error_responses import from_response
+from azinfer.core.stream_reader import StreamReader
+from azinfer.core.wires.responses.answer import (
+    CALLS,
+    decode,
+    failure,
+    filter_results,
+    finish_reason,
+    usage_of,
+    wants_json,
+)
+from azinfer.core.wires.turns import joined
+
+# Each event that brings a piece: of which part, and where it says which one.
+_DELTAS = {
+    "response.output_text.delta": ("output_text", "content_index"),
+    "response.refusal.delta": ("refusal", "content_index"),
+    "response.reasoning_summary_text.delta": ("summary_text", "summary_index"),
+    "response.reasoning_text.delta": ("reasoning_text", "content_index"),
+    "response.function_call_arguments.delta": ("arguments", ""),
+    "response.custom_tool_call_input.delta": ("input", ""),
+}
+# The items that these parts belong to, for streams that begin with a delta.
+_OWNERS = {"arguments": "function_call", "input": "custom_tool_call"}
+_OWNERS |= {"summary_text": "reasoning", "reasoning_text": "reasoning"}
+# They repeat what came in pieces, or say that nothing came yet.
+_REPEATED = (
+    *("response.queued", "response.in_progress", "response.content_part.added"),
+    *("response.reasoning_summary_part.added", ".done"),
+)
+_FIRST = "response.created"
+_LAST = ("response.completed", "response.incomplete")
+
+
+class _OpenItem:
+    """One output item as far as it came."""
+
+    def __init__(self, item: Json) -> None:
+        self.item = item
+        self.is_done = False
+        self.number: int | None = None  # among the calls
+        self.pieces: dict[tuple[str, int], list[str]] = {}
+
+    def value(self) -> Json:
+        """The item; of one that is not done, what was streamed of it."""
+        if self.is_done:
+            return self.item
+        item: Json = {**self.item, "status": "in_progress"}
+        for (part, _), pieces in sorted(self.pieces.items()):
+            text = "".join(pieces)
+            if part in CALLS.values():
+                item[part] = text
+            else:
+                place = "summary" if part == "summary_text" else "content"
+                field = "refusal" if part == "refusal" else "text"
+                item[place] = [*(item.get(place) or ()), {"type": part, field: text}]
+        return item
+
+
+class ResponsesReader(StreamReader):
+    """Reads one streamed response from its bytes, sans I/O."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._response: Json = {}
+        self._items: dict[int, _OpenItem] = {}
+        self._calls = 0
+        self._failed: Json | None = None
+        # The part that a channel (text, reasoning) was last written by.
+        self._written: dict[str, Any] = {}
+
+    def completion(self) -> ChatCompletion:
+        """Return the answer as far as it came."""
+        raw = {**self._response, "status": self._response.get("status", "completed")}
+        if not self.done:
+            raw["status"] = "in_progress"
+        if not self.done or not raw.get("output"):
+            raw["output"] = [item.value() for _, item in sorted(self._items.items())]
+        return self._decoded(raw)
+
+    def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
+        raw = decode_json(data, self._headers, "an event of the stream")
+        if raw.__class__ is not dict:
+            raise invalid_response("an event that is not an object", raw)
+        kind = raw.get("type") or name.decode(errors="replace")
+        if found := _DELTAS.get(kind):
+            return self._piece(*found, raw)
+        if kind in _LAST:
+            return self._end(raw)
+        if kind.startswith("response.output_item."):
+            return joined(self._item(raw, is_done=kind.endswith(".done")))
+        if kind == "response.failed":
+            self._fail(_object(raw, "response"))
+            return None
+        if kind == "error":
+            # Flat; one that is nested was raised when it was parsed.
+            raise from_response(200, self._headers, msgspec.json.encode({"error": raw}))
+        if kind == _FIRST:
+            self._response = _object(raw, "response")
+        # Progress of service-side tools, and what is new, is to be read in `raw`.
+        return None if kind.endswith(_REPEATED) else ChatCompletionChunk((), None, raw)
+
+    def _piece(self, part: str, place: str, raw: Json) -> ChatCompletionChunk:
+        """The chunk of a piece of text, of reasoning or of a call's arguments."""
+        text = raw.get("delta")
+        if text.__class__ is not str:
+            raise invalid_response("a delta that is not text", raw)
+        index = raw.get("output_index")
+        if index.__class__ is not int:
+            index = max(self._items, default=0)
+        item = self._items.get(index)
+        if item is None:
+            owner = {"type": _OWNERS.get(part, "message")}
+            item = self._items[index] = _OpenItem(owner)
+        return self._add(index, item, (part, raw.get(place) or 0), text, raw)
+
+    def _add(
+        self, index: int, item: _OpenItem, key: tuple[str, int], text: str, raw: Json
+    ) -> ChatCompletionChunk:
+        pieces = item.pieces.get(key)
+        is_first = pieces is None
+        if pieces is None:
+            pieces = item.pieces[key] = []
+        pieces.append(text)
+        part = key[0]
+        if part in CALLS.values():
+            delta = Delta(tool_calls=(ToolCallChunk(self._number(item), None, None, text),))
+        elif part == "refusal":
+            delta = Delta(refusal=text)
+        elif part == "output_text" and not self._is_aside(item):
+            delta = Delta(self._apart("text", index, text) if is_first else text)
+        else:
+            own = index if part == "output_text" else (index, key)
+            delta = Delta(None, self._apart("reasoning", own, text) if is_first else text)
+        return ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+
+    def _apart(self, channel: str, own: Any, text: str) -> str:
+        """The first piece of a part, set off from what another part wrote before."""
+        before = self._written.get(channel, own)
+        self._written[channel] = own
+        return text if before == own else f"\n\n{text}"
+
+    def _is_aside(self, item: _OpenItem) -> bool:
+        """Whether a message is commentary on an answer in JSON, which must not mix."""
+        is_commentary = item.item.get("phase") == "commentary"
+        return is_commentary and wants_json(self._response, self._response_format)
+
+    def _number(self, item: _OpenItem) -> int:
+        """Which call of the answer an item is; not its place in the output."""
+        if item.number is None:
+            item.number, self._calls = self._calls, self._calls + 1
+        return item.number
+
+    def _item(self, raw: Json, *, is_done: bool) -> Iterator[ChatCompletionChunk]:
+        """What an item brings at its beginning, or at its end: what was not sent in pieces."""
+        item, index = _object(raw, "item"), raw.get("output_index")
+        if index.__class__ is not int:
+            index = max(self._items, default=-1) + (not is_done or not self._items)
+        opened = self._items.get(index)
+        if opened is None:
+            opened = self._items[index] = _OpenItem(item)
+            if item.get("type") in CALLS:
+                yield self._chunk_of_call(opened, raw)
+        if is_done:
+            opened.item, opened.is_done = item, True
+            for key, text in _parts(item):
+                came = "".join(opened.pieces.get(key, ()))
+                if text.startswith(came) and text != came:
+                    yield self._add(index, opened, key, text[len(came) :], raw)
+
+    def _chunk_of_call(self, item: _OpenItem, raw: Json) -> ChatCompletionChunk:
+        call = item.item
+        kind = "custom" if call["type"] == "custom_tool_call" else "function"
+        call_id = call.get("call_id") or call.get("id")
+        chunk = ToolCallChunk(self._number(item), call_id, call.get("name"), "", kind)
+        return ChatCompletionChunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
+
+    def _end(self, raw: Json) -> ChatCompletionChunk:
+        self._response = response = _object(raw, "response")
+        unseen = [] if self._items else list(response.get("output") or ())
+        chunks = [
+            chunk
+            for at, item in enumerate(unseen)
+            for chunk in self._item({"item": item, "output_index": at}, is_done=True)
+        ]
+        self.done = True
+        reason = finish_reason(response, [item.item for item in self._items.values()])
+        last = ChunkChoice(0, Delta(), reason, None, filter_results(response))
+        chunk = ChatCompletionChunk((last,), usage_of(response.get("usage")), raw)
+        return joined([*chunks, chunk]) or chunk
+
+    def _fail(self, response: Json) -> None:
+        """Raise for a failure that says why; Azure's content filter does so in the next event."""
+        self._failed = response
+        if response.get("error"):
+            raise failure(response, self._headers)
+
+    def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
+        self._decoded(raw)
+        return [self._end({"type": _LAST[0], "response": raw})]
+
+    def _decoded(self, raw: Any) -> ChatCompletion:
+        made_id = f"call_{self._seed}"
+        return decode(raw, self._headers, self.routing, made_id, self._response_format)
+
+    def _has_answer(self) -> bool:
+        return bool(self._response or self._items or self._failed)
+
+    def _held_back(self) -> list[ChatCompletionChunk]:
+        if self._failed is not None and not self.done:
+            raise failure(self._failed, self._headers)
+        return []
+
+
+def _object(raw: Json, key: str) -> Json:
+    if not isinstance(value := raw.get(key), dict):
+        raise invalid_response(f"an event without its {key}", raw)
+    return value
+
+
+def _parts(item: Json) -> Iterator[tuple[tuple[str, int], str]]:
+    """The parts of a whole item, each with the key under which its pieces were kept."""
+    if field := CALLS.get(str(item.get("type"))):
+        yield (field, 0), str(item.get(field) or "")
+    for place in ("summary", "content"):
+        for at, part in enumerate(item.get(place) or ()):
+            kind = str(part.get("type"))
+            yield (kind, at), str(part.get("refusal" if kind == "refusal" else "text") or "")

@@ -1,0 +1,185 @@
+"""A request in our schema as the Responses API takes it.
+
+Nothing is kept on the service unless `store=True` is given: each request has the whole history,
+and reasoning travels in it encrypted.
+
+Source: "Create response" of the Azure OpenAI v1 REST reference, and "Use the Azure OpenAI
+Responses API", reasoning items.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from azinfer.core.completions import Json
+from azinfer.core.errors import InferenceError
+from azinfer.core.wires.fields import check_carried, without_idle
+from azinfer.core.wires.responses.history import Input
+from azinfer.core.wires.wire import Encoded, Mended, Situation
+
+_ENCRYPTED = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
+_LIMITS = ("max_completion_tokens", "max_tokens")
+# What becomes something else, or says nothing here: usage always comes.
+_REWRITTEN = frozenset(
+    {
+        *("messages", "max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity"),
+        *("response_format", "tools", "tool_choice", "logprobs", "stream_options", "include"),
+        *("reasoning", "text", "store", "n", "stop", "seed"),
+    }
+)
+
+_NO_INCLUDE = r"(?i)\binclude\b|encrypted content is not supported"
+_UNREADABLE = r"(?i)encrypted content .*could not be|invalid_encrypted_content"
+_TWO_REASONINGS = r"(?i)conflicting authenticated continuation"
+_UNKNOWN_ITEM = r"Item (?:with id )?'([^']+)' (?:not found|of type)"
+
+
+def encode(body: Json, situation: Situation) -> Encoded:
+    """Return a request as the Responses API takes it.
+
+    Args:
+        body: The request in our schema, which is that of chat completions.
+        situation: What is known of the model and the resource.
+
+    Raises:
+        ConfigurationError: It has something that this wire cannot carry.
+    """
+    check_carried(body, "responses")
+    body = without_idle(body, "responses")
+    history = Input(situation)
+    wire: Json = {"input": history.of(body["messages"])}
+    wire |= {key: value for key, value in body.items() if key not in _REWRITTEN}
+    for name in _LIMITS:
+        if name in body:
+            wire.setdefault("max_output_tokens", body[name])
+    wire["store"] = body.get("store", False)
+    if include := _include(body, situation):
+        wire["include"] = include
+    wire |= _grouped(body)
+    if tools := body.get("tools"):
+        wire["tools"] = [_tool(tool) for tool in tools]
+    if choice := body.get("tool_choice"):
+        wire["tool_choice"] = _choice(choice)
+    if situation.stream:
+        wire["stream"] = True
+        options = {**(body.get("stream_options") or {})}
+        options.pop("include_usage", None)
+        wire |= {"stream_options": options} if options else {}
+    return Encoded(wire, tuple(history.changes))
+
+
+def mend(body: Json, error: InferenceError) -> Mended | None:
+    """Return another body after a refusal, or None where nothing can be done.
+
+    Reasoning that the service cannot read costs quality, not correctness: it is left out, and
+    the request sent again.
+    """
+    said = f"{error.code} {error.message}"
+    if re.search(_UNREADABLE, said):
+        return _filtered(body, lambda item: item.get("type") != "reasoning", "unreadable reasoning")
+    if re.search(_TWO_REASONINGS, said):
+        newest = _newest_reasoning(body["input"])
+        change = "all reasoning but the newest"
+        kept = _filtered(
+            body, lambda item: item.get("type") != "reasoning" or item is newest, change
+        )
+        return kept and Mended(kept.body, kept.change, {"reasoning items": "newest"})
+    if found := re.search(_UNKNOWN_ITEM, said):
+        return _without_ids(body, found[1])
+    if "include" in body and re.search(_NO_INCLUDE, f"{error.param} {said}"):
+        rest = [each for each in body["include"] if each != _ENCRYPTED]
+        if len(rest) < len(body["include"]):
+            left = {key: value for key, value in body.items() if key != "include"}
+            left |= {"include": rest} if rest else {}
+            return Mended(left, "without include", {"include": ""})
+    return None
+
+
+def _include(body: Json, situation: Situation) -> list[str]:
+    """What is asked for besides: encrypted reasoning where the model may have it."""
+    include = list(body.get("include") or ())
+    if body.get("logprobs"):
+        include.append(_LOGPROBS)
+    thinks = situation.facts is None or situation.facts.reasoning is not False
+    if thinks and "include" not in situation.learned:
+        include.append(_ENCRYPTED)
+    return list(dict.fromkeys(include))
+
+
+def _grouped(body: Json) -> Json:
+    """What stands in groups on this wire: `reasoning` and `text`."""
+    reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
+    if effort := body.get("reasoning_effort"):
+        reasoning["effort"] = effort
+    if verbosity := body.get("verbosity"):
+        text["verbosity"] = verbosity
+    if wanted := body.get("response_format"):
+        text["format"] = _format(wanted)
+    groups = {"reasoning": reasoning, "text": text}
+    return {name: group for name, group in groups.items() if group}
+
+
+def _format(wanted: Mapping[str, Any]) -> Json:
+    described = wanted.get("json_schema")
+    return {"type": wanted["type"], **described} if described else dict(wanted)
+
+
+def _tool(tool: Any) -> Any:
+    """A tool, flat on this wire; service-side tools go as they are."""
+    if not isinstance(tool, Mapping):
+        return tool
+    if isinstance(function := tool.get("function"), Mapping):
+        # Left out, `strict` is tried as true here; on chat it is false.
+        return {"type": "function", **function, "strict": bool(function.get("strict"))}
+    if isinstance(custom := tool.get("custom"), Mapping):
+        custom = dict(custom)
+        # A grammar is nested on chat, and flat here.
+        wanted = custom.get("format")
+        if isinstance(wanted, Mapping) and isinstance(wanted.get("grammar"), Mapping):
+            custom["format"] = {"type": "grammar", **wanted["grammar"]}
+        return {"type": "custom", **custom}
+    return tool
+
+
+def _choice(choice: Any) -> Any:
+    """A tool choice, flat on this wire."""
+    if not isinstance(choice, Mapping):
+        return choice
+    kind = choice.get("type")
+    inner = choice.get(kind) if isinstance(kind, str) else None
+    if not isinstance(inner, Mapping):
+        return choice
+    if kind == "allowed_tools":
+        tools = [_choice(tool) for tool in inner.get("tools") or ()]
+        return {"type": kind, "mode": inner.get("mode", "auto"), "tools": tools}
+    return {"type": kind, **inner}
+
+
+def _newest_reasoning(items: Sequence[Json]) -> Json | None:
+    return next((item for item in reversed(items) if item.get("type") == "reasoning"), None)
+
+
+def _filtered(body: Json, keep: Any, what: str) -> Mended | None:
+    """A body with some items of its input left out; None where that changes nothing."""
+    items = [item for item in body["input"] if keep(item)]
+    if len(items) == len(body["input"]):
+        return None
+    return Mended({**body, "input": items}, f"messages without {what}")
+
+
+def _without_ids(body: Json, item_id: str) -> Mended | None:
+    """A body whose items have no ids, which are references to what was kept."""
+    if not any(item.get("id") for item in body["input"]):
+        return None
+    items = []
+    for item in body["input"]:
+        # A service-side call is nothing without its id.
+        if item.get("id") != item_id or item.get("type") in _PLAIN:
+            items.append({key: value for key, value in item.items() if key != "id"})
+    return Mended({**body, "input": items}, "messages without ids of items")
+
+
+_PLAIN = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})

@@ -1,0 +1,105 @@
+"""Which wire a conversation takes: declared, learned from a refusal, or known of the model.
+
+Sources: "Azure OpenAI reasoning models" and "Use the Azure OpenAI Responses API" (models that
+answer on one wire alone), and the refusals themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from azinfer.core.completions import Json
+from azinfer.core.errors import APIStatusError, DeploymentNotFoundError, InferenceError
+from azinfer.core.model_catalog import ModelFacts
+from azinfer.core.wires.fields import is_carried
+from azinfer.core.wires.wire import WIRES, WireName
+
+# Tools together with reasoning are refused on chat by newer models, mostly without a code.
+_USE_RESPONSES = r"(?i)/v1/responses|responses api"
+_NOT_THIS_OPERATION = r"(?i)the (\w+) operation does not work with"
+_CHAT_OPERATION = "chatcompletion"
+_NO_RESPONSES = (
+    r"(?i)responses? (?:api|operation)|not supported (?:by|in|on|with) (?:the )?responses"
+)
+_NO_ROUTE = r"(?i)resource not found|not found"
+_UNKNOWN_MODEL = r"(?i)unknown model|api_not_supported"
+
+
+class Choice(NamedTuple):
+    """A wire and how it is known to be right.
+
+    Attributes:
+        wire: The wire's name.
+        source: `"declared"`, `"learned"`, `"catalog"` or `"default"`.
+    """
+
+    wire: WireName
+    source: str
+
+
+def choose_wire(
+    body: Json,
+    available: Collection[str],
+    *,
+    declared: WireName | None = None,
+    learned: WireName | None = None,
+    facts: ModelFacts | None = None,
+) -> Choice:
+    """Return the wire that a request takes.
+
+    Args:
+        body: The request in our schema.
+        available: The wires that the endpoint has addresses for.
+        declared: What the caller or the endpoint's URL says; it is taken as it is.
+        learned: What this process learned of the deployment.
+        facts: What is known of the model.
+    """
+    if declared is not None:
+        return Choice(declared, "declared")
+    if learned in available and learned is not None and is_carried(body, learned):
+        return Choice(learned, "learned")
+    known = _known(body, facts)
+    if known in available and known is not None:
+        return Choice(known, "catalog")
+    return Choice("chat", "default")
+
+
+def wire_after(error: InferenceError, wire: WireName, model: str | None) -> WireName | None:
+    """Return the wire that a refusal points to, or None if it is about something else.
+
+    Args:
+        error: The refusal.
+        wire: The wire that was refused.
+        model: What is known of the model's name, or the deployment's.
+    """
+    if not isinstance(error, APIStatusError) or error.status not in (400, 404, 405, 422, 424):
+        return None
+    said = error.message
+    if operation := re.search(_NOT_THIS_OPERATION, said):
+        is_chat = operation[1].casefold() == _CHAT_OPERATION
+        return ("responses" if is_chat else "chat") if is_chat == (wire == "chat") else None
+    if wire != "chat":
+        missing = error.status == 404 and re.search(_NO_ROUTE, said)
+        return "chat" if missing or re.search(_NO_RESPONSES, said) else None
+    if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, said):
+        return "responses"
+    is_unknown = isinstance(error, DeploymentNotFoundError) or re.search(_UNKNOWN_MODEL, said)
+    return "messages" if is_unknown and "claude" in (model or "").casefold() else None
+
+
+def _known(body: Json, facts: ModelFacts | None) -> WireName | None:
+    """The wire that a model is known to need for a request."""
+    if facts is None:
+        return None
+    wires = [wire for wire in WIRES if wire in facts.wires]
+    if wires and "chat" not in wires:
+        return wires[0]
+    needs = facts.tools_on_chat == "never" or (
+        facts.tools_on_chat == "without reasoning" and body.get("reasoning_effort") != "none"
+    )
+    # What Responses lacks stays on chat, where the service may refuse it with a reason.
+    if needs and body.get("tools") and is_carried(body, "responses"):
+        return "responses"
+    return None

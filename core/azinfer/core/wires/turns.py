@@ -1,0 +1,110 @@
+"""Earlier answers of a conversation: what their wire kept, with the caller's edits over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta
+from azinfer.core.completions import Json
+from azinfer.core.wires.state import same_arguments
+
+Kind: TypeAlias = Literal["text", "call", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call of an earlier answer, in whatever form our schema has it.
+
+    Attributes:
+        id: The call's id.
+        is_custom: Whether it calls a free-form tool.
+        name: The tool's name.
+        text: The arguments as JSON, or the input of a free-form tool.
+    """
+
+    id: str
+    is_custom: bool
+    name: str
+    text: str
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Called:
+        """Read a call of a message in our schema."""
+        is_custom = raw.get("type") == "custom"
+        inner = raw.get("custom" if is_custom else "function")
+        inner = inner if isinstance(inner, Mapping) else {}
+        text = inner.get("input" if is_custom else "arguments")
+        return cls(str(raw.get("id") or ""), is_custom, str(inner.get("name") or ""), text or "")
+
+    def text_over(self, before: str) -> str:
+        """Return the arguments as the model wrote them, unless the caller changed them."""
+        return before if same_arguments(self.text, before) else self.text
+
+
+def edited_turn(
+    message: Json,
+    items: Sequence[Json],
+    texts: Sequence[str],
+    kind_of: Callable[[Json], tuple[Kind, str]],
+) -> Iterator[Json | str | tuple[Called, Json]]:
+    """Yield the parts of an earlier answer in their order.
+
+    What the caller removed or changed since counts: a text in place of the wire's texts, and
+    calls as they are now. What the wire alone can read stays where it was.
+
+    Args:
+        message: The assistant's message in our schema.
+        items: What its wire kept; empty if another wire, or nobody, made it.
+        texts: The texts that these items amount to.
+        kind_of: The kind of an item, and the id of a call.
+
+    Yields:
+        An item as it was kept, a text, or a call with its item (or an empty one).
+    """
+    calls = {call.id: call for call in map(Called.of, message.get("tool_calls") or ())}
+    text = text_of_content(message.get("content"))
+    rest = "" if text in texts else text
+    for item in items:
+        kind, call_id = kind_of(item)
+        if rest and kind != "other":
+            yield rest
+            rest = ""
+        if kind == "other" or (kind == "text" and text in texts):
+            yield item
+        elif kind == "call" and (call := calls.pop(call_id, None)):
+            yield call, item
+    if rest:
+        yield rest
+    for call in calls.values():
+        yield call, {}
+
+
+def text_of_content(content: Any) -> str:
+    """Return the text of a message in our schema; parts of other kinds have none."""
+    if isinstance(content, list):
+        return "".join(
+            str(part.get("text") or "")
+            for part in content
+            if isinstance(part, Mapping) and part.get("type") == "text"
+        )
+    return content or ""
+
+
+def joined(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk | None:
+    """Return several chunks of one choice as one, or None if there are none."""
+    chunks = [chunk for chunk in parts if chunk is not None]
+    if len(chunks) < 2:
+        return chunks[0] if chunks else None
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    deltas = [choice.delta for choice in choices]
+    delta = Delta(
+        "".join(each.content or "" for each in deltas) or None,
+        "".join(each.reasoning or "" for each in deltas) or None,
+        tuple(call for each in deltas for call in each.tool_calls),
+        "".join(each.refusal or "" for each in deltas) or None,
+    )
+    last = choices[-1] if choices else ChunkChoice(0, delta)
+    choice = ChunkChoice(0, delta, last.finish_reason, None, last.content_filter_results)
+    return ChatCompletionChunk((choice,), chunks[-1].usage, chunks[-1].raw)
