@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -14,7 +17,14 @@ from typing import Any
 import pytest
 
 from azinfer.core import model_catalog
-from azinfer.core.model_catalog import ModelFacts, family_of, find, parameters_of_families, rows
+from azinfer.core.model_catalog import (
+    ModelFacts,
+    family_of,
+    find,
+    parameters_of_families,
+    rows,
+    unasked_usage_of,
+)
 
 
 @cache
@@ -267,3 +277,49 @@ def test_importing_the_client_does_not_read_the_catalog() -> None:
         "sys.exit(catalog._catalog.cache_info().currsize)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "unasked"),
+    [
+        ("Mistral-Large-2411", "last"),
+        ("DeepSeek-R1", "last"),
+        ("DeepSeek-V3.2", None),
+        ("Phi-4", "each"),
+        ("MAI-DS-R1", None),
+        ("gpt-4.1", None),
+        ("our-own-model", None),
+    ],
+)
+def test_some_models_say_in_a_stream_what_it_cost_unasked(name: str, unasked: str | None) -> None:
+    assert unasked_usage_of(name) == unasked
+
+
+# Core's catalog is the only table of models. Comments and docstrings may name them.
+SEARCHED = (
+    *("integrations/azinfer/ag2", "integrations/azinfer/langchain"),
+    *("integrations/azinfer/llama_index", "integrations/azinfer/semantic_kernel"),
+    "core/azinfer/local",
+)
+
+
+def _texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts in a file's code and their lines, without docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("folder", SEARCHED)
+def test_no_other_module_has_a_table_of_models(folder: str) -> None:
+    root = Path(__file__).parents[2]
+    found = [
+        f"{path.relative_to(root)}:{line}: {text[:60]!r}"
+        for path in sorted((root / folder).rglob("*.py"))
+        for line, text in _texts(path)
+        if not re.match(r"llama[-_ ]?index|LlamaIndex", text)
+        and (find(text, is_model_id=True) or family_of(re.sub(r"[(?:)^\\]", "", text)))
+    ]
+    assert found == []

@@ -91,11 +91,13 @@ class ModelFacts:
 UNKNOWN_MODEL = ModelFacts(name="", maker="", family="", sources={})
 _NO_FACTS = frozenset({"family", "aliases", "source", "sources", "dimension_range"})
 
-_VERSION = re.compile(
-    r"[-_@:](?:20\d\d-\d\d-\d\d|20\d\d[01]\d[0-3]\d|\d{4}|v\d{1,2}|latest|preview)(?![^-_@:/ ])"
+# Texts, compiled when they are first needed: importing azinfer takes no time for them.
+_VERSION = (
+    r"[-_@:](?:20\d\d-\d\d-\d\d|20\d\d[01]\d[0-3]\d|\d{4}|v\d{1,2}|latest|preview)"
+    r"(?![^-_@:/ ])"
 )
-_FINE_TUNED = re.compile(r"\.ft-.*")  # as Azure names them: gpt-4o-2024-08-06.ft-0123abcd
-_TOKEN = re.compile(r"[^-_@:/ ]+")
+_FINE_TUNED = r"\.ft-.*"  # as Azure names them: gpt-4o-2024-08-06.ft-0123abcd
+_TOKEN = r"[^-_@:/ ]+"
 
 
 def find(name: str | None, *, is_model_id: bool = False) -> ModelFacts | None:
@@ -122,6 +124,28 @@ def family_of(name: str | None, *, is_model_id: bool = False) -> str | None:
         is_model_id: As for `find`.
     """
     return _family_of(name, is_model_id) if name else None
+
+
+def unasked_usage_of(
+    name: str | None, *, is_model_id: bool = False
+) -> Literal["each", "last"] | None:
+    """Return on which chunks of a stream a model says what it costs though nobody asked.
+
+    Source: "Tutorial: Get started with DeepSeek-R1 reasoning model" and the recordings in the
+    tests of azure-ai-inference, for the models and serverless surfaces.
+
+    Args:
+        name: What the model or the deployment is called.
+        is_model_id: As for `find`.
+
+    Returns:
+        `"each"` chunk, the `"last"` of a choice, or None where it must be asked for.
+    """
+    row = find(name, is_model_id=is_model_id)
+    family = family_of(name, is_model_id=is_model_id)
+    by_name = _catalog()["unasked_usage"]
+    unasked: Literal["each", "last"] | None = by_name.get(row.name if row else "")
+    return unasked or by_name.get(family)
 
 
 def rows() -> Iterator[ModelFacts]:
@@ -181,18 +205,18 @@ def _row(name: str) -> ModelFacts:
 @lru_cache(maxsize=1024)
 def _find(name: str, is_model_id: bool) -> ModelFacts | None:
     known = _names()
-    bare = _FINE_TUNED.sub("", _without_publisher(name.casefold(), is_model_id))
+    bare = re.sub(_FINE_TUNED, "", _without_publisher(name.casefold(), is_model_id))
     if bare in known:
         return _row(known[bare])
     # The longest of the models that the name holds is meant: gpt-4.1-mini, and not gpt-4.1.
-    tokens = [(each.start(), each.end()) for each in _TOKEN.finditer(bare)]
+    tokens = [(each.start(), each.end()) for each in re.finditer(_TOKEN, bare)]
     spans = [(start, end) for start, _ in tokens for _, end in tokens if end > start]
     for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
         if bare[start:end] in known:
-            version = _VERSION.match(bare, end)
+            version = re.compile(_VERSION).match(bare, end)
             after = bare[version.end() if version else end :]
             # Before an id for certain there may be any word; after it, one may be another model.
-            words = _TOKEN.findall(after if is_model_id else f"{bare[:start]} {after}")
+            words = re.findall(_TOKEN, after if is_model_id else f"{bare[:start]} {after}")
             return _row(known[bare[start:end]]) if _decorations().issuperset(words) else None
     return None
 
@@ -209,7 +233,7 @@ def _family_of(name: str, is_model_id: bool) -> str | None:
     if row is not None:
         return row.family
     bare = _without_publisher(name.casefold(), is_model_id)
-    starts = [each.start() for each in _TOKEN.finditer(bare)] if is_model_id else [0]
+    starts = [each.start() for each in re.finditer(_TOKEN, bare)] if is_model_id else [0]
     rules = _catalog()["names"]
     return next(
         (rule[1] for start in starts for rule in rules if re.match(rule[0], bare[start:])), None

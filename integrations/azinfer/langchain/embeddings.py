@@ -9,13 +9,10 @@ from langchain_core.embeddings import Embeddings
 from typing_extensions import override
 
 from azinfer import core
-from azinfer.core import profile_of
 from azinfer.langchain.connection import DeploymentConnection
 from azinfer.langchain.errors import translated_errors
 
 Kind = Literal["query", "document"]
-# Where the field `input_type` is defined.
-_SURFACES = ("models", "serverless")
 
 
 class AzInferEmbeddings(Embeddings, DeploymentConnection):
@@ -44,16 +41,14 @@ class AzInferEmbeddings(Embeddings, DeploymentConnection):
     def _options(self, given: dict[str, Any], kind: Kind | None = None) -> dict[str, Any]:
         """What goes to the core client: the call's options over the fields."""
         target = self._target(given)
-        own = {"dimensions": self.dimensions, "input_type": kind and self._type_of(kind, target)}
+        types = {"query": self.query_type, "document": self.document_type}
+        own = {
+            "dimensions": self.dimensions,
+            "input_type": types[kind] if kind else None,
+            "kind": kind,  # core sends it where model and surface have a field for it
+        }
         options = {**own, **self.model_kwargs, **given, **target}
         return {name: value for name, value in options.items() if value is not None}
-
-    def _type_of(self, kind: Kind, target: dict[str, Any]) -> str | None:
-        if said := self.query_type if kind == "query" else self.document_type:
-            return said
-        routing = self.core_client.explain("embeddings", **target)
-        tells = profile_of(routing.model_id).family == "Cohere" and routing.surface in _SURFACES
-        return kind if tells else None
 
     @override
     def embed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:

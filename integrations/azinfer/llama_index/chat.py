@@ -59,7 +59,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         ...     model="mistral-large",
         ... )
         >>> llm.metadata.context_window
-        128000
+        32768
     """
 
     temperature: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import IOBase
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.types import ImageBlock
@@ -14,10 +14,11 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageDocument, ImageNode
 from typing_extensions import override
 
-from azinfer.core import Embeddings, profile_of
+from azinfer.core import Embeddings
 from azinfer.llama_index.connection import DeploymentConnection
 
 Embedding = list[float]
+Kind = Literal["query", "document"]
 
 
 class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
@@ -42,9 +43,9 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     dimensions: int | None = None
     """How many numbers a vector has, where the model can choose."""
     query_type: str | None = None
-    """Sent as `input_type` for queries; left out, `"query"` to models of Cohere, who ask for it."""
+    """Sent as `input_type` for queries; left out, `"query"` where model and surface have it."""
     document_type: str | None = None
-    """Sent as `input_type` for texts; left out, `"document"` to models of Cohere."""
+    """Sent as `input_type` for texts; left out, `"document"` where model and surface have it."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options, sent as they are: `{"encoding_format": "int8"}`."""
 
@@ -59,10 +60,14 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     def class_name(cls) -> str:
         return "AzInferEmbedding"
 
-    def _options(self, kind: str | None, default: str | None) -> dict[str, Any]:
-        if kind is None and profile_of(self.model_id or self.model).family == "Cohere":
-            kind = default
-        given = {**self._target({}), "dimensions": self.dimensions, "input_type": kind or None}
+    def _options(self, input_type: str | None, kind: Kind | None) -> dict[str, Any]:
+        """What goes to the core client, which sends the kind where there is a field for it."""
+        given = {
+            **self._target({}),
+            "dimensions": self.dimensions,
+            "input_type": input_type or None,
+        }
+        given["kind"] = kind if input_type is None else None
         given |= self.additional_kwargs
         return {name: value for name, value in given.items() if value is not None}
 

@@ -69,7 +69,7 @@ def check_chat(body: Json, deployment: LocalDeployment, version: str | None, sur
     """
     if surface not in (MODELS, DEPLOYMENTS) or version is None:
         return
-    if reasons(deployment.model_name) and version < _REASONING_SINCE:
+    if reasons(deployment) and version < _REASONING_SINCE:
         raise too_old(f"Model {deployment.model_name}", _REASONING_SINCE)
     wanted = body.get("response_format")
     schema = isinstance(wanted, dict) and wanted.get("type") == "json_schema"

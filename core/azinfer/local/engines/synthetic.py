@@ -18,6 +18,7 @@ from azinfer.local.engines.vision.decoding import seen
 # After so many tokens, others have their turn.
 _AT_ONCE = 200
 _FAINT = 1e-4
+_LENGTH = 384
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
@@ -29,14 +30,24 @@ class SyntheticEngine:
 
     Args:
         text: What to answer; left out, the question is repeated.
-        dimensions: The length of its vectors.
+        dimensions: The length of its vectors; left out, that of the model which a deployment
+            says it is, or 384 where that is unknown.
     """
 
     capabilities = EngineCapabilities(chat=True, embeddings=True, images=True)
 
-    def __init__(self, text: str | None = None, *, dimensions: int = 384) -> None:
-        self.dimensions = dimensions
+    def __init__(self, text: str | None = None, *, dimensions: int | None = None) -> None:
+        self.dimensions = dimensions or _LENGTH
+        self._has_default_dimensions = dimensions is None
         self._text = text
+
+    def with_default_dimensions(self, dimensions: int) -> SyntheticEngine:
+        """Return the engine with vectors of this length, or itself where its length was chosen."""
+        if not self._has_default_dimensions:
+            return self
+        engine = SyntheticEngine(self._text, dimensions=dimensions)
+        engine._has_default_dimensions = True
+        return engine
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer token by token."""

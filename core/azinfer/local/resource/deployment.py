@@ -10,6 +10,7 @@ from typing import Any
 
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.local.engines.base import Engine, EngineCapabilities, capabilities_of
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.engines.synthetic import SyntheticEngine
@@ -35,7 +36,8 @@ class LocalDeployment:
     Attributes:
         name: What requests call it, in any case.
         model_name: The model it says it is; the deployment's name when left out.
-        engine: What answers; several deployments may share one.
+        engine: What answers; several deployments may share one. Vectors of a synthetic engine
+            whose length was not chosen are as long as those of the model.
         model_version: The model's version.
         model_format: The model's publisher.
         capacity_type: The SKU, one of `CAPACITY_TYPES`, for example `"GlobalStandard"`.
@@ -89,6 +91,18 @@ class LocalDeployment:
         _check_limits(self.rate_limits or ())
         if not self.model_name:
             object.__setattr__(self, "model_name", self.name)
+        if type(self.engine) is SyntheticEngine and (length := self.facts.dimensions):
+            object.__setattr__(self, "engine", self.engine.with_default_dimensions(length))
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it says which model it is, and not only what it is called."""
+        return self.model_name != self.name
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the catalog knows of the model that it says it is."""
+        return find(self.model_name, is_model_id=self.has_model) or UNKNOWN_MODEL
 
     @property
     def units(self) -> int:

@@ -1,31 +1,20 @@
 """Families of models: what some refuse that others take, and tell that others do not.
 
-A deployment behaves as the model that it says it is. Source: "Azure OpenAI reasoning models" and
-"Embeddings" (which models take `dimensions`); the refusals as quoted in cline/cline#1700,
-holoviz/lumen#1070 and gabrii/Cursor-Azure-GPT-5#33.
+A deployment behaves as the model that it says it is; which model takes what is in the catalog of
+`azinfer.core`. The refusals are as quoted in cline/cline#1700, holoviz/lumen#1070 and
+gabrii/Cursor-Azure-GPT-5#33.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
+from azinfer.core.model_catalog import family_of, parameters_of_families, unasked_usage_of
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request, unsupported_parameter, unsupported_value
 from azinfer.local.wire.surfaces import MODELS, SERVERLESS
 
-_REASONING = re.compile(r"(?:o\d|gpt-5(?!.*-chat))", re.IGNORECASE)
-_ONE_LENGTH = re.compile(
-    r"text-embedding-ada-002|(?:cohere-)?embed-(?:v-?3|(?:english|multilingual)-v3)|"
-    r"cohere-embed-v3",
-    re.IGNORECASE,
-)
-# "Tutorial: Get started with DeepSeek-R1 reasoning model" and the recordings of
-# azure-ai-inference's tests: what a stream costs is on the chunk that ends it, and with vLLM
-# behind it on each.
-_TELLS_AT_END = re.compile(r"mistral|ministral|codestral|pixtral|deepseek-r1", re.IGNORECASE)
-_TELLS_ON_EACH = re.compile(r"phi-?\d", re.IGNORECASE)
 _ONLY_DEFAULT: dict[str, float] = {
     "temperature": 1,
     "top_p": 1,
@@ -34,9 +23,11 @@ _ONLY_DEFAULT: dict[str, float] = {
 }
 
 
-def reasons(model_name: str) -> bool:
-    """Whether a model is one of the o-series or gpt-5, that think before they answer."""
-    return _REASONING.match(model_name) is not None
+def reasons(deployment: LocalDeployment) -> bool:
+    """Whether the model takes the parameters of OpenAI's reasoning models only."""
+    family = family_of(deployment.model_name, is_model_id=deployment.has_model)
+    limit = parameters_of_families()[family].get("token_limit") if family else None
+    return limit == "max_completion_tokens"
 
 
 def reports_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "last"] | None:
@@ -55,9 +46,7 @@ def reports_usage(deployment: LocalDeployment, surface: str) -> Literal["each", 
         or deployment.engine_capabilities.passes_requests_through
     ):
         return None
-    if _TELLS_ON_EACH.match(deployment.model_name):
-        return "each"
-    return "last" if _TELLS_AT_END.match(deployment.model_name) else None
+    return unasked_usage_of(deployment.model_name, is_model_id=deployment.has_model)
 
 
 def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
@@ -69,7 +58,7 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     # An engine that passes the whole request on knows better what stands behind it.
     if body.get("logprobs") and not deployment.engine_capabilities.passes_requests_through:
         raise unsupported_parameter(surface, "logprobs", body["logprobs"])
-    if not reasons(deployment.model_name):
+    if not reasons(deployment):
         return
     if "max_tokens" in body:
         instead = "max_completion_tokens"
@@ -85,7 +74,7 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
     Raises:
         ErrorResponse: The answer names the field.
     """
-    for name in ("temperature", "top_p") if reasons(deployment.model_name) else ():
+    for name in ("temperature", "top_p") if reasons(deployment) else ():
         if name in body:
             raise unsupported_parameter(surface, name, body[name])
 
@@ -107,10 +96,15 @@ def check_embedding(
     wanted = body.get("dimensions")
     if wanted is None:
         return
-    if _ONE_LENGTH.match(deployment.model_name):
+    choices = deployment.facts.dimension_choices
+    if choices == ():
         raise unsupported_parameter(surface, "dimensions", wanted)
-    if length is not None and wanted > length:
-        message = (
-            f"Invalid value for 'dimensions' = {wanted}. Must be less than or equal to {length}."
-        )
-        raise bad_request(surface, message, "dimensions")
+    longest = length or (choices[-1] if choices else wanted)
+    if wanted > longest:
+        must = f"less than or equal to {longest}"
+    elif choices and wanted not in choices:
+        must = f"one of {', '.join(map(str, choices))}"
+    else:
+        return
+    message = f"Invalid value for 'dimensions' = {wanted}. Must be {must}."
+    raise bad_request(surface, message, "dimensions")
