@@ -257,7 +257,7 @@ def test_a_key_goes_to_no_other_host_for_a_list(ask: Ask, server: RawServer) -> 
 
 def test_a_key_that_a_list_refuses_is_told_to_be_one(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("401", "no"), 401))
-    with pytest.raises(AuthenticationError, match="takes a token of Entra ID, not a key"):
+    with pytest.raises(AuthenticationError, match="needs a token of Entra ID, not a key"):
         ask("/api/projects/p").deployments()
     with pytest.raises(AuthenticationError) as caught:
         ask("/api/projects/p").complete()

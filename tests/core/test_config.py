@@ -35,7 +35,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def test_fields_are_read_by_their_type(table: Table) -> None:
-    assert table.needed("default", str) == "main"
+    assert table.require("default", str) == "main"
     main = table.tables("endpoints")["main"]
     assert main.get("names", list) == ["a", "b"]
     assert main.get("nothing", str) is None
@@ -92,7 +92,7 @@ def test_a_wrong_type_is_refused(table: Table) -> None:
 
 def test_a_missing_field_is_refused(table: Table) -> None:
     with pytest.raises(ConfigurationError, match=r"line 1: model: is missing; give a text"):
-        table.needed("model", str)
+        table.require("model", str)
 
 
 def test_an_unknown_field_is_refused_and_the_nearest_named(table: Table) -> None:

@@ -64,7 +64,7 @@ def test_a_call_that_another_overtook_is_mended_too(ask: Ask, server: RawServer)
     first, second = ask(model="prod-chat"), ask(model="prod-chat")
 
     def refuse_after_another_call(peer: Any) -> None:
-        knowledge_of(first.client.endpoint).refusals_of("v1", "prod-chat")["max_tokens"] = (
+        knowledge_of(first.client.endpoint).corrections_of("v1", "prod-chat")["max_tokens"] = (
             "max_completion_tokens"
         )
         refusal()(peer)
@@ -102,25 +102,25 @@ def test_what_a_process_knows_itself_wins_over_what_comes_from_another(
     server.will(reply({"value": [ARM]}))
     asker = ask(model="prod")
     asker.deployments()
-    knowledge_of(asker.client.endpoint).refusals_of("v1", "other")["max_tokens"] = "limit"
+    knowledge_of(asker.client.endpoint).corrections_of("v1", "other")["max_tokens"] = "limit"
     data = pickle.dumps(knowledge_of(asker.client.endpoint))
     forget_endpoints()
     own = knowledge_of(asker.client.endpoint)
-    own.refusals_of("v1", "other")["max_tokens"] = "mine"
+    own.corrections_of("v1", "other")["max_tokens"] = "mine"
     own.add(pickle.loads(data))
     assert own.deployments["prod"].model_name == "gpt-5"
-    assert own.refusals_of("v1", "other") == {"max_tokens": "mine"}
+    assert own.corrections_of("v1", "other") == {"max_tokens": "mine"}
 
 
 def test_another_process_knows_what_a_pickled_client_knew() -> None:
     environ = {"AZURE_AI_API_KEY": KEY}
     url = "https://contoso.openai.azure.com"
     client = InferenceClient(url, None, "prod", environ=environ)
-    knowledge_of(client.endpoint).refusals_of("v1", "prod")["a"] = "b"
+    knowledge_of(client.endpoint).corrections_of("v1", "prod")["a"] = "b"
     data = pickle.dumps(client)
     forget_endpoints()
     pickle.loads(data)
-    assert knowledge_of(client.endpoint).refusals_of("v1", "PROD") == {"a": "b"}
+    assert knowledge_of(client.endpoint).corrections_of("v1", "PROD") == {"a": "b"}
 
 
 def test_surfaces_of_a_resource_share_what_is_known() -> None:

@@ -56,7 +56,7 @@ from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Candidate, Decision, Routing
-from azinfer.core.secret_names import is_secret, portable, without_secrets
+from azinfer.core.secret_names import is_secret_name, pickleable_credential, without_secrets
 from azinfer.core.streams import AsyncChatStream, ChatStream
 from azinfer.core.structured_output import strict_schema
 from azinfer.core.surfaces import Surface
@@ -128,9 +128,9 @@ __all__ = [
     "UserMessage",
     "__version__",
     "forget_endpoints",
-    "is_secret",
+    "is_secret_name",
     "missing_extra",
-    "portable",
+    "pickleable_credential",
     "profile_of",
     "ready_client",
     "strict_schema",

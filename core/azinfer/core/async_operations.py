@@ -95,10 +95,10 @@ class AsyncOperations(BaseClient):
         """
         texts = check_texts(input)
         target = self._target(EMBEDDINGS, model, model_id, headers)
-        learned = self._learned_of(target)
+        corrections = self._corrections_of(target)
 
         async def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, learned, kind)
+            call = calls.embeddings(target, batch, options, corrections, kind)
             try:
                 return await self._run(call, timeout)
             except InferenceError as error:
@@ -125,11 +125,11 @@ class AsyncOperations(BaseClient):
         The same as `InferenceClient.embed_images`, awaited.
         """
         target = self._target(IMAGES, model, model_id, headers)
-        learned = self._learned_of(target)
+        corrections = self._corrections_of(target)
 
         async def embed(image: ImageInput) -> Embeddings:
             return await self._run(
-                calls.image_embeddings(target, image, options, learned, kind), timeout
+                calls.image_embeddings(target, image, options, corrections, kind), timeout
             )
 
         return merge_embeddings(await map_async(embed, image_inputs(images)))
@@ -155,13 +155,13 @@ class AsyncOperations(BaseClient):
         The same as `InferenceClient.deployments`, awaited.
         """
         url: str | None
-        url, scope = self._listing(source)
+        url, scope = self._list_target(source)
         pages: list[Json] = []
         while url:
-            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            call = calls.deployment_list(self._target(CHAT, None, None, None), url, scope)
             pages.append(await self._run(call, timeout))
             url = next_page(pages, url)
-        return self._listed(pages)
+        return self._remember(pages)
 
     async def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
         attempts = self._attempts(call, timeout)
@@ -172,9 +172,9 @@ class AsyncOperations(BaseClient):
             request, deadline = attempts.request(secret)
             try:
                 response, body = await _in_time(self._exchange, request, deadline)
-                return attempts.answered(response.status, response.headers, body)
+                return attempts.value_of(response.status, response.headers, body)
             except InferenceError as error:
-                wait = attempts.after(error)
+                wait = attempts.wait_after(error)
             await self._clock.asleep(wait)
 
     async def _exchange(self, request: Request, deadline: Deadline) -> tuple[OpenResponse, bytes]:
@@ -192,11 +192,11 @@ class AsyncOperations(BaseClient):
                 response = await _in_time(self._transport.open, request, deadline)
                 if response.status >= 300:
                     body = b"".join([part async for part in response.parts])
-                    raise attempts.refused(response.status, response.headers, body)
+                    raise attempts.error_of(response.status, response.headers, body)
                 reader = attempts.reader(response.status, response.headers, deadline)
                 return OpenStream(response, reader, attempts)
             except InferenceError as error:
-                wait = attempts.after(error)
+                wait = attempts.wait_after(error)
             await self._clock.asleep(wait)
 
     def _connect(self) -> None:

@@ -1,4 +1,4 @@
-"""The attempts of one call: what is sent, what was learned, and when to try again."""
+"""The attempts of one call: what is sent, what was corrections, and when to try again."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _PROCESS = os.urandom(9).hex()
 
 
 @dataclass(eq=False, repr=False)
-class Attempts(Generic[T]):
+class CallAttempts(Generic[T]):
     """The attempts of one call: what is sent next, and what comes of an outcome.
 
     The shells only send, read and wait; every decision is made here.
@@ -77,7 +77,7 @@ class Attempts(Generic[T]):
         budget: What all calls of the client share.
         clock: Time and chance.
         known: Deployments that a wrong name may have meant.
-        learned: Where to write down what a model refused.
+        corrections: Where to write down what a model refused.
         rejected: The secret that the service did not take.
     """
 
@@ -87,11 +87,11 @@ class Attempts(Generic[T]):
     budget: RetryBudget
     clock: Clock
     known: Deployments
-    learned: dict[str, str]
+    corrections: dict[str, str]
     rejected: str | None = None
 
     def __post_init__(self) -> None:
-        self._url = self.call.url or self.call.target.url(self.learned)
+        self._url = self.call.url or self.call.target.url(self.corrections)
         self._body = self.call.body
         self._encoded = b"" if self._body is None else encode_json(self._body)
         self._adapted = self.call.adapted
@@ -111,7 +111,7 @@ class Attempts(Generic[T]):
     def scope(self) -> str | None:
         """The Entra ID scope of a token for it."""
         scope = self.call.scope or scope_of(self.surface, self._url)
-        return self.learned.get(scope, scope) if scope else None
+        return self.corrections.get(scope, scope) if scope else None
 
     def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
         """The next request, and by when it must be done.
@@ -140,24 +140,24 @@ class Attempts(Generic[T]):
         at = min(self._end, self._began + (self.timeout.attempt or self.timeout.total))
         return request, Deadline(self.clock, at, self.timeout)
 
-    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """The value of a whole answer.
 
         Raises:
             InferenceError: It is an error, or no answer that can be read.
         """
         if status >= 300:
-            raise self.refused(status, headers, body)
+            raise self.error_of(status, headers, body)
         value = self.call.read(body, headers, self.routing(status, headers))
         self.budget.give_back()
         return value
 
-    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
+    def error_of(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
         """The error that an answer stands for."""
         secret = self._secret.value
         if len(secret) >= _SHORTEST_SECRET:
             body = body.replace(secret.encode(), b"[redacted]")
-            headers = {name: told.replace(secret, "[redacted]") for name, told in headers.items()}
+            headers = {name: value.replace(secret, "[redacted]") for name, value in headers.items()}
         error = from_response(status, headers, body)
         error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
@@ -191,7 +191,7 @@ class Attempts(Generic[T]):
             headers, self.routing(status, headers), self._id, self.call.response_format
         )
 
-    def after(self, error: InferenceError) -> float:
+    def wait_after(self, error: InferenceError) -> float:
         """Seconds to wait before the next request, after an attempt that ended with an error.
 
         Raises:
@@ -200,13 +200,13 @@ class Attempts(Generic[T]):
         seconds = self.clock.monotonic() - self._began
         kind = type(error).__name__
         self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
-        self._failure = self.described(error)
+        self._failure = self.with_context(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
-            if (found := re.search(_AUDIENCE, error.message)) and self.scope:
-                self.learned[self.scope] = f"{found[1]}/.default"
+            if (audience := re.search(_AUDIENCE, error.message)) and self.scope:
+                self.corrections[self.scope] = f"{audience[1]}/.default"
             return 0.0
-        if self._mended(error):
+        if self._correct(error):
             return 0.0
         self._retries += 1
         wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
@@ -214,7 +214,7 @@ class Attempts(Generic[T]):
             raise error
         return wait
 
-    def described(self, error: InferenceError) -> InferenceError:
+    def with_context(self, error: InferenceError) -> InferenceError:
         """Tell an error which deployment and endpoint it is about."""
         target = self.call.target
         error.deployment = target.model
@@ -227,8 +227,8 @@ class Attempts(Generic[T]):
             error.suggestions = self.known.nearest(target.model or "")
             error.message = with_advice(error.message, _hint(error.suggestions, self.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
-            told = "This list takes a token of Entra ID, not a key."
-            error.message = with_advice(error.message, told)
+            advice = "This list needs a token of Entra ID, not a key."
+            error.message = with_advice(error.message, advice)
         if len(self._secret.value) >= _SHORTEST_SECRET:
             error.message = error.message.replace(self._secret.value, "[redacted]")
         return error
@@ -236,48 +236,48 @@ class Attempts(Generic[T]):
     def _is_key(self) -> bool:
         return any(name == "api-key" for name, _ in self._secret.headers)
 
-    def _mended(self, error: InferenceError) -> bool:
+    def _correct(self, error: InferenceError) -> bool:
         """Whether the request can be sent in another form, after the model refused a field."""
         if self._body is None or not isinstance(error, APIStatusError):
             return False
         if error.status not in (400, 422, 424):
             return False
-        if self._in_newer_version(error.message):
+        if self._correct_version(error.message):
             return True
-        change = self._change(f"{error.param} {error.message}")
+        change = self._find_correction(f"{error.param} {error.message}")
         if change is None or change[0] in self._changed:
             return False
         name, new_name = change
-        # Another call may have learned it in the meantime, and this one was built before.
+        # Another call may have corrections it in the meantime, and this one was built before.
         self._changed.add(name)
-        self.learned[name] = new_name
-        self._body, told = apply_correction(self._body, name, new_name)
-        self._adapted += (told,)
+        self.corrections[name] = new_name
+        self._body, adaptation = apply_correction(self._body, name, new_name)
+        self._adapted += (adaptation,)
         self._encoded = encode_json(self._body)
         return True
 
-    def _in_newer_version(self, said: str) -> bool:
+    def _correct_version(self, message: str) -> bool:
         """Whether the request is to be sent in the api-version that the service names."""
-        found = re.search(_NEWER_VERSION, said)
-        if found is None or API_VERSION in self._changed or self.call.target.endpoint.api_version:
+        version = re.search(_NEWER_VERSION, message)
+        if version is None or API_VERSION in self._changed or self.call.target.endpoint.api_version:
             return False
         self._changed.add(API_VERSION)
-        self.learned[API_VERSION] = found[1]
-        self._url = self.call.target.url(self.learned)
-        self._adapted += (f"api-version → {found[1]}",)
+        self.corrections[API_VERSION] = version[1]
+        self._url = self.call.target.url(self.corrections)
+        self._adapted += (f"api-version → {version[1]}",)
         return True
 
-    def _change(self, said: str) -> tuple[str, str] | None:
+    def _find_correction(self, message: str) -> tuple[str, str] | None:
         """Which field to send in another form; an empty new name leaves out one of our own."""
         assert self._body is not None
         for name in self.call.ours:
-            if name in said and name in self._body:
+            if name in message and name in self._body:
                 return name, ""
-        if "tool_choice" in said and is_lossless(self._body, "tool_choice", "required"):
+        if "tool_choice" in message and is_lossless(self._body, "tool_choice", "required"):
             return "tool_choice", "required"
-        if "max_completion_tokens" in said:
+        if "max_completion_tokens" in message:
             for name, other in (TOKEN_LIMITS, TOKEN_LIMITS[::-1]):
-                if is_lossless(self._body, name, other) and other not in self.learned:
+                if is_lossless(self._body, name, other) and other not in self.corrections:
                     return name, other
         return None
 

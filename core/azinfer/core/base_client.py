@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 from azinfer.core import calls
-from azinfer.core.attempts import Attempts
+from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import Call, Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.completions import ChatCompletion, Json
@@ -86,7 +86,7 @@ class BaseClient:
 
     @classmethod
     def from_config(
-        cls, path: str | Path = "azinfer.toml", *, endpoint: str | None = None, **named: Any
+        cls, path: str | Path = "azinfer.toml", *, endpoint: str | None = None, **options: Any
     ) -> Self:
         """A client for an endpoint of a configuration file, knowing what it says of deployments.
 
@@ -95,17 +95,17 @@ class BaseClient:
                 api_version, headers) and `[deployments."<name>@<endpoint>"]` (model_id,
                 model_version, model_format, capacity_type, capacity, content_filter).
             endpoint: Which endpoint; left out, the file's `default`, or the only one.
-            **named: What the constructor takes besides; it wins over the file.
+            **options: What the constructor takes besides; it wins over the file.
 
         Raises:
             ConfigurationError: Something is wrong; the text has file, line, field and reason.
         """
-        from azinfer.core.client_config import settings_from
+        from azinfer.core.client_config import read_client_config
 
-        found = settings_from(path).endpoint(endpoint)
-        given = ("credential", "surface", "api_version", "headers")
-        client = cls(found.url, **{**{name: getattr(found, name) for name in given}, **named})
-        client._declared = found.deployments
+        config = read_client_config(path).endpoint(endpoint)
+        names = ("credential", "surface", "api_version", "headers")
+        client = cls(config.url, **{**{name: getattr(config, name) for name in names}, **options})
+        client._declared = config.deployments
         return client
 
     def with_options(
@@ -204,7 +204,7 @@ class BaseClient:
         # Everything inside is either never written to or meant to be shared.
         return self.__copy__()
 
-    def _as(self, kind: type[Twin]) -> Twin:
+    def _convert(self, kind: type[Twin]) -> Twin:
         if isinstance(self, kind):
             return self
         if self._http_client is not None:
@@ -233,7 +233,7 @@ class BaseClient:
             ConfigurationError: It would go nowhere.
         """
         target = self._target(operation, model, model_id, None)
-        return target.routing(target.url(self._learned_of(target)))
+        return target.routing(target.url(self._corrections_of(target)))
 
     def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
         """Return what is known of the model behind a deployment; nothing is sent for it.
@@ -286,26 +286,26 @@ class BaseClient:
         same = (name or "").casefold() == (self.model or "").casefold()
         if declared := model_id or (self.model_id if same else None):
             return declared, "declared"
-        if name and name in self._declared and (told := self._declared[name].model_name):
-            return told, "declared"
+        if name and name in self._declared and (declared := self._declared[name].model_name):
+            return declared, "declared"
         if name and name in self._known and (listed := self._known[name].model_name):
             return listed, "listed"
         guessed = profile_of(name, is_model_id=False).family
         return (name, "guessed") if guessed else (None, None)
 
-    def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> Attempts[T]:
-        return Attempts(
+    def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> CallAttempts[T]:
+        return CallAttempts(
             call,
             self.timeout if timeout is None else Timeout.of(timeout),
             self.max_retries,
             self._budget,
             self._clock,
             self._known,
-            self._learned_of(call.target),
+            self._corrections_of(call.target),
         )
 
-    def _learned_of(self, target: Target) -> dict[str, str]:
-        return self._knowledge.refusals_of(target.endpoint.surface.name, target.model)
+    def _corrections_of(self, target: Target) -> dict[str, str]:
+        return self._knowledge.corrections_of(target.endpoint.surface.name, target.model)
 
     def _chat(
         self,
@@ -320,9 +320,9 @@ class BaseClient:
         if "stream" in options:
             raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
         target = self._target(CHAT, model, model_id, headers)
-        return calls.chat(target, messages, options, self._learned_of(target), stream=stream)
+        return calls.chat(target, messages, options, self._corrections_of(target), stream=stream)
 
-    def _listing(self, source: str | None) -> tuple[str, str | None]:
+    def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""
         url, scope = list_url(self.endpoint, source)
         if origin_of(url) != origin_of(self.endpoint.url) and not isinstance(
@@ -334,17 +334,17 @@ class BaseClient:
             )
         return url, scope
 
-    def _listed(self, pages: list[Json]) -> Deployments:
+    def _remember(self, pages: list[Json]) -> Deployments:
         self._knowledge.deployments = from_pages(pages)
         return self._known
 
 
-def ready_client(client: Twin, **given: Any) -> Twin:
+def ready_client(client: Twin, **options: Any) -> Twin:
     """A client that an adapter was given ready, once nothing stands beside it that it has itself.
 
     Args:
         client: The client.
-        **given: What the adapter was given besides: endpoint, credential, timeout, max_retries,
+        **options: What the adapter was given besides: endpoint, credential, timeout, max_retries,
             headers, surface, api_version. None, the usual max_retries, and what the client
             says itself count as left out.
 
@@ -359,11 +359,11 @@ def ready_client(client: Twin, **given: Any) -> Twin:
         "timeout": client.timeout,
         "max_retries": client.max_retries,
     }
-    if given.get("timeout") is not None:
-        given["timeout"] = Timeout.of(given["timeout"])
-    if given.get("max_retries") == _MAX_RETRIES:
-        given["max_retries"] = None
-    twice = [name for name, value in given.items() if value not in (None, own.get(name))]
+    if options.get("timeout") is not None:
+        options["timeout"] = Timeout.of(options["timeout"])
+    if options.get("max_retries") == _MAX_RETRIES:
+        options["max_retries"] = None
+    twice = [name for name, value in options.items() if value not in (None, own.get(name))]
     if twice:
         raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
     return client

@@ -61,11 +61,11 @@ class Target:
             adapted=adapted,
         )
 
-    def url(self, learned: Mapping[str, str] = NOTHING) -> str:
+    def url(self, corrections: Mapping[str, str] = NOTHING) -> str:
         """The URL of the request, in the api-version that the model was found to need."""
         endpoint = self.endpoint
-        if endpoint.api_version is None and API_VERSION in learned:
-            endpoint = replace(endpoint, api_version=learned[API_VERSION])
+        if endpoint.api_version is None and API_VERSION in corrections:
+            endpoint = replace(endpoint, api_version=corrections[API_VERSION])
         return endpoint.operation_url(self.operation, self.model)
 
 
@@ -98,7 +98,7 @@ def chat(
     target: Target,
     messages: Sequence[Any],
     options: Mapping[str, Any],
-    learned: Mapping[str, str],
+    corrections: Mapping[str, str],
     *,
     stream: bool,
 ) -> Call[ChatCompletion]:
@@ -108,19 +108,19 @@ def chat(
         target: Where it goes.
         messages: The conversation.
         options: What the caller asked for besides.
-        learned: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: a field's name to the one it takes instead.
         stream: Whether the answer comes in chunks.
     """
     body = {"messages": messages_to_wire(messages), **_options_to_wire(options)}
     body, adapted = adapt(body, target.profile)
-    for name, new_name in learned.items():
+    for name, new_name in corrections.items():
         if new_name and is_lossless(body, name, new_name):
-            body, told = apply_correction(body, name, new_name)
-            adapted += (told,)
+            body, change = apply_correction(body, name, new_name)
+            adapted += (change,)
     ours: frozenset[str] = frozenset()
     if stream:
         body["stream"] = True
-        if not {"stream_options"} & (body.keys() | learned.keys()) and _counts(target):
+        if not {"stream_options"} & (body.keys() | corrections.keys()) and _asks_for_usage(target):
             body["stream_options"] = {"include_usage": True}
             ours = frozenset({"stream_options"})
     response_format = options.get("response_format")
@@ -137,7 +137,7 @@ def chat(
 
     return Call(
         target,
-        _named(body, target),
+        _with_model(body, target),
         read,
         adapted,
         ours=ours,
@@ -149,7 +149,7 @@ def embeddings(
     target: Target,
     texts: Sequence[str],
     options: Mapping[str, Any],
-    learned: Mapping[str, str],
+    corrections: Mapping[str, str],
     kind: str | None = None,
 ) -> Call[Embeddings]:
     """Return the call that embeds one request's worth of texts.
@@ -158,12 +158,12 @@ def embeddings(
         target: Where it goes.
         texts: The texts of this request.
         options: Further fields of the body.
-        learned: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: a field's name to the one it takes instead.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
-    body: Json = {"input": list(texts), **_given(options)}
-    own = _kind_field(target, body, learned, kind)
-    if not {"encoding_format"} & (body.keys() | learned.keys()) and (
+    body: Json = {"input": list(texts), **_set_options(options)}
+    own = _kind_field(target, body, corrections, kind)
+    if not {"encoding_format"} & (body.keys() | corrections.keys()) and (
         target.profile.base64 or target.endpoint.surface in (V1, DEPLOYMENTS)
     ):
         own["encoding_format"] = "base64"  # a quarter of the bytes of floats in JSON
@@ -174,7 +174,7 @@ def image_embeddings(
     target: Target,
     image: ImageInput,
     options: Mapping[str, Any],
-    learned: Mapping[str, str],
+    corrections: Mapping[str, str],
     kind: str | None = None,
 ) -> Call[Embeddings]:
     """Return the call that embeds one image; models take one image in a request.
@@ -183,16 +183,16 @@ def image_embeddings(
         target: Where it goes.
         image: The image, with or without a text.
         options: Further fields of the body.
-        learned: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: a field's name to the one it takes instead.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
-    body: Json = {"input": [image.to_wire()], **_given(options)}
-    own = _kind_field(target, body, learned, kind)
+    body: Json = {"input": [image.to_wire()], **_set_options(options)}
+    own = _kind_field(target, body, corrections, kind)
     return _embedding_call(target, {**body, **own}, 1, frozenset(own))
 
 
 def _kind_field(
-    target: Target, body: Json, learned: Mapping[str, str], kind: str | None
+    target: Target, body: Json, corrections: Mapping[str, str], kind: str | None
 ) -> dict[str, str]:
     """Return the field that says what a text is for, where model and surface have it.
 
@@ -202,7 +202,7 @@ def _kind_field(
     """
     if kind not in (None, "query", "document"):
         raise ConfigurationError(f"kind must be 'query' or 'document', not {kind!r}")
-    if kind is None or "input_type" in body or "input_type" in learned:
+    if kind is None or "input_type" in body or "input_type" in corrections:
         return {}
     is_model_id = target.model_id_source != "guessed"
     is_cohere = family_of(target.model_id, is_model_id=is_model_id) == "cohere"
@@ -218,7 +218,7 @@ def info(target: Target) -> Call[ModelInfo]:
     return Call(target, None, read)
 
 
-def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
+def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
     """The call that reads one page of a list of deployments."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
@@ -230,27 +230,27 @@ def listing(target: Target, url: str, scope: str | None) -> Call[Json]:
 
 def _options_to_wire(options: Mapping[str, Any]) -> Json:
     """What the caller asked for, as it is sent; None means not set."""
-    wire = _given(options)
+    wire = _set_options(options)
     if tools := wire.get("tools"):
         wire["tools"] = [tool.to_wire() if isinstance(tool, Tool) else tool for tool in tools]
     if choice := wire.get("tool_choice"):
         wire["tool_choice"] = tool_choice_to_wire(choice)
-    if wanted := wire.get("response_format"):
-        wire["response_format"] = response_format_to_wire(wanted)
+    if response_format := wire.get("response_format"):
+        wire["response_format"] = response_format_to_wire(response_format)
     if isinstance(stop := wire.get("stop"), str):
         wire["stop"] = [stop]
     return wire
 
 
-def _counts(target: Target) -> bool:
-    """Whether a stream is asked for its usage; where that is refused, it is learned."""
+def _asks_for_usage(target: Target) -> bool:
+    """Whether a stream is asked for its usage; where that is refused, it is corrections."""
     surface, profile = target.endpoint.surface, target.profile
     if surface in (V1, DEPLOYMENTS) or profile.streams_usage:
         return True
     return surface == MODELS and profile.streams_usage is None
 
 
-def _given(options: Mapping[str, Any]) -> Json:
+def _set_options(options: Mapping[str, Any]) -> Json:
     if "model_extras" in options:
         raise ConfigurationError(
             "model_extras= is no option: give what is in it as options of the call, like "
@@ -268,10 +268,10 @@ def _embedding_call(
         raw = (decode_json if encoding == "base64" else decode_lazily)(data, headers)
         return Embeddings.from_wire(raw, headers, count, encoding, routing)
 
-    return Call(target, _named(body, target), read, ours=ours)
+    return Call(target, _with_model(body, target), read, ours=ours)
 
 
-def _named(body: Json, target: Target) -> Json:
+def _with_model(body: Json, target: Target) -> Json:
     """The body with the deployment's name where the surface wants it there."""
     surface = target.endpoint.surface
     if not surface.names_in_body:

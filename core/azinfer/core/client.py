@@ -63,7 +63,7 @@ class InferenceClient(SyncOperations):
         Raises:
             ConfigurationError: This is an async client with an `http_client` of the caller.
         """
-        return self._as(InferenceClient)
+        return self._convert(InferenceClient)
 
     def to_async(self) -> AsyncInferenceClient:
         """Return the same client for async code: always the same object, or this client itself.
@@ -71,7 +71,7 @@ class InferenceClient(SyncOperations):
         Raises:
             ConfigurationError: This is a sync client with an `http_client` of the caller.
         """
-        return self._as(AsyncInferenceClient)
+        return self._convert(AsyncInferenceClient)
 
 
 class AsyncInferenceClient(AsyncOperations):
@@ -101,7 +101,7 @@ class AsyncInferenceClient(AsyncOperations):
         Raises:
             ConfigurationError: This is an async client with an `http_client` of the caller.
         """
-        return self._as(InferenceClient)
+        return self._convert(InferenceClient)
 
     def to_async(self) -> AsyncInferenceClient:
         """Return the same client for async code: always the same object, or this client itself.
@@ -109,4 +109,4 @@ class AsyncInferenceClient(AsyncOperations):
         Raises:
             ConfigurationError: This is a sync client with an `http_client` of the caller.
         """
-        return self._as(AsyncInferenceClient)
+        return self._convert(AsyncInferenceClient)

@@ -14,7 +14,7 @@ from azinfer.core.toml_tables import Table, read
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointSettings:
+class EndpointConfig:
     """One table of `[endpoints]`, in the words of the client's constructor.
 
     Attributes:
@@ -35,32 +35,32 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ClientConfig:
     """All endpoints of a file by name, and which one is meant where none is named."""
 
     path: str
-    endpoints: Mapping[str, EndpointSettings]
+    endpoints: Mapping[str, EndpointConfig]
     default: str | None
 
-    def endpoint(self, name: str | None = None) -> EndpointSettings:
+    def endpoint(self, name: str | None = None) -> EndpointConfig:
         """The endpoint of a name, or the default one.
 
         Raises:
             ConfigurationError: There is none.
         """
-        wanted = name or self.default
-        if wanted is None:
+        name = name or self.default
+        if name is None:
             raise ConfigurationError(
                 f"{self.path} has several endpoints: pass endpoint=, or set default at its top "
                 f"to one of {', '.join(self.endpoints)}"
             )
-        if wanted not in self.endpoints:
+        if name not in self.endpoints:
             known = ", ".join(self.endpoints)
-            raise ConfigurationError(f"{self.path} has no endpoint {wanted!r}; it has {known}")
-        return self.endpoints[wanted]
+            raise ConfigurationError(f"{self.path} has no endpoint {name!r}; it has {known}")
+        return self.endpoints[name]
 
 
-def settings_from(path: str | Path) -> Settings:
+def read_client_config(path: str | Path) -> ClientConfig:
     """Read and check a file.
 
     Raises:
@@ -79,13 +79,13 @@ def settings_from(path: str | Path) -> Settings:
     root.get("local", dict)  # the local endpoint reads it
     root.close()
     endpoints = {name: _endpoint(table, facts[name]) for name, table in tables.items()}
-    return Settings(str(path), endpoints, default)
+    return ClientConfig(str(path), endpoints, default)
 
 
-def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointSettings:
+def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
     headers = table.table("headers")
-    found = EndpointSettings(
-        table.needed("url", str),
+    config = EndpointConfig(
+        table.require("url", str),
         table.get("credential", str),
         table.get("surface", str),
         table.get("api_version", str),
@@ -93,16 +93,16 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointSettings:
         Deployments(deployments),
     )
     table.close()
-    if found.credential and not re.fullmatch(r"entra|env:\w+", found.credential):
+    if config.credential and not re.fullmatch(r"entra|env:\w+", config.credential):
         raise table.wrong(
             'give "entra" or "env:NAME", the variable that holds the key; a key itself does '
             "not belong in a file",
             "credential",
         )
-    _check(table, "surface", "localhost", found.surface)
-    _check(table, "url", found.url, found.surface)
-    _check(table, "api_version", found.url, found.surface, found.api_version)
-    return found
+    _check(table, "surface", "localhost", config.surface)
+    _check(table, "url", config.url, config.surface)
+    _check(table, "api_version", config.url, config.surface, config.api_version)
+    return config
 
 
 def _check(table: Table, field: str, url: str, *named: str | None) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
-from azinfer.core.secret_names import portable, refuse_to_pickle
+from azinfer.core.secret_names import pickleable_credential, refuse_to_pickle
 from azinfer.core.surfaces import Surface
 
 if TYPE_CHECKING:
@@ -63,23 +63,25 @@ class Keys:
     Args:
         read: Gives the key.
         name: What messages call it.
-        reduced: How a pickle makes this again; None for a key that it would have to hold.
+        reduction: How a pickle makes this again; None for a key that it would have to hold.
     """
 
-    def __init__(self, read: Callable[[], str], name: str = "the key", reduced: Any = None) -> None:
+    def __init__(
+        self, read: Callable[[], str], name: str = "the key", reduction: Any = None
+    ) -> None:
         self._read = read
         self._name = name
-        self._reduced = reduced
+        self._reduction = reduction
 
     def __repr__(self) -> str:
         return f"Keys({self._name})"
 
     def __reduce__(self) -> Any:
-        return self._reduced or refuse_to_pickle("its key")
+        return self._reduction or refuse_to_pickle("its key")
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
-        value = _checked(self._read(), self._name)
+        value = _check_secret(self._read(), self._name)
         return None if value == rejected else Secret(value, surface.key_headers)
 
     async def asecret(
@@ -96,13 +98,13 @@ class TokenFunction:
         self._function = function
 
     def __reduce__(self) -> Any:
-        if portable(self._function) is None:
+        if pickleable_credential(self._function) is None:
             refuse_to_pickle("a function that is no module's own")
         return TokenFunction, (self._function,)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """The headers for one attempt, or None where only the `rejected` text is to be had."""
-        value = _given(self._function)
+        value = _call(self._function)
         if inspect.isawaitable(value):
             _discard(value)
             raise ConfigurationError(
@@ -115,7 +117,7 @@ class TokenFunction:
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
         """The same."""
-        value = _given(self._function)
+        value = _call(self._function)
         return _bearer(await value if inspect.isawaitable(value) else value, rejected)
 
 
@@ -159,12 +161,12 @@ class Tokens:
                 "AsyncInferenceClient, or the credential of the same name for sync code"
             )
         with self._cache.lock:
-            token = self._cached(scope, rejected, _REFRESH_BEFORE)
+            token = self._valid_token(scope, rejected, _REFRESH_BEFORE)
             if token is None:
                 try:
                     token = self._cache.tokens[scope] = self._source.get_token(scope)
                 except Exception as error:
-                    token = self._cached(scope, rejected, 0.0) or _no_token(error)
+                    token = self._valid_token(scope, rejected, 0.0) or _no_token(error)
         return _bearer(token.token, rejected)
 
     async def asecret(
@@ -172,7 +174,7 @@ class Tokens:
     ) -> Secret | None:
         """The same; a credential that blocks is asked in a thread."""
         scope = _scope(surface, scope)
-        token = self._cached(scope, rejected, _REFRESH_BEFORE)
+        token = self._valid_token(scope, rejected, _REFRESH_BEFORE)
         if token is None and not inspect.iscoroutinefunction(self._source.get_token):
             import asyncio
 
@@ -182,19 +184,19 @@ class Tokens:
 
             lock = self._cache.locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
             async with lock:
-                token = await self._asked(scope, rejected)
+                token = await self._refresh(scope, rejected)
         return _bearer(token.token, rejected)
 
-    async def _asked(self, scope: str, rejected: str | None) -> Any:
-        if token := self._cached(scope, rejected, _REFRESH_BEFORE):
+    async def _refresh(self, scope: str, rejected: str | None) -> Any:
+        if token := self._valid_token(scope, rejected, _REFRESH_BEFORE):
             return token  # another task asked while this one waited
         try:
             token = self._cache.tokens[scope] = await self._source.get_token(scope)
         except Exception as error:
-            return self._cached(scope, rejected, 0.0) or _no_token(error)
+            return self._valid_token(scope, rejected, 0.0) or _no_token(error)
         return token
 
-    def _cached(self, scope: str, rejected: str | None, margin: float) -> Any:
+    def _valid_token(self, scope: str, rejected: str | None, margin: float) -> Any:
         """The token at hand, if it is good for `margin` more seconds."""
         token = self._cache.tokens.get(scope)
         if token is None or token.token == rejected:
@@ -223,7 +225,7 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
         credential = credential.get_secret_value()
     if isinstance(credential, str):
-        return _named(credential, environ, clock) or _text(credential)
+        return _source_by_name(credential, environ, clock) or _key_source(credential)
     if hasattr(credential, "get_token"):
         return Tokens(credential, clock)
     if hasattr(credential, "key"):
@@ -252,7 +254,9 @@ class _Entra:
         return _Entra, ()
 
 
-def _named(credential: str, environ: Mapping[str, str] | None, clock: Clock) -> Source | None:
+def _source_by_name(
+    credential: str, environ: Mapping[str, str] | None, clock: Clock
+) -> Source | None:
     """A credential by name, as configuration files have it: `"entra"` or `"env:NAME"`."""
     if credential == "entra":
         return Tokens(_Entra(), clock)
@@ -264,8 +268,8 @@ def _named(credential: str, environ: Mapping[str, str] | None, clock: Clock) -> 
     return _in_environment(variable, environ)
 
 
-def _text(key: str) -> Keys:
-    _checked(key, "the key")
+def _key_source(key: str) -> Keys:
+    _check_secret(key, "the key")
     return Keys(lambda: key)
 
 
@@ -314,7 +318,7 @@ def _host(url: str) -> str:
     return urlsplit(url if "://" in url else f"//{url}").netloc.lower()
 
 
-def _checked(value: Any, name: str) -> str:
+def _check_secret(value: Any, name: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ConfigurationError(
@@ -324,14 +328,14 @@ def _checked(value: Any, name: str) -> str:
 
 
 def _scope(surface: Surface, scope: str | None) -> str:
-    if wanted := scope or surface.scope:
-        return wanted
+    if scope := scope or surface.scope:
+        return scope
     raise ConfigurationError(
         f"the {surface.name} surface takes no Entra ID token; give it its own as a text"
     )
 
 
-def _given(function: Callable[[], Any]) -> Any:
+def _call(function: Callable[[], Any]) -> Any:
     try:
         return function()
     except Exception as error:
@@ -345,7 +349,7 @@ def _no_token(error: Exception) -> Any:
 
 
 def _bearer(value: Any, rejected: str | None) -> Secret | None:
-    token = _checked(value, "the token")
+    token = _check_secret(value, "the token")
     return None if token == rejected else Secret(token, ("authorization",))
 
 

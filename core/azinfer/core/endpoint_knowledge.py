@@ -1,4 +1,4 @@
-"""What this process has learned of endpoints, which all clients of the same endpoint share.
+"""What this process has corrections of endpoints, which all clients of the same endpoint share.
 
 A model refuses a field once a process and not once a client, and one client's `deployments()`
 tells every other which model is behind a name.
@@ -21,23 +21,23 @@ class EndpointKnowledge:
 
     Attributes:
         deployments: What the service listed last.
-        refusals: What models refused, by surface and deployment: a field's name to the name it
+        corrections: What models refused, by surface and deployment: a field's name to the name it
             has there, or to nothing where it is left out.
     """
 
     deployments: Deployments = field(default_factory=Deployments)
-    refusals: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    corrections: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
-    def refusals_of(self, surface: str, deployment: str | None) -> dict[str, str]:
+    def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
         """Return what one deployment refused; what is written there is known to all clients."""
-        return self.refusals.setdefault((surface, (deployment or "").casefold()), {})
+        return self.corrections.setdefault((surface, (deployment or "").casefold()), {})
 
     def add(self, other: EndpointKnowledge) -> None:
         """Take over what another process knew, where this one knows nothing itself."""
         self.deployments = self.deployments or other.deployments
-        for key, refusals in other.refusals.items():
-            known = self.refusals.setdefault(key, {})
-            for name, new_name in refusals.items():
+        for key, corrections in other.corrections.items():
+            known = self.corrections.setdefault(key, {})
+            for name, new_name in corrections.items():
                 known.setdefault(name, new_name)
 
 
@@ -56,7 +56,7 @@ def knowledge_of(endpoint: Endpoint) -> EndpointKnowledge:
 
 
 def forget_endpoints() -> None:
-    """Forget what this process learned of endpoints, so that the next client starts fresh.
+    """Forget what this process corrections of endpoints, so that the next client starts fresh.
 
     It is there for tests that use the same address for different services. Clients that exist
     keep what they know.

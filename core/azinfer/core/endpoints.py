@@ -106,16 +106,16 @@ class Endpoint:
                 f"api-version {version!r} is not a version of the API, which looks like "
                 "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"
             )
-        found = _read(origin, host, path, version)
-        if named and (named != found.surface or not found.url):
-            found = _moved(found, named, origin + path)
-        if not found.url:
+        endpoint = _read(origin, host, path, version)
+        if named and (named != endpoint.surface or not endpoint.url):
+            endpoint = _on_surface(endpoint, named, origin + path)
+        if not endpoint.url:
             raise ConfigurationError(
                 f"{origin + path!r} is no Azure AI URL that is known: name the surface it speaks "
                 f"(surface='v1', 'models', 'deployments', …), or give one like {_RIGHT_FORMS}"
             )
         rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
-        return replace(found, api_version=version, query=rest)
+        return replace(endpoint, api_version=version, query=rest)
 
     def on(self, surface: Surface) -> Endpoint:
         """The same resource, spoken to another way."""
@@ -225,13 +225,13 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
         if host == suffix or host.endswith(f".{suffix}"):
             missing = surface == GITHUB and host == "models.github.ai" and not path
             return Endpoint(f"{origin}{path}{'/inference' if missing else ''}", surface)
-    if found := re.match(_PROJECT, path):
-        root = origin + found[1]
-        return Endpoint(root + V1.path, V1, root=root, project=root + found[2])
-    if found := re.match(_PATH, path):
-        root = origin + found[1]
-        surface = MODELS if found[2] else V1 if found[3] else DEPLOYMENTS
-        return Endpoint(root + surface.path, surface, found[4] and unquote(found[4]), root=root)
+    if match := re.match(_PROJECT, path):
+        root = origin + match[1]
+        return Endpoint(root + V1.path, V1, root=root, project=root + match[2])
+    if match := re.match(_PATH, path):
+        root = origin + match[1]
+        surface = MODELS if match[2] else V1 if match[3] else DEPLOYMENTS
+        return Endpoint(root + surface.path, surface, match[4] and unquote(match[4]), root=root)
     return _root(origin, host, path, version)
 
 
@@ -244,16 +244,16 @@ def _root(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     return Endpoint(origin + path if path.endswith("/v1") else "", V1)
 
 
-def _moved(found: Endpoint, surface: Surface, given: str) -> Endpoint:
+def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
     """The endpoint when the caller names the surface."""
-    if found.root is not None and surface.path:
-        return replace(found, url=found.root + surface.path, surface=surface)
+    if endpoint.root is not None and surface.path:
+        return replace(endpoint, url=endpoint.root + surface.path, surface=surface)
     if surface == DEPLOYMENTS:
-        root, _, name = given.partition("/deployments/")
+        root, _, name = url.partition("/deployments/")
         if name:
             return Endpoint(f"{root}/deployments", surface, unquote(name))
-        return Endpoint(given + surface.path, surface, root=given)
-    return Endpoint(given, surface)
+        return Endpoint(url + surface.path, surface, root=url)
+    return Endpoint(url, surface)
 
 
 def origin_of(url: str) -> str:

@@ -128,13 +128,13 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
         code = error.get("type")
     code = code or str(status)
     kind = _kind(inner_status(status, headers), code, text, refused)
-    said = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
+    message = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
     advice = _ADVICE_BY_CODE.get(code.casefold()) or _ADVICE.get(kind)
-    advice = next((told for part, told in _ADVICE_BY_TEXT.items() if part in said), advice)
+    advice = next((each for part, each in _ADVICE_BY_TEXT.items() if part in message), advice)
     if kind is BadRequestError and status == 404:
         advice = _NOT_FOUND
     failure = kind(
-        with_advice(said, advice),
+        with_advice(message, advice),
         status=status,
         code=code,
         param=_param(error) or _param(nested) or refused,
@@ -146,23 +146,23 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
     if isinstance(failure, ContentFilterError):
         results = _filter_results(error)
         failure.categories = filtered_categories(results)
-        failure.message = with_advice(failure.message, _found(results, failure.categories))
+        failure.message = with_advice(failure.message, _filter_summary(results, failure.categories))
     return failure
 
 
-def with_advice(said: str, advice: str | None) -> str:
-    """What a service said, and after it, in a sentence of its own, what to do."""
+def with_advice(message: str, advice: str | None) -> str:
+    """What a service message, and after it, in a sentence of its own, what to do."""
     if advice is None:
-        return said
-    said = said.rstrip()
-    return f"{said}{'' if said.endswith(('.', '!', '?')) else '.'} {advice}"
+        return message
+    message = message.rstrip()
+    return f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} {advice}"
 
 
 def _status_of_event(error: Json) -> int:
-    told = str(error.get("status") or error.get("code") or "")
-    if re.fullmatch("[45][0-9][0-9]", told):
-        return int(told)
-    return _STATUS_OF.get(told) or _STATUS_OF.get(str(error.get("type")), 200)
+    status = str(error.get("status") or error.get("code") or "")
+    if re.fullmatch("[45][0-9][0-9]", status):
+        return int(status)
+    return _STATUS_OF.get(status) or _STATUS_OF.get(str(error.get("type")), 200)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -178,30 +178,30 @@ def inner_status(status: int, headers: Mapping[str, str]) -> int:
 
     Source: "Troubleshoot online endpoints", HTTP status codes, Azure Machine Learning.
     """
-    told = headers.get("ms-azureml-model-error-statuscode", "")
-    return int(told) if status == 424 and told.isdecimal() else status
+    inner = headers.get("ms-azureml-model-error-statuscode", "")
+    return int(inner) if status == 424 and inner.isdecimal() else status
 
 
 def filtered_categories(results: Json) -> dict[str, str]:
     """The categories that a content filter acted on, with their severity or `"detected"`."""
     return {
-        name.replace("-", "_"): str(found.get("severity", "detected"))
-        for name, found in results.items()
-        if isinstance(found, Mapping) and found.get("filtered")
+        name.replace("-", "_"): str(result.get("severity", "detected"))
+        for name, result in results.items()
+        if isinstance(result, Mapping) and result.get("filtered")
     }
 
 
-def _found(results: Json, categories: Mapping[str, str]) -> str | None:
+def _filter_summary(results: Json, categories: Mapping[str, str]) -> str | None:
     """What a content filter acted on, and of blocklists which."""
-    told = [
+    hits = [
         f"{name} ({_blocklists(results.get(name)) or severity})"
         for name, severity in categories.items()
     ]
-    return f"Found: {', '.join(told)}." if told else None
+    return f"Found: {', '.join(hits)}." if hits else None
 
 
-def _blocklists(found: Any) -> str:
-    details = _object(found).get("details")
+def _blocklists(result: Any) -> str:
+    details = _object(result).get("details")
     listed = details if isinstance(details, list) else ()
     hits = (each for each in listed if isinstance(each, Mapping) and each.get("filtered"))
     return ", ".join(str(each["id"]) for each in hits if each.get("id"))
@@ -225,8 +225,8 @@ def _kind(status: int, code: str, text: str, refused: str | None) -> type[APISta
 
 def _refused_field(text: str, details: tuple[Detail, ...]) -> str | None:
     for sentence in _FIELD_REFUSED:
-        if found := re.search(sentence, text):
-            return found[1]
+        if field := re.search(sentence, text):
+            return field[1]
     for detail in details:
         if detail.message.startswith("Extra inputs"):
             return ".".join(part for part in detail.loc if part != "body")

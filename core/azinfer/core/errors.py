@@ -110,10 +110,10 @@ class InferenceError(Exception):
             "request id": self.request_id,
             "attempts": self.attempts if self.attempts > 1 else None,
         }
-        told = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
-        return printable(f"{self.message} ({told})" if told else self.message)
+        details = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
+        return printable(f"{self.message} ({details})" if details else self.message)
 
-    def carrying(self, partial: ChatCompletion) -> Self:
+    def with_partial(self, partial: ChatCompletion) -> Self:
         """Attach what came before the error."""
         self.partial = partial
         return self

@@ -85,8 +85,8 @@ class FilePart:
             name, url = self.filename, self.source
             field = "file_data" if is_data else "file_url"
         else:
-            data, found = _read(self.source)
-            name, field = self.filename or found or "file.pdf", "file_data"
+            data, name = _read(self.source)
+            name, field = self.filename or name or "file.pdf", "file_data"
             kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
             url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
         return {"type": "file", "file": {**({"filename": name} if name else {}), field: url}}

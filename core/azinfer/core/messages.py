@@ -206,19 +206,19 @@ def tool_choice_to_wire(choice: str | Mapping[str, Any]) -> Any:
     return {"type": "function", "function": {"name": choice}}
 
 
-def response_format_to_wire(wanted: Any) -> Any:
+def response_format_to_wire(form: Any) -> Any:
     """`response_format` as it is sent: a name, a mapping, a JsonSchema, or a type to fill."""
-    if isinstance(wanted, str):
-        return {"type": wanted}
-    if isinstance(wanted, JsonSchema):
-        return wanted.to_wire()
-    if isinstance(wanted, type):
-        schema = strict_schema(adapter_of(wanted).json_schema())
-        return JsonSchema(wanted.__name__, schema).to_wire()
+    if isinstance(form, str):
+        return {"type": form}
+    if isinstance(form, JsonSchema):
+        return form.to_wire()
+    if isinstance(form, type):
+        schema = strict_schema(adapter_of(form).json_schema())
+        return JsonSchema(form.__name__, schema).to_wire()
     # A JsonSchemaFormat of azure-ai-inference is what stands inside.
-    if isinstance(wanted, Mapping) and "schema" in wanted and "type" not in wanted:
-        return {"type": "json_schema", "json_schema": wanted}
-    return wanted
+    if isinstance(form, Mapping) and "schema" in form and "type" not in form:
+        return {"type": "json_schema", "json_schema": form}
+    return form
 
 
 def _message(message: ChatMessage, position: int) -> Json:

@@ -91,13 +91,13 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
     The request that is given is not written to.
     """
     changes: dict[str, None] = {}
-    body = _renamed_limit(body, profile, changes)
-    messages = [_cleaned(message, profile, changes) for message in body["messages"]]
+    body = _rename_token_limit(body, profile, changes)
+    messages = [_clean_message(message, profile, changes) for message in body["messages"]]
     roles = {message["role"] for message in messages}
     if profile.developer is False and "developer" in roles:
-        messages = _as_role(messages, "developer", "system", changes)
+        messages = _change_role(messages, "developer", "system", changes)
     elif profile.developer and profile.token_limit and {"system", "developer"} <= roles:
-        messages = _as_role(messages, "system", "developer", changes)
+        messages = _change_role(messages, "system", "developer", changes)
     idle = (
         () if body.get("tools") else [key for key in _OF_TOOLS if body.get(key) in _OF_TOOLS[key]]
     )
@@ -106,26 +106,26 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
     return {**body, "messages": messages}, tuple(changes)
 
 
-def renamed(body: Json, name: str, new_name: str) -> Json:
+def rename_field(body: Json, name: str, new_name: str) -> Json:
     """A body with one field under another name, in the same place."""
     return {new_name if key == name else key: value for key, value in body.items()}
 
 
-def _renamed_limit(body: Json, profile: Profile, changes: dict[str, None]) -> Json:
+def _rename_token_limit(body: Json, profile: Profile, changes: dict[str, None]) -> Json:
     other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
     right = profile.token_limit
     if right is None or right in body or other[right] not in body:
         return body
     changes[f"{other[right]} → {right}"] = None
-    return renamed(body, other[right], right)
+    return rename_field(body, other[right], right)
 
 
-def _as_role(messages: list[Json], role: str, new: str, changes: dict[str, None]) -> list[Json]:
+def _change_role(messages: list[Json], role: str, new: str, changes: dict[str, None]) -> list[Json]:
     changes[f"role {role} → {new}"] = None
     return [{**each, "role": new} if each["role"] == role else each for each in messages]
 
 
-def _cleaned(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
+def _clean_message(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
     if foreign := _FOREIGN.intersection(message):
         changes.update(dict.fromkeys(f"messages without {key}" for key in sorted(foreign)))
         message = {key: value for key, value in message.items() if key not in foreign}
@@ -140,14 +140,14 @@ def _cleaned(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
         changes["content parts → text"] = None
         message = {**message, "content": "".join(part["text"] for part in content)}
     if calls := message.get("tool_calls"):
-        cleaned = [_cleaned_call(call, profile, changes) for call in calls]
+        cleaned = [_clean_call(call, profile, changes) for call in calls]
         message = {**message, "tool_calls": cleaned}
     if profile.short_call_ids and isinstance(call_id := message.get("tool_call_id"), str):
         message = {**message, "tool_call_id": _short(call_id, changes)}
     return message
 
 
-def _cleaned_call(call: Json, profile: Profile, changes: dict[str, None]) -> Json:
+def _clean_call(call: Json, profile: Profile, changes: dict[str, None]) -> Json:
     """A call with the fields that every service takes, and an id that this one does."""
     call = {key: value for key, value in call.items() if key != "index"}
     if profile.short_call_ids and isinstance(call.get("id"), str):
@@ -176,7 +176,7 @@ def apply_correction(body: Json, name: str, new_name: str) -> tuple[Json, str]:
     if name == "tool_choice":
         return {**body, name: new_name}, "tool_choice by name → required"
     if new_name:
-        return renamed(body, name, new_name), f"{name} → {new_name}"
+        return rename_field(body, name, new_name), f"{name} → {new_name}"
     return {key: value for key, value in body.items() if key != name}, f"without {name}"
 
 

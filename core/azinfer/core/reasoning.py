@@ -26,65 +26,65 @@ def split(text: str) -> tuple[str | None, str]:
 class Splitter:
     """Parts a text that arrives in pieces; a tag may be cut anywhere.
 
-    Text that may still turn out to be a tag is held back until the next piece, or `finish`.
+    Text that may still turn out to be a tag is rest back until the next piece, or `finish`.
     """
 
     def __init__(self) -> None:
-        self._held = ""
-        self._part = self._before
-        self.passed = False  # whether no more reasoning can come
+        self._buffer = ""
+        self._part = self._read_start
+        self.is_done = False  # whether no more reasoning can come
 
     def feed(self, text: str) -> tuple[str, str]:
         """Reasoning and answer that a further piece brings; either may be empty."""
         return self._part(text)
 
     def finish(self) -> tuple[str, str]:
-        """What was held back."""
-        held, self._held = self._held, ""
-        if self._part == self._inside:
-            return held.rstrip("\n"), ""
-        return "", held
+        """What was rest back."""
+        rest, self._buffer = self._buffer, ""
+        if self._part == self._read_reasoning:
+            return rest.rstrip("\n"), ""
+        return "", rest
 
-    def _before(self, text: str) -> tuple[str, str]:
-        text = self._held + text
+    def _read_start(self, text: str) -> tuple[str, str]:
+        text = self._buffer + text
         start = text.lstrip()
         if start.startswith(_OPEN):
-            self._held, self._part = "", self._opened
-            return self._opened(start[len(_OPEN) :])
+            self._buffer, self._part = "", self._skip_newlines
+            return self._skip_newlines(start[len(_OPEN) :])
         if _OPEN.startswith(start):
-            self._held = text
+            self._buffer = text
             return "", ""
-        self._held, self._part, self.passed = "", self._after, True
+        self._buffer, self._part, self.is_done = "", self._read_answer, True
         return "", text
 
-    def _opened(self, text: str) -> tuple[str, str]:
+    def _skip_newlines(self, text: str) -> tuple[str, str]:
         text = text.lstrip("\n")
         if not text:
             return "", ""
-        self._part = self._inside
-        return self._inside(text)
+        self._part = self._read_reasoning
+        return self._read_reasoning(text)
 
-    def _inside(self, text: str) -> tuple[str, str]:
-        text = self._held + text
+    def _read_reasoning(self, text: str) -> tuple[str, str]:
+        text = self._buffer + text
         reasoning, tag, answer = text.partition(_CLOSE)
         if tag:
-            self._held, self._part = "", self._closed
-            return reasoning.rstrip("\n"), self._closed(answer)[1]
-        kept = len(text) - _held_back(text)
-        self._held = text[kept:]
-        return text[:kept], ""
+            self._buffer, self._part = "", self._skip_to_answer
+            return reasoning.rstrip("\n"), self._skip_to_answer(answer)[1]
+        end = len(text) - _possible_tag_length(text)
+        self._buffer = text[end:]
+        return text[:end], ""
 
-    def _closed(self, text: str) -> tuple[str, str]:
+    def _skip_to_answer(self, text: str) -> tuple[str, str]:
         text = text.lstrip()
         if text:
-            self._part, self.passed = self._after, True
+            self._part, self.is_done = self._read_answer, True
         return "", text
 
-    def _after(self, text: str) -> tuple[str, str]:
+    def _read_answer(self, text: str) -> tuple[str, str]:
         return "", text
 
 
-def _held_back(text: str) -> int:
+def _possible_tag_length(text: str) -> int:
     """How many characters at the end may be the start of the closing tag, newlines before it."""
     size = min(len(text), len(_CLOSE) - 1)
     while size and not _CLOSE.startswith(text[-size:]):

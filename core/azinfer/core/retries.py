@@ -139,8 +139,8 @@ def retry_after(
             for what in ("requests", "tokens")
             if headers.get(f"x-ratelimit-remaining-{what}") == "0"
         ]
-    if not any(waits) and status == 429 and (told := re.search(_IN_TEXT, text)):
-        waits.append(_number(told[1]))
+    if not any(waits) and status == 429 and (match := re.search(_IN_TEXT, text)):
+        waits.append(_number(match[1]))
     return max(waits) or None
 
 

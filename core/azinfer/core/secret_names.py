@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization|password|^(?:code|sig)$"
 
 
-def portable(credential: Any) -> Any:
+def pickleable_credential(credential: Any) -> Any:
     """A credential as a pickle may hold it: by its name alone, or None where it has none.
 
     Named are `"entra"`, `"env:NAME"` and functions of a module.
@@ -34,7 +34,7 @@ def portable(credential: Any) -> Any:
     return credential
 
 
-def is_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a header, or an item of a query, is named like a secret."""
     return re.search(_IN_NAME, name) is not None
 
@@ -43,8 +43,8 @@ def without_secrets(url: str) -> str:
     """A URL as it may be shown: without the items of its query that are named like secrets."""
     base, _, query = url.partition("?")
     items = query.partition("#")[0].split("&")
-    kept = "&".join(item for item in items if not is_secret(unquote(item.partition("=")[0])))
-    return f"{base}?{kept}" if kept else base
+    shown = "&".join(item for item in items if not is_secret_name(unquote(item.partition("=")[0])))
+    return f"{base}?{shown}" if shown else base
 
 
 def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
@@ -54,7 +54,7 @@ def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
         ConfigurationError: There is one.
     """
     for name in names:
-        if is_secret(name):
+        if is_secret_name(name):
             refuse_to_pickle(f"{name!r}, which looks like a secret")
 
 

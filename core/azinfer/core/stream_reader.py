@@ -47,7 +47,7 @@ class StreamReader(ABC):
         self._decoder = EventDecoder()
         self._start = bytearray()
         self._json: list[bytes] | None = None
-        self._begun = False
+        self._has_begun = False
         self.done = False
 
     def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
@@ -59,7 +59,7 @@ class StreamReader(ABC):
             APIStatusError: The service reports an error inside the stream.
             InvalidResponseError: These events do not belong to an answer of this wire.
         """
-        if not self._begun:
+        if not self._has_begun:
             data = self._begin(data)
         if self._json is not None:
             self._json.append(data)
@@ -88,27 +88,27 @@ class StreamReader(ABC):
             try:
                 chunks += self._chunks(self._decoder.finish())
             except InvalidResponseError:
-                raise self.interrupted("The stream ended inside an event") from None
-        chunks += self._held_back()
+                raise self.interruption("The stream ended inside an event") from None
+        chunks += self._rest_chunks()
         if not self._has_answer():
             raise InvalidResponseError(
                 f"the stream has no answer in it; it begins {bytes(self._start)!r}",
                 raw=bytes(self._start),
             )
         if not self.done and not self._is_complete():
-            raise self.interrupted("The stream ended before the answer did")
+            raise self.interruption("The stream ended before the answer did")
         return chunks
 
-    def interrupted(self, why: str) -> StreamInterruptedError:
+    def interruption(self, why: str) -> StreamInterruptedError:
         """Return the error of a stream that ended early, with what came before."""
-        said = f"{why}; the partial answer is in .partial"
-        return StreamInterruptedError(said).carrying(self.completion())
+        message = f"{why}; the partial answer is in .partial"
+        return StreamInterruptedError(message).with_partial(self.completion())
 
-    def failed(self, error: InferenceError) -> InferenceError:
+    def with_partial(self, error: InferenceError) -> InferenceError:
         """Return an error with what came of the answer before it."""
         if error.partial or not self._has_answer():
             return error
-        return error.carrying(self.completion())
+        return error.with_partial(self.completion())
 
     @abstractmethod
     def completion(self) -> ChatCompletion:
@@ -126,7 +126,7 @@ class StreamReader(ABC):
     def _has_answer(self) -> bool:
         """Return whether anything of an answer came."""
 
-    def _held_back(self) -> list[ChatCompletionChunk]:
+    def _rest_chunks(self) -> list[ChatCompletionChunk]:
         """Return the chunks of what could not be told apart before the end.
 
         Raises:
@@ -135,7 +135,7 @@ class StreamReader(ABC):
         return []
 
     def _is_complete(self) -> bool:
-        """Return whether the answer is whole although nothing said that the stream ends."""
+        """Return whether the answer is whole although nothing message that the stream ends."""
         return False
 
     def _begin(self, data: bytes) -> bytes:
@@ -143,7 +143,7 @@ class StreamReader(ABC):
         self._start += data[: 200 - len(self._start)]
         first = data.removeprefix(BOM).lstrip()[:1]
         if first:
-            self._begun = True
+            self._has_begun = True
             self._json = [] if first in b"{[" else None
         return data
 

@@ -37,13 +37,15 @@ from azinfer.core.routing import Routing
 from azinfer.core.stream_reader import StreamReader
 
 
-class _OpenCall:
+class ToolCallAccumulator:
+    """What one tool call has come to so far."""
+
     def __init__(self, index: int, call_id: str, name: str) -> None:
         self.index, self.id, self.name = index, call_id, name
         self.arguments: list[str] = []
 
 
-class _OpenChoice:
+class ChoiceAccumulator:
     """What one choice has come to so far."""
 
     def __init__(self, index: int, seed: str) -> None:
@@ -57,15 +59,15 @@ class _OpenChoice:
         self._sound: list[bytes] = []
         self._spoken: list[str] = []
         self._audio: Json = {}
-        self._calls: list[_OpenCall] = []
-        self._by_index: dict[int, _OpenCall] = {}
+        self._calls: list[ToolCallAccumulator] = []
+        self._by_index: dict[int, ToolCallAccumulator] = {}
         self._logprobs: Json | None = None
         self._filter_results: Json = {}
 
     def add_text(self, raw: Json) -> ChunkChoice | None:
         """The short way for a choice that adds text and nothing else, as nearly all do."""
         delta = raw.get("delta")
-        if delta.__class__ is not dict or not self._splitter.passed:
+        if delta.__class__ is not dict or not self._splitter.is_done:
             return None
         text = delta.get("content")
         if text.__class__ is not str or len(delta) > 1 + ("role" in delta):
@@ -89,26 +91,26 @@ class _OpenChoice:
             self.finish_reason = reason
         calls = tuple(self._call(call) for call in list_field(delta, "tool_calls"))
         refusal = delta.get("refusal")
-        self._keep(text, thought, refusal)
+        self._add_text_parts(text, thought, refusal)
         if isinstance(audio := delta.get("audio"), dict):
-            self._hear(audio)
-        logprobs, found = raw.get("logprobs"), raw.get("content_filter_results")
+            self._add_audio(audio)
+        logprobs, results = raw.get("logprobs"), raw.get("content_filter_results")
         if isinstance(logprobs, dict):
-            self._logprobs = _joined(self._logprobs, logprobs)
-        if isinstance(found, dict):
-            self._filter_results = {**self._filter_results, **found}
+            self._logprobs = _merge_logprobs(self._logprobs, logprobs)
+        if isinstance(results, dict):
+            self._filter_results = {**self._filter_results, **results}
         return ChunkChoice(
             self.index,
             Delta(text or None, thought or None, calls, refusal, audio),
             raw.get("finish_reason") or None,
             logprobs,
-            found or {},
+            results or {},
         )
 
     def flush(self) -> Delta | None:
-        """What was held back because it might have become a tag."""
+        """What was known back because it might have become a tag."""
         thought, text = self._splitter.finish()
-        self._keep(text, thought, None)
+        self._add_text_parts(text, thought, None)
         return Delta(text or None, thought or None) if text or thought else None
 
     def choice(self) -> Choice:
@@ -123,7 +125,7 @@ class _OpenChoice:
                 for call in calls
             ),
             "".join(self._refusals) if self._refusals else None,
-            self._heard(),
+            self._joined_audio(),
         )
         if calls and reason == "stop":
             reason = "tool_calls"
@@ -135,15 +137,15 @@ class _OpenChoice:
             thought, content = text_of(content)
         else:
             thought = None
-        told = delta.get("reasoning_content") or delta.get("reasoning") or thought or ""
-        if not isinstance(told, str):
-            raise invalid_response("reasoning that is not text", told)
+        thoughts = delta.get("reasoning_content") or delta.get("reasoning") or thought or ""
+        if not isinstance(thoughts, str):
+            raise invalid_response("reasoning that is not text", thoughts)
         if not content:
-            return told, ""
+            return thoughts, ""
         more, text = self._splitter.feed(content)
-        return told + more, text
+        return thoughts + more, text
 
-    def _keep(self, text: str, thought: str, refusal: Any) -> None:
+    def _add_text_parts(self, text: str, thought: str, refusal: Any) -> None:
         if text:
             self._texts.append(text)
         if thought:
@@ -151,7 +153,7 @@ class _OpenChoice:
         if isinstance(refusal, str):
             self._refusals.append(refusal)
 
-    def _hear(self, audio: Json) -> None:
+    def _add_audio(self, audio: Json) -> None:
         self._audio |= audio
         self._spoken.append(str(audio.get("transcript") or ""))
         try:
@@ -159,7 +161,7 @@ class _OpenChoice:
         except (TypeError, ValueError):
             raise invalid_response("sound that is not base64", audio) from None
 
-    def _heard(self) -> Json | None:
+    def _joined_audio(self) -> Json | None:
         """The sound as one; each chunk's is encoded by itself."""
         if not self._audio:
             return None
@@ -172,12 +174,12 @@ class _OpenChoice:
             raise invalid_response("a tool call without a function", raw)
         name, arguments = function.get("name"), arguments_of(function.get("arguments"))
         call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
-        told = name if isinstance(name, str) and name and name != call.name else None
-        call.name = told or call.name
+        new_name = name if isinstance(name, str) and name and name != call.name else None
+        call.name = new_name or call.name
         call.arguments.append(arguments)
-        return ToolCallChunk(call.index, call.id if is_new else None, told, arguments)
+        return ToolCallChunk(call.index, call.id if is_new else None, new_name, arguments)
 
-    def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[_OpenCall, bool]:
+    def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[ToolCallAccumulator, bool]:
         """The call that a part belongs to, opened if the part begins it."""
         if isinstance(index, int):
             call = self._by_index.get(index)
@@ -194,8 +196,8 @@ class _OpenChoice:
         taken = {call.index for call in self._calls}
         free = next(at for at in range(len(taken) + 1) if at not in taken)
         place = index if isinstance(index, int) and index not in taken else free
-        made = hashlib.blake2b(f"{self._seed}{self.index}/{place}".encode(), digest_size=12)
-        call = _OpenCall(place, call_id or f"call_{made.hexdigest()}", "")
+        digest = hashlib.blake2b(f"{self._seed}{self.index}/{place}".encode(), digest_size=12)
+        call = ToolCallAccumulator(place, call_id or f"call_{digest.hexdigest()}", "")
         self._calls.append(call)
         self._by_index[index if isinstance(index, int) else place] = call
         return call, True
@@ -219,7 +221,7 @@ class ChatReader(StreamReader):
         response_format: Any = None,
     ) -> None:
         super().__init__(headers, routing, seed, response_format)
-        self._choices: dict[int, _OpenChoice] = {}
+        self._choices: dict[int, ChoiceAccumulator] = {}
         self._head: Json = {}
         self._headed = False
         self._usage: Usage | None = None
@@ -248,7 +250,7 @@ class ChatReader(StreamReader):
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
         return [self._chunk({**raw, "choices": parts})]
 
-    def _held_back(self) -> list[ChatCompletionChunk]:
+    def _rest_chunks(self) -> list[ChatCompletionChunk]:
         return [
             ChatCompletionChunk((ChunkChoice(choice.index, delta),))
             for choice in self._choices.values()
@@ -298,16 +300,18 @@ class ChatReader(StreamReader):
             index = 0
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _OpenChoice(index, self._seed)
+            choice = self._choices[index] = ChoiceAccumulator(index, self._seed)
         return choice.add_text(raw) or choice.add(raw)
 
 
-def _joined(before: Json | None, more: Json) -> Json:
+def _merge_logprobs(before: Json | None, more: Json) -> Json:
     """Log probabilities of two chunks, one after the other."""
     if before is None:
         return more
     joined = dict(before)
     for key, value in more.items():
-        held = joined.get(key)
-        joined[key] = held + value if isinstance(held, list) and isinstance(value, list) else value
+        known = joined.get(key)
+        joined[key] = (
+            known + value if isinstance(known, list) and isinstance(value, list) else value
+        )
     return joined

@@ -11,7 +11,7 @@ from collections.abc import (
 )
 from typing import Any, NamedTuple, Self
 
-from azinfer.core.attempts import Attempts
+from azinfer.core.attempts import CallAttempts
 from azinfer.core.chunks import ChatCompletionChunk
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.errors import (
@@ -33,7 +33,9 @@ class ChatStream:
     what came.
     """
 
-    def __init__(self, response: OpenResponse, reader: ChatReader, attempts: Attempts[Any]) -> None:
+    def __init__(
+        self, response: OpenResponse, reader: ChatReader, attempts: CallAttempts[Any]
+    ) -> None:
         self._response = response
         self._reader = reader
         self._chunks = _chunks(response, reader, attempts)
@@ -98,7 +100,7 @@ class AsyncChatStream:
             return chunk
         except InferenceError as error:
             await self.aclose()
-            raise attempts.described(_interrupted(error, reader)) from None
+            raise attempts.with_context(_stream_error(error, reader)) from None
 
     @property
     def completion(self) -> ChatCompletion:
@@ -146,11 +148,11 @@ class OpenStream(NamedTuple):
 
     response: OpenResponse
     reader: ChatReader
-    attempts: Attempts[Any]
+    attempts: CallAttempts[Any]
 
 
 def _chunks(
-    response: OpenResponse, reader: ChatReader, attempts: Attempts[Any]
+    response: OpenResponse, reader: ChatReader, attempts: CallAttempts[Any]
 ) -> Generator[ChatCompletionChunk]:
     try:
         for part in response.parts:
@@ -160,13 +162,13 @@ def _chunks(
                 break
         yield from reader.finish()
     except InferenceError as error:
-        raise attempts.described(_interrupted(error, reader)) from None
+        raise attempts.with_context(_stream_error(error, reader)) from None
     finally:
         response.parts.close()
 
 
-def _interrupted(error: InferenceError, reader: ChatReader) -> InferenceError:
+def _stream_error(error: InferenceError, reader: ChatReader) -> InferenceError:
     """What went wrong in the middle of a stream, with what came before it."""
     if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
-        return reader.interrupted(error.message)
-    return reader.failed(error)
+        return reader.interruption(error.message)
+    return reader.with_partial(error)

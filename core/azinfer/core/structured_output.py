@@ -23,7 +23,7 @@ _BY_NAME = frozenset(
 
 
 @lru_cache(maxsize=256)
-def adapter_of(wanted: type) -> Any:
+def adapter_of(kind: type) -> Any:
     """The TypeAdapter (of pydantic) for a pydantic model, a dataclass or any other type it knows.
 
     Raises:
@@ -33,10 +33,10 @@ def adapter_of(wanted: type) -> Any:
         from pydantic import TypeAdapter
     except ModuleNotFoundError:
         raise ConfigurationError(
-            f"response_format={wanted.__name__} needs pydantic: pip install pydantic, or give "
+            f"response_format={kind.__name__} needs pydantic: pip install pydantic, or give "
             "a JsonSchema"
         ) from None
-    return TypeAdapter(wanted)
+    return TypeAdapter(kind)
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

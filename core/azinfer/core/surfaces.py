@@ -104,6 +104,6 @@ def surface_named(name: str | Surface) -> Surface:
     """The surface with this name."""
     if isinstance(name, Surface):
         return name
-    if found := SURFACES.get(name.strip().casefold()):
-        return found
+    if surface := SURFACES.get(name.strip().casefold()):
+        return surface
     raise ConfigurationError(f"surface={name!r} is unknown; there are {', '.join(SURFACES)}")

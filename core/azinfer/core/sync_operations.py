@@ -102,11 +102,11 @@ class SyncOperations(BaseClient):
                 response = self._transport.open(request, deadline)
                 if response.status >= 300:
                     body = b"".join(response.parts)
-                    raise attempts.refused(response.status, response.headers, body)
+                    raise attempts.error_of(response.status, response.headers, body)
                 reader = attempts.reader(response.status, response.headers, deadline)
                 return ChatStream(response, reader, attempts)
             except InferenceError as error:
-                wait = attempts.after(error)
+                wait = attempts.wait_after(error)
             self._clock.sleep(wait)
 
     def embed(
@@ -140,10 +140,10 @@ class SyncOperations(BaseClient):
         """
         texts = check_texts(input)
         target = self._target(EMBEDDINGS, model, model_id, headers)
-        learned = self._learned_of(target)
+        corrections = self._corrections_of(target)
 
         def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, learned, kind)
+            call = calls.embeddings(target, batch, options, corrections, kind)
             try:
                 return self._run(call, timeout)
             except InferenceError as error:
@@ -185,10 +185,10 @@ class SyncOperations(BaseClient):
             InferenceError: Any request failed; nothing partial is returned.
         """
         target = self._target(IMAGES, model, model_id, headers)
-        learned = self._learned_of(target)
+        corrections = self._corrections_of(target)
 
         def embed(image: ImageInput) -> Embeddings:
-            call = calls.image_embeddings(target, image, options, learned, kind)
+            call = calls.image_embeddings(target, image, options, corrections, kind)
             return self._run(call, timeout)
 
         return merge_embeddings(map_in_threads(embed, image_inputs(images)))
@@ -232,13 +232,13 @@ class SyncOperations(BaseClient):
             AuthenticationError: It is the list of a project, and the credential a key.
         """
         url: str | None
-        url, scope = self._listing(source)
+        url, scope = self._list_target(source)
         pages: list[Json] = []
         while url:
-            call = calls.listing(self._target(CHAT, None, None, None), url, scope)
+            call = calls.deployment_list(self._target(CHAT, None, None, None), url, scope)
             pages.append(self._run(call, timeout))
             url = next_page(pages, url)
-        return self._listed(pages)
+        return self._remember(pages)
 
     def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
         attempts = self._attempts(call, timeout)
@@ -247,11 +247,11 @@ class SyncOperations(BaseClient):
             request, deadline = attempts.request(secret)
             try:
                 response = self._transport.open(request, deadline)
-                return attempts.answered(
+                return attempts.value_of(
                     response.status, response.headers, b"".join(response.parts)
                 )
             except InferenceError as error:
-                wait = attempts.after(error)
+                wait = attempts.wait_after(error)
             self._clock.sleep(wait)
 
     def _connect(self) -> None:

@@ -49,7 +49,7 @@ class Table:
         self._file = file
         self._where = where
         self._values = values
-        self._asked: set[str] = set()
+        self._read_names: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -64,7 +64,7 @@ class Table:
         Raises:
             ConfigurationError: It is of another type.
         """
-        self._asked.add(name)
+        self._read_names.add(name)
         value = self._values.get(name)
         if kind is float and type(value) is int:
             value = float(value)
@@ -74,10 +74,10 @@ class Table:
 
     def value(self, name: str) -> Any:
         """A field of any type, or None where it is not there."""
-        self._asked.add(name)
+        self._read_names.add(name)
         return self._values.get(name)
 
-    def needed(self, name: str, kind: type[T]) -> T:
+    def require(self, name: str, kind: type[T]) -> T:
         """A field that must be there.
 
         Raises:
@@ -99,7 +99,7 @@ class Table:
 
     def texts(self) -> dict[str, str]:
         """All fields of a table of texts."""
-        return {name: self.needed(name, str) for name in self._values}
+        return {name: self.require(name, str) for name in self._values}
 
     def close(self) -> None:
         """Refuse what nobody asked for: it is a mistake in spelling, or does nothing.
@@ -108,10 +108,10 @@ class Table:
             ConfigurationError: There is such a field.
         """
         for name in self._values:
-            if name not in self._asked:
-                close = difflib.get_close_matches(name, self._asked - self._values.keys(), n=1)
+            if name not in self._read_names:
+                close = difflib.get_close_matches(name, self._read_names - self._values.keys(), n=1)
                 meant = f"did you mean {close[0]!r}? " if close else ""
-                known = ", ".join(sorted(self._asked)) or "nothing"
+                known = ", ".join(sorted(self._read_names)) or "nothing"
                 raise self.wrong(f"is unknown; {meant}here may stand {known}", name)
 
     def wrong(self, reason: str, name: str | None = None) -> ConfigurationError:
@@ -142,13 +142,13 @@ class _File:
                 document: Any = tomllib.loads("".join(lines[:count]))
             except tomllib.TOMLDecodeError:
                 continue  # in the middle of a value
-            if _holds(document, where):
+            if _contains(document, where):
                 return begins
             begins = count + 1
         return self.line_of(where[:-1]) if where else 1
 
 
-def _holds(document: Any, where: tuple[str, ...]) -> bool:
+def _contains(document: Any, where: tuple[str, ...]) -> bool:
     for part in where:
         if not isinstance(document, dict) or part not in document:
             return False

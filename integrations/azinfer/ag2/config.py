@@ -19,7 +19,7 @@ from azinfer.core import (
     ConfigurationError,
     InferenceClient,
     Timeout,
-    is_secret,
+    is_secret_name,
     ready_client,
 )
 
@@ -112,9 +112,9 @@ class AzInferConfig(ModelConfig):
         else:
             given = {name: getattr(self, name) for name in _OF_CLIENT}
             client = ready_client(self.client, **given).to_async()
-        keyed = any(is_secret(name) for name, _ in client.endpoint.query)
+        keyed = any(is_secret_name(name) for name, _ in client.endpoint.query)
         headers = self.headers and {
-            name: hide(value, is_secret(name)) for name, value in self.headers.items()
+            name: hide(value, is_secret_name(name)) for name, value in self.headers.items()
         }
         object.__setattr__(self, "endpoint", hide(self.endpoint, keyed))
         object.__setattr__(self, "credential", hide(self.credential, True))
@@ -140,7 +140,7 @@ class AzInferConfig(ModelConfig):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         # The client refuses what it was given itself; these it is given with each call.
-        if found := [name for name in self.headers or () if is_secret(name)]:
+        if found := [name for name in self.headers or () if is_secret_name(name)]:
             raise ConfigurationError(
                 f"a configuration with the header {found[0]!r}, which looks like a secret, is not "
                 "pickled: give it after the pickle was read, with copy(headers=…)"

@@ -23,8 +23,8 @@ from azinfer.core import (
     AsyncInferenceClient,
     InferenceClient,
     Timeout,
-    is_secret,
-    portable,
+    is_secret_name,
+    pickleable_credential,
     ready_client,
     without_secrets,
 )
@@ -92,7 +92,7 @@ class DeploymentConnection(BaseComponent):
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
-        if isinstance(self.credential, str) and portable(self.credential) is None:
+        if isinstance(self.credential, str) and pickleable_credential(self.credential) is None:
             self.credential = SecretStr(self.credential)
         if self.client is None:
             self._ready = self._new_client()
@@ -165,7 +165,7 @@ class DeploymentConnection(BaseComponent):
         # Of a copy, because the one inherited takes what cannot be pickled out of the object.
         copied = self.__copy__()
         copied.client = copied._ready = None
-        copied.credential = portable(self.credential)
+        copied.credential = pickleable_credential(self.credential)
         copied.endpoint = self._shown_endpoint(self.endpoint)
         copied.headers = _without_secrets(self.headers)
         return super(DeploymentConnection, copied).__getstate__()
@@ -181,10 +181,10 @@ class DeploymentConnection(BaseComponent):
 
 def _is_name(credential: Any) -> bool:
     """Whether a credential only says where it is to be had."""
-    return isinstance(credential, str) and portable(credential) is not None
+    return isinstance(credential, str) and pickleable_credential(credential) is not None
 
 
 def _without_secrets(headers: dict[str, str] | None) -> dict[str, str] | None:
     if headers is None:
         return None
-    return {name: value for name, value in headers.items() if not is_secret(name)}
+    return {name: value for name, value in headers.items() if not is_secret_name(name)}

@@ -11,7 +11,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.schema.kernel_json_schema_builder import KernelJsonSchemaBuilder
 from typing_extensions import override
 
-from azinfer.core import ConfigurationError, JsonSchema, Timeout, is_secret
+from azinfer.core import ConfigurationError, JsonSchema, Timeout, is_secret_name
 
 # Names on the wire, and names that other services' settings have for the same.
 _MEANT = {
@@ -52,7 +52,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
     @classmethod
     def _hide_secrets(cls, headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return headers and {
-            name: SecretStr(value) if is_secret(name) and isinstance(value, str) else value
+            name: SecretStr(value) if is_secret_name(name) and isinstance(value, str) else value
             for name, value in headers.items()
         }
 

@@ -67,7 +67,7 @@ def described(table: Table, folder: Path, environ: Mapping[str, str]) -> Describ
             raise table.wrong(f'give a table: {{ kind = "{told}", … }}', "engine")
         return Described()
     inner = table.table("engine")
-    kind = inner.needed("kind", str)
+    kind = inner.require("kind", str)
     _check_kind(kind, inner, "kind")
     settings = _KINDS[kind](inner, folder, environ)
     inner.close()
@@ -117,7 +117,7 @@ def _normalize(table: Table) -> Any:
     if not isinstance(table.value("normalize"), dict):
         return table.get("normalize", str)
     inner = table.table("normalize")
-    told = tuple(tuple(inner.needed(name, list)) for name in ("mean", "std"))
+    told = tuple(tuple(inner.require(name, list)) for name in ("mean", "std"))
     inner.close()
     return told
 
@@ -136,7 +136,7 @@ def _file(table: Table, folder: Path, known: Sequence[Weights]) -> Settings:
 
 
 def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
-    url, credential = table.needed("url", str), table.get("credential", str)
+    url, credential = table.require("url", str), table.get("credential", str)
     if credential is not None and not credential.startswith("env:"):
         reason = 'give "env:NAME", the variable that holds the key; a key does not belong in a file'
         raise table.wrong(reason, "credential")

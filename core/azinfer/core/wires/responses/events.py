@@ -224,7 +224,7 @@ class ResponsesReader(StreamReader):
     def _has_answer(self) -> bool:
         return bool(self._response or self._items or self._failed)
 
-    def _held_back(self) -> list[ChatCompletionChunk]:
+    def _rest_chunks(self) -> list[ChatCompletionChunk]:
         if self._failed is not None and not self.done:
             raise failure(self._failed, self._headers)
         return []
