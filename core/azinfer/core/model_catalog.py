@@ -22,7 +22,7 @@ from typing import Any, Literal
 Wire = Literal["chat", "responses", "messages", "embeddings", "cohere-embed", "rerank"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object a row
 class Source:
     """Where a fact was read.
 
@@ -37,7 +37,7 @@ class Source:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object a row
 class ModelFacts:
     """What is known of a model; None (or empty) where no trustworthy source was found.
 
