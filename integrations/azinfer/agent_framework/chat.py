@@ -1,0 +1,142 @@
+"""AzInferChatClient: every chat deployment of an endpoint as an Agent Framework client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, ClassVar, Unpack
+
+import agent_framework as af
+from agent_framework.observability import ChatTelemetryLayer
+from typing_extensions import TypeVar, override
+
+from azinfer.agent_framework.connection import Arguments, Connection
+from azinfer.agent_framework.errors import as_theirs
+from azinfer.agent_framework.messages import to_messages, write_tools
+from azinfer.agent_framework.responses import Calls, from_chunk, from_completion, last_update
+from azinfer.agent_framework.structured import to_response_format
+
+# What `client_kwargs` of a call may set; the framework puts state of its own there too.
+_OF_CALL = ("model", "model_id", "timeout", "headers")
+OptionsT = TypeVar("OptionsT", covariant=True, default=af.ChatOptions[Any])
+
+
+class ChatArguments(Arguments, total=False):
+    """The arguments of a chat client besides endpoint, credential and deployment."""
+
+    instruction_role: str | None
+    middleware: Sequence[Any] | None
+    function_invocation_configuration: af.FunctionInvocationConfiguration | None
+    compaction_strategy: Any
+    tokenizer: Any
+
+
+class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
+    """The innermost layer: one request, whole or streamed."""
+
+    _MODEL_VARIABLES: ClassVar[tuple[str, ...]] = (
+        *("AZURE_OPENAI_CHAT_COMPLETION_MODEL", "AZURE_OPENAI_CHAT_MODEL"),
+        *("AZURE_OPENAI_MODEL", "FOUNDRY_MODEL"),
+    )
+
+    def __init__(self, *, instruction_role: str | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        self.instruction_role = instruction_role
+
+    @override
+    def _inner_get_response(
+        self,
+        *,
+        messages: Sequence[af.Message],
+        stream: bool,
+        options: Mapping[str, Any],
+        **kwargs: Any,
+    ) -> Any:
+        if not stream:
+            return self._complete(messages, options, kwargs)
+        updates = self._updates(messages, options, kwargs)
+        return self._build_response_stream(updates, response_format=options.get("response_format"))
+
+    async def _complete(
+        self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
+    ) -> af.ChatResponse[Any]:
+        with as_theirs():
+            wire, wanted = self._request(messages, options, kwargs)
+            answer = await self.client.complete(wire, **wanted)
+        self._describe(answer.routing)
+        return from_completion(answer, options.get("response_format"))
+
+    async def _updates(
+        self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
+    ) -> AsyncIterator[af.ChatResponseUpdate]:
+        calls: Calls = {}
+        with as_theirs():
+            wire, wanted = self._request(messages, options, kwargs)
+            async with self.client.stream(wire, **wanted) as chunks:
+                async for chunk in chunks:
+                    if update := from_chunk(chunk, calls):
+                        yield update
+            self._describe(chunks.routing)
+            yield last_update(chunks.completion)
+
+    def _request(
+        self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the messages and the options of a call as core takes them."""
+        wanted = {**options, **{name: kwargs[name] for name in _OF_CALL if name in kwargs}}
+        if headers := kwargs.get("extra_headers"):
+            wanted["headers"] = {**(wanted.get("headers") or {}), **headers}
+        # The chat wire keeps no state: a conversation is the messages that are sent.
+        wanted.pop("conversation_id", None)
+        if instructions := wanted.pop("instructions", None):
+            role = self.instruction_role or "system"
+            messages = af.prepend_instructions_to_messages(list(messages), instructions, role)
+        write_tools(wanted)
+        wanted["response_format"] = to_response_format(wanted.get("response_format"))
+        return to_messages(messages), {**wanted, **self._target(wanted)}
+
+
+class AzInferChatClient(
+    af.FunctionInvocationLayer[OptionsT],
+    af.ChatMiddlewareLayer[OptionsT],
+    ChatTelemetryLayer[OptionsT],
+    _ChatClient[OptionsT],
+):
+    """A chat client on any Azure AI endpoint: one class for every surface.
+
+    The constructor does not touch the network. Options of a call may name another deployment
+    (`options={"model": "other"}`), and take `model_id`, `timeout` and `headers` besides the
+    framework's; every other key is sent as it is.
+
+    Args:
+        endpoint: Any URL that a portal or a sample shows. Left out: the environment's, under
+            azinfer's names or those of the framework's Azure clients.
+        credential: A key, a credential of azure-identity, or a function that returns a token.
+        model: The deployment's name, in any case. Left out: the endpoint's own, or the
+            environment's AZURE_OPENAI_CHAT_COMPLETION_MODEL, AZURE_OPENAI_CHAT_MODEL,
+            AZURE_OPENAI_MODEL or FOUNDRY_MODEL.
+        **more: model_id (the model behind the deployment, if its name does not say), timeout
+            (seconds for each attempt, or a Timeout), max_retries, headers, surface,
+            api_version, client (a ready core client, which stays yours to close),
+            env_file_path and env_file_encoding (a file that is read before the environment),
+            instruction_role (`"system"`, the default, or `"developer"`), and the framework's
+            middleware, function_invocation_configuration, compaction_strategy, tokenizer,
+            otel_provider_name and additional_properties.
+
+    Raises:
+        SettingNotFoundError: There is no endpoint, no credential or no deployment.
+
+    Example:
+        >>> from azinfer.agent_framework import AzInferChatClient
+        >>> endpoint = "https://contoso.services.ai.azure.com"
+        >>> AzInferChatClient(endpoint, "a-key", "mistral-large").service_url()
+        'https://contoso.services.ai.azure.com/openai/v1'
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        **more: Unpack[ChatArguments],
+    ) -> None:
+        super().__init__(endpoint=endpoint, credential=credential, model=model, **more)

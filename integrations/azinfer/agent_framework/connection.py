@@ -1,0 +1,135 @@
+"""The connection that both clients share: settings, and a core client built from them."""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypedDict
+
+from agent_framework import SecretString, observability, prepend_agent_framework_to_user_agent
+from dotenv import dotenv_values
+from opentelemetry.trace import get_current_span
+
+from azinfer import core
+from azinfer.agent_framework.errors import as_theirs
+
+# Variables that core reads, and the framework's names for them.
+_SAME = {
+    "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_BASE_URL",
+    "AZURE_INFERENCE_ENDPOINT": "FOUNDRY_MODELS_ENDPOINT",
+    "AZURE_INFERENCE_CREDENTIAL": "FOUNDRY_MODELS_API_KEY",
+    "AZURE_AI_ENDPOINT": "FOUNDRY_PROJECT_ENDPOINT",
+}
+_OF_CORE = ("timeout", "max_retries", "headers", "surface", "api_version")
+
+
+class Arguments(TypedDict, total=False):
+    """The arguments of both clients besides endpoint, credential and deployment."""
+
+    model_id: str | None
+    timeout: float | core.Timeout | None
+    max_retries: int
+    headers: Mapping[str, str] | None
+    surface: str | None
+    api_version: str | None
+    client: core.InferenceClient | core.AsyncInferenceClient | None
+    env_file_path: str | None
+    env_file_encoding: str | None
+    otel_provider_name: str | None
+    additional_properties: dict[str, Any] | None
+
+
+class Connection:
+    """A client of one endpoint; AzInferChatClient documents the arguments."""
+
+    OTEL_PROVIDER_NAME: ClassVar[str] = "azure.ai.inference"
+    INJECTABLE: ClassVar[set[str]] = {"client"}
+    _SHALLOW_COPY_FIELDS: ClassVar[set[str]] = {"token_usage_histogram", "duration_histogram"}
+    _PICKLE_OMIT_FIELDS: ClassVar[set[str]] = _SHALLOW_COPY_FIELDS
+    _MODEL_VARIABLES: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        credential: Any = None,
+        model: str | None = None,
+        *,
+        model_id: str | None = None,
+        client: core.InferenceClient | core.AsyncInferenceClient | None = None,
+        env_file_path: str | None = None,
+        env_file_encoding: str | None = None,
+        **more: Any,
+    ) -> None:
+        options: dict[str, Any] = {name: more.pop(name) for name in _OF_CORE if name in more}
+        if isinstance(credential, SecretString):
+            credential = credential.get_secret_value()
+        options |= {"endpoint": endpoint, "credential": credential}
+        environ = _environment(env_file_path, env_file_encoding)
+        self._is_own = client is None
+        with as_theirs("Setting"):
+            if client is None:
+                agent = {"User-Agent": f"azinfer/{core.__version__}"}
+                agent = prepend_agent_framework_to_user_agent(agent)
+                options["headers"] = {**agent, **(options.get("headers") or {})}
+                if not (endpoint or environ.get("AZURE_INFERENCE_ENDPOINT")):
+                    options.setdefault("api_version", environ.get("AZURE_OPENAI_API_VERSION"))
+                self.client = core.AsyncInferenceClient(
+                    model=model, model_id=model_id, environ=environ, **options
+                )
+            else:
+                self.client = core.ready_client(client, **options).to_async()
+            at = self.client.endpoint
+            known = (environ.get(name) for name in self._MODEL_VARIABLES)
+            self.model = model or self.client.model or next(filter(None, known), None)
+            if self.model is None and at.surface.routes:
+                names_of = " or ".join(self._MODEL_VARIABLES)
+                raise core.ConfigurationError(
+                    f"no deployment at {at}: pass model=, or set {names_of}"
+                )
+        self.model_id = model_id
+        self.endpoint, self.surface = core.without_secrets(at.url), at.surface.name
+        super().__init__(**more)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop; a given `client` stays open."""
+        if self._is_own:
+            await self.client.aclose()
+
+    def service_url(self) -> str:
+        """Return the URL of the endpoint."""
+        return self.endpoint
+
+    def _target(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the deployment of a call, and the model behind it if that is known."""
+        model = options.get("model") or self.model
+        same = (model or "").casefold() == (self.model or "").casefold()
+        own = self.model_id if same else None
+        return {"model": model, "model_id": options.get("model_id") or own}
+
+    def _describe(self, routing: core.Routing | None) -> None:
+        """Add the way of a request to the framework's span, if its telemetry is on."""
+        if routing is not None and observability.OBSERVABILITY_SETTINGS.ENABLED:
+            facts = {
+                "azinfer.deployment": routing.deployment,
+                "azinfer.model_id": routing.served_model or routing.model_id,
+                "azinfer.surface": routing.surface,
+                "azinfer.wire": getattr(routing, "wire", "chat"),
+            }
+            get_current_span().set_attributes({k: v for k, v in facts.items() if v})
+
+
+def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
+    """Return the environment with a given file before it, as the framework's settings have it."""
+    if path is not None and not os.path.exists(path):
+        raise FileNotFoundError(path)
+    file = dotenv_values(path, encoding=encoding or "utf-8") if path else {}
+    known = ChainMap({name: value for name, value in file.items() if value}, os.environ)
+    same = {ours: known[theirs] for ours, theirs in _SAME.items() if known.get(theirs)}
+    return ChainMap({k: v for k, v in same.items() if not known.get(k)}, *known.maps)

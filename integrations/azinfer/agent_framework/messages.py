@@ -1,0 +1,147 @@
+"""Translation to the wire: messages with their contents, tools, and the choice of a tool."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from agent_framework import Content, FunctionTool, Message, normalize_tools, validate_tool_mode
+
+from azinfer.core import AudioPart, ConfigurationError, ImagePart
+
+Json = dict[str, Any]
+# The framework's own state, which no service takes.
+_STATE = ("function_approval_request", "function_approval_response", "text_reasoning", "usage")
+
+
+def to_messages(messages: Sequence[Message]) -> list[Json]:
+    """Return messages in the wire form.
+
+    Each result of a function becomes a message of its own. Media in results follow as a user
+    message, since results are text on the wire.
+
+    Args:
+        messages: The messages, oldest first.
+
+    Raises:
+        ConfigurationError: A content cannot be sent; the text names its type.
+    """
+    wire: list[Json] = []
+    media: list[Json] = []
+    for message in messages:
+        if media and message.role != "tool":
+            wire.append({"role": "user", "content": media})
+            media = []
+        rest = []
+        for each in message.contents:
+            if each.type == "function_result":
+                wire.append(_result(each, media))
+            else:
+                rest.append(each)
+        if message.role == "assistant":
+            wire += _assistant(message, rest)
+        elif parts := list(_parts(rest)):
+            role = "user" if message.role == "tool" else message.role
+            wire.append({"role": role, "content": _joined(parts, role), **_author(message)})
+    return [*wire, {"role": "user", "content": media}] if media else wire
+
+
+def write_tools(options: Json) -> None:
+    """Write the tools, their choice and `parallel_tool_calls` of a request in the wire form.
+
+    Tools that the choice does not allow are left out; without tools the other two mean nothing.
+    """
+    tools = []
+    for each in normalize_tools(options.pop("tools", None)):
+        functions = getattr(each, "functions", [each])  # an MCP server has several
+        tools += [f.to_json_schema_spec() if isinstance(f, FunctionTool) else f for f in functions]
+    mode = validate_tool_mode(options.pop("tool_choice", None)) or {}
+    several = options.pop("allow_multiple_tool_calls", None)
+    if (allowed := mode.get("allowed_tools")) is not None:
+        tools = [tool for tool in tools if tool.get("function", {}).get("name") in allowed]
+    if tools:
+        choice = mode.get("required_function_name") or mode.get("mode")
+        options |= {"tools": tools, "tool_choice": choice, "parallel_tool_calls": several}
+
+
+def _result(result: Content, media: list[Json]) -> Json:
+    """Return a function's result as a message, and add what is not text to `media`."""
+    parts = list(_parts(result.items or ()))
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    attached = [part for part in parts if part["type"] != "text"]
+    media += attached
+    text = "\n".join(texts) if result.items else _json(result.result)
+    text = text or ("(attached below)" if attached else "")
+    return {"role": "tool", "tool_call_id": result.call_id or "", "content": text}
+
+
+def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
+    texts = {"text": "", "text_reasoning": ""}
+    calls = []
+    for each in contents:
+        if each.type in texts:
+            texts[each.type] += each.text or ""
+        elif each.type == "function_call":
+            function = {"name": each.name, "arguments": _json(each.arguments) or "{}"}
+            calls.append({"id": each.call_id, "type": "function", "function": function})
+    text, thought = texts.values()
+    wire: Json = (
+        {"role": "assistant", "content": text} if text or not calls else {"role": "assistant"}
+    )
+    # Core knows which models take their reasoning back, and leaves it out for the others.
+    more = {"tool_calls": calls, "reasoning_content": thought}
+    wire |= {name: value for name, value in more.items() if value}
+    if text or calls or thought:
+        yield wire | _author(message)
+
+
+def _author(message: Message) -> Json:
+    """Return the author as the wire allows one: letters, digits, `_` and `-`, at most 64."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "", message.author_name or "")[:64]
+    return {"name": name} if name else {}
+
+
+def _joined(parts: list[Json], role: str) -> str | list[Json]:
+    """Return parts of instructions, or a single part, as one text."""
+    if (role != "user" or len(parts) == 1) and all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _json(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _parts(contents: Iterable[Content]) -> Iterator[Json]:
+    for each in contents:
+        if each.type == "text":
+            yield {"type": "text", "text": each.text}
+        elif each.type in ("data", "uri"):
+            yield _media(each, each.uri or "", (each.media_type or "").lower())
+        elif each.type == "hosted_file":
+            yield {"type": "file", "file": {"file_id": each.file_id}}
+        elif each.type not in _STATE:
+            raise ConfigurationError(f"content of type {each.type!r} cannot be sent in a message")
+
+
+def _media(content: Content, uri: str, kind: str) -> Json:
+    more = content.additional_properties
+    if kind.startswith("image/"):
+        detail = more.get("detail")
+        return ImagePart(uri, detail if isinstance(detail, str) else None).to_wire()
+    if kind.startswith("audio/"):
+        known = any(word in kind for word in ("mpeg", "mp3", "wav"))
+        return AudioPart(uri, None if known else kind.partition("/")[2]).to_wire()
+    if not uri.startswith("data:"):
+        raise ConfigurationError(
+            f"{kind or 'content'} at {uri[:100]!r} cannot be sent: documents are not fetched; "
+            "read it and pass Content.from_data(…)"
+        )
+    ending = mimetypes.guess_extension(kind) or ".bin"
+    name = content.name or more.get("filename") or f"document{ending}"
+    return {"type": "file", "file": {"filename": name, "file_data": uri}}

@@ -1,0 +1,192 @@
+"""Translation from the wire: answers and chunks to responses, updates and contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from agent_framework import ChatResponse, ChatResponseUpdate, Content, Message, UsageDetails
+
+from azinfer import core
+
+Json = dict[str, Any]
+# The ids of a stream's tool calls, by choice and index: the framework's and the model's.
+Calls = dict[tuple[int, int], tuple[str, str]]
+_REFUSAL = {"core": {"model_output_kind": "refusal"}}  # the framework's mark for such texts
+
+
+def from_completion(answer: core.ChatCompletion, response_format: Any) -> ChatResponse[Any]:
+    """Return an answer as a response with one message a choice."""
+    messages = [
+        Message("assistant", list(_contents(each.message)), raw_representation=each)
+        for each in answer.choices
+    ]
+    return ChatResponse(
+        messages=messages,
+        usage_details=from_usage(answer.usage),
+        response_format=response_format,
+        **_facts(answer),
+    )
+
+
+def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpdate | None:
+    """Return the update of a chunk, or None if it adds no content.
+
+    Usage, metadata and the finish reason come with the last update: see `last_update`.
+
+    Args:
+        chunk: The chunk.
+        calls: The ids of the stream's tool calls; new ones are added.
+    """
+    contents = [content for each in chunk.choices for content in _streamed(each, calls)]
+    for each in chunk.raw.get("choices") or ():
+        if notes := _citations(each.get("delta") or {}):
+            contents.append(Content.from_text("", merge_mode="append", annotations=notes))
+    if not contents:
+        return None
+    name = chunk.raw.get("id") or None
+    return ChatResponseUpdate(
+        contents=contents, role="assistant", message_id=name, raw_representation=chunk
+    )
+
+
+def last_update(answer: core.ChatCompletion) -> ChatResponseUpdate:
+    """Return the update that ends a stream: usage, metadata and the finish reason."""
+    contents = [sound for each in answer.choices for sound in _sound(each.message)]
+    if usage := from_usage(answer.usage):
+        contents.append(Content.from_usage(usage, merge_mode="replace"))
+    name = answer.id or None
+    return ChatResponseUpdate(
+        contents=contents, role="assistant", message_id=name, **_facts(answer)
+    )
+
+
+def from_usage(usage: core.Usage | None) -> UsageDetails | None:
+    """Return token counts under the framework's names."""
+    if usage is None:
+        return None
+    return UsageDetails(
+        input_token_count=usage.prompt_tokens,
+        output_token_count=usage.completion_tokens,
+        total_token_count=usage.total_tokens,
+        cache_read_input_token_count=usage.cached_tokens,
+        reasoning_output_token_count=usage.reasoning_tokens,
+    )
+
+
+class _TextPart(Content):
+    """The text of one chunk. Copies and pickles of it are plain Content.
+
+    A Content has 50 attributes. Here all but three are the class's, because a dictionary of 50
+    entries takes longer to make than the rest of an update.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.type, self.text, self.additional_properties = "text", text, {}
+
+    def __deepcopy__(self, memo: Json) -> Content:  # type: ignore[override]
+        return Content.from_dict(self.to_dict())
+
+    def __reduce__(self) -> Any:
+        return Content.from_dict, (self.to_dict(),)
+
+
+for _name, _value in vars(Content.from_text("", merge_mode="append")).items():
+    setattr(_TextPart, _name, _value)
+
+
+def _facts(answer: core.ChatCompletion) -> Json:
+    """Return what is known of an answer besides its contents; ours under `azinfer`."""
+    routing = answer.routing
+    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    first = answer.choices[0] if answer.choices else None
+    ours = {
+        "deployment": routing and routing.deployment,
+        "surface": routing and routing.surface,
+        "request_id": attempt and attempt.request_id,
+        "adapted": list(routing.adapted) if routing else None,
+        "content_filter_results": first and first.content_filter_results,
+        "prompt_filter_results": list(answer.prompt_filter_results),
+    }
+    properties = {
+        "azinfer": _known(ours),
+        "logprobs": first and first.logprobs,
+        "system_fingerprint": answer.raw.get("system_fingerprint"),
+    }
+    time = answer.created and datetime.fromtimestamp(answer.created, UTC).isoformat()
+    return {
+        "response_id": answer.id,
+        "model": answer.model or (routing and (routing.model_id or routing.deployment)),
+        "created_at": time or None,
+        "finish_reason": answer.finish_reason,
+        "additional_properties": _known(properties),
+        "raw_representation": answer,
+    }
+
+
+def _contents(message: core.Message) -> Iterator[Content]:
+    if message.reasoning:
+        yield Content.from_text_reasoning(text=message.reasoning)
+    if message.content:
+        yield Content.from_text(message.content, annotations=_citations(message.raw) or None)
+    if message.refusal:
+        yield Content.from_text(message.refusal, additional_properties=_REFUSAL)
+    yield from _sound(message)
+    for call in message.tool_calls:
+        name, arguments = call.function.name, call.function.arguments
+        yield Content.from_function_call(call.id, name, arguments=arguments)
+
+
+def _streamed(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
+    delta = choice.delta
+    if delta.reasoning:
+        yield Content.from_text_reasoning(text=delta.reasoning, merge_mode="append")
+    if delta.content:
+        yield _TextPart(delta.content)
+    if delta.refusal:
+        yield Content.from_text(delta.refusal, merge_mode="append", additional_properties=_REFUSAL)
+    for call in delta.tool_calls:
+        # Parts of parallel calls may alternate; the framework tells them apart by these ids.
+        place = (choice.index, call.index)
+        own, theirs = calls.setdefault(place, (f"af-{uuid4().hex}", call.id or ""))
+        content = Content.from_function_call(
+            theirs, call.name or "", arguments=call.arguments, merge_mode="append"
+        )
+        content.id = own
+        yield content
+
+
+def _sound(message: core.Message) -> Iterator[Content]:
+    if message.audio and (data := message.audio.get("data")):
+        kind = f"audio/{message.audio.get('format') or 'wav'}"
+        yield Content.from_uri(f"data:{kind};base64,{data}", media_type=kind)
+
+
+def _citations(raw: Json) -> list[Any]:
+    """Return the sources that a message names: of a search, or of Azure's "on your data"."""
+    notes = []
+    for each in _objects(raw.get("annotations")):
+        source = each.get("url_citation") or each
+        start, end = source.get("start_index"), source.get("end_index")
+        region = {"type": "text_span", "start_index": start, "end_index": end}
+        regions = [region] if start is not None else None
+        notes.append(_note(source.get("title"), source.get("url"), annotated_regions=regions))
+    context = raw.get("context")
+    for each in _objects(context.get("citations") if isinstance(context, dict) else None):
+        url = each.get("url") or each.get("filepath")
+        notes.append(_note(each.get("title"), url, snippet=each.get("content")))
+    return notes
+
+
+def _note(title: Any, url: Any, **more: Any) -> Json:
+    return _known({"type": "citation", "title": title, "url": url, **more})
+
+
+def _objects(value: Any) -> list[Json]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _known(facts: Json) -> Json:
+    return {name: value for name, value in facts.items() if value}
