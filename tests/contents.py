@@ -5,7 +5,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-PORTIONS = {"ag2", "core", "langchain", "llama_index", "local", "semantic_kernel", "testing"}
+PORTIONS = {"ag2", "agent_framework", "core", "langchain", "llama_index", "local"}
+PORTIONS |= {"semantic_kernel", "testing"}
 
 
 def check(folder: Path) -> None:

@@ -62,6 +62,20 @@ def ag2(url: str) -> str:
     return asyncio.run(agent.ask("hi")).body or ""
 
 
+def agent_framework(url: str) -> str:
+    """What an agent with a session answers."""
+    from azinfer.agent_framework import AzInferChatClient, AzInferEmbeddingClient
+
+    async def run() -> str:
+        async with AzInferEmbeddingClient(url, "k", "e") as embed:
+            assert (await embed.get_embeddings(["hi"]))[0].vector == [1.0]
+        async with AzInferChatClient(url, "k", "m") as client:
+            agent = client.as_agent(instructions="Be brief.")
+            return str(await agent.run("hi", session=agent.create_session()))
+
+    return asyncio.run(run())
+
+
 def local(url: str) -> str:
     """What the local endpoint answers."""
     from azinfer.core import InferenceClient, UserMessage
@@ -101,6 +115,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "llama-index": llama_index,
     "semantic-kernel": semantic_kernel,
     "ag2": ag2,
+    "agent-framework": agent_framework,
     "local": local,
     "onnx": onnx,
 }

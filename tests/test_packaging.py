@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 import azinfer.ag2
+import azinfer.agent_framework
 import azinfer.core
 import azinfer.langchain
 import azinfer.llama_index
@@ -28,7 +29,7 @@ ADAPTERS = sorted(
     path.name for path in (ROOT / "integrations/azinfer").iterdir() if (path / "py.typed").exists()
 )
 FRAMEWORKS = [
-    *("ag2", "langchain_core", "llama_index", "semantic_kernel"),
+    *("ag2", "agent_framework", "langchain_core", "llama_index", "semantic_kernel"),
     *("starlette", "uvicorn", "pydantic", "numpy", "typer"),
 ]
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names!r})); import {module}; {then}"
@@ -103,7 +104,7 @@ def test_the_plan_finds_a_wing_that_does_not_follow_it(
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 7
+    assert len(portions) == 8
     assert all((path / "py.typed").exists() for path in portions)
 
 
@@ -129,6 +130,7 @@ def test_core_loads_nothing_that_it_does_not_need() -> None:
     ("missing", "module", "extra"),
     [
         ("ag2", "azinfer.ag2", "ag2"),
+        ("agent_framework", "azinfer.agent_framework", "agent-framework"),
         ("langchain_core", "azinfer.langchain", "langchain"),
         ("llama_index.core", "azinfer.llama_index", "llama-index"),
         ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
@@ -155,6 +157,7 @@ def test_each_adapter_has_an_extra() -> None:
     "module",
     [
         azinfer.ag2,
+        azinfer.agent_framework,
         azinfer.core,
         azinfer.langchain,
         azinfer.llama_index,
