@@ -10,13 +10,11 @@ from agent_framework.observability import ChatTelemetryLayer
 from typing_extensions import TypeVar, override
 
 from azinfer.agent_framework.connection import Arguments, Connection
-from azinfer.agent_framework.errors import as_theirs
+from azinfer.agent_framework.errors import translated_errors
 from azinfer.agent_framework.messages import to_messages, write_tools
 from azinfer.agent_framework.responses import Calls, from_chunk, from_completion, last_update
 from azinfer.agent_framework.structured import to_response_format
 
-# What `client_kwargs` of a call may set; the framework puts state of its own there too.
-_OF_CALL = ("model", "model_id", "timeout", "headers")
 OptionsT = TypeVar("OptionsT", covariant=True, default=af.ChatOptions[Any])
 
 
@@ -59,7 +57,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
     async def _complete(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> af.ChatResponse[Any]:
-        with as_theirs():
+        with translated_errors():
             wire, wanted = self._request(messages, options, kwargs)
             answer = await self.client.complete(wire, **wanted)
         self._describe(answer.routing)
@@ -69,7 +67,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> AsyncIterator[af.ChatResponseUpdate]:
         calls: Calls = {}
-        with as_theirs():
+        with translated_errors():
             wire, wanted = self._request(messages, options, kwargs)
             async with self.client.stream(wire, **wanted) as chunks:
                 async for chunk in chunks:
@@ -82,7 +80,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """Return the messages and the options of a call as core takes them."""
-        wanted = {**options, **{name: kwargs[name] for name in _OF_CALL if name in kwargs}}
+        wanted = dict(options)
         if headers := kwargs.get("extra_headers"):
             wanted["headers"] = {**(wanted.get("headers") or {}), **headers}
         # The chat wire keeps no state: a conversation is the messages that are sent.

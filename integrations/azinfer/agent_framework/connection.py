@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from opentelemetry.trace import get_current_span
 
 from azinfer import core
-from azinfer.agent_framework.errors import as_theirs
+from azinfer.agent_framework.errors import translated_errors
 
 # Variables that core reads, and the framework's names for them.
 _SAME = {
@@ -67,7 +67,7 @@ class Connection:
         options |= {"endpoint": endpoint, "credential": credential}
         environ = _environment(env_file_path, env_file_encoding)
         self._is_own = client is None
-        with as_theirs("Setting"):
+        with translated_errors("Setting"):
             if client is None:
                 agent = {"User-Agent": f"azinfer/{core.__version__}"}
                 agent = prepend_agent_framework_to_user_agent(agent)

@@ -10,7 +10,7 @@ from agent_framework.observability import EmbeddingTelemetryLayer
 from typing_extensions import override
 
 from azinfer.agent_framework.connection import Arguments, Connection
-from azinfer.agent_framework.errors import as_theirs
+from azinfer.agent_framework.errors import translated_errors
 from azinfer.core import ConfigurationError, Embeddings
 
 
@@ -25,7 +25,7 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
         self, values: Sequence[Any], *, options: Any = None
     ) -> af.GeneratedEmbeddings[list[float], Any]:
         wanted = {**(options or {})}
-        with as_theirs("Integration"):
+        with translated_errors("Integration"):
             found = await self._embed(values, {**wanted, **self._target(wanted)})
         self._describe(found.routing)
         vectors = [af.Embedding(list(vector), model=found.model) for vector in found.vectors]

@@ -38,7 +38,7 @@ for _kind in (getattr(ours, _name) for _name in ours.__all__):
 
 
 @contextmanager
-def as_theirs(family: str = "ChatClient") -> Iterator[None]:
+def translated_errors(family: str = "ChatClient") -> Iterator[None]:
     """Raise an error of the block as one that is also the framework's, with ours as its cause.
 
     Args:
