@@ -19,6 +19,7 @@ from azinfer.core.error_responses import from_response, request_id, with_advice
 from azinfer.core.errors import (
     APIStatusError,
     AuthenticationError,
+    ConfigurationError,
     DeploymentNotFoundError,
     InferenceError,
 )
@@ -27,9 +28,10 @@ from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossl
 from azinfer.core.network import Request
 from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Routing
-from azinfer.core.streaming import ChatReader
+from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import MANAGED, scope_of
 from azinfer.core.version import __version__
+from azinfer.core.wires.selection import Choice, wire_after
 
 # What the model inference API defines; all else is an extra parameter to it.
 # Source: "Get chat completions", "Get embeddings", request body.
@@ -101,6 +103,7 @@ class CallAttempts(Generic[T]):
         self._attempts: list[Attempt] = []
         self._failure: InferenceError | None = None
         self._changed: set[str] = set()
+        self._wires: set[str | None] = set()
 
     @property
     def surface(self) -> Any:
@@ -133,6 +136,7 @@ class CallAttempts(Generic[T]):
             headers["content-type"] = "application/json"
             headers.update(_extra_headers(self.call.target, self._body))
         headers.update(secret.headers)
+        headers.update(self.call.wire.headers if self.call.wire else ())
         headers["x-ms-client-request-id"] = self._id
         headers.update((name.lower(), value) for name, value in self.call.target.headers.items())
         method = "GET" if self._body is None else "POST"
@@ -149,7 +153,7 @@ class CallAttempts(Generic[T]):
         if status >= 300:
             raise self.error_of(status, headers, body)
         value = self.call.read(body, headers, self.routing(status, headers))
-        self.budget.give_back()
+        self._succeeded()
         return value
 
     def error_of(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
@@ -174,7 +178,7 @@ class CallAttempts(Generic[T]):
         last = Attempt(status, None, seconds, request_id(headers))
         target = self.call.target
         return replace(
-            target.routing(self._url, self._adapted),
+            target.routing(self._url, self._adapted, self.call.choice),
             deployment=headers.get("x-ms-deployment-name") or target.model,
             served_model=headers.get("x-ms-served-model"),
             attempts=(*self._attempts, last),
@@ -183,13 +187,19 @@ class CallAttempts(Generic[T]):
             headers=headers,
         )
 
-    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> ChatReader:
+    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """What reads the stream that an answer begins; from now on only `total` bounds it."""
-        self.budget.give_back()
+        self._succeeded()
         deadline.at = self._end
-        return ChatReader(
+        assert self.call.wire is not None
+        return self.call.wire.reader(
             headers, self.routing(status, headers), self._id, self.call.response_format
         )
+
+    def _succeeded(self) -> None:
+        self.budget.give_back()
+        if self._wires and self.call.learn:
+            self.call.learn()
 
     def wait_after(self, error: InferenceError) -> float:
         """Seconds to wait before the next request, after an attempt that ended with an error.
@@ -206,7 +216,7 @@ class CallAttempts(Generic[T]):
             if (audience := re.search(_AUDIENCE, error.message)) and self.scope:
                 self.corrections[self.scope] = f"{audience[1]}/.default"
             return 0.0
-        if self._correct(error):
+        if self._correct(error) or self._change_wire(error):
             return 0.0
         self._retries += 1
         wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
@@ -242,7 +252,7 @@ class CallAttempts(Generic[T]):
             return False
         if error.status not in (400, 422, 424):
             return False
-        if self._correct_version(error.message):
+        if self._correct_version(error.message) or self._correct_on_wire(error):
             return True
         change = self._find_correction(f"{error.param} {error.message}")
         if change is None or change[0] in self._changed:
@@ -254,6 +264,37 @@ class CallAttempts(Generic[T]):
         self._body, adaptation = apply_correction(self._body, name, new_name)
         self._adapted += (adaptation,)
         self._encoded = encode_json(self._body)
+        return True
+
+    def _correct_on_wire(self, error: InferenceError) -> bool:
+        """Send the body that the wire makes of this one after the refusal, if it knows one."""
+        wire = self.call.wire
+        mended = wire.mend(self._body or {}, error) if wire else None
+        if mended is None or mended.change in self._changed:
+            return False
+        self._changed.add(mended.change)
+        self.corrections.update(mended.learned)
+        self._body, self._adapted = mended.body, (*self._adapted, mended.change)
+        self._encoded = encode_json(self._body)
+        return True
+
+    def _change_wire(self, error: InferenceError) -> bool:
+        """Send the same call on the wire that a refusal points to."""
+        call, target = self.call, self.call.target
+        if call.on_wire is None or call.choice.source == "declared":
+            return False
+        wire = wire_after(error, call.choice.wire, target.model_id or target.model)
+        if wire is None or wire in self._wires:
+            return False
+        try:
+            self.call = call.on_wire(Choice(wire, "learned"))
+        except ConfigurationError as obstacle:
+            error.message = with_advice(error.message, obstacle.message)
+            return False
+        self._wires |= {wire, call.choice.wire}
+        self._url, self._body = self.call.target.url(self.corrections), self.call.body
+        self._encoded = encode_json(self.call.body or {})
+        self._adapted = (*self.call.adapted, f"wire {call.choice.wire} → {wire}")
         return True
 
     def _correct_version(self, message: str) -> bool:

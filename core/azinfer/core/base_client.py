@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    Mapping,
-    Sequence,
-)
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
@@ -20,16 +18,16 @@ from azinfer.core.deployment_lists import from_pages, list_url
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import knowledge_of
 from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
-from azinfer.core.errors import (
-    ConfigurationError,
-)
+from azinfer.core.errors import ConfigurationError
 from azinfer.core.messages import ChatMessage
 from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.core.model_profiles import profile_of
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import refuse_to_pickle_secrets
-from azinfer.core.surfaces import CHAT, Surface
+from azinfer.core.surfaces import CHAT, Surface, WireName
+from azinfer.core.wires.selection import NO_CHOICE, Choice, choose_wire
+from azinfer.core.wires.wire import wire_named
 
 T = TypeVar("T")
 
@@ -59,6 +57,7 @@ class BaseClient:
         allow_http: bool = False,
         clock: Clock = SYSTEM,
         environ: Mapping[str, str] | None = None,
+        wire: WireName | None = None,
     ) -> None:
         url = endpoint or endpoint_from(environ)
         self.endpoint = Endpoint.parse(url, surface, api_version)
@@ -66,6 +65,7 @@ class BaseClient:
         self.model_id = model_id
         self.timeout = Timeout.of(timeout)
         self.max_retries = max_retries
+        self.wire = wire
         if self.endpoint.url.startswith("http:") and not (
             allow_http or is_loopback(self.endpoint.url)
         ):
@@ -118,6 +118,7 @@ class BaseClient:
         headers: Mapping[str, str] | None = None,
         surface: str | Surface | None = None,
         api_version: str | None = None,
+        wire: WireName | None = None,
     ) -> Self:
         """Return a client with other options, which shares everything else with this one.
 
@@ -134,6 +135,7 @@ class BaseClient:
             headers: Sent with every request besides this client's; these win.
             surface: Another way to address the deployments of the same resource.
             api_version: Sent instead of the surface's default.
+            wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`.
 
         Raises:
             ConfigurationError: The surface is unknown, or the api-version is not valid.
@@ -157,6 +159,7 @@ class BaseClient:
         client.model_id = model_id or client.model_id
         client.timeout = self.timeout if timeout is None else Timeout.of(timeout)
         client.max_retries = self.max_retries if max_retries is None else max_retries
+        client.wire = wire or self.wire
         both = (*self._headers.items(), *(headers or {}).items())
         client._headers = {name.lower(): value for name, value in both}
         return client
@@ -232,8 +235,12 @@ class BaseClient:
         Raises:
             ConfigurationError: It would go nowhere.
         """
-        target = self._target(operation, model, model_id, None)
-        return target.routing(target.url(self._corrections_of(target)))
+        target, choice = self._target(operation, model, model_id, None), NO_CHOICE
+        if operation == CHAT:
+            choice = self._choice({"messages": []}, target, None)
+            wire = wire_named(choice.wire or "")
+            target = self._target(wire.operation, model, model_id, None)
+        return target.routing(target.url(self._corrections_of(target)), wire=choice)
 
     def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
         """Return what is known of the model behind a deployment; nothing is sent for it.
@@ -277,7 +284,8 @@ class BaseClient:
             known, source = self._model_id_of(name, model_id)
             endpoint = self.endpoint.serving(operation)
             profile = profile_of(known, is_model_id=source != "guessed")
-            target = Target(endpoint, operation, name, profile, known, source, self._headers)
+            facts = find(known, is_model_id=source != "guessed")
+            target = Target(endpoint, operation, name, profile, known, source, self._headers, facts)
             self._targets[key] = target
         return replace(target, headers={**self._headers, **headers}) if headers else target
 
@@ -319,8 +327,29 @@ class BaseClient:
     ) -> Call[ChatCompletion]:
         if "stream" in options:
             raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
+        body = calls.conversation(messages, options)
+
+        def on_wire(choice: Choice) -> Call[ChatCompletion]:
+            wire = wire_named(choice.wire or "")
+            target = self._target(wire.operation, model, model_id, headers)
+            corrections = self._corrections_of(target)
+            call = calls.chat(target, choice, body, options, corrections, stream=stream)
+            learn = partial(self._knowledge.learn_wire, target.model, wire.name)
+            return replace(call, on_wire=on_wire, learn=learn)
+
         target = self._target(CHAT, model, model_id, headers)
-        return calls.chat(target, messages, options, self._corrections_of(target), stream=stream)
+        return on_wire(self._choice(body, target, options.get("wire")))
+
+    def _choice(self, body: Json, target: Target, wire: WireName | None) -> Choice:
+        """Return the wire that a request takes, and how that is known."""
+        endpoint, deployment = self.endpoint, (target.model or "").casefold()
+        return choose_wire(
+            body,
+            endpoint.has,
+            declared=wire or self.wire or endpoint.wire,
+            learned=self._knowledge.wires.get(deployment),
+            facts=target.facts,
+        )
 
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""

@@ -9,24 +9,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
-from azinfer.core.decoding import decode_completion, decode_json, decode_model_info
+from azinfer.core.decoding import decode_json, decode_model_info
 from azinfer.core.embeddings import Embeddings, decode_lazily
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     ConfigurationError,
 )
 from azinfer.core.messages import (
+    CustomTool,
     ImageInput,
     Tool,
     messages_to_wire,
     response_format_to_wire,
     tool_choice_to_wire,
 )
-from azinfer.core.model_catalog import family_of
-from azinfer.core.model_profiles import Profile, adapt, apply_correction, is_lossless
+from azinfer.core.model_catalog import ModelFacts, family_of
+from azinfer.core.model_profiles import Profile
 from azinfer.core.routing import Routing
-from azinfer.core.streaming import ChatReader
 from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1
+from azinfer.core.wires.selection import NO_CHOICE, Choice
+from azinfer.core.wires.state import resource_of
+from azinfer.core.wires.wire import Situation, Wire, wire_named
 
 T = TypeVar("T")
 
@@ -46,8 +49,9 @@ class Target:
     model_id: str | None
     model_id_source: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    facts: ModelFacts | None = None
 
-    def routing(self, url: str, adapted: tuple[str, ...] = ()) -> Routing:
+    def routing(self, url: str, adapted: tuple[str, ...] = (), wire: Choice = NO_CHOICE) -> Routing:
         """The way there, before anything was sent."""
         return Routing(
             self.model,
@@ -59,6 +63,8 @@ class Target:
             self.model_id,
             self.model_id_source,
             adapted=adapted,
+            wire=wire.wire,
+            wire_source=wire.source,
         )
 
     def url(self, corrections: Mapping[str, str] = NOTHING) -> str:
@@ -82,6 +88,10 @@ class Call(Generic[T]):
         scope: The Entra ID scope, where it is not the surface's own.
         ours: Fields of the body that the caller did not give.
         response_format: What the caller passed as `response_format`.
+        wire: The wire of a conversation.
+        choice: How that wire was chosen.
+        on_wire: Makes the same call for another wire; raises if that cannot carry it.
+        learn: Remembers for all clients that the deployment needs this wire.
     """
 
     target: Target
@@ -92,56 +102,83 @@ class Call(Generic[T]):
     scope: str | None = None
     ours: frozenset[str] = frozenset()
     response_format: Any = None
+    wire: Wire | None = None
+    choice: Choice = NO_CHOICE
+    on_wire: Callable[[Choice], Call[T]] | None = None
+    learn: Callable[[], None] | None = None
+
+
+# What the client itself reads of a call's options.
+_OF_CLIENT = ("send_reasoning", "wire")
+
+
+def conversation(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
+    """Return a request in our schema, which each wire encodes in its own form.
+
+    Args:
+        messages: The conversation.
+        options: What the caller asked for besides.
+    """
+    own = {key: value for key, value in options.items() if key not in _OF_CLIENT}
+    return {"messages": messages_to_wire(messages), **_options_to_wire(own)}
 
 
 def chat(
     target: Target,
-    messages: Sequence[Any],
+    choice: Choice,
+    body: Json,
     options: Mapping[str, Any],
     corrections: Mapping[str, str],
     *,
     stream: bool,
 ) -> Call[ChatCompletion]:
-    """The call that asks for a chat completion.
+    """Return the call that asks for the next message of a conversation.
 
     Args:
         target: Where it goes.
-        messages: The conversation.
-        options: What the caller asked for besides.
+        choice: The wire that it takes.
+        body: The request in our schema.
+        options: What the caller asked for, as it was given.
         corrections: What this model refused before: a field's name to the one it takes instead.
         stream: Whether the answer comes in chunks.
+
+    Raises:
+        ConfigurationError: The wire cannot carry it; the text names the field.
     """
-    body = {"messages": messages_to_wire(messages), **_options_to_wire(options)}
-    body, adapted = adapt(body, target.profile)
-    for name, new_name in corrections.items():
-        if new_name and is_lossless(body, name, new_name):
-            body, change = apply_correction(body, name, new_name)
-            adapted += (change,)
-    ours: frozenset[str] = frozenset()
-    if stream:
-        body["stream"] = True
-        if not {"stream_options"} & (body.keys() | corrections.keys()) and _asks_for_usage(target):
-            body["stream_options"] = {"include_usage": True}
-            ours = frozenset({"stream_options"})
+    wire, url = wire_named(choice.wire or ""), target.endpoint.url
+    situation = Situation(
+        stream=stream,
+        model_id=target.model_id,
+        profile=target.profile,
+        facts=target.facts,
+        learned=corrections,
+        resource=resource_of(url),
+        in_project="/api/projects/" in url,
+        counts_usage=stream and _asks_for_usage(target),
+        send_reasoning=options.get("send_reasoning"),
+    )
+    encoded = wire.encode(body, situation)
     response_format = options.get("response_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
         if data.lstrip()[:5] in (b"data:", b"event") or data[:1] == b":":
-            reader = ChatReader(headers, routing, routing.url, response_format)
+            reader = wire.reader(headers, routing, routing.url, response_format)
             deque(reader.feed(data), maxlen=0)
             reader.finish()
             return reader.completion()
         raw = decode_json(data, headers)
         id_prefix = f"call_{next(call_numbers)}_"
-        return decode_completion(raw, headers, routing, id_prefix, response_format)
+        return wire.decode(raw, headers, routing, id_prefix, response_format)
 
     return Call(
         target,
-        _with_model(body, target),
+        _with_model(encoded.body, target),
         read,
-        adapted,
-        ours=ours,
+        encoded.adapted,
+        ours=encoded.ours,
         response_format=response_format,
+        wire=wire,
+        choice=choice,
     )
 
 
@@ -232,7 +269,8 @@ def _options_to_wire(options: Mapping[str, Any]) -> Json:
     """What the caller asked for, as it is sent; None means not set."""
     wire = _set_options(options)
     if tools := wire.get("tools"):
-        wire["tools"] = [tool.to_wire() if isinstance(tool, Tool) else tool for tool in tools]
+        own = (Tool, CustomTool)
+        wire["tools"] = [tool.to_wire() if isinstance(tool, own) else tool for tool in tools]
     if choice := wire.get("tool_choice"):
         wire["tool_choice"] = tool_choice_to_wire(choice)
     if response_format := wire.get("response_format"):

@@ -29,6 +29,8 @@ class InferenceClient(SyncOperations):
         surface: The way to address deployments where the URL does not say: `"models"`, `"v1"`,
             `"deployments"`, `"serverless"`, `"managed"` or `"github"`.
         api_version: Sent instead of the surface's default.
+        wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`. Left out, it is
+            learned from the service's refusals and known of many models.
         timeout: Seconds for each attempt, or a Timeout; None is its defaults.
         max_retries: How often a call is sent again after it failed in passing.
         headers: Sent with every request; they win over the client's own.

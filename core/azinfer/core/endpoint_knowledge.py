@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint
+from azinfer.core.surfaces import WireName
 
 # Beyond so many endpoints all are forgotten, which costs a call each and bounds the memory.
 _MOST_ENDPOINTS = 1000
@@ -23,18 +24,25 @@ class EndpointKnowledge:
         deployments: What the service listed last.
         corrections: What models refused, by surface and deployment: a field's name to the name it
             has there, or to nothing where it is left out.
+        wires: The wires that deployments were found to need, by the deployment's name.
     """
 
     deployments: Deployments = field(default_factory=Deployments)
     corrections: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    wires: dict[str, WireName] = field(default_factory=dict)
 
     def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
         """Return what one deployment refused; what is written there is known to all clients."""
         return self.corrections.setdefault((surface, (deployment or "").casefold()), {})
 
+    def learn_wire(self, deployment: str | None, wire: WireName) -> None:
+        """Remember the wire that a deployment needs."""
+        self.wires[(deployment or "").casefold()] = wire
+
     def add(self, other: EndpointKnowledge) -> None:
         """Take over what another process knew, where this one knows nothing itself."""
         self.deployments = self.deployments or other.deployments
+        self.wires = {**other.wires, **self.wires}
         for key, corrections in other.corrections.items():
             known = self.corrections.setdefault(key, {})
             for name, new_name in corrections.items():

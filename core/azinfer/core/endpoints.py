@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.surfaces import (
+    BESIDE,
     DEPLOYMENTS,
     GITHUB,
     INFO,
@@ -18,12 +19,14 @@ from azinfer.core.surfaces import (
     SERVERLESS,
     V1,
     Surface,
+    WireName,
     surface_named,
 )
 
 # Texts, compiled when they are first needed: importing azinfer takes no time for them.
 _OPERATION = (
-    r"(?i)/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score)$"
+    r"(?i)/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score"
+    r"|messages(?:/count_tokens)?)$"
 )
 # Public cloud, US government and China.
 _RESOURCE = (
@@ -39,7 +42,9 @@ _HOSTS = (
     ("inference.ml.azure.com", MANAGED),
 )
 # The root of a resource, and which of its surfaces a path names.
-_PATH = r"(?i)^(.*?)/(?:(models)|openai(?:/(v1)|/deployments(?:/([^/]+))?)?)$"
+_PATH = r"(?i)^(.*?)/(?:(models)|openai(?:/(v1)|/deployments(?:/([^/]+))?)?|(anthropic)(?:/v1)?)$"
+# The ends of URLs that say which wire is spoken there.
+_WIRE = r"(?i)/(?:openai(?:/v1)?/(responses)|(anthropic)(?:/v1(?:/messages.*)?)?)/*$"
 _VERSION = r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest"
 # Versions of OpenAI's models, which people take for one of the API; none of these is both.
 _MODEL_DATES = frozenset(
@@ -67,6 +72,7 @@ class Endpoint:
             may be among them.
         root: The root of the resource, where other surfaces stand beside this one.
         project: The Foundry project's URL, where one was given.
+        wire: The wire that the URL itself named.
     """
 
     url: str
@@ -76,6 +82,7 @@ class Endpoint:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     root: str | None = None
     project: str | None = None
+    wire: WireName | None = None
 
     def __str__(self) -> str:
         return self.url
@@ -115,7 +122,7 @@ class Endpoint:
                 f"(surface='v1', 'models', 'deployments', …), or give one like {_RIGHT_FORMS}"
             )
         rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
-        return replace(endpoint, api_version=version, query=rest)
+        return replace(endpoint, api_version=version, query=rest, wire=_named_wire(url))
 
     def on(self, surface: Surface) -> Endpoint:
         """The same resource, spoken to another way."""
@@ -149,12 +156,19 @@ class Endpoint:
         """
         if operation in self.surface.operations:
             return self
-        if self.root is not None and operation in MODELS.operations:
-            return self.on(MODELS)
+        if self.root is not None:
+            for surface in BESIDE:
+                if operation in surface.operations:
+                    return self.on(surface)
         raise ConfigurationError(
             f"{operation} does not exist on the {self.surface.name} surface ({self.url}); it does "
             f"on models (https://<resource>.services.ai.azure.com/models) and serverless"
         )
+
+    def has(self, operation: str) -> bool:
+        """Return whether an operation exists here, or on another surface of the resource."""
+        beside = BESIDE if self.root is not None else ()
+        return any(operation in surface.operations for surface in (self.surface, *beside))
 
     def operation_url(self, operation: str, deployment: str | None) -> str:
         """The whole URL of a request."""
@@ -184,6 +198,12 @@ def path_segment(name: str) -> str:
         return quote(name, safe="")
     except UnicodeEncodeError:
         raise ConfigurationError(f"model={name!r} has characters no URL can hold") from None
+
+
+def _named_wire(url: str) -> WireName | None:
+    """Return the wire that a URL names by its end, as the portal shows one for each."""
+    found = re.search(_WIRE, url.strip().partition("?")[0])
+    return None if found is None else "responses" if found[1] else "messages"
 
 
 def is_loopback(url: str) -> bool:
@@ -230,7 +250,7 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
         return Endpoint(root + V1.path, V1, root=root, project=root + match[2])
     if match := re.match(_PATH, path):
         root = origin + match[1]
-        surface = MODELS if match[2] else V1 if match[3] else DEPLOYMENTS
+        surface = MODELS if match[2] else V1 if match[3] or match[5] else DEPLOYMENTS
         return Endpoint(root + surface.path, surface, match[4] and unquote(match[4]), root=root)
     return _root(origin, host, path, version)
 

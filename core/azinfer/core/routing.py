@@ -106,6 +106,10 @@ class Routing:
             `"x-ratelimit-remaining-tokens"`.
         decision: How a route or a name of `azinfer.toml` led there; None for a client of one
             endpoint.
+        wire: The form of the conversation: `"chat"`, `"responses"` or `"messages"`; None for
+            other operations.
+        wire_source: Why it was chosen: `"declared"`, `"learned"` from a refusal, `"catalog"` or
+            `"default"`.
     """
 
     requested: str | None
@@ -122,4 +126,6 @@ class Routing:
     region: str | None = None
     spilled_over: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    wire: str | None = None
+    wire_source: str | None = None
     decision: Decision | None = None

@@ -22,7 +22,7 @@ from azinfer.core.errors import (
 )
 from azinfer.core.network import OpenResponse
 from azinfer.core.routing import Routing
-from azinfer.core.streaming import ChatReader
+from azinfer.core.stream_reader import StreamReader
 
 
 class ChatStream:
@@ -34,7 +34,7 @@ class ChatStream:
     """
 
     def __init__(
-        self, response: OpenResponse, reader: ChatReader, attempts: CallAttempts[Any]
+        self, response: OpenResponse, reader: StreamReader, attempts: CallAttempts[Any]
     ) -> None:
         self._response = response
         self._reader = reader
@@ -119,7 +119,7 @@ class AsyncChatStream:
             await self._reading.response.aclose()
 
     @property
-    def _reader(self) -> ChatReader:
+    def _reader(self) -> StreamReader:
         if self._reading is None:
             raise ConfigurationError("the stream is not open yet: enter it with `async with`")
         return self._reading.reader
@@ -130,7 +130,7 @@ class AsyncChatStream:
         return self._reading
 
     async def _more(
-        self, response: OpenResponse, reader: ChatReader
+        self, response: OpenResponse, reader: StreamReader
     ) -> Iterable[ChatCompletionChunk]:
         """The chunks that the next part of the body brings, or its end."""
         # No generator, as in sync code: asyncio would close it and that of the body at once.
@@ -147,12 +147,12 @@ class OpenStream(NamedTuple):
     """An open stream of async code."""
 
     response: OpenResponse
-    reader: ChatReader
+    reader: StreamReader
     attempts: CallAttempts[Any]
 
 
 def _chunks(
-    response: OpenResponse, reader: ChatReader, attempts: CallAttempts[Any]
+    response: OpenResponse, reader: StreamReader, attempts: CallAttempts[Any]
 ) -> Generator[ChatCompletionChunk]:
     try:
         for part in response.parts:
@@ -167,7 +167,7 @@ def _chunks(
         response.parts.close()
 
 
-def _stream_error(error: InferenceError, reader: ChatReader) -> InferenceError:
+def _stream_error(error: InferenceError, reader: StreamReader) -> InferenceError:
     """What went wrong in the middle of a stream, with what came before it."""
     if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
         return reader.interruption(error.message)

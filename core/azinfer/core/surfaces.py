@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from azinfer.core.errors import ConfigurationError
 
 CHAT = "chat/completions"
+RESPONSES = "responses"
+MESSAGES = "messages"
+# The forms of a conversation, each an operation of its own.
+WireName: TypeAlias = Literal["chat", "responses", "messages"]
+WIRES: dict[WireName, str] = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
 EMBEDDINGS = "embeddings"
 IMAGES = "images/embeddings"
 INFO = "info"
@@ -62,7 +68,12 @@ MODELS = Surface(
     input_type=True,
 )
 V1 = Surface(
-    "v1", "/openai/v1", frozenset({CHAT, EMBEDDINGS}), None, _COGNITIVE_SERVICES, ("api-key",)
+    "v1",
+    "/openai/v1",
+    frozenset({CHAT, RESPONSES, EMBEDDINGS}),
+    None,
+    _COGNITIVE_SERVICES,
+    ("api-key",),
 )
 DEPLOYMENTS = Surface(
     "deployments",
@@ -86,6 +97,18 @@ SERVERLESS = Surface(
 )
 MANAGED = replace(SERVERLESS, name="managed", names_in_body=False)
 GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))
+# Claude. One host was seen to refuse a key in `x-api-key` alone, so it goes in both headers.
+# Source: "Claude models in Microsoft Foundry", API reference.
+ANTHROPIC = Surface(
+    "anthropic",
+    "/anthropic/v1",
+    frozenset({MESSAGES}),
+    None,
+    PROJECT_SCOPE,
+    ("api-key", "x-api-key"),
+)
+# Where an operation goes that a surface does not have, in this order.
+BESIDE = (V1, ANTHROPIC, MODELS)
 SURFACES = {
     surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED, GITHUB)
 }

@@ -63,6 +63,8 @@ class SyncOperations(BaseClient):
             **options: Anything the deployment understands, sent as it is (None is left out):
                 temperature, max_tokens, tools, tool_choice (also a tool's name),
                 response_format (also a JsonSchema, a pydantic model or a dataclass), …
+                wire= and send_reasoning= are read here: the form of the conversation, and
+                whether a model gets its earlier reasoning back on chat completions.
 
         Raises:
             DeploymentNotFoundError: No deployment has this name.

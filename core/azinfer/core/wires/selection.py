@@ -7,14 +7,14 @@ answer on one wire alone), and the refusals themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import NamedTuple
 
 from azinfer.core.completions import Json
 from azinfer.core.errors import APIStatusError, DeploymentNotFoundError, InferenceError
 from azinfer.core.model_catalog import ModelFacts
+from azinfer.core.surfaces import WIRES, WireName
 from azinfer.core.wires.fields import is_carried
-from azinfer.core.wires.wire import WIRES, WireName
 
 # Tools together with reasoning are refused on chat by newer models, mostly without a code.
 _USE_RESPONSES = r"(?i)/v1/responses|responses api"
@@ -35,13 +35,16 @@ class Choice(NamedTuple):
         source: `"declared"`, `"learned"`, `"catalog"` or `"default"`.
     """
 
-    wire: WireName
-    source: str
+    wire: WireName | None
+    source: str | None
+
+
+NO_CHOICE = Choice(None, None)
 
 
 def choose_wire(
     body: Json,
-    available: Collection[str],
+    has: Callable[[str], bool],
     *,
     declared: WireName | None = None,
     learned: WireName | None = None,
@@ -51,22 +54,22 @@ def choose_wire(
 
     Args:
         body: The request in our schema.
-        available: The wires that the endpoint has addresses for.
+        has: Returns whether the endpoint has an address for an operation.
         declared: What the caller or the endpoint's URL says; it is taken as it is.
         learned: What this process learned of the deployment.
         facts: What is known of the model.
     """
     if declared is not None:
         return Choice(declared, "declared")
-    if learned in available and learned is not None and is_carried(body, learned):
+    if learned is not None and has(WIRES[learned]) and is_carried(body, learned):
         return Choice(learned, "learned")
     known = _known(body, facts)
-    if known in available and known is not None:
+    if known is not None and has(WIRES[known]):
         return Choice(known, "catalog")
     return Choice("chat", "default")
 
 
-def wire_after(error: InferenceError, wire: WireName, model: str | None) -> WireName | None:
+def wire_after(error: InferenceError, wire: WireName | None, model: str | None) -> WireName | None:
     """Return the wire that a refusal points to, or None if it is about something else.
 
     Args:

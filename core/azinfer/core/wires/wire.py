@@ -6,16 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Literal, TypeAlias
 
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.errors import ConfigurationError, InferenceError
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import UNKNOWN, Profile
 from azinfer.core.stream_reader import StreamReader
-
-WireName: TypeAlias = Literal["chat", "responses", "messages"]
-WIRES: tuple[WireName, ...] = ("chat", "responses", "messages")
+from azinfer.core.surfaces import WIRES, WireName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

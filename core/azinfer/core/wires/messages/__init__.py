@@ -1,5 +1,6 @@
 """Anthropic Messages, which serve Claude on a Foundry resource, as a wire."""
 
+from azinfer.core.surfaces import MESSAGES
 from azinfer.core.wires.messages.answer import decode
 from azinfer.core.wires.messages.events import MessagesReader
 from azinfer.core.wires.messages.request import encode, mend
@@ -7,7 +8,7 @@ from azinfer.core.wires.wire import Wire
 
 WIRE = Wire(
     name="messages",
-    operation="messages",
+    operation=MESSAGES,
     encode=encode,
     decode=decode,
     reader=MessagesReader,

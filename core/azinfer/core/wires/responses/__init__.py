@@ -1,5 +1,6 @@
 """The Responses API as a wire."""
 
+from azinfer.core.surfaces import RESPONSES
 from azinfer.core.wires.responses.answer import decode
 from azinfer.core.wires.responses.events import ResponsesReader
 from azinfer.core.wires.responses.request import encode, mend
@@ -7,7 +8,7 @@ from azinfer.core.wires.wire import Wire
 
 WIRE = Wire(
     name="responses",
-    operation="responses",
+    operation=RESPONSES,
     encode=encode,
     decode=decode,
     reader=ResponsesReader,

@@ -1,0 +1,294 @@
+"""Which wire a conversation takes, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from azinfer.core import (
+    AsyncInferenceClient,
+    BadRequestError,
+    ConfigurationError,
+    DeploymentNotFoundError,
+    InferenceClient,
+    Tool,
+    UserMessage,
+)
+from azinfer.core.endpoint_knowledge import forget_endpoints
+from raw_server import Peer, RawServer, answer, chat, events, failure, reply, stream
+
+ASK = [UserMessage("hello")]
+TOOL = Tool("f", parameters={"type": "object", "properties": {}})
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "model": "m",
+    "output": [
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        }
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+NO_CHAT = failure(
+    "OperationNotSupported",
+    "The chatCompletion operation does not work with the specified model, m. Please choose "
+    "different model and try again.",
+)
+NO_RESPONSES = failure(
+    "OperationNotSupported",
+    "The responses operation does not work with the specified model, m. Please choose different "
+    "model and try again.",
+)
+USE_RESPONSES = failure(
+    None,
+    "Function tools with reasoning_effort are not supported for m in /v1/chat/completions. "
+    "Please use /v1/responses instead.",
+    param="reasoning_effort",
+)
+ANSWERS = {"chat": chat(), "responses": RESPONSE, "messages": MESSAGE}
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    forget_endpoints()
+    server = RawServer().start()
+    yield server
+    server.stop()
+    forget_endpoints()
+
+
+def serve(server: RawServer, **refusals: Any) -> None:
+    """Answer on each wire, or refuse: a refusal's body, or it with its status."""
+
+    def behave(peer: Peer) -> None:
+        wire = wire_of(peer.received.target)
+        refusal = refusals.get(wire)
+        if refusal is None:
+            peer.send(answer(ANSWERS[wire]))
+        else:
+            body, status = refusal if isinstance(refusal, tuple) else (refusal, 400)
+            peer.send(answer(body, status))
+
+    server.will(behave)
+
+
+def wire_of(target: str) -> str:
+    names = {"/chat/completions": "chat", "/responses": "responses", "/messages": "messages"}
+    return next(name for end, name in names.items() if target.partition("?")[0].endswith(end))
+
+
+def wires(server: RawServer) -> list[str]:
+    return [wire_of(received.target) for received in server.received]
+
+
+def client_of(server: RawServer, model: str = "m", **options: Any) -> InferenceClient:
+    return InferenceClient(server.url, "a-key", model, max_retries=0, **options)
+
+
+@pytest.mark.parametrize("wire", ["chat", "responses", "messages"])
+def test_a_declared_wire_is_taken(server: RawServer, wire: Any) -> None:
+    serve(server)
+    client = client_of(server)
+    for asking in (client.with_options(wire=wire), client_of(server, wire=wire)):
+        completion = asking.complete(ASK)
+        assert completion.text == "hello"
+        assert completion.usage is not None
+        assert completion.usage.total_tokens == 5
+        assert completion.routing is not None
+        assert (completion.routing.wire, completion.routing.wire_source) == (wire, "declared")
+        assert asking.explain().wire == wire
+    assert client.complete(ASK, wire=wire).text == "hello"
+    assert wires(server) == [wire] * 3
+
+
+def test_chat_is_the_default(server: RawServer) -> None:
+    serve(server)
+    routing = client_of(server).complete(ASK).routing
+    assert routing is not None
+    assert (routing.wire, routing.wire_source) == ("chat", "default")
+
+
+@pytest.mark.parametrize(
+    ("model", "wire"),
+    [
+        ("gpt-5.1-codex-max", "responses"),
+        ("o3-pro", "responses"),
+        ("claude-opus-5", "messages"),
+        ("gpt-4.1", "chat"),
+        ("gpt-5.4", "chat"),
+    ],
+)
+def test_the_catalog_knows_the_wire_of_a_model(server: RawServer, model: str, wire: str) -> None:
+    serve(server)
+    client = client_of(server, model)
+    assert client.explain().wire == wire
+    assert client.complete(ASK).text == "hello"
+    assert client_of(server, "prod", model_id=model).complete(ASK).text == "hello"
+    assert wires(server) == [wire, wire]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "wire"),
+    [
+        ("gpt-5.4", {}, "responses"),
+        ("gpt-5.4", {"reasoning_effort": "high"}, "responses"),
+        ("gpt-5.4", {"reasoning_effort": "none"}, "chat"),
+        ("gpt-6-astra", {"reasoning_effort": "none"}, "responses"),
+        ("gpt-5.4", {"seed": 1}, "chat"),
+    ],
+)
+def test_tools_take_the_wire_that_has_them_with_reasoning(
+    server: RawServer, model: str, options: dict[str, Any], wire: str
+) -> None:
+    serve(server)
+    client_of(server, model).complete(ASK, tools=[TOOL], **options)
+    assert wires(server) == [wire]
+
+
+@pytest.mark.parametrize("refusal", [NO_CHAT, USE_RESPONSES])
+def test_a_refusal_of_chat_leads_to_responses_for_all_clients(
+    server: RawServer, refusal: Any
+) -> None:
+    serve(server, chat=refusal)
+    completion = client_of(server).complete(ASK, tools=[TOOL])
+    assert completion.routing is not None
+    assert completion.routing.wire == "responses"
+    assert completion.routing.adapted == ("wire chat → responses",)
+    assert [attempt.status for attempt in completion.routing.attempts] == [400, 200]
+    client = client_of(server)
+    assert client.explain().wire_source == "learned"
+    assert client.complete(ASK).routing.wire == "responses"  # type: ignore[union-attr]
+    assert wires(server) == ["chat", "responses", "responses"]
+
+
+async def test_an_async_client_changes_the_wire_too(server: RawServer) -> None:
+    serve(server, chat=NO_CHAT)
+    async with AsyncInferenceClient(server.url, "a-key", "m") as client:
+        assert (await client.complete(ASK)).text == "hello"
+    assert wires(server) == ["chat", "responses"]
+
+
+def test_a_stream_changes_the_wire_too(server: RawServer) -> None:
+    events_of = [
+        {"type": "response.created", "response": {**RESPONSE, "output": []}},
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "hello"},
+        {"type": "response.completed", "response": RESPONSE},
+    ]
+    server.will(reply(NO_CHAT, 400), stream(events(*events_of, done=False)))
+    with client_of(server).stream(ASK) as chunks:
+        assert "".join(chunk.text for chunk in chunks) == "hello"
+    assert chunks.completion.text == "hello"
+    assert wires(server) == ["chat", "responses"]
+
+
+def test_a_model_without_responses_falls_back_to_chat(server: RawServer) -> None:
+    serve(server, responses=NO_RESPONSES)
+    completion = client_of(server, "gpt-5.4").complete(ASK, tools=[TOOL])
+    assert completion.routing is not None
+    assert completion.routing.adapted == ("wire responses → chat",)
+    assert wires(server) == ["responses", "chat"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (failure("404", "Resource not found"), 404),
+        failure(None, "m is not supported by the Responses API"),
+    ],
+)
+def test_a_service_without_responses_falls_back_to_chat(server: RawServer, refusal: Any) -> None:
+    serve(server, responses=refusal)
+    client_of(server, "o3-pro").complete(ASK)
+    assert wires(server) == ["responses", "chat"]
+
+
+def test_two_wires_that_refuse_each_other_end_with_the_refusal(server: RawServer) -> None:
+    serve(server, chat=NO_CHAT, responses=NO_RESPONSES)
+    with pytest.raises(BadRequestError, match="responses operation"):
+        client_of(server).complete(ASK)
+    assert wires(server) == ["chat", "responses"]
+    assert client_of(server).explain().wire == "chat"
+
+
+def test_a_declared_wire_is_kept_when_it_is_refused(server: RawServer) -> None:
+    serve(server, chat=NO_CHAT)
+    with pytest.raises(BadRequestError, match="wire='responses'"):
+        client_of(server, wire="chat").complete(ASK)
+    assert wires(server) == ["chat"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_claude_behind_another_name_is_found_on_its_wire(server: RawServer, status: int) -> None:
+    serve(server, chat=(failure(None, "Unknown model: my-claude"), status))
+    assert client_of(server, "my-claude").complete(ASK).text == "hello"
+    assert wires(server) == ["chat", "messages"]
+
+
+def test_an_unknown_name_costs_one_request(server: RawServer) -> None:
+    serve(server, chat=(failure("DeploymentNotFound", "no such deployment"), 404))
+    with pytest.raises(DeploymentNotFoundError):
+        client_of(server, "nothing").complete(ASK)
+    assert wires(server) == ["chat"]
+
+
+def test_a_refusal_that_no_other_wire_can_answer_says_why(server: RawServer) -> None:
+    serve(server, chat=USE_RESPONSES)
+    with pytest.raises(BadRequestError, match=r"seed=1 has no counterpart on the Responses wire"):
+        client_of(server).complete(ASK, tools=[TOOL], seed=1)
+    assert wires(server) == ["chat"]
+
+
+def test_an_endpoint_without_other_wires_keeps_to_chat(server: RawServer) -> None:
+    serve(server)
+    client = InferenceClient(server.url, "a-key", "o3-pro", surface="serverless")
+    assert client.explain().wire == "chat"
+    client.complete(ASK)
+    with pytest.raises(ConfigurationError, match="responses does not exist on the serverless"):
+        client.complete(ASK, wire="responses")
+    with pytest.raises(ConfigurationError, match=r"wire='telex' is unknown; choose from chat"):
+        client.complete(ASK, wire="telex")
+
+
+@pytest.mark.parametrize(
+    ("path", "wire", "url"),
+    [
+        ("/openai/v1/responses", "responses", "/openai/v1/responses"),
+        ("/openai/responses?api-version=2025-04-01-preview", "responses", "/openai/v1/responses"),
+        ("/anthropic", "messages", "/anthropic/v1/messages"),
+        ("/anthropic/v1/messages", "messages", "/anthropic/v1/messages"),
+        ("/openai/v1", "chat", "/openai/v1/chat/completions"),
+    ],
+)
+def test_the_url_that_a_portal_shows_names_the_wire(
+    server: RawServer, path: str, wire: str, url: str
+) -> None:
+    serve(server)
+    client = InferenceClient(server.url + path, "a-key", "m")
+    assert client.explain().wire == wire
+    assert client.complete(ASK).text == "hello"
+    assert server.received[-1].target == url
+    assert client.complete(ASK, wire="chat").text == "hello"
+
+
+def test_messages_take_the_key_in_both_headers_and_name_their_version(server: RawServer) -> None:
+    serve(server)
+    client_of(server, "claude-opus-5").complete(ASK, headers={"anthropic-beta": "b-1"})
+    sent = server.received[-1]
+    assert sent.target == "/anthropic/v1/messages"
+    names = ("x-api-key", "api-key", "anthropic-version", "anthropic-beta", "authorization")
+    assert [sent.header(name) for name in names] == ["a-key", "a-key", "2023-06-01", "b-1", None]
