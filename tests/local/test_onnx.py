@@ -21,7 +21,7 @@ from PIL import Image
 import onnx_files
 from azinfer.core import BadRequestError, ConfigurationError, InferenceClient
 from azinfer.local import EngineError, LocalDeployment, LocalEndpoint
-from azinfer.local.config.endpoint_config import local_settings
+from azinfer.local.config.endpoint_config import read_endpoint_config
 from azinfer.local.engines.onnx import OnnxImages
 from azinfer.local.engines.vision.onnx_graph import add_output
 from azinfer.local.engines.vision.preprocessing import STATISTICS, Preprocessing
@@ -428,7 +428,7 @@ def test_a_model_that_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_text('[local.deployments.images]\nengine = { kind = "onnx", path = "joint.onnx" }\n')
     told = r"azinfer\.toml, line 2: local\.deployments\.images\.engine: .*wants input_ids"
     with pytest.raises(ConfigurationError, match=told):
-        local_settings(path)
+        read_endpoint_config(path)
 
 
 def test_a_file_says_how_images_are_prepared(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_a_file_says_how_images_are_prepared(tmp_path: Path) -> None:
         size = 8
         """
     )
-    one, other, three = (each.engine for each in local_settings(path).deployments)
+    one, other, three = (each.engine for each in read_endpoint_config(path).deployments)
     assert isinstance(one, OnnxImages)
     assert isinstance(three, OnnxImages)
     assert one is other is not three

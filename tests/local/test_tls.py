@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from azinfer.core import ConfigurationError, InferenceError
 from azinfer.local import LocalEndpoint
-from azinfer.local.directories import folder
+from azinfer.local.directories import data_folder
 from azinfer.local.server.certificate_authority import Authority
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -182,8 +182,8 @@ def test_a_client_that_does_not_trust_it_refuses(secure: LocalEndpoint) -> None:
 
 
 def test_the_folder_is_the_users_own_or_what_the_environment_says(tmp_path: Path) -> None:
-    assert folder({"AZINFER_DATA": str(tmp_path)}) == tmp_path
-    assert folder({}).name == "azinfer"
+    assert data_folder({"AZINFER_DATA": str(tmp_path)}) == tmp_path
+    assert data_folder({}).name == "azinfer"
     (tmp_path / "file").write_text("x")
     with pytest.raises(InferenceError, match=r"cannot be kept in .*AZINFER_DATA"):
         Authority(tmp_path / "file" / "data")

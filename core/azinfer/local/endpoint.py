@@ -126,9 +126,9 @@ class LocalEndpoint:
             ConfigurationError: Something is wrong; the text has file, line, field and reason.
             InferenceError: The weights of a model cannot be had.
         """
-        from azinfer.local.config.endpoint_config import local_settings
+        from azinfer.local.config.endpoint_config import read_endpoint_config
 
-        settings = local_settings(path, named=named)
+        settings = read_endpoint_config(path, options=named)
         return cls(**{"deployments": settings.deployments, **settings.options})
 
     def __repr__(self) -> str:
@@ -281,7 +281,7 @@ class LocalEndpoint:
 
 def _authority() -> Authority:
     # Its library is large, and most endpoints do without.
-    from azinfer.local.directories import folder
+    from azinfer.local.directories import data_folder
     from azinfer.local.server.certificate_authority import Authority
 
-    return Authority(folder())
+    return Authority(data_folder())

@@ -1,4 +1,4 @@
-"""A lock among processes, which the system frees when its holder ends, however it ends."""
+"""A lock between processes, which the system releases when its owner ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ else:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, once nobody else does.
+    """Wait for the lock of a folder, and keep it inside the block.
 
     Raises:
         OSError: The folder cannot be opened.
     """
-    handle = _held(folder)
+    handle = _acquire(folder)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _held(folder: Path) -> int:
+def _acquire(folder: Path) -> int:
     if sys.platform != "win32":
         handle = os.open(folder, os.O_RDONLY)
         fcntl.flock(handle, fcntl.LOCK_EX)
     else:
-        # Folders cannot be locked here, and its own waiting gives up after ten seconds.
+        # Windows cannot lock folders, and its own wait gives up after ten seconds.
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
         while True:
             with contextlib.suppress(OSError):

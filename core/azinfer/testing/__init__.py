@@ -1,7 +1,7 @@
-"""A pytest plugin: the fixtures `azinfer_endpoint` and `azinfer_script`, for tests of one's own.
+"""A pytest plugin: the fixtures `azinfer_endpoint` and `azinfer_script`, for your own tests.
 
-They need the extra `local`, but only where they are used. With pytest-xdist each worker has an
-endpoint of its own, on a port that the system chooses.
+They need the extra `local`, but only where they are used. With pytest-xdist each worker has its
+own endpoint, on a port that the system chooses.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["azinfer_deployments", "azinfer_endpoint", "azinfer_script"]
 
 @pytest.fixture(scope="session")
 def azinfer_deployments() -> Sequence[LocalDeployment]:
-    """What the endpoint serves; define it again in a `conftest.py` to serve something else."""
-    # Imported here, so that pytest starts no slower where the fixture is not used.
+    """Return what the endpoint serves; define it in a `conftest.py` to serve something else."""
+    # Imported here, so that pytest does not start slower where the fixture is not used.
     from azinfer.local import LocalDeployment
 
     return [LocalDeployment(name, "synthetic") for name in ("chat", "chat-2", "embed")]
@@ -39,12 +39,12 @@ def _azinfer_session(azinfer_deployments: Sequence[LocalDeployment]) -> Iterator
 def azinfer_endpoint(
     _azinfer_session: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> LocalEndpoint:
-    """A local endpoint with the synthetic deployments `chat`, `chat-2` and `embed`.
+    """Return a local endpoint with the synthetic deployments `chat`, `chat-2` and `embed`.
 
-    It is started once a process. When a test begins all is as it was at the start (see
+    It starts once for each process. Before each test everything is reset to its first state (see
     `LocalEndpoint.reset`): deployments, scripts, faults, latency, limits, keys, files, batches,
-    stored responses, the log and what clients learned of endpoints. While it runs the
-    environment's AZURE_AI_ENDPOINT and AZURE_AI_API_KEY lead there.
+    stored responses and the log. During the test the environment variables AZURE_AI_ENDPOINT and
+    AZURE_AI_API_KEY point to it.
     """
     from azinfer.core import forget_endpoints
 
@@ -57,5 +57,5 @@ def azinfer_endpoint(
 
 @pytest.fixture
 def azinfer_script(azinfer_endpoint: LocalEndpoint) -> Callable[..., Any]:
-    """Lets a deployment answer what is written: `azinfer_script("chat", "Hello", …)`."""
+    """Return a function that scripts answers: `azinfer_script("chat", "Hello", …)`."""
     return azinfer_endpoint.script

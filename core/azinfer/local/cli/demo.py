@@ -1,4 +1,4 @@
-"""The demo: the main job, step by step, each held to what it should come to."""
+"""The demo: the main jobs step by step, each with a check of its result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import Any
 
 from azinfer.core import InferenceClient, InferenceError, Routing, Tool, Usage, UserMessage
+from azinfer.local.cli.output import width, wrapped, write, write_json
 from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.resource.deployment import LocalDeployment
 
@@ -52,10 +49,17 @@ BEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one step came to."""
+    """The result of one step.
 
-    said: str
-    held: bool
+    Attributes:
+        summary: What came back, in short.
+        passed: Whether it is what it should be.
+        routing: Where the request went.
+        usage: The tokens it used.
+    """
+
+    summary: str
+    passed: bool
     routing: Routing | None
     usage: Usage | None
 
@@ -65,7 +69,14 @@ Step = Callable[[InferenceClient], Result]
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A step that is left out where its framework is not installed."""
+    """A step with a framework, left out if that is not installed.
+
+    Attributes:
+        step: The step's name.
+        module: The module that the framework installs.
+        extra: Our extra that installs it.
+        run: Runs the step with a client and a model.
+    """
 
     step: str
     module: str
@@ -73,86 +84,103 @@ class Framework:
     run: Callable[..., Result]
 
 
-def run(deployments: Sequence[LocalDeployment], console: Console) -> bool:
-    """Run every step against a local endpoint and print what was sent where.
+def run(deployments: Sequence[LocalDeployment], *, as_json: bool = False) -> bool:
+    """Run every step against a local endpoint and print where each request went.
 
     Args:
         deployments: A chat deployment, a second one, and one for embeddings, in this order.
-        console: Where to print.
+        as_json: Whether to print the results as JSON, at the end.
 
     Returns:
-        Whether each step really held.
+        Whether every step passed.
     """
     chat, second, embed = (each.name for each in deployments[:3])
-    table = Table("", "step", "sent to", "tokens", "ms", "what came", box=box.SIMPLE)
-    held = True
+    records = []
     with (
         LocalEndpoint(deployments) as endpoint,
         InferenceClient(endpoint.url, endpoint.key, chat, timeout=120) as client,
     ):
         for name, step in _steps(chat, second, embed):
-            with console.status(name):
-                began = time.perf_counter()
-                result = _tried(step, client)
-                spent = f"{(time.perf_counter() - began) * 1000:.0f}"
-            held = held and result.held
-            mark = "[green]✓[/]" if result.held else "[red]✗[/]"
-            table.add_row(
-                mark, name, *_facts(result), spent, escape(" ".join(result.said.split())[:110])
-            )
-    console.print(table)
+            start = time.perf_counter()
+            result = _run_step(step, client)
+            record = _record(name, result, (time.perf_counter() - start) * 1000)
+            records.append(record)
+            if not as_json:
+                _write_step(record)
+    passed = all(record["passed"] for record in records)
+    if as_json:
+        write_json(records)
+        return passed
     for each in _left_out():
-        console.print(f"left out: {each.step}; pip install 'azinfer[{each.extra}]'", markup=False)
+        write(f"left out: {each.step}; pip install 'azinfer[{each.extra}]'")
     models = ", ".join(sorted({each.model_name for each in deployments}))
-    told = "Every step held" if held else "A step did not hold"
-    console.print(f"{told}, over HTTP on this machine, with {models}.")
-    return held
+    verdict = "Every step passed" if passed else "A step failed"
+    for line in wrapped(f"{verdict}, over HTTP on this machine, with {models}.", width()):
+        write(line)
+    return passed
+
+
+def _record(name: str, result: Result, milliseconds: float) -> dict[str, Any]:
+    routing, usage = result.routing, result.usage
+    return {
+        "step": name,
+        "passed": result.passed,
+        "route": f"{routing.surface} → {routing.deployment}" if routing else "",
+        "tokens": f"{usage.prompt_tokens}+{usage.completion_tokens}" if usage else "",
+        "milliseconds": round(milliseconds),
+        "result": " ".join(result.summary.split()),
+    }
+
+
+def _write_step(record: dict[str, Any]) -> None:
+    """Print a step: its facts in columns, and its result below."""
+    tokens = f"{record['tokens']} tokens" if record["tokens"] else ""
+    facts = (
+        f"{record['step']:<13} {record['route']:<27} {tokens:>14} {record['milliseconds']:>7} ms"
+    )
+    write(f"{'✓' if record['passed'] else '✗'} {facts}")
+    for line in wrapped(record["result"][:150], min(width(), 100), "    "):
+        write(line)
 
 
 def _steps(chat: str, second: str, embed: str) -> list[tuple[str, Step]]:
     steps: list[tuple[str, Step]] = [
-        ("a question", lambda client: _asked(client, chat)),
-        ("another name", lambda client: _asked(client, second.swapcase(), second)),
-        ("a stream", _streamed),
-        ("a tool call", _called),
+        ("a question", lambda client: _ask(client, chat)),
+        ("another name", lambda client: _ask(client, second.swapcase(), second)),
+        ("a stream", _stream),
+        ("a tool call", _call_tool),
     ]
-    there = [each for each in _FRAMEWORKS if each not in _left_out()]
-    steps += [(each.step, partial(each.run, model=chat)) for each in there]
-    return [*steps, ("a search", lambda client: _searched(client, embed))]
+    installed = [each for each in _FRAMEWORKS if each not in _left_out()]
+    steps += [(each.step, partial(each.run, model=chat)) for each in installed]
+    return [*steps, ("a search", lambda client: _search(client, embed))]
 
 
 def _left_out() -> list[Framework]:
     return [each for each in _FRAMEWORKS if importlib.util.find_spec(each.module) is None]
 
 
-def _tried(step: Step, client: InferenceClient) -> Result:
+def _run_step(step: Step, client: InferenceClient) -> Result:
     try:
         return step(client)
     except InferenceError as error:
         return Result(str(error), False, None, None)
 
 
-def _facts(result: Result) -> tuple[str, str]:
-    routing, usage = result.routing, result.usage
-    tokens = f"{usage.prompt_tokens}+{usage.completion_tokens}" if usage else ""
-    return (f"{routing.surface} → {routing.deployment}" if routing else "", tokens)
-
-
-def _asked(client: InferenceClient, model: str, spelled: str | None = None) -> Result:
+def _ask(client: InferenceClient, model: str, spelled: str | None = None) -> Result:
     answer = client.complete([UserMessage(QUESTION)], model=model, temperature=0, max_tokens=60)
     routed = answer.routing is not None and answer.routing.deployment == (spelled or model)
     return Result(answer.text, routed and bool(answer.text.strip()), answer.routing, answer.usage)
 
 
-def _streamed(client: InferenceClient) -> Result:
+def _stream(client: InferenceClient) -> Result:
     with client.stream([UserMessage(QUESTION)], temperature=0, max_tokens=60) as chunks:
         texts = [chunk.text for chunk in chunks if chunk.text]
-    whole = chunks.completion
-    held = len(texts) > 3 and "".join(texts) == whole.text and whole.finish_reason is not None
-    return Result(f"{len(texts)} chunks: {whole.text}", held, whole.routing, whole.usage)
+    answer = chunks.completion
+    passed = len(texts) > 3 and "".join(texts) == answer.text and answer.finish_reason is not None
+    return Result(f"{len(texts)} chunks: {answer.text}", passed, answer.routing, answer.usage)
 
 
-def _called(client: InferenceClient) -> Result:
+def _call_tool(client: InferenceClient) -> Result:
     answer = client.complete(
         [UserMessage("What is the weather in Paris?")], tools=TOOLS, temperature=0, max_tokens=60
     )
@@ -160,12 +188,12 @@ def _called(client: InferenceClient) -> Result:
         return Result(answer.text, False, answer.routing, answer.usage)
     function = answer.tool_calls[0].function
     arguments = json.loads(function.arguments)
-    held = function.name == "get_weather" and arguments.get("city", "").casefold() == "paris"
-    said = f"{function.name}({json.dumps(arguments)})"
-    return Result(said, held, answer.routing, answer.usage)
+    passed = function.name == "get_weather" and arguments.get("city", "").casefold() == "paris"
+    summary = f"{function.name}({json.dumps(arguments)})"
+    return Result(summary, passed, answer.routing, answer.usage)
 
 
-def _chained(client: InferenceClient, model: str) -> Result:
+def _run_chain(client: InferenceClient, model: str) -> Result:
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
 
@@ -177,7 +205,7 @@ def _chained(client: InferenceClient, model: str) -> Result:
     return Result(text, bool(text.strip()), client.explain(model=model), None)
 
 
-def _indexed(client: InferenceClient, model: str) -> Result:
+def _query_index(client: InferenceClient, model: str) -> Result:
     from llama_index.core import Document, VectorStoreIndex
 
     from azinfer.llama_index import AzInferEmbedding, AzInferLLM
@@ -189,12 +217,12 @@ def _indexed(client: InferenceClient, model: str) -> Result:
         embed_model=AzInferEmbedding(client=client, model=embed),
     )
     answer = index.as_query_engine(llm=llm, similarity_top_k=1).query(QUERY)
-    found = answer.source_nodes[0].text
-    said = f"{answer} ← {found}"
-    return Result(said, found == DOCUMENTS[BEST], client.explain(model=model), None)
+    source = answer.source_nodes[0].text
+    summary = f"{answer} ← {source}"
+    return Result(summary, source == DOCUMENTS[BEST], client.explain(model=model), None)
 
 
-def _prompted(client: InferenceClient, model: str) -> Result:
+def _run_kernel(client: InferenceClient, model: str) -> Result:
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.exceptions import KernelException
@@ -202,11 +230,11 @@ def _prompted(client: InferenceClient, model: str) -> Result:
 
     from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 
-    asked: list[str] = []
+    cities: list[str] = []
 
     @kernel_function(description="The current weather in a city")
     def get_weather(city: str) -> str:
-        asked.append(city)
+        cities.append(city)
         return f"It is sunny in {city}."
 
     service = AzInferChatCompletion(client=client, model=model)
@@ -217,48 +245,48 @@ def _prompted(client: InferenceClient, model: str) -> Result:
         function_choice_behavior=FunctionChoiceBehavior.Auto(), temperature=0, max_tokens=60
     )
     arguments = KernelArguments(settings, city="Paris")
-    said = kernel.invoke_prompt("What is the weather in {{$city}}?", arguments=arguments)
+    answer = kernel.invoke_prompt("What is the weather in {{$city}}?", arguments=arguments)
     try:
-        text = str(asyncio.run(said))
+        text = str(asyncio.run(answer))
     except KernelException as error:
         return Result(str(error), False, None, None)
-    held = [city.casefold() for city in asked] == ["paris"] and bool(text.strip())
-    return Result(f"get_weather({asked}) → {text}", held, client.explain(model=model), None)
+    passed = [city.casefold() for city in cities] == ["paris"] and bool(text.strip())
+    return Result(f"get_weather({cities}) → {text}", passed, client.explain(model=model), None)
 
 
-def _turned(client: InferenceClient, model: str) -> Result:
+def _run_agent(client: InferenceClient, model: str) -> Result:
     from ag2 import Agent, tool
 
     from azinfer.ag2 import AzInferConfig
 
-    asked: list[str] = []
+    cities: list[str] = []
 
     @tool
     def get_weather(city: str) -> str:
         """The current weather in a city."""
-        asked.append(city)
+        cities.append(city)
         return f"It is sunny in {city}."
 
     config = AzInferConfig(client=client, model=model, temperature=0, max_tokens=60)
     agent = Agent("guide", config=config, tools=[get_weather])
     answer = asyncio.run(agent.ask("What is the weather in Paris?"))
-    said = f"get_weather({asked}) → {answer.body}"
-    held = [city.casefold() for city in asked] == ["paris"] and bool((answer.body or "").strip())
-    return Result(said, held, client.explain(model=model), None)
+    summary = f"get_weather({cities}) → {answer.body}"
+    passed = [city.casefold() for city in cities] == ["paris"] and bool((answer.body or "").strip())
+    return Result(summary, passed, client.explain(model=model), None)
 
 
-def _searched(client: InferenceClient, model: str) -> Result:
-    found = client.embed([QUERY, *DOCUMENTS], model=model)
-    query, *documents = found.vectors
-    likeness = [sum(a * b for a, b in zip(query, each, strict=True)) for each in documents]
-    best = likeness.index(max(likeness))
-    said = f"{QUERY} → {DOCUMENTS[best]} ({max(likeness):.2f})"
-    return Result(said, best == BEST, found.routing, found.usage)
+def _search(client: InferenceClient, model: str) -> Result:
+    embeddings = client.embed([QUERY, *DOCUMENTS], model=model)
+    query, *documents = embeddings.vectors
+    similarities = [sum(a * b for a, b in zip(query, each, strict=True)) for each in documents]
+    best = similarities.index(max(similarities))
+    summary = f"{QUERY} → {DOCUMENTS[best]} ({max(similarities):.2f})"
+    return Result(summary, best == BEST, embeddings.routing, embeddings.usage)
 
 
 _FRAMEWORKS = (
-    Framework("a chain", "langchain_core", "langchain", _chained),
-    Framework("an index", "llama_index", "llama-index", _indexed),
-    Framework("a kernel", "semantic_kernel", "semantic-kernel", _prompted),
-    Framework("an agent", "ag2", "ag2", _turned),
+    Framework("a chain", "langchain_core", "langchain", _run_chain),
+    Framework("an index", "llama_index", "llama-index", _query_index),
+    Framework("a kernel", "semantic_kernel", "semantic-kernel", _run_kernel),
+    Framework("an agent", "ag2", "ag2", _run_agent),
 )

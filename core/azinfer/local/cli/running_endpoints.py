@@ -1,4 +1,4 @@
-"""Endpoints that `azinfer serve` runs now, written down so that other commands find them."""
+"""Endpoints that `azinfer serve` runs now: registered, so that other commands find them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from azinfer.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """An endpoint that runs.
+class RunningEndpoint:
+    """A local endpoint that accepts requests now.
 
     Attributes:
         url: Its address.
@@ -30,54 +30,73 @@ class Running:
     ca_file: str | None = None
     pid: int = field(default_factory=os.getpid)
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return urlsplit(self.url).port or 0
+
 
 @contextlib.contextmanager
-def noted(folder: Path, running: Running) -> Iterator[None]:
-    """Keep a note of an endpoint, which only its owner may read, for as long as it runs."""
+def registered(folder: Path, endpoint: RunningEndpoint) -> Iterator[None]:
+    """Keep an endpoint in a file that only its owner can read, for as long as it runs.
+
+    Args:
+        folder: Where endpoints are registered.
+        endpoint: The endpoint.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"serving-{urlsplit(running.url).port}.json"
+    path = folder / f"serving-{endpoint.port}.json"
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        json.dump(asdict(running), file)
+        json.dump(asdict(endpoint), file)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
 
 
-def running(folder: Path, port: int | None = None) -> Running:
-    """The endpoint that runs.
+def find_running(folder: Path, port: int | None = None, option: str = "--port") -> RunningEndpoint:
+    """Return the endpoint that runs.
 
     Args:
-        folder: Where notes are kept.
-        port: Its port, where there are several.
+        folder: Where endpoints are registered.
+        port: Its port, if several run.
+        option: How the user chooses one of several, for the error.
 
     Raises:
-        ConfigurationError: None runs, or several do and none was chosen.
+        ConfigurationError: No endpoint runs, or several run and none was chosen.
     """
-    found = {urlsplit(each.url).port: each for each in _answering(folder)}
+    running = {each.port: each for each in all_running(folder)}
     if port is not None:
-        found = {port: found[port]} if port in found else {}
-    if not found:
-        at = f" on port {port}" if port is not None else ""
-        raise ConfigurationError(f"no endpoint runs{at}: start one with `azinfer serve`")
-    if len(found) > 1:
-        ports = ", ".join(map(str, sorted(each for each in found if each)))
-        raise ConfigurationError(f"several endpoints run: choose one by --port {ports}")
-    return next(iter(found.values()))
+        running = {port: running[port]} if port in running else {}
+    if not running:
+        where = f" on port {port}" if port is not None else ""
+        raise ConfigurationError(f"no local endpoint runs{where}: start one with `azinfer serve`")
+    if len(running) > 1:
+        choices = (str(each) for each in sorted(running))
+        if option == "--endpoint":
+            choices = (running[each].url for each in sorted(running))
+        raise ConfigurationError(
+            f"several local endpoints run: choose {option} {' or '.join(choices)}"
+        )
+    return next(iter(running.values()))
 
 
-def _answering(folder: Path) -> Iterator[Running]:
-    """What runs; the note of an endpoint that was killed is thrown away."""
+def all_running(folder: Path) -> Iterator[RunningEndpoint]:
+    """Yield the endpoints that run; forget those whose process was killed.
+
+    Args:
+        folder: Where endpoints are registered.
+    """
     for path in sorted(folder.glob("serving-*.json")):
         try:
-            note = Running(**json.loads(path.read_text()))
-            parts = urlsplit(note.url)
+            endpoint = RunningEndpoint(**json.loads(path.read_text()))
             if os.name == "posix":
-                os.kill(note.pid, 0)  # only whether there is such a process
-            socket.create_connection((parts.hostname or "", parts.port or 0), 5).close()
+                os.kill(endpoint.pid, 0)  # sends nothing; raises if there is no such process
+            host = urlsplit(endpoint.url).hostname or ""
+            socket.create_connection((host, endpoint.port), 5).close()
         except (OSError, ValueError, TypeError):
             path.unlink(missing_ok=True)
         else:
-            yield note
+            yield endpoint

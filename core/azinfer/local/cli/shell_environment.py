@@ -1,4 +1,4 @@
-"""The environment of clients: what leads them to an endpoint, and how a shell says it."""
+"""The environment of clients: the variables for an endpoint, and how each shell sets them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Shell = Literal["sh", "fish", "powershell", "dotenv"]
 SHELLS: tuple[str, ...] = get_args(Shell)
 
 
-def variables(url: str, key: str, ca_file: str | None) -> dict[str, str]:
-    """What clients read: our own, those of Azure's SDKs and of the OpenAI SDK.
+def client_variables(url: str, key: str, ca_file: str | None) -> dict[str, str]:
+    """Return the variables that clients read: ours, Azure SDKs' and the OpenAI SDK's.
 
     Args:
         url: The endpoint's address.
         key: Its key.
         ca_file: The authorities that clients must trust; None for plain HTTP.
     """
-    told = {
+    variables = {
         "AZURE_AI_ENDPOINT": url,
         "AZURE_AI_API_KEY": key,
         "AZURE_OPENAI_ENDPOINT": url,
@@ -30,27 +30,31 @@ def variables(url: str, key: str, ca_file: str | None) -> dict[str, str]:
         "OPENAI_API_KEY": key,
     }
     if ca_file is not None:
-        # The ssl module and what rests on it reads the one, requests the other.
-        told |= {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file}
-    return told
+        # Python's ssl module reads the first, the package requests the second.
+        variables |= {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file}
+    return variables
 
 
-def rendered(told: Mapping[str, str], shell: str) -> str:
-    """Lines that set these variables, for a shell to read.
+def format_variables(variables: Mapping[str, str], shell: str) -> str:
+    """Return the lines that set variables in a shell.
+
+    Args:
+        variables: The variables and their values.
+        shell: One of `SHELLS`.
 
     Raises:
-        ConfigurationError: The shell is unknown, or a value has a line break or the like.
+        ConfigurationError: The shell is unknown, or a value has control characters.
     """
     if shell not in SHELLS:
-        raise ConfigurationError(f"shell {shell!r} is unknown; there are {', '.join(SHELLS)}")
-    for name, value in told.items():
+        raise ConfigurationError(f"unknown shell {shell!r}; choose from {', '.join(SHELLS)}")
+    for name, value in variables.items():
         if not value.isprintable():
-            raise ConfigurationError(f"{name} has characters that no line of a shell can have")
-    return "\n".join(_LINES[shell](name, value) for name, value in told.items())
+            raise ConfigurationError(f"{name} has control characters, which shells cannot set")
+    return "\n".join(_LINES[shell](name, value) for name, value in variables.items())
 
 
-def shell_of(environ: Mapping[str, str]) -> str:
-    """The shell that somebody uses, as far as the environment tells."""
+def current_shell(environ: Mapping[str, str]) -> str:
+    """Return the shell that the user works in, as far as the environment shows."""
     if environ.get("SHELL", "").endswith("fish"):
         return "fish"
     return "powershell" if "PSModulePath" in environ and "SHELL" not in environ else "sh"
@@ -62,7 +66,7 @@ def _fish(name: str, value: str) -> str:
 
 
 def _powershell(name: str, value: str) -> str:
-    # It takes these quotation marks for the plain one.
+    # PowerShell reads typographic quotation marks as plain ones.
     escaped = re.sub("(['\u2018-\u201b])", r"\1\1", value)
     return f"$env:{name} = '{escaped}'"
 

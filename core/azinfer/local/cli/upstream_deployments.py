@@ -1,4 +1,4 @@
-"""Deployments for what is served elsewhere, or was recorded of it."""
+"""Deployments that pass requests on to other servers, or answer from a recording of them."""
 
 from __future__ import annotations
 
@@ -10,51 +10,55 @@ from azinfer.local.engines.cassette.cassette import Cassette
 from azinfer.local.engines.upstream import UpstreamEngine, models
 from azinfer.local.resource.deployment import LocalDeployment
 
+# Recordings answer for it; nothing listens there.
 _NOWHERE = "http://127.0.0.1:9/v1"
 
 
-def proxied(
-    told: Sequence[str], credential: str | None = None, cassette: Cassette | None = None
+def upstream_deployments(
+    upstreams: Sequence[str], key: str | None = None, cassette: Cassette | None = None
 ) -> list[LocalDeployment]:
-    """One deployment for each model of an upstream, or of a cassette.
+    """Return one deployment for each model of other servers.
 
     Args:
-        told: `NAME=URL` for a deployment NAME, or a URL for all models that it lists.
-        credential: The key of the upstreams.
-        cassette: Records them, or stands for them.
+        upstreams: `NAME=URL` for a deployment NAME, or a URL for all models that it lists.
+        key: The key of the servers.
+        cassette: Records their responses; None to record nothing.
 
     Raises:
-        ConfigurationError: A URL is none, or lists no models.
+        ConfigurationError: A URL is not valid, or lists no models.
     """
-    if cassette is not None and cassette.mode == "replay":
-        return _recorded(cassette)
     transport = cassette.transport() if cassette is not None else None
-    found = []
-    for each in told:
-        name, _, url = each.partition("=") if _names(each) else ("", "", each)
-        for model in [name] if name else models(url, credential):
-            engine = UpstreamEngine(url, credential, model, transport=transport)
-            found.append(LocalDeployment(_name(model), model, engine))
-    return found
+    deployments = []
+    for each in upstreams:
+        name, _, url = each.partition("=") if _has_name(each) else ("", "", each)
+        for model in [name] if name else models(url, key):
+            engine = UpstreamEngine(url, key, model, transport=transport)
+            deployments.append(LocalDeployment(_deployment_name(model), model, engine))
+    return deployments
 
 
-def _name(model: str) -> str:
-    """A deployment's name for a model; Ollama's have colons, others slashes, which none may."""
-    return re.sub(r"[^\w.-]", "-", model)
+def recorded_deployments(cassette: Cassette) -> list[LocalDeployment]:
+    """Return one deployment for each model of a recording.
 
-
-def _names(told: str) -> bool:
-    return "=" in told.partition("://")[0]
-
-
-def _recorded(cassette: Cassette) -> list[LocalDeployment]:
+    Raises:
+        ConfigurationError: The recording is empty.
+    """
     if not cassette.models:
-        raise ConfigurationError(f"{cassette.path} has no recording of any model")
+        raise ConfigurationError(f"{cassette.path} has no recorded responses")
     return [
         LocalDeployment(
-            _name(model),
+            _deployment_name(model),
             model,
             UpstreamEngine(_NOWHERE, model=model, transport=cassette.transport()),
         )
         for model in cassette.models
     ]
+
+
+def _deployment_name(model: str) -> str:
+    """Return a valid name for a model; Ollama's have colons, others' have slashes."""
+    return re.sub(r"[^\w.-]", "-", model)
+
+
+def _has_name(upstream: str) -> bool:
+    return "=" in upstream.partition("://")[0]

@@ -1,1 +1,1 @@
-"""Configuration: what `azinfer.toml` says of the local endpoint."""
+"""Configuration: the table `[local]` of `azinfer.toml`."""

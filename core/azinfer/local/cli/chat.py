@@ -1,0 +1,242 @@
+"""`azinfer chat`: one answer, or a conversation when no text is given."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from azinfer.core import (
+    ChatCompletion,
+    ConfigurationError,
+    DeploymentNotFoundError,
+    InferenceClient,
+    InferenceError,
+)
+from azinfer.local.cli.clients import deployment_for
+from azinfer.local.cli.doctor import deployments_of
+from azinfer.local.cli.error_messages import describe
+from azinfer.local.cli.output import write, write_json
+
+HELP = """\
+/model NAME    talk to another deployment
+/system TEXT   set the system message; without a text, remove it
+/save FILE     write the conversation to a file, as JSON
+/new           start a new conversation
+/help          show this
+/quit          leave (also Ctrl-D)"""
+
+
+def chat(
+    client: InferenceClient,
+    text: str | None,
+    *,
+    system: str | None,
+    options: Mapping[str, Any],
+    as_json: bool,
+) -> None:
+    """Answer one text, or read texts until the user leaves.
+
+    Args:
+        client: Its `model` is the deployment to call; without one, it is chosen here.
+        text: What to say; None or "-" to read it from the standard input.
+        system: The system message.
+        options: Parameters of chat completions, as `temperature`.
+        as_json: Whether to print the whole answer as JSON.
+
+    Raises:
+        InferenceError: An answer failed.
+    """
+    if client.model is None:
+        client.model = deployment_for(client, deployments_of(client, None), embeddings=False)
+    conversation = Conversation(client, system, options)
+    if text is None and sys.stdin.isatty() and not as_json:
+        _converse(conversation)
+        return
+    text = sys.stdin.read().strip() if text in (None, "-") else text
+    if not text:
+        raise ConfigurationError("there is no text to send: give TEXT, or pipe it in")
+    if as_json:
+        write_json(_result(conversation.complete(text)))
+        return
+    for piece in with_known_names(client, lambda: conversation.stream(text)):
+        print(piece, end="", flush=True)  # noqa: T201
+    write()
+
+
+class Conversation:
+    """The messages between a user and a deployment.
+
+    Args:
+        client: Sends them to its `model`.
+        system: The system message.
+        options: Parameters of chat completions.
+
+    Attributes:
+        system: The system message, which may be changed.
+        messages: What was said, without the system message.
+        completion: The last answer.
+        seconds: How long it took.
+    """
+
+    def __init__(
+        self, client: InferenceClient, system: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self.client = client
+        self.system = system
+        self.messages: list[dict[str, Any]] = []
+        self.completion: ChatCompletion | None = None
+        self.seconds = 0.0
+        self._options = options
+
+    def complete(self, text: str) -> ChatCompletion:
+        """Return the answer to a text."""
+        completion: ChatCompletion = with_known_names(
+            self.client, lambda: self.client.complete(self._with(text), **self._options)
+        )
+        self._keep(text, completion)
+        return completion
+
+    def stream(self, text: str) -> Iterator[str]:
+        """Yield the answer to a text in pieces; it joins the messages when it is whole."""
+        start = time.perf_counter()
+        with self.client.stream(self._with(text), **self._options) as chunks:
+            for chunk in chunks:
+                if chunk.text:
+                    yield chunk.text
+            self.seconds = time.perf_counter() - start
+            self._keep(text, chunks.completion)
+
+    def summary(self) -> str:
+        """Return where the last answer came from and what it used, in one line."""
+        if self.completion is None:
+            return ""
+        routing, usage = self.completion.routing, self.completion.usage
+        parts = [f"{routing.surface} → {routing.deployment}"] if routing else []
+        if usage:
+            parts.append(f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
+        if self.completion.finish_reason not in (None, "stop"):
+            parts.append(f"ended by {self.completion.finish_reason}")
+        return ", ".join([*parts, f"{self.seconds:.1f} s"])
+
+    def save(self, path: Path) -> None:
+        """Write the conversation to a file as JSON.
+
+        Raises:
+            ConfigurationError: The file cannot be written.
+        """
+        value = {"model": self.client.model, "messages": self._with(None)}
+        try:
+            path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+
+    def _with(self, text: str | None) -> list[dict[str, Any]]:
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        new = [] if text is None else [{"role": "user", "content": text}]
+        return [*system, *self.messages, *new]
+
+    def _keep(self, text: str, completion: ChatCompletion) -> None:
+        self.completion = completion
+        self.messages.append({"role": "user", "content": text})
+        self.messages.append({"role": "assistant", "content": completion.text})
+
+
+def with_known_names(client: InferenceClient, call: Callable[[], Any]) -> Any:
+    """Call again after listing the deployments if the name is unknown.
+
+    The error then suggests the nearest names, if they can be listed.
+    """
+    try:
+        result = call()
+        return _started(result) if isinstance(result, Iterator) else result
+    except DeploymentNotFoundError:
+        with suppress(InferenceError):
+            deployments_of(client, None)
+        return call()
+
+
+def _started(pieces: Iterator[str]) -> Iterator[str]:
+    """Read the first piece now, so that an error in the request is raised here."""
+    first = next(pieces, "")
+
+    def all_pieces() -> Iterator[str]:
+        yield first
+        yield from pieces
+
+    return all_pieces()
+
+
+def _result(completion: ChatCompletion) -> dict[str, Any]:
+    routing = completion.routing
+    return {
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "model": completion.model,
+        "deployment": routing and routing.deployment,
+        "surface": routing and routing.surface,
+        "url": routing and routing.url,
+        "usage": completion.usage,
+    }
+
+
+def _converse(conversation: Conversation) -> None:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import InMemoryHistory
+
+    session: PromptSession[str] = PromptSession(history=InMemoryHistory())
+    write(f"Talking to {conversation.client.model}. /help shows the commands; Ctrl-D leaves.")
+    while True:
+        try:
+            line = session.prompt("> ").strip()
+        except EOFError:
+            return
+        try:
+            if line in ("/quit", "/exit"):
+                return
+            if line.startswith("/"):
+                write(run_command(conversation, line))
+            elif line:
+                _answer(conversation, line)
+        except InferenceError as error:
+            write(f"azinfer: {describe(error)}")
+
+
+def run_command(conversation: Conversation, line: str) -> str:
+    """Run one command of a conversation, such as `/model NAME`.
+
+    Returns:
+        What to print.
+
+    Raises:
+        ConfigurationError: The command is unknown or lacks its value.
+    """
+    command, _, value = line.partition(" ")
+    value = value.strip()
+    if command == "/system":
+        conversation.system = value or None
+        return "system message set" if value else "system message removed"
+    if command == "/new":
+        conversation.messages.clear()
+        return "new conversation"
+    if command == "/help":
+        return HELP
+    if command not in ("/model", "/save"):
+        raise ConfigurationError(f"unknown command {command}; /help lists the commands")
+    if not value:
+        raise ConfigurationError(f"{command} needs a value; /help lists the commands")
+    if command == "/save":
+        conversation.save(Path(value))
+        return f"saved to {value}"
+    conversation.client.model = value
+    return f"talking to {value}"
+
+
+def _answer(conversation: Conversation, text: str) -> None:
+    for piece in with_known_names(conversation.client, lambda: conversation.stream(text)):
+        print(piece, end="", flush=True)  # noqa: T201
+    write(f"\n  ({conversation.summary()})")

@@ -1,0 +1,93 @@
+"""Clients for commands: of the endpoint that the user names, or of the local one that runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from azinfer.core import ConfigurationError, Deployments, InferenceClient
+from azinfer.core.credentials import ENVIRONMENT
+from azinfer.core.endpoints import is_loopback, origin
+from azinfer.local.cli.running_endpoints import RunningEndpoint, all_running, find_running
+from azinfer.local.directories import data_folder
+
+
+def open_client(
+    endpoint: str | None,
+    key: str | None,
+    model: str | None = None,
+    *,
+    surface: str | None = None,
+    **options: Any,
+) -> InferenceClient:
+    """Return a client, of the local endpoint that runs if nothing else is configured.
+
+    Args:
+        endpoint: A URL; None for the environment's, or else the local endpoint that runs.
+        key: The key; None for the environment's, or that of the local endpoint.
+        model: The deployment for calls that name none.
+        surface: The surface to speak, if the URL does not say.
+        **options: What the client's constructor takes besides.
+
+    Raises:
+        ConfigurationError: There is no endpoint or no key, or one is not valid.
+    """
+    running = _running(endpoint)
+    if running is not None:
+        endpoint, key = endpoint or running.url, key or running.key
+        if running.ca_file is not None:
+            os.environ.setdefault("SSL_CERT_FILE", running.ca_file)
+    try:
+        return InferenceClient(endpoint, key, model, surface=surface, **options)
+    except ConfigurationError:
+        if key is not None or endpoint is None or not is_loopback(_with_scheme(endpoint)):
+            raise
+        # Servers on this machine often need no key; an endpoint of ours says that it does.
+        return InferenceClient(endpoint, "no-key", model, surface=surface, **options)
+
+
+def deployment_for(client: InferenceClient, deployments: Deployments, *, embeddings: bool) -> str:
+    """Return the deployment to call if the user names none.
+
+    On this machine it is the first of its kind; elsewhere it must be the only one, as calls cost
+    money there.
+
+    Args:
+        client: The client of the endpoint.
+        deployments: What the endpoint lists.
+        embeddings: Whether it is for embeddings; else for chat.
+
+    Raises:
+        ConfigurationError: The user must choose.
+    """
+    job, other = ("embeddings", "chatCompletion")[:: 1 if embeddings else -1]
+    able = [each for each in deployments.values() if job in (each.capabilities or (job,))]
+    names = [each.name for each in sorted(able, key=lambda each: other in each.capabilities)]
+    if names and (len(names) == 1 or is_loopback(client.endpoint.url)):
+        return names[0]
+    choices = ", ".join(names or deployments)
+    raise ConfigurationError(f"name the deployment by --model; this endpoint has: {choices}")
+
+
+def _running(endpoint: str | None) -> RunningEndpoint | None:
+    """Return the local endpoint that runs, if it is the one that is meant."""
+    folder = data_folder()
+    if endpoint is not None:
+        named = origin(_with_scheme(endpoint))
+        return next((each for each in all_running(folder) if origin(each.url) == named), None)
+    if any(os.environ.get(variable) for variable in ENVIRONMENT):
+        return None
+    try:
+        return find_running(folder, option="--endpoint")
+    except ConfigurationError as error:
+        if "several" in error.message:
+            raise
+        variables = " or ".join(ENVIRONMENT)
+        raise ConfigurationError(
+            f"no endpoint: give --endpoint URL, set {variables}, or start a local one with "
+            "`azinfer serve`"
+        ) from None
+
+
+def _with_scheme(endpoint: str) -> str:
+    return endpoint if "://" in endpoint else f"http://{endpoint}"
