@@ -7,7 +7,7 @@ from typing import Any
 
 from azinfer.core import ConfigurationError, Deployments, InferenceClient
 from azinfer.core.credentials import ENVIRONMENT
-from azinfer.core.endpoints import is_loopback, origin
+from azinfer.core.endpoints import is_loopback, origin_of
 from azinfer.local.cli.running_endpoints import RunningEndpoint, all_running, find_running
 from azinfer.local.directories import data_folder
 
@@ -73,8 +73,8 @@ def _running(endpoint: str | None) -> RunningEndpoint | None:
     """Return the local endpoint that runs, if it is the one that is meant."""
     folder = data_folder()
     if endpoint is not None:
-        named = origin(_with_scheme(endpoint))
-        return next((each for each in all_running(folder) if origin(each.url) == named), None)
+        named = origin_of(_with_scheme(endpoint))
+        return next((each for each in all_running(folder) if origin_of(each.url) == named), None)
     if any(os.environ.get(variable) for variable in ENVIRONMENT):
         return None
     try:
