@@ -350,11 +350,13 @@ def test_arguments_that_are_no_object_are_no_value(
     finish = part(None, "tool_calls")
     asked = make(output_version=version).with_structured_output(schema, method="function_calling")
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
-    with pytest.raises(OutputParserException, match=f"arguments of {name} are no JSON") as caught:
+    with pytest.raises(
+        OutputParserException, match=f"arguments of {name} are not a JSON"
+    ) as caught:
         asked.invoke("hi")
     assert caught.value.llm_output == arguments
     server.will(stream(events(part(None, tool_calls=[call]), finish)))
-    with pytest.raises(OutputParserException, match=f"arguments of {name} are no JSON"):
+    with pytest.raises(OutputParserException, match=f"of {name} are not a JSON"):
         list(asked.stream("hi"))
 
 
@@ -375,7 +377,7 @@ def test_a_call_whose_arguments_are_no_object_is_kept_as_invalid(
     answer = make().bind_tools([weather]).invoke("hi")
     assert [each["args"] for each in answer.tool_calls] == [{"x": "a\n"}]
     assert [each["id"] for each in answer.invalid_tool_calls] == ["c", "d"]
-    assert "no JSON object" in str(answer.invalid_tool_calls[0]["error"])
+    assert "not a JSON object" in str(answer.invalid_tool_calls[0]["error"])
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ Only values: `decoding.py` reads them from the wire form.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from azinfer.core.errors import InvalidResponseError
 from azinfer.core.routing import Routing
 
 Json = dict[str, Any]
@@ -20,6 +23,21 @@ class Function:
 
     name: str
     arguments: str = "{}"
+
+    def parse_arguments(self) -> Json:
+        """Return the arguments as a dictionary; line breaks inside strings are accepted.
+
+        Raises:
+            InvalidResponseError: They are not a JSON object.
+        """
+        value: Any = None
+        with suppress(ValueError, RecursionError):
+            value = json.loads(self.arguments, strict=False)
+        if not isinstance(value, dict):
+            raise InvalidResponseError(
+                f"the arguments of {self.name} are not a JSON object: {self.arguments}"
+            )
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,18 @@ class Choice:
     finish_reason: str | None = None
     logprobs: Json | None = None
     content_filter_results: Json = field(default_factory=dict)
+
+    @property
+    def incomplete_tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls that a token limit or a content filter cut off: do not run them.
+
+        These are the calls whose arguments are not a JSON object, and the last call if it has no
+        arguments at all, since the answer may have ended before them.
+        """
+        calls = self.message.tool_calls
+        if self.finish_reason not in ("length", "content_filter"):
+            return ()
+        return tuple(call for call in calls if _is_cut(call, call is calls[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +228,12 @@ class ModelInfo:
     model_type: str
     provider: str
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+def _is_cut(call: ToolCall, is_last: bool) -> bool:
+    if call.type == "custom":
+        return is_last
+    try:
+        return not call.function.parse_arguments() and is_last
+    except InvalidResponseError:
+        return True

@@ -175,7 +175,7 @@ def decode_tool_call(raw: Any, default_id: str) -> ToolCall:
     call_id = raw.get("id")
     return ToolCall(
         call_id if isinstance(call_id, str) and call_id else default_id,
-        Function(function["name"], arguments_of(function.get("arguments")) or "{}"),
+        Function(function["name"], full_arguments(arguments_of(function.get("arguments")))),
     )
 
 
@@ -203,6 +203,18 @@ def arguments_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else msgspec.json.encode(value).decode()
+
+
+def full_arguments(text: str) -> str:
+    """Return the arguments of a call, `"{}"` if there are none.
+
+    Some models call a tool without parameters with nothing, with null or with an empty list.
+    """
+    return "{}" if "".join(text.split()) in NO_ARGUMENTS else text
+
+
+# What stands for no arguments, without its blanks.
+NO_ARGUMENTS = ("", "null", "[]")
 
 
 def list_field(raw: Json, key: str) -> list[Any]:

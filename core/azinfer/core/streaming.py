@@ -21,10 +21,12 @@ from azinfer.core.completions import (
     Usage,
 )
 from azinfer.core.decoding import (
+    NO_ARGUMENTS,
     arguments_of,
     decode_completion,
     decode_json,
     decode_usage,
+    full_arguments,
     invalid_response,
     list_field,
     parser_of,
@@ -43,6 +45,28 @@ class ToolCallAccumulator:
     def __init__(self, index: int, call_id: str, name: str) -> None:
         self.index, self.id, self.name = index, call_id, name
         self.arguments: list[str] = []
+        self._kept_back: str | None = ""
+
+    def add(self, arguments: str) -> str:
+        """Add to the arguments and return what a chunk shows of them.
+
+        The beginning is kept back while it may become null or an empty list, which stand for no
+        arguments and are never shown.
+        """
+        self.arguments.append(arguments)
+        if self._kept_back is None:
+            return arguments
+        start = self._kept_back + arguments
+        if any(text.startswith("".join(start.split())) for text in NO_ARGUMENTS):
+            self._kept_back = start
+            return ""
+        self._kept_back = None
+        return start
+
+    def flush(self) -> str:
+        """Return what was kept back and has become something else than no arguments."""
+        text, self._kept_back = self._kept_back or "", None
+        return text if full_arguments(text) == text else ""
 
 
 class ChoiceAccumulator:
@@ -108,10 +132,16 @@ class ChoiceAccumulator:
         )
 
     def flush(self) -> Delta | None:
-        """What was known back because it might have become a tag."""
+        """Return what was kept back because it might have become a tag, or no arguments."""
         thought, text = self._splitter.finish()
         self._add_text_parts(text, thought, None)
-        return Delta(text or None, thought or None) if text or thought else None
+        calls = tuple(
+            ToolCallChunk(call.index, None, None, rest)
+            for call in self._calls
+            if (rest := call.flush())
+        )
+        is_new = text or thought or calls
+        return Delta(text or None, thought or None, calls) if is_new else None
 
     def choice(self) -> Choice:
         """The choice as far as it came."""
@@ -121,7 +151,7 @@ class ChoiceAccumulator:
             "".join(self._texts) if self._texts or not calls else None,
             "".join(self._thoughts) if self._thoughts else None,
             tuple(
-                ToolCall(call.id, Function(call.name, "".join(call.arguments) or "{}"))
+                ToolCall(call.id, Function(call.name, full_arguments("".join(call.arguments))))
                 for call in calls
             ),
             "".join(self._refusals) if self._refusals else None,
@@ -176,8 +206,8 @@ class ChoiceAccumulator:
         call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
         new_name = name if isinstance(name, str) and name and name != call.name else None
         call.name = new_name or call.name
-        call.arguments.append(arguments)
-        return ToolCallChunk(call.index, call.id if is_new else None, new_name, arguments)
+        shown = call.add(arguments)
+        return ToolCallChunk(call.index, call.id if is_new else None, new_name, shown)
 
     def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[ToolCallAccumulator, bool]:
         """The call that a part belongs to, opened if the part begins it."""

@@ -25,7 +25,7 @@ from azinfer.langchain.connection import DeploymentConnection
 from azinfer.langchain.errors import translated_errors
 from azinfer.langchain.messages import to_messages, to_tool_choice, to_tools
 from azinfer.langchain.profiles import to_model_profile
-from azinfer.langchain.responses import from_chunk, from_completion, last_chunk
+from azinfer.langchain.responses import ResponseAccumulator, from_completion
 from azinfer.langchain.structured import parser_of, response_format_of
 
 _OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
@@ -136,7 +136,7 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def _calls_from(self) -> int:
+    def _first_call_index(self) -> int:
         # LangChain numbers the v1 blocks of a stream from 0 on, and calls that had the same
         # numbers would be added to them.
         return 1000 if self.output_version == "v1" else 0
@@ -176,12 +176,12 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     ) -> Iterator[ChatGenerationChunk]:
         with translated_errors():
             options = _one_choice(self._options(stop, kwargs))
-            calls_from = self._calls_from
+            answer = ResponseAccumulator(self._first_call_index)
             with self.sync_client.stream(to_messages(messages), **options) as chunks:
-                for each in chunks:
-                    if chunk := from_chunk(each, calls_from):
+                for part in chunks:
+                    if chunk := answer.add(part):
                         yield chunk
-            yield last_chunk(chunks.completion)
+            yield answer.last(chunks.completion)
 
     @override
     async def _astream(
@@ -193,12 +193,12 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with translated_errors():
             options = _one_choice(self._options(stop, kwargs))
-            calls_from = self._calls_from
+            answer = ResponseAccumulator(self._first_call_index)
             async with self.async_client.stream(to_messages(messages), **options) as chunks:
-                async for each in chunks:
-                    if chunk := from_chunk(each, calls_from):
+                async for part in chunks:
+                    if chunk := answer.add(part):
                         yield chunk
-            yield last_chunk(chunks.completion)
+            yield answer.last(chunks.completion)
 
     @override
     def get_num_tokens(self, text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from azinfer.core import (
 )
 
 Json = dict[str, Any]
+
+# Stands behind the streamed arguments of a call that must not run, after what closes them.
+_MARK = re.compile(r" /\* not valid: the model wrote all but the (\d) characters before this \*/\Z")
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
@@ -57,6 +61,22 @@ def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
     """Tools of every form that LangChain knows, in the wire form."""
     wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
     return [_strict(tool) for tool in wire] if strict else wire
+
+
+def mark_invalid(closing: str) -> str:
+    """Return what is added to streamed arguments to say that they are not valid JSON.
+
+    Args:
+        closing: The characters that make them invalid.
+    """
+    mark = f" /* not valid: the model wrote all but the {len(closing)} characters before this */"
+    return closing + mark
+
+
+def without_mark(arguments: str) -> str:
+    """Return the arguments of an invalid call as the model wrote them."""
+    mark = _MARK.search(arguments)
+    return arguments[: mark.start() - int(mark[1])] if mark else arguments
 
 
 def _strict(tool: Json) -> Json:
@@ -110,12 +130,12 @@ def _assistant(message: AIMessage) -> Json:
         raise ConfigurationError(f"an AIMessage with {media[0]} cannot be sent back to a model")
     wire: Json = {"role": "assistant"}
     calls = [
-        _call(each["id"], each["name"], json.dumps(each["args"], ensure_ascii=False))
-        for each in message.tool_calls
+        _call(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
+        for call in message.tool_calls
     ]
     calls += [
-        _call(each["id"], each["name"] or "", each["args"] or "{}")
-        for each in message.invalid_tool_calls
+        _call(call["id"], call["name"] or "", without_mark(call["args"] or "") or "{}")
+        for call in message.invalid_tool_calls
     ]
     more = message.additional_kwargs
     if more.get("function_call") and not calls:

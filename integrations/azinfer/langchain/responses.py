@@ -1,12 +1,8 @@
-"""Answers of core as messages of LangChain."""
+"""Translation from the wire: answers and chunks to LangChain messages."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import (
@@ -19,152 +15,225 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.json import parse_partial_json
 
 from azinfer.core import (
     ChatCompletion,
     ChatCompletionChunk,
     Choice,
+    Delta,
+    Function,
+    InvalidResponseError,
     Usage,
 )
-from azinfer.langchain.messages import Json
+from azinfer.langchain.messages import Json, mark_invalid, without_mark
 
 
 def from_completion(answer: ChatCompletion) -> ChatResult:
-    """An answer as LangChain has it, one generation a choice."""
+    """Return an answer as LangChain has it, with one generation for each choice."""
     usage = from_usage(answer.usage)
     generations = [
         ChatGeneration(
-            message=_from_choice(answer, choice, usage if at == 0 else None),
+            message=_from_choice(answer, choice, usage if position == 0 else None),
             generation_info={"finish_reason": choice.finish_reason},
         )
-        for at, choice in enumerate(answer.choices)
+        for position, choice in enumerate(answer.choices)
     ]
     counts = answer.usage.raw if answer.usage else None
     output = {"token_usage": counts, "model_name": answer.model}
     return ChatResult(generations=generations, llm_output=output)
 
 
-def from_chunk(chunk: ChatCompletionChunk, calls_from: int = 0) -> ChatGenerationChunk | None:
-    """What a chunk adds to the first choice, or None where it adds nothing.
-
-    Usage and metadata come with the last chunk: see `last_chunk`.
+class ResponseAccumulator:
+    """Translates the chunks of one streamed answer.
 
     Args:
-        chunk: A chunk of the core client's stream.
-        calls_from: The number of the first tool call.
+        first_index: The index of the first tool call.
     """
-    if not chunk.choices:
-        return None
-    choice = chunk.choices[0]
-    delta = choice.delta
-    if delta.content and not (
-        delta.reasoning or delta.refusal or delta.tool_calls or choice.logprobs
-    ):
-        return ChatGenerationChunk(message=AIMessageChunk(content=delta.content))
-    more = {"reasoning_content": delta.reasoning, "refusal": delta.refusal}
-    message = AIMessageChunk(
-        content=delta.content or "",
-        additional_kwargs={name: value for name, value in more.items() if value},
-        tool_call_chunks=[
-            ToolCallChunk(
-                name=call.name,
-                args=call.arguments,
-                id=call.id,
-                index=calls_from + call.index,
-                type="tool_call_chunk",
-            )
+
+    def __init__(self, first_index: int = 0) -> None:
+        self._first_index = first_index
+        self._arguments: dict[int, str] = {}
+
+    def add(self, chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
+        """Return what a chunk adds to the first choice, or None if it adds nothing.
+
+        Usage, metadata and refusals come with the last chunk: see `last`.
+        """
+        if not chunk.choices:
+            return None
+        choice = chunk.choices[0]
+        delta = choice.delta
+        extras = delta.reasoning or delta.refusal or delta.tool_calls or choice.logprobs
+        if not extras:
+            return _text_chunk(delta.content) if delta.content else None
+        kwargs = {"reasoning_content": delta.reasoning, "refusal": delta.refusal}
+        message = AIMessageChunk(
+            # LangChain would keep an empty text beside the block of a refusal.
+            content=delta.content or ([] if delta.refusal else ""),
+            additional_kwargs={name: value for name, value in kwargs.items() if value},
+            tool_call_chunks=self._tool_call_chunks(delta),
+        )
+        info = {"logprobs": choice.logprobs} if choice.logprobs else None
+        return ChatGenerationChunk(message=message, generation_info=info)
+
+    def last(self, answer: ChatCompletion) -> ChatGenerationChunk:
+        """Return the end of a stream: its usage, why it ended, and a refusal as a block.
+
+        Log probabilities are left out, since they came with their tokens; sound comes whole.
+        """
+        choice = answer.choices[0]
+        sound, refusal = choice.message.audio, choice.message.refusal
+        message = AIMessageChunk(
+            content=[{"type": "refusal", "refusal": refusal}] if refusal else "",
+            additional_kwargs={"audio": sound} if sound else {},
+            tool_call_chunks=self._invalidating(choice),
+            usage_metadata=from_usage(answer.usage),
+            response_metadata=_metadata(answer, replace(choice, logprobs=None)),
+            chunk_position="last",
+        )
+        info = {"finish_reason": answer.finish_reason}
+        return ChatGenerationChunk(message=message, generation_info=info)
+
+    def _tool_call_chunks(self, delta: Delta) -> list[ToolCallChunk]:
+        for call in delta.tool_calls:
+            self._arguments[call.index] = self._arguments.get(call.index, "") + call.arguments
+        return [
+            _tool_call_chunk(self._first_index + call.index, call.arguments, call.name, call.id)
             for call in delta.tool_calls
-        ],
-    )
-    info = {"logprobs": choice.logprobs} if choice.logprobs else None
-    return ChatGenerationChunk(message=message, generation_info=info)
+        ]
+
+    def _invalidating(self, choice: Choice) -> list[ToolCallChunk]:
+        """Return chunks that make invalid calls of those whose arguments are not whole.
+
+        LangChain completes streamed arguments by itself, so that an agent would run a tool on
+        half of them. A bracket that closes nothing is what it does not complete.
+        """
+        calls = choice.message.tool_calls
+        incomplete = {call.id for call in choice.incomplete_tool_calls}
+        return [
+            _tool_call_chunk(self._first_index + index, mark_invalid(_bracket_for(text)))
+            for call, (index, text) in zip(calls, sorted(self._arguments.items()), strict=True)
+            if call.id in incomplete or (_is_completed(text) and not _is_object(call.function))
+        ]
 
 
-def last_chunk(answer: ChatCompletion) -> ChatGenerationChunk:
-    """What is known at the end of a stream: usage once, and why it ended.
+def parse_arguments(name: str | None, text: str | None) -> Json:
+    """Return the arguments of a call, which are `text` on the wire.
 
-    Log probabilities came with their tokens, and what comes twice adds up; sound comes whole.
+    Raises:
+        OutputParserException: They are not a JSON object.
     """
-    sound = answer.choices[0].message.audio
-    message = AIMessageChunk(
-        content="",
-        additional_kwargs={"audio": sound} if sound else {},
-        usage_metadata=from_usage(answer.usage),
-        response_metadata=_metadata(answer, replace(answer.choices[0], logprobs=None)),
-        chunk_position="last",
-    )
-    info = {"finish_reason": answer.finish_reason}
-    return ChatGenerationChunk(message=message, generation_info=info)
+    text = without_mark(text or "{}")
+    try:
+        return Function(name or "", text).parse_arguments()
+    except InvalidResponseError as error:
+        raise OutputParserException(error.message, llm_output=text) from None
 
 
 def from_usage(usage: Usage | None) -> UsageMetadata | None:
-    """Token counts as LangChain has them."""
+    """Return token counts as LangChain has them."""
     if usage is None:
         return None
-    read = InputTokenDetails(cache_read=usage.cached_tokens)
-    if heard := (usage.raw.get("prompt_tokens_details") or {}).get("audio_tokens"):
-        read["audio"] = heard
-    written = OutputTokenDetails(reasoning=usage.reasoning_tokens)
-    if spoken := (usage.raw.get("completion_tokens_details") or {}).get("audio_tokens"):
-        written["audio"] = spoken
+    inputs = InputTokenDetails(cache_read=usage.cached_tokens)
+    if audio := (usage.raw.get("prompt_tokens_details") or {}).get("audio_tokens"):
+        inputs["audio"] = audio
+    outputs = OutputTokenDetails(reasoning=usage.reasoning_tokens)
+    if audio := (usage.raw.get("completion_tokens_details") or {}).get("audio_tokens"):
+        outputs["audio"] = audio
     return UsageMetadata(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
-        input_token_details=read,
-        output_token_details=written,
+        input_token_details=inputs,
+        output_token_details=outputs,
     )
+
+
+def _text_chunk(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+def _tool_call_chunk(
+    index: int, arguments: str, name: str | None = None, call_id: str | None = None
+) -> ToolCallChunk:
+    return ToolCallChunk(name=name, args=arguments, id=call_id, index=index, type="tool_call_chunk")
+
+
+def _is_completed(text: str) -> bool:
+    """Return whether LangChain makes an object of streamed arguments."""
+    return not text or isinstance(_partial(text), dict)
+
+
+def _is_object(function: Function) -> bool:
+    try:
+        function.parse_arguments()
+    except InvalidResponseError:
+        return False
+    return True
+
+
+def _bracket_for(text: str) -> str:
+    """Return what, behind streamed arguments, stops LangChain from completing them."""
+    brackets = ("]", "}", '"]', '"}', '""]', '""}')
+    return next(each for each in brackets if not isinstance(_partial(text + each), dict))
+
+
+def _partial(text: str) -> object:
+    try:
+        return parse_partial_json(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | None) -> AIMessage:
     message = choice.message
-    more = {
+    kwargs = {
         "reasoning_content": message.reasoning,
         "refusal": message.refusal,
         "audio": message.audio,
     }
-    calls, invalid = _from_calls(message.tool_calls)
+    calls, invalid_calls = _from_calls(choice)
     return AIMessage(
-        content=message.content or "",
-        additional_kwargs={name: value for name, value in more.items() if value},
+        content=_content(message.content or "", message.refusal),
+        additional_kwargs={name: value for name, value in kwargs.items() if value},
         tool_calls=calls,
-        invalid_tool_calls=invalid,
+        invalid_tool_calls=invalid_calls,
         usage_metadata=usage,
         response_metadata=_metadata(answer, choice),
     )
 
 
-def _from_calls(calls: Iterable[Any]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    parsed: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in calls:
+def _content(text: str, refusal: str | None) -> str | list[str | Json]:
+    """Return the content of a message: a refusal is a block, so that LangChain sees it."""
+    if not refusal:
+        return text
+    blocks: list[str | Json] = [{"type": "text", "text": text}] if text else []
+    return [*blocks, {"type": "refusal", "refusal": refusal}]
+
+
+def _from_calls(choice: Choice) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    calls: list[ToolCall] = []
+    invalid_calls: list[InvalidToolCall] = []
+    incomplete = choice.incomplete_tool_calls
+    for call in choice.message.tool_calls:
         name, text = call.function.name, call.function.arguments
         try:
-            parsed.append(tool_call(name=name, args=parse_arguments(name, text), id=call.id))
-        except OutputParserException as error:
-            invalid.append(invalid_tool_call(name=name, args=text, id=call.id, error=str(error)))
-    return parsed, invalid
-
-
-def parse_arguments(name: str | None, text: str | None) -> Json:
-    """The arguments of a call, which are `text` on the wire.
-
-    Raises:
-        OutputParserException: They are no JSON object.
-    """
-    found: Any = None
-    with suppress(ValueError, RecursionError):
-        found = json.loads(text or "{}", strict=False)
-    if not isinstance(found, dict):
-        told = f"the arguments of {name} are no JSON object: {text}"
-        raise OutputParserException(told, llm_output=text)
-    return found
+            arguments = parse_arguments(name, text)
+            error = f"the call was cut off ({choice.finish_reason})" if call in incomplete else None
+        except OutputParserException as cause:
+            arguments, error = {}, str(cause)
+        if error is None:
+            calls.append(tool_call(name=name, args=arguments, id=call.id))
+        else:
+            invalid_calls.append(invalid_tool_call(name=name, args=text, id=call.id, error=error))
+    return calls, invalid_calls
 
 
 def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
     routing = answer.routing
     attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
+    metadata = {
         "id": answer.id,
         # Counters of usage go by this name, and skip answers without one.
         "model_name": answer.model or (routing and (routing.model_id or routing.deployment)),
@@ -176,5 +245,7 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
     }
-    kept = {name: value for name, value in found.items() if value}
-    return {"model_provider": "azinfer", **kept}
+    return {
+        "model_provider": "azinfer",
+        **{name: value for name, value in metadata.items() if value},
+    }

@@ -233,15 +233,18 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The tools that an answer wants called, also of a part of an answer.
+        """Return the tool calls of a response, or of a part of one while it is streamed.
 
         Raises:
-            ValueError: It wants none, and `error_on_no_tool_call` says that this is an error.
+            ValueError: There are none, although `error_on_no_tool_call` is set.
+            InvalidResponseError: A token limit or a content filter cut a call off.
         """
-        found = to_selections(response.message)
-        if not found and error_on_no_tool_call:
-            raise ValueError(f"the answer calls no tool; it says {response.message.content!r}")
-        return found
+        selections = to_selections(response)
+        if not selections and error_on_no_tool_call:
+            raise ValueError(
+                f"the response has no tool call; its text is {response.message.content!r}"
+            )
+        return selections
 
     @override
     def structured_predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from llama_index.core.base.llms.types import (
@@ -20,8 +21,19 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.utils import parse_partial_json
 
-from azinfer.core import ChatCompletion, ChatCompletionChunk, Function, Message, ToolCall, Usage
+from azinfer.core import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Function,
+    InvalidResponseError,
+    Message,
+    ToolCall,
+    Usage,
+)
 from azinfer.llama_index.messages import Json
+
+# Where a response names the tool calls that were cut off.
+INCOMPLETE = "incomplete_tool_calls"
 
 
 def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatResponse:
@@ -101,26 +113,48 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
     )
 
 
-def to_selections(message: ChatMessage) -> list[ToolSelection]:
-    """The tools that a message wants called; arguments as far as they came, none if not JSON."""
-    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+def to_selections(response: ChatResponse) -> list[ToolSelection]:
+    """Return the tool calls of a response.
+
+    While a response is streamed, arguments are what has arrived of them. Arguments that are not
+    a JSON object count as none.
+
+    Raises:
+        InvalidResponseError: A token limit or a content filter cut a call off.
+    """
+    message, details = response.message, response.additional_kwargs
+    if name := details.get(INCOMPLETE):
+        raise InvalidResponseError(
+            f"the call of {name} was cut off (finish_reason {details['finish_reason']!r}), so it "
+            "must not run: raise max_tokens"
+        )
+    parse = _whole_arguments if "finish_reason" in details else _partial_arguments
     return [
         ToolSelection(
             tool_id=block.tool_call_id or "",
             tool_name=block.tool_name,
-            tool_kwargs=_arguments(block.tool_kwargs),
+            tool_kwargs=(
+                parse(block.tool_kwargs)
+                if isinstance(block.tool_kwargs, str)
+                else block.tool_kwargs
+            ),
         )
-        for block in blocks
+        for block in message.blocks
+        if isinstance(block, ToolCallBlock)
     ]
 
 
-def _arguments(given: Json | str) -> Json:
-    if not isinstance(given, str):
-        return given
-    try:
-        return parse_partial_json(given)
-    except ValueError:
-        return {}
+def _whole_arguments(text: str) -> Json:
+    with suppress(InvalidResponseError):
+        return Function("", text).parse_arguments()
+    return {}
+
+
+def _partial_arguments(text: str) -> Json:
+    with suppress(ValueError):
+        arguments = parse_partial_json(text)
+        return arguments if isinstance(arguments, dict) else {}
+    return {}
 
 
 def _message(message: Message, one_call: bool, usage: Usage | None = None) -> ChatMessage:
@@ -180,6 +214,7 @@ def _metadata(answer: ChatCompletion) -> Json:
         "prompt_filter_results": list(answer.prompt_filter_results),
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        INCOMPLETE: ", ".join(call.function.name for call in choice.incomplete_tool_calls),
         "cached_tokens": usage and usage.cached_tokens,
         "reasoning_tokens": usage and usage.reasoning_tokens,
     }

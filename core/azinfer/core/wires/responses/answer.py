@@ -19,7 +19,7 @@ from azinfer.core.completions import (
     ToolCall,
     Usage,
 )
-from azinfer.core.decoding import invalid_response, parser_of, usage_from_headers
+from azinfer.core.decoding import full_arguments, invalid_response, parser_of, usage_from_headers
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APIStatusError
 from azinfer.core.routing import Routing
@@ -160,7 +160,9 @@ def _call(item: Json, made_id: str) -> ToolCall:
     call_id = str(item.get("call_id") or item.get("id") or made_id)
     if item["type"] == "custom_tool_call":
         return ToolCall(call_id, Function(item["name"], str(item.get("input") or "")), "custom")
-    return ToolCall(call_id, Function(item["name"], str(item.get("arguments") or "{}")))
+    return ToolCall(
+        call_id, Function(item["name"], full_arguments(str(item.get("arguments") or "")))
+    )
 
 
 def _parts(output: Sequence[Json]) -> list[Json]:
