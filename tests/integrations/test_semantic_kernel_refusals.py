@@ -32,8 +32,8 @@ async def answer(chat: Any, history: ChatHistory, streaming: bool, plugin: Any =
     if not streaming:
         return await chat.get_chat_message_content(history, settings, **options)
     messages = await streamed(chat, history, settings, **options)
-    rounds = {message.function_invoke_attempt for message in messages}
-    last = [each for each in messages if each.function_invoke_attempt == max(rounds)]
+    rounds = max(message.function_invoke_attempt or 0 for message in messages)
+    last = [each for each in messages if each.function_invoke_attempt == rounds]
     return added([each for each in last if each.role == "assistant"])
 
 

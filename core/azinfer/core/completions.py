@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from azinfer.core.errors import InvalidResponseError
 from azinfer.core.routing import Routing
 
 Json = dict[str, Any]
@@ -28,13 +27,13 @@ class Function:
         """Return the arguments as a dictionary; line breaks inside strings are accepted.
 
         Raises:
-            InvalidResponseError: They are not a JSON object.
+            ValueError: They are not a JSON object.
         """
         value: Any = None
         with suppress(ValueError, RecursionError):
             value = json.loads(self.arguments, strict=False)
         if not isinstance(value, dict):
-            raise InvalidResponseError(
+            raise ValueError(
                 f"the arguments of {self.name} are not a JSON object: {self.arguments}"
             )
         return value
@@ -235,5 +234,5 @@ def _is_cut(call: ToolCall, is_last: bool) -> bool:
         return is_last
     try:
         return not call.function.parse_arguments() and is_last
-    except InvalidResponseError:
+    except ValueError:
         return True

@@ -47,6 +47,10 @@ class _DeploymentNotFoundError(ours.DeploymentNotFoundError, theirs.ModelNotFoun
     """No deployment has this name."""
 
 
+class _AmbiguousDeploymentError(ours.AmbiguousDeploymentError, theirs.ModelNotFoundError):
+    """Several endpoints have a deployment of this name."""
+
+
 class _RateLimitError(ours.RateLimitError, theirs.ModelRateLimitError):
     """The deployment's rate limit is used up."""
 
@@ -75,6 +79,7 @@ class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ModelAPIError):
 _BOTH: dict[type, type[ours.InferenceError]] = {
     both.__bases__[0]: both
     for both in (
+        _AmbiguousDeploymentError,
         *(_APIConnectionError, _APITimeoutError, _APIStatusError, _AuthenticationError),
         *(_BadRequestError, _ContentFilterError, _ContextLengthExceededError),
         *(_DeploymentNotFoundError, _InvalidResponseError, _PermissionDeniedError),

@@ -23,7 +23,6 @@ from azinfer.core import (
     Choice,
     Delta,
     Function,
-    InvalidResponseError,
     Usage,
 )
 from azinfer.langchain.messages import Json, mark_invalid, without_mark
@@ -127,8 +126,8 @@ def parse_arguments(name: str | None, text: str | None) -> Json:
     text = without_mark(text or "{}")
     try:
         return Function(name or "", text).parse_arguments()
-    except InvalidResponseError as error:
-        raise OutputParserException(error.message, llm_output=text) from None
+    except ValueError as error:
+        raise OutputParserException(str(error), llm_output=text) from None
 
 
 def from_usage(usage: Usage | None) -> UsageMetadata | None:
@@ -168,7 +167,7 @@ def _is_completed(text: str) -> bool:
 def _is_object(function: Function) -> bool:
     try:
         function.parse_arguments()
-    except InvalidResponseError:
+    except ValueError:
         return False
     return True
 

@@ -145,15 +145,14 @@ def to_selections(response: ChatResponse) -> list[ToolSelection]:
 
 
 def _whole_arguments(text: str) -> Json:
-    with suppress(InvalidResponseError):
+    with suppress(ValueError):
         return Function("", text).parse_arguments()
     return {}
 
 
 def _partial_arguments(text: str) -> Json:
-    with suppress(ValueError):
-        arguments = parse_partial_json(text)
-        return arguments if isinstance(arguments, dict) else {}
+    with suppress(ValueError, TypeError):  # not JSON, or JSON but not an object
+        return dict(parse_partial_json(text))
     return {}
 
 

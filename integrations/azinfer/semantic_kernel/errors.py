@@ -25,6 +25,10 @@ class _ConfigurationError(ours.ConfigurationError, theirs.ServiceInvalidRequestE
     """What was asked cannot be sent as it is; nothing was sent."""
 
 
+class _AmbiguousDeploymentError(ours.AmbiguousDeploymentError, theirs.ServiceInvalidRequestError):
+    """Several endpoints have a deployment of this name."""
+
+
 class _APIConnectionError(ours.APIConnectionError, theirs.ServiceResponseException):
     """The service could not be reached, or the connection broke."""
 
@@ -94,6 +98,7 @@ class _InvalidResponseError(ours.InvalidResponseError, theirs.ServiceInvalidResp
 _KINDS: Kinds = {
     ours.InferenceError: _InferenceError,
     ours.ConfigurationError: _ConfigurationError,
+    ours.AmbiguousDeploymentError: _AmbiguousDeploymentError,
     ours.APIConnectionError: _APIConnectionError,
     ours.APITimeoutError: _APITimeoutError,
     ours.APIStatusError: _APIStatusError,
