@@ -190,7 +190,7 @@ def test_a_resource_without_keys_says_what_it_takes(ask: Ask, server: RawServer)
 
 
 def test_github_takes_no_entra_token(ask: Ask, server: RawServer, clock: TestClock) -> None:
-    with pytest.raises(ConfigurationError, match="github surface takes no Entra ID token"):
+    with pytest.raises(ConfigurationError, match="github surface accepts no Entra ID tokens"):
         ask("/inference", TokenCredential(clock), surface="github").complete()
     assert not server.received
 
@@ -249,7 +249,7 @@ def test_an_old_token_serves_while_no_new_one_is_to_be_had(
     asker.complete()
     assert sent(server) == ["Bearer token-1"] * 2
     clock.now += 100
-    with pytest.raises(AuthenticationError, match="gave no token: RuntimeError: no login"):
+    with pytest.raises(AuthenticationError, match="returned no token: RuntimeError: no login"):
         asker.complete()
 
 
@@ -520,27 +520,29 @@ async def named_coroutine() -> str:
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ({"credential": KEY}, "was given its key"),
-        ({"credential": KeyCredential(KEY)}, "was given its key"),
-        ({"credential": AzureKeyCredential(KEY)}, "was given its key"),
-        ({"credential": SecretStr(KEY)}, "was given its key"),
-        ({"credential": TokenCredential(TestClock())}, "a TokenCredential, which may hold"),
+        ({"credential": KEY}, "with its key"),
+        ({"credential": KeyCredential(KEY)}, "with its key"),
+        ({"credential": AzureKeyCredential(KEY)}, "with its key"),
+        ({"credential": SecretStr(KEY)}, "with its key"),
+        ({"credential": TokenCredential(TestClock())}, "a TokenCredential, which may contain"),
         ({"credential": ClientSecretCredential("t", "c", KEY)}, "a ClientSecretCredential, which"),
-        ({"credential": lambda: KEY}, "a function that is no module's own"),
-        ({"credential": partial(str, KEY)}, "a function that is no module's own"),
-        ({"credential": KEY.strip}, "a function that is no module's own"),
-        ({"credential": SecretStr(KEY).get_secret_value}, "a function that is no module's own"),
-        ({"credential": named_function, "headers": {"Api-Key": KEY}}, "'Api-Key', which looks"),
-        ({"credential": named_function, "endpoint": f"{V1}?api-key={KEY}"}, "'api-key', which"),
-        ({"credential": named_function, "endpoint": f"{V1}?code={KEY}"}, "'code', which looks"),
-        ({"credential": named_function, "endpoint": f"{V1}?sig={KEY}"}, "'sig', which looks"),
+        ({"credential": lambda: KEY}, "is not a function of a module"),
+        ({"credential": partial(str, KEY)}, "is not a function of a module"),
+        ({"credential": KEY.strip}, "is not a function of a module"),
+        ({"credential": SecretStr(KEY).get_secret_value}, "is not a function of a module"),
+        ({"credential": named_function, "headers": {"Api-Key": KEY}}, "'Api-Key'"),
+        ({"credential": named_function, "endpoint": f"{V1}?api-key={KEY}"}, "'api-key'"),
+        ({"credential": named_function, "endpoint": f"{V1}?code={KEY}"}, "'code'"),
+        ({"credential": named_function, "endpoint": f"{V1}?sig={KEY}"}, "'sig'"),
     ],
 )
 def test_a_client_that_would_take_a_secret_along_is_not_pickled(
     kind: str, named: dict[str, Any], told: str
 ) -> None:
     asker = Asker(kind, **{"endpoint": V1, **named})
-    with pytest.raises(ConfigurationError, match=f"{told}.*is not pickled.*'env:NAME'") as caught:
+    with pytest.raises(
+        ConfigurationError, match=f"{told}.*cannot be pickled.*'env:NAME'"
+    ) as caught:
         pickle.dumps(asker.client)
     assert KEY not in str(caught.value)
 

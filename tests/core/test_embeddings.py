@@ -293,7 +293,7 @@ def test_images_are_sent_one_by_one_and_come_back_in_order(
 
 @pytest.mark.parametrize("image", [b"\x89PNG", "https://example.com/a.png", Path("a.png")])
 def test_one_image_is_not_taken_for_a_list(ask: Ask, image: Any) -> None:
-    with pytest.raises(ConfigurationError, match="images is one image"):
+    with pytest.raises(ConfigurationError, match="images must be a list"):
         ask("/models").embed_images(image)
 
 

@@ -307,19 +307,22 @@ def test_a_surface_may_be_given_as_a_value() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("", "no http(s) URL"),
-        ("ftp://contoso.openai.azure.com", "no http(s) URL"),
-        ("https://", "no http(s) URL"),
-        ("https://<resource>.openai.azure.com", "no http(s) URL"),
+        ("", "not a valid http(s) URL"),
+        ("ftp://contoso.openai.azure.com", "not a valid http(s) URL"),
+        ("https://", "not a valid http(s) URL"),
+        ("https://<resource>.openai.azure.com", "not a valid http(s) URL"),
         ("https://contoso.openai.azure.com:99999", "Port out of range"),
         ("https://[::1", "Invalid IPv6"),
         ("https://me:pass@contoso.openai.azure.com", "credential="),
-        ("https://example.com", "name the surface"),
+        ("https://example.com", "Pass its surface"),
         ("https://example.com/some/path", "https://example.com/some/path"),
-        ("https://ai.azure.com/build/overview", "name the surface"),
+        ("https://ai.azure.com/build/overview", "Pass its surface"),
         (f"{FOUNDRY}/models?api-version=1", "api-version '1'"),
         (f"{FOUNDRY}/models?api-version=2024-07-18x", "belongs to its deployment"),
-        (f"{FOUNDRY}/models?api-version=2024-08-06", "a model's version belongs to its deployment"),
+        (
+            f"{FOUNDRY}/models?api-version=2024-08-06",
+            "The version of a model belongs to its deployment",
+        ),
     ],
 )
 def test_a_wrong_form_is_told_with_what_was_understood(url: str, told: str) -> None:

@@ -468,15 +468,15 @@ def test_options_are_sent_as_they_are_meant(
     ("messages", "told"),
     [
         ([], "messages is empty"),
-        ("hi", "messages is one message"),
-        ({"role": "user"}, "messages is one message"),
-        ([{"content": "hi"}], "messages[0] has no role: ['content']"),
-        ([UserMessage("a"), object()], "messages[1] is a object"),
-        ([UserMessage([ImagePart("cat.png")])], "'cat.png' is no URL"),
-        ([UserMessage([AudioPart("cat.mp3")])], "'cat.mp3' is no URL"),
-        ([UserMessage([ImagePart(b"nothing")])], "is no PNG"),
+        ("hi", "messages must be a list"),
+        ({"role": "user"}, "messages must be a list"),
+        ([{"content": "hi"}], "messages[0] has no role, only ['content']"),
+        ([UserMessage("a"), object()], "messages[1] has the type object"),
+        ([UserMessage([ImagePart("cat.png")])], "'cat.png' is not a URL"),
+        ([UserMessage([AudioPart("cat.mp3")])], "'cat.mp3' is not a URL"),
+        ([UserMessage([ImagePart(b"nothing")])], "is not a PNG"),
         ([UserMessage([ImagePart(Path("missing.png"))])], "missing.png cannot be read"),
-        ([UserMessage([ImagePart(object())])], "a object is no image or sound; give bytes"),  # type: ignore[arg-type]
+        ([UserMessage([ImagePart(object())])], "has the type object; pass bytes"),  # type: ignore[arg-type]
     ],
 )
 def test_messages_that_cannot_be_sent_are_refused_at_once(
@@ -547,7 +547,7 @@ def test_what_was_made_for_the_retired_sdk_is_sent_as_it_sent_it(
 def test_a_call_without_a_deployment_is_refused_where_one_is_needed(
     ask: Ask, server: RawServer, path: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="name the deployment"):
+    with pytest.raises(ConfigurationError, match="pass model="):
         ask(path, model=None).complete()
     assert not server.received
 

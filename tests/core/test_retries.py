@@ -211,13 +211,13 @@ def test_the_budget_is_never_overdrawn_or_overfull() -> None:
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), None, "10"])
 @pytest.mark.parametrize("field", ["connect", "read", "total"])
 def test_no_time_out_is_for_ever(field: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"timeout {field}="):
+    with pytest.raises(ConfigurationError, match=f"timeout {field} must be"):
         Timeout(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), "10"])
 def test_no_attempt_is_for_ever(kind: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match="timeout attempt="):
+    with pytest.raises(ConfigurationError, match="timeout attempt must be"):
         Asker(kind, "https://contoso.openai.azure.com", "k", timeout=value)
 
 
@@ -431,7 +431,7 @@ def test_the_right_operation_is_named_where_a_model_does_another(
 ) -> None:
     told = "The chatCompletion operation does not work with the specified model, ada"
     server.will(reply(failure("OperationNotSupported", told), 400))
-    with pytest.raises(BadRequestError, match=r"model, ada\. .*with embed\(\)"):
+    with pytest.raises(BadRequestError, match=r"model, ada\. .*Call embed"):
         ask().complete()
 
 

@@ -100,7 +100,7 @@ def test_another_endpoint_is_chosen_by_its_name(tmp_path: Path) -> None:
     path = written(tmp_path, MAIN + '[endpoints.west]\nurl = "localhost:1"\n')
     client = InferenceClient.from_config(path, endpoint="west", credential=KEY)
     assert client.endpoint.url == "http://localhost:1/openai/v1"
-    with pytest.raises(ConfigurationError, match=r"has no endpoint 'east'; it has main, west"):
+    with pytest.raises(ConfigurationError, match=r"has no endpoint 'east', only main, west"):
         InferenceClient.from_config(path, endpoint="east", credential=KEY)
     with pytest.raises(ConfigurationError, match=r"several endpoints: pass endpoint=.*main, west"):
         InferenceClient.from_config(path, credential=KEY)
@@ -157,23 +157,23 @@ def test_a_wrong_name_suggests_what_is_declared(
     ("text", "told"),
     [
         ("", "line 1: endpoints: is missing; add a table"),
-        ("[endpoints.main]\n", "line 1: endpoints.main.url: is missing; give a text"),
-        ('[endpoints.main]\nurl = "ftp://x"\n', "line 2: endpoints.main.url: .*no http"),
-        ('[endpoints.main]\nurl = "https://x.example/ai"\n', "line 2: .*url: .*name the surface"),
-        (MAIN + 'surface = "v2"\n', "line 5: endpoints.main.surface: .*'v2' is unknown"),
+        ("[endpoints.main]\n", "line 1: endpoints.main.url: is missing; it must be text"),
+        ('[endpoints.main]\nurl = "ftp://x"\n', "line 2: endpoints.main.url: .*not a valid http"),
+        ('[endpoints.main]\nurl = "https://x.example/ai"\n', "line 2: .*url: .*Pass its surface"),
+        (MAIN + 'surface = "v2"\n', "line 5: endpoints.main.surface: .*unknown surface 'v2'"),
         (MAIN + 'api_version = "1"\n', "line 5: endpoints.main.api_version: .*'1' is not"),
-        (MAIN + "headers = { a = 1 }\n", "line 5: endpoints.main.headers.a: give a text"),
+        (MAIN + "headers = { a = 1 }\n", "line 5: endpoints.main.headers.a: must be text"),
         (MAIN + 'surfaces = "v1"\n', "line 5: .*surfaces: is unknown; did you mean 'surface'"),
-        ('default = "x"\n' + MAIN, "line 1: default: there is no endpoint 'x', but main"),
+        ('default = "x"\n' + MAIN, "line 1: default: unknown endpoint 'x'; choose from main"),
         (
             MAIN + '[deployments."a@b"]\n',
-            'line 5: deployments."a@b": .*like a@main; .*endpoints main',
+            'line 5: deployments."a@b": .*such as a@main; the endpoints are main',
         ),
-        (MAIN + '[deployments."@main"]\n', 'line 5: deployments."@main": .*like gpt-4o@main'),
+        (MAIN + '[deployments."@main"]\n', 'line 5: deployments."@main": .*such as gpt-4o@main'),
         (MAIN + '[deployments.a]\nmodel = "m"\n', "line 6: .*model: is unknown; did you mean"),
-        (MAIN + '[deployments.a]\ncapacity = "9"\n', "line 6: .*capacity: give a number"),
+        (MAIN + '[deployments.a]\ncapacity = "9"\n', "line 6: .*capacity: must be a number"),
         (MAIN + "[routes.chat]\n", "line 5: routes: routes are not supported yet"),
-        (MAIN + "[endpoint.x]\n", "line 5: endpoint: is unknown; here may stand"),
+        (MAIN + "[endpoint.x]\n", "line 5: endpoint: is unknown; known here:"),
     ],
 )
 def test_mistakes_are_told_with_line_and_field(tmp_path: Path, text: str, told: str) -> None:

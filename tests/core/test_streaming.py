@@ -354,7 +354,7 @@ def test_sound_is_streamed(ask: Ask, server: RawServer) -> None:
         "data": "AQID",
     }
     server.will(stream(events(part(None, None, audio={"data": "A"}))))
-    with pytest.raises(InvalidResponseError, match="sound that is not base64"):
+    with pytest.raises(InvalidResponseError, match="audio that is not base64"):
         ask().stream()
 
 
@@ -404,7 +404,7 @@ def test_a_stream_that_nobody_asked_for_is_read(ask: Ask, server: RawServer) -> 
     assert [asker.complete().text, asker.complete().text] == ["hello", "hello"]
 
 
-INTERRUPTED = "partial answer is in .partial"
+INTERRUPTED = "what came is in .partial"
 
 
 @pytest.mark.parametrize(
@@ -455,8 +455,8 @@ INTERRUPTED = "partial answer is in .partial"
             "hel",
         ),
         (events(failure("500", "early")), APIStatusError, "early", None),
-        (b"", InvalidResponseError, "no answer in it", None),
-        (events(), InvalidResponseError, "no answer in it", None),
+        (b"", InvalidResponseError, "no response in it", None),
+        (events(), InvalidResponseError, "no response in it", None),
         (b"<html>Sign in</html>", InvalidResponseError, "<html>Sign in", None),
         (b'{"error":{"message":"no"}}', APIStatusError, "no", None),
         (b'{"choices":[]}', InvalidResponseError, "no choices", None),

@@ -92,7 +92,8 @@ RETRIED = {
     "a status line that is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "close"),
     "a malformed chunk size": raw(chunked(TEXT).replace(b"\r\n\r\n", b"\r\n\r\nzz", 1), "close"),
     "a cut gzip stream": raw(
-        headed(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"), "close"
+        headed(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"),
+        "close",
     ),
     "502 in HTML": reply("<html>Bad Gateway</html>", 502, content_type="text/html"),
     "504 as text": reply("upstream request timeout", 504, content_type="text/plain"),

@@ -238,7 +238,7 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
     [
         (message("user", ImageContent()), "ImageContent has no data and '' is no URL"),
         (message("user", ImageContent(uri=__file__)), "read a file with ImageContent.from_file"),
-        (message("user", ImageContent(data=b"text")), "is no PNG"),
+        (message("user", ImageContent(data=b"text")), "is not a PNG"),
         (message("user", BinaryContent(uri="https://a/b.pdf")), "not fetched"),
         (message("user", call()), "FunctionCallContent cannot be sent in a message"),
         (message("user", FileReferenceContent(file_id="f")), "FileReferenceContent cannot be"),

@@ -211,7 +211,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
     [
         ("[local]\nprot = 1", "line 2: local.prot: is unknown; did you mean 'port'? "),
         ("[local]\nport = 65536", "line 2: local.port: must be between 0 and 65535, not 65536"),
-        ("[local]\nport = '1'", "line 2: local.port: give a whole number"),
+        ("[local]\nport = '1'", "line 2: local.port: must be a whole number"),
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
         ("[local]\nkey2 = ''", "line 2: local.key2: a key is at least one visible sign"),
         ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to others"),
@@ -219,16 +219,19 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ("[lcoal]\nport = 1", "line 1: lcoal: is unknown; did you mean 'local'? "),
         ("[local]\npage_size = 0", "line 2: local.page_size: must be between 1 and "),
         ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: must be between 1 and "),
-        ("[local]\ndata = 5", "line 2: local.data: give a text"),
+        ("[local]\ndata = 5", "line 2: local.data: must be text"),
         ("[local]\ndata = 'azinfer.toml'", "azinfer.toml is not a directory"),
-        ("[local]\ndeployments = 5", "line 2: local.deployments: give a table"),
-        ("local = 5", "line 1: local: give a table"),
+        ("[local]\ndeployments = 5", "line 2: local.deployments: must be a table"),
+        ("local = 5", "line 1: local: must be a table"),
         (HEAD + "modle_name = 'x'", "chat.modle_name: is unknown; did you mean 'model_name'? "),
-        (HEAD + "model_name = 5", "line 4: local.deployments.chat.model_name: give a text"),
+        (HEAD + "model_name = 5", "line 4: local.deployments.chat.model_name: must be text"),
         (HEAD + "\ncapacity_type = 'Standart'", "line 5: local.deployments.chat.capacity_type: "),
         (HEAD + "capacity_type = 'Standart'", "did you mean 'Standard'? "),
         (HEAD + "capacity = 0", "line 4: local.deployments.chat.capacity: capacity 0 is none"),
-        (HEAD + "capacity = 1.5", "line 4: local.deployments.chat.capacity: give a whole number"),
+        (
+            HEAD + "capacity = 1.5",
+            "chat.capacity: must be a whole number",
+        ),
         ('[local.deployments."-x"]', "line 1: local.deployments.-x: '-x' is no name"),
         (
             "[local.deployments.ab]\n[local.deployments.AB]",
@@ -289,14 +292,17 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             )
             for field, message in (
                 ("normalize = 'x'", "normalize: normalize 'x' is none of clip, imagenet, half"),
-                ("normalize = 5", "normalize: give a text in quotes"),
-                ("normalize = { mean = [1, 1, 1] }", "normalize.std: is missing; give a list"),
+                ("normalize = 5", "normalize: must be text in quotes"),
+                (
+                    "normalize = { mean = [1, 1, 1] }",
+                    "normalize.std: is missing; it must be",
+                ),
                 ("normalize = { mean = [1], std = [1] }", "normalize: mean must be three numbers"),
                 ("fit = 'cut'", "fit: fit 'cut' is none of crop, stretch, pad"),
                 ("size = 0", "size: size must be 1 to 4096 pixels"),
-                ("shortest_edge = 1.5", "shortest_edge: give a whole number"),
+                ("shortest_edge = 1.5", "shortest_edge: must be a whole number"),
                 ("threads = 0", "threads: must be at least 1"),
-                ("output = 1", "output: give a text"),
+                ("output = 1", "output: must be text"),
                 ("szie = 1", "szie: is unknown; did you mean 'size'?"),
             )
         ),
@@ -318,7 +324,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             HEAD + "engine = { kind = 'upstream', url = 'http://h/v1', credential = 'env:NO' }",
             "engine.credential: the variable NO is not set",
         ),
-        (HEAD + "engine = 5", "line 4: local.deployments.chat.engine: give a table"),
+        (HEAD + "engine = 5", "line 4: local.deployments.chat.engine: must be a table"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_field(
@@ -352,7 +358,7 @@ def test_every_option_of_an_endpoint_can_be_set(
     config_file: Callable[[str], Path], option: str
 ) -> None:
     path = config_file(f"[local]\n{option} = []\n")
-    with pytest.raises(ConfigurationError, match=rf"line 2: local\.{option}: give "):
+    with pytest.raises(ConfigurationError, match=rf"line 2: local\.{option}: must be "):
         read_endpoint_config(path)
 
 

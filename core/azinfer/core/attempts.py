@@ -1,4 +1,4 @@
-"""The attempts of one call: what is sent, what was corrections, and when to try again."""
+"""The attempts of one call: what is sent, what was learned, and when to try again."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class CallAttempts(Generic[T]):
         if change is None or change[0] in self._changed:
             return False
         name, new_name = change
-        # Another call may have corrections it in the meantime, and this one was built before.
+        # Another call may have learned it in the meantime, and this one was built before.
         self._changed.add(name)
         self.corrections[name] = new_name
         self._body, adaptation = apply_correction(self._body, name, new_name)

@@ -1,4 +1,4 @@
-"""Several embedding requests at once, sync and async."""
+"""Concurrent embedding requests, sync and async."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE = 8
 
 
 def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
-    """Each part's embeddings, several requests at once; the first error ends all."""
+    """Return the embeddings of each part, with concurrent requests; the first error ends all."""
     if len(parts) < 2:
         return [embed(part) for part in parts]
     import contextvars
@@ -33,7 +33,7 @@ def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> 
 async def map_async(
     embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
 ) -> list[Embeddings]:
-    """The same in one event loop."""
+    """Do the same in one event loop."""
     import asyncio
 
     free = asyncio.Semaphore(_AT_ONCE)

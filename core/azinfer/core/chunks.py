@@ -1,4 +1,4 @@
-"""The parts of a streamed answer."""
+"""Values of a streamed response: chunks and what each adds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from azinfer.core.completions import (
 
 @dataclass(frozen=True, slots=True)
 class ToolCallChunk:
-    """A part of a tool call; `id` and `name` stand in the first part of each call.
+    """A part of a tool call; the first part of each call has `id` and `name`.
 
     Attributes:
-        index: Which call of the answer this is a part of.
-        id: The call's id.
-        name: The tool's name.
+        index: The number of the call in the response.
+        id: The id of the call.
+        name: The name of the tool.
         arguments: What this part adds to the arguments' JSON.
         type: `"function"`, or `"custom"` for a tool that takes free text.
     """
@@ -31,7 +31,7 @@ class ToolCallChunk:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one chunk adds to one choice; attributes as in Message."""
+    """What one chunk adds to one choice; the attributes are those of Message."""
 
     content: str | None = None
     reasoning: str | None = None
@@ -42,7 +42,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class ChunkChoice:
-    """One choice's part of a chunk; attributes as in Choice, `delta` is what it adds."""
+    """The part of a chunk for one choice; the attributes are those of Choice."""
 
     index: int
     delta: Delta
@@ -56,11 +56,11 @@ _NOTHING = ChunkChoice(0, Delta())
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletionChunk:
-    """One streamed part of an answer.
+    """One part of a streamed response.
 
     Attributes:
         choices: What it adds to each choice; empty on chunks with filter results or usage.
-        usage: Tokens used so far; usually on the last chunk alone.
+        usage: Token counts so far; usually only on the last chunk.
         raw: The event as the service sent it.
     """
 
@@ -74,12 +74,12 @@ class ChatCompletionChunk:
 
     @property
     def text(self) -> str:
-        """The text that this chunk adds to the first choice; empty where it adds none."""
+        """The text that this chunk adds to the first choice; may be empty."""
         return self._first.delta.content or ""
 
     @property
     def reasoning(self) -> str:
-        """The reasoning that this chunk adds to the first choice."""
+        """The reasoning that this chunk adds to the first choice; may be empty."""
         return self._first.delta.reasoning or ""
 
     @property
@@ -89,5 +89,5 @@ class ChatCompletionChunk:
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the first choice ended, on its last chunk."""
+        """Why the first choice ended; only on its last chunk."""
         return self._first.finish_reason

@@ -1,4 +1,4 @@
-"""What clients read of `azinfer.toml`: endpoints, and facts that no service tells."""
+"""The part of `azinfer.toml` for clients: endpoints, and facts about deployments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from azinfer.core.toml_tables import Table, read
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """One table of `[endpoints]`, in the words of the client's constructor.
+    """One table of `[endpoints]`, with the names of the client's constructor.
 
     Attributes:
         url: Any form of URL.
-        credential: `"entra"`, `"env:NAME"`, or None for the environment's usual variables.
+        credential: `"entra"`, `"env:NAME"`, or None for the usual variables.
         surface: The surface to speak, where the URL does not say.
         api_version: Sent instead of the surface's default.
         headers: Sent with every request.
@@ -36,14 +36,14 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """All endpoints of a file by name, and which one is meant where none is named."""
+    """All endpoints of a file by name, and the one that is used by default."""
 
     path: str
     endpoints: Mapping[str, EndpointConfig]
     default: str | None
 
     def endpoint(self, name: str | None = None) -> EndpointConfig:
-        """The endpoint of a name, or the default one.
+        """Return the endpoint of a name, or the default one.
 
         Raises:
             ConfigurationError: There is none.
@@ -56,12 +56,12 @@ class ClientConfig:
             )
         if name not in self.endpoints:
             known = ", ".join(self.endpoints)
-            raise ConfigurationError(f"{self.path} has no endpoint {name!r}; it has {known}")
+            raise ConfigurationError(f"{self.path} has no endpoint {name!r}, only {known}")
         return self.endpoints[name]
 
 
 def read_client_config(path: str | Path) -> ClientConfig:
-    """Read and check a file.
+    """Return the checked content of a file.
 
     Raises:
         ConfigurationError: Something in it is wrong; the text has file, line, field and reason.
@@ -69,12 +69,14 @@ def read_client_config(path: str | Path) -> ClientConfig:
     root = read(path)
     tables = root.tables("endpoints")
     if "routes" in root:
-        raise root.wrong("routes are not supported yet; name the deployment itself", "routes")
+        raise root.wrong("routes are not supported yet; use the name of a deployment", "routes")
     if not tables:
         raise root.wrong("is missing; add a table [endpoints.main] with a url", "endpoints")
     default = root.get("default", str) or (next(iter(tables)) if len(tables) == 1 else None)
     if default is not None and default not in tables:
-        raise root.wrong(f"there is no endpoint {default!r}, but {', '.join(tables)}", "default")
+        raise root.wrong(
+            f"unknown endpoint {default!r}; choose from {', '.join(tables)}", "default"
+        )
     facts = _deployments(root, tables, default)
     root.get("local", dict)  # the local endpoint reads it
     root.close()
@@ -95,8 +97,8 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
     table.close()
     if config.credential and not re.fullmatch(r"entra|env:\w+", config.credential):
         raise table.wrong(
-            'give "entra" or "env:NAME", the variable that holds the key; a key itself does '
-            "not belong in a file",
+            'must be "entra", or "env:NAME" with the variable of the key; a key itself does not '
+            "belong in a file",
             "credential",
         )
     _check(table, "surface", "localhost", config.surface)
@@ -106,7 +108,7 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
 
 
 def _check(table: Table, field: str, url: str, *named: str | None) -> None:
-    """Refuse a field that makes an address that is not understood."""
+    """Check that a field makes a valid endpoint."""
     try:
         Endpoint.parse(url, *named)
     except ConfigurationError as error:
@@ -116,14 +118,14 @@ def _check(table: Table, field: str, url: str, *named: str | None) -> None:
 def _deployments(
     root: Table, endpoints: Iterable[str], default: str | None
 ) -> dict[str, list[Deployment]]:
-    """What the file says of deployments, by endpoint."""
+    """Return the deployments in the file, by endpoint."""
     facts: dict[str, list[Deployment]] = {name: [] for name in endpoints}
     for key, table in root.tables("deployments").items():
         name, _, endpoint = key.rpartition("@") if "@" in key else (key, "", default)
         if not name or endpoint not in facts:
             raise table.wrong(
-                f"name the deployment and its endpoint, like {name or 'gpt-4o'}@"
-                f"{next(iter(facts))}; there are the endpoints {', '.join(facts)}"
+                f"must be a deployment and its endpoint, such as {name or 'gpt-4o'}@"
+                f"{next(iter(facts))}; the endpoints are {', '.join(facts)}"
             )
         deployment = Deployment(
             name,

@@ -1,22 +1,22 @@
-"""Time and chance, as an argument: what waits or guesses is tested without waiting."""
+"""Time and chance, passed as an argument, so that tests do not have to wait."""
 
 import random
 import time
 
 
 class Clock:
-    """The system's clock; a test passes a subclass that only counts."""
+    """The system's clock; tests pass a subclass that only counts."""
 
     def time(self) -> float:
-        """Seconds since 1970, for dates and token expiry."""
+        """Return the seconds since 1970, for dates and the expiry of tokens."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never go back, for time-outs."""
+        """Return seconds that never go back, for timeouts."""
         return time.monotonic()
 
     def random(self) -> float:
-        """A number from 0 up to 1, for jitter."""
+        """Return a random number from 0 up to 1, for jitter."""
         return random.random()
 
     def sleep(self, seconds: float) -> None:
@@ -25,7 +25,7 @@ class Clock:
 
     async def asleep(self, seconds: float) -> None:
         """Wait in this task."""
-        import asyncio  # sync code needs none of it, and it takes long
+        import asyncio  # slow to import, and sync code does not need it
 
         await asyncio.sleep(seconds)
 

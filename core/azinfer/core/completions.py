@@ -63,14 +63,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a model answered; can stand in the next request's messages as it is.
+    """The message that a model wrote; it can be used in the next request as it is.
 
     Attributes:
-        content: The text, without reasoning; None where there is none.
-        reasoning: What the model thought aloud, however it sent that.
-        tool_calls: The tools it wants called.
-        refusal: Why it will not answer, from models that say so.
-        audio: The sound, as the service sent it.
+        content: The text, without reasoning; None if there is no text.
+        reasoning: The reasoning that the model showed, in whatever form it sent it.
+        tool_calls: The tools that the model calls.
+        refusal: Why the model refuses to answer; only some models say so.
+        audio: The audio, as the service sent it.
         raw: The message as the service sent it.
         state: What the model wants back in the next request besides, such as encrypted
             reasoning, signatures and calls of service-side tools: JSON that only the service
@@ -93,15 +93,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the answers to one request.
+    """One of the `n` messages that a request asks for.
 
     Attributes:
         index: Its position among `n`.
-        message: The answer.
-        finish_reason: Why it ended: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`,
-            or what else the model says.
+        message: The message.
+        finish_reason: Why the message ended: `"stop"`, `"length"`, `"tool_calls"`,
+            `"content_filter"`, or another word of the model.
         logprobs: Log probabilities of the tokens, as the service sent them.
-        content_filter_results: What the content filter found: category to result.
+        content_filter_results: The results of the content filter, by category.
     """
 
     index: int
@@ -125,14 +125,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that one answer cost.
+    """Token counts of one request, or of several together.
 
     Attributes:
-        prompt_tokens: Tokens read.
-        completion_tokens: Tokens written, reasoning included.
-        total_tokens: Both.
-        cached_tokens: Of the tokens read, how many came from a cache.
-        reasoning_tokens: Of the tokens written, how many were reasoning.
+        prompt_tokens: Tokens of the request.
+        completion_tokens: Tokens of the response, including reasoning.
+        total_tokens: The sum of both.
+        cached_tokens: The part of `prompt_tokens` that came from a cache.
+        reasoning_tokens: The part of `completion_tokens` that was reasoning.
         raw: The counts as the service sent them.
     """
 
@@ -144,7 +144,7 @@ class Usage:
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     def __add__(self, other: Usage) -> Usage:
-        """Counts of several requests together."""
+        """Return the counts of several requests together."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
@@ -156,16 +156,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletion:
-    """The answer to one request; shape of "Create chat completion" in the REST reference.
+    """The response to one chat request; fields as in "Create chat completion", REST reference.
 
     Attributes:
-        id: The service's id of the answer.
-        model: What the back end calls itself; for display, never for routing.
+        id: The service's id of the completion.
+        model: The name that the back end gives itself; for display, never for routing.
         created: Seconds since 1970.
-        choices: The answers, `n` of them.
-        usage: Tokens used; None where the service does not say.
-        prompt_filter_results: What the content filter found in the prompt.
-        routing: Where the request went, and what was done to it on the way.
+        choices: The messages, `n` of them.
+        usage: Token counts; None if the service does not report them.
+        prompt_filter_results: The results of the content filter for the prompt.
+        routing: Where the request was sent, and how it was adapted.
         raw: The body as the service sent it.
     """
 
@@ -181,17 +181,17 @@ class ChatCompletion:
 
     @property
     def text(self) -> str:
-        """The text of the first choice; empty where there is none."""
+        """The text of the first choice; empty if it has no text."""
         return self.choices[0].message.content or ""
 
     @property
     def reasoning(self) -> str | None:
-        """What the model of the first choice thought aloud."""
+        """The reasoning of the first choice."""
         return self.choices[0].message.reasoning
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tools that the first choice wants called."""
+        """The tool calls of the first choice."""
         return self.choices[0].message.tool_calls
 
     @property
@@ -214,12 +214,12 @@ class ChatCompletion:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The model behind an endpoint or deployment; shape of "Get info" in the REST reference.
+    """The model behind an endpoint or deployment; fields as in "Get info", REST reference.
 
     Attributes:
-        model_name: Its name, possibly one for display ("Cohere Embed v3 - English").
+        model_name: Its name, possibly a display name ("Cohere Embed v3 - English").
         model_type: `"chat_completion"`, `"embedding"`, `"image_embedding"`, …
-        provider: Who made it.
+        provider: The maker of the model.
         raw: The body as the service sent it.
     """
 

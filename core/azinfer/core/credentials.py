@@ -19,7 +19,7 @@ from azinfer.core.surfaces import Surface
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Lock
 
-# Endpoint variables in the order they are looked at, each with the keys that belong to it.
+# Variables with endpoints, in the order of precedence, each with the variables of its keys.
 ENVIRONMENT = {
     "AZURE_INFERENCE_ENDPOINT": ("AZURE_INFERENCE_CREDENTIAL", "AZURE_INFERENCE_API_KEY"),
     "AZURE_AI_ENDPOINT": ("AZURE_AI_API_KEY", "AZURE_AI_KEY"),
@@ -41,7 +41,7 @@ Credential: TypeAlias = str | _KeyHolder | _TokenSource | Callable[[], str | Awa
 
 
 class Secret:
-    """The headers that authorise one attempt, and the text in them that must never show."""
+    """The headers that authorise one attempt, and the secret in them, which is never shown."""
 
     __slots__ = ("headers", "value")
 
@@ -56,14 +56,14 @@ class Secret:
 
 
 class Keys:
-    """A key: given as text, held by an object, or in a variable of the environment.
+    """A key: text, an attribute of an object, or a variable of the environment.
 
-    It is read anew for each attempt, so that one may be rotated in a running program.
+    It is read again for each attempt, so that a running program uses a rotated key.
 
     Args:
-        read: Gives the key.
-        name: What messages call it.
-        reduction: How a pickle makes this again; None for a key that it would have to hold.
+        read: Returns the key.
+        name: The name of the key in messages.
+        reduction: How a pickle makes this again; None if the pickle would contain the key.
     """
 
     def __init__(
@@ -80,49 +80,49 @@ class Keys:
         return self._reduction or refuse_to_pickle("its key")
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
-        """The headers for one attempt, or None where only the `rejected` text is to be had."""
+        """Return the headers for one attempt, or None if the only secret is the rejected one."""
         value = _check_secret(self._read(), self._name)
         return None if value == rejected else Secret(value, surface.key_headers)
 
     async def asecret(
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
-        """The same."""
+        """Do the same in async code."""
         return self.secret(surface, scope, rejected)
 
 
 class TokenFunction:
-    """A function that gives a token, or its coroutine; asked for each attempt."""
+    """A function that returns a token, or a coroutine of one; it is called for each attempt."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
 
     def __reduce__(self) -> Any:
         if pickleable_credential(self._function) is None:
-            refuse_to_pickle("a function that is no module's own")
+            refuse_to_pickle("a credential function that is not a function of a module")
         return TokenFunction, (self._function,)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
-        """The headers for one attempt, or None where only the `rejected` text is to be had."""
+        """Return the headers for one attempt, or None if the only secret is the rejected one."""
         value = _call(self._function)
         if inspect.isawaitable(value):
             _discard(value)
             raise ConfigurationError(
-                "credential is an async function; give InferenceClient one that returns the "
-                "token, or use AsyncInferenceClient"
+                "credential is an async function; pass InferenceClient a function that returns the "
+                "token itself, or use AsyncInferenceClient"
             )
         return _bearer(value, rejected)
 
     async def asecret(
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
-        """The same."""
+        """Do the same in async code."""
         value = _call(self._function)
         return _bearer(await value if inspect.isawaitable(value) else value, rejected)
 
 
 class _Cache:
-    """The tokens that one credential gave, by scope."""
+    """The tokens of one credential, by scope."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, Any] = {}
@@ -134,9 +134,10 @@ _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
 
 
 class Tokens:
-    """Tokens of a credential as azure-identity has them: cached, refreshed before they expire.
+    """The tokens of a credential of azure-identity: cached, and refreshed before they expire.
 
-    All clients that share a credential share its tokens, and one of them asks for a new one.
+    All clients with the same credential share its tokens, and only one at a time asks for a new
+    token.
     """
 
     def __init__(self, source: _TokenSource, clock: Clock) -> None:
@@ -149,16 +150,16 @@ class Tokens:
 
     def __reduce__(self) -> Any:
         if not isinstance(self._source, _Entra):
-            refuse_to_pickle(f"a {type(self._source).__name__}, which may hold a secret")
+            refuse_to_pickle(f"a {type(self._source).__name__}, which may contain a secret,")
         return Tokens, (self._source, self._clock)
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
-        """The headers for one attempt; the token is another one than `rejected`."""
+        """Return the headers for one attempt, with another token than the rejected one."""
         scope = _scope(surface, scope)
         if inspect.iscoroutinefunction(self._source.get_token):
             raise ConfigurationError(
-                f"{type(self._source).__name__} is an async credential; use "
-                "AsyncInferenceClient, or the credential of the same name for sync code"
+                f"{type(self._source).__name__} is an async credential; use AsyncInferenceClient, "
+                "or the credential of the same name for sync code"
             )
         with self._cache.lock:
             token = self._valid_token(scope, rejected, _REFRESH_BEFORE)
@@ -172,7 +173,7 @@ class Tokens:
     async def asecret(
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
-        """The same; a credential that blocks is asked in a thread."""
+        """Do the same in async code; a credential that blocks is called in a thread."""
         scope = _scope(surface, scope)
         token = self._valid_token(scope, rejected, _REFRESH_BEFORE)
         if token is None and not inspect.iscoroutinefunction(self._source.get_token):
@@ -189,7 +190,7 @@ class Tokens:
 
     async def _refresh(self, scope: str, rejected: str | None) -> Any:
         if token := self._valid_token(scope, rejected, _REFRESH_BEFORE):
-            return token  # another task asked while this one waited
+            return token  # another task fetched it while this one waited
         try:
             token = self._cache.tokens[scope] = await self._source.get_token(scope)
         except Exception as error:
@@ -197,7 +198,7 @@ class Tokens:
         return token
 
     def _valid_token(self, scope: str, rejected: str | None, margin: float) -> Any:
-        """The token at hand, if it is good for `margin` more seconds."""
+        """Return the cached token if it is valid for `margin` more seconds."""
         token = self._cache.tokens.get(scope)
         if token is None or token.token == rejected:
             return None
@@ -208,17 +209,17 @@ Source: TypeAlias = Keys | TokenFunction | Tokens
 
 
 def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, clock: Clock) -> Source:
-    """What gives the headers, from whatever was passed as `credential`.
+    """Return the source of headers for whatever was passed as `credential`.
 
     Args:
         credential: A key, `"env:NAME"`, `"entra"`, an object with `key` or `get_token`, a
-            function, or None to look into the environment.
+            function, or None for the variables of the environment.
         url: The endpoint that the credential is for.
-        environ: The environment; None for the process's own.
+        environ: The environment; None for that of the process.
         clock: Decides when a token expires.
 
     Raises:
-        ConfigurationError: It is none of these, or there is none.
+        ConfigurationError: The credential is of another kind, or was not found.
     """
     if credential is None:
         return _from_environment(url, environ)
@@ -233,13 +234,13 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
     if callable(credential):
         return TokenFunction(credential)
     raise ConfigurationError(
-        f"credential is a {type(credential).__name__}; give a key, an object with get_token "
-        "(azure-identity) or key (AzureKeyCredential), or a function that returns a token"
+        f"credential has the type {type(credential).__name__}; pass a key, an object with "
+        "get_token (azure-identity) or key (AzureKeyCredential), or a function that returns a token"
     )
 
 
 class _Entra:
-    """The DefaultAzureCredential of azure-identity, which each process makes anew."""
+    """The DefaultAzureCredential of azure-identity; each process makes its own."""
 
     def __init__(self) -> None:
         try:
@@ -257,14 +258,14 @@ class _Entra:
 def _source_by_name(
     credential: str, environ: Mapping[str, str] | None, clock: Clock
 ) -> Source | None:
-    """A credential by name, as configuration files have it: `"entra"` or `"env:NAME"`."""
+    """Return the source for a name, as in configuration files: `"entra"` or `"env:NAME"`."""
     if credential == "entra":
         return Tokens(_Entra(), clock)
     if not credential.startswith("env:"):
         return None
     variable = credential.removeprefix("env:")
     if not environment(environ).get(variable):
-        raise ConfigurationError(f"credential={credential!r}: the variable is not set")
+        raise ConfigurationError(f"credential={credential!r}: the variable {variable} is not set")
     return _in_environment(variable, environ)
 
 
@@ -274,15 +275,15 @@ def _key_source(key: str) -> Keys:
 
 
 def environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The environment that was given, or the process's own."""
+    """Return the given environment, or that of the process."""
     return os.environ if environ is None else environ
 
 
 def endpoint_from(environ: Mapping[str, str] | None) -> str:
-    """The endpoint that the environment names.
+    """Return the endpoint that the environment names.
 
     Raises:
-        ConfigurationError: It names none.
+        ConfigurationError: No variable names one.
     """
     for variable in ENVIRONMENT:
         if url := environment(environ).get(variable):
@@ -291,7 +292,7 @@ def endpoint_from(environ: Mapping[str, str] | None) -> str:
 
 
 def _from_environment(url: str, environ: Mapping[str, str] | None) -> Source:
-    """A key goes only to the host of the endpoint variable it belongs to, if that is set."""
+    """Return the key in the environment; it is only sent to the host of its endpoint variable."""
     known = environment(environ)
     for endpoint, variables in ENVIRONMENT.items():
         if known.get(endpoint) and _host(known[endpoint]) != _host(url):
@@ -322,7 +323,7 @@ def _check_secret(value: Any, name: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ConfigurationError(
-            f"{name} is empty, or has spaces or characters that no key has; copy it again"
+            f"{name} is empty, or has spaces or other characters that no key has; copy it again"
         )
     return text
 
@@ -331,7 +332,7 @@ def _scope(surface: Surface, scope: str | None) -> str:
     if scope := scope or surface.scope:
         return scope
     raise ConfigurationError(
-        f"the {surface.name} surface takes no Entra ID token; give it its own as a text"
+        f"the {surface.name} surface accepts no Entra ID tokens; pass its own token as text"
     )
 
 
@@ -344,7 +345,7 @@ def _call(function: Callable[[], Any]) -> Any:
 
 def _no_token(error: Exception) -> Any:
     raise AuthenticationError(
-        f"the credential gave no token: {type(error).__name__}: {error}"
+        f"the credential returned no token: {type(error).__name__}: {error}"
     ) from error
 
 

@@ -1,4 +1,4 @@
-"""Lists of deployments: where one is, and its pages."""
+"""Lists of deployments: their URLs and their pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHER_CLOUDS = r"https://management\.(usgovcloudapi\.net|chinacloudapi\.cn)"
 
 
 def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
-    """The URL of a list of deployments, and the scope of a token for it.
+    """Return the URL of a list of deployments, and the scope of a token for it.
 
     Sources: "Deployments - List" of the AI Foundry projects and the Cognitive Services
     management REST APIs; the resource's own list is that of "Deployments" in version
@@ -36,7 +36,7 @@ def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
         return f"{project}/deployments?api-version=v1", PROJECT_SCOPE
     if endpoint.root is None or source:
         raise ConfigurationError(
-            "there is no list of deployments here: pass source=, the URL of a Foundry project "
+            "this endpoint has no list of deployments: pass source=, the URL of a Foundry project "
             "(https://<resource>.services.ai.azure.com/api/projects/<project>) or of an account "
             "in Azure Resource Manager"
         )
@@ -44,17 +44,20 @@ def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
 
 
 def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
-    """The next page's URL, with the version of this one.
+    """Return the URL of the next page in the same version, or None after the last page.
 
     Raises:
-        InvalidResponseError: It is on another host, where no credential goes, or there are
-            more pages than any resource has.
+        InvalidResponseError: The next page is on another host, to which no credential is
+            sent, or there are more pages than any resource has.
     """
     link: str | None = pages[-1].get("nextLink")
     if not link:
         return None
     if origin_of(link) != origin_of(url) or len(pages) > 1000:
-        raise InvalidResponseError(f"the list goes on at {link!r}, which is not followed")
+        raise InvalidResponseError(
+            f"the next page of the list, {link!r}, was refused: it is on another host, "
+            "or there are more than 1000 pages"
+        )
     version = dict(parse_qsl(urlsplit(url).query))["api-version"]
     parts = urlsplit(link)
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "api-version"]
@@ -62,15 +65,15 @@ def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
 
 
 def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
-    """Join the pages of a list; ARM and projects say `value`, the classic list `data`.
+    """Return the deployments of all pages: `value` in ARM and projects, `data` in the classic list.
 
     Raises:
-        InvalidResponseError: An entry is no deployment.
+        InvalidResponseError: An entry is not a deployment.
     """
     entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
     try:
         return Deployments(map(Deployment.from_wire, entries))
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidResponseError(
-            f"the list has an entry that is no deployment: {error!r}"
+            f"the list has an entry that is not a deployment: {error!r}"
         ) from None

@@ -1,4 +1,4 @@
-"""Deployments: names given to models under a configuration, and finding one by name."""
+"""Deployments: the names of models under a configuration, and finding one by its name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How much a deployment serves: `count` requests or tokens every `renewal_period` seconds.
+    """The rate limit of a deployment: `count` requests or tokens in `renewal_period` seconds.
 
     Attributes:
         key: What is counted: `"request"` or `"token"`.
-        count: How many are allowed in one period.
+        count: The number that is allowed in one period.
         renewal_period: The length of the period, in seconds.
     """
 
@@ -23,26 +23,26 @@ class RateLimit:
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> RateLimit:
-        """Read one entry of ARM's `rateLimits`."""
+        """Return one entry of ARM's `rateLimits`."""
         return cls(raw["key"], raw["count"], raw["renewalPeriod"])
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A name given to a model under a configuration; what a request is routed to.
+    """A name for a model under a configuration; requests are routed to it.
 
-    A fact that the service did not tell is None (or empty), never a guess.
+    A fact that the service does not report is None (or empty), never a guess.
 
     Attributes:
-        name: The deployment's name, spelled as its owner did.
+        name: The name of the deployment, in its owner's spelling.
         model_name: The model behind it, for example `"gpt-4.1"`.
         model_version: The model's version, for example `"2025-04-14"`.
         model_format: The model's publisher, for example `"OpenAI"` or `"Mistral AI"`.
         capacity_type: The SKU, for example `"GlobalStandard"` or `"ProvisionedManaged"`.
         capacity: Thousands of tokens a minute (standard types) or provisioned units.
         content_filter: The name of the content filter policy.
-        rate_limits: Requests and tokens the deployment serves.
-        capabilities: What the service says the deployment can do, as it says it.
+        rate_limits: The limits of requests and tokens.
+        capabilities: What the deployment can do, in the words of the service.
         raw: The entry as the service sent it.
         concurrency: The most calls at once that a route sends there.
     """
@@ -61,7 +61,7 @@ class Deployment:
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Deployment:
-        """Read one entry of a deployment list: ARM, project data plane or the classic list.
+        """Return one entry of a list of deployments: of ARM, of a project or the classic list.
 
         Source: "Accounts - Deployments" of the Cognitive Services management REST API,
         "Deployments - List" of the AI Foundry projects REST API.
@@ -109,7 +109,7 @@ def _from_project(raw: Mapping[str, Any]) -> Deployment:
 
 
 class Deployments(Mapping[str, Deployment]):
-    """Deployments by name, in any case; iterates over the names as their owners spelled them.
+    """Deployments by name, in any case; iterates over the names in their owners' spelling.
 
     Example:
         >>> deployments = Deployments([Deployment("Mistral-Large", "mistral-large-2411")])
@@ -138,7 +138,7 @@ class Deployments(Mapping[str, Deployment]):
         return f"Deployments({list(self._by_name.values())!r})"
 
     def over(self, others: Deployments) -> Deployments:
-        """All deployments of both; what these know wins, fact by fact."""
+        """Return the deployments of both; a fact known here replaces the same fact there."""
         joined = dict(others._by_name)
         for name, deployment in self._by_name.items():
             known = {at: fact for at in _FACTS if (fact := getattr(deployment, at))}
@@ -146,8 +146,8 @@ class Deployments(Mapping[str, Deployment]):
         return Deployments(joined.values())
 
     def nearest(self, name: str) -> tuple[str, ...]:
-        """The names most like `name`, best first; at most three."""
-        import difflib  # for errors alone
+        """Return the names that are most like `name`, best first, at most three."""
+        import difflib  # needed only for errors
 
         close = difflib.get_close_matches(name.casefold(), self._by_name, n=3)
         return tuple(self._by_name[folded].name for folded in close)

@@ -1,4 +1,4 @@
-"""Embeddings: splitting texts into requests, reading vectors, and joining the answers."""
+"""Embeddings: splitting texts into requests, decoding vectors, and merging the responses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SIZE_REFUSED = ("too many", "too large", "too long", "at most", "maximum", "exc
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One vector and its place among the inputs."""
+    """One vector and the index of its input."""
 
     index: int
     embedding: Vector
@@ -44,13 +44,13 @@ class Embeddings:
     """Vectors in the order of the inputs.
 
     Attributes:
-        vectors: One array an input, shape `(n, dimensions)`: 32-bit floats (`array('f')`), or
-            8-bit integers (`'b'`, `'B'`) where those were asked for. In the formats `binary`
-            and `ubinary` each integer holds 8 dimensions, most significant bit first.
-        model: What the back end calls itself.
-        usage: Tokens used, of all requests together.
-        routing: Where the first request went.
-        raw: The body of each request's answer, without its vectors.
+        vectors: One array for each input, shape `(n, dimensions)`: 32-bit floats
+            (`array('f')`), or 8-bit integers (`'b'`, `'B'`) if requested. In the formats
+            `binary` and `ubinary` each integer has 8 dimensions, most significant bit first.
+        model: The name that the back end gives itself.
+        usage: Token counts of all requests together.
+        routing: Where the first request was sent.
+        raw: The body of each response, without its vectors.
     """
 
     vectors: list[Vector]
@@ -67,7 +67,7 @@ class Embeddings:
 
     @property
     def data(self) -> list[Embedding]:
-        """The vectors as the wire lists them: `data[i].embedding`."""
+        """The vectors in the form of the wire: `data[i].embedding`."""
         return [Embedding(at, vector) for at, vector in enumerate(self.vectors)]
 
     @classmethod
@@ -79,17 +79,18 @@ class Embeddings:
         encoding: str | None = None,
         routing: Routing | None = None,
     ) -> Embeddings:
-        """Read the answer to one request.
+        """Return the embeddings in the response to one request.
 
         Args:
-            raw: The body, parsed.
-            headers: The answer's headers, for counts that the body lacks.
-            count: How many inputs were sent.
-            encoding: The `encoding_format` that was asked for.
-            routing: Where the request went.
+            raw: The body as JSON.
+            headers: The headers of the response, for token counts that the body lacks.
+            count: The number of inputs that were sent.
+            encoding: The `encoding_format` of the request.
+            routing: Where the request was sent.
 
         Raises:
-            InvalidResponseError: It has not exactly one finite vector of one length an input.
+            InvalidResponseError: There is not exactly one vector for each input, or vectors
+                differ in length, or have numbers that are not finite.
         """
         data = raw.get("data") if isinstance(raw, dict) else None
         if not isinstance(data, list):
@@ -131,16 +132,16 @@ _FLOATS = msgspec.json.Decoder(list[float] | str)
 
 
 def decode_lazily(body: bytes, headers: Mapping[str, str]) -> Any:
-    """An answer as JSON whose vectors are not read yet: one at a time they take half the memory.
+    """Return a body as JSON with undecoded vectors: one at a time they need half the memory.
 
     Raises:
-        APIStatusError: It is an error that came under the status 200.
-        InvalidResponseError: It is no JSON; the text shows how it begins.
+        APIStatusError: The body is an error, although the status was 200.
+        InvalidResponseError: The body is not JSON; the message shows how it begins.
     """
     try:
         answer = _ANSWER.decode(body)
     except (ValueError, RecursionError):
-        return decode_json(body, headers)  # it has something more, or is something else
+        return decode_json(body, headers)  # it has further fields, or is something else
     return {**_set(answer), "data": [_set(item) for item in answer.data]}
 
 
@@ -150,26 +151,26 @@ def _set(struct: msgspec.Struct) -> Json:
 
 
 def check_texts(texts: str | Sequence[str]) -> list[str]:
-    """The texts to embed as a list.
+    """Return the texts to embed as a list.
 
     Raises:
-        ConfigurationError: One of them is no text.
+        ConfigurationError: One of them is not text.
     """
     listed = [texts] if isinstance(texts, str) else list(texts)
     for position, text in enumerate(listed):
         if not isinstance(text, str):
             raise ConfigurationError(
-                f"input[{position}] is a {type(text).__name__}; embed takes texts, not token ids"
+                f"input[{position}] has the type {type(text).__name__}; pass texts, not token ids"
             )
     return listed
 
 
 def batches(texts: list[str], profile: Profile) -> list[list[str]]:
-    """Texts in requests that the model takes, by their count and estimated tokens."""
+    """Return texts in batches that the model accepts, by count and estimated tokens."""
     split: list[list[str]] = []
     tokens = 0
     for text in texts:
-        # No tokenizer writes more than about a token for three bytes of UTF-8.
+        # No tokenizer needs more than about one token for three bytes of UTF-8.
         size = len(text.encode(errors="replace")) // 3 + 1
         full = not split or len(split[-1]) >= profile.batch_size
         if full or tokens + size > profile.batch_tokens:
@@ -181,17 +182,17 @@ def batches(texts: list[str], profile: Profile) -> list[list[str]]:
 
 
 def is_size_error(error: InferenceError) -> bool:
-    """Whether a request was refused for its size, so that half of it may pass."""
+    """Return True if a request was refused for its size, so that half of it may succeed."""
     if not isinstance(error, BadRequestError) or error.status not in (400, 413, 422):
         return False
     return error.status == 413 or any(word in error.message.lower() for word in _SIZE_REFUSED)
 
 
 def merge_embeddings(answers: Sequence[Embeddings]) -> Embeddings:
-    """The answers of several requests as one, in order.
+    """Return the embeddings of several requests as one, in order.
 
     Raises:
-        InvalidResponseError: Their vectors differ in length.
+        InvalidResponseError: The vectors differ in length.
     """
     if len(answers) == 1:
         return answers[0]
@@ -208,7 +209,7 @@ def merge_embeddings(answers: Sequence[Embeddings]) -> Embeddings:
 
 
 def _vector(value: Any, encoding: str | None) -> Vector:
-    """A vector by the type of its value: some models answer floats whatever was asked."""
+    """Return a vector; some models send floats whatever encoding was requested."""
     try:
         if isinstance(value, msgspec.Raw):
             value = (msgspec.json if encoding in _INTEGERS else _FLOATS).decode(value)
@@ -224,7 +225,7 @@ def _vector(value: Any, encoding: str | None) -> Vector:
         # Twice as fast as array("f", value).
         return _finite(array("f", struct.pack(f"{len(value)}f", *value)))
     except (TypeError, ValueError, OverflowError, struct.error) as error:
-        raise InvalidResponseError(f"an embedding is no vector: {error}") from None
+        raise InvalidResponseError(f"an embedding is not a valid vector: {error}") from None
 
 
 def _has_floats(value: Any) -> bool:
@@ -234,8 +235,8 @@ def _has_floats(value: Any) -> bool:
 def _finite(floats: array[float]) -> array[float]:
     if not floats:
         raise ValueError("it is empty")
-    # NaN and infinity have an exponent of all ones; looking at one byte of each number is
-    # 20 times as fast as math.isfinite on all.
+    # The exponent of NaN and infinity is all ones; a look at one byte of each number is 20 times
+    # as fast as math.isfinite for all.
     high = floats.tobytes()[3::4] if sys.byteorder == "little" else floats.tobytes()[::4]
     if (b"\x7f" in high or b"\xff" in high) and not all(map(math.isfinite, floats)):
         raise ValueError("it has numbers that are not finite")

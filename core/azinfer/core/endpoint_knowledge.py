@@ -1,7 +1,7 @@
-"""What this process has corrections of endpoints, which all clients of the same endpoint share.
+"""What this process has learned of endpoints; all clients of an endpoint share it.
 
-A model refuses a field once a process and not once a client, and one client's `deployments()`
-tells every other which model is behind a name.
+So a model refuses a field once in a process and not once for each client, and after
+`deployments()` of one client all of them know which model is behind a name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.surfaces import WireName
 
-# Beyond so many endpoints all are forgotten, which costs a call each and bounds the memory.
+# With more endpoints, all are forgotten. That limits the memory, and costs each a refused call.
 _MOST_ENDPOINTS = 1000
 
 
@@ -21,10 +21,10 @@ class EndpointKnowledge:
     """What is known of one endpoint.
 
     Attributes:
-        deployments: What the service listed last.
-        corrections: What models refused, by surface and deployment: a field's name to the name it
-            has there, or to nothing where it is left out.
-        wires: The wires that deployments were found to need, by the deployment's name.
+        deployments: The list that the service returned last.
+        corrections: For each surface and deployment, the fields that it refused: the name of a
+            field, and the name that it has there (empty: the field is left out).
+        wires: The wires that deployments need, by the deployment's name.
     """
 
     deployments: Deployments = field(default_factory=Deployments)
@@ -32,7 +32,7 @@ class EndpointKnowledge:
     wires: dict[str, WireName] = field(default_factory=dict)
 
     def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
-        """Return what one deployment refused; what is written there is known to all clients."""
+        """Return the corrections for one deployment; all clients see what is added to them."""
         return self.corrections.setdefault((surface, (deployment or "").casefold()), {})
 
     def learn_wire(self, deployment: str | None, wire: WireName) -> None:
@@ -40,7 +40,7 @@ class EndpointKnowledge:
         self.wires[(deployment or "").casefold()] = wire
 
     def add(self, other: EndpointKnowledge) -> None:
-        """Take over what another process knew, where this one knows nothing itself."""
+        """Add what another process has learned; what this one has learned itself wins."""
         self.deployments = self.deployments or other.deployments
         self.wires = {**other.wires, **self.wires}
         for key, corrections in other.corrections.items():
@@ -64,7 +64,7 @@ def knowledge_of(endpoint: Endpoint) -> EndpointKnowledge:
 
 
 def forget_endpoints() -> None:
-    """Forget what this process corrections of endpoints, so that the next client starts fresh.
+    """Forget what this process has learned of endpoints, so that the next client starts fresh.
 
     It is there for tests that use the same address for different services. Clients that exist
     keep what they know.

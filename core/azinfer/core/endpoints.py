@@ -1,4 +1,4 @@
-"""Endpoints: whatever URL a portal, a sample or a blog shows, read once and without a network."""
+"""Endpoints: any URL that a portal or a sample shows, parsed once and without the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from azinfer.core.surfaces import (
     surface_named,
 )
 
-# Texts, compiled when they are first needed: importing azinfer takes no time for them.
+# Patterns as text: they are compiled when they are first used, not when azinfer is imported.
 _OPERATION = (
     r"(?i)/(?:chat/completions|completions|images/embeddings|embeddings|info|responses|score"
     r"|messages(?:/count_tokens)?)$"
@@ -34,26 +34,26 @@ _RESOURCE = (
     r"|\.api\.cognitive\.(?:microsoft\.com|azure\.us|azure\.cn)$"
 )
 _PROJECT = r"(?i)^(.*?)(/api/projects/[^/]+)(?:/openai(?:/v1)?)?$"
-# Hosts that speak one surface, whatever the path.
+# Hosts with one surface, whatever the path is.
 _HOSTS = (
     ("models.github.ai", GITHUB),
     ("models.inference.ai.azure.com", GITHUB),
     ("models.ai.azure.com", SERVERLESS),
     ("inference.ml.azure.com", MANAGED),
 )
-# The root of a resource, and which of its surfaces a path names.
+# The root of a resource, and the surface that a path names.
 _PATH = r"(?i)^(.*?)/(?:(models)|openai(?:/(v1)|/deployments(?:/([^/]+))?)?|(anthropic)(?:/v1)?)$"
-# The ends of URLs that say which wire is spoken there.
+# The ends of URLs that name a wire.
 _WIRE = r"(?i)/(?:openai(?:/v1)?/(responses)|(anthropic)(?:/v1(?:/messages.*)?)?)/*$"
 _VERSION = r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest"
-# Versions of OpenAI's models, which people take for one of the API; none of these is both.
+# Versions of OpenAI's models, which are often mistaken for versions of the API.
 _MODEL_DATES = frozenset(
     {
         *("2024-04-09", "2024-05-13", "2024-07-18", "2024-08-06", "2024-09-12", "2024-11-20"),
         *("2024-12-17", "2025-01-31", "2025-02-27", "2025-04-14", "2025-04-16", "2025-08-07"),
     }
 )
-_RIGHT_FORMS = (
+_EXAMPLES = (
     "https://<resource>.services.ai.azure.com, …/models, …/openai/v1, "
     "https://<resource>.openai.azure.com/openai/deployments/<name>"
 )
@@ -61,18 +61,18 @@ _RIGHT_FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go: a base URL and the surface spoken there.
+    """Where requests are sent: a base URL and its surface.
 
     Attributes:
-        url: The base that operations are appended to, without a slash at its end.
-        surface: The way deployments are addressed there.
-        deployment: The deployment that the URL itself named.
-        api_version: The version that the URL or the caller asked for; None for the default.
-        query: Further items of the URL's query; they go with every request. Not shown, as keys
-            may be among them.
-        root: The root of the resource, where other surfaces stand beside this one.
-        project: The Foundry project's URL, where one was given.
-        wire: The wire that the URL itself named.
+        url: The base URL, to which the operation is appended; without a slash at its end.
+        surface: The way to address deployments there.
+        deployment: The deployment that the URL names.
+        api_version: The version in the URL, or that of the caller; None for the default.
+        query: Further items of the URL's query, sent with every request. They are not shown,
+            since keys may be among them.
+        root: The root of the resource, which has other surfaces too; None if it is unknown.
+        project: The URL of the Foundry project, if the endpoint is one.
+        wire: The wire that the URL names.
     """
 
     url: str
@@ -91,15 +91,15 @@ class Endpoint:
     def parse(
         cls, url: str, surface: str | Surface | None = None, api_version: str | None = None
     ) -> Endpoint:
-        """Read any form of URL.
+        """Parse any form of URL.
 
         Args:
             url: A resource root, a surface, a deployment, a project or a whole request URL.
-            surface: The surface to speak, where the URL does not say or another is wanted.
-            api_version: Beats the version in the URL.
+            surface: The surface to use, if the URL does not name it or another is meant.
+            api_version: Replaces the version in the URL.
 
         Raises:
-            ConfigurationError: The URL cannot be understood; the text says what was.
+            ConfigurationError: The URL is not understood; the message says why.
 
         Example:
             >>> str(Endpoint.parse("contoso.openai.azure.com/openai/v1/chat/completions"))
@@ -110,22 +110,22 @@ class Endpoint:
         version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
         if version and (version in _MODEL_DATES or not re.fullmatch(_VERSION, version)):
             raise ConfigurationError(
-                f"api-version {version!r} is not a version of the API, which looks like "
-                "2024-10-21 or 2025-04-01-preview; a model's version belongs to its deployment"
+                f"api-version {version!r} is not a version of the API. Examples: 2024-10-21, "
+                "2025-04-01-preview. The version of a model belongs to its deployment."
             )
         endpoint = _read(origin, host, path, version)
         if named and (named != endpoint.surface or not endpoint.url):
             endpoint = _on_surface(endpoint, named, origin + path)
         if not endpoint.url:
             raise ConfigurationError(
-                f"{origin + path!r} is no Azure AI URL that is known: name the surface it speaks "
-                f"(surface='v1', 'models', 'deployments', …), or give one like {_RIGHT_FORMS}"
+                f"{origin + path!r} is not a known Azure AI URL. Pass its surface (surface='v1', "
+                f"'models', 'deployments', …), or a URL like one of these: {_EXAMPLES}"
             )
         rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
         return replace(endpoint, api_version=version, query=rest, wire=_named_wire(url))
 
     def on(self, surface: Surface) -> Endpoint:
-        """The same resource, spoken to another way."""
+        """Return the same resource on another surface; unchanged if its root is unknown."""
         if surface == self.surface or self.root is None:
             return self
         return replace(self, url=self.root + surface.path, surface=surface, api_version=None)
@@ -136,7 +136,7 @@ class Endpoint:
         """Return the same resource on another surface, or in another api-version.
 
         Args:
-            surface: The surface to speak; its own default version is sent, where none is given.
+            surface: The surface to use, with its default version if none is passed.
             api_version: The version to send; None keeps the present one on the same surface.
 
         Raises:
@@ -149,10 +149,10 @@ class Endpoint:
         return replace(self, url=parsed.url, surface=parsed.surface, api_version=version)
 
     def serving(self, operation: str) -> Endpoint:
-        """Where an operation goes: here, or to the resource's `models` surface.
+        """Return the endpoint for an operation: this one, or the resource's `models` surface.
 
         Raises:
-            ConfigurationError: Neither has the operation; the text names the surface that has.
+            ConfigurationError: Neither has the operation; the message names surfaces that do.
         """
         if operation in self.surface.operations:
             return self
@@ -161,8 +161,8 @@ class Endpoint:
                 if operation in surface.operations:
                     return self.on(surface)
         raise ConfigurationError(
-            f"{operation} does not exist on the {self.surface.name} surface ({self.url}); it does "
-            f"on models (https://<resource>.services.ai.azure.com/models) and serverless"
+            f"{operation} does not exist on the {self.surface.name} surface ({self.url}). Use the "
+            "models surface (https://<resource>.services.ai.azure.com/models) or serverless."
         )
 
     def has(self, operation: str) -> bool:
@@ -171,7 +171,7 @@ class Endpoint:
         return any(operation in surface.operations for surface in (self.surface, *beside))
 
     def operation_url(self, operation: str, deployment: str | None) -> str:
-        """The whole URL of a request."""
+        """Return the whole URL of a request."""
         base = self.url
         if self.surface == DEPLOYMENTS:
             base = f"{base}/{path_segment(deployment or '')}"
@@ -187,17 +187,17 @@ class Endpoint:
 
 
 def path_segment(name: str) -> str:
-    """A deployment's name as exactly one segment of a path.
+    """Return a deployment's name as exactly one segment of a path.
 
     Raises:
-        ConfigurationError: The name is empty, or one that a path would swallow.
+        ConfigurationError: The name is empty, `.` or `..`, or cannot be in a URL.
     """
     if name.strip() in ("", ".", ".."):
-        raise ConfigurationError(f"model={name!r} is no deployment name; name the deployment")
+        raise ConfigurationError(f"{name!r} is not a deployment name: pass model=")
     try:
         return quote(name, safe="")
     except UnicodeEncodeError:
-        raise ConfigurationError(f"model={name!r} has characters no URL can hold") from None
+        raise ConfigurationError(f"model={name!r} cannot be written in a URL") from None
 
 
 def _named_wire(url: str) -> WireName | None:
@@ -207,7 +207,7 @@ def _named_wire(url: str) -> WireName | None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL stays on this machine."""
+    """Return True if a URL is on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -228,10 +228,12 @@ def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme.lower() not in ("http", "https") or not host or re.search(r"[\s<>{}]", host):
         raise ConfigurationError(
-            f"endpoint {shown!r} is no http(s) URL with a host; give one like {_RIGHT_FORMS}"
+            f"endpoint {shown!r} is not a valid http(s) URL. Examples: {_EXAMPLES}"
         )
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("the endpoint has a user name in it; pass credential= instead")
+        raise ConfigurationError(
+            "the endpoint contains a user name or password; remove it and pass credential="
+        )
     bracketed = f"[{host}]" if ":" in host else host
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
     path = re.sub(_OPERATION, "", path).rstrip("/")
@@ -240,7 +242,7 @@ def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
 
 
 def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
-    """What the URL itself says; an Endpoint without a URL when it says nothing."""
+    """Return what the URL itself says; an Endpoint without a URL if that is nothing."""
     for suffix, surface in _HOSTS:
         if host == suffix or host.endswith(f".{suffix}"):
             missing = surface == GITHUB and host == "models.github.ai" and not path
@@ -256,16 +258,16 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
 
 
 def _root(origin: str, host: str, path: str, version: str | None) -> Endpoint:
-    """The root of a resource, or a base of an OpenAI-compatible service."""
+    """Return the root of a resource, or the base of an OpenAI-compatible service."""
     if not path and (re.search(_RESOURCE, host) or is_loopback(origin)):
-        # A dated api-version belongs to the surface with a URL for each deployment.
+        # An api-version with a date belongs to the surface with a URL for each deployment.
         surface = DEPLOYMENTS if version and version[0].isdigit() else V1
         return Endpoint(origin + surface.path, surface, root=origin)
     return Endpoint(origin + path if path.endswith("/v1") else "", V1)
 
 
 def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
-    """The endpoint when the caller names the surface."""
+    """Return the endpoint on the surface that the caller names."""
     if endpoint.root is not None and surface.path:
         return replace(endpoint, url=endpoint.root + surface.path, surface=surface)
     if surface == DEPLOYMENTS:

@@ -1,4 +1,4 @@
-"""Error answers: a status, headers and a body in any dialect become one typed exception."""
+"""Error responses: status, headers and body, in any dialect, become one typed exception."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ _ADVICE_BY_CODE = {
     "thread_unsupported_request": "Send the whole conversation instead of a previous message's id.",
 }
 _ADVICE_BY_TEXT = {
-    "The chatCompletion operation does not work": "A model that embeds is called with embed(), "
-    "one that answers on another wire with wire='responses', or wire='messages' for Claude.",
+    "The chatCompletion operation does not work": "Call embed() for a model of embeddings. "
+    "For a model on another wire pass wire='responses', or wire='messages' for Claude.",
     "The embeddings operation does not work": "Check that the deployment's model makes embeddings; "
     "for images call embed_images().",
     "not supported in your workspace": "Claude deployments hosted on Azure (model version 2) have "
@@ -86,7 +86,7 @@ _ADVICE_BY_TEXT = {
     "do: leave it out, or deploy version 1.",
 }
 _NOT_FOUND = "Check the endpoint's path and api-version."
-# Sentences that name a field the model does not take, where no code and no `param` does.
+# Sentences that name a field the model does not support, if neither code nor `param` does.
 _FIELD_REFUSED = (
     r"Extra parameters \[['\"]?([^'\",\]]+)",
     r"#/(\w+): Extra inputs are not permitted",
@@ -104,12 +104,12 @@ _UNKNOWN_MODEL = r"^(?:model: |Unknown model: )\S+$"
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
-    """Read an error answer in whatever dialect it came.
+    """Return the error that a response contains, in whatever dialect it is written.
 
     Args:
         status: The HTTP status; 200 for an error event inside a stream.
-        headers: The answer's headers, by their names in lower case.
-        body: The answer's body, decoded from its content encoding.
+        headers: The headers of the response, by their names in lower case.
+        body: The body of the response, decoded from its content encoding.
     """
     parsed = _json(body)
     root = _object(parsed)
@@ -151,7 +151,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
 
 
 def with_advice(message: str, advice: str | None) -> str:
-    """What a service message, and after it, in a sentence of its own, what to do."""
+    """Return a message, followed by a sentence with what to do about it."""
     if advice is None:
         return message
     message = message.rstrip()
@@ -166,7 +166,7 @@ def _status_of_event(error: Json) -> int:
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """The service's id of an exchange, for its support."""
+    """Return the service's id of a request, for its support."""
     return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
 
 
@@ -174,7 +174,7 @@ _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
 def inner_status(status: int, headers: Mapping[str, str]) -> int:
-    """The model's own status where the route wraps it as 424, else the status itself.
+    """Return the model's own status if the route wraps it as 424, else the status itself.
 
     Source: "Troubleshoot online endpoints", HTTP status codes, Azure Machine Learning.
     """
@@ -183,7 +183,7 @@ def inner_status(status: int, headers: Mapping[str, str]) -> int:
 
 
 def filtered_categories(results: Json) -> dict[str, str]:
-    """The categories that a content filter acted on, with their severity or `"detected"`."""
+    """Return the categories that a content filter refused, each with its severity."""
     return {
         name.replace("-", "_"): str(result.get("severity", "detected"))
         for name, result in results.items()
@@ -192,7 +192,7 @@ def filtered_categories(results: Json) -> dict[str, str]:
 
 
 def _filter_summary(results: Json, categories: Mapping[str, str]) -> str | None:
-    """What a content filter acted on, and of blocklists which."""
+    """Return a sentence with what a content filter refused, and which blocklists matched."""
     hits = [
         f"{name} ({_blocklists(results.get(name)) or severity})"
         for name, severity in categories.items()
@@ -273,8 +273,8 @@ def _details(error: Json) -> Iterator[Detail]:
 
 
 def _filter_results(error: Json) -> Json:
-    # Both spellings are in use: `innererror.content_filter_result` is what Azure OpenAI
-    # answers, `inner_error.content_filter_results` what its OpenAPI document declares.
+    # Both spellings are in use: Azure OpenAI sends `innererror.content_filter_result`, and its
+    # OpenAPI document declares `inner_error.content_filter_results`.
     # The Responses API lists them, with what each was found in.
     listed = error.get("content_filters")
     for each in listed if isinstance(listed, list) else ():
@@ -301,7 +301,7 @@ def _json(body: bytes) -> Any:
 
 
 def _literal(text: str) -> Any:
-    # Some back ends print a Python dictionary into the message.
+    # The message of some back ends is a printed Python dictionary.
     if not text.startswith("{") or len(text) > 10_000:
         return None
     try:

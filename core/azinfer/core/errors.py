@@ -1,11 +1,11 @@
-"""Every exception of azinfer, one tree.
+"""All exceptions of azinfer, in one tree.
 
 InferenceError
-├── ConfigurationError              what was asked cannot be sent as it is (also a ValueError)
+├── ConfigurationError              the request cannot be sent as it is (also a ValueError)
 │   └── AmbiguousDeploymentError    several endpoints have a deployment of this name
-├── APIConnectionError              no whole answer came
+├── APIConnectionError              no complete response came
 │   └── APITimeoutError             … within the time allowed
-├── APIStatusError                  the service answered with an error
+├── APIStatusError                  the service responded with an error
 │   ├── BadRequestError             400, 409, 413, 415, 422 …
 │   │   ├── UnsupportedParameterError
 │   │   ├── ContentFilterError
@@ -15,9 +15,9 @@ InferenceError
 │   ├── DeploymentNotFoundError     no deployment has this name, whatever the status
 │   ├── RateLimitError              429
 │   └── ServerError                 5xx, 408, 424
-├── StreamInterruptedError          a stream ended before its answer did
-├── RouteExhaustedError             no deployment of a route answered
-└── InvalidResponseError            an answer that is not what the protocol says
+├── StreamInterruptedError          a stream ended before the response was complete
+├── RouteExhaustedError             no deployment of a route could respond
+└── InvalidResponseError            a response that does not follow the protocol
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _LONGEST = 1500
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One field that the service found fault with.
+    """One field of the request that the service refused.
 
     Attributes:
-        loc: Where it stands in the request, for example `("body", "n")`.
-        message: What is wrong with it.
-        input: What was sent.
+        loc: Its place in the request, for example `("body", "n")`.
+        message: What is wrong with the field.
+        input: The value that was sent.
     """
 
     loc: tuple[str, ...]
@@ -51,22 +51,22 @@ class Detail:
 
 
 class InferenceError(Exception):
-    """The root of everything that azinfer raises.
+    """The base class of all exceptions of azinfer.
 
     Attributes:
         message: What happened, at which deployment, what to do next. Never empty.
-        status: The HTTP status, where there was an answer.
+        status: The HTTP status; None if no response came.
         code: The service's own code for the error, for example `"DeploymentNotFound"`.
-        param: The request field that is at fault.
-        details: Each field at fault, where the service lists several.
+        param: The field of the request that caused the error.
+        details: The fields that caused it, if the service lists several.
         request_id: The service's id of the request, for its support.
         retry_after: Seconds that the service asked to wait.
         deployment: The deployment that was called, as the caller spelled it.
         endpoint: The URL that was called, without its query.
         attempts: How many requests were sent.
-        raw: The body of the answer.
-        headers: Its headers, by their names in lower case.
-        partial: Of a streamed answer, what came before the error. It is not whole.
+        raw: The body of the response.
+        headers: The headers of the response, by their names in lower case.
+        partial: The part of a streamed response that came before the error.
     """
 
     partial: ChatCompletion | None = None
@@ -114,17 +114,17 @@ class InferenceError(Exception):
         return printable(f"{self.message} ({details})" if details else self.message)
 
     def with_partial(self, partial: ChatCompletion) -> Self:
-        """Attach what came before the error."""
+        """Attach the part of the response that came before the error."""
         self.partial = partial
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions cross process borders (multiprocessing, Celery, Ray): plain fields only.
+        # Exceptions are sent between processes (multiprocessing, Celery, Ray): plain fields only.
         return _rebuild, (type(self), self.__dict__)
 
 
 class ConfigurationError(InferenceError, ValueError):
-    """What was asked cannot be sent as it is; nothing was sent."""
+    """The request cannot be sent as it is; nothing was sent."""
 
 
 class AmbiguousDeploymentError(ConfigurationError):
@@ -140,31 +140,31 @@ class AmbiguousDeploymentError(ConfigurationError):
 
 
 class APIConnectionError(InferenceError):
-    """The service could not be reached, or the connection broke before the whole answer came."""
+    """The service could not be reached, or the connection broke before the response ended."""
 
 
 class APITimeoutError(APIConnectionError):
-    """No whole answer came within the time allowed."""
+    """No complete response came within the time limit."""
 
 
 class APIStatusError(InferenceError):
-    """The service answered with an error."""
+    """The service responded with an error."""
 
 
 class BadRequestError(APIStatusError):
-    """The service refused the request as it stands; sending it again does not help."""
+    """The service refused the request; sending it again does not help."""
 
 
 class UnsupportedParameterError(BadRequestError):
-    """The model behind the deployment does not take a parameter; `param` names it."""
+    """The model behind the deployment does not support a parameter; `param` names it."""
 
 
 class ContentFilterError(BadRequestError):
     """A content filter refused the prompt.
 
     Attributes:
-        categories: What was found: category to severity (`"low"`, `"medium"`, `"high"`) or,
-            for categories that have none, `"detected"`.
+        categories: The severity by category: `"low"`, `"medium"` or `"high"`, and
+            `"detected"` for categories without a severity.
     """
 
     categories: Mapping[str, str] = {}
@@ -175,7 +175,7 @@ class ContextLengthExceededError(BadRequestError):
 
 
 class AuthenticationError(APIStatusError):
-    """The credential is missing, wrong, expired, or lacks a role; Azure answers 401 for all."""
+    """The credential is missing, wrong or expired, or has no role; Azure sends 401 for all."""
 
 
 class PermissionDeniedError(APIStatusError):
@@ -186,14 +186,14 @@ class DeploymentNotFoundError(APIStatusError):
     """No deployment has this name.
 
     Attributes:
-        suggestions: Known names that are nearest to it, best first.
+        suggestions: Known names that are most like it, best first.
     """
 
     suggestions: tuple[str, ...] = ()
 
 
 class RateLimitError(APIStatusError):
-    """The deployment's rate limit is used up; `retry_after` says for how many seconds."""
+    """The rate limit of the deployment is used up; `retry_after` has the seconds to wait."""
 
 
 class ServerError(APIStatusError):
@@ -201,7 +201,7 @@ class ServerError(APIStatusError):
 
 
 class StreamInterruptedError(InferenceError):
-    """A stream ended before its answer did; `partial` has what came."""
+    """A stream ended before the response was complete; `partial` has what came."""
 
 
 class RouteExhaustedError(InferenceError):
@@ -219,18 +219,18 @@ class RouteExhaustedError(InferenceError):
 
 
 class InvalidResponseError(InferenceError):
-    """The service answered with something that is not what the protocol says."""
+    """The response does not follow the protocol."""
 
 
 def missing_extra(extra: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """What an adapter raises when its framework is not installed."""
+    """Return the error that an adapter raises if its framework is not installed."""
     return ModuleNotFoundError(
         f"azinfer needs {error.name} for this: pip install 'azinfer[{extra}]'", name=error.name
     )
 
 
 def printable(text: str) -> str:
-    """Make foreign text fit for a log line: no control characters, at most 1,500 characters."""
+    """Return text that is safe in a log line: at most 1,500 characters, none of control."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
     return re.sub(_CONTROL, " ", text).strip()

@@ -33,13 +33,13 @@ def _is_json(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Json:
-    """A mapping that is no dict as one, like the tools and parts of azure-ai-inference."""
+    """Return any other mapping, like the tools of azure-ai-inference, as a dict."""
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-# By json, since msgspec would send bytes as base64, and NaN as null, without a word.
+# With json, since msgspec would silently send bytes as base64, and NaN as null.
 _to_json = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
 ).encode

@@ -1,4 +1,4 @@
-"""Parts of messages: text, images, sound and files."""
+"""Parts of messages: text, images, audio and files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TextPart:
     text: str
 
     def to_wire(self) -> Json:
-        """The part as it is sent."""
+        """Return the part as it is sent."""
         return {"type": "text", "text": self.text}
 
 
@@ -33,32 +33,32 @@ class ImagePart:
     Attributes:
         source: Bytes, a Path that is read when the message is sent, a URL (passed on, never
             fetched here) or a data URL.
-        detail: How closely to look: `"auto"`, `"low"` or `"high"`.
+        detail: The resolution: `"auto"`, `"low"` or `"high"`.
     """
 
     source: Source
     detail: str | None = None
 
     def to_wire(self) -> Json:
-        """The part as it is sent."""
+        """Return the part as it is sent."""
         detail = {"detail": self.detail} if self.detail else {}
         return {"type": "image_url", "image_url": {"url": image_url(self.source), **detail}}
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """Sound in a user message.
+    """Audio in a user message.
 
     Attributes:
         source: Bytes, a Path, a data URL, or a URL (passed on, never fetched here).
-        format: `"wav"` or `"mp3"`; found from the bytes or the name when left out.
+        format: `"wav"` or `"mp3"`; by default it is detected.
     """
 
     source: Source
     format: str | None = None
 
     def to_wire(self) -> Json:
-        """The part as it is sent: inline data, or the URL for models that take one."""
+        """Return the part as it is sent: inline data, or the URL for models that accept one."""
         if isinstance(self.source, str) and not self.source.startswith("data:"):
             return {"type": "audio_url", "audio_url": {"url": _url(self.source, "audio")}}
         data, kind = _audio(self.source)
@@ -103,14 +103,18 @@ def part_to_wire(part: Part | str) -> Json:
 
 
 def image_url(source: Source) -> str:
-    """An image as a URL: a data URL of bytes or of a file, or the URL as it was given."""
+    """Return an image as a URL: a data URL for bytes or a file, or the URL itself.
+
+    Raises:
+        ConfigurationError: It is not an image.
+    """
     if isinstance(source, str):
         return _url(source, "image")
     data, name = _read(source)
     kind = _image_type(data) or mimetypes.guess_type(name)[0]
     if not kind or not kind.startswith("image/"):
         raise ConfigurationError(
-            f"{name or 'the image'} is no PNG, JPEG, GIF, WebP or BMP; give a data URL instead"
+            f"{name or 'the image'} is not a PNG, JPEG, GIF, WebP or BMP; pass a data URL instead"
         )
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -119,7 +123,7 @@ def _url(text: str, what: str) -> str:
     if text.startswith(("https://", "http://", "data:")):
         return text
     raise ConfigurationError(
-        f"{what} {text[:60]!r} is no URL; give bytes, a pathlib.Path, a URL or a data URL"
+        f"{what} {text[:60]!r} is not a URL; pass bytes, a pathlib.Path, a URL or a data URL"
     )
 
 
@@ -128,8 +132,8 @@ def _read(source: bytes | Path) -> tuple[bytes, str]:
         return bytes(source), ""
     if not hasattr(source, "read_bytes"):
         raise ConfigurationError(
-            f"a {type(source).__name__} is no image or sound; give bytes, a pathlib.Path, a URL or "
-            "a data URL"
+            f"an image, audio or file has the type {type(source).__name__}; pass bytes, a "
+            "pathlib.Path, a URL or a data URL"
         )
     try:
         return source.read_bytes(), source.name

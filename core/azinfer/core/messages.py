@@ -1,4 +1,4 @@
-"""What goes into a conversation: messages, their parts, tools and response formats."""
+"""The content of requests: messages, tools, response formats and images to embed."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SystemMessage:
-    """What the model is told before the conversation."""
+    """Instructions for the model, before the conversation."""
 
     content: str
 
     def to_wire(self) -> Json:
-        """The message as it is sent."""
+        """Return the message as it is sent."""
         return {"role": "system", "content": self.content}
 
 
 @dataclass(frozen=True, slots=True)
 class DeveloperMessage:
-    """What reasoning models of OpenAI are told before the conversation."""
+    """Instructions for reasoning models of OpenAI, before the conversation."""
 
     content: str
 
     def to_wire(self) -> Json:
-        """The message as it is sent."""
+        """Return the message as it is sent."""
         return {"role": "developer", "content": self.content}
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What the user says: text, or parts of text, images and sound."""
+    """A message of the user: text, or parts with text, images, audio and files."""
 
     content: str | Sequence[Part | str]
 
     def to_wire(self) -> Json:
-        """The message as it is sent."""
+        """Return the message as it is sent."""
         if isinstance(self.content, str):
             return {"role": "user", "content": self.content}
         return {"role": "user", "content": [part_to_wire(part) for part in self.content]}
@@ -58,7 +58,7 @@ class UserMessage:
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """What the model said earlier, with the tools it called.
+    """An earlier message of the model, with the tools it called.
 
     Attributes:
         content: The text.
@@ -73,13 +73,13 @@ class AssistantMessage:
     state: Mapping[str, Any] | None = None
 
     def to_wire(self) -> Json:
-        """The message as it is sent."""
+        """Return the message as it is sent."""
         return _assistant(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolMessage:
-    """What a tool answered.
+    """The result of a tool call.
 
     Attributes:
         content: The answer: text, or parts where the wire takes them.
@@ -92,7 +92,7 @@ class ToolMessage:
     is_error: bool = False
 
     def to_wire(self) -> Json:
-        """The message as it is sent."""
+        """Return the message as it is sent."""
         content: Any = self.content
         if not isinstance(content, str):
             content = [part_to_wire(part) for part in content]
@@ -119,7 +119,7 @@ class Tool:
         name: Letters, digits, `_` and `-`; at most 64.
         description: What it is for.
         parameters: Its arguments as a JSON Schema; None for none.
-        strict: Whether the service must hold the arguments to the schema.
+        strict: Whether the service enforces the schema.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Tool:
     strict: bool | None = None
 
     def to_wire(self) -> Json:
-        """The tool as it is sent."""
+        """Return the tool as it is sent."""
         return {"type": "function", "function": _set_fields(self)}
 
 
@@ -153,13 +153,13 @@ class CustomTool:
 
 @dataclass(frozen=True, slots=True)
 class JsonSchema:
-    """A JSON Schema that the answer must conform to.
+    """A JSON Schema that the response must follow.
 
     Attributes:
         name: Letters, digits, `_` and `-`; at most 64.
         schema: The schema.
-        strict: Whether the service must hold the answer to it.
-        description: What the answer is.
+        strict: Whether the service enforces the schema.
+        description: What the response is.
     """
 
     name: str
@@ -168,7 +168,7 @@ class JsonSchema:
     description: str | None = None
 
     def to_wire(self) -> Json:
-        """The response format as it is sent."""
+        """Return the response format as it is sent."""
         return {"type": "json_schema", "json_schema": _set_fields(self)}
 
 
@@ -180,34 +180,36 @@ class ImageInput:
     text: str | None = None
 
     def to_wire(self) -> Json:
-        """The input as it is sent."""
+        """Return the input as it is sent."""
         wire = {"image": image_url(self.image)}
         return wire if self.text is None else {**wire, "text": self.text}
 
 
 def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
-    """Messages as they are sent: typed ones and mappings of the wire form, mixed.
+    """Return messages as they are sent: typed ones and mappings of the wire form, mixed.
 
     Raises:
-        ConfigurationError: There is no message, or one that is neither.
+        ConfigurationError: There is no message, or one is neither.
     """
     if isinstance(messages, str | bytes | Mapping):
-        raise ConfigurationError("messages is one message; give a list, like [UserMessage('…')]")
+        raise ConfigurationError(
+            "messages must be a list: pass [UserMessage('…')], not one message"
+        )
     wire = [_message(message, position) for position, message in enumerate(messages)]
     if not wire:
-        raise ConfigurationError("messages is empty; give at least one, like UserMessage('…')")
+        raise ConfigurationError("messages is empty; pass at least one, such as UserMessage('…')")
     return wire
 
 
 def tool_choice_to_wire(choice: str | Mapping[str, Any]) -> Any:
-    """`tool_choice` as it is sent; a name that is no mode means that tool."""
+    """Return `tool_choice` as it is sent; any other name than a mode is that of a tool."""
     if isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice
     return {"type": "function", "function": {"name": choice}}
 
 
 def response_format_to_wire(form: Any) -> Any:
-    """`response_format` as it is sent: a name, a mapping, a JsonSchema, or a type to fill."""
+    """Return `response_format` as it is sent: a name, a mapping, a JsonSchema or a type."""
     if isinstance(form, str):
         return {"type": form}
     if isinstance(form, JsonSchema):
@@ -215,7 +217,7 @@ def response_format_to_wire(form: Any) -> Any:
     if isinstance(form, type):
         schema = strict_schema(adapter_of(form).json_schema())
         return JsonSchema(form.__name__, schema).to_wire()
-    # A JsonSchemaFormat of azure-ai-inference is what stands inside.
+    # A JsonSchemaFormat of azure-ai-inference is only the inner object.
     if isinstance(form, Mapping) and "schema" in form and "type" not in form:
         return {"type": "json_schema", "json_schema": form}
     return form
@@ -224,15 +226,15 @@ def response_format_to_wire(form: Any) -> Any:
 def _message(message: ChatMessage, position: int) -> Json:
     if isinstance(message, Mapping):
         if not isinstance(message.get("role"), str):
-            raise ConfigurationError(f"messages[{position}] has no role: {sorted(message)}")
+            raise ConfigurationError(f"messages[{position}] has no role, only {sorted(message)}")
         return dict(message)
     if isinstance(message, Message):
         return _assistant(message)
     if hasattr(message, "to_wire"):
         return message.to_wire()
     raise ConfigurationError(
-        f"messages[{position}] is a {type(message).__name__}; give a message such as "
-        "UserMessage('…') or a mapping with role and content"
+        f"messages[{position}] has the type {type(message).__name__}; pass a message such as "
+        "UserMessage('…'), or a mapping with role and content"
     )
 
 
@@ -241,7 +243,7 @@ def _assistant(message: AssistantMessage | Message) -> Json:
     if message.content is not None or not message.tool_calls:
         wire["content"] = message.content or ""
     if message.tool_calls:
-        # `type` is required: without it the service answers 424 (models) or 400.
+        # `type` is required: without it the service responds with 424 (models) or 400.
         wire["tool_calls"] = [
             call.to_wire() if isinstance(call, ToolCall) else {"type": "function", **call}
             for call in message.tool_calls
@@ -268,7 +270,7 @@ def image_inputs(images: Sequence[Image]) -> list[ImageInput]:
         ConfigurationError: It is one image and not a list.
     """
     if isinstance(images, str | bytes | Path | ImageInput):
-        raise ConfigurationError("images is one image; give a list, like [Path('cat.png')]")
+        raise ConfigurationError("images must be a list, not one image; pass [Path('cat.png')]")
     return [_image(image) for image in images]
 
 

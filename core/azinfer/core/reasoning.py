@@ -1,18 +1,18 @@
-"""What a model thinks aloud before it answers: a leading `<think>` block, whole or in pieces."""
+"""Reasoning in a leading `<think>` block, in a complete text or in pieces of one."""
 
 from __future__ import annotations
 
 import re
 
 _OPEN, _CLOSE = "<think>", "</think>"
-# Some chat templates put the opening tag into the prompt, so that only the closing one comes.
+# Some chat templates put the opening tag into the prompt, so that only the closing tag comes.
 _CLOSED_ONLY = re.compile(r"(?:^|\n)</think>")
 
 
 def split(text: str) -> tuple[str | None, str]:
-    """Part a whole text into reasoning (None when there is none) and answer.
+    """Split a complete text into reasoning (None without a block) and answer.
 
-    Only a block at the start counts; a block that never closes is all reasoning.
+    Only a block at the start counts. A block without an end is reasoning as a whole.
     """
     start = text.lstrip()
     if start.startswith(_OPEN):
@@ -24,7 +24,7 @@ def split(text: str) -> tuple[str | None, str]:
 
 
 class Splitter:
-    """Parts a text that arrives in pieces; a tag may be cut anywhere.
+    """Splits a text that arrives in pieces; a tag may be cut anywhere.
 
     Text that may still turn out to be a tag is rest back until the next piece, or `finish`.
     """
@@ -32,10 +32,10 @@ class Splitter:
     def __init__(self) -> None:
         self._buffer = ""
         self._part = self._read_start
-        self.is_done = False  # whether no more reasoning can come
+        self.is_done = False  # whether all reasoning has come
 
     def feed(self, text: str) -> tuple[str, str]:
-        """Reasoning and answer that a further piece brings; either may be empty."""
+        """Return the reasoning and the answer that a further piece adds; either may be empty."""
         return self._part(text)
 
     def finish(self) -> tuple[str, str]:
@@ -85,7 +85,7 @@ class Splitter:
 
 
 def _possible_tag_length(text: str) -> int:
-    """How many characters at the end may be the start of the closing tag, newlines before it."""
+    """Return how many characters at the end may begin the closing tag, with newlines before it."""
     size = min(len(text), len(_CLOSE) - 1)
     while size and not _CLOSE.startswith(text[-size:]):
         size -= 1

@@ -1,4 +1,4 @@
-"""When a request is sent again, and how long to wait before: one rule for everything."""
+"""Retries: whether a request is sent again, and how long to wait before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from azinfer.core.errors import (
     ServerError,
 )
 
-# A request that alone exceeds the quota is told "retry after 86400 seconds", in the text alone.
+# For a request that exceeds the quota by itself, only the text says "retry after 86400 seconds".
 _IN_TEXT = r"(?i)retry after (\d+) seconds?"
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _LONGEST_RETRY_AFTER = 60.0
@@ -26,15 +26,15 @@ _LONGEST_RETRY_AFTER = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """How long to wait, in seconds. Nothing waits for ever.
+    """Time limits, in seconds. No wait is without a limit.
 
     Attributes:
-        attempt: For one attempt, from sending to its whole answer (for a stream: to its
-            beginning). None: only `total` bounds it.
-        connect: For a connection to open.
-        read: For the next byte: the longest silence of the service, in a stream too.
-        total: For the call with all its attempts and the waiting between them, and for a
-            stream until its end.
+        attempt: For one attempt, from sending to its complete response (for a stream: to its
+            beginning). None: only `total` limits it.
+        connect: For establishing a connection.
+        read: For the next byte, also in a stream: the longest silence of the service.
+        total: For the call with all its attempts and the waits between them; for a stream,
+            until its end.
     """
 
     attempt: float | None = None
@@ -49,12 +49,16 @@ class Timeout:
                 continue
             if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 raise ConfigurationError(
-                    f"timeout {name}={value!r}: give a finite number of seconds above 0"
+                    f"timeout {name} must be a finite number of seconds above 0, not {value!r}"
                 )
 
     @classmethod
     def of(cls, timeout: float | Timeout | None) -> Timeout:
-        """Read the `timeout=` argument: a number bounds each attempt, None is the default."""
+        """Return the limits for a `timeout=` argument: a number limits each attempt.
+
+        Raises:
+            ConfigurationError: The number is not finite, or not above 0.
+        """
         if timeout is None:
             return cls()
         if isinstance(timeout, Timeout):
@@ -64,10 +68,10 @@ class Timeout:
 
 
 class RetryBudget:
-    """Retries that all calls of a client share, so that a dead service is not hammered.
+    """Retries that all calls of a client share, to protect a service that is down.
 
-    A retry after a failure costs 14 of 500 tokens, one after a 429 costs 5, and a success
-    gives one back.
+    A retry after a failure costs 14 of 500 tokens, a retry after a 429 costs 5, and each
+    success returns one.
     """
 
     def __init__(self) -> None:
@@ -75,7 +79,7 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def take(self, cost: int) -> bool:
-        """Pay for one retry; False when the budget is used up."""
+        """Pay for one retry; return False if the budget is used up."""
         with self._lock:
             if self._tokens < cost:
                 return False
@@ -91,14 +95,14 @@ class RetryBudget:
 def wait_before_retry(
     error: InferenceError, attempt: int, max_retries: int, budget: RetryBudget, clock: Clock
 ) -> float | None:
-    """Seconds to wait before the request is sent again, or None to give up.
+    """Return the seconds to wait before the request is sent again, or None to give up.
 
     Args:
-        error: What the attempt ended with.
-        attempt: How many attempts there were, from 1.
-        max_retries: How many more than one there may be.
-        budget: What all calls of the client share.
-        clock: Where the jitter comes from.
+        error: The error that ended the attempt.
+        attempt: The number of attempts so far, from 1.
+        max_retries: The number of retries that are allowed.
+        budget: The budget that all calls of the client share.
+        clock: The source of the jitter.
     """
     if attempt > max_retries or not _is_transient(error):
         return None
@@ -122,10 +126,10 @@ def _is_transient(error: InferenceError) -> bool:
 def retry_after(
     status: int, headers: Mapping[str, str], clock: Clock, text: str = ""
 ) -> float | None:
-    """Seconds that an answer asks to wait, in its headers or else its text; None where not.
+    """Return the seconds to wait that headers, or else the text, ask for; None if neither does.
 
-    Azure answers `Retry-After: 1` together with `Retry-After-Ms: 0`, so the longest of the
-    positive values counts. What cannot be read is ignored.
+    Azure sends `Retry-After: 1` together with `Retry-After-Ms: 0`, so the longest of the
+    positive values counts. Values that cannot be parsed are ignored.
     """
     waits = [
         _number(headers.get("retry-after-ms")) / 1000,

@@ -11,10 +11,10 @@ class Attempt:
     """One request that was sent.
 
     Attributes:
-        status: The HTTP status of its answer; None where none came.
-        error: The class of the error it ended with; None where it held.
-        seconds: How long it took; for a stream, until it began.
-        request_id: The service's id of it.
+        status: The HTTP status of its response; None if no response came.
+        error: The class of the error it ended with; None if it succeeded.
+        seconds: How long it took; for a stream, until the stream began.
+        request_id: The service's id of the request.
         deployment: The deployment that it was sent to.
         endpoint: The name of its endpoint in `azinfer.toml`; None without one.
     """

@@ -1,4 +1,4 @@
-"""Which names hide a secret, and what of a client may be pickled."""
+"""Which names belong to secrets, and which credentials may be pickled."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import pickle
 import re
 from collections.abc import Iterable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from azinfer.core.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    pass
-
-# Azure Functions and Logic Apps take their keys as `code` and `sig`.
+# The keys of Azure Functions and Logic Apps are called `code` and `sig`.
 _IN_NAME = r"(?i)key|token|secret|signature|cookie|authorization|password|^(?:code|sig)$"
 
 
 def pickleable_credential(credential: Any) -> Any:
-    """A credential as a pickle may hold it: by its name alone, or None where it has none.
+    """Return a credential that a pickle may contain, because it is only a name, or else None.
 
-    Named are `"entra"`, `"env:NAME"` and functions of a module.
+    Names are `"entra"`, `"env:NAME"` and functions of a module.
     """
     if isinstance(credential, str):
         return credential if credential == "entra" or credential.startswith("env:") else None
-    if not isinstance(credential, FunctionType):  # methods and partials bring their values along
+    if not isinstance(credential, FunctionType):  # methods and partials would include their values
         return None
     try:
         pickle.dumps(credential)
@@ -35,12 +32,12 @@ def pickleable_credential(credential: Any) -> Any:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a header, or an item of a query, is named like a secret."""
+    """Return True if a header, or an item of a query, has a name like a secret's."""
     return re.search(_IN_NAME, name) is not None
 
 
 def without_secrets(url: str) -> str:
-    """A URL as it may be shown: without the items of its query that are named like secrets."""
+    """Return a URL without the items of its query whose names are like a secret's."""
     base, _, query = url.partition("?")
     items = query.partition("#")[0].split("&")
     shown = "&".join(item for item in items if not is_secret_name(unquote(item.partition("=")[0])))
@@ -48,14 +45,14 @@ def without_secrets(url: str) -> str:
 
 
 def refuse_to_pickle_secrets(names: Iterable[str]) -> None:
-    """Refuse to pickle headers, or items of a query, that are named like secrets.
+    """Check that no header, or item of a query, has a name like a secret's.
 
     Raises:
-        ConfigurationError: There is one.
+        ConfigurationError: One has.
     """
     for name in names:
         if is_secret_name(name):
-            refuse_to_pickle(f"{name!r}, which looks like a secret")
+            refuse_to_pickle(f"the header or parameter {name!r}")
 
 
 def refuse_to_pickle(what: str) -> NoReturn:
@@ -68,7 +65,7 @@ def refuse_to_pickle(what: str) -> NoReturn:
         ConfigurationError: Always.
     """
     raise ConfigurationError(
-        f"a client that was given {what} is not pickled, so that no secret is written anywhere: "
-        "set the key in the environment, or pass credential='env:NAME' (the variable that holds "
-        "it), 'entra', or a module's function that returns a token"
+        f"a client with {what} cannot be pickled, because its secret would be written to a file: "
+        "set the key in the environment, or pass credential='env:NAME' (the name of its "
+        "variable), 'entra', or a function of a module that returns a token"
     )

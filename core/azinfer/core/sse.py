@@ -1,4 +1,7 @@
-"""Server-sent events, decoded from bytes however they are cut."""
+"""Server-sent events, decoded from bytes that may be cut anywhere.
+
+Source: "Server-sent events" of the HTML standard, section "Parsing an event stream".
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class EventDecoder:
-    """Bytes, cut anywhere, to server-sent events: pairs of the event's name and its data."""
+    """Decodes bytes, cut anywhere, into events: pairs of the event's name and its data."""
 
     def __init__(self) -> None:
         self._tail: list[bytes] = []
@@ -21,7 +24,11 @@ class EventDecoder:
         self._at_start = True
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that further bytes complete."""
+        """Return the events that further bytes complete.
+
+        Raises:
+            InvalidResponseError: An event is too long.
+        """
         if self._is_whole_event(data):
             return [(b"", data[6:-2])]
         if self._after_cr and data:
@@ -46,7 +53,7 @@ class EventDecoder:
         return events
 
     def _is_whole_event(self, data: bytes) -> bool:
-        """Whether bytes are one event of one line, as they nearly always come."""
+        """Return True if the bytes are one event of one line, which is nearly always so."""
         return (
             data.startswith(b"data: ")
             and data.endswith(b"\n\n")
@@ -56,7 +63,7 @@ class EventDecoder:
         )
 
     def finish(self) -> list[tuple[bytes, bytes]]:
-        """The event that the end of the stream completes, for services that end without a line."""
+        """Return the event that the end of the stream completes, if it lacks its last line."""
         return self.feed(b"\n\n")
 
     def _line(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:

@@ -1,6 +1,6 @@
-"""A streamed answer as bytes: server-sent events, or one JSON object in their place.
+"""Streamed responses as bytes: server-sent events, or one JSON object instead of them.
 
-What the events mean is the wire's to know: its reader fills in the hooks.
+What the events mean is different on each wire: its reader overrides the hooks.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from azinfer.core.sse import BOM, EventDecoder
 
 
 class StreamReader(ABC):
-    """Reads one streamed answer from its bytes, sans I/O.
+    """Reads one streamed response from its bytes; it does no I/O itself.
 
-    A wire's reader overrides what begins with an underscore.
+    The reader of a wire overrides the methods that begin with an underscore.
 
     Args:
-        headers: The answer's headers.
+        headers: The headers of the response.
         routing: Where the request went.
-        seed: What makes the ids of tool calls that come without one unique.
+        seed: Text that makes generated ids of tool calls unique.
         response_format: What the caller passed as `response_format`.
 
     Attributes:
         routing: Where the request went.
-        done: Whether the answer is whole, so that nothing more is to be read.
+        done: Whether the response is complete, so that reading can stop.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class StreamReader(ABC):
         self.done = False
 
     def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
-        """Return the chunks that further bytes complete, one by one.
+        """Return the chunks that further bytes complete.
 
-        Each counts once it was taken.
+        Each counts once the caller has taken it.
 
         Raises:
             APIStatusError: The service reports an error inside the stream.
-            InvalidResponseError: These events do not belong to an answer of this wire.
+            InvalidResponseError: The events are not those of this wire.
         """
         if not self._has_begun:
             data = self._begin(data)
@@ -71,11 +71,11 @@ class StreamReader(ABC):
         return () if chunk is None else (chunk,)
 
     def finish(self) -> list[ChatCompletionChunk]:
-        """Return what the end of the bytes still brings.
+        """Return the chunks that the end of the bytes completes.
 
         Raises:
-            StreamInterruptedError: The answer is not whole; `partial` has what came.
-            InvalidResponseError: There was no answer at all.
+            StreamInterruptedError: The response is not complete; `partial` has what came.
+            InvalidResponseError: There was no response at all.
             APIStatusError: The service failed and gave no other reason.
         """
         if self._json is not None:
@@ -88,49 +88,49 @@ class StreamReader(ABC):
             try:
                 chunks += self._chunks(self._decoder.finish())
             except InvalidResponseError:
-                raise self.interruption("The stream ended inside an event") from None
+                raise self.interruption("the stream ended inside an event") from None
         chunks += self._rest_chunks()
         if not self._has_answer():
             raise InvalidResponseError(
-                f"the stream has no answer in it; it begins {bytes(self._start)!r}",
+                f"the stream has no response in it; it begins with {bytes(self._start)!r}",
                 raw=bytes(self._start),
             )
         if not self.done and not self._is_complete():
-            raise self.interruption("The stream ended before the answer did")
+            raise self.interruption("the stream ended before the response was complete")
         return chunks
 
     def interruption(self, why: str) -> StreamInterruptedError:
-        """Return the error of a stream that ended early, with what came before."""
-        message = f"{why}; the partial answer is in .partial"
+        """Return the error for a stream that ended early, with the part that came before."""
+        message = f"{why}; what came is in .partial"
         return StreamInterruptedError(message).with_partial(self.completion())
 
     def with_partial(self, error: InferenceError) -> InferenceError:
-        """Return an error with what came of the answer before it."""
+        """Return an error with the part of the response that came before it."""
         if error.partial or not self._has_answer():
             return error
         return error.with_partial(self.completion())
 
     @abstractmethod
     def completion(self) -> ChatCompletion:
-        """Return the answer as far as it came."""
+        """Return the response as far as it has come."""
 
     @abstractmethod
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
-        """Return the chunk that an event stands for, if any."""
+        """Return the chunk of an event, if it has one."""
 
     @abstractmethod
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
-        """Return the chunks of one JSON answer to a request for a stream, as proxies give it."""
+        """Return the chunks of one JSON response, which some proxies send instead of a stream."""
 
     @abstractmethod
     def _has_answer(self) -> bool:
-        """Return whether anything of an answer came."""
+        """Return True if any part of a response came."""
 
     def _rest_chunks(self) -> list[ChatCompletionChunk]:
-        """Return the chunks of what could not be told apart before the end.
+        """Return the chunks that could only be completed at the end.
 
         Raises:
-            APIStatusError: What came last was a failure.
+            APIStatusError: The last event was a failure.
         """
         return []
 
@@ -139,7 +139,7 @@ class StreamReader(ABC):
         return False
 
     def _begin(self, data: bytes) -> bytes:
-        """Look at the first byte that says anything: a stream, or one JSON object."""
+        """Look at the first byte: does a stream begin, or one JSON object?"""
         self._start += data[: 200 - len(self._start)]
         first = data.removeprefix(BOM).lstrip()[:1]
         if first:

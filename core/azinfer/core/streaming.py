@@ -1,4 +1,4 @@
-"""A streamed chat completion: events become chunks, and the whole they add up to.
+"""Streamed chat completions: events become chunks, which add up to a completion.
 
 Source: "Create chat completion", `stream`, of the REST references.
 """
@@ -40,7 +40,7 @@ from azinfer.core.stream_reader import StreamReader
 
 
 class ToolCallAccumulator:
-    """What one tool call has come to so far."""
+    """Adds up the parts of one tool call."""
 
     def __init__(self, index: int, call_id: str, name: str) -> None:
         self.index, self.id, self.name = index, call_id, name
@@ -70,7 +70,7 @@ class ToolCallAccumulator:
 
 
 class ChoiceAccumulator:
-    """What one choice has come to so far."""
+    """Adds up the parts of one choice."""
 
     def __init__(self, index: int, seed: str) -> None:
         self.index = index
@@ -89,7 +89,7 @@ class ChoiceAccumulator:
         self._filter_results: Json = {}
 
     def add_text(self, raw: Json) -> ChunkChoice | None:
-        """The short way for a choice that adds text and nothing else, as nearly all do."""
+        """Add a choice with text and nothing else, as most are; return None for any other."""
         delta = raw.get("delta")
         if delta.__class__ is not dict or not self._splitter.is_done:
             return None
@@ -102,7 +102,7 @@ class ChoiceAccumulator:
         return ChunkChoice(self.index, Delta(text or None))
 
     def add(self, raw: Json) -> ChunkChoice:
-        """Take in one choice of a chunk and tell what it adds."""
+        """Add one choice of a chunk, and return what it adds."""
         delta = raw.get("delta")
         if delta.__class__ is not dict:
             delta = {}
@@ -144,7 +144,7 @@ class ChoiceAccumulator:
         return Delta(text or None, thought or None, calls) if is_new else None
 
     def choice(self) -> Choice:
-        """The choice as far as it came."""
+        """Return the choice as far as it has come."""
         calls = sorted(self._calls, key=lambda call: call.index)
         reason = self.finish_reason
         message = Message(
@@ -189,10 +189,10 @@ class ChoiceAccumulator:
         try:
             self._sound.append(binascii.a2b_base64(audio.get("data") or "", strict_mode=True))
         except (TypeError, ValueError):
-            raise invalid_response("sound that is not base64", audio) from None
+            raise invalid_response("audio that is not base64", audio) from None
 
     def _joined_audio(self) -> Json | None:
-        """The sound as one; each chunk's is encoded by itself."""
+        """Return the audio of all chunks as one; each chunk is encoded by itself."""
         if not self._audio:
             return None
         data = binascii.b2a_base64(b"".join(self._sound), newline=False).decode()
@@ -210,7 +210,7 @@ class ChoiceAccumulator:
         return ToolCallChunk(call.index, call.id if is_new else None, new_name, shown)
 
     def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[ToolCallAccumulator, bool]:
-        """The call that a part belongs to, opened if the part begins it."""
+        """Return the call to which a part belongs, and whether the part begins it."""
         if isinstance(index, int):
             call = self._by_index.get(index)
             # Some services give every parallel call the index 0.
@@ -234,12 +234,12 @@ class ChoiceAccumulator:
 
 
 class ChatReader(StreamReader):
-    """Reads one streamed chat completion from its bytes, sans I/O.
+    """Reads one streamed chat completion from its bytes; it does no I/O itself.
 
     Args:
-        headers: The answer's headers.
+        headers: The headers of the response.
         routing: Where the request went.
-        seed: What makes the ids of tool calls that come without one unique.
+        seed: Text that makes generated ids of tool calls unique.
         response_format: What the caller passed as `response_format`.
     """
 
@@ -258,7 +258,7 @@ class ChatReader(StreamReader):
         self._prompt_results: list[Json] = []
 
     def completion(self) -> ChatCompletion:
-        """The answer as far as it came."""
+        """Return the completion as far as it has come."""
         choices = tuple(choice.choice() for _, choice in sorted(self._choices.items()))
         head = self._head
         created = head.get("created")
@@ -275,7 +275,7 @@ class ChatReader(StreamReader):
         )
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
-        """One JSON answer to a request for a stream, as proxies give it."""
+        """Return the chunks of one JSON response, which some proxies send instead of a stream."""
         decode_completion(raw, self._headers)
         parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
         return [self._chunk({**raw, "choices": parts})]
@@ -294,7 +294,7 @@ class ChatReader(StreamReader):
         return all(choice.finish_reason for choice in self._choices.values())
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
-        """The chunk that an event stands for, if any."""
+        """Return the chunk of an event, if it has one."""
         if data.startswith(b"[DONE]") or data.strip() == b"[DONE]":
             self.done = True
             return None
@@ -309,7 +309,7 @@ class ChatReader(StreamReader):
 
     def _chunk(self, raw: Json) -> ChatCompletionChunk:
         if not self._headed:
-            # Chunks with filter results alone come first, with empty id and model.
+            # The first chunks may have only filter results, with empty id and model.
             self._headed = bool(raw.get("id"))
             self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
         usage = None
@@ -335,7 +335,7 @@ class ChatReader(StreamReader):
 
 
 def _merge_logprobs(before: Json | None, more: Json) -> Json:
-    """Log probabilities of two chunks, one after the other."""
+    """Return the log probabilities of two chunks, one after the other."""
     if before is None:
         return more
     joined = dict(before)

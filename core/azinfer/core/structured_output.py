@@ -1,4 +1,4 @@
-"""Answers as values of one's own types: the schema that is sent, and reading the answer back."""
+"""Structured output: the JSON Schema of a type, and reading a response as that type."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError
 
-# The keywords whose values are schemas, and those that give schemas names of the author's own;
-# what other keywords hold (`enum`, `const`, `examples`) is no schema.
+# The keywords whose values are schemas, and those whose values are schemas by name. The values of
+# other keywords (`enum`, `const`, `examples`) are not schemas.
 # Source: "JSON Schema: A Media Type for Describing JSON Documents", 2020-12, sections 8.2.4, 10.
 _SCHEMAS = frozenset(
     {
@@ -24,7 +24,7 @@ _BY_NAME = frozenset(
 
 @lru_cache(maxsize=256)
 def adapter_of(kind: type) -> Any:
-    """The TypeAdapter (of pydantic) for a pydantic model, a dataclass or any other type it knows.
+    """Return pydantic's TypeAdapter for a pydantic model, a dataclass or another type.
 
     Raises:
         ConfigurationError: pydantic is not installed.
@@ -33,16 +33,16 @@ def adapter_of(kind: type) -> Any:
         from pydantic import TypeAdapter
     except ModuleNotFoundError:
         raise ConfigurationError(
-            f"response_format={kind.__name__} needs pydantic: pip install pydantic, or give "
-            "a JsonSchema"
+            f"response_format={kind.__name__} needs pydantic: pip install pydantic, or "
+            "pass a JsonSchema"
         ) from None
     return TypeAdapter(kind)
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON Schema in the form that strict structured output asks for.
+    """Return a JSON Schema in the form that strict structured output requires.
 
-    Every property is required, no other is allowed, and none has a default.
+    Every property is required, others are not allowed, and defaults are removed.
     Source: "Structured outputs", Azure OpenAI, supported schemas and limitations.
 
     Example:
@@ -62,7 +62,7 @@ def _inside(key: str, value: Any) -> Any:
 
 
 def _strict(value: Any) -> Any:
-    """What stands where a schema may: one, several, or a bare true or false."""
+    """Return the strict form of a schema, of several schemas, or of true or false."""
     if isinstance(value, list):
         return [_strict(each) for each in value]
     return strict_schema(value) if isinstance(value, Mapping) else value

@@ -1,4 +1,4 @@
-"""The ways to address a deployment, as values: which paths, headers and versions each has."""
+"""Surfaces: the ways to address a deployment, with the paths, headers and versions of each."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Surface:
     """One way to address deployments.
 
     Attributes:
-        name: The name by which it is asked for.
-        path: What follows the root of a resource; empty where the URL is the whole base.
+        name: The value of `surface=` for it.
+        path: The path after the root of a resource; empty if the URL is the whole base.
         operations: The operations that exist on it.
-        api_version: The version that is sent when none is given; None sends none.
-        scope: The Entra ID scope of its tokens; None where it takes keys alone.
-        key_headers: The headers that carry a key.
-        names_in_body: Whether the body's `model` names the deployment.
-        routes: Whether a request without a `model` goes nowhere.
-        extra_parameters: Whether it knows the header `extra-parameters`.
+        api_version: The default version; None sends no version.
+        scope: The Entra ID scope of its tokens; None if it accepts only keys.
+        key_headers: The headers in which a key is sent.
+        names_in_body: Whether the deployment is named by `model` in the body.
+        routes: Whether a request needs a `model` to be routed.
+        extra_parameters: Whether it has the header `extra-parameters`.
         input_type: Whether embeddings have the field `input_type`.
     """
 
@@ -56,7 +56,7 @@ class Surface:
 # Sources: "Azure AI Model Inference REST API" (model inference, serverless, managed),
 # "Azure OpenAI in Azure AI Foundry Models v1 API" and "Azure OpenAI REST API reference"
 # (v1, deployments), "REST API endpoints for models inference" (GitHub). The retired SDK sent
-# a key in both headers; serverless endpoints read Authorization alone.
+# a key in both headers; serverless endpoints read only Authorization.
 MODELS = Surface(
     "models",
     "/models",
@@ -117,16 +117,20 @@ INFO_VERSION = "2025-04-01"
 
 
 def scope_of(surface: Surface, url: str) -> str | None:
-    """The Entra ID scope of a token for a URL: that of its cloud (public, US government, China)."""
+    """Return the Entra ID scope of a token for a URL, in its cloud (public, US, China)."""
     host = urlsplit(url).hostname or ""
     cloud = next((host[-3:] for end in (".azure.us", ".azure.cn") if host.endswith(end)), ".com")
     return surface.scope and surface.scope.replace(".azure.com/", f".azure{cloud}/")
 
 
 def surface_named(name: str | Surface) -> Surface:
-    """The surface with this name."""
+    """Return the surface with a name.
+
+    Raises:
+        ConfigurationError: No surface has this name.
+    """
     if isinstance(name, Surface):
         return name
     if surface := SURFACES.get(name.strip().casefold()):
         return surface
-    raise ConfigurationError(f"surface={name!r} is unknown; there are {', '.join(SURFACES)}")
+    raise ConfigurationError(f"unknown surface {name!r}; choose from {', '.join(SURFACES)}")

@@ -1,4 +1,4 @@
-"""`azinfer.toml`, read so that what is wrong is told with file, line, field and reason."""
+"""Reading `azinfer.toml`: every error names file, line, field and reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _BARE = re.compile("[A-Za-z0-9_-]+")
 _TYPES: dict[type, str] = {
-    str: "a text in quotes",
+    str: "text in quotes",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -26,10 +26,10 @@ _TYPES: dict[type, str] = {
 
 
 def read(path: str | Path) -> Table:
-    """The whole file as its outermost table.
+    """Return the outermost table of a file.
 
     Raises:
-        ConfigurationError: It cannot be read, or is no TOML.
+        ConfigurationError: The file cannot be read, or is not valid TOML.
     """
     try:
         text = Path(path).read_text("utf-8")
@@ -39,11 +39,11 @@ def read(path: str | Path) -> Table:
     try:
         return Table(_File(str(path), text), (), tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}") from None
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
 
 
 class Table:
-    """One table of the file, asked field by field and then closed, so that no field is ignored."""
+    """One table of the file: read each field, then call `close`, so that no field is ignored."""
 
     def __init__(self, file: _File, where: tuple[str, ...], values: Mapping[str, Any]) -> None:
         self._file = file
@@ -55,14 +55,14 @@ class Table:
         return name in self._values
 
     def get(self, name: str, kind: type[T]) -> T | None:
-        """A field, or None where it is not there.
+        """Return a field, or None if it is not there.
 
         Args:
             name: The field.
             kind: `str`, `int`, `float` (also of a whole number), `bool`, `list` or `dict`.
 
         Raises:
-            ConfigurationError: It is of another type.
+            ConfigurationError: The field has another type.
         """
         self._read_names.add(name)
         value = self._values.get(name)
@@ -70,39 +70,39 @@ class Table:
             value = float(value)
         if value is None or type(value) is kind:
             return value
-        raise self.wrong(f"give {_TYPES[kind]}", name)
+        raise self.wrong(f"must be {_TYPES[kind]}", name)
 
     def value(self, name: str) -> Any:
-        """A field of any type, or None where it is not there."""
+        """Return a field of any type, or None if it is not there."""
         self._read_names.add(name)
         return self._values.get(name)
 
     def require(self, name: str, kind: type[T]) -> T:
-        """A field that must be there.
+        """Return a field that must be there.
 
         Raises:
-            ConfigurationError: It is missing or of another type.
+            ConfigurationError: The field is missing or has another type.
         """
         value = self.get(name, kind)
         if value is None:
-            raise self.wrong(f"is missing; give {_TYPES[kind]}", name)
+            raise self.wrong(f"is missing; it must be {_TYPES[kind]}", name)
         return value
 
     def table(self, name: str) -> Table:
-        """The table of a name; an empty one where it is not there."""
+        """Return the table of a name, or an empty one if it is not there."""
         return Table(self._file, (*self._where, name), self.get(name, dict) or {})
 
     def tables(self, name: str | None = None) -> dict[str, Table]:
-        """All tables under a name, or under this table itself, each by its own name."""
+        """Return the tables inside the table of a name, or inside this one, by their names."""
         outer = self if name is None else self.table(name)
         return {each: outer.table(each) for each in outer._values}
 
     def texts(self) -> dict[str, str]:
-        """All fields of a table of texts."""
+        """Return all fields, each of which must be text."""
         return {name: self.require(name, str) for name in self._values}
 
     def close(self) -> None:
-        """Refuse what nobody asked for: it is a mistake in spelling, or does nothing.
+        """Refuse fields that were not read: they are misspelt, or have no effect.
 
         Raises:
             ConfigurationError: There is such a field.
@@ -112,10 +112,15 @@ class Table:
                 close = difflib.get_close_matches(name, self._read_names - self._values.keys(), n=1)
                 meant = f"did you mean {close[0]!r}? " if close else ""
                 known = ", ".join(sorted(self._read_names)) or "nothing"
-                raise self.wrong(f"is unknown; {meant}here may stand {known}", name)
+                raise self.wrong(f"is unknown; {meant}known here: {known}", name)
 
     def wrong(self, reason: str, name: str | None = None) -> ConfigurationError:
-        """The error that a field, or the table itself, has something wrong."""
+        """Return the error for a field, or for the table itself.
+
+        Args:
+            reason: What is wrong, after the field's name and a colon.
+            name: The field; None for the table.
+        """
         where = self._where if name is None else (*self._where, name)
         field = ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in where)
         line = self._file.line_of(where)
@@ -124,16 +129,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Where the text of a table stands."""
+    """The file, to find the line of a field."""
 
     path: str
     text: str
 
     def line_of(self, where: tuple[str, ...]) -> int:
-        """The line on which a field begins, or else the table that it would stand in.
+        """Return the line on which a field begins, or else that of the table it belongs to.
 
-        The parser of the standard library keeps no positions, but any beginning of a file that
-        it takes is a whole number of fields: the first that has the field ends with it.
+        The parser of the standard library keeps no positions. But the lines up to any point
+        that it accepts are complete fields: the first such part that has the field ends with it.
         """
         lines = self.text.splitlines(keepends=True)
         begins = 1

@@ -1,3 +1,3 @@
-"""The version of azinfer, said once."""
+"""The version of azinfer; no other file repeats it."""
 
 __version__ = "0.2.0"
