@@ -32,11 +32,13 @@ FLOORS = {
         client_config credentials endpoint_knowledge
         routes
         network
-        calls attempts streams base_client sync_operations async_operations client
+        calls legs attempts hedging routed_attempts router streams
+        base_client operations sync_operations async_operations client
         __init__
     """,
     "azinfer.core.routes": """
         facts guard policy breaker affinity budget route state choice failover resolution plan
+        demand traffic config
         __init__
     """,
     "azinfer.core.wires": """

@@ -102,7 +102,9 @@ def test_another_endpoint_is_chosen_by_its_name(tmp_path: Path) -> None:
     assert client.endpoint.url == "http://localhost:1/openai/v1"
     with pytest.raises(ConfigurationError, match=r"has no endpoint 'east', only main, west"):
         InferenceClient.from_config(path, endpoint="east", credential=KEY)
-    with pytest.raises(ConfigurationError, match=r"several endpoints: pass endpoint=.*main, west"):
+    assert "contoso" in InferenceClient.from_config(path, credential=KEY).endpoint.url
+    path = written(tmp_path, MAIN.replace("main", "a") + '[endpoints.b]\nurl = "localhost:1"\n')
+    with pytest.raises(ConfigurationError, match=r"several endpoints: pass endpoint=.*a, b"):
         InferenceClient.from_config(path, credential=KEY)
 
 
@@ -172,7 +174,7 @@ def test_a_wrong_name_suggests_what_is_declared(
         (MAIN + '[deployments."@main"]\n', 'line 5: deployments."@main": .*such as gpt-4o@main'),
         (MAIN + '[deployments.a]\nmodel = "m"\n', "line 6: .*model: is unknown; did you mean"),
         (MAIN + '[deployments.a]\ncapacity = "9"\n', "line 6: .*capacity: must be a number"),
-        (MAIN + "[routes.chat]\n", "line 5: routes: routes are not supported yet"),
+        (MAIN + "[routes.chat]\n", "line 5: routes.chat.tiers: is missing; it must be a list"),
         (MAIN + "[endpoint.x]\n", "line 5: endpoint: is unknown; known here:"),
     ],
 )

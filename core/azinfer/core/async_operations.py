@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import (
     Awaitable,
     Callable,
+    Coroutine,
     Mapping,
     Sequence,
 )
-from typing import Any
+from typing import Any, TypeVar
 
-from azinfer.core import calls
-from azinfer.core.base_client import BaseClient, Kind, T
+from azinfer.core.attempts import CallAttempts
 from azinfer.core.batching import map_async
-from azinfer.core.calls import Call
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
 from azinfer.core.embeddings import (
     Embeddings,
-    batches,
     check_texts,
     is_size_error,
     merge_embeddings,
@@ -33,12 +31,14 @@ from azinfer.core.errors import (
 )
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, OpenResponse, Request
+from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import AsyncChatStream, OpenStream
-from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+
+U = TypeVar("U")
 
 
-class AsyncOperations(BaseClient):
+class AsyncOperations(Operations):
     """What `AsyncInferenceClient` asks of deployments."""
 
     _transport: AsyncTransport
@@ -57,9 +57,8 @@ class AsyncOperations(BaseClient):
 
         The same as `InferenceClient.complete`, awaited.
         """
-        return await self._run(
-            self._chat(messages, model, model_id, headers, options, stream=False), timeout
-        )
+        given = CallOptions(model, model_id, timeout, headers, options)
+        return await self._run(self._chat(messages, given, stream=False))
 
     def stream(
         self,
@@ -75,8 +74,9 @@ class AsyncOperations(BaseClient):
 
         The same as `InferenceClient.stream`, but sent when the stream is entered.
         """
-        call = self._chat(messages, model, model_id, headers, options, stream=True)
-        return AsyncChatStream(lambda: self._open_stream(call, timeout))
+        given = CallOptions(model, model_id, timeout, headers, options)
+        attempts = self._chat(messages, given, stream=True)
+        return AsyncChatStream(lambda: self._hedged(self._open_stream, attempts))
 
     async def embed(
         self,
@@ -94,20 +94,18 @@ class AsyncOperations(BaseClient):
         The same as `InferenceClient.embed`, awaited.
         """
         texts = check_texts(input)
-        target = self._target(EMBEDDINGS, model, model_id, headers)
-        corrections = self._corrections_of(target)
+        given = CallOptions(model, model_id, timeout, headers, options, kind)
 
         async def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, corrections, kind)
             try:
-                return await self._run(call, timeout)
+                return await self._run(self._embedding(batch, given))
             except InferenceError as error:
                 if len(batch) == 1 or not is_size_error(error):
                     raise
             middle = len(batch) // 2
             return merge_embeddings([await embed(batch[:middle]), await embed(batch[middle:])])
 
-        return merge_embeddings(await map_async(embed, batches(texts, target.profile)))
+        return merge_embeddings(await map_async(embed, self._batches(texts, given)))
 
     async def embed_images(
         self,
@@ -124,13 +122,10 @@ class AsyncOperations(BaseClient):
 
         The same as `InferenceClient.embed_images`, awaited.
         """
-        target = self._target(IMAGES, model, model_id, headers)
-        corrections = self._corrections_of(target)
+        given = CallOptions(model, model_id, timeout, headers, options, kind)
 
         async def embed(image: ImageInput) -> Embeddings:
-            return await self._run(
-                calls.image_embeddings(target, image, options, corrections, kind), timeout
-            )
+            return await self._run(self._image_embedding(image, given))
 
         return merge_embeddings(await map_async(embed, image_inputs(images)))
 
@@ -145,7 +140,7 @@ class AsyncOperations(BaseClient):
 
         The same as `InferenceClient.info`, awaited.
         """
-        return await self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+        return await self._run(self._info(CallOptions(model, None, timeout, headers, {})))
 
     async def deployments(
         self, source: str | None = None, *, timeout: float | Timeout | None = None
@@ -158,46 +153,72 @@ class AsyncOperations(BaseClient):
         url, scope = self._list_target(source)
         pages: list[Json] = []
         while url:
-            call = calls.deployment_list(self._target(CHAT, None, None, None), url, scope)
-            pages.append(await self._run(call, timeout))
+            pages.append(await self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
 
-    async def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
-        attempts = self._attempts(call, timeout)
-        while True:
-            secret = await self._credential.asecret(
-                attempts.surface, attempts.scope, attempts.rejected
-            )
-            request, deadline = attempts.request(secret)
-            try:
-                response, body = await _in_time(self._exchange, request, deadline)
-                return attempts.value_of(response.status, response.headers, body)
-            except InferenceError as error:
-                wait = attempts.wait_after(error)
-            await self._clock.asleep(wait)
+    async def _run(self, attempts: CallAttempts[T]) -> T:
+        return await self._hedged(self._complete, attempts)
+
+    async def _hedged(
+        self, run: Callable[[CallAttempts[T]], Coroutine[Any, Any, U]], attempts: CallAttempts[T]
+    ) -> U:
+        if attempts.hedge is None:
+            return await run(attempts)
+        from azinfer.core.hedging import race_async  # only routes hedge
+
+        return await race_async(run, attempts)
+
+    async def _complete(self, attempts: CallAttempts[T]) -> T:
+        try:
+            while True:
+                request, deadline = await self._next(attempts)
+                try:
+                    response, body = await _in_time(self._exchange, request, deadline)
+                    return attempts.value_of(response.status, response.headers, body)
+                except InferenceError as error:
+                    wait = attempts.wait_after(error)
+                await self._clock.asleep(wait)
+        finally:
+            attempts.close()
 
     async def _exchange(self, request: Request, deadline: Deadline) -> tuple[OpenResponse, bytes]:
         response = await self._transport.open(request, deadline)
         return response, b"".join([part async for part in response.parts])
 
-    async def _open_stream(self, call: Call[Any], timeout: float | Timeout | None) -> OpenStream:
-        attempts = self._attempts(call, timeout)
+    async def _open_stream(self, attempts: CallAttempts[Any]) -> OpenStream:
+        try:
+            while True:
+                request, deadline = await self._next(attempts, stream=True)
+                try:
+                    response = await _in_time(self._transport.open, request, deadline)
+                    if response.status >= 300:
+                        body = b"".join([part async for part in response.parts])
+                        raise attempts.error_of(response.status, response.headers, body)
+                    reader = attempts.reader(response.status, response.headers, deadline)
+                    stream = OpenStream(response, reader, attempts)
+                    if attempts.reads_ahead:
+                        await stream.read_ahead()
+                    return stream
+                except InferenceError as error:
+                    wait = attempts.wait_after(error)
+                await self._clock.asleep(wait)
+        except BaseException:
+            attempts.close()
+            raise
+
+    async def _next(
+        self, attempts: CallAttempts[Any], stream: bool = False
+    ) -> tuple[Request, Deadline]:
         while True:
-            secret = await self._credential.asecret(
+            while wait := attempts.ready():
+                await self._clock.asleep(wait)
+            secret = await attempts.credential.asecret(
                 attempts.surface, attempts.scope, attempts.rejected
             )
-            request, deadline = attempts.request(secret, stream=True)
-            try:
-                response = await _in_time(self._transport.open, request, deadline)
-                if response.status >= 300:
-                    body = b"".join([part async for part in response.parts])
-                    raise attempts.error_of(response.status, response.headers, body)
-                reader = attempts.reader(response.status, response.headers, deadline)
-                return OpenStream(response, reader, attempts)
-            except InferenceError as error:
-                wait = attempts.wait_after(error)
-            await self._clock.asleep(wait)
+            if secret is not None:
+                return attempts.request(secret, stream)
+            attempts.unauthorised()
 
     def _connect(self) -> None:
         transport = AsyncTransport(self._http_client, self._environ)

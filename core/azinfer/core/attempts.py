@@ -6,13 +6,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Generic
+from dataclasses import replace
+from typing import Any, ClassVar, Generic
 
 from azinfer.core.calls import API_VERSION, NOTHING, Call, T, Target, call_numbers
-from azinfer.core.clock import Clock
 from azinfer.core.completions import Json
-from azinfer.core.credentials import Secret
+from azinfer.core.credentials import Secret, Source
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
 from azinfer.core.error_responses import from_response, request_id, with_advice
@@ -24,10 +23,11 @@ from azinfer.core.errors import (
     InferenceError,
 )
 from azinfer.core.json_body import encode_json
+from azinfer.core.legs import Leg, Rules
 from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
 from azinfer.core.network import Request
-from azinfer.core.retries import RetryBudget, Timeout, retry_after, wait_before_retry
-from azinfer.core.routing import Attempt, Routing
+from azinfer.core.retries import retry_after, wait_before_retry
+from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import MANAGED, scope_of
 from azinfer.core.version import __version__
@@ -66,44 +66,78 @@ _SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be r
 _PROCESS = os.urandom(9).hex()
 
 
-@dataclass(eq=False, repr=False)
 class CallAttempts(Generic[T]):
     """The attempts of one call: what is sent next, and what comes of an outcome.
 
     The shells only send, read and wait; every decision is made here.
 
+    Args:
+        leg: What is asked, and of which deployment.
+        rules: What the client allows.
+        decision: How the name of the call led to the deployment, where a file of names says.
+
     Attributes:
-        call: What is asked.
-        timeout: How long it may take.
-        max_retries: How often it may be sent again.
-        budget: What all calls of the client share.
-        clock: Time and chance.
-        known: Deployments that a wrong name may have meant.
-        corrections: Where to write down what a model refused.
         rejected: The secret that the service did not take.
+        reads_ahead: Whether a stream is only handed out with its first chunk.
     """
 
-    call: Call[T]
-    timeout: Timeout
-    max_retries: int
-    budget: RetryBudget
-    clock: Clock
-    known: Deployments
-    corrections: dict[str, str]
-    rejected: str | None = None
+    reads_ahead: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        self._url = self.call.url or self.call.target.url(self.corrections)
-        self._body = self.call.body
-        self._encoded = b"" if self._body is None else encode_json(self._body)
-        self._adapted = self.call.adapted
+    leg: Leg[T]
+    call: Call[T]
+    corrections: dict[str, str]
+    rejected: str | None
+
+    def __init__(self, leg: Leg[T], rules: Rules, decision: Decision | None = None) -> None:
+        self._start(rules)
+        self.decision = decision
+        self._take(leg)
+
+    def _start(self, rules: Rules) -> None:
+        """Begin to count time and attempts."""
+        self.timeout, self.max_retries = rules.timeout, rules.max_retries
+        self.budget, self.clock = rules.budget, rules.clock
         self._id = f"{_PROCESS}-{next(call_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
         self._end = self.clock.monotonic() + self.timeout.total
         self._retries = 0
         self._attempts: list[Attempt] = []
         self._failure: InferenceError | None = None
+
+    def _take(self, leg: Leg[T]) -> None:
+        """Send what comes next to the deployment of a leg."""
+        self.leg, self.call, self.corrections = leg, leg.call, leg.corrections
+        self.rejected = None
+        self._url = self.call.url or self.call.target.url(self.corrections)
+        self._body = self.call.body
+        self._encoded = b"" if self._body is None else encode_json(self._body)
+        self._adapted = self.call.adapted
         self._changed: set[str] = set()
         self._wires: set[str | None] = set()
+
+    @property
+    def hedge(self) -> float | None:
+        """Seconds without an answer after which a second request is sent; None never."""
+        return None
+
+    def ready(self) -> float:
+        """Return the seconds to wait before a request can be sent; 0 if it can be now.
+
+        Raises:
+            RouteExhaustedError: No deployment can take it in the time that the call has.
+        """
+        return 0.0
+
+    def close(self) -> None:
+        """End the call, however it ended; harmless twice."""
+
+    def interrupted(self, error: InferenceError) -> InferenceError:
+        """Return the error of a stream that broke after its first chunk, described."""
+        return self.with_context(error)
+
+    @property
+    def credential(self) -> Source:
+        """What authorises the next request."""
+        return self.leg.credential
 
     @property
     def surface(self) -> Any:
@@ -116,16 +150,22 @@ class CallAttempts(Generic[T]):
         scope = self.call.scope or scope_of(self.surface, self._url)
         return self.corrections.get(scope, scope) if scope else None
 
-    def request(self, secret: Secret | None, stream: bool = False) -> tuple[Request, Deadline]:
+    def unauthorised(self) -> None:
+        """Go on after the credential has nothing but the secret that was rejected.
+
+        Raises:
+            InferenceError: Nothing else can be sent.
+        """
+        assert self._failure is not None
+        raise self._failure
+
+    def request(self, secret: Secret, stream: bool = False) -> tuple[Request, Deadline]:
         """The next request, and by when it must be done.
 
         Args:
-            secret: What authorises it; without one, the error that asked for another is raised.
+            secret: What authorises it.
             stream: Whether its answer is to come as a stream.
         """
-        if secret is None:
-            assert self._failure is not None
-            raise self._failure
         self._secret = secret
         self._began = self.clock.monotonic()
         self._answer: Mapping[str, str] = NOTHING
@@ -175,17 +215,25 @@ class CallAttempts(Generic[T]):
         """The way that the call took, now that an answer came."""
         self._answer = headers
         seconds = self.clock.monotonic() - self._began
-        last = Attempt(status, None, seconds, request_id(headers))
+        last = self._attempt(status, None, seconds, request_id(headers))
         target = self.call.target
         return replace(
             target.routing(self._url, self._adapted, self.call.choice),
+            requested=self.decision.requested if self.decision else target.model,
             deployment=headers.get("x-ms-deployment-name") or target.model,
             served_model=headers.get("x-ms-served-model"),
             attempts=(*self._attempts, last),
             region=headers.get("x-ms-region"),
             spilled_over=headers.get("x-ms-is-spilled-over", "").lower() == "true",
             headers=headers,
+            decision=self.decision,
         )
+
+    def _attempt(
+        self, status: int | None, kind: str | None, seconds: float, request: str | None
+    ) -> Attempt:
+        endpoint = self.decision.endpoint if self.decision else None
+        return Attempt(status, kind, seconds, request, self.call.target.model, endpoint)
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """What reads the stream that an answer begins; from now on only `total` bounds it."""
@@ -209,7 +257,7 @@ class CallAttempts(Generic[T]):
         """
         seconds = self.clock.monotonic() - self._began
         kind = type(error).__name__
-        self._attempts.append(Attempt(error.status, kind, seconds, error.request_id))
+        self._attempts.append(self._attempt(error.status, kind, seconds, error.request_id))
         self._failure = self.with_context(error)
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
@@ -218,6 +266,10 @@ class CallAttempts(Generic[T]):
             return 0.0
         if self._correct(error) or self._change_wire(error):
             return 0.0
+        return self._next_wait(error)
+
+    def _next_wait(self, error: InferenceError) -> float:
+        """Return the seconds to wait after an error that is not the request's form."""
         self._retries += 1
         wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
         if wait is None or self.clock.monotonic() + wait >= self._end:
@@ -234,8 +286,8 @@ class CallAttempts(Generic[T]):
         error.headers = error.headers or self._answer
         error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
-            error.suggestions = self.known.nearest(target.model or "")
-            error.message = with_advice(error.message, _hint(error.suggestions, self.known))
+            error.suggestions = self.leg.known.nearest(target.model or "")
+            error.message = with_advice(error.message, _hint(error.suggestions, self.leg.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
             advice = "This list needs a token of Entra ID, not a key."
             error.message = with_advice(error.message, advice)

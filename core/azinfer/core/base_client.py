@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from azinfer.core import calls
-from azinfer.core.attempts import CallAttempts
-from azinfer.core.calls import Call, Target
+from azinfer.core.calls import Target
 from azinfer.core.clock import SYSTEM, Clock
-from azinfer.core.completions import ChatCompletion, Json
-from azinfer.core.credentials import Credential, Tokens, endpoint_from, source_of
-from azinfer.core.deployment_lists import from_pages, list_url
+from azinfer.core.completions import Json
+from azinfer.core.credentials import Credential, endpoint_from, source_of
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import knowledge_of
-from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
-from azinfer.core.errors import ConfigurationError
-from azinfer.core.messages import ChatMessage
+from azinfer.core.endpoints import Endpoint, is_loopback
+from azinfer.core.errors import (
+    ConfigurationError,
+)
 from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.core.model_profiles import profile_of
 from azinfer.core.retries import RetryBudget, Timeout
@@ -29,11 +26,10 @@ from azinfer.core.surfaces import CHAT, Surface, WireName
 from azinfer.core.wires.selection import NO_CHOICE, Choice, choose_wire
 from azinfer.core.wires.wire import wire_named
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from azinfer.core.routes import Route
 
 Twin = TypeVar("Twin", bound="BaseClient")
-
-Kind: TypeAlias = Literal["query", "document"]
 
 _MAX_RETRIES = 2
 
@@ -82,30 +78,52 @@ class BaseClient:
         self._knowledge = knowledge_of(self.endpoint)
         self._joined: tuple[Deployments | None, Deployments] = (None, Deployments())
         self._targets: dict[tuple[str, str | None, str | None], Target] = {}
+        self._router: Any = None  # only what from_config made has one
+        self._added: Mapping[str, str] = {}
         self._open_up()
 
     @classmethod
     def from_config(
-        cls, path: str | Path = "azinfer.toml", *, endpoint: str | None = None, **options: Any
+        cls,
+        config: str | Path | Mapping[str, Any] = "azinfer.toml",
+        *,
+        endpoint: str | None = None,
+        routes: Iterable[Route] = (),
+        aliases: Mapping[str, str] | None = None,
+        reload_after: float | None = None,
+        **options: Any,
     ) -> Self:
-        """A client for an endpoint of a configuration file, knowing what it says of deployments.
+        """Return a client for all endpoints, routes and aliases of a configuration file.
+
+        `model=` then takes the name of a route, an alias, `name@endpoint`, or the name of a
+        deployment on the default endpoint or on exactly one other.
 
         Args:
-            path: The file; its tables are `[endpoints.<name>]` (url, credential, surface,
-                api_version, headers) and `[deployments."<name>@<endpoint>"]` (model_id,
-                model_version, model_format, capacity_type, capacity, content_filter).
-            endpoint: Which endpoint; left out, the file's `default`, or the only one.
-            **options: What the constructor takes besides; it wins over the file.
+            config: The file, or a mapping in its form. Its tables are `[endpoints.<name>]` (url,
+                credential, surface, api_version, headers, zone),
+                `[deployments."<name>@<endpoint>"]` (model_id, model_version, model_format,
+                capacity_type, capacity, content_filter, rpm, tpm, concurrency),
+                `[routes.<name>]` (tiers, policy, guard, params) and `[aliases]`.
+            endpoint: The default endpoint; left out, the file's `default`, else the only one,
+                else the one called main.
+            routes: Routes besides those of the file; they win over these.
+            aliases: Aliases besides those of the file; they win too.
+            reload_after: Seconds after which a call looks whether the file has changed; None
+                never does. A file that is wrong is not taken, with one warning in the log.
+            **options: What the constructor takes besides; it wins over the file. credential,
+                surface and api_version are for the default endpoint.
 
         Raises:
             ConfigurationError: Something is wrong; the text has file, line, field and reason.
         """
-        from azinfer.core.client_config import read_client_config
+        from azinfer.core.router import Router, Source
 
-        config = read_client_config(path).endpoint(endpoint)
-        names = ("credential", "surface", "api_version", "headers")
-        client = cls(config.url, **{**{name: getattr(config, name) for name in names}, **options})
-        client._declared = config.deployments
+        source = Source(config, endpoint, tuple(routes), dict(aliases or {}))
+        router = Router(source, cls, options, reload_after)
+        client: Self = router.default
+        client.model = options.get("model") or client.model
+        client.model_id = options.get("model_id")
+        client._router = router
         return client
 
     def with_options(
@@ -162,6 +180,7 @@ class BaseClient:
         client.wire = wire or self.wire
         both = (*self._headers.items(), *(headers or {}).items())
         client._headers = {name.lower(): value for name, value in both}
+        client._added = {**self._added, **(headers or {})}
         return client
 
     def _open_up(self) -> None:
@@ -235,6 +254,13 @@ class BaseClient:
         Raises:
             ConfigurationError: It would go nowhere.
         """
+        if self._router is not None:
+            client, name, decision = self._router.explain(model or self.model, operation)
+            routing: Routing = client._explain(operation, name, model_id)
+            return replace(routing, requested=decision.requested, decision=decision)
+        return self._explain(operation, model, model_id)
+
+    def _explain(self, operation: str, model: str | None, model_id: str | None) -> Routing:
         target, choice = self._target(operation, model, model_id, None), NO_CHOICE
         if operation == CHAT:
             choice = self._choice({"messages": []}, target, None)
@@ -301,44 +327,8 @@ class BaseClient:
         guessed = profile_of(name, is_model_id=False).family
         return (name, "guessed") if guessed else (None, None)
 
-    def _attempts(self, call: Call[T], timeout: float | Timeout | None) -> CallAttempts[T]:
-        return CallAttempts(
-            call,
-            self.timeout if timeout is None else Timeout.of(timeout),
-            self.max_retries,
-            self._budget,
-            self._clock,
-            self._known,
-            self._corrections_of(call.target),
-        )
-
     def _corrections_of(self, target: Target) -> dict[str, str]:
         return self._knowledge.corrections_of(target.endpoint.surface.name, target.model)
-
-    def _chat(
-        self,
-        messages: Sequence[ChatMessage],
-        model: str | None,
-        model_id: str | None,
-        headers: Mapping[str, str] | None,
-        options: Mapping[str, Any],
-        *,
-        stream: bool,
-    ) -> Call[ChatCompletion]:
-        if "stream" in options:
-            raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
-        body = calls.conversation(messages, options)
-
-        def on_wire(choice: Choice) -> Call[ChatCompletion]:
-            wire = wire_named(choice.wire or "")
-            target = self._target(wire.operation, model, model_id, headers)
-            corrections = self._corrections_of(target)
-            call = calls.chat(target, choice, body, options, corrections, stream=stream)
-            learn = partial(self._knowledge.learn_wire, target.model, wire.name)
-            return replace(call, on_wire=on_wire, learn=learn)
-
-        target = self._target(CHAT, model, model_id, headers)
-        return on_wire(self._choice(body, target, options.get("wire")))
 
     def _choice(self, body: Json, target: Target, wire: WireName | None) -> Choice:
         """Return the wire that a request takes, and how that is known."""
@@ -350,22 +340,6 @@ class BaseClient:
             learned=self._knowledge.wires.get(deployment),
             facts=target.facts,
         )
-
-    def _list_target(self, source: str | None) -> tuple[str, str | None]:
-        """The URL of a list of deployments, and the scope of a token for it."""
-        url, scope = list_url(self.endpoint, source)
-        if origin_of(url) != origin_of(self.endpoint.url) and not isinstance(
-            self._credential, Tokens
-        ):
-            raise ConfigurationError(
-                f"{origin_of(url)} is not the endpoint's host, and a key is sent to no other host; "
-                "to list deployments there, pass a credential of azure-identity to the client"
-            )
-        return url, scope
-
-    def _remember(self, pages: list[Json]) -> Deployments:
-        self._knowledge.deployments = from_pages(pages)
-        return self._known
 
 
 def ready_client(client: Twin, **options: Any) -> Twin:

@@ -1,4 +1,4 @@
-"""The part of `azinfer.toml` for clients: endpoints, and facts about deployments."""
+"""What clients read of `azinfer.toml`: endpoints, facts about deployments, routes, aliases."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from azinfer.core.deployments import Deployment, Deployments
+from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.toml_tables import Table, read
+from azinfer.core.toml_tables import Table, read, table_of
+
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class EndpointConfig:
         api_version: Sent instead of the surface's default.
         headers: Sent with every request.
         deployments: What the file says of deployments there.
+        zone: Where its data is processed, in words of the caller's own.
     """
 
     url: str
@@ -32,15 +36,24 @@ class EndpointConfig:
     api_version: str | None
     headers: Mapping[str, str]
     deployments: Deployments
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """All endpoints of a file by name, and the one that is used by default."""
+    """All endpoints, routes and aliases of a file.
+
+    Attributes:
+        path: The file, or what stands for it in errors.
+        endpoints: The endpoints by name.
+        default: The endpoint that is meant where none is named.
+        names: The table that routes and aliases are read from.
+    """
 
     path: str
     endpoints: Mapping[str, EndpointConfig]
     default: str | None
+    names: Table
 
     def endpoint(self, name: str | None = None) -> EndpointConfig:
         """Return the endpoint of a name, or the default one.
@@ -60,28 +73,33 @@ class ClientConfig:
         return self.endpoints[name]
 
 
-def read_client_config(path: str | Path) -> ClientConfig:
-    """Return the checked content of a file.
+def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:
+    """Read and check a file, or a mapping in its form; routes and aliases are read later.
 
     Raises:
         ConfigurationError: Something in it is wrong; the text has file, line, field and reason.
     """
-    root = read(path)
+    root = table_of(config) if isinstance(config, Mapping) else read(config)
     tables = root.tables("endpoints")
-    if "routes" in root:
-        raise root.wrong("routes are not supported yet; use the name of a deployment", "routes")
     if not tables:
         raise root.wrong("is missing; add a table [endpoints.main] with a url", "endpoints")
-    default = root.get("default", str) or (next(iter(tables)) if len(tables) == 1 else None)
+    default = root.get("default", str) or _usual(tables)
     if default is not None and default not in tables:
         raise root.wrong(
             f"unknown endpoint {default!r}; choose from {', '.join(tables)}", "default"
         )
     facts = _deployments(root, tables, default)
-    root.get("local", dict)  # the local endpoint reads it
+    for other in ("local", "routes", "aliases"):  # read elsewhere
+        root.get(other, dict)
     root.close()
     endpoints = {name: _endpoint(table, facts[name]) for name, table in tables.items()}
-    return ClientConfig(str(path), endpoints, default)
+    return ClientConfig(root.path, endpoints, default, root)
+
+
+def _usual(names: Iterable[str]) -> str | None:
+    """Return the endpoint that is the default where the file names none."""
+    known = tuple(names)
+    return known[0] if len(known) == 1 else "main" if "main" in known else None
 
 
 def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
@@ -93,6 +111,7 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
         table.get("api_version", str),
         headers.texts(),
         Deployments(deployments),
+        table.get("zone", str),
     )
     table.close()
     if config.credential and not re.fullmatch(r"entra|env:\w+", config.credential):
@@ -135,7 +154,29 @@ def _deployments(
             table.get("capacity_type", str),
             table.get("capacity", float),
             table.get("content_filter", str),
+            _rate_limits(table),
+            concurrency=_count(table, "concurrency", int),
         )
         table.close()
         facts[endpoint].append(deployment)
     return facts
+
+
+def _rate_limits(table: Table) -> tuple[RateLimit, ...]:
+    """Return the limits as the service counts them: requests in slices of ten seconds.
+
+    Source: "Manage Azure OpenAI quota", how token and request limits are enforced.
+    """
+    limits: list[RateLimit] = []
+    if requests := _count(table, "rpm", float):
+        limits.append(RateLimit("request", max(1.0, requests / 6), 10.0))
+    if tokens := _count(table, "tpm", float):
+        limits.append(RateLimit("token", tokens, 60.0))
+    return tuple(limits)
+
+
+def _count(table: Table, name: str, kind: type[N]) -> N | None:
+    count = table.get(name, kind)
+    if count is not None and count < 1:
+        raise table.wrong(f"must be at least 1, not {count:g}", name)
+    return count

@@ -279,6 +279,6 @@ def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
 
 
 def origin_of(url: str) -> str:
-    """Return the scheme and host of a URL; a credential for one is sent to no other."""
+    """The scheme and host of a URL: credentials for one go to no other."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()

@@ -64,6 +64,7 @@ class Decision:
     """How a name led to a deployment.
 
     Attributes:
+        requested: The name, as the caller spelled it.
         resolution: What the name is: `"route"`, `"alias, route"`, `"name@endpoint"`,
             `"default endpoint"`, `"other endpoint"` or `"passed through"`.
         route: The name of the route; None where a deployment was named.
@@ -74,6 +75,7 @@ class Decision:
         candidates: All deployments of the route as they are now; only `explain` fills it.
     """
 
+    requested: str
     resolution: str
     route: str | None = None
     endpoint: str | None = None

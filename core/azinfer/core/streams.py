@@ -9,10 +9,11 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from typing import Any, NamedTuple, Self
+from itertools import chain
+from typing import Any, Self
 
 from azinfer.core.attempts import CallAttempts
-from azinfer.core.chunks import ChatCompletionChunk
+from azinfer.core.chunks import ChatCompletionChunk, Delta
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.errors import (
     APIConnectionError,
@@ -23,6 +24,8 @@ from azinfer.core.errors import (
 from azinfer.core.network import OpenResponse
 from azinfer.core.routing import Routing
 from azinfer.core.stream_reader import StreamReader
+
+_EMPTY = Delta()
 
 
 class ChatStream:
@@ -38,7 +41,9 @@ class ChatStream:
     ) -> None:
         self._response = response
         self._reader = reader
-        self._chunks = _chunks(response, reader, attempts)
+        self._attempts = attempts
+        self._generator = _chunks(response, reader, attempts)
+        self._chunks: Iterator[ChatCompletionChunk] = self._generator
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +69,25 @@ class ChatStream:
 
     def close(self) -> None:
         """Close the connection; what was not read yet is lost."""
-        self._chunks.close()
+        self._chunks = iter(())
+        self._generator.close()
         self._response.parts.close()
+        self._attempts.close()
+
+    def read_ahead(self) -> None:
+        """Wait for the first chunk that says something.
+
+        What breaks before it can still be answered elsewhere.
+
+        Raises:
+            InferenceError: The stream broke.
+        """
+        first: list[ChatCompletionChunk] = []
+        for chunk in self._generator:
+            first.append(chunk)
+            if _says_something(chunk):
+                break
+        self._chunks = chain(first, self._generator)
 
 
 class AsyncChatStream:
@@ -78,9 +100,7 @@ class AsyncChatStream:
 
     def __init__(self, opening: Callable[[], Awaitable[OpenStream]]) -> None:
         self._opening = opening
-        self._reading: OpenStream | None = None
-        self._ready: Iterator[ChatCompletionChunk] = iter(())
-        self._ended = False
+        self._stream: OpenStream | None = None
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -93,14 +113,15 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        response, reader, attempts = self._reading or await self._open()
+        stream = self._stream or await self._open()
         try:
-            while (chunk := next(self._ready, None)) is None:
-                self._ready = iter(await self._more(response, reader))
+            while (chunk := next(stream.ready, None)) is None:
+                stream.ready = iter(await stream.more())
             return chunk
         except InferenceError as error:
+            failure = stream.attempts.interrupted(_stream_error(error, stream.reader))
             await self.aclose()
-            raise attempts.with_context(_stream_error(error, reader)) from None
+            raise failure from None
 
     @property
     def completion(self) -> ChatCompletion:
@@ -114,41 +135,83 @@ class AsyncChatStream:
 
     async def aclose(self) -> None:
         """Close the connection; what was not read yet is lost."""
-        if self._reading is not None:
-            self._ready, self._ended = iter(()), True
-            await self._reading.response.aclose()
+        if self._stream is not None:
+            await self._stream.aclose()
 
     @property
     def _reader(self) -> StreamReader:
-        if self._reading is None:
+        if self._stream is None:
             raise ConfigurationError("the stream is not open yet: enter it with `async with`")
-        return self._reading.reader
+        return self._stream.reader
 
     async def _open(self) -> OpenStream:
-        if self._reading is None:
-            self._reading = await self._opening()
-        return self._reading
+        if self._stream is None:
+            self._stream = await self._opening()
+        return self._stream
 
-    async def _more(
-        self, response: OpenResponse, reader: StreamReader
-    ) -> Iterable[ChatCompletionChunk]:
-        """The chunks that the next part of the body brings, or its end."""
+
+class OpenStream:
+    """An open stream of async code.
+
+    Attributes:
+        response: The answer that it is read from.
+        reader: What reads it.
+        attempts: The attempts of the call.
+        ready: Chunks that came and were not handed out yet.
+    """
+
+    def __init__(
+        self, response: OpenResponse, reader: StreamReader, attempts: CallAttempts[Any]
+    ) -> None:
+        self.response = response
+        self.reader = reader
+        self.attempts = attempts
+        self.ready: Iterator[ChatCompletionChunk] = iter(())
+        self._ended = False
+
+    async def read_ahead(self) -> None:
+        """Wait for the first chunk that says something.
+
+        What breaks before it can still be answered elsewhere.
+
+        Raises:
+            InferenceError: The stream broke.
+        """
+        first: list[ChatCompletionChunk] = []
+        try:
+            while not (first and _says_something(first[-1])):
+                if (chunk := next(self.ready, None)) is not None:
+                    first.append(chunk)
+                elif self._ended:
+                    break
+                else:
+                    self.ready = iter(await self.more())
+        except InferenceError as error:
+            await self.response.aclose()
+            raise _stream_error(error, self.reader) from None
+        self.ready = chain(first, self.ready)
+
+    async def more(self) -> Iterable[ChatCompletionChunk]:
+        """Return the chunks that the next part of the body brings, or its end.
+
+        Raises:
+            StopAsyncIteration: It has ended.
+        """
         # No generator, as in sync code: asyncio would close it and that of the body at once.
         if self._ended:
+            self.attempts.close()
             raise StopAsyncIteration
-        if not reader.done and (part := await anext(response.parts, None)) is not None:
-            return reader.feed(part)
+        if not self.reader.done and (part := await anext(self.response.parts, None)) is not None:
+            return self.reader.feed(part)
         self._ended = True
-        await response.afinish()
-        return reader.finish()
+        await self.response.afinish()
+        return self.reader.finish()
 
-
-class OpenStream(NamedTuple):
-    """An open stream of async code."""
-
-    response: OpenResponse
-    reader: StreamReader
-    attempts: CallAttempts[Any]
+    async def aclose(self) -> None:
+        """Close the connection; what was not read yet is lost."""
+        self.ready, self._ended = iter(()), True
+        await self.response.aclose()
+        self.attempts.close()
 
 
 def _chunks(
@@ -162,9 +225,14 @@ def _chunks(
                 break
         yield from reader.finish()
     except InferenceError as error:
-        raise attempts.with_context(_stream_error(error, reader)) from None
+        raise attempts.interrupted(_stream_error(error, reader)) from None
     finally:
         response.parts.close()
+        attempts.close()
+
+
+def _says_something(chunk: ChatCompletionChunk) -> bool:
+    return any(choice.finish_reason or choice.delta != _EMPTY for choice in chunk.choices)
 
 
 def _stream_error(error: InferenceError, reader: StreamReader) -> InferenceError:

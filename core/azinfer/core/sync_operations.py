@@ -1,27 +1,22 @@
 """The operations of the sync client, which only opens, sends, waits and reads.
 
 Its twin is `async_operations.py`: what one of them has, the other has too. What both decide is
-in `base_client.py`, `calls.py` and `attempts.py`.
+in `operations.py`, `calls.py` and `attempts.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import (
-    Mapping,
-    Sequence,
-)
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from azinfer.core import calls
-from azinfer.core.base_client import BaseClient, Kind, T
+from azinfer.core.attempts import CallAttempts
 from azinfer.core.batching import map_in_threads
-from azinfer.core.calls import Call
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.deadline import Deadline
 from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
 from azinfer.core.embeddings import (
     Embeddings,
-    batches,
     check_texts,
     is_size_error,
     merge_embeddings,
@@ -30,13 +25,15 @@ from azinfer.core.errors import (
     InferenceError,
 )
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
-from azinfer.core.network import Transport
+from azinfer.core.network import Request, Transport
+from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import ChatStream
-from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+
+U = TypeVar("U")
 
 
-class SyncOperations(BaseClient):
+class SyncOperations(Operations):
     """What `InferenceClient` asks of deployments."""
 
     _transport: Transport
@@ -76,9 +73,8 @@ class SyncOperations(BaseClient):
         Example:
             `client.complete([UserMessage("Hello")], model="mistral-large").text`
         """
-        return self._run(
-            self._chat(messages, model, model_id, headers, options, stream=False), timeout
-        )
+        given = CallOptions(model, model_id, timeout, headers, options)
+        return self._run(self._chat(messages, given, stream=False))
 
     def stream(
         self,
@@ -95,21 +91,9 @@ class SyncOperations(BaseClient):
         Takes and raises what `complete` does; usage is asked for wherever the model takes that.
         While chunks are read, StreamInterruptedError says that the answer is not whole.
         """
-        call = self._chat(messages, model, model_id, headers, options, stream=True)
-        attempts = self._attempts(call, timeout)
-        while True:
-            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
-            request, deadline = attempts.request(secret, stream=True)
-            try:
-                response = self._transport.open(request, deadline)
-                if response.status >= 300:
-                    body = b"".join(response.parts)
-                    raise attempts.error_of(response.status, response.headers, body)
-                reader = attempts.reader(response.status, response.headers, deadline)
-                return ChatStream(response, reader, attempts)
-            except InferenceError as error:
-                wait = attempts.wait_after(error)
-            self._clock.sleep(wait)
+        given = CallOptions(model, model_id, timeout, headers, options)
+        attempts = self._chat(messages, given, stream=True)
+        return self._hedged(self._open_stream, attempts)
 
     def embed(
         self,
@@ -141,20 +125,18 @@ class SyncOperations(BaseClient):
             InferenceError: Any request failed; nothing partial is returned.
         """
         texts = check_texts(input)
-        target = self._target(EMBEDDINGS, model, model_id, headers)
-        corrections = self._corrections_of(target)
+        given = CallOptions(model, model_id, timeout, headers, options, kind)
 
         def embed(batch: list[str]) -> Embeddings:
-            call = calls.embeddings(target, batch, options, corrections, kind)
             try:
-                return self._run(call, timeout)
+                return self._run(self._embedding(batch, given))
             except InferenceError as error:
                 if len(batch) == 1 or not is_size_error(error):
                     raise
             middle = len(batch) // 2
             return merge_embeddings([embed(batch[:middle]), embed(batch[middle:])])
 
-        return merge_embeddings(map_in_threads(embed, batches(texts, target.profile)))
+        return merge_embeddings(map_in_threads(embed, self._batches(texts, given)))
 
     def embed_images(
         self,
@@ -186,12 +168,10 @@ class SyncOperations(BaseClient):
             ConfigurationError: The resource has no surface with this operation.
             InferenceError: Any request failed; nothing partial is returned.
         """
-        target = self._target(IMAGES, model, model_id, headers)
-        corrections = self._corrections_of(target)
+        given = CallOptions(model, model_id, timeout, headers, options, kind)
 
         def embed(image: ImageInput) -> Embeddings:
-            call = calls.image_embeddings(target, image, options, corrections, kind)
-            return self._run(call, timeout)
+            return self._run(self._image_embedding(image, given))
 
         return merge_embeddings(map_in_threads(embed, image_inputs(images)))
 
@@ -212,7 +192,7 @@ class SyncOperations(BaseClient):
         Raises:
             ConfigurationError: The resource has no surface with this operation.
         """
-        return self._run(calls.info(self._target(INFO, model, None, headers)), timeout)
+        return self._run(self._info(CallOptions(model, None, timeout, headers, {})))
 
     def deployments(
         self, source: str | None = None, *, timeout: float | Timeout | None = None
@@ -237,24 +217,64 @@ class SyncOperations(BaseClient):
         url, scope = self._list_target(source)
         pages: list[Json] = []
         while url:
-            call = calls.deployment_list(self._target(CHAT, None, None, None), url, scope)
-            pages.append(self._run(call, timeout))
+            pages.append(self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
 
-    def _run(self, call: Call[T], timeout: float | Timeout | None) -> T:
-        attempts = self._attempts(call, timeout)
+    def _run(self, attempts: CallAttempts[T]) -> T:
+        return self._hedged(self._complete, attempts)
+
+    def _hedged(self, run: Callable[[CallAttempts[T]], U], attempts: CallAttempts[T]) -> U:
+        if attempts.hedge is None:
+            return run(attempts)
+        from azinfer.core.hedging import race  # only routes hedge
+
+        return race(run, attempts)
+
+    def _complete(self, attempts: CallAttempts[T]) -> T:
+        try:
+            while True:
+                request, deadline = self._next(attempts)
+                try:
+                    response = self._transport.open(request, deadline)
+                    return attempts.value_of(
+                        response.status, response.headers, b"".join(response.parts)
+                    )
+                except InferenceError as error:
+                    wait = attempts.wait_after(error)
+                self._clock.sleep(wait)
+        finally:
+            attempts.close()
+
+    def _open_stream(self, attempts: CallAttempts[Any]) -> ChatStream:
+        try:
+            while True:
+                request, deadline = self._next(attempts, stream=True)
+                try:
+                    response = self._transport.open(request, deadline)
+                    if response.status >= 300:
+                        body = b"".join(response.parts)
+                        raise attempts.error_of(response.status, response.headers, body)
+                    reader = attempts.reader(response.status, response.headers, deadline)
+                    stream = ChatStream(response, reader, attempts)
+                    if attempts.reads_ahead:
+                        stream.read_ahead()
+                    return stream
+                except InferenceError as error:
+                    wait = attempts.wait_after(error)
+                self._clock.sleep(wait)
+        except BaseException:
+            attempts.close()
+            raise
+
+    def _next(self, attempts: CallAttempts[Any], stream: bool = False) -> tuple[Request, Deadline]:
         while True:
-            secret = self._credential.secret(attempts.surface, attempts.scope, attempts.rejected)
-            request, deadline = attempts.request(secret)
-            try:
-                response = self._transport.open(request, deadline)
-                return attempts.value_of(
-                    response.status, response.headers, b"".join(response.parts)
-                )
-            except InferenceError as error:
-                wait = attempts.wait_after(error)
-            self._clock.sleep(wait)
+            while wait := attempts.ready():
+                self._clock.sleep(wait)
+            secret = attempts.credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            if secret is not None:
+                return attempts.request(secret, stream)
+            attempts.unauthorised()
 
     def _connect(self) -> None:
         transport = Transport(self._http_client, self._environ)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from azinfer.core.errors import ConfigurationError
 
@@ -23,6 +23,9 @@ _TYPES: dict[type, str] = {
     list: "a list",
     dict: "a table",
 }
+
+# What Python code may write for a list or a table.
+_LIKE: dict[type, type] = {list: Sequence, dict: Mapping}
 
 
 def read(path: str | Path) -> Table:
@@ -42,10 +45,15 @@ def read(path: str | Path) -> Table:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
 
 
+def table_of(values: Mapping[str, Any]) -> Table:
+    """Return a mapping in the form of a file as its outermost table."""
+    return Table(_Document("config"), (), values)
+
+
 class Table:
     """One table of the file: read each field, then call `close`, so that no field is ignored."""
 
-    def __init__(self, file: _File, where: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    def __init__(self, file: _Document, where: tuple[str, ...], values: Mapping[str, Any]) -> None:
         self._file = file
         self._where = where
         self._values = values
@@ -53,6 +61,16 @@ class Table:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    @property
+    def path(self) -> str:
+        """The file, or what stands for it in errors."""
+        return self._file.path
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of its fields."""
+        return tuple(self._values)
 
     def get(self, name: str, kind: type[T]) -> T | None:
         """Return a field, or None if it is not there.
@@ -70,6 +88,8 @@ class Table:
             value = float(value)
         if value is None or type(value) is kind:
             return value
+        if kind in (list, dict) and isinstance(value, _LIKE[kind]) and not isinstance(value, str):
+            return cast("T", cast("Any", kind)(value))
         raise self.wrong(f"must be {_TYPES[kind]}", name)
 
     def value(self, name: str) -> Any:
@@ -123,16 +143,29 @@ class Table:
         """
         where = self._where if name is None else (*self._where, name)
         field = ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in where)
-        line = self._file.line_of(where)
-        return ConfigurationError(f"{self._file.path}, line {line}: {field}: {reason}")
+        return ConfigurationError(f"{self._file.place_of(where)}: {field}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """The file, to find the line of a field."""
+class _Document:
+    """A configuration that is not in a file."""
 
     path: str
+
+    def place_of(self, where: tuple[str, ...]) -> str:
+        """Return where a field stands."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class _File(_Document):
+    """Where the text of a table stands."""
+
     text: str
+
+    def place_of(self, where: tuple[str, ...]) -> str:
+        """Return the file and the line on which a field begins."""
+        return f"{self.path}, line {self.line_of(where)}"
 
     def line_of(self, where: tuple[str, ...]) -> int:
         """Return the line on which a field begins, or else that of the table it belongs to.

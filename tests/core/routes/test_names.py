@@ -142,6 +142,10 @@ def members(ready: Plan) -> list[list[str]]:
     return [[str(member) for member in tier.members] for tier in ready.tiers]
 
 
+def reasons(ready: Plan) -> dict[str, str]:
+    return {str(member): reason for member, (_, reason) in ready.refused.items()}
+
+
 def test_provisioned_deployments_come_first_in_their_tier() -> None:
     known = [Deployment("a"), Deployment("b", capacity_type="GlobalProvisionedManaged")]
     directory = Directory("main", {"main": Deployments(known)})
@@ -187,11 +191,11 @@ def test_guards_leave_out_what_differs() -> None:
     route = Route("r", [["a"], ["b", "c", "d"]], guard=["content_filter"])
     ready = plan(route, directory, {})
     assert members(ready) == [["a@main"], ["b@main"]]
-    assert ready.refused["c@main"] == "content_filter is 'lax', not 'strict'"
-    assert ready.refused["d@main"].startswith("content_filter is not known; state it in")
+    assert reasons(ready)["c@main"] == "content_filter is 'lax', not 'strict'"
+    assert reasons(ready)["d@main"].startswith("content_filter is not known; state it in")
     embedding = plan(Route("r", [["a"], ["b", "c", "d"]]), directory, {}, EMBEDDING_GUARDS)
     assert members(embedding) == [["a@main"], ["b@main"]]
-    assert embedding.refused["c@main"] == "model_version is '2', not '1'"
+    assert reasons(embedding)["c@main"] == "model_version is '2', not '1'"
     alone = plan(Route("r", [["d"]], guard=["model_version"]), directory, {})
     assert members(alone) == [["d@main"]]
 

@@ -21,12 +21,17 @@ class Plan:
     Attributes:
         route: The route.
         tiers: Its deployments by preference, those of routes that follow among them.
-        refused: Deployments that a guard leaves out, and why.
+        refused: Deployments that a guard leaves out, with the number of their tier, and why.
+        spillover: The deployment on the same resource that the service itself may use instead
+            of a provisioned one, by the key of the latter.
+        counts_tokens: Whether any of its deployments has a limit of tokens.
     """
 
     route: Route
     tiers: tuple[Tier, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[Member, tuple[int, str]]
+    spillover: Mapping[str, str]
+    counts_tokens: bool
 
 
 def plan(
@@ -55,20 +60,45 @@ def plan(
     ]
     _refuse_twice(route, tiers)
     first = tiers[0][0].facts
-    refused: dict[str, str] = {}
+    refused: dict[Member, tuple[int, str]] = {}
     allowed: list[Tier] = []
-    for tier in tiers:
+    for number, tier in enumerate(tiers):
         kept: list[Member] = []
         for member in tier:
             reason = difference((*route.guard, *guards), first, member.facts)
             if reason and member is not tiers[0][0]:
-                refused[str(member)] = reason
+                refused[member] = (number, reason)
             else:
                 kept.append(member)
         for provisioned in (True, False):
             if part := [each for each in kept if each.facts.provisioned is provisioned]:
                 allowed.append(Tier(part))
-    return Plan(route, tuple(allowed), refused)
+    counts = any(member.facts.tokens for tier in allowed for member in tier.members)
+    return Plan(route, tuple(allowed), refused, _spillover(route, allowed), counts)
+
+
+def _spillover(route: Route, tiers: list[Tier]) -> dict[str, str]:
+    """Return where the service itself may send what a provisioned deployment cannot take.
+
+    Source: "Manage traffic with spillover for provisioned deployments": both deployments belong
+    to one resource and process data in the same zone.
+    """
+    if not route.policy.service_spillover:
+        return {}
+    members = [member for tier in tiers for member in tier.members]
+    return {
+        member.key: other.deployment
+        for at, member in enumerate(members)
+        if member.facts.provisioned
+        for other in members[:at:-1]
+        if _takes_over(member, other)
+    }
+
+
+def _takes_over(member: Member, other: Member) -> bool:
+    one, two = member.facts, other.facts
+    same = (one.data_zone, one.content_filter) == (two.data_zone, two.content_filter)
+    return same and member.endpoint == other.endpoint and not two.provisioned
 
 
 def _flat(route: Route, directory: Directory, above: tuple[str, ...]) -> list[list[Member]]:

@@ -1,0 +1,46 @@
+"""A leg of a call: the request to one deployment, and what the client allows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+from azinfer.core.calls import Call, T
+from azinfer.core.clock import Clock
+from azinfer.core.credentials import Source
+from azinfer.core.deployments import Deployments
+from azinfer.core.retries import RetryBudget, Timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the client allows a call.
+
+    Attributes:
+        timeout: How long it may take.
+        max_retries: How often it may be sent again.
+        budget: Retries that all calls of the client share.
+        clock: Time and chance.
+    """
+
+    timeout: Timeout
+    max_retries: int
+    budget: RetryBudget
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Leg(Generic[T]):
+    """A call to one deployment, and what is known there.
+
+    Attributes:
+        call: What is asked.
+        credential: What authorises it.
+        known: Deployments that a wrong name may have meant.
+        corrections: Where to write down what a model refused.
+    """
+
+    call: Call[T]
+    credential: Source
+    known: Deployments
+    corrections: dict[str, str]

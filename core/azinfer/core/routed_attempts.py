@@ -1,0 +1,307 @@
+"""The attempts of a call on a route: each at the deployment that can best take it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from azinfer.core.attempts import CallAttempts
+from azinfer.core.calls import T
+from azinfer.core.deadline import Deadline
+from azinfer.core.errors import InferenceError, RateLimitError, RouteExhaustedError
+from azinfer.core.legs import Leg, Rules
+from azinfer.core.routes.breaker import Failure
+from azinfer.core.routes.choice import Need
+from azinfer.core.routes.failover import failure_of, moves_on
+from azinfer.core.routes.plan import Plan
+from azinfer.core.routes.state import Abandoned, Event, Failed, Opened, Permit, Succeeded
+from azinfer.core.routes.traffic import Ticket, Traffic
+from azinfer.core.routing import Attempt, Decision
+from azinfer.core.stream_reader import StreamReader
+
+_FIRST_POLL, _LONGEST_POLL = 0.01, 0.25
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 8.0
+_SHOWN = 8  # attempts and skipped deployments in the text of an error
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What one call asks of a route.
+
+    Attributes:
+        plan: The route.
+        traffic: The state of its deployments.
+        need: What the call asks of a deployment.
+        decision: How its name led to the route.
+        home: The resource whose state the conversation carries, or None.
+    """
+
+    plan: Plan
+    traffic: Traffic
+    need: Need
+    decision: Decision
+    home: str | None = None
+
+
+class RoutedAttempts(CallAttempts[T]):
+    """The attempts of a call on a route.
+
+    Args:
+        journey: What the call asks of the route.
+        make: Makes the leg to a deployment of the route.
+        rules: What the client allows.
+        avoid: Keys of further deployments that it does not go to at first.
+    """
+
+    reads_ahead = True
+
+    decision: Decision
+    _permit: Permit | None = None
+
+    def __init__(
+        self,
+        journey: Journey,
+        make: Callable[[Ticket], Leg[T]],
+        rules: Rules,
+        avoid: frozenset[str] = frozenset(),
+    ) -> None:
+        self._start(rules)
+        self._journey, self._make, self._rules = journey, make, rules
+        self._policy = journey.plan.route.policy
+        self.decision = journey.decision
+        self._tried = avoid
+        self._rounds = self._polls = 0
+        self._waited = 0.0
+        self._ticket: Ticket | None = None
+        self._stream = False
+
+    def __del__(self) -> None:
+        # A stream that was dropped before its first chunk was read has no other end.
+        self.close()
+
+    @property
+    def hedge(self) -> float | None:
+        """Seconds without an answer after which a second request is sent; None never."""
+        return self._policy.hedge
+
+    def ready(self) -> float:
+        """Return the seconds to wait before a request can be sent; 0 if it can be now.
+
+        Raises:
+            RouteExhaustedError: No deployment can take it in the time that the call has.
+        """
+        if self._permit is not None:
+            return 0.0  # the same deployment again, in another form
+        ticket = self._take_ticket()
+        if not isinstance(ticket, float):
+            self._go(ticket)
+            return 0.0
+        if self._tried:
+            return self._next_round()
+        return self._pause(ticket)
+
+    def _take_ticket(self) -> Ticket | float:
+        need = self._journey.need
+        if self._tried:
+            need = replace(need, avoid=frozenset(need.avoid) | self._tried)
+        return self._journey.traffic.take(self._journey.plan, need)
+
+    def _go(self, ticket: Ticket) -> None:
+        """Send what comes next to the deployment of a ticket."""
+        self._ticket, self._permit = ticket, ticket.permit
+        self._polls = 0
+        self.decision = replace(
+            self.decision,
+            endpoint=ticket.member.endpoint,
+            tier=ticket.tier,
+            why=ticket.why,
+            waited=self._waited,
+        )
+        self._take(self._make(ticket))
+
+    def _next_round(self) -> float:
+        """Return the wait before deployments that failed this call are tried once more."""
+        self._tried = frozenset()
+        self._rounds += 1
+        cost = 5 if isinstance(self._failure, RateLimitError) else 14
+        if self._failure is not None and not self.budget.take(cost):
+            raise self._exhausted()
+        choice = self._journey.traffic.look(self._journey.plan, self._journey.need)
+        if isinstance(choice, float):
+            return self._pause(choice)
+        backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._rounds - 1))
+        return self._pause(backoff * (0.75 + 0.5 * self.clock.random()))
+
+    def _pause(self, seconds: float) -> float:
+        """Return the seconds to wait, if the call has them."""
+        if seconds == float("inf"):
+            # Only the end of another call may free a deployment: look again soon.
+            seconds = min(_LONGEST_POLL, _FIRST_POLL * 2**self._polls)
+            seconds *= 0.5 + self.clock.random()
+            self._polls = min(10, self._polls + 1)
+            if not self._journey.plan.tiers or self._nowhere():
+                raise self._exhausted()
+        late = self.clock.monotonic() + seconds >= self._end
+        if late or self._waited + seconds > self._policy.wait:
+            raise self._exhausted(seconds)
+        self._waited += seconds
+        return seconds
+
+    def _nowhere(self) -> bool:
+        """Return whether no deployment may ever take the call."""
+        avoid = self._journey.need.avoid
+        return all(key in avoid for tier in self._journey.plan.tiers for key in tier.keys)
+
+    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """Return the value of a whole answer.
+
+        Raises:
+            InferenceError: It is an error, or no answer that can be read.
+        """
+        value = super().value_of(status, headers, body)
+        if (permit := self._permit) is not None:
+            self._settle(Succeeded(permit, headers, _tokens_of(value)))
+        return value
+
+    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
+        """Return what reads the stream that an answer begins."""
+        reader = super().reader(status, headers, deadline)
+        if self._ticket is not None and (permit := self._permit) is not None:
+            self._journey.traffic.settle(self._ticket, Opened(permit, headers), self._policy)
+            self._permit, self._stream = replace(permit, probe=False), True
+        return reader
+
+    def interrupted(self, error: InferenceError) -> InferenceError:
+        """Return the error of a stream that broke, described; it counts for its deployment."""
+        self._count(error)
+        return super().interrupted(error)
+
+    def _next_wait(self, error: InferenceError) -> float:
+        self._count(error)
+        self._stream = False
+        if not moves_on(error, self._policy):
+            raise error
+        if self._ticket is not None:
+            self._tried |= {self._ticket.member.key}
+        if len(self._attempts) >= self._policy.attempts:
+            raise self._exhausted()
+        return 0.0
+
+    def _count(self, error: InferenceError) -> None:
+        """Note what an error says of its deployment."""
+        if (permit := self._permit) is None:
+            return
+        if failure := failure_of(error):
+            self._settle(Failed(permit, failure, error.headers))
+        else:
+            self._settle(Succeeded(permit, error.headers, stream=self._stream))
+
+    def unauthorised(self) -> None:
+        """Go on to another deployment.
+
+        Raises:
+            RouteExhaustedError: The call has no attempts left.
+        """
+        assert self._failure is not None
+        self._next_wait(self._failure)
+
+    def close(self) -> None:
+        """End the call, however it ended; harmless twice."""
+        if (permit := self._permit) is None:
+            return
+        ended = Succeeded(permit, {}, stream=True) if self._stream else Abandoned(permit)
+        self._settle(ended)
+
+    def lose(self) -> None:
+        """End the call because a hedge was answered first: its deployment was silent."""
+        if (permit := self._permit) is not None:
+            self._settle(Failed(permit, Failure("silence"), {}))
+        self._end = float("-inf")  # it is not tried again
+
+    def twin(self) -> RoutedAttempts[T] | None:
+        """Return the hedge of this call, on its way to another deployment.
+
+        None if the budget of hedges is used up, or no other deployment is free.
+        """
+        traffic = self._journey.traffic
+        if self._ticket is None or self._permit is None or not traffic.may_hedge():
+            return None
+        avoid = self._tried | {self._ticket.member.key}
+        twin = RoutedAttempts(self._journey, self._make, self._rules, avoid)
+        ticket = twin._take_ticket()
+        if isinstance(ticket, float):
+            return None
+        twin._go(ticket)
+        twin._end = self._end
+        seconds = self.clock.monotonic() - self._began
+        twin._attempts = [*self._attempts, self._hedged(self._ticket, seconds)]
+        self._attempts.append(self._hedged(ticket, 0.0))
+        return twin
+
+    def _hedged(self, ticket: Ticket, seconds: float) -> Attempt:
+        member = ticket.member
+        return Attempt(None, "Hedged", seconds, None, member.deployment, member.endpoint)
+
+    def _settle(self, event: Event) -> None:
+        """End the permit."""
+        assert self._ticket is not None
+        self._permit = None
+        self._journey.traffic.settle(self._ticket, event, self._policy)
+
+    def _exhausted(self, seconds: float | None = None) -> RouteExhaustedError:
+        """Return the error of a call that no deployment answered."""
+        journey = self._journey
+        candidates = journey.traffic.candidates(journey.plan, journey.need.avoid)
+        skipped = {
+            f"{each.deployment}@{each.endpoint}": each.reason for each in candidates if each.reason
+        }
+        soonest = min((each.wait for each in candidates), default=float("inf"))
+        if seconds is None and soonest < float("inf"):
+            seconds = soonest
+        error = RouteExhaustedError(
+            self._summary(skipped, seconds),
+            status=self._failure.status if self._failure else None,
+            code=self._failure.code if self._failure else None,
+            request_id=self._failure.request_id if self._failure else None,
+            retry_after=seconds or None,
+            attempts=len(self._attempts),
+        )
+        error.route = journey.plan.route.name
+        error.tried = tuple(self._attempts)
+        error.skipped = skipped
+        error.__cause__ = self._failure
+        return error
+
+    def _summary(self, skipped: Mapping[str, str], seconds: float | None) -> str:
+        """Return what was tried, what was not, and when the next call is worth it."""
+        journey = self._journey
+        parts = [f"route {journey.plan.route.name!r}: no deployment answered."]
+        if journey.home is not None:
+            parts.append(
+                f"The conversation has state of {journey.home or 'an unknown resource'!r}, which "
+                "no other resource can continue: start without it, or wait."
+            )
+        if self._attempts:
+            parts.append(f"Tried: {'; '.join(map(_shown, self._attempts[-_SHOWN:]))}.")
+        if skipped:
+            named = [f"{name} ({reason})" for name, reason in skipped.items()]
+            parts.append(f"Not called: {'; '.join(named[:_SHOWN])}.")
+        if self._waited:
+            parts.append(f"Waited {self._waited:.1f} s.")
+        if seconds:
+            parts.append(f"The next call is worth it in {seconds:.1f} s.")
+            if seconds > self._policy.wait - self._waited:
+                parts.append(f"The policy allows a wait of {self._policy.wait:g} s.")
+        return " ".join(parts)
+
+
+def _shown(attempt: Attempt) -> str:
+    place = f"{attempt.deployment}@{attempt.endpoint}"
+    status = f"{attempt.status} " if attempt.status else ""
+    return f"{place} {status}{attempt.error} after {attempt.seconds:.2f} s"
+
+
+def _tokens_of(value: Any) -> int | None:
+    usage = getattr(value, "usage", None)
+    return usage.total_tokens if usage else None

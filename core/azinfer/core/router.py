@@ -1,0 +1,337 @@
+"""A router: names, the state of each deployment behind them, and where a call goes next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import is_
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from azinfer.core.attempts import CallAttempts
+from azinfer.core.client_config import ClientConfig, EndpointConfig, read_client_config
+from azinfer.core.clock import SYSTEM, Clock
+from azinfer.core.deployments import Deployments
+from azinfer.core.errors import ConfigurationError
+from azinfer.core.legs import Leg, Rules
+from azinfer.core.routed_attempts import Journey, RoutedAttempts
+from azinfer.core.routes import Route
+from azinfer.core.routes.affinity import affinity_of
+from azinfer.core.routes.choice import Choice, Need
+from azinfer.core.routes.config import directory_of, zones_of
+from azinfer.core.routes.demand import estimated_tokens, home_of, wire_messages
+from azinfer.core.routes.guard import EMBEDDING_GUARDS
+from azinfer.core.routes.plan import Plan, plan
+from azinfer.core.routes.resolution import Directory, Resolution, resolve
+from azinfer.core.routes.route import Member
+from azinfer.core.routes.traffic import Ticket, Traffic
+from azinfer.core.routing import Decision
+from azinfer.core.surfaces import EMBEDDINGS, IMAGES
+from azinfer.core.wires.state import resource_of
+
+T = TypeVar("T")
+Client = TypeVar("Client")
+
+_LOG = logging.getLogger("azinfer.core")
+_SPILLOVER = "x-ms-spillover-deployment"
+_OWN = ("credential", "surface", "api_version", "headers")
+_NAMES = ("model", "model_id")  # of calls, not of endpoints
+_DEFAULT_ONLY = ("credential", "surface", "api_version", "http_client")
+_SECRETS = ("credential", "environ", "http_client")
+_MOST_NAMES = 10_000  # meanings of names that are remembered
+
+# Makes the leg of a call: of a client, the name of a deployment, and the params of a route.
+MakeLeg: TypeAlias = Callable[[Any, str | None, Mapping[str, Any], Mapping[str, str]], Leg[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where names come from.
+
+    Attributes:
+        config: The file, or a mapping in its form.
+        endpoint: The default endpoint that the caller named.
+        routes: Routes of the caller.
+        aliases: Aliases of the caller.
+    """
+
+    config: str | Path | Mapping[str, Any]
+    endpoint: str | None
+    routes: tuple[Route, ...]
+    aliases: Mapping[str, str]
+
+    def read(self) -> Names:
+        """Return the names as they are now.
+
+        Raises:
+            ConfigurationError: Something is wrong with them.
+        """
+        settings = read_client_config(self.config)
+        default = settings.endpoint(self.endpoint)
+        name = next(name for name, each in settings.endpoints.items() if each is default)
+        directory = directory_of(settings, name, self.routes, self.aliases)
+        return Names(settings, directory)
+
+    def signature(self) -> tuple[int, int] | None:
+        """Return what changes when the file does; None without a file."""
+        if isinstance(self.config, Mapping):
+            return None
+        try:
+            found = Path(self.config).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+
+@dataclass(eq=False, slots=True)
+class Names:
+    """All names at a moment, and what was worked out from them. Never changed, only replaced.
+
+    Attributes:
+        settings: The file.
+        directory: The names.
+        seen: What each endpoint had listed when they were put together.
+        plans: Routes ready for use, by name and whether they are for embeddings.
+        meanings: What names mean that were used before.
+    """
+
+    settings: ClientConfig
+    directory: Directory
+    seen: tuple[Deployments, ...] = ()
+    plans: dict[tuple[str, bool], Plan] = field(default_factory=dict)
+    meanings: dict[str, Resolution] = field(default_factory=dict)
+
+    def settings_of(self, endpoint: str) -> EndpointConfig:
+        """Return the settings of an endpoint by its case-folded name."""
+        return next(
+            each for name, each in self.settings.endpoints.items() if name.casefold() == endpoint
+        )
+
+
+class Router:
+    """Leads calls of a client by their names, to a deployment or along a route.
+
+    Args:
+        source: Where names come from.
+        kind: The class of clients; they only know where calls go, and one of them sends.
+        options: What the caller gave besides, in the words of the constructor.
+        reload_after: Seconds after which the file is looked at again; None never.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        kind: type[Any],
+        options: Mapping[str, Any],
+        reload_after: float | None,
+    ) -> None:
+        clock: Clock = options.get("clock", SYSTEM)
+        self._source = source
+        self._kind = kind
+        self._options = {name: value for name, value in options.items() if name not in _NAMES}
+        self._clock = clock
+        self._reload_after = reload_after
+        self._traffic = Traffic(clock)
+        self._clients: dict[str, tuple[EndpointConfig, Any]] = {}
+        self._signature = source.signature()
+        self._look_again = clock.monotonic() + (reload_after or 0.0)
+        self._names = self._ready(source.read())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The clients pickle their credentials by name, or refuse to be pickled.
+        options = {name: each for name, each in self._options.items() if name not in _SECRETS}
+        return {**self.__dict__, "_options": options}
+
+    @property
+    def default(self) -> Any:
+        """The client of the default endpoint."""
+        return self._client(self._names.directory.default, self._names)
+
+    def attempts(
+        self,
+        make: MakeLeg[T],
+        operation: str,
+        name: str | None,
+        rules: Rules,
+        prompt: tuple[Sequence[Any] | None, Mapping[str, Any]],
+    ) -> CallAttempts[T]:
+        """Return the attempts of a call.
+
+        Args:
+            make: Makes the leg of a client and the name of a deployment.
+            operation: What is asked.
+            name: What the caller gave as `model`.
+            rules: What the client allows.
+            prompt: The messages of a chat, and the options of the call.
+        """
+        names = self._current()
+        meaning = self._meaning(name, names)
+        if meaning.route is None:
+            client = self._client(meaning.endpoint or "", names)
+            decision = Decision(meaning.requested, meaning.rule, endpoint=meaning.endpoint)
+            return CallAttempts(make(client, meaning.deployment, {}, {}), rules, decision)
+        ready = self._plan(meaning.route, operation, names)
+        params, spillover = ready.route.params, ready.spillover
+
+        def leg(ticket: Ticket) -> Leg[T]:
+            member = ticket.member
+            client = self._client(member.endpoint or "", names)
+            other = spillover.get(member.key) if spillover else None
+            headers = {_SPILLOVER: other} if other else {}
+            return make(client, member.deployment, params, headers)
+
+        if ready.route.policy.hedge:
+            self._traffic.earn_hedge(ready.route.policy.hedge_share)
+        need, home = self._need(ready, names, prompt)
+        decision = Decision(meaning.requested, meaning.rule, ready.route.name)
+        return RoutedAttempts(Journey(ready, self._traffic, need, decision, home), leg, rules)
+
+    def first(self, name: str | None, operation: str) -> tuple[Any, str | None]:
+        """Return the client and the deployment that a name leads to first."""
+        names = self._current()
+        meaning = self._meaning(name, names)
+        if meaning.route is None:
+            return self._client(meaning.endpoint or "", names), meaning.deployment
+        member = self._plan(meaning.route, operation, names).tiers[0].members[0]
+        return self._client(member.endpoint or "", names), member.deployment
+
+    def explain(self, name: str | None, operation: str) -> tuple[Any, str | None, Decision]:
+        """Return where a call would go now: the client, the deployment, and why."""
+        names = self._current()
+        meaning = self._meaning(name, names)
+        if meaning.route is None:
+            decision = Decision(meaning.requested, meaning.rule, endpoint=meaning.endpoint)
+            return self._client(meaning.endpoint or "", names), meaning.deployment, decision
+        ready = self._plan(meaning.route, operation, names)
+        choice = self._traffic.look(ready, Need())
+        decision = Decision(
+            meaning.requested,
+            meaning.rule,
+            ready.route.name,
+            candidates=self._traffic.candidates(ready),
+        )
+        member = ready.tiers[0].members[0]
+        if isinstance(choice, Choice):
+            member = ready.tiers[choice.tier].members[choice.index]
+            decision = replace(decision, endpoint=member.endpoint, tier=choice.tier, why=choice.why)
+        return self._client(member.endpoint or "", names), member.deployment, decision
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The names of all routes."""
+        return tuple(route.name for route in self._current().directory.routes.values())
+
+    def _need(
+        self, ready: Plan, names: Names, prompt: tuple[Sequence[Any] | None, Mapping[str, Any]]
+    ) -> tuple[Need, str | None]:
+        """Return what a call asks of a deployment, and whose state it carries."""
+        messages, options = prompt
+        if messages is None:
+            return Need(), None
+        home = home_of(messages, options)
+        policy = ready.route.policy
+        tokens, affinity = 0, None
+        if ready.counts_tokens or policy.affinity == "prefix":
+            wire = wire_messages(messages)
+            tokens = estimated_tokens(wire, options) if ready.counts_tokens else 0
+            affinity = affinity_of(policy.affinity, wire, options)
+        elif "prompt_cache_key" in options:
+            affinity = affinity_of(policy.affinity, (), options)
+        return Need(tokens, self._away(home, ready, names), affinity), home
+
+    def _away(self, home: str | None, ready: Plan, names: Names) -> frozenset[str]:
+        """Return the keys of deployments on other resources than the one whose state it is."""
+        if home is None:
+            return frozenset()
+        members = [member for tier in ready.tiers for member in tier.members]
+        resources = {member.key: self._resource(member, names) for member in members}
+        if home == "" and len(set(resources.values())) == 1:
+            return frozenset()
+        return frozenset(key for key, resource in resources.items() if resource != home)
+
+    def _resource(self, member: Member, names: Names) -> str:
+        return resource_of(self._client(member.endpoint or "", names).endpoint.url)
+
+    def _meaning(self, name: str | None, names: Names) -> Resolution:
+        if name is None:
+            return Resolution("", "default endpoint", None, None, names.directory.default)
+        meaning = names.meanings.get(name)
+        if meaning is None:
+            meaning = resolve(name, names.directory)
+            if len(names.meanings) < _MOST_NAMES:
+                names.meanings[name] = meaning
+        return meaning
+
+    def _plan(self, route: Route, operation: str, names: Names) -> Plan:
+        embeds = operation in (EMBEDDINGS, IMAGES)
+        key = (route.name, embeds)
+        ready = names.plans.get(key)
+        if ready is None:
+            guards = EMBEDDING_GUARDS if embeds else ()
+            ready = plan(route, names.directory, zones_of(names.settings), guards)
+            self._traffic.add(ready)
+            names.plans[key] = ready
+        return ready
+
+    def _client(self, endpoint: str, names: Names) -> Any:
+        """Return the client of an endpoint; it only knows where calls go and never sends."""
+        found = self._clients.get(endpoint)
+        settings = names.settings_of(endpoint) if found is None else found[0]
+        if found is None:
+            found = self._clients[endpoint] = (settings, self._made(settings, endpoint, names))
+        return found[1]
+
+    def _made(self, settings: EndpointConfig, endpoint: str, names: Names) -> Any:
+        own = {name: getattr(settings, name) for name in _OWN}
+        options = self._options
+        if endpoint != names.directory.default:
+            options = {name: value for name, value in options.items() if name not in _DEFAULT_ONLY}
+            headers = {**settings.headers, **(options.get("headers") or {})}
+            options = {**options, "headers": headers}
+        client = self._kind(settings.url, **{**own, **options})
+        client._declared = settings.deployments
+        return client
+
+    def _current(self) -> Names:
+        """Return the names as they are now: after a new file, and after new lists."""
+        if self._reload_after is not None and self._clock.monotonic() >= self._look_again:
+            self._reload(self._reload_after)
+        names = self._names
+        if len(names.seen) != len(self._clients) or not all(map(is_, names.seen, self._listed())):
+            names = self._names = self._ready(names)
+        return names
+
+    def _listed(self) -> tuple[Deployments, ...]:
+        return tuple([client._knowledge.deployments for _, client in self._clients.values()])
+
+    def _ready(self, names: Names) -> Names:
+        """Return names that know what the endpoints have listed."""
+        known = dict(names.directory.endpoints)
+        listed: set[str] = set()
+        for endpoint, (_, client) in list(self._clients.items()):
+            known[endpoint] = client._known
+            if client._knowledge.deployments:
+                listed.add(endpoint)
+        directory = replace(names.directory, endpoints=known, listed=frozenset(listed))
+        return Names(names.settings, directory, self._listed())
+
+    def _reload(self, after: float) -> None:
+        """Take a new file, if there is one and it is right."""
+        self._look_again = self._clock.monotonic() + after
+        signature = self._source.signature()
+        if signature is None or signature == self._signature:
+            return
+        self._signature = signature
+        try:
+            names = self._source.read()
+        except ConfigurationError as error:
+            _LOG.warning("the routes stay as they were: %s", error.message)
+            return
+        kept = {
+            endpoint: (settings, client)
+            for endpoint, (settings, client) in self._clients.items()
+            if settings in names.settings.endpoints.values()
+        }
+        self._clients = kept
+        self._names = self._ready(names)

@@ -1,0 +1,73 @@
+"""What a call asks of a route: tokens, a warm cache, and the resource that its state is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from azinfer.core.errors import ConfigurationError
+from azinfer.core.messages import messages_to_wire
+
+_CHARACTERS = 4  # of English text in a token
+_USUAL_ANSWER = 16  # tokens that count where a call sets no limit
+_STATEFUL = ("previous_response_id",)
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+
+
+def wire_messages(messages: Sequence[Any] | None) -> Sequence[Mapping[str, Any]]:
+    """Return a conversation in the wire form."""
+    return messages_to_wire(messages) if messages else ()
+
+
+def estimated_tokens(messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> int:
+    """Return about how many tokens a call uses, as the service estimates before it answers.
+
+    Source: "Understanding rate limits" of Azure OpenAI: the tokens of the prompt, a quarter of
+    its characters, and the most tokens of the answer.
+    """
+    characters = sum(map(len, _texts(message.get("content") for message in messages)))
+    limit = next((options[name] for name in _LIMITS if options.get(name)), _USUAL_ANSWER)
+    return characters // _CHARACTERS + int(limit)
+
+
+def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str | None:
+    """Return the resource that made the state in a conversation; None if there is no state.
+
+    Encrypted reasoning, signatures of thoughts and answers that the service keeps can only be
+    continued on the resource that made them.
+
+    Returns:
+        The name of the resource, or `""` if the conversation does not say which it is.
+
+    Raises:
+        ConfigurationError: There is state of two resources.
+    """
+    homes = {home for message in messages or () if (home := _home(message)) is not None}
+    homes.discard("") if len(homes) > 1 else None
+    if len(homes) > 1:
+        raise ConfigurationError(
+            f"the conversation has state of several resources ({', '.join(sorted(homes))}), "
+            "which no one of them can continue; leave out the state of all but one"
+        )
+    if homes:
+        return homes.pop()
+    return "" if any(options.get(name) for name in _STATEFUL) else None
+
+
+def _home(message: Any) -> str | None:
+    state = message.get("state") if isinstance(message, Mapping) else _attribute(message)
+    if not isinstance(state, Mapping):
+        return None
+    return str(state.get("resource") or "")
+
+
+def _attribute(message: Any) -> Any:
+    return getattr(message, "state", None)
+
+
+def _texts(contents: Iterable[Any]) -> Iterable[str]:
+    for content in contents:
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, Sequence):
+            yield from (str(part.get("text") or "") for part in content if "text" in part)

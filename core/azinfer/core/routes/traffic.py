@@ -1,0 +1,187 @@
+"""The traffic of a client: the state of every deployment that its routes send calls to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from azinfer.core.clock import Clock
+from azinfer.core.routes.budget import Window
+from azinfer.core.routes.choice import Choice, Need, choose
+from azinfer.core.routes.plan import Plan
+from azinfer.core.routes.policy import Policy
+from azinfer.core.routes.route import Member
+from azinfer.core.routes.state import Begun, Event, Permit, State, changed
+from azinfer.core.routing import Candidate
+
+_MOST_HEDGES = 10.0  # at once, after many calls without one
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to send one request to one deployment.
+
+    Attributes:
+        member: The deployment.
+        tier: The number of its tier, from 0.
+        why: Why it was chosen.
+        permit: The permit that ends when the request does.
+    """
+
+    member: Member
+    tier: int
+    why: str
+    permit: Permit
+
+
+class Traffic:
+    """The state of deployments; may be used from many threads.
+
+    Args:
+        clock: Time and chance.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Calls that are under way here are none of another process.
+        return {"_clock": self._clock}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    def _open(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[str, State] = {}
+        self._last: dict[str, list[int]] = {}
+        self._hedges = _MOST_HEDGES
+
+    def add(self, plan: Plan) -> None:
+        """Begin to count calls to the deployments of a route, or count them by new limits."""
+        with self._lock:
+            for member in (each for tier in plan.tiers for each in tier.members):
+                fresh = State.of(member.facts)
+                known = self._states.get(member.key)
+                self._states[member.key] = _limited(known, fresh) if known else fresh
+
+    def take(self, plan: Plan, need: Need) -> Ticket | float:
+        """Return a ticket for the deployment that takes a call, or the seconds until one may."""
+        now = self._clock.monotonic()
+        with self._lock:
+            choice = self._choice(plan, need, now)
+            if not isinstance(choice, Choice):
+                return choice
+            tier = plan.tiers[choice.tier]
+            key = tier.keys[choice.index]
+            self._last[plan.route.name][choice.tier] = choice.index
+            state = self._states[key]
+            permit = Permit(now, need.tokens, state.breaker.until is not None)
+            self._states[key] = changed(state, Begun(permit), now, plan.route.policy)
+        return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
+
+    def settle(self, ticket: Ticket, event: Event, policy: Policy) -> None:
+        """Note what came of a request."""
+        key = ticket.member.key
+        now = self._clock.monotonic()
+        with self._lock:
+            self._states[key] = changed(self._states[key], event, now, policy)
+
+    def look(self, plan: Plan, need: Need) -> Choice | float:
+        """Return what `take` would return, and take nothing."""
+        with self._lock:
+            return self._choice(plan, need, self._clock.monotonic())
+
+    def _choice(self, plan: Plan, need: Need, now: float) -> Choice | float:
+        last = self._last.setdefault(plan.route.name, [])
+        if len(last) != len(plan.tiers):
+            last[:] = [0] * len(plan.tiers)
+        return choose(plan.tiers, self._states, need, now, self._clock.random, last)
+
+    def may_hedge(self) -> bool:
+        """Return whether one more hedge is in the budget, and count it."""
+        with self._lock:
+            if self._hedges < 1:
+                return False
+            self._hedges -= 1
+            return True
+
+    def earn_hedge(self, share: float) -> None:
+        """Count a call, which allows its share of a hedge."""
+        with self._lock:
+            self._hedges = min(_MOST_HEDGES, self._hedges + share)
+
+    def candidates(self, plan: Plan, avoid: Collection[str] = ()) -> tuple[Candidate, ...]:
+        """Return every deployment of a route as it is now.
+
+        Args:
+            plan: The route.
+            avoid: Keys of deployments that a call may not go to.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            states = dict(self._states)
+        shown = [
+            _candidate(member, number, states[member.key], now, member.key in avoid)
+            for number, tier in enumerate(plan.tiers)
+            for member in tier.members
+        ]
+        for member, (tier, reason) in plan.refused.items():
+            shown.append(
+                Candidate(
+                    member.deployment,
+                    member.endpoint or "",
+                    tier,
+                    member.weight,
+                    wait=float("inf"),
+                    reason=reason,
+                )
+            )
+        return tuple(shown)
+
+
+def _limited(known: State, fresh: State) -> State:
+    """Return a state with new limits, in which what was used and is under way still counts."""
+    budget = replace(
+        known.budget,
+        requests=_window(known.budget.requests, fresh.budget.requests),
+        tokens=_window(known.budget.tokens, fresh.budget.tokens),
+    )
+    return replace(known, concurrency=fresh.concurrency, budget=budget)
+
+
+def _window(known: Window | None, fresh: Window | None) -> Window | None:
+    same_period = known is not None and fresh is not None and known.period == fresh.period
+    return replace(fresh, slices=known.slices) if same_period and known and fresh else fresh
+
+
+def _candidate(member: Member, tier: int, state: State, now: float, avoided: bool) -> Candidate:
+    breaker, budget = state.breaker, state.budget
+    return Candidate(
+        member.deployment,
+        member.endpoint or "",
+        tier,
+        member.weight,
+        breaker.named(now),
+        float("inf") if avoided else state.wait(1, now),
+        state.in_flight,
+        state.latency,
+        None if budget.requests is None else budget.requests.left(now),
+        None if budget.tokens is None else budget.tokens.left(now),
+        _reason(state, now, avoided),
+    )
+
+
+def _reason(state: State, now: float, avoided: bool) -> str:
+    """Return why a deployment is not called now; empty where it is."""
+    if avoided:
+        return "the conversation belongs to another resource"
+    if state.breaker.wait(now):
+        return f"after {state.breaker.reason}"
+    if state.budget.wait(1, now):
+        return "its rate limit is used up"
+    return "its calls are at their limit" if state.wait(1, now) else ""

@@ -1,0 +1,136 @@
+"""Streams on a route: another deployment answers until the first chunk was handed out."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from asking import TestClock
+from azinfer.core import (
+    APIStatusError,
+    BadRequestError,
+    RouteExhaustedError,
+    StreamInterruptedError,
+)
+from fleet import Fleet, limited, routed
+from raw_server import chunked, events, failure, part, raw, reply, stream
+
+TWO = [["m@a"], ["m@b"]]
+GOOD = stream(events(part("b", "stop")))
+
+
+def cut(*parts: Any) -> Any:
+    """The behaviour that breaks a stream off after some chunks."""
+    return raw(chunked(events(*parts, done=False), whole=False), "close")
+
+
+@pytest.fixture(autouse=True)
+def streams(fleet: Fleet) -> None:
+    for name, server in fleet.servers.items():
+        server.will(stream(events(part(name, "stop"))))
+
+
+def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
+    with routed(kind, fleet.config(TWO)) as asker:
+        streamed = asker.stream(model="chat")
+    assert streamed.text == "a"
+    assert streamed.stream.routing.decision.endpoint == "a"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        limited(1),
+        reply(failure("x"), 503),
+        raw(b"", "reset"),
+        cut(),
+        stream(b": nothing yet\n\n"),
+        stream(events(failure("500", "overloaded", status=500), done=False)),
+        stream(events(part())[:-14]),
+    ],
+    ids=["429", "503", "reset", "cut", "silent", "error", "empty"],
+)
+def test_a_stream_without_a_chunk_moves_on(fleet: Fleet, kind: str, behaviour: Any) -> None:
+    fleet["a"].will(behaviour)
+    with routed(kind, fleet.config(TWO)) as asker:
+        streamed = asker.stream(model="chat")
+    assert streamed.text == "b"
+    first, second = streamed.stream.routing.attempts
+    assert first.error is not None
+    assert (first.endpoint, second.endpoint, second.status) == ("a", "b", 200)
+
+
+def test_a_stream_that_broke_is_not_sent_again(fleet: Fleet, kind: str) -> None:
+    fleet["a"].will(cut(part("one "), part("two")))
+    with routed(kind, fleet.config(TWO)) as asker:
+        with pytest.raises(StreamInterruptedError) as caught:
+            asker.stream(model="chat")
+        assert fleet.counts["b"] == 0
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "one two"
+        # It counts against the deployment, so that the next streams are whole.
+        assert [asker.stream(model="chat").text for _ in range(4)] == ["b"] * 4
+    assert fleet.counts["a"] == 1
+
+
+def test_an_error_in_the_middle_counts_too(fleet: Fleet, kind: str) -> None:
+    fleet["a"].will(stream(events(part("one"), failure("500", "down", status=500), done=False)))
+    config = fleet.config(TWO, policy={"failures": 1})
+    with routed(kind, config) as asker:
+        with pytest.raises(APIStatusError):
+            asker.stream(model="chat")
+        assert asker.stream(model="chat").text == "b"
+
+
+def test_a_refused_request_stays(fleet: Fleet, kind: str) -> None:
+    fleet["a"].will(reply(failure("x"), 400))
+    with routed(kind, fleet.config(TWO)) as asker, pytest.raises(BadRequestError):
+        asker.stream(model="chat")
+    assert fleet.counts["b"] == 0
+
+
+def test_streams_hold_their_place_until_they_end(fleet: Fleet, kind: str, clock: TestClock) -> None:
+    facts = {"m@a": {"concurrency": 1}}
+    config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 0.1})
+    with routed(kind, config, clock=clock) as asker:
+        inside: list[Any] = []
+
+        def second(chunk: Any) -> bool:
+            inside.append(asker.client.explain(model="chat").decision.candidates[0])
+            return True
+
+        asker.read(second, model="chat")
+        (candidate,) = inside
+        assert (candidate.in_flight, candidate.reason) == (1, "its calls are at their limit")
+        assert asker.stream(model="chat").text == "a"
+        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+
+
+def test_a_stream_that_is_dropped_gives_its_place_back(fleet: Fleet) -> None:
+    with routed("sync", fleet.config(TWO)) as asker:
+        asker.client.stream([{"role": "user", "content": "x"}], model="chat")
+        gc.collect()
+        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+
+
+def test_a_stream_closed_twice_gives_one_place_back(fleet: Fleet) -> None:
+    with routed("sync", fleet.config(TWO)) as asker:
+        chunks = asker.client.stream([{"role": "user", "content": "x"}], model="chat")
+        chunks.close()
+        chunks.close()
+        assert list(chunks) == []
+        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+
+
+def test_an_exhausted_route_has_no_stream(fleet: Fleet, kind: str, clock: TestClock) -> None:
+    for name in "ab":
+        fleet[name].will(cut())
+    config = fleet.config(TWO, policy={"attempts": 4})
+    with routed(kind, config, clock=clock) as asker:
+        with pytest.raises(RouteExhaustedError) as caught:
+            asker.stream(model="chat")
+        candidates = asker.client.explain(model="chat").decision.candidates
+    assert len(caught.value.tried) == 4
+    assert [each.in_flight for each in candidates] == [0, 0]
