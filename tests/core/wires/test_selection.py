@@ -13,6 +13,7 @@ from azinfer.core import (
     ConfigurationError,
     DeploymentNotFoundError,
     InferenceClient,
+    ServerError,
     Tool,
     UserMessage,
 )
@@ -250,6 +251,13 @@ def test_a_refusal_that_no_other_wire_can_answer_says_why(server: RawServer) -> 
     serve(server, chat=USE_RESPONSES)
     with pytest.raises(BadRequestError, match=r"seed=1 has no counterpart on the Responses wire"):
         client_of(server).complete(ASK, tools=[TOOL], seed=1)
+    assert wires(server) == ["chat"]
+
+
+def test_a_failing_service_is_no_reason_for_another_wire(server: RawServer) -> None:
+    serve(server, chat=(NO_CHAT, 500))
+    with pytest.raises(ServerError):
+        client_of(server).complete(ASK)
     assert wires(server) == ["chat"]
 
 

@@ -83,8 +83,8 @@ def without_idle(body: Json, wire: str) -> Json:
 
 def _demands(body: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """What a request needs: how to call it, its field, and the wires that have it."""
-    for name in body.keys() & _CARRIED_BY.keys():
-        if not _is_idle(name, body[name]):
+    for name in body:
+        if name in _CARRIED_BY and not _is_idle(name, body[name]):
             yield f"{name}={_short(body[name])}", name, _CARRIED_BY[name]
     for tool in body.get("tools") or ():
         if wires := _TOOLS.get(_type(tool)):

@@ -40,7 +40,8 @@ class Called:
 
     def text_over(self, before: str) -> str:
         """Return the arguments as the model wrote them, unless the caller changed them."""
-        return before if same_arguments(self.text, before) else self.text
+        text = self.text or ("" if self.is_custom else "{}")
+        return before if before and same_arguments(text, before) else text
 
 
 def edited_turn(
@@ -65,13 +66,14 @@ def edited_turn(
     """
     calls = {call.id: call for call in map(Called.of, message.get("tool_calls") or ())}
     text = text_of_content(message.get("content"))
-    rest = "" if text in texts else text
+    is_unedited = text in (texts or ("",))
+    rest = "" if is_unedited else text
     for item in items:
         kind, call_id = kind_of(item)
         if rest and kind != "other":
             yield rest
             rest = ""
-        if kind == "other" or (kind == "text" and text in texts):
+        if kind == "other" or (kind == "text" and is_unedited):
             yield item
         elif kind == "call" and (call := calls.pop(call_id, None)):
             yield call, item

@@ -147,7 +147,8 @@ def _limit(body: Json, wire: Json, situation: Situation) -> int:
     given: int | None = body.get("max_completion_tokens") or body.get("max_tokens")
     if given is not None:
         return given
-    limit = _LIMIT_THINKING if "thinking" in wire else _LIMIT
+    thinks = wire.get("thinking", {"type": "disabled"}).get("type") != "disabled"
+    limit = _LIMIT_THINKING if thinks else _LIMIT
     most = situation.facts.max_output if situation.facts else None
     return min(limit, most or limit)
 

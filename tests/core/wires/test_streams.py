@@ -1,0 +1,561 @@
+"""Streams of the two newer wires at their edges."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from azinfer.core import (
+    BadRequestError,
+    ContentFilterError,
+    InferenceError,
+    InvalidResponseError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+)
+from azinfer.core.completions import Json
+from azinfer.core.wires.wire import wire_named
+
+
+class Told:
+    """What came of a stream: its chunks, and its answer or its error."""
+
+    def __init__(self, wire: str, events: Any, response_format: Any = None) -> None:
+        self.chunks: list[Any] = []
+        self.error: InferenceError | None = None
+        self.reader = wire_named(wire).reader({}, None, "seed_", response_format)
+        data = events if isinstance(events, bytes) else sse(*events)
+        try:
+            self.chunks += self.reader.feed(data)
+            self.chunks += self.reader.finish()
+        except InferenceError as error:
+            self.error = self.reader.with_partial(error)
+
+    @property
+    def text(self) -> str:
+        return "".join(chunk.text for chunk in self.chunks)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(chunk.reasoning for chunk in self.chunks)
+
+    @property
+    def answer(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        completion = self.reader.completion()
+        assert completion.text == self.text
+        assert (completion.reasoning or "") == self.reasoning
+        return completion
+
+
+def sse(*events: Json) -> bytes:
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
+
+
+def created(**more: Any) -> Json:
+    return {"type": "response.created", "response": {"id": "resp_1", "model": "m", **more}}
+
+
+def completed(*output: Json, **more: Any) -> Json:
+    response = {"id": "resp_1", "status": "completed", "output": list(output), **more}
+    return {"type": "response.completed", "response": response}
+
+
+def added(at: int | None, **item: Any) -> Json:
+    return {"type": "response.output_item.added", "output_index": at, "item": item}
+
+
+def done(at: int | None, **item: Any) -> Json:
+    return {"type": "response.output_item.done", "output_index": at, "item": item}
+
+
+def delta(kind: str, text: Any, at: int | None = 0, **more: Any) -> Json:
+    return {"type": f"response.{kind}.delta", "delta": text, "output_index": at, **more}
+
+
+def said(text: str, **more: Any) -> Json:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "message", "role": "assistant", "content": [part], **more}
+
+
+CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
+
+
+class TestResponses:
+    def test_items_without_deltas_are_told_when_they_are_done(self) -> None:
+        reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "why"}]}
+        told = Told(
+            "responses",
+            [
+                created(),
+                done(0, **reasoning),
+                done(1, **said("hello")),
+                done(2, **CALL),
+                completed(),
+            ],
+        )
+        assert (told.answer.text, told.answer.reasoning) == ("hello", "why")
+        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
+        assert told.chunks[3].tool_calls[0].name == "f"
+        assert "".join(call.arguments for call in told.chunks[3].tool_calls) == '{"a":1}'
+        assert told.answer.finish_reason == "tool_calls"
+
+    def test_an_answer_that_comes_whole_at_its_end_is_told(self) -> None:
+        told = Told("responses", [completed(said("hello"), CALL)])
+        assert told.answer.text == "hello"
+        assert [len(chunk.tool_calls) for chunk in told.chunks] == [2]
+
+    def test_a_stream_may_begin_with_a_delta_and_have_holes(self) -> None:
+        told = Told(
+            "responses",
+            [
+                delta("output_text", "hel", 3),
+                delta("output_text", "lo", 3),
+                delta("function_call_arguments", "{}", 7),
+                done(3, **said("hello")),
+                done(7, type="function_call", call_id="c1", name="f", arguments="{}"),
+                completed(),
+            ],
+        )
+        assert told.answer.text == "hello"
+        assert [call.index for chunk in told.chunks for call in chunk.tool_calls] == [0]
+        assert told.answer.tool_calls[0].id == "c1"
+
+    def test_events_without_an_index_belong_to_the_last_item(self) -> None:
+        told = Told(
+            "responses",
+            [
+                added(None, type="message", role="assistant"),
+                delta("output_text", "a", None),
+                done(None, **said("ab")),
+                added(None, **{**CALL, "arguments": ""}),
+                delta("function_call_arguments", '{"a":1}', None),
+                done(None, **CALL),
+                completed(),
+            ],
+        )
+        assert told.answer.text == "ab"
+        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
+
+    def test_an_item_alone_without_an_index_is_the_first(self) -> None:
+        assert Told("responses", [done(None, **said("a")), completed()]).answer.text == "a"
+
+    def test_parallel_calls_are_counted_among_calls(self) -> None:
+        events = [
+            added(0, type="reasoning"),
+            added(1, **CALL),
+            added(4, **{**CALL, "call_id": "c2"}),
+        ]
+        events += [
+            delta("function_call_arguments", "{}", 4),
+            delta("function_call_arguments", "{}", 1),
+        ]
+        told = Told("responses", [*events, completed()])
+        calls = [call for chunk in told.chunks for call in chunk.tool_calls]
+        assert [(call.index, call.id) for call in calls] == [
+            (0, "c1"),
+            (1, "c2"),
+            (1, None),
+            (0, None),
+        ]
+
+    def test_a_free_form_call_is_a_call_of_its_kind(self) -> None:
+        item = {"type": "custom_tool_call", "call_id": "c1", "name": "sql"}
+        told = Told(
+            "responses",
+            [
+                added(0, **item, input=""),
+                delta("custom_tool_call_input", "select"),
+                delta("custom_tool_call_input", " 1"),
+                done(0, **item, input="select 1"),
+                completed(),
+            ],
+        )
+        (call,) = told.answer.tool_calls
+        assert (call.type, call.function.name, call.function.arguments) == (
+            "custom",
+            "sql",
+            "select 1",
+        )
+        assert told.chunks[0].tool_calls[0].type == "custom"
+
+    def test_a_call_without_an_id_gets_one_of_its_own(self) -> None:
+        calls = [{"type": "function_call", "name": "f"}, {"type": "function_call", "name": "g"}]
+        ids = [call.id for call in Told("responses", [completed(*calls)]).answer.tool_calls]
+        assert ids == ["call_seed_0", "call_seed_1"]
+
+    def test_parts_of_reasoning_stand_apart(self) -> None:
+        told = Told(
+            "responses",
+            [
+                delta("reasoning_summary_text", "one", 0, summary_index=0),
+                delta("reasoning_summary_text", ".", 0, summary_index=0),
+                delta("reasoning_summary_text", "two", 0, summary_index=1),
+                delta("reasoning_text", "three", 2, content_index=0),
+                completed(),
+            ],
+        )
+        assert told.answer.reasoning == "one.\n\ntwo\n\nthree"
+
+    def test_two_messages_stand_apart(self) -> None:
+        told = Told(
+            "responses", [delta("output_text", "a", 0), delta("output_text", "b", 1), completed()]
+        )
+        assert told.answer.text == "a\n\nb"
+
+    def test_a_refusal_is_told(self) -> None:
+        events = [delta("refusal", "I "), delta("refusal", "won't."), completed()]
+        told = Told("responses", events)
+        assert told.answer.choices[0].message.refusal == "I won't."
+        assert told.chunks[0].choices[0].delta.refusal == "I "
+
+    @pytest.mark.parametrize("by", ["format", "type"])
+    def test_commentary_stays_out_of_json(self, by: str) -> None:
+        events = [
+            created(**({"text": {"format": {"type": "json_schema"}}} if by == "format" else {})),
+            added(0, type="message", phase="commentary"),
+            delta("output_text", "I look it "),
+            delta("output_text", "up."),
+            done(0, **said("I look it up.", phase="commentary")),
+            added(1, type="message", phase="final_answer"),
+            delta("output_text", "7", 1),
+            done(1, **said("7", phase="final_answer")),
+        ]
+        output = [said("I look it up.", phase="commentary"), said("7", phase="final_answer")]
+        more = {"text": {"format": {"type": "json_schema"}}} if by == "format" else {}
+        told = Told(
+            "responses", [*events, completed(*output, **more)], int if by == "type" else None
+        )
+        assert told.answer.text == "7"
+        assert told.answer.reasoning == "I look it up."
+        if by == "type":
+            assert told.answer.parsed == 7
+
+    def test_commentary_is_text_where_text_is_asked_for(self) -> None:
+        output = [said("I look.", phase="commentary"), said("7", phase="final_answer")]
+        assert Told("responses", [completed(*output)]).answer.text == "I look.\n\n7"
+
+    def test_progress_is_to_be_read_in_raw(self) -> None:
+        event = {"type": "response.web_search_call.searching", "item_id": "ws_1"}
+        told = Told("responses", [created(), event, completed(said("a"))])
+        assert [chunk.raw["type"] for chunk in told.chunks] == [
+            "response.created",
+            "response.web_search_call.searching",
+            "response.completed",
+        ]
+        assert [len(chunk.choices) for chunk in told.chunks] == [0, 0, 1]
+
+    @pytest.mark.parametrize(
+        ("status", "details", "reason"),
+        [
+            ("incomplete", {"reason": "max_output_tokens"}, "length"),
+            ("incomplete", {"reason": "content_filter"}, "content_filter"),
+            ("incomplete", None, "length"),
+            ("completed", None, "stop"),
+            ("queued", None, None),
+        ],
+    )
+    def test_an_answer_ends_for_a_reason(self, status: str, details: Any, reason: Any) -> None:
+        event = completed(said("a"), status=status, incomplete_details=details)
+        event["type"] = "response.incomplete"
+        told = Told("responses", [event])
+        assert told.answer.finish_reason == reason
+        assert told.chunks[-1].finish_reason == reason
+        assert (told.answer.choices[0].message.state is None) is (status == "queued")
+
+    def test_log_probabilities_and_filters_are_told(self) -> None:
+        part = {"type": "output_text", "text": "a", "logprobs": [{"token": "a"}]}
+        entry = {"source_type": "completion", "content_filter_results": {"hate": {}}}
+        output = {"type": "message", "content": [part]}
+        answer = Told("responses", [completed(output, content_filters=[entry, None])]).answer
+        assert answer.choices[0].logprobs == {"content": [{"token": "a"}]}
+        assert answer.choices[0].content_filter_results == {"hate": {}}
+
+    def test_the_reason_after_a_failure_without_one_is_the_error(self) -> None:
+        failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
+        filtered = {
+            "code": "content_policy_violation",
+            "message": "blocked",
+            "content_filters": [
+                {},
+                {"content_filter_results": {"hate": {"filtered": True, "severity": "high"}}},
+            ],
+        }
+        told = Told("responses", [created(), failed, {"type": "error", "error": filtered}])
+        assert isinstance(told.error, ContentFilterError)
+        assert told.error.categories == {"hate": "high"}
+
+    def test_a_failure_without_a_reason_is_an_error_at_the_end(self) -> None:
+        failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
+        told = Told("responses", [created(), delta("output_text", "a"), failed])
+        assert isinstance(told.error, BadRequestError)
+        assert "'failed'" in told.error.message
+        assert told.error.partial is not None
+        assert told.error.partial.text == "a"
+
+    @pytest.mark.parametrize(
+        ("code", "kind", "status"),
+        [("server_error", ServerError, 500), ("rate_limit_exceeded", RateLimitError, 429)],
+    )
+    @pytest.mark.parametrize("nested", [True, False])
+    def test_an_error_event_is_raised_by_its_code(
+        self, code: str, kind: type[InferenceError], status: int, nested: bool
+    ) -> None:
+        error = {"code": code, "message": "no", "param": None}
+        event = {"type": "error", "error": error} if nested else {"type": "error", **error}
+        told = Told("responses", [created(), event])
+        assert isinstance(told.error, kind)
+        assert (told.error.code, told.error.status) == (code, status)
+
+    def test_a_stream_without_its_end_is_interrupted(self) -> None:
+        events = [
+            created(),
+            delta("reasoning_summary_text", "why", 0, summary_index=0),
+            delta("output_text", "hel", 1),
+            added(2, **{**CALL, "arguments": ""}),
+            delta("function_call_arguments", '{"a', 2),
+            delta("refusal", "no", 3),
+        ]
+        told = Told("responses", events)
+        assert isinstance(told.error, StreamInterruptedError)
+        partial = told.error.partial
+        assert partial is not None
+        assert (partial.text, partial.reasoning, partial.finish_reason) == ("hel", "why", None)
+        assert partial.tool_calls[0].function.arguments == '{"a'
+        assert partial.choices[0].message.refusal == "no"
+        assert partial.choices[0].message.state is None
+
+    def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
+        body = json.dumps(completed(said("hello"))["response"]).encode()
+        assert Told("responses", body).answer.text == "hello"
+
+    def test_nothing_is_no_answer(self) -> None:
+        assert isinstance(Told("responses", b"").error, InvalidResponseError)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            [],
+            delta("output_text", 5),
+            {"type": "response.output_item.added"},
+            {"type": "response.completed"},
+            completed({"type": "function_call"}),
+        ],
+    )
+    def test_a_malformed_event_is_an_error(self, event: Any) -> None:
+        told = Told("responses", [event])
+        with pytest.raises(InvalidResponseError):
+            told.answer  # noqa: B018
+
+    def test_what_follows_the_end_is_not_read(self) -> None:
+        assert (
+            Told("responses", [completed(said("a")), delta("output_text", "b")]).answer.text == "a"
+        )
+
+
+class TestWholeResponses:
+    @pytest.mark.parametrize("raw", [{}, [], {"output": None}, {"output": [1]}])
+    def test_a_body_without_output_is_refused(self, raw: Any) -> None:
+        with pytest.raises(InvalidResponseError, match="no output"):
+            wire_named("responses").decode(raw, {})
+
+    def test_a_cancelled_response_is_an_error(self) -> None:
+        raw = {"status": "cancelled", "output": []}
+        with pytest.raises(BadRequestError, match="'cancelled'"):
+            wire_named("responses").decode(raw, {})
+
+    def test_a_failed_response_is_its_error(self) -> None:
+        error = {"code": "server_error", "message": "oops"}
+        with pytest.raises(ServerError, match="oops"):
+            wire_named("responses").decode({"status": "failed", "output": [], "error": error}, {})
+
+
+def start(**more: Any) -> Json:
+    return {
+        "type": "message_start",
+        "message": {"id": "msg_1", "model": "m", "content": [], **more},
+    }
+
+
+def block(at: int | None, **fields: Any) -> Json:
+    return {"type": "content_block_start", "index": at, "content_block": fields}
+
+
+def piece(kind: str, at: int = 0, **fields: Any) -> Json:
+    return {"type": "content_block_delta", "index": at, "delta": {"type": kind, **fields}}
+
+
+def end(reason: str | None = "end_turn", **more: Any) -> Json:
+    return {"type": "message_delta", "delta": {"stop_reason": reason, **more}, "usage": {}}
+
+
+STOP = {"type": "message_stop"}
+TEXT = block(0, type="text", text="")
+
+
+class TestMessages:
+    def test_two_events_on_one_line_are_two_events(self) -> None:
+        one, two = piece("text_delta", text="hel"), piece("text_delta", text="lo {")
+        lines = [start(), TEXT]
+        for glue in ("", " ", "data: "):
+            glued = f"data: {json.dumps(one)}{glue}{json.dumps(two)}\n\n".encode()
+            told = Told("messages", sse(*lines) + glued + sse(end(), STOP))
+            assert told.answer.text == "hello {"
+
+    def test_half_an_event_is_an_error(self) -> None:
+        told = Told("messages", sse(start()) + b'data: {"type": "ping"}{"type"\n\n')
+        assert isinstance(told.error, InvalidResponseError)
+
+    def test_padded_lines_and_unknown_events_are_no_error(self) -> None:
+        padded = b'data: {"type": "ping"    }   \n\n'
+        new = {"type": "content_block_annotated", "index": 0}
+        unknown = piece("new_delta", new="x")
+        told = Told("messages", sse(start()) + padded + sse(TEXT, new, unknown, end(), STOP))
+        assert [chunk.raw["type"] for chunk in told.chunks] == [
+            "message_start",
+            "content_block_start",
+            "content_block_annotated",
+            "content_block_delta",
+            "message_delta",
+        ]
+
+    def test_a_gateway_may_end_the_stream_in_its_own_way(self) -> None:
+        told = Told("messages", sse(start(), TEXT, end()) + b"data: [DONE]\n\n")
+        assert told.answer.finish_reason == "stop"
+
+    def test_a_stream_that_names_its_reason_is_whole(self) -> None:
+        assert Told("messages", [start(), TEXT, end("max_tokens")]).answer.finish_reason == "length"
+
+    def test_a_stream_without_its_end_is_interrupted(self) -> None:
+        events = [start(), TEXT, piece("text_delta", text="hel")]
+        events += [block(1, type="tool_use", id="t1", name="f", input={})]
+        events += [piece("input_json_delta", 1, partial_json='{"a')]
+        told = Told("messages", events)
+        assert isinstance(told.error, StreamInterruptedError)
+        partial = told.error.partial
+        assert partial is not None
+        assert partial.text == "hel"
+        assert partial.tool_calls[0].function.arguments == '{"a'
+        assert partial.choices[0].message.state is None
+
+    def test_a_message_that_starts_again_replaces_what_came(self) -> None:
+        events = [start(), TEXT, piece("text_delta", text="a"), start(), TEXT, end(), STOP]
+        told = Told("messages", events)
+        assert told.reader.completion().text == ""
+
+    def test_what_stands_in_the_start_of_a_block_counts(self) -> None:
+        told = Told(
+            "messages",
+            [
+                start(),
+                block(None, type="thinking", thinking="why", signature="s"),
+                block(None, type="text", text="hello"),
+                block(None, type="tool_use", id="t1", name="f", input={"a": 1}),
+                end("tool_use"),
+                STOP,
+            ],
+        )
+        assert (told.answer.text, told.answer.reasoning) == ("hello", "why")
+        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
+        assert [call.arguments for chunk in told.chunks for call in chunk.tool_calls] == [
+            "",
+            '{"a":1}',
+        ]
+        assert told.answer.choices[0].message.state["items"][0] == {
+            "type": "thinking",
+            "thinking": "why",
+            "signature": "s",
+        }
+
+    def test_thoughts_stand_apart_and_an_empty_one_is_kept(self) -> None:
+        events = [start()]
+        for at, text in enumerate(["", "one", "two"]):
+            events += [block(at, type="thinking", thinking="", signature="")]
+            events += [piece("thinking_delta", at, thinking=text)]
+            events += [piece("signature_delta", at, signature=f"s{at}")]
+        told = Told("messages", [*events, end(), STOP])
+        assert told.answer.reasoning == "one\n\ntwo"
+        items = told.answer.choices[0].message.state["items"]
+        assert [item["signature"] for item in items] == ["s0", "s1", "s2"]
+
+    def test_a_service_side_call_is_kept_and_is_not_one_of_ours(self) -> None:
+        events = [
+            start(),
+            block(0, type="server_tool_use", id="s1", name="web_search", input={}),
+            piece("input_json_delta", partial_json='{"q": 1}'),
+            block(1, type="web_search_tool_result", tool_use_id="s1", content=[]),
+            block(2, type="text", text=""),
+            piece("citations_delta", 2, citation={"url": "u"}),
+            piece("text_delta", 2, text="a"),
+            end("pause_turn"),
+            STOP,
+        ]
+        told = Told("messages", events)
+        assert told.answer.tool_calls == ()
+        assert told.answer.finish_reason == "pause_turn"
+        items = told.answer.choices[0].message.state["items"]
+        assert items[0]["input"] == {"q": 1}
+        assert items[2] == {"type": "text", "text": "a", "citations": [{"url": "u"}]}
+
+    def test_a_call_that_was_cut_short_has_no_input_to_go_back(self) -> None:
+        events = [start(), block(0, type="tool_use", id="t1", name="f", input={})]
+        events += [piece("input_json_delta", partial_json='{"a'), end("max_tokens"), STOP]
+        told = Told("messages", events)
+        assert told.answer.tool_calls[0].function.arguments == '{"a'
+        assert told.answer.choices[0].message.state["items"][0]["input"] == {}
+
+    def test_a_refusal_takes_back_what_was_written(self) -> None:
+        told = Told(
+            "messages", [start(), TEXT, piece("text_delta", text="a"), end("refusal"), STOP]
+        )
+        message = told.reader.completion().choices[0].message
+        assert (message.content, message.state) == (None, None)
+        assert message.refusal == "The model refused to answer."
+
+    def test_counts_are_those_that_came_last(self) -> None:
+        usage = {"input_tokens": 3, "cache_read_input_tokens": 5, "output_tokens": 1}
+        last = {**end(), "usage": {"output_tokens": 9, "cache_creation_input_tokens": 2}}
+        told = Told("messages", [start(usage=usage), last, STOP])
+        assert told.answer.usage.prompt_tokens == 10
+        assert told.answer.usage.cached_tokens == 5
+        assert told.answer.usage.completion_tokens == 9
+
+    def test_an_error_event_is_raised_by_its_type(self) -> None:
+        error = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
+        told = Told("messages", [start(), TEXT, piece("text_delta", text="a"), error])
+        assert isinstance(told.error, RateLimitError)
+        assert told.error.partial is not None
+        assert told.error.partial.text == "a"
+
+    def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
+        raw = start(content=[{"type": "text", "text": "hello"}], stop_reason="end_turn")["message"]
+        assert Told("messages", json.dumps(raw).encode()).answer.text == "hello"
+
+    def test_nothing_is_no_answer(self) -> None:
+        assert isinstance(Told("messages", b"").error, InvalidResponseError)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            [],
+            {"type": "message_start"},
+            {"type": "content_block_start"},
+            piece("text_delta", 5, text="a"),
+            piece("text_delta", text=5),
+        ],
+    )
+    def test_a_malformed_event_is_an_error(self, event: Any) -> None:
+        assert isinstance(Told("messages", [start(), TEXT, event]).error, InvalidResponseError)
+
+    @pytest.mark.parametrize("raw", [{}, [], {"content": [1]}])
+    def test_a_body_without_content_is_refused(self, raw: Any) -> None:
+        with pytest.raises(InvalidResponseError, match="no content"):
+            wire_named("messages").decode(raw, {})
+
+    def test_a_call_without_a_name_is_refused(self) -> None:
+        with pytest.raises(InvalidResponseError, match="without a name"):
+            wire_named("messages").decode({"content": [{"type": "tool_use"}]}, {})
