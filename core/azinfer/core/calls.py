@@ -112,7 +112,7 @@ class Call(Generic[T]):
 _OF_CLIENT = ("send_reasoning", "wire")
 
 
-def conversation(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
+def in_our_schema(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
     """Return a request in our schema, which each wire encodes in its own form.
 
     Args:
@@ -123,29 +123,41 @@ def conversation(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
     return {"messages": messages_to_wire(messages), **_options_to_wire(own)}
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A request for the next message of a conversation, before it has the form of a wire.
+
+    Attributes:
+        body: The request in our schema.
+        options: What the caller asked for, as it was given.
+        stream: Whether the answer comes in chunks.
+        on_wire: Makes the call for another wire.
+        learn: Remembers for all clients that the deployment needs the call's wire.
+    """
+
+    body: Json
+    options: Mapping[str, Any]
+    stream: bool
+    on_wire: Callable[[Choice], Call[ChatCompletion]]
+    learn: Callable[[], None]
+
+
 def chat(
-    target: Target,
-    choice: Choice,
-    body: Json,
-    options: Mapping[str, Any],
-    corrections: Mapping[str, str],
-    *,
-    stream: bool,
+    conversation: Conversation, target: Target, choice: Choice, corrections: Mapping[str, str]
 ) -> Call[ChatCompletion]:
     """Return the call that asks for the next message of a conversation.
 
     Args:
+        conversation: What is asked.
         target: Where it goes.
         choice: The wire that it takes.
-        body: The request in our schema.
-        options: What the caller asked for, as it was given.
         corrections: What this model refused before: a field's name to the one it takes instead.
-        stream: Whether the answer comes in chunks.
 
     Raises:
         ConfigurationError: The wire cannot carry it; the text names the field.
     """
     wire, url = wire_named(choice.wire or ""), target.endpoint.url
+    options, stream = conversation.options, conversation.stream
     situation = Situation(
         stream=stream,
         model_id=target.model_id,
@@ -157,7 +169,7 @@ def chat(
         counts_usage=stream and _asks_for_usage(target),
         send_reasoning=options.get("send_reasoning"),
     )
-    encoded = wire.encode(body, situation)
+    encoded = wire.encode(conversation.body, situation)
     response_format = options.get("response_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
@@ -179,6 +191,8 @@ def chat(
         response_format=response_format,
         wire=wire,
         choice=choice,
+        on_wire=conversation.on_wire,
+        learn=conversation.learn,
     )
 
 

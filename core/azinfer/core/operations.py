@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -89,15 +89,19 @@ class Operations(BaseClient):
         *,
         stream: bool,
     ) -> Call[ChatCompletion]:
-        body = calls.conversation(messages, options)
+        body = calls.in_our_schema(messages, options)
 
         def on_wire(choice: Choice) -> Call[ChatCompletion]:
             wire = wire_named(choice.wire or "")
             target = self._place(wire.operation, place)
             corrections = self._corrections_of(target)
-            call = calls.chat(target, choice, body, options, corrections, stream=stream)
             learn = partial(self._knowledge.learn_wire, target.model, wire.name)
-            return replace(call, on_wire=on_wire, learn=learn)
+            return calls.chat(
+                calls.Conversation(body, options, stream, on_wire, learn),
+                target,
+                choice,
+                corrections,
+            )
 
         target = self._place(CHAT, place)
         return on_wire(self._choice(body, target, options.get("wire")))

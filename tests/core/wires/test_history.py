@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azinfer.core import AssistantMessage, Message, Routing, ToolMessage, UserMessage
-from azinfer.core.calls import conversation
+from azinfer.core.calls import in_our_schema
 from azinfer.core.completions import Json
 from azinfer.core.model_catalog import find
 from azinfer.core.wires.state import resource_of
@@ -72,7 +72,7 @@ def answer(wire: str, content: list[Json], **more: Any) -> Message:
 
 def sent(wire: str, *messages: Any, situation: Situation = SAME) -> tuple[list[Json], list[str]]:
     """What an answer becomes in the next request, after the first message."""
-    encoded = wire_named(wire).encode(conversation([HI, *messages], {}), situation)
+    encoded = wire_named(wire).encode(in_our_schema([HI, *messages], {}), situation)
     key = {"responses": "input"}.get(wire, "messages")
     return encoded.body[key][1:], list(encoded.adapted)
 
@@ -144,7 +144,7 @@ def test_a_compaction_stands_for_what_was_before_it() -> None:
     message = answer("responses", [SAID, compaction])
     system = {"role": "system", "content": "be brief"}
     encoded = wire_named("responses").encode(
-        conversation([system, HI, message, UserMessage("next")], {}), SAME
+        in_our_schema([system, HI, message, UserMessage("next")], {}), SAME
     )
     assert [item.get("role") or item["type"] for item in encoded.body["input"]] == [
         "system",
@@ -331,7 +331,7 @@ def test_a_round_over_three_wires_loses_nothing(data: st.DataObject) -> None:
         facts += [text, result, image, f"call_{turn}"]
         facts += [str(value) for value in json.loads(given_arguments).values()]
     for wire in ("chat", "responses", "messages"):
-        body = wire_named(wire).encode(conversation(messages, {}), SAME).body
+        body = wire_named(wire).encode(in_our_schema(messages, {}), SAME).body
         found = list(strings(body))
         for fact in facts:
             assert fact in found, (wire, fact)

@@ -19,7 +19,7 @@ from azinfer.core import (
     ToolMessage,
     UserMessage,
 )
-from azinfer.core.calls import conversation
+from azinfer.core.calls import in_our_schema
 from azinfer.core.completions import Function, Json, ToolCall
 from azinfer.core.json_body import encode_json
 from azinfer.core.model_catalog import find
@@ -35,7 +35,7 @@ HI = UserMessage("hi")
 def encoded(
     wire: str, messages: Any = (HI,), situation: Situation | None = None, **options: Any
 ) -> Encoded:
-    return wire_named(wire).encode(conversation(messages, options), situation or Situation())
+    return wire_named(wire).encode(in_our_schema(messages, options), situation or Situation())
 
 
 @pytest.mark.parametrize("wire", ["responses", "messages"])
@@ -43,7 +43,7 @@ def encoded(
 def test_a_request_is_encoded(row: dict[str, Any], wire: str) -> None:
     model_id = "gpt-5.4" if wire == "responses" else "claude-opus-5"
     situation = Situation(stream="stream_options" in row["options"], model_id=model_id)
-    body = conversation(row["messages"], row["options"])
+    body = in_our_schema(row["messages"], row["options"])
     before = encode_json(body)
     if error := row.get(f"{wire}_error"):
         with pytest.raises(ConfigurationError) as caught:

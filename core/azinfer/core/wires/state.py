@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from azinfer.core.routing import Routing
 _RESOURCE = r"^([^.]+)\.(?:services\.ai|openai|cognitiveservices)\.azure\.(?:com|us|cn)$"
 
 
+@lru_cache(maxsize=1024)
 def resource_of(url: str) -> str:
     """Return the name of the resource that a URL belongs to, or its host elsewhere.
 
@@ -58,7 +60,8 @@ def is_of(message: Mapping[str, Any], resource: str) -> bool:
 
 def foreign_wire(message: Mapping[str, Any], wire: str) -> str | None:
     """Return the wire that made a message's state, if it is another one."""
-    state = message.get("state")
+    if (state := message.get("state")) is None:
+        return None
     made_by = state.get("wire") if isinstance(state, Mapping) else None
     return str(made_by) if made_by and made_by != wire else None
 

@@ -50,7 +50,7 @@ def edited_turn(
     texts: Sequence[str],
     kind_of: Callable[[Json], tuple[Kind, str]],
 ) -> Iterator[Json | str | tuple[Called, Json]]:
-    """Yield the parts of an earlier answer in their order.
+    """Return the parts of an earlier answer in their order.
 
     What the caller removed or changed since counts: a text in place of the wire's texts, and
     calls as they are now. What the wire alone can read stays where it was.
@@ -61,11 +61,23 @@ def edited_turn(
         texts: The texts that these items amount to.
         kind_of: The kind of an item, and the id of a call.
 
-    Yields:
-        An item as it was kept, a text, or a call with its item (or an empty one).
+    Returns:
+        For each part an item as it was kept, a text, or a call with its item (or an empty one).
     """
-    calls = {call.id: call for call in map(Called.of, message.get("tool_calls") or ())}
     text = text_of_content(message.get("content"))
+    if not items and not message.get("tool_calls"):
+        return iter((text,) if text else ())  # as nearly all turns are
+    return _merged_turn(message, text, items, texts, kind_of)
+
+
+def _merged_turn(
+    message: Json,
+    text: str,
+    items: Sequence[Json],
+    texts: Sequence[str],
+    kind_of: Callable[[Json], tuple[Kind, str]],
+) -> Iterator[Json | str | tuple[Called, Json]]:
+    calls = {call.id: call for call in map(Called.of, message.get("tool_calls") or ())}
     is_unedited = text in (texts or ("",))
     rest = "" if is_unedited else text
     for item in items:
