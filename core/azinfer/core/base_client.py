@@ -330,13 +330,16 @@ class BaseClient:
     def _corrections_of(self, target: Target) -> dict[str, str]:
         return self._knowledge.corrections_of(target.endpoint.surface.name, target.model)
 
+    def _wire_of(self, deployment: str) -> WireName | None:
+        return self._declared[deployment].wire if deployment in self._declared else None
+
     def _choice(self, body: Json, target: Target, wire: WireName | None) -> Choice:
         """Return the wire that a request takes, and how that is known."""
         endpoint, deployment = self.endpoint, (target.model or "").casefold()
         return choose_wire(
             body,
             endpoint.has,
-            declared=wire or self.wire or endpoint.wire,
+            declared=wire or self._wire_of(deployment) or self.wire or endpoint.wire,
             learned=self._knowledge.wires.get(deployment),
             facts=target.facts,
         )

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.surfaces import WIRES, WireName
 from azinfer.core.toml_tables import Table, read, table_of
 
 N = TypeVar("N", int, float)
@@ -28,6 +29,7 @@ class EndpointConfig:
         headers: Sent with every request.
         deployments: What the file says of deployments there.
         zone: Where its data is processed, in words of the caller's own.
+        wire: The form of conversations there.
     """
 
     url: str
@@ -37,6 +39,7 @@ class EndpointConfig:
     headers: Mapping[str, str]
     deployments: Deployments
     zone: str | None = None
+    wire: WireName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
         headers.texts(),
         Deployments(deployments),
         table.get("zone", str),
+        _wire(table),
     )
     table.close()
     if config.credential and not re.fullmatch(r"entra|env:\w+", config.credential):
@@ -156,6 +160,7 @@ def _deployments(
             table.get("content_filter", str),
             _rate_limits(table),
             concurrency=_count(table, "concurrency", int),
+            wire=_wire(table),
         )
         table.close()
         facts[endpoint].append(deployment)
@@ -173,6 +178,17 @@ def _rate_limits(table: Table) -> tuple[RateLimit, ...]:
     if tokens := _count(table, "tpm", float):
         limits.append(RateLimit("token", tokens, 60.0))
     return tuple(limits)
+
+
+def _wire(table: Table) -> WireName | None:
+    """Return the form of conversations that a table declares."""
+    named = table.get("wire", str)
+    for wire in WIRES:
+        if named == wire:
+            return wire
+    if named is not None:
+        raise table.wrong(f"must be one of {', '.join(WIRES)}, not {named!r}", "wire")
+    return None
 
 
 def _count(table: Table, name: str, kind: type[N]) -> N | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from azinfer.core.surfaces import WireName
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -45,6 +47,7 @@ class Deployment:
         capabilities: What the deployment can do, in the words of the service.
         raw: The entry as the service sent it.
         concurrency: The most calls at once that a route sends there.
+        wire: The form of conversations that it is declared to take.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Deployment:
     capabilities: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     concurrency: int | None = None
+    wire: WireName | None = None
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Deployment:

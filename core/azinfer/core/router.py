@@ -35,7 +35,7 @@ Client = TypeVar("Client")
 
 _LOG = logging.getLogger("azinfer.core")
 _SPILLOVER = "x-ms-spillover-deployment"
-_OWN = ("credential", "surface", "api_version", "headers")
+_OWN = ("credential", "surface", "api_version", "headers", "wire")
 _NAMES = ("model", "model_id")  # of calls, not of endpoints
 _DEFAULT_ONLY = ("credential", "surface", "api_version", "http_client")
 _SECRETS = ("credential", "environ", "http_client")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,3 +301,29 @@ def test_messages_take_the_key_in_both_headers_and_name_their_version(server: Ra
     assert sent.target == "/anthropic/v1/messages"
     names = ("x-api-key", "api-key", "anthropic-version", "anthropic-beta", "authorization")
     assert [sent.header(name) for name in names] == ["a-key", "a-key", "2023-06-01", "b-1", None]
+
+
+def test_a_file_declares_the_wires_of_endpoints_and_deployments(
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "a-key")
+    text = f"""
+        [endpoints.main]
+        url = "{server.url}"
+        credential = "env:KEY"
+        wire = "responses"
+
+        [deployments."claude@main"]
+        wire = "messages"
+    """
+    path = tmp_path / "azinfer.toml"
+    path.write_text(text, "utf-8")
+    serve(server)
+    client = InferenceClient.from_config(path)
+    for model in ("gpt", "Claude"):
+        client.complete(ASK, model=model)
+    client.complete(ASK, model="gpt", wire="chat")
+    assert wires(server) == ["responses", "messages", "chat"]
+    path.write_text(text.replace('"messages"', '"telex"'), "utf-8")
+    with pytest.raises(ConfigurationError, match="must be one of chat, responses, messages"):
+        InferenceClient.from_config(path)
