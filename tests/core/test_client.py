@@ -20,7 +20,7 @@ import httpx2
 import pytest
 from httpx_aiohttp import HttpxAiohttpClient
 
-from asking import KEY, OF_CLIENT, USER, Asker, TestClock, asking
+from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import (
     APIConnectionError,
     AsyncInferenceClient,
@@ -34,6 +34,7 @@ from azinfer.core import (
     InferenceError,
     InvalidResponseError,
     RateLimit,
+    Timeout,
     profile_of,
     ready_client,
 )
@@ -475,16 +476,27 @@ def test_clients_are_context_managers(server: RawServer) -> None:
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
-def test_a_ready_client_stands_alone() -> None:
+def test_a_ready_client_takes_the_options_of_an_adapter() -> None:
     client = InferenceClient("https://contoso.openai.azure.com", KEY, "m", timeout=5)
     own = {"endpoint": client.endpoint.url, "surface": "v1", "timeout": 5, "max_retries": 2}
     assert ready_client(client, **own, credential=None) is client
-    for name, value in OF_CLIENT.items():
-        if name not in ("endpoint", "timeout"):
-            with pytest.raises(ConfigurationError, match=f"client= has its own {name}"):
-                ready_client(client, **{name: value})
-    with pytest.raises(ConfigurationError, match="its own endpoint, timeout; give one"):
-        ready_client(client, endpoint="https://other.openai.azure.com", timeout=6)
+    with pytest.raises(ConfigurationError, match="client= has its own credential: leave out"):
+        ready_client(client, credential=KEY)
+    with pytest.raises(ConfigurationError, match="its own endpoint and credential: leave out one"):
+        ready_client(client, endpoint="https://other.openai.azure.com", credential=KEY)
+    changed = ready_client(client, timeout=6, max_retries=0, surface="models", model="n")
+    assert (changed.timeout, changed.max_retries) == (Timeout.of(6), 0)
+    assert (changed.endpoint.surface.name, changed.model) == ("models", "n")
+    assert (client.timeout, client.endpoint.surface.name) == (Timeout.of(5), "v1")
+
+
+def test_a_ready_client_names_the_adapter_unless_it_has_a_user_agent(server: RawServer) -> None:
+    server.will(reply(chat()))
+    for headers, expected in ({}, "a/1"), ({"User-Agent": "mine"}, "mine"):
+        client = InferenceClient(f"{server.url}/openai/v1", KEY, "m", headers=headers)
+        ready_client(client, user_agent="a/1", headers={"x-a": "b"}).complete(USER)
+        request = server.received[-1]
+        assert (request.header("user-agent"), request.header("x-a")) == (expected, "b")
 
 
 def test_clients_of_a_process_share_their_connections(ask: Ask, server: RawServer) -> None:

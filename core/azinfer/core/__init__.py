@@ -1,8 +1,12 @@
 """One client for every model deployment behind an Azure AI endpoint."""
 
-from azinfer.core.base_client import ready_client
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.client import AsyncInferenceClient, InferenceClient
+from azinfer.core.client import (
+    AsyncInferenceClient,
+    InferenceClient,
+    adapter_client,
+    ready_client,
+)
 from azinfer.core.clock import Clock
 from azinfer.core.completions import (
     ChatCompletion,
@@ -60,7 +64,7 @@ from azinfer.core.secret_names import is_secret_name, pickleable_credential, wit
 from azinfer.core.streams import AsyncChatStream, ChatStream
 from azinfer.core.structured_output import strict_schema
 from azinfer.core.surfaces import Surface
-from azinfer.core.version import __version__
+from azinfer.core.version import __version__, user_agent
 
 __all__ = [
     "APIConnectionError",
@@ -127,6 +131,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "adapter_client",
     "forget_endpoints",
     "is_secret_name",
     "missing_extra",
@@ -134,5 +139,6 @@ __all__ = [
     "profile_of",
     "ready_client",
     "strict_schema",
+    "user_agent",
     "without_secrets",
 ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Twin = TypeVar("Twin", bound="BaseClient")
 
-_MAX_RETRIES = 2
+MAX_RETRIES = 2
 
 
 class BaseClient:
@@ -47,7 +47,7 @@ class BaseClient:
         surface: str | Surface | None = None,
         api_version: str | None = None,
         timeout: float | Timeout | None = None,
-        max_retries: int = _MAX_RETRIES,
+        max_retries: int = MAX_RETRIES,
         headers: Mapping[str, str] | None = None,
         http_client: Any = None,
         allow_http: bool = False,
@@ -343,33 +343,3 @@ class BaseClient:
             learned=self._knowledge.wires.get(deployment),
             facts=target.facts,
         )
-
-
-def ready_client(client: Twin, **options: Any) -> Twin:
-    """A client that an adapter was given ready, once nothing stands beside it that it has itself.
-
-    Args:
-        client: The client.
-        **options: What the adapter was given besides: endpoint, credential, timeout, max_retries,
-            headers, surface, api_version. None, the usual max_retries, and what the client
-            says itself count as left out.
-
-    Raises:
-        ConfigurationError: Something is given twice, so that one of the two would be ignored.
-    """
-    endpoint = client.endpoint
-    own = {
-        "endpoint": endpoint.url,
-        "surface": endpoint.surface.name,
-        "api_version": endpoint.api_version,
-        "timeout": client.timeout,
-        "max_retries": client.max_retries,
-    }
-    if options.get("timeout") is not None:
-        options["timeout"] = Timeout.of(options["timeout"])
-    if options.get("max_retries") == _MAX_RETRIES:
-        options["max_retries"] = None
-    twice = [name for name, value in options.items() if value not in (None, own.get(name))]
-    if twice:
-        raise ConfigurationError(f"client= has its own {', '.join(twice)}; give one or the other")
-    return client

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from azinfer.core.async_operations import AsyncOperations
+from azinfer.core.base_client import MAX_RETRIES, Twin
+from azinfer.core.errors import ConfigurationError
+from azinfer.core.retries import Timeout
 from azinfer.core.sync_operations import SyncOperations
 
 
@@ -112,3 +116,65 @@ class AsyncInferenceClient(AsyncOperations):
             ConfigurationError: This is a sync client with an `http_client` of the caller.
         """
         return self._convert(AsyncInferenceClient)
+
+
+def adapter_client(
+    client: InferenceClient | AsyncInferenceClient | None,
+    *,
+    user_agent: str,
+    environ: Mapping[str, str] | None = None,
+    **options: Any,
+) -> InferenceClient | AsyncInferenceClient:
+    """Return the client of an adapter: a new one, or the given one with the adapter's options.
+
+    Args:
+        client: A ready client, or None for a new InferenceClient.
+        user_agent: The adapter's User-Agent; a header of the caller's own wins.
+        environ: The environment of a new client.
+        **options: The options of a client; None means not set.
+
+    Raises:
+        ConfigurationError: The client cannot be made, or has an endpoint or a credential already.
+    """
+    if client is not None:
+        return ready_client(client, user_agent=user_agent, **options)
+    own = {name.lower(): value for name, value in (options.pop("headers", None) or {}).items()}
+    headers = {"user-agent": user_agent, **own}
+    return InferenceClient(headers=headers, environ=environ, **options)
+
+
+def ready_client(client: Twin, *, user_agent: str | None = None, **options: Any) -> Twin:
+    """Return the ready client of an adapter, with the adapter's options.
+
+    Args:
+        client: The client.
+        user_agent: The adapter's User-Agent, for a client without one of its own.
+        **options: What the adapter was given besides: endpoint, credential, and what
+            `with_options` takes. None, the usual max_retries, and values that the client has
+            already count as left out.
+
+    Raises:
+        ConfigurationError: An endpoint or a credential is among them, which the client has itself.
+    """
+    own = {
+        "endpoint": client.endpoint.url,
+        "surface": client.endpoint.surface.name,
+        "api_version": client.endpoint.api_version,
+        "model": client.model,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+    }
+    if options.get("timeout") is not None:
+        options["timeout"] = Timeout.of(options["timeout"])
+    if options.get("max_retries") == MAX_RETRIES:
+        options["max_retries"] = None
+    if user_agent and not any(name.lower() == "user-agent" for name in client._headers):
+        options["headers"] = {"user-agent": user_agent, **(options.get("headers") or {})}
+    changes = {
+        name: value for name, value in options.items() if value not in (None, {}, own.get(name))
+    }
+    if twice := [name for name in ("endpoint", "credential") if name in changes]:
+        raise ConfigurationError(
+            f"client= has its own {' and '.join(twice)}: leave out one or the other"
+        )
+    return client.with_options(**changes) if changes else client

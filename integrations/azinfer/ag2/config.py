@@ -19,11 +19,12 @@ from azinfer.core import (
     ConfigurationError,
     InferenceClient,
     Timeout,
+    adapter_client,
     is_secret_name,
-    ready_client,
+    user_agent,
 )
 
-_OF_CLIENT = ("endpoint", "credential", "surface", "api_version", "max_retries")
+_CLIENT_OPTIONS = ("endpoint", "credential", "surface", "api_version", "max_retries")
 _OPTIONS = (
     *("model", "model_id", "timeout", "headers", "temperature", "max_tokens", "top_p", "stop"),
     *("seed", "frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
@@ -107,11 +108,7 @@ class AzInferConfig(ModelConfig):
     _client: AsyncInferenceClient = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.client is None:
-            client = self._new()
-        else:
-            given = {name: getattr(self, name) for name in _OF_CLIENT}
-            client = ready_client(self.client, **given).to_async()
+        client = self._connect()
         keyed = any(is_secret_name(name) for name, _ in client.endpoint.query)
         headers = self.headers and {
             name: hide(value, is_secret_name(name)) for name, value in self.headers.items()
@@ -122,15 +119,12 @@ class AzInferConfig(ModelConfig):
         object.__setattr__(self, "model", self.model or client.model or "")
         object.__setattr__(self, "_client", client)
 
-    def _new(self) -> AsyncInferenceClient:
-        return AsyncInferenceClient(
-            None if self.endpoint is None else reveal(self.endpoint),
-            self.credential,
-            self.model or None,
-            max_retries=self.max_retries,
-            surface=self.surface,
-            api_version=self.api_version,
-        )
+    def _connect(self) -> AsyncInferenceClient:
+        options = {name: getattr(self, name) for name in _CLIENT_OPTIONS}
+        if self.endpoint is not None:
+            options["endpoint"] = reveal(self.endpoint)
+        options["model"] = self.model or None
+        return adapter_client(self.client, user_agent=user_agent("ag2"), **options).to_async()
 
     def __copy__(self) -> Self:
         return self.copy()
@@ -183,7 +177,7 @@ class AzInferConfig(ModelConfig):
         if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
         copied = replace(self, **overrides)
-        if not overrides.keys() & {*_OF_CLIENT, "client"}:
+        if not overrides.keys() & {*_CLIENT_OPTIONS, "client"}:
             object.__setattr__(copied, "_client", self._client)
         return copied
 

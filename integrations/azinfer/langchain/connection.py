@@ -21,14 +21,15 @@ from azinfer.core import (
     AsyncInferenceClient,
     InferenceClient,
     Timeout,
-    ready_client,
+    adapter_client,
+    user_agent,
     without_secrets,
 )
 
-# What a core client is made of, besides the deployment that it goes to.
-_OF_CLIENT = (
+# The fields that are options of a core client.
+_CLIENT_OPTIONS = (
     *("endpoint", "credential", "timeout", "max_retries", "headers"),
-    *("surface", "api_version"),
+    *("surface", "api_version", "model", "model_id"),
 )
 
 
@@ -87,11 +88,9 @@ class DeploymentConnection(BaseModel):
     def _connect(self) -> None:
         if isinstance(self.credential, str):
             self.credential = SecretStr(self.credential)
-        given = {name: getattr(self, name) for name in _OF_CLIENT}
-        ready = self._ready = (
-            InferenceClient(model=self.model, model_id=self.model_id, **given)
-            if self.client is None
-            else ready_client(self.client, **given)
+        options: dict[str, Any] = {name: getattr(self, name) for name in _CLIENT_OPTIONS}
+        ready = self._ready = adapter_client(
+            self.client, user_agent=user_agent("langchain-core"), **options
         )
         # Caches, traces and dumps tell deployments apart by these fields.
         if self.client is not None:

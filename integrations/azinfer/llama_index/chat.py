@@ -112,7 +112,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        given = {**self._target(kwargs), **own, **self.additional_kwargs, **kwargs}
+        given = {**own, **self.additional_kwargs, **kwargs}
         if (given.get("n") or 1) > 1:
             raise ConfigurationError("a LlamaIndex answer is one: leave out n")
         given = {name: value for name, value in given.items() if value is not None}

@@ -23,16 +23,17 @@ from azinfer.core import (
     AsyncInferenceClient,
     InferenceClient,
     Timeout,
+    adapter_client,
     is_secret_name,
     pickleable_credential,
-    ready_client,
+    user_agent,
     without_secrets,
 )
 
-# What a core client is made of, besides the deployment that it goes to.
-_OF_CLIENT = (
+# The fields that are options of a core client.
+_CLIENT_OPTIONS = (
     *("endpoint", "credential", "timeout", "max_retries", "headers"),
-    *("surface", "api_version"),
+    *("surface", "api_version", "model", "model_id"),
 )
 
 
@@ -94,15 +95,13 @@ class DeploymentConnection(BaseComponent):
     def _connected(self) -> Self:
         if isinstance(self.credential, str) and pickleable_credential(self.credential) is None:
             self.credential = SecretStr(self.credential)
-        if self.client is None:
-            self._ready = self._new_client()
-        else:
-            self._ready = ready_client(self.client, **self._client_options())
-            self._tell_of(self.client)
+        self._ready = self._connect()
+        if self.client is not None:
+            self._describe(self._ready)
         return self
 
-    def _tell_of(self, client: InferenceClient | AsyncInferenceClient) -> None:
-        """Know from a ready client what a dict must tell."""
+    def _describe(self, client: InferenceClient | AsyncInferenceClient) -> None:
+        """Copy from a ready client what a dict of this component must have."""
         if self.endpoint is None:
             self.endpoint = client.endpoint.url
             self.surface = client.endpoint.surface.name
@@ -112,17 +111,15 @@ class DeploymentConnection(BaseComponent):
         if self.model is None:
             self.model, self.model_id = client.model, self.model_id or client.model_id
 
-    def _new_client(self) -> InferenceClient:
-        return InferenceClient(model=self.model, model_id=self.model_id, **self._client_options())
-
-    def _client_options(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _OF_CLIENT}
+    def _connect(self) -> InferenceClient | AsyncInferenceClient:
+        options: dict[str, Any] = {name: getattr(self, name) for name in _CLIENT_OPTIONS}
+        return adapter_client(self.client, user_agent=user_agent("llama-index-core"), **options)
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:
         """The core client that there is already; after a pickle, a new one."""
         if self._ready is None:
-            self._ready = self._new_client()
+            self._ready = self._connect()
         return self._ready
 
     @property
@@ -134,12 +131,6 @@ class DeploymentConnection(BaseComponent):
     def async_client(self) -> AsyncInferenceClient:
         """The core client that async methods ask."""
         return self.core_client.to_async()
-
-    def _target(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The deployment that a call is for, and the model behind it where that is known."""
-        model = given.get("model") or self.model
-        own = (model or "").casefold() == (self.model or "").casefold()
-        return {"model": model, "model_id": self.model_id if own else None}
 
     @override
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:

@@ -63,7 +63,6 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     def _options(self, input_type: str | None, kind: Kind | None) -> dict[str, Any]:
         """What goes to the core client, which sends the kind where there is a field for it."""
         given = {
-            **self._target({}),
             "dimensions": self.dimensions,
             "input_type": input_type or None,
         }

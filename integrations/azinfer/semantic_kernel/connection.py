@@ -20,8 +20,8 @@ from azinfer.core import (
     Endpoint,
     InferenceClient,
     Timeout,
-    __version__,
-    ready_client,
+    adapter_client,
+    user_agent,
 )
 from azinfer.semantic_kernel.errors import translated_errors
 
@@ -88,8 +88,8 @@ class DeploymentConnection(AIServiceClientBase):
             made = _client_of(
                 client,
                 environ,
-                model,
-                model_id,
+                model=model,
+                model_id=model_id,
                 endpoint=endpoint,
                 credential=credential,
                 timeout=timeout,
@@ -130,11 +130,11 @@ class DeploymentConnection(AIServiceClientBase):
         return self._client.endpoint.url
 
     def _options(self, settings: PromptExecutionSettings, **more: Any) -> dict[str, Any]:
-        """What goes to the core client: what the settings say, for this service's deployment."""
-        theirs = self.get_prompt_execution_settings_from_settings(settings)
-        options = theirs.prepare_settings_dict(**more)
-        asked = options.get("model") or self.ai_model_id
-        if asked.casefold() == self.ai_model_id.casefold():
+        """Return the options of a call from the settings; the service's own name means itself."""
+        own_settings = self.get_prompt_execution_settings_from_settings(settings)
+        options = own_settings.prepare_settings_dict(**more)
+        model = options.get("model") or self.ai_model_id
+        if model.casefold() == self.ai_model_id.casefold():
             options["model"] = self._model
             options.setdefault("model_id", self.model_id)
         return options
@@ -143,16 +143,16 @@ class DeploymentConnection(AIServiceClientBase):
 def _client_of(
     client: InferenceClient | AsyncInferenceClient | None,
     environ: Mapping[str, str],
-    model: str | None,
-    model_id: str | None,
-    **given: Any,
+    **options: Any,
 ) -> AsyncInferenceClient:
-    """A client of what was given; or one that was given ready, which has all that itself."""
+    """Return a client with these options: a new one, or the ready one with them."""
     if client is None:
-        given["headers"] = _headers(given["headers"])
-        given["api_version"] = given["api_version"] or _api_version(given["endpoint"], environ)
-        return AsyncInferenceClient(model=model, model_id=model_id, environ=environ, **given)
-    return ready_client(client, **given).to_async()
+        options["api_version"] = options["api_version"] or _api_version(
+            options["endpoint"], environ
+        )
+        options["headers"] = _headers(options["headers"] or {})
+    agent = _headers({})["User-Agent"]
+    return adapter_client(client, user_agent=agent, environ=environ, **options).to_async()
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
@@ -171,12 +171,12 @@ def _api_version(endpoint: str | None, environ: Mapping[str, str]) -> str | None
     return None
 
 
-def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers of every request: they say that Semantic Kernel asks."""
-    headers = {name.title(): value for name, value in (given or {}).items()}
-    headers.setdefault("User-Agent", f"azinfer/{__version__}")
-    prepend_semantic_kernel_to_user_agent(headers)
-    return headers
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with a User-Agent that begins as that of Semantic Kernel's own services."""
+    titled = {name.title(): value for name, value in headers.items()}
+    titled.setdefault("User-Agent", user_agent("semantic-kernel"))
+    prepend_semantic_kernel_to_user_agent(titled)
+    return titled
 
 
 def _name(deployment: str | None, model_id: str | None, endpoint: Endpoint, variable: str) -> str:

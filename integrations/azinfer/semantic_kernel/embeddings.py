@@ -25,8 +25,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
     """Embeddings of texts, and of images, by any deployment that has them.
 
     Vector stores of Semantic Kernel ask for raw embeddings of documents and for embeddings of
-    queries; `document_type` and `query_type` tell a model that difference, and left out it is
-    told none. The other arguments, and errors, are those of AzInferChatCompletion.
+    queries. Models and surfaces that have a field for that difference receive it. The other
+    arguments, and errors, are those of AzInferChatCompletion.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferTextEmbedding
@@ -41,9 +41,9 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
     _deployment_variable: ClassVar[str] = "AZURE_OPENAI_EMBEDDING_DEPLOYMENT_NAME"
 
     query_type: str | None = None
-    """Sent as `input_type` by `generate_embeddings`, for example `"query"`."""
+    """Sent as `input_type` by `generate_embeddings`, on every surface; usually left out."""
     document_type: str | None = None
-    """Sent as `input_type` by `generate_raw_embeddings`, for example `"document"`."""
+    """Sent as `input_type` by `generate_raw_embeddings`, on every surface; usually left out."""
 
     def __init__(
         self,
@@ -81,7 +81,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         Raises:
             ServiceResponseException: Any request failed; nothing partial is returned.
         """
-        vectors = await self._vectors(texts, self.query_type, settings, batch_size, kwargs)
+        options = self._options_for("query", self.query_type, settings, kwargs)
+        vectors = await self._vectors(texts, batch_size, options)
         return np.array(vectors, dtype=np.float64)
 
     @override
@@ -93,7 +94,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         **kwargs: Any,
     ) -> list[list[float]]:
         """The same as lists of numbers, for texts that are documents; arguments and errors too."""
-        vectors = await self._vectors(texts, self.document_type, settings, batch_size, kwargs)
+        options = self._options_for("document", self.document_type, settings, kwargs)
+        vectors = await self._vectors(texts, batch_size, options)
         return [list(map(float, vector)) for vector in vectors]
 
     async def generate_image_embeddings(
@@ -117,34 +119,37 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
             sources = [
                 image_source(each) if isinstance(each, ImageContent) else each for each in images
             ]
-            found = await self.client.embed_images(sources, **self._wanted(settings, None, kwargs))
+            options = self._options(settings or PromptExecutionSettings(), **kwargs)
+            found = await self.client.embed_images(sources, **options)
         return np.array(found.vectors, dtype=np.float64)
 
     async def _vectors(
         self,
         texts: Sequence[str],
-        kind: str | None,
-        settings: PromptExecutionSettings | None,
         batch_size: int | None,
-        more: dict[str, Any],
+        options: dict[str, Any],
     ) -> list[Any]:
-        options = self._wanted(settings, kind, more)
         size = batch_size or len(texts) or 1
         vectors: list[Any] = []
         with translated_errors():
             for at in range(0, len(texts), size):
-                vectors += (await self._embedded(texts[at : at + size], options)).vectors
+                vectors += (await self._embed(texts[at : at + size], options)).vectors
         return vectors
 
-    def _wanted(
-        self, settings: PromptExecutionSettings | None, kind: str | None, more: dict[str, Any]
+    def _options_for(
+        self,
+        kind: str,
+        input_type: str | None,
+        settings: PromptExecutionSettings | None,
+        more: dict[str, Any],
     ) -> dict[str, Any]:
+        """Return the options of a call; core sends the kind where there is a field for it."""
         options = self._options(settings or PromptExecutionSettings(), **more)
-        if kind is not None:
-            options.setdefault("input_type", kind)
-        return options
+        if input_type is not None:
+            options.setdefault("input_type", input_type)
+        return {**options, "kind": kind}
 
-    async def _embedded(self, texts: Sequence[str], options: dict[str, Any]) -> Embeddings:
+    async def _embed(self, texts: Sequence[str], options: dict[str, Any]) -> Embeddings:
         try:
             return await self.client.embed(texts, **options)
         except BadRequestError as error:
