@@ -1,0 +1,172 @@
+"""`azinfer chat`: conversations in a terminal, text from a pipe, and the endpoint that it finds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azinfer.core import ConfigurationError, InferenceClient
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local.cli.chat import Conversation, run_command
+from azinfer.local.cli.running_endpoints import RunningEndpoint, registered
+from terminals import COMMAND, terminal
+
+VARIABLES = (
+    *("AZURE_INFERENCE_ENDPOINT", "AZURE_AI_ENDPOINT", "AZURE_OPENAI_ENDPOINT"),
+    *("AZINFER_KEY", "AZURE_AI_API_KEY"),
+)
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEndpoint]:
+    """Run an endpoint that commands find, with nothing else configured."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AZINFER_DATA", str(tmp_path))
+    deployments = [LocalDeployment("first"), LocalDeployment("second", engine=SyntheticEngine())]
+    with (
+        LocalEndpoint(deployments) as endpoint,
+        registered(tmp_path, RunningEndpoint(endpoint.url, endpoint.key)),
+    ):
+        yield endpoint
+
+
+def azinfer(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def body_of(endpoint: LocalEndpoint) -> dict[str, Any]:
+    """Return the body of the last request for chat."""
+    chats = [each for each in endpoint.requests if each.path.endswith("/chat/completions")]
+    body: dict[str, Any] = chats[-1].body
+    return body
+
+
+def test_text_from_a_pipe_is_sent_to_the_running_endpoint(endpoint: LocalEndpoint) -> None:
+    done = azinfer("chat", "--temperature", "0.5", "--max-tokens", "40", stdin="From a pipe.\n")
+    assert (done.stdout, done.stderr) == ("This is a synthetic answer to: From a pipe.\n", "")
+    body = body_of(endpoint)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("first", 0.5, 40)
+    done = azinfer("chat", stdin="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no text to send: give TEXT, or pipe it in" in done.stderr
+
+
+def test_json_has_text_routing_and_usage(endpoint: LocalEndpoint) -> None:
+    answer = json.loads(azinfer("chat", "Hello", "-m", "SECOND", "--json").stdout)
+    assert answer["text"] == "This is a synthetic answer to: Hello"
+    assert (answer["deployment"], answer["surface"]) == ("second", "v1")
+    assert answer["usage"]["completion_tokens"] > 0
+    vectors = json.loads(azinfer("embed", "one", "two", "--json").stdout)
+    assert len(vectors["vectors"]) == 2
+    assert vectors["deployment"] == "first"
+
+
+@pytest.mark.parametrize("command", ["deployments", "doctor", "env"])
+def test_every_command_that_prints_data_prints_json(endpoint: LocalEndpoint, command: str) -> None:
+    value = json.loads(azinfer(command, "--json").stdout)
+    if command == "env":
+        assert value["AZURE_AI_ENDPOINT"] == endpoint.url
+    elif command == "doctor":
+        assert {each["passed"] for each in value} == {True}
+    else:
+        assert [each["name"] for each in value] == ["first", "second"]
+
+
+def test_the_key_of_the_running_endpoint_is_found_for_its_url(endpoint: LocalEndpoint) -> None:
+    address = endpoint.url.removeprefix("http://")
+    assert azinfer("chat", "Hi", "--endpoint", address).returncode == 0
+
+
+def test_a_conversation_in_a_terminal(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    file = tmp_path / "conversation.json"
+    with terminal("chat") as chat:
+        chat.read_until("Talking to first")
+        chat.read_until(">")
+        chat.press("Hello\r")
+        chat.read_until("This is a synthetic answer to: Hello")
+        chat.read_until("(v1 → first, ")
+        chat.read_until(" tokens, ")
+        chat.press("/model SECOND\r")
+        chat.read_until("talking to SECOND")
+        chat.press("/system Be brief.\r")
+        chat.read_until("system message set")
+        chat.press("Again\r")
+        chat.read_until("(v1 → second, ")
+        sent = body_of(endpoint)["messages"]
+        assert [each["role"] for each in sent] == ["system", "user", "assistant", "user"]
+        chat.press(f"/save {file}\r")
+        chat.read_until(f"saved to {file}"[:60])
+        chat.press("/wrong\r")
+        chat.read_until("unknown command /wrong")
+        chat.press("/model none\r")
+        chat.read_until("talking to none")
+        chat.press("Anyone?\r")
+        chat.read_until("DeploymentNotFound")
+        chat.press("\x04")
+        assert chat.wait() == 0
+    saved = json.loads(file.read_text("utf-8"))
+    assert saved["model"] == "SECOND"
+    assert saved["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert len(saved["messages"]) == 5
+
+
+def test_ctrl_c_leaves_a_conversation(endpoint: LocalEndpoint) -> None:
+    with terminal("chat", "-m", "first") as chat:
+        chat.read_until(">")
+        chat.press("\x03")
+        assert chat.wait() == 130
+        assert "Traceback" not in chat.output
+
+
+def test_commands_of_a_conversation(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    with InferenceClient(endpoint.url, endpoint.key, "first") as client:
+        conversation = Conversation(client, "Old.", {})
+        conversation.complete("Hi")
+        assert run_command(conversation, "/new") == "new conversation"
+        assert conversation.messages == []
+        assert run_command(conversation, "/system") == "system message removed"
+        assert conversation.system is None
+        assert "/save FILE" in run_command(conversation, "/help")
+        with pytest.raises(ConfigurationError, match="/model needs a value"):
+            run_command(conversation, "/model ")
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            run_command(conversation, f"/save {tmp_path}")
+
+
+def test_each_connection_mistake_gets_the_doctors_advice(endpoint: LocalEndpoint) -> None:
+    port = endpoint.url.rpartition(":")[2]
+    with LocalEndpoint([LocalDeployment("tls")], https=True) as secure:
+        plain = secure.url.replace("https:", "http:")
+        mistakes = {
+            ("--endpoint", f"https://127.0.0.1:{port}"): "this port does not speak TLS",
+            ("--endpoint", plain): "speaks TLS: write https:// in --endpoint",
+            ("--endpoint", "http://127.0.0.1:1"): "is `azinfer serve` running, on this port?",
+            ("--key", "wrong"): "`azinfer serve` prints the endpoint's key",
+            ("--endpoint", f"{endpoint.url}/opena/v1", "--key", endpoint.key): (
+                "check the path of --endpoint"
+            ),
+        }
+        for options, advice in mistakes.items():
+            for command in (("chat", "Hi"), ("doctor",)):
+                done = azinfer(*command, "--model", "first", *options)
+                assert done.returncode == 1, options
+                assert advice in done.stdout + done.stderr, (options, command)
+
+
+def test_several_running_endpoints_need_a_choice(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    with (
+        LocalEndpoint() as second,
+        registered(tmp_path, RunningEndpoint(second.url, second.key)),
+    ):
+        message = azinfer("chat", "Hi").stderr
+    assert "choose --endpoint http://127.0.0.1:" in message
+    assert endpoint.url in message
+    assert second.url in message
