@@ -61,7 +61,7 @@ def test_every_import_follows_the_plan() -> None:
         ("pass\n" * 400, "lines; the most are 400"),
     ],
 )
-def test_the_plan_finds_what_does_not_follow_it(tmp_path: Path, line: str, problem: str) -> None:
+def test_the_plan_detects_a_wrong_import(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "tests").mkdir()
     shutil.copy(ROOT / "tests/layout.py", tmp_path / "tests/layout.py")
     for part in ("core", "integrations"):
@@ -86,7 +86,7 @@ def test_the_plan_finds_what_does_not_follow_it(tmp_path: Path, line: str, probl
         ("other", "", "put it on a floor"),
     ],
 )
-def test_the_plan_finds_a_wing_that_does_not_follow_it(
+def test_the_plan_detects_a_wrong_wing(
     tmp_path: Path, module: str, line: str, problem: str
 ) -> None:
     (tmp_path / "tests").mkdir()
@@ -112,7 +112,7 @@ def test_core_needs_no_framework() -> None:
     assert import_without(FRAMEWORKS, "azinfer.core") == ""
 
 
-def test_core_loads_nothing_that_it_does_not_need() -> None:
+def test_core_loads_no_unneeded_module() -> None:
     then = "print(sorted(name for name in sys.modules if '.' not in name))"
     command = [sys.executable, "-c", BLOCKED.format(names=[], module="azinfer.core", then=then)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -204,7 +204,7 @@ def test_the_changelog_begins_with_the_version() -> None:
     assert newest[1] == azinfer.core.__version__
 
 
-def test_the_licence_is_told_the_same_everywhere() -> None:
+def test_the_licence_is_the_same_everywhere() -> None:
     assert PROJECT["project"]["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text("utf-8").startswith("MIT License")
 

@@ -42,7 +42,7 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
     assert done.stderr == ""
 
 
-def test_the_configuration_is_one(tmp_path: Path) -> None:
+def test_the_configuration_example_is_valid(tmp_path: Path) -> None:
     files = re.findall(r"^```toml\n(.*?)^```", CORE, re.DOTALL | re.MULTILINE)
     (told,) = [each for each in files if "[local]" in each]
     path = tmp_path / "azinfer.toml"
@@ -55,20 +55,20 @@ def test_there_are_programs() -> None:
     assert len(PROGRAMS) > 4
 
 
-def test_the_errors_are_those_of_the_tree() -> None:
+def test_the_tree_of_errors_is_complete() -> None:
     (tree,) = re.findall(r"```text\nInferenceError\n.*?```", README, re.DOTALL)
     named = set(re.findall(r"\b[A-Z]\w+Error\b", tree))
     assert all(issubclass(getattr(core, name), core.InferenceError) for name in named)
     assert {"RateLimitError", "StreamInterruptedError"} <= named
 
 
-def test_the_files_that_are_named_exist() -> None:
+def test_named_files_exist() -> None:
     for path in re.findall(r"`(tests/[\w/.]+)`|`python (tests/[\w/.]+)`", ALL):
         assert (ROOT / "".join(path)).exists()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_the_examples_of_a_module_hold(path: Path) -> None:
+def test_the_examples_of_a_module_pass(path: Path) -> None:
     import doctest
     import importlib
 
@@ -91,7 +91,7 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
         "azinfer.semantic_kernel.completion",
     ],
 )
-def test_the_examples_outside_of_core_hold(name: str) -> None:
+def test_the_examples_outside_core_pass(name: str) -> None:
     import doctest
     import importlib
 

@@ -61,7 +61,7 @@ def status(endpoint: LocalEndpoint, path: str, **headers: str) -> int:
     return httpx.get(endpoint.url + path, headers=named).status_code
 
 
-def test_either_key_opens_and_each_is_renewed_alone(own: LocalEndpoint) -> None:
+def test_both_keys_are_accepted_and_renewed_separately(own: LocalEndpoint) -> None:
     def opens(key: str) -> bool:
         return status(own, "/openai/v1/models", api_key=key) == 200
 
@@ -81,14 +81,14 @@ def test_either_key_opens_and_each_is_renewed_alone(own: LocalEndpoint) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " k", "k\n", "clé", "a\x00b"])
-def test_a_key_is_one_that_a_header_can_bear(key: str) -> None:
+def test_keys_that_no_header_can_carry_are_rejected(key: str) -> None:
     with pytest.raises(ConfigurationError, match="a key is at least one visible sign"):
         LocalEndpoint(key=key)
     with pytest.raises(ConfigurationError, match="a key is at least one visible sign"):
         LocalEndpoint(key2=key)
 
 
-def test_a_key_that_is_none_is_not_renewed(own: LocalEndpoint) -> None:
+def test_an_unknown_key_name_is_not_renewed(own: LocalEndpoint) -> None:
     headers = {"api-key": own.key}
     url = f"{own.url}{ACCOUNT}/regenerateKey"
     answer = httpx.post(url, params=VERSION, headers=headers, json={"keyName": "Key3"})
@@ -116,7 +116,7 @@ def test_a_running_client_follows_a_renewed_key(own: LocalEndpoint) -> None:
         assert client.complete([UserMessage("hi")]).text
 
 
-def test_keys_are_new_where_none_are_given_and_never_shown() -> None:
+def test_keys_are_generated_by_default_and_never_shown() -> None:
     first, second = LocalEndpoint(), LocalEndpoint()
     keys = {first.key, first.key2, second.key, second.key2}
     assert len(keys) == 4
@@ -126,7 +126,7 @@ def test_keys_are_new_where_none_are_given_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize(("path", "audiences"), SURFACES.items())
-def test_a_token_opens_the_surfaces_of_its_audience(
+def test_a_token_is_accepted_on_the_surfaces_of_its_audience(
     own: LocalEndpoint, path: str, audiences: list[str]
 ) -> None:
     for audience in AUDIENCES:
@@ -135,7 +135,7 @@ def test_a_token_opens_the_surfaces_of_its_audience(
         assert found == (200 if audience in audiences else 401), audience
 
 
-def test_a_wrong_audience_is_told_as_the_service_does(own: LocalEndpoint) -> None:
+def test_a_wrong_audience_is_refused_as_the_service_does(own: LocalEndpoint) -> None:
     token = own.credential().get_token("https://ml.azure.com/.default").token
     headers = {"authorization": f"Bearer {token}"}
     for path, audience in (
@@ -169,7 +169,7 @@ def test_each_surface_has_its_own_words_for_a_bad_credential(own: LocalEndpoint)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
 
 
-def test_a_token_ends_when_it_says_and_not_before() -> None:
+def test_a_token_expires_at_its_expiry_and_not_earlier() -> None:
     clock = Turned()
     with LocalEndpoint([LocalDeployment("only")], now=clock, token_lifetime=60) as endpoint:
         token, expires = endpoint.credential().get_token(f"{COGNITIVE}/.default")
@@ -201,9 +201,7 @@ def test_a_token_ends_when_it_says_and_not_before() -> None:
     ],
     ids=["another issuer", "no signature", "changed", "cut", "half"],
 )
-def test_a_token_of_nobody_opens_nothing(
-    own: LocalEndpoint, forged: Callable[[Any, str], str]
-) -> None:
+def test_a_forged_token_is_refused(own: LocalEndpoint, forged: Callable[[Any, str], str]) -> None:
     token = own.credential().get_token(f"{COGNITIVE}/.default").token
     claims = jwt.decode(token, options={"verify_signature": False})
     bearer = f"Bearer {forged(claims, token)}"
@@ -211,12 +209,12 @@ def test_a_token_of_nobody_opens_nothing(
     assert status(own, "/openai/v1/models", authorization=f"Bearer {token}") == 200
 
 
-def test_a_token_of_another_endpoint_opens_nothing(own: LocalEndpoint) -> None:
+def test_a_token_of_another_endpoint_is_refused(own: LocalEndpoint) -> None:
     token = LocalEndpoint().credential().get_token(f"{COGNITIVE}/.default").token
     assert status(own, "/openai/v1/models", authorization=f"Bearer {token}") == 401
 
 
-def test_our_clients_take_the_credentials(own: LocalEndpoint) -> None:
+def test_our_clients_accept_the_credentials(own: LocalEndpoint) -> None:
     with own.credential() as credential, InferenceClient(own.url, credential, "only") as client:
         assert client.complete([UserMessage("hi")]).text
         assert client.deployments(own.url + ACCOUNT)["only"].capacity == 1
@@ -234,7 +232,7 @@ def test_our_clients_take_the_credentials(own: LocalEndpoint) -> None:
     assert asyncio.run(asking())
 
 
-def test_our_client_tells_a_token_that_has_ended() -> None:
+def test_our_client_reports_an_expired_token() -> None:
     clock = Turned()
     with LocalEndpoint([LocalDeployment("only")], now=clock) as endpoint:
         token = endpoint.credential().get_token(f"{COGNITIVE}/.default").token

@@ -164,7 +164,7 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
     assert bad["response"]["body"]["error"]["code"] == "content_filter"
 
 
-def test_a_batch_embeds_and_responds(asker: Asker) -> None:
+def test_a_batch_runs_embeddings_and_responses(asker: Asker) -> None:
     body: Json = {"model": "other", "input": ["a", "b"]}
     told = asker.create([line("e", body, "/embeddings")], "/v1/embeddings")
     (result,) = asker.results(asker.ended(told["id"])["output_file_id"]).values()
@@ -175,7 +175,7 @@ def test_a_batch_embeds_and_responds(asker: Asker) -> None:
     assert result["response"]["body"]["output"][0]["content"][0]["text"] == "Paris."
 
 
-def test_lines_are_checked_as_requests_are(asker: Asker) -> None:
+def test_lines_are_checked_like_requests(asker: Asker) -> None:
     wrong: dict[str, Json] = {
         "temperature": chat(temperature=9),
         "messages": {"model": "chat"},
@@ -210,7 +210,7 @@ INVALID: list[tuple[str, str | None, int | None, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("code", "param", "number", "lines"), INVALID)
-def test_a_file_that_is_wrong_fails_before_it_begins(
+def test_an_invalid_file_fails_before_the_batch_starts(
     endpoint: LocalEndpoint, code: str, param: str | None, number: int | None, lines: list[Any]
 ) -> None:
     asker = Asker(endpoint.url, endpoint.key)
@@ -228,7 +228,7 @@ def test_a_file_that_is_wrong_fails_before_it_begins(
 @pytest.mark.parametrize(
     ("count", "codes"), [(101, ["invalid_json_line"] * 100), (100_001, ["too_many_tasks"])]
 )
-def test_lines_and_errors_are_not_without_end(
+def test_the_numbers_of_lines_and_errors_are_limited(
     endpoint: LocalEndpoint, count: int, codes: list[str]
 ) -> None:
     asker = Asker(endpoint.url, endpoint.key)
@@ -242,7 +242,7 @@ def test_names_of_deployments_are_found_in_any_case(asker: Asker) -> None:
     assert asker.ended(told["id"])["request_counts"]["completed"] == 2
 
 
-def test_a_strict_endpoint_wants_a_batch_deployment() -> None:
+def test_a_strict_endpoint_requires_a_batch_deployment() -> None:
     with served(strict=True) as endpoint:
         asker = Asker(endpoint.url, endpoint.key)
         with asker.http:
@@ -257,7 +257,7 @@ def test_a_strict_endpoint_wants_a_batch_deployment() -> None:
             assert http.get("/openai/batches", params=version).status_code == 200
 
 
-def test_what_no_batch_can_be_made_of_is_refused(asker: Asker) -> None:
+def test_invalid_batch_requests_are_refused(asker: Asker) -> None:
     good = {"input_file_id": asker.upload([GOOD]), "endpoint": "/v1/embeddings"}
     good["completion_window"] = "24h"
     for param, value in (
@@ -289,7 +289,7 @@ def test_batches_are_listed_in_pages(asker: Asker) -> None:
     assert answer.json()["error"]["message"] == "No batch found with id 'nope'."
 
 
-def test_a_batch_is_cancelled_with_the_results_it_has(asker: Asker) -> None:
+def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
     # Seven of eight at once hang, so the eighth goes through all that can be answered.
     held = [line(f"h{at}", chat("hold")) for at in range(7)]
     quick = [line(f"q{at}", chat()) for at in range(20)]
@@ -313,7 +313,7 @@ def test_a_batch_is_cancelled_with_the_results_it_has(asker: Asker) -> None:
     assert asker.http.delete(f"/files/{told['input_file_id']}").status_code == 200
 
 
-def test_a_line_waits_for_its_rate_limit_unless_that_is_hopeless(asker: Asker) -> None:
+def test_a_line_waits_for_its_rate_limit_unless_it_can_never_fit(asker: Asker) -> None:
     lines = [line(str(at), chat(model="limited")) for at in range(10)]
     ended = asker.ended(asker.create(lines)["id"])
     assert ended["request_counts"] == {"total": 10, "completed": 10, "failed": 0}
@@ -322,7 +322,7 @@ def test_a_line_waits_for_its_rate_limit_unless_that_is_hopeless(asker: Asker) -
     assert result["response"]["status_code"] == 429
 
 
-def test_a_batch_that_is_too_late_expires() -> None:
+def test_a_batch_expires_after_its_window() -> None:
     now = 1_800_000_000.0
 
     class Late(SyntheticEngine):
@@ -377,7 +377,7 @@ def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["input_modified", "server_error"])
-def test_a_batch_without_its_input_fails_with_the_results_it_has(
+def test_a_batch_whose_input_is_deleted_fails_and_keeps_its_results(
     tmp_path: Path, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1_800_000_000.0
@@ -401,7 +401,7 @@ def test_a_batch_without_its_input_fails_with_the_results_it_has(
     assert ("FileNotFoundError" in caplog.text) == (code == "server_error")
 
 
-def test_a_batch_goes_on_after_its_process_was_killed(tmp_path: Path) -> None:
+def test_a_batch_continues_after_its_process_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, str(SERVER), str(tmp_path), "20"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -83,7 +83,7 @@ def texts(client: InferenceClient, *asked: str) -> list[str]:
     return [client.complete([UserMessage(each)]).text for each in asked]
 
 
-def test_a_script_answers_in_its_order(endpoint: LocalEndpoint, client: InferenceClient) -> None:
+def test_a_script_answers_in_order(endpoint: LocalEndpoint, client: InferenceClient) -> None:
     endpoint.script("CHAT", "first", Scripted("second", finish_reason="length"))
     assert texts(client, "a") == ["first"]
     answer = client.complete(HELLO)
@@ -94,7 +94,7 @@ def test_a_script_answers_in_its_order(endpoint: LocalEndpoint, client: Inferenc
     assert texts(client, "a") == ["one two three"]
 
 
-def test_a_script_may_choose_by_what_was_said(
+def test_a_script_can_choose_by_the_message(
     endpoint: LocalEndpoint, client: InferenceClient
 ) -> None:
     endpoint.script(
@@ -111,7 +111,7 @@ def test_a_script_may_choose_by_what_was_said(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_script_says_all_that_an_answer_can(
+def test_a_script_can_set_every_part_of_an_answer(
     endpoint: LocalEndpoint, client: InferenceClient, stream: bool
 ) -> None:
     calls = (ScriptedCall("f", {"a": 1}, "call-1"), ScriptedCall("g", "{broken"))
@@ -146,7 +146,7 @@ def test_a_script_answers_requests_with_tools(
     assert client.complete(HELLO, tools=tools).tool_calls[0].function.name == "get_weather"
 
 
-def test_what_was_configured_comes_back_with_a_reset(
+def test_reset_restores_the_configured_behaviour(
     endpoint: LocalEndpoint, client: InferenceClient
 ) -> None:
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_what_was_configured_comes_back_with_a_reset(
         endpoint.reset()
 
 
-def test_the_first_token_and_each_that_follows_are_late(
+def test_latency_delays_the_first_token_and_each_later_one(
     endpoint: LocalEndpoint, client: InferenceClient
 ) -> None:
     endpoint.slow("chat", Latency(2, 0.5))
@@ -173,7 +173,7 @@ def test_the_first_token_and_each_that_follows_are_late(
     assert WAITED == [2]
 
 
-def test_a_token_goes_out_before_the_next_is_waited_for() -> None:
+def test_a_token_is_sent_before_the_next_delay() -> None:
     waiting: queue.Queue[asyncio.AbstractEventLoop] = queue.Queue()
     read = asyncio.Event()
 
@@ -193,7 +193,7 @@ def test_a_token_goes_out_before_the_next_is_waited_for() -> None:
         assert list(texts) == [" two"]
 
 
-def test_a_status_is_answered_so_many_times(
+def test_a_status_fault_happens_the_set_number_of_times(
     endpoint: LocalEndpoint, client: InferenceClient
 ) -> None:
     endpoint.fail("chat", Fault(status=429, headers={"retry-after": "7"}, times=2))
@@ -205,13 +205,15 @@ def test_a_status_is_answered_so_many_times(
     assert texts(client, "a") == ["one two three"]
 
 
-def test_every_so_manieth_request_fails(endpoint: LocalEndpoint, http: httpx.Client) -> None:
+def test_a_fault_fails_every_nth_request(endpoint: LocalEndpoint, http: httpx.Client) -> None:
     endpoint.fail("chat", Fault(status=500, every=3))
     found = [post(http).status_code for _ in range(6)]
     assert found == [200, 200, 500, 200, 200, 500]
 
 
-def test_chance_is_the_same_for_the_same_seed(endpoint: LocalEndpoint, http: httpx.Client) -> None:
+def test_random_faults_are_the_same_for_the_same_seed(
+    endpoint: LocalEndpoint, http: httpx.Client
+) -> None:
     def run(seed: int) -> list[int]:
         endpoint.fail("chat", Fault(status=500, probability=0.5, seed=seed))
         return [post(http).status_code for _ in range(20)]
@@ -231,7 +233,7 @@ def post(http: httpx.Client, path: str = "/openai/v1/chat/completions", **more: 
     ("status", "code"),
     [(401, "401"), (404, "unknown_model"), (429, "RateLimitReached"), (418, "418")],
 )
-def test_a_status_has_the_surfaces_body(
+def test_a_status_fault_has_the_body_of_the_surface(
     endpoint: LocalEndpoint, http: httpx.Client, status: int, code: str
 ) -> None:
     endpoint.fail("chat", Fault(status=status))
@@ -239,7 +241,7 @@ def test_a_status_has_the_surfaces_body(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_a_status_may_have_any_body(endpoint: LocalEndpoint, http: httpx.Client) -> None:
+def test_a_status_fault_can_have_any_body(endpoint: LocalEndpoint, http: httpx.Client) -> None:
     endpoint.fail("chat", Fault(status=502, body="<html>bad gateway</html>"))
     answer = post(http)
     assert (answer.status_code, answer.text) == (502, "<html>bad gateway</html>")
@@ -260,7 +262,7 @@ def test_a_connection_is_dropped_before_the_answer(
     assert texts(client, "a") == ["one two three"]
 
 
-def test_a_stream_is_cut_after_so_many_events(
+def test_a_stream_is_cut_after_the_set_number_of_events(
     endpoint: LocalEndpoint, client: InferenceClient, http: httpx.Client
 ) -> None:
     endpoint.fail("chat", Fault("cut", after=2))
@@ -290,7 +292,7 @@ def test_a_stream_stalls_until_the_client_leaves(
     assert post(http).status_code == 200
 
 
-def test_a_whole_answer_stalls_in_its_middle(endpoint: LocalEndpoint, http: httpx.Client) -> None:
+def test_a_whole_response_stalls_in_the_middle(endpoint: LocalEndpoint, http: httpx.Client) -> None:
     endpoint.fail("chat", Fault("stall", times=1))
     body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
     with pytest.raises(httpx.ReadTimeout):
@@ -298,7 +300,9 @@ def test_a_whole_answer_stalls_in_its_middle(endpoint: LocalEndpoint, http: http
     assert post(http).status_code == 200
 
 
-def test_answers_are_malformed(endpoint: LocalEndpoint, client: InferenceClient) -> None:
+def test_responses_are_malformed_by_a_fault(
+    endpoint: LocalEndpoint, client: InferenceClient
+) -> None:
     endpoint.fail("chat", Fault("malformed", after=2))
     with pytest.raises(InvalidResponseError):
         client.complete(HELLO)
@@ -339,7 +343,7 @@ ADMIN: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("part", "body", "told"), ADMIN)
-def test_another_process_may_change_behaviour(
+def test_another_process_can_change_behaviour(
     http: httpx.Client, part: str, body: Any, told: Any
 ) -> None:
     path = f"/_azinfer/{part}/Chat"
@@ -381,7 +385,7 @@ def test_a_wrong_field_is_named(http: httpx.Client, part: str, body: Any, said: 
     assert said in answer.json()["error"]["message"]
 
 
-def test_administration_wants_the_key_and_a_deployment(
+def test_administration_requires_the_key_and_a_deployment(
     endpoint: LocalEndpoint, http: httpx.Client
 ) -> None:
     assert httpx.get(f"{endpoint.url}/_azinfer/health").status_code == 401
@@ -392,7 +396,7 @@ def test_administration_wants_the_key_and_a_deployment(
     }
 
 
-def test_another_process_may_read_the_log_and_reset(
+def test_another_process_can_read_the_log_and_reset(
     endpoint: LocalEndpoint, http: httpx.Client
 ) -> None:
     endpoint.fail("chat", Fault(status=500))
@@ -407,7 +411,7 @@ def test_another_process_may_read_the_log_and_reset(
     assert http.delete("/_azinfer/requests").json() == {"value": []}
 
 
-def test_a_deployment_that_is_not_there_is_told(endpoint: LocalEndpoint) -> None:
+def test_an_unknown_deployment_is_an_error(endpoint: LocalEndpoint) -> None:
     with pytest.raises(ConfigurationError, match="no deployment 'nope' here, but chat, configured"):
         endpoint.script("nope", "a")
 
@@ -426,12 +430,12 @@ def test_a_deployment_that_is_not_there_is_told(endpoint: LocalEndpoint) -> None
         (lambda: Scripted(times=-1), "times must be at least 0"),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(make: Any, said: str) -> None:
+def test_invalid_values_are_refused_at_once(make: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         make()
 
 
-def test_values_come_back_as_they_went() -> None:
+def test_values_survive_a_round_trip() -> None:
     for value in (
         Latency(1, 2),
         Fault("cut", after=3, headers={"a": "b"}, probability=0.5, seed=3),

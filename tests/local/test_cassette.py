@@ -68,7 +68,7 @@ class Ticking:
         return self.now
 
 
-def test_what_was_recorded_is_answered_without_the_upstream(
+def test_recorded_responses_are_replayed_without_the_upstream(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(
@@ -84,7 +84,7 @@ def test_what_was_recorded_is_answered_without_the_upstream(
     assert asked == ["first", "second"]
 
 
-def test_a_stream_comes_again_at_its_pace_or_at_once(
+def test_a_stream_is_replayed_at_its_pace_or_at_once(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     data = events(part("one"), part(" two \U0001f600", "stop"))
@@ -107,7 +107,7 @@ def test_a_stream_comes_again_at_its_pace_or_at_once(
         assert len(waited) == len(lengths) > 1
 
 
-def test_errors_and_broken_streams_come_again(
+def test_errors_and_broken_streams_are_replayed(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(
@@ -124,7 +124,7 @@ def test_errors_and_broken_streams_come_again(
     assert len(server.received) == 2
 
 
-def test_no_credential_is_on_the_cassette(server: RawServer, tape: Path, serving: Serving) -> None:
+def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serving: Serving) -> None:
     headers = {"set-cookie": f"a={SECRET}", "x-request-id": SECRET}
     server.will(reply({"error": {"message": f"wrong key {SECRET}"}}, 401, headers))
     cassette = Cassette(tape, "record")
@@ -140,7 +140,7 @@ def test_no_credential_is_on_the_cassette(server: RawServer, tape: Path, serving
     assert cassette.find("embeddings", {"input": "x"}).parts == [(0.2, "no: [credential]!")]
 
 
-def test_a_request_that_was_not_recorded_names_the_nearest(
+def test_an_unrecorded_request_names_the_nearest_one(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(reply(chat("x")))
@@ -161,7 +161,7 @@ def test_a_request_that_was_not_recorded_names_the_nearest(
         client.embed("a")
 
 
-def test_what_makes_no_difference_is_not_compared(
+def test_irrelevant_differences_are_not_compared(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(reply(chat("x")))
@@ -171,7 +171,7 @@ def test_what_makes_no_difference_is_not_compared(
     assert client.complete(say("a"), temperature=0, user="you", metadata={"run": 2}).text == "x"
 
 
-def test_a_stream_that_was_left_is_not_recorded(
+def test_an_abandoned_stream_is_not_recorded(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
@@ -182,7 +182,7 @@ def test_a_stream_that_was_left_is_not_recorded(
     assert tape.read_text() == ""
 
 
-def test_an_upstream_that_is_not_there_is_recorded_too(tape: Path, serving: Serving) -> None:
+def test_an_unreachable_upstream_is_recorded_too(tape: Path, serving: Serving) -> None:
     dead = RawServer().start()
     dead.stop()
     for cassette in (Cassette(tape, "record"), None):
@@ -191,7 +191,7 @@ def test_an_upstream_that_is_not_there_is_recorded_too(tape: Path, serving: Serv
             client.complete(say("a"))
 
 
-def test_a_recording_goes_on_and_half_a_line_is_left_out(
+def test_a_recording_continues_after_half_a_line(
     server: RawServer, tape: Path, serving: Serving
 ) -> None:
     server.will(reply(chat("x")))
@@ -203,7 +203,7 @@ def test_a_recording_goes_on_and_half_a_line_is_left_out(
     assert Cassette(tape).models == ["m"]
 
 
-def test_a_cassette_may_be_played_again(server: RawServer, tape: Path, serving: Serving) -> None:
+def test_a_cassette_can_be_replayed_twice(server: RawServer, tape: Path, serving: Serving) -> None:
     server.will(reply(chat("first")), reply(chat("second")))
     client = serving(Cassette(tape, "record"), f"{server.url}/v1")
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_a_cassette_may_be_played_again(server: RawServer, tape: Path, serving: 
     assert again.complete(say("a")).text == "first"
 
 
-def test_a_file_that_is_no_cassette_is_told(tmp_path: Path) -> None:
+def test_an_invalid_cassette_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         Cassette(tmp_path / "missing")
     with pytest.raises(ConfigurationError, match="cannot be written"):

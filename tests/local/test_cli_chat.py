@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_a_conversation(endpoint: LocalEndpoint) -> None:
 
 def test_commands_of_a_conversation(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     with InferenceClient(endpoint.url, endpoint.key, "first") as client:
-        conversation = Conversation(client, "Old.", {})
+        conversation = Conversation(client, "first", "Old.", {})
         conversation.complete("Hi")
         assert run_command(conversation, "/new") == "new conversation"
         assert conversation.messages == []

@@ -47,7 +47,7 @@ def test_a_completion_has_the_documented_form(http: httpx.Client) -> None:
     assert answer.headers["x-ms-deployment-name"] == "fixed"
 
 
-def test_each_prompt_is_answered_as_often_as_asked(http: httpx.Client) -> None:
+def test_each_prompt_gets_n_answers(http: httpx.Client) -> None:
     answer = asked(http, "mistral-large", prompt=["a", "b"], n=2).json()
     says = "This is a synthetic answer to: "
     texts = [says + "a", says + "a", says + "b", says + "b"]
@@ -57,7 +57,7 @@ def test_each_prompt_is_answered_as_often_as_asked(http: httpx.Client) -> None:
     assert answer["usage"]["completion_tokens"] == 4 * alone["completion_tokens"]
 
 
-def test_a_prompt_is_echoed_and_an_answer_ends_where_asked(http: httpx.Client) -> None:
+def test_echo_and_stop_are_obeyed(http: httpx.Client) -> None:
     answer = asked(http, "mistral-large", prompt="one two", echo=True, stop=" two").json()
     assert answer["choices"] == [choice("one twoThis is a synthetic answer to: one")]
     answer = asked(http, "mistral-large", prompt="one two", max_tokens=2).json()
@@ -123,7 +123,7 @@ def test_only_the_classic_surface_has_completions(http: httpx.Client) -> None:
     assert answer.json()["error"]["code"] == "OperationNotSupported"
 
 
-def test_filters_and_limits_hold_for_completions() -> None:
+def test_filters_and_limits_apply_to_completions() -> None:
     deployment = LocalDeployment(
         "guarded",
         content_filter=ContentFilter(words={"violence": {"bomb": "high"}}),
@@ -143,7 +143,7 @@ def test_filters_and_limits_hold_for_completions() -> None:
         assert asked(http, "guarded").status_code == 429
 
 
-def test_a_failure_on_the_way_is_told() -> None:
+def test_a_failure_in_the_middle_is_reported() -> None:
     class Failing(SyntheticEngine):
         async def chat(self, prompt: Prompt) -> Any:
             yield Piece("Once")

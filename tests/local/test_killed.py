@@ -72,7 +72,7 @@ def test_a_server_killed_while_streaming_starts_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["sent", "copied"])
-def test_a_server_killed_while_a_file_is_uploaded_keeps_none_of_it(
+def test_a_server_killed_during_an_upload_keeps_no_part_of_the_file(
     tmp_path: Path, moment: str
 ) -> None:
     server, folder = Server(tmp_path), tmp_path / "files"

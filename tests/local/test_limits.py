@@ -74,7 +74,7 @@ def asked(http: httpx.Client, model: str = "chat", **options: Any) -> httpx.Resp
     return http.post("/models/chat/completions", json=body)
 
 
-def test_requests_are_counted_in_their_slices(
+def test_requests_are_counted_for_each_renewal_period(
     serving: Callable[..., httpx.Client], clock: Turned
 ) -> None:
     http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
@@ -152,7 +152,7 @@ def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:
     assert again.status_code == 429 or int(again.headers["x-ratelimit-remaining-tokens"]) < 10
 
 
-def test_two_deployments_of_one_model_have_limits_of_their_own(
+def test_deployments_of_one_model_have_separate_limits(
     serving: Callable[..., httpx.Client],
 ) -> None:
     engine = SyntheticEngine()
@@ -169,7 +169,7 @@ def test_two_deployments_of_one_model_have_limits_of_their_own(
     assert not [name for name in asked(http, "free").headers if name.startswith("x-ratelimit")]
 
 
-def test_what_was_refused_or_broken_frees_its_place(
+def test_refused_and_broken_requests_free_their_place(
     serving: Callable[..., httpx.Client],
 ) -> None:
     class Broken(SyntheticEngine):
@@ -213,7 +213,7 @@ def test_limits_are_exact_under_load() -> None:
     assert [each for each in found if each[0] != 200] == [(429, "0")] * 150
 
 
-def test_limits_are_exact_between_threads_and_where_they_spill_over_to() -> None:
+def test_limits_are_exact_across_threads_and_spillover() -> None:
     """Of 20 threads with a client each, exactly as many are served as both deployments allow."""
     limits = (RateLimit("request", 30, 3600),)
     deployments = [
@@ -270,7 +270,7 @@ def test_tokens_are_exact_under_load() -> None:
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind[0])
-def test_every_answer_tells_what_is_left(
+def test_every_answer_has_the_remaining_limits(
     serving: Callable[..., httpx.Client], kind: tuple[str, dict[str, Any]]
 ) -> None:
     http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE, RateLimit("token", 900, 60))))
@@ -335,12 +335,12 @@ def test_limits_follow_from_a_standard_capacity(
         ({"rate_limits": (SLICE, SLICE)}, "one rate limit for requests"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(facts: dict[str, Any], told: str) -> None:
+def test_an_invalid_configuration_is_refused(facts: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(told)):
         LocalDeployment("d1", **facts)
 
 
-def test_who_leaves_before_the_first_byte_keeps_no_place() -> None:
+def test_a_client_that_leaves_before_the_first_byte_frees_its_place() -> None:
     class Late(SyntheticEngine):
         """Writes its first word once the client is gone."""
 
@@ -371,7 +371,7 @@ def test_who_leaves_before_the_first_byte_keeps_no_place() -> None:
             assert asking.complete([UserMessage("hi")]).text == "late"
 
 
-def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() -> None:
+def test_provisioned_capacity_limits_concurrent_requests() -> None:
     inside, go_on = threading.Semaphore(0), threading.Event()
 
     class Slow(SyntheticEngine):
@@ -410,7 +410,7 @@ def test_a_provisioned_deployment_admits_as_many_at_once_as_it_has_capacity() ->
         assert client.complete([UserMessage("hi")]).text == "done"
 
 
-def test_our_client_waits_as_it_is_told() -> None:
+def test_our_client_waits_for_retry_after() -> None:
     clock = Turned()
 
     class Waiting(Clock):

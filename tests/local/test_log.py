@@ -14,7 +14,7 @@ from azinfer.local import Fault, LocalEndpoint, LogEntry
 pytest_plugins = ["pytester"]
 
 
-def test_the_log_has_what_was_sent_and_no_credential(azinfer_endpoint: LocalEndpoint) -> None:
+def test_the_log_has_requests_without_credentials(azinfer_endpoint: LocalEndpoint) -> None:
     client = InferenceClient(model="CHAT")
     client.complete([UserMessage("Hello")], temperature=0)
     with pytest.raises(InferenceError):
@@ -35,7 +35,7 @@ def test_the_log_has_what_was_sent_and_no_credential(azinfer_endpoint: LocalEndp
     assert azinfer_endpoint.requests[1:] == [second, third]
 
 
-def test_the_log_has_what_could_not_be_read(azinfer_endpoint: LocalEndpoint) -> None:
+def test_the_log_has_unreadable_requests(azinfer_endpoint: LocalEndpoint) -> None:
     headers = {"api-key": azinfer_endpoint.key}
     url = f"{azinfer_endpoint.url}/models/chat/completions?api-version=preview"
     httpx.post(url, content=b"{", headers=headers)
@@ -50,7 +50,7 @@ def test_the_log_is_empty_when_a_test_begins(azinfer_endpoint: LocalEndpoint) ->
     assert len(azinfer_endpoint.requests) == 0
 
 
-def test_the_log_does_not_grow_for_ever(azinfer_endpoint: LocalEndpoint) -> None:
+def test_the_log_is_bounded(azinfer_endpoint: LocalEndpoint) -> None:
     headers = {"api-key": azinfer_endpoint.key}
     with httpx.Client(base_url=azinfer_endpoint.url, headers=headers) as http:
         for _ in range(1005):
@@ -58,7 +58,7 @@ def test_the_log_does_not_grow_for_ever(azinfer_endpoint: LocalEndpoint) -> None
     assert len(azinfer_endpoint.requests) == 1000
 
 
-def test_the_log_has_how_long_and_how_much(azinfer_endpoint: LocalEndpoint) -> None:
+def test_the_log_has_duration_and_usage(azinfer_endpoint: LocalEndpoint) -> None:
     client = InferenceClient(f"{azinfer_endpoint.url}/models", model="chat")
     answer = client.complete([UserMessage("Hello")])
     (entry,) = azinfer_endpoint.requests
@@ -120,7 +120,7 @@ def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
     assert [entry.open for entry in azinfer_endpoint.requests] == [False]
 
 
-def test_a_stream_that_is_left_is_closed_in_the_log(azinfer_endpoint: LocalEndpoint) -> None:
+def test_an_abandoned_stream_is_closed_in_the_log(azinfer_endpoint: LocalEndpoint) -> None:
     azinfer_endpoint.fail("chat", Fault("stall", after=3))
 
     async def leaving() -> LogEntry:
@@ -137,7 +137,7 @@ def test_a_stream_that_is_left_is_closed_in_the_log(azinfer_endpoint: LocalEndpo
     assert "[DONE]" not in entry.answer
 
 
-def test_who_listens_no_more_is_forgotten(azinfer_endpoint: LocalEndpoint) -> None:
+def test_closed_listeners_are_removed(azinfer_endpoint: LocalEndpoint) -> None:
     async def listening() -> None:
         async with azinfer_endpoint.requests.listen():
             pass
@@ -174,7 +174,7 @@ def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry
     return endpoint.requests[-1]
 
 
-def test_the_log_has_what_was_uploaded(azinfer_endpoint: LocalEndpoint) -> None:
+def test_the_log_has_uploads(azinfer_endpoint: LocalEndpoint) -> None:
     file = {"filename": "lines.jsonl", "content_type": "application/jsonl", "bytes": 9}
     entry = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="batch")
     assert entry.status == 200
@@ -206,7 +206,7 @@ def test_uploads_do_not_fill_the_memory(azinfer_endpoint: LocalEndpoint) -> None
     assert long.size < 2 * 64 * 1024 + 4000
 
 
-def test_the_log_has_the_beginning_of_an_upload_that_breaks_off(
+def test_the_log_has_the_start_of_a_broken_upload(
     azinfer_endpoint: LocalEndpoint,
 ) -> None:
     httpx.post(
@@ -234,7 +234,7 @@ def test_another(azinfer_endpoint):
 """
 
 
-def test_the_fixture_works_in_a_project_of_its_own(pytester: pytest.Pytester) -> None:
+def test_the_fixture_works_in_another_project(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PROJECT)
     pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error").assert_outcomes(passed=2)
 

@@ -136,9 +136,7 @@ def test_a_new_model_is_answered_by_the_synthetic_engine(
     assert arm.get("/gpt").json()["properties"]["rateLimits"] == []
 
 
-def test_an_engine_outlives_the_deployments_of_its_model(
-    own: LocalEndpoint, arm: httpx.Client
-) -> None:
+def test_an_engine_outlives_its_deployments(own: LocalEndpoint, arm: httpx.Client) -> None:
     assert arm.delete("/large").status_code == 200
     assert asked(own, "large").status_code == 404
     assert arm.delete("/large").status_code == 204
@@ -146,7 +144,7 @@ def test_an_engine_outlives_the_deployments_of_its_model(
     assert asked(own, "back").json()["choices"][0]["message"]["content"] == "Bonjour."
 
 
-def test_one_model_is_deployed_often_and_each_configuration_shows(
+def test_deployments_of_one_model_show_their_own_configuration(
     own: LocalEndpoint, arm: httpx.Client
 ) -> None:
     other = {**MODEL, "version": "2407"}
@@ -185,7 +183,7 @@ def test_a_put_replaces_the_whole_configuration_and_keeps_the_engine(
     assert "synthetic" in asked(own, "large").json()["choices"][0]["message"]["content"]
 
 
-def test_what_was_used_counts_under_the_new_capacity(own: LocalEndpoint, arm: httpx.Client) -> None:
+def test_usage_counts_after_a_change_of_capacity(own: LocalEndpoint, arm: httpx.Client) -> None:
     arm.put("/few", json=body(2))
     assert [asked(own, "few").status_code for _ in range(3)] == [200, 200, 429]
     patched = arm.patch("/few", json={"sku": {"name": "GlobalStandard", "capacity": 3}})
@@ -194,7 +192,7 @@ def test_what_was_used_counts_under_the_new_capacity(own: LocalEndpoint, arm: ht
     assert [asked(own, "few").status_code for _ in range(2)] == [200, 429]
 
 
-def test_patch_changes_capacity_and_tags_alone(own: LocalEndpoint, arm: httpx.Client) -> None:
+def test_patch_changes_only_capacity_and_tags(own: LocalEndpoint, arm: httpx.Client) -> None:
     arm.put("/few", json={**body(2, raiPolicyName="Harsh"), "tags": {"team": "a"}})
     patched = arm.patch("/few", json={"tags": {"team": "b"}}).json()
     assert patched["tags"] == {"team": "b"}
@@ -226,7 +224,7 @@ def test_patch_changes_capacity_and_tags_alone(own: LocalEndpoint, arm: httpx.Cl
         ("/new", body(spilloverDeploymentName="embed"), "InvalidResourceProperties", "other model"),
     ],
 )
-def test_what_is_no_deployment_is_refused_with_its_field(
+def test_an_invalid_deployment_is_refused_with_its_field(
     own: LocalEndpoint, arm: httpx.Client, path: str, content: Any, code: str, told: str
 ) -> None:
     sent = {"content": content} if isinstance(content, bytes) else {"json": content}
@@ -237,14 +235,14 @@ def test_what_is_no_deployment_is_refused_with_its_field(
     assert len(own.deployments) == 2
 
 
-def test_patch_refuses_what_it_would_not_change(own: LocalEndpoint, arm: httpx.Client) -> None:
+def test_patch_refuses_other_fields(own: LocalEndpoint, arm: httpx.Client) -> None:
     contents: list[Any] = [{"properties": {}}, {"sku": {"capacity": "5"}}]
     for content in contents:
         answer = arm.patch("/large", json=content)
         assert answer.json()["error"]["code"] == "InvalidResourceProperties"
 
 
-def test_what_is_not_there_is_told_in_the_words_of_resource_manager(arm: httpx.Client) -> None:
+def test_unknown_resources_are_refused_in_the_words_of_resource_manager(arm: httpx.Client) -> None:
     for answer in (arm.get("/none"), arm.get("/none/skus"), arm.patch("/none", json={})):
         assert answer.status_code == 404
         assert answer.json() == {
@@ -323,7 +321,7 @@ def test_pages_are_followed_to_their_end_while_the_list_changes(path: str) -> No
         assert list(listed) == ["d0", "d2", "d3", "d4"]
 
 
-def test_the_classic_list_tells_one_too(own: LocalEndpoint) -> None:
+def test_the_classic_list_shows_one_deployment_too(own: LocalEndpoint) -> None:
     url = f"{own.url}/openai/deployments"
     headers = {"api-key": "k"}
     assert httpx.get(f"{url}/LARGE", headers=headers).json()["id"] == "Large"
@@ -385,7 +383,7 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     assert "'STD', which is no other deployment here" in last.headers["x-ms-spillover-error"]
 
 
-def test_a_request_may_say_itself_where_it_spills_over_to(own: LocalEndpoint) -> None:
+def test_a_request_can_name_its_spillover_deployment(own: LocalEndpoint) -> None:
     none_left = (RateLimit("request", 1, 10),)
     own.deploy(LocalDeployment("std", "m", SyntheticEngine("b")))
     own.deploy(LocalDeployment("ptu", "m", SyntheticEngine("a"), rate_limits=none_left))
@@ -399,7 +397,7 @@ def test_a_request_may_say_itself_where_it_spills_over_to(own: LocalEndpoint) ->
             client.complete([UserMessage("hi")], headers={"x-ms-spillover-deployment": "embed"})
 
 
-def test_names_that_are_no_headers_break_no_answer(own: LocalEndpoint) -> None:
+def test_names_that_no_header_can_carry_break_no_answer(own: LocalEndpoint) -> None:
     """Models may be called anything, and headers may say anything; answers tell it escaped."""
     none_left = (RateLimit("request", 1, 10),)
     own.deploy(LocalDeployment("ptu", "模型\r\nx-evil: 1", rate_limits=none_left))
@@ -443,7 +441,7 @@ def test_a_stream_and_embeddings_spill_over_too(own: LocalEndpoint) -> None:
         assert (answer.status_code, _spilled(answer)) == (200, ("true", "ptu"))
 
 
-def test_where_nothing_can_take_over_the_endpoint_does_not_start() -> None:
+def test_an_unknown_spillover_deployment_prevents_the_start() -> None:
     class OnlyVectors:
         embed = SyntheticEngine().embed
         aclose = SyntheticEngine().aclose
@@ -534,7 +532,7 @@ def test_azures_management_client_renews_keys(
     assert after.key2 == secure.key2 != before.key2
 
 
-def test_azures_management_client_tells_a_refusal(
+def test_azures_management_client_reports_a_refusal(
     azure: CognitiveServicesManagementClient,
 ) -> None:
     wanted = Deployment(sku=Sku(name="Huge"), properties=DeploymentProperties())

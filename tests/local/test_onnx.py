@@ -125,7 +125,7 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(7).integers(1, 256, (height, width, 3), np.uint8)
 
 
-def test_any_model_gives_the_vectors_of_its_weights_over_http(made: Made) -> None:
+def test_any_model_computes_the_vectors_of_its_weights_over_http(made: Made) -> None:
     engine = OnnxImages(made(vision()), normalize="imagenet", size=16)
     assert engine.dimensions == LONG
     pictures = [noise(16, 16), noise(16, 16)[::-1].copy(), np.full((16, 16, 3), 9, np.uint8)]
@@ -142,7 +142,7 @@ def test_any_model_gives_the_vectors_of_its_weights_over_http(made: Made) -> Non
     assert list(short.vectors[0]) == pytest.approx(list(unit(computed(pictures[0] / 255)[:2])))
 
 
-def test_half_the_precision_is_as_near_as_it_can_be(made: Made) -> None:
+def test_half_precision_is_as_close_as_possible(made: Made) -> None:
     nodes = [node("Flatten", ["image"], "all")]
     kinds = {"image": 10, "all": 10}
     path = made(onnx_files.model(nodes, {"image": OPEN}, {"all": ("n", "m")}, {}, kinds))
@@ -153,7 +153,7 @@ def test_half_the_precision_is_as_near_as_it_can_be(made: Made) -> None:
     assert np.linalg.norm(vector) == pytest.approx(1)
 
 
-def test_colours_are_shifted_as_the_training_had_them(eye: Callable[..., Any]) -> None:
+def test_colours_are_normalised_as_in_training(eye: Callable[..., Any]) -> None:
     picture = noise(4, 4)
     data = file_of(Image.fromarray(picture))
     for name, (mean, std) in STATISTICS.items():
@@ -162,13 +162,13 @@ def test_colours_are_shifted_as_the_training_had_them(eye: Callable[..., Any]) -
     assert eye(data, 4, 4, normalize=None) == pytest.approx(eye(data, 4, 4, normalize="clip"))
 
 
-def test_a_crop_is_the_middle(eye: Callable[..., Any]) -> None:
+def test_crop_keeps_the_middle(eye: Callable[..., Any]) -> None:
     picture = noise(4, 9)
     seen = eye(file_of(Image.fromarray(picture)), 4, 4)
     assert seen == pytest.approx(unit(picture[:, 2:6] / 255), abs=1e-5)
 
 
-def test_a_pad_is_black_beside_it(eye: Callable[..., Any]) -> None:
+def test_pad_adds_black_bars(eye: Callable[..., Any]) -> None:
     picture = noise(4, 8)
     seen = eye(file_of(Image.fromarray(picture)), 8, 8, fit="pad")
     whole = np.zeros((8, 8, 3))
@@ -176,7 +176,7 @@ def test_a_pad_is_black_beside_it(eye: Callable[..., Any]) -> None:
     assert seen == pytest.approx(unit(whole), abs=1e-5)
 
 
-def test_the_shorter_side_may_be_scaled_before_the_cut(
+def test_the_shorter_side_can_be_scaled_before_the_crop(
     eye: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"resample": 4}')
@@ -186,7 +186,7 @@ def test_the_shorter_side_may_be_scaled_before_the_cut(
     assert seen == pytest.approx(unit(half[1:3, 3:5] / 255), abs=1e-5)
 
 
-def test_a_stretch_changes_the_shape(eye: Callable[..., Any], tmp_path: Path) -> None:
+def test_stretch_changes_the_proportions(eye: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"resample": 4}')
     narrow = noise(4, 4)
     picture = Image.fromarray(narrow.repeat(2, axis=1))
@@ -194,7 +194,7 @@ def test_a_stretch_changes_the_shape(eye: Callable[..., Any], tmp_path: Path) ->
     assert seen == pytest.approx(unit(narrow / 255), abs=1e-5)
 
 
-def test_what_scales_is_rounded_down_as_transformers_do(eye: Callable[..., Any]) -> None:
+def test_scaled_sizes_are_rounded_down_as_in_transformers(eye: Callable[..., Any]) -> None:
     picture = Image.fromarray(noise(10, 14))
     right = np.asarray(picture.resize((5, 4), Image.Resampling.BICUBIC))[:, 0:4]
     assert eye(file_of(picture), 4, 4) == pytest.approx(unit(right / 255), abs=1e-5)
@@ -267,7 +267,7 @@ def flat(picture: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_images_of_every_form_are_seen_as_they_look(eye: Callable[..., Any], form: str) -> None:
+def test_images_of_every_mode_are_decoded_as_they_look(eye: Callable[..., Any], form: str) -> None:
     write, look = FORMS[form]
     picture = Image.fromarray(noise(8, 8))
     right = np.asarray(look(picture)) / 255
@@ -317,7 +317,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("path", ["/models/images/embeddings", "/images/embeddings"])
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_no_image_is_refused_with_its_place(
+def test_data_that_is_not_an_image_is_refused_with_its_index(
     tiny: LocalEndpoint, path: str, kind: str
 ) -> None:
     data, reason = BROKEN[kind]
@@ -330,7 +330,7 @@ def test_what_is_no_image_is_refused_with_its_place(
     assert posted(tiny, path, (WHOLE, None)).status_code == 200
 
 
-def test_a_text_that_nothing_reads_is_refused(tiny: LocalEndpoint) -> None:
+def test_a_text_that_the_model_ignores_is_refused(tiny: LocalEndpoint) -> None:
     answer = posted(tiny, "/models/images/embeddings", (WHOLE, None), (WHOLE, "a cat"))
     assert answer.status_code == 400
     error = answer.json()["error"]
@@ -339,7 +339,7 @@ def test_a_text_that_nothing_reads_is_refused(tiny: LocalEndpoint) -> None:
     assert posted(tiny, "/models/images/embeddings", (WHOLE, "")).status_code == 200
 
 
-def test_it_is_listed_as_what_it_does(tiny: LocalEndpoint) -> None:
+def test_the_model_is_listed_with_its_capabilities(tiny: LocalEndpoint) -> None:
     [deployment] = tiny.deployments
     assert deployment.capabilities == {"image_embeddings": "true"}
     with (
@@ -349,7 +349,7 @@ def test_it_is_listed_as_what_it_does(tiny: LocalEndpoint) -> None:
         client.embed("text")
 
 
-def test_vectors_without_a_direction_are_told(made: Made) -> None:
+def test_zero_vectors_are_an_error(made: Made) -> None:
     engine = OnnxImages(made(glass((1, 3, 4, 4))), normalize=PLAIN)
     with pytest.raises(EngineError, match=r"input\.0\.image: the model's vector has length 0"):
         asyncio.run(engine.embed_images([(file_of(Image.new("RGB", (4, 4))), None)]))
@@ -366,7 +366,9 @@ OUTPUTS: list[tuple[bytes, str | None, int]] = [
 
 
 @pytest.mark.parametrize(("content", "output", "length"), OUTPUTS)
-def test_the_vector_is_found(made: Made, content: bytes, output: str | None, length: int) -> None:
+def test_the_output_with_the_vector_is_found(
+    made: Made, content: bytes, output: str | None, length: int
+) -> None:
     engine = OnnxImages(made(content), normalize=PLAIN, size=4, output=output)
     assert engine.dimensions == length
     picture = noise(4, 4)
@@ -414,7 +416,7 @@ REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("content", "settings", "told"), REFUSED)
-def test_what_is_no_vision_model_is_told(
+def test_a_file_that_is_not_a_vision_model_is_an_error(
     made: Made, tmp_path: Path, content: bytes | None, settings: dict[str, Any], told: str
 ) -> None:
     path = tmp_path / "missing.onnx" if content is None else made(content)
@@ -422,7 +424,7 @@ def test_what_is_no_vision_model_is_told(
         OnnxImages(path, **settings)
 
 
-def test_a_model_that_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_model_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "joint.onnx").write_bytes(joint())
     path = tmp_path / "azinfer.toml"
     path.write_text('[local.deployments.images]\nengine = { kind = "onnx", path = "joint.onnx" }\n')
@@ -431,7 +433,7 @@ def test_a_model_that_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
         read_endpoint_config(path)
 
 
-def test_a_file_says_how_images_are_prepared(tmp_path: Path) -> None:
+def test_a_configuration_file_sets_the_preprocessing(tmp_path: Path) -> None:
     (tmp_path / "glass.onnx").write_bytes(glass())
     path = tmp_path / "azinfer.toml"
     path.write_text(
@@ -503,7 +505,7 @@ TOLD: list[tuple[Mapping[str, Any], Preprocessing]] = [
 
 @pytest.mark.parametrize(("told", "right"), TOLD)
 @pytest.mark.parametrize("folder", ["", "onnx"])
-def test_what_lies_beside_a_model_says_how_images_are_prepared(
+def test_preprocessor_config_sets_the_preprocessing(
     tmp_path: Path, told: Mapping[str, Any], right: Preprocessing, folder: str
 ) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
@@ -564,9 +566,7 @@ def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> 
         ('{"image_std": 1}', "image_std must be a list"),
     ],
 )
-def test_what_lies_beside_a_model_and_is_wrong_is_told(
-    tmp_path: Path, text: str, told: str
-) -> None:
+def test_an_invalid_preprocessor_config_is_an_error(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "preprocessor_config.json").write_text(text)
     with pytest.raises(ConfigurationError, match=told):
         Preprocessing.of(tmp_path / "model.onnx")
@@ -589,7 +589,7 @@ def test_an_inner_tensor_becomes_an_output(made: Made) -> None:
     assert unit(vector(INNER) @ seeded()["projection"]) == pytest.approx(before, abs=1e-6)
 
 
-async def test_work_leaves_the_event_loop_to_others(made: Made) -> None:
+async def test_work_does_not_block_the_event_loop(made: Made) -> None:
     engine = OnnxImages(made(glass()), normalize=PLAIN, size=1024)
     inputs = [(WHOLE, None)] * 4
     work = asyncio.create_task(engine.embed_images(inputs))
@@ -641,7 +641,7 @@ def test_the_largest_images_fit_into_memory(made: Made, tmp_path: Path) -> None:
     assert 100 < int(done.stdout) < 500
 
 
-def test_onnx_runtime_tells_nobody_what_it_runs(made: Made, tmp_path: Path) -> None:
+def test_onnx_runtime_sends_no_telemetry(made: Made, tmp_path: Path) -> None:
     """Where it does, it keeps a number of the device in the user's folder."""
     home = tmp_path / "home"
     home.mkdir()

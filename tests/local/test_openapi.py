@@ -278,7 +278,7 @@ def test_errors(
     assert broken(document, name, answer.json()) == left
 
 
-def test_a_wrong_answer_is_found(http: httpx.Client) -> None:
+def test_the_check_detects_a_wrong_answer(http: httpx.Client) -> None:
     answer = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
     answer["output"][0]["content"][0]["text"] = 7
     del answer["object"]

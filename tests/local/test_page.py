@@ -98,7 +98,7 @@ def test_an_upload_is_shown_with_its_fields_and_its_beginning(
     expect(row).to_contain_text('{"custom_id": "<i>"}')
 
 
-def test_the_log_grows_while_programs_ask(page: Page, endpoint: LocalEndpoint) -> None:
+def test_the_log_grows_during_requests(page: Page, endpoint: LocalEndpoint) -> None:
     expect(page.locator("#state")).to_have_text("live")
     with InferenceClient(endpoint.url, endpoint.key, max_retries=0) as client:
         client.complete([UserMessage("The capital of France?")], model="CHAT-standard")
@@ -112,7 +112,7 @@ def test_the_log_grows_while_programs_ask(page: Page, endpoint: LocalEndpoint) -
     expect(page.locator("#deployments tbody tr").first).to_contain_text("2 of 3")
 
 
-def test_the_log_tells_who_took_over_and_what_streams(page: Page, endpoint: LocalEndpoint) -> None:
+def test_the_log_shows_spillover_and_streams(page: Page, endpoint: LocalEndpoint) -> None:
     full = replace(endpoint.deployments[1], capacity=1, spillover="chat-standard")
     endpoint.deploy(replace(full, latency=Latency(0, 3600)))
     expect(page.locator("#state")).to_have_text("live")
@@ -173,7 +173,7 @@ def test_the_page_works_over_https(browser: Browser, secure: LocalEndpoint) -> N
     context.close()
 
 
-def test_the_log_tells_what_was_refused(page: Page, endpoint: LocalEndpoint) -> None:
+def test_the_log_shows_refusals(page: Page, endpoint: LocalEndpoint) -> None:
     expect(page.locator("#state")).to_have_text("live")
     answer = httpx.post(
         f"{endpoint.url}/openai/v1/chat/completions",
@@ -195,7 +195,7 @@ def test_a_chat_can_be_tried_on_the_page(page: Page) -> None:
     expect(page.locator("#log tbody tr").first).to_contain_text("Chat-PTU")
 
 
-def test_what_was_sent_is_shown_and_never_run(page: Page, endpoint: LocalEndpoint) -> None:
+def test_request_content_is_shown_and_never_executed(page: Page, endpoint: LocalEndpoint) -> None:
     expect(page.locator("#state")).to_have_text("live")
     hostile = (
         "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
@@ -225,7 +225,7 @@ def test_a_browser_without_the_key_is_asked_for_it(
     page.close()
 
 
-def test_the_cookie_of_the_page_opens_nothing_for_other_sites(endpoint: LocalEndpoint) -> None:
+def test_the_cookie_of_the_page_is_refused_from_other_sites(endpoint: LocalEndpoint) -> None:
     with httpx.Client(base_url=endpoint.url) as http:
         assert http.get("/", params={"key": endpoint.key}).status_code == 303
         body = {"model": "chat-ptu", "messages": [{"role": "user", "content": "Hello"}]}

@@ -59,12 +59,14 @@ def taken(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tour", TOURS)
-def test_it_works_unchanged(endpoint: LocalEndpoint, tour: str) -> None:
+def test_another_client_works_unchanged(endpoint: LocalEndpoint, tour: str) -> None:
     check(tour, endpoint, TOURS[tour][2])
 
 
 @pytest.mark.parametrize("tour", [name for name, each in TOURS.items() if each[3]])
-def test_it_works_unchanged_over_https(secure_several: LocalEndpoint, tour: str) -> None:
+def test_another_client_works_unchanged_over_https(
+    secure_several: LocalEndpoint, tour: str
+) -> None:
     check(tour, secure_several, TOURS[tour][3])
 
 
@@ -75,7 +77,7 @@ def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
     assert len(steps) == count
 
 
-def test_the_readme_of_core_tells_what_was_tried(endpoint: LocalEndpoint) -> None:
+def test_the_readme_of_core_lists_the_tested_clients(endpoint: LocalEndpoint) -> None:
     tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
     for tour in TOURS:
         tried += taken(tour, endpoint.url, endpoint.key, None)["versions"].items()

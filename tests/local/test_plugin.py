@@ -37,7 +37,7 @@ def test_deployments(azinfer_endpoint):
     assert asked().text == "other"
 
 @pytest.mark.parametrize("at", range(4))
-def test_all_is_as_it_was(azinfer_endpoint, at):
+def test_everything_is_reset(azinfer_endpoint, at):
     assert [each.name for each in azinfer_endpoint.deployments] == ["chat", "chat-2", "embed"]
     assert asked().text == "This is a synthetic answer to: Hello"
     assert len(azinfer_endpoint.requests) == 1
@@ -45,7 +45,7 @@ def test_all_is_as_it_was(azinfer_endpoint, at):
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_state_ends_with_each_test_in_one_process_and_in_two(
+def test_state_ends_with_each_test_in_one_or_two_processes(
     pytester: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:
     pytester.makepyfile(PROJECT)
@@ -71,7 +71,7 @@ def test_limits_are_unused(azinfer_endpoint, at):
 """
 
 
-def test_a_project_may_have_deployments_of_its_own(pytester: pytest.Pytester) -> None:
+def test_a_project_can_define_its_own_deployments(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(LIMITED)
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error")
     result.assert_outcomes(passed=3)

@@ -79,7 +79,7 @@ def listed(http: httpx.Client) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("reset", [LocalEndpoint.reset, over_http], ids=["here", "over HTTP"])
-def test_files_batches_and_responses_are_gone(
+def test_reset_removes_files_batches_and_responses(
     endpoint: LocalEndpoint, engine: Holding, reset: Callable[[LocalEndpoint], None]
 ) -> None:
     with client_of(endpoint) as http:
@@ -101,9 +101,7 @@ def test_files_batches_and_responses_are_gone(
         assert listed(http) == {"files": 2, "batches": 1}
 
 
-def test_what_is_in_a_directory_of_ones_own_stays_and_goes_on(
-    engine: Holding, tmp_path: Path
-) -> None:
+def test_reset_keeps_a_data_directory_and_its_batches(engine: Holding, tmp_path: Path) -> None:
     deployments = [LocalDeployment("chat", "m", engine)]
     with (
         LocalEndpoint(deployments, data=tmp_path) as endpoint,
@@ -119,7 +117,9 @@ def test_what_is_in_a_directory_of_ones_own_stays_and_goes_on(
         assert listed(http) == {"files": 2, "batches": 1}
 
 
-def test_a_stream_from_before_is_not_in_the_log(endpoint: LocalEndpoint, engine: Holding) -> None:
+def test_a_stream_from_before_a_reset_is_not_in_the_log(
+    endpoint: LocalEndpoint, engine: Holding
+) -> None:
     with client_of(endpoint) as http:
         body = {**CHAT, "stream": True}
         with http.stream("POST", "/openai/v1/chat/completions", json=body) as answer:
@@ -132,7 +132,7 @@ def test_a_stream_from_before_is_not_in_the_log(endpoint: LocalEndpoint, engine:
     assert [each.path for each in endpoint.requests] == ["/openai/v1/models"]
 
 
-def test_the_keys_are_those_of_the_beginning(endpoint: LocalEndpoint) -> None:
+def test_reset_restores_the_first_keys(endpoint: LocalEndpoint) -> None:
     key = endpoint.key
     with client_of(endpoint) as http:
         path = MANAGED.replace("deployments", "regenerateKey")
@@ -144,7 +144,7 @@ def test_the_keys_are_those_of_the_beginning(endpoint: LocalEndpoint) -> None:
         assert http.get("/openai/v1/models").status_code == 200
 
 
-def test_a_deployment_made_later_has_nothing_of_one_from_before(endpoint: LocalEndpoint) -> None:
+def test_a_recreated_deployment_has_no_earlier_state(endpoint: LocalEndpoint) -> None:
     def answer(http: httpx.Client) -> str:
         body: dict[str, Any] = {
             "sku": {"name": "Standard", "capacity": 1},
@@ -162,7 +162,7 @@ def test_a_deployment_made_later_has_nothing_of_one_from_before(endpoint: LocalE
         assert answer(http) == "This is a synthetic answer to: hi"
 
 
-def test_nobody_who_asks_meanwhile_is_disturbed(endpoint: LocalEndpoint) -> None:
+def test_requests_during_a_reset_succeed(endpoint: LocalEndpoint) -> None:
     statuses: list[int] = []
 
     def ask() -> None:
@@ -179,7 +179,7 @@ def test_nobody_who_asks_meanwhile_is_disturbed(endpoint: LocalEndpoint) -> None
     assert statuses == [200] * 100
 
 
-def test_an_endpoint_that_does_not_run_begins_anew_too() -> None:
+def test_a_stopped_endpoint_can_be_reset_too() -> None:
     endpoint = LocalEndpoint([LocalDeployment("first")])
     endpoint.deploy(LocalDeployment("second"))
     endpoint.reset()

@@ -156,12 +156,12 @@ def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None
     assert http.get(f"/openai/v1/responses/{response['id']}").json() == response
 
 
-def test_parts_are_not_padded_where_that_is_not_wanted(http: httpx.Client) -> None:
+def test_padding_can_be_turned_off(http: httpx.Client) -> None:
     options = {"include_obfuscation": False}
     assert "obfuscation" not in asked(http, stream=True, stream_options=options).text
 
 
-def test_what_was_asked_is_told_again(http: httpx.Client, stream: bool) -> None:
+def test_a_response_repeats_the_request(http: httpx.Client, stream: bool) -> None:
     fields: dict[str, Any] = {
         "instructions": "Be brief.",
         "max_output_tokens": 99,
@@ -181,7 +181,7 @@ def test_what_was_asked_is_told_again(http: httpx.Client, stream: bool) -> None:
         assert response[name] == fields[name]
 
 
-def test_a_response_that_is_cut_is_incomplete(http: httpx.Client, stream: bool) -> None:
+def test_a_truncated_response_is_incomplete(http: httpx.Client, stream: bool) -> None:
     answer = asked(http, model="mistral-large", max_output_tokens=2, stream=stream)
     response = response_of(answer)
     assert (response["status"], text(response)) == ("incomplete", "This is")
@@ -192,7 +192,7 @@ def test_a_response_that_is_cut_is_incomplete(http: httpx.Client, stream: bool) 
         assert events(answer)[-1]["type"] == "response.incomplete"
 
 
-def test_functions_are_called_and_their_results_told(http: httpx.Client, stream: bool) -> None:
+def test_functions_are_called_and_their_results_used(http: httpx.Client, stream: bool) -> None:
     question = {"role": "user", "content": "How is the weather in New York?"}
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "stream": stream}
     answer = asked(http, input=[question], **body)
@@ -247,13 +247,13 @@ def test_calls_are_streamed_in_parts(http: httpx.Client) -> None:
         ({"type": "function", "name": "currentTime"}, ["currentTime"]),
     ],
 )
-def test_a_choice_of_tools_holds(http: httpx.Client, choice: Any, names: list[str]) -> None:
+def test_tool_choice_is_obeyed(http: httpx.Client, choice: Any, names: list[str]) -> None:
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "tool_choice": choice}
     output = asked(http, input="Tell me a joke", **body).json()["output"]
     assert [item["name"] for item in output if item["type"] == "function_call"] == names
 
 
-def test_a_format_holds(http: httpx.Client, stream: bool) -> None:
+def test_a_text_format_is_obeyed(http: httpx.Client, stream: bool) -> None:
     schema = {"type": "object", "properties": {"who": {"type": "string"}}}
     wanted = {"type": "json_schema", "name": "person", "schema": schema, "strict": True}
     body: Any = {"model": "mistral-large", "text": {"format": wanted}, "stream": stream}
@@ -262,7 +262,7 @@ def test_a_format_holds(http: httpx.Client, stream: bool) -> None:
     assert response["text"] == {"format": wanted, "verbosity": "medium"}
 
 
-def test_turns_follow_each_other(http: httpx.Client) -> None:
+def test_a_response_continues_the_previous_one(http: httpx.Client) -> None:
     seen = []
 
     class Remembering(SyntheticEngine):
@@ -298,7 +298,7 @@ def test_turns_follow_each_other(http: httpx.Client) -> None:
     ]
 
 
-def test_responses_are_kept_told_and_deleted(http: httpx.Client) -> None:
+def test_responses_are_stored_returned_and_deleted(http: httpx.Client) -> None:
     content = [{"type": "input_text", "text": "a"}]
     items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     items.append({"role": "user", "content": "c"})
@@ -324,7 +324,7 @@ def test_responses_are_kept_told_and_deleted(http: httpx.Client) -> None:
         )
 
 
-def test_a_response_that_is_not_to_be_stored_is_not(http: httpx.Client, stream: bool) -> None:
+def test_store_false_stores_no_response(http: httpx.Client, stream: bool) -> None:
     response = response_of(asked(http, store=False, stream=stream))
     assert response["store"] is False
     assert http.get(f"/openai/v1/responses/{response['id']}").status_code == 404
@@ -385,14 +385,14 @@ def test_a_wrong_field_is_named(http: httpx.Client, param: str, body: dict[str, 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-def test_a_page_that_cannot_be_is_refused(http: httpx.Client) -> None:
+def test_an_invalid_page_is_refused(http: httpx.Client) -> None:
     url = f"/openai/v1/responses/{asked(http).json()['id']}/input_items"
     for query in ({"limit": "0"}, {"limit": "x"}, {"limit": "101"}, {"after": "nope"}):
         answer = http.get(url, params=query)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(query)))
 
 
-def test_a_strict_endpoint_wants_sixteen_tokens(strict: LocalEndpoint) -> None:
+def test_a_strict_endpoint_requires_sixteen_tokens(strict: LocalEndpoint) -> None:
     url, headers = f"{strict.url}/openai/v1/responses", {"api-key": strict.key}
     body = {"model": "only", "input": "hi", "max_output_tokens": 15}
     answer = httpx.post(url, json=body, headers=headers)
@@ -434,7 +434,7 @@ def guarded() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_failure_on_the_way_is_told(guarded: httpx.Client) -> None:
+def test_a_failure_in_the_middle_is_reported(guarded: httpx.Client) -> None:
     *_, last = events(asked(guarded, model="failing", stream=True))
     assert last["type"] == "response.failed"
     assert last["response"]["status"] == "failed"
@@ -443,7 +443,7 @@ def test_a_failure_on_the_way_is_told(guarded: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_filters_and_limits_hold_for_responses(guarded: httpx.Client, stream: bool) -> None:
+def test_filters_and_limits_apply_to_responses(guarded: httpx.Client, stream: bool) -> None:
     refused = asked(guarded, model="guarded", input="a bomb", stream=stream)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_filter")
     response = response_of(asked(guarded, model="guarded", input="a knife", stream=stream))
@@ -458,7 +458,7 @@ def test_filters_and_limits_hold_for_responses(guarded: httpx.Client, stream: bo
     assert asked(guarded, model="limited", stream=stream).status_code == 429
 
 
-def test_a_deployment_must_be_named_and_able(http: httpx.Client) -> None:
+def test_a_deployment_must_be_named_and_support_responses(http: httpx.Client) -> None:
     for base in BASES:
         answer = http.post(base, json={"input": "hi"})
         assert answer.json()["error"]["code"] == "missing_required_parameter"

@@ -54,7 +54,7 @@ FILLED: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("schema", "value"), FILLED)
-def test_the_synthetic_engine_is_true_to_schemas(schema: Any, value: Any) -> None:
+def test_the_synthetic_engine_follows_schemas(schema: Any, value: Any) -> None:
     found = filled(of(x=schema), TEXT)
     assert verify(found, of(x=schema)) is None
     if value is not None:
@@ -69,7 +69,7 @@ def test_the_synthetic_engine_is_true_to_schemas(schema: Any, value: Any) -> Non
         False,
     ],
 )
-def test_what_nothing_conforms_to_is_refused(schema: Any) -> None:
+def test_unsatisfiable_schemas_are_refused(schema: Any) -> None:
     with pytest.raises(EngineError, match=r"found nothing that this JSON Schema allows: \$"):
         filled(of(x=schema), TEXT)
 
@@ -94,12 +94,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("schema", "said"), WRONG)
-def test_what_is_no_schema_is_refused(schema: dict[str, Any], said: str) -> None:
+def test_invalid_schemas_are_refused(schema: dict[str, Any], said: str) -> None:
     with pytest.raises(EngineError, match=re.escape(said.replace("\\\\b", "\\b"))):
         check(schema, "x")
 
 
-def test_a_schema_that_was_good_is_good_again() -> None:
+def test_a_valid_schema_stays_valid() -> None:
     for _ in range(2):
         check(of(a={"type": "string"}), "x")
     with pytest.raises(EngineError):
@@ -107,7 +107,7 @@ def test_a_schema_that_was_good_is_good_again() -> None:
 
 
 @pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/models/chat/completions"])
-def test_a_refused_schema_names_its_place(http: httpx.Client, path: str) -> None:
+def test_a_refusal_names_the_path_in_the_schema(http: httpx.Client, path: str) -> None:
     tool = {"name": "f", "parameters": of(a={"type": "text"})}
     body = {
         "model": "mistral-large",
@@ -140,7 +140,7 @@ PATTERNS = [
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("more", [0, 1, 3])
-def test_an_example_matches_its_pattern_and_what_it_is_made_of(pattern: str, more: int) -> None:
+def test_a_sample_matches_its_pattern_and_parts(pattern: str, more: int) -> None:
     part = regex.parse(pattern)
     text = regex.example(part, more)
     assert re.fullmatch(pattern, text), text
@@ -149,7 +149,7 @@ def test_an_example_matches_its_pattern_and_what_it_is_made_of(pattern: str, mor
 
 @settings(max_examples=300, deadline=None)
 @given(st.from_regex(r"\A(?:[abc]|\[[a-c]+\]|\([ab]\|c\)|[ab][*+?]|[ab]\{1,2\}){1,6}\Z"))
-def test_patterns_made_at_random_are_read(pattern: str) -> None:
+def test_random_patterns_are_parsed(pattern: str) -> None:
     part = regex.parse(pattern)
     for more in (0, 2):
         assert re.fullmatch(pattern, regex.example(part, more))
@@ -175,11 +175,11 @@ NARROWED: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("schema", "narrow"), NARROWED)
-def test_a_schema_is_made_narrower(schema: Any, narrow: Any) -> None:
+def test_a_schema_is_narrowed(schema: Any, narrow: Any) -> None:
     assert narrowed(schema) == narrow
 
 
-def test_numbers_between_bounds_are_some_of_them() -> None:
+def test_numbers_stay_between_their_bounds() -> None:
     schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     choices = narrowed(schema)["enum"]
     assert len(choices) == 100

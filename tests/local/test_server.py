@@ -112,7 +112,7 @@ def test_a_stream_has_the_documented_form(
     }
 
 
-def test_a_stream_tells_its_usage_only_when_asked(http: httpx.Client) -> None:
+def test_a_stream_sends_usage_only_on_request(http: httpx.Client) -> None:
     # Its model, mistral-large-2411, tells it unasked on the models route.
     answer = http.post(
         "/openai/v1/chat/completions", json={"messages": USER, "model": "fixed", "stream": True}
@@ -121,9 +121,7 @@ def test_a_stream_tells_its_usage_only_when_asked(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["mistral-large", "MISTRAL-LARGE", "Mistral-Large"])
-def test_names_are_found_in_any_case_and_told_as_they_are_spelled(
-    http: httpx.Client, name: str
-) -> None:
+def test_names_match_in_any_case_and_keep_their_spelling(http: httpx.Client, name: str) -> None:
     for path, body in (
         ("/models/chat/completions", {"model": name}),
         ("/openai/v1/chat/completions", {"model": name}),
@@ -134,7 +132,7 @@ def test_names_are_found_in_any_case_and_told_as_they_are_spelled(
         assert answer.headers["x-ms-deployment-name"] == "Mistral-Large"
 
 
-def test_a_header_names_the_deployment_too(http: httpx.Client) -> None:
+def test_a_header_can_name_the_deployment(http: httpx.Client) -> None:
     headers = {"x-ms-model-mesh-model-name": "fixed"}
     answer = http.post("/models/chat/completions", json={"messages": USER}, headers=headers)
     assert answer.json()["choices"][0]["message"]["content"] == "Paris."
@@ -151,7 +149,7 @@ def test_a_header_names_the_deployment_too(http: httpx.Client) -> None:
         "/OPENAI//deployments/Fixed//chat/Completions",
     ],
 )
-def test_paths_may_be_as_untidy_as_clients_make_them(endpoint: LocalEndpoint, path: str) -> None:
+def test_untidy_paths_are_accepted(endpoint: LocalEndpoint, path: str) -> None:
     url, headers = f"{endpoint.url}/{path}", {"api-key": endpoint.key}
     body = {"messages": USER, "model": "fixed"}
     assert httpx.post(url, json=body, headers=headers).status_code == 200
@@ -181,7 +179,7 @@ def test_lists_are_found_in_any_case(http: httpx.Client, path: str, named: str) 
         {"api-key": "wrong", "authorization": "Bearer local-key"},
     ],
 )
-def test_the_key_may_come_in_any_header(endpoint: LocalEndpoint, headers: dict[str, str]) -> None:
+def test_the_key_can_be_in_any_header(endpoint: LocalEndpoint, headers: dict[str, str]) -> None:
     url = f"{endpoint.url}/models/info?model=fixed"
     assert httpx.get(url, headers=headers).status_code == 200
 
@@ -390,7 +388,7 @@ def test_a_wrong_image_is_named(http: httpx.Client, param: str, item: Any) -> No
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b'{"a":' * 100_000])
-def test_a_body_that_is_no_object_is_refused(http: httpx.Client, data: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_refused(http: httpx.Client, data: bytes) -> None:
     answer = http.post("/models/chat/completions", content=data)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
 
@@ -406,13 +404,13 @@ def test_another_method_is_refused(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "405")
 
 
-def test_an_api_version_that_is_none_is_refused(http: httpx.Client) -> None:
+def test_an_invalid_api_version_is_refused(http: httpx.Client) -> None:
     answer = http.get("/openai/models", params={"api-version": "0125"})
     assert answer.json()["error"] == {"code": "BadRequest", "message": "API version not supported"}
 
 
 @pytest.mark.parametrize("surface", ["models", "openai/deployments/only"])
-def test_a_strict_endpoint_wants_an_api_version(strict: LocalEndpoint, surface: str) -> None:
+def test_a_strict_endpoint_requires_an_api_version(strict: LocalEndpoint, surface: str) -> None:
     url, headers = f"{strict.url}/{surface}/chat/completions", {"api-key": "local-key"}
     body = {"messages": USER, "model": "only"}
     assert httpx.post(url, json=body, headers=headers).status_code == 404
@@ -422,7 +420,7 @@ def test_a_strict_endpoint_wants_an_api_version(strict: LocalEndpoint, surface: 
 @pytest.mark.parametrize(
     ("header", "status"), [(None, 400), ("error", 400), ("drop", 200), ("pass-through", 200)]
 )
-def test_a_strict_endpoint_wants_a_header_for_extra_parameters(
+def test_a_strict_endpoint_requires_a_header_for_extra_parameters(
     strict: LocalEndpoint, header: str | None, status: int
 ) -> None:
     headers = {"api-key": "local-key", **({"extra-parameters": header} if header else {})}
@@ -446,7 +444,7 @@ def test_extra_parameters_are_unrecognized_arguments_on_v1(strict: LocalEndpoint
     assert answer.json()["error"]["message"] == "Unrecognized request argument supplied: x"
 
 
-def test_extra_parameters_are_taken_where_it_is_not_strict(http: httpx.Client) -> None:
+def test_extra_parameters_are_accepted_unless_strict(http: httpx.Client) -> None:
     body = {"messages": USER, "model": "fixed", "safe_prompt": True}
     assert http.post("/models/chat/completions", json=body).status_code == 200
     headers = {"extra-parameters": "error"}
@@ -525,7 +523,7 @@ def test_several_choices_are_written(http: httpx.Client) -> None:
         ),
     ],
 )
-def test_json_is_true_to_its_schema(http: httpx.Client, schema: Any, value: Any) -> None:
+def test_json_follows_its_schema(http: httpx.Client, schema: Any, value: Any) -> None:
     format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     body = {
         "messages": [{"role": "user", "content": 'Say "Ann" in blue 42 times'}],
@@ -540,7 +538,7 @@ def test_json_is_true_to_its_schema(http: httpx.Client, schema: Any, value: Any)
         assert found == value
 
 
-def test_a_schema_that_refers_to_nothing_is_refused(http: httpx.Client) -> None:
+def test_a_schema_with_an_unknown_reference_is_refused(http: httpx.Client) -> None:
     schema = {"$ref": "#/$defs/Missing"}
     format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     body = {"messages": USER, "model": "mistral-large", "response_format": format}
@@ -633,7 +631,7 @@ class Heedless(SyntheticEngine):
         },
     ],
 )
-def test_what_breaks_its_schema_is_an_error(stream: bool, asked: dict[str, Any]) -> None:
+def test_output_that_violates_its_schema_is_an_error(stream: bool, asked: dict[str, Any]) -> None:
     with LocalEndpoint([LocalDeployment("chat", engine=Heedless())], key="k") as endpoint:
         answer = httpx.post(
             f"{endpoint.url}/openai/v1/chat/completions",
@@ -646,7 +644,7 @@ def test_what_breaks_its_schema_is_an_error(stream: bool, asked: dict[str, Any])
     assert answer.status_code == (200 if stream else 400)
 
 
-def test_what_a_tool_answered_is_told_and_not_asked_again(http: httpx.Client) -> None:
+def test_a_tool_result_is_used_and_not_requested_again(http: httpx.Client) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": "How is the weather in Delft?"},
@@ -740,7 +738,7 @@ def test_lists_have_the_forms_of_their_services(http: httpx.Client) -> None:
     assert http.get("/openai/v1/models/nope").status_code == 404
 
 
-def test_the_id_of_a_request_is_given_back(http: httpx.Client) -> None:
+def test_the_request_id_is_returned(http: httpx.Client) -> None:
     answer = http.get("/openai/v1/models", headers={"x-ms-client-request-id": "mine"})
     assert answer.headers["x-ms-client-request-id"] == "mine"
 
@@ -755,7 +753,7 @@ class Broken(SyntheticEngine):
         raise EngineError("the context is full", "context_length_exceeded")
 
 
-def test_an_engine_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_engine_failure_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     with LocalEndpoint([LocalDeployment("b2", engine=Broken())]) as endpoint:
         url = f"{endpoint.url}/openai/v1/chat/completions"
         headers = {"api-key": endpoint.key}
@@ -819,7 +817,7 @@ def test_names_are_checked() -> None:
         LocalEndpoint([LocalDeployment("chat"), LocalDeployment("CHAT")])
 
 
-def test_an_endpoint_that_is_open_to_others_needs_a_key() -> None:
+def test_an_endpoint_outside_loopback_needs_a_key() -> None:
     with pytest.raises(ConfigurationError, match="key of your own"):
         LocalEndpoint(host="0.0.0.0")
     assert LocalEndpoint(host="0.0.0.0", key="k").key == "k"
@@ -833,11 +831,11 @@ def test_an_endpoint_that_is_open_to_others_needs_a_key() -> None:
         ("localhost", "https://localhost:1"),
     ],
 )
-def test_its_url_is_one_that_leads_there(host: str, url: str) -> None:
+def test_the_url_reaches_the_endpoint(host: str, url: str) -> None:
     assert url_of("https", host, 1) == url
 
 
-def test_a_port_that_is_taken_is_told(endpoint: LocalEndpoint) -> None:
+def test_a_port_in_use_is_an_error(endpoint: LocalEndpoint) -> None:
     port = int(endpoint.url.rpartition(":")[2])
     with pytest.raises(InferenceError, match=f"port {port} of 127.0.0.1 cannot be listened on"):
         LocalEndpoint(port=port).start()

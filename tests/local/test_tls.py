@@ -61,7 +61,7 @@ def serial(path: Path) -> int:
     return x509.load_pem_x509_certificate((path / "authority.pem").read_bytes()).serial_number
 
 
-def test_an_authority_is_made_once_and_only_its_owner_reads_its_key(tmp_path: Path) -> None:
+def test_an_authority_is_created_once_and_only_its_owner_can_read_its_key(tmp_path: Path) -> None:
     where = tmp_path / "data"
     authority = Authority(where)
     made = (where / "authority.pem").read_bytes()
@@ -104,7 +104,7 @@ def test_an_authority_is_renewed_before_it_ends(tmp_path: Path, days: int, made_
     ],
     ids=["empty", "half", "no certificate", "no key"],
 )
-def test_a_damaged_authority_is_made_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_authority_is_replaced(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "authority.pem"
     Authority(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
@@ -122,7 +122,7 @@ print(authority._certificate.serial_number)
 """
 
 
-def test_processes_that_begin_at_once_have_one_authority(tmp_path: Path) -> None:
+def test_processes_that_start_together_share_one_authority(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", MAKING, str(tmp_path)],
@@ -140,7 +140,7 @@ def test_processes_that_begin_at_once_have_one_authority(tmp_path: Path) -> None
     assert made == {f"{serial(tmp_path)}\n"}
 
 
-def test_the_authority_can_vouch_for_this_machine_alone(tmp_path: Path) -> None:
+def test_the_authority_is_limited_to_this_machine(tmp_path: Path) -> None:
     """Somebody who stole its key signs with it for a host of the internet."""
     ca_file = Authority(tmp_path).ca_file
     data = (tmp_path / "authority.pem").read_bytes()
@@ -181,7 +181,7 @@ def test_a_client_that_does_not_trust_it_refuses(secure: LocalEndpoint) -> None:
         httpx.get(secure.url)
 
 
-def test_the_folder_is_the_users_own_or_what_the_environment_says(tmp_path: Path) -> None:
+def test_the_data_folder_is_the_users_or_the_environments(tmp_path: Path) -> None:
     assert data_folder({"AZINFER_DATA": str(tmp_path)}) == tmp_path
     assert data_folder({}).name == "azinfer"
     (tmp_path / "file").write_text("x")
@@ -258,6 +258,6 @@ def test_azure_ai_inference_with_tokens_needs_only_the_environment(secure: Local
     assert said == [SAID] * 3
 
 
-def test_without_it_they_are_refused(secure: LocalEndpoint) -> None:
+def test_untrusted_clients_are_refused(secure: LocalEndpoint) -> None:
     with pytest.raises(AssertionError, match="CERTIFICATE_VERIFY_FAILED"):
         asked(INFERENCE, secure)

@@ -56,7 +56,7 @@ def client(server: RawServer, serving: Serving) -> InferenceClient:
     return serving(f"{server.url}/v1", model="real-model")
 
 
-def test_a_request_goes_up_as_it_came(server: RawServer, client: InferenceClient) -> None:
+def test_a_request_is_passed_on_unchanged(server: RawServer, client: InferenceClient) -> None:
     server.will(reply(chat("Hi.", message={"refusal": "no"}, logprobs={"content": []})))
     answer = client.complete(
         HELLO, temperature=0.5, logit_bias={"5": 1}, tools=[WEATHER], reasoning_effort="low", seed=7
@@ -126,7 +126,9 @@ def test_the_first_chunk_arrives_while_the_upstream_waits(
     assert chunks.completion.finish_reason == "stop"
 
 
-def test_leaving_a_stream_leaves_the_upstream(server: RawServer, client: InferenceClient) -> None:
+def test_an_abandoned_stream_closes_the_upstream_stream(
+    server: RawServer, client: InferenceClient
+) -> None:
     server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
     with client.stream(HELLO) as chunks:
         next(chunks)
@@ -165,7 +167,7 @@ def test_reasoning_and_calls_are_streamed_in_any_shape(
     assert chunks.completion.finish_reason == "tool_calls"
 
 
-def test_characters_and_lines_may_be_split_anywhere(
+def test_characters_and_lines_can_be_split_anywhere(
     server: RawServer, client: InferenceClient
 ) -> None:
     data = events(part("é\u2028ü\x85"), part("\U0001f600", "stop")).replace(b"\n\n", b"\r\n\r\n")
@@ -214,14 +216,14 @@ def test_an_error_keeps_its_status_and_message(
     assert SECRET not in str(error)
 
 
-def test_an_error_may_say_when_to_come_again(server: RawServer, client: InferenceClient) -> None:
+def test_an_error_keeps_retry_after(server: RawServer, client: InferenceClient) -> None:
     server.will(reply({"error": {"message": "slow down"}}, 429, {"retry-after": "17"}))
     with pytest.raises(RateLimitError) as caught:
         client.complete(HELLO)
     assert caught.value.retry_after == 17
 
 
-def test_a_refused_prompt_tells_why(server: RawServer, client: InferenceClient) -> None:
+def test_a_refused_prompt_keeps_its_reason(server: RawServer, client: InferenceClient) -> None:
     results = {"violence": {"filtered": True, "severity": "high"}}
     inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": results}
     error = {"message": "filtered", "code": "content_filter", "innererror": inner}
@@ -253,7 +255,7 @@ def test_a_stream_that_breaks_ends_with_an_error(
     assert "".join(texts) == "one"
 
 
-def test_an_answer_that_cannot_be_read_is_told(server: RawServer, client: InferenceClient) -> None:
+def test_an_unreadable_answer_is_an_error(server: RawServer, client: InferenceClient) -> None:
     for body in ("oops", "[1]"):
         server.will(reply(body))
         with pytest.raises(ServerError, match="broke off") as caught:
@@ -264,7 +266,7 @@ def test_an_answer_that_cannot_be_read_is_told(server: RawServer, client: Infere
         client.embed("a")
 
 
-def test_an_upstream_that_is_not_there_is_named(serving: Serving) -> None:
+def test_an_unreachable_upstream_is_named(serving: Serving) -> None:
     dead = RawServer().start()
     dead.stop()
     client = serving(f"{dead.url}/v1")
@@ -273,13 +275,13 @@ def test_an_upstream_that_is_not_there_is_named(serving: Serving) -> None:
     assert (caught.value.status, caught.value.code) == (502, "upstream_unreachable")
 
 
-def test_an_upstream_that_says_nothing_is_given_up(server: RawServer, serving: Serving) -> None:
+def test_a_silent_upstream_times_out(server: RawServer, serving: Serving) -> None:
     server.will(Peer.until_left)
     with pytest.raises(ServerError, match="did not answer in time"):
         serving(f"{server.url}/v1", timeout=0.2).complete(HELLO)
 
 
-def test_usage_is_asked_for_where_it_can_be(server: RawServer, client: InferenceClient) -> None:
+def test_usage_is_requested_where_possible(server: RawServer, client: InferenceClient) -> None:
     refusal = {"detail": "Extra parameters ['stream_options'] are not allowed"}
 
     def choose(received: Any) -> Any:
@@ -295,7 +297,7 @@ def test_usage_is_asked_for_where_it_can_be(server: RawServer, client: Inference
     assert ["stream_options" in each.json for each in server.received] == [True, False, False]
 
 
-def test_vectors_come_from_above(server: RawServer, client: InferenceClient) -> None:
+def test_vectors_come_from_the_upstream(server: RawServer, client: InferenceClient) -> None:
     server.will(reply(vectors([0.6, 0.8], [1.0, 0.0])))
     found = client.embed(["a", "b"], dimensions=2)
     assert [list(each) for each in found.vectors] == [pytest.approx([0.6, 0.8]), [1.0, 0.0]]
@@ -307,7 +309,7 @@ def test_vectors_come_from_above(server: RawServer, client: InferenceClient) -> 
     }
 
 
-def test_other_operations_ask_the_upstream_to_chat(server: RawServer) -> None:
+def test_other_operations_use_the_upstreams_chat(server: RawServer) -> None:
     engine = UpstreamEngine(f"{server.url}/v1", model="m")
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
@@ -324,7 +326,7 @@ def test_other_operations_ask_the_upstream_to_chat(server: RawServer) -> None:
     assert (asked["tool_choice"], asked["model"]) == ("auto", "m")
 
 
-def test_an_azinfer_endpoint_may_be_the_upstream(serving: Serving) -> None:
+def test_an_azinfer_endpoint_can_be_the_upstream(serving: Serving) -> None:
     chat_engine = SyntheticEngine()
     with LocalEndpoint([LocalDeployment("real", engine=chat_engine)], key=SECRET) as above:
         client = serving(f"{above.url}/openai/v1", model="real")
@@ -350,7 +352,7 @@ def _vector(endpoint: LocalEndpoint) -> list[float]:
         return list(client.embed("a").vectors[0])
 
 
-def test_images_go_up_with_their_kind(server: RawServer) -> None:
+def test_images_are_passed_on_with_their_media_type(server: RawServer) -> None:
     engine = UpstreamEngine(f"{server.url}/models?api-version=2024-05-01-preview")
     server.will(reply(vectors([1.0, 0.0])))
     with LocalEndpoint([LocalDeployment("images", engine=engine)]) as endpoint:
@@ -371,7 +373,7 @@ def test_connections_are_closed_with_the_endpoint(server: RawServer) -> None:
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
-def test_a_token_is_asked_for_with_each_request(server: RawServer) -> None:
+def test_a_token_is_requested_for_each_request(server: RawServer) -> None:
     tokens = iter(["first", "second"])
     engine = UpstreamEngine(f"{server.url}/v1", lambda: next(tokens))
     server.will(reply(chat()))
@@ -392,7 +394,7 @@ def test_a_token_is_asked_for_with_each_request(server: RawServer) -> None:
         ("http://localhost:11434/", "http://localhost:11434/v1 of Ollama"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
+def test_an_invalid_address_is_refused(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         UpstreamEngine(url)
     assert "secret" not in str(caught.value)
@@ -403,7 +405,7 @@ def test_an_engine_shows_no_credential() -> None:
     assert repr(engine) == "UpstreamEngine('http://x/v1', model='m')"
 
 
-def test_what_is_served_elsewhere_can_be_listed(server: RawServer) -> None:
+def test_the_models_of_an_upstream_can_be_listed(server: RawServer) -> None:
     from azinfer.local.engines.upstream import models
 
     server.will(reply({"data": [{"id": "a"}, {"id": "b"}]}))
@@ -415,7 +417,7 @@ def test_what_is_served_elsewhere_can_be_listed(server: RawServer) -> None:
             models(f"{server.url}/v1")
 
 
-def test_nothing_of_the_credential_is_logged(
+def test_the_credential_is_not_logged(
     server: RawServer, client: InferenceClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)

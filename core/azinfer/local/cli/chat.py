@@ -42,7 +42,7 @@ def chat(
     """Answer one text, or read texts until the user leaves.
 
     Args:
-        client: Its `model` is the deployment to call; without one, it is chosen here.
+        client: Its `model` is the deployment to call; if it has none, one is chosen here.
         text: What to say; None or "-" to read it from the standard input.
         system: The system message.
         options: Parameters of chat completions, as `temperature`.
@@ -51,9 +51,8 @@ def chat(
     Raises:
         InferenceError: An answer failed.
     """
-    if client.model is None:
-        client.model = deployment_for(client, deployments_of(client, None), embeddings=False)
-    conversation = Conversation(client, system, options)
+    model = client.model or deployment_for(client, deployments_of(client, None), embeddings=False)
+    conversation = Conversation(client, model, system, options)
     if text is None and sys.stdin.isatty() and not as_json:
         _converse(conversation)
         return
@@ -72,11 +71,13 @@ class Conversation:
     """The messages between a user and a deployment.
 
     Args:
-        client: Sends them to its `model`.
+        client: Sends them.
+        model: The deployment to send them to.
         system: The system message.
         options: Parameters of chat completions.
 
     Attributes:
+        model: The deployment for the next message, which may be changed.
         system: The system message, which may be changed.
         messages: What was said, without the system message.
         completion: The last answer.
@@ -84,9 +85,14 @@ class Conversation:
     """
 
     def __init__(
-        self, client: InferenceClient, system: str | None, options: Mapping[str, Any]
+        self,
+        client: InferenceClient,
+        model: str,
+        system: str | None,
+        options: Mapping[str, Any],
     ) -> None:
         self.client = client
+        self.model = model
         self.system = system
         self.messages: list[dict[str, Any]] = []
         self.completion: ChatCompletion | None = None
@@ -96,7 +102,8 @@ class Conversation:
     def complete(self, text: str) -> ChatCompletion:
         """Return the answer to a text."""
         completion: ChatCompletion = with_known_names(
-            self.client, lambda: self.client.complete(self._with(text), **self._options)
+            self.client,
+            lambda: self.client.complete(self._with(text), model=self.model, **self._options),
         )
         self._keep(text, completion)
         return completion
@@ -104,7 +111,7 @@ class Conversation:
     def stream(self, text: str) -> Iterator[str]:
         """Yield the answer to a text in pieces; it joins the messages when it is whole."""
         start = time.perf_counter()
-        with self.client.stream(self._with(text), **self._options) as chunks:
+        with self.client.stream(self._with(text), model=self.model, **self._options) as chunks:
             for chunk in chunks:
                 if chunk.text:
                     yield chunk.text
@@ -129,7 +136,7 @@ class Conversation:
         Raises:
             ConfigurationError: The file cannot be written.
         """
-        value = {"model": self.client.model, "messages": self._with(None)}
+        value = {"model": self.model, "messages": self._with(None)}
         try:
             path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
         except OSError as error:
@@ -189,7 +196,7 @@ def _converse(conversation: Conversation) -> None:
     from prompt_toolkit.history import InMemoryHistory
 
     session: PromptSession[str] = PromptSession(history=InMemoryHistory())
-    write(f"Talking to {conversation.client.model}. /help shows the commands; Ctrl-D leaves.")
+    write(f"Talking to {conversation.model}. /help shows the commands; Ctrl-D leaves.")
     while True:
         try:
             line = session.prompt("> ").strip()
@@ -232,7 +239,7 @@ def run_command(conversation: Conversation, line: str) -> str:
     if command == "/save":
         conversation.save(Path(value))
         return f"saved to {value}"
-    conversation.client.model = value
+    conversation.model = value
     return f"talking to {value}"
 
 

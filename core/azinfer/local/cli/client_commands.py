@@ -63,13 +63,12 @@ def embed(client: InferenceClient, texts: Sequence[str], *, as_json: bool) -> No
     """Print the vectors of texts, one line of JSON each.
 
     Args:
-        client: Its `model` is the deployment to call; without one, it is chosen here.
+        client: Its `model` is the deployment to call; if it has none, one is chosen here.
         texts: What to embed.
         as_json: Whether to print one JSON object instead, with usage and routing.
     """
-    if client.model is None:
-        client.model = deployment_for(client, deployments_of(client, None), embeddings=True)
-    embeddings = with_known_names(client, lambda: client.embed(list(texts)))
+    model = client.model or deployment_for(client, deployments_of(client, None), embeddings=True)
+    embeddings = with_known_names(client, lambda: client.embed(list(texts), model=model))
     vectors = [[round(number, 6) for number in vector] for vector in embeddings]
     if not as_json:
         for vector in vectors:
