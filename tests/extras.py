@@ -43,11 +43,11 @@ def semantic_kernel(url: str) -> str:
             members=[ChatCompletionAgent(service=chat, name="Guide", description="Guides")]
         )
         result = await line.invoke("hi", runtime)
-        said = str(await result.get(timeout=20))
+        value = str(await result.get(timeout=20))
         await runtime.stop_when_idle()
         await embed.aclose()
         await chat.aclose()
-        return said
+        return value
 
     return asyncio.run(asked())
 
@@ -125,6 +125,6 @@ if __name__ == "__main__":
     server.choose = lambda request: reply(
         vectors([1.0]) if request.target.startswith("/openai/v1/embeddings") else chat(SAID)
     )
-    said = EXTRAS[sys.argv[1]](f"{server.url}/openai/v1")
+    result = EXTRAS[sys.argv[1]](f"{server.url}/openai/v1")
     server.stop()
-    assert said == SAID, said
+    assert result == SAID, result

@@ -86,11 +86,11 @@ CORE_USERS: dict[str, frozenset[str]] = {
 @cache
 def modules() -> dict[str, Path]:
     """Return the file of each module of azinfer."""
-    found = {}
+    values = {}
     for root in (ROOT / "core", ROOT / "integrations"):
         for path in sorted(root.glob("azinfer/**/*.py")):
-            found[".".join(path.relative_to(root).with_suffix("").parts)] = path
-    return found
+            values[".".join(path.relative_to(root).with_suffix("").parts)] = path
+    return values
 
 
 @cache
@@ -266,6 +266,6 @@ def problems() -> list[str]:
 
 
 if __name__ == "__main__":
-    found = problems()
-    print("\n".join(found) or f"{len(modules())} modules follow the plan")  # noqa: T201
-    sys.exit(bool(found))
+    result = problems()
+    print("\n".join(result) or f"{len(modules())} modules follow the plan")  # noqa: T201
+    sys.exit(bool(result))

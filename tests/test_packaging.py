@@ -70,9 +70,9 @@ def test_the_plan_detects_a_wrong_import(tmp_path: Path, line: str, problem: str
         module.write(f"\n{line}\n")
     command = [sys.executable, str(tmp_path / "tests/layout.py")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    (found,) = result.stdout.splitlines()
-    assert found.startswith("core/azinfer/core/base_client.py: ")
-    assert problem in found
+    (value,) = result.stdout.splitlines()
+    assert value.startswith("core/azinfer/core/base_client.py: ")
+    assert problem in value
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_public_names_are_sorted_and_documented(module: ModuleType) -> None:
     names = vars(module)["__all__"]
     assert names == sorted(names)
     for name in names:
-        found = getattr(module, name)
-        if inspect.isclass(found) or inspect.isfunction(found):
-            assert inspect.getdoc(found), name
+        result = getattr(module, name)
+        if inspect.isclass(result) or inspect.isfunction(result):
+            assert inspect.getdoc(result), name
 
 
 def test_public_values_are_frozen_and_slotted() -> None:

@@ -44,9 +44,9 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
 
 def test_the_configuration_example_is_valid(tmp_path: Path) -> None:
     files = re.findall(r"^```toml\n(.*?)^```", CORE, re.DOTALL | re.MULTILINE)
-    (told,) = [each for each in files if "[local]" in each]
+    (values,) = [each for each in files if "[local]" in each]
     path = tmp_path / "azinfer.toml"
-    path.write_text(told, "utf-8")
+    path.write_text(values, "utf-8")
     endpoint = LocalEndpoint.from_config(path)
     assert [each.spillover for each in endpoint.deployments] == ["mistral-standard", ""]
 
@@ -72,8 +72,8 @@ def test_the_examples_of_a_module_pass(path: Path) -> None:
     import doctest
     import importlib
 
-    found = doctest.testmod(importlib.import_module(f"azinfer.core.{path.stem}"))
-    assert found.failed == 0
+    result = doctest.testmod(importlib.import_module(f"azinfer.core.{path.stem}"))
+    assert result.failed == 0
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_the_examples_outside_core_pass(name: str) -> None:
     import doctest
     import importlib
 
-    found = doctest.testmod(importlib.import_module(name))
-    assert (found.failed, found.attempted > 0) == (0, True)
+    result = doctest.testmod(importlib.import_module(name))
+    assert (result.failed, result.attempted > 0) == (0, True)

@@ -66,8 +66,8 @@ def test_both_keys_are_accepted_and_renewed_separately(own: LocalEndpoint) -> No
         return status(own, "/openai/v1/models", api_key=key) == 200
 
     assert (own.key, own.key2) == ("first", "second")
-    given = ("first", "second", "", "firs", "firsts", "third")
-    assert [opens(key) for key in given] == [True, True, False, False, False, False]
+    values = ("first", "second", "", "firs", "firsts", "third")
+    assert [opens(key) for key in values] == [True, True, False, False, False, False]
     client = httpx.Client(base_url=own.url + ACCOUNT, params=VERSION, headers={"api-key": "second"})
     assert client.post("/listKeys").json() == {"key1": "first", "key2": "second"}
     renewed = client.post("/regenerateKey", json={"keyName": "key1"}).json()
@@ -131,8 +131,8 @@ def test_a_token_is_accepted_on_the_surfaces_of_its_audience(
 ) -> None:
     for audience in AUDIENCES:
         token = own.credential().get_token(f"{audience}/.default").token
-        found = status(own, path, authorization=f"Bearer {token}")
-        assert found == (200 if audience in audiences else 401), audience
+        result = status(own, path, authorization=f"Bearer {token}")
+        assert result == (200 if audience in audiences else 401), audience
 
 
 def test_a_wrong_audience_is_refused_as_the_service_does(own: LocalEndpoint) -> None:
@@ -245,18 +245,18 @@ def test_our_client_reports_an_expired_token() -> None:
 
 
 def test_azure_identity_gets_tokens_from_the_local_authority(secure: LocalEndpoint) -> None:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "authority": secure.url,
         "disable_instance_discovery": True,
         "connection_verify": secure.ca_file,
     }
-    with ClientSecretCredential("tenant", "client", secure.key2, **told) as credential:
+    with ClientSecretCredential("tenant", "client", secure.key2, **fields) as credential:
         token = credential.get_token(f"{COGNITIVE}/.default").token
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims["tid"], claims["appid"], claims["aud"]) == ("tenant", "client", COGNITIVE)
 
     async def asking() -> str:
-        async with AsyncClientSecretCredential("t", "c", secure.key, **told) as credential:
+        async with AsyncClientSecretCredential("t", "c", secure.key, **fields) as credential:
             return (await credential.get_token(f"{COGNITIVE}/.default")).token
 
     for each in (token, asyncio.run(asking())):

@@ -49,24 +49,24 @@ class Asker:
     def upload(self, lines: list[Any], purpose: str = "batch") -> str:
         texts = [each if isinstance(each, str) else json.dumps(each) for each in lines]
         files = {"file": ("in.jsonl", "\n".join(texts).encode())}
-        told = self.http.post("/files", files=files, data={"purpose": purpose}).json()
-        return str(told["id"])
+        file = self.http.post("/files", files=files, data={"purpose": purpose}).json()
+        return str(file["id"])
 
     def create(self, lines: list[Any], endpoint: str = "/chat/completions", **more: Any) -> Json:
         body = {"endpoint": endpoint, "completion_window": "24h", **more}
         answer = self.http.post("/batches", json={"input_file_id": self.upload(lines), **body})
         assert answer.status_code == 200, answer.text
-        told: Json = answer.json()
-        return told
+        batch: Json = answer.json()
+        return batch
 
     def until(self, batch_id: str, reached: Callable[[Json], bool]) -> Json:
         while True:
-            told: Json = self.http.get(f"/batches/{batch_id}").json()
-            if reached(told):
-                return told
+            batch: Json = self.http.get(f"/batches/{batch_id}").json()
+            if reached(batch):
+                return batch
 
     def ended(self, batch_id: str) -> Json:
-        return self.until(batch_id, lambda told: told["status"] in ENDED)
+        return self.until(batch_id, lambda batch: batch["status"] in ENDED)
 
     def results(self, file_id: str | None) -> dict[str, Json]:
         if file_id is None:
@@ -117,15 +117,15 @@ def asker(endpoint: LocalEndpoint, request: pytest.FixtureRequest) -> Iterator[A
 @pytest.mark.parametrize("endpoint_path", ["/v1/chat/completions", "/chat/completions"])
 def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> None:
     lines = [line("a", chat()), line("b", chat("a bomb"), "/chat/completions")]
-    told = asker.create(lines, endpoint_path, metadata={"a": "b"})
-    assert told["id"].startswith("batch_")
-    created = told["created_at"]
-    assert told == {
-        "id": told["id"],
+    batch = asker.create(lines, endpoint_path, metadata={"a": "b"})
+    assert batch["id"].startswith("batch_")
+    created = batch["created_at"]
+    assert batch == {
+        "id": batch["id"],
         "object": "batch",
         "endpoint": endpoint_path,
         "errors": None,
-        "input_file_id": told["input_file_id"],
+        "input_file_id": batch["input_file_id"],
         "completion_window": "24h",
         "status": "validating",
         "output_file_id": None,
@@ -142,8 +142,8 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
         "request_counts": {"total": 0, "completed": 0, "failed": 0},
         "metadata": {"a": "b"},
     }
-    ended = asker.ended(told["id"])
-    changed = {name: value for name, value in ended.items() if value != told[name]}
+    ended = asker.ended(batch["id"])
+    changed = {name: value for name, value in ended.items() if value != batch[name]}
     for name in ("in_progress_at", "finalizing_at", "completed_at"):
         assert changed.pop(name) >= created
     output, error = changed.pop("output_file_id"), changed.pop("error_file_id")
@@ -152,7 +152,7 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
         "request_counts": {"total": 2, "completed": 1, "failed": 1},
     }
     file = asker.http.get(f"/files/{output}").json()
-    assert (file["purpose"], file["filename"]) == ("batch_output", f"{told['id']}_output.jsonl")
+    assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch['id']}_output.jsonl")
     (good,), (bad,) = asker.results(output).values(), asker.results(error).values()
     assert set(good) == set(bad) == {"id", "custom_id", "response", "error"}
     assert (good["custom_id"], good["error"]) == ("a", None)
@@ -166,12 +166,12 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
 
 def test_a_batch_runs_embeddings_and_responses(asker: Asker) -> None:
     body: Json = {"model": "other", "input": ["a", "b"]}
-    told = asker.create([line("e", body, "/embeddings")], "/v1/embeddings")
-    (result,) = asker.results(asker.ended(told["id"])["output_file_id"]).values()
+    batch = asker.create([line("e", body, "/embeddings")], "/v1/embeddings")
+    (result,) = asker.results(asker.ended(batch["id"])["output_file_id"]).values()
     assert len(result["response"]["body"]["data"]) == 2
     body = {"model": "chat", "input": "hi"}
-    told = asker.create([line("r", body, "/v1/responses")], "/responses")
-    (result,) = asker.results(asker.ended(told["id"])["output_file_id"]).values()
+    batch = asker.create([line("r", body, "/v1/responses")], "/responses")
+    (result,) = asker.results(asker.ended(batch["id"])["output_file_id"]).values()
     assert result["response"]["body"]["output"][0]["content"][0]["text"] == "Paris."
 
 
@@ -181,8 +181,8 @@ def test_lines_are_checked_like_requests(asker: Asker) -> None:
         "messages": {"model": "chat"},
         "stream": chat(stream=True),
     }
-    told = asker.create([line(name, body) for name, body in wrong.items()])
-    ended = asker.ended(told["id"])
+    batch = asker.create([line(name, body) for name, body in wrong.items()])
+    ended = asker.ended(batch["id"])
     assert ended["output_file_id"] is None
     results = asker.results(ended["error_file_id"])
     assert {name: each["response"]["body"]["error"]["param"] for name, each in results.items()} == {
@@ -238,8 +238,8 @@ def test_the_numbers_of_lines_and_errors_are_limited(
 
 
 def test_names_of_deployments_are_found_in_any_case(asker: Asker) -> None:
-    told = asker.create([line("a", chat(model="Chat")), line("b", chat(model="CHAT"))])
-    assert asker.ended(told["id"])["request_counts"]["completed"] == 2
+    batch = asker.create([line("a", chat(model="Chat")), line("b", chat(model="CHAT"))])
+    assert asker.ended(batch["id"])["request_counts"]["completed"] == 2
 
 
 def test_a_strict_endpoint_requires_a_batch_deployment() -> None:
@@ -249,8 +249,8 @@ def test_a_strict_endpoint_requires_a_batch_deployment() -> None:
             ended = asker.ended(asker.create([GOOD])["id"])
             assert ended["errors"]["data"][0]["code"] == "invalid_request"
             assert "chat is GlobalStandard" in ended["errors"]["data"][0]["message"]
-            told = asker.create([line("a", chat(model="nightly"))])
-            assert asker.ended(told["id"])["status"] == "completed"
+            batch = asker.create([line("a", chat(model="nightly"))])
+            assert asker.ended(batch["id"])["status"] == "completed"
         with httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http:
             assert http.get("/openai/batches").status_code == 404
             version = {"api-version": "2025-03-01-preview"}
@@ -294,23 +294,23 @@ def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
     held = [line(f"h{at}", chat("hold")) for at in range(7)]
     quick = [line(f"q{at}", chat()) for at in range(20)]
     last = line("last", chat("hold"))
-    told = asker.create([*held, *quick, last])
-    running = asker.until(told["id"], lambda told: told["request_counts"]["completed"] == 20)
+    batch = asker.create([*held, *quick, last])
+    running = asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 20)
     assert running["status"] == "in_progress"
-    refused = asker.http.delete(f"/files/{told['input_file_id']}")
+    refused = asker.http.delete(f"/files/{batch['input_file_id']}")
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "file_id")
-    cancelling = asker.http.post(f"/batches/{told['id']}/cancel").json()
+    cancelling = asker.http.post(f"/batches/{batch['id']}/cancel").json()
     assert cancelling["status"] == "cancelling"
     assert isinstance(cancelling["cancelling_at"], int)
-    ended = asker.ended(told["id"])
+    ended = asker.ended(batch["id"])
     assert ended["status"] == "cancelled"
     assert isinstance(ended["cancelled_at"], int)
     assert ended["request_counts"] == {"total": 28, "completed": 20, "failed": 0}
     assert set(asker.results(ended["output_file_id"])) == {f"q{at}" for at in range(20)}
-    answer = asker.http.post(f"/batches/{told['id']}/cancel")
+    answer = asker.http.post(f"/batches/{batch['id']}/cancel")
     assert answer.status_code == 400
     assert "with status 'cancelled'" in answer.json()["error"]["message"]
-    assert asker.http.delete(f"/files/{told['input_file_id']}").status_code == 200
+    assert asker.http.delete(f"/files/{batch['input_file_id']}").status_code == 200
 
 
 def test_a_line_waits_for_its_rate_limit_unless_it_can_never_fit(asker: Asker) -> None:
@@ -339,8 +339,8 @@ def test_a_batch_expires_after_its_window() -> None:
             lines = [line("a", chat()), line("b", chat("late")), line("c", chat())]
             expiry = {"anchor": "created_at", "seconds": 1_209_600}
             # All but one of eight at once have nothing left to do when the time is over.
-            told = asker.create(lines + [line(f"d{at}", chat()) for at in range(7)])
-            ended = asker.ended(told["id"])
+            batch = asker.create(lines + [line(f"d{at}", chat()) for at in range(7)])
+            ended = asker.ended(batch["id"])
             assert ended["status"] == "expired"
             assert ended["expired_at"] == ended["expires_at"]
             late = asker.results(ended["error_file_id"])
@@ -352,8 +352,8 @@ def test_a_batch_expires_after_its_window() -> None:
             assert set(done) | set(late) == {each["custom_id"] for each in lines} | {
                 f"d{at}" for at in range(7)
             }
-            told = asker.create([line("a", chat())], output_expires_after=expiry)
-            output = asker.ended(told["id"])["output_file_id"]
+            batch = asker.create([line("a", chat())], output_expires_after=expiry)
+            output = asker.ended(batch["id"])["output_file_id"]
             file = asker.http.get(f"/files/{output}").json()
             assert file["expires_at"] == now + 1_209_600
 
@@ -363,15 +363,15 @@ def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
         asker = Asker(endpoint.url, "k")
         with asker.http:
             lines = [line("a", chat()), line("b", chat("hold"))]
-            told = asker.create(lines)
-            asker.until(told["id"], lambda told: told["request_counts"]["completed"] == 1)
+            batch = asker.create(lines)
+            asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 1)
             cancelled = asker.create([line("c", chat("hold"))])
-            asker.until(cancelled["id"], lambda told: told["status"] == "in_progress")
+            asker.until(cancelled["id"], lambda batch: batch["status"] == "in_progress")
             asker.http.post(f"/batches/{cancelled['id']}/cancel")
     with LocalEndpoint([LocalDeployment("chat")], data=tmp_path, key="k") as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            ended = asker.ended(told["id"])
+            ended = asker.ended(batch["id"])
             assert set(asker.results(ended["output_file_id"])) == {"a", "b"}
             assert asker.ended(cancelled["id"])["status"] == "cancelled"
 
@@ -384,18 +384,18 @@ def test_a_batch_whose_input_is_deleted_fails_and_keeps_its_results(
     with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            told = asker.create([line("a", chat()), line("b", chat("hold"))])
-            asker.until(told["id"], lambda told: told["request_counts"]["completed"] == 1)
+            batch = asker.create([line("a", chat()), line("b", chat("hold"))])
+            asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 1)
     if code == "input_modified":  # its time is over
         database = sqlite3.connect(tmp_path / "store.sqlite")
         with contextlib.closing(database), database:
             database.execute("DELETE FROM files")
     else:
-        (tmp_path / "files" / told["input_file_id"]).unlink()
+        (tmp_path / "files" / batch["input_file_id"]).unlink()
     with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            ended = asker.ended(told["id"])
+            ended = asker.ended(batch["id"])
             assert (ended["status"], ended["errors"]["data"][0]["code"]) == ("failed", code)
             assert set(asker.results(ended["output_file_id"])) == {"a"}
     assert ("FileNotFoundError" in caplog.text) == (code == "server_error")
@@ -409,8 +409,8 @@ def test_a_batch_continues_after_its_process_is_killed(tmp_path: Path) -> None:
         with asker.http, half_an_upload(asker):
             whole = asker.create([line("whole", chat())])
             asker.ended(whole["id"])
-            told = asker.create([line(str(at), chat()) for at in range(60)])
-            asker.until(told["id"], lambda told: told["request_counts"]["completed"] == 19)
+            batch = asker.create([line(str(at), chat()) for at in range(60)])
+            asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 19)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     (tmp_path / "files" / "file-half").write_text('{"custom_id": "half')
@@ -418,7 +418,7 @@ def test_a_batch_continues_after_its_process_is_killed(tmp_path: Path) -> None:
     with LocalEndpoint([LocalDeployment("chat", engine=engine)], data=tmp_path) as endpoint:
         asker = Asker(endpoint.url, endpoint.key)
         with asker.http:
-            ended = asker.ended(told["id"])
+            ended = asker.ended(batch["id"])
             assert ended["request_counts"] == {"total": 60, "completed": 60, "failed": 0}
             results = asker.results(ended["output_file_id"])
             texts = [

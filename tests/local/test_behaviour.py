@@ -79,8 +79,8 @@ def http(endpoint: LocalEndpoint) -> Iterator[httpx.Client]:
         yield http
 
 
-def texts(client: InferenceClient, *asked: str) -> list[str]:
-    return [client.complete([UserMessage(each)]).text for each in asked]
+def texts(client: InferenceClient, *message: str) -> list[str]:
+    return [client.complete([UserMessage(each)]).text for each in message]
 
 
 def test_a_script_answers_in_order(endpoint: LocalEndpoint, client: InferenceClient) -> None:
@@ -104,8 +104,8 @@ def test_a_script_can_choose_by_the_message(
         Scripted("once", contains="once", times=1),
         "anything",
     )
-    asked = ("the weather?", "weather", "only 7", "once", "else")
-    assert texts(client, *asked) == ["sunny", "sunny", "a number", "once", "anything"]
+    values = ("the weather?", "weather", "only 7", "once", "else")
+    assert texts(client, *values) == ["sunny", "sunny", "a number", "once", "anything"]
     with pytest.raises(BadRequestError, match="2 of its 4 are used up and 2 answer other messages"):
         texts(client, "once")
 
@@ -207,8 +207,8 @@ def test_a_status_fault_happens_the_set_number_of_times(
 
 def test_a_fault_fails_every_nth_request(endpoint: LocalEndpoint, http: httpx.Client) -> None:
     endpoint.fail("chat", Fault(status=500, every=3))
-    found = [post(http).status_code for _ in range(6)]
-    assert found == [200, 200, 500, 200, 200, 500]
+    body = [post(http).status_code for _ in range(6)]
+    assert body == [200, 200, 500, 200, 200, 500]
 
 
 def test_random_faults_are_the_same_for_the_same_seed(
@@ -285,8 +285,8 @@ def test_a_stream_stalls_until_the_client_leaves(
     url = "/openai/v1/chat/completions"
     with http.stream("POST", url, json=body, timeout=0.3) as answer:
         lines = (line for line in answer.iter_lines() if line)
-        found = [json.loads(next(lines)[6:])["choices"][0]["delta"] for _ in range(3)]
-        assert [delta["content"] for delta in found] == ["", "one", " two"]
+        values = [json.loads(next(lines)[6:])["choices"][0]["delta"] for _ in range(3)]
+        assert [delta["content"] for delta in values] == ["", "one", " two"]
         with pytest.raises(httpx.ReadTimeout):
             next(lines)
     assert post(http).status_code == 200
@@ -342,18 +342,18 @@ ADMIN: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "body", "told"), ADMIN)
+@pytest.mark.parametrize(("part", "body", "result"), ADMIN)
 def test_another_process_can_change_behaviour(
-    http: httpx.Client, part: str, body: Any, told: Any
+    http: httpx.Client, part: str, body: Any, result: Any
 ) -> None:
     path = f"/_azinfer/{part}/Chat"
     before = http.get(path).json()
-    assert http.put(path, json=body).json() == told
-    assert http.get(path).json() == told
+    assert http.put(path, json=body).json() == result
+    assert http.get(path).json() == result
     (chat, _) = http.get("/_azinfer/deployments").json()["value"]
     assert chat["engine"] == "SyntheticEngine"
     assert http.delete(path).json() == before
-    assert http.get(path).json() == before != told
+    assert http.get(path).json() == before != result
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -378,11 +378,11 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "body", "said"), WRONG)
-def test_a_wrong_field_is_named(http: httpx.Client, part: str, body: Any, said: str) -> None:
+@pytest.mark.parametrize(("part", "body", "message"), WRONG)
+def test_a_wrong_field_is_named(http: httpx.Client, part: str, body: Any, message: str) -> None:
     answer = http.put(f"/_azinfer/{part}/chat", json=body)
     assert answer.status_code == 400
-    assert said in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
 def test_administration_requires_the_key_and_a_deployment(
@@ -417,7 +417,7 @@ def test_an_unknown_deployment_is_an_error(endpoint: LocalEndpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Latency(-1), "first_token must be at least 0"),
         (lambda: Latency.from_wire({"first": 1}), "latency.first is not known"),
@@ -430,8 +430,8 @@ def test_an_unknown_deployment_is_an_error(endpoint: LocalEndpoint) -> None:
         (lambda: Scripted(times=-1), "times must be at least 0"),
     ],
 )
-def test_invalid_values_are_refused_at_once(make: Any, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_invalid_values_are_refused_at_once(make: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         make()
 
 

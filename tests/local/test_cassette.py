@@ -75,13 +75,13 @@ def test_recorded_responses_are_replayed_without_the_upstream(
         reply(chat("first")), reply(chat("second")), reply(vectors([0.6, 0.8])), reply(chat("x"))
     )
     client = serving(Cassette(tape, "record"), f"{server.url}/v1")
-    asked = [client.complete(say("Hello")).text for _ in range(2)]
+    values = [client.complete(say("Hello")).text for _ in range(2)]
     vector = list(client.embed("a").vectors[0])
     server.stop()
     again = serving(Cassette(tape))
-    assert [again.complete(say("Hello")).text for _ in range(3)] == [*asked, "second"]
+    assert [again.complete(say("Hello")).text for _ in range(3)] == [*values, "second"]
     assert list(again.embed("a").vectors[0]) == vector
-    assert asked == ["first", "second"]
+    assert values == ["first", "second"]
 
 
 def test_a_stream_is_replayed_at_its_pace_or_at_once(
@@ -92,8 +92,8 @@ def test_a_stream_is_replayed_at_its_pace_or_at_once(
     client = serving(Cassette(tape, "record", clock=Ticking()), f"{server.url}/v1")
     with client.stream(say("Hello")) as chunks:
         whole = "".join(chunk.text for chunk in chunks)
-    (told,) = [json.loads(line) for line in tape.read_text().splitlines()]
-    lengths = [seconds for seconds, _ in told["parts"]]
+    (values,) = [json.loads(line) for line in tape.read_text().splitlines()]
+    lengths = [seconds for seconds, _ in values["parts"]]
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -132,11 +132,11 @@ def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serving: S
         serving(cassette, f"{server.url}/v1").complete(say(f"a {SECRET}"))
     halves = [(0.1, f"no: {SECRET[:9]}"), (0.2, f"{SECRET[9:]}!")]
     cassette.add(Exchange("embeddings", {"input": "x"}, 200, {}, halves), SECRET)
-    found = tape.read_text()
-    assert found.count("[credential]") == 4
-    assert SECRET not in "".join(found.split('"], [0.2, "'))
-    assert SECRET not in found
-    assert "authorization" not in found.lower()
+    result = tape.read_text()
+    assert result.count("[credential]") == 4
+    assert SECRET not in "".join(result.split('"], [0.2, "'))
+    assert SECRET not in result
+    assert "authorization" not in result.lower()
     assert cassette.find("embeddings", {"input": "x"}).parts == [(0.2, "no: [credential]!")]
 
 
@@ -148,11 +148,11 @@ def test_an_unrecorded_request_names_the_nearest_one(
     recording.complete(say("What is a deployment?"), temperature=0)
     recording.complete(say("Write a poem about the sea, please."))
     client = serving(Cassette(tape))
-    said = re.escape(
+    message = re.escape(
         "the nearest, in line 1, differs in messages[0].content: recorded "
         '"What is a deployment?", asked "What is a resource?"'
     )
-    with pytest.raises(BadRequestError, match=said) as caught:
+    with pytest.raises(BadRequestError, match=message) as caught:
         client.complete(say("What is a resource?"), temperature=0)
     assert caught.value.code == "not_recorded"
     with pytest.raises(BadRequestError, match=r"temperature: recorded 0, asked 1"):

@@ -120,7 +120,7 @@ def test_our_own_client_works(endpoint: LocalEndpoint, path: str) -> None:
         assert len(client.embed(["a", "b"], model="embed", dimensions=4).vectors[1]) == 4
         assert len(client.embed_images([PNG], model="embed")) == 1
         assert client.info().model_name == "mistral-large-2411"
-        found = client.deployments()
-        assert found["mistral-LARGE"].model_name == "mistral-large-2411"
+        result = client.deployments()
+        assert result["mistral-LARGE"].model_name == "mistral-large-2411"
         listed = client.deployments(f"{endpoint.url}/api/projects/p")["Mistral-Large"]
         assert (listed.model_format, listed.capacity_type) == ("Mistral AI", "GlobalStandard")

@@ -135,9 +135,9 @@ def test_filters_and_limits_apply_to_completions() -> None:
     ):
         assert asked(http, "guarded", prompt="a bomb").json()["error"]["code"] == "content_filter"
         body = asked(http, "guarded").json()
-        found = body["choices"][0]["content_filter_results"]
-        assert found["violence"] == {"filtered": False, "severity": "safe"}
-        assert body["prompt_filter_results"][0]["content_filter_results"] == found
+        result = body["choices"][0]["content_filter_results"]
+        assert result["violence"] == {"filtered": False, "severity": "safe"}
+        assert body["prompt_filter_results"][0]["content_filter_results"] == result
         streamed = asked(http, "guarded", stream=True).text
         assert '"prompt_filter_results"' in streamed.partition("\n")[0]
         assert asked(http, "guarded").status_code == 429
@@ -153,7 +153,7 @@ def test_a_failure_in_the_middle_is_reported() -> None:
         LocalEndpoint([LocalDeployment("failing", engine=Failing())]) as endpoint,
         httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
     ):
-        told = asked(http, "failing", stream=True).text
-    *_, error, done, rest = told.split("\n\n")
+        result = asked(http, "failing", stream=True).text
+    *_, error, done, rest = result.split("\n\n")
     assert json.loads(error.removeprefix("data: "))["error"]["code"] == "context_length_exceeded"
     assert (done, rest) == ("data: [DONE]", "")

@@ -131,9 +131,9 @@ def test_a_converted_model_computes_the_vectors_of_its_weights(
         answer = client.embed(list(texts))
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == 5 + 3 + 4
-    found = np.array([list(vector) for vector in answer.vectors])
+    result = np.array([list(vector) for vector in answer.vectors])
     right = np.array([computed(tensors, words) for words in texts.values()])
-    likeness = found @ right.T
+    likeness = result @ right.T
     # Weights of 8 bits differ a little; another text differs much.
     assert likeness.diagonal().min() > 0.999
     assert likeness[~np.eye(len(texts), dtype=bool)].max() < 0.99

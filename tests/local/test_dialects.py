@@ -446,8 +446,8 @@ def test_an_online_endpoint_reads_its_deployment_from_a_header(ask: Any) -> None
 
 def test_a_strict_endpoint_requires_the_json_content_type(ask: Any) -> None:
     text = '{"model": "chat", "messages": [{"role": "user", "content": "hi"}]}'
-    told = "Input should be a valid dictionary or object to extract fields from"
-    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": text}
+    result = "Input should be a valid dictionary or object to extract fields from"
+    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": result, "input": text}
     wrong = error("Invalid input", "invalid input error", status=422, details=[detail])
     refused = error("UnsupportedMediaType", "The content type must be application/json.")
     for path, status, expected in (
@@ -537,8 +537,8 @@ def embedded(ask: Any, path: str = "/models/embeddings", **body: Any) -> httpx.R
 def test_dimensions_shorten_vectors(ask: Any) -> None:
     def vector(encoding: str) -> list[Any]:
         data = embedded(ask, encoding_format=encoding).json()["data"]
-        found: list[Any] = data[0]["embedding"]
-        return found
+        result: list[Any] = data[0]["embedding"]
+        return result
 
     floats = vector("float")
     assert vector("int8") == [round(number * 127) for number in floats]
@@ -563,7 +563,7 @@ V1 = "/openai/v1/embeddings"
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "told"),
+    ("path", "body", "status", "message"),
     [
         ("/models/embeddings", {"encoding_format": "int4"}, 422, "encoding_format"),
         (V1, {"encoding_format": "int8"}, 400, "must be one of float, base64, not 'int8'"),
@@ -582,11 +582,11 @@ V1 = "/openai/v1/embeddings"
     ],
 )
 def test_invalid_options_of_vectors_are_refused(
-    ask: Any, path: str, body: Json, status: int, told: str
+    ask: Any, path: str, body: Json, status: int, message: str
 ) -> None:
     answer = embedded(ask, path, **body)
     assert answer.status_code == status
-    assert told in answer.text
+    assert message in answer.text
 
 
 def test_images_are_embedded_in_the_same_forms(ask: Any) -> None:
@@ -617,14 +617,14 @@ def test_a_stream_equals_the_recorded_one_byte_for_byte(ask: Any, path: str) -> 
         f'"id":"chatcmpl-{name}","object":"chat.completion.chunk","created":{created[1].decode()},'
         '"model":"gpt-4.1"'
     )
-    told = [
+    values = [
         '"delta":{"role":"assistant","content":""},"finish_reason":null',
         '"delta":{"content":"Paris"},"finish_reason":null',
         '"delta":{"content":"."},"finish_reason":null',
         '"delta":{},"finish_reason":"stop"',
     ]
     usage = '{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}'
-    lines = [f'data: {{{head},"choices":[{{"index":0,{each}}}]}}\n\n' for each in told]
+    lines = [f'data: {{{head},"choices":[{{"index":0,{each}}}]}}\n\n' for each in values]
     lines += [f'data: {{{head},"choices":[],"usage":{usage}}}\n\n', "data: [DONE]\n\n"]
     assert answer.text == "".join(lines)
 
@@ -698,13 +698,13 @@ def test_some_models_send_usage_at_the_end_of_every_stream(path: str, model: str
 
 def test_phi_sends_usage_with_each_chunk() -> None:
     # The form of the recordings of azure-ai-inference's tests with phi3-medium-4k.
-    told = costs(f"/models{CHAT}", "Phi-4")
-    assert [cost and cost["completion_tokens"] for _, cost in told] == [1, 1, 2, 2]
-    for _, cost in told:
+    values = costs(f"/models{CHAT}", "Phi-4")
+    assert [cost and cost["completion_tokens"] for _, cost in values] == [1, 1, 2, 2]
+    for _, cost in values:
         assert cost is not None
         assert cost["total_tokens"] == cost["prompt_tokens"] + cost["completion_tokens"]
         assert cost["prompt_tokens"] > 0
-    assert told[-1] == (True, COST)
+    assert values[-1] == (True, COST)
 
 
 @pytest.mark.parametrize(
@@ -723,5 +723,5 @@ def test_other_streams_send_usage_only_on_request(path: str, model: str) -> None
 
 @pytest.mark.parametrize("model", ["mistral-large-2411", "Phi-4"])
 def test_requested_usage_is_sent_once(model: str) -> None:
-    told = costs(f"/models{CHAT}", model, stream_options={"include_usage": True})
-    assert told == [(False, None)] * 3 + [(True, None), (False, COST)]
+    values = costs(f"/models{CHAT}", model, stream_options={"include_usage": True})
+    assert values == [(False, None)] * 3 + [(True, None), (False, COST)]

@@ -88,9 +88,9 @@ def test_images_that_look_alike_are_near(client: InferenceClient) -> None:
         for at, original in enumerate(originals)
     ]
     for at, vector in enumerate(vectors_of(client, *changed)):
-        found = [likeness(vector, each) for each in known]
-        assert found.index(max(found)) == at
-        assert found[at] > 0.9
+        values = [likeness(vector, each) for each in known]
+        assert values.index(max(values)) == at
+        assert values[at] > 0.9
 
 
 @pytest.mark.parametrize("dimensions", [1, 4, 64])

@@ -37,9 +37,9 @@ def uploaded(http: httpx.Client, base: str = BASES[0], **data: str) -> httpx.Res
 @pytest.mark.parametrize("base", BASES)
 def test_a_file_is_stored_listed_downloaded_and_deleted(alone: httpx.Client, base: str) -> None:
     # The form of "Upload batch file" in the Azure OpenAI documentation.
-    told = uploaded(alone, base).json()
-    assert re.fullmatch("file-[0-9a-f]{32}", told["id"])
-    assert {**told, "id": "", "created_at": 0} == {
+    body = uploaded(alone, base).json()
+    assert re.fullmatch("file-[0-9a-f]{32}", body["id"])
+    assert {**body, "id": "", "created_at": 0} == {
         "id": "",
         "object": "file",
         "bytes": len(CONTENT),
@@ -48,19 +48,19 @@ def test_a_file_is_stored_listed_downloaded_and_deleted(alone: httpx.Client, bas
         "purpose": "batch",
         "status": "processed",
     }
-    url = f"{base}/{told['id']}"
-    assert alone.get(url).json() == told
+    url = f"{base}/{body['id']}"
+    assert alone.get(url).json() == body
     content = alone.get(f"{url}/content")
     assert content.content == CONTENT
     assert content.headers["content-type"] == "application/octet-stream"
-    deleted = {"id": told["id"], "object": "file", "deleted": True}
+    deleted = {"id": body["id"], "object": "file", "deleted": True}
     assert alone.delete(url).json() == deleted
     for answer in (alone.get(url), alone.get(f"{url}/content"), alone.delete(url)):
         assert (answer.status_code, answer.json()) == (
             404,
             {
                 "error": {
-                    "message": f"No such File object: {told['id']}",
+                    "message": f"No such File object: {body['id']}",
                     "type": "invalid_request_error",
                     "param": "id",
                     "code": None,
@@ -97,15 +97,15 @@ def test_a_file_expires(spelling: str) -> None:
         httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
     ):
         fields = {spelling.format("seconds"): "1209600", spelling.format("anchor"): "created_at"}
-        told = uploaded(http, **fields).json()
-        assert told["created_at"] == now
-        assert told["expires_at"] == now + 1_209_600
+        body = uploaded(http, **fields).json()
+        assert body["created_at"] == now
+        assert body["expires_at"] == now + 1_209_600
         stays = uploaded(http).json()
         assert "expires_at" not in stays
         now += 1_209_599
-        assert http.get(f"{BASES[0]}/{told['id']}").status_code == 200
+        assert http.get(f"{BASES[0]}/{body['id']}").status_code == 200
         now += 1
-        assert http.get(f"{BASES[0]}/{told['id']}").status_code == 404
+        assert http.get(f"{BASES[0]}/{body['id']}").status_code == 404
         assert [each["id"] for each in http.get(BASES[0]).json()["data"]] == [stays["id"]]
 
 
@@ -173,12 +173,12 @@ def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None
 
     with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
-        told = uploaded(http).json()
+        body = uploaded(http).json()
         with pytest.raises(ConfigurationError, match="that no other endpoint uses"):
             served().start()
     with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
-        assert http.get(f"{BASES[0]}/{told['id']}/content").content == CONTENT
+        assert http.get(f"{BASES[0]}/{body['id']}/content").content == CONTENT
 
 
 def test_an_unusable_data_directory_is_an_error(tmp_path: Path) -> None:

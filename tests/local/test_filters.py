@@ -111,9 +111,9 @@ def test_a_blocked_answer_ends_where_it_was_blocked(client: InferenceClient) -> 
 
 
 def test_the_prompt_of_a_blocked_answer_is_counted(client: InferenceClient) -> None:
-    asked = [UserMessage("What happened? " * 10)]
-    answer = client.complete(asked, model="violent")
-    with client.stream(asked, model="violent") as chunks:
+    values = [UserMessage("What happened? " * 10)]
+    answer = client.complete(values, model="violent")
+    with client.stream(values, model="violent") as chunks:
         assert [chunk.text for chunk in chunks]
     for usage in (answer.usage, chunks.completion.usage):
         assert usage is not None
@@ -130,18 +130,18 @@ def test_the_same_model_behaves_as_its_deployment_is_configured(client: Inferenc
 
 def test_the_policy_is_listed(endpoint: LocalEndpoint, client: InferenceClient) -> None:
     account = f"{endpoint.url}/subscriptions/s/resourceGroups/g/providers/M.C/accounts/a"
-    found = client.deployments(account)
-    assert found["echo"].content_filter == "careful"
-    assert found["free"].content_filter == "Microsoft.DefaultV2"
+    result = client.deployments(account)
+    assert result["echo"].content_filter == "careful"
+    assert result["free"].content_filter == "Microsoft.DefaultV2"
 
 
 def test_langchain_shows_the_filter_results(endpoint: LocalEndpoint) -> None:
     model = ChatAzInfer(endpoint=endpoint.url, credential=endpoint.key, model="violent")
     chunks = list(model.stream("What happened?"))
     whole = sum(chunks[1:], chunks[0])
-    told = whole.response_metadata
-    assert told["finish_reason"] == "content_filter"
-    assert told["content_filter_results"]["violence"]["severity"] == "high"
+    result = whole.response_metadata
+    assert result["finish_reason"] == "content_filter"
+    assert result["content_filter_results"]["violence"]["severity"] == "high"
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_no_part_of_blocked_content_is_sent(
         LocalEndpoint([LocalDeployment("says", "m", Says(), content_filter=policy)]) as endpoint,
         InferenceClient(endpoint.url, endpoint.key, "says") as client,
     ):
-        found = texts(client, "says", stream)
-    assert found == (text, "content_filter" if blocked else "stop")
+        result = texts(client, "says", stream)
+    assert result == (text, "content_filter" if blocked else "stop")
 
 
 def one(policy: ContentFilter, text: str = "They fight.") -> LocalEndpoint:
@@ -272,11 +272,11 @@ def test_blocking_can_be_turned_off_for_prompts_and_answers(action: Any) -> None
         client = InferenceClient(endpoint.url, "k", "one")
         answer = client.complete([UserMessage("A fight?")])
         assert (answer.text, answer.finish_reason) == ("They fight.", "stop")
-        found = answer.choices[0].content_filter_results
+        result = answer.choices[0].content_filter_results
         if action == "off":
-            assert (found, answer.prompt_filter_results) == ({}, ())
+            assert (result, answer.prompt_filter_results) == ({}, ())
         else:
-            assert found["violence"] == {"filtered": False, "severity": "high"}
+            assert result["violence"] == {"filtered": False, "severity": "high"}
             prompt = answer.prompt_filter_results[0]["content_filter_results"]
             assert prompt["violence"] == {"filtered": False, "severity": "high"}
 
@@ -297,9 +297,9 @@ def test_attacks_are_detected_in_prompts_and_protected_texts_in_answers() -> Non
     with one(ContentFilter("p", words)) as endpoint:
         client = InferenceClient(endpoint.url, "k", "one")
         answer = client.complete([UserMessage("hi")])
-        found = answer.choices[0].content_filter_results
-        assert found["protected_material_text"] == {"filtered": False, "detected": True}
-        assert "jailbreak" not in found
+        result = answer.choices[0].content_filter_results
+        assert result["protected_material_text"] == {"filtered": False, "detected": True}
+        assert "jailbreak" not in result
         prompt = answer.prompt_filter_results[0]["content_filter_results"]
         assert prompt["jailbreak"] == {"filtered": False, "detected": False}
         with pytest.raises(ContentFilterError) as caught:
@@ -318,7 +318,7 @@ def test_a_category_can_have_its_own_threshold() -> None:
 
 def test_a_filter_is_read_from_a_table() -> None:
     assert ContentFilter.from_wire("careful") == ContentFilter("careful")
-    told = {"name": "p", "words": WORDS, "threshold": "low", "mode": "asynchronous"}
-    assert ContentFilter.from_wire(told).words == WORDS
+    fields = {"name": "p", "words": WORDS, "threshold": "low", "mode": "asynchronous"}
+    assert ContentFilter.from_wire(fields).words == WORDS
     with pytest.raises(ConfigurationError, match=r"filter\.word is not known; did you mean"):
         ContentFilter.from_wire({"word": {}}, "filter")

@@ -50,8 +50,8 @@ SURFACES = {
 
 def _error(code: Json, *more: str) -> Json:
     fields = {"code": code, "message": TEXT}
-    told = {"type": "object", "required": ["code", "message", *more], "properties": fields}
-    return {"type": "object", "required": ["error"], "properties": {"error": told}}
+    options = {"type": "object", "required": ["code", "message", *more], "properties": fields}
+    return {"type": "object", "required": ["error"], "properties": {"error": options}}
 
 
 TEXT: Json = {"type": "string", "minLength": 1}
@@ -103,10 +103,10 @@ def things(http: httpx.Client, publisher: str) -> Json:
     content = json.dumps({**line, "body": {"model": "chat", "messages": hello}})
     form: Json = {"files": {"file": ("a.jsonl", content)}, "data": {"purpose": "batch"}}
     files = [http.post("/openai/v1/files", **form).json()["id"], "file-no"]
-    asked = {"input_file_id": files[0], "endpoint": "/v1/chat/completions"}
-    batch = http.post("/openai/v1/batches", json={**asked, "completion_window": "24h"}).json()
-    said = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
-    responses = [said["id"], "resp_no"]
+    fields = {"input_file_id": files[0], "endpoint": "/v1/chat/completions"}
+    batch = http.post("/openai/v1/batches", json={**fields, "completion_window": "24h"}).json()
+    body = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
+    responses = [body["id"], "resp_no"]
     names = [f"{publisher}{name}" for name in ("chat", "guarded", "vectors", "full", "gone")]
     return {
         **dict.fromkeys(["file_id", "input_file_id"], files),
@@ -122,40 +122,40 @@ def things(http: httpx.Client, publisher: str) -> Json:
 def document(name: str, begins: str, beginnings: str, http: httpx.Client) -> Json:
     """Requests whose names and ids are mostly those of things that are there."""
     path = Path(__file__).parent / "requests" / f"{name}.json"
-    told: Json = json.loads(path.read_text("utf-8"))
+    body: Json = json.loads(path.read_text("utf-8"))
     taken = tuple(beginnings.split()) or ("",)
-    paths = {begins + path: item for path, item in told["paths"].items() if path.startswith(taken)}
+    paths = {begins + path: item for path, item in body["paths"].items() if path.startswith(taken)}
     publisher = "azinfer/" if begins == "/inference" else ""
     for item in paths.values():
         # What is deleted is nothing that others ask for.
         _name(item.get("delete"), things(http, publisher))
-    _name({"paths": paths, "components": told["components"]}, things(http, publisher))
-    return {**told, "paths": paths}
+    _name({"paths": paths, "components": body["components"]}, things(http, publisher))
+    return {**body, "paths": paths}
 
 
-def _name(told: Any, ids: Json) -> None:
+def _name(result: Any, ids: Json) -> None:
     """Let parameters and fields be one of what is there."""
-    if isinstance(told, list):
-        for each in told:
+    if isinstance(result, list):
+        for each in result:
             _name(each, ids)
-    if not isinstance(told, dict):
+    if not isinstance(result, dict):
         return
-    if told.get("in") in ("path", "query") and told["name"] in ids and "enum" not in told:
-        told |= {
+    if result.get("in") in ("path", "query") and result["name"] in ids and "enum" not in result:
+        result |= {
             "enum": None,
             "required": True,
-            "schema": {"type": "string", "enum": ids[told["name"]]},
+            "schema": {"type": "string", "enum": ids[result["name"]]},
         }
-    for name, schema in told.items():
+    for name, schema in result.items():
         if name in ids and isinstance(schema, dict) and schema.get("type") == "string":
-            told[name] = {"type": "string", "enum": ids[name]}
+            result[name] = {"type": "string", "enum": ids[name]}
         else:
             _name(schema, ids)
 
 
-def cases(words: str, *told: Any) -> list[st.SearchStrategy[tuple[str, Case[Any]]]]:
+def cases(words: str, *result: Any) -> list[st.SearchStrategy[tuple[str, Case[Any]]]]:
     """Requests of every operation, as its schema has them and as it has not."""
-    schema: Any = schemathesis.openapi.from_dict(document(*told))
+    schema: Any = schemathesis.openapi.from_dict(document(*result))
     return [
         st.tuples(st.just(words), possible(operation.ok().as_strategy(mode)))
         for operation in schema.get_all_operations()
@@ -185,9 +185,9 @@ def check(answer: schemathesis.Response, words: str, surface: str) -> None:
     elif answer.content and "/content" not in (answer.request.url or ""):
         github = surface == "github" and answer.status_code == 404
         assert kind == "application/json" or (github and kind == "text/plain")
-        told = answer.json()
+        body = answer.json()
         if answer.status_code >= 400:
-            jsonschema.validate(told, DIALECTS[words])
+            jsonschema.validate(body, DIALECTS[words])
     assert re.fullmatch("[0-9a-f]{32}", headers["apim-request-id"])
 
 
@@ -195,7 +195,7 @@ def check(answer: schemathesis.Response, words: str, surface: str) -> None:
 def test_no_request_breaks_the_endpoint(
     http: httpx.Client, caplog: pytest.LogCaptureFixture, surface: str
 ) -> None:
-    asked = [case for told in SURFACES[surface] for case in cases(*told, http)]
+    values = [case for result in SURFACES[surface] for case in cases(*result, http)]
     counts: Counter[int] = Counter()
 
     @hypothesis.settings(
@@ -206,9 +206,9 @@ def test_no_request_breaks_the_endpoint(
         suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.generate],
     )
-    @hypothesis.given(st.one_of(asked))
-    def tried(asked: tuple[str, Case[Any]]) -> None:
-        words, case = asked
+    @hypothesis.given(st.one_of(values))
+    def tried(values: tuple[str, Case[Any]]) -> None:
+        words, case = values
         answer = case.call(str(http.base_url), headers={"api-key": KEY}, session=session)
         counts[answer.status_code] += 1
         assert not [each for each in caplog.records if each.levelno >= logging.ERROR]

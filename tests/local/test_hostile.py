@@ -53,16 +53,16 @@ class Victim:
             return self.rest_of(sock)
 
     def rest_of(self, sock: socket.socket) -> bytes:
-        found = b""
+        result = b""
         with contextlib.suppress(OSError):
             while data := sock.recv(65536):
-                found += data
-                if re.search(rb"\r\ncontent-length: (\d+)\r\n", found):
-                    head, _, body = found.partition(b"\r\n\r\n")
+                result += data
+                if re.search(rb"\r\ncontent-length: (\d+)\r\n", result):
+                    head, _, body = result.partition(b"\r\n\r\n")
                     length = re.findall(rb"content-length: (\d+)", head)
                     if length and len(body) >= int(length[0]):
                         break
-        return found
+        return result
 
     def still_serves(self) -> bool:
         body = {"model": "chat", "messages": USER}
@@ -83,8 +83,8 @@ def running() -> Iterator[Victim]:
     ) as process:
         assert process.stdout is not None
         yield Victim(process.stdout.readline().strip(), process.pid)
-        _, said = process.communicate("")
-    assert said == ""
+        _, result = process.communicate("")
+    assert result == ""
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def status(answer: bytes) -> int:
 
 
 def posted(body: bytes, *headers: str) -> bytes:
-    told = "".join(f"{header}\r\n" for header in (*headers, f"content-length: {len(body)}"))
-    return f"{HEAD}{told}\r\n".encode() + body
+    result = "".join(f"{header}\r\n" for header in (*headers, f"content-length: {len(body)}"))
+    return f"{HEAD}{result}\r\n".encode() + body
 
 
 def test_a_body_of_100_mb_is_refused_in_bounded_memory(victim: Victim) -> None:
@@ -264,10 +264,10 @@ def test_pipelined_requests_are_answered_in_order(victim: Victim) -> None:
     ]
     with victim.connected() as sock:
         sock.sendall(b"".join(posted(json.dumps(body).encode()) for body in bodies))
-        found = b""
-        while found.count(b"synthetic answer to: n") < 50:
-            found += sock.recv(65536)
-    assert re.findall(rb"to: n(\d+)\.", found) == [b"%d" % at for at in range(50)]
+        result = b""
+        while result.count(b"synthetic answer to: n") < 50:
+            result += sock.recv(65536)
+    assert re.findall(rb"to: n(\d+)\.", result) == [b"%d" % at for at in range(50)]
 
 
 def test_clients_that_vanish_leave_nothing_behind(victim: Victim) -> None:

@@ -94,9 +94,9 @@ def test_a_server_killed_during_an_upload_keeps_no_part_of_the_file(
                 server.kill()
 
         length = len(HEAD) + SIZE * 1024 * 1024 + len(TAIL)
-        told = {"content-type": "multipart/form-data; boundary=x", "content-length": str(length)}
+        fields = {"content-type": "multipart/form-data; boundary=x", "content-length": str(length)}
         with pytest.raises(httpx.TransportError):
-            http.post(url, content=parts(), headers=told)
+            http.post(url, content=parts(), headers=fields)
         left = set(folder.iterdir()) - before
         assert [path.suffix for path in left] == [".part"] * (moment == "copied")
         with again(server.url, tmp_path):

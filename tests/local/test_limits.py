@@ -161,11 +161,11 @@ def test_deployments_of_one_model_have_separate_limits(
         LocalDeployment("large", "m", engine, rate_limits=(RateLimit("request", 3, 10),)),
         LocalDeployment("free", "m", engine),
     )
-    found = {
+    fields = {
         name: [asked(http, name).status_code for _ in range(5)].count(200)
         for name in ("small", "large", "free")
     }
-    assert found == {"small": 1, "large": 3, "free": 5}
+    assert fields == {"small": 1, "large": 3, "free": 5}
     assert not [name for name in asked(http, "free").headers if name.startswith("x-ratelimit")]
 
 
@@ -207,10 +207,10 @@ def test_limits_are_exact_under_load() -> None:
                     for each in answers
                 ]
 
-        found = asyncio.run(all_of_them())
-    served = sorted(int(left) for status, left in found if status == 200)
+        result = asyncio.run(all_of_them())
+    served = sorted(int(left) for status, left in result if status == 200)
     assert served == list(range(50))
-    assert [each for each in found if each[0] != 200] == [(429, "0")] * 150
+    assert [each for each in result if each[0] != 200] == [(429, "0")] * 150
 
 
 def test_limits_are_exact_across_threads_and_spillover() -> None:
@@ -220,7 +220,7 @@ def test_limits_are_exact_across_threads_and_spillover() -> None:
         LocalDeployment("ptu", "m", rate_limits=limits, spillover="std"),
         LocalDeployment("std", "m", rate_limits=limits),
     ]
-    found: list[tuple[int, str]] = []
+    values: list[tuple[int, str]] = []
     with LocalEndpoint(deployments) as endpoint:
         url = f"{endpoint.url}/openai/v1/chat/completions"
 
@@ -228,14 +228,14 @@ def test_limits_are_exact_across_threads_and_spillover() -> None:
             with httpx.Client(headers={"api-key": endpoint.key}, timeout=60) as http:
                 for _ in range(10):
                     answer = http.post(url, json={"model": "ptu", "messages": USER})
-                    found.append((answer.status_code, answer.headers["x-ms-deployment-name"]))
+                    values.append((answer.status_code, answer.headers["x-ms-deployment-name"]))
 
         threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert Counter(found) == {(200, "ptu"): 30, (200, "std"): 30, (429, "std"): 140}
+    assert Counter(values) == {(200, "ptu"): 30, (200, "std"): 30, (429, "std"): 140}
 
 
 _KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -265,8 +265,8 @@ def test_tokens_are_exact_under_load() -> None:
                 answers = await asyncio.gather(*(http.post(url, json=body) for _ in range(200)))
                 return [each.status_code for each in answers]
 
-        found = asyncio.run(all_of_them())
-    assert (found.count(200), found.count(429)) == (50, 150)
+        result = asyncio.run(all_of_them())
+    assert (result.count(200), result.count(429)) == (50, 150)
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind[0])
@@ -275,9 +275,9 @@ def test_every_answer_has_the_remaining_limits(
 ) -> None:
     http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE, RateLimit("token", 900, 60))))
     path, body = kind
-    told = http.post(path, json=body)
-    assert told.status_code == 200
-    headers = {name: value for name, value in told.headers.items() if "ratelimit" in name}
+    answer = http.post(path, json=body)
+    assert answer.status_code == 200
+    headers = {name: value for name, value in answer.headers.items() if "ratelimit" in name}
     tokens = headers.pop("x-ratelimit-remaining-tokens")
     assert 800 < int(tokens) < 900
     assert headers == {
@@ -291,7 +291,7 @@ def test_every_answer_has_the_remaining_limits(
         "x-ratelimit-reset-tokens": "60",
         "x-ratelimit-renewalperiod-tokens": "60",
     }
-    assert told.headers["x-ms-is-spilled-over"] == "false"
+    assert answer.headers["x-ms-is-spilled-over"] == "false"
     http.post(path, json=body)
     refused = http.post(path, json=body)
     assert (refused.status_code, refused.headers["retry-after-ms"]) == (429, "10000")
@@ -325,7 +325,7 @@ def test_limits_follow_from_a_standard_capacity(
 
 
 @pytest.mark.parametrize(
-    ("facts", "told"),
+    ("facts", "message"),
     [
         ({"capacity_type": "GlobalStandart"}, "did you mean 'GlobalStandard'?"),
         ({"capacity": 0}, "capacity 0 is none"),
@@ -335,8 +335,8 @@ def test_limits_follow_from_a_standard_capacity(
         ({"rate_limits": (SLICE, SLICE)}, "one rate limit for requests"),
     ],
 )
-def test_an_invalid_configuration_is_refused(facts: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(told)):
+def test_an_invalid_configuration_is_refused(facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
         LocalDeployment("d1", **facts)
 
 
@@ -399,9 +399,9 @@ def test_provisioned_capacity_limits_concurrent_requests() -> None:
         assert "The provisioned deployment ptu is at 100% of its capacity" in str(caught.value)
         body = {"model": "ptu", "messages": USER}
         url = f"{endpoint.url}/openai/v1/chat/completions"
-        told = httpx.post(url, json=body, headers={"api-key": endpoint.key}).headers
-        assert (told["retry-after"], told["retry-after-ms"]) == ("1", "1000")
-        assert told["azure-openai-deployment-utilization"] == "100%"
+        answer = httpx.post(url, json=body, headers={"api-key": endpoint.key}).headers
+        assert (answer["retry-after"], answer["retry-after-ms"]) == ("1", "1000")
+        assert answer["azure-openai-deployment-utilization"] == "100%"
         refused = endpoint.requests[-1]
         assert (refused.status, refused.deployment) == (429, "ptu")
         go_on.set()

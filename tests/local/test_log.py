@@ -41,8 +41,8 @@ def test_the_log_has_unreadable_requests(azinfer_endpoint: LocalEndpoint) -> Non
     httpx.post(url, content=b"{", headers=headers)
     httpx.post(url, json=[1], headers=headers)
     httpx.post(url, json={}, headers={"api-key": "wrong"})
-    found = [(each.body, each.status) for each in azinfer_endpoint.requests]
-    assert found == [(None, 400), ([1], 400), (None, 401)]
+    values = [(each.body, each.status) for each in azinfer_endpoint.requests]
+    assert values == [(None, 400), ([1], 400), (None, 401)]
     assert azinfer_endpoint.requests[0].query == {"api-version": "preview"}
 
 
@@ -179,9 +179,9 @@ def test_the_log_has_uploads(azinfer_endpoint: LocalEndpoint) -> None:
     entry = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="batch")
     assert entry.status == 200
     assert entry.body == entry.form == {"purpose": "batch", "file": file}
-    told = entry.to_wire()
-    assert told["body"] == entry.body
-    assert '\r\n\r\n{"a": 1}\n\r\n--' in told["raw_body"]
+    result = entry.to_wire()
+    assert result["body"] == entry.body
+    assert '\r\n\r\n{"a": 1}\n\r\n--' in result["raw_body"]
     refused = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="fun")
     assert (refused.status, refused.body) == (400, {"purpose": "fun", "file": file})
 

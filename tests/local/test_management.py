@@ -87,13 +87,13 @@ def asked(
 
 def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: httpx.Client) -> None:
     assert asked(own, "second").status_code == 404
-    made = arm.put("/Second", json=body(tags={}))
-    assert made.status_code == 201
-    told = made.json()
-    assert made.headers["etag"] == told.pop("etag")
-    times = told.pop("systemData")
+    result = arm.put("/Second", json=body(tags={}))
+    assert result.status_code == 201
+    content = result.json()
+    assert result.headers["etag"] == content.pop("etag")
+    times = content.pop("systemData")
     assert times["createdAt"] == times["lastModifiedAt"]
-    assert told == {
+    assert content == {
         "id": f"{ACCOUNT}/deployments/Second",
         "type": "Microsoft.CognitiveServices/accounts/deployments",
         "name": "Second",
@@ -121,7 +121,7 @@ def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: ht
     assert answer.json()["choices"][0]["message"]["content"] == "Bonjour."
     again = arm.put("/second", json=body(capacity=7))
     assert (again.status_code, again.json()["name"]) == (200, "Second")
-    assert again.headers["etag"] != made.headers["etag"]
+    assert again.headers["etag"] != result.headers["etag"]
     assert arm.get("/SECOND").json() == again.json()
 
 
@@ -207,7 +207,7 @@ def test_patch_changes_only_capacity_and_tags(own: LocalEndpoint, arm: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "code", "told"),
+    ("path", "content", "code", "message"),
     [
         ("/new", b"{", "InvalidRequestContent", "The body is not valid JSON"),
         ("/new", b"[]", "InvalidRequestContent", "JSON object"),
@@ -225,13 +225,13 @@ def test_patch_changes_only_capacity_and_tags(own: LocalEndpoint, arm: httpx.Cli
     ],
 )
 def test_an_invalid_deployment_is_refused_with_its_field(
-    own: LocalEndpoint, arm: httpx.Client, path: str, content: Any, code: str, told: str
+    own: LocalEndpoint, arm: httpx.Client, path: str, content: Any, code: str, message: str
 ) -> None:
     sent = {"content": content} if isinstance(content, bytes) else {"json": content}
     answer = arm.put(path, **sent)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (400, code)
-    assert told in error["message"]
+    assert message in error["message"]
     assert len(own.deployments) == 2
 
 
@@ -269,8 +269,8 @@ def test_the_version_is_checked(own: LocalEndpoint, version: str | None, code: s
 def test_the_path_is_the_same_in_any_case(own: LocalEndpoint) -> None:
     path = ACCOUNT.replace("resourceGroups", "resourcegroups").replace("accounts", "ACCOUNTS")
     url = f"{own.url}{path}/deployments/large?api-version=2025-09-01"
-    told = httpx.get(url, headers={"api-key": "k"}).json()
-    assert told["id"] == f"{ACCOUNT}/deployments/Large"
+    answer = httpx.get(url, headers={"api-key": "k"}).json()
+    assert answer["id"] == f"{ACCOUNT}/deployments/Large"
 
 
 def test_the_project_list_is_filtered(own: LocalEndpoint) -> None:
@@ -298,13 +298,13 @@ def test_pages_are_followed_to_their_end_while_the_list_changes(path: str) -> No
         headers = {"api-key": endpoint.key}
         version = "2025-09-01" if "subscriptions" in path else "v1"
         url: str | None = f"{endpoint.url}{path}?api-version={version}"
-        found: list[list[str]] = []
+        values: list[list[str]] = []
         while url:
             page = httpx.get(url, headers=headers).json()
-            found.append([each["name"] for each in page["value"]])
+            values.append([each["name"] for each in page["value"]])
             url = page.get("nextLink")
             endpoint.delete("d1")
-        assert found == [["d0", "d1"], ["d2", "d3"], ["d4"]]
+        assert values == [["d0", "d1"], ["d2", "d3"], ["d4"]]
         one = httpx.get(
             endpoint.url + path,
             params={"api-version": version, "$top": "3", "modelName": "m"},
@@ -364,10 +364,10 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
         LocalDeployment("ptu", "m", SyntheticEngine("a"), rate_limits=limits, spillover="STD")
     )
     answers = [asked(own, "ptu") for _ in range(3)]
-    told = [
+    values = [
         (each.status_code, each.headers["x-ms-deployment-name"], _spilled(each)) for each in answers
     ]
-    assert told == [
+    assert values == [
         (200, "ptu", ("false", None)),
         (200, "std", ("true", "ptu")),
         (429, "std", (None, None)),
@@ -446,12 +446,12 @@ def test_an_unknown_spillover_deployment_prevents_the_start() -> None:
         embed = SyntheticEngine().embed
         aclose = SyntheticEngine().aclose
 
-    for other, told in (
+    for other, message in (
         (LocalDeployment("std", "n"), "another model: 'n', not 'm'"),
         (LocalDeployment("std", "m", OnlyVectors()), "which has no chat_completion"),
         (LocalDeployment("stt", "m"), "'std', which is no other deployment"),
     ):
-        with pytest.raises(ConfigurationError, match=told):
+        with pytest.raises(ConfigurationError, match=message):
             LocalEndpoint([LocalDeployment("ptu", "m", spillover="std"), other])
 
 
@@ -476,25 +476,25 @@ def test_azures_management_client_makes_changes_and_deletes(
     wanted = Deployment(
         sku=Sku(name="DataZoneStandard", capacity=4), properties=DeploymentProperties(model=model)
     )
-    made = azure.deployments.begin_create_or_update(*where, "made", wanted).result()
-    assert made.properties is not None
-    assert made.properties.provisioning_state == "Succeeded"
-    assert made.properties.rate_limits is not None
-    assert [each.count for each in made.properties.rate_limits] == [4, 4000]
-    assert made.system_data is not None
-    assert made.system_data.created_at is not None
-    assert asked_securely(secure, "made") == 200
+    result = azure.deployments.begin_create_or_update(*where, "result", wanted).result()
+    assert result.properties is not None
+    assert result.properties.provisioning_state == "Succeeded"
+    assert result.properties.rate_limits is not None
+    assert [each.count for each in result.properties.rate_limits] == [4, 4000]
+    assert result.system_data is not None
+    assert result.system_data.created_at is not None
+    assert asked_securely(secure, "result") == 200
     change = PatchResourceTagsAndSku(sku=Sku(name="DataZoneStandard", capacity=9))
-    changed = azure.deployments.begin_update(*where, "made", change).result()
+    changed = azure.deployments.begin_update(*where, "result", change).result()
     assert changed.sku is not None
     assert changed.sku.capacity == 9
-    assert azure.deployments.get(*where, "MADE").name == "made"
-    assert [each.name for each in azure.deployments.list(*where)] == ["Chat", "made"]
-    skus = [each.sku and each.sku.name for each in azure.deployments.list_skus(*where, "made")]
+    assert azure.deployments.get(*where, "MADE").name == "result"
+    assert [each.name for each in azure.deployments.list(*where)] == ["Chat", "result"]
+    skus = [each.sku and each.sku.name for each in azure.deployments.list_skus(*where, "result")]
     assert "GlobalBatch" in skus
-    azure.deployments.begin_delete(*where, "made").result()
+    azure.deployments.begin_delete(*where, "result").result()
     with pytest.raises(ResourceNotFoundError) as caught:
-        azure.deployments.get(*where, "made")
+        azure.deployments.get(*where, "result")
     assert caught.value.error is not None
     assert caught.value.error.code == "ResourceNotFound"
 
@@ -509,15 +509,15 @@ def test_azures_clients_follow_pages() -> None:
             credential_scopes=["https://management.azure.com/.default"],
             connection_verify=endpoint.ca_file,
         ) as client:
-            found = [each.name for each in client.deployments.list("g", "a")]
-        assert found == ["d0", "d1", "d2", "d3", "d4"]
+            values = [each.name for each in client.deployments.list("g", "a")]
+        assert values == ["d0", "d1", "d2", "d3", "d4"]
         with AIProjectClient(
             f"{endpoint.url}/api/projects/p",
             endpoint.credential(),
             connection_verify=endpoint.ca_file,
         ) as projects:
-            found = [each.name for each in projects.deployments.list(model_name="m")]
-            assert found == ["d0", "d1", "d2", "d3", "d4"]
+            values = [each.name for each in projects.deployments.list(model_name="m")]
+            assert values == ["d0", "d1", "d2", "d3", "d4"]
             assert projects.deployments.get("D3").name == "d3"
         assert len(endpoint.requests) == 3 + 3 + 1
 

@@ -192,12 +192,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "said"), REFUSED)
+@pytest.mark.parametrize(("schema", "message"), REFUSED)
 def test_schemas_that_cannot_be_enforced_are_refused(
-    client: InferenceClient, schema: dict[str, Any], said: str
+    client: InferenceClient, schema: dict[str, Any], message: str
 ) -> None:
     whole = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
-    with pytest.raises(BadRequestError, match=said) as caught:
+    with pytest.raises(BadRequestError, match=message) as caught:
         client.complete([UserMessage("hi")], response_format=JsonSchema("x", whole))
     assert caught.value.code == "invalid_json_schema"
 
@@ -248,9 +248,9 @@ def test_a_real_model_obeys_tool_choice(
         answer = client.complete([UserMessage(text)], **options)
     assert [call.function.name for call in answer.tool_calls] == names
     assert answer.finish_reason == reason
-    found = [json.loads(call.function.arguments) for call in answer.tool_calls]
+    values = [json.loads(call.function.arguments) for call in answer.tool_calls]
     if len(names) == 2:
-        assert found == [{"city": "Paris"}, {"city": "Rome"}]
+        assert values == [{"city": "Paris"}, {"city": "Rome"}]
         assert len({call.id for call in answer.tool_calls}) == 2
     assert parts > 2 * len(names) or not (stream and names)
 
@@ -416,10 +416,10 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> weights.Weights:
 
 
 def test_weights_are_kept_with_progress(tiny: weights.Weights, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    path = weights.pull(tiny, tmp_path / "cache", lambda done, total: told.append((done, total)))
+    values: list[tuple[int, int]] = []
+    path = weights.pull(tiny, tmp_path / "cache", lambda done, total: values.append((done, total)))
     assert path.read_bytes() == b"GGUF"
-    assert told[-1] == (4, 4)
+    assert values[-1] == (4, 4)
     assert {each.name for each in (tmp_path / "cache").iterdir()} == {"tiny.gguf", "tiny.sha256"}
 
 
@@ -478,7 +478,7 @@ class Stalling(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *told: Any) -> None:
+    def log_message(self, *result: Any) -> None:
         """Say nothing."""
 
 
@@ -502,12 +502,12 @@ def test_a_process_killed_while_pulling_leaves_no_file_that_is_used(
     tiny: weights.Weights, stalling: str, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    told = {"PIP_INDEX_URL": stalling, "PIP_CONFIG_FILE": os.devnull}
+    fields = {"PIP_INDEX_URL": stalling, "PIP_CONFIG_FILE": os.devnull}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     digest = tiny.members["tinymodel/model.gguf"]
     with subprocess.Popen(
         [sys.executable, "-c", PULLING, str(cache), digest],
-        env={**environ, **told},
+        env={**environ, **fields},
         start_new_session=True,
     ) as pulling:
         try:

@@ -193,8 +193,8 @@ def test_odd_values_break_nothing(
             assert answer.status_code < 500, (path, odd)
             if url.startswith(("/subscriptions", "/_azinfer")) and answer.status_code < 300:
                 # What was taken is used.
-                told = own.post("/openai/v1/chat/completions", json=chat)
-                assert "apim-request-id" in told.headers, (path, odd)
+                result = own.post("/openai/v1/chat/completions", json=chat)
+                assert "apim-request-id" in result.headers, (path, odd)
                 assert own.get("/_azinfer/deployments").status_code == 200
                 assert own.get(ARM).status_code == 200
             assert not caplog.records, (path, odd)
@@ -237,13 +237,13 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "asked", "told"), TOLD, ids=["chat", "stream", "embeddings"])
+@pytest.mark.parametrize(("path", "options", "fields"), TOLD, ids=["chat", "stream", "embeddings"])
 def test_odd_values_from_an_upstream_break_nothing(
     server: RawServer,
     caplog: pytest.LogCaptureFixture,
     path: str,
-    asked: dict[str, Any],
-    told: dict[str, Any],
+    options: dict[str, Any],
+    fields: dict[str, Any],
 ) -> None:
     caplog.set_level(logging.WARNING)
     engine = UpstreamEngine(f"{server.url}/v1", timeout=10)
@@ -251,11 +251,11 @@ def test_odd_values_from_an_upstream_break_nothing(
         LocalEndpoint([LocalDeployment("up", engine=engine)], key="k") as endpoint,
         httpx.Client(base_url=f"{endpoint.url}/openai/v1", headers={"api-key": "k"}) as http,
     ):
-        for place in places(told):
+        for place in places(fields):
             for odd in ODD:
-                body = replaced(told, place, odd)
-                streams = asked.get("stream", False)
+                body = replaced(fields, place, odd)
+                streams = options.get("stream", False)
                 server.will(raw(chunked(events(body)), "keep") if streams else reply(body))
-                answer = http.post(path, json=asked)
+                answer = http.post(path, json=options)
                 assert answer.status_code in (200, 502), (place, odd, answer.text)
                 assert not caplog.records, (place, odd)

@@ -64,8 +64,8 @@ def computed(pixels: np.ndarray) -> Any:
     image = ((pixels - mean) / std).transpose(2, 0, 1)
     rows, columns = (side // PATCH for side in image.shape[1:])
     patches = image.reshape(3, rows, PATCH, columns, PATCH)
-    found = np.einsum("crxkz,ocxz->ork", patches, weights["patches"])
-    kept = np.maximum(found + weights["bias"][:, None, None], 0)
+    result = np.einsum("crxkz,ocxz->ork", patches, weights["patches"])
+    kept = np.maximum(result + weights["bias"][:, None, None], 0)
     vector = kept.mean((1, 2)) @ weights["projection"]
     return vector / np.linalg.norm(vector)
 
@@ -288,7 +288,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEndpoint]:
 
 def posted(endpoint: LocalEndpoint, path: str, *inputs: tuple[bytes, str | None]) -> Any:
     """The answer to several images in one request."""
-    told = [
+    values = [
         {
             "image": f"data:image/png;base64,{base64.b64encode(data).decode()}",
             **({} if text is None else {"text": text}),
@@ -296,7 +296,7 @@ def posted(endpoint: LocalEndpoint, path: str, *inputs: tuple[bytes, str | None]
         for data, text in inputs
     ]
     headers = {"api-key": endpoint.key}
-    body = {"model": "tiny", "input": told}
+    body = {"model": "tiny", "input": values}
     return httpx.post(f"{endpoint.url}{path}", json=body, headers=headers, timeout=60)
 
 
@@ -415,12 +415,12 @@ REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "settings", "told"), REFUSED)
+@pytest.mark.parametrize(("content", "settings", "message"), REFUSED)
 def test_a_file_that_is_not_a_vision_model_is_an_error(
-    made: Made, tmp_path: Path, content: bytes | None, settings: dict[str, Any], told: str
+    made: Made, tmp_path: Path, content: bytes | None, settings: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "missing.onnx" if content is None else made(content)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         OnnxImages(path, **settings)
 
 
@@ -428,8 +428,8 @@ def test_an_invalid_model_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "joint.onnx").write_bytes(joint())
     path = tmp_path / "azinfer.toml"
     path.write_text('[local.deployments.images]\nengine = { kind = "onnx", path = "joint.onnx" }\n')
-    told = r"azinfer\.toml, line 2: local\.deployments\.images\.engine: .*wants input_ids"
-    with pytest.raises(ConfigurationError, match=told):
+    message = r"azinfer\.toml, line 2: local\.deployments\.images\.engine: .*wants input_ids"
+    with pytest.raises(ConfigurationError, match=message):
         read_endpoint_config(path)
 
 
@@ -503,17 +503,17 @@ TOLD: list[tuple[Mapping[str, Any], Preprocessing]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "right"), TOLD)
+@pytest.mark.parametrize(("fields", "right"), TOLD)
 @pytest.mark.parametrize("folder", ["", "onnx"])
 def test_preprocessor_config_sets_the_preprocessing(
-    tmp_path: Path, told: Mapping[str, Any], right: Preprocessing, folder: str
+    tmp_path: Path, fields: Mapping[str, Any], right: Preprocessing, folder: str
 ) -> None:
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(fields))
     model = tmp_path / folder / "model.onnx"
     assert Preprocessing.of(model) == right
-    given = Preprocessing.of(model, "imagenet", fit="pad", size=None)
-    assert (given.mean, given.fit) == (STATISTICS["imagenet"][0], "pad")
-    assert given.size == right.size
+    result = Preprocessing.of(model, "imagenet", fit="pad", size=None)
+    assert (result.mean, result.fit) == (STATISTICS["imagenet"][0], "pad")
+    assert result.size == right.size
 
 
 # What the image processors of transformers 5.24 give for `WAVES` at three places.
@@ -547,16 +547,16 @@ WAVES = np.stack([X * 255 // 499, Y * 255 // 299, X * Y % 97 * 2], -1).astype(np
 
 @pytest.mark.parametrize("kind", THEIRS)
 def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> None:
-    told, right = THEIRS[kind]
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    message, right = THEIRS[kind]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(message))
     preparation = Preprocessing.of(tmp_path / "model.onnx")
     pixels = preparation.pixels(Image.fromarray(WAVES), 224, 224)
-    found = pixels[0][:, [0, 50, 223], [0, 100, 223]].T
-    assert found == pytest.approx(np.array(right), abs=1e-3)
+    result = pixels[0][:, [0, 50, 223], [0, 100, 223]].T
+    assert result == pytest.approx(np.array(right), abs=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", r"preprocessor_config\.json cannot be read"),
         ("[]", r"preprocessor_config\.json: it is no object"),
@@ -566,9 +566,11 @@ def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> 
         ('{"image_std": 1}', "image_std must be a list"),
     ],
 )
-def test_an_invalid_preprocessor_config_is_an_error(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_preprocessor_config_is_an_error(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "preprocessor_config.json").write_text(text)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         Preprocessing.of(tmp_path / "model.onnx")
 
 
@@ -578,8 +580,8 @@ def test_an_inner_tensor_becomes_an_output(made: Made) -> None:
 
     def vector(output: str) -> Any:
         engine = OnnxImages(path, output=output)
-        [found] = asyncio.run(engine.embed_images([(data, None)]))
-        return np.array(found)
+        [result] = asyncio.run(engine.embed_images([(data, None)]))
+        return np.array(result)
 
     with pytest.raises(ConfigurationError, match="has no output '/inner"):
         vector(INNER)
@@ -649,11 +651,11 @@ def test_onnx_runtime_sends_no_telemetry(made: Made, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from azinfer.local.engines.onnx import OnnxImages;"
         "OnnxImages(Path(sys.argv[1]), size=8)"
     )
-    told = {"HOME": str(home), "USERPROFILE": str(home)}
+    fields = {"HOME": str(home), "USERPROFILE": str(home)}
     dropped = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
     environ = {name: value for name, value in os.environ.items() if name not in dropped}
     command = [sys.executable, "-c", code, str(made(glass()))]
-    subprocess.run(command, env={**environ, **told}, check=True)
+    subprocess.run(command, env={**environ, **fields}, check=True)
     assert not list(home.iterdir())
 
 
@@ -662,8 +664,8 @@ def test_without_the_extra_it_is_named(made: Made) -> None:
         "import sys; sys.modules['onnxruntime'] = None; from azinfer.local.cli.main import main;"
         "sys.argv = ['azinfer', *sys.argv[1:]]; main()"
     )
-    told = ["serve", "--port", "0", "--onnx", f"images={made(glass())}"]
-    command = [sys.executable, "-c", code, *told]
+    values = ["serve", "--port", "0", "--onnx", f"images={made(glass())}"]
+    command = [sys.executable, "-c", code, *values]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "pip install 'azinfer[onnx]'" in " ".join(done.stderr.split())

@@ -43,11 +43,11 @@ Json = dict[str, Any]
 def http() -> Iterator[httpx.Client]:
     """A deployment that filters and one that does not."""
     words = {"violence": {"bomb": "high", "knife": "low"}}
-    found = ContentFilter(words=words, blocklists={"mine": ["secret"]})
+    result = ContentFilter(words=words, blocklists={"mine": ["secret"]})
     deployments = [
         LocalDeployment("chat", engine=SyntheticEngine()),
-        LocalDeployment("guarded", engine=SyntheticEngine("A knife."), content_filter=found),
-        LocalDeployment("bad", engine=SyntheticEngine("A bomb."), content_filter=found),
+        LocalDeployment("guarded", engine=SyntheticEngine("A knife."), content_filter=result),
+        LocalDeployment("bad", engine=SyntheticEngine("A bomb."), content_filter=result),
     ]
     with (
         LocalEndpoint(deployments) as endpoint,
@@ -282,5 +282,5 @@ def test_the_check_detects_a_wrong_answer(http: httpx.Client) -> None:
     answer = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
     answer["output"][0]["content"][0]["text"] = 7
     del answer["object"]
-    found = {"type output.content.text", "required object"}
-    assert broken("v1", "AzureResponse", answer) == found
+    values = {"type output.content.text", "required object"}
+    assert broken("v1", "AzureResponse", answer) == values

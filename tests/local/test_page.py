@@ -61,7 +61,7 @@ def page(browser: Browser, endpoint: LocalEndpoint) -> Iterator[Page]:
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda result: wrong.append(result.text) if result.type == "error" else None)
     page.on(
         "request",
         lambda sent: None if sent.url.startswith(endpoint.url) else wrong.append(sent.url),

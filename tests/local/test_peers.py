@@ -54,8 +54,8 @@ def taken(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
         command = [sys.executable, str(SCRIPTS / f"{script}_tour.py"), url, key, str(report)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         assert report.exists(), done.stderr
-        found: dict[str, Any] = json.loads(report.read_text("utf-8"))
-    return found
+        body: dict[str, Any] = json.loads(report.read_text("utf-8"))
+    return body
 
 
 @pytest.mark.parametrize("tour", TOURS)
@@ -83,5 +83,5 @@ def test_the_readme_of_core_lists_the_tested_clients(endpoint: LocalEndpoint) ->
         tried += taken(tour, endpoint.url, endpoint.key, None)["versions"].items()
     readme = (ROOT / "core/README.md").read_text("utf-8")
     table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
-    told = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)
-    assert sorted(told) == sorted(tried)
+    values = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)
+    assert sorted(values) == sorted(tried)

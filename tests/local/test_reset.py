@@ -66,8 +66,10 @@ def begun_batch(http: httpx.Client, model: str = "chat") -> str:
     """The id of a batch of one line."""
     line = {"custom_id": "1", "method": "POST", "url": "/chat/completions"}
     content = json.dumps({**line, "body": {**CHAT, "model": model}}).encode()
-    told = http.post("/openai/v1/files", files={"file": content}, data={"purpose": "batch"}).json()
-    body = {"input_file_id": told["id"], "endpoint": "/chat/completions"}
+    answer = http.post(
+        "/openai/v1/files", files={"file": content}, data={"purpose": "batch"}
+    ).json()
+    body = {"input_file_id": answer["id"], "endpoint": "/chat/completions"}
     batch = http.post("/openai/v1/batches", json={**body, "completion_window": "24h"})
     return str(batch.json()["id"])
 
@@ -95,9 +97,11 @@ def test_reset_removes_files_batches_and_responses(
         assert http.get(path).status_code == 404
         engine.free.set()
         batch_id = begun_batch(http)
-        while (told := http.get(f"/openai/v1/batches/{batch_id}").json())["status"] != "completed":
-            assert told["status"] in ("validating", "in_progress", "finalizing")
-        assert told["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+        while (result := http.get(f"/openai/v1/batches/{batch_id}").json())[
+            "status"
+        ] != "completed":
+            assert result["status"] in ("validating", "in_progress", "finalizing")
+        assert result["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
         assert listed(http) == {"files": 2, "batches": 1}
 
 
@@ -152,8 +156,8 @@ def test_a_recreated_deployment_has_no_earlier_state(endpoint: LocalEndpoint) ->
         }
         path = f"{MANAGED}/later?api-version=2024-10-01"
         assert http.put(path, json=body).status_code == 201
-        told = http.post("/openai/v1/chat/completions", json={**CHAT, "model": "later"}).json()
-        return str(told["choices"][0]["message"]["content"])
+        content = http.post("/openai/v1/chat/completions", json={**CHAT, "model": "later"}).json()
+        return str(content["choices"][0]["message"]["content"])
 
     with client_of(endpoint) as http:
         endpoint.deploy(LocalDeployment("before", "new-model", SyntheticEngine("From before.")))

@@ -85,14 +85,14 @@ def events(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     *frames, rest = answer.text.split("\n\n")
     assert rest == ""
-    told = []
+    values = []
     for number, frame in enumerate(frames):
         name, data = frame.split("\n")
         payload = json.loads(data.removeprefix("data: "))
         assert name == f"event: {payload['type']}"
         assert payload["sequence_number"] == number
-        told.append(payload)
-    return told
+        values.append(payload)
+    return values
 
 
 @pytest.fixture(params=[False, True])
@@ -125,11 +125,11 @@ def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None
 
 @pytest.mark.parametrize("base", BASES)
 def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None:
-    told = events(asked(http, base, stream=True))
+    values = events(asked(http, base, stream=True))
     # Padding that hides how long a part is.
-    deltas = [each for each in told if "delta" in each]
+    deltas = [each for each in values if "delta" in each]
     assert all((len(each["delta"]) + len(each.pop("obfuscation"))) % 16 == 0 for each in deltas)
-    begun, running, *_, ended = told
+    begun, running, *_, ended = values
     response = ended["response"]
     name = response["id"].removeprefix("resp_")
     started = {**response, "status": "in_progress", "output": [], "usage": None}
@@ -150,7 +150,7 @@ def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None
         {"type": "response.content_part.done", "part": full, **place},
         {"type": "response.output_item.done", "output_index": 0, "item": done},
     ]
-    assert told[2:-1] == [{**each, "sequence_number": at + 2} for at, each in enumerate(expected)]
+    assert values[2:-1] == [{**each, "sequence_number": at + 2} for at, each in enumerate(expected)]
     assert ended["type"] == "response.completed"
     assert response["output"] == [done]
     assert http.get(f"/openai/v1/responses/{response['id']}").json() == response
@@ -212,8 +212,8 @@ def test_functions_are_called_and_their_results_used(http: httpx.Client, stream:
         "arguments": '{"city": "New York"}',
     }
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": "Sunny"}
-    told = response_of(asked(http, input=[question, call, output], **body))
-    assert text(told) == "This is a synthetic answer to: Sunny"
+    content = response_of(asked(http, input=[question, call, output], **body))
+    assert text(content) == "This is a synthetic answer to: Sunny"
     parts = [{"type": "input_text", "text": "Rainy"}]
     previous = {"previous_response_id": response["id"], "input": [{**output, "output": parts}]}
     assert text(response_of(asked(http, **body, **previous))).endswith("Rainy")
@@ -221,9 +221,9 @@ def test_functions_are_called_and_their_results_used(http: httpx.Client, stream:
 
 def test_calls_are_streamed_in_parts(http: httpx.Client) -> None:
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "stream": True}
-    told = events(asked(http, input="Use get_weather and currentTime in New York", **body))
-    for index, item in enumerate(told[-1]["response"]["output"]):
-        mine = [each for each in told if each.get("output_index") == index]
+    values = events(asked(http, input="Use get_weather and currentTime in New York", **body))
+    for index, item in enumerate(values[-1]["response"]["output"]):
+        mine = [each for each in values if each.get("output_index") == index]
         added, *deltas, done, ended = mine
         assert added["type"] == "response.output_item.added"
         assert added["item"] == {**item, "arguments": "", "status": "in_progress"}
@@ -233,7 +233,7 @@ def test_calls_are_streamed_in_parts(http: httpx.Client) -> None:
         assert done["type"] == "response.function_call_arguments.done"
         assert (done["arguments"], done["name"]) == (item["arguments"], item["name"])
         assert (ended["type"], ended["item"]) == ("response.output_item.done", item)
-    assert [item["name"] for item in told[-1]["response"]["output"]] == [
+    assert [item["name"] for item in values[-1]["response"]["output"]] == [
         "get_weather",
         "currentTime",
     ]

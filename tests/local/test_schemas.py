@@ -55,10 +55,10 @@ FILLED: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("schema", "value"), FILLED)
 def test_the_synthetic_engine_follows_schemas(schema: Any, value: Any) -> None:
-    found = filled(of(x=schema), TEXT)
-    assert verify(found, of(x=schema)) is None
+    result = filled(of(x=schema), TEXT)
+    assert verify(result, of(x=schema)) is None
     if value is not None:
-        assert found == {"x": value}
+        assert result == {"x": value}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "said"), WRONG)
-def test_invalid_schemas_are_refused(schema: dict[str, Any], said: str) -> None:
-    with pytest.raises(EngineError, match=re.escape(said.replace("\\\\b", "\\b"))):
+@pytest.mark.parametrize(("schema", "message"), WRONG)
+def test_invalid_schemas_are_refused(schema: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=re.escape(message.replace("\\\\b", "\\b"))):
         check(schema, "x")
 
 

@@ -531,11 +531,11 @@ def test_json_follows_its_schema(http: httpx.Client, schema: Any, value: Any) ->
         "response_format": format,
     }
     answer = http.post("/models/chat/completions", json=body).json()
-    found = json.loads(answer["choices"][0]["message"]["content"])
+    content = json.loads(answer["choices"][0]["message"]["content"])
     if value is None:
-        assert found["v"] == 42
+        assert content["v"] == 42
     else:
-        assert found == value
+        assert content == value
 
 
 def test_a_schema_with_an_unknown_reference_is_refused(http: httpx.Client) -> None:
@@ -594,20 +594,20 @@ def test_tools_are_called(
     if stream:
         deltas = [choice for chunk in events(answer.text) for choice in chunk["choices"]]
         calls = [call for each in deltas for call in each["delta"].get("tool_calls", [])]
-        found = [call["function"]["name"] for call in calls if "id" in call]
+        values = [call["function"]["name"] for call in calls if "id" in call]
         assert deltas[-1]["finish_reason"] == reason
-        for index in range(len(found)):
+        for index in range(len(values)):
             parts = [call["function"] for call in calls if call["index"] == index]
             json.loads("".join(part["arguments"] for part in parts))
     else:
         (only,) = answer.json()["choices"]
         calls = only["message"].get("tool_calls", [])
-        found = [call["function"]["name"] for call in calls]
+        values = [call["function"]["name"] for call in calls]
         assert only["finish_reason"] == reason
         assert len({call["id"] for call in calls}) == len(calls)
-        if "get_weather" in found and "New York" in text:
+        if "get_weather" in values and "New York" in text:
             assert json.loads(calls[0]["function"]["arguments"]) == {"city": "New York"}
-    assert found == names
+    assert values == names
 
 
 class Heedless(SyntheticEngine):
@@ -620,7 +620,7 @@ class Heedless(SyntheticEngine):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"tools": [WEATHER], "tool_choice": "required"},
         {
@@ -631,16 +631,16 @@ class Heedless(SyntheticEngine):
         },
     ],
 )
-def test_output_that_violates_its_schema_is_an_error(stream: bool, asked: dict[str, Any]) -> None:
+def test_output_that_violates_its_schema_is_an_error(stream: bool, fields: dict[str, Any]) -> None:
     with LocalEndpoint([LocalDeployment("chat", engine=Heedless())], key="k") as endpoint:
         answer = httpx.post(
             f"{endpoint.url}/openai/v1/chat/completions",
-            json={"messages": USER, "model": "chat", "stream": stream, **asked},
+            json={"messages": USER, "model": "chat", "stream": stream, **fields},
             headers={"api-key": "k"},
         )
-    told = events(answer.text)[-1] if stream else answer.json()
-    assert told["error"]["code"] == "invalid_json_schema"
-    assert "did not hold to the JSON Schema: $.city: 5 is not" in told["error"]["message"]
+    body = events(answer.text)[-1] if stream else answer.json()
+    assert body["error"]["code"] == "invalid_json_schema"
+    assert "did not hold to the JSON Schema: $.city: 5 is not" in body["error"]["message"]
     assert answer.status_code == (200 if stream else 400)
 
 

@@ -64,12 +64,12 @@ def serial(path: Path) -> int:
 def test_an_authority_is_created_once_and_only_its_owner_can_read_its_key(tmp_path: Path) -> None:
     where = tmp_path / "data"
     authority = Authority(where)
-    made = (where / "authority.pem").read_bytes()
+    values = (where / "authority.pem").read_bytes()
     assert stat.S_IMODE((where / "authority.pem").stat().st_mode) == 0o600
     assert stat.S_IMODE(where.stat().st_mode) == 0o700
     assert b"PRIVATE" not in authority.ca_file.read_bytes()
     again = Authority(where)
-    assert (where / "authority.pem").read_bytes() == made
+    assert (where / "authority.pem").read_bytes() == values
     assert {each.name for each in where.iterdir()} == {"authority.pem", "ca-bundle.pem"}
     for host in ("127.0.0.1", "localhost", "::1"):
         handshake(again.server_context(), authority.ca_file, host)
@@ -136,8 +136,8 @@ def test_processes_that_start_together_share_one_authority(tmp_path: Path) -> No
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-    made = {process.communicate(timeout=60)[0] for process in processes}
-    assert made == {f"{serial(tmp_path)}\n"}
+    values = {process.communicate(timeout=60)[0] for process in processes}
+    assert values == {f"{serial(tmp_path)}\n"}
 
 
 def test_the_authority_is_limited_to_this_machine(tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ SAID = "This is a synthetic answer to: hi"
 
 def test_azure_ai_inference_with_tokens_needs_only_the_environment(secure: LocalEndpoint) -> None:
     # requests, on which its sync clients rest, has a variable of its own.
-    said = asked(INFERENCE, secure, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-    assert said == [SAID] * 3
+    result = asked(INFERENCE, secure, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    assert result == [SAID] * 3
 
 
 def test_untrusted_clients_are_refused(secure: LocalEndpoint) -> None:

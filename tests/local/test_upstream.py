@@ -61,9 +61,9 @@ def test_a_request_is_passed_on_unchanged(server: RawServer, client: InferenceCl
     answer = client.complete(
         HELLO, temperature=0.5, logit_bias={"5": 1}, tools=[WEATHER], reasoning_effort="low", seed=7
     )
-    (asked,) = server.received
-    assert (asked.method, asked.target) == ("POST", "/v1/chat/completions")
-    assert asked.json == {
+    (result,) = server.received
+    assert (result.method, result.target) == ("POST", "/v1/chat/completions")
+    assert result.json == {
         "model": "real-model",
         "messages": [{"role": "user", "content": "Hello"}],
         "temperature": 0.5,
@@ -73,8 +73,8 @@ def test_a_request_is_passed_on_unchanged(server: RawServer, client: InferenceCl
         "stream": False,
         "tools": [WEATHER.to_wire()],
     }
-    assert asked.header("authorization") == f"Bearer {SECRET}"
-    assert asked.header("api-key") == SECRET
+    assert result.header("authorization") == f"Bearer {SECRET}"
+    assert result.header("api-key") == SECRET
     assert answer.text == "Hi."
     assert answer.choices[0].message.raw["refusal"] == "no"
     assert answer.usage is not None
@@ -82,13 +82,13 @@ def test_a_request_is_passed_on_unchanged(server: RawServer, client: InferenceCl
 
 
 def test_usage_and_other_fields_come_back_whole(server: RawServer, client: InferenceClient) -> None:
-    told = chat("Hi.", usage={"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13})
-    told["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
-    told["choices"][0]["logprobs"] = {"content": [{"token": "Hi", "logprob": -0.1}]}
-    server.will(reply(told))
-    found = client.complete(HELLO).raw
-    assert found["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
-    assert found["choices"][0]["logprobs"] == told["choices"][0]["logprobs"]
+    result = chat("Hi.", usage={"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13})
+    result["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
+    result["choices"][0]["logprobs"] = {"content": [{"token": "Hi", "logprob": -0.1}]}
+    server.will(reply(result))
+    value = client.complete(HELLO).raw
+    assert value["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
+    assert value["choices"][0]["logprobs"] == result["choices"][0]["logprobs"]
 
 
 def test_the_deployments_name_is_the_model_where_none_is_set(
@@ -97,9 +97,9 @@ def test_the_deployments_name_is_the_model_where_none_is_set(
     server.will(reply(chat()))
     client = serving(f"{server.url}/openai/deployments/x?api-version=2024-10-21")
     client.complete(HELLO, model="CHAT")
-    (asked,) = server.received
-    assert asked.target == "/openai/deployments/x/chat/completions?api-version=2024-10-21"
-    assert asked.json["model"] == "CHAT"
+    (result,) = server.received
+    assert result.target == "/openai/deployments/x/chat/completions?api-version=2024-10-21"
+    assert result.json["model"] == "CHAT"
 
 
 def test_the_first_chunk_arrives_while_the_upstream_waits(
@@ -140,8 +140,8 @@ def test_reasoning_and_calls_are_streamed_in_any_shape(
     server: RawServer, client: InferenceClient
 ) -> None:
     def call(arguments: str, index: int | None = None, **more: Any) -> dict[str, Any]:
-        told: dict[str, Any] = {"function": {"arguments": arguments, **more.pop("function", {})}}
-        return part(tool_calls=[told | more | ({} if index is None else {"index": index})])
+        fields: dict[str, Any] = {"function": {"arguments": arguments, **more.pop("function", {})}}
+        return part(tool_calls=[fields | more | ({} if index is None else {"index": index})])
 
     server.will(
         raw(
@@ -162,8 +162,8 @@ def test_reasoning_and_calls_are_streamed_in_any_shape(
         list(chunks)
     message = chunks.completion.choices[0].message
     assert (message.reasoning, message.content) == ("Hm.", "It is ")
-    found = [(call.id, call.function.arguments) for call in message.tool_calls]
-    assert found == [("a", '{"city":"Delft"}'), ("b", '{"city": "Goes"}')]
+    values = [(call.id, call.function.arguments) for call in message.tool_calls]
+    assert values == [("a", '{"city":"Delft"}'), ("b", '{"city": "Goes"}')]
     assert chunks.completion.finish_reason == "tool_calls"
 
 
@@ -234,7 +234,7 @@ def test_a_refused_prompt_keeps_its_reason(server: RawServer, client: InferenceC
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behaviour", "message"),
     [
         (raw(chunked(events(part("one"), done=False), whole=False)), "broke off"),
         (raw(chunked(events(part("one"), done=False))), "without a finish reason"),
@@ -246,11 +246,11 @@ def test_a_refused_prompt_keeps_its_reason(server: RawServer, client: InferenceC
     ],
 )
 def test_a_stream_that_breaks_ends_with_an_error(
-    server: RawServer, client: InferenceClient, behaviour: Any, said: str
+    server: RawServer, client: InferenceClient, behaviour: Any, message: str
 ) -> None:
     server.will(behaviour)
     texts: list[str] = []
-    with client.stream(HELLO) as chunks, pytest.raises(InferenceError, match=said):
+    with client.stream(HELLO) as chunks, pytest.raises(InferenceError, match=message):
         texts.extend(chunk.text for chunk in chunks)
     assert "".join(texts) == "one"
 
@@ -299,8 +299,8 @@ def test_usage_is_requested_where_possible(server: RawServer, client: InferenceC
 
 def test_vectors_come_from_the_upstream(server: RawServer, client: InferenceClient) -> None:
     server.will(reply(vectors([0.6, 0.8], [1.0, 0.0])))
-    found = client.embed(["a", "b"], dimensions=2)
-    assert [list(each) for each in found.vectors] == [pytest.approx([0.6, 0.8]), [1.0, 0.0]]
+    result = client.embed(["a", "b"], dimensions=2)
+    assert [list(each) for each in result.vectors] == [pytest.approx([0.6, 0.8]), [1.0, 0.0]]
     assert server.received[0].json == {
         "model": "real-model",
         "input": ["a", "b"],
@@ -320,10 +320,10 @@ def test_other_operations_use_the_upstreams_chat(server: RawServer) -> None:
         tool: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
         answer = theirs.responses.create(model="chat", input="hi", tools=[tool])
         assert [item.type for item in answer.output] == ["function_call"]
-    asked = server.received[0].json
-    assert asked["messages"] == [{"role": "user", "content": "hi"}]
-    assert [each["function"]["name"] for each in asked["tools"]] == ["f"]
-    assert (asked["tool_choice"], asked["model"]) == ("auto", "m")
+    result = server.received[0].json
+    assert result["messages"] == [{"role": "user", "content": "hi"}]
+    assert [each["function"]["name"] for each in result["tools"]] == ["f"]
+    assert (result["tool_choice"], result["model"]) == ("auto", "m")
 
 
 def test_an_azinfer_endpoint_can_be_the_upstream(serving: Serving) -> None:
@@ -358,10 +358,10 @@ def test_images_are_passed_on_with_their_media_type(server: RawServer) -> None:
     with LocalEndpoint([LocalDeployment("images", engine=engine)]) as endpoint:
         client = InferenceClient(f"{endpoint.url}/models", endpoint.key, "images")
         assert list(client.embed_images([b"\xff\xd8\xff"]).vectors[0]) == [1.0, 0.0]
-    (asked,) = server.received
-    assert asked.target == "/models/images/embeddings?api-version=2024-05-01-preview"
-    assert asked.json == {"input": [{"image": "data:image/jpeg;base64,/9j/"}]}
-    assert asked.header("api-key") is None
+    (result,) = server.received
+    assert result.target == "/models/images/embeddings?api-version=2024-05-01-preview"
+    assert result.json == {"input": [{"image": "data:image/jpeg;base64,/9j/"}]}
+    assert result.header("api-key") is None
 
 
 def test_connections_are_closed_with_the_endpoint(server: RawServer) -> None:
@@ -381,12 +381,12 @@ def test_a_token_is_requested_for_each_request(server: RawServer) -> None:
         client = InferenceClient(endpoint.url, endpoint.key, "chat")
         client.complete(HELLO)
         client.complete(HELLO)
-    found = [each.header("authorization") for each in server.received]
-    assert found == ["Bearer first", "Bearer second"]
+    values = [each.header("authorization") for each in server.received]
+    assert values == ["Bearer first", "Bearer second"]
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("ftp://x/v1", "no http or https address"),
         ("localhost:11434/v1", "no http or https address"),
@@ -394,8 +394,8 @@ def test_a_token_is_requested_for_each_request(server: RawServer) -> None:
         ("http://localhost:11434/", "http://localhost:11434/v1 of Ollama"),
     ],
 )
-def test_an_invalid_address_is_refused(url: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said) as caught:
+def test_an_invalid_address_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         UpstreamEngine(url)
     assert "secret" not in str(caught.value)
 
