@@ -96,7 +96,7 @@ def test_the_retired_sdk_knows_our_errors(endpoint: LocalEndpoint) -> None:
 
 
 def test_the_retired_sdk_works_async(endpoint: LocalEndpoint) -> None:
-    async def asked() -> tuple[Any, str]:
+    async def ask() -> tuple[Any, str]:
         async with retired(endpoint, AsyncChatCompletionsClient, model="fixed") as client:
             answer = await client.complete(messages=[UserMessage(ASK)])
             text = ""
@@ -106,7 +106,7 @@ def test_the_retired_sdk_works_async(endpoint: LocalEndpoint) -> None:
                     text += (update.choices[0].delta.content or "") if update.choices else ""
             return answer, text
 
-    answer, text = asyncio.run(asked())
+    answer, text = asyncio.run(ask())
     assert answer.choices[0].message.content == text == "Paris."
 
 

@@ -25,7 +25,7 @@ from azinfer.local import (
 URL = "/openai/deployments/{}/completions?api-version=2024-10-21"
 
 
-def asked(http: httpx.Client, name: str = "fixed", **body: Any) -> httpx.Response:
+def ask(http: httpx.Client, name: str = "fixed", **body: Any) -> httpx.Response:
     return http.post(URL.format(name), json={"prompt": "The capital of France is", **body})
 
 
@@ -34,7 +34,7 @@ def choice(text: str, index: int = 0, finish_reason: str | None = "stop") -> dic
 
 
 def test_a_completion_has_the_documented_form(http: httpx.Client) -> None:
-    answer = asked(http)
+    answer = ask(http)
     body = answer.json()
     assert body.pop("id").startswith("cmpl-")
     assert isinstance(body.pop("created"), int)
@@ -48,22 +48,22 @@ def test_a_completion_has_the_documented_form(http: httpx.Client) -> None:
 
 
 def test_each_prompt_gets_n_answers(http: httpx.Client) -> None:
-    answer = asked(http, "mistral-large", prompt=["a", "b"], n=2).json()
+    answer = ask(http, "mistral-large", prompt=["a", "b"], n=2).json()
     says = "This is a synthetic answer to: "
     texts = [says + "a", says + "a", says + "b", says + "b"]
     assert answer["choices"] == [choice(text, at) for at, text in enumerate(texts)]
-    alone = asked(http, "mistral-large", prompt="a").json()["usage"]
+    alone = ask(http, "mistral-large", prompt="a").json()["usage"]
     assert answer["usage"]["prompt_tokens"] == 2 * alone["prompt_tokens"]
     assert answer["usage"]["completion_tokens"] == 4 * alone["completion_tokens"]
 
 
 def test_echo_and_stop_are_obeyed(http: httpx.Client) -> None:
-    answer = asked(http, "mistral-large", prompt="one two", echo=True, stop=" two").json()
+    answer = ask(http, "mistral-large", prompt="one two", echo=True, stop=" two").json()
     assert answer["choices"] == [choice("one twoThis is a synthetic answer to: one")]
-    answer = asked(http, "mistral-large", prompt="one two", max_tokens=2).json()
+    answer = ask(http, "mistral-large", prompt="one two", max_tokens=2).json()
     assert answer["choices"] == [choice("This is", finish_reason="length")]
     words = " ".join(["word"] * 40)
-    assert asked(http, "mistral-large", prompt=words).json()["usage"]["completion_tokens"] == 16
+    assert ask(http, "mistral-large", prompt=words).json()["usage"]["completion_tokens"] == 16
 
 
 def test_a_completion_is_streamed(http: httpx.Client) -> None:
@@ -73,7 +73,7 @@ def test_a_completion_is_streamed(http: httpx.Client) -> None:
         "echo": True,
         "n": 2,
     }
-    answer = asked(http, **body)
+    answer = ask(http, **body)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     *lines, done = [line for line in answer.text.split("\n") if line]
     assert done == "data: [DONE]"
@@ -110,7 +110,7 @@ def test_a_completion_is_streamed(http: httpx.Client) -> None:
 def test_a_wrong_field_is_named(
     http: httpx.Client, body: dict[str, Any], param: str, code: str
 ) -> None:
-    answer = asked(http, **body)
+    answer = ask(http, **body)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
 
@@ -119,7 +119,7 @@ def test_only_the_classic_surface_has_completions(http: httpx.Client) -> None:
     for base in ("/openai/v1", "/models", ""):
         answer = http.post(f"{base}/completions", json={"model": "fixed", "prompt": "a"})
         assert answer.status_code == 404
-    answer = asked(http, "embed")
+    answer = ask(http, "embed")
     assert answer.json()["error"]["code"] == "OperationNotSupported"
 
 
@@ -133,14 +133,14 @@ def test_filters_and_limits_apply_to_completions() -> None:
         LocalEndpoint([deployment]) as endpoint,
         httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
     ):
-        assert asked(http, "guarded", prompt="a bomb").json()["error"]["code"] == "content_filter"
-        body = asked(http, "guarded").json()
+        assert ask(http, "guarded", prompt="a bomb").json()["error"]["code"] == "content_filter"
+        body = ask(http, "guarded").json()
         result = body["choices"][0]["content_filter_results"]
         assert result["violence"] == {"filtered": False, "severity": "safe"}
         assert body["prompt_filter_results"][0]["content_filter_results"] == result
-        streamed = asked(http, "guarded", stream=True).text
+        streamed = ask(http, "guarded", stream=True).text
         assert '"prompt_filter_results"' in streamed.partition("\n")[0]
-        assert asked(http, "guarded").status_code == 429
+        assert ask(http, "guarded").status_code == 429
 
 
 def test_a_failure_in_the_middle_is_reported() -> None:
@@ -153,7 +153,7 @@ def test_a_failure_in_the_middle_is_reported() -> None:
         LocalEndpoint([LocalDeployment("failing", engine=Failing())]) as endpoint,
         httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
     ):
-        result = asked(http, "failing", stream=True).text
+        result = ask(http, "failing", stream=True).text
     *_, error, done, rest = result.split("\n\n")
     assert json.loads(error.removeprefix("data: "))["error"]["code"] == "context_length_exceeded"
     assert (done, rest) == ("data: [DONE]", "")

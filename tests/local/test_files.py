@@ -29,7 +29,7 @@ def alone() -> Iterator[httpx.Client]:
         yield client
 
 
-def uploaded(http: httpx.Client, base: str = BASES[0], **data: str) -> httpx.Response:
+def upload(http: httpx.Client, base: str = BASES[0], **data: str) -> httpx.Response:
     files = {"file": ("test.jsonl", CONTENT)}
     return http.post(base, files=files, data={"purpose": "batch", **data})
 
@@ -37,7 +37,7 @@ def uploaded(http: httpx.Client, base: str = BASES[0], **data: str) -> httpx.Res
 @pytest.mark.parametrize("base", BASES)
 def test_a_file_is_stored_listed_downloaded_and_deleted(alone: httpx.Client, base: str) -> None:
     # The form of "Upload batch file" in the Azure OpenAI documentation.
-    body = uploaded(alone, base).json()
+    body = upload(alone, base).json()
     assert re.fullmatch("file-[0-9a-f]{32}", body["id"])
     assert {**body, "id": "", "created_at": 0} == {
         "id": "",
@@ -70,8 +70,8 @@ def test_a_file_is_stored_listed_downloaded_and_deleted(alone: httpx.Client, bas
 
 
 def test_files_are_listed_in_pages(alone: httpx.Client) -> None:
-    ids = [uploaded(alone).json()["id"] for _ in range(3)]
-    other = uploaded(alone, purpose="assistants").json()["id"]
+    ids = [upload(alone).json()["id"] for _ in range(3)]
+    other = upload(alone, purpose="assistants").json()["id"]
     listed = alone.get(BASES[1]).json()
     assert [each["id"] for each in listed["data"]] == [other, *reversed(ids)]
     assert (listed["object"], listed["has_more"]) == ("list", False)
@@ -97,10 +97,10 @@ def test_a_file_expires(spelling: str) -> None:
         httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
     ):
         fields = {spelling.format("seconds"): "1209600", spelling.format("anchor"): "created_at"}
-        body = uploaded(http, **fields).json()
+        body = upload(http, **fields).json()
         assert body["created_at"] == now
         assert body["expires_at"] == now + 1_209_600
-        stays = uploaded(http).json()
+        stays = upload(http).json()
         assert "expires_at" not in stays
         now += 1_209_599
         assert http.get(f"{BASES[0]}/{body['id']}").status_code == 200
@@ -129,7 +129,7 @@ def test_a_file_expires(spelling: str) -> None:
 def test_a_wrong_field_of_an_upload_is_named(
     http: httpx.Client, param: str, data: dict[str, str]
 ) -> None:
-    answer = uploaded(http, **data)
+    answer = upload(http, **data)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
@@ -173,7 +173,7 @@ def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None
 
     with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
-        body = uploaded(http).json()
+        body = upload(http).json()
         with pytest.raises(ConfigurationError, match="that no other endpoint uses"):
             served().start()
     with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
@@ -196,6 +196,6 @@ def test_files_end_with_an_endpoint_without_a_data_directory(
         with endpoint, httpx.Client(headers={"api-key": endpoint.key}) as http:
             http.base_url = endpoint.url
             assert http.get(BASES[0]).json()["data"] == []
-            uploaded(http)
+            upload(http)
             assert list(tmp_path.iterdir())
         assert not list(tmp_path.iterdir())

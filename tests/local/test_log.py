@@ -163,7 +163,7 @@ def test_long_bodies_and_answers_do_not_fill_the_memory(azinfer_endpoint: LocalE
     assert entry.answer_size > len(answer.text) > 200_000
 
 
-def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry:
+def upload(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry:
     httpx.post(
         f"{endpoint.url}/openai/v1/files",
         files={"file": ("lines.jsonl", content, "application/jsonl")},
@@ -176,13 +176,13 @@ def uploaded(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry
 
 def test_the_log_has_uploads(azinfer_endpoint: LocalEndpoint) -> None:
     file = {"filename": "lines.jsonl", "content_type": "application/jsonl", "bytes": 9}
-    entry = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="batch")
+    entry = upload(azinfer_endpoint, b'{"a": 1}\n', purpose="batch")
     assert entry.status == 200
     assert entry.body == entry.form == {"purpose": "batch", "file": file}
     result = entry.to_wire()
     assert result["body"] == entry.body
     assert '\r\n\r\n{"a": 1}\n\r\n--' in result["raw_body"]
-    refused = uploaded(azinfer_endpoint, b'{"a": 1}\n', purpose="fun")
+    refused = upload(azinfer_endpoint, b'{"a": 1}\n', purpose="fun")
     assert (refused.status, refused.body) == (400, {"purpose": "fun", "file": file})
 
 
@@ -200,7 +200,7 @@ def test_uploads_do_not_fill_the_memory(azinfer_endpoint: LocalEndpoint) -> None
     file = {"filename": "f", "content_type": None, "bytes": len(content)}
     assert (entry.status, entry.form) == (200, {"file": file, "purpose": "batch"})
     assert entry.raw_body == form[: 64 * 1024]
-    long = uploaded(azinfer_endpoint, b"", purpose="y" * 900_000)
+    long = upload(azinfer_endpoint, b"", purpose="y" * 900_000)
     assert long.body["purpose"] == "y" * 1000 + "…"
     # The beginnings of what was sent and of the refusal, which quotes it.
     assert long.size < 2 * 64 * 1024 + 4000

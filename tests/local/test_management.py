@@ -75,9 +75,7 @@ def arm(own: LocalEndpoint) -> Iterator[httpx.Client]:
         yield client
 
 
-def asked(
-    endpoint: LocalEndpoint, model: str, text: str = "hi", wish: bytes = b""
-) -> httpx.Response:
+def ask(endpoint: LocalEndpoint, model: str, text: str = "hi", wish: bytes = b"") -> httpx.Response:
     return httpx.post(
         f"{endpoint.url}/models/chat/completions",
         headers={b"api-key": endpoint.key.encode(), b"x-ms-spillover-deployment": wish},
@@ -86,7 +84,7 @@ def asked(
 
 
 def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: httpx.Client) -> None:
-    assert asked(own, "second").status_code == 404
+    assert ask(own, "second").status_code == 404
     result = arm.put("/Second", json=body(tags={}))
     assert result.status_code == 201
     content = result.json()
@@ -116,7 +114,7 @@ def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: ht
             ],
         },
     }
-    answer = asked(own, "SECOND")
+    answer = ask(own, "SECOND")
     assert answer.headers["x-ms-deployment-name"] == "Second"
     assert answer.json()["choices"][0]["message"]["content"] == "Bonjour."
     again = arm.put("/second", json=body(capacity=7))
@@ -130,7 +128,7 @@ def test_a_new_model_is_answered_by_the_synthetic_engine(
 ) -> None:
     model = {"format": "OpenAI", "name": "gpt-4.1", "version": "2025-04-14"}
     arm.put("/gpt", json={"sku": {"name": "Standard"}, "properties": {"model": model}})
-    answer = asked(own, "gpt").json()
+    answer = ask(own, "gpt").json()
     assert answer["choices"][0]["message"]["content"] == "This is a synthetic answer to: hi"
     assert answer["model"] == "gpt-4.1"
     assert arm.get("/gpt").json()["properties"]["rateLimits"] == []
@@ -138,10 +136,10 @@ def test_a_new_model_is_answered_by_the_synthetic_engine(
 
 def test_an_engine_outlives_its_deployments(own: LocalEndpoint, arm: httpx.Client) -> None:
     assert arm.delete("/large").status_code == 200
-    assert asked(own, "large").status_code == 404
+    assert ask(own, "large").status_code == 404
     assert arm.delete("/large").status_code == 204
     arm.put("/back", json=body())
-    assert asked(own, "back").json()["choices"][0]["message"]["content"] == "Bonjour."
+    assert ask(own, "back").json()["choices"][0]["message"]["content"] == "Bonjour."
 
 
 def test_deployments_of_one_model_show_their_own_configuration(
@@ -151,9 +149,7 @@ def test_deployments_of_one_model_show_their_own_configuration(
     arm.put("/narrow", json=body(1))
     arm.put("/wide", json=body(100, raiPolicyName="harsh"))
     arm.put("/older", json=body(100, model=other))
-    statuses = {
-        name: [asked(own, name).status_code for _ in range(3)] for name in ("narrow", "wide")
-    }
+    statuses = {name: [ask(own, name).status_code for _ in range(3)] for name in ("narrow", "wide")}
     assert statuses == {"narrow": [200, 429, 429], "wide": [200, 200, 200]}
     with InferenceClient(own.url, own.key, "wide", max_retries=0) as client:
         with pytest.raises(ContentFilterError):
@@ -173,23 +169,23 @@ def test_deployments_of_one_model_show_their_own_configuration(
 def test_a_put_replaces_the_whole_configuration_and_keeps_the_engine(
     own: LocalEndpoint, arm: httpx.Client
 ) -> None:
-    assert asked(own, "large", "I stab you").status_code == 400
+    assert ask(own, "large", "I stab you").status_code == 400
     arm.put("/large", json=body(sku="ProvisionedManaged", capacity=3))
-    answer = asked(own, "large", "I stab you")
+    answer = ask(own, "large", "I stab you")
     assert answer.json()["choices"][0]["message"]["content"] == "Bonjour."
     assert answer.headers["azure-openai-deployment-utilization"] == "33%"
     assert [each.name for each in own.deployments] == ["Large", "embed"]
     arm.put("/large", json=body(model={**MODEL, "name": "another"}))
-    assert "synthetic" in asked(own, "large").json()["choices"][0]["message"]["content"]
+    assert "synthetic" in ask(own, "large").json()["choices"][0]["message"]["content"]
 
 
 def test_usage_counts_after_a_change_of_capacity(own: LocalEndpoint, arm: httpx.Client) -> None:
     arm.put("/few", json=body(2))
-    assert [asked(own, "few").status_code for _ in range(3)] == [200, 200, 429]
+    assert [ask(own, "few").status_code for _ in range(3)] == [200, 200, 429]
     patched = arm.patch("/few", json={"sku": {"name": "GlobalStandard", "capacity": 3}})
     assert patched.status_code == 200
     assert patched.json()["properties"]["rateLimits"][0]["count"] == 3
-    assert [asked(own, "few").status_code for _ in range(2)] == [200, 429]
+    assert [ask(own, "few").status_code for _ in range(2)] == [200, 429]
 
 
 def test_patch_changes_only_capacity_and_tags(own: LocalEndpoint, arm: httpx.Client) -> None:
@@ -331,12 +327,12 @@ def test_the_classic_list_shows_one_deployment_too(own: LocalEndpoint) -> None:
 
 def test_deployments_are_changed_from_python_too(own: LocalEndpoint) -> None:
     own.deploy(LocalDeployment("third", engine=SyntheticEngine("Three.")))
-    assert asked(own, "third").json()["choices"][0]["message"]["content"] == "Three."
+    assert ask(own, "third").json()["choices"][0]["message"]["content"] == "Three."
     own.deploy(LocalDeployment("THIRD", engine=SyntheticEngine("Four.")))
     assert [each.name for each in own.deployments] == ["Large", "embed", "THIRD"]
     assert own.delete("Third")
     assert not own.delete("Third")
-    assert asked(own, "third").status_code == 404
+    assert ask(own, "third").status_code == 404
     with pytest.raises(ConfigurationError, match="is no other deployment"):
         own.deploy(LocalDeployment("fourth", spillover="fourth"))
 
@@ -363,7 +359,7 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     own.deploy(
         LocalDeployment("ptu", "m", SyntheticEngine("a"), rate_limits=limits, spillover="STD")
     )
-    answers = [asked(own, "ptu") for _ in range(3)]
+    answers = [ask(own, "ptu") for _ in range(3)]
     values = [
         (each.status_code, each.headers["x-ms-deployment-name"], _spilled(each)) for each in answers
     ]
@@ -378,7 +374,7 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     why = "spillover from ptu, which was full"
     assert (logged.deployment, logged.why) == ("std", why)
     own.delete("std")
-    last = asked(own, "ptu")
+    last = ask(own, "ptu")
     assert last.headers["x-ms-deployment-name"] == "ptu"
     assert "'STD', which is no other deployment here" in last.headers["x-ms-spillover-error"]
 
@@ -402,9 +398,9 @@ def test_names_that_no_header_can_carry_break_no_answer(own: LocalEndpoint) -> N
     none_left = (RateLimit("request", 1, 10),)
     own.deploy(LocalDeployment("ptu", "模型\r\nx-evil: 1", rate_limits=none_left))
     own.deploy(LocalDeployment("std", "é"))
-    answers = [asked(own, "ptu", wish=b"\xe9\x85")]
-    answers += [asked(own, "ptu", wish=b"std")]
-    answers += [asked(own, "ptu", wish=b"\xe9\x85")]
+    answers = [ask(own, "ptu", wish=b"\xe9\x85")]
+    answers += [ask(own, "ptu", wish=b"std")]
+    answers += [ask(own, "ptu", wish=b"\xe9\x85")]
     assert [each.status_code for each in answers] == [200, 429, 429]
     for each in answers:
         assert each.headers["x-ratelimit-key"] == "\\u6a21\\u578b\\r\\nx-evil: 1"

@@ -85,10 +85,10 @@ def test_a_real_model_streams(client: InferenceClient) -> None:
 
 
 def test_a_seed_gives_the_same_answer_and_another_another(client: InferenceClient) -> None:
-    def asked(seed: int) -> str:
+    def ask(seed: int) -> str:
         return client.complete([UserMessage("Tell a story.")], seed=seed, max_tokens=30).text
 
-    assert asked(1) == asked(1) != asked(2)
+    assert ask(1) == ask(1) != ask(2)
 
 
 def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:

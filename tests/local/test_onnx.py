@@ -89,7 +89,7 @@ def two(names: tuple[str, str]) -> bytes:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def write_model(tmp_path: Path) -> Made:
     """Write a model's file."""
 
     def write(content: bytes, name: str = "model.onnx") -> Path:
@@ -102,11 +102,11 @@ def made(tmp_path: Path) -> Made:
 
 
 @pytest.fixture
-def eye(made: Made) -> Callable[..., Any]:
+def eye(write_model: Made) -> Callable[..., Any]:
     """What a model sees of a file, as numbers of colour from 0 to 1, shape (height, width, 3)."""
 
     def see(data: bytes, height: int, width: int, **settings: Any) -> Any:
-        path = made(glass((1, 3, height, width)))
+        path = write_model(glass((1, 3, height, width)))
         engine = OnnxImages(path, **{"normalize": PLAIN, **settings})
         [vector] = asyncio.run(engine.embed_images([(data, None)]))
         asyncio.run(engine.aclose())
@@ -125,8 +125,8 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(7).integers(1, 256, (height, width, 3), np.uint8)
 
 
-def test_any_model_computes_the_vectors_of_its_weights_over_http(made: Made) -> None:
-    engine = OnnxImages(made(vision()), normalize="imagenet", size=16)
+def test_any_model_computes_the_vectors_of_its_weights_over_http(write_model: Made) -> None:
+    engine = OnnxImages(write_model(vision()), normalize="imagenet", size=16)
     assert engine.dimensions == LONG
     pictures = [noise(16, 16), noise(16, 16)[::-1].copy(), np.full((16, 16, 3), 9, np.uint8)]
     with (
@@ -142,10 +142,10 @@ def test_any_model_computes_the_vectors_of_its_weights_over_http(made: Made) -> 
     assert list(short.vectors[0]) == pytest.approx(list(unit(computed(pictures[0] / 255)[:2])))
 
 
-def test_half_precision_is_as_close_as_possible(made: Made) -> None:
+def test_half_precision_is_as_close_as_possible(write_model: Made) -> None:
     nodes = [node("Flatten", ["image"], "all")]
     kinds = {"image": 10, "all": 10}
-    path = made(onnx_files.model(nodes, {"image": OPEN}, {"all": ("n", "m")}, {}, kinds))
+    path = write_model(onnx_files.model(nodes, {"image": OPEN}, {"all": ("n", "m")}, {}, kinds))
     engine = OnnxImages(path, normalize=PLAIN, size=4)
     [vector] = asyncio.run(engine.embed_images([(file_of(Image.fromarray(noise(4, 4))), None)]))
     right = unit(noise(4, 4).transpose(2, 0, 1).ravel() / 255)
@@ -349,8 +349,8 @@ def test_the_model_is_listed_with_its_capabilities(tiny: LocalEndpoint) -> None:
         client.embed("text")
 
 
-def test_zero_vectors_are_an_error(made: Made) -> None:
-    engine = OnnxImages(made(glass((1, 3, 4, 4))), normalize=PLAIN)
+def test_zero_vectors_are_an_error(write_model: Made) -> None:
+    engine = OnnxImages(write_model(glass((1, 3, 4, 4))), normalize=PLAIN)
     with pytest.raises(EngineError, match=r"input\.0\.image: the model's vector has length 0"):
         asyncio.run(engine.embed_images([(file_of(Image.new("RGB", (4, 4))), None)]))
 
@@ -367,9 +367,9 @@ OUTPUTS: list[tuple[bytes, str | None, int]] = [
 
 @pytest.mark.parametrize(("content", "output", "length"), OUTPUTS)
 def test_the_output_with_the_vector_is_found(
-    made: Made, content: bytes, output: str | None, length: int
+    write_model: Made, content: bytes, output: str | None, length: int
 ) -> None:
-    engine = OnnxImages(made(content), normalize=PLAIN, size=4, output=output)
+    engine = OnnxImages(write_model(content), normalize=PLAIN, size=4, output=output)
     assert engine.dimensions == length
     picture = noise(4, 4)
     [vector] = asyncio.run(engine.embed_images([(file_of(Image.fromarray(picture)), None)]))
@@ -417,9 +417,9 @@ REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("content", "settings", "message"), REFUSED)
 def test_a_file_that_is_not_a_vision_model_is_an_error(
-    made: Made, tmp_path: Path, content: bytes | None, settings: dict[str, Any], message: str
+    write_model: Made, tmp_path: Path, content: bytes | None, settings: dict[str, Any], message: str
 ) -> None:
-    path = tmp_path / "missing.onnx" if content is None else made(content)
+    path = tmp_path / "missing.onnx" if content is None else write_model(content)
     with pytest.raises(ConfigurationError, match=message):
         OnnxImages(path, **settings)
 
@@ -574,8 +574,8 @@ def test_an_invalid_preprocessor_config_is_an_error(
         Preprocessing.of(tmp_path / "model.onnx")
 
 
-def test_an_inner_tensor_becomes_an_output(made: Made) -> None:
-    path = made(vision(8))
+def test_an_inner_tensor_becomes_an_output(write_model: Made) -> None:
+    path = write_model(vision(8))
     data = file_of(Image.fromarray(noise(8, 8)))
 
     def vector(output: str) -> Any:
@@ -591,8 +591,8 @@ def test_an_inner_tensor_becomes_an_output(made: Made) -> None:
     assert unit(vector(INNER) @ seeded()["projection"]) == pytest.approx(before, abs=1e-6)
 
 
-async def test_work_does_not_block_the_event_loop(made: Made) -> None:
-    engine = OnnxImages(made(glass()), normalize=PLAIN, size=1024)
+async def test_work_does_not_block_the_event_loop(write_model: Made) -> None:
+    engine = OnnxImages(write_model(glass()), normalize=PLAIN, size=1024)
     inputs = [(WHOLE, None)] * 4
     work = asyncio.create_task(engine.embed_images(inputs))
     turns = 0
@@ -605,8 +605,8 @@ async def test_work_does_not_block_the_event_loop(made: Made) -> None:
     await engine.aclose()
 
 
-async def test_a_closed_engine_says_so(made: Made) -> None:
-    engine = OnnxImages(made(glass()), size=512)
+async def test_a_closed_engine_says_so(write_model: Made) -> None:
+    engine = OnnxImages(write_model(glass()), size=512)
     work = asyncio.create_task(engine.embed_images([(WHOLE, None)] * 50))
     await asyncio.sleep(0)
     await engine.aclose()
@@ -631,9 +631,9 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_the_largest_images_fit_into_memory(made: Made, tmp_path: Path) -> None:
+def test_the_largest_images_fit_into_memory(write_model: Made, tmp_path: Path) -> None:
     """50 million pixels are 200 MB, and as much again on white."""
-    path = made(glass())
+    path = write_model(glass())
     names = []
     for mode, size in (("RGBA", (7_000, 7_000)), ("L", (700, 65_535)), ("P", (65_535, 20))):
         names.append(str(tmp_path / f"{mode}.png"))
@@ -643,7 +643,7 @@ def test_the_largest_images_fit_into_memory(made: Made, tmp_path: Path) -> None:
     assert 100 < int(done.stdout) < 500
 
 
-def test_onnx_runtime_sends_no_telemetry(made: Made, tmp_path: Path) -> None:
+def test_onnx_runtime_sends_no_telemetry(write_model: Made, tmp_path: Path) -> None:
     """Where it does, it keeps a number of the device in the user's folder."""
     home = tmp_path / "home"
     home.mkdir()
@@ -654,17 +654,17 @@ def test_onnx_runtime_sends_no_telemetry(made: Made, tmp_path: Path) -> None:
     fields = {"HOME": str(home), "USERPROFILE": str(home)}
     dropped = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
     environ = {name: value for name, value in os.environ.items() if name not in dropped}
-    command = [sys.executable, "-c", code, str(made(glass()))]
+    command = [sys.executable, "-c", code, str(write_model(glass()))]
     subprocess.run(command, env={**environ, **fields}, check=True)
     assert not list(home.iterdir())
 
 
-def test_without_the_extra_it_is_named(made: Made) -> None:
+def test_without_the_extra_it_is_named(write_model: Made) -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None; from azinfer.local.cli.main import main;"
         "sys.argv = ['azinfer', *sys.argv[1:]]; main()"
     )
-    values = ["serve", "--port", "0", "--onnx", f"images={made(glass())}"]
+    values = ["serve", "--port", "0", "--onnx", f"images={write_model(glass())}"]
     command = [sys.executable, "-c", code, *values]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

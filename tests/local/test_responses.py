@@ -72,7 +72,7 @@ PLAIN = {
 }
 
 
-def asked(http: httpx.Client, base: str = BASES[0], **body: Any) -> httpx.Response:
+def ask(http: httpx.Client, base: str = BASES[0], **body: Any) -> httpx.Response:
     return http.post(base, json={"model": "fixed", "input": "hi", **body})
 
 
@@ -109,7 +109,7 @@ def response_of(answer: httpx.Response) -> Any:
 
 @pytest.mark.parametrize("base", BASES)
 def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None:
-    answer = asked(http, base)
+    answer = ask(http, base)
     body = answer.json()
     assert answer.status_code == 200
     assert answer.headers["x-ms-deployment-name"] == "fixed"
@@ -125,7 +125,7 @@ def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None
 
 @pytest.mark.parametrize("base", BASES)
 def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None:
-    values = events(asked(http, base, stream=True))
+    values = events(ask(http, base, stream=True))
     # Padding that hides how long a part is.
     deltas = [each for each in values if "delta" in each]
     assert all((len(each["delta"]) + len(each.pop("obfuscation"))) % 16 == 0 for each in deltas)
@@ -158,7 +158,7 @@ def test_a_stream_has_the_recorded_events(http: httpx.Client, base: str) -> None
 
 def test_padding_can_be_turned_off(http: httpx.Client) -> None:
     options = {"include_obfuscation": False}
-    assert "obfuscation" not in asked(http, stream=True, stream_options=options).text
+    assert "obfuscation" not in ask(http, stream=True, stream_options=options).text
 
 
 def test_a_response_repeats_the_request(http: httpx.Client, stream: bool) -> None:
@@ -174,7 +174,7 @@ def test_a_response_repeats_the_request(http: httpx.Client, stream: bool) -> Non
         "include": ["reasoning.encrypted_content"],
         "text": {"verbosity": "low"},
     }
-    response = response_of(asked(http, stream=stream, **fields))
+    response = response_of(ask(http, stream=stream, **fields))
     assert response["reasoning"] == {"effort": "low", "summary": None}
     assert response["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     for name in ("instructions", "max_output_tokens", "metadata", "temperature", "top_p", "user"):
@@ -182,7 +182,7 @@ def test_a_response_repeats_the_request(http: httpx.Client, stream: bool) -> Non
 
 
 def test_a_truncated_response_is_incomplete(http: httpx.Client, stream: bool) -> None:
-    answer = asked(http, model="mistral-large", max_output_tokens=2, stream=stream)
+    answer = ask(http, model="mistral-large", max_output_tokens=2, stream=stream)
     response = response_of(answer)
     assert (response["status"], text(response)) == ("incomplete", "This is")
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -195,7 +195,7 @@ def test_a_truncated_response_is_incomplete(http: httpx.Client, stream: bool) ->
 def test_functions_are_called_and_their_results_used(http: httpx.Client, stream: bool) -> None:
     question = {"role": "user", "content": "How is the weather in New York?"}
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "stream": stream}
-    answer = asked(http, input=[question], **body)
+    answer = ask(http, input=[question], **body)
     response = response_of(answer)
     assert response["tools"] == [
         {**WEATHER, "strict": True},
@@ -212,16 +212,16 @@ def test_functions_are_called_and_their_results_used(http: httpx.Client, stream:
         "arguments": '{"city": "New York"}',
     }
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": "Sunny"}
-    content = response_of(asked(http, input=[question, call, output], **body))
+    content = response_of(ask(http, input=[question, call, output], **body))
     assert text(content) == "This is a synthetic answer to: Sunny"
     parts = [{"type": "input_text", "text": "Rainy"}]
     previous = {"previous_response_id": response["id"], "input": [{**output, "output": parts}]}
-    assert text(response_of(asked(http, **body, **previous))).endswith("Rainy")
+    assert text(response_of(ask(http, **body, **previous))).endswith("Rainy")
 
 
 def test_calls_are_streamed_in_parts(http: httpx.Client) -> None:
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "stream": True}
-    values = events(asked(http, input="Use get_weather and currentTime in New York", **body))
+    values = events(ask(http, input="Use get_weather and currentTime in New York", **body))
     for index, item in enumerate(values[-1]["response"]["output"]):
         mine = [each for each in values if each.get("output_index") == index]
         added, *deltas, done, ended = mine
@@ -249,7 +249,7 @@ def test_calls_are_streamed_in_parts(http: httpx.Client) -> None:
 )
 def test_tool_choice_is_obeyed(http: httpx.Client, choice: Any, names: list[str]) -> None:
     body: Any = {"model": "mistral-large", "tools": [WEATHER, TIME], "tool_choice": choice}
-    output = asked(http, input="Tell me a joke", **body).json()["output"]
+    output = ask(http, input="Tell me a joke", **body).json()["output"]
     assert [item["name"] for item in output if item["type"] == "function_call"] == names
 
 
@@ -257,7 +257,7 @@ def test_a_text_format_is_obeyed(http: httpx.Client, stream: bool) -> None:
     schema = {"type": "object", "properties": {"who": {"type": "string"}}}
     wanted = {"type": "json_schema", "name": "person", "schema": schema, "strict": True}
     body: Any = {"model": "mistral-large", "text": {"format": wanted}, "stream": stream}
-    response = response_of(asked(http, input='I met "Ann".', **body))
+    response = response_of(ask(http, input='I met "Ann".', **body))
     assert text(response) == '{"who": "Ann"}'
     assert response["text"] == {"format": wanted, "verbosity": "medium"}
 
@@ -275,15 +275,15 @@ def test_a_response_continues_the_previous_one(http: httpx.Client) -> None:
     with LocalEndpoint([deployment]) as endpoint:
         http = httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key})
         with http:
-            first = asked(http, model="chat", input="I am Ann.", instructions="Be kind.").json()
+            first = ask(http, model="chat", input="I am Ann.", instructions="Be kind.").json()
             image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
             parts = [{"type": "input_text", "text": "Who am I?"}, image]
             message = {"role": "user", "content": parts}
             kept = {"previous_response_id": first["id"], "model": "chat"}
-            second = asked(http, **kept, input=[message]).json()
-            asked(http, model="chat", input="And now?", previous_response_id=second["id"])
+            second = ask(http, **kept, input=[message]).json()
+            ask(http, model="chat", input="And now?", previous_response_id=second["id"])
             reference = {"type": "item_reference", "id": first["output"][0]["id"]}
-            asked(http, model="chat", input=[reference, {"role": "user", "content": "So?"}])
+            ask(http, model="chat", input=[reference, {"role": "user", "content": "So?"}])
     system = {"role": "system", "content": "Be kind."}
     ann = {"role": "user", "content": "I am Ann."}
     hello = {"role": "assistant", "content": "Hello."}
@@ -302,7 +302,7 @@ def test_responses_are_stored_returned_and_deleted(http: httpx.Client) -> None:
     content = [{"type": "input_text", "text": "a"}]
     items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     items.append({"role": "user", "content": "c"})
-    response = asked(http, input=items).json()
+    response = ask(http, input=items).json()
     url = f"/openai/v1/responses/{response['id']}"
     assert http.get(url).json() == response
     listed = http.get(f"{url}/input_items").json()
@@ -325,10 +325,10 @@ def test_responses_are_stored_returned_and_deleted(http: httpx.Client) -> None:
 
 
 def test_store_false_stores_no_response(http: httpx.Client, stream: bool) -> None:
-    response = response_of(asked(http, store=False, stream=stream))
+    response = response_of(ask(http, store=False, stream=stream))
     assert response["store"] is False
     assert http.get(f"/openai/v1/responses/{response['id']}").status_code == 404
-    answer = asked(http, previous_response_id=response["id"])
+    answer = ask(http, previous_response_id=response["id"])
     assert answer.status_code == 400
     assert answer.json()["error"] == {
         "message": f"Previous response with id '{response['id']}' not found.",
@@ -381,12 +381,12 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("param", "body"), WRONG)
 def test_a_wrong_field_is_named(http: httpx.Client, param: str, body: dict[str, Any]) -> None:
-    answer = asked(http, **body)
+    answer = ask(http, **body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 def test_an_invalid_page_is_refused(http: httpx.Client) -> None:
-    url = f"/openai/v1/responses/{asked(http).json()['id']}/input_items"
+    url = f"/openai/v1/responses/{ask(http).json()['id']}/input_items"
     for query in ({"limit": "0"}, {"limit": "x"}, {"limit": "101"}, {"after": "nope"}):
         answer = http.get(url, params=query)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(query)))
@@ -435,35 +435,35 @@ def guarded() -> Iterator[httpx.Client]:
 
 
 def test_a_failure_in_the_middle_is_reported(guarded: httpx.Client) -> None:
-    *_, last = events(asked(guarded, model="failing", stream=True))
+    *_, last = events(ask(guarded, model="failing", stream=True))
     assert last["type"] == "response.failed"
     assert last["response"]["status"] == "failed"
     assert last["response"]["error"] == {"code": "server_error", "message": "the context is full"}
-    answer = asked(guarded, model="failing")
+    answer = ask(guarded, model="failing")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
 def test_filters_and_limits_apply_to_responses(guarded: httpx.Client, stream: bool) -> None:
-    refused = asked(guarded, model="guarded", input="a bomb", stream=stream)
+    refused = ask(guarded, model="guarded", input="a bomb", stream=stream)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_filter")
-    response = response_of(asked(guarded, model="guarded", input="a knife", stream=stream))
+    response = response_of(ask(guarded, model="guarded", input="a knife", stream=stream))
     prompt, completion = response["content_filters"]
     assert prompt["source_type"] == "prompt"
     assert prompt["content_filter_results"]["violence"] == {"filtered": False, "severity": "low"}
     assert (completion["source_type"], completion["blocked"]) == ("completion", False)
-    response = response_of(asked(guarded, model="bad", stream=stream))
+    response = response_of(ask(guarded, model="bad", stream=stream))
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "content_filter"}
     assert response["content_filters"][1]["blocked"]
-    assert asked(guarded, model="limited", stream=stream).status_code == 429
+    assert ask(guarded, model="limited", stream=stream).status_code == 429
 
 
 def test_a_deployment_must_be_named_and_support_responses(http: httpx.Client) -> None:
     for base in BASES:
         answer = http.post(base, json={"input": "hi"})
         assert answer.json()["error"]["code"] == "missing_required_parameter"
-        assert asked(http, base, model="nope").json()["error"]["code"] == "DeploymentNotFound"
-        assert asked(http, base, model="embed").json()["error"] == {
+        assert ask(http, base, model="nope").json()["error"]["code"] == "DeploymentNotFound"
+        assert ask(http, base, model="embed").json()["error"] == {
             "code": "OperationNotSupported",
             "message": "The responses operation does not work with the specified model, "
             "text-embedding. Please choose different model and try again.",

@@ -467,7 +467,7 @@ def test_a_single_deployment_needs_no_name_at_the_root(strict: LocalEndpoint) ->
 
 
 def test_stop_and_max_tokens_end_an_answer(http: httpx.Client) -> None:
-    def asked(**options: Any) -> Any:
+    def ask(**options: Any) -> Any:
         body = {
             "messages": [{"role": "user", "content": "one two three"}],
             "model": "mistral-large",
@@ -477,11 +477,11 @@ def test_stop_and_max_tokens_end_an_answer(http: httpx.Client) -> None:
         return choice["message"]["content"], choice["finish_reason"]
 
     whole = "This is a synthetic answer to: one two three"
-    assert asked() == (whole, "stop")
-    assert asked(stop="two") == (whole.partition("two")[0], "stop")
-    assert asked(stop=["three", " one"]) == (whole.partition(" one")[0], "stop")
-    assert asked(max_tokens=2) == ("This is", "length")
-    assert asked(max_completion_tokens=2) == ("This is", "length")
+    assert ask() == (whole, "stop")
+    assert ask(stop="two") == (whole.partition("two")[0], "stop")
+    assert ask(stop=["three", " one"]) == (whole.partition(" one")[0], "stop")
+    assert ask(max_tokens=2) == ("This is", "length")
+    assert ask(max_completion_tokens=2) == ("This is", "length")
 
 
 def test_several_choices_are_written(http: httpx.Client) -> None:

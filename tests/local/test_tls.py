@@ -228,7 +228,7 @@ asyncio.run(asking())
 """
 
 
-def asked(code: str, endpoint: LocalEndpoint, *variables: str) -> list[str]:
+def ask(code: str, endpoint: LocalEndpoint, *variables: str) -> list[str]:
     """What a program prints that has the endpoint and its authority from the environment."""
     assert endpoint.ca_file is not None
     environ = {
@@ -254,10 +254,10 @@ SAID = "This is a synthetic answer to: hi"
 
 def test_azure_ai_inference_with_tokens_needs_only_the_environment(secure: LocalEndpoint) -> None:
     # requests, on which its sync clients rest, has a variable of its own.
-    result = asked(INFERENCE, secure, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    result = ask(INFERENCE, secure, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     assert result == [SAID] * 3
 
 
 def test_untrusted_clients_are_refused(secure: LocalEndpoint) -> None:
     with pytest.raises(AssertionError, match="CERTIFICATE_VERIFY_FAILED"):
-        asked(INFERENCE, secure)
+        ask(INFERENCE, secure)
