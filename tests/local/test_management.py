@@ -472,25 +472,25 @@ def test_azures_management_client_makes_changes_and_deletes(
     wanted = Deployment(
         sku=Sku(name="DataZoneStandard", capacity=4), properties=DeploymentProperties(model=model)
     )
-    result = azure.deployments.begin_create_or_update(*where, "result", wanted).result()
+    result = azure.deployments.begin_create_or_update(*where, "made", wanted).result()
     assert result.properties is not None
     assert result.properties.provisioning_state == "Succeeded"
     assert result.properties.rate_limits is not None
     assert [each.count for each in result.properties.rate_limits] == [4, 4000]
     assert result.system_data is not None
     assert result.system_data.created_at is not None
-    assert asked_securely(secure, "result") == 200
+    assert asked_securely(secure, "made") == 200
     change = PatchResourceTagsAndSku(sku=Sku(name="DataZoneStandard", capacity=9))
-    changed = azure.deployments.begin_update(*where, "result", change).result()
+    changed = azure.deployments.begin_update(*where, "made", change).result()
     assert changed.sku is not None
     assert changed.sku.capacity == 9
-    assert azure.deployments.get(*where, "MADE").name == "result"
-    assert [each.name for each in azure.deployments.list(*where)] == ["Chat", "result"]
-    skus = [each.sku and each.sku.name for each in azure.deployments.list_skus(*where, "result")]
+    assert azure.deployments.get(*where, "MADE").name == "made"
+    assert [each.name for each in azure.deployments.list(*where)] == ["Chat", "made"]
+    skus = [each.sku and each.sku.name for each in azure.deployments.list_skus(*where, "made")]
     assert "GlobalBatch" in skus
-    azure.deployments.begin_delete(*where, "result").result()
+    azure.deployments.begin_delete(*where, "made").result()
     with pytest.raises(ResourceNotFoundError) as caught:
-        azure.deployments.get(*where, "result")
+        azure.deployments.get(*where, "made")
     assert caught.value.error is not None
     assert caught.value.error.code == "ResourceNotFound"
 
