@@ -53,7 +53,7 @@ class AsyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> ChatCompletion:
-        """Ask one deployment for the next message of a conversation.
+        """Return the next message of a conversation, written by the model of a deployment.
 
         The same as `InferenceClient.complete`, awaited.
         """
@@ -70,7 +70,7 @@ class AsyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> AsyncChatStream:
-        """Ask for the next message of a conversation and get it while it is written.
+        """Return the next message of a conversation as a stream, while the model writes it.
 
         The same as `InferenceClient.stream`, but sent when the stream is entered.
         """
@@ -89,7 +89,7 @@ class AsyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Embeddings:
-        """Turn texts into vectors, however many; they are sent in batches, several at once.
+        """Return the vectors of any number of texts, sent in concurrent batches.
 
         The same as `InferenceClient.embed`, awaited.
         """
@@ -118,7 +118,7 @@ class AsyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Embeddings:
-        """Turn images, each alone or with a text, into vectors; one request an image.
+        """Return the vectors of images, each alone or with a text; one request for each.
 
         The same as `InferenceClient.embed_images`, awaited.
         """
@@ -136,7 +136,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ModelInfo:
-        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+        """Return the model behind a deployment; on the surfaces models, serverless and managed.
 
         The same as `InferenceClient.info`, awaited.
         """
@@ -145,7 +145,7 @@ class AsyncOperations(Operations):
     async def deployments(
         self, source: str | None = None, *, timeout: float | Timeout | None = None
     ) -> Deployments:
-        """List the deployments of the resource, all pages of them.
+        """Return the deployments of the resource, from all pages of its list.
 
         The same as `InferenceClient.deployments`, awaited.
         """

@@ -1,4 +1,4 @@
-"""The attempts of one call: what is sent, what was learned, and when to try again."""
+"""The attempts of one call: what is sent, what is learned, and when to send again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from azinfer.core.surfaces import MANAGED, scope_of
 from azinfer.core.version import __version__
 from azinfer.core.wires.selection import Choice, wire_after
 
-# What the model inference API defines; all else is an extra parameter to it.
+# The fields that the model inference API defines; others are extra parameters.
 # Source: "Get chat completions", "Get embeddings", request body.
 _DEFINED = frozenset(
     {
@@ -44,7 +44,7 @@ _DEFINED = frozenset(
     }
 )
 
-# Accepted without the header by what the models surface serves.
+# Extra parameters that the models surface accepts without the header.
 _KNOWN_EXTRAS = frozenset({"stream_options"})
 
 _STANDING = (
@@ -55,21 +55,21 @@ _STANDING = (
 
 _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 
-# An audience of Azure's own, so that no service can ask for a token for another.
+# Only audiences of Azure, so that no service can get a token for another one.
 _AUDIENCE = (
     r"audience is incorrect \((https://(?:cognitiveservices|ai|ml)\.azure\.(?:com|us|cn))/?\)"
 )
 
-_SHORTEST_SECRET = 4  # in place of a shorter one, half of a sentence would be redacted
+_SHORTEST_SECRET = 4  # replacing a shorter one would redact half of a sentence
 
-# Nine random bytes as text: 18 characters that all requests of this process begin with.
+# Nine random bytes as text: the first 18 characters of all request ids of this process.
 _PROCESS = os.urandom(9).hex()
 
 
 class CallAttempts(Generic[T]):
-    """The attempts of one call: what is sent next, and what comes of an outcome.
+    """The attempts of one call: the next request, and what follows from its outcome.
 
-    The shells only send, read and wait; every decision is made here.
+    The clients only send, read and wait; every decision is made here.
 
     Args:
         leg: What is asked, and of which deployment.
@@ -141,12 +141,12 @@ class CallAttempts(Generic[T]):
 
     @property
     def surface(self) -> Any:
-        """The surface that the credential is for."""
+        """The surface for which the credential is used."""
         return self.call.target.endpoint.surface
 
     @property
     def scope(self) -> str | None:
-        """The Entra ID scope of a token for it."""
+        """The Entra ID scope of a token for this call."""
         scope = self.call.scope or scope_of(self.surface, self._url)
         return self.corrections.get(scope, scope) if scope else None
 
@@ -185,10 +185,10 @@ class CallAttempts(Generic[T]):
         return request, Deadline(self.clock, at, self.timeout)
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        """The value of a whole answer.
+        """Return the value of a complete response.
 
         Raises:
-            InferenceError: It is an error, or no answer that can be read.
+            InferenceError: The response is an error, or not valid.
         """
         if status >= 300:
             raise self.error_of(status, headers, body)
@@ -197,7 +197,7 @@ class CallAttempts(Generic[T]):
         return value
 
     def error_of(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
-        """The error that an answer stands for."""
+        """Return the error that a response contains."""
         secret = self._secret.value
         if len(secret) >= _SHORTEST_SECRET:
             body = body.replace(secret.encode(), b"[redacted]")
@@ -206,13 +206,13 @@ class CallAttempts(Generic[T]):
         error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
             error.message = (
-                f"the endpoint redirects to {headers.get('location', '?')[:200]!r}; redirects are "
-                "not followed, so that nothing is sent to another host: check the endpoint"
+                f"the endpoint redirects to {headers.get('location', '?')[:200]!r}. Redirects are "
+                "not followed, so that nothing is sent to another host. Check the endpoint."
             )
         return error
 
     def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
-        """The way that the call took, now that an answer came."""
+        """Return how the call was routed, once a response has come."""
         self._answer = headers
         seconds = self.clock.monotonic() - self._began
         last = self._attempt(status, None, seconds, request_id(headers))
@@ -236,7 +236,7 @@ class CallAttempts(Generic[T]):
         return Attempt(status, kind, seconds, request, self.call.target.model, endpoint)
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
-        """What reads the stream that an answer begins; from now on only `total` bounds it."""
+        """Return the reader of a stream that has begun; from now on only `total` limits it."""
         self._succeeded()
         deadline.at = self._end
         assert self.call.wire is not None
@@ -250,10 +250,10 @@ class CallAttempts(Generic[T]):
             self.call.learn()
 
     def wait_after(self, error: InferenceError) -> float:
-        """Seconds to wait before the next request, after an attempt that ended with an error.
+        """Return the seconds to wait before the next request, after an attempt has failed.
 
         Raises:
-            InferenceError: There is no next one.
+            InferenceError: There is no further attempt.
         """
         seconds = self.clock.monotonic() - self._began
         kind = type(error).__name__
@@ -277,12 +277,12 @@ class CallAttempts(Generic[T]):
         return wait
 
     def with_context(self, error: InferenceError) -> InferenceError:
-        """Tell an error which deployment and endpoint it is about."""
+        """Return an error with the deployment, the endpoint, the request id and advice."""
         target = self.call.target
         error.deployment = target.model
         error.endpoint = target.endpoint.url
         error.attempts = max(1, len(self._attempts))
-        # What is wrong with an answer is found where its headers are not at hand.
+        # Errors in the body of a response are found where its headers are not available.
         error.headers = error.headers or self._answer
         error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
@@ -299,7 +299,7 @@ class CallAttempts(Generic[T]):
         return any(name == "api-key" for name, _ in self._secret.headers)
 
     def _correct(self, error: InferenceError) -> bool:
-        """Whether the request can be sent in another form, after the model refused a field."""
+        """Change the request after the model refused it; return False if that cannot help."""
         if self._body is None or not isinstance(error, APIStatusError):
             return False
         if error.status not in (400, 422, 424):
@@ -319,7 +319,7 @@ class CallAttempts(Generic[T]):
         return True
 
     def _correct_on_wire(self, error: InferenceError) -> bool:
-        """Send the body that the wire makes of this one after the refusal, if it knows one."""
+        """Send the body that the wire makes of this one after the refusal, if it has one."""
         wire = self.call.wire
         mended = wire.mend(self._body or {}, error) if wire else None
         if mended is None or mended.change in self._changed:
@@ -350,7 +350,7 @@ class CallAttempts(Generic[T]):
         return True
 
     def _correct_version(self, message: str) -> bool:
-        """Whether the request is to be sent in the api-version that the service names."""
+        """Use the api-version that the service asks for; return False if it names none."""
         version = re.search(_NEWER_VERSION, message)
         if version is None or API_VERSION in self._changed or self.call.target.endpoint.api_version:
             return False
@@ -361,7 +361,7 @@ class CallAttempts(Generic[T]):
         return True
 
     def _find_correction(self, message: str) -> tuple[str, str] | None:
-        """Which field to send in another form; an empty new name leaves out one of our own."""
+        """Return a field and its new name; an empty name leaves out a field of our own."""
         assert self._body is not None
         for name in self.call.ours:
             if name in message and name in self._body:

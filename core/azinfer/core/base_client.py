@@ -1,4 +1,4 @@
-"""What the sync and the async client share; nothing here touches the network."""
+"""The base of the sync and the async client; it does not touch the network."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class BaseClient:
             allow_http or is_loopback(self.endpoint.url)
         ):
             raise ConfigurationError(
-                f"{self.endpoint.url} is not https, so the credential would travel in clear "
-                "text; use https, or allow_http=True if the network is yours"
+                f"{self.endpoint.url} is not https, so the credential would be sent unencrypted; "
+                "use https, or pass allow_http=True for a network of your own"
             )
         self._credential = source_of(credential, self.endpoint.url, environ, clock)
         self._headers = dict(headers or {})
@@ -114,7 +114,7 @@ class BaseClient:
                 surface and api_version are for the default endpoint.
 
         Raises:
-            ConfigurationError: Something is wrong; the text has file, line, field and reason.
+            ConfigurationError: The file is not valid; the message has file, line and field.
         """
         from azinfer.core.router import Router, Source
 
@@ -199,7 +199,7 @@ class BaseClient:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._http_client is not None:
-            raise ConfigurationError("a client with an http_client of yours cannot be pickled")
+            raise ConfigurationError("a client with its own http_client cannot be pickled")
         refuse_to_pickle_secrets([*self._headers, *(name for name, _ in self.endpoint.query)])
         return {
             **self.__dict__,
@@ -223,7 +223,7 @@ class BaseClient:
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Everything inside is either never written to or meant to be shared.
+        # Everything inside is either never changed or meant to be shared.
         return self.__copy__()
 
     def _convert(self, kind: type[Twin]) -> Twin:
@@ -231,8 +231,8 @@ class BaseClient:
             return self
         if self._http_client is not None:
             raise ConfigurationError(
-                f"this client sends with an http_client of yours, which {kind.__name__} cannot; "
-                f"make a {kind.__name__} with one of its own"
+                f"this client sends through its own http_client, which {kind.__name__} cannot use; "
+                f"create a {kind.__name__} with another http_client"
             )
         if self._twin is None:
             twin = kind.__new__(kind)
@@ -244,15 +244,15 @@ class BaseClient:
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
     ) -> Routing:
-        """Tell where a request would go and why, and send nothing.
+        """Return where a request would be routed, and why, without sending it.
 
         Args:
             operation: `"chat/completions"`, `"embeddings"`, `"images/embeddings"` or `"info"`.
-            model: The deployment's name; the client's own when left out.
+            model: The deployment's name; by default that of the client.
             model_id: The model behind it.
 
         Raises:
-            ConfigurationError: It would go nowhere.
+            ConfigurationError: It could not be sent.
         """
         if self._router is not None:
             client, name, decision = self._router.explain(model or self.model, operation)
@@ -269,10 +269,10 @@ class BaseClient:
         return target.routing(target.url(self._corrections_of(target)), wire=choice)
 
     def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
-        """Return what is known of the model behind a deployment; nothing is sent for it.
+        """Return what is known of the model behind a deployment, without sending anything.
 
         Args:
-            model: The deployment's name; the client's own when left out.
+            model: The deployment's name; by default that of the client.
             model_id: The model behind it.
 
         Returns:
@@ -283,12 +283,12 @@ class BaseClient:
 
     @property
     def _known(self) -> Deployments:
-        """The deployments that are declared, and those that any client of this endpoint listed."""
+        """The declared deployments, and those that any client of this endpoint listed."""
         listed, joined = self._joined
         return joined if listed is self._knowledge.deployments else self._join()
 
     def _join(self) -> Deployments:
-        """Take note of a new list; what was known of each model before may be wrong now."""
+        """Use a new list; what was derived from the old one may be wrong now."""
         listed = self._knowledge.deployments
         self._joined = (listed, self._declared.over(listed))
         self._targets.clear()
@@ -316,7 +316,7 @@ class BaseClient:
         return replace(target, headers={**self._headers, **headers}) if headers else target
 
     def _model_id_of(self, name: str | None, model_id: str | None) -> tuple[str | None, str | None]:
-        """The model behind a deployment, and how that is known."""
+        """Return the model behind a deployment, and how that is known."""
         same = (name or "").casefold() == (self.model or "").casefold()
         if declared := model_id or (self.model_id if same else None):
             return declared, "declared"

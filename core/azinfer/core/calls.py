@@ -1,4 +1,4 @@
-"""Calls: a request and how to read its answer, and the attempts that one call may take."""
+"""Calls: for each operation, the body of the request and how to read the response."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOTHING: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a call goes, and what is known of the model there."""
+    """Where a call is sent, and what is known of the model there."""
 
     endpoint: Endpoint
     operation: str
@@ -52,7 +52,7 @@ class Target:
     facts: ModelFacts | None = None
 
     def routing(self, url: str, adapted: tuple[str, ...] = (), wire: Choice = NO_CHOICE) -> Routing:
-        """The way there, before anything was sent."""
+        """Return how a call is routed, before anything is sent."""
         return Routing(
             self.model,
             self.model,
@@ -68,7 +68,7 @@ class Target:
         )
 
     def url(self, corrections: Mapping[str, str] = NOTHING) -> str:
-        """The URL of the request, in the api-version that the model was found to need."""
+        """Return the URL of the request, in the api-version that the model needs."""
         endpoint = self.endpoint
         if endpoint.api_version is None and API_VERSION in corrections:
             endpoint = replace(endpoint, api_version=corrections[API_VERSION])
@@ -77,16 +77,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """A request, and how to read its answer.
+    """A request, and how to read the response.
 
     Attributes:
-        target: Where it goes.
-        body: What is sent; None for a GET.
-        read: Makes the answer's value of its body, its headers and its routing.
-        adapted: What was changed to suit the model.
-        url: The URL, where it is not the target's own.
-        scope: The Entra ID scope, where it is not the surface's own.
-        ours: Fields of the body that the caller did not give.
+        target: Where it is sent.
+        body: The body; None for a GET.
+        read: Returns the value of a response, from its body, headers and routing.
+        adapted: How the request was adapted to the model.
+        url: The URL, if it is not that of the target.
+        scope: The Entra ID scope, if it is not that of the surface.
+        ours: Fields of the body that the client added itself.
         response_format: What the caller passed as `response_format`.
         wire: The wire of a conversation.
         choice: How that wire was chosen.
@@ -206,10 +206,10 @@ def embeddings(
     """Return the call that embeds one request's worth of texts.
 
     Args:
-        target: Where it goes.
+        target: Where it is sent.
         texts: The texts of this request.
         options: Further fields of the body.
-        corrections: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: the name of a field, and its name there.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
     body: Json = {"input": list(texts), **_set_options(options)}
@@ -231,10 +231,10 @@ def image_embeddings(
     """Return the call that embeds one image; models take one image in a request.
 
     Args:
-        target: Where it goes.
+        target: Where it is sent.
         image: The image, with or without a text.
         options: Further fields of the body.
-        corrections: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: the name of a field, and its name there.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
     body: Json = {"input": [image.to_wire()], **_set_options(options)}
@@ -261,7 +261,7 @@ def _kind_field(
 
 
 def info(target: Target) -> Call[ModelInfo]:
-    """The call that asks which model answers."""
+    """Return the call for the model behind an endpoint."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ModelInfo:
         return decode_model_info(decode_json(data, headers))
@@ -270,7 +270,7 @@ def info(target: Target) -> Call[ModelInfo]:
 
 
 def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
-    """The call that reads one page of a list of deployments."""
+    """Return the call for one page of a list of deployments."""
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
         raw = decode_json(data, headers)
@@ -280,7 +280,7 @@ def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
 
 
 def _options_to_wire(options: Mapping[str, Any]) -> Json:
-    """What the caller asked for, as it is sent; None means not set."""
+    """Return options as they are sent; None means that an option is not set."""
     wire = _set_options(options)
     if tools := wire.get("tools"):
         own = (Tool, CustomTool)
@@ -295,7 +295,7 @@ def _options_to_wire(options: Mapping[str, Any]) -> Json:
 
 
 def _asks_for_usage(target: Target) -> bool:
-    """Whether a stream is asked for its usage; where that is refused, it is corrections."""
+    """Return True if a stream should report its usage; a refusal of that is learned."""
     surface, profile = target.endpoint.surface, target.profile
     if surface in (V1, DEPLOYMENTS) or profile.streams_usage:
         return True
@@ -305,7 +305,7 @@ def _asks_for_usage(target: Target) -> bool:
 def _set_options(options: Mapping[str, Any]) -> Json:
     if "model_extras" in options:
         raise ConfigurationError(
-            "model_extras= is no option: give what is in it as options of the call, like "
+            "model_extras= is not an option: pass its content as options of the call, such as "
             "safe_prompt=True"
         )
     return {key: value for key, value in options.items() if value is not None}
@@ -324,7 +324,11 @@ def _embedding_call(
 
 
 def _with_model(body: Json, target: Target) -> Json:
-    """The body with the deployment's name where the surface wants it there."""
+    """Return the body, with the name of the deployment if the surface needs it there.
+
+    Raises:
+        ConfigurationError: The surface needs a name, and there is none.
+    """
     surface = target.endpoint.surface
     if not surface.names_in_body:
         return body
@@ -332,7 +336,7 @@ def _with_model(body: Json, target: Target) -> Json:
         return {"model": target.model, **body}
     if surface.routes:
         raise ConfigurationError(
-            f"name the deployment: pass model= to the call or the client ({target.endpoint.url} "
-            "routes by it)"
+            f"the name of the deployment is missing: pass model= to the call or the client "
+            f"({target.endpoint.url} routes by it)"
         )
     return body

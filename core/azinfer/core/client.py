@@ -15,36 +15,37 @@ from azinfer.core.sync_operations import SyncOperations
 class InferenceClient(SyncOperations):
     """One client for every deployment behind an endpoint, for sync code.
 
-    May be used from many threads and after a fork; connections are shared by all clients of a
-    process. The constructor does not touch the network. A pickle holds its credential by name
-    (the environment's variable, `"entra"`, a module's function) and is refused for any other.
+    It can be used from many threads and after a fork, and all clients of a process share their
+    connections. The constructor does not touch the network. A client can be pickled if its
+    credential is a name: a variable of the environment, `"entra"` or a function of a module.
 
     Args:
         endpoint: Any URL that a portal or a sample shows: a resource, `…/models`,
-            `…/openai/v1`, a deployment's own, a project (its resource is asked, which takes
-            keys; its list of deployments takes tokens alone). Left out: the environment's
-            AZURE_INFERENCE_ENDPOINT, AZURE_AI_ENDPOINT or AZURE_OPENAI_ENDPOINT.
+            `…/openai/v1`, the URL of a deployment, or a project (requests go to its resource,
+            which accepts keys; only its list of deployments needs a token). By default the
+            variable AZURE_INFERENCE_ENDPOINT, AZURE_AI_ENDPOINT or AZURE_OPENAI_ENDPOINT.
         credential: A key, an object with `key` (AzureKeyCredential) or `get_token`
             (azure-identity), or a function that returns a token; `"env:NAME"` is the key in
-            that variable, `"entra"` azure-identity's default. Left out: the environment.
-        model: The deployment's name (any case) that calls go to when they name none.
-        model_id: The model behind that deployment, for example `"gpt-4.1"`, where its name
-            does not say.
-        surface: The way to address deployments where the URL does not say: `"models"`, `"v1"`,
+            that variable, `"entra"` is azure-identity's default credential. By default the key
+            in the environment.
+        model: The deployment's name, in any case, for calls that do not pass one.
+        model_id: The model behind that deployment, for example `"gpt-4.1"`, if its name does
+            not say so.
+        surface: The way to address deployments, if the URL does not say so: `"models"`, `"v1"`,
             `"deployments"`, `"serverless"`, `"managed"` or `"github"`.
         api_version: Sent instead of the surface's default.
         wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`. Left out, it is
             learned from the service's refusals and known of many models.
         timeout: Seconds for each attempt, or a Timeout; None is its defaults.
-        max_retries: How often a call is sent again after it failed in passing.
-        headers: Sent with every request; they win over the client's own.
-        http_client: An `httpx.Client` (or httpx2's) to send with; it stays yours to close.
+        max_retries: How often a call is sent again after a temporary failure.
+        headers: Sent with every request; they replace headers of the client itself.
+        http_client: An `httpx.Client` (or one of httpx2) to send with; the caller closes it.
         allow_http: Send the credential over plain HTTP to another machine.
         clock: Time and chance; for tests.
         environ: The environment; for tests.
 
     Raises:
-        ConfigurationError: The endpoint is not understood, or there is no credential.
+        ConfigurationError: The endpoint is not valid, or there is no credential.
 
     Example:
         >>> from azinfer.core import InferenceClient, UserMessage
@@ -60,7 +61,7 @@ class InferenceClient(SyncOperations):
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections; a later call opens new ones."""
+        """Close the connections. The client can be used again."""
         self._transport.close()
 
     def to_sync(self) -> InferenceClient:
@@ -83,8 +84,8 @@ class InferenceClient(SyncOperations):
 class AsyncInferenceClient(AsyncOperations):
     """One client for every deployment behind an endpoint, for async code.
 
-    May be used from several event loops one after another; connections are shared by all
-    clients of a loop and close with it. Arguments and errors are those of InferenceClient;
+    It can be used in several event loops, one after the other. All clients of a loop share their
+    connections, which close with it. Arguments and errors are those of InferenceClient;
     `http_client` is an `httpx.AsyncClient`, and credentials may be async.
 
     Example:
@@ -98,7 +99,7 @@ class AsyncInferenceClient(AsyncOperations):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the connections of this loop; a later call opens new ones."""
+        """Close the connections of this event loop. The client can be used again."""
         await self._transport.close()
 
     def to_sync(self) -> InferenceClient:

@@ -1,4 +1,4 @@
-"""Streamed answers as callers read them, sync and async."""
+"""Streamed responses as callers read them, sync and async."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _EMPTY = Delta()
 
 
 class ChatStream:
-    """A streamed answer: iterate over its chunks, best in a `with` block.
+    """A streamed response: iterate over its chunks, best in a `with` block.
 
-    It is open when it is returned, and closes its connection at its end, when left early and
-    when dropped. After an error in the middle nothing is sent again; the error's `partial` has
-    what came.
+    It is already open. It closes its connection at its end, when the block is left early and
+    when it is garbage-collected. After an error in the middle nothing is sent again, and
+    `partial` of the error has what came.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class ChatStream:
 
     @property
     def completion(self) -> ChatCompletion:
-        """The answer as far as it came; whole once the last chunk was read."""
+        """The response as far as it has come; complete after the last chunk."""
         return self._reader.completion()
 
     @property
     def routing(self) -> Routing | None:
-        """Where the request went."""
+        """Where the request was sent."""
         return self._reader.routing
 
     def close(self) -> None:
@@ -91,11 +91,11 @@ class ChatStream:
 
 
 class AsyncChatStream:
-    """A streamed answer: iterate over its chunks in an `async with` block.
+    """A streamed response: iterate over its chunks in an `async with` block.
 
-    It opens on entering the block (or at its first chunk), and closes its connection at its
-    end, when left early, when cancelled and when dropped. After an error in the middle nothing
-    is sent again; the error's `partial` has what came.
+    It opens when the block is entered, or at its first chunk. It closes its connection at its
+    end, when the block is left early or cancelled, and when it is garbage-collected. After an
+    error in the middle nothing is sent again, and `partial` of the error has what came.
     """
 
     def __init__(self, opening: Callable[[], Awaitable[OpenStream]]) -> None:
@@ -125,12 +125,12 @@ class AsyncChatStream:
 
     @property
     def completion(self) -> ChatCompletion:
-        """The answer as far as it came; whole once the last chunk was read."""
+        """The response as far as it has come; complete after the last chunk."""
         return self._reader.completion()
 
     @property
     def routing(self) -> Routing | None:
-        """Where the request went."""
+        """Where the request was sent."""
         return self._reader.routing
 
     async def aclose(self) -> None:
@@ -236,7 +236,7 @@ def _says_something(chunk: ChatCompletionChunk) -> bool:
 
 
 def _stream_error(error: InferenceError, reader: StreamReader) -> InferenceError:
-    """What went wrong in the middle of a stream, with what came before it."""
+    """Return the error for a failure in the middle of a stream, with what came before it."""
     if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
         return reader.interruption(error.message)
     return reader.with_partial(error)

@@ -48,27 +48,27 @@ class SyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> ChatCompletion:
-        """Ask one deployment for the next message of a conversation.
+        """Return the next message of a conversation, written by the model of a deployment.
 
         Args:
-            messages: The conversation so far, oldest first: typed messages or mappings of the
-                wire form, mixed.
-            model: The deployment's name, in any case; the client's own when left out.
-            model_id: The model behind it, where neither its name nor the client says.
-            timeout: Seconds for each attempt, or a Timeout, for this call.
-            headers: Sent with this call besides the client's.
-            **options: Anything the deployment understands, sent as it is (None is left out):
-                temperature, max_tokens, tools, tool_choice (also a tool's name),
+            messages: The conversation so far, oldest first: typed messages, mappings of the wire
+                form, or both.
+            model: The deployment's name, in any case; by default that of the client.
+            model_id: The model behind it, if neither its name nor the client says so.
+            timeout: Seconds for each attempt, or a Timeout; for this call.
+            headers: Sent with this call, besides those of the client.
+            **options: Any parameters of the deployment, sent as they are (None is left out):
+                temperature, max_tokens, tools, tool_choice (also the name of a tool),
                 response_format (also a JsonSchema, a pydantic model or a dataclass), …
                 wire= and send_reasoning= are read here: the form of the conversation, and
                 whether a model gets its earlier reasoning back on chat completions.
 
         Raises:
             DeploymentNotFoundError: No deployment has this name.
-            RateLimitError: Its rate limit is used up, and so are the retries.
+            RateLimitError: Its rate limit is used up, and so are all retries.
             ContentFilterError: A content filter refused the prompt.
-            APITimeoutError: No whole answer came in time.
-            InferenceError: Everything else; the tree is at the top of `errors.py`.
+            APITimeoutError: No complete response came in time.
+            InferenceError: Any other error; the tree is at the top of `errors.py`.
 
         Example:
             `client.complete([UserMessage("Hello")], model="mistral-large").text`
@@ -86,10 +86,10 @@ class SyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> ChatStream:
-        """Ask for the next message of a conversation and get it while it is written.
+        """Return the next message of a conversation as a stream, while the model writes it.
 
-        Takes and raises what `complete` does; usage is asked for wherever the model takes that.
-        While chunks are read, StreamInterruptedError says that the answer is not whole.
+        Arguments and errors are those of `complete`. Usage is requested where the model
+        supports it. Reading raises StreamInterruptedError if the response breaks off.
         """
         given = CallOptions(model, model_id, timeout, headers, options)
         attempts = self._chat(messages, given, stream=True)
@@ -106,23 +106,23 @@ class SyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Embeddings:
-        """Turn texts into vectors, however many; they are sent in batches, several at once.
+        """Return the vectors of any number of texts, sent in concurrent batches.
 
         Args:
-            input: One text, or any number of them; none at all is no request.
-            model: The deployment's name, in any case; the client's own when left out.
-            model_id: The model behind it; it decides the size of a batch.
+            input: One text, or any number of them; an empty list sends no request.
+            model: The deployment's name, in any case; by default that of the client.
+            model_id: The model behind it, which decides the size of a batch.
             kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
                 where both the model and the surface have that field, and left out elsewhere.
-            timeout: Seconds for each attempt, or a Timeout, for each request.
-            headers: Sent with each request besides the client's.
+            timeout: Seconds for each attempt, or a Timeout; for each request.
+            headers: Sent with each request, besides those of the client.
             **options: dimensions, input_type, encoding_format, …, sent as they are.
 
         Returns:
             Vectors of shape `(len(input), dimensions)`, in the order of `input`.
 
         Raises:
-            InferenceError: Any request failed; nothing partial is returned.
+            InferenceError: A request failed; no partial result is returned.
         """
         texts = check_texts(input)
         given = CallOptions(model, model_id, timeout, headers, options, kind)
@@ -149,16 +149,16 @@ class SyncOperations(Operations):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Embeddings:
-        """Turn images, each alone or with a text, into vectors; one request an image.
+        """Return the vectors of images, each alone or with a text; one request for each.
 
         Args:
             images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
-            model: The deployment's name, in any case; the client's own when left out.
+            model: The deployment's name, in any case; by default that of the client.
             model_id: The model behind it.
             kind: What the vectors are for: `"query"` or `"document"`. It is sent as `input_type`
                 where both the model and the surface have that field, and left out elsewhere.
-            timeout: Seconds for each attempt, or a Timeout, for each request.
-            headers: Sent with each request besides the client's.
+            timeout: Seconds for each attempt, or a Timeout; for each request.
+            headers: Sent with each request, besides those of the client.
             **options: dimensions, input_type, encoding_format, …, sent as they are.
 
         Returns:
@@ -166,7 +166,7 @@ class SyncOperations(Operations):
 
         Raises:
             ConfigurationError: The resource has no surface with this operation.
-            InferenceError: Any request failed; nothing partial is returned.
+            InferenceError: A request failed; no partial result is returned.
         """
         given = CallOptions(model, model_id, timeout, headers, options, kind)
 
@@ -182,12 +182,12 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ModelInfo:
-        """Ask which model answers, on the surfaces that say: models, serverless, managed.
+        """Return the model behind a deployment; on the surfaces models, serverless and managed.
 
         Args:
-            model: The deployment's name, in any case; the client's own when left out.
-            timeout: Seconds for each attempt, or a Timeout, for this call.
-            headers: Sent with this call besides the client's.
+            model: The deployment's name, in any case; by default that of the client.
+            timeout: Seconds for each attempt, or a Timeout; for this call.
+            headers: Sent with this call, besides those of the client.
 
         Raises:
             ConfigurationError: The resource has no surface with this operation.
@@ -197,10 +197,10 @@ class SyncOperations(Operations):
     def deployments(
         self, source: str | None = None, *, timeout: float | Timeout | None = None
     ) -> Deployments:
-        """List the deployments of the resource, all pages of them.
+        """Return the deployments of the resource, from all pages of its list.
 
-        They are remembered: errors about a wrong name suggest from them, and requests are
-        adapted to the models they name.
+        They are remembered: errors about a wrong name suggest the nearest one, and requests
+        are adapted to their models.
 
         Args:
             source: The URL of a Foundry project, or of an account in Azure Resource Manager
@@ -210,8 +210,8 @@ class SyncOperations(Operations):
             timeout: Seconds for each attempt, or a Timeout, for each page.
 
         Raises:
-            ConfigurationError: There is no list to ask, or a key would go to another host.
-            AuthenticationError: It is the list of a project, and the credential a key.
+            ConfigurationError: The endpoint has no list, or a key would be sent to another host.
+            AuthenticationError: The list is that of a project, and the credential is a key.
         """
         url: str | None
         url, scope = self._list_target(source)
