@@ -365,7 +365,9 @@ MESSAGES: list[tuple[Any, dict[str, Any]]] = [
     ),
     (ToolMessage("4", "c1"), {"role": "tool", "tool_call_id": "c1", "content": "4"}),
     (
-        azinfer.core.Message("said", "thought", (ToolCall("c1", Function("f")),)),
+        azinfer.core.Message(
+            "said", reasoning="thought", tool_calls=(ToolCall("c1", Function("f")),)
+        ),
         {"role": "assistant", "content": "said", "tool_calls": [CALL]},
     ),
     (

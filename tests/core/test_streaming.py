@@ -582,3 +582,13 @@ def test_a_stream_is_an_iterator_and_closing_twice_is_harmless(server: RawServer
             assert next(chunks).text == "a"
             assert list(chunks) == []
         chunks.close()
+
+
+def test_chunks_have_the_id_and_the_model_of_the_completion(ask: Ask, server: RawServer) -> None:
+    first = {"id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
+    server.will(stream(events(first, part("a"), part("b", "stop"))))
+    read = ask().stream()
+    ids = [(chunk.id, chunk.model) for chunk in read.chunks]
+    assert ids[0] == ("", None)
+    assert set(ids[1:]) == {(read.completion.id, read.completion.model)}
+    assert read.completion.id

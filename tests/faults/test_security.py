@@ -36,7 +36,7 @@ def test_neither_prompt_nor_key_follows_a_redirect(
 ) -> None:
     location = f"{other.url}/openai/v1/chat/completions"
     server.will(reply(b"", status, {"location": location}))
-    with pytest.raises(APIStatusError, match="redirects are not followed") as caught:
+    with pytest.raises(APIStatusError, match="Redirects are not followed") as caught:
         getattr(ask(), operation)()
     assert location in str(caught.value)
     assert (caught.value.status, len(server.received)) == (status, 1)

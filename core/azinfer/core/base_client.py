@@ -29,7 +29,7 @@ from azinfer.core.wires.wire import wire_named
 if TYPE_CHECKING:
     from azinfer.core.routes import Route
 
-Twin = TypeVar("Twin", bound="BaseClient")
+ClientT = TypeVar("ClientT", bound="BaseClient")
 
 MAX_RETRIES = 2
 
@@ -226,20 +226,20 @@ class BaseClient:
         # Everything inside is either never changed or meant to be shared.
         return self.__copy__()
 
-    def _convert(self, kind: type[Twin]) -> Twin:
+    def _convert(self, kind: type[ClientT]) -> ClientT:
         if isinstance(self, kind):
             return self
         if self._http_client is not None:
             raise ConfigurationError(
                 f"this client sends through its own http_client, which {kind.__name__} cannot use; "
-                f"create a {kind.__name__} with another http_client"
+                f"create {kind.__name__} with another http_client"
             )
         if self._twin is None:
             twin = kind.__new__(kind)
             twin.__dict__.update(self.__dict__)
             twin._connect()
             self._twin = twin
-        return cast("Twin", self._twin)
+        return cast("ClientT", self._twin)
 
     def explain(
         self, operation: str = CHAT, *, model: str | None = None, model_id: str | None = None
@@ -311,9 +311,18 @@ class BaseClient:
             endpoint = self.endpoint.serving(operation)
             profile = profile_of(known, is_model_id=source != "guessed")
             facts = find(known, is_model_id=source != "guessed")
-            target = Target(endpoint, operation, name, profile, known, source, self._headers, facts)
+            target = Target(
+                endpoint=endpoint,
+                operation=operation,
+                model=name,
+                profile=profile,
+                model_id=known,
+                model_id_source=source,
+                headers=self._headers,
+                facts=facts,
+            )
             self._targets[key] = target
-        return replace(target, headers={**self._headers, **headers}) if headers else target
+        return replace(target, headers={**target.headers, **headers}) if headers else target
 
     def _model_id_of(self, name: str | None, model_id: str | None) -> tuple[str | None, str | None]:
         """Return the model behind a deployment, and how that is known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
@@ -38,7 +38,7 @@ call_numbers = itertools.count(1)
 NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a call is sent, and what is known of the model there."""
 
@@ -54,14 +54,14 @@ class Target:
     def routing(self, url: str, adapted: tuple[str, ...] = (), wire: Choice = NO_CHOICE) -> Routing:
         """Return how a call is routed, before anything is sent."""
         return Routing(
-            self.model,
-            self.model,
-            self.operation,
-            self.endpoint.surface.name,
-            self.endpoint.url,
-            url,
-            self.model_id,
-            self.model_id_source,
+            requested=self.model,
+            deployment=self.model,
+            operation=self.operation,
+            surface=self.endpoint.surface.name,
+            endpoint=self.endpoint.url,
+            url=url,
+            model_id=self.model_id,
+            model_id_source=self.model_id_source,
             adapted=adapted,
             wire=wire.wire,
             wire_source=wire.source,
@@ -97,6 +97,7 @@ class Call(Generic[T]):
     target: Target
     body: Json | None
     read: Callable[[bytes, Mapping[str, str], Routing], T]
+    _: KW_ONLY
     adapted: tuple[str, ...] = ()
     url: str | None = None
     scope: str | None = None
@@ -186,7 +187,7 @@ def chat(
         target,
         _with_model(encoded.body, target),
         read,
-        encoded.adapted,
+        adapted=encoded.adapted,
         ours=encoded.ours,
         response_format=response_format,
         wire=wire,

@@ -62,11 +62,15 @@ class ChatCompletionChunk:
         choices: What it adds to each choice; empty on chunks with filter results or usage.
         usage: Token counts so far; usually only on the last chunk.
         raw: The event as the service sent it.
+        id: The service's id of the completion; empty if it has not been sent yet.
+        model: The name that the back end gives itself; None if it has not been sent yet.
     """
 
     choices: tuple[ChunkChoice, ...] = ()
     usage: Usage | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+    id: str = ""
+    model: str | None = None
 
     @property
     def _first(self) -> ChunkChoice:

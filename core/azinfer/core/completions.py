@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from azinfer.core.routing import Routing
@@ -78,6 +78,7 @@ class Message:
     """
 
     content: str | None = None
+    _: KW_ONLY
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
@@ -154,7 +155,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatCompletion:
     """The response to one chat request; fields as in "Create chat completion", REST reference.
 

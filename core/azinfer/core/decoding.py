@@ -94,15 +94,15 @@ def decode_completion(
     counts = raw.get("usage")
     created = raw.get("created")
     return ChatCompletion(
-        str(raw.get("id") or ""),
-        raw.get("model"),
-        created if isinstance(created, int) else 0,
-        tuple(decode_choice(each, at, id_prefix) for at, each in enumerate(choices)),
-        decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers),
-        raw.get("prompt_filter_results") or (),
-        routing,
-        raw,
-        parser_of(response_format),
+        id=str(raw.get("id") or ""),
+        model=raw.get("model"),
+        created=created if isinstance(created, int) else 0,
+        choices=tuple(decode_choice(each, at, id_prefix) for at, each in enumerate(choices)),
+        usage=decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers),
+        prompt_filter_results=raw.get("prompt_filter_results") or (),
+        routing=routing,
+        raw=raw,
+        _parse=parser_of(response_format),
     )
 
 
@@ -156,14 +156,14 @@ def decode_message(raw: Any, id_prefix: str) -> Message:
     field = raw.get("reasoning_content") or raw.get("reasoning")
     return Message(
         content,
-        field if isinstance(field, str) else thought,
-        tuple(
+        reasoning=field if isinstance(field, str) else thought,
+        tool_calls=tuple(
             decode_tool_call(call, f"{id_prefix}{position}")
             for position, call in enumerate(list_field(raw, "tool_calls"))
         ),
-        raw.get("refusal"),
-        raw.get("audio"),
-        raw,
+        refusal=raw.get("refusal"),
+        audio=raw.get("audio"),
+        raw=raw,
     )
 
 
@@ -236,9 +236,9 @@ def decode_usage(raw: Json) -> Usage:
         prompt,
         completion,
         _count(raw, "total_tokens") or prompt + completion,
-        _count(raw.get("prompt_tokens_details"), "cached_tokens"),
-        thought,
-        raw,
+        cached_tokens=_count(raw.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=thought,
+        raw=raw,
     )
 
 

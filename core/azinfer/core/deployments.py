@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any
 
 from azinfer.core.surfaces import WireName
@@ -52,6 +52,7 @@ class Deployment:
 
     name: str
     model_name: str | None = None
+    _: KW_ONLY
     model_version: str | None = None
     model_format: str | None = None
     capacity_type: str | None = None
@@ -86,15 +87,15 @@ def _from_arm(raw: Mapping[str, Any]) -> Deployment:
     sku = raw.get("sku") or {}
     return Deployment(
         raw["name"],
-        model.get("name"),
-        model.get("version"),
-        model.get("format"),
-        sku.get("name"),
-        sku.get("capacity"),
-        properties.get("raiPolicyName"),
-        tuple(map(RateLimit.from_wire, properties.get("rateLimits") or ())),
-        properties.get("capabilities") or {},
-        raw,
+        model_name=model.get("name"),
+        model_version=model.get("version"),
+        model_format=model.get("format"),
+        capacity_type=sku.get("name"),
+        capacity=sku.get("capacity"),
+        content_filter=properties.get("raiPolicyName"),
+        rate_limits=tuple(map(RateLimit.from_wire, properties.get("rateLimits") or ())),
+        capabilities=properties.get("capabilities") or {},
+        raw=raw,
     )
 
 
@@ -102,11 +103,11 @@ def _from_project(raw: Mapping[str, Any]) -> Deployment:
     sku = raw.get("sku") or {}
     return Deployment(
         raw["name"],
-        raw.get("modelName"),
-        raw.get("modelVersion"),
-        raw.get("modelPublisher"),
-        sku.get("name"),
-        sku.get("capacity"),
+        model_name=raw.get("modelName"),
+        model_version=raw.get("modelVersion"),
+        model_format=raw.get("modelPublisher"),
+        capacity_type=sku.get("name"),
+        capacity=sku.get("capacity"),
         capabilities=raw.get("capabilities") or {},
         raw=raw,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -77,6 +77,7 @@ class Endpoint:
 
     url: str
     surface: Surface
+    _: KW_ONLY
     deployment: str | None = None
     api_version: str | None = None
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -253,7 +254,8 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     if match := re.match(_PATH, path):
         root = origin + match[1]
         surface = MODELS if match[2] else V1 if match[3] or match[5] else DEPLOYMENTS
-        return Endpoint(root + surface.path, surface, match[4] and unquote(match[4]), root=root)
+        deployment = match[4] and unquote(match[4])
+        return Endpoint(root + surface.path, surface, deployment=deployment, root=root)
     return _root(origin, host, path, version)
 
 
@@ -273,7 +275,7 @@ def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
     if surface == DEPLOYMENTS:
         root, _, name = url.partition("/deployments/")
         if name:
-            return Endpoint(f"{root}/deployments", surface, unquote(name))
+            return Endpoint(f"{root}/deployments", surface, deployment=unquote(name))
         return Endpoint(url + surface.path, surface, root=url)
     return Endpoint(url, surface)
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -48,6 +48,43 @@ class Detail:
     loc: tuple[str, ...]
     message: str
     input: Any = None
+
+
+class _Headers(dict[str, str]):
+    """Headers by their names in any case."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__((name.lower(), value) for name, value in headers.items())
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a header, or a default."""
+        return super().get(name.lower(), default)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseInfo:
+    """The response that an error came with, in the form that other libraries look for.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The headers, by their names in any case.
+        content: The body.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode(errors="replace")
 
 
 class InferenceError(Exception):
@@ -101,6 +138,18 @@ class InferenceError(Exception):
         self.raw = raw
         self.headers = headers or {}
 
+    @property
+    def status_code(self) -> int | None:
+        """The HTTP status, by the name that openai, azure-core and httpx give it."""
+        return self.status
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """The response with `status_code`, `headers` and `content`; None if none came."""
+        if self.status is None:
+            return None
+        return ResponseInfo(self.status, _Headers(self.headers), self.raw or b"")
+
     def __str__(self) -> str:
         facts = {
             "deployment": self.deployment and repr(self.deployment),
@@ -111,7 +160,8 @@ class InferenceError(Exception):
             "attempts": self.attempts if self.attempts > 1 else None,
         }
         details = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
-        return printable(f"{self.message} ({details})" if details else self.message)
+        message = printable(self.message)
+        return f"{message} ({printable(details)})" if details else message
 
     def with_partial(self, partial: ChatCompletion) -> Self:
         """Attach the part of the response that came before the error."""

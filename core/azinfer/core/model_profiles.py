@@ -19,7 +19,7 @@ from azinfer.core.model_catalog import family_of, parameters_of_families
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a family of models takes.
 

@@ -27,7 +27,7 @@ class Attempt:
     endpoint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One deployment of a route, as it is at a moment.
 
@@ -59,7 +59,7 @@ class Candidate:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """How a name led to a deployment.
 
@@ -85,7 +85,7 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """The way of one request.
 

@@ -149,13 +149,13 @@ class ChoiceAccumulator:
         reason = self.finish_reason
         message = Message(
             "".join(self._texts) if self._texts or not calls else None,
-            "".join(self._thoughts) if self._thoughts else None,
-            tuple(
+            reasoning="".join(self._thoughts) if self._thoughts else None,
+            tool_calls=tuple(
                 ToolCall(call.id, Function(call.name, full_arguments("".join(call.arguments))))
                 for call in calls
             ),
-            "".join(self._refusals) if self._refusals else None,
-            self._joined_audio(),
+            refusal="".join(self._refusals) if self._refusals else None,
+            audio=self._joined_audio(),
         )
         if calls and reason == "stop":
             reason = "tool_calls"
@@ -263,15 +263,15 @@ class ChatReader(StreamReader):
         head = self._head
         created = head.get("created")
         return ChatCompletion(
-            str(head.get("id") or ""),
-            head.get("model") or None,
-            created if isinstance(created, int) else 0,
-            choices or (Choice(0, Message()),),
-            self._usage or usage_from_headers(self._headers),
-            tuple(self._prompt_results),
-            self.routing,
-            head,
-            parser_of(self._response_format),
+            id=str(head.get("id") or ""),
+            model=head.get("model") or None,
+            created=created if isinstance(created, int) else 0,
+            choices=choices or (Choice(0, Message()),),
+            usage=self._usage or usage_from_headers(self._headers),
+            prompt_filter_results=tuple(self._prompt_results),
+            routing=self.routing,
+            raw=head,
+            _parse=parser_of(self._response_format),
         )
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
@@ -282,7 +282,7 @@ class ChatReader(StreamReader):
 
     def _rest_chunks(self) -> list[ChatCompletionChunk]:
         return [
-            ChatCompletionChunk((ChunkChoice(choice.index, delta),))
+            self._new_chunk((ChunkChoice(choice.index, delta),))
             for choice in self._choices.values()
             if (delta := choice.flush())
         ]
@@ -319,8 +319,16 @@ class ChatReader(StreamReader):
             self._prompt_results += results
         parts = raw.get("choices")
         if parts.__class__ is list and len(parts) == 1:
-            return ChatCompletionChunk((self._choice(parts[0]),), usage, raw)
-        return ChatCompletionChunk(tuple(map(self._choice, list_field(raw, "choices"))), usage, raw)
+            return self._new_chunk((self._choice(parts[0]),), usage, raw)
+        return self._new_chunk(tuple(map(self._choice, list_field(raw, "choices"))), usage, raw)
+
+    def _new_chunk(
+        self, choices: tuple[ChunkChoice, ...], usage: Usage | None = None, raw: Json | None = None
+    ) -> ChatCompletionChunk:
+        head = self._head
+        return ChatCompletionChunk(
+            choices, usage, raw or {}, head.get("id") or "", head.get("model") or None
+        )
 
     def _choice(self, raw: Any) -> ChunkChoice:
         if raw.__class__ is not dict:

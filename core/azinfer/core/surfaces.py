@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -43,6 +43,7 @@ class Surface:
 
     name: str
     path: str
+    _: KW_ONLY
     operations: frozenset[str]
     api_version: str | None
     scope: str | None
@@ -60,52 +61,59 @@ class Surface:
 MODELS = Surface(
     "models",
     "/models",
-    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
-    "2024-05-01-preview",
-    _COGNITIVE_SERVICES,
-    ("api-key", "authorization"),
+    operations=frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    api_version="2024-05-01-preview",
+    scope=_COGNITIVE_SERVICES,
+    key_headers=("api-key", "authorization"),
     extra_parameters=True,
     input_type=True,
 )
 V1 = Surface(
     "v1",
     "/openai/v1",
-    frozenset({CHAT, RESPONSES, EMBEDDINGS}),
-    None,
-    _COGNITIVE_SERVICES,
-    ("api-key",),
+    operations=frozenset({CHAT, RESPONSES, EMBEDDINGS}),
+    api_version=None,
+    scope=_COGNITIVE_SERVICES,
+    key_headers=("api-key",),
 )
 DEPLOYMENTS = Surface(
     "deployments",
     "/openai/deployments",
-    frozenset({CHAT, EMBEDDINGS}),
-    "2024-10-21",
-    _COGNITIVE_SERVICES,
-    ("api-key",),
+    operations=frozenset({CHAT, EMBEDDINGS}),
+    api_version="2024-10-21",
+    scope=_COGNITIVE_SERVICES,
+    key_headers=("api-key",),
     names_in_body=False,
 )
 SERVERLESS = Surface(
     "serverless",
     "",
-    frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
-    "2024-05-01-preview",
-    _MACHINE_LEARNING,
-    ("authorization", "api-key"),
+    operations=frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    api_version="2024-05-01-preview",
+    scope=_MACHINE_LEARNING,
+    key_headers=("authorization", "api-key"),
     routes=False,
     extra_parameters=True,
     input_type=True,
 )
 MANAGED = replace(SERVERLESS, name="managed", names_in_body=False)
-GITHUB = Surface("github", "", frozenset({CHAT, EMBEDDINGS}), None, None, ("authorization",))
+GITHUB = Surface(
+    "github",
+    "",
+    operations=frozenset({CHAT, EMBEDDINGS}),
+    api_version=None,
+    scope=None,
+    key_headers=("authorization",),
+)
 # Claude. One host was seen to refuse a key in `x-api-key` alone, so it goes in both headers.
 # Source: "Claude models in Microsoft Foundry", API reference.
 ANTHROPIC = Surface(
     "anthropic",
     "/anthropic/v1",
-    frozenset({MESSAGES}),
-    None,
-    PROJECT_SCOPE,
-    ("api-key", "x-api-key"),
+    operations=frozenset({MESSAGES}),
+    api_version=None,
+    scope=PROJECT_SCOPE,
+    key_headers=("api-key", "x-api-key"),
 )
 # Where an operation goes that a surface does not have, in this order.
 BESIDE = (V1, ANTHROPIC, MODELS)

@@ -86,7 +86,12 @@ class ResponseAccumulator:
                 ),
             )
         calls = tuple(self._calls[index] for index in sorted(self._calls))
-        so_far = Message(self._text, self._thought, calls, self._refusal or None)
+        so_far = Message(
+            self._text,
+            reasoning=self._thought,
+            tool_calls=calls,
+            refusal=self._refusal or None,
+        )
         return ChatResponse(
             message=_message(so_far, self._one_call),
             delta=(added.content or "") + (added.refusal or ""),

@@ -182,9 +182,9 @@ def test_what_a_route_cannot_contain(tiers: list[list[str]], reason: str) -> Non
 
 def test_guards_leave_out_what_differs() -> None:
     known = [
-        Deployment("a", "gpt-4o", "1", content_filter="strict"),
-        Deployment("b", "GPT-4o", "1", content_filter="Strict"),
-        Deployment("c", "gpt-4o", "2", content_filter="lax"),
+        Deployment("a", "gpt-4o", model_version="1", content_filter="strict"),
+        Deployment("b", "GPT-4o", model_version="1", content_filter="Strict"),
+        Deployment("c", "gpt-4o", model_version="2", content_filter="lax"),
         Deployment("d", "gpt-4o"),
     ]
     directory = Directory("main", {"main": Deployments(known)})

@@ -155,12 +155,12 @@ def changed(state: State, event: Event, now: float, policy: Policy) -> State:
         case Begun():
             progress = state.progress if state.in_flight else now
             return State(
-                state.in_flight + 1,
-                state.latency,
-                progress,
-                breaker.begun(),
-                budget.begun(permit.tokens, now),
-                state.concurrency,
+                in_flight=state.in_flight + 1,
+                latency=state.latency,
+                progress=progress,
+                breaker=breaker.begun(),
+                budget=budget.begun(permit.tokens, now),
+                concurrency=state.concurrency,
             )
         case Opened(headers=headers):
             return replace(
@@ -174,12 +174,12 @@ def changed(state: State, event: Event, now: float, policy: Policy) -> State:
             if tokens is not None:
                 budget = budget.settled(permit.tokens, tokens, permit.began, now)
             return State(
-                state.in_flight - 1,
-                state.latency if stream else _average(state.latency, now - permit.began),
-                now,
-                breaker.succeeded(permit.probe),
-                budget if stream else budget.corrected(headers, now),
-                state.concurrency,
+                in_flight=state.in_flight - 1,
+                latency=state.latency if stream else _average(state.latency, now - permit.began),
+                progress=now,
+                breaker=breaker.succeeded(permit.probe),
+                budget=budget if stream else budget.corrected(headers, now),
+                concurrency=state.concurrency,
             )
         case Failed(failure=failure, headers=headers):
             return replace(

@@ -121,4 +121,5 @@ def joined(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk |
     )
     last = choices[-1] if choices else ChunkChoice(0, delta)
     choice = ChunkChoice(0, delta, last.finish_reason, None, last.content_filter_results)
-    return ChatCompletionChunk((choice,), chunks[-1].usage, chunks[-1].raw)
+    newest = chunks[-1]
+    return ChatCompletionChunk((choice,), newest.usage, newest.raw, newest.id, newest.model)

@@ -50,15 +50,15 @@ def decode(
     if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
         raise invalid_response("no content", raw)
     return ChatCompletion(
-        str(raw.get("id") or ""),
-        raw.get("model"),
-        0,
-        (Choice(0, _message(raw, blocks, routing), finish_reason(raw)),),
-        usage_of(raw.get("usage")),
-        (),
-        routing,
-        raw,
-        parser_of(response_format),
+        id=str(raw.get("id") or ""),
+        model=raw.get("model"),
+        created=0,
+        choices=(Choice(0, _message(raw, blocks, routing), finish_reason(raw)),),
+        usage=usage_of(raw.get("usage")),
+        prompt_filter_results=(),
+        routing=routing,
+        raw=raw,
+        _parse=parser_of(response_format),
     )
 
 
@@ -78,7 +78,9 @@ def usage_of(counts: Any) -> Usage | None:
     written = int(counts.get("output_tokens") or 0)
     details = counts.get("output_tokens_details") or {}
     thought = int(details.get("thinking_tokens") or 0)
-    return Usage(read, written, read + written, cached, thought, counts)
+    return Usage(
+        read, written, read + written, cached_tokens=cached, reasoning_tokens=thought, raw=counts
+    )
 
 
 def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Message:
@@ -93,12 +95,12 @@ def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Mess
     is_whole = raw.get("stop_reason") not in (None, "refusal")
     return Message(
         "".join(texts) if texts or not (calls or refusal) else None,
-        "\n\n".join(thoughts) if thoughts else None,
-        calls,
-        refusal,
-        None,
-        raw,
-        new_state("messages", routing, _parsed(blocks)) if is_whole else None,
+        reasoning="\n\n".join(thoughts) if thoughts else None,
+        tool_calls=calls,
+        refusal=refusal,
+        audio=None,
+        raw=raw,
+        state=new_state("messages", routing, _parsed(blocks)) if is_whole else None,
     )
 
 

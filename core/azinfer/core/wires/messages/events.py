@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.completions import ChatCompletion, Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
 from azinfer.core.stream_reader import StreamReader
@@ -93,7 +93,7 @@ class MessagesReader(StreamReader):
         if raw.get("error"):
             raise from_response(200, self._headers, msgspec.json.encode(raw))
         self.done = kind == "message_stop"
-        return None if kind in _SILENT else ChatCompletionChunk((), None, raw)
+        return None if kind in _SILENT else self._new_chunk((), None, raw)
 
     def _delta(self, raw: Json) -> ChatCompletionChunk:
         block, delta = self._blocks.get(raw.get("index") or 0), raw.get("delta")
@@ -103,11 +103,19 @@ class MessagesReader(StreamReader):
         if names is None:
             if citation := delta.get("citation"):
                 block.block["citations"] = [*(block.block.get("citations") or ()), citation]
-            return ChatCompletionChunk((), None, raw)
+            return self._new_chunk((), None, raw)
         text = delta.get(names[0]) or ""
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
         return self._add(block, names[1], text, raw)
+
+    def _new_chunk(
+        self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
+    ) -> ChatCompletionChunk:
+        whole = self._message
+        return ChatCompletionChunk(
+            choices, usage, raw, whole.get("id") or "", whole.get("model") or None
+        )
 
     def _add(self, block: _OpenBlock, field: str, text: str, raw: Json) -> ChatCompletionChunk:
         """The chunk of a piece of a block."""
@@ -125,8 +133,8 @@ class MessagesReader(StreamReader):
         elif field == "input" and block.number is not None:
             delta = Delta(tool_calls=(ToolCallChunk(block.number, None, None, text),))
         else:
-            return ChatCompletionChunk((), None, raw)
-        return ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+            return self._new_chunk((), None, raw)
+        return self._new_chunk((ChunkChoice(0, delta),), None, raw)
 
     def _start_message(self, raw: Json) -> ChatCompletionChunk:
         if not isinstance(message := raw.get("message"), dict):
@@ -134,7 +142,7 @@ class MessagesReader(StreamReader):
         # It may come twice; then what came before it does not count.
         self._message = {**message, "usage": dict(message.get("usage") or {})}
         self._blocks.clear()
-        return ChatCompletionChunk((), usage_of(message.get("usage")), raw)
+        return self._new_chunk((), usage_of(message.get("usage")), raw)
 
     def _start_block(self, raw: Json) -> ChatCompletionChunk:
         if not isinstance(block := raw.get("content_block"), dict):
@@ -147,7 +155,7 @@ class MessagesReader(StreamReader):
         index = raw.get("index")
         index = index if isinstance(index, int) else len(self._blocks)
         opened = self._blocks[index] = _OpenBlock(dict(block), number)
-        chunk = ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+        chunk = self._new_chunk((ChunkChoice(0, delta),), None, raw)
         # Usually empty; what stands here already was not sent in pieces.
         rest = {field: block[field] for field in ("text", "thinking") if block.get(field)}
         if number is not None and block.get("input"):
@@ -161,7 +169,7 @@ class MessagesReader(StreamReader):
             key: value for key, value in (raw.get("usage") or {}).items() if value is not None
         }
         choice = ChunkChoice(0, Delta(), finish_reason(self._message))
-        return ChatCompletionChunk((choice,), usage_of(counts), raw)
+        return self._new_chunk((choice,), usage_of(counts), raw)
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
         self._decoded(raw)

@@ -59,18 +59,18 @@ def decode(
         filter_results(raw),
     )
     return ChatCompletion(
-        str(raw.get("id") or ""),
-        raw.get("model"),
-        int(created) if isinstance(created, int | float) else 0,
-        (choice,),
-        usage_of(raw.get("usage")) or usage_from_headers(headers),
-        tuple(
+        id=str(raw.get("id") or ""),
+        model=raw.get("model"),
+        created=int(created) if isinstance(created, int | float) else 0,
+        choices=(choice,),
+        usage=usage_of(raw.get("usage")) or usage_from_headers(headers),
+        prompt_filter_results=tuple(
             {"prompt_index": at, "content_filter_results": each.get("content_filter_results")}
             for at, each in enumerate(prompt)
         ),
-        routing,
-        raw,
-        parser_of(response_format),
+        routing=routing,
+        raw=raw,
+        _parse=parser_of(response_format),
     )
 
 
@@ -101,7 +101,9 @@ def usage_of(counts: Any) -> Usage | None:
     cached = (counts.get("input_tokens_details") or {}).get("cached_tokens") or 0
     thought = (counts.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
     total = int(counts.get("total_tokens") or 0) or read + written
-    return Usage(read, written, total, int(cached), int(thought), counts)
+    return Usage(
+        read, written, total, cached_tokens=int(cached), reasoning_tokens=int(thought), raw=counts
+    )
 
 
 def filter_results(raw: Json) -> Json:
@@ -145,12 +147,12 @@ def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format
     is_whole = raw.get("status", "completed") in ("completed", "incomplete")
     return Message(
         content if content or not (calls or refusals) else None,
-        _BETWEEN.join(filter(None, thoughts)) or None,
-        calls,
-        "".join(refusals) or None,
-        None,
-        raw,
-        new_state("responses", routing, output) if is_whole else None,
+        reasoning=_BETWEEN.join(filter(None, thoughts)) or None,
+        tool_calls=calls,
+        refusal="".join(refusals) or None,
+        audio=None,
+        raw=raw,
+        state=new_state("responses", routing, output) if is_whole else None,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.completions import ChatCompletion, Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
 from azinfer.core.stream_reader import StreamReader
@@ -116,7 +116,7 @@ class ResponsesReader(StreamReader):
         if kind == _FIRST:
             self._response = _object(raw, "response")
         # Progress of service-side tools, and what is new, is to be read in `raw`.
-        return None if kind.endswith(_REPEATED) else ChatCompletionChunk((), None, raw)
+        return None if kind.endswith(_REPEATED) else self._new_chunk((), None, raw)
 
     def _piece(self, part: str, place: str, raw: Json) -> ChatCompletionChunk:
         """The chunk of a piece of text, of reasoning or of a call's arguments."""
@@ -131,6 +131,14 @@ class ResponsesReader(StreamReader):
             owner = {"type": _OWNERS.get(part, "message")}
             item = self._items[index] = _OpenItem(owner)
         return self._add(index, item, (part, raw.get(place) or 0), text, raw)
+
+    def _new_chunk(
+        self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
+    ) -> ChatCompletionChunk:
+        whole = self._response
+        return ChatCompletionChunk(
+            choices, usage, raw, whole.get("id") or "", whole.get("model") or None
+        )
 
     def _add(
         self, index: int, item: _OpenItem, key: tuple[str, int], text: str, raw: Json
@@ -150,7 +158,7 @@ class ResponsesReader(StreamReader):
         else:
             own = index if part == "output_text" else (index, key)
             delta = Delta(None, self._apart("reasoning", own, text) if is_first else text)
-        return ChatCompletionChunk((ChunkChoice(0, delta),), None, raw)
+        return self._new_chunk((ChunkChoice(0, delta),), None, raw)
 
     def _apart(self, channel: str, own: Any, text: str) -> str:
         """The first piece of a part, set off from what another part wrote before."""
@@ -191,7 +199,7 @@ class ResponsesReader(StreamReader):
         kind = "custom" if call["type"] == "custom_tool_call" else "function"
         call_id = call.get("call_id") or call.get("id")
         chunk = ToolCallChunk(self._number(item), call_id, call.get("name"), "", kind)
-        return ChatCompletionChunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
+        return self._new_chunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         self._response = response = _object(raw, "response")
@@ -204,7 +212,7 @@ class ResponsesReader(StreamReader):
         self.done = True
         reason = finish_reason(response, [item.item for item in self._items.values()])
         last = ChunkChoice(0, Delta(), reason, None, filter_results(response))
-        chunk = ChatCompletionChunk((last,), usage_of(response.get("usage")), raw)
+        chunk = self._new_chunk((last,), usage_of(response.get("usage")), raw)
         return joined([*chunks, chunk]) or chunk
 
     def _fail(self, response: Json) -> None:
