@@ -39,7 +39,7 @@ U = TypeVar("U")
 
 
 class AsyncOperations(Operations):
-    """What `AsyncInferenceClient` asks of deployments."""
+    """The operations of `AsyncInferenceClient`."""
 
     _transport: AsyncTransport
 

@@ -150,9 +150,9 @@ def chat(
 
     Args:
         conversation: What is asked.
-        target: Where it goes.
+        target: Where it is sent.
         choice: The wire that it takes.
-        corrections: What this model refused before: a field's name to the one it takes instead.
+        corrections: What this model refused before: the name of a field, and its name there.
 
     Raises:
         ConfigurationError: The wire cannot carry it; the text names the field.

@@ -153,12 +153,12 @@ def _deployments(
         deployment = Deployment(
             name,
             table.get("model_id", str),
-            table.get("model_version", str),
-            table.get("model_format", str),
-            table.get("capacity_type", str),
-            table.get("capacity", float),
-            table.get("content_filter", str),
-            _rate_limits(table),
+            model_version=table.get("model_version", str),
+            model_format=table.get("model_format", str),
+            capacity_type=table.get("capacity_type", str),
+            capacity=table.get("capacity", float),
+            content_filter=table.get("content_filter", str),
+            rate_limits=_rate_limits(table),
             concurrency=_count(table, "concurrency", int),
             wire=_wire(table),
         )

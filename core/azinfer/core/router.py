@@ -169,7 +169,9 @@ class Router:
         meaning = self._meaning(name, names)
         if meaning.route is None:
             client = self._client(meaning.endpoint or "", names)
-            decision = Decision(meaning.requested, meaning.rule, endpoint=meaning.endpoint)
+            decision = Decision(
+                requested=meaning.requested, resolution=meaning.rule, endpoint=meaning.endpoint
+            )
             return CallAttempts(make(client, meaning.deployment, {}, {}), rules, decision)
         ready = self._plan(meaning.route, operation, names)
         params, spillover = ready.route.params, ready.spillover
@@ -184,7 +186,9 @@ class Router:
         if ready.route.policy.hedge:
             self._traffic.earn_hedge(ready.route.policy.hedge_share)
         need, home = self._need(ready, names, prompt)
-        decision = Decision(meaning.requested, meaning.rule, ready.route.name)
+        decision = Decision(
+            requested=meaning.requested, resolution=meaning.rule, route=ready.route.name
+        )
         return RoutedAttempts(Journey(ready, self._traffic, need, decision, home), leg, rules)
 
     def first(self, name: str | None, operation: str) -> tuple[Any, str | None]:
@@ -201,14 +205,16 @@ class Router:
         names = self._current()
         meaning = self._meaning(name, names)
         if meaning.route is None:
-            decision = Decision(meaning.requested, meaning.rule, endpoint=meaning.endpoint)
+            decision = Decision(
+                requested=meaning.requested, resolution=meaning.rule, endpoint=meaning.endpoint
+            )
             return self._client(meaning.endpoint or "", names), meaning.deployment, decision
         ready = self._plan(meaning.route, operation, names)
         choice = self._traffic.look(ready, Need())
         decision = Decision(
-            meaning.requested,
-            meaning.rule,
-            ready.route.name,
+            requested=meaning.requested,
+            resolution=meaning.rule,
+            route=ready.route.name,
             candidates=self._traffic.candidates(ready),
         )
         member = ready.tiers[0].members[0]

@@ -68,7 +68,7 @@ class ChatStream:
         return self._reader.routing
 
     def close(self) -> None:
-        """Close the connection; what was not read yet is lost."""
+        """Close the connection; chunks that were not read are lost."""
         self._chunks = iter(())
         self._generator.close()
         self._response.parts.close()
@@ -134,14 +134,14 @@ class AsyncChatStream:
         return self._reader.routing
 
     async def aclose(self) -> None:
-        """Close the connection; what was not read yet is lost."""
+        """Close the connection; chunks that were not read are lost."""
         if self._stream is not None:
             await self._stream.aclose()
 
     @property
     def _reader(self) -> StreamReader:
         if self._stream is None:
-            raise ConfigurationError("the stream is not open yet: enter it with `async with`")
+            raise ConfigurationError("the stream is not open yet: use `async with`")
         return self._stream.reader
 
     async def _open(self) -> OpenStream:
@@ -197,7 +197,7 @@ class OpenStream:
         Raises:
             StopAsyncIteration: It has ended.
         """
-        # No generator, as in sync code: asyncio would close it and that of the body at once.
+        # Unlike sync code not a generator: asyncio would close it and that of the body at once.
         if self._ended:
             self.attempts.close()
             raise StopAsyncIteration
@@ -208,7 +208,7 @@ class OpenStream:
         return self.reader.finish()
 
     async def aclose(self) -> None:
-        """Close the connection; what was not read yet is lost."""
+        """Close the connection; chunks that were not read are lost."""
         self.ready, self._ended = iter(()), True
         await self.response.aclose()
         self.attempts.close()

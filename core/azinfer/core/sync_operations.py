@@ -34,7 +34,7 @@ U = TypeVar("U")
 
 
 class SyncOperations(Operations):
-    """What `InferenceClient` asks of deployments."""
+    """The operations of `InferenceClient`."""
 
     _transport: Transport
 

@@ -56,7 +56,9 @@ HI = UserMessage("hi")
 
 
 def routing_of(url: str) -> Routing:
-    return Routing("m", "m", "responses", "v1", url, url)
+    return Routing(
+        requested="m", deployment="m", operation="responses", surface="v1", endpoint=url, url=url
+    )
 
 
 ROUTING = routing_of("https://contoso.openai.azure.com/openai/v1")
@@ -273,7 +275,7 @@ class TestEditsWin:
 
 
 class TestReasoningOnChat:
-    THOUGHT = Message("4", "2 and 2")
+    THOUGHT = Message("4", reasoning="2 and 2")
     FOREIGN = AssistantMessage("5", reasoning="foreign", state=RESPONSES.state)
 
     def body(self, **situation: Any) -> tuple[list[Json], list[str]]:

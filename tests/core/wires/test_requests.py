@@ -106,10 +106,12 @@ def test_what_is_not_a_tool_is_left_to_the_service() -> None:
 
 
 def test_a_call_of_a_free_form_tool_goes_back_on_chat_as_it_came() -> None:
-    answer = Message(None, None, (ToolCall("c1", Function("sql", "select 1"), "custom"),))
+    answer = Message(
+        None, reasoning=None, tool_calls=(ToolCall("c1", Function("sql", "select 1"), "custom"),)
+    )
     body = encoded("chat", [HI, answer, ToolMessage("1", "c1", is_error=True)]).body
-    call = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
-    assert body["messages"][1] == {"role": "assistant", "tool_calls": [call]}
+    wire = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
+    assert body["messages"][1] == {"role": "assistant", "tool_calls": [wire]}
     assert body["messages"][2] == {"role": "tool", "tool_call_id": "c1", "content": "1"}
 
 

@@ -133,10 +133,10 @@ class Traffic:
         for member, (tier, reason) in plan.refused.items():
             shown.append(
                 Candidate(
-                    member.deployment,
-                    member.endpoint or "",
-                    tier,
-                    member.weight,
+                    deployment=member.deployment,
+                    endpoint=member.endpoint or "",
+                    tier=tier,
+                    weight=member.weight,
                     wait=float("inf"),
                     reason=reason,
                 )
@@ -162,17 +162,17 @@ def _window(known: Window | None, fresh: Window | None) -> Window | None:
 def _candidate(member: Member, tier: int, state: State, now: float, avoided: bool) -> Candidate:
     breaker, budget = state.breaker, state.budget
     return Candidate(
-        member.deployment,
-        member.endpoint or "",
-        tier,
-        member.weight,
-        breaker.named(now),
-        float("inf") if avoided else state.wait(1, now),
-        state.in_flight,
-        state.latency,
-        None if budget.requests is None else budget.requests.left(now),
-        None if budget.tokens is None else budget.tokens.left(now),
-        _reason(state, now, avoided),
+        deployment=member.deployment,
+        endpoint=member.endpoint or "",
+        tier=tier,
+        weight=member.weight,
+        state=breaker.named(now),
+        wait=float("inf") if avoided else state.wait(1, now),
+        in_flight=state.in_flight,
+        latency=state.latency,
+        requests_left=None if budget.requests is None else budget.requests.left(now),
+        tokens_left=None if budget.tokens is None else budget.tokens.left(now),
+        reason=_reason(state, now, avoided),
     )
 
 
