@@ -144,13 +144,13 @@ def test_deployments_have_their_five_facts(ask: Ask, server: RawServer) -> None:
     assert found["ptu"] == Deployment(
         "PTU",
         "gpt-4o",
-        "2024-11-20",
-        "OpenAI",
-        "ProvisionedManaged",
-        50,
-        "Microsoft.DefaultV2",
-        (RateLimit("request", 1, 10),),
-        {"chatCompletion": "true"},
+        model_version="2024-11-20",
+        model_format="OpenAI",
+        capacity_type="ProvisionedManaged",
+        capacity=50,
+        content_filter="Microsoft.DefaultV2",
+        rate_limits=(RateLimit("request", 1, 10),),
+        capabilities={"chatCompletion": "true"},
     )
     assert found["ptu"].raw == ARM_ITEM
     assert server.received[0].target == f"{ARM}/deployments?api-version=2025-09-01"
@@ -478,7 +478,7 @@ def test_clients_are_context_managers(server: RawServer) -> None:
 
 def test_a_ready_client_takes_the_options_of_an_adapter() -> None:
     client = InferenceClient("https://contoso.openai.azure.com", KEY, "m", timeout=5)
-    own = {"endpoint": client.endpoint.url, "surface": "v1", "timeout": 5, "max_retries": 2}
+    own: dict[str, Any] = {"endpoint": client.endpoint.url, "surface": "v1", "timeout": 5}
     assert ready_client(client, **own, credential=None) is client
     with pytest.raises(ConfigurationError, match="client= has its own credential: leave out"):
         ready_client(client, credential=KEY)
@@ -619,7 +619,7 @@ def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> No
     with httpx.Client() as http:
         client = InferenceClient(f"{server.url}/models", KEY, "m", http_client=http)
         assert client.to_sync() is client
-        with pytest.raises(ConfigurationError, match="http_client of yours"):
+        with pytest.raises(ConfigurationError, match="its own http_client"):
             client.to_async()
 
 

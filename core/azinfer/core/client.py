@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from azinfer.core.async_operations import AsyncOperations
-from azinfer.core.base_client import MAX_RETRIES, Twin
+from azinfer.core.base_client import MAX_RETRIES, ClientT
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_operations import SyncOperations
@@ -144,7 +144,7 @@ def adapter_client(
     return InferenceClient(headers=headers, environ=environ, **options)
 
 
-def ready_client(client: Twin, *, user_agent: str | None = None, **options: Any) -> Twin:
+def ready_client(client: ClientT, *, user_agent: str | None = None, **options: Any) -> ClientT:
     """Return the ready client of an adapter, with the adapter's options.
 
     Args:
