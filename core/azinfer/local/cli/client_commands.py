@@ -83,7 +83,8 @@ def embed(client: InferenceClient, texts: Sequence[str], *, as_json: bool) -> No
             "surface": routing and routing.surface,
             "url": routing and routing.url,
             "usage": embeddings.usage,
-        }
+        },
+        indent=None,
     )
 
 

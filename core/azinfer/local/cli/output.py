@@ -18,9 +18,14 @@ def write(text: str = "") -> None:
     print(text)  # noqa: T201
 
 
-def write_json(value: Any) -> None:
-    """Print a value as JSON: dataclasses as objects, without the raw bodies that they keep."""
-    write(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+def write_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON: dataclasses as objects, without the raw bodies that they keep.
+
+    Args:
+        value: Dataclasses, mappings, sequences and plain values.
+        indent: Spaces for each level; None for one line.
+    """
+    write(json.dumps(_plain(value), ensure_ascii=False, indent=indent))
 
 
 def width() -> int:
