@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +102,30 @@ def test_a_download_is_interrupted_and_leaves_no_files(
         command.press("\x03")
         check_end(command)
     assert list(cache.iterdir()) == []
+
+
+# The interrupt arrives when the native library has loaded a model but not started its thread.
+INTERRUPTED_LOAD = """
+import os, signal, sys
+import xllamacpp
+
+load = xllamacpp.Server
+xllamacpp.Server = lambda params: (load(params), os.kill(os.getpid(), signal.SIGINT))[0]
+sys.argv[0] = "azinfer"
+from azinfer.local.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["serve --port 0", "demo"])
+def test_an_interrupt_leaves_no_half_made_model(command: str, environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_LOAD, *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
