@@ -62,7 +62,7 @@ class ClientConfig:
         """Return the endpoint of a name, or the default one.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: The file has no such endpoint.
         """
         name = name or self.default
         if name is None:

@@ -206,7 +206,7 @@ def arguments_of(value: Any) -> str:
 
 
 def full_arguments(text: str) -> str:
-    """Return the arguments of a call, `"{}"` if there are none.
+    """Return the arguments of a call, or `"{}"` if it has no arguments.
 
     Some models call a tool without parameters with nothing, with null or with an empty list.
     """

@@ -101,7 +101,7 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
     idle = (
         () if body.get("tools") else [key for key in _OF_TOOLS if body.get(key) in _OF_TOOLS[key]]
     )
-    changes.update(dict.fromkeys(f"without {key}, for want of tools" for key in idle))
+    changes.update(dict.fromkeys(f"without {key}, as there are no tools" for key in idle))
     body = {key: value for key, value in body.items() if key not in idle}
     return {**body, "messages": messages}, tuple(changes)
 

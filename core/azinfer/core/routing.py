@@ -1,4 +1,4 @@
-"""Where a request goes and why: what `explain` tells before, and every answer after."""
+"""Routing values: what `explain` returns before a request, and what each response has after it."""
 
 from __future__ import annotations
 
