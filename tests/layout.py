@@ -33,7 +33,7 @@ FLOORS = {
         routes
         network
         calls legs attempts hedging routed_attempts router streams
-        base_client operations sync_operations async_operations client
+        base_client operations files batches sync_operations async_operations client
         __init__
     """,
     "azinfer.core.routes": """
@@ -46,7 +46,7 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.network": """
-        request address tls http1 pool httpx_connection connection async_connection
+        upload request address tls http1 pool httpx_connection connection async_connection
         body exceptions transport
         __init__
     """,
@@ -60,7 +60,9 @@ FLOORS = {
 
 # What other packages may import of a package: modules, or names of modules.
 PUBLIC: dict[str, frozenset[str]] = {
-    "azinfer.core.network": frozenset({"AsyncTransport", "OpenResponse", "Request", "Transport"}),
+    "azinfer.core.network": frozenset(
+        {"AsyncTransport", "OpenResponse", "Progress", "Request", "Transport", "Upload"}
+    ),
 }
 
 # What the local endpoint may import of core; only its command line uses the client.

@@ -12,7 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.batching import map_async
@@ -34,6 +34,10 @@ from azinfer.core.network import AsyncTransport, OpenResponse, Request
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import AsyncChatStream, OpenStream
+
+if TYPE_CHECKING:
+    from azinfer.core.batches import AsyncBatches
+    from azinfer.core.files import AsyncFiles
 
 U = TypeVar("U")
 
@@ -156,6 +160,20 @@ class AsyncOperations(Operations):
             pages.append(await self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
+
+    @property
+    def files(self) -> AsyncFiles:
+        """The files of the resource: upload, list, content and delete."""
+        from azinfer.core.files import AsyncFiles  # only programs with files load it
+
+        return AsyncFiles(self)
+
+    @property
+    def batches(self) -> AsyncBatches:
+        """The batches of the resource: create, wait and results."""
+        from azinfer.core.batches import AsyncBatches  # only programs with batches load it
+
+        return AsyncBatches(self)
 
     async def _run(self, attempts: CallAttempts[T]) -> T:
         return await self._hedged(self._complete, attempts)

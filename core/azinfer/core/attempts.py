@@ -25,7 +25,7 @@ from azinfer.core.errors import (
 from azinfer.core.json_body import encode_json
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
-from azinfer.core.network import Request
+from azinfer.core.network import Request, Upload
 from azinfer.core.retries import retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.stream_reader import StreamReader
@@ -179,8 +179,12 @@ class CallAttempts(Generic[T]):
         headers.update(self.call.wire.headers if self.call.wire else ())
         headers["x-ms-client-request-id"] = self._id
         headers.update((name.lower(), value) for name, value in self.call.target.headers.items())
-        method = "GET" if self._body is None else "POST"
-        request = Request(method, self._url, list(headers.items()), self._encoded, self._id)
+        body: bytes | Upload = self._encoded
+        if self.call.upload is not None:
+            body = self.call.upload
+            headers["content-type"] = body.content_type
+        method = self.call.method or ("POST" if body else "GET")
+        request = Request(method, self._url, list(headers.items()), body, self._id)
         at = min(self._end, self._began + (self.timeout.attempt or self.timeout.total))
         return request, Deadline(self.clock, at, self.timeout)
 

@@ -25,6 +25,7 @@ from azinfer.core.messages import (
 )
 from azinfer.core.model_catalog import ModelFacts, family_of
 from azinfer.core.model_profiles import Profile
+from azinfer.core.network import Upload
 from azinfer.core.routing import Routing
 from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1
 from azinfer.core.wires.selection import NO_CHOICE, Choice
@@ -92,6 +93,8 @@ class Call(Generic[T]):
         choice: How that wire was chosen.
         on_wire: Makes the same call for another wire; raises if that cannot carry it.
         learn: Remembers for all clients that the deployment needs this wire.
+        upload: A form with a file, sent in place of a body.
+        method: The method, where it is not GET without a body and POST with one.
     """
 
     target: Target
@@ -107,6 +110,8 @@ class Call(Generic[T]):
     choice: Choice = NO_CHOICE
     on_wire: Callable[[Choice], Call[T]] | None = None
     learn: Callable[[], None] | None = None
+    upload: Upload | None = None
+    method: str | None = None
 
 
 # What the client itself reads of a call's options.

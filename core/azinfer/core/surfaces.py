@@ -11,6 +11,8 @@ from azinfer.core.errors import ConfigurationError
 CHAT = "chat/completions"
 RESPONSES = "responses"
 MESSAGES = "messages"
+FILES = "files"
+BATCHES = "batches"
 # The forms of a conversation, each an operation of its own.
 WireName: TypeAlias = Literal["chat", "responses", "messages"]
 WIRES: dict[WireName, str] = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
@@ -71,7 +73,7 @@ MODELS = Surface(
 V1 = Surface(
     "v1",
     "/openai/v1",
-    operations=frozenset({CHAT, RESPONSES, EMBEDDINGS}),
+    operations=frozenset({CHAT, RESPONSES, EMBEDDINGS, FILES, BATCHES}),
     api_version=None,
     scope=_COGNITIVE_SERVICES,
     key_headers=("api-key",),

@@ -7,7 +7,7 @@ in `operations.py`, `calls.py` and `attempts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.batching import map_in_threads
@@ -29,6 +29,10 @@ from azinfer.core.network import Request, Transport
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import ChatStream
+
+if TYPE_CHECKING:
+    from azinfer.core.batches import Batches
+    from azinfer.core.files import Files
 
 U = TypeVar("U")
 
@@ -220,6 +224,20 @@ class SyncOperations(Operations):
             pages.append(self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
+
+    @property
+    def files(self) -> Files:
+        """The files of the resource: upload, list, content and delete."""
+        from azinfer.core.files import Files  # only programs with files load it
+
+        return Files(self)
+
+    @property
+    def batches(self) -> Batches:
+        """The batches of the resource: create, wait and results."""
+        from azinfer.core.batches import Batches  # only programs with batches load it
+
+        return Batches(self)
 
     def _run(self, attempts: CallAttempts[T]) -> T:
         return self._hedged(self._complete, attempts)

@@ -31,6 +31,7 @@ urllib3 the total deadline. HTTP/1.1 itself is parsed by httptools.
 
 **Where things are.** From the bottom to the top:
 
+    upload              a body that is read while it is sent
     request             the request, as a value
     address, tls        what a URL means for the network; which certificates are trusted
     http1               HTTP/1.1 without I/O
@@ -48,5 +49,6 @@ could take its place there. The tests are in `tests/core/network` and `tests/fau
 
 from azinfer.core.network.request import Request
 from azinfer.core.network.transport import AsyncTransport, OpenResponse, Transport
+from azinfer.core.network.upload import Progress, Upload
 
-__all__ = ["AsyncTransport", "OpenResponse", "Request", "Transport"]
+__all__ = ["AsyncTransport", "OpenResponse", "Progress", "Request", "Transport", "Upload"]

@@ -61,6 +61,10 @@ class AsyncConnection(asyncio.Protocol):
             self._transport = await self._open(address.host, address.port, deadline)
         self._parser.expect()
         await self._write(data, deadline)
+        if not isinstance(request.body, bytes):
+            pieces = iter(request.body)
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                await self._write(piece, deadline)
         while not self._parser.status:
             await self._next_event(deadline)
         return self._parser.status, self._parser.headers

@@ -60,6 +60,9 @@ class Connection:
             self._socket = self._open(address.host, address.port, deadline)
         self._parser.expect()
         self._write(data, deadline)
+        if not isinstance(request.body, bytes):
+            for piece in request.body:
+                self._write(piece, deadline)
         while not self._parser.status:
             self._receive(deadline)
         return self._parser.status, self._parser.headers

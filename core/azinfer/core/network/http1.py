@@ -46,7 +46,7 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     if not any(name.lower() == "host" for name, _ in request.headers):
         fields.insert(0, f"Host: {host}")
     head = "\r\n".join((f"{request.method} {target} HTTP/1.1", *fields, "\r\n"))
-    return head.encode("ascii") + request.body
+    return head.encode("ascii") + (request.body if isinstance(request.body, bytes) else b"")
 
 
 class ResponseParser:

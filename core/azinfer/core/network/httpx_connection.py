@@ -5,7 +5,7 @@ The only module of core that knows httpx, which is imported when one of these is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies
@@ -15,6 +15,7 @@ from azinfer.core.network.address import Origin
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import tls_context
+from azinfer.core.network.upload import Upload
 
 
 class _BaseHttpxConnection:
@@ -28,14 +29,22 @@ class _BaseHttpxConnection:
         return False
 
     def _send(self, request: Request, deadline: Deadline) -> Any:
+        headers, content = request.headers, request.body
+        if not isinstance(content, bytes):
+            # With a length given, httpx sends pieces without chunks around them.
+            headers = [*headers, ("content-length", str(len(content)))]
+            content = self._pieces(content)
         prepared = self._client.build_request(
             request.method,
             request.url,
-            headers=request.headers,
-            content=request.body,
+            headers=headers,
+            content=content,
             extensions=_timeouts(deadline),
         )
         return self._client.send(prepared, stream=True, auth=None, follow_redirects=False)
+
+    def _pieces(self, upload: Upload) -> Any:
+        return iter(upload)
 
     def _head(self) -> Head:
         headers = {
@@ -74,6 +83,13 @@ class HttpxConnection(_BaseHttpxConnection):
 
 class AsyncHttpxConnection(_BaseHttpxConnection):
     """Sends through an `httpx.AsyncClient` (or one of httpx2), one request at a time."""
+
+    async def _pieces(self, upload: Upload) -> AsyncIterator[bytes]:
+        import asyncio
+
+        pieces = iter(upload)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            yield piece
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for the status and headers of its response."""

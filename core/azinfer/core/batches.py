@@ -1,0 +1,375 @@
+"""Batches: many requests in one file, answered within a day at a lower price.
+
+A batch is known by its id, so that another process can wait for it and read its results.
+
+Source: "Getting started with Azure OpenAI batch deployments", and "Batch" of the REST reference.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from azinfer.core.completions import ChatCompletion, Json
+from azinfer.core.decoding import invalid_response
+from azinfer.core.endpoints import path_segment
+from azinfer.core.error_responses import from_response
+from azinfer.core.errors import APITimeoutError, ConfigurationError, InferenceError
+from azinfer.core.files import next_page_of, resource_call
+from azinfer.core.json_body import encode_json
+from azinfer.core.operations import Place
+from azinfer.core.surfaces import BATCHES
+from azinfer.core.wires.wire import wire_named
+
+Requests: TypeAlias = Iterable[Mapping[str, Any]] | str | Path
+_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+_FIRST_WAIT, _LONGEST_WAIT, _LONGEST = 5.0, 60.0, 25 * 3600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch as far as it came.
+
+    Attributes:
+        id: Its id, by which it is waited for and read.
+        status: `"validating"`, `"in_progress"`, `"finalizing"`, `"completed"`, `"failed"`,
+            `"expired"`, `"cancelling"` or `"cancelled"`.
+        total: How many requests it has, once that is known.
+        completed: How many were answered.
+        failed: How many ended with an error.
+        raw: The object as the service sent it.
+    """
+
+    id: str
+    status: str
+    total: int
+    completed: int
+    failed: int
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status in _ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one request.
+
+    Attributes:
+        id: The request's `id`.
+        completion: The answer; None where there is an error.
+        error: Why there is no answer; a value, which is not raised.
+    """
+
+    id: str
+    completion: ChatCompletion | None = None
+    error: InferenceError | None = None
+
+
+def decode_batch(raw: Any) -> Batch:
+    """Return the batch that an object describes.
+
+    Raises:
+        InvalidResponseError: It does not describe a batch.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("id"), str):
+        raise invalid_response("no id of a batch", raw)
+    counts = raw.get("request_counts") or {}
+    total, completed, failed = (int(counts.get(n) or 0) for n in ("total", "completed", "failed"))
+    status = str(raw.get("status") or "").lower()  # a documented sample has a capital
+    return Batch(
+        id=raw["id"], status=status, total=total, completed=completed, failed=failed, raw=raw
+    )
+
+
+def decode_result(line: bytes) -> BatchResult | None:
+    """Return the result that a line of an output or error file has; None for an empty one."""
+    if not line.strip():
+        return None
+    raw = msgspec.json.decode(line)
+    response = raw.get("response") or {}
+    status, body = int(response.get("status_code") or 0), response.get("body")
+    name = str(raw.get("custom_id") or "")
+    if status != 200 or not isinstance(body, dict):
+        reason = body or {"error": raw.get("error") or {"message": "no response"}}
+        return BatchResult(name, None, from_response(status or 500, {}, encode_json(reason)))
+    try:
+        wire = "responses" if body.get("object") == "response" else "chat"
+        return BatchResult(name, wire_named(wire).decode(body, {}, None, f"call_{name}_"))
+    except InferenceError as error:
+        return BatchResult(name, None, error)
+
+
+def write_lines(
+    client: Any, requests: Iterable[Mapping[str, Any]], model: str | None, file: Any
+) -> str:
+    """Write requests as lines of an input file; return the operation that they ask for.
+
+    Raises:
+        ConfigurationError: A request has no messages, there are none, or they differ in wire.
+    """
+    operations: set[str] = set()
+    for at, request in enumerate(requests):
+        options = {key: value for key, value in request.items() if key not in _OF_LINE}
+        if "messages" not in request:
+            raise ConfigurationError(f"requests[{at}] has no messages: {sorted(request)}")
+        place = Place(request.get("model") or model, None, None)
+        call = client._chat_call(request["messages"], options, place, stream=False)
+        operations.add(call.target.operation)
+        url = f"/v1/{call.target.operation}"
+        name = str(request.get("id", at))
+        line = {"custom_id": name, "method": "POST", "url": url, "body": call.body}
+        file.write(encode_json(line) + b"\n")
+    if len(operations) != 1 or "messages" in operations:
+        raise ConfigurationError(
+            "a batch needs requests for one of the wires 'chat' and 'responses', not "
+            f"{' and '.join(sorted(operations)) or 'none at all'}: pass wire= in each request"
+        )
+    return operations.pop()
+
+
+_OF_LINE = ("id", "messages", "model")
+
+
+def _creation(file_id: str, operation: str, options: Mapping[str, Any]) -> Json:
+    window = {"completion_window": "24h"}
+    return {"input_file_id": file_id, "endpoint": f"/v1/{operation}", **window, **options}
+
+
+def _waits() -> Iterator[float]:
+    """Seconds between two looks at a batch."""
+    wait = _FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(_LONGEST_WAIT, wait * 1.5)
+
+
+def _too_late(batch: Batch, timeout: float) -> APITimeoutError:
+    return APITimeoutError(
+        f"batch {batch.id!r} did not end within {timeout:g} s; it goes on, wait for it again"
+    )
+
+
+def _files_of(batch: Batch) -> list[str]:
+    names = (batch.raw.get("output_file_id"), batch.raw.get("error_file_id"))
+    return [name for name in names if name]
+
+
+def _unanswered(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
+    """The result of a request that is in no file, as after a batch that expired."""
+    name = str(msgspec.json.decode(line).get("custom_id")) if line.strip() else None
+    if name is None or name in seen:
+        return None
+    return BatchResult(name, None, InferenceError(f"the batch ended as {batch.status!r} before it"))
+
+
+class Batches:
+    """`client.batches` of a sync client.
+
+    Example:
+        `batch = client.batches.wait(client.batches.create(requests, model="gpt-4o-batch").id)`
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def create(
+        self,
+        requests: Requests,
+        *,
+        model: str | None = None,
+        endpoint: str = "chat/completions",
+        **options: Any,
+    ) -> Batch:
+        """Upload requests and begin to answer them.
+
+        Args:
+            requests: Mappings with `messages`, an `id` of their own, and what `complete` takes
+                besides; or the path of an input file that is ready.
+            model: The deployment, where a request names none.
+            endpoint: What the lines of a ready file ask for.
+            **options: metadata, output_expires_after, …, sent as they are.
+        """
+        files = self._client.files
+        if isinstance(requests, str | Path):
+            return self._create(_creation(files.upload(requests).id, endpoint, options))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "batch.jsonl")
+            with path.open("wb") as lines:
+                endpoint = write_lines(self._client, requests, model, lines)
+            return self._create(_creation(files.upload(path).id, endpoint, options))
+
+    def list(self) -> Iterator[Batch]:
+        """Yield the batches of the resource, page by page."""
+        path: str | None = ""
+        while path is not None:
+            page = self._client._run(resource_call(self._client, BATCHES, path, dict))
+            yield from map(decode_batch, page.get("data") or ())
+            path = next_page_of(page, "")
+
+    def get(self, batch_id: str) -> Batch:
+        """Return how far a batch is."""
+        return self._ask(f"/{path_segment(batch_id)}")
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Ask to end a batch; what is answered already stays."""
+        return self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
+
+    def wait(
+        self,
+        batch_id: str,
+        *,
+        timeout: float = _LONGEST,
+        on_progress: Callable[[Batch], None] | None = None,
+    ) -> Batch:
+        """Wait until a batch has ended, however it ended.
+
+        Args:
+            batch_id: The batch.
+            timeout: Seconds to wait at most.
+            on_progress: Called with each look at the batch.
+
+        Raises:
+            APITimeoutError: It has not ended in this time; it goes on.
+        """
+        clock = self._client._clock
+        end = clock.monotonic() + timeout
+        waits = _waits()
+        while True:
+            batch = self.get(batch_id)
+            if on_progress is not None:
+                on_progress(batch)
+            if batch.ended:
+                return batch
+            wait = next(waits)
+            if clock.monotonic() + wait > end:
+                raise _too_late(batch, timeout)
+            clock.sleep(wait)
+
+    def results(self, batch_id: str) -> Iterator[BatchResult]:
+        """Yield what became of each request, in any order; errors are values."""
+        batch, seen = self.get(batch_id), set[str]()
+        for file_id in _files_of(batch):
+            for line in self._lines(file_id):
+                if result := decode_result(line):
+                    seen.add(result.id)
+                    yield result
+        if batch.ended and len(seen) < batch.total:
+            for line in self._lines(batch.raw["input_file_id"]):
+                if result := _unanswered(batch, line, seen):
+                    yield result
+
+    def _lines(self, file_id: str) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._client.files.content(file_id):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+        yield rest
+
+    def _create(self, body: Json) -> Batch:
+        return self._ask("", body=body)
+
+    def _ask(self, path: str, **more: Any) -> Batch:
+        batch: Batch = self._client._run(
+            resource_call(self._client, BATCHES, path, decode_batch, **more)
+        )
+        return batch
+
+
+class AsyncBatches:
+    """`client.batches` of an async client; the same, awaited."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def create(
+        self,
+        requests: Requests,
+        *,
+        model: str | None = None,
+        endpoint: str = "chat/completions",
+        **options: Any,
+    ) -> Batch:
+        """Upload requests and begin to answer them; the same as `Batches.create`, awaited."""
+        files = self._client.files
+        if isinstance(requests, str | Path):
+            file = await files.upload(requests)
+            return await self._ask("", body=_creation(file.id, endpoint, options))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "batch.jsonl")
+            with path.open("wb") as lines:
+                endpoint = write_lines(self._client, requests, model, lines)
+            file = await files.upload(path)
+            return await self._ask("", body=_creation(file.id, endpoint, options))
+
+    async def list(self) -> AsyncIterator[Batch]:
+        """Yield the batches of the resource, page by page."""
+        path: str | None = ""
+        while path is not None:
+            page = await self._client._run(resource_call(self._client, BATCHES, path, dict))
+            for entry in page.get("data") or ():
+                yield decode_batch(entry)
+            path = next_page_of(page, "")
+
+    async def get(self, batch_id: str) -> Batch:
+        """Return how far a batch is."""
+        return await self._ask(f"/{path_segment(batch_id)}")
+
+    async def cancel(self, batch_id: str) -> Batch:
+        """Ask to end a batch; what is answered already stays."""
+        return await self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
+
+    async def wait(
+        self,
+        batch_id: str,
+        *,
+        timeout: float = _LONGEST,
+        on_progress: Callable[[Batch], None] | None = None,
+    ) -> Batch:
+        """Wait until a batch has ended; the same as `Batches.wait`, awaited."""
+        clock = self._client._clock
+        end = clock.monotonic() + timeout
+        waits = _waits()
+        while True:
+            batch = await self.get(batch_id)
+            if on_progress is not None:
+                on_progress(batch)
+            if batch.ended:
+                return batch
+            wait = next(waits)
+            if clock.monotonic() + wait > end:
+                raise _too_late(batch, timeout)
+            await clock.asleep(wait)
+
+    async def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
+        """Yield what became of each request; the same as `Batches.results`, awaited."""
+        batch, seen = await self.get(batch_id), set[str]()
+        for file_id in _files_of(batch):
+            async for line in self._lines(file_id):
+                if result := decode_result(line):
+                    seen.add(result.id)
+                    yield result
+        if batch.ended and len(seen) < batch.total:
+            async for line in self._lines(batch.raw["input_file_id"]):
+                if result := _unanswered(batch, line, seen):
+                    yield result
+
+    async def _lines(self, file_id: str) -> AsyncIterator[bytes]:
+        rest = b""
+        async for piece in self._client.files.content(file_id):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line
+        yield rest
+
+    async def _ask(self, path: str, **more: Any) -> Batch:
+        call = resource_call(self._client, BATCHES, path, decode_batch, **more)
+        batch: Batch = await self._client._run(call)
+        return batch

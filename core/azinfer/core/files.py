@@ -1,0 +1,269 @@
+"""Files of a resource: uploaded and downloaded in pieces, listed and deleted.
+
+Source: "Files" of the Azure OpenAI v1 REST reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from azinfer.core.attempts import CallAttempts
+from azinfer.core.calls import Call
+from azinfer.core.completions import Json
+from azinfer.core.decoding import decode_json, invalid_response
+from azinfer.core.endpoints import path_segment
+from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.core.network import OpenResponse, Progress, Upload
+from azinfer.core.surfaces import FILES
+
+if TYPE_CHECKING:
+    from azinfer.core.operations import Operations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that the resource keeps.
+
+    Attributes:
+        id: Its id.
+        filename: Its name.
+        purpose: What it is for, for example `"batch"`.
+        size: Its size in bytes.
+        status: `"processed"` once it can be used.
+        created_at: Seconds since 1970; None where the service does not say.
+        raw: The object as the service sent it.
+    """
+
+    id: str
+    filename: str
+    purpose: str
+    size: int
+    status: str
+    created_at: int | None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+def decode_file(raw: Any) -> File:
+    """Return the file that an object describes.
+
+    Raises:
+        InvalidResponseError: It does not describe a file.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("id"), str):
+        raise invalid_response("no id of a file", raw)
+    created = raw.get("created_at")
+    return File(
+        id=raw["id"],
+        filename=str(raw.get("filename") or ""),
+        purpose=str(raw.get("purpose") or ""),
+        size=int(raw.get("bytes") or 0),
+        status=str(raw.get("status") or "").lower(),
+        created_at=created if isinstance(created, int) else None,
+        raw=raw,
+    )
+
+
+def resource_call(
+    client: Operations, operation: str, path: str, read: Any, **more: Any
+) -> CallAttempts[Any]:
+    """Return the attempts of a call about something that a resource keeps.
+
+    Args:
+        client: Whose resource.
+        operation: `"files"` or `"batches"`.
+        path: What follows it, with the query.
+        read: Makes the value of the response's JSON.
+        **more: The call's body, upload or method.
+    """
+    target = client._target(operation, None, None, None)
+    base, _, query = target.url().partition("?")
+    own, _, wanted = path.partition("?")
+    joined = "&".join(filter(None, (query, wanted)))
+    url = f"{base}{own}?{joined}" if joined else f"{base}{own}"
+
+    def value(data: bytes, headers: Any, routing: Any) -> Any:
+        return read(decode_json(data, headers))
+
+    body = more.pop("body", None)
+    call: Call[Any] = Call(target, body, value, url=url, **more)
+    return CallAttempts(client._leg(call), client._rules(None))
+
+
+def upload_of(
+    source: bytes | str | Path,
+    purpose: str,
+    filename: str | None,
+    expires_after: int | None,
+    on_progress: Progress | None,
+) -> Upload:
+    """Return the form that uploads a file."""
+    if isinstance(source, str):
+        source = Path(source)
+    name = filename or (source.name if isinstance(source, Path) else "")
+    if not name:
+        raise ConfigurationError("bytes have no name: pass filename=, for example 'batch.jsonl'")
+    fields = {"purpose": purpose}
+    if expires_after is not None:
+        fields |= {
+            "expires_after[seconds]": str(expires_after),
+            "expires_after[anchor]": "created_at",
+        }
+    return Upload(source, name, fields, on_progress)
+
+
+def next_page_of(page: Json, query: str) -> str | None:
+    """Return the path of the next page of a list, or None at its end."""
+    entries = page.get("data") or ()
+    return f"?{query}after={entries[-1]['id']}" if page.get("has_more") and entries else None
+
+
+class Files:
+    """`client.files` of a sync client.
+
+    Example:
+        `client.files.upload("batch.jsonl", on_progress=lambda sent, size: print(sent / size))`
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def upload(
+        self,
+        source: bytes | str | Path,
+        *,
+        purpose: str = "batch",
+        filename: str | None = None,
+        expires_after: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> File:
+        """Upload a file in pieces; it is never whole in memory.
+
+        Args:
+            source: The file's path, or its bytes.
+            purpose: What it is for: `"batch"`, `"assistants"`, `"fine-tune"`, …
+            filename: Its name there; that of the path when left out.
+            expires_after: Seconds after which the service deletes it.
+            on_progress: Called with the bytes that were sent and the size of the file; it
+                begins at 0 again if the request is sent again.
+        """
+        upload = upload_of(source, purpose, filename, expires_after, on_progress)
+        file: File = self._client._run(
+            resource_call(self._client, FILES, "", decode_file, upload=upload)
+        )
+        return file
+
+    def list(self) -> Iterator[File]:
+        """Yield the files of the resource, page by page."""
+        path: str | None = ""
+        while path is not None:
+            page: Json = self._client._run(resource_call(self._client, FILES, path, dict))
+            yield from map(decode_file, page.get("data") or ())
+            path = next_page_of(page, "")
+
+    def get(self, file_id: str) -> File:
+        """Return what is known of a file."""
+        path = f"/{path_segment(file_id)}"
+        file: File = self._client._run(resource_call(self._client, FILES, path, decode_file))
+        return file
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """Yield the content of a file, in pieces as they come.
+
+        Raises:
+            InferenceError: It cannot be read, or broke off; nothing is sent again in its middle.
+        """
+        client, attempts = self._client, _content_call(self._client, file_id)
+        while True:
+            request, deadline = client._next(attempts)
+            try:
+                response = client._transport.open(request, deadline)
+                if response.status >= 300:
+                    body = b"".join(response.parts)
+                    raise attempts.error_of(response.status, response.headers, body)
+                break
+            except InferenceError as error:
+                wait = attempts.wait_after(error)
+            client._clock.sleep(wait)
+        try:
+            yield from response.parts
+        except InferenceError as error:
+            raise attempts.with_context(error) from None
+        finally:
+            response.parts.close()
+
+    def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        path = f"/{path_segment(file_id)}"
+        self._client._run(resource_call(self._client, FILES, path, bool, method="DELETE"))
+
+
+class AsyncFiles:
+    """`client.files` of an async client; the same, awaited."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def upload(
+        self,
+        source: bytes | str | Path,
+        *,
+        purpose: str = "batch",
+        filename: str | None = None,
+        expires_after: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> File:
+        """Upload a file in pieces; the same as `Files.upload`, awaited."""
+        upload = upload_of(source, purpose, filename, expires_after, on_progress)
+        call = resource_call(self._client, FILES, "", decode_file, upload=upload)
+        file: File = await self._client._run(call)
+        return file
+
+    async def list(self) -> AsyncIterator[File]:
+        """Yield the files of the resource, page by page."""
+        path: str | None = ""
+        while path is not None:
+            page: Json = await self._client._run(resource_call(self._client, FILES, path, dict))
+            for entry in page.get("data") or ():
+                yield decode_file(entry)
+            path = next_page_of(page, "")
+
+    async def get(self, file_id: str) -> File:
+        """Return what is known of a file."""
+        path = f"/{path_segment(file_id)}"
+        file: File = await self._client._run(resource_call(self._client, FILES, path, decode_file))
+        return file
+
+    async def content(self, file_id: str) -> AsyncIterator[bytes]:
+        """Yield the content of a file; the same as `Files.content`, awaited."""
+        client, attempts = self._client, _content_call(self._client, file_id)
+        response: OpenResponse
+        while True:
+            request, deadline = await client._next(attempts)
+            try:
+                response = await client._transport.open(request, deadline)
+                if response.status >= 300:
+                    body = b"".join([part async for part in response.parts])
+                    raise attempts.error_of(response.status, response.headers, body)
+                break
+            except InferenceError as error:
+                wait = attempts.wait_after(error)
+            await client._clock.asleep(wait)
+        try:
+            async for part in response.parts:
+                yield part
+        except InferenceError as error:
+            raise attempts.with_context(error) from None
+        finally:
+            await response.aclose()
+
+    async def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        path = f"/{path_segment(file_id)}"
+        await self._client._run(resource_call(self._client, FILES, path, bool, method="DELETE"))
+
+
+def _content_call(client: Operations, file_id: str) -> CallAttempts[Any]:
+    return resource_call(client, FILES, f"/{path_segment(file_id)}/content", bytes)

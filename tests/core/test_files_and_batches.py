@@ -1,0 +1,326 @@
+"""`client.files` and `client.batches`, sync and async, against the local endpoint."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from asking import TestClock
+from azinfer.core import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncInferenceClient,
+    BadRequestError,
+    ConfigurationError,
+    InferenceClient,
+    InferenceError,
+    InvalidResponseError,
+    UserMessage,
+)
+from azinfer.core.batches import BatchResult, decode_batch, decode_result
+from azinfer.core.endpoint_knowledge import forget_endpoints
+from azinfer.core.files import decode_file
+from azinfer.local import LocalDeployment, LocalEndpoint
+from raw_server import RawServer, chunked, failure, raw, reply
+
+BATCH: dict[str, Any] = {"id": "batch_1", "status": "in_progress"}
+
+
+class Twins:
+    """A sync or an async client, used in the same way."""
+
+    def __init__(self, kind: str, *args: Any, **named: Any) -> None:
+        cls = InferenceClient if kind == "sync" else AsyncInferenceClient
+        self.client: Any = cls(*args, **named)
+        self.is_sync = kind == "sync"
+
+    async def of(self, made: Any) -> Any:
+        return made if self.is_sync else await made
+
+    async def all(self, made: Any) -> list[Any]:
+        return list(made) if self.is_sync else [each async for each in made]
+
+    async def close(self) -> None:
+        if not self.is_sync:
+            await self.client.aclose()
+
+
+@pytest.fixture(params=["sync", "async"])
+async def twins(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> AsyncIterator[Twins]:
+    twins = Twins(request.param, endpoint.url, endpoint.key, "chat")
+    yield twins
+    await twins.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[LocalEndpoint]:
+    deployments = [LocalDeployment("chat", "gpt-4.1"), LocalDeployment("pro", "o3-pro")]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    forget_endpoints()
+    server = RawServer().start()
+    yield server
+    server.stop()
+
+
+def requests(count: int = 3) -> list[dict[str, Any]]:
+    return [{"id": f"r{at}", "messages": [UserMessage(f"question {at}")]} for at in range(count)]
+
+
+class TestFiles:
+    async def test_a_file_goes_up_and_comes_back(self, twins: Twins, tmp_path: Path) -> None:
+        content = b'{"a": "\xc3\xa9"}\n' * 100_000
+        path = tmp_path / 'a "b".jsonl'
+        path.write_bytes(content)
+        steps: list[tuple[int, int]] = []
+        files = twins.client.files
+        file = await twins.of(
+            files.upload(path, on_progress=lambda *at: steps.append(at), expires_after=1_209_600)
+        )
+        assert (file.purpose, file.size, file.filename) == ("batch", len(content), path.name)
+        assert file.raw["expires_at"] - file.created_at == 1_209_600
+        assert steps[-1] == (len(content), len(content))
+        assert len(steps) == -(-len(content) // (256 * 1024))
+        assert b"".join(await twins.all(files.content(file.id))) == content
+        assert (await twins.of(files.get(file.id))).id == file.id
+        assert file.id in [each.id for each in await twins.all(files.list())]
+        await twins.of(files.delete(file.id))
+        with pytest.raises(InferenceError, match=file.id):
+            await twins.of(files.get(file.id))
+        with pytest.raises(InferenceError):
+            await twins.all(files.content(file.id))
+
+    async def test_bytes_need_a_name(self, twins: Twins) -> None:
+        file = await twins.of(twins.client.files.upload(b"{}", filename="a.jsonl"))
+        assert file.filename == "a.jsonl"
+        assert (await twins.of(twins.client.files.upload(b"", filename="e.jsonl"))).size == 0
+        with pytest.raises(ConfigurationError, match="pass filename="):
+            await twins.of(twins.client.files.upload(b"{}"))
+
+    async def test_a_path_as_text_and_one_that_is_not_there(
+        self, twins: Twins, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.jsonl").write_bytes(b"{}")
+        file = await twins.of(twins.client.files.upload(str(tmp_path / "a.jsonl")))
+        assert file.filename == "a.jsonl"
+        with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+            await twins.of(twins.client.files.upload(tmp_path / "b.jsonl"))
+
+    async def test_a_file_that_shrinks_meanwhile_is_an_error(
+        self, twins: Twins, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(b"x" * 1_000_000)
+
+        def shrink(sent: int, size: int) -> None:
+            path.write_bytes(b"")
+
+        with pytest.raises(ConfigurationError, match="became shorter"):
+            await twins.of(twins.client.files.upload(path, on_progress=shrink))
+
+    async def test_files_are_listed_page_by_page(self, server: RawServer) -> None:
+        pages = [
+            {"data": [{"id": f"file-{at}"}], "has_more": at < 2, "object": "list"}
+            for at in range(3)
+        ]
+        for kind in ("sync", "async"):
+            server.will(*map(reply, pages))
+            twins = Twins(kind, server.url, "a-key")
+            files = await twins.all(twins.client.files.list())
+            assert [file.id for file in files] == ["file-0", "file-1", "file-2"]
+            assert server.received[-1].target == "/openai/v1/files?after=file-1"
+            await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_an_upload_is_sent_again_from_its_start(
+        self, server: RawServer, kind: str
+    ) -> None:
+        server.will(reply(failure("500"), 500), reply({"id": "file-1"}))
+        clock = TestClock()
+        twins = Twins(kind, server.url, "a-key", clock=clock)
+        await twins.of(twins.client.files.upload(b"abc", filename="a.jsonl"))
+        bodies = [received.body for received in server.received]
+        assert bodies[0] == bodies[1]
+        assert b"abc" in bodies[0]
+        assert server.received[0].method == "POST"
+        await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_a_download_is_retried_at_its_start_alone(
+        self, server: RawServer, kind: str
+    ) -> None:
+        broken = chunked(b"abc", whole=False, content_type="application/octet-stream")
+        server.will(reply(failure("500"), 500), raw(broken))
+        clock = TestClock()
+        twins = Twins(kind, server.url, "a-key", clock=clock)
+        with pytest.raises(APIConnectionError):
+            await twins.all(twins.client.files.content("file-1"))
+        assert len(server.received) == 2
+        await twins.close()
+
+    async def test_httpx_clients_send_files_too(self, endpoint: LocalEndpoint) -> None:
+        with httpx.Client() as http:
+            client = InferenceClient(endpoint.url, endpoint.key, http_client=http)
+            assert client.files.upload(b"x" * 600_000, filename="a.jsonl").size == 600_000
+        async with httpx.AsyncClient() as ahttp:
+            aclient = AsyncInferenceClient(endpoint.url, endpoint.key, http_client=ahttp)
+            assert (await aclient.files.upload(b"abc", filename="a.jsonl")).size == 3
+
+    def test_a_file_is_never_whole_in_memory(self, endpoint: LocalEndpoint, tmp_path: Path) -> None:
+        path = tmp_path / "big.jsonl"
+        path.write_bytes(b"x" * 30_000_000)
+        client = InferenceClient(endpoint.url, endpoint.key)
+        client.files.upload(b"warm", filename="w.jsonl")
+        tracemalloc.start()
+        try:
+            file = client.files.upload(path)
+            for _ in client.files.content(file.id):
+                pass
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < 15_000_000  # the endpoint of this process is measured too
+
+    @pytest.mark.parametrize("decode", [decode_file, decode_batch])
+    def test_what_has_no_id_is_refused(self, decode: Any) -> None:
+        with pytest.raises(InvalidResponseError, match="no id of a"):
+            decode({"id": 5})
+
+
+class TestBatches:
+    async def test_requests_are_answered_and_joined_by_their_ids(self, twins: Twins) -> None:
+        batches = twins.client.batches
+        batch = await twins.of(batches.create(requests(), metadata={"a": "b"}))
+        looks: list[Any] = []
+        clock = twins.client._clock = TestClock()
+        ended = await twins.of(batches.wait(batch.id, on_progress=looks.append))
+        assert (ended.status, ended.total, ended.completed, ended.failed) == ("completed", 3, 3, 0)
+        assert looks[-1] == ended
+        assert ended.raw["metadata"] == {"a": "b"}
+        assert clock.waits == sorted(clock.waits)
+        results = {each.id: each for each in await twins.all(batches.results(batch.id))}
+        assert sorted(results) == ["r0", "r1", "r2"]
+        assert "question 1" in results["r1"].completion.text
+        assert batch.id in [each.id for each in await twins.all(batches.list())]
+
+    async def test_a_file_that_is_ready_is_sent_as_it_is(
+        self, twins: Twins, tmp_path: Path
+    ) -> None:
+        good = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+        bad = {**good, "temperature": 99}
+        lines = [
+            {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            for name, body in (("good", good), ("bad", bad))
+        ]
+        path = tmp_path / "in.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+        batches = twins.client.batches
+        batch = await twins.of(batches.create(path))
+        twins.client._clock = TestClock()
+        await twins.of(batches.wait(batch.id))
+        results = {each.id: each for each in await twins.all(batches.results(batch.id))}
+        assert results["good"].error is None
+        assert results["bad"].completion is None
+        assert isinstance(results["bad"].error, BadRequestError)
+
+    async def test_requests_without_messages_or_of_two_wires_are_refused(
+        self, twins: Twins
+    ) -> None:
+        create = twins.client.batches.create
+        with pytest.raises(ConfigurationError, match=r"requests\[0\] has no messages: \['id'\]"):
+            await twins.of(create([{"id": "a"}]))
+        with pytest.raises(ConfigurationError, match="none at all"):
+            await twins.of(create([]))
+        mixed = [
+            {**each, "wire": wire}
+            for each, wire in zip(requests(2), ("chat", "responses"), strict=True)
+        ]
+        with pytest.raises(ConfigurationError, match="not chat/completions and responses"):
+            await twins.of(create(mixed))
+        with pytest.raises(ConfigurationError, match="not messages"):
+            await twins.of(create([{**requests(1)[0], "wire": "messages"}]))
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_waiting_ends_in_time_and_the_batch_goes_on(
+        self, server: RawServer, kind: str
+    ) -> None:
+        server.will(reply(BATCH))
+        twins = Twins(kind, server.url, "a-key", clock=TestClock())
+        with pytest.raises(APITimeoutError, match="did not end within 100 s; it goes on"):
+            await twins.of(twins.client.batches.wait("batch_1", timeout=100))
+        cancelled = await twins.of(twins.client.batches.cancel("batch_1"))
+        assert not cancelled.ended
+        assert server.received[-1].target == "/openai/v1/batches/batch_1/cancel"
+        assert server.received[-1].method == "POST"
+        await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_requests_of_an_expired_batch_that_are_in_no_file_are_errors(
+        self, server: RawServer, kind: str
+    ) -> None:
+        counts = {"total": 3, "completed": 1, "failed": 1}
+        ended = {"id": "b", "status": "Expired", "request_counts": counts, "input_file_id": "in"}
+        answered = {"custom_id": "r0", "response": {"status_code": 200, "body": RESPONSE}}
+        refused = {"custom_id": "r1", "response": None, "error": {"code": "x", "message": "no"}}
+        files = {
+            "in": "\n".join(json.dumps({"custom_id": f"r{at}"}) for at in range(3)) + "\n\n",
+            "out": json.dumps(answered) + "\n",
+            "err": json.dumps(refused) + "\n",
+        }
+
+        def choose(request: Any) -> Any:
+            if "/files/" in request.target:
+                return reply(files[request.target.split("/")[-2]].encode())
+            return reply({**ended, "output_file_id": "out", "error_file_id": "err"})
+
+        server.choose = choose
+        twins = Twins(kind, server.url, "a-key")
+        results = {each.id: each for each in await twins.all(twins.client.batches.results("b"))}
+        assert results["r0"].completion.text == "hello"
+        assert results["r1"].error.message == "no"
+        assert "ended as 'expired'" in results["r2"].error.message
+        await twins.close()
+
+    @pytest.mark.parametrize(
+        ("line", "error"),
+        [
+            ({"response": {"status_code": 200, "body": {}}}, "no choices"),
+            ({"response": {"status_code": 200, "body": None}}, "no response"),
+            ({}, "no response"),
+        ],
+    )
+    def test_a_line_without_an_answer_is_an_error(self, line: Any, error: str) -> None:
+        result = decode_result(json.dumps({"custom_id": "a", **line}).encode())
+        assert isinstance(result, BatchResult)
+        assert result.error is not None
+        assert error in result.error.message
+
+    def test_a_client_that_never_uses_them_does_not_load_them(self) -> None:
+        code = (
+            "import sys; from azinfer.core import InferenceClient; "
+            "InferenceClient('https://contoso.openai.azure.com', 'k').explain(model='gpt-4.1'); "
+            "ends = ('.files', '.batches', '.responses', '.wires.messages', '.rerank'); "
+            "print([n for n in sys.modules if n[:7] == 'azinfer' and n.endswith(ends)])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "[]"
+
+
+RESPONSE = {
+    "object": "response",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "hello"}]}],
+}
