@@ -35,8 +35,11 @@ from azinfer.core import (
     InvalidResponseError,
     RateLimit,
     Timeout,
+    adapter_client,
+    check_option_names,
     profile_of,
     ready_client,
+    user_agent,
 )
 from azinfer.core.errors import missing_extra
 from azinfer.core.model_profiles import adapt
@@ -694,3 +697,24 @@ def test_the_clock_of_tests_only_counts() -> None:
     clock = TestClock()
     asyncio.run(clock.asleep(3))
     assert clock.waits == [3]
+
+
+def test_a_misspelt_option_of_an_adapter_names_the_nearest() -> None:
+    check_option_names("Chat", ["model"], ["model", "timeout"])
+    with pytest.raises(ConfigurationError, match="Chat has no option 'modl'; did you mean 'model'"):
+        check_option_names("Chat", ["modl"], ["model", "timeout"])
+    with pytest.raises(ConfigurationError, match="no option 'zz'; there are model, timeout"):
+        check_option_names("Chat", ["zz"], ["timeout", "model"])
+
+
+def test_a_new_client_of_an_adapter_names_the_framework(server: RawServer) -> None:
+    server.will(reply(chat()))
+    for headers, expected in (None, user_agent("pytest")), ({"User-Agent": "mine"}, "mine"):
+        options: dict[str, Any] = {"endpoint": server.url, "credential": KEY, "model": "m"}
+        client = adapter_client(
+            None, user_agent=user_agent("pytest"), headers=headers, **options
+        ).to_sync()
+        client.complete(USER)
+        assert server.received[-1].header("user-agent") == expected
+    ready = adapter_client(client, user_agent="a/1", model="n")
+    assert (ready.model, client.model) == ("n", "m")

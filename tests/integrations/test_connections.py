@@ -10,44 +10,14 @@ from typing import Any
 import pytest
 
 from asking import KEY, SURFACES
-from azinfer.ag2 import AzInferConfig
 from azinfer.core import InferenceClient, Timeout, __version__
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
+from frameworks import CHATS
 from raw_server import RawServer, answered, reply, vectors
 
 Ask = Callable[..., Any]
-
-
-def ask_langchain(**options: Any) -> None:
-    ChatAzInfer(**options).invoke("hi")
-
-
-def ask_llama_index(**options: Any) -> None:
-    AzInferLLM(**options).complete("hi")
-
-
-def ask_semantic_kernel(**options: Any) -> None:
-    from kernels import asked
-
-    service = AzInferChatCompletion(**options)
-    settings = service.instantiate_prompt_execution_settings()
-    asyncio.run(service.get_chat_message_contents(asked(), settings))
-
-
-def ask_ag2(**options: Any) -> None:
-    from ag2 import Agent
-
-    asyncio.run(Agent("agent", config=AzInferConfig(**options)).ask("hi"))
-
-
-CHATS = {
-    "langchain-core": ask_langchain,
-    "llama-index-core": ask_llama_index,
-    "semantic-kernel": ask_semantic_kernel,
-    "ag2": ask_ag2,
-}
 
 
 @pytest.fixture(params=CHATS)

@@ -5,6 +5,7 @@ from azinfer.core.client import (
     AsyncInferenceClient,
     InferenceClient,
     adapter_client,
+    check_option_names,
     ready_client,
 )
 from azinfer.core.clock import Clock
@@ -132,6 +133,7 @@ __all__ = [
     "UserMessage",
     "__version__",
     "adapter_client",
+    "check_option_names",
     "forget_endpoints",
     "is_secret_name",
     "missing_extra",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from azinfer.core.async_operations import AsyncOperations
@@ -179,3 +179,24 @@ def ready_client(client: ClientT, *, user_agent: str | None = None, **options: A
             f"client= has its own {' and '.join(twice)}: leave out one or the other"
         )
     return client.with_options(**changes) if changes else client
+
+
+def check_option_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise for a misspelt option of an adapter.
+
+    Args:
+        owner: The class whose options these are.
+        names: The names that were given.
+        known: The names that there are.
+
+    Raises:
+        ConfigurationError: A name is unknown; the error names the nearest.
+    """
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            import difflib  # only for the error
+
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConfigurationError(f"{owner} has no option {name!r}; {advice}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, Self, SupportsIndex
 
 from ag2.config import ModelConfig, ModelProvider
@@ -20,6 +20,7 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     adapter_client,
+    check_option_names,
     is_secret_name,
     user_agent,
 )
@@ -28,7 +29,9 @@ _CLIENT_OPTIONS = ("endpoint", "credential", "surface", "api_version", "max_retr
 _OPTIONS = (
     *("model", "model_id", "timeout", "headers", "temperature", "max_tokens", "top_p", "stop"),
     *("seed", "frequency_penalty", "presence_penalty", "tool_choice", "parallel_tool_calls"),
-    "reasoning_effort",
+    *("reasoning_effort", "max_completion_tokens", "logprobs", "top_logprobs", "logit_bias"),
+    *("user", "metadata", "modalities", "prediction", "store", "service_tier"),
+    *("prompt_cache_key", "safety_identifier", "verbosity"),
 )
 
 
@@ -66,6 +69,20 @@ class AzInferConfig(ModelConfig):
         tool_choice: `"auto"`, `"none"`, `"required"` or a tool's name; sent where there are tools.
         parallel_tool_calls: Whether several calls may come in one answer.
         reasoning_effort: How long reasoning models may think.
+        max_completion_tokens: The most tokens to write, reasoning included.
+        logprobs: Whether to return the log probabilities of tokens.
+        top_logprobs: How many of the likeliest tokens to return at each position.
+        logit_bias: What to add to the likelihood of tokens, by their ids.
+        user: The end user, for the service's detection of abuse.
+        metadata: Labels for answers that the service keeps.
+        modalities: The kinds of output, for example `["text", "audio"]`.
+        prediction: Text that the answer will repeat for the most part.
+        store: Whether the service may keep the answer.
+        service_tier: The tier of processing, for example `"priority"`.
+        prompt_cache_key: What requests with the same beginning have in common.
+        safety_identifier: The end user, in a form that names nobody.
+        verbosity: How long answers are: `"low"`, `"medium"` or `"high"`.
+        default_headers: Another name of headers, which AG2's own configurations have.
         extra_body: Further options, sent as they are.
 
     Raises:
@@ -86,6 +103,7 @@ class AzInferConfig(ModelConfig):
     endpoint: str | SecretStr | None = None
     credential: Any = field(default=None, repr=False)
     model: str = ""
+    _: KW_ONLY
     model_id: str | None = None
     timeout: float | Timeout | None = None
     max_retries: int = 2
@@ -104,10 +122,34 @@ class AzInferConfig(ModelConfig):
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: Mapping[str, int] | None = field(default=None, hash=False)
+    user: str | None = None
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    modalities: Sequence[str] | None = field(default=None, hash=False)
+    prediction: Mapping[str, Any] | None = field(default=None, hash=False)
+    store: bool | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    verbosity: str | None = None
+    default_headers: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
     extra_body: Mapping[str, Any] | None = field(default=None, hash=False)
     _client: AsyncInferenceClient = field(init=False, repr=False, compare=False)
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Check the names of options, before the constructor raises a bare TypeError."""
+        check_option_names(cls.__name__, options, (each.name for each in fields(cls) if each.init))
+        return object.__new__(cls)
+
     def __post_init__(self) -> None:
+        if self.default_headers is not None:
+            if self.headers is not None:
+                raise ConfigurationError("headers and default_headers are the same: give one")
+            object.__setattr__(self, "headers", self.default_headers)
+            object.__setattr__(self, "default_headers", None)
         client = self._connect()
         keyed = any(is_secret_name(name) for name, _ in client.endpoint.query)
         headers = self.headers and {

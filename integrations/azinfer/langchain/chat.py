@@ -28,7 +28,12 @@ from azinfer.langchain.profiles import to_model_profile
 from azinfer.langchain.responses import ResponseAccumulator, from_completion
 from azinfer.langchain.structured import parser_of, response_format_of
 
-_OPTIONS = ("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs")
+_OPTIONS = (
+    *("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs"),
+    *("reasoning_effort", "verbosity", "frequency_penalty", "presence_penalty", "logit_bias"),
+    *("user", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"),
+    "max_completion_tokens",
+)
 
 
 class ChatAzInfer(BaseChatModel, DeploymentConnection):
@@ -36,7 +41,8 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 
     Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
     such a client as `client`. Options that it does not name go into `model_kwargs`, or with the
-    call, and from there to the wire as they are.
+    call, and from there to the wire as they are. `metadata` is LangChain's own, for traces; the
+    service's goes into `model_kwargs={"metadata": …}`.
 
     Example:
         >>> from azinfer.langchain import ChatAzInfer
@@ -65,6 +71,28 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     """Whether to tell the tokens' log probabilities."""
     top_logprobs: int | None = None
     """How many of the likeliest tokens to tell at each place."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model thinks, for example `"low"`."""
+    verbosity: str | None = None
+    """How long answers are: `"low"`, `"medium"` or `"high"`."""
+    frequency_penalty: float | None = None
+    """How much less likely a token gets each time it was used."""
+    presence_penalty: float | None = None
+    """How much less likely a token gets once it was used."""
+    logit_bias: dict[str, int] | None = None
+    """What to add to the likelihood of tokens, by their ids."""
+    user: str | None = None
+    """The end user, for the service's detection of abuse."""
+    store: bool | None = None
+    """Whether the service may keep the answer."""
+    service_tier: str | None = None
+    """The tier of processing, for example `"priority"`."""
+    prompt_cache_key: str | None = None
+    """What requests with the same beginning have in common, for the service's cache."""
+    parallel_tool_calls: bool | None = None
+    """Whether an answer may have several tool calls; sent with tools only."""
+    max_completion_tokens: int | None = None
+    """The most tokens to write, reasoning included."""
     streaming: bool = False
     """Whether `invoke` streams inside, for callbacks that show tokens as they come."""
 

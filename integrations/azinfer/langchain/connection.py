@@ -15,6 +15,7 @@ from pydantic import (
     field_serializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from typing_extensions import override
 
 from azinfer.core import (
@@ -22,6 +23,7 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     adapter_client,
+    check_option_names,
     user_agent,
     without_secrets,
 )
@@ -67,7 +69,12 @@ class DeploymentConnection(BaseModel):
     """Seconds for each attempt, or a Timeout; None is its defaults."""
     max_retries: int = 2
     """How often a call is sent again after it failed in passing."""
-    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    headers: dict[str, str] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("headers", "default_headers"),
+        repr=False,
+        exclude=True,
+    )
     """Sent with every request; not shown, since gateways take their keys in headers."""
     surface: str | None = None
     """The way to address deployments, where the URL does not say."""
@@ -79,6 +86,14 @@ class DeploymentConnection(BaseModel):
     """Further options of every call, sent as they are."""
 
     _ready: InferenceClient | AsyncInferenceClient = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            known = {alias for field in cls.model_fields.values() for alias in _aliases_of(field)}
+            check_option_names(cls.__name__, values, known | cls.model_fields.keys())
+        return values
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
@@ -147,3 +162,10 @@ class DeploymentConnection(BaseModel):
 
 def _same(deployment: str | None, other: str | None) -> bool:
     return (deployment or "").casefold() == (other or "").casefold()
+
+
+def _aliases_of(field: FieldInfo) -> list[str]:
+    """Return the other names that a field can be given by."""
+    choices = field.validation_alias
+    aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
+    return [alias for alias in (*aliases, field.alias) if isinstance(alias, str)]

@@ -42,6 +42,11 @@ from azinfer.llama_index.responses import (
 )
 from azinfer.llama_index.structured import aparse_stream, parse_stream, parse_value
 
+_OPTIONS = (
+    *("temperature", "max_tokens", "logprobs", "top_logprobs", "reasoning_effort", "verbosity"),
+    "modalities",
+)
+
 
 class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     """A chat model on any Azure AI endpoint: one class for every surface.
@@ -66,6 +71,16 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     """How much chance there is in an answer."""
     max_tokens: int | None = None
     """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    logprobs: bool | None = None
+    """Whether to return the log probabilities of tokens."""
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens to return at each position."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model thinks, for example `"low"`."""
+    verbosity: str | None = None
+    """How long answers are: `"low"`, `"medium"` or `"high"`."""
+    modalities: list[str] | None = None
+    """The kinds of output, for example `["text", "audio"]`."""
     context_window: int | None = None
     """Tokens in and out of one answer; left out, what is known of the model."""
     is_function_calling_model: bool | None = None
@@ -111,7 +126,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
-        own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        own = {name: getattr(self, name) for name in _OPTIONS}
         given = {**own, **self.additional_kwargs, **kwargs}
         if (given.get("n") or 1) > 1:
             raise ConfigurationError("a LlamaIndex answer is one: leave out n")

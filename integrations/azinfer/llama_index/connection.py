@@ -16,6 +16,7 @@ from llama_index.core.bridge.pydantic import (
 )
 from llama_index.core.schema import BaseComponent
 from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import override
 
@@ -24,6 +25,7 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     adapter_client,
+    check_option_names,
     is_secret_name,
     pickleable_credential,
     user_agent,
@@ -73,7 +75,11 @@ class DeploymentConnection(BaseComponent):
     """Seconds for each attempt, or a Timeout."""
     max_retries: int = 2
     """How often a call is sent again after it failed in passing."""
-    headers: dict[str, str] | None = Field(default=None, repr=False)
+    headers: dict[str, str] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("headers", "default_headers"),
+        repr=False,
+    )
     """Sent with every request; those that bear secrets are left out of dicts and pickles."""
     surface: str | None = None
     """The way to address deployments, where the URL does not say."""
@@ -90,6 +96,14 @@ class DeploymentConnection(BaseComponent):
     def from_defaults(cls, **named: Any) -> Self:
         """Make one, as the constructor does."""
         return cls(**named)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            known = {alias for field in cls.model_fields.values() for alias in _aliases_of(field)}
+            check_option_names(cls.__name__, values, known | cls.model_fields.keys())
+        return values
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
@@ -179,3 +193,10 @@ def _without_secrets(headers: dict[str, str] | None) -> dict[str, str] | None:
     if headers is None:
         return None
     return {name: value for name, value in headers.items() if not is_secret_name(name)}
+
+
+def _aliases_of(field: FieldInfo) -> list[str]:
+    """Return the other names that a field can be given by."""
+    choices = field.validation_alias
+    aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
+    return [alias for alias in (*aliases, field.alias) if isinstance(alias, str)]

@@ -21,6 +21,7 @@ from azinfer.core import (
     InferenceClient,
     Timeout,
     adapter_client,
+    check_option_names,
     user_agent,
 )
 from azinfer.semantic_kernel.errors import translated_errors
@@ -83,6 +84,9 @@ class DeploymentConnection(AIServiceClientBase):
         env_file_encoding: str | None = None,
         **fields: Any,
     ) -> None:
+        check_option_names(
+            type(self).__name__, fields, Arguments.__annotations__ | type(self).model_fields
+        )
         environ = _environment(env_file_path, env_file_encoding)
         with translated_errors(starting=True):
             made = _client_of(
