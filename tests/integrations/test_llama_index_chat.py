@@ -802,7 +802,7 @@ def test_a_credential_by_name_survives_dicts_and_pickles(
     for again in (AzInferLLM.from_dict(kept), pickle.loads(data)):
         assert again.chat(USER).message.content == "Paris."
     monkeypatch.delenv("MY_KEY")
-    with pytest.raises(ConfigurationError, match="'env:MY_KEY': the variable is not set"):
+    with pytest.raises(ConfigurationError, match="'env:MY_KEY': the variable MY_KEY is not set"):
         pickle.loads(data).chat(USER)
 
 

@@ -18,7 +18,6 @@ from azure.core.credentials import AzureKeyCredential
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pydantic import ValidationError
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.exceptions import (
     KernelException,
@@ -392,7 +391,7 @@ def test_no_secret_is_shown_or_kept(service: Make) -> None:
                 "service_id": "s",
             }.items()
         )
-        with pytest.raises(core.ConfigurationError, match="not pickled"):
+        with pytest.raises(core.ConfigurationError, match="cannot be pickled"):
             pickle.dumps(made)
 
 
@@ -543,8 +542,8 @@ def test_a_service_that_cannot_be_made_says_why(
 def test_a_misspelt_argument_is_told() -> None:
     kinds: Any = SERVICES
     for kind in kinds:
-        with pytest.raises(ValidationError, match="instruction_rol"):
-            kind(CONTOSO, KEY, "prod", instruction_rol="developer")
+        with pytest.raises(ServiceInitializationError, match="'max_retries'"):
+            kind(CONTOSO, KEY, "prod", max_retrys=1)
 
 
 @pytest.mark.parametrize("name", ["endpoint", "credential"])

@@ -84,9 +84,10 @@ class DeploymentConnection(AIServiceClientBase):
         env_file_encoding: str | None = None,
         **fields: Any,
     ) -> None:
-        check_option_names(
-            type(self).__name__, fields, Arguments.__annotations__ | type(self).model_fields
-        )
+        with translated_errors(starting=True):
+            check_option_names(
+                type(self).__name__, fields, Arguments.__annotations__ | type(self).model_fields
+            )
         environ = _environment(env_file_path, env_file_encoding)
         with translated_errors(starting=True):
             made = _client_of(

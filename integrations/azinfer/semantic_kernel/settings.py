@@ -60,7 +60,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
         for name, value in (self.headers or {}).items():
             if isinstance(value, SecretStr):
                 raise ConfigurationError(
-                    f"settings with the header {name!r}, which looks like a secret, are not "
+                    f"settings with the header {name!r}, which looks like a secret, cannot be "
                     "pickled: give it to the service, or set it after the pickle was read"
                 )
         return super().__reduce_ex__(protocol)
