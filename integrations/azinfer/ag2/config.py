@@ -176,10 +176,10 @@ class AzInferConfig(ModelConfig):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         # The client refuses what it was given itself; these it is given with each call.
-        if found := [name for name in self.headers or () if is_secret_name(name)]:
+        if names := [name for name in self.headers or () if is_secret_name(name)]:
             raise ConfigurationError(
-                f"a configuration with the header {found[0]!r}, which looks like a secret, cannot be "
-                "pickled: give it after the pickle was read, with copy(headers=…)"
+                f"a configuration with the header {names[0]!r}, which looks like a secret, cannot "
+                "be pickled: add it after the pickle was read, with copy(headers=…)"
             )
         return object.__reduce_ex__(self, protocol)
 
