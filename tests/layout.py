@@ -33,7 +33,7 @@ FLOORS = {
         routes
         network
         calls legs attempts hedging routed_attempts router streams
-        base_client operations files batches sync_operations async_operations client
+        base_client rerank operations files batches sync_operations async_operations client
         __init__
     """,
     "azinfer.core.routes": """

@@ -38,6 +38,7 @@ from azinfer.core.streams import AsyncChatStream, OpenStream
 if TYPE_CHECKING:
     from azinfer.core.batches import AsyncBatches
     from azinfer.core.files import AsyncFiles
+    from azinfer.core.rerank import Reranking
 
 U = TypeVar("U")
 
@@ -160,6 +161,24 @@ class AsyncOperations(Operations):
             pages.append(await self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str | None = None,
+        top_n: int | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Reranking:
+        """Rank documents by how well they answer a query.
+
+        The same as `InferenceClient.rerank`, awaited.
+        """
+        given = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
+        return await self._run(self._reranking(query, documents, given))
 
     @property
     def files(self) -> AsyncFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from azinfer.core import calls
 from azinfer.core.attempts import CallAttempts
@@ -21,9 +21,12 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.retries import Timeout
-from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, RERANK
 from azinfer.core.wires.selection import Choice
 from azinfer.core.wires.wire import wire_named
+
+if TYPE_CHECKING:
+    from azinfer.core.rerank import Reranking
 
 T = TypeVar("T")
 
@@ -128,6 +131,17 @@ class Operations(BaseClient):
         return self._attempts(
             INFO, lambda client, place: calls.info(client._place(INFO, place)), given
         )
+
+    def _reranking(
+        self, query: str, documents: Sequence[str], given: CallOptions
+    ) -> CallAttempts[Reranking]:
+        from azinfer.core.rerank import reranking  # only programs that rerank load it
+
+        def rerank(client: Operations, place: Place) -> Call[Reranking]:
+            target, options = client._place(RERANK, place), _filled(given.options, place)
+            return reranking(target, query, documents, options)
+
+        return self._attempts(RERANK, rerank, given)
 
     def _page(
         self, url: str, scope: str | None, timeout: float | Timeout | None

@@ -13,6 +13,7 @@ RESPONSES = "responses"
 MESSAGES = "messages"
 FILES = "files"
 BATCHES = "batches"
+RERANK = "v2/rerank"
 # The forms of a conversation, each an operation of its own.
 WireName: TypeAlias = Literal["chat", "responses", "messages"]
 WIRES: dict[WireName, str] = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
@@ -90,7 +91,7 @@ DEPLOYMENTS = Surface(
 SERVERLESS = Surface(
     "serverless",
     "",
-    operations=frozenset({CHAT, EMBEDDINGS, IMAGES, INFO}),
+    operations=frozenset({CHAT, EMBEDDINGS, IMAGES, INFO, RERANK}),
     api_version="2024-05-01-preview",
     scope=_MACHINE_LEARNING,
     key_headers=("authorization", "api-key"),
@@ -117,8 +118,17 @@ ANTHROPIC = Surface(
     scope=PROJECT_SCOPE,
     key_headers=("api-key", "x-api-key"),
 )
+# Source: "Rerank with Cohere on Foundry"; a path with `/v1/` is not served.
+COHERE = Surface(
+    "cohere",
+    "/providers/cohere",
+    operations=frozenset({RERANK}),
+    api_version=None,
+    scope=PROJECT_SCOPE,
+    key_headers=("api-key",),
+)
 # Where an operation goes that a surface does not have, in this order.
-BESIDE = (V1, ANTHROPIC, MODELS)
+BESIDE = (V1, ANTHROPIC, COHERE, MODELS)
 SURFACES = {
     surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED, GITHUB)
 }

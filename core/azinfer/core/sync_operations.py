@@ -33,6 +33,7 @@ from azinfer.core.streams import ChatStream
 if TYPE_CHECKING:
     from azinfer.core.batches import Batches
     from azinfer.core.files import Files
+    from azinfer.core.rerank import Reranking
 
 U = TypeVar("U")
 
@@ -224,6 +225,34 @@ class SyncOperations(Operations):
             pages.append(self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
         return self._remember(pages)
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str | None = None,
+        top_n: int | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Reranking:
+        """Rank documents by how well they answer a query.
+
+        Args:
+            query: The question.
+            documents: The texts to rank.
+            model: The deployment of a rerank model; the client's own when left out.
+            top_n: How many of the best to return; all when left out.
+            timeout: Seconds for each attempt, or a Timeout, for this call.
+            headers: Sent with this call besides the client's.
+            **options: max_tokens_per_doc, …, sent as they are.
+
+        Raises:
+            ConfigurationError: There is nothing to rank, or the resource has no such route.
+        """
+        given = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
+        return self._run(self._reranking(query, documents, given))
 
     @property
     def files(self) -> Files:
