@@ -60,7 +60,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         with translated_errors():
             wire, wanted = self._request(messages, options, kwargs)
             answer = await self.client.complete(wire, **wanted)
-        self._describe(answer.routing)
+        self._describe(answer)
         return from_completion(answer, options.get("response_format"))
 
     async def _updates(
@@ -73,8 +73,9 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
                 async for chunk in chunks:
                     if update := from_chunk(chunk, calls):
                         yield update
-            self._describe(chunks.routing)
-            yield last_update(chunks.completion)
+            answer = chunks.completion
+            self._describe(answer)
+            yield last_update(answer)
 
     def _request(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]

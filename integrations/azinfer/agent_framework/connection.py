@@ -45,6 +45,8 @@ class Connection:
 
     OTEL_PROVIDER_NAME: ClassVar[str] = "azure.ai.inference"
     INJECTABLE: ClassVar[set[str]] = {"client"}
+    DEFAULT_EXCLUDE: ClassVar[set[str]] = {"additional_properties", "compaction_strategy"}
+    DEFAULT_EXCLUDE |= {"tokenizer", "chat_middleware", "function_middleware"}
     _SHALLOW_COPY_FIELDS: ClassVar[set[str]] = {"token_usage_histogram", "duration_histogram"}
     _PICKLE_OMIT_FIELDS: ClassVar[set[str]] = _SHALLOW_COPY_FIELDS
     _MODEL_VARIABLES: ClassVar[tuple[str, ...]]
@@ -113,12 +115,12 @@ class Connection:
         own = self.model_id if same else None
         return {"model": model, "model_id": options.get("model_id") or own}
 
-    def _describe(self, routing: core.Routing | None) -> None:
+    def _describe(self, answer: core.ChatCompletion | core.Embeddings) -> None:
         """Add the way of a request to the framework's span, if its telemetry is on."""
-        if routing is not None and observability.OBSERVABILITY_SETTINGS.ENABLED:
+        if (routing := answer.routing) and observability.OBSERVABILITY_SETTINGS.ENABLED:
             facts = {
                 "azinfer.deployment": routing.deployment,
-                "azinfer.model_id": routing.served_model or routing.model_id,
+                "azinfer.model_id": answer.model or routing.model_id,
                 "azinfer.surface": routing.surface,
                 "azinfer.wire": getattr(routing, "wire", "chat"),
             }

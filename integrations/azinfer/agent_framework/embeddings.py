@@ -27,7 +27,7 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
         wanted = {**(options or {})}
         with translated_errors("Integration"):
             found = await self._embed(values, {**wanted, **self._target(wanted)})
-        self._describe(found.routing)
+        self._describe(found)
         vectors = [af.Embedding(list(vector), model=found.model) for vector in found.vectors]
         usage = None
         if found.usage is not None:
