@@ -42,7 +42,9 @@ def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpd
     """
     contents = [content for each in chunk.choices for content in _streamed(each, calls)]
     for each in chunk.raw.get("choices") or ():
-        if notes := _citations(each.get("delta") or {}):
+        delta = each.get("delta") or {}
+        if "annotations" in delta or "context" in delta:
+            notes = _citations(delta) or None
             contents.append(Content.from_text("", merge_mode="append", annotations=notes))
     if not contents:
         return None
