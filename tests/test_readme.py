@@ -80,6 +80,8 @@ def test_the_examples_of_a_module_pass(path: Path) -> None:
     "name",
     [
         "azinfer.ag2.config",
+        "azinfer.agent_framework.chat",
+        "azinfer.agent_framework.embeddings",
         "azinfer.langchain.chat",
         "azinfer.langchain.embeddings",
         "azinfer.llama_index.chat",

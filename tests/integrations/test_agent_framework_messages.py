@@ -143,7 +143,10 @@ async def test_calls_and_text_of_one_turn_are_one_message(
 def test_results_are_text(result: Any, text: str) -> None:
     content = Content.from_function_result("c1", result=result, exception="secret diagnosis")
     (message,) = to_messages([Message("tool", [content])])
-    assert message == {"role": "tool", "tool_call_id": "c1", "content": text}
+    sent = {"role": "tool", "tool_call_id": "c1", "content": text, "is_error": True}
+    assert message == sent
+    (message,) = to_messages([Message("tool", [Content.from_function_result("c1", result=result)])])
+    assert "is_error" not in message
 
 
 def test_media_of_results_follow_as_a_user_message() -> None:

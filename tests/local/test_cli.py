@@ -108,6 +108,7 @@ def test_a_demo_names_the_steps_that_it_leaves_out(
         ("an index", "llama-index"),
         ("a kernel", "semantic-kernel"),
         ("an agent", "ag2"),
+        ("an MS agent", "agent-framework"),
     ]
 
 

@@ -75,7 +75,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
                         yield update
             answer = chunks.completion
             self._describe(answer)
-            yield last_update(answer)
+            yield last_update(answer, calls)
 
     def _request(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
@@ -84,7 +84,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         wanted = dict(options)
         if headers := kwargs.get("extra_headers"):
             wanted["headers"] = {**(wanted.get("headers") or {}), **headers}
-        # The chat wire keeps no state: a conversation is the messages that are sent.
+        # No wire keeps state unless asked: a conversation is the messages that are sent.
         wanted.pop("conversation_id", None)
         if instructions := wanted.pop("instructions", None):
             role = self.instruction_role or "system"
@@ -104,7 +104,7 @@ class AzInferChatClient(
 
     The constructor does not touch the network. Options of a call may name another deployment
     (`options={"model": "other"}`), and take `model_id`, `timeout` and `headers` besides the
-    framework's; every other key is sent as it is.
+    framework's; `wire` and every other key go to the core client.
 
     Args:
         endpoint: Any URL that a portal or a sample shows. Left out: the environment's, under
@@ -115,8 +115,9 @@ class AzInferChatClient(
             AZURE_OPENAI_MODEL or FOUNDRY_MODEL.
         **more: model_id (the model behind the deployment, if its name does not say), timeout
             (seconds for each attempt, or a Timeout), max_retries, headers, surface,
-            api_version, client (a ready core client, which stays yours to close),
-            env_file_path and env_file_encoding (a file that is read before the environment),
+            api_version, wire (`"chat"`, `"responses"` or `"messages"`), client (a ready core
+            client, which stays yours to close), env_file_path and env_file_encoding (a file
+            that is read before the environment),
             instruction_role (`"system"`, the default, or `"developer"`), and the framework's
             middleware, function_invocation_configuration, compaction_strategy, tokenizer,
             otel_provider_name and additional_properties.

@@ -21,7 +21,7 @@ _SAME = {
     "AZURE_INFERENCE_CREDENTIAL": "FOUNDRY_MODELS_API_KEY",
     "AZURE_AI_ENDPOINT": "FOUNDRY_PROJECT_ENDPOINT",
 }
-_OF_CORE = ("timeout", "max_retries", "headers", "surface", "api_version")
+_OF_CORE = ("timeout", "max_retries", "headers", "surface", "api_version", "wire")
 
 
 class Arguments(TypedDict, total=False):
@@ -33,6 +33,7 @@ class Arguments(TypedDict, total=False):
     headers: Mapping[str, str] | None
     surface: str | None
     api_version: str | None
+    wire: str | None
     client: core.InferenceClient | core.AsyncInferenceClient | None
     env_file_path: str | None
     env_file_encoding: str | None
@@ -122,7 +123,7 @@ class Connection:
                 "azinfer.deployment": routing.deployment,
                 "azinfer.model_id": answer.model or routing.model_id,
                 "azinfer.surface": routing.surface,
-                "azinfer.wire": getattr(routing, "wire", "chat"),
+                "azinfer.wire": routing.wire,
             }
             get_current_span().set_attributes({k: v for k, v in facts.items() if v})
 

@@ -13,6 +13,8 @@ from agent_framework import Content, FunctionTool, Message, normalize_tools, val
 from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
+# Where a message's `state` is: on contents of reasoning, which sessions keep.
+STATE = "state"
 # The framework's own state, which no service takes.
 _STATE = ("function_approval_request", "function_approval_response", "text_reasoning", "usage")
 
@@ -75,27 +77,28 @@ def _result(result: Content, media: list[Json]) -> Json:
     media += attached
     text = "\n".join(texts) if result.items else _json(result.result)
     text = text or ("(attached below)" if attached else "")
-    return {"role": "tool", "tool_call_id": result.call_id or "", "content": text}
+    error = {"is_error": True} if result.exception else {}
+    return {"role": "tool", "tool_call_id": result.call_id or "", "content": text, **error}
 
 
 def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
     texts = {"text": "", "text_reasoning": ""}
-    calls = []
+    calls: list[Json] = []
+    state = None
     for each in contents:
         if each.type in texts:
             texts[each.type] += each.text or ""
-        elif each.type == "function_call":
+            state = each.additional_properties.get(STATE) or state
+        elif each.type == "function_call" and not each.informational_only:
             function = {"name": each.name, "arguments": _json(each.arguments) or "{}"}
             calls.append({"id": each.call_id, "type": "function", "function": function})
     text, thought = texts.values()
-    wire: Json = (
-        {"role": "assistant", "content": text} if text or not calls else {"role": "assistant"}
-    )
-    # Core knows which models take their reasoning back, and leaves it out for the others.
-    more = {"tool_calls": calls, "reasoning_content": thought}
-    wire |= {name: value for name, value in more.items() if value}
-    if text or calls or thought:
-        yield wire | _author(message)
+    content = {"content": text} if text or not calls else {}
+    # Core knows what a model takes back, and leaves out the rest.
+    more = {"tool_calls": calls, "reasoning_content": thought, STATE: state}
+    more = {name: value for name, value in more.items() if value}
+    if text or more:
+        yield {"role": "assistant", **content, **more, **_author(message)}
 
 
 def _author(message: Message) -> Json:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from agent_framework import ChatResponse, ChatResponseUpdate, Content, Message, UsageDetails
 
 from azinfer import core
+from azinfer.agent_framework.messages import STATE
 
 Json = dict[str, Any]
 # The ids of a stream's tool calls, by choice and index: the framework's and the model's.
@@ -20,7 +21,7 @@ _REFUSAL = {"core": {"model_output_kind": "refusal"}}  # the framework's mark fo
 def from_completion(answer: core.ChatCompletion, response_format: Any) -> ChatResponse[Any]:
     """Return an answer as a response with one message a choice."""
     messages = [
-        Message("assistant", list(_contents(each.message)), raw_representation=each)
+        Message("assistant", list(_contents(each)), raw_representation=each)
         for each in answer.choices
     ]
     return ChatResponse(
@@ -54,9 +55,19 @@ def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpd
     )
 
 
-def last_update(answer: core.ChatCompletion) -> ChatResponseUpdate:
-    """Return the update that ends a stream: usage, metadata and the finish reason."""
-    contents = [sound for each in answer.choices for sound in _sound(each.message)]
+def last_update(answer: core.ChatCompletion, calls: Calls) -> ChatResponseUpdate:
+    """Return the update that ends a stream: usage, metadata and the finish reason.
+
+    Args:
+        answer: The whole answer.
+        calls: The ids of the stream's tool calls.
+    """
+    contents = [content for each in answer.choices for content in _late(each)]
+    for each in answer.choices:
+        for call in each.incomplete_tool_calls:
+            place = (each.index, each.message.tool_calls.index(call))
+            contents.append(_call(call, "", merge_mode="append", informational_only=True))
+            contents[-1].id = calls[place][0] if place in calls else None
     if usage := from_usage(answer.usage):
         contents.append(Content.from_usage(usage, merge_mode="replace"))
     name = answer.id or None
@@ -128,17 +139,33 @@ def _facts(answer: core.ChatCompletion) -> Json:
     }
 
 
-def _contents(message: core.Message) -> Iterator[Content]:
+def _contents(choice: core.Choice) -> Iterator[Content]:
+    message, cut = choice.message, choice.incomplete_tool_calls
     if message.reasoning:
         yield Content.from_text_reasoning(text=message.reasoning)
     if message.content:
         yield Content.from_text(message.content, annotations=_citations(message.raw) or None)
     if message.refusal:
         yield Content.from_text(message.refusal, additional_properties=_REFUSAL)
-    yield from _sound(message)
+    yield from _late(choice)
     for call in message.tool_calls:
-        name, arguments = call.function.name, call.function.arguments
-        yield Content.from_function_call(call.id, name, arguments=arguments)
+        yield _call(call, call.function.arguments, informational_only=call in cut)
+
+
+def _call(call: core.ToolCall, arguments: str, **more: Any) -> Content:
+    """Return a call; one that was cut off is for information only, so that it never runs."""
+    name = call.function.name
+    return Content("function_call", call_id=call.id, name=name, arguments=arguments, **more)
+
+
+def _late(choice: core.Choice) -> Iterator[Content]:
+    """Return what streams have whole only at their end: sound, and what goes back unread."""
+    message = choice.message
+    if message.audio and (data := message.audio.get("data")):
+        kind = f"audio/{message.audio.get('format') or 'wav'}"
+        yield Content.from_uri(f"data:{kind};base64,{data}", media_type=kind)
+    if message.state:
+        yield Content.from_text_reasoning(additional_properties={STATE: message.state})
 
 
 def _streamed(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
@@ -158,12 +185,6 @@ def _streamed(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
         )
         content.id = own
         yield content
-
-
-def _sound(message: core.Message) -> Iterator[Content]:
-    if message.audio and (data := message.audio.get("data")):
-        kind = f"audio/{message.audio.get('format') or 'wav'}"
-        yield Content.from_uri(f"data:{kind};base64,{data}", media_type=kind)
 
 
 def _citations(raw: Json) -> list[Any]:

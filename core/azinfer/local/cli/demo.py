@@ -275,6 +275,25 @@ def _run_agent(client: InferenceClient, model: str) -> Result:
     return Result(summary, passed, client.explain(model=model), None)
 
 
+def _run_agent_framework(client: InferenceClient, model: str) -> Result:
+    from azinfer.agent_framework import AzInferChatClient
+
+    cities: list[str] = []
+
+    def get_weather(city: str) -> str:
+        """Return the current weather in a city."""
+        cities.append(city)
+        return f"It is sunny in {city}."
+
+    agent = AzInferChatClient(client=client, model=model).as_agent(
+        tools=[get_weather], default_options={"temperature": 0, "max_tokens": 60}
+    )
+    answer = asyncio.run(agent.run("What is the weather in Paris?")).text
+    passed = [city.casefold() for city in cities] == ["paris"] and bool(answer.strip())
+    summary = f"get_weather({cities}) → {answer}"
+    return Result(summary, passed, client.explain(model=model), None)
+
+
 def _search(client: InferenceClient, model: str) -> Result:
     embeddings = client.embed([QUERY, *DOCUMENTS], model=model)
     query, *documents = embeddings.vectors
@@ -289,4 +308,5 @@ _FRAMEWORKS = (
     Framework("an index", "llama_index", "llama-index", _query_index),
     Framework("a kernel", "semantic_kernel", "semantic-kernel", _run_kernel),
     Framework("an agent", "ag2", "ag2", _run_agent),
+    Framework("an MS agent", "agent_framework", "agent-framework", _run_agent_framework),
 )
