@@ -134,7 +134,7 @@ async def test_a_ready_client_is_used_and_stays_open(
     server.will(reply(chat()), reply(chat()))
     core = kind(url, KEY, "gpt-4.1")
     async with AzInferChatClient(client=core) as made:
-        assert (made.model, made.client) == ("gpt-4.1", core.to_async())
+        assert (made.model, made.client.endpoint) == ("gpt-4.1", core.endpoint)
         await made.get_response(MESSAGE)
     await AzInferChatClient(client=core, model="other").get_response(MESSAGE)
     assert [each.asked["model"] for each in server.received] == ["gpt-4.1", "other"]
@@ -142,12 +142,22 @@ async def test_a_ready_client_is_used_and_stays_open(
     await core.to_async().aclose()
 
 
-@pytest.mark.parametrize("name", OF_CLIENT)
-def test_what_a_ready_client_has_is_not_given_twice(name: str) -> None:
+@pytest.mark.parametrize("name", ["endpoint", "credential"])
+def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
     core = AsyncInferenceClient("https://contoso.services.ai.azure.com", KEY, "prod")
     for kind in CLIENTS:
         with pytest.raises(SettingNotFoundError, match=f"client= has its own {name}"):
             kind(client=core, **{name: OF_CLIENT[name]})
+
+
+async def test_options_beside_a_ready_client_are_the_adapters_alone(server: RawServer) -> None:
+    server.will(reply(chat()), reply(chat()))
+    core = AsyncInferenceClient(f"{server.url}/openai/v1", KEY, "gpt-4.1")
+    await AzInferChatClient(client=core, headers={"x-a": "1"}).get_response(MESSAGE)
+    await core.complete([{"role": "user", "content": "hi"}])
+    assert [each.header("x-a") for each in server.received] == ["1", None]
+    assert "agent-framework" in (server.received[0].header("user-agent") or "")
+    await core.aclose()
 
 
 def test_an_endpoint_of_one_model_needs_no_name() -> None:
@@ -198,7 +208,7 @@ def test_a_client_is_made_again_of_its_dictionary(monkeypatch: pytest.MonkeyPatc
     known = {"az_infer_chat_client": {"client": core}}
     again = AzInferChatClient.from_dict(saved, dependencies=known)
     assert (again.model, again.model_id, again.instruction_role) == ("m", "o3", "developer")
-    assert again.client is core
+    assert again.client.endpoint is core.endpoint
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     assert AzInferChatClient.from_dict(saved).to_dict() == saved
     embed = AzInferEmbeddingClient(CONTOSO, KEY, "e").to_dict()

@@ -68,20 +68,16 @@ class Connection:
         if isinstance(credential, SecretString):
             credential = credential.get_secret_value()
         options |= {"endpoint": endpoint, "credential": credential}
+        options |= {"model": model, "model_id": model_id}
         environ = _environment(env_file_path, env_file_encoding)
+        agent = prepend_agent_framework_to_user_agent({"User-Agent": f"azinfer/{core.__version__}"})
+        if not (client or endpoint or environ.get("AZURE_INFERENCE_ENDPOINT")):
+            options.setdefault("api_version", environ.get("AZURE_OPENAI_API_VERSION"))
         self._is_own = client is None
         with translated_errors("Setting"):
-            if client is None:
-                agent = {"User-Agent": f"azinfer/{core.__version__}"}
-                agent = prepend_agent_framework_to_user_agent(agent)
-                options["headers"] = {**agent, **(options.get("headers") or {})}
-                if not (endpoint or environ.get("AZURE_INFERENCE_ENDPOINT")):
-                    options.setdefault("api_version", environ.get("AZURE_OPENAI_API_VERSION"))
-                self.client = core.AsyncInferenceClient(
-                    model=model, model_id=model_id, environ=environ, **options
-                )
-            else:
-                self.client = core.ready_client(client, **options).to_async()
+            self.client = core.adapter_client(
+                client, user_agent=agent["User-Agent"], environ=environ, **options
+            ).to_async()
             at = self.client.endpoint
             known = (environ.get(name) for name in self._MODEL_VARIABLES)
             self.model = model or self.client.model or next(filter(None, known), None)

@@ -285,10 +285,13 @@ def _run_agent_framework(client: InferenceClient, model: str) -> Result:
         cities.append(city)
         return f"It is sunny in {city}."
 
-    agent = AzInferChatClient(client=client, model=model).as_agent(
-        tools=[get_weather], default_options={"temperature": 0, "max_tokens": 60}
-    )
-    answer = asyncio.run(agent.run("What is the weather in Paris?")).text
+    async def run() -> str:
+        agent = AzInferChatClient(client=client, model=model).as_agent(
+            tools=[get_weather], default_options={"temperature": 0, "max_tokens": 60}
+        )
+        return str(await agent.run("What is the weather in Paris?"))
+
+    answer = asyncio.run(run())
     passed = [city.casefold() for city in cities] == ["paris"] and bool(answer.strip())
     summary = f"get_weather({cities}) → {answer}"
     return Result(summary, passed, client.explain(model=model), None)
