@@ -83,7 +83,7 @@ def test_every_method_says_what_it_is_for(kind: type) -> None:
         ("/openai/v1", None, 404, failure("DeploymentNotFound", "does not exist")),
         ("/openai", None, 404, failure("DeploymentNotFound", "does not exist")),
         ("/openai/v1", None, 404, failure("model_not_found", "no such model")),
-        ("/inference", "github", 400, failure("unavailable_model", "Unavailable model: x")),
+        ("/models", None, 400, failure("unavailable_model", "Unavailable model: x")),
     ],
 )
 def test_a_name_with_no_deployment_behind_it_is_told_in_every_dialect(

@@ -7,7 +7,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from azinfer.core import (
 from azinfer.core.credentials import Secret
 from azinfer.core.deployment_lists import list_url
 from azinfer.core.secret_names import without_secrets
-from azinfer.core.surfaces import scope_of
+from azinfer.core.surfaces import MODELS, scope_of
 from raw_server import RawServer, chat, failure, reply, vectors
 
 Ask = Callable[..., Asker]
@@ -189,9 +189,12 @@ def test_a_resource_without_keys_says_what_it_takes(ask: Ask, server: RawServer)
         ask().complete()
 
 
-def test_github_takes_no_entra_token(ask: Ask, server: RawServer, clock: TestClock) -> None:
-    with pytest.raises(ConfigurationError, match="github surface accepts no Entra ID tokens"):
-        ask("/inference", TokenCredential(clock), surface="github").complete()
+def test_a_surface_without_a_scope_takes_no_entra_token(
+    ask: Ask, server: RawServer, clock: TestClock
+) -> None:
+    surface = replace(MODELS, name="own", path="", scope=None)
+    with pytest.raises(ConfigurationError, match="own surface accepts no Entra ID tokens"):
+        ask("/inference", TokenCredential(clock), surface=surface).complete()
     assert not server.received
 
 

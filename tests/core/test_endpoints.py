@@ -130,28 +130,6 @@ FORMS = [
         None,
         None,
     ),
-    (
-        "https://models.inference.ai.azure.com",
-        "github",
-        "https://models.inference.ai.azure.com",
-        None,
-        None,
-    ),
-    ("https://models.github.ai", "github", "https://models.github.ai/inference", None, None),
-    (
-        "https://models.github.ai/inference/chat/completions",
-        "github",
-        "https://models.github.ai/inference",
-        None,
-        None,
-    ),
-    (
-        "https://models.github.ai/orgs/contoso/inference",
-        "github",
-        "https://models.github.ai/orgs/contoso/inference",
-        None,
-        None,
-    ),
     ("http://127.0.0.1:8080", "v1", "http://127.0.0.1:8080/openai/v1", None, None),
     ("http://localhost:8080/models", "models", "http://localhost:8080/models", None, None),
     ("localhost:8080", "v1", "http://localhost:8080/openai/v1", None, None),
@@ -368,7 +346,8 @@ def test_an_operation_stays_where_it_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "operation"), [("https://models.github.ai", IMAGES), ("https://a.example.com/v1", INFO)]
+    ("url", "operation"),
+    [("https://a.example.com/v1", IMAGES), ("https://a.example.com/v1", INFO)],
 )
 def test_an_operation_that_is_nowhere_is_told_where_it_would_be(url: str, operation: str) -> None:
     with pytest.raises(ConfigurationError, match=r"models.*serverless"):
@@ -403,3 +382,19 @@ def test_a_project_is_kept_beside_the_resource() -> None:
 )
 def test_loopback_is_known(url: str, loopback: bool) -> None:
     assert is_loopback(url) is loopback
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://models.github.ai",
+        "https://models.github.ai/inference/chat/completions",
+        "https://models.github.ai/orgs/contoso/inference",
+        "https://models.inference.ai.azure.com",
+    ],
+)
+def test_github_models_have_ended(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="GitHub Models ended on 30 July 2026; deploy"):
+        Endpoint.parse(url)
+    with pytest.raises(ConfigurationError, match="GitHub Models ended"):
+        Endpoint.parse("https://gateway.example.com/inference", "GitHub")

@@ -234,22 +234,6 @@ TABLE: list[tuple[dict[str, Any], str, dict[str, Any], str, dict[str, str], str 
         STREAM | BOTH,
         '{"messages":[{"role":"user","content":"hi"}],"stream":true}',
     ),
-    (
-        {"path": "/inference", "surface": "github", "model": "openai/gpt-4.1"},
-        "complete",
-        {},
-        "POST /inference/chat/completions",
-        JSON | BEARER,
-        '{"model":"openai/gpt-4.1","messages":[{"role":"user","content":"hi"}]}',
-    ),
-    (
-        {"path": "/inference", "surface": "github", "model": "openai/text-embedding-3-small"},
-        "embed",
-        {},
-        "POST /inference/embeddings",
-        JSON | BEARER,
-        '{"model":"openai/text-embedding-3-small","input":["a"],"encoding_format":"base64"}',
-    ),
 ]
 
 

@@ -32,7 +32,7 @@ class InferenceClient(SyncOperations):
         model_id: The model behind that deployment, for example `"gpt-4.1"`, if its name does
             not say so.
         surface: The way to address deployments, if the URL does not say so: `"models"`, `"v1"`,
-            `"deployments"`, `"serverless"`, `"managed"` or `"github"`.
+            `"deployments"`, `"serverless"` or `"managed"`.
         api_version: Sent instead of the surface's default.
         wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`. Left out, it is
             learned from the service's refusals and known of many models.

@@ -11,7 +11,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.surfaces import (
     BESIDE,
     DEPLOYMENTS,
-    GITHUB,
+    GITHUB_ENDED,
     INFO,
     INFO_VERSION,
     MANAGED,
@@ -36,11 +36,10 @@ _RESOURCE = (
 _PROJECT = r"(?i)^(.*?)(/api/projects/[^/]+)(?:/openai(?:/v1)?)?$"
 # Hosts with one surface, whatever the path is.
 _HOSTS = (
-    ("models.github.ai", GITHUB),
-    ("models.inference.ai.azure.com", GITHUB),
     ("models.ai.azure.com", SERVERLESS),
     ("inference.ml.azure.com", MANAGED),
 )
+_GITHUB_HOSTS = ("models.github.ai", "models.inference.ai.azure.com")
 # The root of a resource, and the surface that a path names.
 _PATH = r"(?i)^(.*?)/(?:(models)|openai(?:/(v1)|/deployments(?:/([^/]+))?)?|(anthropic)(?:/v1)?)$"
 # The ends of URLs that name a wire.
@@ -246,8 +245,9 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     """Return what the URL itself says; an Endpoint without a URL if that is nothing."""
     for suffix, surface in _HOSTS:
         if host == suffix or host.endswith(f".{suffix}"):
-            missing = surface == GITHUB and host == "models.github.ai" and not path
-            return Endpoint(f"{origin}{path}{'/inference' if missing else ''}", surface)
+            return Endpoint(origin + path, surface)
+    if host in _GITHUB_HOSTS:
+        raise ConfigurationError(GITHUB_ENDED)
     if match := re.match(_PROJECT, path):
         root = origin + match[1]
         return Endpoint(root + V1.path, V1, root=root, project=root + match[2])

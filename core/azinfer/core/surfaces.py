@@ -59,8 +59,8 @@ class Surface:
 
 # Sources: "Azure AI Model Inference REST API" (model inference, serverless, managed),
 # "Azure OpenAI in Azure AI Foundry Models v1 API" and "Azure OpenAI REST API reference"
-# (v1, deployments), "REST API endpoints for models inference" (GitHub). The retired SDK sent
-# a key in both headers; serverless endpoints read only Authorization.
+# (v1, deployments). The retired SDK sent a key in both headers; serverless endpoints read only
+# Authorization.
 MODELS = Surface(
     "models",
     "/models",
@@ -100,14 +100,6 @@ SERVERLESS = Surface(
     input_type=True,
 )
 MANAGED = replace(SERVERLESS, name="managed", names_in_body=False)
-GITHUB = Surface(
-    "github",
-    "",
-    operations=frozenset({CHAT, EMBEDDINGS}),
-    api_version=None,
-    scope=None,
-    key_headers=("authorization",),
-)
 # Claude. One host was seen to refuse a key in `x-api-key` alone, so it goes in both headers.
 # Source: "Claude models in Microsoft Foundry", API reference.
 ANTHROPIC = Surface(
@@ -129,11 +121,15 @@ COHERE = Surface(
 )
 # Where an operation goes that a surface does not have, in this order.
 BESIDE = (V1, ANTHROPIC, COHERE, MODELS)
-SURFACES = {
-    surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED, GITHUB)
-}
+SURFACES = {surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED)}
 # `GET /info?model=` came to the model inference route with this version.
 INFO_VERSION = "2025-04-01"
+
+# Source: "GitHub Models is being retired", GitHub Changelog, 1 July 2026.
+GITHUB_ENDED = (
+    "GitHub Models ended on 30 July 2026; deploy the model to an Azure AI Foundry resource and "
+    "pass its URL, such as https://<resource>.services.ai.azure.com"
+)
 
 
 def scope_of(surface: Surface, url: str) -> str | None:
@@ -151,6 +147,9 @@ def surface_named(name: str | Surface) -> Surface:
     """
     if isinstance(name, Surface):
         return name
-    if surface := SURFACES.get(name.strip().casefold()):
+    folded = name.strip().casefold()
+    if surface := SURFACES.get(folded):
         return surface
+    if folded == "github":
+        raise ConfigurationError(GITHUB_ENDED)
     raise ConfigurationError(f"unknown surface {name!r}; choose from {', '.join(SURFACES)}")
