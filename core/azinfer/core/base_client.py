@@ -260,6 +260,11 @@ class BaseClient:
             return replace(routing, requested=decision.requested, decision=decision)
         return self._explain(operation, model, model_id)
 
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The names of the routes that `model=` may name."""
+        return self._router.routes if self._router is not None else ()
+
     def _explain(self, operation: str, model: str | None, model_id: str | None) -> Routing:
         target, choice = self._target(operation, model, model_id, None), NO_CHOICE
         if operation == CHAT:

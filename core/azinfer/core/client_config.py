@@ -118,12 +118,15 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
         _wire(table),
     )
     table.close()
-    if config.credential and not re.fullmatch(r"entra|env:\w+", config.credential):
+    if config.credential is not None and not re.fullmatch(r"entra|env:\w+", config.credential):
         raise table.wrong(
             'must be "entra", or "env:NAME" with the variable of the key; a key itself does not '
             "belong in a file",
             "credential",
         )
+    for name in ("surface", "api_version"):
+        if getattr(config, name) == "":
+            raise table.wrong("must not be empty; leave it out for the usual one", name)
     _check(table, "surface", "localhost", config.surface)
     _check(table, "url", config.url, config.surface)
     _check(table, "api_version", config.url, config.surface, config.api_version)

@@ -110,7 +110,9 @@ async def race_async(run: Callable[[Any], Coroutine[Any, Any, T]], attempts: Any
         winner = next((task for task in tasks if task.done() and not task.exception()), first)
         return winner.result()
     finally:
-        for task, loser in tasks.items():
-            if not task.done():
-                loser.lose()
-                task.cancel()
+        losers = [task for task in tasks if not task.done()]
+        for task in losers:
+            tasks[task].lose()
+            task.cancel()
+        if losers:
+            await asyncio.wait(losers)

@@ -9,7 +9,12 @@ from typing import Any
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import T
 from azinfer.core.deadline import Deadline
-from azinfer.core.errors import InferenceError, RateLimitError, RouteExhaustedError
+from azinfer.core.errors import (
+    ContentFilterError,
+    InferenceError,
+    RateLimitError,
+    RouteExhaustedError,
+)
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.routes.breaker import Failure
 from azinfer.core.routes.choice import Need
@@ -74,7 +79,7 @@ class RoutedAttempts(CallAttempts[T]):
         self._rounds = self._polls = 0
         self._waited = 0.0
         self._ticket: Ticket | None = None
-        self._stream = False
+        self._stream = self._lost = False
 
     def __del__(self) -> None:
         # A stream that was dropped before its first chunk was read has no other end.
@@ -122,6 +127,8 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _next_round(self) -> float:
         """Return the wait before deployments that failed this call are tried once more."""
+        if isinstance(self._failure, ContentFilterError):
+            raise self._failure  # no deployment gets a refused prompt twice
         self._tried = frozenset()
         self._rounds += 1
         cost = 5 if isinstance(self._failure, RateLimitError) else 14
@@ -160,8 +167,7 @@ class RoutedAttempts(CallAttempts[T]):
             InferenceError: It is an error, or no answer that can be read.
         """
         value = super().value_of(status, headers, body)
-        if (permit := self._permit) is not None:
-            self._settle(Succeeded(permit, headers, _tokens_of(value)))
+        self._settle(lambda permit: Succeeded(permit, headers, _tokens_of(value)))
         return value
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
@@ -180,7 +186,7 @@ class RoutedAttempts(CallAttempts[T]):
     def _next_wait(self, error: InferenceError) -> float:
         self._count(error)
         self._stream = False
-        if not moves_on(error, self._policy):
+        if self._lost or not moves_on(error, self._policy):
             raise error
         if self._ticket is not None:
             self._tried |= {self._ticket.member.key}
@@ -190,12 +196,14 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _count(self, error: InferenceError) -> None:
         """Note what an error says of its deployment."""
-        if (permit := self._permit) is None:
-            return
-        if failure := failure_of(error):
-            self._settle(Failed(permit, failure, error.headers))
-        else:
-            self._settle(Succeeded(permit, error.headers, stream=self._stream))
+        failure, stream = failure_of(error), self._stream
+
+        def event(permit: Permit) -> Event:
+            if failure is None:
+                return Succeeded(permit, error.headers, stream=stream)
+            return Failed(permit, failure, error.headers)
+
+        self._settle(event)
 
     def unauthorised(self) -> None:
         """Go on to another deployment.
@@ -208,16 +216,13 @@ class RoutedAttempts(CallAttempts[T]):
 
     def close(self) -> None:
         """End the call, however it ended; harmless twice."""
-        if (permit := self._permit) is None:
-            return
-        ended = Succeeded(permit, {}, stream=True) if self._stream else Abandoned(permit)
-        self._settle(ended)
+        stream = self._stream
+        self._settle(lambda each: Succeeded(each, {}, stream=True) if stream else Abandoned(each))
 
     def lose(self) -> None:
         """End the call because a hedge was answered first: its deployment was silent."""
-        if (permit := self._permit) is not None:
-            self._settle(Failed(permit, Failure("silence"), {}))
-        self._end = float("-inf")  # it is not tried again
+        self._settle(lambda permit: Failed(permit, Failure("silence"), {}))
+        self._lost = True
 
     def twin(self) -> RoutedAttempts[T] | None:
         """Return the hedge of this call, on its way to another deployment.
@@ -243,11 +248,12 @@ class RoutedAttempts(CallAttempts[T]):
         member = ticket.member
         return Attempt(None, "Hedged", seconds, None, member.deployment, member.endpoint)
 
-    def _settle(self, event: Event) -> None:
-        """End the permit."""
-        assert self._ticket is not None
-        self._permit = None
-        self._journey.traffic.settle(self._ticket, event, self._policy)
+    def _settle(self, event: Callable[[Permit], Event]) -> None:
+        """End the permit, if there still is one."""
+        # One step, as the thread of a hedge may end it at the same moment.
+        permit = self.__dict__.pop("_permit", None)
+        if permit is not None and self._ticket is not None:
+            self._journey.traffic.settle(self._ticket, event(permit), self._policy)
 
     def _exhausted(self, seconds: float | None = None) -> RouteExhaustedError:
         """Return the error of a call that no deployment answered."""

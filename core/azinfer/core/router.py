@@ -141,7 +141,8 @@ class Router:
     def __getstate__(self) -> dict[str, Any]:
         # The clients pickle their credentials by name, or refuse to be pickled.
         options = {name: each for name, each in self._options.items() if name not in _SECRETS}
-        return {**self.__dict__, "_options": options}
+        names = Names(self._names.settings, self._names.directory)
+        return {**self.__dict__, "_options": options, "_names": names}
 
     @property
     def default(self) -> Any:

@@ -121,6 +121,15 @@ def test_a_refused_prompt_goes_on_where_the_policy_says_so(fleet: Fleet, kind: s
     assert fleet.counts["a"] == 2
 
 
+def test_no_deployment_gets_a_refused_prompt_twice(fleet: Fleet, kind: str) -> None:
+    for name in "ab":
+        fleet[name].will(reply(failure("content_filter"), 400))
+    config = fleet.config(TWO, policy={"on_filter": "next"})
+    with routed(kind, config) as asker, pytest.raises(ContentFilterError):
+        asker.complete(model="chat")
+    assert fleet.counts == {"a": 1, "b": 1, "c": 0}
+
+
 def test_a_rejected_field_is_mended_on_the_same_deployment(fleet: Fleet, kind: str) -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     error = failure("unsupported_parameter", message, param="max_tokens")
@@ -291,6 +300,7 @@ def test_embeddings_stay_with_their_model_and_version(fleet: Fleet, kind: str) -
     with routed(kind, config) as asker:
         answer = asker.embed(["x"], model="chat", encoding_format="float")
         assert list(answer.vectors[0]) == [1.0, 2.0]
+        assert len(asker.embed(["x"], model="e@b", encoding_format="float").vectors) == 1
         fleet["b"].will(limited(1))
         with pytest.raises(RouteExhaustedError, match="model_version is '2', not '1'"):
             asker.embed(["x"], model="chat", timeout=Timeout(total=0.3))

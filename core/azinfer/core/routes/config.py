@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -159,7 +160,7 @@ def _checked(
 
 def _without_route(message: str) -> str:
     """Return a message without the name of the route, where the field names it."""
-    return message.partition(": ")[2] if message.startswith("route ") else message
+    return re.sub(r"^route '[^']*':? ", "", message)
 
 
 def _circle(alias: str, directory: Directory) -> str | None:

@@ -69,5 +69,5 @@ def _texts(contents: Iterable[Any]) -> Iterable[str]:
     for content in contents:
         if isinstance(content, str):
             yield content
-        elif isinstance(content, Sequence):
-            yield from (str(part.get("text") or "") for part in content if "text" in part)
+        else:
+            yield from (str(part.get("text") or "") for part in content or ())
