@@ -172,7 +172,7 @@ async def test_tools_are_called_in_parallel(config: AzInferConfig) -> None:
     assert answered.body
 
 
-async def test_a_stream_is_told_in_chunks_that_add_up(config: AzInferConfig) -> None:
+async def test_the_chunks_of_a_stream_add_up(config: AzInferConfig) -> None:
     heard_on, heard = listening()
     agent = Agent("a", config=config.copy(streaming=True))
     answered = await agent.ask("hi", stream=heard_on)
@@ -201,7 +201,7 @@ async def test_the_conversation_goes_on(config: AzInferConfig, endpoint: LocalEn
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_reasoning_is_told(raw: Make, server: RawServer) -> None:
+async def test_reasoning_is_reported(raw: Make, server: RawServer) -> None:
     # agno-agi/agno#8400: reasoning_content is not returned
     server.will(reply(chat("4", message={"reasoning_content": "2+2"})))
     heard_on, heard = listening()
@@ -220,7 +220,7 @@ async def test_reasoning_is_told(raw: Make, server: RawServer) -> None:
     ],
     ids=["field", "tags"],
 )
-async def test_reasoning_is_told_while_it_streams(
+async def test_reasoning_is_reported_while_it_streams(
     raw: Make, server: RawServer, parts: list[Any]
 ) -> None:
     server.will(stream(events(*parts, part(None, "stop"))))
@@ -364,7 +364,7 @@ async def test_arguments_that_are_no_json_go_back_as_they_came(
     assert sent(server)[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{broken"
 
 
-async def test_fragments_of_two_calls_are_told_apart(raw: Make, server: RawServer) -> None:
+async def test_fragments_of_two_calls_stay_apart(raw: Make, server: RawServer) -> None:
     # microsoft/semantic-kernel#6106; microsoft/agent-framework PR 8337
     def delta(index: int, arguments: str, name: str | None = None) -> dict[str, Any]:
         told = {"id": f"c{index}"} if name else {}

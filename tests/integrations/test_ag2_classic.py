@@ -285,7 +285,7 @@ def test_reasoning_is_kept_and_not_sent_back(server: RawServer, url: str, stream
     assert server.received[1].json["messages"][-2] == {"role": "assistant", "content": "4"}
 
 
-def test_chunks_without_a_delta_are_no_obstacle(server: RawServer, url: str) -> None:
+def test_chunks_without_a_delta_are_accepted(server: RawServer, url: str) -> None:
     found = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
     server.will(stream(events({"choices": []}, part("4"), {"choices": [found]}, part("2", "stop"))))
     assert raw_agent(url, stream=True).generate_reply(messages=HI) == "42"
@@ -313,7 +313,7 @@ def test_a_429_is_tried_again_by_the_core(server: RawServer, url: str) -> None:
     assert raw_agent(url, max_retries=1).generate_reply(messages=HI) == "hi"
 
 
-def test_errors_are_told_as_they_are(entry: Callable[..., Json]) -> None:
+def test_errors_pass_through_unchanged(entry: Callable[..., Json]) -> None:
     with pytest.raises(core.DeploymentNotFoundError, match="pariss"):
         agent("a", entry("pariss")).generate_reply(messages=HI)
 
@@ -334,7 +334,7 @@ def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
     [
         (
             {"default_query": {"a": "b"}, "organization": "o"},
-            "takes no default_query, organization: leave",
+            "does not support default_query, organization: leave",
         ),
         ({"azure_deployment": "prod"}, "the deployment is named by 'model'"),
         ({"azure_ad_token_provider": "DEFAULT"}, "DefaultAzureCredential"),

@@ -147,7 +147,7 @@ async def test_an_input_is_sent_as_it_is_meant(
         (Input(), "Input"),
     ],
 )
-async def test_what_cannot_be_sent_is_told_and_not_dropped(
+async def test_what_cannot_be_sent_is_an_error(
     configuration: Make, server: RawServer, given: Input, told: str
 ) -> None:
     with pytest.raises(UnsupportedInputError, match=told):
@@ -222,7 +222,7 @@ async def test_media_in_the_answers_of_tools_follow_them(
     ] * 2
 
 
-async def test_a_summary_stands_for_what_was_said(configuration: Make, server: RawServer) -> None:
+async def test_a_summary_replaces_earlier_messages(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat()))
     stream = MemoryStream()
     past: list[BaseEvent] = [
@@ -310,7 +310,7 @@ async def test_choices_about_tools_are_sent_where_there_are_tools(
     assert sent(server)["parallel_tool_calls"] is False
 
 
-async def test_what_the_filter_found_is_at_hand(configuration: Make, server: RawServer) -> None:
+async def test_filter_results_are_in_the_metadata(configuration: Make, server: RawServer) -> None:
     raw = chat("4")
     raw["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
     raw["choices"][0]["logprobs"] = {"content": []}
@@ -360,9 +360,7 @@ async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
     assert "violence" in caught.value.categories
 
 
-async def test_chunks_without_a_delta_are_no_obstacle(
-    configuration: Make, server: RawServer
-) -> None:
+async def test_chunks_without_a_delta_are_accepted(configuration: Make, server: RawServer) -> None:
     # microsoft/autogen#6465; openai/openai-python#1677: what Azure's asynchronous content filter
     # sends between and after the text
     found = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
@@ -474,14 +472,14 @@ async def test_a_token_is_asked_for_each_call(configuration: Make, server: RawSe
     assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
 
 
-async def test_a_wrong_key_is_told_at_once(local: Make) -> None:
+async def test_a_wrong_key_is_an_immediate_error(local: Make) -> None:
     config = local(credential="wrong-key")
     with pytest.raises(core.AuthenticationError) as caught:
         await Agent("a", config=config).ask("hi")
     assert (caught.value.status, caught.value.attempts) == (401, 1)
 
 
-async def test_a_wrong_name_is_told(local: Make) -> None:
+async def test_a_wrong_name_is_an_error(local: Make) -> None:
     with pytest.raises(core.DeploymentNotFoundError, match="pariss"):
         await Agent("a", config=local("pariss")).ask("hi")
 
@@ -624,7 +622,7 @@ async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
     assert server.received[0].target == "/models/chat/completions?api-version=2099-01-01"
 
 
-def test_more_answers_than_one_are_told(configuration: Make) -> None:
+def test_more_answers_than_one_are_an_error(configuration: Make) -> None:
     with pytest.raises(core.ConfigurationError, match="leave out n"):
         configuration(extra_body={"n": 2}).create()
 

@@ -47,7 +47,7 @@ async def test_loopback_may_lack_its_scheme_and_needs_no_tls(server: RawServer) 
 
 
 @both
-async def test_a_wrong_path_is_told_with_its_url(
+async def test_a_wrong_path_is_an_error_with_its_url(
     configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # langchain-ai/langchain-azure#79
@@ -57,7 +57,7 @@ async def test_a_wrong_path_is_told_with_its_url(
         await said(configuration(streaming=streaming))
 
 
-async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
+async def test_a_key_works_with_a_projects_resource_and_explains_what_it_cannot(
     server: RawServer,
 ) -> None:
     # agno-agi/agno PR 9841: keys are refused on the paths of projects
@@ -66,7 +66,7 @@ async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
     )
     client = core.AsyncInferenceClient(f"{server.url}/api/projects/p1", KEY, "gpt-4.1")
     assert await said(AzInferConfig(client=client)) == "hello"
-    with pytest.raises(core.AuthenticationError, match="takes a token of Entra ID, not a key"):
+    with pytest.raises(core.AuthenticationError, match="needs a token of Entra ID, not a key"):
         await client.deployments()
     assert [each.target.partition("?")[0] for each in server.received] == [
         "/openai/v1/chat/completions",
@@ -117,7 +117,7 @@ for surface in ("v1", "models", "deployments"):
 """
 
 
-def test_nothing_is_said_when_a_program_ends() -> None:
+def test_a_program_ends_without_warnings() -> None:
     # run-llama/llama_index#19348; langchain-ai/langchain-azure#69
     with LocalEndpoint() as endpoint:
         command = [sys.executable, "-W", "error::ResourceWarning", "-c", SILENT]
@@ -201,7 +201,7 @@ async def test_what_was_learned_is_known_to_copies(configuration: Make, server: 
 
 
 @both
-async def test_what_a_model_refuses_is_told(
+async def test_what_a_model_refuses_is_an_error(
     configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # chatboxai/chatbox#2271

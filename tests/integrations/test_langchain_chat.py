@@ -344,7 +344,7 @@ def test_async_code_blocks_no_thread(make: Make, server: RawServer) -> None:
     assert asyncio.run(asked()) == ["hello"] * 3
 
 
-def test_a_cut_stream_is_told(make: Make, server: RawServer) -> None:
+def test_a_cut_stream_is_an_error(make: Make, server: RawServer) -> None:
     server.will(stream(events(part("hel"), done=False)))
     texts: list[str] = []
     with pytest.raises(ModelConnectionError) as caught:
@@ -590,14 +590,14 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
     assert not sent(server, 3).get("stop")
 
 
-def test_a_misspelt_argument_is_told() -> None:
+def test_a_misspelt_argument_is_an_error() -> None:
     with pytest.raises(ValidationError, match="temprature"):
         ChatAzInfer(endpoint="https://contoso.openai.azure.com", credential=KEY, temprature=0)  # type: ignore[call-arg]
 
 
-def test_a_wrong_endpoint_is_told_at_once() -> None:
+def test_a_wrong_endpoint_is_an_immediate_error() -> None:
     for kind in (ChatAzInfer, AzInferEmbeddings):
-        with pytest.raises(ValidationError, match="name the surface") as caught:
+        with pytest.raises(ValidationError, match="Pass its surface") as caught:
             kind(endpoint="https://example.com", credential=KEY)
         assert KEY not in str(caught.value)
 

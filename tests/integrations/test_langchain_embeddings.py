@@ -67,7 +67,7 @@ def test_texts_are_sent_as_texts_in_a_list(make: Make, server: RawServer) -> Non
     assert inputs(server) == [["a"], ["b", ""]]
 
 
-def test_queries_and_documents_are_told_apart_where_the_model_does(
+def test_queries_and_documents_are_distinguished_by_models_that_can(
     make: Make, server: RawServer
 ) -> None:
     # BerriAI/litellm#11126, #11434; Azure/azure-sdk-for-python#41001
@@ -234,7 +234,7 @@ def test_a_wrong_name_is_langchains_not_found(local: AzInferEmbeddings) -> None:
         asyncio.run(local.aembed_documents(["a"], model="nope"))
 
 
-def test_a_chat_deployment_asked_for_vectors_is_told_so(make: Make, server: RawServer) -> None:
+def test_embedding_with_a_chat_deployment_is_a_clear_error(make: Make, server: RawServer) -> None:
     # BerriAI/litellm#8976
     message = "The embeddings operation does not work with the specified model, gpt-4.1."
     server.choose = lambda request: reply(failure("OperationNotSupported", message), 400)
@@ -291,7 +291,7 @@ def test_embeddings_with_their_key_in_the_environment_are_pickled(
     assert pickle.loads(data).embed_query("a") == [0.0, 1.0]
 
 
-def test_a_ready_client_tells_where_it_leads(server: RawServer) -> None:
+def test_a_ready_client_fills_endpoint_and_surface(server: RawServer) -> None:
     client = InferenceClient(f"{server.url}/models", KEY, "prod", model_id="embed-v-4-0")
     embeddings = AzInferEmbeddings(client=client)
     assert (embeddings.model, embeddings.model_id) == ("prod", "embed-v-4-0")

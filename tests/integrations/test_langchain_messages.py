@@ -346,7 +346,7 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
         (RemoveMessage(id="1"), "RemoveMessage cannot be sent"),
     ],
 )
-def test_what_cannot_be_sent_is_told_and_not_dropped(
+def test_what_cannot_be_sent_is_an_error(
     send: Send, server: RawServer, message: BaseMessage, told: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
@@ -407,7 +407,7 @@ def test_a_history_of_another_provider_goes_on_here(
     assert send([message]) == [{"role": "assistant", "content": "4", "tool_calls": [CALL]}]
 
 
-def test_what_was_said_is_not_changed_by_sending_it(send: Send) -> None:
+def test_sending_does_not_change_messages(send: Send) -> None:
     messages: list[BaseMessage] = [
         HumanMessage([{"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}]),
         AIMessage("", tool_calls=[{"id": "a", "name": "f", "args": {}}]),

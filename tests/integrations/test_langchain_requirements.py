@@ -228,7 +228,7 @@ def test_parallel_calls_are_never_mentioned_without_tools(make: Make, server: Ra
     assert not any("parallel_tool_calls" in body for body in bodies(server))
 
 
-def test_a_model_that_refuses_the_choice_about_parallel_calls_is_told(
+def test_a_model_that_refuses_the_choice_about_parallel_calls_is_an_error(
     make: Make, server: RawServer
 ) -> None:
     # openai/openai-agents-python#4326: to leave it out would change what was asked.
@@ -336,7 +336,7 @@ def test_a_credential_of_entra_id_is_enough(make: Make, server: RawServer) -> No
 
 
 @pytest.mark.parametrize("credential", [give_token, AsyncCredential()])
-def test_an_async_credential_works_async_and_is_told_sync(
+def test_an_async_credential_works_async_and_is_an_error_sync(
     make: Make, server: RawServer, credential: Any
 ) -> None:
     # microsoft/agent-framework#3449; mozilla-ai/any-llm PR 1348
@@ -383,7 +383,9 @@ def test_a_model_id_decides_the_family_of_parameters(make: Make, server: RawServ
     assert "temperature" not in first
 
 
-def test_a_parameter_that_a_reasoning_model_refuses_is_told(make: Make, server: RawServer) -> None:
+def test_a_parameter_that_a_reasoning_model_refuses_is_an_error(
+    make: Make, server: RawServer
+) -> None:
     # langchain-ai/langchain#29947
     server.will(reply(failure("unsupported_value", "no temperature", param="temperature"), 400))
     with pytest.raises(ModelInvalidRequestError) as caught:
@@ -509,7 +511,7 @@ def test_another_deployment_answers_when_one_is_full(make: Make, server: RawServ
 
 @every_surface
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_content_filter_tells_its_categories(
+def test_a_content_filter_has_its_categories(
     make: Make, server: RawServer, path: str, streamed: bool
 ) -> None:
     # langchain-ai/langchain#4324; openai/openai-python#786; BerriAI/litellm#9303

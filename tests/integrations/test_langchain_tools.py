@@ -118,9 +118,9 @@ def test_a_tool_choice_may_have_every_form(
     assert sent(server).get("tool_choice") == wire
 
 
-def test_a_tool_choice_that_names_no_tool_is_told(make: Make) -> None:
+def test_a_tool_choice_that_names_no_tool_is_an_error(make: Make) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"'wether' names no tool; there are \['weather'\]"
+        ConfigurationError, match=r"'wether' is not the name of a tool; choose from \['weather'\]"
     ):
         make().bind_tools([weather], tool_choice="wether")
 
@@ -236,7 +236,7 @@ def test_raw_answers_come_beside_the_parsed(make: Make, server: RawServer) -> No
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_refusals_and_answers_cut_off_are_told(make: Make, server: RawServer, method: Any) -> None:
+def test_refusals_and_answers_cut_off_raise(make: Make, server: RawServer, method: Any) -> None:
     server.will(reply(chat(None, message={"refusal": "I won't"})), reply(chat('{"se', "length")))
     asked = make().with_structured_output(Joke, method=method)
     with pytest.raises(ModelRefusalError, match="I won't") as refused:
@@ -341,7 +341,7 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
 @pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
 @pytest.mark.parametrize("schema", [Joke, SCHEMA])
 @pytest.mark.parametrize("version", ["v0", "v1"])
-def test_arguments_that_are_no_object_are_no_value(
+def test_arguments_that_are_not_an_object_are_no_value(
     make: Make, server: RawServer, arguments: str, schema: Any, version: str
 ) -> None:
     name = "Joke" if schema is Joke else "place"
@@ -367,7 +367,7 @@ def test_a_call_without_arguments_is_an_empty_value(make: Make, server: RawServe
     assert streamed(server, asked, *parts) == [{}]
 
 
-def test_a_call_whose_arguments_are_no_object_is_kept_as_invalid(
+def test_a_call_whose_arguments_are_not_an_object_is_kept_as_invalid(
     make: Make, server: RawServer
 ) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[1]"}}
@@ -460,7 +460,7 @@ FILTERED["choices"][0]["content_filter_results"] = {
         ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
     ],
 )
-def test_a_stream_that_comes_to_no_value_is_told(
+def test_a_stream_that_comes_to_no_value_is_an_error(
     make: Make, server: RawServer, parts: list[Any], error: type[Exception], told: str
 ) -> None:
     server.will(stream(events(*parts)))
@@ -478,7 +478,7 @@ def test_a_stream_that_comes_to_no_value_is_told(
     assert isinstance(last["parsing_error"], error)
 
 
-def test_an_answer_that_was_filtered_tells_its_categories(make: Make, server: RawServer) -> None:
+def test_an_answer_that_was_filtered_has_its_categories(make: Make, server: RawServer) -> None:
     answer = chat('{"se', "content_filter")
     found = FILTERED["choices"][0]["content_filter_results"]
     answer["choices"][0]["content_filter_results"] = found
@@ -534,9 +534,9 @@ def test_a_schema_is_needed(make: Make) -> None:
         make().with_structured_output(None, method="json_schema")
 
 
-def test_a_method_that_there_is_not_is_told(make: Make) -> None:
+def test_a_method_that_there_is_not_is_an_error(make: Make) -> None:
     wrong: Any = "json"
-    with pytest.raises(ConfigurationError, match="'json' is none of json_schema"):
+    with pytest.raises(ConfigurationError, match="or json_mode, not 'json'"):
         make().with_structured_output(Joke, method=wrong)
 
 

@@ -284,7 +284,7 @@ def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer
         (ChatMessage(role="tool", content="x"), "tool_call_id"),
     ],
 )
-def test_what_cannot_be_sent_is_told(make: Make, message: ChatMessage, told: str) -> None:
+def test_what_cannot_be_sent_is_an_error(make: Make, message: ChatMessage, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         make().chat([message])
 
@@ -437,8 +437,8 @@ def test_a_tool_choice_may_have_any_form(
     assert sent(server).get("tool_choice") == wire
 
 
-def test_a_choice_of_no_tool_is_told(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match=r"'get_wether' names no tool.*get_weather"):
+def test_a_choice_of_no_tool_is_an_error(make: Make) -> None:
+    with pytest.raises(ConfigurationError, match=r"'get_wether' is not the name.*get_weather"):
         make().chat_with_tools([tool()], "hi", tool_choice="get_wether")
 
 
@@ -476,7 +476,7 @@ def test_one_call_alone_is_asked_for_where_that_is_known_and_held_everywhere(
 
 
 @pytest.mark.parametrize("arguments", ["{x", "not json", "[1]", ""])
-def test_arguments_that_are_no_object_are_none(
+def test_arguments_that_are_not_an_object_count_as_empty(
     make: Make, server: RawServer, arguments: str
 ) -> None:
     server.will(reply(chat(None, message={"tool_calls": [call(arguments=arguments)]})))
@@ -594,7 +594,7 @@ def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str)
         (chat("I am no JSON"), ValidationError, "Invalid JSON"),
     ],
 )
-def test_an_answer_that_is_no_value_is_told(
+def test_an_answer_that_is_no_value_is_an_error(
     make: Make, server: RawServer, kind: str, body: Any, error: Any, told: str
 ) -> None:
     choice = body["choices"][0]
@@ -642,18 +642,18 @@ def test_options_reach_the_wire_and_calls_win(make: Make, server: RawServer) -> 
     assert not {"model_id", "timeout", "n", "tools"} & first.keys()
 
 
-def test_more_answers_than_one_are_told(make: Make) -> None:
+def test_more_answers_than_one_are_an_error(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="leave out n"):
         make().chat(USER, n=2)
 
 
-def test_a_misspelt_argument_is_told() -> None:
+def test_a_misspelt_argument_is_an_error() -> None:
     with pytest.raises(ValidationError, match="temprature"):
         AzInferLLM(endpoint="https://contoso.openai.azure.com", credential=KEY, temprature=0)  # type: ignore[call-arg]
 
 
-def test_a_wrong_endpoint_is_told_at_once() -> None:
-    with pytest.raises(ValidationError, match="name the surface") as caught:
+def test_a_wrong_endpoint_is_an_immediate_error() -> None:
+    with pytest.raises(ValidationError, match="Pass its surface") as caught:
         AzInferLLM(endpoint="https://example.com", credential=KEY)
     assert KEY not in str(caught.value)
 

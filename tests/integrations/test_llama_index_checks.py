@@ -228,7 +228,7 @@ def test_a_prompt_is_completed(llm: Make, kind: str) -> None:
     assert deltas(streamed) == streamed[-1].text == "Paris."
 
 
-def test_the_handler_counts_the_tokens_that_the_service_tells(llm: Make, kind: str) -> None:
+def test_the_handler_counts_the_tokens_of_the_service(llm: Make, kind: str) -> None:
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
         counter = TokenCountingHandler()
         model = llm("paris", callback_manager=CallbackManager([counter]))
@@ -847,7 +847,7 @@ def test_no_retries_is_one_request(make: Make, server: RawServer, kind: str) -> 
     assert len(server.received) == 2
 
 
-def test_a_wrong_key_is_told_at_once(endpoint: LocalEndpoint, path: str, kind: str) -> None:
+def test_a_wrong_key_is_an_immediate_error(endpoint: LocalEndpoint, path: str, kind: str) -> None:
     wrong = AzInferLLM(endpoint=endpoint.url + path, credential="wrong-key", model="paris")
     before = len(endpoint.requests)
     with pytest.raises(core.AuthenticationError) as caught:

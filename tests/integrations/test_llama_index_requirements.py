@@ -45,7 +45,7 @@ def bodies(server: RawServer) -> list[Any]:
 
 @pytest.mark.parametrize("kind", [AzInferLLM, AzInferEmbedding, AzInferImageEmbedding])
 @pytest.mark.parametrize("path", ["/models", "/openai/v1"])
-def test_nothing_is_asked_before_a_question_is(
+def test_no_request_is_sent_before_the_first_question(
     make: Make, server: RawServer, path: str, kind: Any
 ) -> None:
     # llama-index-embeddings-azure-inference 0.6.0 asked for /info where no name was given, and
@@ -252,13 +252,13 @@ def test_loopback_may_lack_its_scheme(server: RawServer) -> None:
     assert llm.chat(USER).message.content == "hello"
 
 
-def test_a_wrong_path_is_told_with_its_url(make: Make, server: RawServer) -> None:
+def test_a_wrong_path_is_an_error_with_its_url(make: Make, server: RawServer) -> None:
     server.will(reply(failure("404", "Resource not found"), 404))
     with pytest.raises(BadRequestError, match=rf"endpoint's path.*'prod-chat'.*{server.url}"):
         make().chat(USER)
 
 
-def test_cohere_is_told_what_a_text_is_for(make: Make, server: RawServer) -> None:
+def test_cohere_models_receive_the_kind_of_a_text(make: Make, server: RawServer) -> None:
     # Azure/azure-sdk-for-python#41001; BerriAI/litellm#11434
     server.will(reply(vectors([1.0])))
     embedding = make(AzInferEmbedding, path="/models", model="Cohere-embed-v3-multilingual")
@@ -288,7 +288,7 @@ def test_a_limit_under_a_wrong_name_is_learned(make: Make, server: RawServer, ki
     assert [body.get("max_completion_tokens") for body in bodies(server)] == [None, 9, 9]
 
 
-def test_what_a_model_refuses_is_told(make: Make, server: RawServer, kind: str) -> None:
+def test_what_a_model_refuses_is_an_error(make: Make, server: RawServer, kind: str) -> None:
     body = failure("unsupported_value", "no temperature here", param="temperature")
     server.will(reply(body, 400))
     with pytest.raises(BadRequestError) as caught:

@@ -116,7 +116,7 @@ def counted(request: Any) -> Any:
     return reply({"data": rows[::-1]})
 
 
-async def test_documents_and_queries_are_told_apart(server: RawServer, embedding: Make) -> None:
+async def test_documents_and_queries_are_distinguished(server: RawServer, embedding: Make) -> None:
     # Azure/azure-sdk-for-python#41001; BerriAI/litellm#11434
     server.choose = counted
     embed = embedding(query_type="query", document_type="document")
@@ -182,7 +182,7 @@ async def test_a_model_that_cannot_choose_its_dimensions_is_not_asked_to(
         await embedding().generate_embeddings(["a"], Settings(dimensions=256))
 
 
-async def test_other_refusals_are_told(server: RawServer, embedding: Make) -> None:
+async def test_other_refusals_are_raised(server: RawServer, embedding: Make) -> None:
     server.will(reply(failure("x", "too long"), 400))
     with pytest.raises(ServiceInvalidRequestError):
         await embedding().generate_embeddings(["a"], Settings(dimensions=2))
@@ -226,7 +226,7 @@ async def test_images_become_vectors(embed: AzInferTextEmbedding, tmp_path: Path
     assert (found == found[0]).all()
 
 
-async def test_an_image_of_nothing_is_told(server: RawServer, embedding: Make) -> None:
+async def test_an_image_of_nothing_is_an_error(server: RawServer, embedding: Make) -> None:
     with pytest.raises(ServiceInvalidRequestError, match="has no data"):
         await embedding().generate_image_embeddings([ImageContent()])
 

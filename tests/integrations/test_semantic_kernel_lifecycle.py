@@ -156,7 +156,7 @@ async def test_connections_and_time_outs_are_semantic_kernels_errors(
         (events(part("hel"), "{broken", done=False), core.InvalidResponseError),
     ],
 )
-async def test_a_stream_that_breaks_is_told_while_it_is_read(
+async def test_a_stream_that_breaks_raises_while_it_is_read(
     server: RawServer, service: Make, data: bytes, ours: Any
 ) -> None:
     server.will(stream(data))
@@ -205,7 +205,7 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
         assert error.content_filter_result["custom_blocklists"].detected
 
 
-def test_a_refused_prompt_is_told_where_warnings_are_errors() -> None:
+def test_a_refused_prompt_raises_where_warnings_are_errors() -> None:
     program = """
 import asyncio, sys
 from semantic_kernel.contents import ChatHistory
@@ -356,7 +356,7 @@ async def test_a_client_that_was_given_stays_open(server: RawServer, url: str) -
         assert server.connections == 1
 
 
-def test_nothing_is_said_when_a_program_ends() -> None:
+def test_a_program_ends_without_warnings() -> None:
     # run-llama/llama_index#19348; langchain-ai/langchain-azure#69
     program = """
 import asyncio
@@ -527,7 +527,7 @@ def test_a_key_of_the_environment_goes_to_its_own_host_alone(
         ({"credential": KEY, "model": "prod"}, "no endpoint"),
         ({"endpoint": CONTOSO, "model": "prod"}, "no credential"),
         ({"endpoint": CONTOSO, "credential": KEY}, "no deployment: pass model="),
-        ({"endpoint": "https://example.com", "credential": KEY}, "name the surface"),
+        ({"endpoint": "https://example.com", "credential": KEY}, "Pass its surface"),
     ],
 )
 def test_a_service_that_cannot_be_made_says_why(
@@ -539,7 +539,7 @@ def test_a_service_that_cannot_be_made_says_why(
     assert KEY not in str(caught.value)
 
 
-def test_a_misspelt_argument_is_told() -> None:
+def test_a_misspelt_argument_is_an_error() -> None:
     kinds: Any = SERVICES
     for kind in kinds:
         with pytest.raises(ServiceInitializationError, match="'max_retries'"):

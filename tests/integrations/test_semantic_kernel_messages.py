@@ -236,7 +236,7 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (message("user", ImageContent()), "ImageContent has no data and '' is no URL"),
+        (message("user", ImageContent()), "ImageContent has no data and '' is not a URL"),
         (message("user", ImageContent(uri=__file__)), "read a file with ImageContent.from_file"),
         (message("user", ImageContent(data=b"text")), "is not a PNG"),
         (message("user", BinaryContent(uri="https://a/b.pdf")), "not fetched"),
@@ -249,7 +249,7 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
         (message("tool", text("no result")), "no FunctionResultContent"),
     ],
 )
-async def test_what_cannot_be_sent_is_told_and_not_dropped(
+async def test_what_cannot_be_sent_is_an_error(
     server: RawServer, service: Make, given: ChatMessageContent, told: str
 ) -> None:
     with pytest.raises(ServiceInvalidRequestError, match=told) as caught:
@@ -332,7 +332,7 @@ async def test_an_unknown_reason_to_end_breaks_nothing(
         assert each.metadata["finish_reason"] == reason
 
 
-async def test_a_refusal_is_read_and_told(server: RawServer, service: Make) -> None:
+async def test_a_refusal_is_the_text_and_in_the_metadata(server: RawServer, service: Make) -> None:
     server.will(reply(chat(None, message={"refusal": "I won't"})))
     (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
     assert (answer.content, answer.metadata["refusal"]) == ("I won't", "I won't")
@@ -494,7 +494,7 @@ async def test_a_prompt_may_have_no_file_read(
     secret = tmp_path / "secret.png"
     secret.write_bytes(PNG)
     prompt = f'<message role="user">look<image uri="{secret}"></image></message>'
-    with pytest.raises(ServiceInvalidRequestError, match="is no URL"):
+    with pytest.raises(ServiceInvalidRequestError, match="is not a URL"):
         await service().get_chat_message_contents(
             ChatHistory.from_rendered_prompt(prompt), SETTINGS
         )

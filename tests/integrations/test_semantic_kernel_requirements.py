@@ -62,7 +62,7 @@ async def test_loopback_may_lack_its_scheme_and_needs_no_tls(server: RawServer) 
 
 
 @both
-async def test_a_wrong_path_is_told_with_its_url(
+async def test_a_wrong_path_is_an_error_with_its_url(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     # langchain-ai/langchain-azure#79
@@ -73,7 +73,7 @@ async def test_a_wrong_path_is_told_with_its_url(
     assert chat_service.service_url() in str(caught.value)
 
 
-async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
+async def test_a_key_works_with_a_projects_resource_and_explains_what_it_cannot(
     server: RawServer,
 ) -> None:
     # agno-agi/agno PR 9841: keys are refused on the paths of projects
@@ -82,7 +82,7 @@ async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
     )
     chat_service = AzInferChatCompletion(f"{server.url}/api/projects/p1", KEY, "gpt-4.1")
     assert await said(chat_service, False) == "hello"
-    with pytest.raises(AuthenticationError, match="takes a token of Entra ID, not a key"):
+    with pytest.raises(AuthenticationError, match="needs a token of Entra ID, not a key"):
         await chat_service.client.deployments()
     assert [each.target.partition("?")[0] for each in server.received] == [
         "/openai/v1/chat/completions",
@@ -91,7 +91,7 @@ async def test_a_key_asks_the_resource_of_a_project_and_is_told_where_it_cannot(
 
 
 @both
-async def test_a_key_that_is_refused_is_told_at_once(
+async def test_a_key_that_is_refused_is_an_immediate_error(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     server.will(reply(failure("401", "no"), 401))
@@ -183,7 +183,7 @@ async def test_a_model_that_calls_no_functions_says_so(
     assert caught.value.param == "tools"
 
 
-async def test_chunks_of_the_asynchronous_filter_are_no_obstacle(
+async def test_chunks_of_the_asynchronous_filter_are_accepted(
     server: RawServer, service: Make
 ) -> None:
     # microsoft/semantic-kernel#7250 and #3650; openai/openai-python#1677, #2313
@@ -251,7 +251,7 @@ async def test_a_limit_under_a_wrong_name_is_learned(
 
 
 @both
-async def test_what_a_model_refuses_is_told(
+async def test_what_a_model_refuses_is_an_error(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     # chatboxai/chatbox#2271

@@ -257,7 +257,7 @@ def test_a_field_that_is_set_later_wins_over_extension_data() -> None:
     assert settings.prepare_settings_dict() == {"temperature": 0, "top_k": 4}
 
 
-def test_what_is_of_the_wrong_type_is_told() -> None:
+def test_what_is_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(ValidationError, match="temperature"):
         Chat(temperature="hot")
 

@@ -30,7 +30,7 @@ class AzInferClient(LLMClient):
             pydantic's SecretStr) and so on.
 
     Raises:
-        ConfigurationError: Several answers are asked for, of which AG2 would take one.
+        ConfigurationError: `n` is larger than 1, but AG2 uses one answer.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class AzInferClient(LLMClient):
         response_schema: ResponseProto[Any] | None,
         serializer: SerializerProto,
     ) -> ModelResponse:
-        """Ask the deployment for the next message, and tell the stream what comes.
+        """Request the next message, and send what arrives to the stream.
 
         Raises:
             InferenceError: The core client's errors, as they are.
             UnsupportedInputError: An input has no wire form.
-            UnsupportedToolError: A tool is none that a chat deployment can call.
+            UnsupportedToolError: A chat deployment cannot call this kind of tool.
         """
-        asked = to_messages(to_prompt(context.prompt, response_schema), messages, serializer)
+        request = to_messages(to_prompt(context.prompt, response_schema), messages, serializer)
         options = self._call_options(tools, response_schema)
         if self._streaming:
-            answer = await self._stream(asked, options, context)
+            answer = await self._stream(request, options, context)
         else:
-            answer = await self._client.complete(asked, **options)
+            answer = await self._client.complete(request, **options)
             if answer.reasoning:
                 await context.send(ModelReasoning(answer.reasoning))
         response = from_completion(answer)
@@ -89,9 +89,9 @@ class AzInferClient(LLMClient):
         return options
 
     async def _stream(
-        self, asked: list[ChatMessage], options: dict[str, Any], context: ConversationContext
+        self, request: list[ChatMessage], options: dict[str, Any], context: ConversationContext
     ) -> ChatCompletion:
-        async with self._client.stream(asked, **options) as chunks:
+        async with self._client.stream(request, **options) as chunks:
             async for chunk in chunks:
                 if thought := chunk.reasoning:
                     await context.send(ModelReasoning(thought))

@@ -149,9 +149,9 @@ class AzInferModelClient:
 
 def _client_of(config: Mapping[str, Any]) -> InferenceClient:
     """The client of the place that an entry names."""
-    if found := [name for name in _REFUSED if config.get(name) is not None]:
+    if names := [name for name in _REFUSED if config.get(name) is not None]:
         raise ConfigurationError(
-            f"an entry for AzInferModelClient takes no {', '.join(found)}: leave it out; the "
+            f"AzInferModelClient does not support {', '.join(names)}: leave it out; the "
             "deployment is named by 'model'"
         )
     provider = config.get("azure_ad_token_provider")

@@ -51,18 +51,18 @@ class AzInferConfig(ModelConfig):
         model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say;
             reports of usage name it.
         timeout: Seconds for each attempt, or a Timeout.
-        max_retries: How often a call is sent again after it failed in passing.
+        max_retries: How often a call is sent again after a temporary failure.
         headers: Sent with every request; secrets among them become SecretStr, as credentials do.
         surface: The way to address deployments, where the URL does not say.
         api_version: Sent instead of the surface's default.
         client: A ready client, instead of endpoint, credential, surface, api_version and
             max_retries.
         streaming: Whether answers come in parts, each a ModelMessageChunk.
-        temperature: How much chance there is in an answer.
+        temperature: The randomness of an answer.
         max_tokens: The most tokens to write; sent as `max_completion_tokens` where the model
             wants that.
         top_p: The share of probability that is sampled from.
-        stop: Texts before which an answer ends.
+        stop: Texts that end an answer.
         seed: The same seed gives, as far as the service can, the same answer.
         frequency_penalty: How much less likely words get that were used often.
         presence_penalty: How much less likely words get that were used at all.
@@ -86,8 +86,8 @@ class AzInferConfig(ModelConfig):
         extra_body: Further options, sent as they are.
 
     Raises:
-        ConfigurationError: The endpoint is not understood, there is no credential, or a client
-            was given and what it has itself besides.
+        ConfigurationError: The endpoint is not valid, the credential is missing, an option is
+            unknown, or `client` stands beside an endpoint or a credential.
 
     Example:
         >>> from azinfer.ag2 import AzInferConfig
@@ -175,7 +175,7 @@ class AzInferConfig(ModelConfig):
         return self.copy(extra_body=copy.deepcopy(self.extra_body, memo))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        # The client refuses what it was given itself; these it is given with each call.
+        # The client refuses its own secrets; these headers are sent with each call instead.
         if names := [name for name in self.headers or () if is_secret_name(name)]:
             raise ConfigurationError(
                 f"a configuration with the header {names[0]!r}, which looks like a secret, cannot "
@@ -208,7 +208,7 @@ class AzInferConfig(ModelConfig):
 
     @override
     def copy(self, /, **overrides: Any) -> Self:
-        """The same configuration but for what is given, for example `copy(model="gpt-4.1")`.
+        """Return the configuration with changes, for example `copy(model="gpt-4.1")`.
 
         Of another deployment it is not known which model is behind it, unless `model_id` says.
 
@@ -227,9 +227,9 @@ class AzInferConfig(ModelConfig):
     def create(self) -> AzInferClient:
         """The client of one turn; AG2 asks for one each time."""
         own = {name: getattr(self, name) for name in _OPTIONS}
-        given = {name: value for name, value in own.items() if value not in (None, "")}
-        given.update(self.extra_body or {})
-        return AzInferClient(self._client, streaming=self.streaming, **given)
+        options = {name: value for name, value in own.items() if value not in (None, "")}
+        options.update(self.extra_body or {})
+        return AzInferClient(self._client, streaming=self.streaming, **options)
 
 
 def hide(value: Any, secret: bool) -> Any:

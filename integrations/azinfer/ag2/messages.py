@@ -49,9 +49,9 @@ _FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
 
 
 def to_prompt(prompt: Iterable[str], response_schema: ResponseProto[Any] | None) -> str:
-    """What the model is told before the conversation; empty where there is nothing."""
-    told = response_schema and response_schema.system_prompt
-    return "\n".join(each for each in (*prompt, told) if each)
+    """Return the instructions before the conversation; empty if there are none."""
+    instructions = response_schema and response_schema.system_prompt
+    return "\n".join(each for each in (*prompt, instructions) if each)
 
 
 def to_messages(
@@ -90,12 +90,12 @@ def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
 
 
 def _unattached_results(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
-    """Answers of tools that no ToolResultsEvent holds: those of tools that end a turn."""
-    found = {each.parent_id: each for each in events if isinstance(each, ToolResultEvent)}
+    """Return results of tools outside of a ToolResultsEvent: of those that end a turn."""
+    results = {each.parent_id: each for each in events if isinstance(each, ToolResultEvent)}
     for event in events:
         for each in event.results if isinstance(event, ToolResultsEvent) else ():
-            found.pop(each.parent_id, None)
-    return found
+            results.pop(each.parent_id, None)
+    return results
 
 
 def _assistant_messages(
@@ -103,7 +103,7 @@ def _assistant_messages(
 ) -> Iterator[ChatMessage]:
     calls = response.tool_calls.calls
     if response.content or calls:
-        # The arguments go back as they came: what is no JSON must not fail here.
+        # The arguments go back unchanged: invalid JSON must not fail here.
         yield AssistantMessage(
             response.content,
             [ToolCall(each.id, Function(each.name, each.arguments or "{}")) for each in calls],
@@ -131,48 +131,48 @@ def _content(inputs: Sequence[Input], serializer: SerializerProto) -> str | list
     return parts[0].text if len(parts) == 1 and isinstance(parts[0], TextPart) else parts
 
 
-def _part(given: Input, serializer: SerializerProto) -> Part:
-    if isinstance(given, TextInput):
-        return TextPart(given.content)
-    if isinstance(given, DataInput):
-        return TextPart(serializer.encode(given.data).decode())
-    if isinstance(given, BinaryInput):
-        return _binary(given)
-    if isinstance(given, UrlInput):
-        return _url(given)
-    if isinstance(given, FileIdInput):
-        return _file(given)
-    raise UnsupportedInputError(type(given).__name__, PROVIDER)
+def _part(item: Input, serializer: SerializerProto) -> Part:
+    if isinstance(item, TextInput):
+        return TextPart(item.content)
+    if isinstance(item, DataInput):
+        return TextPart(serializer.encode(item.data).decode())
+    if isinstance(item, BinaryInput):
+        return _binary(item)
+    if isinstance(item, UrlInput):
+        return _url(item)
+    if isinstance(item, FileIdInput):
+        return _file(item)
+    raise UnsupportedInputError(type(item).__name__, PROVIDER)
 
 
-def _binary(given: BinaryInput) -> Part:
-    url = f"data:{given.media_type};base64,{base64.b64encode(given.data).decode()}"
-    ending = given.media_type.rpartition("/")[2].partition("+")[0]
-    if given.kind == BinaryType.IMAGE:
-        return ImagePart(url, given.vendor_metadata.get("detail"))
-    if given.kind == BinaryType.AUDIO:
-        return AudioPart(given.data, _FORMATS.get(given.media_type, ending))
-    if given.kind == BinaryType.DOCUMENT:
-        name = given.vendor_metadata.get("filename") or f"document.{ending}"
+def _binary(item: BinaryInput) -> Part:
+    url = f"data:{item.media_type};base64,{base64.b64encode(item.data).decode()}"
+    ending = item.media_type.rpartition("/")[2].partition("+")[0]
+    if item.kind == BinaryType.IMAGE:
+        return ImagePart(url, item.vendor_metadata.get("detail"))
+    if item.kind == BinaryType.AUDIO:
+        return AudioPart(item.data, _FORMATS.get(item.media_type, ending))
+    if item.kind == BinaryType.DOCUMENT:
+        name = item.vendor_metadata.get("filename") or f"document.{ending}"
         return {"type": "file", "file": {"filename": name, "file_data": url}}
-    raise UnsupportedInputError(f"BinaryInput of the kind {_name_of(given.kind)}", PROVIDER)
+    raise UnsupportedInputError(f"BinaryInput of the kind {_name_of(item.kind)}", PROVIDER)
 
 
-def _url(given: UrlInput) -> Part:
-    if given.kind == BinaryType.IMAGE:
-        return ImagePart(given.url)
-    if given.kind == BinaryType.AUDIO:
-        return AudioPart(given.url)
+def _url(item: UrlInput) -> Part:
+    if item.kind == BinaryType.IMAGE:
+        return ImagePart(item.url)
+    if item.kind == BinaryType.AUDIO:
+        return AudioPart(item.url)
     raise UnsupportedInputError(
-        f"UrlInput of the kind {_name_of(given.kind)}, which is not fetched: give its bytes",
+        f"UrlInput of the kind {_name_of(item.kind)}, which is not fetched: give its bytes",
         PROVIDER,
     )
 
 
-def _file(given: FileIdInput) -> Part:
-    if isinstance(given, UploadedFile) and given.provider is not None:
-        raise UnsupportedInputError(f"file uploaded to {_name_of(given.provider)}", PROVIDER)
-    return {"type": "file", "file": {"file_id": given.file_id}}
+def _file(item: FileIdInput) -> Part:
+    if isinstance(item, UploadedFile) and item.provider is not None:
+        raise UnsupportedInputError(f"file uploaded to {_name_of(item.provider)}", PROVIDER)
+    return {"type": "file", "file": {"file_id": item.file_id}}
 
 
 def _name_of(kind: Any) -> str:

@@ -68,7 +68,7 @@ def _model_of(answer: ChatCompletion) -> str | None:
 def _metadata(answer: ChatCompletion) -> dict[str, Any]:
     choice, routing = answer.choices[0], answer.routing
     attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
+    metadata = {
         "deployment": routing and routing.deployment,
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
@@ -77,4 +77,4 @@ def _metadata(answer: ChatCompletion) -> dict[str, Any]:
         "content_filter_results": choice.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in metadata.items() if value}

@@ -1,4 +1,4 @@
-"""Structured output: the schema that the service is asked for."""
+"""Structured output: the schema of a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from azinfer.core import JsonSchema, strict_schema
 
 
 def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
-    """The schema that an answer is held to; None where there is none.
+    """Return the schema that the service enforces, or None without one.
 
     Where strict output cannot have it, for objects with any keys, it goes as it is.
     """

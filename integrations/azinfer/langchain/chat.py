@@ -56,21 +56,21 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     """
 
     temperature: float | None = None
-    """How much chance there is in an answer."""
+    """The randomness of an answer."""
     max_tokens: int | None = None
     """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
     top_p: float | None = None
     """The share of probability that is sampled from."""
     stop: list[str] | str | None = None
-    """Texts before which an answer ends."""
+    """Texts that end an answer."""
     seed: int | None = None
     """The same seed gives, as far as the service can, the same answer."""
     n: int | None = None
     """How many answers to write: `generate` gives them all, `invoke` the first, streams refuse."""
     logprobs: bool | None = None
-    """Whether to tell the tokens' log probabilities."""
+    """Whether to return the tokens' log probabilities."""
     top_logprobs: int | None = None
-    """How many of the likeliest tokens to tell at each place."""
+    """How many of the likeliest tokens to return at each position."""
     reasoning_effort: str | None = None
     """How much a reasoning model thinks, for example `"low"`."""
     verbosity: str | None = None
@@ -116,8 +116,8 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         target = self._target(kwargs)
-        told = {"deployment": target["model"], "model_id": target["model_id"]}
-        return {**super()._get_invocation_params(stop, **kwargs), **told}
+        params = {"deployment": target["model"], "model_id": target["model_id"]}
+        return {**super()._get_invocation_params(stop, **kwargs), **params}
 
     @classmethod
     @override
@@ -133,12 +133,12 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     @override
     def lc_attributes(self) -> dict[str, Any]:
         at = self.core_client.endpoint
-        told: dict[str, Any] = {"endpoint": without_secrets(self.endpoint or at.url)}
+        params: dict[str, Any] = {"endpoint": without_secrets(self.endpoint or at.url)}
         if at.api_version:
-            told["api_version"] = at.api_version
+            params["api_version"] = at.api_version
         if isinstance(self.timeout, Timeout):
-            told["timeout"] = asdict(self.timeout)
-        return told
+            params["timeout"] = asdict(self.timeout)
+        return params
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -158,10 +158,10 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
         own = {name: getattr(self, name) for name in _OPTIONS}
-        given = {**own, **self.model_kwargs, **kwargs, **self._target(kwargs)}
+        options = {**own, **self.model_kwargs, **kwargs, **self._target(kwargs)}
         if stop is not None:
-            given["stop"] = stop
-        return {name: value for name, value in given.items() if value is not None}
+            options["stop"] = stop
+        return {name: value for name, value in options.items() if value is not None}
 
     @property
     def _first_call_index(self) -> int:
@@ -256,7 +256,7 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         Args:
             tools: Tools, functions, pydantic models, TypedDicts or schemas.
             tool_choice: `"auto"`, `"none"`, `"required"` (or `"any"`, True), or a tool's name.
-            strict: Whether the service must hold arguments to the schemas.
+            strict: Whether the service enforces the schemas of arguments.
             parallel_tool_calls: Whether several calls may come in one answer.
             **kwargs: Further options of the call.
         """
@@ -284,25 +284,25 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 
         Args:
             schema: A pydantic model, a TypedDict or a JSON Schema.
-            method: `"json_schema"` holds the answer to it, `"function_calling"` asks for a tool
+            method: `"json_schema"` enforces it, `"function_calling"` asks for a tool
                 call with it, `"json_mode"` asks for JSON alone. Left out: what the model can.
             include_raw: Whether to answer `{"raw", "parsed", "parsing_error"}`.
-            strict: Whether the service must hold the answer to the schema.
+            strict: Whether the service enforces the schema.
             tools: Tools that the model may call instead.
             **kwargs: Further options of the call.
 
         Raises:
-            ConfigurationError: The method is none of these, or needs a schema and there is none.
+            ConfigurationError: The method is unknown, or the schema is missing.
         """
         if method is None:
             can = (self.profile or {}).get("structured_output", True)
             method = "json_schema" if can else "function_calling"
         if method not in ("json_schema", "function_calling", "json_mode"):
             raise ConfigurationError(
-                f"method={method!r} is none of json_schema, function_calling and json_mode"
+                f"method must be json_schema, function_calling or json_mode, not {method!r}"
             )
         if schema is None and method != "json_mode":
-            raise ConfigurationError(f"with_structured_output needs a schema for {method}")
+            raise ConfigurationError(f"with_structured_output needs a schema for method={method!r}")
         traced = {"kwargs": {"method": method}, "schema": schema}
         noted: dict[str, Any] = {"ls_structured_output_format": traced}
         offered: list[Any] = list(tools or ())
@@ -313,8 +313,8 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
             offered.insert(0, wanted)
         else:
             noted["response_format"] = response_format_of(schema, method, strict)
-        asked = self.bind_tools(offered, strict=strict, **noted, **kwargs)
-        return asked | parser_of(schema, method, include_raw)
+        bound = self.bind_tools(offered, strict=strict, **noted, **kwargs)
+        return bound | parser_of(schema, method, include_raw)
 
 
 def init_chat_model(
@@ -342,8 +342,8 @@ def init_chat_model(
         return ChatAzInfer(model=model.removeprefix("azinfer:"), **named)
     from langchain.chat_models import init_chat_model as theirs
 
-    found: BaseChatModel = theirs(model, model_provider=model_provider, **named)
-    return found
+    chat_model: BaseChatModel = theirs(model, model_provider=model_provider, **named)
+    return chat_model
 
 
 def _one_choice(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ChatAzInfer and AzInferEmbeddings share: a deployment, and the core clients that ask it."""
+"""What ChatAzInfer and AzInferEmbeddings share: a deployment and its core client."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DeploymentConnection(BaseModel):
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout; None is its defaults."""
     max_retries: int = 2
-    """How often a call is sent again after it failed in passing."""
+    """How often a call is sent again after a temporary failure."""
     headers: dict[str, str] | None = Field(
         default=None,
         validation_alias=AliasChoices("headers", "default_headers"),
@@ -107,7 +107,7 @@ class DeploymentConnection(BaseModel):
         ready = self._ready = adapter_client(
             self.client, user_agent=user_agent("langchain-core"), **options
         )
-        # Caches, traces and dumps tell deployments apart by these fields.
+        # Caches, traces and dumps distinguish deployments by these fields.
         if self.client is not None:
             self.endpoint, self.surface = ready.endpoint.url, ready.endpoint.surface.name
         self.model = self.model or ready.model
@@ -125,39 +125,39 @@ class DeploymentConnection(BaseModel):
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:
-        """The core client that there is already, for what needs no network."""
+        """The core client, for what needs no network."""
         return self._ready
 
     @property
     def sync_client(self) -> InferenceClient:
-        """The core client that sync methods ask."""
+        """The core client of sync methods."""
         return self._ready.to_sync()
 
     @property
     def async_client(self) -> AsyncInferenceClient:
-        """The core client that async methods ask."""
+        """The core client of async methods."""
         return self._ready.to_async()
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy; where its deployment is updated, it asks that one and not the old one."""
-        given = dict(update or {})
-        if not _same(given.get("model", self.model), self.model):
-            given.setdefault("model_id", None)
-        copied = super().model_copy(update=given, deep=deep)
+        options = dict(update or {})
+        if not _same(options.get("model", self.model), self.model):
+            options.setdefault("model_id", None)
+        copied = super().model_copy(update=options, deep=deep)
         copied._connect()
         return copied
 
     @override
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Credentials hold locks, and share the tokens that they were given.
+        # Credentials have locks, and share their tokens.
         return super().__deepcopy__({**(memo or {}), id(self.credential): self.credential})
 
-    def _target(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _target(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The deployment that a call is for, and the model behind it where that is known."""
-        model = given.get("model") or self.model
+        model = options.get("model") or self.model
         own = self.model_id if _same(model, self.model) else None
-        return {"model": model, "model_id": given.get("model_id") or own}
+        return {"model": model, "model_id": options.get("model_id") or own}
 
 
 def _same(deployment: str | None, other: str | None) -> bool:

@@ -38,16 +38,16 @@ class AzInferEmbeddings(Embeddings, DeploymentConnection):
     document_type: str | None = None
     """Sent as `input_type` with documents; left out, `"document"` where the model needs it."""
 
-    def _options(self, given: dict[str, Any], kind: Kind | None = None) -> dict[str, Any]:
+    def _options(self, call_options: dict[str, Any], kind: Kind | None = None) -> dict[str, Any]:
         """What goes to the core client: the call's options over the fields."""
-        target = self._target(given)
+        target = self._target(call_options)
         types = {"query": self.query_type, "document": self.document_type}
         own = {
             "dimensions": self.dimensions,
             "input_type": types[kind] if kind else None,
             "kind": kind,  # core sends it where model and surface have a field for it
         }
-        options = {**own, **self.model_kwargs, **given, **target}
+        options = {**own, **self.model_kwargs, **call_options, **target}
         return {name: value for name, value in options.items() if value is not None}
 
     @override
@@ -88,8 +88,8 @@ class AzInferEmbeddings(Embeddings, DeploymentConnection):
             return _lists(await self.async_client.embed_images(images, **options))
 
 
-def _lists(found: core.Embeddings) -> list[list[float]]:
-    return [list(vector) for vector in found.vectors]
+def _lists(embeddings: core.Embeddings) -> list[list[float]]:
+    return [list(vector) for vector in embeddings.vectors]
 
 
 def init_embeddings(model: str, *, provider: str | None = None, **named: Any) -> Embeddings:

@@ -107,8 +107,8 @@ def answer_filtered(results: Mapping[str, Any]) -> ours.ContentFilterError:
     """The error for an answer that a content filter cut off, from the filter's results."""
     error = _ContentFilterError("a content filter cut the answer off before its value was whole")
     error.categories = {
-        name: found.get("severity") or "detected"
-        for name, found in results.items()
-        if isinstance(found, Mapping) and found.get("filtered")
+        name: result.get("severity") or "detected"
+        for name, result in results.items()
+        if isinstance(result, Mapping) and result.get("filtered")
     }
     return error

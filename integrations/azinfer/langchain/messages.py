@@ -100,7 +100,9 @@ def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]
         return choice
     names = [tool["function"]["name"] for tool in tools if "function" in tool]
     if choice not in names:
-        raise ConfigurationError(f"tool_choice={choice!r} names no tool; there are {names}")
+        raise ConfigurationError(
+            f"tool_choice={choice!r} is not the name of a tool; choose from {names}"
+        )
     return {"type": "function", "function": {"name": choice}}
 
 

@@ -1,4 +1,4 @@
-"""Structured output: what the service is asked for, and what reads the answer."""
+"""Structured output: the request for it, and the parser of its answer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Values:
             yield value
 
     def end(self) -> Iterator[Any]:
-        """What is still to be told at the answer's end."""
+        """Return what the end of the answer adds."""
         value = self._value()
         if value is None or value != self._last:
             yield value
@@ -100,8 +100,8 @@ class _Values:
         except OutputParserException:
             raise
         except ValueError as error:
-            told = f"the answer is no value of its schema ({error}): {message.text[:200]}"
-            raise OutputParserException(told, llm_output=message.text) from error
+            text = f"the answer does not match its schema ({error}): {message.text[:200]}"
+            raise OutputParserException(text, llm_output=message.text) from error
 
 
 class _RawAndValues(_Values):
@@ -157,8 +157,8 @@ def _parse_call(message: AIMessage, partial: bool, make: Make, name: str) -> Any
             calls = message.tool_call_chunks  # in whose tool calls LangChain mends what is broken
         for call in calls:
             parse_arguments(call["name"], call["args"])
-    found = [call["args"] for call in message.tool_calls if call["name"] == name]
-    return make(found[0]) if found else None
+    arguments = [call["args"] for call in message.tool_calls if call["name"] == name]
+    return make(arguments[0]) if arguments else None
 
 
 def _parse_text(message: AIMessage, partial: bool, make: Make) -> Any:

@@ -68,7 +68,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     """
 
     temperature: float | None = None
-    """How much chance there is in an answer."""
+    """The randomness of an answer."""
     max_tokens: int | None = None
     """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
     logprobs: bool | None = None
@@ -96,7 +96,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     @property
     @override
     def metadata(self) -> LLMMetadata:
-        """What is known of the model; nothing is asked for it.
+        """What is known of the model, without a request.
 
         Where the model is unknown, the context window is LlamaIndex's own default and what
         `max_tokens` leaves room for.
@@ -127,18 +127,18 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What goes to the core client: the call's options over the model's."""
         own = {name: getattr(self, name) for name in _OPTIONS}
-        given = {**own, **self.additional_kwargs, **kwargs}
-        if (given.get("n") or 1) > 1:
+        options = {**own, **self.additional_kwargs, **kwargs}
+        if (options.get("n") or 1) > 1:
             raise ConfigurationError("a LlamaIndex answer is one: leave out n")
-        given = {name: value for name, value in given.items() if value is not None}
-        parallel = given.pop("allow_parallel_tool_calls", True)
-        if not parallel and given.get("tools") and self._takes_parallel(given):
-            given.setdefault("parallel_tool_calls", False)
-        return given
+        options = {name: value for name, value in options.items() if value is not None}
+        parallel = options.pop("allow_parallel_tool_calls", True)
+        if not parallel and options.get("tools") and self._takes_parallel(options):
+            options.setdefault("parallel_tool_calls", False)
+        return options
 
-    def _takes_parallel(self, given: dict[str, Any]) -> bool:
+    def _takes_parallel(self, options: dict[str, Any]) -> bool:
         """Whether the service knows `parallel_tool_calls`; OpenAI's reasoning models refuse it."""
-        model, model_id = given.get("model"), given.get("model_id")
+        model, model_id = options.get("model"), options.get("model_id")
         routing = self.core_client.explain(model=model, model_id=model_id)
         reasons = profile_of(routing.model_id).token_limit == "max_completion_tokens"
         return routing.surface in ("v1", "deployments") and not reasons
@@ -235,14 +235,14 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     ) -> dict[str, Any]:
         messages = list(chat_history or ())
         if user_msg is not None:
-            told = user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg)
-            messages.append(told)
+            message = user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg)
+            messages.append(message)
         wire = to_tools(tools)
         choice = to_tool_choice(kwargs.pop("tool_choice", None), tool_required, wire)
-        asked = {"messages": messages, "allow_parallel_tool_calls": allow_parallel_tool_calls}
+        request = {"messages": messages, "allow_parallel_tool_calls": allow_parallel_tool_calls}
         if wire:
-            asked |= {"tools": wire, "tool_choice": choice}
-        return {**asked, **kwargs}
+            request |= {"tools": wire, "tool_choice": choice}
+        return {**request, **kwargs}
 
     @override
     def get_tool_calls_from_response(
@@ -269,18 +269,18 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Any:
-        """A value of a pydantic model: held to its schema by the service, or by a tool call.
+        """Return a value of a pydantic model, by the service's structured output or a tool call.
 
         Raises:
             InvalidResponseError: The model refused, or its answer was cut off.
-            ValidationError: The answer is no such value.
+            ValidationError: The answer does not match the model.
         """
         if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
         _notify_start(output_cls, prompt, prompt_args)
-        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return _notify_end(parse_value(self.chat(**asked), output_cls))
+        request = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _notify_end(parse_value(self.chat(**request), output_cls))
 
     @override
     async def astructured_predict(
@@ -295,8 +295,8 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
             llm_kwargs = dict(llm_kwargs or {})
             return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
         _notify_start(output_cls, prompt, prompt_args)
-        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return _notify_end(parse_value(await self.achat(**asked), output_cls))
+        request = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _notify_end(parse_value(await self.achat(**request), output_cls))
 
     @override
     def _structured_stream_call(
@@ -309,8 +309,8 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return parse_stream(self.stream_chat(**asked), output_cls)
+        request = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return parse_stream(self.stream_chat(**request), output_cls)
 
     @override
     async def _structured_astream_call(
@@ -325,12 +325,12 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
-        asked = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return aparse_stream(await self.astream_chat(**asked), output_cls)
+        request = self._structured_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return aparse_stream(await self.astream_chat(**request), output_cls)
 
     @property
     def _supports_structured(self) -> bool:
-        """Whether the service can be asked for values, rather than the model in words."""
+        """Whether structured output comes from the service rather than from instructions."""
         by_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
         return by_default and (
             self._facts.json_schema is not False or self._facts.tools is not False
@@ -344,17 +344,17 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         prompt_args: dict[str, Any],
     ) -> dict[str, Any]:
         """The chat that asks for a value."""
-        asked: Json = {
+        request: Json = {
             name: value
             for name, value in (llm_kwargs or {}).items()
             if name not in ("tool_choice", "tool_required", "allow_parallel_tool_calls")
         }
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         if self._facts.json_schema is not False:
-            return {**asked, "messages": messages, "response_format": output_cls}
+            return {**request, "messages": messages, "response_format": output_cls}
         tool = get_function_tool(output_cls)
         return self._prepare_chat_with_tools(
-            [tool], chat_history=messages, tool_required=True, **asked
+            [tool], chat_history=messages, tool_required=True, **request
         )
 
 

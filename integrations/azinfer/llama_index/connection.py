@@ -1,4 +1,4 @@
-"""What the model and the embeddings share: a deployment, and the core clients that ask it."""
+"""What the model and the embeddings share: a deployment and its core client."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _CLIENT_OPTIONS = (
 class DeploymentConnection(BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
-    Neither its dict nor its pickle holds a secret; of credentials they hold the names `"entra"`
-    and `"env:NAME"`. What is made of one again looks for any other in the environment; where
-    there is none, `from_dict(data, credential=…)` gives it, or, after a pickle, setting
+    Neither its dict nor its pickle contains a secret; of credentials they keep the names
+    `"entra"` and `"env:NAME"`. A component made from one looks for any other credential in the
+    environment. Otherwise pass it with `from_dict(data, credential=…)` or, after a pickle, set
     `credential`.
     """
 
@@ -58,7 +58,7 @@ class DeploymentConnection(BaseComponent):
     endpoint: str | None = None
     """Any URL that a portal or a sample shows; left out, the environment's.
 
-    Keys in its query are left out of dicts and pickles: what is made of those is given it again.
+    Keys in its query are left out of dicts and pickles; set the endpoint again after those.
     """
     credential: SkipJsonSchema[Any] = Field(
         default=None,
@@ -74,13 +74,13 @@ class DeploymentConnection(BaseComponent):
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout."""
     max_retries: int = 2
-    """How often a call is sent again after it failed in passing."""
+    """How often a call is sent again after a temporary failure."""
     headers: dict[str, str] | None = Field(
         default=None,
         validation_alias=AliasChoices("headers", "default_headers"),
         repr=False,
     )
-    """Sent with every request; those that bear secrets are left out of dicts and pickles."""
+    """Sent with every request; secret headers are left out of dicts and pickles."""
     surface: str | None = None
     """The way to address deployments, where the URL does not say."""
     api_version: str | None = None
@@ -138,17 +138,17 @@ class DeploymentConnection(BaseComponent):
 
     @property
     def sync_client(self) -> InferenceClient:
-        """The core client that sync methods ask."""
+        """The core client of sync methods."""
         return self.core_client.to_sync()
 
     @property
     def async_client(self) -> AsyncInferenceClient:
-        """The core client that async methods ask."""
+        """The core client of async methods."""
         return self.core_client.to_async()
 
     @override
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """What the component can be made of again, without secrets."""
+        """Return what the component can be made from again, without secrets."""
         named = {"credential": self.credential} if _is_name(self.credential) else {}
         return {**super().to_dict(**kwargs), **named}
 

@@ -62,13 +62,13 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
 
     def _options(self, input_type: str | None, kind: Kind | None) -> dict[str, Any]:
         """What goes to the core client, which sends the kind where there is a field for it."""
-        given = {
+        options = {
             "dimensions": self.dimensions,
             "input_type": input_type or None,
         }
-        given["kind"] = kind if input_type is None else None
-        given |= self.additional_kwargs
-        return {name: value for name, value in given.items() if value is not None}
+        options["kind"] = kind if input_type is None else None
+        options |= self.additional_kwargs
+        return {name: value for name, value in options.items() if value is not None}
 
     @property
     def _of_query(self) -> dict[str, Any]:
@@ -139,9 +139,9 @@ def _sendable(texts: Sequence[str]) -> list[str]:
     return [text or " " for text in texts]
 
 
-def _lists(found: Embeddings) -> list[Embedding]:
-    """Vectors as lists: of floats, or of the integers that were asked for."""
-    lists: list[Any] = [vector.tolist() for vector in found.vectors]
+def _lists(embeddings: Embeddings) -> list[Embedding]:
+    """Return vectors as lists of floats, or of the requested integers."""
+    lists: list[Any] = [vector.tolist() for vector in embeddings.vectors]
     return lists
 
 

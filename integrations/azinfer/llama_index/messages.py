@@ -40,7 +40,7 @@ _ROLES = {
 
 
 def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
-    """LlamaIndex messages in the wire form; what is given is not written to.
+    """Return LlamaIndex messages in the wire form, without changing them.
 
     Media in a tool's answer moves into a user message after the answers, since the wire takes
     only text there.
@@ -79,7 +79,7 @@ def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
     Args:
         choice: `"auto"`, `"none"`, `"required"` (or `"any"`, True), a tool's name, the wire form,
             or None.
-        required: Whether some tool must be called, where there is no choice.
+        required: Whether some tool must be called if there is no choice.
         tools: The tools, in the wire form.
 
     Raises:
@@ -93,7 +93,9 @@ def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
         return choice
     names = [tool["function"]["name"] for tool in tools]
     if choice not in names:
-        raise ConfigurationError(f"tool_choice={choice!r} names no tool; there are {names}")
+        raise ConfigurationError(
+            f"tool_choice={choice!r} is not the name of a tool; choose from {names}"
+        )
     return {"type": "function", "function": {"name": choice}}
 
 
@@ -129,7 +131,7 @@ def _assistant(message: ChatMessage) -> Json:
     blocks = [block for block in message.blocks if not isinstance(block, ToolCallBlock)]
     parts = list(_parts(blocks))
     if media := [part["type"] for part in parts if part["type"] != "text"]:
-        raise ConfigurationError(f"what an assistant said with {media[0]} cannot be sent back")
+        raise ConfigurationError(f"an assistant's message with {media[0]} cannot be sent back")
     wire: Json = {"role": "assistant"}
     calls = _calls(message)
     text = "\n".join(part["text"] for part in parts)
@@ -160,7 +162,7 @@ def _parts(blocks: Sequence[Any]) -> Iterator[Json]:
     for block in blocks:
         translate = _BLOCKS.get(type(block))
         if translate is None:
-            raise ConfigurationError(f"a {type(block).__name__} is something no deployment takes")
+            raise ConfigurationError(f"a {type(block).__name__} cannot be sent to any deployment")
         yield from translate(block)
 
 

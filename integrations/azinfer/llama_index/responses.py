@@ -210,7 +210,7 @@ def _counts(usage: Usage | None) -> Json:
 def _metadata(answer: ChatCompletion) -> Json:
     choice, routing, usage = answer.choices[0], answer.routing, answer.usage
     attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
+    fields = {
         "finish_reason": choice.finish_reason,
         "model_name": answer.model,
         "deployment": routing and routing.deployment,
@@ -222,17 +222,17 @@ def _metadata(answer: ChatCompletion) -> Json:
         "cached_tokens": usage and usage.cached_tokens,
         "reasoning_tokens": usage and usage.reasoning_tokens,
     }
-    told = {name: value for name, value in found.items() if value}
+    details = {name: value for name, value in fields.items() if value}
     if usage:
-        told["prompt_tokens"] = usage.prompt_tokens
-        told["completion_tokens"] = usage.completion_tokens
-        told["total_tokens"] = usage.total_tokens
-    return told
+        details["prompt_tokens"] = usage.prompt_tokens
+        details["completion_tokens"] = usage.completion_tokens
+        details["total_tokens"] = usage.total_tokens
+    return details
 
 
-def _logprobs(told: Json | None) -> list[list[LogProb]] | None:
+def _logprobs(logprobs: Json | None) -> list[list[LogProb]] | None:
     """For each token its own probability first, then the likeliest others."""
-    tokens: Sequence[Json] = (told or {}).get("content") or ()
+    tokens: Sequence[Json] = (logprobs or {}).get("content") or ()
     if not tokens:
         return None
     return [

@@ -23,12 +23,12 @@ def parse_value(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
 
     Raises:
         InvalidResponseError: The model refused, or its answer was cut off.
-        ValidationError: It is no such value.
+        ValidationError: The answer does not match the model.
     """
     if refusal := response.message.additional_kwargs.get("refusal"):
         raise InvalidResponseError(f"the model refused: {refusal}")
     if why := _CUT.get(response.additional_kwargs.get("finish_reason", "")):
-        raise InvalidResponseError(f"the answer is no whole {output_cls.__name__}: {why}")
+        raise InvalidResponseError(f"the answer is not a complete {output_cls.__name__}: {why}")
     return output_cls.model_validate_json(_json_of(response))
 
 
@@ -72,16 +72,16 @@ class _ValueAccumulator:
         """The value so far, where there is a new one."""
         self._last = response
         try:
-            found = from_json(_json_of(response), allow_partial="trailing-strings")
+            fields = from_json(_json_of(response), allow_partial="trailing-strings")
         except ValueError:
             return ()
-        if not isinstance(found, dict) or found == self._before or _is_last(response):
+        if not isinstance(fields, dict) or fields == self._before or _is_last(response):
             return ()
-        self._before = found
+        self._before = fields
         try:
-            return (self._output_cls.model_validate(found),)
+            return (self._output_cls.model_validate(fields),)
         except ValidationError:
-            return (self._flexible.model_validate(found),)
+            return (self._flexible.model_validate(fields),)
 
 
 def _is_last(response: ChatResponse) -> bool:

@@ -43,7 +43,7 @@ class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
         instruction_role: The role that instructions are sent with: `"system"` or `"developer"`.
         model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say.
         timeout: Seconds for each attempt, or a Timeout.
-        max_retries: How often a call is sent again after it failed in passing.
+        max_retries: How often a call is sent again after a temporary failure.
         headers: Sent with every request.
         surface: The way to address deployments, where the URL does not say.
         api_version: Sent instead of the surface's default.

@@ -1,4 +1,4 @@
-"""What the three services share: a core client, made of the arguments or given ready."""
+"""What the three services share: a core client, new or ready."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Arguments(TypedDict, total=False):
 
 
 class DeploymentConnection(AIServiceClientBase):
-    """A service that asks one endpoint; AzInferChatCompletion tells its arguments."""
+    """A service of one endpoint; AzInferChatCompletion documents its arguments."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -90,7 +90,7 @@ class DeploymentConnection(AIServiceClientBase):
             )
         environ = _environment(env_file_path, env_file_encoding)
         with translated_errors(starting=True):
-            made = _client_of(
+            core_client = _client_of(
                 client,
                 environ,
                 model=model,
@@ -103,12 +103,12 @@ class DeploymentConnection(AIServiceClientBase):
                 surface=surface,
                 api_version=api_version,
             )
-            deployment = model or made.model or environ.get(self._deployment_variable)
-            name = _name(deployment, model_id, made.endpoint, self._deployment_variable)
+            deployment = model or core_client.model or environ.get(self._deployment_variable)
+            name = _name(deployment, model_id, core_client.endpoint, self._deployment_variable)
         fields["model_id"] = model_id
         super().__init__(ai_model_id=name, service_id=service_id or "", **fields)
         self._model = deployment
-        self._client = made
+        self._client = core_client
         self._is_ours = client is None
 
     async def __aenter__(self) -> Self:
@@ -118,16 +118,16 @@ class DeploymentConnection(AIServiceClientBase):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the connections of this loop; a later call opens new ones.
+        """Close the connections of this event loop; the service can be used again.
 
-        A client that was given stays as it is.
+        A ready client stays open.
         """
         if self._is_ours:
             await self._client.aclose()
 
     @property
     def client(self) -> AsyncInferenceClient:
-        """The core client that is asked."""
+        """The core client that sends requests."""
         return self._client
 
     @override

@@ -19,7 +19,7 @@ class ContentFilteredError(ours.ContentFilterError, theirs.ContentFilterAIExcept
 
     @property
     def content_filter_result(self) -> dict[str, theirs.ContentFilterResult]:  # type: ignore[override]
-        """What was found, by category."""
+        """The results of the filter, by category."""
         return {name: _result(severity) for name, severity in self.categories.items()}
 
 

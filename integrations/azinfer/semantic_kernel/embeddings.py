@@ -73,8 +73,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         """Vectors of texts, shape `(len(texts), dimensions)`, in their order.
 
         Args:
-            texts: The texts; queries, where the model tells them from documents.
-            settings: What else is asked for.
+            texts: The texts; queries, if the model distinguishes them from documents.
+            settings: Further options of the request.
             batch_size: The most texts in one request; what the model takes when left out.
             **kwargs: What wins over the settings.
 
@@ -108,7 +108,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
 
         Args:
             images: ImageContent, bytes, Paths or URLs.
-            settings: What else is asked for.
+            settings: Further options of the request.
             **kwargs: What wins over the settings.
 
         Raises:
@@ -120,8 +120,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
                 image_source(each) if isinstance(each, ImageContent) else each for each in images
             ]
             options = self._options(settings or PromptExecutionSettings(), **kwargs)
-            found = await self.client.embed_images(sources, **options)
-        return np.array(found.vectors, dtype=np.float64)
+            embeddings = await self.client.embed_images(sources, **options)
+        return np.array(embeddings.vectors, dtype=np.float64)
 
     async def _vectors(
         self,
@@ -159,7 +159,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
             # Vector stores always name their dimensions, and models that cannot choose refuse
             # that; where the model's own are the same, nothing is lost by not asking.
             own = {name: value for name, value in options.items() if name != "dimensions"}
-            found = await self.client.embed(texts, **own)
-            if len(found.vectors[0]) != dimensions:
+            embeddings = await self.client.embed(texts, **own)
+            if len(embeddings.vectors[0]) != dimensions:
                 raise error from None
-            return found
+            return embeddings

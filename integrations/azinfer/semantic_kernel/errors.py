@@ -18,11 +18,11 @@ class _InferenceError(ours.InferenceError, theirs.ServiceResponseException):
 
 
 class _InitializationError(ours.ConfigurationError, theirs.ServiceInitializationError):
-    """A service cannot be made of what was given."""
+    """A service cannot be created from its arguments."""
 
 
 class _ConfigurationError(ours.ConfigurationError, theirs.ServiceInvalidRequestError):
-    """What was asked cannot be sent as it is; nothing was sent."""
+    """A request cannot be sent; nothing was sent."""
 
 
 class _AmbiguousDeploymentError(ours.AmbiguousDeploymentError, theirs.ServiceInvalidRequestError):
@@ -121,11 +121,11 @@ def translated_errors(starting: bool = False) -> Iterator[None]:
     """Raise what happens inside as an error that is Semantic Kernel's too.
 
     Args:
-        starting: Whether a service is being made, and not asked.
+        starting: Whether a service is being created.
 
     Raises:
-        ServiceInitializationError: What happened while a service was being made.
-        ServiceResponseException: What happened later; also content filters' refusals.
+        ServiceInitializationError: An error while a service was being created.
+        ServiceResponseException: A later error, also a content filter's.
     """
     try:
         yield

@@ -104,7 +104,7 @@ def _call(item: FunctionCallContent) -> Json:
 
 
 def _results(message: ChatMessageContent) -> tuple[list[Json], list[Json]]:
-    """The results of functions, and what stands beside them or is no text, as parts."""
+    """Return the results of functions, and the parts beside them that are not text."""
     results: list[Json] = []
     beside: list[Json] = []
     for item in message.items:
@@ -147,7 +147,9 @@ def _content(message: ChatMessageContent) -> str | list[Json]:
 
 def _parts(items: Iterable[Any]) -> Iterator[Json]:
     for item in items:
-        to_wire = next((made for kind, made in _PARTS.items() if isinstance(item, kind)), None)
+        to_wire = next(
+            (convert for kind, convert in _PARTS.items() if isinstance(item, kind)), None
+        )
         if to_wire is not None:
             yield to_wire(item)
         elif not isinstance(item, _SILENT):
@@ -188,12 +190,12 @@ def _data_url(kind: str, data: bytes) -> str:
 def _url(item: BinaryContent) -> str:
     """The URL of a content without data.
 
-    A path is none: prompts are made of what strangers wrote, who must not have files read.
+    Paths are refused: prompts may contain text of strangers, who must not read files.
     """
     url = str(item.uri or "")
     if not url.startswith(("https://", "http://", "data:")):
         raise ConfigurationError(
-            f"{type(item).__name__} has no data and {url!r} is no URL; read a file with "
+            f"{type(item).__name__} has no data and {url!r} is not a URL; read a file with "
             f"{type(item).__name__}.from_file"
         )
     return url

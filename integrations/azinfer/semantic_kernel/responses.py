@@ -96,11 +96,11 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
     """What is known of an answer beside its contents, by Semantic Kernel's names where it has some.
 
     Among it `usage` (a CompletionUsage), `logprobs`, `content_filter_results` and, as the service
-    spelled it, `finish_reason`; what the service did not tell is left out.
+    spelled it, `finish_reason`; what the service did not send is left out.
     """
     routing = answer.routing
     attempt = routing.attempts[-1] if routing and routing.attempts else None
-    found = {
+    metadata = {
         "id": answer.id,
         "created": answer.created,
         "system_fingerprint": answer.raw.get("system_fingerprint"),
@@ -115,7 +115,7 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
         "content_filter_results": choice.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def from_usage(usage: Usage | None) -> CompletionUsage | None:

@@ -20,7 +20,7 @@ _MEANT = {
     "extra_body": "extra_parameters",
     "extra_headers": "headers",
 }
-# What other services write into their settings themselves, which is no wish of the caller's.
+# What other services write into their settings, and no caller asked for.
 _WRITTEN_BY_SERVICES = frozenset(
     {"input", "messages", "prompt", "stream", "structured_json_response"}
 )
@@ -82,7 +82,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
             **kwargs: What wins over what was set.
         """
         fields = type(self).model_fields
-        given = {
+        values = {
             field.serialization_alias or name: getattr(self, name)
             for name, field in fields.items()
             if name not in self._FRAMEWORK and name != "extra_parameters"
@@ -92,14 +92,14 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
             for key, value in self.extension_data.items()
             if key not in fields and key not in _WRITTEN_BY_SERVICES
         }
-        wanted = {**further, **(self.extra_parameters or {}), **_set(given), **kwargs}
+        wanted = {**further, **(self.extra_parameters or {}), **_set(values), **kwargs}
         if headers := wanted.get("headers"):
             wanted["headers"] = {name: _reveal(value) for name, value in headers.items()}
         return _set(wanted)
 
 
 class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
-    """What a chat completion is asked for; what is left out is the service's to decide.
+    """Options of a chat completion; the service decides what is left out.
 
     Values are sent as they are: which are allowed is the deployment's to say.
 
@@ -111,7 +111,7 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     """
 
     temperature: float | None = None
-    """How much chance there is in an answer."""
+    """The randomness of an answer."""
     top_p: float | None = None
     """The share of probability that is sampled from."""
     max_tokens: int | None = None
@@ -125,15 +125,15 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     presence_penalty: float | None = None
     """How much to avoid tokens that occurred."""
     stop: str | list[str] | None = None
-    """Texts before which an answer ends."""
+    """Texts that end an answer."""
     seed: int | None = None
     """The same seed gives, as far as the service can, the same answer."""
     number_of_responses: Annotated[int | None, Field(serialization_alias="n")] = None
     """How many answers to write; also `n`. Functions are called for one answer alone."""
     logprobs: bool | None = None
-    """Whether to tell the tokens' log probabilities, as `metadata["logprobs"]`."""
+    """Whether to return the tokens' log probabilities, as `metadata["logprobs"]`."""
     top_logprobs: int | None = None
-    """How many of the likeliest tokens to tell at each place."""
+    """How many of the likeliest tokens to return at each position."""
     logit_bias: dict[str | int, float] | None = None
     """What to add to the tokens' likelihood."""
     response_format: dict[str, Any] | type | str | None = None
@@ -145,7 +145,7 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     tool_choice: FunctionChoiceType | str | dict[str, Any] | None = None
     """Whether functions must be called; written by `function_choice_behavior`."""
     stream_options: dict[str, Any] | None = None
-    """Options of streams; usage is asked for wherever the model takes that."""
+    """Options of streams; usage is requested wherever the model supports it."""
     store: bool | None = None
     """Whether the service may keep the answer."""
     metadata: dict[str, str] | None = None
@@ -162,7 +162,7 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
 
 
 class AzInferEmbeddingPromptExecutionSettings(AzInferPromptExecutionSettings):
-    """What an embedding is asked for; what is left out is the service's to decide.
+    """Options of an embedding; the service decides what is left out.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferEmbeddingPromptExecutionSettings
@@ -175,7 +175,7 @@ class AzInferEmbeddingPromptExecutionSettings(AzInferPromptExecutionSettings):
     encoding_format: str | None = None
     """How numbers travel; the vectors are the same."""
     input_type: str | None = None
-    """`"query"`, `"document"` or `"text"`, where the model tells them apart."""
+    """`"query"`, `"document"` or `"text"`, if the model distinguishes them."""
 
 
 def _response_format(form: type) -> type | JsonSchema:

@@ -1,4 +1,4 @@
-"""What spans tell besides: the deployment that is asked, the model that answers, all options.
+"""More attributes of spans: the deployment, the model that answers, and all options.
 
 Semantic Kernel writes its service's model, whatever deployment a request names, and leaves out
 options that are zero or that its own settings spell otherwise. The names are those of
@@ -31,14 +31,14 @@ _OPTIONS = {
 
 
 def annotate_span(operation: str, deployment: str, options: Mapping[str, Any]) -> Span:
-    """The span that Semantic Kernel began for a request, which now says what is asked.
+    """Return Semantic Kernel's span of a request, after adding the request's options.
 
     It records nothing where Semantic Kernel's telemetry is off.
 
     Args:
         operation: What is done, as the conventions name it.
-        deployment: The deployment that is asked.
-        options: What it is asked for, by the names on the wire.
+        deployment: The deployment of the request.
+        options: The options of the request, by their names on the wire.
     """
     # Without telemetry the current span is the caller's own.
     span = get_current_span() if are_model_diagnostics_enabled() else INVALID_SPAN
@@ -53,13 +53,13 @@ def annotate_span(operation: str, deployment: str, options: Mapping[str, Any]) -
 
 
 def describe_answer(span: Span, answer: ChatCompletion) -> None:
-    """Let a span say who answered, why the answers ended, and what they took besides."""
+    """Add to a span the model that answered, why the answers ended, and their usage."""
     routing, usage = answer.routing, answer.usage
     ends = [choice.finish_reason or "" for choice in answer.choices]
-    found = {
+    attributes = {
         "gen_ai.response.model": answer.model or (routing and routing.model_id),
         "gen_ai.response.finish_reasons": ends,
         "gen_ai.usage.cache_read.input_tokens": usage and usage.cached_tokens,
         "gen_ai.usage.reasoning.output_tokens": usage and usage.reasoning_tokens,
     }
-    span.set_attributes({name: value for name, value in found.items() if value})
+    span.set_attributes({name: value for name, value in attributes.items() if value})
