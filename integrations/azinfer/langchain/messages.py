@@ -27,6 +27,8 @@ from azinfer.core import (
 
 Json = dict[str, Any]
 
+# Where an AIMessage keeps what core calls the state of an answer.
+STATE = "azinfer_state"
 # Stands behind the streamed arguments of a call that must not run, after what closes them.
 _MARK = re.compile(r" /\* not valid: the model wrote all but the (\d) characters before this \*/\Z")
 
@@ -49,7 +51,9 @@ def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
         if isinstance(message, ToolMessage):
             text, more = _tool_content(message)
             media += more
-            wire.append({"role": "tool", "tool_call_id": message.tool_call_id, "content": text})
+            failed = {"is_error": True} if message.status == "error" else {}
+            answer = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text}
+            wire.append(answer | failed)
         else:
             wire.append(_message(message))
     if media:
@@ -144,8 +148,14 @@ def _assistant(message: AIMessage) -> Json:
         raise ConfigurationError(
             "an AIMessage with function_call, the old form, cannot be sent: give tool_calls"
         )
+    state = more.get(STATE)
     if text or not calls:
-        wire["content"] = text or more.get("refusal") or ""
+        wire["content"] = text or ("" if state else more.get("refusal") or "")
+    # Core sends them to the models that want them back.
+    if reasoning := more.get("reasoning_content"):
+        wire["reasoning_content"] = reasoning
+    if state:
+        wire["state"] = state
     if calls:
         wire["tool_calls"] = calls
     if audio := more.get("audio"):

@@ -25,7 +25,7 @@ from azinfer.core import (
     Function,
     Usage,
 )
-from azinfer.langchain.messages import Json, mark_invalid, without_mark
+from azinfer.langchain.messages import STATE, Json, mark_invalid, without_mark
 
 
 def from_completion(answer: ChatCompletion) -> ChatResult:
@@ -85,7 +85,10 @@ class ResponseAccumulator:
         sound, refusal = choice.message.audio, choice.message.refusal
         message = AIMessageChunk(
             content=[{"type": "refusal", "refusal": refusal}] if refusal else "",
-            additional_kwargs={"audio": sound} if sound else {},
+            additional_kwargs={
+                **({"audio": sound} if sound else {}),
+                **({STATE: choice.message.state} if choice.message.state else {}),
+            },
             tool_call_chunks=self._invalidating(choice),
             usage_metadata=from_usage(answer.usage),
             response_metadata=_metadata(answer, replace(choice, logprobs=None)),
@@ -191,6 +194,7 @@ def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | 
         "reasoning_content": message.reasoning,
         "refusal": message.refusal,
         "audio": message.audio,
+        STATE: message.state,
     }
     calls, invalid_calls = _from_calls(choice)
     return AIMessage(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta
+from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.completions import Json
 from azinfer.core.wires.state import same_arguments
 
@@ -106,6 +106,16 @@ def text_of_content(content: Any) -> str:
     return content or ""
 
 
+def _joined_calls(chunks: Iterable[ToolCallChunk]) -> tuple[ToolCallChunk, ...]:
+    """The parts of calls in one chunk, one for each call, as readers expect them."""
+    calls: dict[int, ToolCallChunk] = {}
+    for chunk in chunks:
+        if before := calls.get(chunk.index):
+            chunk = replace(before, arguments=before.arguments + chunk.arguments)
+        calls[chunk.index] = chunk
+    return tuple(calls.values())
+
+
 def joined(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk | None:
     """Return several chunks of one choice as one, or None if there are none."""
     chunks = [chunk for chunk in parts if chunk is not None]
@@ -116,7 +126,7 @@ def joined(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk |
     delta = Delta(
         "".join(each.content or "" for each in deltas) or None,
         "".join(each.reasoning or "" for each in deltas) or None,
-        tuple(call for each in deltas for call in each.tool_calls),
+        _joined_calls(call for each in deltas for call in each.tool_calls),
         "".join(each.refusal or "" for each in deltas) or None,
     )
     last = choices[-1] if choices else ChunkChoice(0, delta)

@@ -1,0 +1,137 @@
+"""LangChain on every wire: what a model wants back goes through its messages and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core._api.beta_decorator import LangChainBetaWarning
+from langchain_core.load import dumps, loads
+from langchain_core.messages import (
+    AIMessage,
+    HumanMessage,
+    ToolMessage,
+    messages_from_dict,
+    messages_to_dict,
+)
+
+from azinfer.core.endpoint_knowledge import forget_endpoints
+from azinfer.langchain import ChatAzInfer
+from raw_server import RawServer, chat, events, reply, stream
+
+REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "secret"}
+CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "call_id": "c1",
+    "name": "f",
+    "arguments": '{"a": 1}',
+}
+RESPONSE = {"id": "r", "status": "completed", "output": [REASONING, CALL]}
+BLOCKS = [
+    {"type": "thinking", "thinking": "", "signature": "signed"},
+    {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
+]
+MESSAGE = {"id": "m", "content": BLOCKS, "stop_reason": "tool_use"}
+ANSWERS = {"responses": RESPONSE, "messages": MESSAGE}
+
+
+def f(a: int) -> str:
+    """Do it."""
+    return str(a)
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    forget_endpoints()
+    server = RawServer().start()
+    yield server
+    server.stop()
+
+
+def streamed(wire: str) -> Any:
+    """The answer of a wire, in events."""
+    if wire == "responses":
+        items = [
+            {"type": "response.output_item.done", "output_index": at, "item": item}
+            for at, item in enumerate(RESPONSE["output"])
+        ]
+        ends = {"type": "response.completed", "response": RESPONSE}
+        return stream(events(*items, ends, done=False))
+    starts: list[Any] = [{"type": "message_start", "message": {"id": "m", "content": []}}]
+    starts += [
+        {"type": "content_block_start", "index": at, "content_block": block}
+        for at, block in enumerate(BLOCKS)
+    ]
+    delta = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}
+    return stream(events(*starts, delta, {"type": "message_stop"}, done=False))
+
+
+def as_it_is(message: AIMessage) -> AIMessage:
+    return message
+
+
+def through_json(message: AIMessage) -> AIMessage:
+    (other,) = messages_from_dict(json.loads(json.dumps(messages_to_dict([message]))))
+    assert isinstance(other, AIMessage)
+    return other
+
+
+def through_load(message: AIMessage) -> AIMessage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LangChainBetaWarning)
+        other = loads(dumps(message), allowed_objects="core")
+    assert isinstance(other, AIMessage)
+    return other
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("kept", [as_it_is, through_json, through_load])
+@pytest.mark.parametrize("wire", ["responses", "messages"])
+def test_a_tool_loop_gives_back_what_the_model_thought(
+    server: RawServer, wire: str, kept: Any, is_streamed: bool
+) -> None:
+    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    model = ChatAzInfer(
+        endpoint=server.url, credential="a-key", model="m", model_kwargs={"wire": wire}
+    ).bind_tools([f])
+    question = HumanMessage("do it")
+    if is_streamed:
+        chunks = list(model.stream([question]))
+        answer: Any = chunks[0]
+        for chunk in chunks[1:]:
+            answer += chunk
+    else:
+        answer = model.invoke([question])
+    assert [(call["id"], call["args"]) for call in answer.tool_calls] == [("c1", {"a": 1})]
+    failed = ToolMessage("no", tool_call_id="c1", status="error")
+    model.invoke([question, kept(answer), failed])
+    sent = server.received[-1].json
+    if wire == "responses":
+        assert sent["store"] is False
+        assert sent["input"][1:] == [
+            {"type": "reasoning", "summary": [], "encrypted_content": "secret"},
+            {key: value for key, value in CALL.items() if key != "id"},
+            {"type": "function_call_output", "call_id": "c1", "output": "no"},
+        ]
+    else:
+        result = {"type": "tool_result", "tool_use_id": "c1", "content": "no", "is_error": True}
+        assert sent["messages"][1:] == [
+            {"role": "assistant", "content": BLOCKS},
+            {"role": "user", "content": [result]},
+        ]
+
+
+@pytest.mark.parametrize(("model_id", "goes_back"), [("DeepSeek-V4-Pro", True), ("gpt-4.1", False)])
+def test_reasoning_goes_back_to_models_that_want_it(
+    server: RawServer, model_id: str, goes_back: bool
+) -> None:
+    server.will(reply(chat("4", message={"reasoning_content": "2 and 2"})))
+    model = ChatAzInfer(endpoint=server.url, credential="a-key", model="m", model_id=model_id)
+    answer = model.invoke("2 + 2?")
+    model.invoke([HumanMessage("2 + 2?"), answer, HumanMessage("sure?")])
+    message = server.received[-1].json["messages"][1]
+    assert ("reasoning_content" in message) is goes_back
