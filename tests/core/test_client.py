@@ -413,6 +413,17 @@ def test_a_call_of_another_shape_is_passed_on() -> None:
     assert found["messages"][0]["tool_calls"] == [{"id": 7, "custom": {}}]
 
 
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [("mistral-large", False), ("cohere-command-a", False), ("gpt-4.1", True), ("prod", True)],
+)
+def test_authors_are_left_out_for_models_with_closed_schemas(model: str, sent: bool) -> None:
+    messages = [{"role": "assistant", "content": "Hello", "name": "guide"}]
+    found, changes = adapt({"messages": messages}, profile_of(model))
+    assert ("name" in found["messages"][0]) is sent
+    assert changes == (() if sent else ("messages without name",))
+
+
 def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
     server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
     wrong: list[Any] = []

@@ -164,6 +164,14 @@ def test_media_of_results_follow_as_a_user_message() -> None:
     assert to_messages([Message("tool", [second])])[-1] == {"role": "user", "content": [image]}
 
 
+def test_text_beside_results_is_the_users() -> None:
+    contents = [Content.from_function_result("c1", result="Sunny"), "And now?"]
+    assert to_messages([Message("tool", contents)]) == [
+        {"role": "tool", "tool_call_id": "c1", "content": "Sunny"},
+        {"role": "user", "content": "And now?"},
+    ]
+
+
 def test_approvals_are_not_for_the_model() -> None:
     request = Content.from_function_approval_request("a1", CALL)
     response = Content.from_function_approval_response(False, "a1", CALL)

@@ -63,6 +63,9 @@ _FOREIGN = frozenset(
         "thinking_blocks",
     }
 )
+# Makers whose schemas of messages are closed and have no author.
+# Source: Mistral's and Cohere's API references, chat completions, messages.
+_NAMELESS = frozenset({"Mistral AI", "Cohere"})
 
 # What says nothing where there are no tools, and is refused there.
 _OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none")}
@@ -126,7 +129,8 @@ def _change_role(messages: list[Json], role: str, new: str, changes: dict[str, N
 
 
 def _clean_message(message: Json, profile: Profile, changes: dict[str, None]) -> Json:
-    if foreign := _FOREIGN.intersection(message):
+    refused = _FOREIGN | {"name"} if profile.family in _NAMELESS else _FOREIGN
+    if foreign := refused.intersection(message):
         changes.update(dict.fromkeys(f"messages without {key}" for key in sorted(foreign)))
         message = {key: value for key, value in message.items() if key not in foreign}
     content = message.get("content")
