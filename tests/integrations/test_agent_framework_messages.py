@@ -165,7 +165,7 @@ def test_media_of_results_follow_as_a_user_message() -> None:
 
 
 def test_text_beside_results_is_the_users() -> None:
-    contents = [Content.from_function_result("c1", result="Sunny"), "And now?"]
+    contents: list[Any] = [Content.from_function_result("c1", result="Sunny"), "And now?"]
     assert to_messages([Message("tool", contents)]) == [
         {"role": "tool", "tool_call_id": "c1", "content": "Sunny"},
         {"role": "user", "content": "And now?"},
