@@ -13,17 +13,23 @@ from azinfer.local.engines.base import EngineCapabilities
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import Admission
 from azinfer.local.wire import errors
+from azinfer.local.wire.anthropic_errors import api_not_supported
 from azinfer.local.wire.errors import ErrorResponse
-from azinfer.local.wire.surfaces import SERVERLESS
+from azinfer.local.wire.surfaces import ANTHROPIC, SERVERLESS
 
 # What an engine must be able to do for an operation, by the operation's name in errors.
 _REQUIREMENTS: Mapping[str, Callable[[EngineCapabilities], bool]] = {
     "chatCompletion": lambda capabilities: capabilities.chat,
     "completion": lambda capabilities: capabilities.chat,
     "responses": lambda capabilities: capabilities.chat,
+    "messages": lambda capabilities: capabilities.chat,
+    "rerank": lambda capabilities: capabilities.embeddings,
     "embeddings": lambda capabilities: capabilities.embeddings,
     "imageEmbeddings": lambda capabilities: capabilities.images,
 }
+
+# The wire that an operation is.
+_WIRES = {"chatCompletion": "chat", "responses": "responses", "messages": "messages"}
 
 
 def find_deployment(context: RequestContext, model: Any, operation: str = "") -> LocalDeployment:
@@ -46,10 +52,24 @@ def find_deployment(context: RequestContext, model: Any, operation: str = "") ->
     if operation and not _REQUIREMENTS[operation](deployment.engine_capabilities):
         alone = context.surface == SERVERLESS and len(state.registry) == 1
         raise errors.wrong_operation(operation, deployment.model_name, alone)
+    context.trace.wire = wire = _WIRES.get(operation)
+    if wire and wire not in deployment.served_wires:
+        raise _wrong_wire(operation, deployment)
     context.trace.deployment, context.trace.why = deployment.name, why
     if operation:
         _apply_next_fault(context, deployment)
     return deployment
+
+
+def _wrong_wire(operation: str, deployment: LocalDeployment) -> ErrorResponse:
+    """Return the refusal of a wire that the model does not have."""
+    if operation == "messages":
+        return api_not_supported()
+    if deployment.served_wires == ("messages",):
+        # Azure's own routes do not know Claude; quoted in enricoros/big-AGI#898.
+        message = f"Unknown model: {deployment.name}"
+        return ErrorResponse(400, {"error": {"message": message}})
+    return errors.wrong_operation(operation, deployment.model_name)
 
 
 def _apply_next_fault(context: RequestContext, deployment: LocalDeployment) -> None:
@@ -104,7 +124,17 @@ def _find_spillover(
 
 
 def deployment_headers(context: RequestContext) -> Mapping[str, str]:
-    """Return the response headers that name the deployment and what is left of its limits."""
+    """Return the response headers that name the deployment and what is left of its limits.
+
+    Messages on Foundry say nothing about limits.
+    """
+    headers = _deployment_headers(context)
+    if context.surface == ANTHROPIC:
+        return {name: headers[name] for name in headers if not name.startswith("x-ratelimit-")}
+    return headers
+
+
+def _deployment_headers(context: RequestContext) -> Mapping[str, str]:
     if context.admission is not None:
         return context.admission.headers
     deployment = context.state.registry.get(context.trace.deployment or "")

@@ -23,10 +23,12 @@ from azinfer.local.api.dispatch import make_route, respond_unrouted
 from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
 from azinfer.local.api.management import listings, token_endpoint
 from azinfer.local.api.management import operation as management
+from azinfer.local.api.messages import operation as messages
 from azinfer.local.api.responses import operation as responses
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
 from azinfer.local.wire.surfaces import (
+    ANTHROPIC,
     ARM,
     DEPLOYMENTS,
     GITHUB,
@@ -72,6 +74,10 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("files/{file}/content", "GET", files.content),
     ("batches", "GET", batches.listed),
     ("batches/{batch}", "GET", batches.get),
+)
+_ANTHROPIC: tuple[tuple[str, Operation], ...] = (
+    ("/anthropic/v1/messages", messages.create),
+    ("/anthropic/v1/messages/count_tokens", messages.count_tokens),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listings.classic),
@@ -132,6 +138,7 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
+    claude = [make_route(state, path, ANTHROPIC, "POST", each) for path, each in _ANTHROPIC]
     lists = [make_route(state, path, on, "GET", told) for path, on, told in _LISTS]
     managing = [
         make_route(state, _ACCOUNT + path, ARM, method, operation)
@@ -144,7 +151,7 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
         for method in methods
     ]
     shown = web_page.routes(state)
-    return [*operations, *resource, *lists, *managing, tokens, *administration, *shown]
+    return [*operations, *resource, *claude, *lists, *managing, tokens, *administration, *shown]
 
 
 class _PathNormalizer:

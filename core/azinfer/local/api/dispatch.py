@@ -26,9 +26,9 @@ from azinfer.local.api.exchange_recorder import ExchangeRecorder
 from azinfer.local.api.fault_injection import FaultRaised, FaultyResponse
 from azinfer.local.engines.base import EngineError
 from azinfer.local.resource.state import ResourceState
-from azinfer.local.wire import errors
+from azinfer.local.wire import anthropic_errors, errors
 from azinfer.local.wire.errors import ErrorResponse
-from azinfer.local.wire.surfaces import DEPLOYMENTS, V1
+from azinfer.local.wire.surfaces import ANTHROPIC, DEPLOYMENTS, V1
 
 _log = logging.getLogger("azinfer.local")
 
@@ -63,15 +63,18 @@ async def respond(context: RequestContext, operation: Operation) -> Response:
     """Run an operation, and turn errors into responses."""
     try:
         return await operation(context)
-    except ErrorResponse as error:
-        return error.to_response()
+    except ErrorResponse as response:
+        error = response
     except FaultRaised as fault:
         return fault.response
-    except EngineError as error:
-        return _engine_error_response(context.surface, error).to_response()
+    except EngineError as failure:
+        error = _engine_error_response(context.surface, failure)
     except Exception:
         _log.exception("request %s failed", context.id)
-        return errors.broken(context.id).to_response()
+        error = errors.broken(context.id)
+    if context.surface == ANTHROPIC:
+        error = anthropic_errors.translate(error, context.id)
+    return error.to_response()
 
 
 def _engine_error_response(surface: str, error: EngineError) -> ErrorResponse:
@@ -106,6 +109,8 @@ class _OperationApp:
         )
         response = await respond(context, self._check_and_run)
         response.headers.update(_common_headers(context.http, context.id))
+        if self._surface == ANTHROPIC:
+            response.headers["request-id"] = context.id
         for name, value in deployment_headers(context).items():
             response.headers.setdefault(name, value)
         app: ASGIApp = response

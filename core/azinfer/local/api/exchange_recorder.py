@@ -11,7 +11,9 @@ from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.storage.request_log import LogEntry, RequestLog
 
 _ANSWER = 64 * 1024
-_SECRET = frozenset([b"api-key", b"authorization", b"ocp-apim-subscription-key", b"cookie"])
+_SECRET = frozenset(
+    [b"api-key", b"x-api-key", b"authorization", b"ocp-apim-subscription-key", b"cookie"]
+)
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -24,6 +26,7 @@ class RequestTrace:
         form: The fields of an upload.
         deployment: The deployment that it was routed to.
         why: What named the deployment.
+        wire: The wire of a conversation, `"chat"`, `"responses"` or `"messages"`.
         usage: Tells what it cost, once that is known.
         fault: What goes wrong with it on purpose.
         secret: Whether its answer has a credential in it, and is not written down.
@@ -33,6 +36,7 @@ class RequestTrace:
     form: Mapping[str, Any] | None = None
     deployment: str | None = None
     why: str | None = None
+    wire: str | None = None
     usage: Callable[[], Mapping[str, Any]] | None = None
     fault: Fault | None = None
     secret: bool = False
@@ -103,6 +107,7 @@ class ExchangeRecorder:
                 trace.form,
                 trace.deployment,
                 trace.why,
+                trace.wire,
                 trace.fault.kind if trace.fault else None,
                 self._status,
                 usage.get("prompt_tokens"),

@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault
 from azinfer.local.wire import auth_errors, errors
+from azinfer.local.wire.anthropic_errors import translate
+from azinfer.local.wire.errors import ErrorResponse
 from azinfer.local.wire.json import AsciiResponse
+from azinfer.local.wire.surfaces import ANTHROPIC
 
 CLOSE = "azinfer.close"
 _BROKEN_EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": \n\n'
@@ -21,6 +24,8 @@ def fault_response(
 ) -> Response:
     """The answer of a `"status"` fault."""
     usual = _usual(fault.status, surface, deployment, request_id)
+    if surface == ANTHROPIC:
+        usual = translate(ErrorResponse(fault.status, usual.body, usual.headers), request_id)
     headers = {**usual.headers, **fault.headers}
     if isinstance(fault.body, str):
         text = fault.body.encode(errors="replace")

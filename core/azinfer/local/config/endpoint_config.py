@@ -63,6 +63,7 @@ from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.registry import Registry
 from azinfer.local.server import address
 from azinfer.local.wire.options import Options
+from azinfer.local.wire.surfaces import WIRES
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ def _read_plan(name: str, table: Table, folder: Path, environ: Mapping[str, str]
         "latency": _convert(table, "latency", lambda value: Latency.from_wire(value, "")),
         "faults": _convert(table, "faults", _list_of(Fault.from_wire)),
         "script": _convert(table, "script", _list_of(Scripted.from_wire)),
+        "wires": _convert(table, "wires", _list_of(_wire)),
     }
     engine = read_engine_spec(table, folder, environ)
     table.close()
@@ -227,6 +229,12 @@ def _list_of(convert: Callable[[Any, str], Any]) -> Callable[[Any], tuple[Any, .
 
 def _content_filter(value: Any) -> str | ContentFilter:
     return value if isinstance(value, str) else ContentFilter.from_wire(value, "")
+
+
+def _wire(value: Any, where: str) -> str:
+    if value not in WIRES:
+        raise ConfigurationError(f"{where}: unknown wire {value!r}; choose from {', '.join(WIRES)}")
+    return str(value)
 
 
 def _rate_limit(value: Any, where: str) -> RateLimit:

@@ -87,6 +87,7 @@ class Piece:
             `EngineCapabilities.passes_requests_through`.
         usage: The usage to report, instead of the tokens counted here.
         more: Other fields of the wire's choice that are passed on, for example `logprobs`.
+        stop: Which text of `Prompt.stop` ended the answer, where the engine knows it.
         message: Other fields of its message that are passed on, for example `refusal`.
     """
 
@@ -99,6 +100,7 @@ class Piece:
     usage: Mapping[str, Any] | None = None
     more: Mapping[str, Any] | None = None
     message: Mapping[str, Any] | None = None
+    stop: str | None = None
 
 
 class EngineError(Exception):

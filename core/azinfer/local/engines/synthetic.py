@@ -58,14 +58,17 @@ class SyntheticEngine:
             text = self._text
         else:
             text = f"This is a synthetic answer to: {asked}"
-        cut = min((at for at in map(text.find, prompt.stop) if at >= 0), default=len(text))
+        cut, stop = min(
+            ((text.find(each), each) for each in prompt.stop if each in text),
+            default=(len(text), None),
+        )
         tokens = split(text[:cut])
         reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
         for at, token in enumerate(tokens[: prompt.max_tokens], 1):
             yield Piece(token)
             if not at % _AT_ONCE:
                 await asyncio.sleep(0)
-        yield Piece("", 0, reason, read(prompt))
+        yield Piece("", 0, reason, read(prompt), stop=stop if reason == "stop" else None)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""

@@ -17,6 +17,7 @@ from azinfer.local.engines.synthetic import SyntheticEngine
 from azinfer.local.resource.content_filter import ContentFilter
 from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.latency import Latency
+from azinfer.local.wire.surfaces import WIRES
 
 # "Accounts - Deployments" of the Cognitive Services management REST API.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}")
@@ -52,6 +53,8 @@ class LocalDeployment:
         latency: How long it takes besides what its engine takes.
         faults: What goes wrong with requests to it.
         script: What it answers instead of its engine.
+        wires: The wires that it serves, of `"chat"`, `"responses"` and `"messages"`; empty for
+            those that its model is known to have, and all of an unknown model.
 
     Raises:
         ConfigurationError: A field is none that a deployment can have.
@@ -70,6 +73,7 @@ class LocalDeployment:
     latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
     script: tuple[Scripted, ...] = ()
+    wires: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -89,6 +93,7 @@ class LocalDeployment:
                 f"capacity {self.capacity} is none; it is from 1 to {LARGEST_CAPACITY}"
             )
         _check_limits(self.rate_limits or ())
+        _check_wires(self.wires)
         if not self.model_name:
             object.__setattr__(self, "model_name", self.name)
         if type(self.engine) is SyntheticEngine and (length := self.facts.dimensions):
@@ -103,6 +108,15 @@ class LocalDeployment:
     def facts(self) -> ModelFacts:
         """What the catalog knows of the model that it says it is."""
         return find(self.model_name, is_model_id=self.has_model) or UNKNOWN_MODEL
+
+    @property
+    def served_wires(self) -> tuple[str, ...]:
+        """The wires on which it answers conversations."""
+        if self.wires:
+            return self.wires
+        known = tuple(wire for wire in WIRES if wire in self.facts.wires)
+        # That a model answers chats says nothing about Responses, which many more have.
+        return ("chat", "responses") if known == ("chat",) else known or WIRES
 
     @property
     def units(self) -> int:
@@ -172,6 +186,12 @@ class LocalDeployment:
             "capabilities": self.capabilities,
             "sku": {"name": self.capacity_type, "capacity": self.units},
         }
+
+
+def _check_wires(wires: tuple[str, ...]) -> None:
+    for wire in wires:
+        if wire not in WIRES:
+            raise ConfigurationError(f"unknown wire {wire!r}; choose from {', '.join(WIRES)}")
 
 
 def _check_limits(limits: tuple[RateLimit, ...]) -> None:

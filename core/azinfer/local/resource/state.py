@@ -12,11 +12,14 @@ from azinfer.local.resource.auth.authentication import Authenticator
 from azinfer.local.resource.background_tasks import BackgroundTasks
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.overrides import OverridesStore
+from azinfer.local.resource.prompt_cache import PromptCache
 from azinfer.local.resource.rate_limits import Limits
 from azinfer.local.resource.registry import Registry
+from azinfer.local.resource.sealing import Seal
 from azinfer.local.resource.storage.file_store import FileStore
 from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.resource.storage.response_store import ResponseStore
+from azinfer.local.resource.storage.thread_store import ThreadStore
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +36,9 @@ class ResourceState:
         page_size: The most entries on one page of a list of deployments.
         clock: Returns monotonic seconds, used to time requests.
         responses: The stored responses of the Responses API.
+        threads: The stored threads of Messages.
+        prompt_cache: The prompts that Messages cached.
+        seal: What encrypts reasoning so that this resource alone can read it.
         tasks: Work that continues between requests.
     """
 
@@ -45,7 +51,13 @@ class ResourceState:
     page_size: int
     clock: Callable[[], float]
     responses: ResponseStore = field(default_factory=ResponseStore)
+    threads: ThreadStore = field(default_factory=ThreadStore)
+    prompt_cache: PromptCache = field(init=False)
+    seal: Seal = field(default_factory=Seal)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
+
+    def __post_init__(self) -> None:
+        self.prompt_cache = PromptCache(self.clock)
 
     def limits(self, deployment: LocalDeployment) -> Limits:
         """Return the rate limits of a deployment."""
@@ -72,4 +84,6 @@ class ResourceState:
         self.registry.reset()
         self.overrides.reset()
         self.responses.clear()
+        self.threads.clear()
+        self.prompt_cache.clear()
         self.log.clear()

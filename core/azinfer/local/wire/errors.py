@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from azinfer.local.wire.json import AsciiResponse, in_header
-from azinfer.local.wire.surfaces import DEPLOYMENTS, GITHUB, V1
+from azinfer.local.wire.surfaces import ANTHROPIC, DEPLOYMENTS, GITHUB, V1
 
 
 class ErrorResponse(Exception):  # noqa: N818
@@ -59,7 +59,7 @@ def no_model(surface: str) -> ErrorResponse:
 
 def unknown_model(surface: str, name: str) -> ErrorResponse:
     """No deployment has this name."""
-    if surface in (V1, DEPLOYMENTS):
+    if surface in (V1, DEPLOYMENTS, ANTHROPIC):
         return ErrorResponse(
             404,
             {

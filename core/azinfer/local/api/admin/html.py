@@ -150,6 +150,7 @@ def row(entry: LogEntry) -> h.Node:
         h.td[
             entry.deployment or (None if good else "nowhere"),
             entry.why and h.small[f"by {entry.why}"],
+            entry.wire and h.small[f"wire {entry.wire}"],
         ],
         h.td(".good" if good else ".bad")[str(entry.status), entry.fault and h.small[entry.fault]],
         h.td(".number")[_tokens(entry)],

@@ -168,10 +168,11 @@ async def _finish_events(
         async for event in events:
             yield event
     except EngineError as error:
-        yield writer.failed(str(error), error.code)
+        yield writer.failed(error)
     except Exception:
         _log.exception("a stream failed")
-        yield writer.failed("The server had an error while it answered.", "InternalServerError")
+        message = "The server had an error while it answered."
+        yield writer.failed(EngineError(message, "InternalServerError", status=500))
     finally:
         finish()
         await events.aclose()

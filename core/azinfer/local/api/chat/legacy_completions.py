@@ -26,6 +26,7 @@ from azinfer.local.api.chat.response import (
     usage,
 )
 from azinfer.local.api.context import RequestContext
+from azinfer.local.engines.base import EngineError
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request, unsupported_parameter
 
@@ -118,9 +119,9 @@ class CompletionsWriter:
         told = {**self._head([]), "usage": self._usage(choices)}
         return (event(told) if self.include_usage else b"") + DONE
 
-    def failed(self, message: str, code: str) -> bytes:
+    def failed(self, error: EngineError) -> bytes:
         """The error, and the end."""
-        return event({"error": {"code": code, "message": message}}) + DONE
+        return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 
     def _head(self, choices: list[Json]) -> Json:
         head = {"id": self.id, "object": "text_completion", "created": self.created}

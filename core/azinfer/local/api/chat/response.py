@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from azinfer.local.engines.base import Piece
+from azinfer.local.engines.base import EngineError, Piece
 from azinfer.local.wire.body import Json
 
 
@@ -33,6 +33,8 @@ class GeneratedChoice:
     usage: Json | None = None
     more: Json = field(default_factory=dict)
     message: Json = field(default_factory=dict)
+    stop: str | None = None
+    reasoning_tokens: int = 0
 
     @property
     def text(self) -> str:
@@ -62,12 +64,14 @@ class GeneratedChoice:
 
     def _count(self, piece: Piece) -> None:
         self.completion_tokens += piece.tokens
+        self.reasoning_tokens += piece.tokens if piece.reasoning else 0
         if piece.finish_reason is not None:
             self.finish_reason = piece.finish_reason
         if piece.prompt_tokens is not None:
             self.prompt_tokens = piece.prompt_tokens
         if piece.usage is not None:
             self.usage = dict(piece.usage)
+        self.stop = piece.stop or self.stop
 
     def _call(self, part: Mapping[str, Any]) -> Json:
         """Add a part of a call; some servers tell no index, and mean the newest call or another."""
@@ -128,7 +132,7 @@ class ResponseWriter(Protocol):
         """The events after all choices."""
         ...
 
-    def failed(self, message: str, code: str) -> bytes:
+    def failed(self, error: EngineError) -> bytes:
         """The events that end a stream early."""
         ...
 
@@ -201,9 +205,9 @@ class ChatWriter:
         told = {"choices": [], "usage": usage(choices)}
         return (self._event(told) if self.include_usage else b"") + DONE
 
-    def failed(self, message: str, code: str) -> bytes:
+    def failed(self, error: EngineError) -> bytes:
         """The error, and the end."""
-        return event({"error": {"code": code, "message": message}}) + DONE
+        return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 
     def _prompt(self) -> Json:
         return prompt_filter_results(self.prompt_results)
@@ -233,6 +237,12 @@ def tool_call(call_id: str, name: str, arguments: str) -> Json:
     """One call of a tool."""
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
+
+
+def reasoning_tokens(written: GeneratedChoice) -> int:
+    """Return how many tokens of a choice were reasoning."""
+    details = (written.usage or {}).get("completion_tokens_details") or {}
+    return details.get("reasoning_tokens") or written.reasoning_tokens
 
 
 def usage(choices: Sequence[GeneratedChoice]) -> Json:

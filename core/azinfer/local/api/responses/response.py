@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from azinfer.local.api.chat.response import GeneratedChoice, event, usage
+from azinfer.local.api.chat.response import GeneratedChoice, event, reasoning_tokens, usage
+from azinfer.local.engines.base import EngineError
 from azinfer.local.wire.body import Json
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_FAILURES = {429: "rate_limit_exceeded"}
 
 
 class ResponsesWriter:
@@ -76,10 +78,18 @@ class ResponsesWriter:
         response = self._ended(choices[0])
         return done + self._event(response["status"], response=response)
 
-    def failed(self, message: str, code: str) -> bytes:
-        """The event that ends it early."""
-        error = {"code": "server_error", "message": message}
-        return self._event("failed", response={**self._response("failed"), "error": error})
+    def failed(self, error: EngineError) -> bytes:
+        """Return the events that end it early; clients raise at the first, which is nested."""
+        told = {"code": _FAILURES.get(error.status, "server_error"), "message": str(error)}
+        if self._output and self._output[-1]["status"] == "in_progress":
+            self._output[-1]["status"] = "incomplete"
+        response = {**self._response("failed"), "error": told}
+        self._keep(response)
+        nested = {"type": told["code"], "param": None, **told}
+        head = {"type": "error", "sequence_number": self._numbers, "error": nested}
+        self._numbers += 1
+        events = b"event: error\n" + event(head)
+        return events + self._event("failed", response=response)
 
     def _text(self, text: str) -> bytes:
         events = b""
@@ -196,6 +206,6 @@ def _usage(written: GeneratedChoice) -> Json:
         "input_tokens": counts["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": counts["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": reasoning_tokens(written)},
         "total_tokens": counts["total_tokens"],
     }

@@ -11,9 +11,10 @@ from starlette.requests import cookie_parser
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AUDIENCES, BadTokenError, Issuer
 from azinfer.local.wire import auth_errors
-from azinfer.local.wire.surfaces import LOGIN
+from azinfer.local.wire.surfaces import ANTHROPIC, LOGIN
 
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
+_ANTHROPIC_KEY_HEADERS = (*_KEY_HEADERS, "x-api-key")
 
 
 class Authenticator:
@@ -58,7 +59,8 @@ class Authenticator:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        keys = [headers.get(name, "") for name in _KEY_HEADERS]
+        names = _ANTHROPIC_KEY_HEADERS if surface == ANTHROPIC else _KEY_HEADERS
+        keys = [headers.get(name, "") for name in names]
         # All are compared, whichever is right.
         if any([self.keys.opens(each) for each in (*keys, token) if each]):  # noqa: C419
             return

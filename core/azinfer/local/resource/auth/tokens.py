@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from azinfer.local.wire.surfaces import ARM, DEPLOYMENTS, MODELS, PROJECT, SERVERLESS, V1
+from azinfer.local.wire.surfaces import (
+    ANTHROPIC,
+    ARM,
+    COHERE,
+    DEPLOYMENTS,
+    MODELS,
+    PROJECT,
+    SERVERLESS,
+    V1,
+)
 
 _COGNITIVE = "https://cognitiveservices.azure.com"
 _FOUNDRY = "https://ai.azure.com"
@@ -27,6 +36,8 @@ AUDIENCES = {
     V1: (_COGNITIVE, _FOUNDRY),
     DEPLOYMENTS: (_COGNITIVE,),
     SERVERLESS: (_MACHINE_LEARNING, _COGNITIVE),
+    ANTHROPIC: (_FOUNDRY, _COGNITIVE),
+    COHERE: (_FOUNDRY, _COGNITIVE),
     PROJECT: (_FOUNDRY,),
     ARM: _ARM,
 }

@@ -29,6 +29,7 @@ class LogEntry:
             other requests.
         deployment: The deployment that it was routed to; None where none was.
         why: What named the deployment, for example `"the body's model"`.
+        wire: The wire of a conversation: `"chat"`, `"responses"` or `"messages"`; else None.
         fault: What went wrong with it on purpose: the kind of the fault.
         status: The HTTP status of the answer.
         prompt_tokens: How many tokens were read; None where nobody counted.
@@ -50,6 +51,7 @@ class LogEntry:
     form: Mapping[str, Any] | None
     deployment: str | None
     why: str | None
+    wire: str | None
     fault: str | None
     status: int
     prompt_tokens: int | None
@@ -107,8 +109,8 @@ class LogEntry:
 
 
 _TOLD = (
-    *("request_id", "began", "method", "path", "deployment", "why", "fault", "status"),
-    *("prompt_tokens", "completion_tokens", "open", "first_seconds", "seconds"),
+    *("request_id", "began", "method", "path", "deployment", "why", "wire", "fault"),
+    *("status", "prompt_tokens", "completion_tokens", "open", "first_seconds", "seconds"),
     *("answer", "answer_size"),
 )
 
