@@ -15,6 +15,7 @@ from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     ConfigurationError,
 )
+from azinfer.core.json_text import json_text
 from azinfer.core.messages import (
     CustomTool,
     ImageInput,
@@ -179,7 +180,8 @@ def chat(
     response_format = options.get("response_format")
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> ChatCompletion:
-        if data.lstrip()[:5] in (b"data:", b"event") or data[:1] == b":":
+        data = json_text(data)
+        if data[:5] in (b"data:", b"event") or data[:1] == b":":
             reader = wire.reader(headers, routing, routing.url, response_format)
             deque(reader.feed(data), maxlen=0)
             reader.finish()

@@ -19,8 +19,10 @@ from azinfer.core.completions import (
     ToolCall,
     Usage,
 )
+from azinfer.core.error_bodies import is_error
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import InvalidResponseError
+from azinfer.core.json_text import json_text
 from azinfer.core.routing import Routing
 from azinfer.core.structured_output import adapter_of
 
@@ -47,14 +49,16 @@ def decode_json(body: bytes, headers: Mapping[str, str], what: str = "the respon
         InvalidResponseError: The body is not JSON; the message shows how it begins.
     """
     try:
-        raw = msgspec.json.decode(body)
+        raw = msgspec.json.decode(json_text(body))
     except (ValueError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise InvalidResponseError(
             f"{what} is not valid JSON ({error}): {start!r}" if body else f"{what} is empty",
             raw=body[:10_000],
         ) from None
-    if isinstance(raw, dict) and raw.get("error"):
+    if raw.__class__ is dict and "choices" in raw and not raw.get("error"):
+        return raw
+    if is_error(raw):
         raise from_response(200, headers, body)
     return raw
 

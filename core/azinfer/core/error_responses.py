@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from azinfer.core.error_bodies import ErrorFacts, read_error
 from azinfer.core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -21,51 +19,45 @@ from azinfer.core.errors import (
     RateLimitError,
     ServerError,
     UnsupportedParameterError,
+    printable,
 )
 
 Json = Mapping[str, Any]
 
-# The code decides before the status: the model inference route reports an unknown name as
-# 404 `unknown_model` or 400, Azure OpenAI as 404 `DeploymentNotFound`.
-_BY_CODE: dict[str, type[APIStatusError]] = {
-    "deploymentnotfound": DeploymentNotFoundError,
-    "unknown_model": DeploymentNotFoundError,
-    "unavailable_model": DeploymentNotFoundError,
-    "model_not_found": DeploymentNotFoundError,
-    "content_filter": ContentFilterError,
-    "contentfiltered": ContentFilterError,
-    "responsibleaipolicyviolation": ContentFilterError,
-    "content_policy_violation": ContentFilterError,
-    "context_length_exceeded": ContextLengthExceededError,
-    "tokens_limit_reached": ContextLengthExceededError,
-    "unsupported_parameter": UnsupportedParameterError,
-    "unsupported_value": UnsupportedParameterError,
-    "unknown_parameter": UnsupportedParameterError,
-    "parameter_not_supported": UnsupportedParameterError,
-    "ratelimitreached": RateLimitError,
-    "rate_limit_exceeded": RateLimitError,
-    "insufficient_quota": RateLimitError,
-}
+# Codes and types, without their case and punctuation and without "error" at their end; each with
+# the status of an error that has none of its own, such as an event inside a stream.
+# Sources: "Errors" of the Azure OpenAI and Anthropic API references; "The response object",
+# `error.code`; the classes of vLLM and of LiteLLM's proxy.
+_KINDS: tuple[tuple[type[APIStatusError], int, str], ...] = (
+    (DeploymentNotFoundError, 404, "deploymentnotfound unknownmodel unavailablemodel"),
+    (DeploymentNotFoundError, 404, "modelnotfound"),
+    (ContentFilterError, 400, "contentfilter contentfiltered responsibleaipolicyviolation"),
+    (ContentFilterError, 400, "contentpolicyviolation"),
+    (ContextLengthExceededError, 400, "contextlengthexceeded contextwindowexceeded"),
+    (ContextLengthExceededError, 413, "tokenslimitreached"),
+    (UnsupportedParameterError, 400, "unsupportedparameter unsupportedvalue unknownparameter"),
+    (UnsupportedParameterError, 422, "parameternotsupported"),
+    (RateLimitError, 429, "ratelimitreached ratelimitexceeded ratelimit toomanyrequests"),
+    (RateLimitError, 429, "quotaexceeded throttled throttling"),
+    (RateLimitError, 200, "insufficientquota"),  # no limit of a rate: waiting does not help
+    (ServerError, 500, "server internalserver internal api model"),
+    (ServerError, 502, "badgateway upstream"),
+    (ServerError, 503, "serviceunavailable serverisoverloaded engineoverloaded slowdown"),
+    (ServerError, 504, "timeout gatewaytimeout requesttimeout"),
+    (ServerError, 529, "overloaded"),
+    (AuthenticationError, 401, "authentication unauthorized invalidapikey"),
+    (PermissionDeniedError, 403, "permission forbidden"),
+    (BadRequestError, 400, "badrequest invalidrequest invalidprompt invalidinput nomodelname"),
+    (BadRequestError, 400, "operationnotsupported unsupportedtooluse responsecancelled"),
+    (BadRequestError, 404, "notfound"),
+    (BadRequestError, 413, "requesttoolarge"),
+)
+_BY_CODE = {code: (kind, status) for kind, status, codes in _KINDS for code in codes.split()}
 _BY_STATUS: dict[int, type[APIStatusError]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
     408: ServerError,
     429: RateLimitError,
-}
-# Errors inside a stream have no status of their own, only a type or a code.
-# Sources: "Errors" of Anthropic's API reference; "The response object", `error.code`.
-_STATUS_OF = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
 }
 _ADVICE: dict[type[APIStatusError], str] = {
     AuthenticationError: "Check the credential, its role (Cognitive Services User) and that it "
@@ -85,6 +77,7 @@ _ADVICE_BY_TEXT = {
     "no structured outputs, strict tools or server tools; those hosted on Anthropic (version 1) "
     "do: leave it out, or deploy version 1.",
 }
+_LONGEST_MESSAGE = 1000  # characters of the service's own text; advice comes behind it
 _NOT_FOUND = "Check the endpoint's path and api-version."
 # Sentences that name a field the model does not support, if neither code nor `param` does.
 _FIELD_REFUSED = (
@@ -111,24 +104,11 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
         headers: The headers of the response, by their names in lower case.
         body: The body of the response, decoded from its content encoding.
     """
-    parsed = _json(body)
-    root = _object(parsed)
-    error = _object(root.get("error")) or root
-    text = _text(parsed, error)
-    nested: Json = {}
-    for _ in range(2):
-        if inner := _object(_json(text.encode()) or _literal(text)):
-            nested = _object(inner.get("error")) or inner
-            text = _text(nested, nested)
-    details = tuple(_details(nested)) or tuple(_details(error))
-    refused = _refused_field(text, details)
-    status = _status_of_event(error) if status == 200 else status
-    code = _code(error) or _code(root) or headers.get("x-ms-error-code")
-    if code is None and root.get("type") == "error":  # as Anthropic writes it
-        code = error.get("type")
-    code = code or str(status)
-    kind = _kind(inner_status(status, headers), code, text, refused)
-    message = text or _plain(body) or headers.get("x-ms-error-reason") or f"HTTP status {status}"
+    facts = read_error(body)
+    refused = _refused_field(facts.message, facts.details)
+    kind, status = _kind(status, facts, inner_status(status, headers), refused)
+    code = _code(facts) or headers.get("x-ms-error-code") or str(status)
+    message = facts.message or headers.get("x-ms-error-reason") or f"HTTP status {status}"
     advice = _ADVICE_BY_CODE.get(code.casefold()) or _ADVICE.get(kind)
     advice = next((each for part, each in _ADVICE_BY_TEXT.items() if part in message), advice)
     if kind is BadRequestError and status == 404:
@@ -137,32 +117,86 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> APISt
         with_advice(message, advice),
         status=status,
         code=code,
-        param=_param(error) or _param(nested) or refused,
-        details=details,
-        request_id=request_id(headers) or _string(root.get("request_id")),
+        param=facts.param or refused,
+        details=facts.details,
+        request_id=request_id(headers) or facts.request_id,
         raw=body,
         headers=headers,
     )
     if isinstance(failure, ContentFilterError):
-        results = _filter_results(error)
+        results = facts.filter_results
         failure.categories = filtered_categories(results)
         failure.message = with_advice(failure.message, _filter_summary(results, failure.categories))
     return failure
+
+
+def _kind(
+    status: int, facts: ErrorFacts, inner: int, refused: str | None
+) -> tuple[type[APIStatusError], int]:
+    """Return the class of an error and its status: from its codes, its types, then its status.
+
+    A code that only says that the request is bad does not overrule a status that says more.
+
+    Args:
+        status: The HTTP status; 200 for an error instead of an answer.
+        facts: What the body says.
+        inner: The model's own status, which some routes wrap.
+        refused: A field of the request that the text names.
+    """
+    known = [_BY_CODE[name] for name in map(_key, (*facts.codes, *facts.types)) if name in _BY_CODE]
+    kind = next((each for each, _ in known if each is not BadRequestError), None)
+    named = next((each for _, each in known), None)
+    if status == 200:
+        status = inner = facts.status or named or 200
+    elif facts.status and facts.status != status and inner == status:
+        inner = facts.status
+    if kind is None:
+        kind = BadRequestError if inner == 200 and known else _by_status(inner)
+    if kind is BadRequestError or (kind is ServerError and inner == 200 and not known):
+        kind = _by_text(facts.message, refused) or kind
+    return kind, status
+
+
+def _by_status(status: int) -> type[APIStatusError]:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500 or status == 200:  # an unknown failure may pass, whatever it is called
+        return ServerError
+    return APIStatusError if status < 400 else BadRequestError
+
+
+def _by_text(text: str, refused: str | None) -> type[APIStatusError] | None:
+    if re.search(_UNKNOWN_MODEL, text):
+        return DeploymentNotFoundError
+    if refused:
+        return UnsupportedParameterError
+    return ContextLengthExceededError if re.search(_TOO_LONG, text) else None
+
+
+def _key(name: str) -> str:
+    """Return a code without case, punctuation and "error" at its end."""
+    return re.sub(r"[^a-z0-9]", "", name[:100].casefold()).removesuffix("error")
+
+
+def _code(facts: ErrorFacts) -> str | None:
+    """Return the code that says most: one that is known, else a name, else a number."""
+    names = [code for code in facts.codes if not code.isdecimal()]
+    known = (code for code in (*names, *facts.types) if _says_kind(code))
+    return next(known, None) or next(iter((*names, *facts.codes)), None)
+
+
+def _says_kind(code: str) -> bool:
+    return _BY_CODE.get(_key(code), (BadRequestError, 0))[0] is not BadRequestError
 
 
 def with_advice(message: str, advice: str | None) -> str:
     """Return a message, followed by a sentence with what to do about it."""
     if advice is None:
         return message
-    message = message.rstrip()
+    if advice in message:
+        return message
+    message = printable(message, _LONGEST_MESSAGE)
     return f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} {advice}"
-
-
-def _status_of_event(error: Json) -> int:
-    status = str(error.get("status") or error.get("code") or "")
-    if re.fullmatch("[45][0-9][0-9]", status):
-        return int(status)
-    return _STATUS_OF.get(status) or _STATUS_OF.get(str(error.get("type")), 200)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -201,29 +235,13 @@ def _filter_summary(results: Json, categories: Mapping[str, str]) -> str | None:
 
 
 def _blocklists(result: Any) -> str:
-    details = _object(result).get("details")
+    details = result.get("details") if isinstance(result, Mapping) else None
     listed = details if isinstance(details, list) else ()
     hits = (each for each in listed if isinstance(each, Mapping) and each.get("filtered"))
     return ", ".join(str(each["id"]) for each in hits if each.get("id"))
 
 
-def _kind(status: int, code: str, text: str, refused: str | None) -> type[APIStatusError]:
-    if known := _BY_CODE.get(code.casefold()):
-        return known
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if status >= 500:
-        return ServerError
-    if status < 400 and status != 200:
-        return APIStatusError
-    if re.search(_UNKNOWN_MODEL, text):
-        return DeploymentNotFoundError
-    if refused:
-        return UnsupportedParameterError
-    return ContextLengthExceededError if re.search(_TOO_LONG, text) else BadRequestError
-
-
-def _refused_field(text: str, details: tuple[Detail, ...]) -> str | None:
+def _refused_field(text: str, details: Sequence[Detail]) -> str | None:
     for sentence in _FIELD_REFUSED:
         if field := re.search(sentence, text):
             return field[1]
@@ -231,85 +249,3 @@ def _refused_field(text: str, details: tuple[Detail, ...]) -> str | None:
         if detail.message.startswith("Extra inputs"):
             return ".".join(part for part in detail.loc if part != "body")
     return None
-
-
-def _code(error: Json) -> str | None:
-    for key in ("code", "statusCode"):
-        if isinstance(value := error.get(key), str | int) and value != "":
-            return str(value)
-    return None
-
-
-def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _param(error: Json) -> str | None:
-    if isinstance(param := error.get("param"), str) and param:
-        return param
-    detail = _object(error.get("detail"))
-    loc = [str(part) for part in detail.get("loc") or () if part != "body"]
-    return ".".join(loc) or None
-
-
-def _text(parsed: Any, error: Json) -> str:
-    for value in (error.get("message"), error.get("detail"), error.get("error"), parsed):
-        if isinstance(value, str) and value:
-            return value
-    return "; ".join(f"{'.'.join(d.loc)}: {d.message}" for d in _details(error))
-
-
-def _details(error: Json) -> Iterator[Detail]:
-    value = error.get("detail") or error.get("details")
-    items = value if isinstance(value, list) else [value]
-    for item in items:
-        if isinstance(item, Mapping):
-            loc = item.get("loc")
-            yield Detail(
-                tuple(map(str, loc)) if isinstance(loc, list | tuple) else (),
-                str(item.get("msg") or item.get("message") or error.get("message") or ""),
-                item.get("input"),
-            )
-
-
-def _filter_results(error: Json) -> Json:
-    # Both spellings are in use: Azure OpenAI sends `innererror.content_filter_result`, and its
-    # OpenAPI document declares `inner_error.content_filter_results`.
-    # The Responses API lists them, with what each was found in.
-    listed = error.get("content_filters")
-    for each in listed if isinstance(listed, list) else ():
-        if results := _object(_object(each).get("content_filter_results")):
-            return results
-    for inner in (_object(error.get("innererror")), _object(error.get("inner_error")), error):
-        for key in ("content_filter_result", "content_filter_results"):
-            if results := _object(inner.get(key)):
-                return results
-    return {}
-
-
-def _object(value: Any) -> Json:
-    if isinstance(value, list) and value:
-        value = value[0]
-    return value if isinstance(value, Mapping) else {}
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _literal(text: str) -> Any:
-    # The message of some back ends is a printed Python dictionary.
-    if not text.startswith("{") or len(text) > 10_000:
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
-def _plain(body: bytes) -> str:
-    text = body[:2000].decode(errors="replace")
-    return re.sub(r"<[^>]*>|\s+", " ", text) if text.lstrip().startswith("<") else text

@@ -22,7 +22,6 @@ InferenceError
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from azinfer.core.completions import ChatCompletion
     from azinfer.core.routing import Attempt
 
-_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|\n"
 _LONGEST = 1500
 
 
@@ -279,11 +277,13 @@ def missing_extra(extra: str, error: ModuleNotFoundError) -> ModuleNotFoundError
     )
 
 
-def printable(text: str) -> str:
-    """Return text that is safe in a log line: at most 1,500 characters, none of control."""
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}…"
-    return re.sub(_CONTROL, " ", text).strip()
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Return text that is safe in a log line: of limited length, without control characters."""
+    if len(text) > longest:
+        text = f"{text[:longest]}…"
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
+    return text.strip()
 
 
 def _rebuild(kind: type[InferenceError], state: dict[str, Any]) -> InferenceError:

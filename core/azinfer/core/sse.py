@@ -6,10 +6,9 @@ Source: "Server-sent events" of the HTML standard, section "Parsing an event str
 from __future__ import annotations
 
 from azinfer.core.errors import InvalidResponseError
+from azinfer.core.json_text import BOM
 
 _LONGEST_EVENT = 16 * 1024 * 1024
-
-BOM = b"\xef\xbb\xbf"
 
 
 class EventDecoder:

@@ -13,8 +13,9 @@ from azinfer.core.chunks import ChatCompletionChunk
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.decoding import decode_json
 from azinfer.core.errors import InferenceError, InvalidResponseError, StreamInterruptedError
+from azinfer.core.json_text import BOM, json_text
 from azinfer.core.routing import Routing
-from azinfer.core.sse import BOM, EventDecoder
+from azinfer.core.sse import EventDecoder
 
 
 class StreamReader(ABC):
@@ -79,7 +80,7 @@ class StreamReader(ABC):
             APIStatusError: The service failed and gave no other reason.
         """
         if self._json is not None:
-            raw = decode_json(b"".join(self._json).removeprefix(BOM), self._headers, "the stream")
+            raw = decode_json(b"".join(self._json), self._headers, "the stream")
             chunks = self._whole(raw)
             self.done = True
             return chunks
@@ -140,11 +141,12 @@ class StreamReader(ABC):
 
     def _begin(self, data: bytes) -> bytes:
         """Look at the first byte: does a stream begin, or one JSON object?"""
-        self._start += data[: 200 - len(self._start)]
-        first = data.removeprefix(BOM).lstrip()[:1]
-        if first:
+        before = bytes(self._start)
+        self._start += data[: 200 - len(before)]
+        first = json_text(before + data)
+        if first and not BOM.startswith(first):
             self._has_begun = True
-            self._json = [] if first in b"{[" else None
+            self._json = [before] if first[:1] in b"{[" else None
         return data
 
     def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:

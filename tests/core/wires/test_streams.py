@@ -292,7 +292,7 @@ class TestResponses:
     def test_a_failure_without_a_reason_is_an_error_at_the_end(self) -> None:
         failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
         told = Told("responses", [created(), delta("output_text", "a"), failed])
-        assert isinstance(told.error, BadRequestError)
+        assert isinstance(told.error, ServerError)
         assert "'failed'" in told.error.message
         assert told.error.partial is not None
         assert told.error.partial.text == "a"
