@@ -20,23 +20,8 @@ from langchain_core.messages import (
 
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.langchain import ChatAzInfer
-from raw_server import RawServer, chat, events, reply, stream
-
-REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "secret"}
-CALL = {
-    "type": "function_call",
-    "id": "fc_1",
-    "call_id": "c1",
-    "name": "f",
-    "arguments": '{"a": 1}',
-}
-RESPONSE = {"id": "r", "status": "completed", "output": [REASONING, CALL]}
-BLOCKS = [
-    {"type": "thinking", "thinking": "", "signature": "signed"},
-    {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
-]
-MESSAGE = {"id": "m", "content": BLOCKS, "stop_reason": "tool_use"}
-ANSWERS = {"responses": RESPONSE, "messages": MESSAGE}
+from raw_server import RawServer, chat, reply
+from wire_bodies import ANSWERS, given_back, streamed
 
 
 def f(a: int) -> str:
@@ -50,24 +35,6 @@ def server() -> Iterator[RawServer]:
     server = RawServer().start()
     yield server
     server.stop()
-
-
-def streamed(wire: str) -> Any:
-    """The answer of a wire, in events."""
-    if wire == "responses":
-        items = [
-            {"type": "response.output_item.done", "output_index": at, "item": item}
-            for at, item in enumerate(RESPONSE["output"])
-        ]
-        ends = {"type": "response.completed", "response": RESPONSE}
-        return stream(events(*items, ends, done=False))
-    starts: list[Any] = [{"type": "message_start", "message": {"id": "m", "content": []}}]
-    starts += [
-        {"type": "content_block_start", "index": at, "content_block": block}
-        for at, block in enumerate(BLOCKS)
-    ]
-    delta = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}
-    return stream(events(*starts, delta, {"type": "message_stop"}, done=False))
 
 
 def as_it_is(message: AIMessage) -> AIMessage:
@@ -110,19 +77,7 @@ def test_a_tool_loop_gives_back_what_the_model_thought(
     failed = ToolMessage("no", tool_call_id="c1", status="error")
     model.invoke([question, kept(answer), failed])
     sent = server.received[-1].json
-    if wire == "responses":
-        assert sent["store"] is False
-        assert sent["input"][1:] == [
-            {"type": "reasoning", "summary": [], "encrypted_content": "secret"},
-            {key: value for key, value in CALL.items() if key != "id"},
-            {"type": "function_call_output", "call_id": "c1", "output": "no"},
-        ]
-    else:
-        result = {"type": "tool_result", "tool_use_id": "c1", "content": "no", "is_error": True}
-        assert sent["messages"][1:] == [
-            {"role": "assistant", "content": BLOCKS},
-            {"role": "user", "content": [result]},
-        ]
+    assert sent["input" if wire == "responses" else "messages"][1:] == given_back(wire, "no", True)
 
 
 @pytest.mark.parametrize(("model_id", "goes_back"), [("DeepSeek-V4-Pro", True), ("gpt-4.1", False)])

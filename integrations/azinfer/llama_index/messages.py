@@ -27,6 +27,9 @@ from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
 
+# Where an assistant's message keeps what core calls the state of an answer.
+STATE = "azinfer_state"
+
 _ROLES = {
     MessageRole.SYSTEM: "system",
     MessageRole.DEVELOPER: "developer",
@@ -135,6 +138,13 @@ def _assistant(message: ChatMessage) -> Json:
     wire: Json = {"role": "assistant"}
     calls = _calls(message)
     text = "\n".join(part["text"] for part in parts)
+    if state := message.additional_kwargs.get(STATE):
+        wire["state"] = state
+        if text == message.additional_kwargs.get("refusal"):
+            text = ""  # the state has it
+    thoughts = [block.content for block in message.blocks if isinstance(block, ThinkingBlock)]
+    if thought := "".join(text for text in thoughts if text):
+        wire["reasoning_content"] = thought  # core sends it to models that want it back
     if text or not calls:
         wire["content"] = text
     if calls:
@@ -223,6 +233,6 @@ _BLOCKS: dict[type, Callable[[Any], Iterator[Json]]] = {
     DocumentBlock: _document,
     CitableBlock: _citable,
     CitationBlock: _citation,
-    ThinkingBlock: _nothing,  # what models thought is never sent back
+    ThinkingBlock: _nothing,  # it goes back beside the content: see `_assistant`
     CachePoint: _nothing,  # the service caches prompts by itself
 }

@@ -30,7 +30,7 @@ from azinfer.core import (
     ToolCall,
     Usage,
 )
-from azinfer.llama_index.messages import Json
+from azinfer.llama_index.messages import STATE, Json
 
 # Where a response names the tool calls that were cut off.
 INCOMPLETE = "incomplete_tool_calls"
@@ -176,6 +176,8 @@ def _message(message: Message, one_call: bool, usage: Usage | None = None) -> Ch
         # LlamaIndex has no field for it, and an empty answer would hide it.
         text = (text or "") + message.refusal
         more["refusal"] = message.refusal
+    if message.state:
+        more[STATE] = message.state
     calls = message.tool_calls[:1] if one_call else message.tool_calls
     if text or not (blocks or calls):
         blocks.append(TextBlock(text=text or ""))

@@ -24,6 +24,9 @@ from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
 
+# Where the metadata of an answer keeps what core calls its state.
+STATE = "azinfer_state"
+
 
 def to_messages(
     messages: Sequence[ChatMessageContent], instruction_role: str = "system"
@@ -78,20 +81,27 @@ def _named(message: ChatMessageContent, wire: Json) -> Json:
 
 
 def _assistant(message: ChatMessageContent) -> Json:
-    text, calls = "", []
     for item in message.items:
-        if isinstance(item, FunctionCallContent):
-            calls.append(_call(item))
-        elif isinstance(item, TextContent):
-            text += item.text
-        elif not isinstance(item, _SILENT):
+        if not isinstance(item, (FunctionCallContent, TextContent, *_SILENT)):
             raise _unsendable(item, "an answer that goes back to a model")
-    wire: Json = {"role": "assistant"}
+    calls = [_call(item) for item in message.items if isinstance(item, FunctionCallContent)]
+    text = "".join(item.text for item in message.items if isinstance(item, TextContent))
+    wire = {"role": "assistant", **_kept(message)}
+    if "state" in wire and text == message.metadata.get("refusal"):
+        text = ""  # the state has it
     if text or not calls:
         wire["content"] = text
     if calls:
         wire["tool_calls"] = calls
     return wire
+
+
+def _kept(message: ChatMessageContent) -> Json:
+    """What models want back beside text and calls; core sends it to those that do."""
+    items = [item for item in message.items if isinstance(item, ReasoningContent)]
+    thought = "".join(item.text or "" for item in items)
+    kept = {"reasoning_content": thought, "state": message.metadata.get(STATE)}
+    return {name: value for name, value in kept.items() if value}
 
 
 def _call(item: FunctionCallContent) -> Json:

@@ -25,6 +25,7 @@ from azinfer.core import (
     ToolCallChunk,
     Usage,
 )
+from azinfer.semantic_kernel.messages import STATE
 
 
 def from_completion(answer: ChatCompletion, model: str) -> list[ChatMessageContent]:
@@ -114,6 +115,7 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
         "refusal": choice.message.refusal,
         "content_filter_results": choice.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),
+        STATE: choice.message.state,
     }
     return {name: value for name, value in metadata.items() if value}
 

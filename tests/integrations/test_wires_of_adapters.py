@@ -1,0 +1,107 @@
+"""LlamaIndex and Semantic Kernel on every wire: what a model wants back goes through messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.tools import FunctionTool
+from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
+from semantic_kernel.contents.chat_message_content import ChatMessageContent
+from semantic_kernel.contents.utils.author_role import AuthorRole
+
+from azinfer.core import AsyncInferenceClient, InferenceClient
+from azinfer.core.endpoint_knowledge import forget_endpoints
+from azinfer.llama_index import AzInferLLM
+from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+from raw_server import RawServer, chat, reply
+from wire_bodies import ANSWERS, given_back, streamed
+
+WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
+STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
+Settings = AzInferChatPromptExecutionSettings
+
+
+def f(a: int) -> str:
+    """Do it."""
+    return str(a)
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    forget_endpoints()
+    server = RawServer().start()
+    yield server
+    server.stop()
+
+
+def sent(server: RawServer, wire: str) -> Any:
+    """What the last request had after the question."""
+    return server.received[-1].json["input" if wire == "responses" else "messages"][1:]
+
+
+@WIRES
+@STREAMED
+def test_llama_index_gives_back_what_the_model_thought(
+    server: RawServer, wire: Any, is_streamed: bool
+) -> None:
+    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    llm = AzInferLLM(client=InferenceClient(server.url, "a-key", "m", wire=wire))
+    tools = [FunctionTool.from_defaults(f)]
+    question = ChatMessage(role=MessageRole.USER, content="do it")
+    if is_streamed:
+        *_, answer = llm.stream_chat_with_tools(tools, chat_history=[question])
+    else:
+        answer = llm.chat_with_tools(tools, chat_history=[question])
+    kept = ChatMessage.model_validate_json(answer.message.model_dump_json())
+    more = {"tool_call_id": "c1"}
+    result = ChatMessage(role=MessageRole.TOOL, content="yes", additional_kwargs=more)
+    llm.chat([question, kept, result])
+    assert sent(server, wire) == given_back(wire, "yes")
+
+
+@WIRES
+@STREAMED
+async def test_semantic_kernel_gives_back_what_the_model_thought(
+    server: RawServer, wire: Any, is_streamed: bool
+) -> None:
+    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    client = AsyncInferenceClient(server.url, "a-key", "m", wire=wire)
+    service = AzInferChatCompletion(client=client)
+    history = ChatHistory()
+    history.add_user_message("do it")
+    if is_streamed:
+        parts = service.get_streaming_chat_message_contents(history, Settings())
+        messages: Any = [part[0] async for part in parts]
+        answer = messages[0]
+        for message in messages[1:]:
+            answer += message
+    else:
+        (answer,) = await service.get_chat_message_contents(history, Settings())
+    history.add_message(
+        ChatMessageContent(role=answer.role, items=answer.items, metadata=answer.metadata)
+    )
+    call = next(item for item in answer.items if isinstance(item, FunctionCallContent))
+    result = FunctionResultContent(id=call.id, name="f", result="yes")
+    history.add_message(ChatMessageContent(role=AuthorRole.TOOL, items=[result]))
+    await service.get_chat_message_contents(history, Settings())
+    assert sent(server, wire) == given_back(wire, "yes")
+    await client.aclose()
+
+
+async def test_reasoning_goes_back_to_models_that_want_it(server: RawServer) -> None:
+    server.will(reply(chat("4", message={"reasoning_content": "2 and 2"})))
+    options: Any = {"model": "m", "model_id": "DeepSeek-V4-Pro"}
+    llm = AzInferLLM(client=InferenceClient(server.url, "a-key", **options))
+    question = ChatMessage(role=MessageRole.USER, content="2 + 2?")
+    llm.chat([question, llm.chat([question]).message, question])
+    assert server.received[-1].json["messages"][1]["reasoning_content"] == "2 and 2"
+    async with AsyncInferenceClient(server.url, "a-key", **options) as client:
+        service = AzInferChatCompletion(client=client)
+        history = ChatHistory()
+        history.add_user_message("2 + 2?")
+        history.add_message((await service.get_chat_message_contents(history, Settings()))[0])
+        await service.get_chat_message_contents(history, Settings())
+    assert server.received[-1].json["messages"][1]["reasoning_content"] == "2 and 2"
