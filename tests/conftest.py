@@ -11,9 +11,9 @@ from typing import Any
 import hypothesis
 import pytest
 
-from asking import KEY, Asker, TestClock
 from azinfer.core import forget_endpoints
 from certificates import Authority
+from client_driver import KEY, ClientDriver, TestClock
 from raw_server import RawServer, chat, reply
 
 # How long an example takes says more of the machine than of the code.
@@ -68,18 +68,18 @@ def clock() -> TestClock:
 
 
 @pytest.fixture
-def ask(kind: str, server: RawServer, clock: TestClock) -> Iterator[Callable[..., Asker]]:
+def ask(kind: str, server: RawServer, clock: TestClock) -> Iterator[Callable[..., ClientDriver]]:
     """Makes clients of the server, closed at the end: `ask("/models", max_retries=0)`."""
-    askers: list[Asker] = []
+    drivers: list[ClientDriver] = []
 
-    def make(path: str = "/openai/v1", credential: Any = KEY, **named: Any) -> Asker:
+    def make(path: str = "/openai/v1", credential: Any = KEY, **named: Any) -> ClientDriver:
         named = {"model": "gpt-4.1", "clock": clock, **named}
-        askers.append(Asker(kind, server.url + path, credential, **named))
-        return askers[-1]
+        drivers.append(ClientDriver(kind, server.url + path, credential, **named))
+        return drivers[-1]
 
     yield make
-    for asker in askers:
-        asker.close()
+    for driver in drivers:
+        driver.close()
 
 
 @pytest.fixture

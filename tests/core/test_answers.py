@@ -10,7 +10,6 @@ from typing import Any
 import pydantic
 import pytest
 
-from asking import Asker
 from azinfer.core import (
     AssistantMessage,
     ConfigurationError,
@@ -24,9 +23,10 @@ from azinfer.core import (
 )
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.decoding import decode_completion, decode_model_info
+from client_driver import ClientDriver
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
 def read(raw: Any, headers: dict[str, str] | None = None) -> ChatCompletion:
@@ -126,8 +126,8 @@ def test_tool_calls_are_typed_whatever_the_model_does() -> None:
 def test_ids_that_are_made_up_differ_between_answers(ask: Ask, server: RawServer) -> None:
     calls = [{"function": {"name": "f"}}, {"function": {"name": "f"}}]
     server.will(reply(chat(None, message={"tool_calls": calls})))
-    asker = ask()
-    ids = [call.id for _ in range(2) for call in asker.complete().tool_calls]
+    driver = ask()
+    ids = [call.id for _ in range(2) for call in driver.complete().tool_calls]
     assert len(set(ids)) == 4
 
 
@@ -211,9 +211,9 @@ def test_usage_is_found_wherever_it_is(
 def test_an_answer_stands_in_the_next_request_as_it_is(ask: Ask, server: RawServer) -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     server.will(reply(chat(None, message={"tool_calls": calls})), reply(chat()))
-    asker = ask()
-    answer = asker.complete()
-    asker.complete([UserMessage("hi"), answer.choices[0].message])
+    driver = ask()
+    answer = driver.complete()
+    driver.complete([UserMessage("hi"), answer.choices[0].message])
     sent = server.received[1].json["messages"][1]
     assert sent == {"role": "assistant", "tool_calls": calls}
     assert sent == AssistantMessage(None, [ToolCall("c1", Function("f"))]).to_wire()

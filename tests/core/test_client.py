@@ -20,7 +20,6 @@ import httpx2
 import pytest
 from httpx_aiohttp import HttpxAiohttpClient
 
-from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import (
     APIConnectionError,
     AsyncInferenceClient,
@@ -43,9 +42,10 @@ from azinfer.core import (
 )
 from azinfer.core.errors import missing_extra
 from azinfer.core.model_profiles import adapt
+from client_driver import KEY, USER, ClientDriver, TestClock, open_driver
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 NAMES = {
     "aclose": "close",
     "__aenter__": "__enter__",
@@ -106,15 +106,15 @@ CLASSIC = {"data": [{"id": "Mistral-Large", "model": "mistral-large-2411"}, {"id
 
 def test_the_nearest_names_are_suggested(ask: Ask, server: RawServer) -> None:
     server.will(reply(CLASSIC), reply(failure("DeploymentNotFound", "does not exist"), 404))
-    asker = ask()
-    asker.deployments()
+    driver = ask()
+    driver.deployments()
     with pytest.raises(DeploymentNotFoundError) as caught:
-        asker.complete(model="mistral-larg")
+        driver.complete(model="mistral-larg")
     assert caught.value.suggestions == ("Mistral-Large",)
     assert "Did you mean 'Mistral-Large'?" in str(caught.value)
     assert "This endpoint has: Mistral-Large, prod-chat." in str(caught.value)
     with pytest.raises(DeploymentNotFoundError) as caught:
-        asker.complete(model="zzz")
+        driver.complete(model="zzz")
     assert caught.value.suggestions == ()
     assert "Did you mean" not in str(caught.value)
 
@@ -314,11 +314,11 @@ def test_explain_tells_where_a_request_would_go_and_why(
 def test_what_the_service_listed_beats_a_guess(ask: Ask, server: RawServer) -> None:
     items = [{**PROJECT_ITEM, "name": "gpt-4.1", "modelName": "o3"}]
     server.will(reply({"value": items}), reply(chat()))
-    asker = ask("/api/projects/p")
-    assert asker.client.explain().model_id_source == "guessed"
-    asker.deployments()
-    assert asker.client.explain().model_id_source == "listed"
-    answer = asker.complete(max_tokens=3)
+    driver = ask("/api/projects/p")
+    assert driver.client.explain().model_id_source == "guessed"
+    driver.deployments()
+    assert driver.client.explain().model_id_source == "listed"
+    answer = driver.complete(max_tokens=3)
     assert server.received[1].json["max_completion_tokens"] == 3
     assert answer.routing is not None
     assert answer.routing.adapted == ("max_tokens → max_completion_tokens",)
@@ -427,12 +427,12 @@ def test_authors_are_left_out_for_models_with_closed_schemas(model: str, sent: b
 def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
     server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
     wrong: list[Any] = []
-    with asking("sync", f"{server.url}/models", KEY, "m") as asker:
+    with open_driver("sync", f"{server.url}/models", KEY, "m") as driver:
 
         def work(name: int) -> None:
             for at in range(12):
                 text = f"{name}-{at}"
-                found = asker.client.complete([{"role": "user", "content": text}]).text
+                found = driver.client.complete([{"role": "user", "content": text}]).text
                 if found != text:
                     wrong.append((text, found))
 
@@ -446,16 +446,16 @@ def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
 
 def test_a_client_is_usable_from_many_tasks(server: RawServer) -> None:
     server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
-    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+    with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
         async def one(at: int) -> bool:
-            answer = await asker.client.complete([{"role": "user", "content": str(at)}])
+            answer = await driver.client.complete([{"role": "user", "content": str(at)}])
             return bool(answer.text == str(at))
 
         async def all_of_them() -> list[bool]:
             return await asyncio.gather(*map(one, range(200)))
 
-        assert asker.run(all_of_them()) == [True] * 200
+        assert driver.run(all_of_them()) == [True] * 200
 
 
 def test_an_async_client_lives_through_several_loops(server: RawServer) -> None:
@@ -469,12 +469,12 @@ def test_an_async_client_lives_through_several_loops(server: RawServer) -> None:
 
 def test_a_closed_client_opens_again(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat()))
-    asker = ask()
-    asker.complete()
+    driver = ask()
+    driver.complete()
     for _ in range(2):
-        asker.run(asker.client.close() if asker.kind == "sync" else asker.client.aclose())
+        driver.run(driver.client.close() if driver.kind == "sync" else driver.client.aclose())
     assert server.wait_until(lambda: server.open_connections == 0)
-    assert asker.complete().text == "hello"
+    assert driver.complete().text == "hello"
 
 
 def test_clients_are_context_managers(server: RawServer) -> None:
@@ -581,10 +581,10 @@ if child:
 def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library: Any) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))), reply(vectors([1.0])))
     with library.Client(headers={"x-mine": "1"}) as http:
-        with asking("sync", f"{server.url}/models", KEY, "m", http_client=http) as asker:
-            assert asker.complete().text == "hello"
-            assert asker.stream().text == "a"
-            assert len(asker.embed("a")) == 1
+        with open_driver("sync", f"{server.url}/models", KEY, "m", http_client=http) as driver:
+            assert driver.complete().text == "hello"
+            assert driver.stream().text == "a"
+            assert len(driver.embed("a")) == 1
         assert not http.is_closed
     server.will(reply(chat()), stream(events(part("a", "stop"))))
 
@@ -665,9 +665,9 @@ def test_constructors_touch_no_network(kind: str, monkeypatch: pytest.MonkeyPatc
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr("socket.socket.connect", forbidden)
-    asker = Asker(kind, "https://no.such.host.openai.azure.com", KEY, model="m")
-    assert "no.such.host" in repr(asker.client)
-    asker.close()
+    driver = ClientDriver(kind, "https://no.such.host.openai.azure.com", KEY, model="m")
+    assert "no.such.host" in repr(driver.client)
+    driver.close()
 
 
 def test_a_missing_framework_names_its_extra() -> None:

@@ -16,7 +16,6 @@ from azure.core.credentials import AzureKeyCredential
 from azure.identity import ClientSecretCredential
 from pydantic import SecretStr
 
-from asking import KEY, Asker, TestClock, asking
 from azinfer.core import (
     AsyncInferenceClient,
     AuthenticationError,
@@ -30,9 +29,10 @@ from azinfer.core.credentials import Secret
 from azinfer.core.deployment_lists import list_url
 from azinfer.core.secret_names import without_secrets
 from azinfer.core.surfaces import MODELS, scope_of
+from client_driver import KEY, ClientDriver, TestClock, open_driver
 from raw_server import RawServer, chat, failure, reply, vectors
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
 V1 = "https://contoso.openai.azure.com/openai/v1"
 COGNITIVE = "https://cognitiveservices.azure.com/.default"
@@ -100,10 +100,10 @@ def test_a_key_is_sent_whatever_holds_it(
 def test_a_key_that_changes_is_sent_anew(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat()))
     holder = KeyCredential("old")
-    asker = ask(credential=holder)
-    asker.complete()
+    driver = ask(credential=holder)
+    driver.complete()
     holder.key = "new"
-    asker.complete()
+    driver.complete()
     assert [request.header("api-key") for request in server.received] == ["old", "new"]
 
 
@@ -166,9 +166,9 @@ def test_a_token_for_another_audience_is_replaced_once_and_for_all(
 ) -> None:
     server.will(audience("https://ai.azure.com"), reply(chat()))
     credential = TokenCredential(clock)
-    asker = ask(credential=credential)
-    asker.complete()
-    asker.complete()
+    driver = ask(credential=credential)
+    driver.complete()
+    driver.complete()
     assert credential.scopes == [COGNITIVE, "https://ai.azure.com/.default"]
     assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
 
@@ -223,9 +223,9 @@ def test_a_credential_that_cannot_be_hashed_has_its_tokens_cached_too(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(reply(chat()))
-    asker = ask(credential=Unhashable(TokenCredential(clock)))
-    asker.complete()
-    asker.complete()
+    driver = ask(credential=Unhashable(TokenCredential(clock)))
+    driver.complete()
+    driver.complete()
     assert sent(server) == ["Bearer token-1"] * 2
 
 
@@ -233,10 +233,10 @@ def test_a_token_is_renewed_before_it_expires(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(reply(chat()))
-    asker = ask(credential=TokenCredential(clock))
-    asker.complete()
+    driver = ask(credential=TokenCredential(clock))
+    driver.complete()
     clock.now += 3600 - 299
-    asker.complete()
+    driver.complete()
     assert sent(server) == ["Bearer token-1", "Bearer token-2"]
 
 
@@ -245,15 +245,15 @@ def test_an_old_token_serves_while_no_new_one_is_to_be_had(
 ) -> None:
     server.will(reply(chat()))
     credential = TokenCredential(clock)
-    asker = ask(credential=credential)
-    asker.complete()
+    driver = ask(credential=credential)
+    driver.complete()
     clock.now += 3600 - 100
     credential.broken = True
-    asker.complete()
+    driver.complete()
     assert sent(server) == ["Bearer token-1"] * 2
     clock.now += 100
     with pytest.raises(AuthenticationError, match="returned no token: RuntimeError: no login"):
-        asker.complete()
+        driver.complete()
 
 
 def test_a_token_is_fetched_for_each_attempt(ask: Ask, server: RawServer, clock: TestClock) -> None:
@@ -316,15 +316,15 @@ def test_async_credentials_serve_async_clients(server: RawServer, clock: TestClo
     async def token() -> str:
         return "awaited"
 
-    with asking("async", f"{server.url}/models", token, "m") as asker:
-        asker.complete()
+    with open_driver("async", f"{server.url}/models", token, "m") as driver:
+        driver.complete()
     credential = AsyncTokenCredential(clock)
-    with asking("async", f"{server.url}/models", credential, "m", clock=clock) as asker:
+    with open_driver("async", f"{server.url}/models", credential, "m", clock=clock) as driver:
 
         async def at_once() -> None:
-            await asyncio.gather(*(asker.client.complete([{"role": "user"}]) for _ in range(5)))
+            await asyncio.gather(*(driver.client.complete([{"role": "user"}]) for _ in range(5)))
 
-        asker.run(at_once())
+        driver.run(at_once())
     assert sent(server) == ["Bearer awaited"] + ["Bearer token-1"] * 5
     assert credential.scopes == [COGNITIVE]
 
@@ -332,14 +332,14 @@ def test_async_credentials_serve_async_clients(server: RawServer, clock: TestClo
 def test_an_async_credential_that_fails_is_told(server: RawServer, clock: TestClock) -> None:
     server.will(reply(chat()))
     credential = AsyncTokenCredential(clock)
-    with asking("async", f"{server.url}/models", credential, "m", clock=clock) as asker:
-        asker.complete()
+    with open_driver("async", f"{server.url}/models", credential, "m", clock=clock) as driver:
+        driver.complete()
         clock.now += 3500
         credential.broken = True
-        asker.complete()
+        driver.complete()
         clock.now += 3500
         with pytest.raises(AuthenticationError, match="no login"):
-            asker.complete()
+            driver.complete()
 
 
 def test_an_async_credential_in_a_sync_client_is_refused_with_the_way_out(
@@ -375,9 +375,9 @@ def test_a_sync_credential_does_not_block_the_loop(server: RawServer, clock: Tes
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
             return super().get_token(*scopes)
 
-    with asking("async", f"{server.url}/models", Slow(clock), "m", clock=clock) as asker:
-        loop = asker._runner.get_loop()
-        asker.complete()
+    with open_driver("async", f"{server.url}/models", Slow(clock), "m", clock=clock) as driver:
+        loop = driver._runner.get_loop()
+        driver.complete()
     assert sent(server) == ["Bearer token-1"]
 
 
@@ -409,16 +409,18 @@ def test_endpoint_and_key_come_from_the_environment(
     kind: str, server: RawServer, endpoint: str, key: str
 ) -> None:
     server.will(reply(chat()))
-    with asking(kind, model="m", environ={endpoint: f"{server.url}/openai/v1", key: KEY}) as asker:
-        asker.complete()
-        assert repr(asker.client._credential) == f"Keys({key})"
+    with open_driver(
+        kind, model="m", environ={endpoint: f"{server.url}/openai/v1", key: KEY}
+    ) as driver:
+        driver.complete()
+        assert repr(driver.client._credential) == f"Keys({key})"
     assert server.received[0].header("api-key") == KEY
 
 
 @pytest.mark.parametrize("credential", ["env:MY_KEY", SecretStr("env:MY_KEY")])
 def test_a_variable_is_named_also_in_a_secret_text(kind: str, credential: Any) -> None:
-    asker = Asker(kind, V1, credential, environ={"MY_KEY": KEY})
-    assert repr(asker.client._credential) == "Keys(MY_KEY)"
+    driver = ClientDriver(kind, V1, credential, environ={"MY_KEY": KEY})
+    assert repr(driver.client._credential) == "Keys(MY_KEY)"
 
 
 def test_the_environment_is_read_in_order() -> None:
@@ -456,16 +458,16 @@ def test_without_endpoint_or_credential_the_variables_are_named() -> None:
 @pytest.mark.parametrize("credential", [KEY, KeyCredential(KEY), lambda: KEY])
 def test_nothing_is_sent_in_clear_text_to_another_machine(kind: str, credential: Any) -> None:
     with pytest.raises(ConfigurationError, match="is not https"):
-        Asker(kind, "http://example.com/openai/v1", credential)
-    asker = Asker(kind, "http://example.com/openai/v1", credential, allow_http=True)
-    assert asker.client.endpoint.url == "http://example.com/openai/v1"
+        ClientDriver(kind, "http://example.com/openai/v1", credential)
+    driver = ClientDriver(kind, "http://example.com/openai/v1", credential, allow_http=True)
+    assert driver.client.endpoint.url == "http://example.com/openai/v1"
 
 
 def test_a_secret_is_in_no_repr(ask: Ask, server: RawServer, clock: TestClock) -> None:
     server.will(reply(chat()))
-    asker = ask("/models")
-    asker.complete()
-    shown = [asker.client, vars(asker.client), Secret(KEY, ("api-key",)), asker.client.explain()]
+    driver = ask("/models")
+    driver.complete()
+    shown = [driver.client, vars(driver.client), Secret(KEY, ("api-key",)), driver.client.explain()]
     assert not any(KEY in repr(each) or KEY in str(each) for each in shown)
 
 
@@ -474,11 +476,11 @@ def test_a_secret_is_in_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.will(reply(chat()), reply(failure("500"), 500), reply(failure("400"), 400))
-    asker = ask("/models", max_retries=0)
-    asker.complete()
+    driver = ask("/models", max_retries=0)
+    driver.complete()
     for _ in range(2):
         with pytest.raises(InferenceError):
-            asker.complete()
+            driver.complete()
     assert KEY not in caplog.text
     assert "secret prompt" not in caplog.text
 
@@ -542,11 +544,11 @@ async def named_coroutine() -> str:
 def test_a_client_that_would_take_a_secret_along_is_not_pickled(
     kind: str, named: dict[str, Any], told: str
 ) -> None:
-    asker = Asker(kind, **{"endpoint": V1, **named})
+    driver = ClientDriver(kind, **{"endpoint": V1, **named})
     with pytest.raises(
         ConfigurationError, match=f"{told}.*cannot be pickled.*'env:NAME'"
     ) as caught:
-        pickle.dumps(asker.client)
+        pickle.dumps(driver.client)
     assert KEY not in str(caught.value)
 
 
@@ -568,12 +570,12 @@ def test_a_pickled_client_reads_its_key_from_the_environment_again(
 ) -> None:
     server.will(reply(chat()), reply(vectors([1.0])))
     monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
-    with asking(kind, f"{server.url}/models", model="m") as asker:
-        asker.complete()
-        data = pickle.dumps(asker.client)
+    with open_driver(kind, f"{server.url}/models", model="m") as driver:
+        driver.complete()
+        data = pickle.dumps(driver.client)
         assert KEY.encode() not in data
-        asker.client = pickle.loads(data)
-        asker.embed("a")
+        driver.client = pickle.loads(data)
+        driver.embed("a")
     assert [request.header("api-key") for request in server.received] == [KEY, KEY]
 
 
@@ -582,11 +584,13 @@ def test_a_pickled_client_finds_its_function_by_name(
     server: RawServer, function: Callable[[], Any]
 ) -> None:
     server.will(reply(chat()))
-    with asking("async", f"{server.url}/models", function, "m", headers={"x-team": "a"}) as asker:
-        data = pickle.dumps(asker.client)
+    with open_driver(
+        "async", f"{server.url}/models", function, "m", headers={"x-team": "a"}
+    ) as driver:
+        data = pickle.dumps(driver.client)
         assert b"a-token" not in data
-        asker.client = pickle.loads(data)
-        asker.complete()
+        driver.client = pickle.loads(data)
+        driver.complete()
     assert sent(server) == ["Bearer a-token"]
     assert server.received[0].header("x-team") == "a"
 
@@ -596,22 +600,22 @@ def test_a_pickled_client_makes_the_default_of_azure_identity_anew(
 ) -> None:
     for variable in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
         monkeypatch.setenv(variable, KEY)
-    asker = Asker(kind, V1, "entra")
-    assert KEY.encode() in pickle.dumps(asker.client._credential._source.get_token)
-    data = pickle.dumps(asker.client)
+    driver = ClientDriver(kind, V1, "entra")
+    assert KEY.encode() in pickle.dumps(driver.client._credential._source.get_token)
+    data = pickle.dumps(driver.client)
     assert KEY.encode() not in data
     assert callable(pickle.loads(data)._credential._source.get_token)
 
 
 def test_a_copied_client_works_and_keeps_its_key(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat()))
-    asker = ask()
-    original = asker.client
+    driver = ask()
+    original = driver.client
     for copied in (copy.copy(original), copy.deepcopy(original)):
-        asker.client = copied
-        asker.complete()
-        asker.run(copied.close() if asker.kind == "sync" else copied.aclose())
-    asker.client = original
+        driver.client = copied
+        driver.complete()
+        driver.run(copied.close() if driver.kind == "sync" else copied.aclose())
+    driver.client = original
     assert [request.header("api-key") for request in server.received] == [KEY, KEY]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from asking import Asker
 from azinfer.core import (
     BadRequestError,
     ConfigurationError,
@@ -23,9 +22,10 @@ from azinfer.core import (
     profile_of,
 )
 from azinfer.core.embeddings import Embeddings, batches
+from client_driver import ClientDriver
 from raw_server import RawServer, failure, reply, vectors
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
 def encoded(*numbers: float) -> str:
@@ -256,9 +256,9 @@ def test_usage_may_stand_in_the_headers_or_nowhere(ask: Ask, server: RawServer) 
     body = vectors([1.0])
     del body["usage"]
     server.will(reply(body, headers={"num-tokens": "4"}), reply(body))
-    asker = ask()
-    assert asker.embed("a").usage == Usage(4, 0, 4)
-    assert asker.embed("a").usage is None
+    driver = ask()
+    assert driver.embed("a").usage == Usage(4, 0, 4)
+    assert driver.embed("a").usage is None
 
 
 def test_an_error_under_the_status_200_is_told(ask: Ask, server: RawServer) -> None:
@@ -323,8 +323,8 @@ def test_the_kind_is_sent_where_model_and_surface_have_a_field_for_it(
     ask: Ask, server: RawServer, path: str, client: Any, call: Any, sent: str | None
 ) -> None:
     server.choose = lambda request: reply(vectors([1.0]))
-    asker = ask(path, **client)
-    asker.embed("a", **call)
+    driver = ask(path, **client)
+    driver.embed("a", **call)
     assert server.received[0].json.get("input_type") == sent
 
 
@@ -340,9 +340,9 @@ def test_the_kind_is_left_out_after_it_was_refused(
 ) -> None:
     detail = {"loc": ["body", "input_type"], "msg": "Extra inputs are not permitted"}
     server.will(reply({"detail": [detail]}, 422), reply(vectors([1.0])))
-    asker = ask("/models", **COHERE)
+    driver = ask("/models", **COHERE)
     for _ in range(2):
-        answer = getattr(asker, operation)(
+        answer = getattr(driver, operation)(
             [b"\x89PNG" if operation == "embed_images" else "a"], kind="query"
         )
     assert answer.routing.adapted == ()

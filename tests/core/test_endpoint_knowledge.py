@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, Asker
 from azinfer.core import (
     DeploymentNotFoundError,
     Endpoint,
@@ -17,9 +16,10 @@ from azinfer.core import (
     forget_endpoints,
 )
 from azinfer.core.endpoint_knowledge import EndpointKnowledge, knowledge_of
+from client_driver import KEY, ClientDriver
 from raw_server import RawServer, chat, failure, reply
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'."
 ARM = {"name": "Prod", "properties": {"model": {"name": "gpt-5", "version": "1"}}}
 
@@ -44,8 +44,8 @@ def test_a_refusal_says_nothing_of_other_deployments_surfaces_and_endpoints(
 ) -> None:
     server.will(refusal(), reply(chat()))
     ask(model="prod-chat").complete(max_tokens=5)
-    for asker in (ask(model="other"), ask("/models", model="prod-chat")):
-        asker.complete(max_tokens=5)
+    for driver in (ask(model="other"), ask("/models", model="prod-chat")):
+        driver.complete(max_tokens=5)
         assert "max_tokens" in server.received[-1].json
 
 
@@ -82,10 +82,10 @@ def test_a_list_of_deployments_teaches_every_client_of_its_endpoint(
     other, later = ask(model="prod"), ask("/models", model="prod")
     assert other.client.explain().model_id is None
     ask().deployments()
-    for asker in (other, later, ask(model="prod")):
-        routing = asker.client.explain()
+    for driver in (other, later, ask(model="prod")):
+        routing = driver.client.explain()
         assert (routing.model_id, routing.model_id_source) == ("gpt-5", "listed")
-        assert asker.client.model_facts().name == "gpt-5"
+        assert driver.client.model_facts().name == "gpt-5"
 
 
 def test_a_wrong_name_suggests_what_another_client_listed(ask: Ask, server: RawServer) -> None:
@@ -100,12 +100,12 @@ def test_what_a_process_knows_itself_wins_over_what_comes_from_another(
     ask: Ask, server: RawServer
 ) -> None:
     server.will(reply({"value": [ARM]}))
-    asker = ask(model="prod")
-    asker.deployments()
-    knowledge_of(asker.client.endpoint).corrections_of("v1", "other")["max_tokens"] = "limit"
-    data = pickle.dumps(knowledge_of(asker.client.endpoint))
+    driver = ask(model="prod")
+    driver.deployments()
+    knowledge_of(driver.client.endpoint).corrections_of("v1", "other")["max_tokens"] = "limit"
+    data = pickle.dumps(knowledge_of(driver.client.endpoint))
     forget_endpoints()
-    own = knowledge_of(asker.client.endpoint)
+    own = knowledge_of(driver.client.endpoint)
     own.corrections_of("v1", "other")["max_tokens"] = "mine"
     own.add(pickle.loads(data))
     assert own.deployments["prod"].model_name == "gpt-5"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from asking import Asker
 from azinfer.core import APIConnectionError, InferenceError, RateLimitError
+from client_driver import ClientDriver
 from raw_server import RawServer, failure, reply
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
 def test_an_error_has_the_attributes_that_other_libraries_read(ask: Ask, server: RawServer) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from asking import TestClock
 from azinfer.core import (
     APIConnectionError,
     APITimeoutError,
@@ -29,6 +28,7 @@ from azinfer.core.batches import BatchResult, decode_batch, decode_result
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.core.files import decode_file
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import TestClock
 from raw_server import RawServer, chunked, failure, raw, reply
 
 BATCH: dict[str, Any] = {"id": "batch_1", "status": "in_progress"}

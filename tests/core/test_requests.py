@@ -13,7 +13,6 @@ import pytest
 from azure.ai.inference import models as retired
 
 import azinfer.core
-from asking import KEY, Asker, asking
 from azinfer.core import (
     AssistantMessage,
     AudioPart,
@@ -31,9 +30,10 @@ from azinfer.core import (
     ToolMessage,
     UserMessage,
 )
+from client_driver import KEY, ClientDriver, open_driver
 from raw_server import RawServer, chat, events, part, reply, stream, vectors
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 AGENT = f"azinfer/{azinfer.core.__version__} Python/{platform.python_version()}"
 JSON = {"accept": "application/json", "content-type": "application/json"}
@@ -264,9 +264,9 @@ def test_a_request_is_what_the_protocol_asks_for(
     body: str | None,
 ) -> None:
     answers(server)
-    asker = ask(**{"model": "Mixed-Case", **client})
+    driver = ask(**{"model": "Mixed-Case", **client})
     given = {"embed": (["a"],), "embed_images": ([b"\x89PNG"],)}.get(operation, ())
-    getattr(asker, operation)(*given, **options)
+    getattr(driver, operation)(*given, **options)
     (request,) = server.received
     assert f"{request.method} {request.target}" == line
     assert request.body.decode() == (body or "")
@@ -486,12 +486,12 @@ def test_stream_is_no_option(ask: Ask) -> None:
 
 
 def test_model_extras_are_options_of_their_own(ask: Ask, server: RawServer) -> None:
-    asker = ask()
+    driver = ask()
     calls: list[Callable[..., Any]] = [
-        asker.complete,
-        asker.stream,
-        lambda **options: asker.embed(["hi"], **options),
-        lambda **options: asker.embed_images([b"\x89PNG"], **options),
+        driver.complete,
+        driver.stream,
+        lambda **options: driver.embed(["hi"], **options),
+        lambda **options: driver.embed_images([b"\x89PNG"], **options),
     ]
     for call in calls:
         with pytest.raises(ConfigurationError, match=r"as options of the call"):
@@ -546,9 +546,9 @@ def test_the_callers_spelling_is_sent(ask: Ask, server: RawServer) -> None:
 
 def test_headers_of_the_call_beat_those_of_the_client(ask: Ask, server: RawServer) -> None:
     answers(server)
-    asker = ask(headers={"X-Team": "a", "User-Agent": "mine"})
-    asker.complete(headers={"x-team": "b"})
-    asker.complete()
+    driver = ask(headers={"X-Team": "a", "User-Agent": "mine"})
+    driver.complete(headers={"x-team": "b"})
+    driver.complete()
     first, second = server.received
     assert [first.header("x-team"), second.header("x-team")] == ["b", "a"]
     assert first.header("user-agent") == "mine"
@@ -579,19 +579,21 @@ def test_a_url_that_is_too_long_is_told(ask: Ask, server: RawServer) -> None:
 
 def test_an_error_of_a_url_shows_no_key_in_its_query(kind: str) -> None:
     host = "a" * 70  # too long for a label
-    asker = Asker(kind, f"https://{host}.openai.azure.com/openai/v1?subscription-key=hidden", "k")
+    driver = ClientDriver(
+        kind, f"https://{host}.openai.azure.com/openai/v1?subscription-key=hidden", "k"
+    )
     with pytest.raises(ConfigurationError, match=r"cannot be sent: 'https://aaa") as caught:
-        asker.complete(model="m")
-    asker.close()
+        driver.complete(model="m")
+    driver.close()
     assert "hidden" not in str(caught.value)
 
 
 def test_a_host_that_cannot_be_is_told(kind: str) -> None:
     with (
-        asking(kind, f"https://{'x' * 64}.openai.azure.com", "k", "m") as asker,
+        open_driver(kind, f"https://{'x' * 64}.openai.azure.com", "k", "m") as driver,
         pytest.raises(ConfigurationError, match=r"cannot be sent: .*label"),
     ):
-        asker.complete()
+        driver.complete()
 
 
 def test_the_host_may_be_named_in_a_header(ask: Ask, server: RawServer) -> None:

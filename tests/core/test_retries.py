@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asking import Asker, TestClock
 from azinfer.core import (
     APIConnectionError,
     APITimeoutError,
@@ -23,9 +22,10 @@ from azinfer.core import (
 )
 from azinfer.core.clock import Clock
 from azinfer.core.retries import RetryBudget, retry_after, wait_before_retry
+from client_driver import ClientDriver, TestClock
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 DATE = "Fri, 15 Jan 2027 08:00:02 GMT"  # two seconds after the test clock's beginning
 
 
@@ -71,9 +71,9 @@ def test_the_waits_grow_and_the_retries_end(ask: Ask, server: RawServer, clock: 
 
 def test_one_call_bears_one_id_and_one_body(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure(), 500), reply(failure(), 500), reply(chat()))
-    asker = ask()
-    asker.complete()
-    asker.complete()
+    driver = ask()
+    driver.complete()
+    driver.complete()
     first, second, third, fourth = server.received
     ids = [each.header("x-ms-client-request-id") for each in server.received]
     assert ids[0] == ids[1] == ids[2] != ids[3]
@@ -149,11 +149,11 @@ def test_a_broken_connection_is_tried_again(ask: Ask, server: RawServer, clock: 
 def test_a_closed_port_is_told_as_such(kind: str) -> None:
     server = RawServer().start()
     server.stop()
-    asker = Asker(kind, f"{server.url}/models", "k", "m", max_retries=0)
+    driver = ClientDriver(kind, f"{server.url}/models", "k", "m", max_retries=0)
     with pytest.raises(APIConnectionError, match="check the endpoint and the network") as caught:
-        asker.complete()
+        driver.complete()
     assert caught.value.endpoint == f"{server.url}/models"
-    asker.close()
+    driver.close()
 
 
 def test_retries_can_be_switched_off(ask: Ask, server: RawServer) -> None:
@@ -183,20 +183,20 @@ def test_a_stream_is_opened_again_before_its_first_byte_alone(
 
 def test_a_dead_service_is_not_hammered(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure(), 503))
-    asker = ask()
+    driver = ask()
     calls = 60
     for _ in range(calls):
         with pytest.raises(ServerError):
-            asker.complete()
+            driver.complete()
     assert calls < len(server.received) < 2 * calls
     server.received.clear()
     server.will(reply(chat()))
     for _ in range(14):
-        asker.complete()
+        driver.complete()
     server.received.clear()
     server.will(reply(failure(), 503))
     with pytest.raises(ServerError):
-        asker.complete()
+        driver.complete()
     assert len(server.received) == 2
 
 
@@ -218,7 +218,7 @@ def test_no_time_out_is_for_ever(field: str, value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("inf"), "10"])
 def test_no_attempt_is_for_ever(kind: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout attempt must be"):
-        Asker(kind, "https://contoso.openai.azure.com", "k", timeout=value)
+        ClientDriver(kind, "https://contoso.openai.azure.com", "k", timeout=value)
 
 
 def test_a_number_bounds_each_attempt() -> None:
@@ -335,11 +335,11 @@ UNSUPPORTED += "'max_completion_tokens' instead."
 
 def test_a_parameter_that_has_another_name_is_learned(ask: Ask, server: RawServer) -> None:
     server.will(refused("max_tokens", UNSUPPORTED), reply(chat()))
-    asker = ask(model="prod-chat")
-    answer = asker.complete(max_tokens=5)
+    driver = ask(model="prod-chat")
+    answer = driver.complete(max_tokens=5)
     assert answer.routing is not None
     assert answer.routing.adapted == ("max_tokens → max_completion_tokens",)
-    again = asker.complete(max_tokens=5)
+    again = driver.complete(max_tokens=5)
     assert again.routing is not None
     assert again.routing.adapted == ("max_tokens → max_completion_tokens",)
     assert len(server.received) == 3
@@ -353,8 +353,8 @@ def test_a_parameter_that_has_another_name_is_learned(ask: Ask, server: RawServe
 def test_the_other_way_round_too(ask: Ask, server: RawServer) -> None:
     message = "Validation error at #/max_completion_tokens: Extra inputs are not permitted"
     server.will(reply(failure("400", message), 400), reply(chat()))
-    asker = ask(model="prod-chat")
-    asker.complete(max_completion_tokens=5)
+    driver = ask(model="prod-chat")
+    driver.complete(max_completion_tokens=5)
     assert server.received[1].json["max_tokens"] == 5
 
 
@@ -376,21 +376,21 @@ def test_a_field_of_the_caller_is_never_left_out(ask: Ask, server: RawServer) ->
 def test_a_field_of_our_own_is_left_out_where_it_is_refused(ask: Ask, server: RawServer) -> None:
     extra = {"detail": "Extra parameters ['stream_options'] are not allowed when extra"}
     server.will(reply(extra, 400), stream(events(part("a", "stop"))))
-    asker = ask(model="prod-chat")
-    read = asker.stream()
+    driver = ask(model="prod-chat")
+    read = driver.stream()
     assert read.text == "a"
     assert read.completion.routing is not None
     assert read.completion.routing.adapted == ("without stream_options",)
-    asker.stream()
+    driver.stream()
     assert ["stream_options" in each.json for each in server.received] == [True, False, False]
 
 
 def test_base64_is_not_asked_for_where_it_is_refused(ask: Ask, server: RawServer) -> None:
     answer = {"data": [{"index": 0, "embedding": [1.0]}], "model": "e"}
     server.will(refused("encoding_format", "no base64", 422), reply(answer))
-    asker = ask(model="prod-embed")
-    assert list(asker.embed("a").vectors[0]) == [1.0]
-    asker.embed("a")
+    driver = ask(model="prod-embed")
+    assert list(driver.embed("a").vectors[0]) == [1.0]
+    driver.embed("a")
     assert ["encoding_format" in each.json for each in server.received] == [True, False, False]
 
 
@@ -400,13 +400,13 @@ TOO_OLD = "Model o1 is enabled only for api versions 2024-12-01-preview and late
 @pytest.mark.parametrize("path", ["/models", "/openai"])
 def test_the_version_that_a_model_needs_is_learned(ask: Ask, server: RawServer, path: str) -> None:
     server.will(reply(failure("BadRequest", TOO_OLD), 400), reply(chat()))
-    asker = ask(path, model="prod-chat")
-    answer = asker.complete()
+    driver = ask(path, model="prod-chat")
+    answer = driver.complete()
     assert answer.routing is not None
     assert answer.routing.adapted == ("api-version → 2024-12-01-preview",)
-    again = asker.complete()
+    again = driver.complete()
     assert again.routing is not None
-    assert again.routing.url == asker.client.explain().url == answer.routing.url
+    assert again.routing.url == driver.client.explain().url == answer.routing.url
     versions = [each.target.partition("api-version=")[2] for each in server.received]
     assert versions[1:] == ["2024-12-01-preview"] * 2
     assert versions[0] < versions[1]
@@ -444,12 +444,12 @@ def test_the_only_tool_by_name_is_required_where_names_are_refused(
 ) -> None:
     detail = [{"loc": ["body", "tool_choice"], "msg": "Input should be a valid string"}]
     server.will(reply({"detail": detail}, 422), reply(chat()))
-    asker = ask(model="prod-chat")
-    answer = asker.complete(tools=[TOOL], tool_choice="f")
+    driver = ask(model="prod-chat")
+    answer = driver.complete(tools=[TOOL], tool_choice="f")
     assert answer.routing is not None
     assert answer.routing.adapted == ("tool_choice by name → required",)
-    asker.complete(tools=[TOOL], tool_choice="f")
-    asker.complete(tools=[TOOL, {**TOOL}], tool_choice="f")
+    driver.complete(tools=[TOOL], tool_choice="f")
+    driver.complete(tools=[TOOL, {**TOOL}], tool_choice="f")
     choices = [each.json["tool_choice"] for each in server.received]
     assert choices == [NAMED, "required", "required", NAMED]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, Asker, asking
 from azinfer.core import (
     AsyncInferenceClient,
     ConfigurationError,
     DeploymentNotFoundError,
     InferenceClient,
 )
+from client_driver import KEY, ClientDriver, open_driver
 from raw_server import RawServer, chat, failure, reply
 
 MAIN = """
@@ -32,12 +32,12 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def configured(kind: str, path: Path, **named: Any) -> Asker:
-    """An Asker whose client comes from a file."""
+def configured(kind: str, path: Path, **named: Any) -> ClientDriver:
+    """A driver whose client comes from a file."""
     made = InferenceClient if kind == "sync" else AsyncInferenceClient
-    asker = Asker(kind, "localhost", KEY)
-    asker.client = made.from_config(path, **{"environ": ENVIRON, **named})
-    return asker
+    driver = ClientDriver(kind, "localhost", KEY)
+    driver.client = made.from_config(path, **{"environ": ENVIRON, **named})
+    return driver
 
 
 def test_a_client_is_what_the_file_says(tmp_path: Path, server: RawServer, kind: str) -> None:
@@ -61,9 +61,9 @@ model_id = "gpt-5-mini"
 port = 1
 """
     server.will(reply(chat()))
-    asker = configured(kind, written(tmp_path, text), model="prod")
-    answer = asker.complete(max_tokens=5)
-    asker.close()
+    driver = configured(kind, written(tmp_path, text), model="prod")
+    answer = driver.complete(max_tokens=5)
+    driver.close()
     assert answer.routing is not None
     assert (answer.routing.model_id, answer.routing.model_id_source) == ("gpt-5-mini", "declared")
     request = server.received[0]
@@ -77,11 +77,11 @@ port = 1
 def test_arguments_win_over_the_file(tmp_path: Path, server: RawServer, kind: str) -> None:
     server.will(reply(chat()))
     text = f'[endpoints.a]\nurl = "{server.url}"\nheaders = {{ x-a = "1" }}\n'
-    asker = configured(
+    driver = configured(
         kind, written(tmp_path, text), model="m", credential="other-key", headers={"x-b": "2"}
     )
-    asker.complete()
-    asker.close()
+    driver.complete()
+    driver.close()
     request = server.received[0]
     assert request.header("api-key") == "other-key"
     assert (request.header("x-a"), request.header("x-b")) == (None, "2")
@@ -131,16 +131,16 @@ model_version = "2411"
 model_format = "Mistral AI"
 content_filter = "none"
 """
-    asker = configured(kind, written(tmp_path, text))
-    found = asker.deployments()
+    driver = configured(kind, written(tmp_path, text))
+    found = driver.deployments()
     prod = found["PROD"]
     assert (prod.name, prod.model_name, prod.model_version) == ("Prod", "gpt-4o", "1")
     assert (prod.capacity_type, prod.capacity) == ("ProvisionedManaged", 50)
     assert prod.content_filter == "strict"
     assert list(found) == ["Prod", "other", "mine"]
     for name, source in (("prod", "listed"), ("mine", "declared"), ("other", "listed")):
-        assert asker.client.explain(model=name).model_id_source == source
-    asker.close()
+        assert driver.client.explain(model=name).model_id_source == source
+    driver.close()
 
 
 def test_a_wrong_name_suggests_what_is_declared(
@@ -148,10 +148,10 @@ def test_a_wrong_name_suggests_what_is_declared(
 ) -> None:
     server.will(reply(failure("DeploymentNotFound"), 404))
     text = f'[endpoints.main]\nurl = "{server.url}"\n[deployments."prod-chat@main"]\n'
-    asker = configured(kind, written(tmp_path, text), credential=KEY, model="prod-chta")
+    driver = configured(kind, written(tmp_path, text), credential=KEY, model="prod-chta")
     with pytest.raises(DeploymentNotFoundError) as caught:
-        asker.complete()
-    asker.close()
+        driver.complete()
+    driver.close()
     assert caught.value.suggestions == ("prod-chat",)
 
 
@@ -199,10 +199,10 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
 def test_a_credential_by_name_is_a_key_that_can_be_rotated(server: RawServer, kind: str) -> None:
     server.will(reply(chat()))
     environ = dict(ENVIRON)
-    with asking(kind, server.url, "env:MY_KEY", "m", environ=environ) as asker:
-        asker.complete()
+    with open_driver(kind, server.url, "env:MY_KEY", "m", environ=environ) as driver:
+        driver.complete()
         environ["MY_KEY"] = "new-key"
-        asker.complete()
+        driver.complete()
     assert [each.header("api-key") for each in server.received] == [KEY, "new-key"]
 
 
@@ -214,10 +214,10 @@ def test_entra_is_the_default_credential_of_azure_identity(
     monkeypatch.setenv("IDENTITY_HEADER", "secret-of-the-machine")
     token = {"access_token": "a-token", "expires_on": "4102444800", "token_type": "Bearer"}
     server.choose = lambda request: reply(token if "/token" in request.target else chat())
-    with asking(kind, server.url, "entra", "m") as asker:
-        asker.complete()
-        again = pickle.loads(pickle.dumps(asker.client))
-        assert type(again) is type(asker.client)
+    with open_driver(kind, server.url, "entra", "m") as driver:
+        driver.complete()
+        again = pickle.loads(pickle.dumps(driver.client))
+        assert type(again) is type(driver.client)
     token_request, request = server.received
     assert "resource=https://cognitiveservices.azure.com" in token_request.target
     assert request.header("authorization") == "Bearer a-token"

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asking import Asker, asking
 from azinfer.core import (
     APIStatusError,
     ConfigurationError,
@@ -26,9 +25,10 @@ from azinfer.core import (
 from azinfer.core.reasoning import Splitter, split
 from azinfer.core.sse import EventDecoder
 from azinfer.core.streaming import ChatReader
+from client_driver import ClientDriver, open_driver
 from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply, stream
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
 def decoded(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
@@ -400,8 +400,8 @@ def test_an_answer_that_is_whole_is_whole(ask: Ask, server: RawServer, body: byt
 def test_a_stream_that_nobody_asked_for_is_read(ask: Ask, server: RawServer) -> None:
     body = events(part("hel"), part("lo", "stop"))
     server.will(*(reply(lead + body, content_type="text/event-stream") for lead in (b"", b": x\n")))
-    asker = ask()
-    assert [asker.complete().text, asker.complete().text] == ["hello", "hello"]
+    driver = ask()
+    assert [driver.complete().text, driver.complete().text] == ["hello", "hello"]
 
 
 INTERRUPTED = "what came is in .partial"
@@ -497,8 +497,8 @@ def test_the_connection_of_a_stream_serves_again(ask: Ask, server: RawServer) ->
         peer.send(b"0\r\n\r\n")
 
     server.will(late_end)
-    asker = ask()
-    assert [asker.stream().text for _ in range(3)] == ["a"] * 3
+    driver = ask()
+    assert [driver.stream().text for _ in range(3)] == ["a"] * 3
     assert server.connections == 1
 
 
@@ -516,8 +516,8 @@ def test_a_stream_left_early_closes_its_connection(ask: Ask, server: RawServer) 
 
 def test_an_abandoned_stream_closes_its_connection(server: RawServer) -> None:
     server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
-    with asking("sync", f"{server.url}/models", "k", "m") as asker:
-        chunks = asker.client.stream([{"role": "user"}])
+    with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
+        chunks = driver.client.stream([{"role": "user"}])
         next(chunks)
         del chunks
         gc.collect()
@@ -526,20 +526,20 @@ def test_an_abandoned_stream_closes_its_connection(server: RawServer) -> None:
 
 def test_a_stream_that_was_never_read_closes_its_connection(server: RawServer) -> None:
     server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
-    with asking("sync", f"{server.url}/models", "k", "m") as asker:
-        asker.client.stream([{"role": "user"}]).close()
+    with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
+        driver.client.stream([{"role": "user"}]).close()
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_a_cancelled_stream_closes_its_connection(server: RawServer) -> None:
     server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
-    with asking("async", f"{server.url}/models", "k", "m") as asker:
+    with open_driver("async", f"{server.url}/models", "k", "m") as driver:
 
         async def cancelled() -> None:
             begun = asyncio.Event()
 
             async def reading() -> None:
-                async with asker.client.stream([{"role": "user"}]) as chunks:
+                async with driver.client.stream([{"role": "user"}]) as chunks:
                     async for _ in chunks:
                         begun.set()
 
@@ -549,36 +549,39 @@ def test_a_cancelled_stream_closes_its_connection(server: RawServer) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-        asker.run(cancelled())
+        driver.run(cancelled())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_a_sync_stream_is_open_when_it_is_returned(server: RawServer) -> None:
     server.will(reply(failure("unknown_model"), 404))
-    with asking("sync", f"{server.url}/models", "k", "m") as asker, pytest.raises(InferenceError):
-        asker.client.stream([{"role": "user"}])
+    with (
+        open_driver("sync", f"{server.url}/models", "k", "m") as driver,
+        pytest.raises(InferenceError),
+    ):
+        driver.client.stream([{"role": "user"}])
 
 
 def test_an_async_stream_says_when_it_is_not_open(server: RawServer) -> None:
     server.will(stream(events(part("a"), part("b", "stop"))))
-    with asking("async", f"{server.url}/models", "k", "m") as asker:
-        chunks = asker.client.stream([{"role": "user"}])
+    with open_driver("async", f"{server.url}/models", "k", "m") as driver:
+        chunks = driver.client.stream([{"role": "user"}])
         with pytest.raises(ConfigurationError, match="async with"):
             chunks.completion  # noqa: B018
-        asker.run(chunks.aclose())
+        driver.run(chunks.aclose())
 
         async def begun_without_a_block() -> str:
             text: str = (await anext(chunks)).text
             async with chunks:
                 return text + "".join([chunk.text async for chunk in chunks])
 
-        assert asker.run(begun_without_a_block()) == "ab"
+        assert driver.run(begun_without_a_block()) == "ab"
 
 
 def test_a_stream_is_an_iterator_and_closing_twice_is_harmless(server: RawServer) -> None:
     server.will(stream(events(part("a", "stop"))))
-    with asking("sync", f"{server.url}/models", "k", "m") as asker:
-        with asker.client.stream([{"role": "user"}]) as chunks:
+    with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
+        with driver.client.stream([{"role": "user"}]) as chunks:
             assert next(chunks).text == "a"
             assert list(chunks) == []
         chunks.close()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, asking
 from azinfer.core import Function
+from client_driver import KEY, open_driver
 from raw_server import RawServer, chat, events, part, reply, stream
 
 
@@ -28,9 +28,9 @@ def answers(server: RawServer, kind: str, *calls: Any, finish: str = "tool_calls
         reply(chat(None, finish, message={"tool_calls": list(calls)})),
         stream(events(*pieces, part(None, finish))),
     )
-    with asking(kind, f"{server.url}/openai/v1", KEY, "gpt-4.1") as asker:
-        yield asker.complete(), None
-        read = asker.stream()
+    with open_driver(kind, f"{server.url}/openai/v1", KEY, "gpt-4.1") as driver:
+        yield driver.complete(), None
+        read = driver.stream()
         yield read.completion, read.chunks
 
 

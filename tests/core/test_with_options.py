@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, Asker
 from azinfer.core import ConfigurationError, InferenceClient, Timeout
+from client_driver import KEY, ClientDriver
 from raw_server import RawServer, chat, failure, reply
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
-def derive(asker: Asker, **options: Any) -> Asker:
-    """Return an Asker of a client with other options, on the same event loop."""
-    derived = object.__new__(Asker)
-    derived.__dict__.update(asker.__dict__)
-    derived.client = asker.client.with_options(**options)
+def derive(driver: ClientDriver, **options: Any) -> ClientDriver:
+    """Return a driver of a client with other options, on the same event loop."""
+    derived = object.__new__(ClientDriver)
+    derived.__dict__.update(driver.__dict__)
+    derived.client = driver.client.with_options(**options)
     return derived
 
 

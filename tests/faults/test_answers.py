@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from asking import Asker, TestClock
 from azinfer.core import (
     APIConnectionError,
     APIStatusError,
@@ -31,6 +30,7 @@ from azinfer.core import (
     StreamInterruptedError,
     Timeout,
 )
+from client_driver import ClientDriver, TestClock
 from raw_server import (
     Behaviour,
     Peer,
@@ -47,7 +47,7 @@ from raw_server import (
     vectors,
 )
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 GOOD = reply(chat())
 WHOLE = answer(chat())
 TEXT = json.dumps(chat()).encode()
@@ -146,14 +146,14 @@ def test_what_is_no_answer_is_a_typed_error_at_once(
     ask: Ask, server: RawServer, fault: str, operation: str
 ) -> None:
     server.will(REFUSED[fault])
-    asker = ask()
+    driver = ask()
     with pytest.raises(InferenceError) as caught:
-        getattr(asker, operation)()
+        getattr(driver, operation)()
     assert isinstance(caught.value, InvalidResponseError | APIStatusError)
     assert (caught.value.deployment, len(server.received)) == ("gpt-4.1", 1)
     assert len(str(caught.value)) < 2000
     server.will(GOOD)
-    assert asker.complete().text == "hello"
+    assert driver.complete().text == "hello"
 
 
 UTF8 = json.dumps(chat("größe 日本"), ensure_ascii=False).encode()
@@ -222,10 +222,10 @@ def test_a_slow_service_is_a_typed_time_out_within_the_time(
 ) -> None:
     clock = Clock()
     server.will(SLOW[fault])
-    asker = ask(timeout=Timeout(attempt=0.5, read=0.4, total=2), max_retries=0, clock=clock)
+    driver = ask(timeout=Timeout(attempt=0.5, read=0.4, total=2), max_retries=0, clock=clock)
     began = clock.monotonic()
     with pytest.raises(InferenceError) as caught:
-        asker.complete()
+        driver.complete()
     assert clock.monotonic() - began < 4
     assert isinstance(caught.value, APIConnectionError)
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -308,12 +308,12 @@ def test_leftover_bytes_never_answer_the_next_call(ask: Ask, server: RawServer) 
     late = answer(chat("of the call before"))
     short = headed(TEXT, f"content-length: {len(TEXT) - 40}")
     server.will(raw(short, ""), GOOD)
-    asker = ask()
+    driver = ask()
     with pytest.raises(InvalidResponseError):
-        asker.complete()
-    assert asker.complete().text == "hello"
+        driver.complete()
+    assert driver.complete().text == "hello"
     server.will(raw(WHOLE + late, ""), GOOD)
-    assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
+    assert [driver.complete().text for _ in range(3)] == ["hello"] * 3
 
 
 def test_an_answer_that_comes_late_never_answers_the_next_call(ask: Ask, server: RawServer) -> None:
@@ -325,10 +325,10 @@ def test_an_answer_that_comes_late_never_answers_the_next_call(ask: Ask, server:
         sent.set()
 
     server.will(poison, GOOD)
-    asker = ask()
-    assert asker.complete().text == "hello"
+    driver = ask()
+    assert driver.complete().text == "hello"
     assert sent.wait(10)
-    assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
+    assert [driver.complete().text for _ in range(2)] == ["hello"] * 2
 
 
 def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer) -> None:
@@ -354,10 +354,10 @@ def test_a_connection_that_was_closed_meanwhile_is_invisible(
         peer.close()
 
     server.will(once)
-    asker = ask()
-    assert asker.complete().text == "hello"
+    driver = ask()
+    assert driver.complete().text == "hello"
     assert server.wait_until(lambda: server.open_connections == 0)
-    assert asker.complete().text == "hello"
+    assert driver.complete().text == "hello"
     assert server.connections == 2
     assert not clock.waits
 
@@ -368,8 +368,8 @@ def test_a_connection_that_dies_as_it_is_used_again_is_retried(ask: Ask, server:
         return GOOD if first else lambda peer: peer.reset()
 
     server.choose = choose
-    asker = ask()
-    assert [asker.complete().text for _ in range(4)] == ["hello"] * 4
+    driver = ask()
+    assert [driver.complete().text for _ in range(4)] == ["hello"] * 4
 
 
 STREAMS: dict[str, tuple[bytes, str, type[InferenceError]]] = {
@@ -565,10 +565,12 @@ def test_a_service_that_is_gone_is_told(ask: Ask, server: RawServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        asker = ask()
-        asker.client.endpoint = type(asker.client.endpoint).parse(f"http://127.0.0.1:{port}/models")
+        driver = ask()
+        driver.client.endpoint = type(driver.client.endpoint).parse(
+            f"http://127.0.0.1:{port}/models"
+        )
         with pytest.raises(APIConnectionError, match="connection failed"):
-            asker.complete()
+            driver.complete()
 
 
 def calling(*calls: Any) -> list[Any]:
@@ -607,8 +609,8 @@ def test_two_calls_with_one_id_both_reach_the_caller(
 def test_a_filtered_choice_without_content_says_so(ask: Ask, server: RawServer) -> None:
     choice = {"index": 0, "finish_reason": "content_filter"}
     server.will(reply({"choices": [choice]}), stream(events({"choices": [choice]})))
-    asker = ask()
-    for read in (asker.complete(), asker.stream().completion):
+    driver = ask()
+    for read in (driver.complete(), driver.stream().completion):
         assert (read.text, read.finish_reason) == ("", "content_filter")
 
 
@@ -673,8 +675,8 @@ def test_closing_twice_and_calling_after_it_are_harmless(
     kind: str, ask: Ask, server: RawServer
 ) -> None:
     server.will(GOOD)
-    asker = ask()
+    driver = ask()
     for _ in range(2):
-        assert asker.complete().text == "hello"
+        assert driver.complete().text == "hello"
         for _ in range(2):
-            asker.run(asker.client.close() if kind == "sync" else asker.client.aclose())
+            driver.run(driver.client.close() if kind == "sync" else driver.client.aclose())

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import AsyncInferenceClient, Clock, InferenceClient, InferenceError
+from client_driver import KEY, USER, ClientDriver, TestClock, open_driver
 from raw_server import Peer, RawServer, answer, chat, chunked, events, failure, part, raw, reply
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 BEGUN = raw(chunked(events(part("a"), done=False))[:-5], "stall")
 DESCRIPTORS = "/proc/self/fd"
 
@@ -54,12 +54,12 @@ def test_a_hundred_calls_at_once_of_which_thirty_fail_once(kind: str, server: Ra
         return reply(chat(text))
 
     server.choose = choose
-    with asking(kind, f"{server.url}/models", KEY, "m", clock=Impatient()) as asker:
+    with open_driver(kind, f"{server.url}/models", KEY, "m", clock=Impatient()) as driver:
         if kind == "sync":
             found: dict[int, str] = {}
 
             def work(at: int) -> None:
-                found[at] = asker.client.complete(user(at)).text
+                found[at] = driver.client.complete(user(at)).text
 
             threads = [threading.Thread(target=work, args=(at,)) for at in range(100)]
             for thread in threads:
@@ -70,24 +70,24 @@ def test_a_hundred_calls_at_once_of_which_thirty_fail_once(kind: str, server: Ra
         else:
 
             async def all_of_them() -> list[Any]:
-                work = (asker.client.complete(user(at)) for at in range(100))
+                work = (driver.client.complete(user(at)) for at in range(100))
                 return [answer.text for answer in await asyncio.gather(*work)]
 
-            answers = asker.run(all_of_them())
+            answers = driver.run(all_of_them())
     assert answers == [str(at) for at in range(100)]
     assert max(tried.values()) <= 3
 
 
 def test_a_thousand_streams_left_after_their_first_chunk(kind: str, server: RawServer) -> None:
     server.will(BEGUN)
-    with asking(kind, f"{server.url}/models", KEY, "m") as asker:
+    with open_driver(kind, f"{server.url}/models", KEY, "m") as driver:
         if kind == "sync":
             for _ in range(1000):
-                asker.read(lambda chunk: True)
+                driver.read(lambda chunk: True)
         else:
 
             async def one() -> None:
-                async with asker.client.stream(USER) as chunks:
+                async with driver.client.stream(USER) as chunks:
                     async for _ in chunks:
                         raise asyncio.CancelledError
 
@@ -95,48 +95,48 @@ def test_a_thousand_streams_left_after_their_first_chunk(kind: str, server: RawS
                 for _ in range(20):
                     await asyncio.gather(*(one() for _ in range(50)), return_exceptions=True)
 
-            asker.run(all_of_them())
+            driver.run(all_of_them())
         assert server.wait_until(lambda: server.open_connections == 0)
         assert len(server.received) == 1000
         server.will(reply(chat()))
-        assert asker.complete().text == "hello"
+        assert driver.complete().text == "hello"
 
 
 def test_twenty_calls_cancelled_in_flight(server: RawServer) -> None:
     server.choose = lambda request: (
         Peer.until_left if text_of(request) == "wait" else reply(chat(text_of(request)))
     )
-    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+    with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
         async def cancelled() -> None:
-            await asyncio.gather(*(asker.client.complete(user(at)) for at in range(20)))
-            work = [asyncio.create_task(asker.client.complete(user("wait"))) for _ in range(20)]
+            await asyncio.gather(*(driver.client.complete(user(at)) for at in range(20)))
+            work = [asyncio.create_task(driver.client.complete(user("wait"))) for _ in range(20)]
             while len(server.received) < 40:
                 await asyncio.sleep(0)
             for task in work:
                 task.cancel()
             done = await asyncio.gather(*work, return_exceptions=True)
             assert all(isinstance(each, asyncio.CancelledError) for each in done)
-            later = await asyncio.gather(*(asker.client.complete(user(at)) for at in range(20)))
+            later = await asyncio.gather(*(driver.client.complete(user(at)) for at in range(20)))
             assert [answer.text for answer in later] == [str(at) for at in range(20)]
 
-        asker.run(cancelled())
+        driver.run(cancelled())
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_a_cancelled_embedding_ends_all_its_requests(server: RawServer) -> None:
     server.will(Peer.until_left)
-    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+    with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
         async def cancelled() -> None:
-            work = asyncio.create_task(asker.client.embed(["a"] * 96 * 8))
+            work = asyncio.create_task(driver.client.embed(["a"] * 96 * 8))
             while len(server.received) < 8:
                 await asyncio.sleep(0)
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await work
 
-        asker.run(cancelled())
+        driver.run(cancelled())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
@@ -247,11 +247,11 @@ def test_a_call_in_flight_when_the_client_is_closed_ends(server: RawServer) -> N
 @pytest.mark.skipif(not os.path.isdir(DESCRIPTORS), reason="this system has no /proc")
 def test_failing_calls_leave_no_descriptor_behind(ask: Ask, server: RawServer) -> None:
     server.will(lambda peer: peer.reset())
-    asker = ask(max_retries=0)
+    driver = ask(max_retries=0)
 
     def fail() -> None:
         with pytest.raises(InferenceError):
-            asker.complete()
+            driver.complete()
 
     fail()
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -310,26 +310,26 @@ def test_connections_that_nobody_needs_any_more_close(kind: str, server: RawServ
     whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
     server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
     clock = TestClock()
-    with asking(kind, f"{server.url}/models", KEY, "m", clock=clock) as asker:
+    with open_driver(kind, f"{server.url}/models", KEY, "m", clock=clock) as driver:
         if kind == "sync":
-            for begun in [asker.client.stream(USER) for _ in range(5)]:
+            for begun in [driver.client.stream(USER) for _ in range(5)]:
                 list(begun)
         else:
 
             async def at_once() -> None:
-                streams = [asker.client.stream(USER) for _ in range(5)]
+                streams = [driver.client.stream(USER) for _ in range(5)]
                 await asyncio.gather(*map(anext, streams))
                 for begun in streams:
                     _ = [chunk async for chunk in begun]
 
-            asker.run(at_once())
+            driver.run(at_once())
         assert server.open_connections == 5
         clock.now += 59
-        asker.complete()
+        driver.complete()
         assert server.open_connections == 5
         clock.now += 59
         for _ in range(5):
-            asker.complete()
+            driver.complete()
         assert server.wait_until(lambda: server.open_connections == 1)
         assert server.connections == 5
 
@@ -350,10 +350,10 @@ def test_several_hundred_async_calls_at_once_are_no_collapse(server: RawServer) 
 
 def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -> None:
     server.will(BEGUN)
-    with asking("async", f"{server.url}/models", KEY, "m") as asker:
+    with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
         async def closed_meanwhile() -> None:
-            chunks = asker.client.stream(USER)
+            chunks = driver.client.stream(USER)
             assert (await anext(chunks)).text == "a"
             reading = asyncio.ensure_future(anext(chunks))
             await asyncio.sleep(0)
@@ -366,7 +366,7 @@ def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -
             await chunks.aclose()
             assert [chunk async for chunk in chunks] == []
 
-        asker.run(closed_meanwhile())
+        driver.run(closed_meanwhile())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 

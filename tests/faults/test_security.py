@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from asking import KEY, USER, Asker, asking
 from azinfer.core import APIConnectionError, APIStatusError, ConfigurationError, InferenceError
 from certificates import Authority
+from client_driver import KEY, USER, ClientDriver, open_driver
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 
 @pytest.fixture
@@ -48,19 +48,19 @@ def test_a_redirect_to_clear_text_gets_no_key(
 ) -> None:
     secure.will(reply(b"", 307, {"location": f"{other.url}/models/chat/completions"}))
     environ = {"SSL_CERT_FILE": str(authority.path)}
-    asker = Asker(kind, f"{secure.url}/models", KEY, "m", environ=environ)
+    driver = ClientDriver(kind, f"{secure.url}/models", KEY, "m", environ=environ)
     with pytest.raises(APIStatusError):
-        asker.complete()
-    asker.close()
+        driver.complete()
+    driver.close()
     assert len(secure.received) == 1
     assert not other.received
 
 
 def test_an_unknown_authority_gets_nothing(kind: str, secure: RawServer) -> None:
-    asker = Asker(kind, f"{secure.url}/models", KEY, "m", max_retries=0, environ={})
+    driver = ClientDriver(kind, f"{secure.url}/models", KEY, "m", max_retries=0, environ={})
     with pytest.raises(APIConnectionError, match="set SSL_CERT_FILE"):
-        asker.complete()
-    asker.close()
+        driver.complete()
+    driver.close()
     assert not secure.received
 
 
@@ -69,10 +69,10 @@ def test_a_certificate_for_another_host_gets_nothing(
 ) -> None:
     server = serve_tls("other.example.com")
     environ = {"SSL_CERT_FILE": str(authority.path)}
-    asker = Asker(kind, f"{server.url}/models", KEY, "m", max_retries=0, environ=environ)
+    driver = ClientDriver(kind, f"{server.url}/models", KEY, "m", max_retries=0, environ=environ)
     with pytest.raises(APIConnectionError, match="connection failed"):
-        asker.complete()
-    asker.close()
+        driver.complete()
+    driver.close()
     assert not server.received
 
 
@@ -81,8 +81,8 @@ def test_the_authority_of_a_company_works(
     kind: str, secure: RawServer, authority: Authority, variable: str
 ) -> None:
     environ = {variable: str(authority.path)}
-    with asking(kind, f"{secure.url}/models", KEY, "m", environ=environ) as asker:
-        assert asker.complete().text == "hello"
+    with open_driver(kind, f"{secure.url}/models", KEY, "m", environ=environ) as driver:
+        assert driver.complete().text == "hello"
 
 
 def test_a_folder_of_authorities_works(
@@ -94,16 +94,16 @@ def test_a_folder_of_authorities_works(
     name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     (folder / f"{name}.0").write_bytes(authority.path.read_bytes())
     environ = {"SSL_CERT_DIR": str(folder)}
-    with asking(kind, f"{secure.url}/models", KEY, "m", environ=environ) as asker:
-        assert asker.complete().text == "hello"
+    with open_driver(kind, f"{secure.url}/models", KEY, "m", environ=environ) as driver:
+        assert driver.complete().text == "hello"
 
 
 def test_certificates_that_cannot_be_read_are_told(kind: str, tmp_path: Path) -> None:
     environ = {"SSL_CERT_FILE": str(tmp_path / "missing.pem")}
-    asker = Asker(kind, "https://contoso.openai.azure.com", KEY, "m", environ=environ)
+    driver = ClientDriver(kind, "https://contoso.openai.azure.com", KEY, "m", environ=environ)
     with pytest.raises(ConfigurationError, match=r"missing\.pem .*cannot be read"):
-        asker.complete()
-    asker.close()
+        driver.complete()
+    driver.close()
 
 
 @pytest.mark.parametrize("through", ["sockets", "httpx"])
@@ -122,14 +122,14 @@ def test_the_key_is_in_no_log_line(
     server.will(
         reply(failure("500"), 500), stream(events(part("a", "stop"))), reply(failure("400"), 400)
     )
-    asker = ask("/models", http_client=http if through == "httpx" else None)
-    getattr(asker, operation)()
+    driver = ask("/models", http_client=http if through == "httpx" else None)
+    getattr(driver, operation)()
     with pytest.raises(InferenceError):
-        getattr(asker, operation)()
+        getattr(driver, operation)()
     if isinstance(http, httpx.Client):
         http.close()
     else:
-        asker.run(http.aclose())
+        driver.run(http.aclose())
     loggers = {record.name.partition(".")[0] for record in caplog.records}
     assert ("httpcore" in loggers) is (through == "httpx")
     assert KEY not in caplog.text
@@ -192,9 +192,9 @@ def test_netrc_is_not_read(
 
 def test_cookies_of_an_answer_are_not_sent_with_the_next(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat(), headers={"set-cookie": "session=1; Path=/"}))
-    asker = ask()
-    asker.complete()
-    asker.complete()
+    driver = ask()
+    driver.complete()
+    driver.complete()
     assert [each.header("cookie") for each in server.received] == [None, None]
 
 
@@ -250,4 +250,4 @@ def test_a_token_is_not_sent_in_clear_text(kind: str) -> None:
             raise AssertionError("a token was asked for")
 
     with pytest.raises(ConfigurationError, match="is not https"):
-        Asker(kind, "http://contoso.openai.azure.com", Credential(), "m").complete(USER)
+        ClientDriver(kind, "http://contoso.openai.azure.com", Credential(), "m").complete(USER)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, SURFACES
+from client_driver import KEY, SURFACES
 from raw_server import RawServer
 
 

@@ -26,10 +26,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
 
-from asking import KEY
 from azinfer.ag2 import AzInferConfig
 from azinfer.core import RateLimit
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from client_driver import KEY
 from raw_server import Behaviour, Peer, RawServer, answer, chat, events, part, reply, stream
 
 QUESTION = "What is the weather in New York?"
@@ -432,10 +432,10 @@ async def test_an_agent_is_the_tool_of_another(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     expert = Agent("expert", config=config.copy(model="paris"))
-    asker = Agent(
+    driver = Agent(
         "asker", config=config, tools=[expert.as_tool(description="Knows the capital of a country")]
     )
-    answered = await asker.ask("What is the capital of the country France?")
+    answered = await driver.ask("What is the capital of the country France?")
     assert answered.body == "This is a synthetic answer to: Paris."
     report = await answered.usage()
     assert report.by_model.keys() >= {"gpt-4.1", "Mistral-Large-2411"}

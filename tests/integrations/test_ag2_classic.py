@@ -14,13 +14,13 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from asking import KEY
 from azinfer import core
 from azinfer.ag2 import AzInferModelClient
 from azinfer.core import InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from keeping import Keeping
+from client_driver import KEY
 from raw_server import RawServer, chat, events, part, reply, stream
+from recording_clients import RecordingClient
 
 with warnings.catch_warnings():
     # autogen imports what is on its way out of jsonschema.
@@ -298,14 +298,14 @@ def test_a_stream_that_is_left_closes_its_connection(server: RawServer, url: str
                 raise KeyboardInterrupt
 
     server.will(stream(events(part("a"), done=False), "stall"))
-    client = Keeping(url, KEY, "gpt-4.1")
+    client = RecordingClient(url, KEY, "gpt-4.1")
     named = {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient", "stream": True}
     asked = ConversableAgent("a", llm_config={"config_list": [named]})
     asked.register_model_client(CLIENT, client=client)
     with IOStream.set_default(Leaving()), pytest.raises(KeyboardInterrupt):
         asked.generate_reply(messages=HI)
     assert server.wait_until(lambda: server.open_connections == 0)
-    assert len(client.kept) == 1
+    assert len(client.streams) == 1
 
 
 def test_a_429_is_tried_again_by_the_core(server: RawServer, url: str) -> None:

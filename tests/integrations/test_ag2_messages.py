@@ -35,13 +35,13 @@ from ag2.tools import WebSearchTool
 from ag2.tools.builtin.tool_search import ToolSearchTool
 from pydantic import BaseModel, SecretStr
 
-from asking import KEY
 from azinfer import core
 from azinfer.ag2 import AzInferClient, AzInferConfig
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
-from keeping import AsyncKeeping
+from client_driver import KEY
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
+from recording_clients import AsyncRecordingClient
 
 Make = Callable[..., AzInferConfig]
 
@@ -425,7 +425,7 @@ async def test_a_stream_that_breaks_raises_and_is_not_sent_again(
 
 async def test_a_turn_that_is_cancelled_closes_its_stream(server: RawServer, url: str) -> None:
     server.will(stream(events(part("hel"), done=False), then="stall"))
-    client, heard = AsyncKeeping(url, KEY, "gpt-4.1"), MemoryStream()
+    client, heard = AsyncRecordingClient(url, KEY, "gpt-4.1"), MemoryStream()
     begun = asyncio.Event()
 
     async def note(event: ModelMessageChunk) -> None:
@@ -439,12 +439,12 @@ async def test_a_turn_that_is_cancelled_closes_its_stream(server: RawServer, url
     with pytest.raises(asyncio.CancelledError):
         await turn
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    assert len(client.kept) == 1
+    assert len(client.streams) == 1
 
 
 async def test_a_turn_that_fails_closes_its_stream(server: RawServer, url: str) -> None:
     server.will(stream(events(part("hel"), part("lo"), done=False), then="stall"))
-    client, heard = AsyncKeeping(url, KEY, "gpt-4.1"), MemoryStream()
+    client, heard = AsyncRecordingClient(url, KEY, "gpt-4.1"), MemoryStream()
 
     async def fail(event: ModelMessageChunk) -> None:
         raise RuntimeError(event.content)
@@ -455,7 +455,7 @@ async def test_a_turn_that_fails_closes_its_stream(server: RawServer, url: str) 
             "hi", stream=heard
         )
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    assert len(client.kept) == 1
+    assert len(client.streams) == 1
 
 
 async def test_a_token_is_asked_for_each_call(configuration: Make, server: RawServer) -> None:

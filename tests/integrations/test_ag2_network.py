@@ -154,14 +154,14 @@ async def test_a_model_says_who_speaks_next(config: AzInferConfig) -> None:
     chair = Agent("chair", config=config, tools=[hand_to_expert])
     async with hub_of(chair, agent(config, "Alice"), agent(config, "Bob")) as (hub, ear, clients):
         first, _, bob = (client.agent_id for client in clients)
-        asker = await hub.register(agent(config, "Carol"))
+        driver = await hub.register(agent(config, "Carol"))
         graph = TransitionGraph(
-            initial_speaker=asker.agent_id,
+            initial_speaker=driver.agent_id,
             transitions=[Transition(when=ToolCalled("hand_to_expert"), then=AgentTarget(bob))],
             default_target=AgentTarget(first),
             max_turns=3,
         )
-        channel = await asker.open(
+        channel = await driver.open(
             type="workflow", target=["chair", "Alice", "Bob"], knobs={"graph": graph.to_dict()}
         )
         await channel.send("Hand a question about olives to the expert")

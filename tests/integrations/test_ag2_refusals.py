@@ -10,8 +10,8 @@ import pytest
 from ag2 import Agent, MemoryStream, tool
 from ag2.events import BaseEvent, ToolErrorEvent, ToolResultEvent
 
-from asking import KEY
 from azinfer.ag2 import AzInferConfig, AzInferModelClient
+from client_driver import KEY
 from raw_server import RawServer
 from tool_calls import (
     NO_ARGUMENTS,

@@ -13,10 +13,10 @@ import pytest
 from ag2 import Agent, tool
 from pydantic import BaseModel
 
-from asking import KEY, SHAPES
 from azinfer import core
 from azinfer.ag2 import AzInferConfig
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import KEY, SHAPES
 from raw_server import RawServer, answered, chat, failure, reply
 
 Make = Callable[..., AzInferConfig]

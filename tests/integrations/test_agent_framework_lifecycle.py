@@ -22,10 +22,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agent_clients import MESSAGE, Weather, client, stream, user
-from asking import KEY, OF_CLIENT
 from azinfer.agent_framework import AzInferChatClient, AzInferEmbeddingClient
 from azinfer.core import APITimeoutError, AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import CLIENT_OPTIONS, KEY
 from raw_server import RawServer, chat, events, part, reply, vectors
 from raw_server import stream as sse
 
@@ -147,7 +147,7 @@ def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
     core = AsyncInferenceClient("https://contoso.services.ai.azure.com", KEY, "prod")
     for kind in CLIENTS:
         with pytest.raises(SettingNotFoundError, match=f"client= has its own {name}"):
-            kind(client=core, **{name: OF_CLIENT[name]})
+            kind(client=core, **{name: CLIENT_OPTIONS[name]})
 
 
 async def test_options_beside_a_ready_client_are_the_adapters_alone(server: RawServer) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, SURFACES
 from azinfer.core import InferenceClient, Timeout, __version__
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
+from client_driver import KEY, SURFACES
 from frameworks import CHATS
 from raw_server import RawServer, answered, reply, vectors
 

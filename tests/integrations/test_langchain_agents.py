@@ -26,9 +26,9 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
-from asking import KEY
 from azinfer.langchain import ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from client_driver import KEY
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 QUESTION = "What is the weather in New York?"

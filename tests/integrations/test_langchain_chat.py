@@ -41,12 +41,12 @@ from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers import BaseTracer
 from pydantic import ValidationError
 
-from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.langchain.errors import translated_errors
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from client_driver import CLIENT_OPTIONS, KEY
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
 
 Make = Callable[..., ChatAzInfer]
@@ -617,9 +617,9 @@ def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
     client = InferenceClient("https://contoso.services.ai.azure.com", KEY, "paris")
     for kind in (ChatAzInfer, AzInferEmbeddings):
         with pytest.raises(ValidationError, match=f"client= has its own {name}"):
-            kind(client=client, **{name: OF_CLIENT[name]})
+            kind(client=client, **{name: CLIENT_OPTIONS[name]})
         with pytest.raises(ConfigurationError, match=f"client= has its own {name}"):
-            kind(client=client).model_copy(update={name: OF_CLIENT[name]})
+            kind(client=client).model_copy(update={name: CLIENT_OPTIONS[name]})
 
 
 def test_a_model_with_a_ready_client_is_configured_per_call(endpoint: LocalEndpoint) -> None:

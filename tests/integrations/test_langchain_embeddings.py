@@ -16,10 +16,10 @@ import pytest
 from langchain_core.exceptions import ModelInvalidRequestError, ModelNotFoundError
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from asking import KEY
 from azinfer.core import InferenceClient
 from azinfer.langchain import AzInferEmbeddings
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import KEY
 from raw_server import Peer, RawServer, Received, failure, reply, vectors
 
 Make = Callable[..., AzInferEmbeddings]

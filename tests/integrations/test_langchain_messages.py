@@ -18,9 +18,9 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from asking import KEY
 from azinfer.core import ConfigurationError
 from azinfer.langchain import ChatAzInfer
+from client_driver import KEY
 from raw_server import RawServer, chat, reply
 
 Send = Callable[[list[BaseMessage]], list[Any]]

@@ -15,8 +15,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from asking import KEY
 from azinfer.langchain import ChatAzInfer
+from client_driver import KEY
 from raw_server import RawServer, chat, events, part, reply, stream
 from tool_calls import NO_ARGUMENTS, answer_with_call, count_in_every_chunk, refuse
 

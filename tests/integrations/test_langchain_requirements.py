@@ -22,9 +22,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from asking import KEY, SURFACES
 from azinfer.core import BadRequestError, ContentFilterError, Timeout, UnsupportedParameterError
 from azinfer.langchain import ChatAzInfer, init_chat_model, init_embeddings
+from client_driver import KEY, SURFACES
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., ChatAzInfer]

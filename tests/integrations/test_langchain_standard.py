@@ -14,9 +14,9 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests, Embeddi
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 
 import raw_server
-from asking import SURFACES
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import SURFACES
 from raw_server import RawServer, chat, events, part, reply
 
 

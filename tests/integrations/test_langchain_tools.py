@@ -18,11 +18,11 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, field_validator
 
-from asking import KEY
 from azinfer import core
 from azinfer.core import ConfigurationError
 from azinfer.langchain import ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import KEY
 from raw_server import RawServer, chat, events, part, reply, stream
 
 Make = Callable[..., ChatAzInfer]

@@ -32,12 +32,12 @@ from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from llama_asking import USER, Person, ask, deltas, ping, tool
+from client_driver import CLIENT_OPTIONS, KEY
+from llama_index_calls import USER, Person, call_method, deltas, ping, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., AzInferLLM]
@@ -300,7 +300,7 @@ def test_an_answer_has_its_blocks_usage_and_facts(make: Make, server: RawServer,
     body = chat("4", "tool_calls", message=message, usage=usage)
     body["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
     server.will(reply(body, headers={"apim-request-id": "r1"}))
-    answer = ask(make(), kind, "chat", USER)
+    answer = call_method(make(), kind, "chat", USER)
     assert answer.message.blocks == [
         ThinkingBlock(content="hm", num_tokens=1),
         TextBlock(text="4"),
@@ -334,7 +334,7 @@ def test_a_completion_is_the_text_with_the_same_facts(
     body = chat("ab")
     body["choices"][0]["logprobs"] = logprobs
     server.will(reply(body))
-    answer = ask(make(), kind, "complete", "hi", logprobs=True, top_logprobs=1)
+    answer = call_method(make(), kind, "complete", "hi", logprobs=True, top_logprobs=1)
     assert (answer.text, answer.raw["usage"]["total_tokens"]) == ("ab", 5)
     assert answer.additional_kwargs["prompt_tokens"] == 3
     assert [[(p.token, p.logprob) for p in each] for each in answer.logprobs] == [
@@ -384,7 +384,7 @@ def test_a_stream_grows_and_ends_with_its_usage(make: Make, server: RawServer, k
         {"choices": [], "usage": usage},
     ]
     server.will(stream(events(*payloads)))
-    found = ask(make(), kind, "stream_chat", USER)
+    found = call_method(make(), kind, "stream_chat", USER)
     assert [each.delta for each in found] == ["", "", "a", "b", "", "", ""]
     assert [each.message.content for each in found] == [None, None, "a", "ab", "ab", "ab", "ab"]
     assert [each.additional_kwargs.get("thinking_delta") for each in found[:3]] == ["h", "m", None]
@@ -404,7 +404,7 @@ def test_a_stream_grows_and_ends_with_its_usage(make: Make, server: RawServer, k
 
 def test_a_streamed_completion_grows(make: Make, server: RawServer, kind: str) -> None:
     server.will(stream(events(part("a"), part("b", "stop"))))
-    found = ask(make(), kind, "stream_complete", "hi")
+    found = call_method(make(), kind, "stream_complete", "hi")
     assert [each.text for each in found] == ["a", "ab", "ab"]
     assert deltas(found) == "ab"
 
@@ -462,13 +462,13 @@ def test_one_call_alone_is_asked_for_where_that_is_known_and_held_everywhere(
         reply(chat(None, message={"tool_calls": calls})),
     )
     llm = make(path, **named)
-    whole = ask(llm, kind, "chat_with_tools", [tool()], "hi")
-    streamed = ask(llm, kind, "stream_chat_with_tools", [tool()], "hi")
+    whole = call_method(llm, kind, "chat_with_tools", [tool()], "hi")
+    streamed = call_method(llm, kind, "stream_chat_with_tools", [tool()], "hi")
     for answer in (whole, *streamed):
         (found,) = llm.get_tool_calls_from_response(answer)
         assert found.tool_id == "c1"
         assert len(answer.message.additional_kwargs["tool_calls"]) == 1
-    both = ask(llm, kind, "chat_with_tools", [tool()], "hi", allow_parallel_tool_calls=True)
+    both = call_method(llm, kind, "chat_with_tools", [tool()], "hi", allow_parallel_tool_calls=True)
     assert len(llm.get_tool_calls_from_response(both)) == 2
     said = [request.json.get("parallel_tool_calls") for request in server.received]
     assert said == [False if told else None] * 2 + [None]
@@ -501,7 +501,7 @@ def test_a_predicted_call_is_made(endpoint: LocalEndpoint, kind: str) -> None:
     llm = local(endpoint, model="echo")
     question = "What is the weather in New York?"
     for message in (question, ChatMessage(question)):
-        found = ask(llm, kind, "predict_and_call", [tool(), tool(ping)], message)
+        found = call_method(llm, kind, "predict_and_call", [tool(), tool(ping)], message)
         assert found.response == "It is sunny in New York."
 
 
@@ -518,7 +518,7 @@ def test_a_value_is_asked_of_the_service_by_what_the_model_can(
         server.will(reply(chat(None, message={"tool_calls": [call("Person", VALUES)]})))
     options: dict[str, Any] = {"seed": 1, "tool_choice": "none"}
     llm = make(model="prod", model_id=model_id, system_prompt="Be brief.")
-    found = ask(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
+    found = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert found == Person(name="Ann", age=34)
     assert options == {"seed": 1, "tool_choice": "none"}
     body = sent(server)
@@ -547,7 +547,7 @@ def test_a_value_grows_while_it_is_streamed(
         ]
     server.will(stream(events(*payloads, part(None, "stop"))))
     llm = make(model="prod", model_id=model_id)
-    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
     assert [each.model_dump(exclude_none=True) for each in found] == [
         {},
         {"name": "A"},
@@ -564,10 +564,10 @@ def test_models_without_tools_and_schemas_are_asked_in_words(
     server.will(reply(chat(VALUES)), stream(events(part(VALUES), part(None, "stop"))))
     llm = make(model="prod", model_id="Phi-4")
     options: dict[str, Any] = {}
-    person = ask(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
+    person = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert person == Person(name="Ann", age=34)
     assert not {"tools", "response_format"} & sent(server).keys()
-    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann")
+    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann")
     assert found[-1] == person
     assert options == {}
 
@@ -580,8 +580,8 @@ def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str)
     )
     llm = make(pydantic_program_mode=PydanticProgramMode.FUNCTION)
     person = Person(name="Ann", age=34)
-    assert ask(llm, kind, "structured_predict", Person, PERSON, name="Ann") == person
-    found = ask(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    assert call_method(llm, kind, "structured_predict", Person, PERSON, name="Ann") == person
+    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
     assert found[-1] == person
 
 
@@ -601,9 +601,9 @@ def test_an_answer_that_is_no_value_is_an_error(
     streamed = {"choices": [{**choice, "delta": choice["message"]}]}
     server.will(reply(body), stream(events(streamed)))
     with pytest.raises(error, match=told):
-        ask(make(), kind, "structured_predict", Person, PERSON, name="Ann")
+        call_method(make(), kind, "structured_predict", Person, PERSON, name="Ann")
     with pytest.raises(error, match=told):
-        ask(make(), kind, "stream_structured_predict", Person, PERSON, name="Ann")
+        call_method(make(), kind, "stream_structured_predict", Person, PERSON, name="Ann")
 
 
 def test_a_value_may_be_of_any_model(make: Make, server: RawServer) -> None:
@@ -621,7 +621,7 @@ def test_errors_are_azinfers_and_carry_what_is_known(
     server.will(reply(failure("DeploymentNotFound"), 404, {"x-request-id": "r1"}))
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
         with pytest.raises(core.DeploymentNotFoundError) as caught:
-            ask(make(), kind, method, "hi" if "complete" in method else USER)
+            call_method(make(), kind, method, "hi" if "complete" in method else USER)
         assert (caught.value.status, caught.value.request_id) == (404, "r1")
         assert caught.value.deployment == "gpt-4.1"
 
@@ -660,8 +660,8 @@ def test_a_wrong_endpoint_is_an_immediate_error() -> None:
 
 def test_another_deployment_may_answer_a_call(endpoint: LocalEndpoint, kind: str) -> None:
     llm = local(endpoint)
-    assert ask(llm, kind, "chat", USER).message.content == "Paris."
-    answer = ask(llm, kind, "chat", USER, model="ECHO")
+    assert call_method(llm, kind, "chat", USER).message.content == "Paris."
+    answer = call_method(llm, kind, "chat", USER, model="ECHO")
     assert answer.message.content == "This is a synthetic answer to: hi"
     assert answer.additional_kwargs["deployment"] == "echo"
 
@@ -681,7 +681,7 @@ def test_a_ready_client_serves_both_kinds_of_code(
 ) -> None:
     client = form(endpoint.url, endpoint.key, "paris", timeout=7, max_retries=1)
     llm = AzInferLLM(client=client)
-    assert ask(llm, kind, "chat", USER).message.content == "Paris."
+    assert call_method(llm, kind, "chat", USER).message.content == "Paris."
     assert llm.core_client.endpoint is client.endpoint
     kept = llm.to_dict()
     assert endpoint.key not in json.dumps(kept)
@@ -692,7 +692,7 @@ def test_a_ready_client_serves_both_kinds_of_code(
     )
     again = AzInferLLM.from_dict(kept, credential=endpoint.key)
     assert again.sync_client.timeout == Timeout.of(7)
-    assert ask(again, kind, "chat", USER).message.content == "Paris."
+    assert call_method(again, kind, "chat", USER).message.content == "Paris."
 
 
 @pytest.mark.parametrize("name", ["endpoint", "credential"])
@@ -700,7 +700,7 @@ def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
     client = InferenceClient("https://contoso.services.ai.azure.com", KEY, "paris")
     for kind in (AzInferLLM, AzInferEmbedding, AzInferImageEmbedding):
         with pytest.raises(ValidationError, match=f"client= has its own {name}"):
-            kind(client=client, **{name: OF_CLIENT[name]})
+            kind(client=client, **{name: CLIENT_OPTIONS[name]})
 
 
 def test_a_deployment_beside_a_ready_client_is_the_one_asked(endpoint: LocalEndpoint) -> None:
@@ -912,9 +912,9 @@ def test_a_listed_model_is_known(endpoint: LocalEndpoint) -> None:
 @pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
 def test_a_structured_model_is_one_of_its_own(endpoint: LocalEndpoint, kind: str) -> None:
     structured = local(endpoint, model="echo").as_structured_llm(Person)
-    answer = ask(structured, kind, "chat", [ChatMessage("Her name is 'Ann', she is 34.")])
+    answer = call_method(structured, kind, "chat", [ChatMessage("Her name is 'Ann', she is 34.")])
     assert answer.raw == Person(name="Ann", age=34)
-    streamed = ask(structured, kind, "stream_chat", [ChatMessage("'Ann' is 34.")])
+    streamed = call_method(structured, kind, "stream_chat", [ChatMessage("'Ann' is 34.")])
     assert streamed[-1].raw == Person(name="Ann", age=34)
 
 

@@ -44,12 +44,12 @@ from llama_index.core.workflow import Context
 from PIL import Image
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from asking import KEY, SURFACES, TestClock
 from azinfer import core
 from azinfer.core import InferenceClient
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from llama_asking import USER, Person, ask, deltas, get_weather, ping, tool
+from client_driver import KEY, SURFACES, TestClock
+from llama_index_calls import USER, Person, call_method, deltas, get_weather, ping, tool
 from raw_server import (
     Peer,
     RawServer,
@@ -167,7 +167,7 @@ def fragments(*calls: tuple[int, str, str, str]) -> dict[str, Any]:
 def test_a_chat_is_answered_by_the_deployment_that_is_named(
     llm: Make, endpoint: LocalEndpoint, kind: str
 ) -> None:
-    found = ask(llm(), kind, "chat", USER)
+    found = call_method(llm(), kind, "chat", USER)
     assert found.message.role == "assistant"
     assert found.message.content == "This is a synthetic answer to: hi"
     assert endpoint.requests[-1].deployment == "Mistral-Large"
@@ -205,7 +205,7 @@ def test_calls_in_a_row_use_one_connection(make: Make, server: RawServer, kind: 
 
 
 def test_a_stream_comes_in_parts_that_add_up(llm: Make, kind: str) -> None:
-    found = ask(llm(), kind, "stream_chat", USER)
+    found = call_method(llm(), kind, "stream_chat", USER)
     assert len(found) > 4
     assert deltas(found) == found[-1].message.content == "This is a synthetic answer to: hi"
     assert all(
@@ -215,16 +215,16 @@ def test_a_stream_comes_in_parts_that_add_up(llm: Make, kind: str) -> None:
 
 
 def test_a_stream_that_runs_out_of_tokens_ends_and_says_so(llm: Make, kind: str) -> None:
-    found = ask(llm("prod", max_tokens=3), kind, "stream_chat", USER)
+    found = call_method(llm("prod", max_tokens=3), kind, "stream_chat", USER)
     assert deltas(found) == found[-1].message.content == "This is a"
     assert found[-1].additional_kwargs["finish_reason"] == "length"
     assert found[-1].additional_kwargs["completion_tokens"] == 3
 
 
 def test_a_prompt_is_completed(llm: Make, kind: str) -> None:
-    whole = ask(llm("paris"), kind, "complete", "The capital of France?")
+    whole = call_method(llm("paris"), kind, "complete", "The capital of France?")
     assert whole.text == "Paris."
-    streamed = ask(llm("paris"), kind, "stream_complete", "The capital of France?")
+    streamed = call_method(llm("paris"), kind, "stream_complete", "The capital of France?")
     assert deltas(streamed) == streamed[-1].text == "Paris."
 
 
@@ -232,7 +232,7 @@ def test_the_handler_counts_the_tokens_of_the_service(llm: Make, kind: str) -> N
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
         counter = TokenCountingHandler()
         model = llm("paris", callback_manager=CallbackManager([counter]))
-        found = ask(model, kind, method, "hi" if "complete" in method else USER)
+        found = call_method(model, kind, method, "hi" if "complete" in method else USER)
         usage = (found[-1] if isinstance(found, list) else found).raw["usage"]
         assert usage["prompt_tokens"] > 0
         counts = (counter.prompt_llm_token_count, counter.completion_llm_token_count)
@@ -263,7 +263,7 @@ def test_reasoning_is_a_block(make: Make, server: RawServer, kind: str) -> None:
         reply(chat("<think>2+2</think>4")),
     )
     for _ in range(2):
-        found = ask(make(), kind, "chat", USER)
+        found = call_method(make(), kind, "chat", USER)
         assert [block.block_type for block in found.message.blocks] == ["thinking", "text"]
         assert (found.message.blocks[0].content, found.message.content) == ("2+2", "4")
 
@@ -271,7 +271,7 @@ def test_reasoning_is_a_block(make: Make, server: RawServer, kind: str) -> None:
 def test_reasoning_streams_as_thinking_deltas(make: Make, server: RawServer, kind: str) -> None:
     thoughts = [part(reasoning_content="2+"), part(reasoning_content="2")]
     server.will(stream(events(*thoughts, part("4", "stop"))))
-    found = ask(make(), kind, "stream_chat", USER)
+    found = call_method(make(), kind, "stream_chat", USER)
     thought = "".join(each.additional_kwargs.get("thinking_delta", "") for each in found)
     assert (thought, deltas(found)) == ("2+2", "4")
     assert found[-1].message.blocks[0].content == "2+2"
@@ -280,9 +280,9 @@ def test_reasoning_streams_as_thinking_deltas(make: Make, server: RawServer, kin
 def test_reasoning_models_take_the_defaults(make: Make, server: RawServer, kind: str) -> None:
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
     server.will(reply(chat()), reply(chat()), reply(refused, 400), reply(chat()))
-    ask(make(model_id="o3"), kind, "chat", USER)
-    ask(make(model_id="o3", max_tokens=9), kind, "chat", USER)
-    ask(make(max_tokens=9), kind, "chat", USER)
+    call_method(make(model_id="o3"), kind, "chat", USER)
+    call_method(make(model_id="o3", max_tokens=9), kind, "chat", USER)
+    call_method(make(max_tokens=9), kind, "chat", USER)
     first, second, third, fourth = sent(server)
     assert not {"temperature", "max_tokens", "max_completion_tokens"} & first.keys()
     assert second["max_completion_tokens"] == fourth["max_completion_tokens"] == 9
@@ -293,7 +293,7 @@ def test_parameters_that_are_unknown_pass(
     make: Make, server: RawServer, path: str, kind: str
 ) -> None:
     server.will(reply(chat()))
-    ask(make(additional_kwargs={"safe_prompt": True}), kind, "chat", USER)
+    call_method(make(additional_kwargs={"safe_prompt": True}), kind, "chat", USER)
     assert sent(server)[0]["safe_prompt"] is True
     passed = server.received[0].header("extra-parameters")
     assert passed == ("pass-through" if path == "/models" else None)
@@ -302,7 +302,7 @@ def test_parameters_that_are_unknown_pass(
 def test_parameters_of_a_call_win(make: Make, server: RawServer, kind: str) -> None:
     server.will(reply(chat()))
     model = make(temperature=0.5, max_tokens=9, additional_kwargs={"stop": ["x"]})
-    ask(model, kind, "chat", USER, temperature=0, max_tokens=3, stop=["y"])
+    call_method(model, kind, "chat", USER, temperature=0, max_tokens=3, stop=["y"])
     (body,) = sent(server)
     assert (body["temperature"], body["max_tokens"], body["stop"]) == (0, 3, ["y"])
 
@@ -313,7 +313,7 @@ def test_parameters_of_a_call_win(make: Make, server: RawServer, kind: str) -> N
 def test_a_tool_is_called_with_its_arguments(llm: Make, kind: str) -> None:
     model = llm()
     for method in ("chat_with_tools", "stream_chat_with_tools"):
-        found = ask(model, kind, method, [tool()], QUESTION)
+        found = call_method(model, kind, method, [tool()], QUESTION)
         last = found[-1] if isinstance(found, list) else found
         (called,) = model.get_tool_calls_from_response(last)
         assert (called.tool_name, called.tool_kwargs) == ("get_weather", {"city": "New York"})
@@ -323,7 +323,9 @@ def test_a_tool_is_called_with_its_arguments(llm: Make, kind: str) -> None:
 def test_tools_are_called_in_parallel(llm: Make, kind: str) -> None:
     model, both = llm(), "Call get_weather and ping for New York."
     for method in ("chat_with_tools", "stream_chat_with_tools"):
-        found = ask(model, kind, method, [tool(), tool(ping)], both, allow_parallel_tool_calls=True)
+        found = call_method(
+            model, kind, method, [tool(), tool(ping)], both, allow_parallel_tool_calls=True
+        )
         last = found[-1] if isinstance(found, list) else found
         called = model.get_tool_calls_from_response(last)
         assert [each.tool_name for each in called] == ["get_weather", "ping"]
@@ -335,7 +337,7 @@ def test_a_part_of_a_call_is_no_error(make: Make, server: RawServer, kind: str) 
     pieces += [fragments((0, "", "", 'lft"}')), part(None, "tool_calls")]
     server.will(stream(events(*pieces)))
     model = make()
-    found = ask(model, kind, "stream_chat_with_tools", [tool()], QUESTION)
+    found = call_method(model, kind, "stream_chat_with_tools", [tool()], QUESTION)
     seen = [model.get_tool_calls_from_response(each)[0].tool_kwargs for each in found]
     assert seen[-1] == {"city": "Delft"}
     assert all(isinstance(each, dict) for each in seen)
@@ -343,7 +345,9 @@ def test_a_part_of_a_call_is_no_error(make: Make, server: RawServer, kind: str) 
 
 def test_a_named_choice_forces_that_tool(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     model = llm()
-    found = ask(model, kind, "chat_with_tools", [tool(), tool(ping)], QUESTION, tool_choice="ping")
+    found = call_method(
+        model, kind, "chat_with_tools", [tool(), tool(ping)], QUESTION, tool_choice="ping"
+    )
     assert model.get_tool_calls_from_response(found)[0].tool_name == "ping"
     assert endpoint.requests[-1].body["tool_choice"]["function"]["name"] == "ping"
 
@@ -351,20 +355,20 @@ def test_a_named_choice_forces_that_tool(llm: Make, endpoint: LocalEndpoint, kin
 def test_the_history_of_the_caller_is_left_alone(llm: Make, kind: str) -> None:
     history = [ChatMessage("before")]
     for method in ("chat_with_tools", "stream_chat_with_tools", "predict_and_call"):
-        ask(llm(), kind, method, [tool()], user_msg=QUESTION, chat_history=history)
+        call_method(llm(), kind, method, [tool()], user_msg=QUESTION, chat_history=history)
     assert history == [ChatMessage("before")]
 
 
 def test_without_tools_none_are_mentioned(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     for named in ({}, {"tool_required": True}, {"tool_choice": "auto"}):
-        ask(llm(), kind, "chat_with_tools", [], "hi", **named)
+        call_method(llm(), kind, "chat_with_tools", [], "hi", **named)
         assert (
             not {"tools", "tool_choice", "parallel_tool_calls"} & endpoint.requests[-1].body.keys()
         )
 
 
 def test_a_tool_may_have_no_arguments(llm: Make, kind: str) -> None:
-    found = ask(llm(), kind, "predict_and_call", [tool(ping)], "ping", tool_required=True)
+    found = call_method(llm(), kind, "predict_and_call", [tool(ping)], "ping", tool_required=True)
     assert found.response == "pong"
 
 
@@ -436,7 +440,7 @@ def test_a_memory_with_a_call_is_stored_and_sent_again(
 ) -> None:
     model, store = llm(), SimpleChatStore()
     memory = ChatMemoryBuffer.from_defaults(chat_store=store, chat_store_key="me")
-    called = ask(model, kind, "chat_with_tools", [tool()], QUESTION)
+    called = call_method(model, kind, "chat_with_tools", [tool()], QUESTION)
     (call,) = model.get_tool_calls_from_response(called)
     kept = {"tool_call_id": call.tool_id}
     result = ChatMessage(role="tool", content="sunny", additional_kwargs=kept)
@@ -445,7 +449,7 @@ def test_a_memory_with_a_call_is_stored_and_sent_again(
     store.persist(str(tmp_path / "store.json"))
     again = SimpleChatStore.from_persist_path(str(tmp_path / "store.json"))
     memory = ChatMemoryBuffer.from_defaults(chat_store=again, chat_store_key="me")
-    ask(model, kind, "chat", memory.get())
+    call_method(model, kind, "chat", memory.get())
     messages = endpoint.requests[-1].body["messages"]
     (sent,) = messages[1]["tool_calls"]
     assert sent["id"] == messages[2]["tool_call_id"]  # short, as models of Mistral want it
@@ -493,21 +497,21 @@ def test_an_image_of_a_tool_can_be_shown_to_the_model(llm: Make, endpoint: Local
 
 def test_a_value_is_predicted(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     prompt = PromptTemplate("'{name}' is 34 years old.")
-    found = ask(llm(), kind, "structured_predict", Person, prompt, name="Ann")
+    found = call_method(llm(), kind, "structured_predict", Person, prompt, name="Ann")
     assert found == Person(name="Ann", age=34)
     body = endpoint.requests[-1].body
     assert body["response_format"]["type"] == "json_schema"
     assert len(body["messages"][0]["content"]) < 50  # no schema in words
-    streamed = ask(llm(), kind, "stream_structured_predict", Person, prompt, name="Ann")
+    streamed = call_method(llm(), kind, "stream_structured_predict", Person, prompt, name="Ann")
     assert streamed[-1] == found
     assert len(streamed) > 2
 
 
 def test_a_structured_model_chats(llm: Make, kind: str) -> None:
     model = llm().as_structured_llm(Person)
-    found = ask(model, kind, "chat", [ChatMessage("'Ann' is 34 years old.")])
+    found = call_method(model, kind, "chat", [ChatMessage("'Ann' is 34 years old.")])
     assert found.raw == Person(name="Ann", age=34)
-    assert ask(model, kind, "complete", "'Bob' is 35.").raw == Person(name="Bob", age=35)
+    assert call_method(model, kind, "complete", "'Bob' is 35.").raw == Person(name="Bob", age=35)
 
 
 def test_a_response_format_passes_through_chat(llm: Make, kind: str) -> None:
@@ -515,7 +519,7 @@ def test_a_response_format_passes_through_chat(llm: Make, kind: str) -> None:
         "type": "json_schema",
         "json_schema": {"name": "person", "schema": Person.model_json_schema()},
     }
-    found = ask(llm(), kind, "chat", [ChatMessage("'Ann' is 34.")], response_format=wanted)
+    found = call_method(llm(), kind, "chat", [ChatMessage("'Ann' is 34.")], response_format=wanted)
     assert Person.model_validate_json(found.message.content) == Person(name="Ann", age=34)
 
 
@@ -534,7 +538,7 @@ def test_a_query_engine_answers_from_the_right_node(
     llm: Make, index: VectorStoreIndex, endpoint: LocalEndpoint, kind: str
 ) -> None:
     engine = index.as_query_engine(llm=llm(), similarity_top_k=1)
-    found = ask(engine, kind, "query", OLIVES)
+    found = call_method(engine, kind, "query", OLIVES)
     assert found.source_nodes[0].node.get_content() == FACTS[1]
     assert FACTS[1] in str(found)
 
@@ -634,11 +638,11 @@ def test_a_pipeline_splits_embeds_and_remembers(
     splitter = SentenceSplitter(chunk_size=128, chunk_overlap=16)
     pipeline = IngestionPipeline(transformations=[splitter, embedding], cache=IngestionCache())
     documents = [Document(text=long_text(), id_="d")]
-    found = ask(pipeline, kind, "run", documents=documents)
+    found = call_method(pipeline, kind, "run", documents=documents)
     assert len(found) > 20
     assert all(len(node.embedding) == 384 for node in found)
     before = len(endpoint.requests)
-    again = ask(pipeline, kind, "run", documents=documents)
+    again = call_method(pipeline, kind, "run", documents=documents)
     assert [node.embedding for node in again] == [node.embedding for node in found]
     assert len(endpoint.requests) == before
 
@@ -664,7 +668,7 @@ def test_batches_of_texts_are_embedded_together(make: Make, server: RawServer, k
     server.choose = lambda request: when_all_are_there
     embedding = make(AzInferEmbedding, embed_batch_size=2)
     texts = [str(number) for number in range(10)]
-    found = ask(embedding, kind, "get_text_embedding_batch", texts)
+    found = call_method(embedding, kind, "get_text_embedding_batch", texts)
     assert found == [[float(number), 1.0] for number in range(10)]
     assert len(server.received) == 5
 
@@ -675,7 +679,7 @@ def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
     server.choose = lambda request: reply(vectors(*([float(n)] for n in request.json["input"])))
     embedding = make(AzInferEmbedding, model_id="Cohere-embed-v3-english")
     texts = [str(number) for number in range(200)]
-    found = ask(embedding, kind, "get_text_embedding_batch", texts)
+    found = call_method(embedding, kind, "get_text_embedding_batch", texts)
     assert found == [[float(number)] for number in range(200)]
     assert sorted(len(body["input"]) for body in sent(server)) == [8, 96, 96]
 
@@ -683,7 +687,9 @@ def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
 def test_workers_bound_what_is_asked_at_once(make: Make, server: RawServer) -> None:
     server.choose = lambda request: reply(vectors([1.0], [2.0]))
     embedding = make(AzInferEmbedding, embed_batch_size=2, num_workers=2)
-    found = ask(embedding, "async", "get_text_embedding_batch", ["a", "b"] * 3, show_progress=True)
+    found = call_method(
+        embedding, "async", "get_text_embedding_batch", ["a", "b"] * 3, show_progress=True
+    )
     assert found == [[1.0], [2.0]] * 3
 
 
@@ -694,9 +700,9 @@ def test_queries_and_texts_are_told_apart_where_model_and_surface_do(
     server.will(reply(vectors([1.0])))
     for named in ({}, {"query_type": "q", "document_type": "d"}):
         embedding = make(AzInferEmbedding, model_id=model_id, **named)
-        ask(embedding, kind, "get_query_embedding", "a")
-        ask(embedding, kind, "get_text_embedding", "a")
-        ask(embedding, kind, "get_text_embedding_batch", ["a"])
+        call_method(embedding, kind, "get_query_embedding", "a")
+        call_method(embedding, kind, "get_text_embedding", "a")
+        call_method(embedding, kind, "get_text_embedding_batch", ["a"])
     told = [body.get("input_type") for body in sent(server)]
     has_field = model_id.startswith("Cohere") and path == SURFACES["models"]
     known = ["query", "document", "document"] if has_field else [None] * 3
@@ -715,14 +721,14 @@ def test_dimensions_are_asked_for(endpoint: LocalEndpoint, path: str, kind: str)
     embedding = AzInferEmbedding(
         endpoint=endpoint.url + path, credential=endpoint.key, model="embed", dimensions=8
     )
-    assert len(ask(embedding, kind, "get_query_embedding", "a")) == 8
+    assert len(call_method(embedding, kind, "get_query_embedding", "a")) == 8
 
 
 def test_vectors_are_in_the_order_of_their_index(make: Make, server: RawServer, kind: str) -> None:
     body = vectors([1.0], [2.0], [3.0])
     body["data"].reverse()
     server.will(reply(body))
-    found = ask(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["a", "b", "c"])
+    found = call_method(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["a", "b", "c"])
     assert found == [[1.0], [2.0], [3.0]]
 
 
@@ -736,9 +742,9 @@ def test_an_empty_text_does_not_sink_the_others(
         return reply(vectors(*([float(len(text))] for text in texts)))
 
     server.choose = choose
-    found = ask(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["ab", "", "abc"])
+    found = call_method(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["ab", "", "abc"])
     assert found == [[2.0], [1.0], [3.0]]
-    assert len(ask(embedding, kind, "get_text_embedding_batch", ["ab", ""])) == 2
+    assert len(call_method(embedding, kind, "get_text_embedding_batch", ["ab", ""])) == 2
 
 
 @pytest.mark.parametrize(
@@ -749,7 +755,7 @@ def test_integers_stay_integers(
 ) -> None:
     server.will(reply(vectors(row)))
     embedding = make(AzInferEmbedding, additional_kwargs={"encoding_format": encoding})
-    found = ask(embedding, kind, "get_text_embedding", "a")
+    found = call_method(embedding, kind, "get_text_embedding", "a")
     assert found == row
     assert all(isinstance(number, int) for number in found)
     assert sent(server)[0]["encoding_format"] == encoding
@@ -788,8 +794,8 @@ def test_images_of_every_form_have_vectors(
         ImageBlock(url=url),
         core.ImageInput(PNG),
     ]
-    first = ask(images, kind, "get_image_embedding", PNG)
-    assert ask(images, kind, "get_image_embedding_batch", forms) == [first] * len(forms)
+    first = call_method(images, kind, "get_image_embedding", PNG)
+    assert call_method(images, kind, "get_image_embedding_batch", forms) == [first] * len(forms)
     last = endpoint.requests[-1]
     assert last.path.endswith("/models/images/embeddings")
     assert last.body["input"] == [{"image": url}]
@@ -805,7 +811,7 @@ def test_the_url_of_an_image_is_passed_on(server: RawServer, kind: str) -> None:
     images = AzInferImageEmbedding(endpoint=f"{server.url}/models", credential=KEY, model="m")
     url = f"{server.url}/a.png"
     for form in (url, ImageNode(image_url=url), ImageDocument(image_url=url)):
-        ask(images, kind, "get_image_embedding", form)
+        call_method(images, kind, "get_image_embedding", form)
     inputs = [request.json["input"] for request in server.received if request.method == "POST"]
     assert inputs == [[{"image": url}]] * 3
 
@@ -828,21 +834,21 @@ def test_images_are_found_by_an_index(images: AzInferImageEmbedding, tmp_path: P
 def test_a_full_deployment_is_asked_again(make: Make, server: RawServer, kind: str) -> None:
     full = reply(failure("429"), 429, {"retry-after": "3"})
     server.will(full, reply(chat()), full, stream(events(part("a", "stop"))))
-    assert ask(make(), kind, "chat", USER).message.content == "hello"
-    assert deltas(ask(make(), kind, "stream_chat", USER)) == "a"
+    assert call_method(make(), kind, "chat", USER).message.content == "hello"
+    assert deltas(call_method(make(), kind, "stream_chat", USER)) == "a"
     assert len(server.received) == 4
 
 
 def test_a_failed_service_is_asked_again(make: Make, server: RawServer, kind: str) -> None:
     server.will(reply(failure("x"), 503), reply(chat()))
-    assert ask(make(), kind, "chat", USER).message.content == "hello"
+    assert call_method(make(), kind, "chat", USER).message.content == "hello"
 
 
 def test_no_retries_is_one_request(make: Make, server: RawServer, kind: str) -> None:
     server.will(reply(failure("429"), 429))
     for method in ("chat", "stream_chat"):
         with pytest.raises(core.RateLimitError) as caught:
-            ask(make(max_retries=0), kind, method, USER)
+            call_method(make(max_retries=0), kind, method, USER)
         assert caught.value.status == 429
     assert len(server.received) == 2
 
@@ -851,7 +857,7 @@ def test_a_wrong_key_is_an_immediate_error(endpoint: LocalEndpoint, path: str, k
     wrong = AzInferLLM(endpoint=endpoint.url + path, credential="wrong-key", model="paris")
     before = len(endpoint.requests)
     with pytest.raises(core.AuthenticationError) as caught:
-        ask(wrong, kind, "chat", USER)
+        call_method(wrong, kind, "chat", USER)
     assert caught.value.status == 401
     assert len(endpoint.requests) - before <= 1
 
@@ -862,7 +868,7 @@ def test_a_blocked_prompt_names_its_category(make: Make, server: RawServer, kind
     server.will(reply(body, 400), stream(events(part("a"), body)))
     for method in ("chat", "stream_chat"):
         with pytest.raises(core.ContentFilterError) as caught:
-            ask(make(), kind, method, USER)
+            call_method(make(), kind, method, USER)
         assert dict(caught.value.categories) == {"violence": "high"}
 
 
@@ -874,9 +880,9 @@ def test_one_credential_serves_sync_and_async(make: Make, server: RawServer) -> 
     server.will(reply(chat()), reply(chat()), reply(vectors([1.0])))
     credential = Credential()
     model = make(credential=credential)
-    ask(model, "sync", "chat", USER)
-    ask(model, "async", "chat", USER)
-    ask(make(AzInferEmbedding, credential), "async", "get_text_embedding", "a")
+    call_method(model, "sync", "chat", USER)
+    call_method(model, "async", "chat", USER)
+    call_method(make(AzInferEmbedding, credential), "async", "get_text_embedding", "a")
     told = {request.header("authorization") for request in server.received}
     assert told == {"Bearer t1"}
 
@@ -888,15 +894,18 @@ def test_an_async_credential_serves_async(make: Make, server: RawServer) -> None
 
     server.will(reply(chat()))
     model = make(credential=Credential())
-    assert ask(model, "async", "chat", USER).message.content == "hello"
+    assert call_method(model, "async", "chat", USER).message.content == "hello"
     with pytest.raises(core.ConfigurationError, match="async credential"):
-        ask(model, "sync", "chat", USER)
+        call_method(model, "sync", "chat", USER)
 
 
 def test_a_token_is_asked_for_anew_after_a_401(make: Make, server: RawServer, kind: str) -> None:
     tokens = iter("abc")
     server.will(reply(failure("401"), 401), reply(chat()))
-    assert ask(make(credential=lambda: next(tokens)), kind, "chat", USER).message.content == "hello"
+    assert (
+        call_method(make(credential=lambda: next(tokens)), kind, "chat", USER).message.content
+        == "hello"
+    )
     told = [request.header("authorization") for request in server.received]
     assert told == ["Bearer a", "Bearer b"]
 
@@ -908,7 +917,7 @@ def test_a_slow_deployment_is_not_waited_for(server: RawServer, path: str, kind:
     )
     for method in ("chat", "stream_chat"):
         with pytest.raises(core.APITimeoutError):
-            ask(model, kind, method, USER)
+            call_method(model, kind, method, USER)
 
 
 def test_one_object_lives_in_several_loops(
@@ -917,9 +926,9 @@ def test_one_object_lives_in_several_loops(
     model = llm("paris")
     engine = index.as_query_engine(llm=model)
     for _ in range(3):
-        assert ask(model, "async", "chat", USER).message.content == "Paris."
-        assert len(ask(embedding, "async", "get_text_embedding", "a")) == 384
-        assert str(ask(engine, "async", "query", "?")) == "Paris."
+        assert call_method(model, "async", "chat", USER).message.content == "Paris."
+        assert len(call_method(embedding, "async", "get_text_embedding", "a")) == 384
+        assert str(call_method(engine, "async", "query", "?")) == "Paris."
 
 
 # Events, callbacks, limits
@@ -939,12 +948,12 @@ def test_events_tell_what_happens_and_no_secret(
     top.add_event_handler(handler)
     try:
         model = llm()
-        ask(model, kind, "chat", USER)
-        ask(model, kind, "stream_chat", USER)
-        ask(model, kind, "structured_predict", Person, PromptTemplate("x"))
-        ask(embedding, kind, "get_text_embedding", "a")
+        call_method(model, kind, "chat", USER)
+        call_method(model, kind, "stream_chat", USER)
+        call_method(model, kind, "structured_predict", Person, PromptTemplate("x"))
+        call_method(embedding, kind, "get_text_embedding", "a")
         with pytest.raises(core.DeploymentNotFoundError):
-            ask(llm("nope"), kind, "stream_chat", USER)
+            call_method(llm("nope"), kind, "stream_chat", USER)
     finally:
         top.event_handlers.remove(handler)
     names = {type(event).__name__ for event in seen}
@@ -975,17 +984,17 @@ def test_a_rate_limiter_is_asked_once_a_call(
 
     model = llm(rate_limiter=Limiter())
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
-        ask(model, kind, method, "hi" if "complete" in method else USER)
+        call_method(model, kind, method, "hi" if "complete" in method else USER)
     assert len(asked) == 4
     embedding.rate_limiter = Limiter()
-    ask(embedding, kind, "get_text_embedding_batch", ["a", "b"])
+    call_method(embedding, kind, "get_text_embedding_batch", ["a", "b"])
     assert len(asked) == 5
 
 
 def test_one_client_asks_several_deployments(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     model = llm()
-    assert ask(model, kind, "chat", USER, model="PARIS").message.content == "Paris."
-    assert "synthetic" in ask(model, kind, "chat", USER).message.content
+    assert call_method(model, kind, "chat", USER, model="PARIS").message.content == "Paris."
+    assert "synthetic" in call_method(model, kind, "chat", USER).message.content
     assert [each.deployment for each in endpoint.requests] == ["Paris", "Mistral-Large"]
 
 
@@ -998,7 +1007,7 @@ def test_chunks_without_a_delta_are_no_error(make: Make, server: RawServer, kind
     note |= {"content_filter_offsets": {"check_offset": 1}}
     bare = {"id": "", "model": "", "choices": [note]}
     server.will(stream(events({"choices": []}, part("a"), bare, part("b", "stop"), bare)))
-    assert deltas(ask(make(), kind, "stream_chat", USER)) == "ab"
+    assert deltas(call_method(make(), kind, "stream_chat", USER)) == "ab"
 
 
 def test_interleaved_fragments_stay_apart(make: Make, server: RawServer, kind: str) -> None:
@@ -1013,7 +1022,7 @@ def test_interleaved_fragments_stay_apart(make: Make, server: RawServer, kind: s
     server.will(stream(events(*pieces)))
     model = make()
     named = {"allow_parallel_tool_calls": True}
-    found = ask(model, kind, "stream_chat_with_tools", [tool(), tool(ping)], "hi", **named)
+    found = call_method(model, kind, "stream_chat_with_tools", [tool(), tool(ping)], "hi", **named)
     for at in (-1, -2):
         called = model.get_tool_calls_from_response(found[at])
         assert [(each.tool_id, each.tool_name, each.tool_kwargs) for each in called] == [
@@ -1035,7 +1044,7 @@ def test_a_stream_may_be_cut_and_commented_anywhere(
         peer.close()
 
     server.will(byte_by_byte)
-    assert deltas(ask(make(), kind, "stream_chat", USER)) == "größe 🙂"
+    assert deltas(call_method(make(), kind, "stream_chat", USER)) == "größe 🙂"
 
 
 def test_an_error_in_a_stream_is_raised(make: Make, server: RawServer, kind: str) -> None:
@@ -1066,7 +1075,7 @@ def test_a_stream_that_breaks_off_is_raised(
     data = events(part("a"), part("b"), done=False)
     server.will(raw(head + b"content-length: 10000\r\n\r\n" + data, then))
     with pytest.raises(core.StreamInterruptedError) as caught:
-        ask(make(), kind, "stream_chat", USER)
+        call_method(make(), kind, "stream_chat", USER)
     assert caught.value.partial is not None
 
 

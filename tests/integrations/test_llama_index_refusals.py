@@ -11,10 +11,10 @@ from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ToolCall
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 
-from asking import KEY
 from azinfer.core import InvalidResponseError
 from azinfer.llama_index import AzInferLLM
-from llama_asking import Person, ask, tool
+from client_driver import KEY
+from llama_index_calls import Person, call_method, tool
 from raw_server import RawServer
 from tool_calls import (
     NO_ARGUMENTS,
@@ -84,14 +84,14 @@ def test_half_a_predicted_call_is_an_error(
 ) -> None:
     answer_with_call(server, "get_weather", arguments, "length")
     with pytest.raises(InvalidResponseError, match="was cut off"):
-        ask(make(), kind, "predict_and_call", [tool(get_weather)], "hi")
+        call_method(make(), kind, "predict_and_call", [tool(get_weather)], "hi")
 
 
 def test_half_a_call_makes_no_value(make: Make, server: RawServer, kind: str) -> None:
     answer_with_call(server, "Person", '{"name": "A", "age": 3', "length")
     llm = make(model="gpt-4", model_id="gpt-4")
     with pytest.raises(InvalidResponseError, match="max_tokens"):
-        ask(llm, kind, "structured_predict", Person, PromptTemplate("hi"))
+        call_method(llm, kind, "structured_predict", Person, PromptTemplate("hi"))
 
 
 @agents
@@ -112,11 +112,14 @@ def test_a_refusal_is_the_text_and_goes_back_as_text(
 ) -> None:
     refuse(server)
     llm, question = make(), ChatMessage("hi")
-    responses = [ask(llm, kind, "chat", [question]), ask(llm, kind, "stream_chat", [question])[-1]]
+    responses = [
+        call_method(llm, kind, "chat", [question]),
+        call_method(llm, kind, "stream_chat", [question])[-1],
+    ]
     for response in responses:
         assert response.message.content == REFUSAL
         assert response.message.additional_kwargs["refusal"] == REFUSAL
-        ask(llm, kind, "chat", [question, response.message, ChatMessage("Why?")])
+        call_method(llm, kind, "chat", [question, response.message, ChatMessage("Why?")])
         back = server.received[-1].json["messages"][1]
         assert back == {"role": "assistant", "content": REFUSAL}
 
@@ -134,7 +137,7 @@ def test_an_agent_shows_a_refusal(make: Make, server: RawServer) -> None:
 
 def test_usage_in_every_chunk_is_the_last_one(make: Make, server: RawServer, kind: str) -> None:
     count_in_every_chunk(server)
-    last = ask(make(), kind, "stream_chat", [ChatMessage("hi")])[-1]
+    last = call_method(make(), kind, "stream_chat", [ChatMessage("hi")])[-1]
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
     assert [last.additional_kwargs[name] for name in counts] == [3, 3, 6]
     assert last.raw["usage"]["total_tokens"] == 6

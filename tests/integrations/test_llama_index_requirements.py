@@ -17,11 +17,11 @@ from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.schema import TextNode
 
-from asking import KEY, SURFACES
 from azinfer.core import BadRequestError, ConfigurationError, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint
-from llama_asking import USER, ask, tool
+from client_driver import KEY, SURFACES
+from llama_index_calls import USER, call_method, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
@@ -63,7 +63,7 @@ def test_a_message_of_the_user_is_never_dropped(make: Make, server: RawServer, k
     # llama-index-llms-azure-inference 0.8.0 sent none for a ChatMessage
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     for method in ("chat_with_tools", "stream_chat_with_tools"):
-        ask(make(), kind, method, [tool()], user_msg=ChatMessage("hi"))
+        call_method(make(), kind, method, [tool()], user_msg=ChatMessage("hi"))
     told = [body["messages"] for body in bodies(server)]
     assert told == [[{"role": "user", "content": "hi"}]] * 2
 
@@ -73,7 +73,7 @@ def test_what_the_caller_gave_is_not_written_to(make: Make, server: RawServer, k
     server.will(reply(chat()))
     history, options, headers = [ChatMessage("a")], {"user": "me"}, {"x-a": "1"}
     llm = make(additional_kwargs=options, headers=headers, api_version="2024-10-21")
-    ask(llm, kind, "chat_with_tools", [tool()], user_msg="b", chat_history=history)
+    call_method(llm, kind, "chat_with_tools", [tool()], user_msg="b", chat_history=history)
     assert (history, options, headers) == ([ChatMessage("a")], {"user": "me"}, {"x-a": "1"})
 
 
@@ -82,7 +82,7 @@ def test_a_stream_of_nothing_but_a_call_yields_it(make: Make, server: RawServer,
     call = {"index": 0, "id": "c1", "function": {"name": "get_weather", "arguments": "{}"}}
     server.will(stream(events(part(tool_calls=[call]), part(None, "tool_calls"))))
     llm = make()
-    found = ask(llm, kind, "stream_chat_with_tools", [tool()], "hi")
+    found = call_method(llm, kind, "stream_chat_with_tools", [tool()], "hi")
     assert [llm.get_tool_calls_from_response(each)[0].tool_id for each in found] == ["c1"] * 2
 
 
@@ -156,7 +156,7 @@ def test_a_model_of_mistral_works_on_every_surface(
     # run-llama/llama_index#14058
     server.will(reply(chat()))
     llm = make(path=path, model="mistral-large", max_tokens=9)
-    assert ask(llm, kind, "complete", "hi").text == "hello"
+    assert call_method(llm, kind, "complete", "hi").text == "hello"
     body = bodies(server)[0]
     assert body["max_tokens"] == 9
     assert not {"max_completion_tokens", "stream_options", "parallel_tool_calls"} & body.keys()
@@ -284,7 +284,7 @@ def test_a_limit_under_a_wrong_name_is_learned(make: Make, server: RawServer, ki
     server.will(reply(refused, 400), reply(chat()))
     llm = make(max_tokens=9)
     for _ in range(2):
-        ask(llm, kind, "chat", USER)
+        call_method(llm, kind, "chat", USER)
     assert [body.get("max_completion_tokens") for body in bodies(server)] == [None, 9, 9]
 
 
@@ -292,7 +292,7 @@ def test_what_a_model_refuses_is_an_error(make: Make, server: RawServer, kind: s
     body = failure("unsupported_value", "no temperature here", param="temperature")
     server.will(reply(body, 400))
     with pytest.raises(BadRequestError) as caught:
-        ask(make(model_id="o3", temperature=0.5), kind, "chat", USER)
+        call_method(make(model_id="o3", temperature=0.5), kind, "chat", USER)
     assert caught.value.param == "temperature"
 
 

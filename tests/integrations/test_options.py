@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from asking import KEY
 from azinfer.ag2 import AzInferConfig
 from azinfer.core import ConfigurationError
 from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
+from client_driver import KEY
 from frameworks import ask_ag2, ask_langchain, ask_llama_index
 from raw_server import RawServer, answered
 

@@ -33,7 +33,6 @@ from semantic_kernel.exceptions import (
 from semantic_kernel.utils.telemetry.model_diagnostics import decorators
 from semantic_kernel.utils.telemetry.user_agent import SEMANTIC_KERNEL_USER_AGENT
 
-from asking import KEY, OF_CLIENT
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, Timeout
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint
@@ -44,9 +43,10 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from azinfer.semantic_kernel.errors import translated_errors
-from keeping import AsyncKeeping
+from client_driver import CLIENT_OPTIONS, KEY
 from kernels import added, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, failure, part, reply, stream
+from recording_clients import AsyncRecordingClient
 
 Make = Callable[..., Any]
 SETTINGS = AzInferChatPromptExecutionSettings()
@@ -289,7 +289,7 @@ async def test_a_stream_that_is_left_closes_its_connection(
     server: RawServer, url: str, by: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
-    client = AsyncKeeping(url, KEY, "gpt-4.1")
+    client = AsyncRecordingClient(url, KEY, "gpt-4.1")
     if by == "text":
         made = AzInferTextCompletion(client=client)
         messages: Any = made.get_streaming_text_contents("hi", SETTINGS)
@@ -304,7 +304,7 @@ async def test_a_stream_that_is_left_closes_its_connection(
     with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
         await messages.aclose()
         assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    assert len(client.kept) == 1
+    assert len(client.streams) == 1
 
 
 @pytest.mark.parametrize("by", ["chat", "text"])
@@ -312,7 +312,7 @@ async def test_a_stream_that_is_cancelled_closes_its_connection(
     server: RawServer, url: str, by: str
 ) -> None:
     server.will(stream(events(part("a"), done=False), "stall"))
-    began, client = asyncio.Event(), AsyncKeeping(url, KEY, "gpt-4.1")
+    began, client = asyncio.Event(), AsyncRecordingClient(url, KEY, "gpt-4.1")
 
     async def read() -> None:
         if by == "text":
@@ -330,7 +330,7 @@ async def test_a_stream_that_is_cancelled_closes_its_connection(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    assert len(client.kept) == 1
+    assert len(client.streams) == 1
 
 
 async def test_a_service_is_closed_and_opens_again(server: RawServer, service: Make) -> None:
@@ -552,7 +552,7 @@ def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
     kinds: Any = SERVICES
     for kind in kinds:
         with pytest.raises(ServiceInitializationError, match=f"client= has its own {name}"):
-            kind(client=client, **{name: OF_CLIENT[name]})
+            kind(client=client, **{name: CLIENT_OPTIONS[name]})
 
 
 def test_an_endpoint_of_one_model_needs_no_name() -> None:

@@ -16,7 +16,6 @@ from semantic_kernel.exceptions import (
     ServiceResponseException,
 )
 
-from asking import KEY, SHAPES
 from azinfer.core import AuthenticationError, UnsupportedParameterError
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.semantic_kernel import (
@@ -25,6 +24,7 @@ from azinfer.semantic_kernel import (
     AzInferTextCompletion,
     AzInferTextEmbedding,
 )
+from client_driver import KEY, SHAPES
 from kernels import Weather, added, asked, kernel, sent, streamed
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream, vectors
 

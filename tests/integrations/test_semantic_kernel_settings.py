@@ -13,7 +13,6 @@ from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoic
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.functions import KernelFunctionFromPrompt
 
-from asking import KEY
 from azinfer.core import AsyncInferenceClient, ConfigurationError, JsonSchema, Timeout
 from azinfer.semantic_kernel import (
     AzInferChatCompletion,
@@ -22,6 +21,7 @@ from azinfer.semantic_kernel import (
     AzInferTextCompletion,
     AzInferTextEmbedding,
 )
+from client_driver import KEY
 from kernels import Weather, asked, kernel, sent, streamed
 from raw_server import RawServer, chat, events, part, reply, stream, vectors
 

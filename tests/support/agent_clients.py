@@ -6,8 +6,8 @@ from typing import Any
 
 from agent_framework import ChatResponse, ChatResponseUpdate, Content, Message, tool
 
-from asking import KEY
 from azinfer.agent_framework import AzInferChatClient
+from client_driver import KEY
 from raw_server import RawServer, chat, reply
 
 MESSAGE = [Message("user", ["hi"])]

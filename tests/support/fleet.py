@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from asking import KEY, Asker
 from azinfer.core import AsyncInferenceClient, InferenceClient
+from client_driver import KEY, ClientDriver
 from raw_server import RawServer, failure, reply
 
 Config = dict[str, Any]
@@ -50,16 +50,16 @@ class Fleet:
 
 
 @contextmanager
-def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[Asker]:
-    """An Asker whose client comes from a configuration."""
+def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[ClientDriver]:
+    """A driver whose client comes from a configuration."""
     made = InferenceClient if kind == "sync" else AsyncInferenceClient
     environ = {"AZURE_AI_API_KEY": KEY}
-    asker = Asker(kind, "localhost", KEY)
-    asker.client = made.from_config(config, **{"environ": environ, **options})
+    driver = ClientDriver(kind, "localhost", KEY)
+    driver.client = made.from_config(config, **{"environ": environ, **options})
     try:
-        yield asker
+        yield driver
     finally:
-        asker.close()
+        driver.close()
 
 
 def limited(seconds: float | None = None) -> Any:

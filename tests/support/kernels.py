@@ -10,8 +10,8 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents import ChatHistory, StreamingChatMessageContent
 from semantic_kernel.functions import kernel_function
 
-from asking import KEY
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+from client_driver import KEY
 from raw_server import RawServer
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 
-from asking import KEY, USER, Asker, TestClock, asking
 from azinfer.core import (
     APIConnectionError,
     APIStatusError,
@@ -28,6 +27,7 @@ from azinfer.core import (
     Timeout,
 )
 from certificates import Authority
+from client_driver import KEY, USER, ClientDriver, TestClock, open_driver
 from raw_server import (
     Behaviour,
     Peer,
@@ -44,7 +44,7 @@ from raw_server import (
 )
 from raw_server import events as events_of
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 LARGE: list[Any] = [{"role": "user", "content": "x" * 12_000_000}]
 WHOLE = answer(chat())
 
@@ -74,18 +74,18 @@ def listening(serve: Callable[[socket.socket], None] | None) -> Iterator[str]:
                 thread.join(10)
 
 
-def once(kind: str, url: str, **named: Any) -> AbstractContextManager[Asker]:
+def once(kind: str, url: str, **named: Any) -> AbstractContextManager[ClientDriver]:
     """A client that sends each request once."""
-    return asking(kind, url, KEY, "m", max_retries=0, **named)
+    return open_driver(kind, url, KEY, "m", max_retries=0, **named)
 
 
 def test_a_service_that_does_not_take_the_request_is_a_time_out(kind: str) -> None:
     with (
         listening(lambda accepted: None) as host,
-        once(kind, f"http://{host}/models", timeout=Timeout(read=0.3)) as asker,
+        once(kind, f"http://{host}/models", timeout=Timeout(read=0.3)) as driver,
         pytest.raises(APITimeoutError, match=r"could not be sent within 0\.3 seconds"),
     ):
-        asker.complete(LARGE)
+        driver.complete(LARGE)
 
 
 def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) -> None:
@@ -100,9 +100,9 @@ def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) ->
 
     with (
         listening(slowly) as host,
-        once(kind, f"http://{host}/models", timeout=Timeout(read=0.8)) as asker,
+        once(kind, f"http://{host}/models", timeout=Timeout(read=0.8)) as driver,
     ):
-        assert asker.complete(LARGE).text == "hello"
+        assert driver.complete(LARGE).text == "hello"
     assert time.monotonic() - began > 0.8
 
 
@@ -120,9 +120,9 @@ def test_a_request_may_take_long_to_send_over_tls(kind: str, authority: Authorit
     began, environ = time.monotonic(), {"SSL_CERT_FILE": str(authority.path)}
     with (
         listening(slowly) as host,
-        once(kind, f"https://{host}/models", timeout=Timeout(read=0.8), environ=environ) as asker,
+        once(kind, f"https://{host}/models", timeout=Timeout(read=0.8), environ=environ) as driver,
     ):
-        assert asker.complete(LARGE).text == "hello"
+        assert driver.complete(LARGE).text == "hello"
     assert time.monotonic() - began > 0.8
 
 
@@ -149,10 +149,10 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
         listening(refuse) as host,
-        once("async", f"http{'s' * over_tls}://{host}/models", environ=environ) as asker,
+        once("async", f"http{'s' * over_tls}://{host}/models", environ=environ) as driver,
     ):
         with pytest.raises(APIStatusError) as caught:
-            asker.complete(LARGE)
+            driver.complete(LARGE)
         assert caught.value.status == 413
         refused.set()
         assert left.wait(5)
@@ -166,10 +166,10 @@ def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
 
     with (
         listening(refuse) as host,
-        once(kind, f"http://{host}/models") as asker,
+        once(kind, f"http://{host}/models") as driver,
         pytest.raises(APIStatusError) as caught,
     ):
-        asker.complete(LARGE)
+        driver.complete(LARGE)
     assert caught.value.status == 413
 
 
@@ -177,7 +177,9 @@ def test_a_service_that_is_silent_before_tls_is_a_time_out(kind: str) -> None:
     with listening(None) as host:
         timeout = Timeout(connect=0.2)
         with (
-            asking(kind, f"https://{host}/models", KEY, "m", timeout=timeout, max_retries=0) as one,
+            open_driver(
+                kind, f"https://{host}/models", KEY, "m", timeout=timeout, max_retries=0
+            ) as one,
             pytest.raises(APITimeoutError, match=r"established within 0\.2 seconds"),
         ):
             one.complete()
@@ -194,10 +196,10 @@ def test_a_stream_that_never_ends_ends_in_time(kind: str) -> None:
 
     with (
         listening(drip) as host,
-        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as asker,
+        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as driver,
         pytest.raises(APITimeoutError, match=r"no complete response came within 0\.5") as caught,
     ):
-        asker.stream()
+        driver.stream()
     assert caught.value.partial is not None
     assert set(caught.value.partial.text) == {"x"}
 
@@ -211,13 +213,13 @@ def test_httpx_ends_a_stream_in_time_too(server: RawServer) -> None:
 
     server.will(late)
     http, timeout = httpx.AsyncClient(), Timeout(total=1)
-    with once("async", f"{server.url}/models", http_client=http, timeout=timeout) as asker:
+    with once("async", f"{server.url}/models", http_client=http, timeout=timeout) as driver:
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match="no complete response came within 1 seconds"):
-            asker.stream()
+            driver.stream()
         # httpx itself begins to wait anew with each part.
         assert time.monotonic() - began < 1.6
-        asker.run(http.aclose())
+        driver.run(http.aclose())
 
 
 LOOP_CLOSED = """
@@ -245,18 +247,18 @@ def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> No
     assert done.stdout.split() == ["begun", "hello"], done.stderr
 
 
-def read_slowly(asker: Asker) -> None:
+def read_slowly(driver: ClientDriver) -> None:
     """Read a stream slower than it comes; in a task, letting others in between."""
 
     async def reading() -> None:
-        async with asker.client.stream(USER) as chunks:
+        async with driver.client.stream(USER) as chunks:
             async for _ in chunks:
                 await asyncio.sleep(0.005)
 
-    if asker.kind == "sync":
-        asker.read(lambda chunk: threading.Event().wait(0.005))
+    if driver.kind == "sync":
+        driver.read(lambda chunk: threading.Event().wait(0.005))
     else:
-        asker.run(reading())
+        driver.run(reading())
 
 
 @pytest.mark.parametrize("through", ["sockets", "httpx"])
@@ -273,16 +275,16 @@ def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str, through
 
     with (
         listening(pour) as host,
-        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5), **named) as asker,
+        once(kind, f"http://{host}/models", timeout=Timeout(total=0.5), **named) as driver,
     ):
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match=r"no complete response came within 0\.5 seconds"):
-            read_slowly(asker)
+            read_slowly(driver)
         assert time.monotonic() - began < 4  # all that is read at once would take longer
         if isinstance(http, httpx.Client):
             http.close()
         else:
-            asker.run(http.aclose())
+            driver.run(http.aclose())
 
 
 class Flood:
@@ -310,19 +312,19 @@ class Flood:
 
 def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
     flood = Flood()
-    with listening(flood) as host, once(kind, f"http://{host}/models") as asker:
+    with listening(flood) as host, once(kind, f"http://{host}/models") as driver:
         if kind == "sync":
-            with asker.client.stream(USER) as chunks:
+            with driver.client.stream(USER) as chunks:
                 assert flood.blocked.wait(10)
                 read = sum(len(chunk.text) for chunk in chunks)
         else:
 
             async def later() -> int:
-                async with asyncio.timeout(30), asker.client.stream(USER) as chunks:
+                async with asyncio.timeout(30), driver.client.stream(USER) as chunks:
                     assert await asyncio.to_thread(flood.blocked.wait, 10)
                     return sum([len(chunk.text) async for chunk in chunks])
 
-            read = asker.run(later())
+            read = driver.run(later())
     assert read == flood.events * 100_000
 
 
@@ -345,8 +347,8 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(
     secure.will(whole, reply(chat("right")))
     environ = {"SSL_CERT_FILE": str(authority.path)}
 
-    async def read(asker: Asker) -> str:
-        async with asker.client.stream(USER) as chunks:
+    async def read(driver: ClientDriver) -> str:
+        async with driver.client.stream(USER) as chunks:
             # The loop needs a while to read as much as it will.
             assert await asyncio.to_thread(sent.wait, 10)
             await asyncio.to_thread(told.wait, 0.4)
@@ -355,11 +357,11 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(
             await asyncio.to_thread(threading.Event().wait, 0.3)
             if not left:
                 assert "".join([chunk.text async for chunk in chunks]) == "a"
-        text: str = (await asker.client.complete(USER)).text
+        text: str = (await driver.client.complete(USER)).text
         return text
 
-    with once("async", f"{secure.url}/models", environ=environ, timeout=20) as asker:
-        assert asker.run(read(asker)) == "right"
+    with once("async", f"{secure.url}/models", environ=environ, timeout=20) as driver:
+        assert driver.run(read(driver)) == "right"
     assert secure.connections == 2
 
 
@@ -384,25 +386,25 @@ def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
         listening(late) as host,
-        once(kind, f"https://{host}/models", environ=environ) as asker,
+        once(kind, f"https://{host}/models", environ=environ) as driver,
         suppress(APIConnectionError),
     ):
         if kind == "sync":
-            with in_thread(asker.complete):
+            with in_thread(driver.complete):
                 assert begun.wait(10)
-                asker.client.close()
+                driver.client.close()
                 told.set()
         else:
 
             async def both() -> None:
-                call = asyncio.create_task(asker.client.complete(USER))
+                call = asyncio.create_task(driver.client.complete(USER))
                 assert await asyncio.to_thread(begun.wait, 10)
-                await asker.client.aclose()
+                await driver.client.aclose()
                 told.set()
                 await call
                 assert await asyncio.to_thread(closed.wait, 5)
 
-            asker.run(both())
+            driver.run(both())
         assert closed.wait(5)
 
 
@@ -426,14 +428,14 @@ def in_thread(work: Callable[[], Any]) -> Iterator[list[BaseException]]:
 
 def test_closing_a_client_wakes_a_call_that_waits(server: RawServer) -> None:
     server.will(Peer.until_left)
-    asker = Asker("sync", f"{server.url}/models", KEY, "m", max_retries=0)
-    with in_thread(asker.complete) as errors:
+    driver = ClientDriver("sync", f"{server.url}/models", KEY, "m", max_retries=0)
+    with in_thread(driver.complete) as errors:
         assert server.wait_until(lambda: len(server.received) == 1)
         threading.Event().wait(0.2)  # until it waits for the answer
-        asker.client.close()
+        driver.client.close()
     assert "closed meanwhile" in str(errors[0])
     assert server.wait_until(lambda: server.open_connections == 0)
-    asker.close()
+    driver.close()
 
 
 @contextmanager
@@ -458,10 +460,10 @@ def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
         began = time.monotonic()
         with (
-            once(kind, "https://many.invalid/models", timeout=Timeout(connect=0.4)) as asker,
+            once(kind, "https://many.invalid/models", timeout=Timeout(connect=0.4)) as driver,
             pytest.raises(APITimeoutError, match=r"established within 0\.4 seconds"),
         ):
-            asker.complete()
+            driver.complete()
         assert time.monotonic() - began < 1.2
 
 
@@ -474,10 +476,10 @@ def test_the_address_of_a_host_that_answers_is_found(
     server = serve_tls("many.invalid")
     named: dict[str, Any] = {"environ": {"SSL_CERT_FILE": str(authority.path)}}
     named |= {"surface": "models", "timeout": Timeout(connect=1.5)}
-    with deaf(2) as found, once(kind, "https://many.invalid", **named) as asker:
+    with deaf(2) as found, once(kind, "https://many.invalid", **named) as driver:
         found.append((*found[0][:4], ("127.0.0.1", server.port)))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
-        assert asker.complete().text == "hello"
+        assert driver.complete().text == "hello"
 
 
 FORKED = """
@@ -546,13 +548,13 @@ def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
         peer.send(WHOLE)
 
     server.will(whole, late)
-    with asking(kind, f"{server.url}/models", KEY, "m") as asker:
+    with open_driver(kind, f"{server.url}/models", KEY, "m") as driver:
         if kind == "sync":
-            ended = asker.client.stream(USER)
+            ended = driver.client.stream(USER)
             assert "".join(chunk.text for chunk in ended) == "ab"
             found: list[str] = []
             thread = threading.Thread(
-                target=lambda: found.append(asker.client.complete(USER).text), daemon=True
+                target=lambda: found.append(driver.client.complete(USER).text), daemon=True
             )
             thread.start()
             assert server.wait_until(lambda: len(server.received) == 2)
@@ -563,9 +565,9 @@ def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
         else:
 
             async def both() -> str:
-                ended = asker.client.stream(USER)
+                ended = driver.client.stream(USER)
                 assert "".join([chunk.text async for chunk in ended]) == "ab"
-                later = asyncio.create_task(asker.client.complete(USER))
+                later = asyncio.create_task(driver.client.complete(USER))
                 while len(server.received) < 2:
                     await asyncio.sleep(0)
                 await ended.aclose()
@@ -573,28 +575,28 @@ def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
                 text: str = (await later).text
                 return text
 
-            assert asker.run(both()) == "hello"
+            assert driver.run(both()) == "hello"
     assert server.connections == 1
 
 
 def test_a_stream_whose_client_is_closed_is_interrupted(kind: str, server: RawServer) -> None:
     begun = chunked(events_of(part("begun"), done=False), whole=False)
     server.will(raw(begun, "stall"))
-    asker = Asker(kind, f"{server.url}/models", KEY, "m")
+    driver = ClientDriver(kind, f"{server.url}/models", KEY, "m")
 
     def closed(chunk: Any) -> None:
-        asker.client.close()
+        driver.client.close()
 
     async def aclosed() -> None:
-        async for _ in asker.client.stream(USER):
-            await asker.client.aclose()
+        async for _ in driver.client.stream(USER):
+            await driver.client.aclose()
 
     with pytest.raises(StreamInterruptedError, match="closed meanwhile") as caught:
-        asker.read(closed) if kind == "sync" else asker.run(aclosed())
+        driver.read(closed) if kind == "sync" else driver.run(aclosed())
     assert caught.value.partial is not None
     assert caught.value.partial.text == "begun"
     assert server.wait_until(lambda: server.open_connections == 0)
-    asker.close()
+    driver.close()
 
 
 class Tunnels:
@@ -629,8 +631,8 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
     endpoint, environ = "https://no-such-host.invalid", {"SSL_CERT_FILE": str(authority.path)}
     with listening(tunnels) as host:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{host}")
-        with once(kind, f"{endpoint}/models", environ=environ, surface="models") as asker:
-            assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
+        with once(kind, f"{endpoint}/models", environ=environ, surface="models") as driver:
+            assert [driver.complete().text for _ in range(2)] == ["hello"] * 2
     assert tunnels.asked == [b"CONNECT no-such-host.invalid:443 HTTP/1.1"]
     assert [each.header("api-key") for each in server.received] == [KEY, KEY]
 
@@ -650,12 +652,12 @@ def test_a_connection_on_which_something_came_meanwhile_serves_no_more(
         sent.set()
 
     server.will(whole_and_more, reply(chat("later")))
-    asker = ask()
-    assert asker.complete().text == "hello"
+    driver = ask()
+    assert driver.complete().text == "hello"
     told.set()
     assert sent.wait(10)
-    asker.run(asyncio.sleep(0) if asker.kind == "async" else None)
-    assert asker.complete().text == "later"
+    driver.run(asyncio.sleep(0) if driver.kind == "async" else None)
+    assert driver.complete().text == "later"
     assert (server.connections, clock.waits) == (2, [])
 
 
@@ -664,10 +666,10 @@ def test_a_connection_that_was_idle_for_long_serves_no_more(
 ) -> None:
     # What stands between may have forgotten it without a word.
     server.will(reply(chat()))
-    asker = ask()
+    driver = ask()
     for seconds, connections in ((0, 1), (59, 1), (61, 2)):
         clock.now += seconds
-        asker.complete()
+        driver.complete()
         assert server.connections == connections
 
 
@@ -675,8 +677,8 @@ def test_a_connection_is_used_again_over_tls(
     kind: str, secure: RawServer, authority: Authority
 ) -> None:
     environ = {"SSL_CERT_FILE": str(authority.path)}
-    with asking(kind, f"{secure.url}/models", KEY, "m", environ=environ) as asker:
-        assert [asker.complete().text for _ in range(3)] == ["hello"] * 3
+    with open_driver(kind, f"{secure.url}/models", KEY, "m", environ=environ) as driver:
+        assert [driver.complete().text for _ in range(3)] == ["hello"] * 3
     assert secure.connections == 1
 
 
@@ -687,9 +689,9 @@ def test_a_client_of_the_caller_is_kept_from_an_answer_that_nobody_asked_for(
     server.will(raw(WHOLE + answer(chat("unasked")), ""), reply(chat()))
     kind = "sync" if http is httpx.Client else "async"
     given = http()
-    with asking(kind, f"{server.url}/models", KEY, "m", http_client=given) as asker:
-        assert [asker.complete().text for _ in range(2)] == ["hello"] * 2
-        asker.run(given.close() if kind == "sync" else given.aclose())
+    with open_driver(kind, f"{server.url}/models", KEY, "m", http_client=given) as driver:
+        assert [driver.complete().text for _ in range(2)] == ["hello"] * 2
+        driver.run(given.close() if kind == "sync" else given.aclose())
     assert server.connections == 2
 
 
@@ -697,7 +699,7 @@ def test_no_service_there_is_told(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         host = f"127.0.0.1:{closed.getsockname()[1]}"
     with (
-        once(kind, f"http://{host}/models") as asker,
+        once(kind, f"http://{host}/models") as driver,
         pytest.raises(APIConnectionError, match="check the endpoint and the network"),
     ):
-        asker.complete()
+        driver.complete()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asking import TestClock
+from client_driver import TestClock
 from fleet import Fleet
 from raw_server import chat, reply
 

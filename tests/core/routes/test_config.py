@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import azinfer.core
-from asking import KEY
 from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.core.router import Source
 from azinfer.core.routes import Member, Policy, Route
+from client_driver import KEY
 
 SCHEMA = json.loads(Path(azinfer.core.__file__).with_name("azinfer.schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -29,9 +29,9 @@ def late(event: threading.Event, behaviour: Behaviour) -> Behaviour:
 
 def test_a_hedge_answers_for_a_silent_deployment(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(SILENT)
-    with routed(kind, fleet.config(TWO, policy=HEDGED)) as asker:
-        answers = [asker.complete(model="chat") for _ in range(4)]
-        candidates = asker.client.explain(model="chat").decision.candidates
+    with routed(kind, fleet.config(TWO, policy=HEDGED)) as driver:
+        answers = [driver.complete(model="chat") for _ in range(4)]
+        candidates = driver.client.explain(model="chat").decision.candidates
     assert [answer.text for answer in answers] == ["b"] * 4
     assert answers[0].routing is not None
     hedged, answered = answers[0].routing.attempts
@@ -45,14 +45,14 @@ def test_a_hedge_answers_for_a_silent_deployment(fleet: Fleet, kind: str) -> Non
 def test_a_hedged_stream_begins_where_it_is_answered(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(SILENT)
     fleet["b"].will(stream(events(part("b", "stop"))))
-    with routed(kind, fleet.config(TWO, policy=HEDGED)) as asker:
-        assert asker.stream(model="chat").text == "b"
-        assert asker.client.explain(model="chat").decision.candidates[1].in_flight == 0
+    with routed(kind, fleet.config(TWO, policy=HEDGED)) as driver:
+        assert driver.stream(model="chat").text == "b"
+        assert driver.client.explain(model="chat").decision.candidates[1].in_flight == 0
 
 
 def test_a_fast_deployment_is_not_hedged(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(TWO, policy={"hedge": 30})) as asker:
-        assert asker.complete(model="chat").text == "a"
+    with routed(kind, fleet.config(TWO, policy={"hedge": 30})) as driver:
+        assert driver.complete(model="chat").text == "a"
     assert fleet.counts == {"a": 1, "b": 0, "c": 0}
 
 
@@ -60,11 +60,11 @@ def test_hedges_stay_in_their_budget(fleet: Fleet, kind: str) -> None:
     go_on = threading.Event()
     fleet["a"].will(SILENT)
     policy = {"hedge": 0.01, "hedge_share": 0, "failures": 100, "attempts": 1}
-    with routed(kind, fleet.config(TWO, policy=policy)) as asker:
-        assert [asker.complete(model="chat").text for _ in range(10)] == ["b"] * 10
+    with routed(kind, fleet.config(TWO, policy=policy)) as driver:
+        assert [driver.complete(model="chat").text for _ in range(10)] == ["b"] * 10
         fleet["a"].will(late(go_on, reply(chat("a"))))
         threading.Timer(0.05, go_on.set).start()
-        assert asker.complete(model="chat").text == "a"
+        assert driver.complete(model="chat").text == "a"
     assert fleet.counts["b"] == 10
 
 
@@ -72,8 +72,8 @@ def test_without_another_deployment_the_first_is_waited_for(fleet: Fleet, kind: 
     go_on = threading.Event()
     fleet["a"].will(late(go_on, reply(chat("a"))))
     threading.Timer(0.05, go_on.set).start()
-    with routed(kind, fleet.config([["m@a"]], policy={"hedge": 0.01})) as asker:
-        assert asker.complete(model="chat").text == "a"
+    with routed(kind, fleet.config([["m@a"]], policy={"hedge": 0.01})) as driver:
+        assert driver.complete(model="chat").text == "a"
     assert fleet.counts["a"] == 1
 
 
@@ -86,8 +86,8 @@ def test_the_first_may_still_win(fleet: Fleet, kind: str) -> None:
 
     fleet["a"].will(late(go_on, reply(chat("a"))))
     fleet["b"].will(behave)
-    with routed(kind, fleet.config(TWO, policy={"hedge": 0.02})) as asker:
-        answer = asker.complete(model="chat")
+    with routed(kind, fleet.config(TWO, policy={"hedge": 0.02})) as driver:
+        answer = driver.complete(model="chat")
     assert answer.text == "a"
     assert answer.routing is not None
     assert [(each.endpoint, each.error) for each in answer.routing.attempts] == [
@@ -113,8 +113,8 @@ def test_where_one_fails_the_other_is_waited_for(fleet: Fleet, kind: str, first:
     fleet[first].will(refuse)
     fleet[other].will(answer)
     policy = {"hedge": 0.02, "attempts": 1}
-    with routed(kind, fleet.config(TWO, policy=policy)) as asker:
-        assert asker.complete(model="chat").text == other
+    with routed(kind, fleet.config(TWO, policy=policy)) as driver:
+        assert driver.complete(model="chat").text == other
 
 
 def test_where_both_fail_the_error_is_of_the_call(fleet: Fleet, kind: str) -> None:
@@ -128,10 +128,10 @@ def test_where_both_fail_the_error_is_of_the_call(fleet: Fleet, kind: str) -> No
     fleet["b"].will(last)
     policy = {"hedge": 0.02, "attempts": 1}
     with (
-        routed(kind, fleet.config(TWO, policy=policy)) as asker,
+        routed(kind, fleet.config(TWO, policy=policy)) as driver,
         pytest.raises(RouteExhaustedError) as caught,
     ):
-        asker.complete(model="chat")
+        driver.complete(model="chat")
     assert caught.value.status == 503
     assert [each.endpoint for each in caught.value.tried] == ["b", "a"]
 
@@ -146,24 +146,24 @@ def test_a_stream_that_comes_too_late_is_closed(fleet: Fleet) -> None:
 
     fleet["a"].will(behave)
     fleet["b"].will(stream(events(part("b", "stop"))))
-    with routed("sync", fleet.config(TWO, policy=HEDGED)) as asker:
-        assert asker.stream(model="chat").text == "b"
+    with routed("sync", fleet.config(TWO, policy=HEDGED)) as driver:
+        assert driver.stream(model="chat").text == "b"
         go_on.set()
         assert left.wait(10)
 
 
 def test_a_cancelled_call_gives_its_place_back(fleet: Fleet) -> None:
     fleet["a"].will(SILENT)
-    with routed("async", fleet.config(TWO)) as asker:
+    with routed("async", fleet.config(TWO)) as driver:
 
         async def cancelled() -> None:
             messages: list[Any] = [{"role": "user", "content": "x"}]
-            task = asyncio.create_task(asker.client.complete(messages, model="chat"))
+            task = asyncio.create_task(driver.client.complete(messages, model="chat"))
             while not fleet["a"].received:
                 await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
 
-        asker.run(cancelled())
-        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+        driver.run(cancelled())
+        assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0

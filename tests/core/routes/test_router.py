@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from asking import KEY, USER, TestClock
 from azinfer.core import (
     AssistantMessage,
     AsyncInferenceClient,
@@ -20,6 +19,7 @@ from azinfer.core import (
     RouteExhaustedError,
 )
 from azinfer.core.routes import Member, Policy, Route
+from client_driver import KEY, USER, TestClock
 from fleet import Fleet, limited, routed
 from raw_server import answer, chat, reply
 
@@ -36,11 +36,11 @@ def test_explaining_sends_nothing(fleet: Fleet, kind: str, clock: TestClock) -> 
             "m@b": {"content_filter": "x", "rpm": 60, "tpm": 1000},
         },
     )
-    with routed(kind, config, clock=clock) as asker:
-        before = asker.client.explain(model="Chat")
+    with routed(kind, config, clock=clock) as driver:
+        before = driver.client.explain(model="Chat")
         assert sum(fleet.counts.values()) == 0
-        asker.complete(model="chat")
-        after = asker.client.explain(model="Chat")
+        driver.complete(model="chat")
+        after = driver.client.explain(model="Chat")
     assert (before.requested, before.deployment) == ("Chat", "m")
     assert before.decision.endpoint == "a"
     assert after.endpoint.startswith(fleet["b"].url)
@@ -59,10 +59,10 @@ def test_explaining_a_route_that_is_closed_shows_its_first_deployment(
 ) -> None:
     fleet["a"].will(limited(5))
     config = fleet.config([["m@a"]], policy={"wait": 0})
-    with routed(kind, config, clock=clock) as asker:
+    with routed(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError):
-            asker.complete(model="chat")
-        routing = asker.client.explain(model="chat")
+            driver.complete(model="chat")
+        routing = driver.client.explain(model="chat")
     assert (routing.deployment, routing.decision.endpoint, routing.decision.tier) == (
         *("m", None),
         None,
@@ -70,22 +70,22 @@ def test_explaining_a_route_that_is_closed_shows_its_first_deployment(
 
 
 def test_explaining_names_says_what_they_mean(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(aliases={"x": "m@b"}), model="x") as asker:
-        routing = asker.client.explain()
+    with routed(kind, fleet.config(aliases={"x": "m@b"}), model="x") as driver:
+        routing = driver.client.explain()
         assert (routing.requested, routing.deployment) == ("x", "m")
         assert routing.decision.resolution == "alias, name@endpoint"
         with pytest.raises(DeploymentNotFoundError, match="Endpoints: a, b, c"):
-            asker.client.explain(model="m@nowhere")
+            driver.client.explain(model="m@nowhere")
 
 
 def test_a_listed_endpoint_refuses_unknown_names_without_a_request(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply({"data": [{"id": "gpt-4o"}]}))
-    with routed(kind, fleet.config(TWO)) as asker:
-        assert asker.client.explain(model="gpt4o").decision.resolution == "passed through"
-        asker.deployments()
+    with routed(kind, fleet.config(TWO)) as driver:
+        assert driver.client.explain(model="gpt4o").decision.resolution == "passed through"
+        driver.deployments()
         with pytest.raises(DeploymentNotFoundError) as caught:
-            asker.complete(model="gpt4o")
-        assert asker.client.explain(model="GPT-4O").deployment == "gpt-4o"
+            driver.complete(model="gpt4o")
+        assert driver.client.explain(model="GPT-4O").deployment == "gpt-4o"
     assert caught.value.suggestions[0] == "gpt-4o"
     assert fleet.counts["a"] == 1
 
@@ -94,10 +94,10 @@ def test_rate_limits_are_kept_and_calls_wait_for_them(
     fleet: Fleet, kind: str, clock: TestClock
 ) -> None:
     facts = {"m@a": {"rpm": 12}}
-    with routed(kind, fleet.config([["m@a"]], deployments=facts), clock=clock) as asker:
+    with routed(kind, fleet.config([["m@a"]], deployments=facts), clock=clock) as driver:
         start = clock.now
         for _ in range(5):
-            asker.complete(model="chat")
+            driver.complete(model="chat")
     assert fleet.counts["a"] == 5
     assert 20 <= clock.now - start <= 23
 
@@ -105,19 +105,19 @@ def test_rate_limits_are_kept_and_calls_wait_for_them(
 def test_tokens_are_estimated_and_settled(fleet: Fleet, kind: str, clock: TestClock) -> None:
     facts = {"m@a": {"tpm": 1000}}
     config = fleet.config([["m@a"], ["m@b"]], deployments=facts)
-    with routed(kind, config, clock=clock) as asker:
+    with routed(kind, config, clock=clock) as driver:
         long: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "x" * 2000}]}]
-        assert asker.complete(long, model="chat", max_tokens=100).text == "a"
-        left = asker.client.explain(model="chat").decision.candidates[0].tokens_left
+        assert driver.complete(long, model="chat", max_tokens=100).text == "a"
+        left = driver.client.explain(model="chat").decision.candidates[0].tokens_left
         assert left == 995  # the answer says that it used five
-        assert asker.complete(long, model="chat", max_tokens=600).text == "b"
-        assert asker.complete(long, model="chat", max_completion_tokens=300).text == "a"
+        assert driver.complete(long, model="chat", max_tokens=600).text == "b"
+        assert driver.complete(long, model="chat", max_completion_tokens=300).text == "a"
 
 
 def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: TestClock) -> None:
     config = fleet.config([["m@a"]], deployments={"m@a": {"concurrency": 1}}, policy={"wait": 3})
-    with routed("sync", config, clock=clock) as asker:
-        client = asker.client
+    with routed("sync", config, clock=clock) as driver:
+        client = driver.client
         with client.stream(USER, model="chat"), pytest.raises(RouteExhaustedError) as caught:
             client.complete(USER, model="chat")
     assert "m@a (its calls are at their limit)" in caught.value.message
@@ -127,18 +127,18 @@ def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: Tes
 
 def test_conversations_that_begin_alike_go_to_one_deployment(fleet: Fleet, kind: str) -> None:
     config = fleet.config([["m@a", "m@b", "m@c"]], policy={"affinity": "prefix"})
-    with routed(kind, config) as asker:
+    with routed(kind, config) as driver:
         for number in range(12):
             later = [*USER, {"role": "assistant", "content": "x"}] * (1 + number % 2)
-            asker.complete([*later, *USER], model="chat")
+            driver.complete([*later, *USER], model="chat")
     assert sorted(fleet.counts.values()) == [0, 0, 12]
 
 
 def test_calls_with_one_cache_key_go_to_one_deployment(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as asker:
+    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
         for number in range(12):
             messages: list[Any] = [{"role": "user", "content": str(number)}]
-            answer = asker.complete(messages, model="chat", prompt_cache_key="team")
+            answer = driver.complete(messages, model="chat", prompt_cache_key="team")
     assert sorted(fleet.counts.values()) == [0, 0, 12]
     assert answer.routing is not None
     assert answer.routing.decision is not None
@@ -151,12 +151,12 @@ def state(server: Any, wire: str = "responses") -> dict[str, Any]:
 
 
 def test_state_goes_home(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as asker:
+    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
         for _ in range(6):
             message = AssistantMessage("x", state=state(fleet["b"]))
-            assert asker.complete([*USER, message, *USER], model="chat").text == "b"
+            assert driver.complete([*USER, message, *USER], model="chat").text == "b"
             wire = {"role": "assistant", "content": "x", "state": state(fleet["b"])}
-            assert asker.complete([*USER, wire, *USER], model="chat").text == "b"
+            assert driver.complete([*USER, wire, *USER], model="chat").text == "b"
     assert fleet.counts == {"a": 0, "b": 12, "c": 0}
 
 
@@ -164,34 +164,34 @@ def test_state_goes_nowhere_else(fleet: Fleet, kind: str, clock: TestClock) -> N
     fleet["b"].will(limited(30))
     message = AssistantMessage("x", state=state(fleet["b"]))
     config = fleet.config([["m@a", "m@b", "m@c"]], policy={"wait": 1})
-    with routed(kind, config, clock=clock) as asker:
+    with routed(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError, match="has state of '127") as caught:
-            asker.complete([*USER, message, *USER], model="chat")
+            driver.complete([*USER, message, *USER], model="chat")
         assert caught.value.skipped["m@a"] == "the conversation belongs to another resource"
         elsewhere = AssistantMessage("x", state={**state(fleet["b"]), "resource": "contoso"})
         with pytest.raises(RouteExhaustedError, match="has state of 'contoso'"):
-            asker.complete([*USER, elsewhere, *USER], model="chat")
+            driver.complete([*USER, elsewhere, *USER], model="chat")
     assert (fleet.counts["a"], fleet.counts["c"]) == (0, 0)
 
 
 def test_state_of_an_unknown_resource_needs_a_route_of_one(fleet: Fleet, kind: str) -> None:
     message = AssistantMessage("x", state=state(None))
     routes = {"one": {"tiers": [["m@a", "n@a"]]}}
-    with routed(kind, fleet.config([["m@a", "m@b"]], routes=routes)) as asker:
+    with routed(kind, fleet.config([["m@a", "m@b"]], routes=routes)) as driver:
         with pytest.raises(RouteExhaustedError, match="state of 'an unknown resource'"):
-            asker.complete([*USER, message], model="chat")
+            driver.complete([*USER, message], model="chat")
         with pytest.raises(RouteExhaustedError, match="unknown resource"):
-            asker.complete(model="chat", previous_response_id="resp_1")
-        assert asker.complete([*USER, message], model="one").text == "a"
+            driver.complete(model="chat", previous_response_id="resp_1")
+        assert driver.complete([*USER, message], model="one").text == "a"
 
 
 def test_state_of_two_resources_is_refused(fleet: Fleet, kind: str) -> None:
     one, two = (AssistantMessage("x", state=state(fleet[name])) for name in "ab")
     with (
-        routed(kind, fleet.config(TWO)) as asker,
+        routed(kind, fleet.config(TWO)) as driver,
         pytest.raises(ConfigurationError, match="state of several resources"),
     ):
-        asker.complete([*USER, one, two], model="chat")
+        driver.complete([*USER, one, two], model="chat")
 
 
 def test_the_service_is_asked_to_spill_over(fleet: Fleet, kind: str) -> None:
@@ -200,9 +200,9 @@ def test_the_service_is_asked_to_spill_over(fleet: Fleet, kind: str) -> None:
     tiers = [["ptu@a"], ["other@b", "std@a"]]
     facts = {"ptu@a": {"capacity_type": "ProvisionedManaged"}}
     routes = {"off": {"tiers": tiers, "policy": {"service_spillover": False}}}
-    with routed(kind, fleet.config(tiers, deployments=facts, routes=routes)) as asker:
-        answer = asker.complete(model="chat", headers={"x-mine": "1"})
-        asker.complete(model="off")
+    with routed(kind, fleet.config(tiers, deployments=facts, routes=routes)) as driver:
+        answer = driver.complete(model="chat", headers={"x-mine": "1"})
+        driver.complete(model="off")
     first, second = fleet["a"].received
     assert (first.header("x-ms-spillover-deployment"), first.header("x-mine")) == ("std", "1")
     assert second.header("x-ms-spillover-deployment") is None
@@ -230,9 +230,9 @@ def test_a_router_is_shared_copied_and_pickled(fleet: Fleet) -> None:
 
 def test_options_go_to_every_endpoint_but_credentials_to_the_default(fleet: Fleet) -> None:
     options: dict[str, Any] = {"credential": "mine", "headers": {"x-all": "1"}}
-    with routed("sync", fleet.config(), **options) as asker:
-        asker.complete(model="m@a")
-        asker.complete(model="m@b")
+    with routed("sync", fleet.config(), **options) as driver:
+        driver.complete(model="m@a")
+        driver.complete(model="m@b")
     a, b = fleet["a"].received[0], fleet["b"].received[0]
     assert (a.header("api-key"), a.header("x-all")) == ("mine", "1")
     assert (b.header("api-key"), b.header("x-all")) == (KEY, "1")
@@ -240,8 +240,8 @@ def test_options_go_to_every_endpoint_but_credentials_to_the_default(fleet: Flee
 
 def test_the_routes_of_a_client_are_listed(fleet: Fleet) -> None:
     route = Route("Mine", [[Member("m", "c")]], Policy(), guard=("model",))
-    with routed("sync", fleet.config(TWO), routes=[route]) as asker:
-        assert asker.client.routes == ("chat", "Mine")
+    with routed("sync", fleet.config(TWO), routes=[route]) as driver:
+        assert driver.client.routes == ("chat", "Mine")
     assert InferenceClient("localhost", KEY).routes == ()
 
 
@@ -258,24 +258,24 @@ def test_a_changed_file_is_read_again(
     path = tmp_path / "azinfer.toml"
     path.write_text(toml(fleet, '[["m@a"]]'), "utf-8")
     options: dict[str, Any] = {"clock": clock, "reload_after": 5}
-    with routed(kind, path, **options) as asker, caplog.at_level(logging.WARNING):  # type: ignore[arg-type]
-        assert asker.complete(model="chat").text == "a"
+    with routed(kind, path, **options) as driver, caplog.at_level(logging.WARNING):  # type: ignore[arg-type]
+        assert driver.complete(model="chat").text == "a"
         path.write_text(toml(fleet, '[["m@b"], ["m@c"]]'), "utf-8")
-        assert asker.complete(model="chat").text == "a"
+        assert driver.complete(model="chat").text == "a"
         clock.now += 5
-        assert asker.complete(model="chat").text == "b"
+        assert driver.complete(model="chat").text == "b"
         # A file that is wrong, or gone, changes nothing.
         path.write_text(toml(fleet, '[["m@nowhere"]]'), "utf-8")
         clock.now += 5
-        assert asker.complete(model="chat").text == "b"
+        assert driver.complete(model="chat").text == "b"
         clock.now += 5
-        assert asker.complete(model="chat").text == "b"
+        assert driver.complete(model="chat").text == "b"
         path.unlink()
         clock.now += 5
-        assert asker.complete(model="chat").text == "b"
+        assert driver.complete(model="chat").text == "b"
         path.write_text(toml(fleet, '[["m@c"]]').replace("[routes", "[aliases]\n[routes"), "utf-8")
         clock.now += 5
-        assert asker.complete(model="chat").text == "c"
+        assert driver.complete(model="chat").text == "c"
     (record,) = caplog.records
     assert "the routes stay as they were: " in record.message
     assert "line 9: routes.chat.tiers: 'm@nowhere' names an unknown endpoint" in record.message
@@ -289,11 +289,11 @@ def test_a_new_file_keeps_what_is_known_and_changes_limits(
     path.write_text(text + '[deployments."m@b"]\nrpm = 60\ntpm = 1000\n', "utf-8")
     fleet["a"].will(limited(60))
     options: dict[str, Any] = {"clock": clock, "reload_after": 1}
-    with routed("sync", path, **options) as asker:  # type: ignore[arg-type]
-        asker.complete(model="chat")
+    with routed("sync", path, **options) as driver:  # type: ignore[arg-type]
+        driver.complete(model="chat")
         path.write_text(text + '[deployments."m@b"]\nrpm = 120\nconcurrency = 3\n', "utf-8")
         clock.now += 1
-        a, b = asker.client.explain(model="chat").decision.candidates
+        a, b = driver.client.explain(model="chat").decision.candidates
     assert a.state == "open"
     assert (b.requests_left, b.tokens_left) == (19.0, None)
 
@@ -301,12 +301,12 @@ def test_a_new_file_keeps_what_is_known_and_changes_limits(
 def test_answers_correct_the_budget(fleet: Fleet, kind: str, clock: TestClock) -> None:
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "8"}
     fleet["a"].will(lambda peer: peer.send(answer(chat("a"), 200, headers)))
-    with routed(kind, fleet.config(TWO), clock=clock) as asker:
-        assert asker.complete(model="chat").text == "a"
-        assert asker.complete(model="chat").text == "b"
-        (a, _) = asker.client.explain(model="chat").decision.candidates
+    with routed(kind, fleet.config(TWO), clock=clock) as driver:
+        assert driver.complete(model="chat").text == "a"
+        assert driver.complete(model="chat").text == "b"
+        (a, _) = driver.client.explain(model="chat").decision.candidates
         clock.now += 8
-        assert asker.complete(model="chat").text == "a"
+        assert driver.complete(model="chat").text == "a"
     assert (a.reason, a.wait) == ("its rate limit is used up", 8.0)
 
 
@@ -314,9 +314,9 @@ def test_many_names_are_understood_but_not_all_remembered(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("azinfer.core.router._MOST_NAMES", 2)
-    with routed("sync", fleet.config()) as asker:
+    with routed("sync", fleet.config()) as driver:
         for number in range(4):
-            assert asker.client.explain(model=f"m{number}").deployment == f"m{number}"
+            assert driver.client.explain(model=f"m{number}").deployment == f"m{number}"
 
 
 def test_the_wing_is_not_loaded_by_a_client_of_one_endpoint() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from asking import TestClock
 from azinfer.core import (
     APIStatusError,
     BadRequestError,
     RouteExhaustedError,
     StreamInterruptedError,
 )
+from client_driver import TestClock
 from fleet import Fleet, limited, routed
 from raw_server import chunked, events, failure, part, raw, reply, stream
 
@@ -33,8 +33,8 @@ def streams(fleet: Fleet) -> None:
 
 
 def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(TWO)) as asker:
-        streamed = asker.stream(model="chat")
+    with routed(kind, fleet.config(TWO)) as driver:
+        streamed = driver.stream(model="chat")
     assert streamed.text == "a"
     assert streamed.stream.routing.decision.endpoint == "a"
 
@@ -54,8 +54,8 @@ def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
 )
 def test_a_stream_without_a_chunk_moves_on(fleet: Fleet, kind: str, behaviour: Any) -> None:
     fleet["a"].will(behaviour)
-    with routed(kind, fleet.config(TWO)) as asker:
-        streamed = asker.stream(model="chat")
+    with routed(kind, fleet.config(TWO)) as driver:
+        streamed = driver.stream(model="chat")
     assert streamed.text == "b"
     first, second = streamed.stream.routing.attempts
     assert first.error is not None
@@ -64,73 +64,73 @@ def test_a_stream_without_a_chunk_moves_on(fleet: Fleet, kind: str, behaviour: A
 
 def test_a_stream_that_broke_is_not_sent_again(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(cut(part("one "), part("two")))
-    with routed(kind, fleet.config(TWO)) as asker:
+    with routed(kind, fleet.config(TWO)) as driver:
         with pytest.raises(StreamInterruptedError) as caught:
-            asker.stream(model="chat")
+            driver.stream(model="chat")
         assert fleet.counts["b"] == 0
         assert caught.value.partial is not None
         assert caught.value.partial.text == "one two"
         # It counts against the deployment, so that the next streams are whole.
-        assert [asker.stream(model="chat").text for _ in range(4)] == ["b"] * 4
+        assert [driver.stream(model="chat").text for _ in range(4)] == ["b"] * 4
     assert fleet.counts["a"] == 1
 
 
 def test_an_error_in_the_middle_counts_too(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(stream(events(part("one"), failure("500", "down", status=500), done=False)))
     config = fleet.config(TWO, policy={"failures": 1})
-    with routed(kind, config) as asker:
+    with routed(kind, config) as driver:
         with pytest.raises(APIStatusError):
-            asker.stream(model="chat")
-        assert asker.stream(model="chat").text == "b"
+            driver.stream(model="chat")
+        assert driver.stream(model="chat").text == "b"
 
 
 def test_a_refused_request_stays(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply(failure("x"), 400))
-    with routed(kind, fleet.config(TWO)) as asker, pytest.raises(BadRequestError):
-        asker.stream(model="chat")
+    with routed(kind, fleet.config(TWO)) as driver, pytest.raises(BadRequestError):
+        driver.stream(model="chat")
     assert fleet.counts["b"] == 0
 
 
 def test_streams_hold_their_place_until_they_end(fleet: Fleet, kind: str, clock: TestClock) -> None:
     facts = {"m@a": {"concurrency": 1}}
     config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 0.1})
-    with routed(kind, config, clock=clock) as asker:
+    with routed(kind, config, clock=clock) as driver:
         inside: list[Any] = []
 
         def second(chunk: Any) -> bool:
-            inside.append(asker.client.explain(model="chat").decision.candidates[0])
+            inside.append(driver.client.explain(model="chat").decision.candidates[0])
             return True
 
-        asker.read(second, model="chat")
+        driver.read(second, model="chat")
         (candidate,) = inside
         assert (candidate.in_flight, candidate.reason) == (1, "its calls are at their limit")
-        assert asker.stream(model="chat").text == "a"
-        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+        assert driver.stream(model="chat").text == "a"
+        assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 
 
 def test_a_stream_that_is_dropped_gives_its_place_back(fleet: Fleet) -> None:
-    with routed("sync", fleet.config(TWO)) as asker:
-        asker.client.stream([{"role": "user", "content": "x"}], model="chat")
+    with routed("sync", fleet.config(TWO)) as driver:
+        driver.client.stream([{"role": "user", "content": "x"}], model="chat")
         gc.collect()
-        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+        assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 
 
 def test_a_stream_closed_twice_gives_one_place_back(fleet: Fleet) -> None:
-    with routed("sync", fleet.config(TWO)) as asker:
-        chunks = asker.client.stream([{"role": "user", "content": "x"}], model="chat")
+    with routed("sync", fleet.config(TWO)) as driver:
+        chunks = driver.client.stream([{"role": "user", "content": "x"}], model="chat")
         chunks.close()
         chunks.close()
         assert list(chunks) == []
-        assert asker.client.explain(model="chat").decision.candidates[0].in_flight == 0
+        assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 
 
 def test_an_exhausted_route_has_no_stream(fleet: Fleet, kind: str, clock: TestClock) -> None:
     for name in "ab":
         fleet[name].will(cut())
     config = fleet.config(TWO, policy={"attempts": 4})
-    with routed(kind, config, clock=clock) as asker:
+    with routed(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError) as caught:
-            asker.stream(model="chat")
-        candidates = asker.client.explain(model="chat").decision.candidates
+            driver.stream(model="chat")
+        candidates = driver.client.explain(model="chat").decision.candidates
     assert len(caught.value.tried) == 4
     assert [each.in_flight for each in candidates] == [0, 0]

@@ -1,4 +1,4 @@
-"""One way to ask the sync and the async client, so that each test holds for both."""
+"""Drive the sync and the async client in the same way, so that each test covers both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from azinfer.core import (
 KEY = "test-key-6ad8"
 # The path by which each of the main surfaces is reached.
 SURFACES = {"models": "/models", "v1": "/openai/v1", "deployments": "/openai"}
-# What may stand behind the host of an endpoint, and below which path gpt-4.1 is asked then.
+# Paths that an endpoint URL may have, and the path below which gpt-4.1 is then called.
 SHAPES = {
     "": SURFACES["v1"],
     "/models": SURFACES["models"],
@@ -37,8 +37,8 @@ SHAPES = {
     "/api/projects/p1": SURFACES["v1"],
     "/api/projects/p1/openai/v1": SURFACES["v1"],
 }
-# What an adapter may be given only where it is given no ready client, which has that itself.
-OF_CLIENT: dict[str, Any] = {
+# Options of an adapter that conflict with a ready client, which has its own.
+CLIENT_OPTIONS: dict[str, Any] = {
     "endpoint": "https://contoso.openai.azure.com",
     "credential": KEY,
     "timeout": 5,
@@ -52,7 +52,7 @@ USER: list[Mapping[str, Any]] = [{"role": "user", "content": "hi"}]
 
 @dataclass
 class TestClock(Clock):
-    """A clock that stands still until somebody waits."""
+    """A clock that only a wait moves."""
 
     __test__ = False
     now: float = 1_800_000_000.0
@@ -60,30 +60,30 @@ class TestClock(Clock):
     waits: list[float] = field(default_factory=list)
 
     def time(self) -> float:
-        """Seconds since 1970."""
+        """Return the seconds since 1970."""
         return self.now
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Return seconds that never go back."""
         return self.now
 
     def random(self) -> float:
-        """Always the same."""
+        """Return the same number each time."""
         return self.chance
 
     def sleep(self, seconds: float) -> None:
-        """Go on at once."""
+        """Move the clock, and return at once."""
         if seconds:
             self.waits.append(seconds)
         self.now += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """Go on at once."""
+        """Move the clock, and return at once."""
         self.sleep(seconds)
 
 
-class Asker:
-    """Asks a client and gives what came, whether it is sync or async."""
+class ClientDriver:
+    """Calls a sync or an async client, and returns the result."""
 
     def __init__(self, kind: str, *args: Any, **named: Any) -> None:
         self.kind = kind
@@ -95,17 +95,17 @@ class Asker:
             self.client = AsyncInferenceClient(*args, **named)
 
     def run(self, work: Any) -> Any:
-        """The value of a call: of a coroutine, once it ran."""
+        """Return a value, or the result of a coroutine."""
         return self._runner.run(work) if asyncio.iscoroutine(work) else work
 
     def complete(self, messages: Any = USER, **named: Any) -> ChatCompletion:
-        """A chat completion."""
+        """Return a chat completion."""
         answer: ChatCompletion = self.run(self.client.complete(messages, **named))
         return answer
 
-    def stream(self, messages: Any = USER, **named: Any) -> Streamed:
-        """All of a stream."""
-        streamed = Streamed([])
+    def stream(self, messages: Any = USER, **named: Any) -> StreamedCompletion:
+        """Read a whole stream."""
+        streamed = StreamedCompletion([])
         self.read(streamed.chunks.append, messages, streamed, **named)
         return streamed
 
@@ -113,11 +113,11 @@ class Asker:
         self,
         take: Callable[[ChatCompletionChunk], Any],
         messages: Any = USER,
-        into: Streamed | None = None,
+        into: StreamedCompletion | None = None,
         **named: Any,
     ) -> None:
-        """Give each chunk of a stream to a function, until one returns True."""
-        into = into or Streamed([])
+        """Pass each chunk of a stream to a function, until one returns True."""
+        into = into or StreamedCompletion([])
         if self.kind == "sync":
             with self.client.stream(messages, **named) as chunks:
                 into.stream = chunks
@@ -126,32 +126,32 @@ class Asker:
                         break
             return
 
-        async def reading() -> None:
+        async def read_async() -> None:
             async with self.client.stream(messages, **named) as chunks:
                 into.stream = chunks
                 async for chunk in chunks:
                     if take(chunk) is True:
                         break
 
-        self._runner.run(reading())
+        self._runner.run(read_async())
 
     def embed(self, texts: Any, **named: Any) -> Embeddings:
-        """Vectors of texts."""
+        """Return the vectors of texts."""
         answer: Embeddings = self.run(self.client.embed(texts, **named))
         return answer
 
     def embed_images(self, images: Any, **named: Any) -> Embeddings:
-        """Vectors of images."""
+        """Return the vectors of images."""
         answer: Embeddings = self.run(self.client.embed_images(images, **named))
         return answer
 
     def info(self, **named: Any) -> ModelInfo:
-        """The model that answers."""
+        """Return the model that answers."""
         answer: ModelInfo = self.run(self.client.info(**named))
         return answer
 
     def deployments(self, *args: Any, **named: Any) -> Deployments:
-        """What there is."""
+        """Return the deployments."""
         answer: Deployments = self.run(self.client.deployments(*args, **named))
         return answer
 
@@ -165,7 +165,7 @@ class Asker:
 
 
 @dataclass
-class Streamed:
+class StreamedCompletion:
     """A stream that was read."""
 
     chunks: list[ChatCompletionChunk]
@@ -173,26 +173,26 @@ class Streamed:
 
     @property
     def text(self) -> str:
-        """The text of all chunks."""
+        """Return the text of all chunks."""
         return "".join(chunk.text for chunk in self.chunks)
 
     @property
     def reasoning(self) -> str:
-        """The reasoning of all chunks."""
+        """Return the reasoning of all chunks."""
         return "".join(chunk.reasoning or "" for chunk in self.chunks)
 
     @property
     def completion(self) -> ChatCompletion:
-        """What the stream adds up to."""
+        """Return what the stream adds up to."""
         whole: ChatCompletion = self.stream.completion
         return whole
 
 
 @contextmanager
-def asking(kind: str, *args: Any, **named: Any) -> Iterator[Asker]:
-    """An Asker that is closed at the end."""
-    asker = Asker(kind, *args, **named)
+def open_driver(kind: str, *args: Any, **named: Any) -> Iterator[ClientDriver]:
+    """Open a driver, and close it at the end."""
+    driver = ClientDriver(kind, *args, **named)
     try:
-        yield asker
+        yield driver
     finally:
-        asker.close()
+        driver.close()

@@ -1,4 +1,4 @@
-"""One way to ask LlamaIndex components sync and async, so that each test holds for both."""
+"""Call LlamaIndex components sync and async in the same way, so that each test covers both."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Person(BaseModel):
     age: int
 
 
-def ask(component: Any, kind: str, method: str, *args: Any, **named: Any) -> Any:
-    """What a method returns, or all that its stream yields; `kind` is sync or async."""
+def call_method(component: Any, kind: str, method: str, *args: Any, **named: Any) -> Any:
+    """Return what a method returns, or all that its stream yields; `kind` is sync or async."""
     if kind == "sync":
-        found = getattr(component, method)(*args, **named)
-        return list(found) if inspect.isgenerator(found) else found
+        result = getattr(component, method)(*args, **named)
+        return list(result) if inspect.isgenerator(result) else result
 
-    async def asked() -> Any:
-        found = await getattr(component, f"a{method}")(*args, **named)
-        return [each async for each in found] if hasattr(found, "__aiter__") else found
+    async def call_async() -> Any:
+        result = await getattr(component, f"a{method}")(*args, **named)
+        return [each async for each in result] if hasattr(result, "__aiter__") else result
 
-    return asyncio.run(asked())
+    return asyncio.run(call_async())
 
 
 def get_weather(city: str) -> str:
@@ -40,15 +40,15 @@ def get_weather(city: str) -> str:
 
 
 def ping() -> str:
-    """Tell whether the machine is there."""
+    """Check whether the machine is up."""
     return "pong"
 
 
 def tool(function: Any = get_weather) -> FunctionTool:
-    """A tool of a function."""
+    """Return a tool of a function."""
     return FunctionTool.from_defaults(function)
 
 
 def deltas(responses: Sequence[ChatResponse]) -> str:
-    """What a stream's deltas add up to."""
+    """Join the deltas of a stream."""
     return "".join(each.delta or "" for each in responses)
