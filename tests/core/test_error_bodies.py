@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from asking import Asker
 from azinfer.core import (
     APIStatusError,
     AuthenticationError,
@@ -23,9 +22,10 @@ from azinfer.core import (
 )
 from azinfer.core.error_bodies import read_error
 from azinfer.core.error_responses import from_response
+from client_driver import ClientDriver
 from raw_server import RawServer, chat, events, part, reply, stream
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 
 FILTERED = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
 RAI = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": FILTERED}
