@@ -478,10 +478,10 @@ def test_old_responses_are_forgotten() -> None:
             "previous_response_id": str(at - 1) if at else None,
             "output": [],
         }
-        kept.keep(StoredResponse(response, [{"id": f"in_{at}"}]))
+        kept.add(StoredResponse(response, [{"id": f"in_{at}"}]))
     assert kept.get("0") is None
-    assert kept.until("0") is None
-    assert kept.until("1000") is None  # a part of what was said is not there
+    assert kept.conversation("0") is None
+    assert kept.conversation("1000") is None  # a part of what was said is not there
     assert kept.get("1") is not None
     assert kept.item("in_0") is None
     assert kept.item("in_1") == {"id": "in_1"}

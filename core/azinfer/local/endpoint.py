@@ -1,4 +1,4 @@
-"""The local endpoint as an object: started in a thread, reached over HTTP, stopped at the end."""
+"""`LocalEndpoint`: the endpoint as an object that runs in a thread and is reached over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.local.api.app import application
+from azinfer.local.api.app import make_app
 from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.auth.authentication import Authenticator
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
 
 
 class LocalEndpoint:
-    """An endpoint with deployments on one's own machine, over real HTTP.
+    """An endpoint with deployments on your own machine, over real HTTP.
 
     Args:
-        deployments: What it serves; left out, a synthetic deployment called `"synthetic"`.
-        key: The key that requests must bear; left out, a new one.
-        key2: The other key, which opens it too; left out, a new one.
+        deployments: The deployments; by default one called `"synthetic"`.
+        key: The key that requests must send; by default a new one.
+        key2: The second key, which is accepted too; by default a new one.
         host: The address to listen on; other than loopback it needs a `key`.
-        port: The port; 0 lets the system choose.
-        strict: Whether to refuse what the service refuses though real clients send it.
+        port: The port; with 0 the system chooses one.
+        strict: Whether to refuse what the service refuses although real clients send it.
         https: Whether to serve TLS, with a certificate that clients trust by `ca_file`.
-        data: A directory to keep files and batches in, so that they outlive the process; left
-            out, they last until `stop`.
-        page_size: How many entries a page of a list of deployments has at most.
-        token_lifetime: Seconds that its tokens are good for.
-        clock: Monotonic seconds, by which rate limits are counted; for tests.
-        now: Seconds since 1970, by which tokens, files and batches end; for tests.
-        sleep: How latency waits, `asyncio.sleep` or a stand-in; for tests.
+        data: A directory for files and batches, which then outlive the process; by default
+            they last until `stop`.
+        page_size: The most entries on one page of a list of deployments.
+        token_lifetime: The seconds for which its tokens are valid.
+        clock: Returns monotonic seconds, for rate limits; replace it in tests.
+        now: Returns seconds since 1970, for tokens, files and batches; replace it in tests.
+        sleep: Waits for a latency; replace it in tests.
 
     Attributes:
-        url: The address, once it was started.
+        url: The address, after the start.
         ca_file: With `https`, the authorities that clients must trust, as SSL_CERT_FILE and
-            REQUESTS_CA_BUNDLE name them; else None.
-        requests: What clients sent, newest last, without their credentials.
+            REQUESTS_CA_BUNDLE name them; otherwise None.
+        requests: The log of requests, newest last, without credentials.
 
     Raises:
-        ConfigurationError: Two deployments have one name, the address needs a key, or a key or
-            the port is none.
+        ConfigurationError: Two deployments have the same name, the address needs a key, or a
+            key or the port is not valid.
 
     Example:
         >>> from azinfer.core import InferenceClient
@@ -90,7 +90,7 @@ class LocalEndpoint:
     ) -> None:
         address.check(host, key, https)
         if not 0 <= port <= 65_535:
-            raise ConfigurationError(f"port={port} is no port: give 0 to 65535")
+            raise ConfigurationError(f"port must be between 0 and 65535, not {port}")
         self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
         self._authenticator = Authenticator(Keys(key, key2), Issuer(now, token_lifetime))
         self._address = (host, port)
@@ -109,22 +109,22 @@ class LocalEndpoint:
             page_size=page_size,
             clock=clock,
         )
-        self._app = application(self._state)
+        self._app = make_app(self._state)
         self._server: BackgroundServer | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
     @classmethod
     def from_config(cls, path: str | Path = "azinfer.toml", **named: Any) -> Self:
-        """The endpoint that a file describes under `[local]` (see `endpoint_config`).
+        """Return the endpoint that a file describes under `[local]` (see `endpoint_config`).
 
         Args:
             path: The file.
-            **named: What the constructor takes; it wins over the file.
+            **named: Arguments of the constructor, which replace those of the file.
 
         Raises:
-            ConfigurationError: Something is wrong; the text has file, line, field and reason.
-            InferenceError: The weights of a model cannot be had.
+            ConfigurationError: A setting is wrong; the message has file, line, field and reason.
+            InferenceError: The weights of a model cannot be downloaded.
         """
         from azinfer.local.config.endpoint_config import read_endpoint_config
 
@@ -144,49 +144,49 @@ class LocalEndpoint:
 
     @property
     def deployments(self) -> tuple[LocalDeployment, ...]:
-        """What it serves now."""
+        """The current deployments."""
         return tuple(self._registry)
 
     @property
     def key(self) -> str:
-        """The key that requests must bear, as it is now."""
+        """The current key that requests must send."""
         return self._authenticator.keys.first
 
     @property
     def key2(self) -> str:
-        """The other key that opens it, as it is now."""
+        """The current second key."""
         return self._authenticator.keys.second
 
     def deploy(self, deployment: LocalDeployment) -> None:
-        """Serve one more deployment, or another configuration of one, from now on.
+        """Add a deployment, or replace the configuration of one.
 
         Raises:
-            ConfigurationError: It spills over to what is not there or is another model.
+            ConfigurationError: It spills over to an unknown deployment or to another model.
         """
         self._registry.put(deployment)
 
     def delete(self, name: str) -> bool:
-        """Serve a deployment no longer; False if there was none of this name, in any case."""
+        """Remove a deployment by its name, in any case; return False if the name is unknown."""
         return self._registry.remove(name)
 
     def credential(self) -> LocalCredential:
-        """A credential whose tokens open it; stands where one of azure-identity does."""
+        """Return a credential for the endpoint, to use in place of one of azure-identity."""
         return LocalCredential(self._authenticator.issuer)
 
     def async_credential(self) -> AsyncLocalCredential:
-        """The same for async clients."""
+        """Return such a credential for async clients."""
         return AsyncLocalCredential(self._authenticator.issuer)
 
     def script(self, model: str, *answers: Scripted | Mapping[str, Any] | str) -> None:
-        """Let a deployment answer what is written here, until `reset`; with no answers, not.
+        """Script a deployment's answers until `reset`; no answers clear the script.
 
         Args:
             model: The deployment's name, in any case.
-            *answers: Texts, or `Scripted` with calls of tools and more; in their order, or
-                chosen by what was said.
+            *answers: Texts, or `Scripted` with tool calls and more; used in their order, or
+                chosen by the newest message.
 
         Raises:
-            ConfigurationError: There is no such deployment, or an answer is none.
+            ConfigurationError: The deployment is unknown, or an answer is not valid.
         """
         scripted = [
             each if isinstance(each, Scripted) else Scripted.from_wire(each) for each in answers
@@ -194,28 +194,28 @@ class LocalEndpoint:
         self._overrides(model).set_script(scripted)
 
     def fail(self, model: str, *faults: Fault) -> None:
-        """Let requests to a deployment go wrong, until `reset`; with no faults, not.
+        """Make requests to a deployment fail until `reset`; no faults end this.
 
         Raises:
-            ConfigurationError: There is no such deployment.
+            ConfigurationError: The deployment is unknown.
         """
         self._overrides(model).faults = Faults(faults)
 
     def slow(self, model: str, latency: Latency) -> None:
-        """Let a deployment take its time, until `reset`.
+        """Add a latency to a deployment until `reset`.
 
         Raises:
-            ConfigurationError: There is no such deployment.
+            ConfigurationError: The deployment is unknown.
         """
         self._overrides(model).latency = latency
 
     def reset(self) -> None:
-        """Begin anew: all is as it was at first, and nothing was asked yet.
+        """Return to the initial state.
 
-        Deployments, their behaviour and the keys are as they were given; limits are unused, the
-        log is empty, and stored responses, files and batches are gone, whose work is stopped.
-        Files and batches in a directory of one's own (`data`) stay and go on: they are there to
-        outlive more than that. Returns when it is done; may be called from any thread but the
+        Deployments, scripts, faults, latencies and keys are the initial ones; limits are unused,
+        the log is empty, batches are stopped, and stored responses, files and batches are deleted.
+        Files and batches in a directory of your own (`data`) stay, and batches continue. This
+        method returns when all is done; it can be called from any thread except the
         endpoint's own.
         """
         if self._server is None:
@@ -224,20 +224,20 @@ class LocalEndpoint:
             asyncio.run_coroutine_threadsafe(self._state.reset(), self._server.loop).result()
 
     def _overrides(self, model: str) -> Overrides:
-        found = self._registry.get(model)
-        if found is None:
+        deployment = self._registry.get(model)
+        if deployment is None:
             names = ", ".join(each.name for each in self.deployments)
-            raise ConfigurationError(f"there is no deployment {model!r} here, but {names}")
-        return self._overrides_store.of(found)
+            raise ConfigurationError(f"unknown deployment {model!r}; choose from {names}")
+        return self._overrides_store.of(deployment)
 
     def start(self) -> None:
-        """Listen; `url` is set when this returns.
+        """Start to listen; `url` is set when this returns.
 
         Raises:
-            InferenceError: The address is taken or not this machine's.
+            InferenceError: The address is in use, or not one of this machine.
             ConfigurationError: Another endpoint uses `data`, or it cannot be written.
         """
-        sock = address.listening(*self._address)
+        sock = address.listen(*self._address)
         with contextlib.ExitStack() as failed:
             failed.callback(sock.close)
             if self._store.lasting:
@@ -265,7 +265,7 @@ class LocalEndpoint:
         self.url = address.url(scheme, self._address[0], sock.getsockname()[1])
 
     def stop(self) -> None:
-        """End the requests in flight, close the engines and the port."""
+        """End running requests, and close the engines and the port."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join()
@@ -274,13 +274,13 @@ class LocalEndpoint:
 
     def wait(self) -> None:
         """Serve until the process is interrupted."""
-        # An interrupted join takes the thread for ended (bpo-45274), and nothing would be closed.
+        # After an interrupted join the thread counts as ended (bpo-45274), and nothing is closed.
         if self._server is not None:
             self._server.over.wait()
 
 
 def _authority() -> Authority:
-    # Its library is large, and most endpoints do without.
+    # Its library is large, and most endpoints do not need it.
     from azinfer.local.directories import data_folder
     from azinfer.local.server.certificate_authority import Authority
 

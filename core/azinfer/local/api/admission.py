@@ -108,7 +108,7 @@ def _find_spillover(
     Source: "Manage traffic with spillover for provisioned deployments".
 
     Raises:
-        ErrorResponse: There is none, or it cannot be used.
+        ErrorResponse: Neither names one, or it cannot be used.
     """
     name = context.http.headers.get("x-ms-spillover-deployment") or full.spillover
     registry = context.state.registry

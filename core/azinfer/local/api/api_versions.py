@@ -1,6 +1,6 @@
-"""Versions: which `api-version` a surface takes, and which one a feature needs.
+"""API versions: which `api-version` a surface accepts, and which one a feature needs.
 
-Source: "Azure OpenAI in Microsoft Foundry Models API lifecycle", and refusals quoted in public:
+Source: "Azure OpenAI in Microsoft Foundry Models API lifecycle", and errors quoted in public:
 hotovo/aider-desk#460, ThinkInAIXYZ/deepchat#262, chatboxai/chatbox#1745, dotnet/extensions#6130.
 """
 
@@ -22,10 +22,10 @@ _INFO_SINCE = "2025-04-01"
 
 
 def check(version: str | None, surface: str, strict: bool) -> None:
-    """Refuse a version that is none; by the letter also one that is missing or another's.
+    """Raise for an invalid version, and in strict mode for a missing one or another surface's.
 
     Raises:
-        ErrorResponse: The version is not taken.
+        ErrorResponse: The version is not accepted.
     """
     if surface == ARM:
         _check_arm(version)
@@ -52,17 +52,17 @@ def _check_arm(version: str | None) -> None:
 
 
 def check_info(version: str | None, surface: str, strict: bool) -> None:
-    """Refuse `info` to a version that does not have it, by the letter.
+    """Raise in strict mode if the version does not have `info`.
 
     Raises:
-        ErrorResponse: It is older.
+        ErrorResponse: The version is older.
     """
     if strict and surface == MODELS and (version or "") < _INFO_SINCE:
         raise not_found()
 
 
 def check_chat(body: Json, deployment: LocalDeployment, version: str | None, surface: str) -> None:
-    """Refuse a chat that needs a newer version, by the letter.
+    """Raise if a chat needs a newer version; for strict mode.
 
     Raises:
         ErrorResponse: The version is older.

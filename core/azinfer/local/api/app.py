@@ -1,4 +1,4 @@
-"""The server: the routes of every surface, as one ASGI application."""
+"""The routes of every surface, as one ASGI application."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from azinfer.local.wire.surfaces import (
     V1,
 )
 
-# A project has OpenAI's API of its resource too.
+# A project also has the OpenAI API of its resource.
 _IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))", re.IGNORECASE)
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
@@ -59,7 +59,7 @@ _SURFACES = (
     (GITHUB, "/inference", _OPENAI),
     (GITHUB, "/orgs/{org}/inference", _OPENAI),
 )
-# What a resource has beside its deployments; on the classic surface with an api-version.
+# What a resource has besides its deployments; on the classic surface with an api-version.
 _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("models", "GET", listings.models),
     ("models/{model}", "GET", listings.one_model),
@@ -68,11 +68,11 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("responses/{response}", "DELETE", responses.delete),
     ("responses/{response}/input_items", "GET", responses.input_items),
     ("files", "POST", files.upload),
-    ("files", "GET", files.listed),
+    ("files", "GET", files.list_files),
     ("files/{file}", "GET", files.get),
     ("files/{file}", "DELETE", files.delete),
     ("files/{file}/content", "GET", files.content),
-    ("batches", "GET", batches.listed),
+    ("batches", "GET", batches.list_batches),
     ("batches/{batch}", "GET", batches.get),
 )
 _ANTHROPIC: tuple[tuple[str, Operation], ...] = (
@@ -92,7 +92,7 @@ _LISTS: tuple[tuple[str, str, Operation], ...] = (
 _ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
 _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
     ("GET", "{account}/deployments", management.deployments),
-    ("GET", "{account}/deployments/{deployment}", management.read),
+    ("GET", "{account}/deployments/{deployment}", management.get),
     ("PUT", "{account}/deployments/{deployment}", management.put),
     ("PATCH", "{account}/deployments/{deployment}", management.patch),
     ("DELETE", "{account}/deployments/{deployment}", management.delete),
@@ -102,8 +102,8 @@ _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
 )
 
 
-def application(state: ResourceState) -> ASGIApp:
-    """The ASGI application of a local endpoint."""
+def make_app(state: ResourceState) -> ASGIApp:
+    """Yield the ASGI application of a local endpoint."""
     jobs = batches.Batches(state)
 
     @contextlib.asynccontextmanager
@@ -117,7 +117,7 @@ def application(state: ResourceState) -> ASGIApp:
         Starlette(
             routes=routes,
             lifespan=lifespan,
-            exception_handlers={404: _nothing_there, 405: _wrong_method},
+            exception_handlers={404: _respond_not_found, 405: _respond_not_allowed},
         ),
         routes,
     )
@@ -138,8 +138,12 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
-    claude = [make_route(state, path, ANTHROPIC, "POST", each) for path, each in _ANTHROPIC]
-    lists = [make_route(state, path, on, "GET", told) for path, on, told in _LISTS]
+    claude = [
+        make_route(state, path, ANTHROPIC, "POST", operation) for path, operation in _ANTHROPIC
+    ]
+    lists = [
+        make_route(state, path, surface, "GET", operation) for path, surface, operation in _LISTS
+    ]
     managing = [
         make_route(state, _ACCOUNT + path, ARM, method, operation)
         for method, path, operation in _MANAGEMENT
@@ -150,14 +154,14 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
         for path, methods, operation in admin.ROUTES
         for method in methods
     ]
-    shown = web_page.routes(state)
-    return [*operations, *resource, *claude, *lists, *managing, tokens, *administration, *shown]
+    page = web_page.routes(state)
+    return [*operations, *resource, *claude, *lists, *managing, tokens, *administration, *page]
 
 
 class _PathNormalizer:
-    """Paths as some clients send them, made the ones that routes are named by.
+    """Normalizes the paths of requests, which some clients send with doubled slashes.
 
-    Most are such a path already, and lead to their operation without a search.
+    Most paths need no change and no parameters, and are dispatched without a search.
     """
 
     def __init__(self, inner: ASGIApp, routes: Sequence[Route]) -> None:
@@ -179,9 +183,9 @@ class _PathNormalizer:
         await self._inner(scope, receive, send)
 
 
-async def _nothing_there(http: Request, error: Exception) -> Response:
+async def _respond_not_found(http: Request, error: Exception) -> Response:
     return respond_unrouted(http, errors.not_found())
 
 
-async def _wrong_method(http: Request, error: Exception) -> Response:
+async def _respond_not_allowed(http: Request, error: Exception) -> Response:
     return respond_unrouted(http, errors.not_allowed())

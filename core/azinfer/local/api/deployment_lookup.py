@@ -1,4 +1,4 @@
-"""Names: which deployment a request means, in the way of each surface.
+"""Deployment lookup: which deployment a request names, by the rules of each surface.
 
 Source: "Endpoints for Microsoft Foundry Models" (routing by `model` or by the header
 `x-ms-model-mesh-model-name`), "Deploy models as serverless API deployments" (one model an
@@ -23,35 +23,37 @@ _BY_HEADER = (MODELS, GITHUB, SERVERLESS)
 def find_deployment(
     http: Request, surface: str, model: Any, registry: Registry, strict: bool
 ) -> tuple[LocalDeployment, str]:
-    """The deployment that a request means, and by what it does.
+    """Return the deployment that a request names, and the part of the request that names it.
 
-    A URL names it on the deployments surface, and nothing is routed there. Elsewhere a header
-    does, then the body. At the root an endpoint with one deployment plays a serverless one,
-    which has nothing to choose from.
+    On the deployments surface it is the URL, and nothing is routed. Elsewhere it is a header,
+    then the body. At the root an endpoint with one deployment acts as a serverless endpoint,
+    which has no choice.
 
     Args:
         http: The request.
-        surface: The surface it came through.
-        model: What its body or query names.
-        registry: The deployments there are.
-        strict: Whether GitHub's names need their publisher.
+        surface: The surface of the request.
+        model: The model that the body or the query names.
+        registry: The deployments.
+        strict: Whether names on GitHub's surface need their publisher.
 
     Raises:
-        ErrorResponse: It names none, or one that is not there.
+        ErrorResponse: The request names no deployment, or an unknown one.
     """
-    name, why = _named(http, surface, model)
+    name, why = _named_model(http, surface, model)
     if surface == SERVERLESS and len(registry) == 1 and not why.startswith("the header"):
         return next(iter(registry)), "the only deployment"
     if not name or not isinstance(name, str):
         raise no_model(surface)
-    deployment = _published(name, registry, strict) if surface == GITHUB else registry.get(name)
+    deployment = (
+        _find_published(name, registry, strict) if surface == GITHUB else registry.get(name)
+    )
     if deployment is None:
         shown = f"/{name}" if surface == GITHUB and "/" not in name else name
         raise unknown_model(surface, shown)
     return deployment, why
 
 
-def _named(http: Request, surface: str, model: Any) -> tuple[Any, str]:
+def _named_model(http: Request, surface: str, model: Any) -> tuple[Any, str]:
     if name := http.path_params.get("deployment"):
         return name, "the URL"
     headers = ("x-ms-model-mesh-model-name",) if surface in _BY_HEADER else ()
@@ -61,8 +63,8 @@ def _named(http: Request, surface: str, model: Any) -> tuple[Any, str]:
     return model, "the body's model" if http.method == "POST" else "the query's model"
 
 
-def _published(name: str, registry: Registry, strict: bool) -> LocalDeployment | None:
-    """The deployment behind `publisher/name`; where it is lenient, behind a bare name too."""
+def _find_published(name: str, registry: Registry, strict: bool) -> LocalDeployment | None:
+    """Return the deployment of `publisher/name`, or of a name alone unless strict."""
     publisher, slash, bare = name.rpartition("/")
     deployment = registry.get(bare)
     if deployment is None or (not slash and not strict):
@@ -72,5 +74,5 @@ def _published(name: str, registry: Registry, strict: bool) -> LocalDeployment |
 
 
 def publisher_of(deployment: LocalDeployment) -> str:
-    """The publisher of a model as GitHub spells it, for example `mistral-ai`."""
+    """Return the publisher of a model as GitHub spells it, for example `mistral-ai`."""
     return deployment.model_format.casefold().replace(" ", "-")

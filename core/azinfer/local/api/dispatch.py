@@ -5,7 +5,7 @@
 3. The operation runs. It reads the body (`context`), finds the deployment and admits the request
    (`admission`), asks the engine, and writes the response.
 4. `respond` turns every error on the way into a response of the surface.
-5. `_OperationApp` adds the common headers, lets a fault spoil the response, and sends it.
+5. `_OperationApp` adds the common headers, applies a fault, and sends the response.
 """
 
 from __future__ import annotations

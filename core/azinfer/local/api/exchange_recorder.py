@@ -1,4 +1,4 @@
-"""Recordings: answers on their way out, written down as they go."""
+"""Recording: writes requests and their responses to the request log while they are sent."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _DONE = b"data: [DONE]\n\n"
 
 @dataclass(slots=True)
 class RequestTrace:
-    """What is found out about a request while it is answered.
+    """Facts about a request that are collected while it is answered.
 
     Attributes:
-        body: Its body; of an upload, its beginning.
+        body: The body; of an upload, its beginning.
         form: The fields of an upload.
         deployment: The deployment that it was routed to.
         why: What named the deployment.
         wire: The wire of a conversation, `"chat"`, `"responses"` or `"messages"`.
-        usage: Tells what it cost, once that is known.
-        fault: What goes wrong with it on purpose.
-        secret: Whether its answer has a credential in it, and is not written down.
+        usage: Returns the usage, once it is known.
+        fault: The fault that is applied.
+        secret: Whether the response contains a credential, and is not recorded.
     """
 
     body: bytes = b""
@@ -43,14 +43,14 @@ class RequestTrace:
 
 
 class ExchangeRecorder:
-    """One answer on its way out, written down as it goes.
+    """Records one exchange in the request log.
 
     Args:
-        log: Where it is written down.
-        scope: The request, as ASGI has it.
-        trace: What is known about it.
-        request_id: Its id.
-        clock: Monotonic seconds.
+        log: The request log.
+        scope: The ASGI scope of the request.
+        trace: The facts about the request.
+        request_id: The id of the request.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ExchangeRecorder:
     ) -> None:
         self._log, self._scope, self._trace, self._id = log, scope, trace, request_id
         self._clock, self._cleared = clock, log.cleared
-        self._from, self._began = clock(), time.time()
+        self._start, self._start_time = clock(), time.time()
         self._first: float | None = None
         self._status = 0
         self._answer = bytearray()
@@ -78,7 +78,7 @@ class ExchangeRecorder:
         body = message.get("body", b"")
         begins = self._first is None
         if begins:
-            self._first = self._clock() - self._from
+            self._first = self._clock() - self._start
         self._size += len(body)
         if len(self._answer) < _ANSWER and not self._trace.secret:
             self._answer += body[: _ANSWER - len(self._answer)]
@@ -96,7 +96,7 @@ class ExchangeRecorder:
     def _write(self) -> None:
         scope, trace = self._scope, self._trace
         usage = trace.usage() if trace.usage is not None else {}
-        seconds = self._clock() - self._from
+        seconds = self._clock() - self._start
         self._log.put(
             LogEntry(
                 scope["method"],
@@ -115,7 +115,7 @@ class ExchangeRecorder:
                 bytes(self._answer),
                 self._size,
                 self._open,
-                self._began,
+                self._start_time,
                 seconds if self._first is None else self._first,
                 seconds,
                 self._id,

@@ -1,4 +1,4 @@
-"""Spoiling: answers made as wrong as a fault says."""
+"""Fault injection: responses that fail as configured."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _BROKEN_EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": \n\n'
 def fault_response(
     fault: Fault, surface: str, deployment: LocalDeployment, request_id: str
 ) -> Response:
-    """The answer of a `"status"` fault."""
-    usual = _usual(fault.status, surface, deployment, request_id)
+    """Return the response of a `"status"` fault."""
+    usual = _usual_error(fault.status, surface, deployment, request_id)
     if surface == ANTHROPIC:
         usual = translate(ErrorResponse(fault.status, usual.body, usual.headers), request_id)
     headers = {**usual.headers, **fault.headers}
@@ -34,10 +34,10 @@ def fault_response(
     return AsciiResponse(body, fault.status, headers)
 
 
-def _usual(
+def _usual_error(
     status: int, surface: str, deployment: LocalDeployment, request_id: str
 ) -> errors.ErrorResponse:
-    """What the surface answers with a status when it means it."""
+    """Return the usual error of a surface with a status."""
     if status == 401:
         return auth_errors.bad_key(surface)
     if status == 404:
@@ -50,59 +50,59 @@ def _usual(
 
 
 class FaultyResponse:
-    """An answer with which something goes wrong on its way out.
+    """A response that fails while it is sent.
 
     Args:
-        answer: The answer.
-        fault: What goes wrong.
+        answer: The response.
+        fault: The fault.
     """
 
     def __init__(self, answer: ASGIApp, fault: Fault) -> None:
         self._answer, self._fault = answer, fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send as much of it as comes before the fault, and then the fault."""
+        """Send the part before the fault, and then fail."""
         if self._fault.kind == "drop":
             scope["extensions"][CLOSE]()
             return
-        told = 0
+        count = 0
 
-        async def spoiling(message: Message) -> None:
-            nonlocal told
+        async def send_faulty(message: Message) -> None:
+            nonlocal count
             if body := message.get("body"):
-                if not told and not message.get("more_body"):
-                    message = {**message, "body": await self._whole(body, receive, send)}
-                elif told == self._fault.after:
-                    message = {**message, "body": await self._event(body, receive)}
-                told += 1
+                if not count and not message.get("more_body"):
+                    message = {**message, "body": await self._spoil_body(body, receive, send)}
+                elif count == self._fault.after:
+                    message = {**message, "body": await self._spoil_event(body, receive)}
+                count += 1
             await send(message)
 
         with contextlib.suppress(_Aborted):
-            await self._answer(scope, receive, spoiling)
+            await self._answer(scope, receive, send_faulty)
 
-    async def _whole(self, body: bytes, receive: Receive, send: Send) -> bytes:
-        """What is sent instead of a whole answer."""
+    async def _spoil_body(self, body: bytes, receive: Receive, send: Send) -> bytes:
+        """Return the replacement of a whole body, or abort."""
         half = len(body) // 2 if self._fault.after else 0
         if self._fault.kind == "malformed":
             return body[:half] + b"!" * (len(body) - half)
         await send({"type": "http.response.body", "body": body[:half], "more_body": True})
-        raise await self._ended(receive)
+        raise await self._abort(receive)
 
-    async def _event(self, body: bytes, receive: Receive) -> bytes:
-        """What is sent instead of one event of a stream."""
+    async def _spoil_event(self, body: bytes, receive: Receive) -> bytes:
+        """Return the replacement of one event of a stream, or abort."""
         if self._fault.kind == "malformed":
             return _BROKEN_EVENT + body
-        raise await self._ended(receive)
+        raise await self._abort(receive)
 
-    async def _ended(self, receive: Receive) -> Exception:
-        # uvicorn closes the connection of an answer that nobody completes.
+    async def _abort(self, receive: Receive) -> Exception:
+        # uvicorn closes the connection of an incomplete response.
         while self._fault.kind == "stall" and (await receive())["type"] != "http.disconnect":
             pass
         return _Aborted()
 
 
 class _Aborted(Exception):  # noqa: N818
-    """The answer goes no further."""
+    """The response is not continued."""
 
 
 class FaultRaised(Exception):  # noqa: N818

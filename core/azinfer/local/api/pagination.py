@@ -1,4 +1,4 @@
-"""Lists that are told a page at a time, as OpenAI's are: `after`, `limit`, `has_more`."""
+"""Pages of lists in OpenAI's form: `after`, `limit`, `has_more`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from azinfer.local.wire.errors import bad_request
 def page(
     entries: Sequence[Json], context: RequestContext, most: int = 100, usual: int = 20
 ) -> Json:
-    """The part of a list that was asked for.
+    """Return the requested page of a list.
 
     Args:
-        entries: All of it, in the order in which it is told; each has an `id`.
+        entries: The whole list in its order; each entry has an `id`.
         context: The request; its query may have `after` and `limit`.
         most: The largest limit.
-        usual: The limit where none is given.
+        usual: The default limit.
 
     Raises:
-        ErrorResponse: The limit is no number from 1 to the largest, or nothing has the id `after`.
+        ErrorResponse: The limit is out of range, or no entry has the id `after`.
     """
     query = context.http.query_params
     limit = query.get("limit", str(usual))
@@ -33,11 +33,11 @@ def page(
     if after is not None and after not in ids:
         raise bad_request(context.surface, f"Nothing here has the id '{after}'.", "after")
     begin = 0 if after is None else ids.index(after) + 1
-    told = list(entries[begin : begin + int(limit)])
+    shown = list(entries[begin : begin + int(limit)])
     return {
         "object": "list",
-        "data": told,
-        "first_id": told[0]["id"] if told else None,
-        "last_id": told[-1]["id"] if told else None,
-        "has_more": begin + len(told) < len(entries),
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": begin + len(shown) < len(entries),
     }

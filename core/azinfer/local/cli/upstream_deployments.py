@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.cassette.cassette import Cassette
-from azinfer.local.engines.upstream import UpstreamEngine, models
+from azinfer.local.engines.upstream import UpstreamEngine, list_models
 from azinfer.local.resource.deployment import LocalDeployment
 
 # Recordings answer for it; nothing listens there.
@@ -31,7 +31,7 @@ def upstream_deployments(
     deployments = []
     for each in upstreams:
         name, _, url = each.partition("=") if _has_name(each) else ("", "", each)
-        for model in [name] if name else models(url, key):
+        for model in [name] if name else list_models(url, key):
             engine = UpstreamEngine(url, key, model, transport=transport)
             deployments.append(LocalDeployment(_deployment_name(model), model, engine))
     return deployments

@@ -241,7 +241,7 @@ def _rate_limit(value: Any, where: str) -> RateLimit:
     options = Options.of(value, where, ("key", "count", "renewal_period"))
     for name in ("key", "count", "renewal_period"):
         if name not in options.values:
-            raise options.wrong(name, "is missing")
+            raise options.error(name, "is missing")
     count, period = options.number("count"), options.number("renewal_period")
     return RateLimit(options.text("key") or "", count or 0, period or 0)
 

@@ -103,7 +103,7 @@ def _onnx(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     }
     for name in ("normalize", "fit", "shortest_edge", "size"):
         try:
-            Preprocessing.given(**{name: settings[name]})
+            Preprocessing.from_fields(**{name: settings[name]})
         except ConfigurationError as error:
             raise table.wrong(error.message, name) from None
     threads = table.get("threads", int)

@@ -1,8 +1,8 @@
-"""Engines over llama.cpp: any GGUF file, in this process, on its processors.
+"""llama.cpp: chat and embeddings with any GGUF file, in this process.
 
-llama.cpp comes as xllamacpp, whose traps are tamed here: its threads wait without spinning, its
-own HTTP server (which cannot be switched off) is locked with a key that nobody has, and its
-defaults for sampling give way to those of the service.
+llama.cpp comes as xllamacpp, with some precautions: its threads wait without spinning, its
+own HTTP server (which cannot be switched off) is locked with a random key, and its
+sampling defaults are replaced by those of the service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
-from azinfer.local.engines.schema.grammar import narrowed
+from azinfer.local.engines.schema.grammar import narrow_schema
 
 _AT_ONCE = 4
 _SMALL = 500_000_000
@@ -27,12 +27,12 @@ _LONGEST_TEXT, _LONGEST_BATCH = 8192, 4096
 
 
 def engine_of(path: Path) -> GgufChat | GgufEmbeddings:
-    """The engine for a GGUF file: vectors where it says how they are pooled, chat otherwise.
+    """Return the engine for a GGUF file: embeddings if it has a pooling type, chat otherwise.
 
     Raises:
         ConfigurationError: The file cannot be loaded.
     """
-    return GgufEmbeddings(path) if "pooling_type" in _facts(path) else GgufChat(path)
+    return GgufEmbeddings(path) if "pooling_type" in _read_facts(path) else GgufChat(path)
 
 
 class GgufChat:
@@ -40,10 +40,10 @@ class GgufChat:
 
     Args:
         path: The file.
-        context: Tokens that all chats at once share.
-        threads: Processors to use; left out, half of them.
-        copies_arguments: Whether arguments of tools may only be words of the user's message;
-            left out, of files under 500 MB, whose models find no better ones.
+        context: The tokens that all concurrent chats share.
+        threads: The number of threads; by default half of the processors.
+        copies_arguments: Whether tool arguments may only contain words of the user's message;
+            by default for files under 500 MB, whose models write no better ones.
 
     Raises:
         ConfigurationError: The file cannot be loaded.
@@ -61,7 +61,7 @@ class GgufChat:
         params = _params(llama, path, threads)
         params.n_ctx, params.n_parallel, params.kv_unified = context, _AT_ONCE, True
         params.use_jinja = True
-        self._server = _loaded(llama, params, path)
+        self._server = _load(llama, params, path)
         small = path.stat().st_size < _SMALL
         self.capabilities = EngineCapabilities(
             chat=True,
@@ -71,7 +71,7 @@ class GgufChat:
         self._closed = threading.Event()
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Write the answer token by token; leaving early stops the model."""
+        """Write the answer token by token; closing the iterator early stops the model."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Any] = asyncio.Queue()
         left = threading.Event()
@@ -101,7 +101,7 @@ class GgufChat:
             await asyncio.shield(work)
 
     async def aclose(self) -> None:
-        """Give back the model's memory; chats that go on end with an error."""
+        """Free the model's memory; running chats end with an error."""
         self._closed.set()
         await asyncio.to_thread(self._unload)
 
@@ -111,11 +111,11 @@ class GgufChat:
 
 
 class GgufEmbeddings:
-    """Vectors by the model in a GGUF file.
+    """Embeddings with the model in a GGUF file.
 
     Args:
         path: The file.
-        threads: Processors to use; left out, half of them.
+        threads: The number of threads; by default half of the processors.
 
     Raises:
         ConfigurationError: The file cannot be loaded.
@@ -129,19 +129,19 @@ class GgufEmbeddings:
         params.embedding = True
         params.embd_normalize = 2
         # llama.cpp shares the context among texts, each of which must fit into one batch.
-        longest = min(_facts(path).get("context_length", 512), _LONGEST_TEXT)
+        longest = min(_read_facts(path).get("context_length", 512), _LONGEST_TEXT)
         params.n_parallel = max(1, _LONGEST_BATCH // longest)
         params.n_ctx = params.n_batch = params.n_ubatch = params.n_parallel * longest
-        self._server = _loaded(llama, params, path)
+        self._server = _load(llama, params, path)
         self._threads = ThreadPoolExecutor(1, "azinfer-gguf")
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """One unit vector a text, and the tokens of all."""
+        """Return a unit vector for each text, and the tokens of all."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._embed, list(texts))
 
     async def aclose(self) -> None:
-        """Give back the model's memory, when what was begun is done."""
+        """Free the model's memory after the current request."""
         await asyncio.to_thread(self._unload)
 
     def _unload(self) -> None:
@@ -149,10 +149,10 @@ class GgufEmbeddings:
         self._server = None
 
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
-        # The model has nothing to read in an empty text; a space is the nearest it can.
-        asked = {"input": [text or " " for text in texts]}
+        # The model cannot read an empty text; a space is the nearest text that it can.
+        request = {"input": [text or " " for text in texts]}
         try:
-            answer = self._server.handle_embeddings(asked)
+            answer = self._server.handle_embeddings(request)
         except (ValueError, RuntimeError) as error:
             raise EngineError(str(error)) from None
         _check(answer)
@@ -170,14 +170,14 @@ def _llama() -> Any:
     return xllamacpp
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """What a file says of its architecture, without the architecture's name before it."""
+def _read_facts(path: Path) -> dict[str, Any]:
+    """Return a file's facts about its architecture, without the prefix of their names."""
     from gguf import GGUFReader
 
     try:
         fields = GGUFReader(path).fields
     except (OSError, ValueError, IndexError):
-        return {}  # loading it tells what is wrong
+        return {}  # loading the file raises the error
     return {
         name.rpartition(".")[2]: field.contents()
         for name, field in fields.items()
@@ -197,28 +197,28 @@ def _params(llama: Any, path: Path, threads: int | None) -> Any:
     return params
 
 
-def _loaded(llama: Any, params: Any, path: Path) -> Any:
+def _load(llama: Any, params: Any, path: Path) -> Any:
     if not path.is_file():
-        raise ConfigurationError(f"there is no file {path}")
+        raise ConfigurationError(f"the file {path} does not exist")
     server: Future[Any] = Future()
 
     def load() -> None:
         try:
             loaded = llama.Server(params)
-            # One that is dropped before its own thread began would wait for that thread for ever;
-            # the numbers come from the thread.
+            # A server that is dropped before its own thread began would wait for it endlessly;
+            # the metrics come from that thread.
             loaded.handle_metrics()
         except BaseException as error:
             server.set_exception(error)
         else:
             server.set_result(loaded)
 
-    # An interrupt reaches the main thread alone, so that it cannot leave a server half made here.
+    # An interrupt only reaches the main thread, so it cannot leave a server half made here.
     threading.Thread(target=load, name="azinfer-gguf-load").start()
     try:
         return server.result()
     except RuntimeError as error:
-        raise ConfigurationError(f"{path} is no GGUF file that can be loaded: {error}") from None
+        raise ConfigurationError(f"{path} cannot be loaded as a GGUF file: {error}") from None
 
 
 def _request(prompt: Prompt) -> dict[str, Any]:
@@ -230,25 +230,25 @@ def _request(prompt: Prompt) -> dict[str, Any]:
         "stop": list(prompt.stop),
         "stream": True,
         "stream_options": {"include_usage": True},
-        # The service samples from all tokens unless it is asked otherwise.
+        # The service samples from all tokens by default.
         "top_k": 0,
         "min_p": 0.0,
     }
     if prompt.seed is not None:
         request["seed"] = prompt.seed & 0xFFFFFFFF
     if prompt.json_schema is not None:
-        schema = {"name": "answer", "schema": narrowed(prompt.json_schema)}
+        schema = {"name": "answer", "schema": narrow_schema(prompt.json_schema)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
     return request
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, str]:
-    """A message in the roles that every chat template knows."""
+    """Return a message with a role that every chat template knows."""
     content = message.get("content")
     if isinstance(content, list):
         other = next((part["type"] for part in content if part["type"] != "text"), None)
         if other:
-            raise EngineError(f"this model reads text alone, not {other}")
+            raise EngineError(f"this model only reads text, not {other}")
     text, role = last_text([message]), message["role"]
     if role == "tool":
         return {"role": "user", "content": f"The tool answered: {text}"}
@@ -259,7 +259,7 @@ def _message(message: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
-    reason, read, wrote, told = "stop", 0, 0, 0
+    reason, read, wrote, sent = "stop", 0, 0, 0
     while (chunk := await chunks.get()) is not None:
         _check(chunk)
         if not isinstance(chunk, dict):
@@ -269,9 +269,9 @@ async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
         for choice in chunk.get("choices") or ():
             reason = choice.get("finish_reason") or reason
             if text := (choice.get("delta") or {}).get("content"):
-                told += 1
+                sent += 1
                 yield Piece(text)
-    yield Piece("", max(0, wrote - told), reason, read)
+    yield Piece("", max(0, wrote - sent), reason, read)
 
 
 def _check(answer: Any) -> None:

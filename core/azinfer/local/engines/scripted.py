@@ -1,4 +1,4 @@
-"""Scripts: exactly what a deployment answers, one answer after another or by what was said."""
+"""Scripts: the exact answers of a deployment, in order or chosen by the newest message."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
-from azinfer.local.engines.synthetic import read, split
+from azinfer.local.engines.synthetic import count_prompt_tokens, split
 from azinfer.local.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """A call of a tool that a script makes.
+    """A tool call of a script.
 
     Attributes:
         name: The tool.
-        arguments: Its arguments, or a text that is sent as they are, be it JSON or not.
-        id: The call's id; left out, one is made.
+        arguments: The arguments, or a text that is sent unchanged, even if it is not JSON.
+        id: The id of the call; by default a new one.
     """
 
     name: str
@@ -29,24 +29,24 @@ class ScriptedCall:
     id: str | None = None
 
     @classmethod
-    def from_wire(cls, told: Any, where: str = "tool_call") -> ScriptedCall:
-        """Make one of `{"name": …, "arguments": …, "id": …}`.
+    def from_wire(cls, value: Any, where: str = "tool_call") -> ScriptedCall:
+        """Make a call from `{"name": …, "arguments": …, "id": …}`.
 
         Raises:
-            ConfigurationError: It has another field, or a wrong one.
+            ConfigurationError: There is an unknown or invalid field.
         """
-        settings = Options.of(told, where, ("name", "arguments", "id"))
+        settings = Options.of(value, where, ("name", "arguments", "id"))
         name, arguments = settings.text("name"), settings.values.get("arguments")
         if not name:
-            raise settings.wrong("name", "must be the name of a tool")
+            raise settings.error("name", "must be the name of a tool")
         if not isinstance(arguments, str):
             arguments = settings.table("arguments") or {}
         return cls(name, arguments, settings.text("id"))
 
     def to_wire(self) -> dict[str, Any]:
-        """The table that `from_wire` reads."""
-        told = {"name": self.name, "arguments": self.arguments, "id": self.id}
-        return {name: value for name, value in told.items() if value is not None}
+        """Return the table that `from_wire` reads."""
+        fields_set = {"name": self.name, "arguments": self.arguments, "id": self.id}
+        return {name: value for name, value in fields_set.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ class Scripted:
     """One answer of a script.
 
     Attributes:
-        text: What is answered.
-        tool_calls: The tools that are called.
-        reasoning: What is thought before.
-        finish_reason: Why it ends; left out, `"tool_calls"` where there are any, else `"stop"`.
-        prompt_tokens: How many tokens the prompt is said to be; left out, they are counted.
-        completion_tokens: How many tokens the answer is said to be; left out, they are counted.
-        contains: It answers only a newest message that has this in it, in any case.
-        matches: It answers only a newest message in which this regular expression is found.
-        times: How often it answers; left out, once, or for ever where it has `contains` or
+        text: The text of the answer.
+        tool_calls: The tool calls.
+        reasoning: The reasoning before the answer.
+        finish_reason: The finish reason; by default `"tool_calls"` if there are any, else `"stop"`.
+        prompt_tokens: The reported tokens of the prompt; by default they are counted.
+        completion_tokens: The reported tokens of the answer; by default they are counted.
+        contains: Answer only if the newest message contains this text, in any case.
+        matches: Answer only if this regular expression is found in the newest message.
+        times: How often to answer; by default once, or always with `contains` or
             `matches`.
 
     Raises:
-        ConfigurationError: A field is not what it can be.
+        ConfigurationError: A field has an invalid value.
     """
 
     text: str = ""
@@ -83,18 +83,18 @@ class Scripted:
         _check(Options({each.name: getattr(self, each.name) for each in fields(self)}))
 
     @classmethod
-    def from_wire(cls, told: Any, where: str = "script") -> Scripted:
-        """Make one of a text, or of a table of the attributes.
+    def from_wire(cls, value: Any, where: str = "script") -> Scripted:
+        """Make an answer from a text, or from a table of the attributes.
 
         Args:
-            told: `"Hello"`, or `{"text": "Hello", "contains": "hi"}`.
-            where: What errors call it.
+            value: `"Hello"`, or `{"text": "Hello", "contains": "hi"}`.
+            where: Its name in errors.
 
         Raises:
-            ConfigurationError: It has another field, or a wrong one.
+            ConfigurationError: There is an unknown or invalid field.
         """
-        given = {"text": told} if isinstance(told, str) else told
-        settings = Options.of(given, where, [each.name for each in fields(cls)])
+        table = {"text": value} if isinstance(value, str) else value
+        settings = Options.of(table, where, [each.name for each in fields(cls)])
         _check(settings)
         calls = tuple(
             each
@@ -102,22 +102,22 @@ class Scripted:
             else ScriptedCall.from_wire(each, f"{where}.tool_calls[{at}]")
             for at, each in enumerate(settings.list("tool_calls"))
         )
-        told = {name: value for name, value in settings.values.items() if value is not None}
-        return cls(**{**told, "tool_calls": calls})
+        value = {name: value for name, value in settings.values.items() if value is not None}
+        return cls(**{**value, "tool_calls": calls})
 
     def to_wire(self) -> dict[str, Any]:
-        """The table that `from_wire` reads, without what is left as it is."""
-        told = {each.name: getattr(self, each.name) for each in fields(self)}
-        told["tool_calls"] = [each.to_wire() for each in self.tool_calls]
-        return {name: value for name, value in told.items() if value not in (None, "", [])}
+        """Return the table that `from_wire` reads, without defaults."""
+        fields_set = {each.name: getattr(self, each.name) for each in fields(self)}
+        fields_set["tool_calls"] = [each.to_wire() for each in self.tool_calls]
+        return {name: value for name, value in fields_set.items() if value not in (None, "", [])}
 
     @property
     def chooses(self) -> bool:
-        """Whether it answers some messages alone."""
+        """Whether it only answers some messages."""
         return self.contains is not None or self.matches is not None
 
     def answers(self, text: str) -> bool:
-        """Whether it answers a newest message with this text."""
+        """Return whether it answers a newest message with this text."""
         if self.contains is not None and self.contains.casefold() not in text.casefold():
             return False
         return self.matches is None or re.search(self.matches, text) is not None
@@ -132,13 +132,13 @@ def _check(settings: Options) -> None:
     try:
         re.compile(settings.text("matches") or "")
     except re.error as error:
-        raise settings.wrong("matches", f"is no regular expression: {error}") from None
+        raise settings.error("matches", f"is not a valid regular expression: {error}") from None
 
 
 class Script:
-    """The script of one deployment: what it still has to answer.
+    """The script of one deployment, and which answers are left.
 
-    An answer that chooses its messages goes before the others, which come in their order.
+    Answers with `contains` or `matches` come before the others, which come in their order.
     """
 
     def __init__(self, deployment: str, answers: Sequence[Scripted] = ()) -> None:
@@ -149,10 +149,10 @@ class Script:
         return bool(self._answers)
 
     def next(self, messages: Sequence[Mapping[str, Any]]) -> Scripted:
-        """The answer to a conversation.
+        """Return the answer to a conversation.
 
         Raises:
-            EngineError: The script has none left for it.
+            EngineError: The script has no answer left for the conversation.
         """
         text = last_text(messages)
         left = [each for each in self._answers if each.left and each.scripted.answers(text)]
@@ -160,19 +160,19 @@ class Script:
         if not chosen:
             raise EngineError(
                 f"the script of deployment {self._deployment!r} has no answer to {text[:200]!r}: "
-                f"{self._told()}; add one, or clear the script",
+                f"{self._describe_rest()}; add one, or clear the script",
                 "script_exhausted",
             )
-        return chosen[0].used()
+        return chosen[0].use()
 
     def to_wire(self) -> list[dict[str, Any]]:
-        """The answers, and how often each was given."""
-        return [{**each.scripted.to_wire(), "given": each.given} for each in self._answers]
+        """Return the answers, and how often each was used."""
+        return [{**each.scripted.to_wire(), "given": each.count} for each in self._answers]
 
-    def _told(self) -> str:
-        used = sum(not each.left for each in self._answers)
-        waiting = len(self._answers) - used
-        return f"{used} of its {len(self._answers)} are used up" + (
+    def _describe_rest(self) -> str:
+        use = sum(not each.left for each in self._answers)
+        waiting = len(self._answers) - use
+        return f"{use} of its {len(self._answers)} are used up" + (
             f" and {waiting} answer other messages" if waiting else ""
         )
 
@@ -180,21 +180,21 @@ class Script:
 class _Counted:
     def __init__(self, scripted: Scripted) -> None:
         self.scripted = scripted
-        self.given = 0
+        self.count = 0
         once = None if scripted.chooses else 1
         self._times = once if scripted.times is None else scripted.times
 
     @property
     def left(self) -> bool:
-        return self._times is None or self.given < self._times
+        return self._times is None or self.count < self._times
 
-    def used(self) -> Scripted:
-        self.given += 1
+    def use(self) -> Scripted:
+        self.count += 1
         return self.scripted
 
 
 class ScriptedEngine:
-    """Answers once, with what a script says.
+    """Answers once, with the answer of a script.
 
     Args:
         scripted: The answer.
@@ -206,29 +206,31 @@ class ScriptedEngine:
         self._scripted = scripted
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Say it, token by token; `max_tokens` and `stop` change nothing."""
-        said = self._scripted
-        wrote = 0
-        for piece in _pieces(said):
-            wrote += piece.tokens
+        """Write the answer token by token; `max_tokens` and `stop` have no effect."""
+        answer = self._scripted
+        count = 0
+        for piece in _pieces(answer):
+            count += piece.tokens
             yield piece
-        asked = read(prompt) if said.prompt_tokens is None else said.prompt_tokens
-        answered = wrote if said.completion_tokens is None else said.completion_tokens
-        usage = {"prompt_tokens": asked, "completion_tokens": answered}
-        usage["total_tokens"] = asked + answered
-        reason = said.finish_reason or ("tool_calls" if said.tool_calls else "stop")
-        yield Piece("", 0, reason, asked, usage=usage)
+        prompt_tokens = (
+            count_prompt_tokens(prompt) if answer.prompt_tokens is None else answer.prompt_tokens
+        )
+        completion_tokens = count if answer.completion_tokens is None else answer.completion_tokens
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+        usage["total_tokens"] = prompt_tokens + completion_tokens
+        reason = answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
+        yield Piece("", 0, reason, prompt_tokens, usage=usage)
 
     async def aclose(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to free."""
 
 
-def _pieces(said: Scripted) -> Iterator[Piece]:
-    for token in split(said.reasoning):
+def _pieces(answer: Scripted) -> Iterator[Piece]:
+    for token in split(answer.reasoning):
         yield Piece(reasoning=token)
-    for token in split(said.text):
+    for token in split(answer.text):
         yield Piece(token)
-    for index, call in enumerate(said.tool_calls):
+    for index, call in enumerate(answer.tool_calls):
         arguments = call.arguments
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)

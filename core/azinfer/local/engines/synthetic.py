@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, Piece, Prompt, last_text
-from azinfer.local.engines.schema.sample import filled
+from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
-from azinfer.local.engines.vision.decoding import seen
+from azinfer.local.engines.vision.decoding import decode_image
 
 # After so many tokens, others have their turn.
 _AT_ONCE = 200
@@ -51,13 +51,13 @@ class SyntheticEngine:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer token by token."""
-        asked = last_text(prompt.messages)
+        question = last_text(prompt.messages)
         if prompt.json_schema is not None:
-            text = json.dumps(filled(prompt.json_schema, asked))
+            text = json.dumps(make_sample(prompt.json_schema, question))
         elif self._text is not None:
             text = self._text
         else:
-            text = f"This is a synthetic answer to: {asked}"
+            text = f"This is a synthetic answer to: {question}"
         cut, stop = min(
             ((text.find(each), each) for each in prompt.stop if each in text),
             default=(len(text), None),
@@ -68,7 +68,7 @@ class SyntheticEngine:
             yield Piece(token)
             if not at % _AT_ONCE:
                 await asyncio.sleep(0)
-        yield Piece("", 0, reason, read(prompt), stop=stop if reason == "stop" else None)
+        yield Piece("", 0, reason, count_prompt_tokens(prompt), stop=stop if reason == "stop" else None)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""
@@ -82,19 +82,19 @@ class SyntheticEngine:
             EngineError: An image cannot be read.
         """
         return [
-            await asyncio.to_thread(self._looked_at, at, data, text or "")
+            await asyncio.to_thread(self._embed_image, at, data, text or "")
             for at, (data, text) in enumerate(inputs)
         ]
 
     async def aclose(self) -> None:
         """There is nothing to give back."""
 
-    def _looked_at(self, at: int, data: bytes, text: str) -> list[float]:
-        look = [0.0] * self.dimensions
-        for place, number in enumerate(descriptors.described(seen(data, at))):
-            look[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
-        said = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
-        whole = [a + b for a, b in zip(look, said, strict=True)]
+    def _embed_image(self, at: int, data: bytes, text: str) -> list[float]:
+        looks = [0.0] * self.dimensions
+        for place, number in enumerate(descriptors.describe(decode_image(data, at))):
+            looks[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
+        words = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
+        whole = [a + b for a, b in zip(looks, words, strict=True)]
         length = math.sqrt(sum(number * number for number in whole)) or 1.0
         return [float(number / length) for number in whole]
 
@@ -113,14 +113,14 @@ class SyntheticEngine:
 
 
 def split(text: str) -> list[str]:
-    """The tokens of a text: words, pieces of long words and signs, with the space before them."""
+    """Return the tokens of a text: words, parts of long words and signs, each with its space."""
     return _TOKEN.findall(text)
 
 
-def read(prompt: Prompt) -> int:
-    """How many tokens a prompt is."""
-    return sum(4 + len(split(_said(message))) for message in prompt.messages)
+def count_prompt_tokens(prompt: Prompt) -> int:
+    """Return how many tokens a prompt is."""
+    return sum(4 + len(split(_text(message))) for message in prompt.messages)
 
 
-def _said(message: Mapping[str, Any]) -> str:
+def _text(message: Mapping[str, Any]) -> str:
     return last_text([message]) + json.dumps(message.get("tool_calls") or "")

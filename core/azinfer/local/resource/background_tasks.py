@@ -1,4 +1,4 @@
-"""Tasks: what goes on between requests, until it is done or nobody wants it any more."""
+"""Background tasks: work that continues between requests until it ends or is stopped."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 class BackgroundTasks:
-    """Tasks of one event loop, kept from being forgotten before they are done."""
+    """Tasks of one event loop, referenced until they are done."""
 
     def __init__(self) -> None:
         self._going: set[asyncio.Task[None]] = set()
 
     def begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Let it go on from now on."""
+        """Start a task."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._going.add(task)
         task.add_done_callback(self._going.discard)
         return task
 
     async def stop(self) -> None:
-        """Cancel all, and wait until they have ended."""
+        """Cancel all tasks, and wait until they have ended."""
         going = list(self._going)
         for task in going:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The deployments of the local endpoint: the five facts of each, and the engine behind it."""
+"""Deployments of the local endpoint: the facts and behaviour of each, and its engine."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ class LocalDeployment:
     """A name given to a model under a configuration, with the engine that answers.
 
     Attributes:
-        name: What requests call it, in any case.
-        model_name: The model it says it is; the deployment's name when left out.
-        engine: What answers; several deployments may share one. Vectors of a synthetic engine
-            whose length was not chosen are as long as those of the model.
+        name: The name that requests use, in any case.
+        model_name: The name of the model; by default the deployment's name.
+        engine: The engine that answers; several deployments may share one. Vectors of a synthetic
+            engine without chosen dimensions are as long as those of the model.
         model_version: The model's version.
         model_format: The model's publisher.
         capacity_type: The SKU, one of `CAPACITY_TYPES`, for example `"GlobalStandard"`.
-        capacity: Of a standard type, thousands of tokens a minute; of a provisioned one, how
-            many requests may be inside at once. Left out, 1 is told, and a standard type has
-            no limits of its own.
-        content_filter: The content filter; a name alone is listed and finds nothing.
-        rate_limits: Requests and tokens a period; beyond them it answers 429. Left out, they
-            follow from the capacity of a standard type; empty, there are none.
+        capacity: Of a standard type, thousands of tokens a minute; of a provisioned type, how
+            many requests may run at once. By default 1 is listed, and a standard type has
+            no limits.
+        content_filter: The content filter; a name is only listed, and finds nothing.
+        rate_limits: Requests and tokens a period; beyond them the response is 429. By default they
+            follow from the capacity of a standard type; empty for no limits.
         spillover: The deployment of the same model that takes over instead of a 429; empty
-            for none.
-        latency: How long it takes besides what its engine takes.
-        faults: What goes wrong with requests to it.
-        script: What it answers instead of its engine.
+            for no spillover.
+        latency: The latency that is added to the engine's.
+        faults: The faults of its requests.
+        script: The answers that replace those of its engine.
         wires: The wires that it serves, of `"chat"`, `"responses"` and `"messages"`; empty for
             those that its model is known to have, and all of an unknown model.
 
     Raises:
-        ConfigurationError: A field is none that a deployment can have.
+        ConfigurationError: A field has an invalid value.
     """
 
     name: str
@@ -78,19 +78,19 @@ class LocalDeployment:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
-                f"{self.name!r} is no name for a deployment: 2 to 64 letters, digits, _, . and -, "
-                "beginning with a letter or digit"
+                f"{self.name!r} is not a valid deployment name; use 2 to 64 letters, digits, _, . "
+                "and -, beginning with a letter or digit"
             )
         if self.capacity_type not in CAPACITY_TYPES:
             near = difflib.get_close_matches(self.capacity_type, CAPACITY_TYPES, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigurationError(
-                f"capacity_type {self.capacity_type!r} is unknown; {hint}there are "
+                f"capacity_type {self.capacity_type!r} is unknown; {hint}choose from "
                 f"{', '.join(CAPACITY_TYPES)}"
             )
         if self.capacity is not None and not 1 <= self.capacity <= LARGEST_CAPACITY:
             raise ConfigurationError(
-                f"capacity {self.capacity} is none; it is from 1 to {LARGEST_CAPACITY}"
+                f"capacity must be between 1 and {LARGEST_CAPACITY}, not {self.capacity}"
             )
         _check_limits(self.rate_limits or ())
         _check_wires(self.wires)
@@ -120,17 +120,17 @@ class LocalDeployment:
 
     @property
     def units(self) -> int:
-        """The capacity as it is listed."""
+        """The listed capacity."""
         return self.capacity or 1
 
     @property
     def is_provisioned(self) -> bool:
-        """Whether its capacity bounds how many requests are inside at once."""
+        """Whether its capacity limits how many requests run at once."""
         return "Provisioned" in self.capacity_type
 
     @property
     def limits(self) -> tuple[RateLimit, ...]:
-        """What it enforces: its rate limits, or those that follow from its capacity.
+        """The limits that are enforced: its rate limits, or those of its capacity.
 
         Source: "Manage Azure OpenAI quota": for each 1,000 tokens a minute, 6 requests a
         minute, which are counted as one in ten seconds.
@@ -147,8 +147,8 @@ class LocalDeployment:
     @cached_property
     def filter(self) -> ContentFilter:
         """The content filter."""
-        given = self.content_filter
-        return ContentFilter(given) if isinstance(given, str) else given
+        content_filter = self.content_filter
+        return ContentFilter(content_filter) if isinstance(content_filter, str) else content_filter
 
     @cached_property
     def engine_capabilities(self) -> EngineCapabilities:
@@ -167,7 +167,7 @@ class LocalDeployment:
         return {name: "true" for name, able in names.items() if able}
 
     def info(self) -> dict[str, str]:
-        """The answer of the operation `info`."""
+        """Return the answer of the operation `info`."""
         kind = "chat-completion" if self.engine_capabilities.chat else "embedding"
         return {
             "model_name": self.model_name,
@@ -176,7 +176,7 @@ class LocalDeployment:
         }
 
     def in_project(self) -> dict[str, Any]:
-        """The entry in the list of the project data plane."""
+        """Return the entry in the list of the project data plane."""
         return {
             "name": self.name,
             "type": "ModelDeployment",
@@ -197,11 +197,14 @@ def _check_wires(wires: tuple[str, ...]) -> None:
 def _check_limits(limits: tuple[RateLimit, ...]) -> None:
     for limit in limits:
         if limit.key not in ("request", "token"):
-            raise ConfigurationError(f"rate limits count 'request' or 'token', not {limit.key!r}")
+            reason = f"must be 'request' or 'token', not {limit.key!r}"
+            raise ConfigurationError(f"the key of a rate limit {reason}")
         if not (0 < limit.count <= _MOST and 0 < limit.renewal_period <= _MOST):
             raise ConfigurationError(
-                f"a rate limit of {limit.count} in {limit.renewal_period} s allows nothing, or "
-                f"more than is counted; both are above 0 and at most {_MOST}"
+                f"a rate limit of {limit.count} in {limit.renewal_period} s is not valid; "
+                f"both numbers must be above 0 and at most {_MOST}"
             )
     if len({limit.key for limit in limits}) < len(limits):
-        raise ConfigurationError("a deployment has one rate limit for requests and one for tokens")
+        raise ConfigurationError(
+            "a deployment can have one rate limit for requests and one for tokens"
+        )

@@ -1,4 +1,4 @@
-"""Faults: what goes wrong on purpose, so that programs meet it before it happens by itself."""
+"""Faults: failures on purpose, so that programs can be tested with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong with requests to a deployment.
+    """One failure of requests to a deployment.
 
     Without `every`, `times` and `probability` it happens to every request; with several of
     them, to the requests that all of them allow.
@@ -25,19 +25,19 @@ class Fault:
     Attributes:
         kind: `"status"` answers with an error; `"cut"` breaks the connection in the middle of
             the answer; `"stall"` says nothing more in the middle of it until the client leaves;
-            `"malformed"` puts something that is no JSON into it; `"drop"` breaks the connection
+            `"malformed"` puts invalid JSON into it; `"drop"` breaks the connection
             before it.
         status: The HTTP status of a `"status"` fault.
-        body: Its body, as JSON or as a text; left out, the one that the surface has for it.
+        body: The body, as JSON or a text; by default that of the surface for this status.
         headers: Its headers, for example `{"retry-after": "2"}`.
-        after: How many events of a stream come before it; a whole answer is hit in its middle.
-        every: It happens to every so-manieth request.
-        times: It happens so often and then no more.
-        probability: The chance of each request to be hit, from 0 to 1.
-        seed: What chance begins from, so that a run can be repeated.
+        after: The number of a stream's events before it; other responses break in their middle.
+        every: Happen only to every n-th request.
+        times: Happen only so many times.
+        probability: The chance of each request, from 0 to 1.
+        seed: The seed of the chance, so that a run can be repeated.
 
     Raises:
-        ConfigurationError: A field is not what it can be.
+        ConfigurationError: A field has an invalid value.
     """
 
     kind: Kind = "status"
@@ -55,32 +55,32 @@ class Fault:
         _check(settings)
 
     @classmethod
-    def from_wire(cls, told: Any, where: str = "fault") -> Fault:
-        """Make one of a table, as a configuration file or the admin route has it.
+    def from_wire(cls, value: Any, where: str = "fault") -> Fault:
+        """Make a fault from a table of a configuration file or the admin API.
 
         Args:
-            told: A table of the attributes: `{"kind": "cut", "after": 3, "every": 2}`.
-            where: What errors call it.
+            value: A table of the attributes: `{"kind": "cut", "after": 3, "every": 2}`.
+            where: Its name in errors.
 
         Raises:
-            ConfigurationError: It has another field, or a wrong one.
+            ConfigurationError: There is an unknown or invalid field.
         """
-        settings = Options.of(told, where, [each.name for each in fields(cls)])
+        settings = Options.of(value, where, [each.name for each in fields(cls)])
         _check(settings)
         return cls(**{name: value for name, value in settings.values.items() if value is not None})
 
     def to_wire(self) -> dict[str, Any]:
-        """The table that `from_wire` reads, without what is left as it is."""
-        told = {each.name: getattr(self, each.name) for each in fields(self)}
-        usual = Fault()
-        kept = {name: value for name, value in told.items() if value != getattr(usual, name)}
+        """Return the table that `from_wire` reads, without defaults."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        defaults = Fault()
+        kept = {name: value for name, value in values.items() if value != getattr(defaults, name)}
         return {"kind": self.kind, **kept}
 
 
 def _check(settings: Options) -> None:
     kind = settings.text("kind")
     if kind is not None and kind not in _KINDS:
-        raise settings.wrong("kind", f"must be one of {', '.join(_KINDS)}, not {kind!r}")
+        raise settings.error("kind", f"must be one of {', '.join(_KINDS)}, not {kind!r}")
     settings.whole("status", 400, 599)
     settings.whole("after", 0)
     settings.whole("every", 1)
@@ -89,24 +89,24 @@ def _check(settings: Options) -> None:
     settings.whole("seed", 0)
     for name, value in (settings.table("headers") or {}).items():
         if not isinstance(value, str) or not _HEADER.fullmatch(f"{name}: {value}"):
-            told = f"must be a text in ASCII under a header's name, not {value!r}"
-            raise settings.wrong(f"headers.{name}", told)
+            reason = f"must be a text in ASCII under a header's name, not {value!r}"
+            raise settings.error(f"headers.{name}", reason)
 
 
 class Faults:
-    """The faults of one deployment, counted request by request."""
+    """The faults of one deployment, with a count of requests."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._faults = [_Counted(each) for each in faults]
 
     def next(self) -> Fault | None:
-        """What happens to the next request; None where it is answered as usual."""
-        # Each is counted, so that two faults do not shift one another.
+        """Return the fault of the next request; None to answer it normally."""
+        # Every fault counts every request, so two faults do not shift each other.
         hit = [each.fault for each in self._faults if each.hits()]
         return hit[0] if hit else None
 
     def to_wire(self) -> list[dict[str, Any]]:
-        """The faults, and how often each has happened."""
+        """Return the faults, and how often each has happened."""
         return [{**each.fault.to_wire(), "happened": each.happened} for each in self._faults]
 
 

@@ -1,4 +1,4 @@
-"""Latency: how long a deployment lets its callers wait, as it is told to."""
+"""Latency: the configured delay of a deployment's responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from azinfer.local.wire.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long a deployment takes, besides what its engine takes.
+    """The delay of a deployment, in addition to its engine's.
 
     Attributes:
         first_token: Seconds before the first token, or before a vector.
@@ -32,33 +32,33 @@ class Latency:
         settings.number("per_token", 0)
 
     @classmethod
-    def from_wire(cls, told: Any, where: str = "latency") -> Latency:
-        """Make one of a table, as a configuration file or the admin route has it.
+    def from_wire(cls, value: Any, where: str = "latency") -> Latency:
+        """Make a latency from a table of a configuration file or the admin API.
 
         Args:
-            told: `{"first_token": 0.3, "per_token": 0.02}`, or a number for the first token alone.
-            where: What errors call it.
+            value: `{"first_token": 0.3, "per_token": 0.02}`, or a number for the first token alone.
+            where: Its name in errors.
 
         Raises:
-            ConfigurationError: It has another field, or a wrong one.
+            ConfigurationError: There is an unknown or invalid field.
         """
-        given = told if not isinstance(told, int | float) else {"first_token": told}
-        settings = Options.of(given, where, ("first_token", "per_token"))
+        table = value if not isinstance(value, int | float) else {"first_token": value}
+        settings = Options.of(table, where, ("first_token", "per_token"))
         return cls(settings.number("first_token", 0) or 0, settings.number("per_token", 0) or 0)
 
     def to_wire(self) -> dict[str, Any]:
-        """The table that `from_wire` reads."""
+        """Return the table that `from_wire` reads."""
         return {"first_token": self.first_token, "per_token": self.per_token}
 
     async def before_first(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Wait as long as the first token takes."""
+        """Wait for the delay of the first token."""
         if self.first_token:
             await sleep(self.first_token)
 
-    async def paced(
+    async def pace(
         self, pieces: AsyncIterator[Piece], sleep: Sleep = asyncio.sleep
     ) -> AsyncGenerator[Piece]:
-        """The pieces of an engine, each as late as it is to be."""
+        """Yield the pieces of an engine, each as late as it is to be."""
         await self.before_first(sleep)
         later = False
         async for piece in pieces:

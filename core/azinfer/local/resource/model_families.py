@@ -1,7 +1,7 @@
-"""Families of models: what some refuse that others take, and tell that others do not.
+"""Families of models: the differences in what models accept and report.
 
-A deployment behaves as the model that it says it is; which model takes what is in the catalog of
-`azinfer.core`. The refusals are as quoted in cline/cline#1700, holoviz/lumen#1070 and
+A deployment behaves as its model does; which model accepts what is in the catalog of
+`azinfer.core`. The errors are as quoted in cline/cline#1700, holoviz/lumen#1070 and
 gabrii/Cursor-Azure-GPT-5#33.
 """
 
@@ -24,23 +24,23 @@ _ONLY_DEFAULT: dict[str, float] = {
 
 
 def reasons(deployment: LocalDeployment) -> bool:
-    """Whether the model takes the parameters of OpenAI's reasoning models only."""
+    """Return whether the model only accepts the parameters of OpenAI's reasoning models."""
     family = family_of(deployment.model_name, is_model_id=deployment.has_model)
     limit = parameters_of_families()[family].get("token_limit") if family else None
     return limit == "max_completion_tokens"
 
 
 def reports_usage(deployment: LocalDeployment, surface: str) -> Literal["each", "last"] | None:
-    """On which chunks of a stream what the answer cost is told though nobody asked.
+    """Return on which chunks of a stream the usage is reported without being asked for.
 
     Args:
-        deployment: Of which deployment.
-        surface: Through which surface.
+        deployment: The deployment.
+        surface: The surface of the request.
 
     Returns:
-        `"each"` of them, `"last"` of a choice, or None.
+        `"each"` chunk, the `"last"` of a choice, or None.
     """
-    # What an engine that passes answers on has counted may only come after that chunk.
+    # The counts of an engine that passes responses through may come after that chunk.
     if (
         surface not in (MODELS, SERVERLESS)
         or deployment.engine_capabilities.passes_requests_through
@@ -50,12 +50,12 @@ def reports_usage(deployment: LocalDeployment, surface: str) -> Literal["each", 
 
 
 def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
-    """Refuse what the model behind a deployment does not take in a chat.
+    """Raise if the deployment's model does not accept a field of a chat.
 
     Raises:
-        ErrorResponse: The answer names the field.
+        ErrorResponse: The model does not accept a field.
     """
-    # An engine that passes the whole request on knows better what stands behind it.
+    # An engine that gets the whole request knows better what its model accepts.
     if body.get("logprobs") and not deployment.engine_capabilities.passes_requests_through:
         raise unsupported_parameter(surface, "logprobs", body["logprobs"])
     if not reasons(deployment):
@@ -69,10 +69,10 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
 
 
 def check_response(body: Json, deployment: LocalDeployment, surface: str) -> None:
-    """Refuse what the model behind a deployment does not take in a response.
+    """Raise if the deployment's model does not accept a field of a response.
 
     Raises:
-        ErrorResponse: The answer names the field.
+        ErrorResponse: The model does not accept a field.
     """
     for name in ("temperature", "top_p") if reasons(deployment) else ():
         if name in body:
@@ -82,16 +82,16 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
 def check_embedding(
     body: Json, deployment: LocalDeployment, surface: str, length: Any = None
 ) -> None:
-    """Refuse lengths that the model behind a deployment cannot give.
+    """Raise if the deployment's model cannot make vectors of the requested length.
 
     Args:
-        body: What was asked.
-        deployment: Of whom.
-        surface: Through which surface.
-        length: How long its vectors are, once one is there.
+        body: The body of the request.
+        deployment: The deployment.
+        surface: The surface of the request.
+        length: The length of its vectors, if it is known already.
 
     Raises:
-        ErrorResponse: The answer names the field.
+        ErrorResponse: The model does not accept a field.
     """
     wanted = body.get("dimensions")
     if wanted is None:

@@ -99,7 +99,7 @@ class _DelayedEngine:
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer of the other engine at the pace of the latency."""
         async with aclosing(open_chat(self._engine, prompt)) as pieces:
-            async for piece in self._latency.paced(pieces, self._sleep):
+            async for piece in self._latency.pace(pieces, self._sleep):
                 yield piece
 
     async def aclose(self) -> None:

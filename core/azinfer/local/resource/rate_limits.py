@@ -1,11 +1,11 @@
-"""Rate limits and capacity: what a deployment admits, and what it says about it in headers.
+"""Rate limits and capacity: what a deployment admits, and the headers about it.
 
-Requests are counted in the slices that a limit names (Azure counts ten seconds for requests and
-a minute for tokens), tokens by an estimate when a request is admitted and by its usage when it
-is done. A provisioned deployment admits as many requests at once as it has capacity.
+Requests are counted in the period that a limit names (Azure counts ten seconds for requests and
+a minute for tokens), tokens by an estimate at the admission and by the usage at the end. A
+provisioned deployment admits as many requests at once as it has capacity.
 
 Sources: "Manage Azure OpenAI quota" (how token and request limits are enforced), "Provisioned
-throughput" (429 when it is full, the header that tells its utilization), `rateLimits` of
+throughput" (429 when it is full, the header with its utilization), `rateLimits` of
 "Accounts - Deployments".
 """
 
@@ -21,7 +21,7 @@ from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.wire.errors import at_capacity, rate_limited
 from azinfer.local.wire.json import in_header
 
-# What a request that can never be admitted is told; Azure says a day too.
+# The wait for a request that can never be admitted; Azure says a day too.
 _NEVER = 86_400.0
 
 
@@ -42,14 +42,14 @@ class _Window:
         self._uses: deque[_Use] = deque()
         self._used = 0.0
 
-    def changed(self, limit: float, period: float) -> Self:
-        """The window of another limit, in which what was used still counts."""
+    def with_limit(self, limit: float, period: float) -> Self:
+        """Return a window for another limit, in which earlier uses still count."""
         window = type(self)(limit, period)
         window._uses, window._used = self._uses, self._used
         return window
 
     def left(self, now: float) -> float:
-        """How much may still be used."""
+        """Return how much may still be used."""
         while self._uses and self._uses[0].time <= now - self.period:
             over = self._uses.popleft()
             over.counts = False
@@ -57,7 +57,7 @@ class _Window:
         return self.limit - self._used
 
     def use(self, amount: float, now: float) -> _Use:
-        """Count an amount, which may be changed by `settle`."""
+        """Count an amount; `settle` can change it later."""
         use = _Use(now, amount)
         self._uses.append(use)
         self._used += amount
@@ -70,7 +70,7 @@ class _Window:
             use.amount = amount
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until an amount fits; 0 when it does now."""
+        """Return the seconds until an amount fits; 0 if it fits now."""
         missing = amount - self.left(now)
         if missing <= 0:
             return 0.0
@@ -87,8 +87,8 @@ class Limits:
     """The limits of one deployment.
 
     Args:
-        deployment: Whose limits and capacity count.
-        clock: Monotonic seconds.
+        deployment: The deployment with its limits and capacity.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, deployment: LocalDeployment, clock: Callable[[], float]) -> None:
@@ -100,20 +100,20 @@ class Limits:
         self._inside = 0
 
     def change(self, deployment: LocalDeployment) -> None:
-        """Enforce another configuration from now on; what was used and is inside still counts."""
+        """Enforce another configuration; earlier uses and running requests still count."""
         self._deployment = deployment
         self._windows = {
-            each.key: self._windows[each.key].changed(each.count, each.renewal_period)
+            each.key: self._windows[each.key].with_limit(each.count, each.renewal_period)
             if each.key in self._windows
             else _Window(each.count, each.renewal_period)
             for each in deployment.limits
         }
 
     def admit(self, tokens: int, surface: str) -> Admission:
-        """Let a request in that will use about so many tokens.
+        """Admit a request by its estimated tokens.
 
         Raises:
-            ErrorResponse: It does not fit now; the answer says when it may.
+            ErrorResponse: The request does not fit now; the error says when it may.
         """
         now = self._clock()
         if self._deployment.is_provisioned and self._inside >= self._deployment.units:
@@ -128,32 +128,32 @@ class Limits:
         return Admission(self, self._deployment, uses.get("token"), self.headers())
 
     def headers(self) -> dict[str, str]:
-        """What is left, as each answer tells it."""
+        """Return the response headers about what is left."""
         now = self._clock()
-        told: dict[str, str] = {}
+        headers: dict[str, str] = {}
         if self._deployment.is_provisioned:
             used = round(100 * self._inside / self._deployment.units)
-            told["azure-openai-deployment-utilization"] = f"{used}%"
+            headers["azure-openai-deployment-utilization"] = f"{used}%"
         if self._windows:
-            told["x-ratelimit-key"] = in_header(self._deployment.model_name)
-            told["x-ratelimit-abusepenalty-active"] = "False"
+            headers["x-ratelimit-key"] = in_header(self._deployment.model_name)
+            headers["x-ratelimit-abusepenalty-active"] = "False"
         for key, window in self._windows.items():
             left = max(0, math.floor(window.left(now)))
-            told |= {
+            headers |= {
                 f"x-ratelimit-limit-{key}s": f"{window.limit:.0f}",
                 f"x-ratelimit-remaining-{key}s": str(left),
                 f"x-ratelimit-reset-{key}s": str(math.ceil(window.wait(left + 1, now))),
                 f"x-ratelimit-renewalperiod-{key}s": f"{window.period:g}",
             }
-        return told
+        return headers
 
 
 class Admission:
-    """A request that was let in.
+    """An admitted request.
 
     Attributes:
-        deployment: What answers it.
-        headers: Which deployment that is and what is left of it, as its answer tells.
+        deployment: The deployment that answers.
+        headers: Response headers that name the deployment and what is left of its limits.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Admission:
         self._over = False
 
     def spilled_from(self, deployment: LocalDeployment) -> Self:
-        """The same, told to have come from a deployment that was full.
+        """Return this admission, marked as spillover from a full deployment.
 
         Source: "Manage traffic with spillover for provisioned deployments".
         """
@@ -183,7 +183,7 @@ class Admission:
         return self
 
     def over(self, tokens: int | None) -> None:
-        """End it, with the tokens it really used where that is known; harmless twice."""
+        """End the request with the tokens it used, if known; a second call does nothing."""
         if self._over:
             return
         self._over = True
@@ -194,7 +194,7 @@ class Admission:
 
 
 def estimate_tokens(texts: list[str], max_tokens: int | None) -> int:
-    """About how many tokens a request will use, before it is read: four characters each.
+    """Return an estimate of a request's tokens, with four characters each.
 
     Source: "Understanding rate limits" of Azure OpenAI: the estimate of the prompt and
     `max_tokens` count before the request is processed.

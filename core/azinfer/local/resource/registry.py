@@ -1,4 +1,4 @@
-"""The registry: which deployments there are now, changed while the endpoint serves."""
+"""The registry of deployments, which can be changed while the endpoint runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from azinfer.local.resource.rate_limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A deployment that is served, and what management tells of it.
+    """A deployment and its facts for management.
 
     Attributes:
         deployment: The deployment.
-        limits: What it admits.
-        number: Its place in lists, kept while it is there.
-        created: The second since 1970 at which it was made.
+        limits: Its rate limits.
+        number: Its place in lists, which never changes.
+        created: The second since 1970 at which it was created.
         modified: The second since 1970 at which it was last changed.
-        extras: What was put with it and means nothing here: tags and the like.
-        etag: Another text after each change.
+        extras: Fields that are only stored, such as tags.
+        etag: A text that differs after each change.
     """
 
     deployment: LocalDeployment
@@ -43,13 +43,13 @@ class Registry:
     """The deployments by name, in any case; may be read and changed from any thread.
 
     Args:
-        deployments: What is served at first.
-        clock: Monotonic seconds, by which rate limits are counted.
-        now: Seconds since 1970.
+        deployments: The initial deployments.
+        clock: Returns monotonic seconds, for rate limits.
+        now: Returns seconds since 1970.
 
     Raises:
-        ConfigurationError: Two have the same name but for its case, or one spills over to
-            what is not there or is another model.
+        ConfigurationError: Two names differ at most in their case, or one spills over to an
+            unknown deployment or to another model.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Registry:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._records: dict[str, Record] = {}
-        # What serves or served a model, so that a deployment made later gets it too.
+        # The engine of each model, present or past, for deployments that are created later.
         self._engines: dict[str, Any] = {}
         self._filters: dict[str, ContentFilter] = {}
         self._all_engines: dict[int, Any] = {}
@@ -72,7 +72,7 @@ class Registry:
                 raise ConfigurationError(
                     f"two deployments are called {deployment.name!r}; case makes no difference"
                 )
-            self._keep(deployment, {})
+            self._store(deployment, {})
         for deployment in self:
             self.check_spillover(deployment)
 
@@ -84,43 +84,43 @@ class Registry:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """All that is served, oldest first."""
+        """All records, oldest first."""
         return tuple(self._records.values())
 
     @property
     def engines(self) -> tuple[Any, ...]:
-        """Every engine that was ever served, each once."""
+        """Every engine that was ever used, each once."""
         return tuple(self._all_engines.values())
 
     def record(self, name: str) -> Record | None:
-        """The record of the deployment of this name, in any case."""
+        """Return the record of the deployment of this name, in any case."""
         return self._records.get(name.strip().casefold())
 
     def get(self, name: str) -> LocalDeployment | None:
-        """The deployment of this name, in any case."""
+        """Return the deployment of this name, in any case."""
         record = self.record(name)
         return record.deployment if record else None
 
     def limits(self, deployment: LocalDeployment) -> Limits:
-        """What a deployment admits."""
+        """Return the rate limits of a deployment."""
         record = self.record(deployment.name)
         return record.limits if record else Limits(deployment, self._clock)
 
     def put(self, deployment: LocalDeployment, extras: Mapping[str, Any] | None = None) -> bool:
-        """Serve a deployment from now on; True if it is new.
+        """Add or replace a deployment; return True if it is new.
 
-        One of the same name is replaced. What was used of its limits still counts, and so does
-        who is inside; requests that were routed to it before end as they began.
+        Earlier uses and running requests of a deployment with this name still count for its
+        limits; requests that were routed before end as they began.
 
         Raises:
-            ConfigurationError: It spills over to what is not there or is another model.
+            ConfigurationError: It spills over to an unknown deployment or to another model.
         """
         self.check_spillover(deployment)
         with self._lock:
-            return self._keep(deployment, extras or {})
+            return self._store(deployment, extras or {})
 
     def remove(self, name: str) -> bool:
-        """Serve a deployment no longer; False if there was none of this name."""
+        """Remove a deployment; return False if the name is unknown."""
         with self._lock:
             records = dict(self._records)
             gone = records.pop(name.strip().casefold(), None)
@@ -128,33 +128,33 @@ class Registry:
         return gone is not None
 
     def reset(self) -> None:
-        """Serve what was served at first, every limit unused; requests inside go on."""
+        """Restore the initial deployments with unused limits; running requests continue."""
         with self._lock:
             self._records, self._engines, self._filters = {}, {}, {}
             for deployment in self._first:
-                self._keep(deployment, {})
+                self._store(deployment, {})
 
     def engine_for(self, model_name: str) -> Any:
-        """The engine of a new deployment: what serves or served its model here, else synthetic."""
+        """Return the engine for a new deployment: that of its model here, or else synthetic."""
         return self._engines.get(model_name.casefold()) or SyntheticEngine()
 
-    def filter_called(self, name: str) -> str | ContentFilter:
-        """The content filter of a name: the one that a deployment here has or had, else empty."""
+    def filter_by_name(self, name: str) -> str | ContentFilter:
+        """Return the content filter that a deployment here has or had by this name, or the name."""
         return self._filters.get(name.casefold(), name)
 
     def check_spillover(self, deployment: LocalDeployment) -> None:
-        """Return if a deployment can spill over as it says.
+        """Raise if a deployment cannot spill over as configured.
 
         Raises:
-            ConfigurationError: It cannot.
+            ConfigurationError: It cannot; the message says why.
         """
         if not deployment.spillover:
             return
         target = self.get(deployment.spillover)
         if target is None or target.name.casefold() == deployment.name.casefold():
             raise ConfigurationError(
-                f"{deployment.name!r} spills over to {deployment.spillover!r}, which is no other "
-                "deployment here"
+                f"{deployment.name!r} spills over to {deployment.spillover!r}, which is not "
+                "another deployment here"
             )
         if target.model_name.casefold() != deployment.model_name.casefold():
             raise ConfigurationError(
@@ -163,11 +163,11 @@ class Registry:
             )
         if missing := deployment.capabilities.keys() - target.capabilities.keys():
             raise ConfigurationError(
-                f"{deployment.name!r} spills over to {target.name!r}, which has no "
+                f"{deployment.name!r} spills over to {target.name!r}, which does not support "
                 f"{', '.join(sorted(missing))}"
             )
 
-    def _keep(self, deployment: LocalDeployment, extras: Mapping[str, Any]) -> bool:
+    def _store(self, deployment: LocalDeployment, extras: Mapping[str, Any]) -> bool:
         name, now = deployment.name.casefold(), self._now()
         before = self._records.get(name)
         if before is None:
@@ -182,7 +182,7 @@ class Registry:
                 extras=extras,
                 etag=str(uuid.uuid4()),
             )
-        # A new dict each time, so that whoever iterates over the old one is not disturbed.
+        # A new dict each time, because others may iterate over the old one.
         self._records = {**self._records, name: record}
         self._engines.setdefault(deployment.model_name.casefold(), deployment.engine)
         self._all_engines.setdefault(id(deployment.engine), deployment.engine)

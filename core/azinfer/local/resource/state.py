@@ -1,6 +1,6 @@
 """The state of one local endpoint: deployments, keys, limits, overrides, log and stored data.
 
-It only holds what outlives a request. What happens to a request is in `azinfer.local.api`.
+It only has what outlives a request. What happens to a request is in `azinfer.local.api`.
 """
 
 from __future__ import annotations

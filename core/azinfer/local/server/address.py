@@ -1,4 +1,4 @@
-"""Addresses: where an endpoint may listen, the socket that does, and the URL that leads there."""
+"""Addresses: where an endpoint may listen, its socket, and its URL."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import socket
 from azinfer.core.errors import ConfigurationError, InferenceError
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Every address of this machine, and the one of them that leads to it.
+# The wildcard addresses, and the loopback address for each.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def check(host: str, key: str | None, https: bool) -> None:
-    """Refuse an address that would be open to others, or that no certificate is for.
+    """Raise if an address needs a key, or cannot be served over TLS.
 
     Raises:
-        ConfigurationError: It needs a key of one's own, or cannot be served over TLS.
+        ConfigurationError: The address needs a key, or cannot be served over TLS.
     """
     if host not in _LOOPBACK and key is None:
-        raise ConfigurationError(f"host={host!r} is open to others: give a key of your own")
+        raise ConfigurationError(f"host={host!r} is open to other machines; choose a key with key=")
     if https and host not in (*_LOOPBACK, *_ANY):
         raise ConfigurationError(
-            f"https is for this machine alone, and host={host!r} is another name; put a proxy "
-            "with a certificate of its own before the endpoint"
+            f"https works only for loopback addresses, not for host={host!r}; put a proxy "
+            "with its own certificate in front of the endpoint"
         )
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket at an address, which waits to be served.
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket at an address.
 
     Raises:
-        InferenceError: The address is taken or not this machine's.
+        InferenceError: The address is in use, or not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches off the 40 ms wait of Nagle for sockets that say they are TCP.
@@ -41,13 +41,13 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise InferenceError(
-            f"port {port} of {host} cannot be listened on: {error.strerror}; choose another "
+            f"cannot listen on port {port} of {host}: {error.strerror}; choose another port, "
             "or 0 for any free one"
         ) from None
     return sock
 
 
 def url(scheme: str, host: str, port: int) -> str:
-    """The URL that leads to an address."""
+    """Return the URL of an address."""
     host = _ANY.get(host, host)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,7 +1,7 @@
-"""The local certificate authority: made once, kept with its owner, good for this machine alone.
+"""The local certificate authority: created once, kept by its owner, valid for loopback only.
 
-It may sign for localhost and loopback addresses only, so that whoever trusts it trusts it for
-nothing else, even if its key is stolen. Source: RFC 5280, section 4.2.1.10 (name constraints).
+It can sign only for localhost and loopback addresses, so trusting it is safe
+even if its key is stolen. Source: RFC 5280, section 4.2.1.10 (name constraints).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from azinfer.core.errors import InferenceError
 from azinfer.local.file_lock import locked
 
 _LIFE = datetime.timedelta(days=3650)
-# Of the certificate of one server; an authority with less left than that is made anew.
+# Of a server's certificate; an authority with less time left is replaced.
 _SERVER_LIFE = datetime.timedelta(days=397)
 _HOUR = datetime.timedelta(hours=1)
 _NAME = "azinfer local authority"
@@ -51,11 +51,11 @@ class Authority:
     Its key never leaves `authority.pem`, which only its owner may read.
 
     Args:
-        folder: Where it is kept; it is made there if it is not there, or ends soon.
-        now: The time, with its zone.
+        folder: The folder of its files; it is created there if it is missing or expires soon.
+        now: Returns the time, with its zone.
 
     Attributes:
-        ca_file: What clients trust: the authorities of certifi and this one.
+        ca_file: The file for clients: the authorities of certifi and this one.
 
     Raises:
         InferenceError: The folder cannot be written to.
@@ -67,7 +67,7 @@ class Authority:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with locked(folder):
-                self._key, self._certificate = self._kept(folder / "authority.pem")
+                self._key, self._certificate = self._read_or_make(folder / "authority.pem")
                 bundle = Path(certifi.where()).read_bytes() + b"\n" + _pem(self._certificate)
                 if not self.ca_file.exists() or self.ca_file.read_bytes() != bundle:
                     _write(self.ca_file, bundle, 0o644)
@@ -78,7 +78,7 @@ class Authority:
             ) from None
 
     def server_context(self) -> ssl.SSLContext:
-        """The TLS settings of a server on this machine, with a new certificate."""
+        """Return the TLS settings of a server on this machine, with a new certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [*_HOSTS, *map(x509.IPAddress, _ADDRESSES)]
         certificate = (
@@ -95,27 +95,27 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # OpenSSL takes files alone; this one is gone when it was read.
+        # OpenSSL only reads files; this one is deleted at once.
         with tempfile.TemporaryDirectory(prefix="azinfer-") as name:
             path = Path(name) / "server.pem"
             _write(path, _private_pem(key) + _pem(certificate), 0o600)
             context.load_cert_chain(path)
         return context
 
-    def _kept(self, path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-        """The key and the certificate of a file, which is made first if it has to be."""
-        found = _read(path)
-        if found is None or found[1].not_valid_after_utc - self._now() < _SERVER_LIFE + _HOUR:
-            found = self._made()
-            _write(path, _private_pem(found[0]) + _pem(found[1]), 0o600)
-        return found
+    def _read_or_make(self, path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        """Return the key and the certificate of a file, which is created if necessary."""
+        pair = _read(path)
+        if pair is None or pair[1].not_valid_after_utc - self._now() < _SERVER_LIFE + _HOUR:
+            pair = self._make()
+            _write(path, _private_pem(pair[0]) + _pem(pair[1]), 0o600)
+        return pair
 
-    def _made(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    def _make(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_NAME, key, _LIFE)
         allowed = [*_HOSTS, *map(x509.IPAddress, _NETWORKS)]
         certificate = (
-            builder.issuer_name(_named(_NAME))
+            builder.issuer_name(_x509_name(_NAME))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
             .add_extension(
@@ -132,7 +132,7 @@ class Authority:
         now = self._now()
         return (
             x509.CertificateBuilder()
-            .subject_name(_named(name))
+            .subject_name(_x509_name(name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _HOUR)
@@ -141,7 +141,7 @@ class Authority:
         )
 
 
-def _named(name: str) -> x509.Name:
+def _x509_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
@@ -150,7 +150,7 @@ def _usage(*uses: str) -> x509.KeyUsage:
 
 
 def _read(path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None:
-    """What a file has, or None where it is not there or not whole."""
+    """Return the key and the certificate of a file; None if it is missing or incomplete."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         data = path.read_bytes()
         key = serialization.load_pem_private_key(data, None)
@@ -163,7 +163,7 @@ def _read(path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | N
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Put a file in its place as a whole, so that nobody ever reads half of it."""
+    """Write a file atomically, so that nobody reads half of it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:

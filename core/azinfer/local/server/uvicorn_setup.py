@@ -1,4 +1,4 @@
-"""Hardening: what uvicorn's connections leave to whoever sits behind them."""
+"""The set-up of uvicorn: limits of connections, and a server that runs in a thread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LARGEST_HEAD = 64 * 1024
 
 
 def configure_limits(config: uvicorn.Config) -> None:
-    """Bound the heads of requests, and let the application close a connection.
+    """Limit the size of request heads, and enable the application to close a connection.
 
-    An application finds a function under `scope["extensions"]["azinfer.close"]` that closes the
-    connection without an answer.
+    The function in `scope["extensions"]["azinfer.close"]` closes the
+    connection without a response.
     """
     config.h11_max_incomplete_event_size = _LARGEST_HEAD
     config.load()
@@ -28,7 +28,7 @@ def configure_limits(config: uvicorn.Config) -> None:
         """One connection."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            """Let the application close it."""
+            """Pass the function that closes the connection to the application."""
             super().connection_made(transport)
             inner: Any = config.loaded_app
             extensions = {CLOSE: transport.close}
@@ -41,17 +41,17 @@ def configure_limits(config: uvicorn.Config) -> None:
 
         # httptools alone calls these; h11 has the bound above.
         def on_message_begin(self) -> None:
-            """Begin to count."""
+            """Start to count the bytes of the head."""
             self._head = 0
             super().on_message_begin()
 
         def on_url(self, url: bytes) -> None:
-            """Count."""
+            """Count the bytes of the head."""
             self._count(url)
             super().on_url(url)
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            """Count."""
+            """Count the bytes of the head."""
             self._count(name + value)
             super().on_header(name, value)
 
@@ -64,7 +64,7 @@ def configure_limits(config: uvicorn.Config) -> None:
 
 
 class BackgroundServer(uvicorn.Server):
-    """A server that leaves the signals of the process alone and tells how far it is."""
+    """A server for a thread: without signal handlers, with events for its start and end."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -73,17 +73,17 @@ class BackgroundServer(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop
 
     def install_signal_handlers(self) -> None:
-        """Leave them."""
+        """Install none, for the signals belong to the process."""
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and tell when it is over."""
+        """Serve, and set `over` at the end."""
         try:
             super().run(sockets)
         finally:
             self.over.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
+        """Start, and set `ready`."""
         self.loop = asyncio.get_running_loop()
         try:
             await super().startup(sockets)
@@ -91,7 +91,7 @@ class BackgroundServer(uvicorn.Server):
             self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, without the 30 s that idle clients have to answer the end of TLS."""
+        """Stop without waiting 30 s for idle clients to answer the end of TLS."""
         ending = asyncio.ensure_future(super().shutdown(sockets))
         while not ending.done():
             for connection in list(self.server_state.connections):

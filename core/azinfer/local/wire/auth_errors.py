@@ -1,4 +1,4 @@
-"""Denials: what a request with a wrong credential, or with none, is answered on each surface."""
+"""Errors of wrong and missing credentials, in the dialect of each surface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from azinfer.local.wire.surfaces import ARM, SERVERLESS
 
 
 def bad_key(surface: str) -> ErrorResponse:
-    """The key is missing or wrong."""
+    """Return the error for a missing or wrong key."""
     if surface == SERVERLESS:
         message = "Auth token validation failed. Please provide a valid key or a valid AAD token"
         body = {"statusCode": 401, "message": message}
@@ -29,12 +29,12 @@ def bad_key(surface: str) -> ErrorResponse:
 
 
 def bad_token(surface: str, reason: str, audience: str) -> ErrorResponse:
-    """The bearer token opens nothing here.
+    """Return the error for a bearer token that is not accepted.
 
     Args:
-        surface: Where it was sent.
+        surface: The surface of the request.
         reason: `"invalid"`, `"expired"` or `"audience"`.
-        audience: Whom it should be for.
+        audience: The audience that the token should have.
     """
     if surface == ARM:
         return _arm_token(*_ARM_TOKENS[reason])

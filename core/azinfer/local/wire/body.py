@@ -1,4 +1,4 @@
-"""Fields: those that operations know, and how they are read and refused."""
+"""Bodies of requests: the fields that operations accept, and how each is read and refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "inpu
 
 
 class BodyReader:
-    """A body, and the refusals for what is wrong with it."""
+    """Reads the fields of a body; a wrong field is an error in the dialect of the surface."""
 
     def __init__(self, body: Json, surface: str) -> None:
         self.body = body
@@ -60,74 +60,74 @@ class BodyReader:
 
     @property
     def openai(self) -> bool:
-        """Whether OpenAI's own API was asked, and not that of all models."""
+        """Whether the surface is OpenAI's own API, and not the API of all models."""
         return self.surface in (V1, DEPLOYMENTS)
 
-    def wrong(self, param: str, message: str, code: str = "") -> ErrorResponse:
-        """The refusal for one field."""
+    def error(self, param: str, message: str, code: str = "") -> ErrorResponse:
+        """Return the error for one field."""
         return bad_request(self.surface, message, param, code)
 
     def number(self, name: str, low: float, high: float, default: float) -> float:
-        """A number within bounds, or the default."""
+        """Return a number within bounds, or the default."""
         value = self.body.get(name)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(name, f"Invalid type for '{name}': expected a number.", "invalid_type")
+            raise self.error(name, f"Invalid type for '{name}': expected a number.", "invalid_type")
         if not low <= value <= high:
-            raise self.wrong(
+            raise self.error(
                 name,
                 f"Invalid '{name}': expected a value between {low:g} and {high:g}, got {value:g}.",
             )
         return value
 
     def whole(self, name: str, low: int, high: int) -> int | None:
-        """An integer within bounds, or None."""
+        """Return an integer within bounds, or None."""
         value = self.body.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(
+            raise self.error(
                 name, f"Invalid type for '{name}': expected an integer.", "invalid_type"
             )
         return int(self.number(name, low, high, 0))
 
     def boolean(self, name: str, default: bool = False) -> bool:
-        """A boolean, or the default."""
+        """Return a boolean, or the default."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(
+            raise self.error(
                 name, f"Invalid type for '{name}': expected a boolean.", "invalid_type"
             )
         return default if value is None else value
 
     def text(self, name: str) -> str | None:
-        """A text, or None."""
+        """Return a text, or None."""
         value = self.body.get(name)
         if value is not None and not isinstance(value, str):
             message = f"Invalid type for '{name}': expected a string."
-            raise self.wrong(name, message, "invalid_type")
+            raise self.error(name, message, "invalid_type")
         return value
 
 
 def check_extras(
     body: Json, surface: str, header: str | None, strict: bool, known: frozenset[str]
 ) -> Json:
-    """The body without the fields that the operation does not know, or a refusal of them.
+    """Return the body without unknown fields, or raise if the surface refuses them.
 
     Args:
-        body: The request's body.
+        body: The body of the request.
         surface: Where it was sent.
-        header: The header `extra-parameters`.
+        header: The value of the header `extra-parameters`.
         strict: Whether unknown fields are refused without the header, as the service does.
-        known: The fields that it knows.
+        known: The fields that the operation accepts.
     """
     if surface in (V1, DEPLOYMENTS):
         header = None
     if header not in (None, "error", "drop", "pass-through"):
         message = f"extra-parameters must be error, drop or pass-through, not '{header}'."
         raise bad_request(surface, message)
-    # By the letter the API defines fewer fields than models take; serverless endpoints hold to it.
+    # The API defines fewer fields than models accept; serverless endpoints enforce the definition.
     if header in ("error", "drop") or (strict and surface == SERVERLESS):
         known = known - _KNOWN_EXTRAS
     if header == "drop":

@@ -1,7 +1,7 @@
-"""Refusals: what the service answers instead, in the dialect of each surface.
+"""Errors: the responses other than 200, in the dialect of each surface.
 
-Bodies as services send them; sources: the recorded and quoted answers in
-`tests/core/bodies.jsonl`, each with the public place where it stands.
+The bodies are those of the services. Sources: the recorded and quoted responses in
+`tests/core/bodies.jsonl`, each with the public place where it was found.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from azinfer.local.wire.surfaces import ANTHROPIC, DEPLOYMENTS, GITHUB, V1
 
 
 class ErrorResponse(Exception):  # noqa: N818
-    """An answer other than 200.
+    """A response other than 200.
 
     Args:
-        status: Its HTTP status.
-        body: Its JSON body, or its text.
-        headers: Headers besides the usual ones.
+        status: The HTTP status.
+        body: The JSON body, or a text.
+        headers: Additional headers.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class ErrorResponse(Exception):  # noqa: N818
 
 
 def in_arm(status: int, code: str, message: str) -> ErrorResponse:
-    """A refusal of Azure Resource Manager."""
+    """Return an error of Azure Resource Manager."""
     return ErrorResponse(status, error_body(code, message))
 
 
 def no_model(surface: str) -> ErrorResponse:
-    """The request names no deployment where it must."""
+    """Return the error for a request that has to name a deployment and does not."""
     if surface in (V1, DEPLOYMENTS):
         message = "Missing required parameter: 'model'."
         return ErrorResponse(400, openai_error_body(message, "missing_required_parameter", "model"))
@@ -58,7 +58,7 @@ def no_model(surface: str) -> ErrorResponse:
 
 
 def unknown_model(surface: str, name: str) -> ErrorResponse:
-    """No deployment has this name."""
+    """Return the error for a name that no deployment has."""
     if surface in (V1, DEPLOYMENTS, ANTHROPIC):
         return ErrorResponse(
             404,
@@ -73,18 +73,18 @@ def unknown_model(surface: str, name: str) -> ErrorResponse:
             },
         )
     message = f"Unknown model: {name}"
-    # GitHub says that it is text.
+    # GitHub sends this content type, although the body is JSON.
     headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
     return ErrorResponse(404, error_body("unknown_model", message, details=message), headers)
 
 
 def wrong_operation(operation: str, model: str, alone: bool = False) -> ErrorResponse:
-    """The model behind the deployment does something else.
+    """Return the error for an operation that the deployment's model does not support.
 
     Args:
-        operation: What was asked for.
-        model: The model.
-        alone: Whether the endpoint has this one model, as serverless ones do.
+        operation: The name of the operation.
+        model: The name of the model.
+        alone: Whether the endpoint has only this model, as serverless endpoints have.
     """
     if alone:
         return ErrorResponse(404, "NOT FOUND")
@@ -98,7 +98,7 @@ def wrong_operation(operation: str, model: str, alone: bool = False) -> ErrorRes
 def bad_request(
     surface: str, message: str, param: str | None = None, code: str = ""
 ) -> ErrorResponse:
-    """The body is not what the operation takes."""
+    """Return the error for an invalid body."""
     if surface in (V1, DEPLOYMENTS):
         return ErrorResponse(400, openai_error_body(message, code or "invalid_value", param))
     if param is None:
@@ -109,13 +109,13 @@ def bad_request(
 
 
 def unsupported_parameter(surface: str, name: str, value: Any, instead: str = "") -> ErrorResponse:
-    """The model behind the deployment cannot do what a field asks for.
+    """Return the error for a field that the deployment's model does not support.
 
     Args:
-        surface: Where it was asked.
-        name: The field.
-        value: What it says.
-        instead: Another field for the same, if OpenAI's models have one.
+        surface: The surface of the request.
+        name: The name of the field.
+        value: The value of the field.
+        instead: The field to use instead, if OpenAI's models have one.
     """
     if instead or surface in (V1, DEPLOYMENTS):
         message = f"Unsupported parameter: '{name}' is not supported with this model."
@@ -133,7 +133,7 @@ def unsupported_parameter(surface: str, name: str, value: Any, instead: str = ""
 
 
 def unsupported_value(name: str, value: float, default: float) -> ErrorResponse:
-    """The model behind the deployment takes one value of a field only."""
+    """Return the error for a value other than the only one that the model accepts."""
     message = (
         f"Unsupported value: '{name}' does not support {value:g} with this model. Only the "
         f"default ({default:g}) value is supported."
@@ -142,19 +142,19 @@ def unsupported_value(name: str, value: float, default: float) -> ErrorResponse:
 
 
 def too_old(what: str, since: str) -> ErrorResponse:
-    """The api-version is older than what the request asks for."""
+    """Return the error for a feature that needs a newer api-version."""
     message = f"{what} is enabled only for api versions {since} and later"
     return ErrorResponse(400, error_body("BadRequest", message))
 
 
 def too_many_tokens(model: str, limit: int) -> ErrorResponse:
-    """The request is longer than a free endpoint takes."""
+    """Return the error for a request with too many tokens for a free endpoint."""
     message = f"Request body too large for {model} model. Max size: {limit} tokens."
     return ErrorResponse(413, error_body("tokens_limit_reached", message, details=message))
 
 
 def extra_parameters(surface: str, names: list[str]) -> ErrorResponse:
-    """The body has fields that the operation does not know."""
+    """Return the error for fields that the operation does not know."""
     if surface in (V1, DEPLOYMENTS):
         message = f"Unrecognized request argument supplied: {', '.join(names)}"
         return ErrorResponse(
@@ -171,12 +171,12 @@ def extra_parameters(surface: str, names: list[str]) -> ErrorResponse:
 
 
 def rate_limited(surface: str, deployment: str, model: str, wait: float) -> ErrorResponse:
-    """The deployment's rate limit is used up.
+    """Return the error for a rate limit that is used up.
 
     Args:
-        surface: Where it was asked.
-        deployment: Its name.
-        model: The model behind it.
+        surface: The surface of the request.
+        deployment: The name of the deployment.
+        model: The name of its model.
         wait: Seconds until the request may fit.
     """
     seconds = max(1, math.ceil(wait))
@@ -191,11 +191,11 @@ def rate_limited(surface: str, deployment: str, model: str, wait: float) -> Erro
 
 
 def at_capacity(surface: str, deployment: str) -> ErrorResponse:
-    """All of a provisioned deployment's units are busy; one may be free in a moment.
+    """Return the error for a provisioned deployment without a free unit.
 
     Args:
-        surface: Where it was asked.
-        deployment: Its name.
+        surface: The surface of the request.
+        deployment: The name of the deployment.
     """
     message = (
         f"The provisioned deployment {deployment} is at 100% of its capacity. "
@@ -212,7 +212,7 @@ def _too_many(body: dict[str, Any], wait: float) -> ErrorResponse:
 
 
 def filtered(spelling: str, results: dict[str, Any]) -> ErrorResponse:
-    """A content filter blocked the prompt."""
+    """Return the error for a prompt that a content filter blocked."""
     message = (
         "The response was filtered due to the prompt triggering Azure OpenAI's content management "
         "policy. Please modify your prompt and retry."
@@ -228,64 +228,64 @@ def filtered(spelling: str, results: dict[str, Any]) -> ErrorResponse:
 
 
 def not_json(surface: str, body: str) -> ErrorResponse:
-    """The body does not say that it is JSON."""
+    """Return the error for a body whose content type is not JSON."""
     if surface in (V1, DEPLOYMENTS):
         message = "The content type must be application/json."
         return ErrorResponse(415, error_body("UnsupportedMediaType", message))
-    told = "Input should be a valid dictionary or object to extract fields from"
-    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": told, "input": body}
+    reason = "Input should be a valid dictionary or object to extract fields from"
+    detail = {"type": "model_attributes_type", "loc": ["body"], "msg": reason, "input": body}
     invalid = error_body("Invalid input", "invalid input error", status=422, details=[detail])
     return ErrorResponse(422, invalid)
 
 
 def malformed(message: str) -> ErrorResponse:
-    """The body is no JSON object."""
+    """Return the error for a body that is not a JSON object."""
     return ErrorResponse(400, error_body("BadRequest", message))
 
 
 def not_multipart(kind: str) -> ErrorResponse:
-    """A file must be uploaded as a form."""
+    """Return the error for a file that is not uploaded as a form."""
     message = f"The content type must be multipart/form-data, not {kind or 'none'!r}."
     return ErrorResponse(415, error_body("UnsupportedMediaType", message))
 
 
 def too_large(limit: int) -> ErrorResponse:
-    """The body is longer than the endpoint takes."""
+    """Return the error for a body that is too long."""
     return ErrorResponse(
         413, error_body("RequestEntityTooLarge", f"The request is over {limit} bytes.")
     )
 
 
 def not_found() -> ErrorResponse:
-    """There is nothing at this path, or its api-version is missing."""
+    """Return the error for an unknown path, or a missing api-version."""
     return ErrorResponse(404, error_body("404", "Resource not found"))
 
 
 def missing(message: str, param: str | None = None) -> ErrorResponse:
-    """No file, batch or response has this id."""
+    """Return the error for an id that no file, batch or response has."""
     return ErrorResponse(
         404, {"error": {**openai_error_body(message, "", param)["error"], "code": None}}
     )
 
 
 def not_allowed() -> ErrorResponse:
-    """The path takes another method."""
+    """Return the error for a method that the path does not accept."""
     return ErrorResponse(405, error_body("405", "Method Not Allowed"))
 
 
 def bad_version() -> ErrorResponse:
-    """The api-version is none."""
+    """Return the error for an invalid api-version."""
     return ErrorResponse(400, error_body("BadRequest", "API version not supported"))
 
 
 def broken(request_id: str) -> ErrorResponse:
-    """The endpoint itself failed."""
+    """Return the error for a failure of the endpoint itself."""
     message = f"The server had an error processing your request (request id {request_id})."
     return ErrorResponse(500, error_body("InternalServerError", message))
 
 
 def error_body(code: str, message: str, **more: Any) -> dict[str, Any]:
-    """The usual body of a refusal."""
+    """Return the usual body of an error."""
     return {"error": {"code": code, "message": message, **more}}
 
 

@@ -1,6 +1,6 @@
-"""JSON over the wire: read with its letter, and written in ASCII alone.
+"""JSON over the wire: read strictly, and written in ASCII only.
 
-So half a character in a request comes back as it went.
+So a request with half of a surrogate pair comes back unchanged.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from starlette.responses import JSONResponse
 
 
 class AsciiResponse(JSONResponse):
-    """An answer of JSON, whatever its texts are; UTF-8 has no halves of surrogate pairs."""
+    """A JSON response for any texts; UTF-8 cannot encode half of a surrogate pair."""
 
     def render(self, content: Any) -> bytes:
-        """Write it."""
+        """Return the body."""
         return json.dumps(content, separators=(",", ":")).encode()
 
 
 def in_header(text: str) -> str:
-    """A text as the value of a header, with line breaks and letters beyond ASCII escaped."""
+    """Return a text as the value of a header; line breaks and non-ASCII letters are escaped."""
     return text.encode("unicode_escape").decode("ascii")
 
 
 def read_json(content: bytes) -> Any:
-    """What JSON says.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: It is none, or has a number that no float holds.
-        RecursionError: It is nested too deep.
+        ValueError: The text is not JSON, or has a number that is too large.
+        RecursionError: The value is nested too deeply.
     """
     return _DECODER.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
 
@@ -48,7 +48,7 @@ def _number(digits: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 _DIGITS = 300

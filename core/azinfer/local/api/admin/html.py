@@ -1,4 +1,4 @@
-"""Markup: what the page shows, as HTML."""
+"""The HTML of the web page."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.request_log import LogEntry
 
 _ROWS = 200
-_LONGEST = 100  # characters of what was asked that a row shows
+_LONGEST = 100  # characters of a request's summary
 _FACTS = ("Name", "Model", "Capacity", "Content filter", "Rate limits", "Left now")
 
 
-def asking_for_key(wrong: str = "") -> h.Renderable:
-    """The page for a browser that has not given the key yet."""
+def key_page(wrong: str = "") -> h.Renderable:
+    """Return the page for a browser that is not logged in."""
     return _shell(
         h.h1["azinfer"],
-        h.p["The key of this endpoint stands where it was started."],
+        h.p["The key of this endpoint was printed where it was started."],
         wrong and h.p(".bad")[wrong],
         h.form(".key", method="post", action="/")[
             h.input(name="key", type="password", placeholder="key", autofocus=True, required=True),
@@ -30,8 +30,8 @@ def asking_for_key(wrong: str = "") -> h.Renderable:
     )
 
 
-def document(state: ResourceState) -> h.Renderable:
-    """The whole page as it is now."""
+def page_document(state: ResourceState) -> h.Renderable:
+    """Return the page with the current content."""
     return _shell(
         h.h1["azinfer"],
         h.p["The local endpoint of this machine. Requests: ", h.span("#state")["connecting"], "."],
@@ -74,7 +74,7 @@ def _cells(*names: str) -> h.Node:
 
 
 def deployment_rows(state: ResourceState) -> list[h.Node]:
-    """A row for each deployment: its five facts, and what is left of its limits."""
+    """Return a row for each deployment: its facts, and what is left of its limits."""
     return [_deployment_row(state, each) for each in state.registry]
 
 
@@ -92,21 +92,23 @@ def _deployment_row(state: ResourceState, deployment: LocalDeployment) -> h.Node
         h.td[deployment.capacity_type, h.small[f"capacity {deployment.units:g}"]],
         h.td[deployment.filter.name, deployment.filter.active and h.small["looks for words"]],
         h.td[[h.div[each] for each in limits] or "none"],
-        h.td[_left(state.limits(deployment).headers())],
+        h.td[_remaining(state.limits(deployment).headers())],
     ]
 
 
-def _left(told: Mapping[str, str]) -> h.Node:
-    """How much of a provisioned capacity is in use, and what is left of each limit, as bars."""
-    used = told.get("azure-openai-deployment-utilization")
+def _remaining(headers: Mapping[str, str]) -> h.Node:
+    """Return the use of a provisioned capacity and what is left of each limit, as bars."""
+    used = headers.get("azure-openai-deployment-utilization")
     busy = used and h.div[h.meter(min="0", max="100", value=used.rstrip("%")), f" {used} in use"]
     return busy, [
-        _bar(told, key) for key in ("requests", "tokens") if f"x-ratelimit-limit-{key}" in told
+        _bar(headers, key)
+        for key in ("requests", "tokens")
+        if f"x-ratelimit-limit-{key}" in headers
     ]
 
 
-def _bar(told: Mapping[str, str], key: str) -> h.Node:
-    most, left = told[f"x-ratelimit-limit-{key}"], told[f"x-ratelimit-remaining-{key}"]
+def _bar(headers: Mapping[str, str], key: str) -> h.Node:
+    most, left = headers[f"x-ratelimit-limit-{key}"], headers[f"x-ratelimit-remaining-{key}"]
     return h.div[h.meter(min="0", max=most, value=left), f" {left} of {most} {key}"]
 
 
@@ -128,21 +130,21 @@ def _trial(state: ResourceState) -> h.Node:
 
 
 def row_id(entry: LogEntry) -> str:
-    """The id of the row of an entry."""
+    """Return the id of an entry's row."""
     return f"request-{entry.request_id}"
 
 
 def row(entry: LogEntry) -> h.Node:
-    """The row of one request: what was asked, where it went and why, and what it came to."""
+    """Return the row of one request: its content, its route and the reason, and its response."""
     good = entry.status < 400
     return h.tr(id=row_id(entry))[
         h.td[
             h.details[
-                h.summary[h.code[f"{entry.method} {entry.path}"], h.small[_asked(entry)]],
+                h.summary[h.code[f"{entry.method} {entry.path}"], h.small[_summary(entry)]],
                 h.div["Sent"],
-                h.pre[_shown(entry)],
+                h.pre[_request_text(entry)],
                 entry.body is not None
-                and h.details[h.summary["The body to the letter"], h.pre[_letters(entry)]],
+                and h.details[h.summary["The raw body"], h.pre[_raw_body(entry)]],
                 h.div["Answered"],
                 h.pre[entry.answer],
             ]
@@ -158,31 +160,31 @@ def row(entry: LogEntry) -> h.Node:
     ]
 
 
-def _asked(entry: LogEntry) -> str:
-    """The beginning of what was asked: the newest message, the first text, or a file's name."""
+def _summary(entry: LogEntry) -> str:
+    """Return a summary of a request: the newest message, the first text, or a file's name."""
     body = entry.body if isinstance(entry.body, dict) else {}
     texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
     if isinstance(file := (entry.form or {}).get("file"), dict):
         texts = f"{file['filename']}, {file['bytes']:,} bytes"
     if isinstance(texts, list):
         texts = last_text(texts) if isinstance(texts[-1], dict) else texts[0]
-    said = " ".join(str(texts).split())
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    text = " ".join(str(texts).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _shown(entry: LogEntry) -> str:
-    """What was sent, its JSON spread over lines."""
+def _request_text(entry: LogEntry) -> str:
+    """Return the request as text, with indented JSON."""
     query = "&".join(f"{name}={value}" for name, value in entry.query.items())
     lines = [f"{entry.method} {entry.path}{query and '?'}{query}"]
     lines += [f"{name}: {value}" for name, value in entry.headers.items()]
     if entry.body is not None:
         lines += ["", json.dumps(entry.body, indent=2, ensure_ascii=False)]
     if entry.raw_body and (entry.body is None or entry.form is not None):
-        lines += ["", _letters(entry)]
+        lines += ["", _raw_body(entry)]
     return "\n".join(lines)
 
 
-def _letters(entry: LogEntry) -> str:
+def _raw_body(entry: LogEntry) -> str:
     return entry.raw_body.decode("utf-8", "replace")
 
 

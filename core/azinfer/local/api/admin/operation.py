@@ -1,6 +1,6 @@
-"""Administration: scripts, faults, latency and the request log over HTTP, for other processes.
+"""The admin API: scripts, faults, latency and the request log over HTTP, for other processes.
 
-Everything is under `/_azinfer/` and wants the endpoint's key like any other request:
+All paths are under `/_azinfer/` and need the endpoint's key like any other request:
 
     GET                   /_azinfer/health
     GET                   /_azinfer/deployments

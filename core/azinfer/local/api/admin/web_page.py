@@ -1,4 +1,4 @@
-"""The page in a browser: the deployments, the request log as it grows, and a chat to try."""
+"""The web page: the deployments, the live request log, and a chat to try."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from starlette.routing import Route
 from azinfer.local.api.admin import html
 from azinfer.local.resource.state import ResourceState
 
-# Everything comes from here, and nothing is written into the document that could run.
+# Everything comes from this server, and the document contains no scripts.
 _POLICY = (
     "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 _HEADERS = {"content-security-policy": _POLICY, "cache-control": "no-store"}
-_EVERY = 1.0  # seconds between two looks at the limits
+_EVERY = 1.0  # seconds between two checks of the limits
 
 
 def routes(state: ResourceState) -> list[Route]:
-    """The page, what it is made of, and its events."""
+    """Return the routes of the page, its files and its events."""
 
     async def page(http: Request) -> Response:
         if http.method == "POST":
-            given = parse_qs((await http.body()).decode()).get("key", [""])[0]
-            return _entered(state, http, given)
+            form = parse_qs((await http.body()).decode())
+            return _log_in(state, http, form.get("key", [""])[0])
         if key := http.query_params.get("key"):
-            return _entered(state, http, key)
-        if not state.authenticator.knows(http.headers):
-            return HTMLResponse(str(html.asking_for_key()), 401, _HEADERS)
-        return HTMLResponse(str(html.document(state)), headers=_HEADERS)
+            return _log_in(state, http, key)
+        if not state.authenticator.knows_browser(http.headers):
+            return HTMLResponse(str(html.key_page()), 401, _HEADERS)
+        return HTMLResponse(str(html.page_document(state)), headers=_HEADERS)
 
     async def events(http: Request) -> Response:
-        if not state.authenticator.knows(http.headers):
+        if not state.authenticator.knows_browser(http.headers):
             return Response(status_code=401)
         return StreamingResponse(
             _events(state), media_type="text/event-stream", headers={"cache-control": "no-cache"}
@@ -53,10 +53,10 @@ def routes(state: ResourceState) -> list[Route]:
     ]
 
 
-def _entered(state: ResourceState, http: Request, key: str) -> Response:
-    """A browser that gave the key is known from then on, by a cookie of this site alone."""
+def _log_in(state: ResourceState, http: Request, key: str) -> Response:
+    """Return a browser that gave the key is known from then on, by a cookie of this site alone."""
     if not state.authenticator.keys.opens(key):
-        return HTMLResponse(str(html.asking_for_key("That is not the key.")), 401, _HEADERS)
+        return HTMLResponse(str(html.key_page("The key is wrong.")), 401, _HEADERS)
     response = RedirectResponse("/", 303)
     secure = http.url.scheme == "https"
     response.set_cookie(
@@ -79,13 +79,13 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
 
 
 async def _events(state: ResourceState) -> AsyncIterator[bytes]:
-    """New and changed entries of the log, and the deployments whenever their limits moved."""
-    told, cleared = "", state.log.cleared
+    """Yield new and changed entries of the log, and the deployments when their limits change."""
+    shown, cleared = "", state.log.cleared
     async with state.log.listen() as entries:
         while True:
-            if (now := str(h.fragment[html.deployment_rows(state)])) != told:
-                told = now
-                yield _event("deployments", {"html": now})
+            if (rows := str(h.fragment[html.deployment_rows(state)])) != shown:
+                shown = rows
+                yield _event("deployments", {"html": rows})
             entry = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY):
@@ -97,5 +97,5 @@ async def _events(state: ResourceState) -> AsyncIterator[bytes]:
                 yield _event("entry", {"id": html.row_id(entry), "html": str(html.row(entry))})
 
 
-def _event(name: str, told: dict[str, str]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(told)}\n\n".encode()
+def _event(name: str, payload: dict[str, str]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(payload)}\n\n".encode()

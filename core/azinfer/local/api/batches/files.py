@@ -1,4 +1,4 @@
-"""Files: uploaded in parts, kept whole, told, given back and deleted.
+"""Files: uploaded, listed, downloaded and deleted.
 
 Source: "Files - Upload", "- List", "- Get", "- Get content", "- Delete" of the Azure OpenAI REST
 API.
@@ -25,7 +25,7 @@ from azinfer.local.wire.errors import bad_request
 from azinfer.local.wire.json import AsciiResponse
 
 _LARGEST = 200 * 1024 * 1024
-# How many bytes of an upload, and how many characters of a field of it, the request log keeps.
+# The bytes of an upload and the characters of its fields that the request log keeps.
 _NOTED, _FIELD = 64 * 1024, 1000
 _PURPOSES = ("assistants", "batch", "evals", "fine-tune")
 # Two weeks and thirty days, in seconds.
@@ -37,11 +37,13 @@ async def upload(context: RequestContext) -> Response:
     kind = context.http.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
         raise errors.not_multipart(kind)
-    parser = MultiPartParser(context.http.headers, _noted(context), max_files=1, max_fields=20)
+    parser = MultiPartParser(
+        context.http.headers, _read_upload(context), max_files=1, max_fields=20
+    )
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise errors.malformed(f"The body is no multipart form: {error}.") from None
+        raise errors.malformed(f"The body is not a valid multipart form: {error}.") from None
     context.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
     try:
         return AsciiResponse(await _store_upload(context, form))
@@ -49,15 +51,15 @@ async def upload(context: RequestContext) -> Response:
         await form.close()
 
 
-async def _noted(context: RequestContext) -> AsyncGenerator[bytes]:
-    """The parts of an upload as they come; the request log keeps the first of them."""
+async def _read_upload(context: RequestContext) -> AsyncGenerator[bytes]:
+    """Yield the parts of an upload as they arrive; the request log keeps the first of them."""
     async for part in read_parts(context.http, _LARGEST):
         context.trace.body += part[: max(0, _NOTED - len(context.trace.body))]
         yield part
 
 
 def _facts(value: str | UploadFile) -> Any:
-    """What the request log tells of one field of an upload."""
+    """Return the log's facts about one field of an upload."""
     if isinstance(value, str):
         return _short(value)
     kind = value.content_type
@@ -73,19 +75,19 @@ def _short(text: str) -> str:
 
 
 async def _store_upload(context: RequestContext, form: FormData) -> Json:
-    file, told = form.get("file"), _upload_facts(form, context.surface)
+    file, facts = form.get("file"), _upload_facts(form, context.surface)
     if not isinstance(file, UploadFile):
         message = "Missing required parameter: 'file'."
         raise bad_request(context.surface, message, "file", "missing_required_parameter")
     file_id, part = context.state.store.begin_file()
     try:
         await asyncio.to_thread(_copy, file.file, part)
-        return context.state.store.end_file(file_id, {"filename": file.filename or "file", **told})
+        return context.state.store.end_file(file_id, {"filename": file.filename or "file", **facts})
     finally:
         part.unlink(missing_ok=True)
 
 
-async def listed(context: RequestContext) -> Response:
+async def list_files(context: RequestContext) -> Response:
     """Answer `GET files`."""
     purpose = context.http.query_params.get("purpose")
     files = [each for each in context.state.store.files() if purpose in (None, each["purpose"])]
@@ -96,58 +98,58 @@ async def listed(context: RequestContext) -> Response:
 
 async def get(context: RequestContext) -> Response:
     """Answer `GET files/{id}`."""
-    return AsciiResponse(_found(context))
+    return AsciiResponse(_find_file(context))
 
 
 async def content(context: RequestContext) -> Response:
     """Answer `GET files/{id}/content`."""
-    found = _found(context)
+    file = _find_file(context)
     return FileResponse(
-        context.state.store.path(found["id"]),
+        context.state.store.path(file["id"]),
         media_type="application/octet-stream",
-        filename=found["filename"],
+        filename=file["filename"],
     )
 
 
 async def delete(context: RequestContext) -> Response:
     """Answer `DELETE files/{id}`."""
-    found = _found(context)
-    if batch := context.state.store.user_of(found["id"]):
-        message = f"The file {found['id']} is the input of {batch}, which has not ended."
+    file = _find_file(context)
+    if batch := context.state.store.user_of(file["id"]):
+        message = f"The file {file['id']} is the input of {batch}, which has not ended."
         raise bad_request(context.surface, message, "file_id")
-    context.state.store.remove_file(found["id"])
-    return AsciiResponse({"id": found["id"], "object": "file", "deleted": True})
+    context.state.store.remove_file(file["id"])
+    return AsciiResponse({"id": file["id"], "object": "file", "deleted": True})
 
 
-def _found(context: RequestContext) -> Json:
+def _find_file(context: RequestContext) -> Json:
     name = context.http.path_params["file"]
-    found = context.state.store.file(name)
-    if found is None:
+    file = context.state.store.file(name)
+    if file is None:
         raise errors.missing(f"No such File object: {name}", "id")
-    return found
+    return file
 
 
 def _upload_facts(form: FormData, surface: str) -> Json:
-    """What an upload says of the file.
+    """Return an upload's facts about the file.
 
     Raises:
-        ErrorResponse: It says it wrong; the answer names the field.
+        ErrorResponse: A field is not valid; the error names it.
     """
     purpose = form.get("purpose")
     if purpose not in _PURPOSES:
         message = f"Invalid value: {purpose!r}. Supported values are: {_PURPOSES}."
         raise bad_request(surface, message, "purpose")
-    told: Json = {"purpose": purpose, "status": "processed"}
+    facts: Json = {"purpose": purpose, "status": "processed"}
     # Clients write the fields of an object with brackets, the service's documents with a dot.
     seconds = form.get("expires_after[seconds]", form.get("expires_after.seconds"))
     anchor = form.get("expires_after[anchor]", form.get("expires_after.anchor"))
     if seconds is not None or anchor is not None:
-        told["expires_after"] = expiry(seconds, anchor, "expires_after", surface)
-    return told
+        facts["expires_after"] = read_expiry(seconds, anchor, "expires_after", surface)
+    return facts
 
 
-def expiry(seconds: Any, anchor: Any, field: str, surface: str) -> int:
-    """After how many seconds a file is to be deleted.
+def read_expiry(seconds: Any, anchor: Any, field: str, surface: str) -> int:
+    """Return the seconds after which a file expires.
 
     Raises:
         ErrorResponse: The time is not a number, is too short or too long, or does not count from

@@ -1,4 +1,4 @@
-"""Lines of a batch: what is asked in each, and what may be wrong with it.
+"""Lines of a batch: parsed and checked.
 
 Source: "Getting started with Azure OpenAI batch deployments", the input format and the table
 "Resolve error codes".
@@ -23,7 +23,7 @@ ENDPOINTS = ("chat/completions", "embeddings", "responses")
 
 
 class LineError(Exception):
-    """Something is wrong with a line, so that the batch cannot begin.
+    """A line is not valid, so the batch cannot begin.
 
     Args:
         code: The service's code for it.
@@ -46,39 +46,39 @@ class Line:
     body: Json
 
 
-def endpoint_of(url: Any) -> str | None:
-    """The operation that a URL names, with or without `/v1`; None where it is none."""
+def find_endpoint(url: Any) -> str | None:
+    """Return the operation that a URL names, with or without `/v1`; None if it is unknown."""
     path = url.removeprefix("/v1").strip("/") if isinstance(url, str) else None
     return path if path in ENDPOINTS else None
 
 
-def numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, counted from 1."""
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, with their numbers from 1."""
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             if text.strip():
                 yield number, text
 
 
-def line_of(text: bytes, endpoint: str) -> Line:
-    """Read one line.
+def parse_line(text: bytes, endpoint: str) -> Line:
+    """Return the request of one line.
 
     Raises:
-        LineError: It is no request of this endpoint.
+        LineError: The line is not a valid request of this endpoint.
     """
     try:
-        told = read_json(text)
+        request = read_json(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, Mapping):
+        request = None
+    if not isinstance(request, Mapping):
         raise LineError("invalid_json_line", "This line is not parseable as valid JSON.")
-    if endpoint_of(told.get("url")) != endpoint:
-        message = f"The URL {told.get('url')!r} is not that of the batch, /{endpoint}."
+    if find_endpoint(request.get("url")) != endpoint:
+        message = f"The URL {request.get('url')!r} is not that of the batch, /{endpoint}."
         raise LineError("url_mismatch", message, "url")
-    custom_id, body = told.get("custom_id"), told.get("body")
+    custom_id, body = request.get("custom_id"), request.get("body")
     if not isinstance(custom_id, str) or not custom_id:
         raise LineError("invalid_request", "'custom_id' must be a text.", "custom_id")
-    if told.get("method") != "POST":
+    if request.get("method") != "POST":
         raise LineError("invalid_request", "'method' must be POST.", "method")
     if not isinstance(body, dict):
         raise LineError("invalid_request", "'body' must be an object.", "body")
@@ -92,13 +92,13 @@ class LineCheck:
     """Checks the lines of one file, one by one and against each other.
 
     Args:
-        endpoint: What the batch asks for.
-        registry: The deployments there are.
+        endpoint: The operation of the batch.
+        registry: The deployments.
         strict: Whether a deployment must be of a batch type.
 
     Attributes:
-        count: How many lines there were so far.
-        errors: What is wrong with them, in the form that batches tell; the first hundred.
+        count: The number of lines so far.
+        errors: The first hundred errors, in the form of batches.
     """
 
     def __init__(self, endpoint: str, registry: Registry, strict: bool) -> None:
@@ -114,40 +114,40 @@ class LineCheck:
         if self.count > _MOST:
             return
         try:
-            self._check(line_of(text, self._endpoint))
+            self._check(parse_line(text, self._endpoint))
         except LineError as error:
             if len(self.errors) < _MOST_ERRORS:
-                self.errors.append(told_of(error, number))
+                self.errors.append(error_entry(error, number))
 
     def end(self) -> None:
-        """Check what can be told only of the whole."""
+        """Check what needs all lines."""
         if not self.count:
-            self.errors = [told_of(LineError("empty_file", "The input file is empty."), None)]
+            self.errors = [error_entry(LineError("empty_file", "The input file is empty."), None)]
         if self.count > _MOST:
             error = LineError("too_many_tasks", f"A batch may have {_MOST} requests at most.")
-            self.errors = [told_of(error, None)]
+            self.errors = [error_entry(error, None)]
 
     def _check(self, line: Line) -> None:
         if line.custom_id in self._ids:
             message = f"The custom_id {line.custom_id!r} was used before."
             raise LineError("duplicate_custom_id", message, "custom_id")
         self._ids.add(line.custom_id)
-        found = self._registry.get(line.model)
-        if found is None:
+        deployment = self._registry.get(line.model)
+        if deployment is None:
             message = f"No deployment is called {line.model!r}."
             raise LineError("model_not_found", message, "body.model")
-        if self._strict and found.capacity_type.casefold() not in _BATCH_TYPES:
+        if self._strict and deployment.capacity_type.casefold() not in _BATCH_TYPES:
             message = (
-                f"The deployment {found.name} is {found.capacity_type}; batches need a GlobalBatch "
-                "or DataZoneBatch deployment."
+                f"The deployment {deployment.name} is {deployment.capacity_type}; batches need a "
+                "GlobalBatch or DataZoneBatch deployment."
             )
             raise LineError("invalid_request", message, "body.model")
-        if self._deployment not in (None, found):
+        if self._deployment not in (None, deployment):
             message = f"The deployment {line.model!r} is not that of the lines before."
             raise LineError("model_mismatch", message, "body.model")
-        self._deployment = found
+        self._deployment = deployment
 
 
-def told_of(error: LineError, number: int | None) -> Json:
-    """An error as batches tell it."""
+def error_entry(error: LineError, number: int | None) -> Json:
+    """Return an error in the form of batches."""
     return {"code": error.code, "message": str(error), "param": error.param, "line": number}

@@ -1,4 +1,4 @@
-"""Batches: many requests in a file, answered in their own time.
+"""Batches: many requests in a file, answered in the background.
 
 Source: "Getting started with Azure OpenAI batch deployments" and "Create batch" of the Azure
 OpenAI REST API.
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from azinfer.local.api.batches.files import expiry
-from azinfer.local.api.batches.lines import ENDPOINTS, endpoint_of
+from azinfer.local.api.batches.files import read_expiry
+from azinfer.local.api.batches.lines import ENDPOINTS, find_endpoint
 from azinfer.local.api.batches.worker import BatchWorker
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
 from azinfer.local.resource.state import ResourceState
-from azinfer.local.resource.storage.file_store import UNENDED
+from azinfer.local.resource.storage.file_store import UNFINISHED
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
@@ -31,10 +31,10 @@ _TIMES = ("cancelled", "cancelling", "completed", "expired", "failed", "finalizi
 
 
 class Batches:
-    """The batches of one endpoint, and the work on those that have not ended.
+    """The batches of one endpoint, and the workers of unfinished ones.
 
     Args:
-        state: What answers their lines.
+        state: The state of the endpoint.
     """
 
     def __init__(self, state: ResourceState) -> None:
@@ -42,17 +42,17 @@ class Batches:
         self._works: dict[str, BatchWorker] = {}
 
     def resume(self) -> None:
-        """Go on with the batches that had not ended when the endpoint did."""
-        for told in self._state.store.batches() if self._state.store.lasting else ():
-            if told["status"] in UNENDED:
-                self._begin(told)
+        """Continue the batches that were unfinished when the endpoint ended."""
+        for batch in self._state.store.batches() if self._state.store.lasting else ():
+            if batch["status"] in UNFINISHED:
+                self._begin(batch)
 
     async def create(self, context: RequestContext) -> Response:
         """Answer `POST batches`."""
         body = await context.read_body(_FIELDS)
         _check(context, body)
         created = int(context.state.store.now())
-        told = {
+        batch = {
             "id": f"batch_{uuid.uuid4()}",
             "object": "batch",
             "endpoint": body["endpoint"],
@@ -69,50 +69,50 @@ class Batches:
             "metadata": body.get("metadata"),
         }
         if "output_expires_after" in body:
-            told["output_expires_after"] = body["output_expires_after"]
-        context.state.store.keep_batch(told)
-        self._begin(dict(told))
-        return AsciiResponse(told)
+            batch["output_expires_after"] = body["output_expires_after"]
+        context.state.store.store_batch(batch)
+        self._begin(dict(batch))
+        return AsciiResponse(batch)
 
     async def cancel(self, context: RequestContext) -> Response:
         """Answer `POST batches/{id}/cancel`."""
-        told = _found(context)
-        if told["status"] not in ("validating", "in_progress", "cancelling"):
-            message = f"Cannot cancel a batch with status '{told['status']}'."
+        batch = _find_batch(context)
+        if batch["status"] not in ("validating", "in_progress", "cancelling"):
+            message = f"Cannot cancel a batch with status '{batch['status']}'."
             raise bad_request(context.surface, message, "batch_id")
-        return AsciiResponse(_with_counts(context, self._works[told["id"]].cancel()))
+        return AsciiResponse(_with_counts(context, self._works[batch["id"]].cancel()))
 
-    def _begin(self, told: Json) -> None:
-        batch_id, endpoint = told["id"], endpoint_of(told["endpoint"])
+    def _begin(self, batch: Json) -> None:
+        batch_id, endpoint = batch["id"], find_endpoint(batch["endpoint"])
         assert endpoint is not None
-        self._works[batch_id] = work = BatchWorker(self._state, told, endpoint)
+        self._works[batch_id] = work = BatchWorker(self._state, batch, endpoint)
         task = self._state.tasks.begin(work.run(), batch_id)
         task.add_done_callback(lambda task: self._works.pop(batch_id))
 
 
-async def listed(context: RequestContext) -> Response:
+async def list_batches(context: RequestContext) -> Response:
     """Answer `GET batches`."""
-    told = page(context.state.store.batches(), context)
-    told["data"] = [_with_counts(context, each) for each in told["data"]]
-    return AsciiResponse(told)
+    listing = page(context.state.store.batches(), context)
+    listing["data"] = [_with_counts(context, each) for each in listing["data"]]
+    return AsciiResponse(listing)
 
 
 async def get(context: RequestContext) -> Response:
     """Answer `GET batches/{id}`."""
-    return AsciiResponse(_with_counts(context, _found(context)))
+    return AsciiResponse(_with_counts(context, _find_batch(context)))
 
 
-def _found(context: RequestContext) -> Json:
+def _find_batch(context: RequestContext) -> Json:
     name = context.http.path_params["batch"]
-    found = context.state.store.batch(name)
-    if found is None:
+    batch = context.state.store.batch(name)
+    if batch is None:
         raise errors.missing(f"No batch found with id '{name}'.", "batch_id")
-    return found
+    return batch
 
 
 def _with_counts(context: RequestContext, batch: Json) -> Json:
     """Return a batch with the current counts of its results."""
-    if batch["status"] not in UNENDED:
+    if batch["status"] not in UNFINISHED:
         return batch
     completed, failed = context.state.store.counts(batch["id"])
     counts = {**batch["request_counts"], "completed": completed, "failed": failed}
@@ -120,10 +120,10 @@ def _with_counts(context: RequestContext, batch: Json) -> Json:
 
 
 def _check(context: RequestContext, body: Json) -> None:
-    """Refuse what no batch can be made of.
+    """Raise if a body does not describe a batch.
 
     Raises:
-        ErrorResponse: The answer names the field.
+        ErrorResponse: A field is not valid; the error names it.
     """
     surface = context.surface
     name = body.get("input_file_id")
@@ -133,7 +133,7 @@ def _check(context: RequestContext, body: Json) -> None:
     if file["purpose"] != "batch":
         message = f"The file {name} was uploaded for {file['purpose']!r}, not for 'batch'."
         raise bad_request(surface, message, "input_file_id")
-    if endpoint_of(body.get("endpoint")) is None:
+    if find_endpoint(body.get("endpoint")) is None:
         supported = [f"/v1/{each}" for each in ENDPOINTS]
         message = f"Invalid value: {body.get('endpoint')!r}. Supported values are: {supported}."
         raise bad_request(surface, message, "endpoint")
@@ -143,6 +143,6 @@ def _check(context: RequestContext, body: Json) -> None:
     if not isinstance(body.get("metadata") or {}, Mapping):
         raise bad_request(surface, "Invalid type for 'metadata': expected an object.", "metadata")
     if (after := body.get("output_expires_after")) is not None:
-        given = after if isinstance(after, Mapping) else {}
+        times = after if isinstance(after, Mapping) else {}
         field = "output_expires_after"
-        expiry(given.get("seconds"), given.get("anchor"), field, surface)
+        read_expiry(times.get("seconds"), times.get("anchor"), field, surface)

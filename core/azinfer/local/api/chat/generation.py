@@ -1,4 +1,4 @@
-"""One chat completion while an engine writes it: text, calls of tools, whole or in events."""
+"""Generation: the choices of one chat while an engine writes them: text and tool calls."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import Json
 
 _DEFAULT_MAX_TOKENS = 512
-# How many characters an asynchronous filter lets out before it tells what it found.
-_LATE = 1000
-_NOT_HELD = "invalid_json_schema"
+# The characters after which an asynchronous filter reports its results.
+_ANNOTATION_INTERVAL = 1000
+_SCHEMA_CODE = "invalid_json_schema"
 _call_numbers = itertools.count(1)
 
 
 class Generation:
-    """One chat completion while it is written.
+    """The choices of one chat while they are written.
 
     Args:
-        request: What was asked.
-        engine: What writes.
-        content_filter: What ends a choice that it finds fault with.
-        likeness: How near texts are, to choose a tool by; None where nothing here knows.
-        start: The index of its first choice in the whole answer.
-        body: The whole body of the request, for engines that call tools themselves; left out,
-            one is made of what was asked.
+        request: The request.
+        engine: The engine that writes.
+        content_filter: The filter that ends a blocked choice.
+        similarity: The similarity of texts, to choose tools; None to compare words.
+        start: The index of its first choice in the response.
+        body: The whole body of the request, for engines that get it; by default it is
+            made from the request.
 
     Attributes:
-        choices: What was written so far.
+        choices: The choices so far.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Generation:
         self._filter = content_filter
         self._similarity = similarity
         self._start = start
-        # Engines tell at the end how long the prompt was, and some answers have no end.
-        self._guessed = estimate_tokens([last_text([each]) for each in request.messages], 0)
+        # Engines report the prompt's tokens at the end, and some answers have no end.
+        self._estimate = estimate_tokens([last_text([each]) for each in request.messages], 0)
         self.choices: list[GeneratedChoice] = []
         self._prompt = Prompt(
             request.messages,
@@ -82,8 +82,8 @@ class Generation:
         )
 
     async def generate(self, index: int) -> GeneratedChoice:
-        """One choice, whole."""
-        written = GeneratedChoice(prompt_tokens=self._guessed)
+        """Return one choice when it is complete."""
+        written = GeneratedChoice(prompt_tokens=self._estimate)
         self.choices.append(written)
         async with aclosing(self._choice(index, written)) as pieces:
             async for piece in pieces:
@@ -91,55 +91,61 @@ class Generation:
         return written
 
     async def events(self, form: ResponseWriter) -> AsyncGenerator[bytes]:
-        """Its choices as server-sent events, each as soon as it is written."""
+        """Yield server-sent events as soon as a part of a choice is written."""
         self.choices = [
-            GeneratedChoice(prompt_tokens=self._guessed) for _ in range(self._request.n)
+            GeneratedChoice(prompt_tokens=self._estimate) for _ in range(self._request.n)
         ]
         for at, written in enumerate(self.choices):
             async with aclosing(self._choice(at, written)) as pieces:
-                async for event in _streamed(form, self._start + at, written, pieces):
+                async for event in _choice_events(form, self._start + at, written, pieces):
                     yield event
 
     async def _choice(self, index: int, written: GeneratedChoice) -> AsyncGenerator[Piece]:
-        """The pieces of one choice that may go out."""
-        prompt = self._seeded(index)
+        """Yield the pieces of one choice that may be sent."""
+        prompt = self._prompt_for(index)
         calls: list[tool_selection.Call] = []
         if self._request.tools and not self._capabilities.passes_requests_through:
-            calls = await tool_selection.chosen(self._request, self._similarity)
-        pieces = self._called(prompt, calls) if calls else open_chat(self._engine, prompt)
+            calls = await tool_selection.select_calls(self._request, self._similarity)
+        pieces = self._call_tools(prompt, calls) if calls else open_chat(self._engine, prompt)
         schema = self._prompt.json_schema
-        # A stop may cut JSON anywhere, as it was asked to.
+        # A stop text may cut JSON anywhere.
         if schema is not None and not (
             calls or prompt.stop or self._capabilities.passes_requests_through
         ):
-            pieces = _held_to(schema, pieces)
+            pieces = _check_schema(schema, pieces)
         if self._filter.active and self._filter.completion != "off":
             late = self._request.stream and self._filter.mode == "asynchronous"
-            passing = self._filter.passing(late)
-            pieces = _told_late(pieces, passing) if late else _held(pieces, passing, written)
+            stream_filter = self._filter.stream_filter(late)
+            pieces = (
+                _annotate_late(pieces, stream_filter)
+                if late
+                else _hold_back(pieces, stream_filter, written)
+            )
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
 
-    def _seeded(self, index: int) -> Prompt:
-        """What to ask for one choice, so that choices differ though the seed is fixed."""
+    def _prompt_for(self, index: int) -> Prompt:
+        """Return the prompt of one choice; with a fixed seed each choice has its own."""
         seed = self._prompt.seed
         return self._prompt if seed is None else replace(self._prompt, seed=seed + index)
 
-    async def _called(
+    async def _call_tools(
         self, prompt: Prompt, calls: Sequence[tool_selection.Call]
     ) -> AsyncGenerator[Piece]:
-        """Calls of tools, their arguments written by an engine that knows no tools."""
-        named = self._request.tool_choice == "named"
-        reason, read = "stop" if named else "tool_calls", 0
+        """Yield tool calls, with arguments by an engine that does not know tools."""
+        is_named = self._request.tool_choice == "named"
+        reason, read = "stop" if is_named else "tool_calls", 0
         for index, call in enumerate(calls):
             call_id = f"call_{next(_call_numbers):08d}{uuid.uuid4().hex[:12]}"
-            told = {"name": call.function["name"], "arguments": ""}
-            yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": told}])
-            copied = self._capabilities.copies_arguments
-            asked = tool_selection.asking_for(prompt, call, copied)
-            schema = asked.json_schema or {}
-            async with aclosing(_held_to(schema, open_chat(self._engine, asked))) as pieces:
+            function = {"name": call.function["name"], "arguments": ""}
+            yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": function}])
+            copies = self._capabilities.copies_arguments
+            arguments_prompt = tool_selection.arguments_prompt(prompt, call, copies)
+            schema = arguments_prompt.json_schema or {}
+            async with aclosing(
+                _check_schema(schema, open_chat(self._engine, arguments_prompt))
+            ) as pieces:
                 async for piece in pieces:
                     reason = "length" if piece.finish_reason == "length" else reason
                     read += piece.prompt_tokens or 0
@@ -149,12 +155,12 @@ class Generation:
 
 
 def _body(request: ChatRequest) -> Json:
-    """A request of another operation as the body of a chat completion."""
+    """Return the body of a chat completion for a request of another operation."""
     choice: Any = request.tool_choice
     if request.named_tool is not None:
         choice = {"type": "function", "function": {"name": request.named_tool}}
     schema = {"name": "answer", "schema": request.json_schema}
-    told = {
+    body = {
         "messages": request.messages,
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -167,14 +173,14 @@ def _body(request: ChatRequest) -> Json:
         "response_format": {"type": "json_schema", "json_schema": schema},
     }
     if request.json_schema is None:
-        told["response_format"] = None
-    return {name: value for name, value in told.items() if value is not None}
+        body["response_format"] = None
+    return {name: value for name, value in body.items() if value is not None}
 
 
-async def _streamed(
+async def _choice_events(
     form: ResponseWriter, index: int, written: GeneratedChoice, pieces: AsyncIterator[Piece]
 ) -> AsyncGenerator[bytes]:
-    """One choice as events."""
+    """Yield the events of one choice."""
     begun = ended = False
     async for piece in pieces:
         delta = written.add(piece)
@@ -195,53 +201,59 @@ async def _streamed(
         yield form.chunk(index, {}, written.finish_reason, written.filter_results)
 
 
-async def _held_to(
+async def _check_schema(
     schema: Mapping[str, Any], pieces: AsyncGenerator[Piece]
 ) -> AsyncGenerator[Piece]:
-    """JSON, and an error at its end where it is not what it was to be."""
-    said = []
+    """Pass JSON through; raise at its end if it violates the schema."""
+    texts = []
     async with aclosing(pieces):
         async for piece in pieces:
-            said.append(piece.text)
-            if piece.finish_reason == "stop" and (broken := _broken("".join(said), schema)):
-                raise EngineError(f"the model did not hold to the JSON Schema: {broken}", _NOT_HELD)
+            texts.append(piece.text)
+            if piece.finish_reason == "stop" and (
+                problem := _schema_problem("".join(texts), schema)
+            ):
+                raise EngineError(
+                    f"the model's answer violates the JSON Schema: {problem}", _SCHEMA_CODE
+                )
             yield piece
 
 
-def _broken(said: str, schema: Mapping[str, Any]) -> str | None:
+def _schema_problem(text: str, schema: Mapping[str, Any]) -> str | None:
     try:
-        return validation.verify(json.loads(said), schema)
+        return validation.verify(json.loads(text), schema)
     except ValueError as error:
         return str(error)
 
 
-async def _held(
-    pieces: AsyncGenerator[Piece], passing: StreamingFilter, written: GeneratedChoice
+async def _hold_back(
+    pieces: AsyncGenerator[Piece], stream_filter: StreamingFilter, written: GeneratedChoice
 ) -> AsyncGenerator[Piece]:
-    """What a filter lets out of an answer, which ends where it finds fault."""
+    """Pass through what the filter has checked; end the answer if it blocks."""
     async with aclosing(pieces):
         async for piece in pieces:
-            text = passing.take(piece.text)
+            text = stream_filter.feed(piece.text)
             if piece.finish_reason is not None:
-                text += passing.end()
-            if passing.blocked or piece.finish_reason is not None:
-                written.filter_results = passing.results()
-            if passing.blocked:
+                text += stream_filter.flush()
+            if stream_filter.blocked or piece.finish_reason is not None:
+                written.filter_results = stream_filter.results()
+            if stream_filter.blocked:
                 yield replace(piece, text=text, finish_reason="content_filter")
                 return
             yield replace(piece, text=text)
 
 
-async def _told_late(
-    pieces: AsyncGenerator[Piece], passing: StreamingFilter
+async def _annotate_late(
+    pieces: AsyncGenerator[Piece], stream_filter: StreamingFilter
 ) -> AsyncGenerator[Piece]:
-    """An answer that goes out at once, and from time to time what a filter found in it."""
+    """Pass an answer through at once, with the filter's annotations from time to time."""
     async with aclosing(pieces):
         async for piece in pieces:
-            passing.take(piece.text)
+            stream_filter.feed(piece.text)
             yield piece
-            if told := passing.late(_LATE if piece.finish_reason is None else 1):
-                reason = "content_filter" if passing.blocked else None
-                yield Piece("", 0, reason, more=told)
-            if passing.blocked:
+            if annotations := stream_filter.annotations(
+                _ANNOTATION_INTERVAL if piece.finish_reason is None else 1
+            ):
+                reason = "content_filter" if stream_filter.blocked else None
+                yield Piece("", 0, reason, more=annotations)
+            if stream_filter.blocked:
                 return

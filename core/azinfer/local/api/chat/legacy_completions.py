@@ -1,6 +1,6 @@
-"""Legacy completions: a text that goes on, by the same steps as chat.
+"""`POST completions`: legacy completions, answered by the same steps as chats.
 
-The engines know conversations only, so each prompt is asked as a user's message.
+Engines only know conversations, so each prompt becomes a user's message.
 
 Source: "Create completion" of the Azure OpenAI REST API.
 """
@@ -89,15 +89,15 @@ class CompletionsWriter:
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """The whole answer."""
-        told = [
+        """Return the whole body."""
+        entries = [
             self._choice(at, self._echo(at) + each.text, each.finish_reason, each.filter_results)
             for at, each in enumerate(choices)
         ]
-        return {**self._head(told), "usage": self._usage(choices), **self._prompt()}
+        return {**self._head(entries), "usage": self._usage(choices), **self._prompt()}
 
     def first(self) -> bytes:
-        """What the filter found in the prompts; empty where it did not look."""
+        """Return the event with the filter's results for the prompts; empty without results."""
         return event({**self._head([]), **self._prompt()}) if self.prompt_results else b""
 
     def chunk(
@@ -108,19 +108,19 @@ class CompletionsWriter:
         filter_results: Json | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """One event of a stream that adds to one choice; empty where it adds nothing."""
+        """Return the event that adds to one choice; empty if it adds nothing."""
         text = self._echo(index) if "role" in delta else delta.get("content") or ""
         if not text and finish_reason is None:
             return b""
         return event(self._head([self._choice(index, text, finish_reason, filter_results or {})]))
 
     def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
-        """What the answer cost, where that was asked, and the end."""
-        told = {**self._head([]), "usage": self._usage(choices)}
-        return (event(told) if self.include_usage else b"") + DONE
+        """Return the usage, if it was requested, and the end of the stream."""
+        payload = {**self._head([]), "usage": self._usage(choices)}
+        return (event(payload) if self.include_usage else b"") + DONE
 
     def failed(self, error: EngineError) -> bytes:
-        """The error, and the end."""
+        """Return the error and the end of the stream."""
         return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 
     def _head(self, choices: list[Json]) -> Json:
@@ -134,11 +134,11 @@ class CompletionsWriter:
         return self.echoes[index // self.choices_per_prompt]
 
     def _choice(self, index: int, text: str, finish_reason: str | None, results: Json) -> Json:
-        told = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-        return {**told, "content_filter_results": results} if results else told
+        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+        return {**choice, "content_filter_results": results} if results else choice
 
     def _usage(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """The sum over the prompts, each of which counts once however many choices it has."""
+        """Return the sum over the prompts; each counts once for all of its choices."""
         groups = [
             choices[at : at + self.choices_per_prompt]
             for at in range(0, len(choices), self.choices_per_prompt)

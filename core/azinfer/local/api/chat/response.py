@@ -1,6 +1,6 @@
-"""Answers: what engines wrote, in the wire form of chat completions and their chunks.
+"""Responses of chats: the choices of engines in the wire form of completions and chunks.
 
-Written apart from the client's reader, so that a mistake in one does not hide in the other.
+It shares nothing with the client's reader, so a mistake in one cannot hide in the other.
 Source: "Get chat completions" of the model inference REST API, "Create chat completion" of the
 Azure OpenAI REST API.
 """
@@ -20,7 +20,7 @@ from azinfer.local.wire.body import Json
 class GeneratedChoice:
     """What an engine wrote for one choice.
 
-    How many tokens the prompt was is a guess until the engine tells.
+    The number of prompt tokens is an estimate until the engine reports it.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -43,11 +43,11 @@ class GeneratedChoice:
 
     @property
     def reasoning(self) -> str:
-        """All that was thought before."""
+        """All of the reasoning before the text."""
         return "".join(self.reasonings)
 
     def add(self, piece: Piece) -> Json:
-        """Add a piece; what it adds, as a stream's delta."""
+        """Add a piece, and return it as a stream's delta."""
         delta: Json = dict(piece.message or {})
         if piece.text:
             self.texts.append(piece.text)
@@ -74,7 +74,7 @@ class GeneratedChoice:
         self.stop = piece.stop or self.stop
 
     def _call(self, part: Mapping[str, Any]) -> Json:
-        """Add a part of a call; some servers tell no index, and mean the newest call or another."""
+        """Add a part of a call; without an index, a name begins a new call."""
         function = part.get("function") or {}
         name, arguments = function.get("name"), function.get("arguments") or ""
         index = part.get("index")
@@ -89,28 +89,28 @@ class GeneratedChoice:
         return {"index": index, "function": {"arguments": arguments}}
 
 
-def _merge(told: Json, more: Mapping[str, Any] | None) -> None:
-    """Add fields of a choice or message; texts and lists of log probabilities go on."""
+def _merge(fields: Json, more: Mapping[str, Any] | None) -> None:
+    """Add fields of a choice or message; texts and lists of log probabilities are extended."""
     for name, value in (more or {}).items():
-        old = told.get(name)
+        old = fields.get(name)
         if isinstance(old, str) and isinstance(value, str):
-            told[name] = old + value
+            fields[name] = old + value
         elif isinstance(old, dict) and isinstance(value, Mapping):
             lists = [key for key, each in old.items() if isinstance(each, list)]
-            told[name] = {**value, **{key: old[key] + (value.get(key) or []) for key in lists}}
+            fields[name] = {**value, **{key: old[key] + (value.get(key) or []) for key in lists}}
         else:
-            told[name] = value
+            fields[name] = value
 
 
 class ResponseWriter(Protocol):
-    """The wire form of one answer, whole or in server-sent events."""
+    """Writes one response, as one body or as server-sent events."""
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """The whole answer."""
+        """Return the whole body."""
         ...
 
     def first(self) -> bytes:
-        """The events before any choice; empty where there are none."""
+        """Return the events before any choice; may be empty."""
         ...
 
     def chunk(
@@ -121,19 +121,19 @@ class ResponseWriter(Protocol):
         filter_results: Json | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The events that tell of one more part of a choice; parts are those of chat.
+        """Return the events for one more part of a choice, which has the form of a chat's delta.
 
-        `more` has other fields of the choice. With `content_filter_offsets` among them it is
-        what an asynchronous filter found, later than the text.
+        `more` has other fields of the choice. With `content_filter_offsets` it is the
+        annotation of an asynchronous filter, which comes later than the text.
         """
         ...
 
     def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
-        """The events after all choices."""
+        """Return the events after all choices."""
         ...
 
     def failed(self, error: EngineError) -> bytes:
-        """The events that end a stream early."""
+        """Return the events that end a stream early."""
         ...
 
 
@@ -161,7 +161,7 @@ class ChatWriter:
     prompt_results: Json = field(default_factory=dict)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """The whole answer."""
+        """Return the whole body."""
         return {
             "id": self.id,
             "object": "chat.completion",
@@ -173,7 +173,7 @@ class ChatWriter:
         }
 
     def first(self) -> bytes:
-        """The event that tells what the filter found in the prompt; empty where it did not look."""
+        """Return the event with the filter's results for the prompt; empty without results."""
         return (
             event({"id": "", **_CHUNK, "choices": [], **self._prompt()}) if self._prompt() else b""
         )
@@ -186,7 +186,7 @@ class ChatWriter:
         filter_results: Json | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """One event of a stream that adds to one choice."""
+        """Return the event that adds to one choice."""
         if more and "content_filter_offsets" in more:
             late = {"index": index, "finish_reason": finish_reason, **more}
             return event({"id": "", **_CHUNK, "choices": [late]})
@@ -195,18 +195,18 @@ class ChatWriter:
             choice |= more
         if filter_results:
             choice["content_filter_results"] = filter_results
-        told: Json = {"choices": [choice]}
+        payload: Json = {"choices": [choice]}
         if self.chunk_usage and (usage := self.chunk_usage(finish_reason is not None)):
-            told["usage"] = usage
-        return self._event(told)
+            payload["usage"] = usage
+        return self._event(payload)
 
     def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
-        """What the answer cost, where that was asked, and the end."""
-        told = {"choices": [], "usage": usage(choices)}
-        return (self._event(told) if self.include_usage else b"") + DONE
+        """Return the usage, if it was requested, and the end of the stream."""
+        payload = {"choices": [], "usage": usage(choices)}
+        return (self._event(payload) if self.include_usage else b"") + DONE
 
     def failed(self, error: EngineError) -> bytes:
-        """The error, and the end."""
+        """Return the error and the end of the stream."""
         return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 
     def _prompt(self) -> Json:
@@ -217,11 +217,11 @@ class ChatWriter:
         return event({**head, "model": self.model, **payload})
 
 
-def prompt_filter_results(found: Json) -> Json:
-    """The field that tells what the filter found in the prompt; none where it did not look."""
-    if not found:
+def prompt_filter_results(results: Json) -> Json:
+    """Return the field with the filter's results for the prompt; empty without results."""
+    if not results:
         return {}
-    return {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": found}]}
+    return {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": results}]}
 
 
 _CHUNK: Json = {"object": "", "created": 0, "model": ""}
@@ -229,12 +229,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(payload: Json) -> bytes:
-    """A server-sent event."""
+    """Return a server-sent event."""
     return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
 
 
 def tool_call(call_id: str, name: str, arguments: str) -> Json:
-    """One call of a tool."""
+    """Return a tool call."""
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
@@ -246,12 +246,12 @@ def reasoning_tokens(written: GeneratedChoice) -> int:
 
 
 def usage(choices: Sequence[GeneratedChoice]) -> Json:
-    """What an answer cost; the prompt counts once, however many choices there are."""
-    told = [_usage(written) for written in choices]
-    read = max((each["prompt_tokens"] for each in told), default=0)
-    wrote = sum(each["completion_tokens"] for each in told)
+    """Return the usage of a response; the prompt counts once for all choices."""
+    usages = [_usage(written) for written in choices]
+    read = max((each["prompt_tokens"] for each in usages), default=0)
+    wrote = sum(each["completion_tokens"] for each in usages)
     total = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
-    return {**told[0], **total} if len(told) == 1 else total
+    return {**usages[0], **total} if len(usages) == 1 else total
 
 
 def _usage(written: GeneratedChoice) -> Json:
@@ -259,9 +259,9 @@ def _usage(written: GeneratedChoice) -> Json:
         "prompt_tokens": written.prompt_tokens,
         "completion_tokens": written.completion_tokens,
     }
-    told = written.usage or {}
-    known = {name: count for name, count in counts.items() if told.get(name) is None}
-    return {**counts, **told, **known}
+    reported = written.usage or {}
+    known = {name: count for name, count in counts.items() if reported.get(name) is None}
+    return {**counts, **reported, **known}
 
 
 def _choice(index: int, written: GeneratedChoice, openai: bool) -> Json:

@@ -1,8 +1,8 @@
-"""Tool calls: which tool answers a message, and what the engine is asked for to fill it in.
+"""Tool selection: which tools to call for a message, and the prompts for their arguments.
 
-Small models cannot choose a tool and many templates know none. So the endpoint chooses, by
-likeness of the message to each tool's description, and the engine only writes the arguments,
-held to the tool's schema.
+Small models cannot choose a tool, and many chat templates have no tools. So the endpoint chooses
+by the similarity of the message to each tool's description, and the engine only writes the
+arguments, as JSON of the tool's schema.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
 
 # With all-MiniLM-L6-v2, tests/benchmarks/calling.py: 17 of 18 messages get the right tool, or
 # rightly none.
-_LIKE_ENOUGH = 0.17
-# A message may say much that asks for nothing, so a sentence of it must be nearer.
-_CLEARLY_LIKE, _MOST_CALLS = 0.35, 8
+_SIMILAR_ENOUGH = 0.17
+# A long message may request nothing, so one sentence of it must be more similar.
+_CLEARLY_SIMILAR, _MOST_CALLS = 0.35, 8
 _LONGEST_SPAN, _MOST_SPANS = 6, 300
 _COMMON = frozenset(
     """a an and are as at be by do does for from get give has have how i in is it me my of on or
@@ -35,116 +35,116 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that is to be made.
+    """A tool call to make.
 
     Attributes:
         function: The tool's function, as the request has it.
-        text: What asks for it, which has its arguments.
+        text: The text that requests it and has its arguments.
     """
 
     function: Json
     text: str
 
 
-async def chosen(request: ChatRequest, likeness: Similarity | None) -> list[Call]:
-    """The calls to make; none for an answer in words."""
+async def select_calls(request: ChatRequest, similarity: Similarity | None) -> list[Call]:
+    """Return the calls to make; empty for an answer in words."""
     functions: list[Json] = [tool["function"] for tool in request.tools]
     if request.tool_choice == "none" or not functions:
         return []
     roles = [message["role"] for message in request.messages]
-    text = last_text(_asked(request.messages))
+    text = last_text(_user_messages(request.messages))
     if request.tool_choice == "named":
         return [Call(each, text) for each in functions if each["name"] == request.named_tool][:1]
-    # What tools answered since the user spoke is to be told now, unless a call is required.
+    # After the results of tools the answer is in words, unless a call is required.
     if request.tool_choice == "auto" and "tool" in roles[_last(roles, "user") + 1 :]:
         return []
-    named = [each for each in functions if _says(text, each["name"])]
+    named = [each for each in functions if _contains(text, each["name"])]
     if named and request.parallel:
         return [Call(each, text) for each in named]
-    calls = await _by_sentence(functions, text, likeness) if request.parallel else []
+    calls = await _by_sentence(functions, text, similarity) if request.parallel else []
     if len(calls) > 1:
         return calls
-    found, score = await _nearest(functions, text, likeness)
-    wanted = score >= _LIKE_ENOUGH or request.tool_choice == "required"
-    return [Call(found, text)] if wanted else []
+    function, score = await _nearest(functions, text, similarity)
+    wanted = score >= _SIMILAR_ENOUGH or request.tool_choice == "required"
+    return [Call(function, text)] if wanted else []
 
 
 async def _by_sentence(
-    functions: Sequence[Json], text: str, likeness: Similarity | None
+    functions: Sequence[Json], text: str, similarity: Similarity | None
 ) -> list[Call]:
-    """A call for each sentence that clearly asks for one."""
+    """Return a call for each sentence that clearly requests one."""
     sentences = [each for each in re.split(r"(?<=[.?!;])\s+|\n+", text) if each]
     calls = []
     for sentence in sentences[:_MOST_CALLS] if len(sentences) > 1 else ():
-        found, score = await _nearest(functions, sentence, likeness)
-        if score >= _CLEARLY_LIKE:
-            calls.append(Call(found, sentence))
+        function, score = await _nearest(functions, sentence, similarity)
+        if score >= _CLEARLY_SIMILAR:
+            calls.append(Call(function, sentence))
     return calls
 
 
 async def _nearest(
-    functions: Sequence[Json], text: str, likeness: Similarity | None
+    functions: Sequence[Json], text: str, similarity: Similarity | None
 ) -> tuple[Json, float]:
-    """The tool whose description is nearest to a text, and how near; the first where none is."""
-    if likeness is None:
-        scores = _shared_words(text, [_described(each) for each in functions])
+    """Return the tool that is most similar to a text, and how much; the first if none is."""
+    if similarity is None:
+        scores = _shared_words(text, [_describe(each) for each in functions])
     else:
-        # Names are no sentences, and say little to a model of sentences.
-        told = [each.get("description") or _described(each) for each in functions]
-        scores = await likeness(text, told)
+        # Names are not sentences, and mean little to a model of sentences.
+        descriptions = [each.get("description") or _describe(each) for each in functions]
+        scores = await similarity(text, descriptions)
     best = max(scores)
-    return functions[scores.index(best) if best >= _LIKE_ENOUGH else 0], best
+    return functions[scores.index(best) if best >= _SIMILAR_ENOUGH else 0], best
 
 
-def asking_for(prompt: Prompt, call: Call, copied: bool = False) -> Prompt:
-    """What to ask the engine for the arguments of one call.
+def arguments_prompt(prompt: Prompt, call: Call, copies: bool = False) -> Prompt:
+    """Return the prompt for the arguments of one call.
 
     Args:
         prompt: The conversation.
         call: The call.
-        copied: Whether texts and numbers may only be what the user said, for models that are
-            too small to say anything better.
+        copies: Whether texts and numbers may only be what the user said, for models that are
+            too small to write better ones.
     """
     schema: Json = call.function.get("parameters") or {"type": "object", "properties": {}}
-    if copied:
-        schema = said_alone(schema, call.text)
-    said = (
-        f"Fill in the arguments of {_described(call.function)}, from the user's message, as JSON."
+    if copies:
+        schema = restrict_to_text(schema, call.text)
+    instruction = (
+        f"Fill in the arguments of {_describe(call.function)}, from the user's message, as JSON."
     )
-    messages = [{"role": "system", "content": said}, {"role": "user", "content": call.text}]
+    messages = [{"role": "system", "content": instruction}, {"role": "user", "content": call.text}]
     return replace(prompt, messages=messages, json_schema=schema, temperature=0.0, stop=())
 
 
-def said_alone(schema: Json, text: str) -> Json:
-    """A schema of a tool whose texts, numbers and choices are those that a message has in it.
+def restrict_to_text(schema: Json, text: str) -> Json:
+    """Return a tool's schema, restricted to the texts, numbers and choices of a message.
 
-    What a message has none of, and what is more than a property of a simple type, stays as it
-    is.
+    Properties without a match in the message, and those of other types, stay unchanged.
+
     """
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return schema
-    narrowed = {name: _said_alone(each, text) for name, each in properties.items()}
+    narrowed = {name: _restrict_property(each, text) for name, each in properties.items()}
     return {**schema, "properties": narrowed}
 
 
-def _said_alone(schema: Any, text: str) -> Any:
+def _restrict_property(schema: Any, text: str) -> Any:
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     if kind not in ("string", "integer", "number"):
         return schema
     if "enum" in schema:
-        found = [each for each in schema["enum"] if _says(text, str(each))]
+        values = [each for each in schema["enum"] if _contains(text, str(each))]
     elif kind == "string":
-        found = _spans(text)
+        values = _spans(text)
     else:
         read: Callable[[str], float] = int if kind == "integer" else float
         numbers = re.findall(r"-?\d+" if kind == "integer" else r"-?\d+(?:\.\d+)?", text)
-        found = [read(each) for each in dict.fromkeys(numbers)]
-    kept = [each for each in found if validation.verify(each, schema) is None]
-    return {"enum": kept} if kept else schema
+        values = [read(each) for each in dict.fromkeys(numbers)]
+    valid = [each for each in values if validation.verify(each, schema) is None]
+    return {"enum": valid} if valid else schema
 
 
-def _says(text: str, word: str) -> bool:
+def _contains(text: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
 
 
@@ -161,25 +161,27 @@ def _spans(text: str) -> list[str]:
 
 
 def _last(roles: Sequence[str], role: str) -> int:
-    """Where a role was last; -1 where it never was."""
+    """Return the index of the last message with a role; -1 if it has no message."""
     return max((at for at, each in enumerate(roles) if each == role), default=-1)
 
 
-def _asked(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _user_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [message for message in messages if message["role"] == "user"] or list(messages[-1:])
 
 
-def _described(function: Mapping[str, Any]) -> str:
+def _describe(function: Mapping[str, Any]) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_-]", " ", function["name"])
     return f"{words}: {function.get('description') or ''}".strip(": ")
 
 
 def _shared_words(text: str, descriptions: Sequence[str]) -> list[float]:
-    """Likeness by the words that a message and a description share, for want of an embedding."""
-    asked = _words(text)
+    """Return similarities by shared words, for endpoints without an embedding model."""
+    text_words = _words(text)
     return [
-        len(asked & told) / math.sqrt(len(asked) * len(told)) if asked and told else 0.0
-        for told in map(_words, descriptions)
+        len(text_words & words) / math.sqrt(len(text_words) * len(words))
+        if text_words and words
+        else 0.0
+        for words in map(_words, descriptions)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Inputs: what is to be embedded, checked field by field before an engine sees it."""
+"""Requests of embeddings: checked field by field before an engine sees them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INPUT_TYPES = ("text", "query", "document")
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """Vectors that were asked for, checked."""
+    """An embeddings request that was checked."""
 
     texts: list[str]
     dimensions: int | None
@@ -26,7 +26,7 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """Vectors of images that were asked for, checked."""
+    """An image embeddings request that was checked."""
 
     images: list[tuple[bytes, str | None]]
     dimensions: int | None
@@ -34,39 +34,39 @@ class ImageRequest:
 
 
 def parse_embedding_request(body: Json, surface: str) -> EmbeddingRequest:
-    """Check the body of an embeddings request.
+    """Return the checked request of an embeddings body.
 
     Raises:
-        ErrorResponse: It is wrong; the answer names the field.
+        ErrorResponse: The body is not valid; the error names the field.
     """
     fields = BodyReader(body, surface)
     texts = body.get("input")
     if isinstance(texts, str):
         texts = [texts]
     if not isinstance(texts, list) or not texts:
-        raise fields.wrong("input", "'input' must be a text or a list of at least one text.")
+        raise fields.error("input", "'input' must be a text or a list of at least one text.")
     if not all(isinstance(text, str) for text in texts):
-        raise fields.wrong(
+        raise fields.error(
             "input",
             "'input' has something other than texts. Token ids are those of another tokenizer; "
             "send the texts (check_embedding_ctx_length=False in langchain-openai).",
         )
     if len(texts) > 2048:
-        raise fields.wrong("input", "'input' has too many texts; at most 2048.")
+        raise fields.error("input", "'input' has too many texts; at most 2048.")
     fields.text("model")
     return EmbeddingRequest(texts, fields.whole("dimensions", 1, 10**5), _encoding(fields))
 
 
 def parse_image_request(body: Json, surface: str) -> ImageRequest:
-    """Check the body of an image embeddings request.
+    """Return the checked request of an image embeddings body.
 
     Raises:
-        ErrorResponse: It is wrong; the answer names the field.
+        ErrorResponse: The body is not valid; the error names the field.
     """
     fields = BodyReader(body, surface)
     inputs = body.get("input")
     if not isinstance(inputs, list) or not inputs:
-        raise fields.wrong("input", "'input' must be a list of at least one image.")
+        raise fields.error("input", "'input' must be a list of at least one image.")
     images = [_image(fields, each, at) for at, each in enumerate(inputs)]
     fields.text("model")
     return ImageRequest(images, fields.whole("dimensions", 1, 10**5), _encoding(fields))
@@ -77,11 +77,11 @@ def _image(fields: BodyReader, item: Any, at: int) -> tuple[bytes, str | None]:
     text = item.get("text") if isinstance(item, Mapping) else None
     head, _, data = url.partition(",") if isinstance(url, str) else ("", "", "")
     if not re.fullmatch(r"data:image/[\w.+-]+;base64", head) or not isinstance(text, str | None):
-        raise fields.wrong(f"input.{at}", "An image must be a data URL: data:image/png;base64,…")
+        raise fields.error(f"input.{at}", "An image must be a data URL: data:image/png;base64,…")
     try:
         return base64.b64decode(data, validate=True), text
     except binascii.Error:
-        raise fields.wrong(f"input.{at}.image", "The image is no base64.") from None
+        raise fields.error(f"input.{at}.image", "The image is not valid base64.") from None
 
 
 def _encoding(fields: BodyReader) -> str:
@@ -89,9 +89,9 @@ def _encoding(fields: BodyReader) -> str:
     encoding = fields.body.get("encoding_format") or "float"
     if encoding not in known:
         message = f"'encoding_format' must be one of {', '.join(known)}, not {encoding!r}."
-        raise fields.wrong("encoding_format", message)
+        raise fields.error("encoding_format", message)
     kind = fields.body.get("input_type")
     if not fields.openai and kind not in (None, *_INPUT_TYPES):
         message = f"'input_type' must be one of {', '.join(_INPUT_TYPES)}, not {kind!r}."
-        raise fields.wrong("input_type", message)
+        raise fields.error("input_type", message)
     return str(encoding)

@@ -37,7 +37,7 @@ def embeddings_response(
         {
             "object": "embedding",
             "index": at,
-            "embedding": _encoded(_cut(each, dimensions), encoding),
+            "embedding": _encode(_cut(each, dimensions), encoding),
         }
         for at, each in enumerate(vectors)
     ]
@@ -53,7 +53,7 @@ def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
     return [number / length for number in kept]
 
 
-def _encoded(vector: Sequence[float], encoding: str) -> Any:
+def _encode(vector: Sequence[float], encoding: str) -> Any:
     if encoding == "base64":
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     if encoding in ("int8", "uint8"):

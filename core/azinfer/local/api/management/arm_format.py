@@ -1,8 +1,8 @@
-"""Deployments in the form of Azure Resource Manager, written and read.
+"""Deployments in the form of Azure Resource Manager: written and read.
 
-What a body cannot say follows two rules: a new deployment is answered by the engine that serves
-or served its model here, or else by a synthetic one; and a `raiPolicyName` is the content filter
-of that name that a deployment here has or had, or else one that finds nothing. What the service
+Two rules fill in what a body cannot say: a new deployment gets the engine that serves
+or served its model here, or else a synthetic one; and a `raiPolicyName` is the content filter
+with that name that a deployment here has or had, or else one that finds nothing. What the service
 decides itself (`rateLimits`, `capabilities`, `currentCapacity`) is not read: limits follow from
 the capacity that is put.
 
@@ -27,7 +27,7 @@ _DEFAULT_FILTER = "Microsoft.DefaultV2"
 
 
 def entry(record: Record, account: str) -> Json:
-    """A deployment as the account with an id tells it."""
+    """Return a deployment as a resource of an account."""
     deployment, extras = record.deployment, record.extras
     properties: Json = {
         "model": {
@@ -39,7 +39,7 @@ def entry(record: Record, account: str) -> Json:
         "raiPolicyName": deployment.filter.name,
         "currentCapacity": deployment.units,
         "capabilities": {
-            _CAMEL.get(name, name): told for name, told in deployment.capabilities.items()
+            _CAMEL.get(name, name): value for name, value in deployment.capabilities.items()
         },
         "provisioningState": "Succeeded",
         "rateLimits": [
@@ -64,24 +64,25 @@ def entry(record: Record, account: str) -> Json:
     }
 
 
-def deployment(name: str, body: Json, registry: Registry) -> LocalDeployment:
-    """The deployment that the body of a PUT describes.
+def put_deployment(name: str, body: Json, registry: Registry) -> LocalDeployment:
+    """Return the deployment that the body of a PUT describes.
 
     Args:
-        name: Its name.
+        name: The name of the deployment.
         body: The body.
-        registry: What is served now: one of this name keeps its spelling, and its engine if
+        registry: The deployments; one with this name keeps its spelling, and its engine if
             its model is the same.
 
     Raises:
-        ConfigurationError: The body describes none.
+        ConfigurationError: The body does not describe a deployment.
     """
     properties, sku = _table(body, "properties"), _table(body, "sku")
     model = _table(properties, "model", "properties.")
     model_name = _text(model, "name", "properties.model.")
     capacity_type = _text(sku, "name", "sku.")
     if not model_name or not capacity_type:
-        raise ConfigurationError(f"give {'sku.name' if model_name else 'properties.model.name'}")
+        missing = "sku.name" if model_name else "properties.model.name"
+        raise ConfigurationError(f"{missing} is required")
     before = registry.get(name)
     if before is None or before.model_name.casefold() != model_name.casefold():
         before = LocalDeployment(before.name if before else name, model_name)
@@ -93,7 +94,7 @@ def deployment(name: str, body: Json, registry: Registry) -> LocalDeployment:
         model_format=_text(model, "format", "properties.model.") or before.model_format,
         capacity_type=capacity_type,
         capacity=_capacity(sku),
-        content_filter=registry.filter_called(
+        content_filter=registry.filter_by_name(
             _text(properties, "raiPolicyName", "properties.") or _DEFAULT_FILTER
         ),
         rate_limits=None,
@@ -101,15 +102,15 @@ def deployment(name: str, body: Json, registry: Registry) -> LocalDeployment:
     )
 
 
-def patched(before: LocalDeployment, body: Json) -> LocalDeployment:
-    """A deployment after the body of a PATCH, which changes its `sku`.
+def patch_deployment(before: LocalDeployment, body: Json) -> LocalDeployment:
+    """Return a deployment after the body of a PATCH, which changes its `sku`.
 
     Raises:
         ConfigurationError: The body would change more than a PATCH can.
     """
     for field in body:
         if field not in ("sku", "tags"):
-            raise ConfigurationError(f"PATCH changes sku and tags, not {field}; use PUT")
+            raise ConfigurationError(f"PATCH can change sku and tags, not {field}; use PUT")
     sku = _table(body, "sku")
     if not sku:
         return before
@@ -122,43 +123,44 @@ def patched(before: LocalDeployment, body: Json) -> LocalDeployment:
 
 
 def extras(body: Json) -> Json:
-    """What a body tells that is only kept and told again.
+    """Return the fields of a body that are only stored.
 
     Raises:
-        ConfigurationError: It is not what it can be.
+        ConfigurationError: A field has an invalid value.
     """
-    told: Json = {}
+    kept: Json = {}
     if "tags" in body:
         tags = _table(body, "tags")
-        told["tags"] = {name: _text(tags, name, "tags.") for name in tags}
+        kept["tags"] = {name: _text(tags, name, "tags.") for name in tags}
     upgrade = _text(_table(body, "properties"), "versionUpgradeOption", "properties.")
     if upgrade is not None:
         if upgrade not in _UPGRADES:
             raise ConfigurationError(
-                f"properties.versionUpgradeOption is one of {', '.join(_UPGRADES)}, not {upgrade!r}"
+                f"properties.versionUpgradeOption must be one of {', '.join(_UPGRADES)}, "
+                f"not {upgrade!r}"
             )
-        told["versionUpgradeOption"] = upgrade
-    return told
+        kept["versionUpgradeOption"] = upgrade
+    return kept
 
 
 def _table(body: Mapping[str, Any], name: str, where: str = "") -> Json:
     value = body.get(name)
     if value is not None and not isinstance(value, dict):
-        raise ConfigurationError(f"{where}{name} is an object, not {value!r}")
+        raise ConfigurationError(f"{where}{name} must be an object, not {value!r}")
     return value or {}
 
 
 def _text(body: Mapping[str, Any], name: str, where: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{where}{name} is a text, not {value!r}")
+        raise ConfigurationError(f"{where}{name} must be a text, not {value!r}")
     return value
 
 
 def _capacity(sku: Mapping[str, Any]) -> int | None:
     value = sku.get("capacity")
     if value is not None and (type(value) is not int or value < 1):
-        raise ConfigurationError(f"sku.capacity is a whole number of at least 1, not {value!r}")
+        raise ConfigurationError(f"sku.capacity must be an integer of at least 1, not {value!r}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Lists: which deployments there are, in the words of each API that tells them."""
+"""Lists of deployments, in the form of each API that has one, and `info`."""
 
 from __future__ import annotations
 
@@ -39,34 +39,34 @@ async def models(context: RequestContext) -> Response:
 async def one_model(context: RequestContext) -> Response:
     """Answer `GET models/{model}`."""
     name = context.http.path_params["model"]
-    found = context.state.registry.get(name)
-    if found is None:
+    deployment = context.state.registry.get(name)
+    if deployment is None:
         raise errors.unknown_model(context.surface, name)
-    return AsciiResponse(_model_entry(found))
+    return AsciiResponse(_model_entry(deployment))
 
 
 async def classic(context: RequestContext) -> Response:
-    """Answer the list that the resource itself had until 2023."""
+    """Answer `GET /openai/deployments`, the list of resources until 2023."""
     data = [_classic_entry(each) for each in context.state.registry]
     return AsciiResponse({"object": "list", "data": data})
 
 
 async def one_classic(context: RequestContext) -> Response:
-    """Answer for one deployment what that list tells."""
+    """Answer `GET /openai/deployments/{deployment}`."""
     name = context.http.path_params["deployment"]
-    found = context.state.registry.get(name)
-    if found is None:
+    deployment = context.state.registry.get(name)
+    if deployment is None:
         raise errors.unknown_model(context.surface, name)
-    return AsciiResponse(_classic_entry(found))
+    return AsciiResponse(_classic_entry(deployment))
 
 
 async def catalog(context: RequestContext) -> Response:
-    """Answer the list of GitHub Models."""
+    """Answer `GET /catalog/models`, the list of GitHub Models."""
     return AsciiResponse([_catalog_entry(each) for each in context.state.registry])
 
 
 async def project(context: RequestContext) -> Response:
-    """Answer the list of the project data plane, filtered as it is asked.
+    """Answer the list of the project data plane, with its filters.
 
     Source: "Deployments - List" of the AI Foundry projects REST API.
     """
@@ -80,33 +80,33 @@ async def project(context: RequestContext) -> Response:
         for each in context.state.registry.records
         if all(each.deployment.in_project()[field] == value for field, value in wanted.items())
     ]
-    return paged(context, records, lambda record: record.deployment.in_project())
+    return page_response(context, records, lambda record: record.deployment.in_project())
 
 
 async def one_in_project(context: RequestContext) -> Response:
-    """Answer for one deployment what the project's list tells."""
+    """Answer one entry of the project's list."""
     name = context.http.path_params["deployment"]
-    found = context.state.registry.get(name)
-    if found is None:
+    deployment = context.state.registry.get(name)
+    if deployment is None:
         message = f"Deployment '{name}' not found."
         raise ErrorResponse(404, {"error": {"code": "NotFound", "message": message}})
-    return AsciiResponse(found.in_project())
+    return AsciiResponse(deployment.in_project())
 
 
-def paged(
+def page_response(
     context: RequestContext,
     records: Sequence[Record],
     entry: Callable[[Record], Json],
 ) -> Response:
-    """One page of a list, with the link to the next where there is more.
+    """Return one page of a list, with a link to the next page if there is one.
 
     Args:
-        context: The request, which may ask for shorter pages and go on where one ended.
+        context: The request, which may ask for shorter pages and continue after one.
         records: The whole list, in the order of `number`.
-        entry: What is told of each.
+        entry: Returns the entry of a record.
 
     Raises:
-        ErrorResponse: The request asks for a page that cannot be.
+        ErrorResponse: A query parameter is not valid.
     """
     query = context.http.query_params
     size = min(
@@ -115,17 +115,17 @@ def paged(
     )
     after = _whole(context, _SKIP, 0) if query.get(_SKIP) is not None else -1
     left = [each for each in records if each.number > after]
-    told: Json = {"value": [entry(each) for each in left[:size]]}
+    payload: Json = {"value": [entry(each) for each in left[:size]]}
     if len(left) > size:
         link = context.http.url.include_query_params(**{_SKIP: left[size - 1].number})
-        told["nextLink"] = str(link)
-    return AsciiResponse(told)
+        payload["nextLink"] = str(link)
+    return AsciiResponse(payload)
 
 
 def _whole(context: RequestContext, name: str, least: int) -> int:
     text = context.http.query_params[name]
     if not text.isdecimal() or len(text) > 9 or int(text) < least:
-        message = f"The query parameter '{name}' is no whole number of at least {least}."
+        message = f"The query parameter '{name}' must be a whole number of at least {least}."
         raise ErrorResponse(400, {"error": {"code": "InvalidParameter", "message": message}})
     return int(text)
 

@@ -1,6 +1,6 @@
-"""Management: deployments made, changed and deleted, and keys renewed, as Resource Manager does.
+"""Management: creates, changes and deletes deployments and renews keys, as Resource Manager does.
 
-Any subscription, resource group and account is this endpoint. Changes are done at once, so no
+Any subscription, resource group and account means this endpoint. Changes apply at once, so no
 operation is long-running.
 
 Source: "Accounts - Deployments" and "Accounts - List Keys", "Regenerate Key" of the Cognitive
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.management import arm_format
-from azinfer.local.api.management.listings import paged
+from azinfer.local.api.management.listings import page_response
 from azinfer.local.resource.auth.keys import NAMES
 from azinfer.local.resource.deployment import CAPACITY_TYPES, LARGEST_CAPACITY, LocalDeployment
 from azinfer.local.resource.registry import Record
@@ -29,47 +29,47 @@ from azinfer.local.wire.json import AsciiResponse
 async def deployments(context: RequestContext) -> Response:
     """Answer the list of an account's deployments."""
     account = _account(context)
-    return paged(
+    return page_response(
         context, context.state.registry.records, lambda each: arm_format.entry(each, account)
     )
 
 
-async def read(context: RequestContext) -> Response:
+async def get(context: RequestContext) -> Response:
     """Answer one deployment."""
-    return _told(_found(context), context)
+    return _respond(_find_record(context), context)
 
 
 async def put(context: RequestContext) -> Response:
-    """Make a deployment, or replace the configuration of one."""
+    """Create a deployment, or replace the configuration of one."""
     body = await _body(context)
     try:
-        deployment = arm_format.deployment(_name(context), body, context.state.registry)
+        deployment = arm_format.put_deployment(_name(context), body, context.state.registry)
         extras = arm_format.extras(body)
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _kept(context, deployment, extras)
+    return _store(context, deployment, extras)
 
 
 async def patch(context: RequestContext) -> Response:
     """Change the capacity or the tags of a deployment."""
-    record = _found(context)
+    record = _find_record(context)
     body = await _body(context)
     try:
-        deployment = arm_format.patched(record.deployment, body)
+        deployment = arm_format.patch_deployment(record.deployment, body)
         extras = {**record.extras, **arm_format.extras(body)}
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _kept(context, deployment, extras)
+    return _store(context, deployment, extras)
 
 
 async def delete(context: RequestContext) -> Response:
-    """Delete a deployment; 204 where there is none."""
+    """Delete a deployment; the status is 204 if it does not exist."""
     return Response(status_code=200 if context.state.registry.remove(_name(context)) else 204)
 
 
 async def skus(context: RequestContext) -> Response:
-    """Answer which capacity types a deployment could have."""
-    _found(context)
+    """Answer the capacity types that a deployment could have."""
+    _find_record(context)
     capacity = {"minimum": 1, "maximum": LARGEST_CAPACITY, "step": 1, "default": 1}
     kind = "Microsoft.CognitiveServices/accounts/deployments"
     value = [
@@ -87,7 +87,7 @@ async def keys(context: RequestContext) -> Response:
 
 
 async def renew_key(context: RequestContext) -> Response:
-    """Make one of the keys anew and answer both."""
+    """Renew one of the keys and answer both."""
     name = (await _body(context)).get("keyName")
     wanted = next((each for each in NAMES if each.casefold() == str(name).casefold()), None)
     if wanted is None:
@@ -109,7 +109,7 @@ def _account(context: RequestContext) -> str:
     )
 
 
-def _found(context: RequestContext) -> Record:
+def _find_record(context: RequestContext) -> Record:
     record = context.state.registry.record(_name(context))
     if record is None:
         named = context.http.path_params
@@ -129,17 +129,17 @@ async def _body(context: RequestContext) -> Json:
         raise in_arm(refusal.status, "InvalidRequestContent", body["error"]["message"]) from None
 
 
-def _kept(
+def _store(
     context: RequestContext, deployment: LocalDeployment, extras: Mapping[str, Any]
 ) -> Response:
     try:
         new = context.state.registry.put(deployment, extras)
     except ConfigurationError as error:
         raise _invalid(str(error)) from None
-    return _told(_found(context), context, 201 if new else 200)
+    return _respond(_find_record(context), context, 201 if new else 200)
 
 
-def _told(record: Record, context: RequestContext, status: int = 200) -> Response:
+def _respond(record: Record, context: RequestContext, status: int = 200) -> Response:
     headers = {"etag": f'"{record.etag}"'}
     return AsciiResponse(arm_format.entry(record, _account(context)), status, headers)
 

@@ -1,6 +1,6 @@
-"""Login: the routes of Entra ID that give tokens to clients, for credentials of azure-identity.
+"""The token endpoint: the routes of Entra ID that issue tokens, for credentials of azure-identity.
 
-Any tenant and client is welcome whose secret is a key of the endpoint.
+Any tenant and client is accepted whose secret is a key of the endpoint.
 
 Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow", "OpenID Connect
 on the Microsoft identity platform", "Microsoft Entra authentication and authorization error
@@ -40,14 +40,14 @@ async def token(context: RequestContext) -> Response:
     context.trace.secret = True
     form = dict(parse_qsl((await context.read_content()).decode("utf-8", "replace")))
     if form.get("grant_type") != "client_credentials":
-        raise _refused(
+        raise _error(
             "unsupported_grant_type",
             70003,
             f"The app requested an unsupported grant type '{form.get('grant_type', '')}'; this "
             "endpoint knows client_credentials.",
         )
     if not context.state.authenticator.keys.opens(form.get("client_secret", "")):
-        raise _refused(
+        raise _error(
             "invalid_client",
             7000215,
             "Invalid client secret provided. The secret is one of the endpoint's keys.",
@@ -55,7 +55,7 @@ async def token(context: RequestContext) -> Response:
         )
     scope = form.get("scope", "")
     if not scope.endswith(DEFAULT_SUFFIX) or " " in scope:
-        raise _refused(
+        raise _error(
             "invalid_scope",
             1002012,
             f"The provided value for scope {scope} is not valid. Client credential flows must "
@@ -75,7 +75,7 @@ async def token(context: RequestContext) -> Response:
     )
 
 
-def _refused(error: str, code: int, message: str, status: int = 400) -> ErrorResponse:
+def _error(error: str, code: int, message: str, status: int = 400) -> ErrorResponse:
     now = datetime.datetime.now(datetime.UTC)
     body = {
         "error": error,

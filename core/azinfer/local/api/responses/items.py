@@ -1,4 +1,4 @@
-"""Items of the Responses API: what conversations are made of there, as messages of chat.
+"""Items of the Responses API: the parts of its conversations, read and turned into messages.
 
 Source: "Create a model response" of the Azure OpenAI REST API, `input`.
 """
@@ -11,40 +11,40 @@ from typing import Any
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request
 
-Found = Callable[[str], Json | None]
+FindItem = Callable[[str], Json | None]
 _ROLES = ("system", "developer", "user", "assistant")
 
 
 class InputItems:
-    """The input of one request, read item by item.
+    """Reads the input of one request.
 
     Args:
-        surface: Where it was sent, for refusals.
-        found: The item of an id, for items that only refer to one.
+        surface: The surface of the request, for errors.
+        find_item: Returns the stored item with an id, for references.
     """
 
-    def __init__(self, surface: str, found: Found) -> None:
+    def __init__(self, surface: str, find_item: FindItem) -> None:
         self._surface = surface
-        self._found = found
+        self._find_item = find_item
 
-    def read(self, given: Any) -> list[Json]:
-        """The items of an input, each whole.
+    def read(self, value: Any) -> list[Json]:
+        """Return the items of an input, with references resolved.
 
         Raises:
-            ErrorResponse: One is none; the answer names it.
+            ErrorResponse: An item is not valid; the error names it.
         """
-        if isinstance(given, str):
-            part = {"type": "input_text", "text": given}
+        if isinstance(value, str):
+            part = {"type": "input_text", "text": value}
             return [{"type": "message", "role": "user", "content": [part]}]
-        if not isinstance(given, list):
+        if not isinstance(value, list):
             raise self._wrong("input", "'input' must be a text or a list of items.")
-        return [self._item(each, f"input[{at}]") for at, each in enumerate(given)]
+        return [self._item(each, f"input[{at}]") for at, each in enumerate(value)]
 
     def messages(self, items: Sequence[Json]) -> list[Json]:
-        """What items say, as messages of chat.
+        """Return items as messages of a chat.
 
         Raises:
-            ErrorResponse: A call has no output, or an output no call.
+            ErrorResponse: A call has no output, or an output has no call.
         """
         self._check_calls(items)
         messages: list[Json] = []
@@ -57,8 +57,8 @@ class InputItems:
                 messages[-1].setdefault("tool_calls", []).append(call)
             elif item["type"] == "function_call_output":
                 output = _text(item["output"])
-                told = {"role": "tool", "tool_call_id": item["call_id"], "content": output}
-                messages.append(told)
+                message = {"role": "tool", "tool_call_id": item["call_id"], "content": output}
+                messages.append(message)
             elif item["type"] == "message":
                 messages.append({"role": item["role"], "content": _content(item)})
         return messages
@@ -70,18 +70,18 @@ class InputItems:
         checks = {"message": self._message, "function_call": self._call}
         checks["function_call_output"] = self._output
         if kind == "item_reference":
-            return self._referred(item.get("id"), where)
+            return self._resolve(item.get("id"), where)
         if isinstance(kind, str) and kind in checks:
             checks[kind](item, where)
-        elif kind != "reasoning":  # which only the model that wrote it can read
+        elif kind != "reasoning":  # only the model that wrote it can read it
             raise self._wrong(f"{where}.type", f"Items of type {kind!r} are not supported here.")
         return {**item, "type": kind}
 
-    def _referred(self, item_id: Any, where: str) -> Json:
-        found = self._found(item_id) if isinstance(item_id, str) else None
-        if found is None:
+    def _resolve(self, item_id: Any, where: str) -> Json:
+        target = self._find_item(item_id) if isinstance(item_id, str) else None
+        if target is None:
             raise self._wrong(f"{where}.id", f"Item with id '{item_id}' not found.")
-        return found
+        return target
 
     def _message(self, item: Mapping[str, Any], where: str) -> None:
         if item.get("role") not in _ROLES:
@@ -141,7 +141,7 @@ class InputItems:
 
 
 def _content(item: Json) -> Any:
-    """The content of a message: a text, or parts where it has other than texts."""
+    """Return the content of a message: a text, or parts if it has images."""
     content = item["content"]
     if isinstance(content, str):
         return content

@@ -1,4 +1,4 @@
-"""The Responses API: a request read as a chat, its answer told as items, kept for later turns.
+"""The Responses API: requests are answered as chats, and stored for later turns.
 
 Source: "Create a model response" of the Azure OpenAI REST API.
 """
@@ -32,7 +32,7 @@ _FIELDS = frozenset(
     reasoning safety_identifier service_tier store stream stream_options temperature text
     tool_choice tools top_logprobs top_p truncation user""".split()  # noqa: SIM905
 )
-# What is told again as it was asked, and what else is told.
+# The fields that a response repeats from its request, with defaults, and others.
 _DEFAULTS: Json = {
     "background": False,
     "content_filters": None,
@@ -73,44 +73,44 @@ async def create(context: RequestContext) -> Response:
     own = [
         {"id": f"in_{context.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))
     ]
-    messages = items.messages([*_before(context, body), *own])
+    messages = items.messages([*_previous_items(context, body), *own])
     request = parse_chat_request(_as_chat(body, messages, context.surface), context.surface)
     head = _head(body, f"resp_{context.id}", deployment.name)
 
-    def keep(response: Json) -> None:
+    def store(response: Json) -> None:
         if response["store"]:
-            context.state.responses.keep(StoredResponse(response, own))
+            context.state.responses.add(StoredResponse(response, own))
 
     padded = (body.get("stream_options") or {}).get("include_obfuscation") is not False
-    make_writer = partial(ResponsesWriter, head, keep, padded)
+    make_writer = partial(ResponsesWriter, head, store, padded)
     return await complete(context, deployment, [request], make_writer)
 
 
 async def get(context: RequestContext) -> Response:
     """Answer `GET responses/{id}`."""
-    return AsciiResponse(_stored(context).response)
+    return AsciiResponse(_find_stored(context).response)
 
 
 async def delete(context: RequestContext) -> Response:
     """Answer `DELETE responses/{id}`."""
-    stored = _stored(context)
-    context.state.responses.forget(stored.response["id"])
-    told = {"id": stored.response["id"], "object": "response.deleted", "deleted": True}
-    return AsciiResponse(told)
+    stored = _find_stored(context)
+    context.state.responses.delete(stored.response["id"])
+    payload = {"id": stored.response["id"], "object": "response.deleted", "deleted": True}
+    return AsciiResponse(payload)
 
 
 async def input_items(context: RequestContext) -> Response:
     """Answer `GET responses/{id}/input_items`."""
     items = [
         {"status": "completed", **item, **({"content": _whole(item)} if "role" in item else {})}
-        for item in _stored(context).items
+        for item in _find_stored(context).items
     ]
     if context.http.query_params.get("order") != "asc":
         items.reverse()
     return AsciiResponse(page(items, context))
 
 
-def _stored(context: RequestContext) -> StoredResponse:
+def _find_stored(context: RequestContext) -> StoredResponse:
     name = context.http.path_params["response"]
     stored = context.state.responses.get(name)
     if stored is None:
@@ -119,7 +119,7 @@ def _stored(context: RequestContext) -> StoredResponse:
 
 
 def _whole(item: Json) -> list[Json]:
-    """The content of a message as parts."""
+    """Return the content of a message as parts."""
     content = item["content"]
     if not isinstance(content, str):
         return list(content)
@@ -129,10 +129,10 @@ def _whole(item: Json) -> list[Json]:
 
 
 def _check(body: Json, surface: str, strict: bool) -> None:
-    """Refuse what is wrong, or what no engine does.
+    """Raise if a field is not valid, or not supported.
 
     Raises:
-        ErrorResponse: The answer names the field.
+        ErrorResponse: A field is not valid or not supported; the error names it.
     """
     if body.get("input") in (None, "", []):
         message = "Missing required parameter: 'input'."
@@ -153,39 +153,39 @@ def _check(body: Json, surface: str, strict: bool) -> None:
         raise bad_request(surface, message, "max_output_tokens", "integer_below_min_value")
 
 
-def _before(context: RequestContext, body: Json) -> Sequence[Json]:
-    """What was said in the turns before."""
+def _previous_items(context: RequestContext, body: Json) -> Sequence[Json]:
+    """Return the items of the previous turns."""
     previous = body.get("previous_response_id")
     if previous is None:
         return ()
-    said = context.state.responses.until(previous) if isinstance(previous, str) else None
-    if said is None:
+    items = context.state.responses.conversation(previous) if isinstance(previous, str) else None
+    if items is None:
         message = f"Previous response with id '{previous}' not found."
         param = "previous_response_id"
         raise bad_request(context.surface, message, param, "previous_response_not_found")
-    return said
+    return items
 
 
 def _as_chat(body: Json, messages: list[Json], surface: str) -> Json:
-    """The same request in the words of chat."""
+    """Return the request as the body of a chat completion."""
     if body.get("instructions"):
         messages = [{"role": "system", "content": body["instructions"]}, *messages]
     chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
-    if tools := _typed(body, "tools", list, surface):
+    if tools := _read_typed(body, "tools", list, surface):
         chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(tools)]
     choice = body.get("tool_choice", "auto")
     if isinstance(choice, Mapping):
-        choice = {"type": "function", "function": {"name": _named(choice, surface)}}
+        choice = {"type": "function", "function": {"name": _named_tool(choice, surface)}}
     if "tools" in chat or choice != "auto":
         chat["tool_choice"] = choice
-    if wanted := (_typed(body, "text", dict, surface) or {}).get("format"):
+    if wanted := (_read_typed(body, "text", dict, surface) or {}).get("format"):
         chat["response_format"] = _format(wanted, surface)
     return chat
 
 
-def _typed(body: Json, name: str, kind: type, surface: str) -> Any:
+def _read_typed(body: Json, name: str, kind: type, surface: str) -> Any:
     value = body.get(name)
     if value is not None and not isinstance(value, kind):
         raise bad_request(surface, f"Invalid type for '{name}'.", name, "invalid_type")
@@ -193,17 +193,17 @@ def _typed(body: Json, name: str, kind: type, surface: str) -> Any:
 
 
 def _tool(tool: Any, at: int, surface: str) -> Json:
-    """A tool, flat in a response and nested in a chat."""
+    """Return a chat's nested tool from a response's flat one."""
     kind = tool.get("type") if isinstance(tool, Mapping) else None
     if kind != "function":
         message = f"Tools of type {kind!r} are not supported here, only functions."
         raise bad_request(surface, message, f"tools[{at}].type")
     fields = ("name", "description", "parameters", "strict")
-    given = {name: tool[name] for name in fields if tool.get(name) is not None}
-    return {"type": "function", "function": given}
+    function = {name: tool[name] for name in fields if tool.get(name) is not None}
+    return {"type": "function", "function": function}
 
 
-def _named(choice: Mapping[str, Any], surface: str) -> Any:
+def _named_tool(choice: Mapping[str, Any], surface: str) -> Any:
     if choice.get("type") != "function":
         message = f"A tool choice of type {choice.get('type')!r} is not supported here."
         raise bad_request(surface, message, "tool_choice.type")
@@ -211,7 +211,7 @@ def _named(choice: Mapping[str, Any], surface: str) -> Any:
 
 
 def _format(wanted: Any, surface: str) -> Json:
-    """A format, flat in a response and nested in a chat."""
+    """Return a chat's nested format from a response's flat one."""
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if kind not in ("text", "json_object", "json_schema"):
         raise _wrong_format(surface, "type", "'text.format.type' must name a format.")
@@ -230,12 +230,12 @@ def _wrong_format(surface: str, field: str, message: str) -> ErrorResponse:
 
 
 def _head(body: Json, response_id: str, model: str) -> Json:
-    """What the response says from its beginning on."""
+    """Return the fields that a response has from its beginning."""
     repeated = {name: body[name] for name in _DEFAULTS if name in body}
     usual = {"description": None, "parameters": None, "strict": True}
     tools = [{**usual, **each} for each in body.get("tools") or ()]
     reasoning = {"effort": None, "summary": None, **(body.get("reasoning") or {})}
     text = {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})}
     head = {"id": response_id, "object": "response", "created_at": int(time.time())}
-    told = {"model": model, "reasoning": reasoning, "text": text, "tools": tools}
-    return {**head, **_DEFAULTS, **repeated, **told}
+    settings = {"model": model, "reasoning": reasoning, "text": text, "tools": tools}
+    return {**head, **_DEFAULTS, **repeated, **settings}

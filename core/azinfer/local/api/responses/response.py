@@ -1,4 +1,4 @@
-"""The wire form of a response: the whole object, or named events that build it up.
+"""Responses of the Responses API: the whole object, or named events that build it.
 
 Source: "Create a model response" of the Azure OpenAI REST API, `OpenAI.ResponseStreamEvent`.
 """
@@ -18,13 +18,13 @@ _FAILURES = {429: "rate_limit_exceeded"}
 
 
 class ResponsesWriter:
-    """One response while it is written.
+    """Writes one response, as one body or as events.
 
     Args:
-        head: What the response says from the beginning on: its id, the request's own fields.
-        keep: What is to be done with the whole response at the end.
-        padded: Whether parts of a stream are padded to hide how long they are.
-        prompt_results: What the filter found in the prompt.
+        head: The fields that it has from the beginning: its id and the request's own fields.
+        keep: Called with the whole response at the end.
+        padded: Whether parts of a stream are padded to hide their length.
+        prompt_results: The filter's results for the prompt.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class ResponsesWriter:
         self._output: list[Json] = []
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """The whole answer."""
+        """Return the whole body."""
         for call in choices[0].tool_calls:
             self._output.append(self._call(call))
         if not self._output:
             self._output.append(self._message(choices[0].text))
-        return self._ended(choices[0])
+        return self._finish(choices[0])
 
     def first(self) -> bytes:
-        """The events that tell that it begins."""
+        """Return the events of the beginning."""
         begun = self._response("in_progress")
         return self._event("created", response=begun) + self._event("in_progress", response=begun)
 
@@ -62,36 +62,38 @@ class ResponsesWriter:
         filter_results: Json | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The events that add one part; empty where it adds nothing."""
+        """Return the events that add a part; empty if it adds nothing."""
         events = b""
         if text := delta.get("content"):
-            events += self._text(text)
+            events += self._add_text(text)
         for call in delta.get("tool_calls") or ():
-            events += self._called(call)
+            events += self._add_call(call)
         if finish_reason is not None and not self._output:
-            events += self._text("")
+            events += self._add_text("")
         return events
 
     def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
-        """The events that end it."""
-        done = self._done("incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed")
-        response = self._ended(choices[0])
+        """Return the events of the end."""
+        done = self._finish_item(
+            "incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed"
+        )
+        response = self._finish(choices[0])
         return done + self._event(response["status"], response=response)
 
     def failed(self, error: EngineError) -> bytes:
         """Return the events that end it early; clients raise at the first, which is nested."""
-        told = {"code": _FAILURES.get(error.status, "server_error"), "message": str(error)}
+        failure = {"code": _FAILURES.get(error.status, "server_error"), "message": str(error)}
         if self._output and self._output[-1]["status"] == "in_progress":
             self._output[-1]["status"] = "incomplete"
-        response = {**self._response("failed"), "error": told}
+        response = {**self._response("failed"), "error": failure}
         self._keep(response)
-        nested = {"type": told["code"], "param": None, **told}
+        nested = {"type": failure["code"], "param": None, **failure}
         head = {"type": "error", "sequence_number": self._numbers, "error": nested}
         self._numbers += 1
         events = b"event: error\n" + event(head)
         return events + self._event("failed", response=response)
 
-    def _text(self, text: str) -> bytes:
+    def _add_text(self, text: str) -> bytes:
         events = b""
         if not self._output:
             item = self._message("")
@@ -103,13 +105,13 @@ class ResponsesWriter:
         part["text"] += text
         if text:
             place = self._place()
-            told = {"delta": text, "logprobs": [], **self._padding(text), **place}
-            events += self._event("output_text.delta", **told)
+            delta = {"delta": text, "logprobs": [], **self._padding(text), **place}
+            events += self._event("output_text.delta", **delta)
         return events
 
-    def _called(self, call: Json) -> bytes:
+    def _add_call(self, call: Json) -> bytes:
         if "id" in call:
-            done = self._done("completed")
+            done = self._finish_item("completed")
             item = self._call(call)
             self._output.append(item)
             begun = {**item, "status": "in_progress"}
@@ -118,11 +120,11 @@ class ResponsesWriter:
         item, text = self._output[-1], call["function"]["arguments"]
         item["arguments"] += text
         place = {"item_id": item["id"], "output_index": len(self._output) - 1}
-        told = {"delta": text, **self._padding(text), **place}
-        return self._event("function_call_arguments.delta", **told)
+        delta = {"delta": text, **self._padding(text), **place}
+        return self._event("function_call_arguments.delta", **delta)
 
-    def _done(self, status: str) -> bytes:
-        """The events that end the newest item."""
+    def _finish_item(self, status: str) -> bytes:
+        """Return the events that end the newest item."""
         if not self._output:
             return b""
         item, at = self._output[-1], len(self._output) - 1
@@ -134,8 +136,12 @@ class ResponsesWriter:
             events += self._event("output_text.done", **text, **place)
             events += self._event("content_part.done", part=part, **place)
         else:
-            told = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
-            events += self._event("function_call_arguments.done", output_index=at, **told)
+            arguments = {
+                "item_id": item["id"],
+                "name": item["name"],
+                "arguments": item["arguments"],
+            }
+            events += self._event("function_call_arguments.done", output_index=at, **arguments)
         return events + self._event("output_item.done", output_index=at, item=item)
 
     def _padding(self, text: str) -> Json:
@@ -152,11 +158,11 @@ class ResponsesWriter:
 
     def _call(self, call: Json) -> Json:
         item_id = f"fc_{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
-        told = {"call_id": call["id"], **call["function"]}
-        return {"id": item_id, "type": "function_call", "status": "completed", **told}
+        function = {"call_id": call["id"], **call["function"]}
+        return {"id": item_id, "type": "function_call", "status": "completed", **function}
 
-    def _ended(self, written: GeneratedChoice) -> Json:
-        """The whole response, kept."""
+    def _finish(self, written: GeneratedChoice) -> Json:
+        """Return the whole response after storing it."""
         reason = _INCOMPLETE.get(written.finish_reason)
         response = self._response("incomplete" if reason else "completed")
         response["incomplete_details"] = {"reason": reason} if reason else None
@@ -172,8 +178,8 @@ class ResponsesWriter:
         return {**self._head, "status": status, "output": list(self._output)}
 
     def _filters(self, written: GeneratedChoice) -> list[Json] | None:
-        found = (("prompt", self._prompt_results), ("completion", written.filter_results))
-        told = [
+        sources = (("prompt", self._prompt_results), ("completion", written.filter_results))
+        entries = [
             {
                 "blocked": any(each["filtered"] for each in results.values()),
                 "source_type": source,
@@ -185,13 +191,13 @@ class ResponsesWriter:
                     "check_offset": 0,
                 },
             }
-            for source, results in found
+            for source, results in sources
             if results
         ]
-        return told or None
+        return entries or None
 
-    def _event(self, kind: str, **told: Any) -> bytes:
-        payload = {"type": f"response.{kind}", "sequence_number": self._numbers, **told}
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        payload = {"type": f"response.{kind}", "sequence_number": self._numbers, **fields}
         self._numbers += 1
         return f"event: response.{kind}\n".encode() + event(payload)
 

@@ -1,9 +1,9 @@
-"""Cassettes: exchanges with an upstream, recorded to a file and answered from it again.
+"""Cassettes: exchanges with an upstream, recorded to a file and replayed from it.
 
-A file has one exchange a line, as JSON: what was asked (operation and body, never a header), and
-what was answered, with the seconds at which each part came. Credentials are not written: headers
-of requests are left out, of answers only some are kept, and where an answer repeats the
-credential it is blotted out.
+A file has one exchange a line, as JSON: the request (operation and body, never a header) and the
+response, with the seconds at which each part arrived. Credentials are not written: headers
+of requests are left out, of responses only some are kept, and if a response repeats the
+credential it is replaced.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Cassette:
 
     Args:
         path: The file.
-        mode: `"record"` asks the upstream and writes down what it answers, after what is there
-            already; `"replay"` answers from the file alone.
-        pace: Whether a replay takes the time that was recorded, or none.
-        sleep: How a replay waits.
-        clock: Monotonic seconds, for a recording.
+        mode: `"record"` asks the upstream and appends its responses to the file;
+            `"replay"` answers from the file only.
+        pace: Whether a replay takes as long as the recording.
+        sleep: Waits for a number of seconds, in a replay.
+        clock: Returns monotonic seconds, for a recording.
 
     Raises:
         ConfigurationError: The file cannot be written, or cannot be read.
@@ -67,31 +67,31 @@ class Cassette:
 
     @property
     def models(self) -> list[str]:
-        """The models that were asked, in the order in which they first were."""
-        told = [each.body.get("model") for each in self._exchanges if isinstance(each.body, dict)]
-        return list(dict.fromkeys(model for model in told if isinstance(model, str)))
+        """The models of the requests, in the order in which they first appear."""
+        names = [each.body.get("model") for each in self._exchanges if isinstance(each.body, dict)]
+        return list(dict.fromkeys(model for model in names if isinstance(model, str)))
 
     def transport(self, inner: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncBaseTransport:
-        """What carries the requests of an `UpstreamEngine`.
+        """Return the transport for an `UpstreamEngine`.
 
         Args:
-            inner: What carries them to the upstream while it is recorded; left out, the network.
+            inner: The transport to the upstream while recording; the network by default.
         """
         if self.mode == "replay":
             return Player(self.find, self._sleep if self._pace else None)
         return Recorder(self.add, inner or httpx.AsyncHTTPTransport(), self._clock)
 
     def add(self, exchange: Exchange, secret: str) -> None:
-        """Write one more exchange down.
+        """Append an exchange to the file.
 
         Args:
-            exchange: What was asked and answered.
-            secret: The credential, which is blotted out wherever it is repeated.
+            exchange: The request and its response.
+            secret: The credential, which is replaced wherever it is repeated.
         """
-        said = "".join(text for _, text in exchange.parts)
-        if secret and said.count(secret) > sum(text.count(secret) for _, text in exchange.parts):
-            # It lies across two parts.
-            exchange = replace(exchange, parts=[(exchange.parts[-1][0], said)])
+        part = "".join(part for _, part in exchange.parts)
+        if secret and part.count(secret) > sum(part.count(secret) for _, part in exchange.parts):
+            # The secret spans two parts.
+            exchange = replace(exchange, parts=[(exchange.parts[-1][0], part)])
         line = json.dumps(asdict(exchange))
         if secret:
             line = line.replace(json.dumps(secret)[1:-1], _BLOT)
@@ -99,28 +99,28 @@ class Cassette:
         self._exchanges.append(self._exchange(line, len(self._exchanges) + 1))
 
     def find(self, operation: str, body: Any) -> Exchange:
-        """What was answered to a request; the same request again gets the next answer to it.
+        """Return the response to a request; the same request again gets the next response.
 
         Raises:
-            EngineError: Nothing was; the text names the recorded request that is nearest.
+            EngineError: No such request is recorded; the message names the nearest one.
         """
         key = key_of(operation, body)
-        found = [each for each in self._exchanges if each.key == key]
-        if not found:
+        matches = [each for each in self._exchanges if each.key == key]
+        if not matches:
             raise EngineError(self._nearest(operation, body), "not_recorded")
         count = self._given[key] = self._given.get(key, -1) + 1
-        return found[min(count, len(found) - 1)]
+        return matches[min(count, len(matches) - 1)]
 
     def rewind(self) -> None:
-        """Begin again with the first answer to every request."""
+        """Start again with the first response to every request."""
         self._given.clear()
 
     def _nearest(self, operation: str, body: Any) -> str:
-        asked, told = key_of(operation, body), f"{self.path} has no recording of this {operation}"
+        key, message = key_of(operation, body), f"{self.path} has no recording of this {operation}"
         if not self._exchanges:
-            return f"{told} request, nor of any other"
+            return f"{message} request, nor of any other"
         likeness = [
-            difflib.SequenceMatcher(None, asked, each.key, autojunk=False).quick_ratio()
+            difflib.SequenceMatcher(None, key, each.key, autojunk=False).quick_ratio()
             for each in self._exchanges
         ]
         line = likeness.index(max(likeness))
@@ -129,7 +129,7 @@ class Cassette:
             differs = f"asks {nearest.operation}"
         else:
             differs = "differs in " + "; ".join(differences(normal(nearest.body), normal(body)))
-        return f"{told} request; the nearest, in line {line + 1}, {differs}"
+        return f"{message} request; the nearest, in line {line + 1}, {differs}"
 
     def _write(self, line: str) -> None:
         try:
@@ -144,14 +144,15 @@ class Cassette:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(f"{self.path} cannot be read: {reason}") from None
-        # A recording that was killed leaves half a line at the end, which is no exchange.
+        # A recording that was killed leaves half a line at the end, which is ignored.
         lines = text.split("\n")[:-1]
         return [self._exchange(line, at) for at, line in enumerate(lines, 1)]
 
     def _exchange(self, line: str, at: int) -> Exchange:
         try:
-            told = json.loads(line)
-            told["parts"] = [(float(seconds), str(text)) for seconds, text in told["parts"]]
-            return Exchange(**told)
+            fields = json.loads(line)
+            fields["parts"] = [(float(seconds), str(text)) for seconds, text in fields["parts"]]
+            return Exchange(**fields)
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigurationError(f"{self.path}, line {at}: no exchange ({error})") from None
+            reason = f"{self.path}, line {at}: not a valid exchange ({error})"
+            raise ConfigurationError(reason) from None

@@ -1,4 +1,4 @@
-"""Exchanges: requests to an upstream and their answers, and what makes two requests the same."""
+"""Exchanges: requests to an upstream and their responses, and which requests are equal."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Parts = list[tuple[float, str]]
-# Fields that say who asks, not what.
+# Fields about the sender, not about the content.
 _IGNORED = frozenset(["user", "metadata", "store", "safety_identifier", "prompt_cache_key"])
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request to an upstream and its answer.
+    """One request to an upstream and its response.
 
     Attributes:
         operation: The end of the path, for example `"chat/completions"`.
         body: The body of the request.
-        status: The HTTP status of the answer; 0 where there was none.
-        headers: Headers of the answer that are kept.
-        parts: The parts of its body, each with the seconds after the request at which it came.
-        failed: How the connection failed after the last part; None where it ended well.
+        status: The HTTP status of the response; 0 if there was none.
+        headers: The headers of the response that are kept.
+        parts: The parts of the body, each with the seconds from the request to its arrival.
+        failed: How the connection failed after the last part; None if it did not.
     """
 
     operation: str
@@ -34,12 +34,12 @@ class Exchange:
 
     @property
     def key(self) -> str:
-        """What requests that are the same have in common."""
+        """The key that equal requests have in common."""
         return key_of(self.operation, self.body)
 
 
 def normal(body: Any) -> Any:
-    """A body without what makes no difference to the answer."""
+    """Return a body without fields that do not change the response."""
     if not isinstance(body, dict):
         return body
     return {
@@ -48,26 +48,30 @@ def normal(body: Any) -> Any:
 
 
 def key_of(operation: str, body: Any) -> str:
-    """What requests that are the same have in common."""
+    """Return the key that equal requests have in common."""
     return json.dumps([operation, normal(body)], sort_keys=True)
 
 
-def differences(recorded: Any, asked: Any, where: str = "") -> list[str]:
-    """The fields in which two bodies differ, at most three of them."""
-    if isinstance(recorded, dict) and isinstance(asked, dict):
-        names = [*recorded, *(name for name in asked if name not in recorded)]
+def differences(recorded: Any, requested: Any, where: str = "") -> list[str]:
+    """Return the fields in which two bodies differ, at most three of them."""
+    if isinstance(recorded, dict) and isinstance(requested, dict):
+        names = [*recorded, *(name for name in requested if name not in recorded)]
         pairs = [
-            (f"{where}.{name}".strip("."), recorded.get(name), asked.get(name)) for name in names
+            (f"{where}.{name}".strip("."), recorded.get(name), requested.get(name))
+            for name in names
         ]
-    elif isinstance(recorded, list) and isinstance(asked, list) and len(recorded) == len(asked):
-        pairs = [
-            (f"{where}[{at}]", *both) for at, both in enumerate(zip(recorded, asked, strict=True))
-        ]
+    elif (
+        isinstance(recorded, list)
+        and isinstance(requested, list)
+        and len(recorded) == len(requested)
+    ):
+        both = zip(recorded, requested, strict=True)
+        pairs = [(f"{where}[{at}]", *values) for at, values in enumerate(both)]
     else:
-        if recorded == asked:
+        if recorded == requested:
             return []
-        return [f"{where}: recorded {_short(recorded)}, asked {_short(asked)}"]
-    return [found for at, old, new in pairs for found in differences(old, new, at)][:3]
+        return [f"{where}: recorded {_short(recorded)}, requested {_short(requested)}"]
+    return [difference for at, old, new in pairs for difference in differences(old, new, at)][:3]
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The carriers of a cassette: what an upstream engine sends its requests through."""
+"""The transports of a cassette, through which an upstream engine sends its requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_FAMILIES = ("x-ratelimit-", "x-ms-", "retry-after-")
 
 
 class Recorder(httpx.AsyncBaseTransport):
-    """Carries requests on, and writes down what comes back."""
+    """Forwards requests, and records the responses."""
 
     def __init__(
         self,
@@ -28,15 +28,15 @@ class Recorder(httpx.AsyncBaseTransport):
         self._add, self._inner, self._clock = add, inner, clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry one on."""
-        began = self._clock()
+        """Forward a request."""
+        start = self._clock()
         secret = request.headers.get("api-key") or ""
         body = json.loads(request.content or b"null")
-        asked = (_operation(request), body)
+        request_key = (_operation(request), body)
         try:
             response = await self._inner.handle_async_request(request)
         except httpx.TransportError as error:
-            self._add(Exchange(*asked, 0, failed=str(error)), secret)
+            self._add(Exchange(*request_key, 0, failed=str(error)), secret)
             raise
         kept = {
             name: value
@@ -44,60 +44,60 @@ class Recorder(httpx.AsyncBaseTransport):
             if name in _KEPT or name.startswith(_KEPT_FAMILIES)
         }
 
-        def over(parts: Parts, failed: str | None) -> None:
-            exchange = Exchange(*asked, response.status_code, kept, parts, failed)
+        def finish(parts: Parts, failed: str | None) -> None:
+            exchange = Exchange(*request_key, response.status_code, kept, parts, failed)
             self._add(exchange, secret)
 
-        stream = _Recorded(response, lambda: self._clock() - began, over)
+        stream = _Recorded(response, lambda: self._clock() - start, finish)
         return httpx.Response(response.status_code, headers=response.headers, stream=stream)
 
     async def aclose(self) -> None:
-        """Close what carries them."""
+        """Close the inner transport."""
         await self._inner.aclose()
 
 
 class _Recorded(httpx.AsyncByteStream):
-    """A body that is written down while it is read; what the client left early is not."""
+    """A body that is recorded while it is read; not recorded if the client leaves early."""
 
     def __init__(
         self,
         response: httpx.Response,
         seconds: Callable[[], float],
-        over: Callable[[Parts, str | None], None],
+        finish: Callable[[Parts, str | None], None],
     ) -> None:
-        self._response, self._seconds, self._over = response, seconds, over
+        self._response, self._seconds, self._finish = response, seconds, finish
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         parts: Parts = []
-        said, over = "", False
+        tail, is_done = "", False
         try:
             async for part in self._response.aiter_raw():
-                # Parts may end in the middle of a character; JSON keeps what is no UTF-8.
+                # Parts may end in the middle of a character; JSON keeps bytes that are not UTF-8.
                 text = part.decode("utf-8", "surrogateescape")
                 parts.append((round(self._seconds(), 6), text))
-                said = said[-len(_DONE) :] + text
-                if _DONE in said and not over:  # who reads events stops here
-                    over = True
-                    self._over(parts, None)
+                tail = tail[-len(_DONE) :] + text
+                if _DONE in tail and not is_done:  # who reads events stops here
+                    is_done = True
+                    self._finish(parts, None)
                 yield part
         except httpx.TransportError as error:
-            self._over(parts, str(error))
+            self._finish(parts, str(error))
             raise
-        if not over:
-            self._over(parts, None)
+        if not is_done:
+            self._finish(parts, None)
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
 
 class Player(httpx.AsyncBaseTransport):
-    """Answers from a cassette."""
+    """Answers requests from a cassette."""
 
     def __init__(self, find: Callable[[str, Any], Exchange], sleep: Sleep | None) -> None:
         self._find, self._sleep = find, sleep
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one."""
+        """Answer a request."""
         exchange = self._find(_operation(request), json.loads(request.content or b"null"))
         if not exchange.status:
             raise httpx.ConnectError(exchange.failed or "the connection failed")

@@ -1,7 +1,7 @@
-"""Patterns: the regular expressions of JSON Schema, read, written in plainer words, and met.
+"""Regular expressions of JSON Schema: parsed, simplified, and turned into examples.
 
-Read is what engines can be held to: alternatives, groups, repetitions and classes of characters.
-What looks around or back is refused.
+It supports what engines can enforce: alternatives, groups, repetitions and character classes.
+Lookarounds and backreferences are refused.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Characters:
-    """One character of some ranges, or of none of them."""
+    """One character inside some ranges, or outside them."""
 
     ranges: list[tuple[str, str]]
     negated: bool = False
 
     def allows(self, character: str) -> bool:
-        """Whether it is one of them."""
-        found = any(low <= character <= high for low, high in self.ranges)
-        return found is not self.negated
+        """Return whether it is one of them."""
+        is_inside = any(low <= character <= high for low, high in self.ranges)
+        return is_inside is not self.negated
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class Repetition:
     """A part, from `low` to `high` times; None for any number."""
 
     part: Part
@@ -43,7 +43,7 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequenced:
+class Sequence:
     """Parts one after another."""
 
     parts: list[Part]
@@ -56,56 +56,56 @@ class Alternatives:
     parts: list[Part]
 
 
-Part = Characters | Repeated | Sequenced | Alternatives
+Part = Characters | Repetition | Sequence | Alternatives
 
 
 def parse(pattern: str) -> Part:
     """Read a regular expression.
 
     Raises:
-        ValueError: It is none, or asks for what no engine here is held to.
+        ValueError: The pattern is not a valid regular expression, or no engine can enforce it.
     """
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"is no regular expression ({error})") from None
+        raise ValueError(f"is not a valid regular expression ({error})") from None
     reader = _Reader(pattern.removeprefix("^"))
     part = reader.alternatives()
     if reader.rest:
-        raise ValueError(f"has {reader.rest[:1]!r} where no engine can be held to it")
+        raise ValueError(f"has {reader.rest[:1]!r} where no engine supports it")
     return part
 
 
-def plain(part: Part) -> str:
-    """A regular expression with nothing but literals, classes, groups and repetitions."""
+def to_plain(part: Part) -> str:
+    """Return an equal regular expression with only literals, classes, groups and repetitions."""
     match part:
         case Characters(ranges, negated):
-            told = "".join(_range(low, high) for low, high in ranges)
+            ranges_text = "".join(_range(low, high) for low, high in ranges)
             single = len(ranges) == 1 and ranges[0][0] == ranges[0][1] and not negated
-            return _literal(ranges[0][0]) if single else f"[{'^' * negated}{told}]"
-        case Repeated(inner, low, high):
-            return f"({plain(inner)}){{{low},{'' if high is None else high}}}"
-        case Sequenced(parts):
-            return "".join(map(plain, parts))
+            return _literal(ranges[0][0]) if single else f"[{'^' * negated}{ranges_text}]"
+        case Repetition(inner, low, high):
+            return f"({to_plain(inner)}){{{low},{'' if high is None else high}}}"
+        case Sequence(parts):
+            return "".join(map(to_plain, parts))
         case Alternatives(parts):
-            return f"({'|'.join(map(plain, parts))})"
+            return f"({'|'.join(map(to_plain, parts))})"
 
 
 def example(part: Part, more: int = 0) -> str:
-    """A text that a regular expression allows.
+    """Return a text that matches a regular expression.
 
     Args:
         part: The expression.
-        more: How many repetitions to make beyond the fewest, where it may.
+        more: The repetitions to add to the fewest that are allowed.
     """
     match part:
         case Characters():
             known = (character for character in _LIKED if part.allows(character))
             return next(known, None) or part.ranges[0][0]
-        case Repeated(inner, low, high):
+        case Repetition(inner, low, high):
             count = low + more if high is None else min(low + more, high)
             return example(inner, more) * count
-        case Sequenced(parts):
+        case Sequence(parts):
             return "".join(example(each, more) for each in parts)
         case Alternatives(parts):
             return example(parts[0], more)
@@ -119,7 +119,7 @@ class _Reader:
 
     def alternatives(self) -> Part:
         parts = [self._sequence()]
-        while self._took("|"):
+        while self._take("|"):
             parts.append(self._sequence())
         return parts[0] if len(parts) == 1 else Alternatives(parts)
 
@@ -129,8 +129,8 @@ class _Reader:
             if self.rest == "$" or self.rest.startswith(("$|", "$)")):
                 self._next()
                 continue
-            parts.append(self._repeated(self._one()))
-        return parts[0] if len(parts) == 1 else Sequenced(parts)
+            parts.append(self._quantify(self._one()))
+        return parts[0] if len(parts) == 1 else Sequence(parts)
 
     def _one(self) -> Part:
         character = self._next()
@@ -143,14 +143,14 @@ class _Reader:
         if character in special:
             return special[character]()
         if character in "^$":
-            raise ValueError(f"has {character!r} inside, where no engine can be held to it")
+            raise ValueError(f"has {character!r} inside, where no engine supports it")
         return Characters([(character, character)])
 
-    def _repeated(self, part: Part) -> Part:
+    def _quantify(self, part: Part) -> Part:
         for sign, low, high in (("*", 0, None), ("+", 1, None), ("?", 0, 1)):
-            if self._took(sign):
-                self._took("?")
-                return Repeated(part, low, high)
+            if self._take(sign):
+                self._take("?")
+                return Repetition(part, low, high)
         counted = re.match(r"\{(\d+)(,?)(\d*)\}\??", self.rest)
         if counted is None:
             return part
@@ -158,15 +158,15 @@ class _Reader:
         low, high = int(counted[1]), int(counted[3]) if counted[3] else None
         if max(low, high or 0) > _MOST:
             raise ValueError(f"repeats more than {_MOST} times")
-        return Repeated(part, low, high if counted[2] else low)
+        return Repetition(part, low, high if counted[2] else low)
 
     def _group(self) -> Part:
         named = re.match(r"\?(?::|P<\w+>|<\w+>)", self.rest)
         if self.rest.startswith("?") and named is None:
-            raise ValueError(f"has '({self.rest[:3]}', which no engine can be held to")
+            raise ValueError(f"has '({self.rest[:3]}', which no engine supports")
         self.rest = self.rest[named.end() :] if named else self.rest
         part = self.alternatives()
-        self._took(")")
+        self._take(")")
         return part
 
     def _escape(self) -> Characters:
@@ -174,19 +174,19 @@ class _Reader:
         if name.lower() in _CLASSES:
             return Characters(_CLASSES[name.lower()], negated=name.isupper())
         if name.isalnum() and name not in _CONTROLS and name not in "ux":
-            raise ValueError(f"has '\\{name}', which no engine can be held to")
-        character = self._coded(4 if name == "u" else 2) if name in "ux" else name
+            raise ValueError(f"has '\\{name}', which no engine supports")
+        character = self._read_code(4 if name == "u" else 2) if name in "ux" else name
         character = _CONTROLS.get(name, character)
         return Characters([(character, character)])
 
-    def _coded(self, digits: int) -> str:
+    def _read_code(self, digits: int) -> str:
         code, self.rest = self.rest[:digits], self.rest[digits:]
         return chr(int(code, 16))
 
     def _class(self) -> Part:
-        negated = self._took("^")
+        negated = self._take("^")
         ranges: list[tuple[str, str]] = []
-        while not (ranges and self._took("]")):
+        while not (ranges and self._take("]")):
             low = self._member()
             if len(low) > 1 or not re.match(r"-[^\]]", self.rest):
                 ranges += low
@@ -201,17 +201,17 @@ class _Reader:
             return [(character, character)]
         escaped = self._escape()
         if escaped.negated:
-            raise ValueError("has a negated class inside a class, which no engine can be held to")
+            raise ValueError("has a negated class inside a class, which no engine supports")
         return escaped.ranges
 
     def _next(self) -> str:
         character, self.rest = self.rest[:1], self.rest[1:]
         return character
 
-    def _took(self, sign: str) -> bool:
-        found = self.rest.startswith(sign)
-        self.rest = self.rest[len(sign) :] if found else self.rest
-        return found
+    def _take(self, sign: str) -> bool:
+        matches = self.rest.startswith(sign)
+        self.rest = self.rest[len(sign) :] if matches else self.rest
+        return matches
 
 
 def _range(low: str, high: str) -> str:

@@ -1,4 +1,4 @@
-"""Filling: a value that a JSON Schema allows, made of what a text says."""
+"""Sample values: a value that conforms to a JSON Schema, made from the words of a text."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _FORMATS = {
 }
 
 
-def filled(schema: Mapping[str, Any], text: str) -> Any:
-    """A value that a schema allows, with the numbers, names and quotations of a text in it.
+def make_sample(schema: Mapping[str, Any], text: str) -> Any:
+    """Return a value that conforms to a schema, with the numbers, names and quotations of a text.
 
     Raises:
-        EngineError: None was found; the text says where it fails.
+        EngineError: No value was found; the message says where it fails.
     """
     value = _Filler(text, schema).value()
     if broken := validation.verify(value, schema):
         raise EngineError(
-            f"the synthetic engine found nothing that this JSON Schema allows: {broken}",
+            f"the synthetic engine found no value for this JSON Schema: {broken}",
             "invalid_json_schema",
         )
     return value
@@ -54,44 +54,44 @@ class _Filler:
         self._names = _names_in(text)
 
     def value(self) -> Any:
-        """A value for the whole schema."""
+        """Return a value for the whole schema."""
         return self._fill(self._schema, 0)
 
     def _fill(self, schema: Any, depth: int) -> Any:
         if not isinstance(schema, Mapping) or depth > _DEEPEST:
             return None
         if "$ref" in schema:
-            return self._fill(validation.resolved(self._schema, schema["$ref"]), depth + 1)
+            return self._fill(validation.resolve(self._schema, schema["$ref"]), depth + 1)
         if "const" in schema:
             return schema["const"]
         if choices := schema.get("enum"):
-            return self._chosen(choices)
+            return self._choose(choices)
         if parts := schema.get("allOf"):
             rest = {name: value for name, value in schema.items() if name != "allOf"}
-            return self._fill(self._merged([rest, *parts]), depth + 1)
+            return self._fill(self._merge([rest, *parts]), depth + 1)
         for key in ("anyOf", "oneOf"):
             if options := schema.get(key):
                 rest = {name: value for name, value in schema.items() if name != key}
-                return self._fill(self._merged([rest, self._best(options)]), depth + 1)
-        return self._typed(schema, depth)
+                return self._fill(self._merge([rest, self._best(options)]), depth + 1)
+        return self._fill_by_type(schema, depth)
 
-    def _chosen(self, choices: Sequence[Any]) -> Any:
-        """The choice that the text names, or the first."""
+    def _choose(self, choices: Sequence[Any]) -> Any:
+        """Return the choice that the text names, or the first."""
         words = rf"\b(?i:{'|'.join(re.escape(str(each)) for each in choices)})\b"
-        said = re.search(words, self._text)
-        named = said[0].lower() if said else None
+        match = re.search(words, self._text)
+        named = match[0].lower() if match else None
         return next((each for each in choices if str(each).lower() == named), choices[0])
 
     def _best(self, options: Sequence[Any]) -> Any:
         tables = (each for each in options if isinstance(each, Mapping))
         return next((each for each in tables if each.get("type") != "null"), options[0])
 
-    def _merged(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """One schema of several that all hold."""
+    def _merge(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """Return one schema that combines several."""
         whole: dict[str, Any] = {}
         for part in parts:
             if isinstance(part, Mapping) and "$ref" in part:
-                part = validation.resolved(self._schema, part["$ref"])
+                part = validation.resolve(self._schema, part["$ref"])
             for name, value in (part if isinstance(part, Mapping) else {}).items():
                 old = whole.get(name)
                 if name == "properties" and old:
@@ -101,8 +101,8 @@ class _Filler:
                 whole[name] = value
         return whole
 
-    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
-        kind = schema.get("type") or _implied(schema)
+    def _fill_by_type(self, schema: Mapping[str, Any], depth: int) -> Any:
+        kind = schema.get("type") or _implied_type(schema)
         if isinstance(kind, list):
             kind = next((each for each in kind if each != "null"), "null")
         if kind == "object":
@@ -119,9 +119,9 @@ class _Filler:
             quoted = re.findall(r"[`'\"](\w+)[`'\"]", self._text)
             properties = {name: {"type": "string"} for name in quoted}
         required = schema.get("required") or list(properties)
-        # Deep down only what must be, so that schemas that contain themselves end.
+        # Deep down only required properties, so that recursive schemas end.
         needed = [name for name in properties if name in required or depth < _DEEPEST // 3]
-        found = {
+        values = {
             name: self._fill(properties[name], depth + 1)
             for name in needed
             if properties[name] is not False
@@ -129,23 +129,23 @@ class _Filler:
         others = schema.get("additionalProperties", True)
         others = {"type": "string"} if others is True else others
         missing = [name for name in required if name not in properties]
-        missing += [f"key{at}" for at in range(schema.get("minProperties", 0) - len(found))]
-        return {**found, **{name: self._fill(others, depth + 1) for name in missing if others}}
+        missing += [f"key{at}" for at in range(schema.get("minProperties", 0) - len(values))]
+        return {**values, **{name: self._fill(others, depth + 1) for name in missing if others}}
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         first = [self._fill(each, depth + 1) for each in schema.get("prefixItems", ())]
         items = schema.get("items", {})
         fewest = max(schema.get("minItems", 1), 0 if first else 1)
         count = 0 if items is False else max(0, min(fewest, schema.get("maxItems", fewest)))
-        found = list(first)
+        values = list(first)
         if "contains" in schema:
-            found.append(self._fill(schema["contains"], depth + 1))
-        for _ in range(count - len(found)):
+            values.append(self._fill(schema["contains"], depth + 1))
+        for _ in range(count - len(values)):
             value = self._fill(items, depth + 1)
-            if schema.get("uniqueItems") and value in found:
-                value = _another(value, items, found)
-            found.append(value)
-        return found
+            if schema.get("uniqueItems") and value in values:
+                value = _another(value, items, values)
+            values.append(value)
+        return values
 
     def _number(self, schema: Mapping[str, Any], whole: bool) -> float:
         number = float(next(self._numbers, 1))
@@ -165,24 +165,24 @@ class _Filler:
     def _string(self, schema: Mapping[str, Any]) -> str:
         fewest, most = schema.get("minLength", 0), schema.get("maxLength")
         if pattern := schema.get("pattern"):
-            return self._patterned(pattern, fewest)
+            return self._match_pattern(pattern, fewest)
         text: str = _FORMATS.get(schema.get("format", "")) or next(self._names)
         return text.ljust(fewest, "x")[:most]
 
-    def _patterned(self, pattern: str, fewest: int) -> str:
-        """A text that a pattern allows: a name or word that is said, or one that is made up."""
-        # Some patterns take for ever to find that a long word is none of theirs.
-        said = re.findall(r"(?<![\w.@+-])[\w.@+-]{1,24}(?![\w.@+-])", self._text)
-        matching = (word for word in said if re.search(pattern, word) and len(word) >= fewest)
-        if found := next(matching, None):
-            return str(found)
+    def _match_pattern(self, pattern: str, fewest: int) -> str:
+        """Return a text that matches a pattern: a word of the text if possible."""
+        # Some patterns take very long to reject a long word.
+        words = re.findall(r"(?<![\w.@+-])[\w.@+-]{1,24}(?![\w.@+-])", self._text)
+        matching = (word for word in words if re.search(pattern, word) and len(word) >= fewest)
+        if match := next(matching, None):
+            return str(match)
         part = regex.parse(pattern)
-        made = (regex.example(part, more) for more in range(fewest + 2))
-        return next((text for text in made if len(text) >= fewest), "")
+        examples = (regex.example(part, more) for more in range(fewest + 2))
+        return next((text for text in examples if len(text) >= fewest), "")
 
 
-def _implied(schema: Mapping[str, Any]) -> str:
-    """The type that keywords speak of."""
+def _implied_type(schema: Mapping[str, Any]) -> str:
+    """Return the type that keywords imply."""
     if "items" in schema or "prefixItems" in schema or "contains" in schema:
         return "array"
     if any(name in schema for name in ("properties", "required", "minProperties")):
@@ -192,18 +192,18 @@ def _implied(schema: Mapping[str, Any]) -> str:
     return "string"
 
 
-def _another(value: Any, schema: Any, found: Sequence[Any]) -> Any:
-    """A value like one that is there already."""
+def _another(value: Any, schema: Any, existing: Sequence[Any]) -> Any:
+    """Return another value like an existing one."""
     choices = schema.get("enum", ()) if isinstance(schema, Mapping) else ()
     if choices:
-        return next((each for each in choices if each not in found), value)
+        return next((each for each in choices if each not in existing), value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
-    return f"{value} {len(found)}" if isinstance(value, str) else value + len(found)
+    return f"{value} {len(existing)}" if isinstance(value, str) else value + len(existing)
 
 
 def _names_in(text: str) -> Iterator[str]:
-    """What a text quotes, then the names in it, then the text itself, for ever."""
-    found = [*_QUOTED.findall(text), *_NAMES.findall(text)] or [text.strip()[:200]]
+    """Yield the quotations of a text and the names in it, or else the text itself, endlessly."""
+    names = [*_QUOTED.findall(text), *_NAMES.findall(text)] or [text.strip()[:200]]
     while True:
-        yield from found
+        yield from names

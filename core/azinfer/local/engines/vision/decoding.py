@@ -1,4 +1,4 @@
-"""Pixels: files of images decoded as they are to be seen, with memory bounded."""
+"""Decoding of image files with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from azinfer.local.engines.base import EngineError
 if TYPE_CHECKING:
     from PIL import Image
 
-# The others that Pillow knows are rare, and one of them starts a program.
+# Pillow's other formats are rare, and one of them starts a program.
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-# A long side costs memory beside its pixels; JPEG has none longer.
+# A long side costs memory besides its pixels; JPEG cannot have a longer one.
 _LARGEST, _LONGEST = 50_000_000, 65_535
 
 
-def seen(data: bytes, at: int) -> Image.Image:
-    """An image in red, green and blue, as it is to be seen.
+def decode_image(data: bytes, at: int) -> Image.Image:
+    """Return an image in red, green and blue, as a viewer would show it.
 
-    It is turned as its EXIF orientation says, on white where it is transparent, and the first
-    picture of one that moves.
+    It is rotated by its EXIF orientation, transparent parts are white, and of an animation only
+    the first picture is used.
 
     Args:
         data: A PNG, JPEG, GIF, WebP, BMP or TIFF file.
-        at: Its place among the inputs, which errors tell.
+        at: The index of the input, for errors.
 
     Raises:
-        EngineError: It is none, or so large that it would fill the memory.
+        EngineError: The file cannot be read, or the image is too large.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _LARGEST or max(image.size) > _LONGEST:
-                raise _refused(at, f"has over {_LARGEST:,} pixels, or {_LONGEST:,} along a side")
-            return _flat(image)
+                raise _error(at, f"has over {_LARGEST:,} pixels, or {_LONGEST:,} along a side")
+            return _flatten(image)
     except EngineError:
         raise
     except UnidentifiedImageError:
-        reason = f"its format is none of {', '.join(_FORMATS)}"
-    except Exception as error:  # whatever the decoder in question trips over in a broken file
+        reason = f"its format is not one of {', '.join(_FORMATS)}"
+    except Exception as error:  # decoders raise many types for a broken file
         reason = str(error) or type(error).__name__
-    raise _refused(at, f"the image cannot be read: {reason}")
+    raise _error(at, f"the image cannot be read: {reason}")
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flatten(image: Image.Image) -> Image.Image:
     from PIL import Image, ImageOps
 
     image.load()
@@ -54,18 +54,18 @@ def _flat(image: Image.Image) -> Image.Image:
         # 16 bits a pixel: Pillow would cut off what is over 255, not scale it.
         return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     if not image.has_transparency_data:
-        return _as(image, "RGB")
-    clear = _as(image, "RGBA")
+        return _to_mode(image, "RGB")
+    clear = _to_mode(image, "RGBA")
     flat = Image.new("RGB", clear.size, "white")
     flat.paste(clear, mask=clear)
     return flat
 
 
-def _as(image: Image.Image, mode: str) -> Image.Image:
-    # What is so already is not copied.
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    # An image of this mode is not copied.
     return image if image.mode == mode else image.convert(mode)
 
 
-def _refused(at: int, reason: str) -> EngineError:
+def _error(at: int, reason: str) -> EngineError:
     where = f"input.{at}.image"
     return EngineError(f"{where}: {reason}", more={"param": where})

@@ -1,7 +1,7 @@
-"""Descriptors of images: vectors of colours, shapes and their places, made without a model.
+"""Descriptors of images: vectors of colours, shapes and their places, without a model.
 
-They are near for images that look alike: the same picture scaled, compressed, a little brighter.
-They know nothing of what an image shows.
+They are similar for images that look alike: scaled, compressed or a little brighter.
+They do not know what an image shows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _SIZE, _CELLS, _ANGLES, _COLOURS = 64, 4, 8, 4
 DIMENSIONS = _CELLS * _CELLS * (3 + _ANGLES) + _COLOURS**3
 
 
-def described(picture: Image.Image) -> np.ndarray:
-    """The descriptor of an image: `DIMENSIONS` numbers, a unit vector.
+def describe(picture: Image.Image) -> np.ndarray:
+    """Return the descriptor of an image: `DIMENSIONS` numbers, a unit vector.
 
     It has the mean colour of each of 16 places, how strong edges of 8 directions are there, and
     how much there is of each of 64 colours.
@@ -36,20 +36,20 @@ def described(picture: Image.Image) -> np.ndarray:
 
 
 def _edges(grey: np.ndarray) -> np.ndarray:
-    """How strong edges of each direction are in each place, shape `(16, 8)`."""
+    """Return how strong edges of each direction are in each place, shape `(16, 8)`."""
     import numpy as np
 
     down, across = np.gradient(grey)
     strength = np.hypot(down, across)
     angle = (np.arctan2(down, across) % np.pi) / np.pi * _ANGLES
-    found = np.zeros((_CELLS * _CELLS, _ANGLES))
+    edges = np.zeros((_CELLS * _CELLS, _ANGLES))
     row, column = np.indices(grey.shape) * _CELLS // _SIZE
-    np.add.at(found, (row * _CELLS + column, angle.astype(int) % _ANGLES), strength)
-    return found
+    np.add.at(edges, (row * _CELLS + column, angle.astype(int) % _ANGLES), strength)
+    return edges
 
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:
-    """How much there is of each colour."""
+    """Return how much there is of each colour."""
     import numpy as np
 
     steps = np.minimum((pixels * _COLOURS).astype(int), _COLOURS - 1).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Graphs in ONNX files: a tensor inside one told as an output, without a library of the format.
+"""Graphs in ONNX files: makes an inner tensor an output, without a library for the format.
 
 Source: `onnx.proto` and the encoding of Protocol Buffers, in which what is appended to a message
 is merged into it.
@@ -14,10 +14,10 @@ _LENGTH_DELIMITED = 2
 
 
 def add_output(path: Path, tensor: str) -> None:
-    """Give the graph in an ONNX file one more output.
+    """Add an output to the graph in an ONNX file.
 
     Args:
-        path: The file, to which it is appended.
+        path: The file, which is appended to.
         tensor: The name of the tensor that becomes an output; its shape is inferred.
     """
     output = _field(_OUTPUT, _field(_NAME, tensor.encode()))

@@ -1,4 +1,4 @@
-"""Preparation: an image scaled, cut and shifted into the numbers that a vision model reads.
+"""Preprocessing: an image scaled, cropped and normalized for a vision model.
 
 Source: the image processors of Hugging Face's transformers, whose `preprocessor_config.json` lies
 beside most models.
@@ -37,21 +37,21 @@ _REACH = 32
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a model wants its images.
+    """How images are prepared for a model.
 
     Attributes:
-        mean: What is taken off red, green and blue, which go from 0 to 1.
-        std: What they are then divided by.
-        fit: How an image of another shape fits: `"crop"` takes its middle, `"stretch"` changes
+        mean: Subtracted from red, green and blue, which are from 0 to 1.
+        std: The divisors of red, green and blue after that.
+        fit: How to fit an image of another shape: `"crop"` takes its middle, `"stretch"` changes
             its shape, `"pad"` puts black beside it.
         shortest_edge: For `"crop"`, the pixels that the shorter side is scaled to before; left
             out, as few as fill what the model reads.
-        size: The pixels of each side, where the model's file does not say.
+        size: The pixels of each side if the model's file leaves them open.
         resample: Pillow's number of the filter that scales; bicubic by default.
-        scale: What a byte of colour is multiplied by.
+        scale: The factor of a byte of colour.
 
     Raises:
-        ConfigurationError: A field is none that a preparation can have.
+        ConfigurationError: A field has an invalid value.
     """
 
     mean: Colour = STATISTICS["clip"][0]
@@ -69,30 +69,30 @@ class Preprocessing:
         if not all(self.std):
             raise ConfigurationError("std must not be 0: it is divided by")
         if self.fit not in FITS:
-            raise ConfigurationError(f"fit {self.fit!r} is none of {', '.join(FITS)}")
+            raise ConfigurationError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
         for name in ("shortest_edge", "size"):
-            told = getattr(self, name)
-            if told is not None and not 1 <= told <= _LARGEST:
+            pixels = getattr(self, name)
+            if pixels is not None and not 1 <= pixels <= _LARGEST:
                 raise ConfigurationError(f"{name} must be 1 to {_LARGEST} pixels")
 
     @classmethod
-    def given(cls, normalize: Any = None, **fields: Any) -> Self:
-        """The preparation with these fields, as far as they are not None.
+    def from_fields(cls, normalize: Any = None, **fields: Any) -> Self:
+        """Return the preprocessing with these fields, without those that are None.
 
         Args:
             normalize: A name in `STATISTICS`, or mean and std.
             **fields: The others.
 
         Raises:
-            ConfigurationError: A field is none that a preparation can have.
+            ConfigurationError: A field has an invalid value.
         """
         return cls(**_fields(normalize, fields))
 
     @classmethod
     def of(cls, model: Path, normalize: Any = None, **fields: Any) -> Self:
-        """The preparation for a model: what is given, and what its `preprocessor_config.json` says.
+        """Return the preprocessing for a model: its `preprocessor_config.json`, and these fields.
 
-        That file lies beside the model, or above it where its folder is called `onnx`.
+        The file is beside the model, or above it if its folder is called `onnx`.
 
         Args:
             model: The model's file.
@@ -100,15 +100,15 @@ class Preprocessing:
             **fields: The others.
 
         Raises:
-            ConfigurationError: A field is none that a preparation can have.
+            ConfigurationError: A field has an invalid value.
         """
         above = [model.parent.parent] if model.parent.name == "onnx" else []
         paths = [folder / "preprocessor_config.json" for folder in (model.parent, *above)]
-        told = next((_told(path) for path in paths if path.is_file()), {})
-        return cls(**{**told, **_fields(normalize, fields)})
+        file_fields = next((_read_file(path) for path in paths if path.is_file()), {})
+        return cls(**{**file_fields, **_fields(normalize, fields)})
 
     def pixels(self, picture: Image.Image, height: int, width: int) -> np.ndarray:
-        """What a model reads of an image, shape `(1, 3, height, width)`.
+        """Return the numbers that a model reads, shape `(1, 3, height, width)`.
 
         Args:
             picture: The image in red, green and blue.
@@ -117,16 +117,16 @@ class Preprocessing:
         """
         import numpy as np
 
-        fits = {"crop": self._cropped, "stretch": self._stretched, "pad": self._padded}
+        fits = {"crop": self._crop, "stretch": self._stretch, "pad": self._pad}
         fitted = fits[self.fit](picture, height, width)
         colours = np.asarray(fitted, np.float32) * np.float32(self.scale)
         mean, std = (np.asarray(each, np.float32) for each in (self.mean, self.std))
         return ((colours - mean) / std).transpose(2, 0, 1)[None]
 
-    def _stretched(self, picture: Image.Image, height: int, width: int) -> Image.Image:
+    def _stretch(self, picture: Image.Image, height: int, width: int) -> Image.Image:
         return picture.resize((width, height), self.resample)
 
-    def _padded(self, picture: Image.Image, height: int, width: int) -> Image.Image:
+    def _pad(self, picture: Image.Image, height: int, width: int) -> Image.Image:
         from PIL import Image
 
         ratio = min(width / picture.width, height / picture.height)
@@ -136,7 +136,7 @@ class Preprocessing:
         whole.paste(scaled, ((width - wide) // 2, (height - high) // 2))
         return whole
 
-    def _cropped(self, picture: Image.Image, height: int, width: int) -> Image.Image:
+    def _crop(self, picture: Image.Image, height: int, width: int) -> Image.Image:
         pairs = [(width, picture.width), (height, picture.height)]
         if self.shortest_edge is not None:
             pairs.append((self.shortest_edge, min(picture.size)))
@@ -154,36 +154,40 @@ def _middle(picture: Image.Image, width: int, height: int) -> tuple[int, int, in
     return left, top, left + width, top + height
 
 
-def _is_colour(told: Any) -> bool:
+def _is_colour(value: Any) -> bool:
     return (
-        isinstance(told, tuple)
-        and len(told) == 3
-        and all(isinstance(each, int | float) and math.isfinite(each) for each in told)
+        isinstance(value, tuple)
+        and len(value) == 3
+        and all(isinstance(each, int | float) and math.isfinite(each) for each in value)
     )
 
 
 def _fields(normalize: Any, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are given, with mean and std for what `normalize` names."""
+    """Return the fields that are not None, with the mean and std that `normalize` names."""
     fields = {name: value for name, value in others.items() if value is not None}
     if normalize is None:
         return fields
     if isinstance(normalize, str):
         if normalize not in STATISTICS:
             names = ", ".join(STATISTICS)
-            raise ConfigurationError(f"normalize {normalize!r} is none of {names}")
+            raise ConfigurationError(f"normalize must be one of {names}, not {normalize!r}")
         normalize = STATISTICS[normalize]
     mean, std = normalize
     return {**fields, "mean": tuple(mean), "std": tuple(std)}
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What a `preprocessor_config.json` says of the fields."""
+def _read_file(path: Path) -> dict[str, Any]:
+    """Return the fields of a `preprocessor_config.json`."""
     try:
-        told = Options(json.loads(path.read_text("utf-8")))
-        if not isinstance(told.values, dict):
-            raise ConfigurationError("it is no object")
-        found = {**_statistics(told), **_shape(told), "resample": told.whole("resample", 0, 5)}
-        fields = {name: value for name, value in found.items() if value is not None}
+        options = Options(json.loads(path.read_text("utf-8")))
+        if not isinstance(options.values, dict):
+            raise ConfigurationError("it is not an object")
+        values = {
+            **_statistics(options),
+            **_shape(options),
+            "resample": options.whole("resample", 0, 5),
+        }
+        fields = {name: value for name, value in values.items() if value is not None}
         Preprocessing(**fields)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}") from None
@@ -192,29 +196,29 @@ def _told(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _statistics(told: Options) -> dict[str, Any]:
-    fields: dict[str, Any] = {"scale": told.number("rescale_factor", 0)}
-    if told.values.get("do_rescale") is False:
+def _statistics(options: Options) -> dict[str, Any]:
+    fields: dict[str, Any] = {"scale": options.number("rescale_factor", 0)}
+    if options.values.get("do_rescale") is False:
         fields["scale"] = 1.0
-    if told.values.get("do_normalize") is False:
+    if options.values.get("do_normalize") is False:
         return {**fields, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     for name in ("mean", "std"):
-        fields[name] = tuple(told.list(f"image_{name}")) or None
+        fields[name] = tuple(options.list(f"image_{name}")) or None
     return fields
 
 
-def _shape(told: Options) -> dict[str, Any]:
-    size = told.values.get("size")
-    side = _side(told, "size", "shortest_edge", "height")
-    if told.values.get("do_center_crop"):
-        return {"fit": "crop", "shortest_edge": side, "size": _side(told, "crop_size", "height")}
+def _shape(options: Options) -> dict[str, Any]:
+    size = options.values.get("size")
+    side = _side(options, "size", "shortest_edge", "height")
+    if options.values.get("do_center_crop"):
+        return {"fit": "crop", "shortest_edge": side, "size": _side(options, "crop_size", "height")}
     keeps_shape = isinstance(size, Mapping) and "shortest_edge" in size
     return {"fit": "crop" if keeps_shape or side is None else "stretch", "size": side}
 
 
-def _side(told: Options, name: str, *keys: str) -> int | None:
-    """The pixels of a side that are told as such, or by one of some names."""
-    value = told.values.get(name)
+def _side(options: Options, name: str, *keys: str) -> int | None:
+    """Return the pixels of a side from a number, or from a table with one of some names."""
+    value = options.values.get(name)
     table = value if isinstance(value, Mapping) else {keys[0]: value}
     sides = (Options(table, name).whole(key, 1, _LARGEST) for key in keys)
     return next(filter(None, sides), None)

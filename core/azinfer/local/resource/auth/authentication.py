@@ -1,4 +1,4 @@
-"""Who may ask: a key in any of its headers, or a bearer token for the surface."""
+"""Authentication: a key in any of its headers, or a bearer token for the surface."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _ANTHROPIC_KEY_HEADERS = (*_KEY_HEADERS, "x-api-key")
 
 
 class Authenticator:
-    """The keys and the tokens that open an endpoint.
+    """Checks the keys and tokens of requests.
 
     Args:
         keys: The two keys.
-        issuer: Whose tokens are taken too.
+        issuer: The issuer whose tokens are accepted.
 
     Attributes:
-        cookie: The name of the cookie by which its own page in a browser is known; one for each
-            process, for browsers share cookies among the ports of a host.
-        session: What that cookie holds.
+        cookie: The name of the cookie of a browser that is logged in; different in each
+            process, because browsers share cookies among the ports of a host.
+        session: The value of that cookie.
     """
 
     def __init__(self, keys: Keys, issuer: Issuer) -> None:
@@ -36,32 +36,32 @@ class Authenticator:
         self.cookie = f"azinfer-{secrets.token_hex(4)}"
         self.session = secrets.token_urlsafe(24)
 
-    def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request comes from the endpoint's own page, where the key was given.
+    def knows_browser(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request comes from the endpoint's own page after a login with the key.
 
-        A cookie alone is not enough: browsers tell which site a request was made by, and other
-        programs have keys.
+        A cookie alone is not enough: browsers also send which site made the request, and other
+        programs use keys.
         """
-        given = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
-        own = headers.get("sec-fetch-site") in ("same-origin", "none")
-        return own and hmac.compare_digest(given.encode(), self.session.encode())
+        cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        same_site = headers.get("sec-fetch-site") in ("same-origin", "none")
+        return same_site and hmac.compare_digest(cookie.encode(), self.session.encode())
 
     def check(self, headers: Mapping[str, str], surface: str) -> None:
-        """Return if a request bears what opens a surface.
+        """Raise unless a request has a credential for a surface.
 
-        A key opens every surface, in strict mode too, so that a clone needs no tokens; Azure
-        Resource Manager and projects take tokens alone.
+        A key opens every surface, in strict mode too, so a fresh clone needs no tokens; Azure
+        itself accepts only tokens for Resource Manager and projects.
 
         Raises:
-            ErrorResponse: It does not.
+            ErrorResponse: The credential is missing or wrong.
         """
-        if surface == LOGIN or self.knows(headers):
+        if surface == LOGIN or self.knows_browser(headers):
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         names = _ANTHROPIC_KEY_HEADERS if surface == ANTHROPIC else _KEY_HEADERS
         keys = [headers.get(name, "") for name in names]
-        # All are compared, whichever is right.
+        # All are compared, so the time does not show which one is right.
         if any([self.keys.opens(each) for each in (*keys, token) if each]):  # noqa: C419
             return
         if not token:

@@ -1,4 +1,4 @@
-"""The two keys of an endpoint: either opens it, and each may be renewed while the other is used."""
+"""The two keys of an endpoint: each opens it, and one can be renewed while the other is used."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ NAMES = ("Key1", "Key2")
 
 
 class Keys:
-    """The two keys that requests may bear.
+    """The two keys of an endpoint.
 
     Args:
-        first: The first; left out, a new one.
-        second: The second; left out, a new one.
+        first: The first key; by default a new one.
+        second: The second key; by default a new one.
 
     Raises:
-        ConfigurationError: A key is none that a header can bear.
+        ConfigurationError: A key cannot be sent in a header.
     """
 
     def __init__(self, first: str | None = None, second: str | None = None) -> None:
-        given = {"Key1": first, "Key2": second}
-        self._first = {name: _new() if key is None else checked(key) for name, key in given.items()}
+        keys = {"Key1": first, "Key2": second}
+        self._first = {name: _new() if key is None else checked(key) for name, key in keys.items()}
         self._values = self._first
 
     def __repr__(self) -> str:
@@ -40,27 +40,27 @@ class Keys:
         return self._values["Key2"]
 
     def renew(self, name: str) -> None:
-        """Make a new key of one of `NAMES`; the old one opens nothing from now on."""
+        """Replace the key with one of `NAMES`; the old key is not accepted any more."""
         self._values = {**self._values, name: _new()}
 
     def reset(self) -> None:
-        """Take the keys that there were at first."""
+        """Restore the initial keys."""
         self._values = self._first
 
-    def opens(self, given: str) -> bool:
-        """Whether a text is one of the keys, in a time that does not tell how much of it is."""
-        text = given.strip().encode()
-        return any([hmac.compare_digest(text, key.encode()) for key in self._values.values()])  # noqa: C419
+    def opens(self, text: str) -> bool:
+        """Return whether a text is one of the keys, compared in constant time."""
+        data = text.strip().encode()
+        return any([hmac.compare_digest(data, key.encode()) for key in self._values.values()])  # noqa: C419
 
 
 def checked(key: str) -> str:
-    """A key, if a header can bear it.
+    """Return a key, or raise if a header cannot contain it.
 
     Raises:
-        ConfigurationError: It cannot.
+        ConfigurationError: The key is empty, or has spaces around it or other than ASCII letters.
     """
     if not (key and key.isascii() and key.isprintable() and key == key.strip()):
-        raise ConfigurationError("a key is at least one visible sign of ASCII, no space around it")
+        raise ConfigurationError("a key must be ASCII text without spaces around it, and not empty")
     return key
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens: a local issuer in the form of Entra ID, and credentials that it gives tokens.
+"""Bearer tokens: a local issuer in the form of Entra ID, and credentials that use it.
 
 Sources: "Microsoft identity platform and the OAuth 2.0 client credentials flow" (the request,
 the answer and the errors of the token route), "OpenID Connect on the Microsoft identity
@@ -29,8 +29,8 @@ _COGNITIVE = "https://cognitiveservices.azure.com"
 _FOUNDRY = "https://ai.azure.com"
 _MACHINE_LEARNING = "https://ml.azure.com"
 _ARM = ("https://management.azure.com", "https://management.core.windows.net")
-# Whom a token must be for on each surface, the usual one first. The root of the endpoint stands
-# for serverless endpoints and for resources, so it takes what either does.
+# The audiences of tokens on each surface, the usual one first. The root of the endpoint stands
+# for serverless endpoints and for resources, so it accepts those of both.
 AUDIENCES = {
     MODELS: (_COGNITIVE,),
     V1: (_COGNITIVE, _FOUNDRY),
@@ -45,7 +45,7 @@ DEFAULT_SUFFIX = "/.default"
 
 
 class BadTokenError(Exception):
-    """A token that opens nothing; the reason is `"invalid"`, `"expired"` or `"audience"`."""
+    """A token that is refused; the reason is `"invalid"`, `"expired"` or `"audience"`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class BadTokenError(Exception):
 
 
 class AccessToken(NamedTuple):
-    """A token, as credentials of the Azure SDKs give it.
+    """A token in the form of the Azure SDKs' credentials.
 
     Attributes:
         token: The text of the token.
@@ -65,11 +65,11 @@ class AccessToken(NamedTuple):
 
 
 class Issuer:
-    """Issues tokens that only this endpoint takes, and tells whether one is good.
+    """Issues tokens that only this endpoint accepts, and checks them.
 
     Args:
-        now: Seconds since 1970.
-        lifetime: Seconds that its tokens are good for.
+        now: Returns seconds since 1970.
+        lifetime: The seconds for which its tokens are valid.
     """
 
     def __init__(self, now: Callable[[], float], lifetime: float) -> None:
@@ -78,7 +78,7 @@ class Issuer:
         self._secret = secrets.token_bytes(32)
 
     def issue(self, scope: str, tenant: str = "local", client: str = "local") -> AccessToken:
-        """A token for the audience of a scope such as `"https://ai.azure.com/.default"`."""
+        """Return a token for the audience of a scope such as `"https://ai.azure.com/.default"`."""
         issued = int(self._now())
         expires = int(issued + self.lifetime)
         claims = {
@@ -95,10 +95,10 @@ class Issuer:
         return AccessToken(jwt.encode(claims, self._secret, "HS256"), expires)
 
     def check(self, token: str, surface: str) -> None:
-        """Return if a token opens a surface.
+        """Raise unless a token is valid for a surface.
 
         Raises:
-            BadTokenError: It does not.
+            BadTokenError: The token is not valid for it.
         """
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -123,9 +123,9 @@ class Issuer:
 
 
 class LocalCredential:
-    """A credential whose tokens the endpoint takes; stands where one of azure-identity does.
+    """A credential for the endpoint, to use in place of one of azure-identity.
 
-    What it is asked beside the scope makes no difference to its tokens.
+    Only the scope affects its tokens.
     """
 
     def __init__(self, issuer: Issuer) -> None:
@@ -142,11 +142,11 @@ class LocalCredential:
         enable_cae: bool = False,
         **options: Any,
     ) -> Any:
-        """An `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
+        """Return an `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
         return self._issuer.issue(*scopes)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def __enter__(self) -> LocalCredential:
         return self
@@ -172,11 +172,11 @@ class AsyncLocalCredential:
         enable_cae: bool = False,
         **options: Any,
     ) -> Any:
-        """An `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
+        """Return an `AccessToken` for a scope, such as `"https://ai.azure.com/.default"`."""
         return self._issuer.issue(*scopes)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     async def __aenter__(self) -> AsyncLocalCredential:
         return self

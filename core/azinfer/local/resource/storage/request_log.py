@@ -1,4 +1,4 @@
-"""The request log: what clients really sent, and what they were answered."""
+"""The request log: what clients sent, and the responses."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _LARGEST = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One request and its answer; an open stream has an entry that is replaced when it ends.
+    """One request and its response; the entry of an open stream is replaced when it ends.
 
     Attributes:
         method: The HTTP method.
         path: The path, without doubled slashes and a project before it.
-        raw_query: The query as it was sent.
-        raw_headers: The headers as they were sent, without credentials.
-        raw_body: The body as it was sent; of an upload, its first 64 KiB.
+        raw_query: The query as sent.
+        raw_headers: The headers as sent, without credentials.
+        raw_body: The body as sent; of an upload, its first 64 KiB.
         form: The fields of an upload, with name, content type and bytes of its file; None for
             other requests.
-        deployment: The deployment that it was routed to; None where none was.
+        deployment: The deployment that it was routed to; None if it was not routed.
         why: What named the deployment, for example `"the body's model"`.
         wire: The wire of a conversation: `"chat"`, `"responses"` or `"messages"`; else None.
-        fault: What went wrong with it on purpose: the kind of the fault.
-        status: The HTTP status of the answer.
-        prompt_tokens: How many tokens were read; None where nobody counted.
-        completion_tokens: How many tokens were written.
-        raw_answer: The answer's body, its first 64 KiB.
-        answer_size: How long the answer's body is, in bytes.
-        open: Whether the answer still goes on.
-        began: When it came, in seconds since 1970.
-        first_seconds: How long its first byte took.
-        seconds: How long all of it took.
-        request_id: The answer's `apim-request-id`.
+        fault: The kind of the fault that was applied; None if none was.
+        status: The HTTP status of the response.
+        prompt_tokens: The tokens that were read; None if unknown.
+        completion_tokens: The tokens that were written; None if unknown.
+        raw_answer: The first 64 KiB of the response's body.
+        answer_size: The size of the response's body in bytes.
+        open: Whether the response is still being sent.
+        began: When the request arrived, in seconds since 1970.
+        first_seconds: The seconds until the first byte of the body.
+        seconds: The seconds until the end.
+        request_id: The response's `apim-request-id`.
     """
 
     method: str
@@ -76,7 +76,7 @@ class LogEntry:
 
     @property
     def body(self) -> Any:
-        """The body as JSON, or the fields of an upload; None where none could be read."""
+        """The body as JSON, or the fields of an upload; None if it cannot be read."""
         if self.form is not None:
             return self.form
         try:
@@ -97,18 +97,18 @@ class LogEntry:
         return len(self.raw_body) + len(self.raw_answer) + headers + form + 1000
 
     def to_wire(self) -> dict[str, Any]:
-        """The entry as JSON, as the admin route gives it."""
-        told = {name: getattr(self, name) for name in _TOLD}
+        """Return the entry as the JSON of the admin API."""
+        entry = {name: getattr(self, name) for name in _FIELDS}
         body = self.body
         if body is None and self.raw_body:
             body = self.raw_body.decode("utf-8", "replace")
-        told |= {"query": self.query, "headers": self.headers, "body": body}
+        entry |= {"query": self.query, "headers": self.headers, "body": body}
         if self.form is not None:
-            told["raw_body"] = self.raw_body.decode("utf-8", "replace")
-        return told
+            entry["raw_body"] = self.raw_body.decode("utf-8", "replace")
+        return entry
 
 
-_TOLD = (
+_FIELDS = (
     *("request_id", "began", "method", "path", "deployment", "why", "wire", "fault"),
     *("status", "prompt_tokens", "completion_tokens", "open", "first_seconds", "seconds"),
     *("answer", "answer_size"),
@@ -121,7 +121,7 @@ class RequestLog(Sequence[LogEntry]):
     May be read from any thread.
 
     Attributes:
-        cleared: How often it was cleared.
+        cleared: How many times it was cleared.
     """
 
     def __init__(self) -> None:
@@ -151,12 +151,12 @@ class RequestLog(Sequence[LogEntry]):
         return f"RequestLog({self[:]!r})"
 
     def put(self, entry: LogEntry, cleared: int) -> None:
-        """Write one more entry, or a newer state of one.
+        """Add an entry, or replace it by a newer state.
 
         Args:
             entry: The entry.
-            cleared: How often the log had been cleared when the request came; what is older
-                than the last time is forgotten already.
+            cleared: How many times the log had been cleared when the request arrived; an older
+                entry is ignored.
         """
         with self._lock:
             if cleared != self.cleared:
@@ -169,19 +169,19 @@ class RequestLog(Sequence[LogEntry]):
             ):
                 self._size -= self._entries.popitem(last=False)[1].size
             for each in self._listening:
-                each._hear(entry)
+                each._notify(entry)
 
     def clear(self) -> None:
-        """Forget all requests, those too that are being answered."""
+        """Remove all requests, including those that are being answered."""
         with self._lock:
             self.cleared += 1
             self._entries.clear()
             self._size = 0
 
     def listen(self) -> LogListener:
-        """What is written from now on, in the event loop that this is called in.
+        """Return an iterator over new entries, for the running event loop.
 
-        An entry comes again when its stream has ended: `request_id` tells which.
+        An entry appears again with the same `request_id` when its stream has ended.
 
         Example:
             async with endpoint.requests.listen() as entries:
@@ -193,15 +193,15 @@ class RequestLog(Sequence[LogEntry]):
             self._listening.add(listening)
         return listening
 
-    def _forget(self, listening: LogListener) -> None:
+    def _remove(self, listening: LogListener) -> None:
         with self._lock:
             self._listening.discard(listening)
 
 
 class LogListener:
-    """Entries of a request log as they are written; ends never, and is left by closing it.
+    """Entries of a request log as they are written; it never ends, and is left by closing it.
 
-    Who is more than 1,000 entries behind misses the oldest of them.
+    A reader that is more than 1,000 entries behind misses the oldest ones.
     """
 
     def __init__(self, log: RequestLog) -> None:
@@ -226,14 +226,14 @@ class LogListener:
         return self._entries.popleft()
 
     async def aclose(self) -> None:
-        """Listen no more."""
-        self._log._forget(self)
+        """Stop listening."""
+        self._log._remove(self)
 
-    def _hear(self, entry: LogEntry) -> None:
+    def _notify(self, entry: LogEntry) -> None:
         def take() -> None:
             self._entries.append(entry)
             self._heard.set()
 
-        # A loop that is closed has nobody who listens.
+        # Nobody listens in a closed loop.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(take)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from azinfer.local.wire.body import Json
 
-_MOST = 1000
+_MOST_RESPONSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """One response that was stored.
+    """One stored response.
 
     Attributes:
-        response: The answer as it was told.
-        items: What was put in, each item with an id.
+        response: The response as it was sent.
+        items: The input items, each with an id.
     """
 
     response: Json
@@ -24,31 +24,31 @@ class StoredResponse:
 
 
 class ResponseStore:
-    """The newest responses that were stored; at most 1,000, older ones are forgotten."""
+    """The newest responses; at most 1,000, older ones are deleted."""
 
     def __init__(self) -> None:
         self._stored: dict[str, StoredResponse] = {}
 
-    def keep(self, stored: StoredResponse) -> None:
-        """Store one more."""
+    def add(self, stored: StoredResponse) -> None:
+        """Store a response."""
         self._stored[stored.response["id"]] = stored
-        while len(self._stored) > _MOST:
+        while len(self._stored) > _MOST_RESPONSES:
             del self._stored[next(iter(self._stored))]
 
     def get(self, response_id: str) -> StoredResponse | None:
-        """The response of an id."""
+        """Return the response with an id."""
         return self._stored.get(response_id)
 
-    def forget(self, response_id: str) -> bool:
+    def delete(self, response_id: str) -> bool:
         """Delete a response; whether it was there."""
         return self._stored.pop(response_id, None) is not None
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all responses."""
         self._stored.clear()
 
-    def until(self, response_id: str) -> list[Json] | None:
-        """All that was said up to a response and in it; None where a part is not stored."""
+    def conversation(self, response_id: str) -> list[Json] | None:
+        """Return all items up to the end of a response; None if a part is not stored."""
         turns: list[StoredResponse] = []
         following: str | None = response_id
         while following is not None:
@@ -62,7 +62,7 @@ class ResponseStore:
         ]
 
     def item(self, item_id: str) -> Json | None:
-        """The item of an id, put in or written."""
+        """Return the input or output item with an id."""
         for stored in reversed(self._stored.values()):
             items: list[Json] = [*stored.response["output"], *stored.items]
             for item in items:
