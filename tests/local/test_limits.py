@@ -328,7 +328,7 @@ def test_limits_follow_from_a_standard_capacity(
     ("facts", "message"),
     [
         ({"capacity_type": "GlobalStandart"}, "did you mean 'GlobalStandard'?"),
-        ({"capacity": 0}, "capacity 0 is none"),
+        ({"capacity": 0}, "capacity must be between 1 and 1000000, not 0"),
         ({"rate_limits": (RateLimit("call", 1, 1),)}, "not 'call'"),
         ({"rate_limits": (RateLimit("token", 0, 1),)}, "0 in 1 s allows nothing"),
         ({"rate_limits": (RateLimit("token", 1, float("nan")),)}, "in nan s allows nothing"),

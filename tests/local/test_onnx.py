@@ -302,12 +302,12 @@ def posted(endpoint: LocalEndpoint, path: str, *inputs: tuple[bytes, str | None]
 
 WHOLE = file_of(Image.fromarray(noise(16, 16)))
 BROKEN = {
-    "no image": (b"none", "its format is none of PNG, JPEG"),
+    "no image": (b"none", "its format is not one of PNG, JPEG"),
     "half": (WHOLE[:300], "the image cannot be read: "),
-    "nothing": (b"", "its format is none of PNG, JPEG"),
+    "nothing": (b"", "its format is not one of PNG, JPEG"),
     "a program": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "its format is none of PNG",
+        "its format is not one of PNG",
     ),
     "a bomb": (file_of(Image.new("1", (8_000, 8_000))), "has over 50,000,000 pixels"),
     "a strip": (file_of(Image.new("1", (9, 70_000))), "or 65,535 along a side"),
@@ -393,21 +393,21 @@ def feature_map() -> bytes:
 
 
 REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
-    (None, {}, "there is no file "),
-    (b"none", {}, "is no ONNX file that can be loaded"),
+    (None, {}, "does not exist"),
+    (b"none", {}, "cannot be loaded as an ONNX file"),
     (joint(), {}, "wants input_ids beside an image; give the file of the image tower alone"),
-    (glass((1, "h", "w", 3, 1)), {}, "takes no images as numbers of shape"),
-    (glass((1, 8, 8, 3)), {}, "takes no images as numbers of shape"),
-    (glass((2, 3, 8, 8)), {}, "takes no images as numbers of shape"),
+    (glass((1, "h", "w", 3, 1)), {}, "takes no images of shape"),
+    (glass((1, 8, 8, 3)), {}, "takes no images of shape"),
+    (glass((2, 3, 8, 8)), {}, "takes no images of shape"),
     (glass((1, 3, 8, 8)), {"size": 16}, r"reads images of \[8, 8\] pixels, not of size 16"),
     (glass(), {"output": "al"}, "has no output 'al', but all"),
-    (two(("logits", "tokens")), {}, "none of its outputs is clearly the vector"),
-    (feature_map(), {"output": "map"}, "its output map is no vector of an image; give the one"),
-    (feature_map(), {}, "none of its outputs is clearly the vector"),
+    (two(("logits", "tokens")), {}, "it is not clear which output is the vector"),
+    (feature_map(), {"output": "map"}, "its output map is not a vector of an image; choose one"),
+    (feature_map(), {}, "it is not clear which output is the vector"),
     (vision(), {"size": 2}, "fails on a grey image"),
     (glass(), {"threads": 0}, "threads must be 1 to"),
-    (glass(), {"fit": "cut"}, "fit 'cut' is none of crop, stretch, pad"),
-    (glass(), {"normalize": "clap"}, "normalize 'clap' is none of clip, imagenet, half"),
+    (glass(), {"fit": "cut"}, "fit must be one of crop, stretch, pad, not 'cut'"),
+    (glass(), {"normalize": "clap"}, "normalize must be one of clip, imagenet, half, not 'clap'"),
     (glass(), {"normalize": ((0.5,), (1.0,))}, "mean must be three numbers"),
     (glass(), {"normalize": ((0, 0, 0), (1, 0, 1))}, "std must not be 0"),
     (glass(), {"size": 5000}, "size must be 1 to 4096 pixels"),
@@ -559,7 +559,7 @@ def test_images_are_prepared_as_transformers_does(tmp_path: Path, kind: str) -> 
     ("text", "message"),
     [
         ("{", r"preprocessor_config\.json cannot be read"),
-        ("[]", r"preprocessor_config\.json: it is no object"),
+        ("[]", r"preprocessor_config\.json: it is not an object"),
         ('{"image_mean": [0.5]}', r"preprocessor_config\.json: mean must be three numbers"),
         ('{"size": "large"}', "shortest_edge must be a number, not 'large'"),
         ('{"resample": 9}', "resample must be between 0 and 5"),

@@ -190,7 +190,7 @@ def test_the_data_folder_is_the_users_or_the_environments(tmp_path: Path) -> Non
 
 
 def test_https_is_for_this_machine() -> None:
-    with pytest.raises(ConfigurationError, match="https is for this machine alone"):
+    with pytest.raises(ConfigurationError, match="https works only for loopback addresses"):
         LocalEndpoint(host="192.0.2.1", key="k", https=True)
     assert LocalEndpoint().ca_file is None
 

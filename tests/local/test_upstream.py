@@ -262,7 +262,7 @@ def test_an_unreadable_answer_is_an_error(server: RawServer, client: InferenceCl
             client.complete(HELLO)
         assert caught.value.status == 502
     server.will(reply({"data": [{"embedding": "x"}]}))
-    with pytest.raises(ServerError, match="sent what cannot be read"):
+    with pytest.raises(ServerError, match="sent a response that cannot be read"):
         client.embed("a")
 
 

@@ -1,4 +1,16 @@
-"""The local endpoint: Azure AI model deployments over real HTTP on one's own machine."""
+"""The local endpoint: Azure AI model deployments over real HTTP on your own machine.
+
+It is built in wings, each of which imports only itself and those before it:
+
+- `wire`: JSON, bodies, errors and the names of surfaces
+- `engines`: what writes answers and vectors
+- `resource`: deployments, keys, limits, filters and stored data
+- `api`: the HTTP operations, one folder each, and the way of a request to them
+- `server`: socket, TLS and uvicorn
+- `config`: the section `[local]` of `azinfer.toml`
+- `endpoint`: `LocalEndpoint`, which starts and stops it all
+- `cli`: the command `azinfer`; the only wing that uses the client
+"""
 
 from __future__ import annotations
 

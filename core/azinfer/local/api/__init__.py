@@ -1,1 +1,11 @@
-"""The API: routes of every surface, and how a request becomes an answer."""
+"""The HTTP API: the way of a request from a route to its response.
+
+`app` has the routes of every surface. `dispatch` takes a request through the common steps and
+turns errors into responses; `context` is the request, `admission` finds the deployment and checks
+its limits, by `deployment_lookup` and `api_versions`. `fault_injection` and `exchange_recorder` act
+on responses while they are sent; `pagination` is for lists.
+
+Each folder is one operation, with the same file names for the same jobs: `operation` answers the
+route, `request` parses and checks a body, `response` writes the wire form. May import `wire`,
+`engines` and `resource`.
+"""

@@ -17,7 +17,7 @@ _SECRET = frozenset(
 _DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RequestTrace:
     """Facts about a request that are collected while it is answered.
 
@@ -99,26 +99,26 @@ class ExchangeRecorder:
         seconds = self._clock() - self._start
         self._log.put(
             LogEntry(
-                scope["method"],
-                scope["path"],
-                scope["query_string"],
-                [each for each in scope["headers"] if each[0] not in _SECRET],
-                trace.body,
-                trace.form,
-                trace.deployment,
-                trace.why,
-                trace.wire,
-                trace.fault.kind if trace.fault else None,
-                self._status,
-                usage.get("prompt_tokens"),
-                usage.get("completion_tokens"),
-                bytes(self._answer),
-                self._size,
-                self._open,
-                self._start_time,
-                seconds if self._first is None else self._first,
-                seconds,
-                self._id,
+                method=scope["method"],
+                path=scope["path"],
+                raw_query=scope["query_string"],
+                raw_headers=[each for each in scope["headers"] if each[0] not in _SECRET],
+                raw_body=trace.body,
+                form=trace.form,
+                deployment=trace.deployment,
+                why=trace.why,
+                wire=trace.wire,
+                fault=trace.fault.kind if trace.fault else None,
+                status=self._status,
+                prompt_tokens=usage.get("prompt_tokens"),
+                completion_tokens=usage.get("completion_tokens"),
+                raw_answer=bytes(self._answer),
+                answer_size=self._size,
+                open=self._open,
+                began=self._start_time,
+                first_seconds=seconds if self._first is None else self._first,
+                seconds=seconds,
+                request_id=self._id,
             ),
             self._cleared,
         )

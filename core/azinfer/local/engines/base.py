@@ -32,7 +32,7 @@ What it can do follows from its methods, or from an attribute `capabilities` (se
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol, cast
 
 
@@ -55,6 +55,7 @@ class Prompt:
 
     messages: Sequence[Mapping[str, Any]]
     max_tokens: int = 256
+    _: KW_ONLY
     temperature: float = 1.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
@@ -95,6 +96,7 @@ class Piece:
     tokens: int = 1
     finish_reason: str | None = None
     prompt_tokens: int | None = None
+    _: KW_ONLY
     reasoning: str = ""
     calls: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[str, Any] | None = None

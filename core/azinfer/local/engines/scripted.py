@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
@@ -71,6 +71,7 @@ class Scripted:
 
     text: str = ""
     tool_calls: tuple[ScriptedCall, ...] = ()
+    _: KW_ONLY
     reasoning: str = ""
     finish_reason: str | None = None
     prompt_tokens: int | None = None

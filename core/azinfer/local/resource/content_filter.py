@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal
 
 from azinfer.local.wire.options import Options
@@ -68,6 +68,7 @@ class ContentFilter:
     name: str = "Microsoft.DefaultV2"
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blocklists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _: KW_ONLY
     threshold: str = "medium"
     thresholds: Mapping[str, str] = field(default_factory=dict)
     prompt: Action = "block"

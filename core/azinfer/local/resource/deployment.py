@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -63,6 +63,7 @@ class LocalDeployment:
     name: str
     model_name: str = ""
     engine: Engine = field(default_factory=SyntheticEngine)
+    _: KW_ONLY
     model_version: str = "1"
     model_format: str = "azinfer"
     capacity_type: str = "GlobalStandard"

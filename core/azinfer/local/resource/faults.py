@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from azinfer.local.wire.options import Options
@@ -41,6 +41,7 @@ class Fault:
     """
 
     kind: Kind = "status"
+    _: KW_ONLY
     status: int = 500
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import Limits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A deployment and its facts for management.
 
@@ -172,7 +172,14 @@ class Registry:
         before = self._records.get(name)
         if before is None:
             limits = Limits(deployment, self._clock)
-            record = Record(deployment, limits, next(self._numbers), now, now, extras)
+            record = Record(
+                deployment=deployment,
+                limits=limits,
+                number=next(self._numbers),
+                created=now,
+                modified=now,
+                extras=extras,
+            )
         else:
             before.limits.change(deployment)
             record = replace(

@@ -1,4 +1,4 @@
-"""The surfaces of a resource."""
+"""The names of the surfaces: the ways to address deployments, and the other APIs of a resource."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import htpy as h
 
@@ -20,43 +20,53 @@ _FACTS = ("Name", "Model", "Capacity", "Content filter", "Rate limits", "Left no
 def key_page(wrong: str = "") -> h.Renderable:
     """Return the page for a browser that is not logged in."""
     return _shell(
-        h.h1["azinfer"],
-        h.p["The key of this endpoint was printed where it was started."],
-        wrong and h.p(".bad")[wrong],
-        h.form(".key", method="post", action="/")[
-            h.input(name="key", type="password", placeholder="key", autofocus=True, required=True),
-            h.button["Open"],
-        ],
+        [
+            h.h1["azinfer"],
+            h.p["The key of this endpoint was printed where it was started."],
+            wrong and h.p(".bad")[wrong],
+            h.form(".key", method="post", action="/")[
+                h.input(
+                    name="key", type="password", placeholder="key", autofocus=True, required=True
+                ),
+                h.button["Open"],
+            ],
+        ]
     )
 
 
 def page_document(state: ResourceState) -> h.Renderable:
     """Return the page with the current content."""
     return _shell(
-        h.h1["azinfer"],
-        h.p["The local endpoint of this machine. Requests: ", h.span("#state")["connecting"], "."],
-        h.h2["Deployments"],
-        h.div(".wide")[
-            h.table("#deployments")[
-                h.thead[_cells(*_FACTS)],
-                h.tbody[deployment_rows(state)],
-            ]
-        ],
-        h.h2["Try a chat"],
-        _trial(state),
-        h.h2["Requests"],
-        h.p("#empty", hidden=bool(len(state.log)))["None yet."],
-        h.div(".wide")[
-            h.table("#log")[
-                h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
-                h.tbody[[row(each) for each in reversed(state.log[-_ROWS:])]],
-            ]
-        ],
-        h.script(src="/_azinfer/page/page.js", defer=True),
+        [
+            h.h1["azinfer"],
+            h.p[
+                "The local endpoint of this machine. Requests: ",
+                h.span("#state")["connecting"],
+                ".",
+            ],
+            h.h2["Deployments"],
+            h.div(".wide")[
+                h.table("#deployments")[
+                    h.thead[_cells(*_FACTS)],
+                    h.tbody[deployment_rows(state)],
+                ]
+            ],
+            h.h2["Try a chat"],
+            _trial(state),
+            h.h2["Requests"],
+            h.p("#empty", hidden=bool(len(state.log)))["None yet."],
+            h.div(".wide")[
+                h.table("#log")[
+                    h.thead[_cells("Request", "Routed to", "Status", "Tokens", "Time")],
+                    h.tbody[[row(each) for each in reversed(state.log[-_ROWS:])]],
+                ]
+            ],
+            h.script(src="/_azinfer/page/page.js", defer=True),
+        ]
     )
 
 
-def _shell(*content: h.Node) -> h.Renderable:
+def _shell(content: Sequence[h.Node]) -> h.Renderable:
     return h.html(lang="en")[
         h.head[
             h.meta(charset="utf-8"),

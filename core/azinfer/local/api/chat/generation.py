@@ -72,13 +72,13 @@ class Generation:
         self._prompt = Prompt(
             request.messages,
             request.max_tokens or _DEFAULT_MAX_TOKENS,
-            request.temperature,
-            request.top_p,
-            request.stop,
-            request.seed,
-            request.json_schema,
-            request.stream,
-            body or _body(request),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            stop=request.stop,
+            seed=request.seed,
+            json_schema=request.json_schema,
+            stream=request.stream,
+            request=body or _body(request),
         )
 
     async def generate(self, index: int) -> GeneratedChoice:

@@ -13,7 +13,7 @@ from azinfer.local.wire.body import BodyReader, Json
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """A chat completion request that was checked."""
 

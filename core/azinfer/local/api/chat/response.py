@@ -16,7 +16,7 @@ from azinfer.local.engines.base import EngineError, Piece
 from azinfer.local.wire.body import Json
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GeneratedChoice:
     """What an engine wrote for one choice.
 

@@ -1,1 +1,1 @@
-"""Text and image embeddings."""
+"""Embeddings of texts and images: operations, requests and responses."""

@@ -1,1 +1,1 @@
-"""Resource Manager, lists of deployments and the token endpoint."""
+"""Management: deployments and keys in Resource Manager's form, lists, and the token endpoint."""

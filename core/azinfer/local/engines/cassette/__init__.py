@@ -1,1 +1,4 @@
-"""Cassettes: recorded exchanges with an upstream, and their replay."""
+"""Cassettes: exchanges with an upstream, recorded to a file (`cassette`) and replayed.
+
+`exchanges` says which requests are equal, `transports` sit between an upstream engine and HTTP.
+"""

@@ -1,1 +1,4 @@
-"""Vision: decoding, preprocessing and describing images."""
+"""Images for engines: `decoding` of files, `preprocessing` for models, `descriptors` without one.
+
+`onnx_graph` changes the outputs of an ONNX file.
+"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +56,7 @@ class Preprocessing:
 
     mean: Colour = STATISTICS["clip"][0]
     std: Colour = STATISTICS["clip"][1]
+    _: KW_ONLY
     fit: str = "crop"
     shortest_edge: int | None = None
     size: int | None = None

@@ -1,1 +1,1 @@
-"""Who may ask: keys, tokens and their check."""
+"""Authentication: the two `keys`, bearer `tokens`, and the check of a request by both."""

@@ -1,1 +1,1 @@
-"""What is kept: files, batches, responses and the request log."""
+"""What is stored: files and batches (`file_store`), responses (`response_store`), the log."""

@@ -15,7 +15,7 @@ _LONGEST = 1000
 _LARGEST = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
     """One request and its response; the entry of an open stream is replaced when it ends.
 
