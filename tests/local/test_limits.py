@@ -330,8 +330,8 @@ def test_limits_follow_from_a_standard_capacity(
         ({"capacity_type": "GlobalStandart"}, "did you mean 'GlobalStandard'?"),
         ({"capacity": 0}, "capacity must be between 1 and 1000000, not 0"),
         ({"rate_limits": (RateLimit("call", 1, 1),)}, "not 'call'"),
-        ({"rate_limits": (RateLimit("token", 0, 1),)}, "0 in 1 s allows nothing"),
-        ({"rate_limits": (RateLimit("token", 1, float("nan")),)}, "in nan s allows nothing"),
+        ({"rate_limits": (RateLimit("token", 0, 1),)}, "0 in 1 s is not valid"),
+        ({"rate_limits": (RateLimit("token", 1, float("nan")),)}, "in nan s is not valid"),
         ({"rate_limits": (SLICE, SLICE)}, "one rate limit for requests"),
     ],
 )

@@ -238,7 +238,7 @@ def test_a_refused_prompt_keeps_its_reason(server: RawServer, client: InferenceC
     [
         (raw(chunked(events(part("one"), done=False), whole=False)), "broke off"),
         (raw(chunked(events(part("one"), done=False))), "without a finish reason"),
-        (raw(chunked(events(part("one"), "{oops"))), "no JSON object"),
+        (raw(chunked(events(part("one"), "{oops"))), "not a JSON object"),
         (
             raw(chunked(events(part("one"), {"error": {"message": "overloaded"}}))),
             "overloaded",
@@ -388,9 +388,9 @@ def test_a_token_is_requested_for_each_request(server: RawServer) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://x/v1", "no http or https address"),
-        ("localhost:11434/v1", "no http or https address"),
-        ("http://me:secret@x/v1", "credential apart"),
+        ("ftp://x/v1", "not a valid http or https URL"),
+        ("localhost:11434/v1", "not a valid http or https URL"),
+        ("http://me:secret@x/v1", "credential separately"),
         ("http://localhost:11434/", "http://localhost:11434/v1 of Ollama"),
     ],
 )
