@@ -227,7 +227,10 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         (HEAD + "model_name = 5", "line 4: local.deployments.chat.model_name: must be text"),
         (HEAD + "\ncapacity_type = 'Standart'", "line 5: local.deployments.chat.capacity_type: "),
         (HEAD + "capacity_type = 'Standart'", "did you mean 'Standard'? "),
-        (HEAD + "capacity = 0", "line 4: local.deployments.chat.capacity: capacity must be between"),
+        (
+            HEAD + "capacity = 0",
+            "line 4: local.deployments.chat.capacity: capacity must be between",
+        ),
         (
             HEAD + "capacity = 1.5",
             "chat.capacity: must be a whole number",
