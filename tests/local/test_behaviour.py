@@ -422,7 +422,9 @@ def test_another_process_can_read_the_log_and_reset(
 
 
 def test_an_unknown_deployment_is_an_error(endpoint: LocalEndpoint) -> None:
-    with pytest.raises(ConfigurationError, match="no deployment 'nope' here, but chat, configured"):
+    with pytest.raises(
+        ConfigurationError, match="unknown deployment 'nope'; choose from chat, configured"
+    ):
         endpoint.script("nope", "a")
 
 

@@ -183,7 +183,7 @@ def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None
 
 def test_an_unusable_data_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="give a directory that can be written"):
+    with pytest.raises(ConfigurationError, match="choose a writable directory"):
         LocalEndpoint(data=tmp_path / "file").start()
 
 

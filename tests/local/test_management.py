@@ -207,16 +207,31 @@ def test_patch_changes_only_capacity_and_tags(own: LocalEndpoint, arm: httpx.Cli
     [
         ("/new", b"{", "InvalidRequestContent", "The body is not valid JSON"),
         ("/new", b"[]", "InvalidRequestContent", "JSON object"),
-        ("/new", b"{}", "InvalidResourceProperties", "give properties.model.name"),
-        ("/new", {"properties": {"model": MODEL}}, "InvalidResourceProperties", "give sku.name"),
+        ("/new", b"{}", "InvalidResourceProperties", "properties.model.name is required"),
+        (
+            "/new",
+            {"properties": {"model": MODEL}},
+            "InvalidResourceProperties",
+            "sku.name is required",
+        ),
         ("/new", body(sku="GlobalStandart"), "InvalidResourceProperties", "'GlobalStandard'?"),
-        ("/new", body(capacity=0), "InvalidResourceProperties", "sku.capacity is a whole number"),
-        ("/new", {**body(), "sku": 5}, "InvalidResourceProperties", "sku is an object, not 5"),
-        ("/new", {**body(), "tags": {"a": 1}}, "InvalidResourceProperties", "tags.a is a text"),
-        ("/new", body(model={"name": 5}), "InvalidResourceProperties", "properties.model.name is"),
-        ("/-new", body(), "InvalidResourceProperties", "no name for a deployment"),
+        ("/new", body(capacity=0), "InvalidResourceProperties", "sku.capacity must be an integer"),
+        ("/new", {**body(), "sku": 5}, "InvalidResourceProperties", "sku must be an object, not 5"),
+        (
+            "/new",
+            {**body(), "tags": {"a": 1}},
+            "InvalidResourceProperties",
+            "tags.a must be a text",
+        ),
+        (
+            "/new",
+            body(model={"name": 5}),
+            "InvalidResourceProperties",
+            "properties.model.name must",
+        ),
+        ("/-new", body(), "InvalidResourceProperties", "is not a valid deployment name"),
         ("/new", body(versionUpgradeOption="x"), "InvalidResourceProperties", "NoAutoUpgrade"),
-        ("/new", body(spilloverDeploymentName="x"), "InvalidResourceProperties", "no other"),
+        ("/new", body(spilloverDeploymentName="x"), "InvalidResourceProperties", "not another"),
         ("/new", body(spilloverDeploymentName="embed"), "InvalidResourceProperties", "other model"),
     ],
 )
@@ -333,7 +348,7 @@ def test_deployments_are_changed_from_python_too(own: LocalEndpoint) -> None:
     assert own.delete("Third")
     assert not own.delete("Third")
     assert ask(own, "third").status_code == 404
-    with pytest.raises(ConfigurationError, match="is no other deployment"):
+    with pytest.raises(ConfigurationError, match="is not another deployment"):
         own.deploy(LocalDeployment("fourth", spillover="fourth"))
 
 
@@ -376,7 +391,7 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     own.delete("std")
     last = ask(own, "ptu")
     assert last.headers["x-ms-deployment-name"] == "ptu"
-    assert "'STD', which is no other deployment here" in last.headers["x-ms-spillover-error"]
+    assert "'STD', which is not another deployment here" in last.headers["x-ms-spillover-error"]
 
 
 def test_a_request_can_name_its_spillover_deployment(own: LocalEndpoint) -> None:
@@ -407,7 +422,7 @@ def test_names_that_no_header_can_carry_break_no_answer(own: LocalEndpoint) -> N
         assert "x-evil" not in each.headers
     other, missing = (each.headers["x-ms-spillover-error"] for each in answers[1:])
     assert "another model: '\\xe9'" in other
-    assert "spills over to '\\xe9\\\\x85', which is no other" in missing
+    assert "spills over to '\\xe9\\\\x85', which is not another" in missing
 
 
 def _spilled(answer: httpx.Response) -> tuple[str | None, str | None]:
@@ -444,8 +459,8 @@ def test_an_unknown_spillover_deployment_prevents_the_start() -> None:
 
     for other, message in (
         (LocalDeployment("std", "n"), "another model: 'n', not 'm'"),
-        (LocalDeployment("std", "m", OnlyVectors()), "which has no chat_completion"),
-        (LocalDeployment("stt", "m"), "'std', which is no other deployment"),
+        (LocalDeployment("std", "m", OnlyVectors()), "which does not support chat_completion"),
+        (LocalDeployment("stt", "m"), "'std', which is not another deployment"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             LocalEndpoint([LocalDeployment("ptu", "m", spillover="std"), other])
@@ -532,7 +547,7 @@ def test_azures_management_client_reports_a_refusal(
     azure: CognitiveServicesManagementClient,
 ) -> None:
     wanted = Deployment(sku=Sku(name="Huge"), properties=DeploymentProperties())
-    with pytest.raises(HttpResponseError, match=r"give properties\.model\.name"):
+    with pytest.raises(HttpResponseError, match=r"properties\.model\.name is required"):
         azure.deployments.begin_create_or_update("g", "a", "made", wanted)
 
 

