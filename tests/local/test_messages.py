@@ -151,7 +151,7 @@ def test_thinking_text_and_calls_are_streamed_as_blocks(
     claude: LocalEndpoint, http: httpx.Client
 ) -> None:
     calls = (ScriptedCall("get_weather", {"city": "Oslo"}, "toolu_1"), ScriptedCall("now", ""))
-    claude.script("scripted", *[Scripted("I look.", calls, "It asks.")] * 2)
+    claude.script("scripted", *[Scripted("I look.", calls, reasoning="It asks.")] * 2)
     values = events(http, model="scripted", tools=[TOOL])
     blocks = [each["content_block"] for each in values if each["type"] == "content_block_start"]
     assert [block["type"] for block in blocks] == ["thinking", "text", "tool_use", "tool_use"]

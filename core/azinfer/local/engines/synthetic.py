@@ -68,7 +68,9 @@ class SyntheticEngine:
             yield Piece(token)
             if not at % _AT_ONCE:
                 await asyncio.sleep(0)
-        yield Piece("", 0, reason, count_prompt_tokens(prompt), stop=stop if reason == "stop" else None)
+        yield Piece(
+            "", 0, reason, count_prompt_tokens(prompt), stop=stop if reason == "stop" else None
+        )
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""

@@ -14,7 +14,7 @@ from azinfer.local.api.chat.request import ChatRequest, parse_chat_request
 from azinfer.local.api.messages.blocks import text_of
 from azinfer.local.api.messages.turns import as_chat_messages, read_turns
 from azinfer.local.engines.base import Prompt
-from azinfer.local.engines.synthetic import read, split
+from azinfer.local.engines.synthetic import count_prompt_tokens, split
 from azinfer.local.resource.prompt_cache import Prefix, prefix_key
 from azinfer.local.resource.sealing import Seal
 from azinfer.local.wire.anthropic_errors import anthropic_error
@@ -70,7 +70,7 @@ def parse_messages_request(body: Json, seal: Seal) -> MessagesRequest:
         thinks=thinking.get("type") != "disabled",
         shows_thinking=thinking.get("display") != "omitted",
         prefixes=_prefixes(body, turns),
-        prompt_tokens=read(Prompt(messages)),
+        prompt_tokens=count_prompt_tokens(Prompt(messages)),
     )
 
 
