@@ -1,4 +1,4 @@
-"""LlamaIndex and Semantic Kernel on every wire: what a model wants back goes through messages."""
+"""LlamaIndex, Semantic Kernel and AG2 on every wire: models get back what they want back."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ag2 import Agent, tool
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.tools import FunctionTool
 from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
 from semantic_kernel.contents.chat_message_content import ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
+from azinfer.ag2 import AzInferConfig
 from azinfer.core import AsyncInferenceClient, InferenceClient
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.llama_index import AzInferLLM
@@ -22,6 +24,10 @@ from wire_bodies import ANSWERS, given_back, streamed
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
 STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
 Settings = AzInferChatPromptExecutionSettings
+
+TEXT = {"type": "output_text", "text": "done"}
+SAID_ON_RESPONSES = {"output": [{"type": "message", "content": [TEXT]}]}
+SAID_ON_MESSAGES = {"content": [{"type": "text", "text": "done"}], "stop_reason": "end_turn"}
 
 
 def f(a: int) -> str:
@@ -88,6 +94,32 @@ async def test_semantic_kernel_gives_back_what_the_model_thought(
     history.add_message(ChatMessageContent(role=AuthorRole.TOOL, items=[result]))
     await service.get_chat_message_contents(history, Settings())
     assert sent(server, wire) == given_back(wire, "yes")
+    await client.aclose()
+
+
+@WIRES
+@STREAMED
+async def test_ag2_gives_back_what_the_model_thought(
+    server: RawServer, wire: Any, is_streamed: bool
+) -> None:
+    ends = {"responses": SAID_ON_RESPONSES, "messages": SAID_ON_MESSAGES}[wire]
+    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ends))
+    client = AsyncInferenceClient(server.url, "a-key", "m", wire=wire)
+    agent = Agent("it", config=AzInferConfig(client=client, streaming=is_streamed), tools=[tool(f)])
+    answer = await agent.ask("do it")
+    assert answer.body == "done"
+    assert sent(server, wire) == given_back(wire, "1")
+    await client.aclose()
+
+
+async def test_ag2_gives_reasoning_back_to_models_that_want_it(server: RawServer) -> None:
+    call = {"id": "c1", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    thought = {"reasoning_content": "2 and 2", "tool_calls": [call]}
+    server.will(reply(chat(None, "tool_calls", message=thought)), reply(chat("done")))
+    client = AsyncInferenceClient(server.url, "a-key", "m", model_id="DeepSeek-V4-Pro")
+    agent = Agent("it", config=AzInferConfig(client=client), tools=[tool(f)])
+    await agent.ask("do it")
+    assert server.received[-1].json["messages"][1]["reasoning_content"] == "2 and 2"
     await client.aclose()
 
 

@@ -68,7 +68,7 @@ class AzInferClient(LLMClient):
             if answer.reasoning:
                 await context.send(ModelReasoning(answer.reasoning))
         response = from_completion(answer)
-        if response.message:
+        if response.message and response.content:
             await context.send(response.message)
         return response
 

@@ -28,7 +28,7 @@ from ag2.tools.final import FunctionToolSchema
 from ag2.tools.schemas import ToolSchema
 from fast_depends.library.serializer import SerializerProto
 
-from azinfer.ag2.responses import PROVIDER
+from azinfer.ag2.responses import PROVIDER, REASONING, STATE
 from azinfer.core import (
     AssistantMessage,
     AudioPart,
@@ -101,12 +101,17 @@ def _unattached_results(events: Iterable[BaseEvent]) -> dict[str, ToolResultEven
 def _assistant_messages(
     response: ModelResponse, unattached: Mapping[str, ToolResultEvent], serializer: SerializerProto
 ) -> Iterator[ChatMessage]:
-    calls = response.tool_calls.calls
-    if response.content or calls:
+    calls, metadata = response.tool_calls.calls, response.metadata
+    text, state = response.content, metadata.get(STATE)
+    if state and text == metadata.get("refusal"):
+        text = None  # the state has it
+    if text or calls or state:
         # The arguments go back unchanged: invalid JSON must not fail here.
         yield AssistantMessage(
-            response.content,
+            text or None,
             [ToolCall(each.id, Function(each.name, each.arguments or "{}")) for each in calls],
+            reasoning=metadata.get(REASONING),
+            state=state,
         )
     yield from _tool_messages(
         [unattached[each.id] for each in calls if each.id in unattached], serializer

@@ -20,15 +20,18 @@ from azinfer.core import (
 )
 
 PROVIDER = "azure"
+# Where the metadata of an answer keeps what goes back to models that want it.
+STATE, REASONING = "azinfer_state", "azinfer_reasoning"
 
 
 def from_completion(answer: ChatCompletion) -> ModelResponse:
     """An answer as AG2 has it."""
     message = answer.choices[0].message
     sound = message.audio or {}
+    kept = message.state or message.reasoning
     text = message.content or message.refusal or sound.get("transcript")
     return ModelResponse(
-        ModelMessage(text, metadata=_metadata(answer)) if text else None,
+        ModelMessage(text or "", metadata=_metadata(answer)) if text or kept else None,
         tool_calls=ToolCallsEvent(
             [
                 ToolCallEvent(each.function.name, id=each.id, arguments=each.function.arguments)
@@ -76,5 +79,7 @@ def _metadata(answer: ChatCompletion) -> dict[str, Any]:
         "logprobs": choice.logprobs,
         "content_filter_results": choice.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),
+        STATE: choice.message.state,
+        REASONING: choice.message.reasoning,
     }
     return {name: value for name, value in metadata.items() if value}
