@@ -37,7 +37,7 @@ def said(**message: Any) -> Message:
     return read(chat(message=message)).choices[0].message
 
 
-def test_an_answer_has_everything_at_hand(ask: Ask, server: RawServer) -> None:
+def test_an_answer_has_text_usage_and_finish_reason(ask: Ask, server: RawServer) -> None:
     headers = {"x-ms-region": "West Europe", "x-ms-deployment-name": "GPT", "x-request-id": "r1"}
     headers |= {"x-ms-served-model": "gpt-4.1-2025", "x-ms-is-spilled-over": "True"}
     headers |= {"X-RateLimit-Remaining-Tokens": "900"}
@@ -66,7 +66,7 @@ def test_an_answer_has_everything_at_hand(ask: Ask, server: RawServer) -> None:
     ]
 
 
-def test_several_choices_are_all_there() -> None:
+def test_all_choices_are_returned() -> None:
     choices = [{"index": at, "message": {"content": str(at)}} for at in (1, 0)]
     assert [choice.message.content for choice in read({"choices": choices}).choices] == ["1", "0"]
     assert [choice.index for choice in read({"choices": choices}).choices] == [1, 0]
@@ -99,14 +99,14 @@ def test_several_choices_are_all_there() -> None:
         ({"content": [{"thinking": "2+2"}, {"type": "x"}, {"text": "4"}]}, "4", "2+2"),
     ],
 )
-def test_reasoning_is_one_field_whatever_the_model_does(
+def test_reasoning_is_one_field_for_every_model(
     message: dict[str, Any], content: str | None, reasoning: str | None
 ) -> None:
     found = said(**message)
     assert (found.content, found.reasoning) == (content, reasoning)
 
 
-def test_tool_calls_are_typed_whatever_the_model_does() -> None:
+def test_tool_calls_are_typed_for_every_model() -> None:
     calls = [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
         {"index": 1, "function": {"name": "g", "arguments": {"x": 1}, "call_id": None}},
@@ -123,7 +123,7 @@ def test_tool_calls_are_typed_whatever_the_model_does() -> None:
     ]
 
 
-def test_ids_that_are_made_up_differ_between_answers(ask: Ask, server: RawServer) -> None:
+def test_generated_ids_differ_between_answers(ask: Ask, server: RawServer) -> None:
     calls = [{"function": {"name": "f"}}, {"function": {"name": "f"}}]
     server.will(reply(chat(None, message={"tool_calls": calls})))
     driver = ask()
@@ -150,7 +150,7 @@ def test_ids_that_are_made_up_differ_between_answers(ask: Ask, server: RawServer
         ({"choices": [{"message": {"tool_calls": [{"function": {}}]}}]}, "function name"),
     ],
 )
-def test_what_is_no_chat_completion_is_refused(raw: Any, told: str) -> None:
+def test_a_response_that_is_not_a_chat_completion_is_an_error(raw: Any, told: str) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         read(raw)
     assert told in str(caught.value)
@@ -202,13 +202,13 @@ def test_refusal_audio_and_logprobs_are_kept() -> None:
         (None, {}, None),
     ],
 )
-def test_usage_is_found_wherever_it_is(
+def test_usage_is_read_from_every_known_field(
     usage: Any, headers: dict[str, str], expected: Usage | None
 ) -> None:
     assert read({**chat(), "usage": usage}, headers).usage == expected
 
 
-def test_an_answer_stands_in_the_next_request_as_it_is(ask: Ask, server: RawServer) -> None:
+def test_an_answer_is_sent_back_unchanged(ask: Ask, server: RawServer) -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     server.will(reply(chat(None, message={"tool_calls": calls})), reply(chat()))
     driver = ask()
@@ -230,7 +230,7 @@ class Country:
     cities: list[City]
 
 
-def test_a_type_is_asked_for_and_filled(ask: Ask, server: RawServer) -> None:
+def test_a_type_as_response_format_is_sent_and_parsed(ask: Ask, server: RawServer) -> None:
     text = '{"name":"NL","cities":[{"name":"Delft","population":100000}]}'
     server.will(reply(chat(text)))
     answer = ask().complete(response_format=Country)
@@ -258,7 +258,7 @@ def test_a_streamed_answer_is_parsed_too(ask: Ask, server: RawServer) -> None:
         (chat(None, message={"refusal": "I will not"}), "the model refused: I will not"),
     ],
 )
-def test_an_answer_that_is_no_such_value_says_why(
+def test_an_answer_that_does_not_match_its_type_says_why(
     ask: Ask, server: RawServer, answer: Any, told: str
 ) -> None:
     server.will(reply(answer))
@@ -275,7 +275,7 @@ def test_a_type_needs_pydantic(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Non
         ask().complete(response_format=Other)
 
 
-def test_a_response_format_that_is_no_type_has_nothing_parsed(ask: Ask, server: RawServer) -> None:
+def test_a_response_format_that_is_not_a_type_parses_nothing(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     assert ask().complete(response_format={"type": "json_object"}).parsed is None
 
@@ -299,7 +299,7 @@ def test_the_types_of_models_are_spelled_one_way(said: str | None, kind: str) ->
     assert decode_model_info({"model_name": "m", "model_type": said}).model_type == kind
 
 
-def test_info_that_names_no_model_is_refused(ask: Ask, server: RawServer) -> None:
+def test_info_without_a_model_is_an_error(ask: Ask, server: RawServer) -> None:
     server.will(reply({"model": "x"}))
     with pytest.raises(InvalidResponseError, match="no model_name"):
         ask("/models").info()
@@ -308,7 +308,7 @@ def test_info_that_names_no_model_is_refused(ask: Ask, server: RawServer) -> Non
         ask("/models").info()
 
 
-def test_info_tells_the_model(ask: Ask, server: RawServer) -> None:
+def test_info_returns_the_model(ask: Ask, server: RawServer) -> None:
     body = {"model_name": "Phi", "model_type": "chat", "model_provider_name": "Microsoft"}
     server.will(reply(body))
     info = ask("/models").info()
@@ -321,7 +321,7 @@ def test_info_tells_the_model(ask: Ask, server: RawServer) -> None:
     assert json.dumps(info.raw)
 
 
-def test_a_refused_prompt_tells_what_was_found_in_it(ask: Ask, server: RawServer) -> None:
+def test_a_refused_prompt_names_its_filter_results(ask: Ask, server: RawServer) -> None:
     lists = [{"id": "codenames", "filtered": True}, {"id": "products", "filtered": False}]
     found = {
         "violence": {"filtered": True, "severity": "high"},

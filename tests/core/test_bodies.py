@@ -40,7 +40,7 @@ def test_every_body_is_asserted_and_has_a_source() -> None:
 
 
 @of_kind("error")
-def test_an_error_body_means(body: dict[str, Any]) -> None:
+def test_an_error_body_is_parsed(body: dict[str, Any]) -> None:
     means, headers = dict(body["means"]), httpx.Headers(body["headers"])
     error = from_response(body["status"], headers, body["body"].encode())
     wait = retry_after(body["status"], headers, Clock(), error.message)
@@ -60,7 +60,7 @@ def test_an_error_body_means(body: dict[str, Any]) -> None:
 
 
 @of_kind("chat")
-def test_a_chat_completion_means(body: dict[str, Any]) -> None:
+def test_a_chat_completion_is_parsed(body: dict[str, Any]) -> None:
     raw = json.loads(body["body"])
     answer = decode_completion(raw, httpx.Headers(body["headers"]))
     assert told(answer) == body["means"]
@@ -69,7 +69,7 @@ def test_a_chat_completion_means(body: dict[str, Any]) -> None:
 
 @of_kind("stream")
 @pytest.mark.parametrize("size", [1, 7, 4096, 10**6])
-def test_a_stream_means_the_same_however_it_is_cut(body: dict[str, Any], size: int) -> None:
+def test_a_stream_is_parsed_the_same_however_it_is_cut(body: dict[str, Any], size: int) -> None:
     means, data = dict(body["means"]), body["body"].encode()
     reader = ChatReader(httpx.Headers(body["headers"]))
     chunks: list[Any] = []
@@ -88,7 +88,7 @@ def test_a_stream_means_the_same_however_it_is_cut(body: dict[str, Any], size: i
 
 
 @of_kind("embedding")
-def test_embeddings_mean(body: dict[str, Any]) -> None:
+def test_embeddings_are_parsed(body: dict[str, Any]) -> None:
     raw, means = json.loads(body["body"]), body["means"]
     answer = Embeddings.from_wire(raw, httpx.Headers(body["headers"]), means["shape"][0], None)
     assert answer.model == means["model"]
@@ -100,7 +100,7 @@ def test_embeddings_mean(body: dict[str, Any]) -> None:
 
 
 @of_kind("info")
-def test_model_info_means(body: dict[str, Any]) -> None:
+def test_model_info_is_parsed(body: dict[str, Any]) -> None:
     info = decode_model_info(json.loads(body["body"]))
     found = {
         "model_name": info.model_name,
@@ -111,7 +111,7 @@ def test_model_info_means(body: dict[str, Any]) -> None:
 
 
 @of_kind("deployments")
-def test_deployments_mean(body: dict[str, Any]) -> None:
+def test_deployments_are_parsed(body: dict[str, Any]) -> None:
     if body["means"].get("empty"):
         assert body["body"] == ""
         return
@@ -133,13 +133,13 @@ def test_deployments_mean(body: dict[str, Any]) -> None:
 
 
 @of_kind("chat", "info", refused=True)
-def test_the_answer_of_another_operation_is_no_chat_completion(body: dict[str, Any]) -> None:
+def test_an_answer_of_another_operation_is_an_error(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponseError, match="no choices"):
         decode_completion(json.loads(body["body"]), {})
 
 
 @of_kind("stream", refused=True)
-def test_the_stream_of_another_operation_is_no_chat_completion(body: dict[str, Any]) -> None:
+def test_a_stream_of_another_operation_is_an_error(body: dict[str, Any]) -> None:
     reader = ChatReader({})
     list(reader.feed(body["body"].encode()))
     with pytest.raises(InferenceError):

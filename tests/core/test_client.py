@@ -70,7 +70,7 @@ def test_both_clients_have_the_same_methods_and_parameters() -> None:
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
-def test_every_method_says_what_it_is_for(kind: type) -> None:
+def test_every_public_method_has_a_docstring(kind: type) -> None:
     for name in public(kind).keys() - {*NAMES, *NAMES.values()}:
         assert inspect.getdoc(getattr(kind, name)), name
 
@@ -86,7 +86,7 @@ def test_every_method_says_what_it_is_for(kind: type) -> None:
         ("/models", None, 400, failure("unavailable_model", "Unavailable model: x")),
     ],
 )
-def test_a_name_with_no_deployment_behind_it_is_told_in_every_dialect(
+def test_an_unknown_deployment_is_a_typed_error_in_every_dialect(
     ask: Ask, server: RawServer, path: str, surface: str | None, status: int, body: Any
 ) -> None:
     server.will(reply(body, status, {"apim-request-id": "r7"}))
@@ -230,7 +230,7 @@ def test_a_page_on_another_host_is_not_followed(ask: Ask, server: RawServer) -> 
     assert len(server.received) == 1
 
 
-def test_a_list_without_end_is_not_followed(ask: Ask, server: RawServer) -> None:
+def test_an_endless_list_is_an_error(ask: Ask, server: RawServer) -> None:
     link = f"{server.url}/openai/deployments?skip=1"
     server.will(reply({"data": [], "nextLink": link}))
     with pytest.raises(InvalidResponseError, match="was refused"):
@@ -239,13 +239,13 @@ def test_a_list_without_end_is_not_followed(ask: Ask, server: RawServer) -> None
 
 
 @pytest.mark.parametrize("item", [{}, {"name": "x", "type": "ModelDeployment", "sku": 1}, 7])
-def test_an_entry_that_is_no_deployment_is_told(ask: Ask, server: RawServer, item: Any) -> None:
+def test_an_invalid_entry_in_a_list_is_an_error(ask: Ask, server: RawServer, item: Any) -> None:
     server.will(reply({"value": [item]}))
     with pytest.raises(InvalidResponseError, match="not a deployment"):
         ask().deployments()
 
 
-def test_a_list_that_is_no_object_is_empty_or_an_error(ask: Ask, server: RawServer) -> None:
+def test_a_malformed_list_is_empty_or_an_error(ask: Ask, server: RawServer) -> None:
     server.will(reply([]))
     assert len(ask().deployments()) == 0
     server.will(reply(failure("x", "broken")))
@@ -253,13 +253,13 @@ def test_a_list_that_is_no_object_is_empty_or_an_error(ask: Ask, server: RawServ
         ask().deployments()
 
 
-def test_a_key_goes_to_no_other_host_for_a_list(ask: Ask, server: RawServer) -> None:
+def test_a_list_never_sends_a_key_to_another_host(ask: Ask, server: RawServer) -> None:
     with pytest.raises(ConfigurationError, match="a key is sent to no other host"):
         ask().deployments("https://management.azure.com" + ARM)
     assert not server.received
 
 
-def test_a_key_that_a_list_refuses_is_told_to_be_one(ask: Ask, server: RawServer) -> None:
+def test_a_key_refused_by_a_list_gets_advice_about_keys(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("401", "no"), 401))
     with pytest.raises(AuthenticationError, match="needs a token of Entra ID, not a key"):
         ask("/api/projects/p").deployments()
@@ -271,7 +271,7 @@ def test_a_key_that_a_list_refuses_is_told_to_be_one(ask: Ask, server: RawServer
     assert "not a key" not in str(caught.value)
 
 
-def test_where_there_is_no_list_the_way_out_is_told(ask: Ask) -> None:
+def test_an_endpoint_without_a_list_gets_advice(ask: Ask) -> None:
     with pytest.raises(ConfigurationError, match="pass source="):
         ask("/x", surface="serverless").deployments()
     with pytest.raises(ConfigurationError, match="pass source="):
@@ -301,7 +301,7 @@ def test_deployments_are_found_in_any_case() -> None:
         ({"model": "prod-chat"}, {"model_id": "o3"}, "o3", "declared"),
     ],
 )
-def test_explain_tells_where_a_request_would_go_and_why(
+def test_explain_returns_where_a_request_goes_and_why(
     ask: Ask, server: RawServer, client: Any, call: Any, model_id: str | None, source: str | None
 ) -> None:
     routing = ask("/models", **client).client.explain(**call)
@@ -311,7 +311,7 @@ def test_explain_tells_where_a_request_would_go_and_why(
     assert not server.received
 
 
-def test_what_the_service_listed_beats_a_guess(ask: Ask, server: RawServer) -> None:
+def test_a_listed_model_wins_over_a_guess(ask: Ask, server: RawServer) -> None:
     items = [{**PROJECT_ITEM, "name": "gpt-4.1", "modelName": "o3"}]
     server.will(reply({"value": items}), reply(chat()))
     driver = ask("/api/projects/p")
@@ -384,7 +384,7 @@ def called(*ids: str) -> list[dict[str, Any]]:
         ),
     ],
 )
-def test_a_request_is_adapted_to_its_model_and_loses_nothing(
+def test_a_request_is_adapted_to_its_model_without_loss(
     model_id: str, body: dict[str, Any], expected: Any, changes: int
 ) -> None:
     body = {"messages": [ASKED], **body}
@@ -407,7 +407,7 @@ def test_foreign_call_ids_are_shortened_on_both_sides() -> None:
     assert len(told) == 1
 
 
-def test_a_call_of_another_shape_is_passed_on() -> None:
+def test_a_tool_call_of_unknown_form_is_passed_on() -> None:
     messages = [{"role": "assistant", "tool_calls": [{"id": 7, "index": 0, "custom": {}}]}]
     found, _ = adapt({"messages": messages}, profile_of("mistral-large"))
     assert found["messages"][0]["tool_calls"] == [{"id": 7, "custom": {}}]
@@ -458,7 +458,7 @@ def test_a_client_is_usable_from_many_tasks(server: RawServer) -> None:
         assert driver.run(all_of_them()) == [True] * 200
 
 
-def test_an_async_client_lives_through_several_loops(server: RawServer) -> None:
+def test_an_async_client_works_in_several_event_loops(server: RawServer) -> None:
     server.will(reply(chat()))
     client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
     for _ in range(3):
@@ -549,7 +549,9 @@ def test_dropped_clients_close_their_connections(server: RawServer) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_parent_and_child_of_a_fork_get_their_own_answers(server: RawServer, tmp_path: Any) -> None:
+def test_a_forked_child_and_its_parent_get_their_own_answers(
+    server: RawServer, tmp_path: Any
+) -> None:
     server.choose = lambda request: reply(chat(request.json["messages"][0]["content"]))
     script = tmp_path / "forks.py"
     script.write_text(
@@ -578,7 +580,7 @@ if child:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library: Any) -> None:
+def test_a_callers_httpx_client_is_used_and_stays_open(server: RawServer, library: Any) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))), reply(vectors([1.0])))
     with library.Client(headers={"x-mine": "1"}) as http:
         with open_driver("sync", f"{server.url}/models", KEY, "m", http_client=http) as driver:
@@ -601,7 +603,7 @@ def test_a_client_of_the_caller_is_used_and_left_open(server: RawServer, library
     assert {request.header("x-mine") for request in server.received} == {"1"}
 
 
-def test_the_client_of_httpx_aiohttp_is_used_and_its_errors_are_ours(server: RawServer) -> None:
+def test_an_httpx_aiohttp_client_is_used_and_its_errors_are_translated(server: RawServer) -> None:
     server.will(
         reply(chat()), stream(events(part("a"), part("b", "stop"))), lambda peer: peer.reset()
     )
@@ -621,7 +623,7 @@ def test_the_client_of_httpx_aiohttp_is_used_and_its_errors_are_ours(server: Raw
     asyncio.run(asked())
 
 
-def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> None:
+def test_a_client_creates_its_sync_or_async_counterpart(server: RawServer) -> None:
     server.will(reply(chat()))
     with InferenceClient(f"{server.url}/models", KEY, "m") as client:
         twin = client.to_async()
@@ -637,7 +639,7 @@ def test_a_client_has_a_twin_for_the_other_kind_of_code(server: RawServer) -> No
             client.to_async()
 
 
-def test_errors_of_a_client_of_the_caller_are_ours(server: RawServer) -> None:
+def test_errors_of_a_callers_httpx_client_are_translated(server: RawServer) -> None:
     server.will(lambda peer: peer.reset())
     with httpx2.Client() as http:
         client = InferenceClient(f"{server.url}/models", KEY, "m", max_retries=0, http_client=http)
@@ -653,7 +655,7 @@ def test_a_client_of_the_wrong_kind_is_refused() -> None:
         InferenceClient(endpoint, KEY, http_client=httpx.AsyncClient())
 
 
-def test_a_client_with_a_client_of_the_caller_is_not_pickled() -> None:
+def test_a_client_with_a_callers_httpx_client_cannot_be_pickled() -> None:
     with httpx.Client() as http:
         client = InferenceClient("https://contoso.openai.azure.com", KEY, http_client=http)
         with pytest.raises(ConfigurationError, match="cannot be pickled"):
@@ -693,24 +695,24 @@ def test_errors_say_what_happened_where_and_survive_a_pickle(ask: Ask, server: R
         assert fact in str(error)
 
 
-def test_a_message_is_never_empty_and_never_long() -> None:
+def test_error_messages_are_neither_empty_nor_long() -> None:
     assert InferenceError("").message == "InferenceError"
     assert len(str(InferenceError("x" * 10_000))) < 2_000
 
 
-def test_async_work_outside_of_a_loop_is_refused(server: RawServer) -> None:
+def test_an_async_call_outside_an_event_loop_is_an_error(server: RawServer) -> None:
     client = AsyncInferenceClient(f"{server.url}/models", KEY, "m")
     with contextlib.closing(client.complete(USER)) as work, pytest.raises(RuntimeError):
         work.send(None)
 
 
-def test_the_clock_of_tests_only_counts() -> None:
+def test_the_test_clock_only_counts() -> None:
     clock = TestClock()
     asyncio.run(clock.asleep(3))
     assert clock.waits == [3]
 
 
-def test_a_misspelt_option_of_an_adapter_names_the_nearest() -> None:
+def test_a_misspelt_adapter_option_is_an_error_with_the_nearest_name() -> None:
     check_option_names("Chat", ["model"], ["model", "timeout"])
     with pytest.raises(ConfigurationError, match="Chat has no option 'modl'; did you mean 'model'"):
         check_option_names("Chat", ["modl"], ["model", "timeout"])

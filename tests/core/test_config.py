@@ -44,7 +44,7 @@ def test_fields_are_read_by_their_type(table: Table) -> None:
     assert main.table("headers").tables() == {}
 
 
-def test_a_whole_number_is_a_number_and_no_truth(tmp_path: Path) -> None:
+def test_an_integer_is_a_number_but_not_a_boolean(tmp_path: Path) -> None:
     path = tmp_path / "azinfer.toml"
     path.write_text("capacity = 3\nflag = true\n", "utf-8")
     table = read(path)
@@ -54,7 +54,7 @@ def test_a_whole_number_is_a_number_and_no_truth(tmp_path: Path) -> None:
         table.get("flag", int)
 
 
-def test_a_field_of_any_type_counts_as_asked_for(tmp_path: Path) -> None:
+def test_a_field_of_any_type_counts_as_known(tmp_path: Path) -> None:
     path = tmp_path / "azinfer.toml"
     path.write_text("engine = 3\n", "utf-8")
     table = read(path)
@@ -80,7 +80,7 @@ def test_errors_name_the_line(table: Table, endpoint: str, field: str | None, li
     assert error.message.endswith(f"azinfer.toml, line {line}: {where}: is wrong")
 
 
-def test_a_whole_file_is_line_one(table: Table) -> None:
+def test_an_error_about_the_whole_file_names_line_one(table: Table) -> None:
     assert ", line 1: nothing: no" in table.wrong("no", "nothing").message
 
 
@@ -109,14 +109,14 @@ def test_an_unknown_field_is_refused_and_the_nearest_named(table: Table) -> None
         table.tables("endpoints")["main"].close()
 
 
-def test_a_table_that_was_asked_for_everything_closes(table: Table) -> None:
+def test_a_table_closes_after_all_its_fields_are_read(table: Table) -> None:
     main = table.tables("endpoints")["main"]
     main.get("url", str)
     main.get("names", list)
     main.close()
 
 
-def test_a_file_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "azinfer.toml"
     with pytest.raises(ConfigurationError, match=r"azinfer.toml cannot be read: No such file"):
         read(path)

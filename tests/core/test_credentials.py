@@ -89,7 +89,7 @@ def sent(server: RawServer) -> list[str | None]:
     ("credential", "key"),
     [(KEY, KEY), (f" {KEY}\n", KEY), (KeyCredential("k2"), "k2"), (SecretText(), "from-pydantic")],
 )
-def test_a_key_is_sent_whatever_holds_it(
+def test_a_key_is_sent_from_every_kind_of_credential(
     ask: Ask, server: RawServer, credential: Any, key: str
 ) -> None:
     server.will(reply(chat()))
@@ -173,7 +173,7 @@ def test_a_token_for_another_audience_is_replaced_once_and_for_all(
     assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
 
 
-def test_no_service_gets_a_token_for_an_audience_of_its_choice(
+def test_a_service_cannot_choose_the_audience_of_a_token(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(audience("https://management.azure.com"), reply(chat()))
@@ -182,7 +182,9 @@ def test_no_service_gets_a_token_for_an_audience_of_its_choice(
     assert set(credential.scopes) == {COGNITIVE}
 
 
-def test_a_resource_without_keys_says_what_it_takes(ask: Ask, server: RawServer) -> None:
+def test_a_resource_without_keys_names_the_accepted_credentials(
+    ask: Ask, server: RawServer
+) -> None:
     told = "Key based authentication is disabled for this resource."
     server.will(reply(failure("AuthenticationTypeDisabled", told), 403))
     with pytest.raises(PermissionDeniedError, match=r"Pass a credential of azure-identity"):
@@ -198,7 +200,7 @@ def test_a_surface_without_a_scope_takes_no_entra_token(
     assert not server.received
 
 
-def test_a_token_is_asked_for_once_by_all_clients_of_a_credential(
+def test_clients_of_one_credential_request_a_token_once(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(reply(chat()))
@@ -240,7 +242,7 @@ def test_a_token_is_renewed_before_it_expires(
     assert sent(server) == ["Bearer token-1", "Bearer token-2"]
 
 
-def test_an_old_token_serves_while_no_new_one_is_to_be_had(
+def test_an_old_token_is_used_while_renewal_fails(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(reply(chat()))
@@ -262,7 +264,7 @@ def test_a_token_is_fetched_for_each_attempt(ask: Ask, server: RawServer, clock:
     assert sent(server) == ["Bearer token-1", "Bearer token-2"]
 
 
-def test_a_401_is_tried_once_more_with_a_fresh_token(
+def test_a_401_is_retried_once_with_a_fresh_token(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     server.will(reply(failure("401"), 401), reply(chat()))
@@ -271,37 +273,35 @@ def test_a_401_is_tried_once_more_with_a_fresh_token(
     assert not clock.waits
 
 
-def test_a_401_is_tried_no_more_than_once(ask: Ask, server: RawServer, clock: TestClock) -> None:
+def test_a_401_is_retried_only_once(ask: Ask, server: RawServer, clock: TestClock) -> None:
     server.will(reply(failure("401"), 401))
     with pytest.raises(AuthenticationError) as caught:
         ask(credential=TokenCredential(clock)).complete()
     assert len(server.received) == caught.value.attempts == 2
 
 
-def test_a_refused_key_is_not_tried_again(ask: Ask, server: RawServer) -> None:
+def test_a_refused_key_is_not_retried(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("401"), 401))
     with pytest.raises(AuthenticationError) as caught:
         ask().complete()
     assert len(server.received) == caught.value.attempts == 1
 
 
-def test_a_function_is_asked_for_each_attempt(ask: Ask, server: RawServer) -> None:
+def test_a_credential_function_is_called_for_each_attempt(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure(), 500), reply(chat()))
     tokens = iter(["a", "b"])
     ask(credential=lambda: next(tokens)).complete()
     assert sent(server) == ["Bearer a", "Bearer b"]
 
 
-def test_a_function_that_gives_the_same_token_after_a_401_is_not_tried_again(
-    ask: Ask, server: RawServer
-) -> None:
+def test_the_same_token_after_a_401_is_not_retried(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("401"), 401))
     with pytest.raises(AuthenticationError):
         ask(credential=lambda: "same").complete()
     assert len(server.received) == 1
 
 
-def test_a_function_that_fails_is_told(ask: Ask, server: RawServer) -> None:
+def test_a_failing_credential_function_is_an_error(ask: Ask, server: RawServer) -> None:
     def broken() -> str:
         raise OSError("vault is sealed")
 
@@ -329,7 +329,7 @@ def test_async_credentials_serve_async_clients(server: RawServer, clock: TestClo
     assert credential.scopes == [COGNITIVE]
 
 
-def test_an_async_credential_that_fails_is_told(server: RawServer, clock: TestClock) -> None:
+def test_a_failing_async_credential_is_an_error(server: RawServer, clock: TestClock) -> None:
     server.will(reply(chat()))
     credential = AsyncTokenCredential(clock)
     with open_driver("async", f"{server.url}/models", credential, "m", clock=clock) as driver:
@@ -342,7 +342,7 @@ def test_an_async_credential_that_fails_is_told(server: RawServer, clock: TestCl
             driver.complete()
 
 
-def test_an_async_credential_in_a_sync_client_is_refused_with_the_way_out(
+def test_an_async_credential_in_a_sync_client_is_an_error_with_advice(
     server: RawServer, clock: TestClock
 ) -> None:
     async def token() -> str:
@@ -355,7 +355,7 @@ def test_an_async_credential_in_a_sync_client_is_refused_with_the_way_out(
     assert not server.received
 
 
-def test_an_awaitable_that_is_no_coroutine_is_refused_in_a_sync_client(server: RawServer) -> None:
+def test_an_awaitable_credential_in_a_sync_client_is_an_error(server: RawServer) -> None:
     class Awaitable:
         def __await__(self) -> Any:
             return iter(())
@@ -384,7 +384,7 @@ def test_a_sync_credential_does_not_block_the_loop(server: RawServer, clock: Tes
 @pytest.mark.parametrize(
     "credential", ["", "  ", "two words", "kéy", "a\nb", KeyCredential("é"), lambda: "", 7]
 )
-def test_what_is_no_credential_is_refused_and_not_repeated(
+def test_an_invalid_credential_is_refused_without_showing_it(
     ask: Ask, server: RawServer, credential: Any
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -437,7 +437,7 @@ def test_the_process_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> Non
     assert InferenceClient().endpoint.url == "https://contoso.openai.azure.com/openai/v1"
 
 
-def test_a_key_of_the_environment_goes_to_its_own_endpoint_alone() -> None:
+def test_a_key_from_the_environment_goes_only_to_its_endpoint() -> None:
     environ = {
         "AZURE_AI_ENDPOINT": "https://contoso.services.ai.azure.com",
         "AZURE_AI_API_KEY": KEY,
@@ -463,7 +463,7 @@ def test_nothing_is_sent_in_clear_text_to_another_machine(kind: str, credential:
     assert driver.client.endpoint.url == "http://example.com/openai/v1"
 
 
-def test_a_secret_is_in_no_repr(ask: Ask, server: RawServer, clock: TestClock) -> None:
+def test_secrets_do_not_appear_in_repr(ask: Ask, server: RawServer, clock: TestClock) -> None:
     server.will(reply(chat()))
     driver = ask("/models")
     driver.complete()
@@ -471,7 +471,7 @@ def test_a_secret_is_in_no_repr(ask: Ask, server: RawServer, clock: TestClock) -
     assert not any(KEY in repr(each) or KEY in str(each) for each in shown)
 
 
-def test_a_secret_is_in_no_log(
+def test_secrets_do_not_appear_in_logs(
     ask: Ask, server: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -485,7 +485,7 @@ def test_a_secret_is_in_no_log(
     assert "secret prompt" not in caplog.text
 
 
-def test_a_secret_that_the_service_repeats_is_redacted(ask: Ask, server: RawServer) -> None:
+def test_secrets_in_responses_are_redacted(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("401", f"bad key {KEY}!"), 401, {"x-was": f"Bearer {KEY}"}))
     with pytest.raises(AuthenticationError, match=r"bad key \[redacted\]!") as caught:
         ask().complete()
@@ -503,7 +503,9 @@ def test_a_key_of_one_letter_does_not_garble_messages(ask: Ask, server: RawServe
         assert "redacted" not in str(caught.value)
 
 
-def test_a_secret_is_in_no_traceback_of_a_broken_connection(ask: Ask, server: RawServer) -> None:
+def test_secrets_do_not_appear_in_tracebacks_of_connection_errors(
+    ask: Ask, server: RawServer
+) -> None:
     server.will(lambda peer: peer.reset())
     with pytest.raises(InferenceError) as caught:
         ask(max_retries=0).complete()
@@ -541,7 +543,7 @@ async def named_coroutine() -> str:
         ({"credential": named_function, "endpoint": f"{V1}?sig={KEY}"}, "'sig'"),
     ],
 )
-def test_a_client_that_would_take_a_secret_along_is_not_pickled(
+def test_a_client_with_a_secret_cannot_be_pickled(
     kind: str, named: dict[str, Any], told: str
 ) -> None:
     driver = ClientDriver(kind, **{"endpoint": V1, **named})
@@ -595,7 +597,7 @@ def test_a_pickled_client_finds_its_function_by_name(
     assert server.received[0].header("x-team") == "a"
 
 
-def test_a_pickled_client_makes_the_default_of_azure_identity_anew(
+def test_a_pickled_client_creates_a_new_default_azure_credential(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):

@@ -116,7 +116,7 @@ def test_several_batches_are_sent_at_once_but_not_all(ask: Ask, server: RawServe
         reply(failure("x", "at most 2 texts"), 422),
     ],
 )
-def test_a_batch_that_is_too_big_is_halved(
+def test_a_batch_that_is_too_large_is_halved(
     ask: Ask, server: RawServer, refusal: Callable[[Any], None]
 ) -> None:
     server.choose = lambda request: refusal if len(request.json["input"]) > 2 else echo(request)
@@ -124,7 +124,7 @@ def test_a_batch_that_is_too_big_is_halved(
     assert [vector[0] for vector in answer.vectors] == list(map(float, range(7)))
 
 
-def test_one_text_that_is_too_big_is_told(ask: Ask, server: RawServer) -> None:
+def test_one_text_that_is_too_large_is_an_error(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("x", "too long"), 413))
     with pytest.raises(BadRequestError, match="too long"):
         ask().embed(["a", "b"])
@@ -146,7 +146,7 @@ def test_the_first_error_ends_all_batches(ask: Ask, server: RawServer) -> None:
 
 
 @pytest.mark.parametrize("texts", [[1], ["a", None], [[1, 2]]])
-def test_what_is_no_text_is_refused(ask: Ask, server: RawServer, texts: Any) -> None:
+def test_inputs_that_are_not_texts_are_refused(ask: Ask, server: RawServer, texts: Any) -> None:
     with pytest.raises(ConfigurationError, match="not token ids"):
         ask().embed(texts)
     assert not server.received
@@ -155,7 +155,7 @@ def test_what_is_no_text_is_refused(ask: Ask, server: RawServer, texts: Any) -> 
 @pytest.mark.parametrize("encoding_format", ["float", "base64"])
 @pytest.mark.parametrize("more", [{}, {"id": "e1"}, {"x": [1]}])
 @pytest.mark.parametrize("beside", [{}, {"y": {"z": 1}}])
-def test_what_stands_beside_the_vectors_is_kept(
+def test_fields_beside_the_vectors_are_kept(
     ask: Ask, server: RawServer, more: Any, beside: Any, encoding_format: str
 ) -> None:
     body = {**vectors([0.5], [0.25]), **more}
@@ -167,7 +167,7 @@ def test_what_stands_beside_the_vectors_is_kept(
     assert found.raw == ({**body, "data": without},)
 
 
-def test_vectors_are_put_where_their_index_says() -> None:
+def test_vectors_are_ordered_by_their_index() -> None:
     raw = vectors([1.0], [2.0], [3.0])
     raw["data"].reverse()
     assert [list(each) for each in Embeddings.from_wire(raw, {}, 3).vectors] == [[1], [2], [3]]
@@ -220,7 +220,9 @@ def test_a_vector_is_read_by_the_type_of_its_value(
         ([[1.0], [1.0, 2.0]], None),
     ],
 )
-def test_what_is_no_vector_is_refused(rows: list[Any], encoding: str | None) -> None:
+def test_an_embedding_that_is_not_a_vector_is_an_error(
+    rows: list[Any], encoding: str | None
+) -> None:
     with pytest.raises(InvalidResponseError):
         read(*rows, encoding=encoding)
 
@@ -238,7 +240,7 @@ def test_what_is_no_vector_is_refused(rows: list[Any], encoding: str | None) -> 
         ({"data": [{"index": "0", "embedding": [1.0]}]}, "index 0"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_refused(raw: Any, told: str) -> None:
+def test_an_answer_with_wrong_counts_or_indexes_is_an_error(raw: Any, told: str) -> None:
     with pytest.raises(InvalidResponseError, match=told):
         Embeddings.from_wire(raw, {}, 2)
 
@@ -252,7 +254,7 @@ def test_batches_of_different_dimensions_are_not_joined(ask: Ask, server: RawSer
         ask(model="prod-embed").embed(["1"] * 97)
 
 
-def test_usage_may_stand_in_the_headers_or_nowhere(ask: Ask, server: RawServer) -> None:
+def test_usage_is_read_from_headers_or_missing(ask: Ask, server: RawServer) -> None:
     body = vectors([1.0])
     del body["usage"]
     server.will(reply(body, headers={"num-tokens": "4"}), reply(body))
@@ -261,7 +263,7 @@ def test_usage_may_stand_in_the_headers_or_nowhere(ask: Ask, server: RawServer) 
     assert driver.embed("a").usage is None
 
 
-def test_an_error_under_the_status_200_is_told(ask: Ask, server: RawServer) -> None:
+def test_an_error_with_status_200_is_raised(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("x", "broken")))
     with pytest.raises(InferenceError, match="broken"):
         ask(max_retries=0).embed("a")
@@ -292,7 +294,7 @@ def test_images_are_sent_one_by_one_and_come_back_in_order(
 
 
 @pytest.mark.parametrize("image", [b"\x89PNG", "https://example.com/a.png", Path("a.png")])
-def test_one_image_is_not_taken_for_a_list(ask: Ask, image: Any) -> None:
+def test_one_image_is_not_treated_as_a_list(ask: Ask, image: Any) -> None:
     with pytest.raises(ConfigurationError, match="images must be a list"):
         ask("/models").embed_images(image)
 

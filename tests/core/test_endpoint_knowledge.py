@@ -60,7 +60,7 @@ def test_clients_that_start_fresh_have_learned_nothing(ask: Ask, server: RawServ
     assert "max_completion_tokens" in server.received[-1].json
 
 
-def test_a_call_that_another_overtook_is_mended_too(ask: Ask, server: RawServer) -> None:
+def test_a_concurrent_call_is_corrected_too(ask: Ask, server: RawServer) -> None:
     first, second = ask(model="prod-chat"), ask(model="prod-chat")
 
     def refuse_after_another_call(peer: Any) -> None:
@@ -96,9 +96,7 @@ def test_a_wrong_name_suggests_what_another_client_listed(ask: Ask, server: RawS
     assert caught.value.suggestions == ("Prod",)
 
 
-def test_what_a_process_knows_itself_wins_over_what_comes_from_another(
-    ask: Ask, server: RawServer
-) -> None:
+def test_own_knowledge_wins_over_pickled_knowledge(ask: Ask, server: RawServer) -> None:
     server.will(reply({"value": [ARM]}))
     driver = ask(model="prod")
     driver.deployments()
@@ -131,7 +129,7 @@ def test_surfaces_of_a_resource_share_what_is_known() -> None:
     assert knowledge_of(elsewhere) is not knowledge_of(first)
 
 
-def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_knowledge_of_endpoints_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_knowledge, "_MOST_ENDPOINTS", 2)
     names = ("a", "b", "c")
     known = [knowledge_of(Endpoint.parse(f"https://{name}.openai.azure.com")) for name in names]
@@ -139,7 +137,7 @@ def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(endpoint_knowledge._KNOWN) == 1
 
 
-def test_facts_of_a_model_need_more_than_a_deployments_name(ask: Ask) -> None:
+def test_a_deployments_name_alone_sets_no_model_facts(ask: Ask) -> None:
     client = ask(model="contoso-gpt-4.1").client
     assert client.model_facts().name == ""
     assert client.model_facts().tools is None

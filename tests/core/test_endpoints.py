@@ -156,12 +156,12 @@ def test_a_url_is_understood(
     assert found == (surface, base, name, version)
 
 
-def test_there_are_more_than_thirty_forms() -> None:
+def test_more_than_thirty_url_forms_are_tested() -> None:
     assert len(FORMS) > 30
 
 
 @pytest.mark.parametrize("url", [form[0] for form in FORMS])
-def test_what_was_derived_is_understood_the_same(url: str) -> None:
+def test_derived_urls_are_parsed_the_same(url: str) -> None:
     endpoint = Endpoint.parse(url)
     again = Endpoint.parse(str(endpoint))
     assert (again.url, again.surface) == (endpoint.url, endpoint.surface)
@@ -223,7 +223,7 @@ def test_a_hostile_name_is_one_encoded_segment(name: str, segment: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "\ud800"])
-def test_a_name_that_no_path_can_hold_is_refused(name: str) -> None:
+def test_a_name_that_does_not_fit_in_a_path_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="model="):
         Endpoint.parse(f"{OPENAI}/openai").operation_url(CHAT, name)
 
@@ -236,7 +236,7 @@ def test_the_query_is_kept_on_every_request() -> None:
     assert url == f"{FOUNDRY}/models/chat/completions?sv=1&sv=a+b&api-version=2025-04-01"
 
 
-def test_the_version_of_the_caller_beats_that_of_the_url() -> None:
+def test_a_callers_api_version_wins_over_the_urls() -> None:
     url = f"{FOUNDRY}/models?api-version=2024-05-01-preview"
     assert Endpoint.parse(url, api_version="2025-04-01").api_version == "2025-04-01"
 
@@ -303,18 +303,18 @@ def test_a_surface_may_be_given_as_a_value() -> None:
         ),
     ],
 )
-def test_a_wrong_form_is_told_with_what_was_understood(url: str, told: str) -> None:
+def test_a_wrong_url_is_an_error_with_its_parsed_parts(url: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Endpoint.parse(url)
     assert told in str(caught.value)
 
 
-def test_a_wrong_form_is_told_what_a_right_one_looks_like() -> None:
+def test_a_wrong_url_is_an_error_with_an_example() -> None:
     with pytest.raises(ConfigurationError, match=r"https://<resource>\.services\.ai\.azure\.com"):
         Endpoint.parse("https://example.com")
 
 
-def test_an_unknown_surface_is_told_the_known_ones() -> None:
+def test_an_unknown_surface_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="models, v1, deployments, serverless, managed"):
         Endpoint.parse(FOUNDRY, "modles")
 
@@ -349,7 +349,9 @@ def test_an_operation_stays_where_it_exists() -> None:
     ("url", "operation"),
     [("https://a.example.com/v1", IMAGES), ("https://a.example.com/v1", INFO)],
 )
-def test_an_operation_that_is_nowhere_is_told_where_it_would_be(url: str, operation: str) -> None:
+def test_an_unavailable_operation_is_an_error_that_names_its_surface(
+    url: str, operation: str
+) -> None:
     with pytest.raises(ConfigurationError, match=r"models.*serverless"):
         Endpoint.parse(url).serving(operation)
 

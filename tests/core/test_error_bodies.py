@@ -150,7 +150,7 @@ for field in ("message", "msg", "title", "reason", "fault", "Message", "detail")
 
 
 @pytest.mark.parametrize("name", MEANINGS)
-def test_an_error_body_is_read_to_its_bottom(name: str) -> None:
+def test_an_error_body_is_read_at_every_depth(name: str) -> None:
     status, body, kind, code, message, param = MEANINGS[name]
     failure = from_response(status, {}, body.encode())
     assert type(failure) is kind
@@ -228,9 +228,7 @@ def test_an_unknown_error_under_200_is_sent_again(ask: Ask, server: RawServer, n
 
 
 @pytest.mark.parametrize("start", [BOM, "\n  ", f"\r\n{BOM} "])
-def test_an_answer_is_read_after_a_byte_order_mark_and_blanks(
-    ask: Ask, server: RawServer, start: str
-) -> None:
+def test_an_answer_after_a_byte_order_mark_is_read(ask: Ask, server: RawServer, start: str) -> None:
     server.will(reply(start + json.dumps(chat())))
     assert ask().complete().text == "hello"
     assert ask().stream().text == "hello"
@@ -259,7 +257,7 @@ def test_only_the_beginning_of_a_huge_error_is_looked_at(body: str) -> None:
     assert isinstance(failure, ServerError)
 
 
-def test_advice_stands_behind_a_long_message() -> None:
+def test_advice_follows_a_long_message() -> None:
     failure = from_response(401, {}, error("a" * 5000).encode())
     assert isinstance(failure, APIStatusError)
     assert failure.message.endswith("belongs to this endpoint.")

@@ -80,7 +80,7 @@ def requests(count: int = 3) -> list[dict[str, Any]]:
 
 
 class TestFiles:
-    async def test_a_file_goes_up_and_comes_back(self, twins: Twins, tmp_path: Path) -> None:
+    async def test_a_file_is_uploaded_and_downloaded(self, twins: Twins, tmp_path: Path) -> None:
         content = b'{"a": "\xc3\xa9"}\n' * 100_000
         path = tmp_path / 'a "b".jsonl'
         path.write_bytes(content)
@@ -194,7 +194,7 @@ class TestFiles:
         assert most < 15_000_000  # the endpoint of this process is measured too
 
     @pytest.mark.parametrize("decode", [decode_file, decode_batch])
-    def test_what_has_no_id_is_refused(self, decode: Any) -> None:
+    def test_an_object_without_an_id_is_an_error(self, decode: Any) -> None:
         with pytest.raises(InvalidResponseError, match="no id of a"):
             decode({"id": 5})
 
@@ -307,7 +307,7 @@ class TestBatches:
         assert result.error is not None
         assert error in result.error.message
 
-    def test_a_client_that_never_uses_them_does_not_load_them(self) -> None:
+    def test_files_and_batches_are_imported_lazily(self) -> None:
         code = (
             "import sys; from azinfer.core import InferenceClient; "
             "InferenceClient('https://contoso.openai.azure.com', 'k').explain(model='gpt-4.1'); "

@@ -180,7 +180,7 @@ def test_another_model_does_not_get_the_facts_of_its_namesake(name: str | None) 
 
 
 @pytest.mark.parametrize("name", ["embed-small", "command-center", "codex-agents", "prod-chat"])
-def test_a_deployments_name_is_no_evidence_for_a_vendor(name: str) -> None:
+def test_a_deployments_name_is_not_evidence_for_a_vendor(name: str) -> None:
     assert find(name) is None
     assert family_of(name) is None
 
@@ -291,7 +291,7 @@ def test_importing_the_client_does_not_read_the_catalog() -> None:
         ("our-own-model", None),
     ],
 )
-def test_some_models_say_in_a_stream_what_it_cost_unasked(name: str, unasked: str | None) -> None:
+def test_some_models_always_stream_usage(name: str, unasked: str | None) -> None:
     assert unasked_usage_of(name) == unasked
 
 

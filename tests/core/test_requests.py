@@ -253,7 +253,7 @@ def answers(server: RawServer) -> None:
 
 
 @pytest.mark.parametrize(("client", "operation", "options", "line", "headers", "body"), TABLE)
-def test_a_request_is_what_the_protocol_asks_for(
+def test_a_request_follows_the_protocol(
     ask: Ask,
     server: RawServer,
     client: dict[str, Any],
@@ -389,7 +389,7 @@ def test_an_image_is_read_from_its_file(ask: Ask, server: RawServer, tmp_path: P
         (b"BM\0\0", "bmp"),
     ],
 )
-def test_the_type_of_an_image_is_found_in_its_bytes(data: bytes, kind: str) -> None:
+def test_the_type_of_an_image_is_detected_from_its_bytes(data: bytes, kind: str) -> None:
     assert ImageInput(data).to_wire()["image"].startswith(f"data:image/{kind};base64,")
 
 
@@ -474,13 +474,15 @@ def test_messages_that_cannot_be_sent_are_refused_at_once(
     assert not server.received
 
 
-def test_an_option_that_is_no_json_is_named(ask: Ask, server: RawServer) -> None:
+def test_an_option_that_cannot_be_json_is_an_error_with_its_name(
+    ask: Ask, server: RawServer
+) -> None:
     with pytest.raises(ConfigurationError, match=r"^metadata cannot be sent as JSON"):
         ask().complete(temperature=0, metadata={"at": object()})
     assert not server.received
 
 
-def test_stream_is_no_option(ask: Ask) -> None:
+def test_stream_as_an_option_is_refused(ask: Ask) -> None:
     with pytest.raises(ConfigurationError, match=r"client\.stream"):
         ask().complete(stream=True)
 
@@ -499,9 +501,7 @@ def test_model_extras_are_options_of_their_own(ask: Ask, server: RawServer) -> N
     assert not server.received
 
 
-def test_what_was_made_for_the_retired_sdk_is_sent_as_it_sent_it(
-    ask: Ask, server: RawServer
-) -> None:
+def test_types_of_the_retired_sdk_are_sent_as_it_sent_them(ask: Ask, server: RawServer) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     url = retired.ImageUrl(url="https://example.com/cat.png", detail="low")
     part = retired.ImageContentItem(image_url=url)
@@ -554,7 +554,7 @@ def test_headers_of_the_call_beat_those_of_the_client(ask: Ask, server: RawServe
     assert first.header("user-agent") == "mine"
 
 
-def test_what_the_caller_gave_is_never_written_to(ask: Ask, server: RawServer) -> None:
+def test_arguments_are_never_modified(ask: Ask, server: RawServer) -> None:
     answers(server)
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
     stop, tools = ["x"], [Tool("f")]
@@ -563,7 +563,7 @@ def test_what_the_caller_gave_is_never_written_to(ask: Ask, server: RawServer) -
     assert (stop, tools) == (["x"], [Tool("f")])
 
 
-def test_a_url_that_is_too_long_is_told(ask: Ask, server: RawServer) -> None:
+def test_a_url_that_is_too_long_is_an_error(ask: Ask, server: RawServer) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot be sent: .* is longer than 65536"):
         ask("/openai", model="x" * 70_000).complete()
     with (
@@ -588,7 +588,7 @@ def test_an_error_of_a_url_shows_no_key_in_its_query(kind: str) -> None:
     assert "hidden" not in str(caught.value)
 
 
-def test_a_host_that_cannot_be_is_told(kind: str) -> None:
+def test_an_impossible_host_is_an_error(kind: str) -> None:
     with (
         open_driver(kind, f"https://{'x' * 64}.openai.azure.com", "k", "m") as driver,
         pytest.raises(ConfigurationError, match=r"cannot be sent: .*label"),

@@ -85,7 +85,7 @@ def test_nothing_to_rank_or_nowhere_to_rank_it_is_refused(server: RawServer) -> 
     assert not server.received
 
 
-def test_an_unknown_deployment_is_told(server: RawServer) -> None:
+def test_an_unknown_deployment_is_an_error(server: RawServer) -> None:
     message = "The API deployment m does not exist. If you created it, please wait."
     server.will(reply(failure("DeploymentNotFound", message, details=message), 404))
     with pytest.raises(DeploymentNotFoundError, match="does not exist"):

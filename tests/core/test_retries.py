@@ -30,7 +30,7 @@ DATE = "Fri, 15 Jan 2027 08:00:02 GMT"  # two seconds after the test clock's beg
 
 
 @pytest.mark.parametrize("status", [408, 409, 424, 429, 500, 502, 503, 504, 529])
-def test_a_passing_failure_is_tried_again(
+def test_a_transient_failure_is_retried(
     ask: Ask, server: RawServer, clock: TestClock, status: int
 ) -> None:
     headers = {"ms-azureml-model-error-statuscode": "503"} if status == 424 else {}
@@ -43,7 +43,7 @@ def test_a_passing_failure_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422, 424, 501, 302])
-def test_a_lasting_failure_is_not_tried_again(
+def test_a_permanent_failure_is_not_retried(
     ask: Ask, server: RawServer, clock: TestClock, status: int
 ) -> None:
     server.will(reply(failure("x"), status, {"location": "/elsewhere"}))
@@ -53,7 +53,7 @@ def test_a_lasting_failure_is_not_tried_again(
     assert (caught.value.status, caught.value.attempts) == (status, 1)
 
 
-def test_a_spent_quota_is_not_tried_again(ask: Ask, server: RawServer) -> None:
+def test_an_exhausted_quota_is_not_retried(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("insufficient_quota", "all spent"), 429))
     with pytest.raises(RateLimitError, match="all spent"):
         ask().complete()
@@ -69,7 +69,7 @@ def test_the_waits_grow_and_the_retries_end(ask: Ask, server: RawServer, clock: 
     assert "attempts 7" in str(caught.value)
 
 
-def test_one_call_bears_one_id_and_one_body(ask: Ask, server: RawServer) -> None:
+def test_retries_repeat_the_request_id_and_the_body(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure(), 500), reply(failure(), 500), reply(chat()))
     driver = ask()
     driver.complete()
@@ -104,7 +104,7 @@ def test_one_call_bears_one_id_and_one_body(ask: Ask, server: RawServer) -> None
         (429, {"retry-after": "Fri, 99 Jan 99999 08:00:02 GMT"}, 0.5),
     ],
 )
-def test_the_service_says_how_long_to_wait(
+def test_retry_after_is_respected(
     ask: Ask, server: RawServer, clock: TestClock, status: int, headers: Any, wait: float
 ) -> None:
     server.will(reply(failure("x"), status, headers), reply(chat()))
@@ -116,7 +116,7 @@ def test_the_service_says_how_long_to_wait(
     ("headers", "message"),
     [({"retry-after": "86400"}, "no"), ({}, "Please retry after 86400 seconds.")],
 )
-def test_nobody_sleeps_for_a_day(
+def test_a_retry_after_of_a_day_is_not_waited_for(
     ask: Ask, server: RawServer, clock: TestClock, headers: dict[str, str], message: str
 ) -> None:
     server.will(reply(failure("429", message), 429, headers))
@@ -140,13 +140,13 @@ def test_the_jitter_is_a_quarter() -> None:
     assert waits == [0.375, 0.625]
 
 
-def test_a_broken_connection_is_tried_again(ask: Ask, server: RawServer, clock: TestClock) -> None:
+def test_a_broken_connection_is_retried(ask: Ask, server: RawServer, clock: TestClock) -> None:
     server.will(lambda peer: peer.reset(), reply(chat()))
     assert ask().complete().text == "hello"
     assert clock.waits == [0.5]
 
 
-def test_a_closed_port_is_told_as_such(kind: str) -> None:
+def test_a_closed_port_is_an_error_that_says_so(kind: str) -> None:
     server = RawServer().start()
     server.stop()
     driver = ClientDriver(kind, f"{server.url}/models", "k", "m", max_retries=0)
@@ -181,7 +181,7 @@ def test_a_stream_is_opened_again_before_its_first_byte_alone(
     assert caught.value.partial.text == "a"
 
 
-def test_a_dead_service_is_not_hammered(ask: Ask, server: RawServer) -> None:
+def test_the_retry_budget_protects_a_dead_service(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure(), 503))
     driver = ask()
     calls = 60
@@ -210,13 +210,13 @@ def test_the_budget_is_never_overdrawn_or_overfull() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), None, "10"])
 @pytest.mark.parametrize("field", ["connect", "read", "total"])
-def test_no_time_out_is_for_ever(field: str, value: Any) -> None:
+def test_a_missing_timeout_is_not_infinite(field: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"timeout {field} must be"):
         Timeout(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), "10"])
-def test_no_attempt_is_for_ever(kind: str, value: Any) -> None:
+def test_every_attempt_has_a_time_limit(kind: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout attempt must be"):
         ClientDriver(kind, "https://contoso.openai.azure.com", "k", timeout=value)
 
@@ -237,7 +237,7 @@ def silent(peer: Any) -> None:
     ("timeout", "told"),
     [(Timeout(read=0.2), "sent nothing within 0.2 seconds"), (0.2, "within 0.2 seconds")],
 )
-def test_a_silent_service_is_left(ask: Ask, server: RawServer, timeout: Any, told: str) -> None:
+def test_a_silent_service_times_out(ask: Ask, server: RawServer, timeout: Any, told: str) -> None:
     server.will(silent)
     with pytest.raises(APITimeoutError, match=told) as caught:
         ask(timeout=timeout, max_retries=0, clock=Clock()).complete()
@@ -245,7 +245,7 @@ def test_a_silent_service_is_left(ask: Ask, server: RawServer, timeout: Any, tol
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
-def test_a_silent_attempt_is_tried_again(ask: Ask, server: RawServer) -> None:
+def test_a_silent_attempt_is_retried(ask: Ask, server: RawServer) -> None:
     server.will(silent, reply(chat()))
     assert ask(timeout=1, clock=Clock()).complete().text == "hello"
 
@@ -267,7 +267,7 @@ class Late(TestClock):
         return self.now
 
 
-def test_a_call_ends_with_its_total_though_bytes_keep_coming(ask: Ask, server: RawServer) -> None:
+def test_the_total_timeout_ends_a_call_that_still_receives(ask: Ask, server: RawServer) -> None:
     def drip(peer: Any) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
         while peer.server.open_connections:
@@ -291,7 +291,7 @@ def _still_there(peer: Any) -> bool:
         return False
 
 
-def test_time_that_is_up_before_anything_is_sent(ask: Ask, server: RawServer) -> None:
+def test_a_deadline_before_the_first_byte_is_a_timeout(ask: Ask, server: RawServer) -> None:
     class Jump(TestClock):
         def monotonic(self) -> float:
             self.now += 100
@@ -303,7 +303,7 @@ def test_time_that_is_up_before_anything_is_sent(ask: Ask, server: RawServer) ->
     assert not server.received
 
 
-def test_waiting_happens_on_the_clock_that_was_given() -> None:
+def test_waits_use_the_injected_clock() -> None:
     clock = Clock()
     before = clock.monotonic()
     clock.sleep(0)
@@ -333,7 +333,7 @@ UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported with this mo
 UNSUPPORTED += "'max_completion_tokens' instead."
 
 
-def test_a_parameter_that_has_another_name_is_learned(ask: Ask, server: RawServer) -> None:
+def test_a_renamed_parameter_is_learned(ask: Ask, server: RawServer) -> None:
     server.will(refused("max_tokens", UNSUPPORTED), reply(chat()))
     driver = ask(model="prod-chat")
     answer = driver.complete(max_tokens=5)
@@ -350,7 +350,7 @@ def test_a_parameter_that_has_another_name_is_learned(ask: Ask, server: RawServe
     ]
 
 
-def test_the_other_way_round_too(ask: Ask, server: RawServer) -> None:
+def test_the_old_parameter_name_is_learned_too(ask: Ask, server: RawServer) -> None:
     message = "Validation error at #/max_completion_tokens: Extra inputs are not permitted"
     server.will(reply(failure("400", message), 400), reply(chat()))
     driver = ask(model="prod-chat")
@@ -358,7 +358,7 @@ def test_the_other_way_round_too(ask: Ask, server: RawServer) -> None:
     assert server.received[1].json["max_tokens"] == 5
 
 
-def test_a_refusal_of_both_names_is_told(ask: Ask, server: RawServer) -> None:
+def test_a_refusal_of_both_parameter_names_is_an_error(ask: Ask, server: RawServer) -> None:
     server.will(refused("max_tokens", UNSUPPORTED))
     with pytest.raises(BadRequestError):
         ask(model="prod-chat").complete(max_tokens=5)
@@ -385,7 +385,7 @@ def test_a_field_of_our_own_is_left_out_where_it_is_refused(ask: Ask, server: Ra
     assert ["stream_options" in each.json for each in server.received] == [True, False, False]
 
 
-def test_base64_is_not_asked_for_where_it_is_refused(ask: Ask, server: RawServer) -> None:
+def test_base64_is_not_requested_after_a_refusal(ask: Ask, server: RawServer) -> None:
     answer = {"data": [{"index": 0, "embedding": [1.0]}], "model": "e"}
     server.will(refused("encoding_format", "no base64", 422), reply(answer))
     driver = ask(model="prod-embed")
@@ -419,7 +419,7 @@ def test_the_version_of_the_caller_is_kept(ask: Ask, server: RawServer) -> None:
     assert len(server.received) == 1
 
 
-def test_a_newer_version_that_is_refused_too_is_told(ask: Ask, server: RawServer) -> None:
+def test_a_second_refused_version_is_an_error(ask: Ask, server: RawServer) -> None:
     server.will(reply(failure("BadRequest", TOO_OLD), 400))
     with pytest.raises(BadRequestError, match="2024-12-01-preview and later"):
         ask("/models").complete()
@@ -454,7 +454,7 @@ def test_the_only_tool_by_name_is_required_where_names_are_refused(
     assert choices == [NAMED, "required", "required", NAMED]
 
 
-def test_one_of_several_tools_by_name_is_not_made_any_of_them(ask: Ask, server: RawServer) -> None:
+def test_a_named_tool_of_several_is_not_replaced_by_required(ask: Ask, server: RawServer) -> None:
     server.will(refused("tool_choice", "tool_choice must be a string", 422))
     with pytest.raises(BadRequestError):
         ask(model="prod-chat").complete(tools=[TOOL, TOOL], tool_choice="f")

@@ -40,7 +40,9 @@ def configured(kind: str, path: Path, **named: Any) -> ClientDriver:
     return driver
 
 
-def test_a_client_is_what_the_file_says(tmp_path: Path, server: RawServer, kind: str) -> None:
+def test_a_client_uses_the_settings_of_the_file(
+    tmp_path: Path, server: RawServer, kind: str
+) -> None:
     text = f"""
 default = "west"
 [endpoints.main]
@@ -87,7 +89,7 @@ def test_arguments_win_over_the_file(tmp_path: Path, server: RawServer, kind: st
     assert (request.header("x-a"), request.header("x-b")) == (None, "2")
 
 
-def test_the_working_directory_has_the_file(
+def test_the_file_is_read_from_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(tmp_path, MAIN)
@@ -108,7 +110,7 @@ def test_another_endpoint_is_chosen_by_its_name(tmp_path: Path) -> None:
         InferenceClient.from_config(path, credential=KEY)
 
 
-def test_what_is_declared_wins_over_what_is_listed(
+def test_declared_deployments_win_over_listed_ones(
     tmp_path: Path, server: RawServer, kind: str
 ) -> None:
     arm = {
@@ -178,7 +180,7 @@ def test_a_wrong_name_suggests_what_is_declared(
         (MAIN + "[endpoint.x]\n", "line 5: endpoint: is unknown; known here:"),
     ],
 )
-def test_mistakes_are_told_with_line_and_field(tmp_path: Path, text: str, told: str) -> None:
+def test_mistakes_are_errors_with_line_and_field(tmp_path: Path, text: str, told: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ConfigurationError, match=f"azinfer.toml, {told}"):
         InferenceClient.from_config(path, environ=ENVIRON)

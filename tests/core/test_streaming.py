@@ -111,7 +111,7 @@ def test_reasoning_is_split_the_same_however_the_text_is_cut(
 
 
 @given(st.lists(st.binary(max_size=30), max_size=6))
-def test_a_stream_of_anything_is_read_or_refused(parts: list[bytes]) -> None:
+def test_any_bytes_are_a_stream_or_a_typed_error(parts: list[bytes]) -> None:
     reader = ChatReader({})
     try:
         for each in parts:
@@ -157,7 +157,7 @@ json_value = st.recursive(
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "id"]), json_value)))
-def test_events_of_any_shape_are_read_or_refused(payloads: list[Any]) -> None:
+def test_any_events_are_a_stream_or_a_typed_error(payloads: list[Any]) -> None:
     reader = ChatReader({})
     try:
         list(reader.feed(events(*payloads)))
@@ -206,9 +206,7 @@ def test_reasoning_is_streamed_apart(ask: Ask, server: RawServer) -> None:
         assert (read.completion.reasoning, read.completion.text) == ("2+2", "4")
 
 
-def test_reasoning_is_handed_out_as_soon_as_it_is_known_to_be_no_tag(
-    ask: Ask, server: RawServer
-) -> None:
+def test_reasoning_is_emitted_once_it_cannot_be_a_tag(ask: Ask, server: RawServer) -> None:
     texts = ("<think>", "abc", "d</", "e</th", "ink>", "4", "5")
     server.will(stream(events(*map(part, texts), part(None, "stop"))))
     chunks = ask().stream().chunks
@@ -391,13 +389,13 @@ def test_nothing_after_done_is_read(ask: Ask, server: RawServer) -> None:
         chunked(b"\xef\xbb\xbf" + json.dumps(chat("a")).encode()),
     ],
 )
-def test_an_answer_that_is_whole_is_whole(ask: Ask, server: RawServer, body: bytes) -> None:
+def test_a_complete_stream_has_no_error(ask: Ask, server: RawServer, body: bytes) -> None:
     server.will(raw(body, "keep"))
     read = ask().stream()
     assert read.text == read.completion.text == "a"
 
 
-def test_a_stream_that_nobody_asked_for_is_read(ask: Ask, server: RawServer) -> None:
+def test_an_unrequested_stream_is_read(ask: Ask, server: RawServer) -> None:
     body = events(part("hel"), part("lo", "stop"))
     server.will(*(reply(lead + body, content_type="text/event-stream") for lead in (b"", b": x\n")))
     driver = ask()
@@ -464,7 +462,7 @@ INTERRUPTED = "what came is in .partial"
         (b"[1]", InvalidResponseError, "no choices", None),
     ],
 )
-def test_an_answer_that_is_not_whole_is_an_error(
+def test_an_incomplete_stream_is_an_error(
     ask: Ask,
     server: RawServer,
     body: bytes,
@@ -488,7 +486,7 @@ def test_an_event_without_end_is_refused() -> None:
         decoder.feed(b"data: " + b"x" * 1_000_000)
 
 
-def test_the_connection_of_a_stream_serves_again(ask: Ask, server: RawServer) -> None:
+def test_the_connection_of_a_stream_is_reused(ask: Ask, server: RawServer) -> None:
     ended = threading.Event()
 
     def late_end(peer: Peer) -> None:
@@ -502,13 +500,13 @@ def test_the_connection_of_a_stream_serves_again(ask: Ask, server: RawServer) ->
     assert server.connections == 1
 
 
-def test_a_stream_whose_connection_does_not_end_is_whole(ask: Ask, server: RawServer) -> None:
+def test_a_stream_is_complete_before_its_connection_ends(ask: Ask, server: RawServer) -> None:
     server.will(raw(chunked(events(part("a", "stop")))[:-5], "stall"))
     assert ask().stream().completion.text == "a"
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
-def test_a_stream_left_early_closes_its_connection(ask: Ask, server: RawServer) -> None:
+def test_leaving_a_stream_early_closes_its_connection(ask: Ask, server: RawServer) -> None:
     server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
     ask().read(lambda chunk: True)
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -562,7 +560,7 @@ def test_a_sync_stream_is_open_when_it_is_returned(server: RawServer) -> None:
         driver.client.stream([{"role": "user"}])
 
 
-def test_an_async_stream_says_when_it_is_not_open(server: RawServer) -> None:
+def test_reading_an_unopened_async_stream_is_an_error(server: RawServer) -> None:
     server.will(stream(events(part("a"), part("b", "stop"))))
     with open_driver("async", f"{server.url}/models", "k", "m") as driver:
         chunks = driver.client.stream([{"role": "user"}])

@@ -65,7 +65,7 @@ schemas = st.recursive(
 
 
 @given(schemas)
-def test_only_schemas_are_changed_and_those_everywhere(pair: Pair) -> None:
+def test_only_schemas_are_changed_at_every_depth(pair: Pair) -> None:
     schema, wanted = pair
     before = repr(schema)
     assert strict_schema(schema) == wanted

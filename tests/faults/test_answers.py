@@ -101,7 +101,7 @@ RETRIED = {
 
 
 @pytest.mark.parametrize("fault", RETRIED)
-def test_once_is_invisible_to_the_caller(
+def test_one_fault_is_retried_and_the_call_succeeds(
     ask: Ask, server: RawServer, clock: TestClock, fault: str
 ) -> None:
     server.will(RETRIED[fault], GOOD)
@@ -110,7 +110,7 @@ def test_once_is_invisible_to_the_caller(
 
 
 @pytest.mark.parametrize("fault", RETRIED)
-def test_always_is_a_typed_error_after_three_attempts(
+def test_a_permanent_fault_is_a_typed_error_after_three_attempts(
     ask: Ask, server: RawServer, fault: str
 ) -> None:
     server.will(RETRIED[fault])
@@ -142,7 +142,7 @@ REFUSED: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.parametrize("operation", ["complete", "stream"])
-def test_what_is_no_answer_is_a_typed_error_at_once(
+def test_a_malformed_response_is_a_typed_error_at_once(
     ask: Ask, server: RawServer, fault: str, operation: str
 ) -> None:
     server.will(REFUSED[fault])
@@ -179,13 +179,13 @@ ACCEPTED: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("form", ACCEPTED)
-def test_what_is_an_answer_is_read(ask: Ask, server: RawServer, form: str) -> None:
+def test_unusual_valid_responses_are_read(ask: Ask, server: RawServer, form: str) -> None:
     server.will(ACCEPTED[form])
     assert ask().complete().text == "größe 日本"
     assert len(server.received) == 1
 
 
-def test_every_encoding_that_is_asked_for_is_decoded(ask: Ask, server: RawServer) -> None:
+def test_every_accepted_encoding_is_decoded(ask: Ask, server: RawServer) -> None:
     server.will(GOOD)
     ask().complete()
     assert server.received[0].header("accept-encoding") == "gzip, deflate"
@@ -194,7 +194,7 @@ def test_every_encoding_that_is_asked_for_is_decoded(ask: Ask, server: RawServer
 @pytest.mark.parametrize(
     ("content", "text"), [(None, ""), ('\\"', '"'), ("\\ud800", None), ("\\u0000", "\0")]
 )
-def test_odd_content_crashes_nothing(
+def test_unusual_content_does_not_crash(
     ask: Ask, server: RawServer, content: str | None, text: str | None
 ) -> None:
     body = json.dumps(chat("X")).replace('"X"', "null" if content is None else f'"{content}"')
@@ -217,9 +217,7 @@ SLOW: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("fault", SLOW)
-def test_a_slow_service_is_a_typed_time_out_within_the_time(
-    ask: Ask, server: RawServer, fault: str
-) -> None:
+def test_a_slow_service_is_a_typed_timeout(ask: Ask, server: RawServer, fault: str) -> None:
     clock = Clock()
     server.will(SLOW[fault])
     driver = ask(timeout=Timeout(attempt=0.5, read=0.4, total=2), max_retries=0, clock=clock)
@@ -245,7 +243,7 @@ except APITimeoutError as error:
 
 
 @pytest.mark.usefixtures("proxies_count")
-def test_a_service_behind_a_slow_proxy_is_a_time_out_too(
+def test_a_service_behind_a_slow_proxy_times_out(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url)
@@ -256,7 +254,7 @@ def test_a_service_behind_a_slow_proxy_is_a_time_out_too(
     assert server.received[0].target.startswith("http://no-such-host.invalid/")
 
 
-def test_an_endless_body_is_refused_when_it_is_too_long(ask: Ask, server: RawServer) -> None:
+def test_an_endless_body_is_refused_at_the_limit(ask: Ask, server: RawServer) -> None:
     def endless(peer: Peer) -> None:
         peer.send(headed(b"", "transfer-encoding: chunked"))
         block = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
@@ -293,7 +291,7 @@ print(peak // 1024)
 """
 
 
-def test_300_kb_that_inflate_to_300_mb_do_not_fill_the_memory(kind: str, server: RawServer) -> None:
+def test_a_compression_bomb_does_not_fill_the_memory(kind: str, server: RawServer) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(300)) + packer.flush()
     assert len(bomb) < 400_000
@@ -316,7 +314,7 @@ def test_leftover_bytes_never_answer_the_next_call(ask: Ask, server: RawServer) 
     assert [driver.complete().text for _ in range(3)] == ["hello"] * 3
 
 
-def test_an_answer_that_comes_late_never_answers_the_next_call(ask: Ask, server: RawServer) -> None:
+def test_a_late_response_never_answers_the_next_call(ask: Ask, server: RawServer) -> None:
     sent = threading.Event()
 
     def poison(peer: Peer) -> None:
@@ -346,7 +344,7 @@ def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer)
     assert len(asked) == 2
 
 
-def test_a_connection_that_was_closed_meanwhile_is_invisible(
+def test_a_closed_idle_connection_is_replaced_silently(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     def once(peer: Peer) -> None:
@@ -362,7 +360,7 @@ def test_a_connection_that_was_closed_meanwhile_is_invisible(
     assert not clock.waits
 
 
-def test_a_connection_that_dies_as_it_is_used_again_is_retried(ask: Ask, server: RawServer) -> None:
+def test_a_connection_that_fails_on_reuse_is_retried(ask: Ask, server: RawServer) -> None:
     def choose(request: Any) -> Behaviour:
         first = sum(each.connection == request.connection for each in server.received) == 1
         return GOOD if first else lambda peer: peer.reset()
@@ -410,7 +408,7 @@ STREAMS: dict[str, tuple[bytes, str, type[InferenceError]]] = {
 
 
 @pytest.mark.parametrize("fault", STREAMS)
-def test_a_broken_stream_is_a_typed_error_with_what_came_and_one_request(
+def test_a_broken_stream_is_a_typed_error_with_its_partial_answer(
     ask: Ask, server: RawServer, fault: str
 ) -> None:
     data, then, kind = STREAMS[fault]
@@ -451,7 +449,7 @@ EMPTY = {"choices": [{"index": 0, "delta": {"role": None, "content": None, "tool
         (events(part("a")), None),
     ],
 )
-def test_a_whole_stream_is_whole_and_says_why_it_ended(
+def test_a_complete_stream_has_its_finish_reason(
     ask: Ask, server: RawServer, data: bytes, reason: str | None
 ) -> None:
     server.will(stream(data))
@@ -471,7 +469,7 @@ def test_a_whole_stream_is_whole_and_says_why_it_ended(
         vectors([1.0], [2.0], None),
     ],
 )
-def test_vectors_that_do_not_fit_are_a_typed_error(ask: Ask, server: RawServer, rows: Any) -> None:
+def test_mismatched_vectors_are_a_typed_error(ask: Ask, server: RawServer, rows: Any) -> None:
     server.will(reply(rows))
     with pytest.raises(InvalidResponseError):
         ask().embed(["a", "b", "c"])
@@ -513,7 +511,7 @@ def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
         ("{" * 20_000, "{{{"),
     ],
 )
-def test_what_is_nested_in_a_message_is_read(
+def test_an_error_nested_in_a_message_is_read(
     ask: Ask, server: RawServer, message: str, told: str
 ) -> None:
     server.will(reply(failure("x", message), 400))
@@ -561,7 +559,7 @@ def test_an_error_whose_body_cannot_be_decoded_keeps_its_status(
     assert caught.value.status == 400
 
 
-def test_a_service_that_is_gone_is_told(ask: Ask, server: RawServer) -> None:
+def test_an_unreachable_service_is_an_error_that_says_so(ask: Ask, server: RawServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -614,14 +612,14 @@ def test_a_filtered_choice_without_content_says_so(ask: Ask, server: RawServer) 
         assert (read.text, read.finish_reason) == ("", "content_filter")
 
 
-def test_vectors_out_of_order_go_where_their_index_says(ask: Ask, server: RawServer) -> None:
+def test_vectors_out_of_order_are_sorted_by_index(ask: Ask, server: RawServer) -> None:
     rows = vectors([1.0], [2.0], [3.0])
     server.will(reply({**rows, "data": rows["data"][::-1]}))
     assert [list(each) for each in ask().embed(["a", "b", "c"])] == [[1.0], [2.0], [3.0]]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "null"])
-def test_a_number_that_is_none_in_a_vector_is_a_typed_error(
+def test_a_vector_with_an_invalid_number_is_a_typed_error(
     ask: Ask, server: RawServer, number: str
 ) -> None:
     server.will(reply(json.dumps(vectors([1.0, 2.0])).replace("2.0", number)))
@@ -629,7 +627,7 @@ def test_a_number_that_is_none_in_a_vector_is_a_typed_error(
         ask().embed("a", encoding_format="float")
 
 
-def test_base64_is_decoded_although_floats_were_asked(ask: Ask, server: RawServer) -> None:
+def test_base64_is_decoded_even_if_floats_were_requested(ask: Ask, server: RawServer) -> None:
     server.will(reply(vectors("AACAPwAAAEA=")))
     found = ask().embed("a", encoding_format="float")
     assert server.received[0].json["encoding_format"] == "float"
@@ -637,7 +635,7 @@ def test_base64_is_decoded_although_floats_were_asked(ask: Ask, server: RawServe
 
 
 @pytest.mark.parametrize("operation", ["complete", "stream"])
-def test_an_answer_that_is_none_has_its_request_id(
+def test_an_error_for_a_malformed_response_has_its_request_id(
     ask: Ask, server: RawServer, operation: str
 ) -> None:
     known = {"apim-request-id": "r9"}
@@ -662,7 +660,7 @@ def test_errors_that_come_over_the_wire_survive_a_pickle(ask: Ask, server: RawSe
     assert again.headers["apim-request-id"] == "r9"
 
 
-def test_what_is_nested_twice_in_messages_is_read(ask: Ask, server: RawServer) -> None:
+def test_an_error_nested_twice_in_messages_is_read(ask: Ask, server: RawServer) -> None:
     inner = {"error": {"code": "x", "message": "the reason"}}
     message = json.dumps({"error": {"message": json.dumps(inner)}})
     server.will(reply(failure("Invalid input", message), 400))

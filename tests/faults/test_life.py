@@ -43,7 +43,9 @@ class Impatient(Clock):
         await super().asleep(seconds / 100)
 
 
-def test_a_hundred_calls_at_once_of_which_thirty_fail_once(kind: str, server: RawServer) -> None:
+def test_a_hundred_concurrent_calls_succeed_although_thirty_fail_once(
+    kind: str, server: RawServer
+) -> None:
     tried: Counter[str] = Counter()
 
     def choose(request: Any) -> Any:
@@ -78,7 +80,7 @@ def test_a_hundred_calls_at_once_of_which_thirty_fail_once(kind: str, server: Ra
     assert max(tried.values()) <= 3
 
 
-def test_a_thousand_streams_left_after_their_first_chunk(kind: str, server: RawServer) -> None:
+def test_a_thousand_abandoned_streams_leave_nothing_open(kind: str, server: RawServer) -> None:
     server.will(BEGUN)
     with open_driver(kind, f"{server.url}/models", KEY, "m") as driver:
         if kind == "sync":
@@ -102,7 +104,7 @@ def test_a_thousand_streams_left_after_their_first_chunk(kind: str, server: RawS
         assert driver.complete().text == "hello"
 
 
-def test_twenty_calls_cancelled_in_flight(server: RawServer) -> None:
+def test_twenty_cancelled_calls_leave_nothing_open(server: RawServer) -> None:
     server.choose = lambda request: (
         Peer.until_left if text_of(request) == "wait" else reply(chat(text_of(request)))
     )
@@ -205,13 +207,15 @@ def whispered(server: RawServer, script: str, *args: str) -> tuple[int, str, str
     return done.returncode, done.stdout, done.stderr
 
 
-def test_dropped_clients_say_nothing(server: RawServer) -> None:
+def test_dropped_clients_emit_no_warnings(server: RawServer) -> None:
     assert whispered(server, DROPPED) == (0, "", "")
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
 @pytest.mark.parametrize("left", ["nothing", "client", "loop", "streams", "task"])
-def test_a_client_dropped_after_calls_at_once_says_nothing(server: RawServer, left: str) -> None:
+def test_a_client_dropped_after_concurrent_calls_emits_no_warnings(
+    server: RawServer, left: str
+) -> None:
     assert whispered(server, DROPPED_AT_ONCE, "20", left) == (0, "", "")
     assert server.wait_until(lambda: server.open_connections == 0)
 
@@ -245,7 +249,7 @@ def test_a_call_in_flight_when_the_client_is_closed_ends(server: RawServer) -> N
 
 
 @pytest.mark.skipif(not os.path.isdir(DESCRIPTORS), reason="this system has no /proc")
-def test_failing_calls_leave_no_descriptor_behind(ask: Ask, server: RawServer) -> None:
+def test_failing_calls_leak_no_file_descriptors(ask: Ask, server: RawServer) -> None:
     server.will(lambda peer: peer.reset())
     driver = ask(max_retries=0)
 
@@ -294,7 +298,7 @@ else:
 
 
 @pytest.mark.skipif(not os.path.isdir(DESCRIPTORS), reason="this system has no /proc")
-def test_memory_stays_where_it_is(kind: str, server: RawServer) -> None:
+def test_memory_does_not_grow(kind: str, server: RawServer) -> None:
     def choose(request: Any) -> Any:
         server.received.clear()
         return reply(chat())
@@ -306,7 +310,7 @@ def test_memory_stays_where_it_is(kind: str, server: RawServer) -> None:
     assert int(done.stdout) < 3 * 1024  # less than 1 MB for a thousand calls
 
 
-def test_connections_that_nobody_needs_any_more_close(kind: str, server: RawServer) -> None:
+def test_unused_connections_are_closed(kind: str, server: RawServer) -> None:
     whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
     server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
     clock = TestClock()
@@ -334,7 +338,7 @@ def test_connections_that_nobody_needs_any_more_close(kind: str, server: RawServ
         assert server.connections == 5
 
 
-def test_several_hundred_async_calls_at_once_are_no_collapse(server: RawServer) -> None:
+def test_hundreds_of_concurrent_calls_succeed(server: RawServer) -> None:
     server.choose = lambda request: reply(chat(text_of(request)))
 
     async def all_of_them() -> None:

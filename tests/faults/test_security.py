@@ -43,7 +43,7 @@ def test_neither_prompt_nor_key_follows_a_redirect(
     assert not other.received
 
 
-def test_a_redirect_to_clear_text_gets_no_key(
+def test_a_redirect_to_plain_http_gets_no_key(
     kind: str, secure: RawServer, other: RawServer, authority: Authority
 ) -> None:
     secure.will(reply(b"", 307, {"location": f"{other.url}/models/chat/completions"}))
@@ -56,7 +56,7 @@ def test_a_redirect_to_clear_text_gets_no_key(
     assert not other.received
 
 
-def test_an_unknown_authority_gets_nothing(kind: str, secure: RawServer) -> None:
+def test_a_server_of_an_unknown_authority_gets_no_request(kind: str, secure: RawServer) -> None:
     driver = ClientDriver(kind, f"{secure.url}/models", KEY, "m", max_retries=0, environ={})
     with pytest.raises(APIConnectionError, match="set SSL_CERT_FILE"):
         driver.complete()
@@ -64,7 +64,7 @@ def test_an_unknown_authority_gets_nothing(kind: str, secure: RawServer) -> None
     assert not secure.received
 
 
-def test_a_certificate_for_another_host_gets_nothing(
+def test_a_server_with_another_hosts_certificate_gets_no_request(
     kind: str, authority: Authority, serve_tls: Callable[[str], RawServer]
 ) -> None:
     server = serve_tls("other.example.com")
@@ -98,7 +98,7 @@ def test_a_folder_of_authorities_works(
         assert driver.complete().text == "hello"
 
 
-def test_certificates_that_cannot_be_read_are_told(kind: str, tmp_path: Path) -> None:
+def test_unreadable_certificates_are_an_error(kind: str, tmp_path: Path) -> None:
     environ = {"SSL_CERT_FILE": str(tmp_path / "missing.pem")}
     driver = ClientDriver(kind, "https://contoso.openai.azure.com", KEY, "m", environ=environ)
     with pytest.raises(ConfigurationError, match=r"missing\.pem .*cannot be read"):
@@ -108,7 +108,7 @@ def test_certificates_that_cannot_be_read_are_told(kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("through", ["sockets", "httpx"])
 @pytest.mark.parametrize("operation", ["complete", "stream"])
-def test_the_key_is_in_no_log_line(
+def test_the_key_does_not_appear_in_logs(
     ask: Ask,
     server: RawServer,
     caplog: pytest.LogCaptureFixture,
@@ -136,7 +136,7 @@ def test_the_key_is_in_no_log_line(
 
 
 @pytest.mark.parametrize("key", ["ключ", "ke\u2028y", "key\u00a0key", "ke y", "\x7f"])
-def test_a_key_that_no_header_can_hold_is_refused_before_anything_is_sent(
+def test_a_key_that_does_not_fit_in_a_header_is_refused_before_sending(
     ask: Ask, server: RawServer, key: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="copy it again") as caught:
@@ -156,7 +156,7 @@ def test_a_key_from_a_file_may_end_with_a_line(ask: Ask, server: RawServer) -> N
     "name",
     ["../../../admin", "gpt?api-version=evil#frag", "gpt\r\nx-evil: 1\r\n\r\nGET /"],
 )
-def test_a_name_chooses_no_path_and_no_header(
+def test_a_deployments_name_cannot_change_path_or_headers(
     ask: Ask, server: RawServer, caplog: pytest.LogCaptureFixture, path: str, name: str
 ) -> None:
     caplog.set_level(1)
@@ -170,7 +170,7 @@ def test_a_name_chooses_no_path_and_no_header(
     assert not any("\nx-evil" in record.getMessage() for record in caplog.records)
 
 
-def test_a_header_of_the_caller_forges_no_other(ask: Ask, server: RawServer) -> None:
+def test_a_callers_header_cannot_forge_another_header(ask: Ask, server: RawServer) -> None:
     server.will(reply(chat()))
     with pytest.raises(InferenceError):
         ask(headers={"x-team": "a\r\nx-evil: 1"}, max_retries=0).complete()
@@ -210,7 +210,7 @@ def test_the_url_of_an_image_is_passed_on_and_never_fetched(
     assert not other.received
 
 
-def test_a_proxy_has_no_business_on_this_machine(
+def test_a_proxy_is_not_used_on_loopback(
     ask: Ask, server: RawServer, other: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

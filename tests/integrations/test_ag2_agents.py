@@ -191,7 +191,7 @@ async def test_tools_are_called_in_parallel_while_streaming(config: AzInferConfi
     assert answered.body == "".join(contents(heard, ModelMessageChunk))
 
 
-async def test_the_conversation_goes_on(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
+async def test_a_conversation_continues(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
     first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
     second = await first.ask(
         "And what is the capital of France?", config=config.copy(model="paris")
@@ -267,7 +267,7 @@ async def test_usage_names_the_model_that_was_declared(raw: Make, server: RawSer
     assert (await (await Agent("a", config=other).ask("hi")).usage()).by_model.keys() == {"m"}
 
 
-async def test_a_limit_that_passes_is_waited_out() -> None:
+async def test_a_rate_limit_is_waited_for() -> None:
     limit = RateLimit("request", 1, 1)
     with LocalEndpoint([LocalDeployment("chat", rate_limits=(limit,))]) as endpoint:
         agent = Agent("a", config=AzInferConfig(endpoint.url, endpoint.key, "chat"))
@@ -277,9 +277,7 @@ async def test_a_limit_that_passes_is_waited_out() -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_a_429_is_tried_again_by_the_core(
-    raw: Make, server: RawServer, streaming: bool
-) -> None:
+async def test_a_429_is_retried_by_core(raw: Make, server: RawServer, streaming: bool) -> None:
     busy = reply({"error": {"code": "429"}}, 429, {"retry-after": "0"})
     good = stream(events(part("hi", "stop"))) if streaming else reply(chat("hi"))
     server.will(busy, good)
@@ -295,7 +293,7 @@ async def test_ten_turns_use_one_connection(raw: Make, server: RawServer) -> Non
     assert (len(server.received), server.connections) == (10, 1)
 
 
-def test_ten_turns_are_in_flight_together(raw: Make, server: RawServer) -> None:
+def test_ten_turns_run_concurrently(raw: Make, server: RawServer) -> None:
     def all_together(peer: Peer) -> None:
         together = peer.server.wait_until(lambda: len(peer.server.received) == 10)
         peer.send(answer(chat("all" if together else "alone")))
@@ -309,7 +307,7 @@ def test_ten_turns_are_in_flight_together(raw: Make, server: RawServer) -> None:
     assert asyncio.run(ten()) == {"all"}
 
 
-def test_one_configuration_lives_in_two_loops(config: AzInferConfig) -> None:
+def test_one_configuration_works_in_two_event_loops(config: AzInferConfig) -> None:
     agent = Agent("a", config=config)
     assert len({asyncio.run(agent.ask("hi")).body for _ in range(2)}) == 1
 
@@ -353,9 +351,7 @@ async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoin
     assert answered.body
 
 
-async def test_arguments_that_are_no_json_go_back_as_they_came(
-    raw: Make, server: RawServer
-) -> None:
+async def test_malformed_arguments_go_back_unchanged(raw: Make, server: RawServer) -> None:
     server.will(calls(call("get_weather", "{broken")), reply(chat("Sorry.")))
     heard_on, heard = listening()
     answered = await Agent("a", config=raw(), tools=[get_weather]).ask(QUESTION, stream=heard_on)
@@ -395,7 +391,7 @@ async def test_reasoning_models_get_what_they_take(raw: Make, server: RawServer)
     assert body.keys() <= {"model", "messages", "max_completion_tokens", "reasoning_effort"}
 
 
-async def test_a_human_is_asked(config: AzInferConfig) -> None:
+async def test_a_human_is_called_for_input(config: AzInferConfig) -> None:
     @tool
     async def book_flight(city: str, context: Context) -> str:
         """Book a flight to a city."""
@@ -441,7 +437,7 @@ async def test_an_agent_is_the_tool_of_another(
     assert report.by_model.keys() >= {"gpt-4.1", "Mistral-Large-2411"}
 
 
-async def test_a_long_conversation_is_summed_up(
+async def test_a_long_conversation_is_summarised(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     knowledge = KnowledgeConfig(
@@ -461,7 +457,9 @@ async def test_a_long_conversation_is_summed_up(
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_telemetry_of_ag2_tells_who_answered(config: AzInferConfig, streaming: bool) -> None:
+async def test_telemetry_of_ag2_names_the_model_that_answered(
+    config: AzInferConfig, streaming: bool
+) -> None:
     exporter, tracing = InMemorySpanExporter(), TracerProvider()
     tracing.add_span_processor(SimpleSpanProcessor(exporter))
     agent = Agent(

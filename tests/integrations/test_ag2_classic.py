@@ -185,7 +185,7 @@ def test_a_stream_is_shown_as_it_comes(entry: Callable[..., Json]) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_usage_is_summed_up(entry: Callable[..., Json], streaming: bool) -> None:
+def test_usage_is_added_up(entry: Callable[..., Json], streaming: bool) -> None:
     asked = agent("a", entry("paris", stream=streaming, price=[1, 2]))
     for _ in range(2):
         asked.generate_reply(messages=HI)
@@ -254,7 +254,7 @@ class Told(Place):
 
 
 @pytest.mark.parametrize("wanted", [Place, Place.model_json_schema(), Told])
-def test_an_answer_holds_to_a_schema(
+def test_an_answer_follows_a_schema(
     entry: Callable[..., Json], endpoint: LocalEndpoint, wanted: Any
 ) -> None:
     asked = agent("a", entry(response_format=wanted))
@@ -291,7 +291,7 @@ def test_chunks_without_a_delta_are_accepted(server: RawServer, url: str) -> Non
     assert raw_agent(url, stream=True).generate_reply(messages=HI) == "42"
 
 
-def test_a_stream_that_is_left_closes_its_connection(server: RawServer, url: str) -> None:
+def test_leaving_a_stream_early_closes_its_connection(server: RawServer, url: str) -> None:
     class Leaving(Out):
         def send(self, message: Any) -> None:
             if message.type == "stream":
@@ -308,7 +308,7 @@ def test_a_stream_that_is_left_closes_its_connection(server: RawServer, url: str
     assert len(client.streams) == 1
 
 
-def test_a_429_is_tried_again_by_the_core(server: RawServer, url: str) -> None:
+def test_a_429_is_retried_by_core(server: RawServer, url: str) -> None:
     server.will(reply({"error": {"code": "429"}}, 429, {"retry-after": "0"}), reply(chat("hi")))
     assert raw_agent(url, max_retries=1).generate_reply(messages=HI) == "hi"
 
@@ -318,7 +318,7 @@ def test_errors_pass_through_unchanged(entry: Callable[..., Json]) -> None:
         agent("a", entry("pariss")).generate_reply(messages=HI)
 
 
-def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
+def test_a_token_is_requested_for_each_call(server: RawServer, url: str) -> None:
     server.will(reply(chat("hi")))
     tokens = iter(["t1-abcdef", "t2-abcdef"])
     place = {"base_url": url, "azure_ad_token_provider": lambda: next(tokens)}
@@ -340,7 +340,7 @@ def test_a_token_is_asked_for_each_call(server: RawServer, url: str) -> None:
         ({"azure_ad_token_provider": "DEFAULT"}, "DefaultAzureCredential"),
     ],
 )
-def test_what_would_do_nothing_is_refused(server: RawServer, more: Json, told: str) -> None:
+def test_options_without_effect_are_refused(server: RawServer, more: Json, told: str) -> None:
     with pytest.raises(core.ConfigurationError, match=told):
         AzInferModelClient(entry_of(server.url, KEY, **more))
 
@@ -352,7 +352,7 @@ def test_an_entry_for_azure_has_its_endpoint_under_azures_name(server: RawServer
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_refusal_is_seen(server: RawServer, url: str, streaming: bool) -> None:
+def test_a_refusal_is_returned(server: RawServer, url: str, streaming: bool) -> None:
     parts = [part(None, None, refusal="I won't"), part(None, "stop")]
     whole = chat(None, message={"refusal": "I won't"})
     server.will(stream(events(*parts)) if streaming else reply(whole))
@@ -382,7 +382,7 @@ def test_options_are_sent_as_they_are(server: RawServer, url: str) -> None:
     assert (request.header("x-a"), request.header("x-b")) == ("1", "2")
 
 
-def test_a_ready_client_serves(endpoint: LocalEndpoint) -> None:
+def test_a_ready_client_works(endpoint: LocalEndpoint) -> None:
     client = InferenceClient(endpoint.url, endpoint.key, "paris")
     named = {"model": "paris", "model_client_cls": "AzInferModelClient"}
     asked = ConversableAgent("a", llm_config={"config_list": [named]})

@@ -130,7 +130,7 @@ INPUTS: list[tuple[Input, Any]] = [
 
 
 @pytest.mark.parametrize(("given", "content"), INPUTS)
-async def test_an_input_is_sent_as_it_is_meant(
+async def test_an_input_is_encoded_correctly(
     configuration: Make, server: RawServer, given: Input, content: Any
 ) -> None:
     server.will(reply(chat()))
@@ -147,7 +147,7 @@ async def test_an_input_is_sent_as_it_is_meant(
         (Input(), "Input"),
     ],
 )
-async def test_what_cannot_be_sent_is_an_error(
+async def test_unsupported_content_is_an_error(
     configuration: Make, server: RawServer, given: Input, told: str
 ) -> None:
     with pytest.raises(UnsupportedInputError, match=told):
@@ -187,9 +187,7 @@ async def test_the_arguments_of_a_tool_are_an_object(
     assert told["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
-async def test_media_in_the_answers_of_tools_follow_them(
-    configuration: Make, server: RawServer
-) -> None:
+async def test_media_in_tool_results_follow_them(configuration: Make, server: RawServer) -> None:
     @tool
     def look() -> ToolResult:
         """Look."""
@@ -267,9 +265,7 @@ async def test_a_schema_with_any_keys_goes_as_it_is(configuration: Make, server:
     assert told == {"name": "any", "schema": schema, "strict": False}
 
 
-async def test_a_schema_that_is_asked_for_in_words_is(
-    configuration: Make, server: RawServer
-) -> None:
+async def test_a_schema_can_be_requested_in_words(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat('{"default": "a"}')))
     agent = Agent("a", config=configuration(), response_schema=PromptedSchema(Node))
     assert await (await agent.ask("hi")).content() == Node(default="a")
@@ -326,7 +322,9 @@ async def test_filter_results_are_in_the_metadata(configuration: Make, server: R
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_a_refusal_is_seen(configuration: Make, server: RawServer, streaming: bool) -> None:
+async def test_a_refusal_is_returned(
+    configuration: Make, server: RawServer, streaming: bool
+) -> None:
     whole = reply(chat(None, message={"refusal": "I won't"}))
     server.will(stream(events(part(None, "stop", refusal="I won't"))) if streaming else whole)
     answered = await Agent("a", config=configuration(streaming=streaming)).ask("hi")
@@ -340,9 +338,7 @@ async def test_sound_is_a_file(configuration: Make, server: RawServer) -> None:
     assert (answered.body, answered.files[0].data) == ("A", b"A")
 
 
-async def test_an_answer_that_was_filtered_away_is_none(
-    configuration: Make, server: RawServer
-) -> None:
+async def test_a_filtered_answer_has_no_text(configuration: Make, server: RawServer) -> None:
     raw = chat(None, "content_filter")
     raw["choices"][0].pop("message")
     server.will(reply(raw))
@@ -458,7 +454,7 @@ async def test_a_turn_that_fails_closes_its_stream(server: RawServer, url: str) 
     assert len(client.streams) == 1
 
 
-async def test_a_token_is_asked_for_each_call(configuration: Make, server: RawServer) -> None:
+async def test_a_token_is_requested_for_each_call(configuration: Make, server: RawServer) -> None:
     tokens = iter(["t1-abcdef", "t2-abcdef"])
 
     async def token() -> str:
@@ -484,7 +480,7 @@ async def test_a_wrong_name_is_an_error(local: Make) -> None:
         await Agent("a", config=local("pariss")).ask("hi")
 
 
-def test_a_secret_shows_nowhere(endpoint: LocalEndpoint, local: Make) -> None:
+def test_secrets_are_never_shown(endpoint: LocalEndpoint, local: Make) -> None:
     headers = {"ocp-apim-subscription-key": "another-secret"}
     config = local(headers=headers)
     copied = config.copy(model="strict")
@@ -527,9 +523,7 @@ async def test_an_endpoint_with_a_secret_in_its_url_is_not_shown(
     assert AzInferConfig(f"{url}?a=b", KEY, "gpt-4.1").endpoint == f"{url}?a=b"
 
 
-async def test_what_is_stored_of_a_conversation_has_no_secret(
-    endpoint: LocalEndpoint, local: Make
-) -> None:
+async def test_stored_conversations_contain_no_secret(endpoint: LocalEndpoint, local: Make) -> None:
     config = local()
     answered = await Agent("a", config=config).ask("hi")
     stored = json.dumps([event.to_dict() for event in await answered.history.get_events()])
@@ -587,7 +581,7 @@ def test_a_copy_goes_elsewhere_with_the_same_key(
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
-async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None:
+async def test_a_ready_client_works(endpoint: LocalEndpoint, kind: Any) -> None:
     config = AzInferConfig(client=kind(endpoint.url, endpoint.key, "paris"))
     assert config.model == "paris"
     assert (await Agent("a", config=config).ask("hi")).body == "Paris."
@@ -599,7 +593,7 @@ async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None
     assert (retrying.max_retries, config.max_retries) == (7, 2)
 
 
-async def test_a_client_is_made_by_hand(endpoint: LocalEndpoint) -> None:
+async def test_a_client_can_be_created_directly(endpoint: LocalEndpoint) -> None:
     by_hand = AzInferClient(AsyncInferenceClient(endpoint.url, endpoint.key), model="paris")
 
     class Config(AzInferConfig):
@@ -615,7 +609,7 @@ def test_the_deployment_may_stand_in_the_url() -> None:
     assert AzInferConfig(url, KEY).model == "prod"
 
 
-async def test_the_way_to_deployments_may_be_said(server: RawServer) -> None:
+async def test_the_surface_can_be_chosen(server: RawServer) -> None:
     server.will(reply(chat()))
     config = AzInferConfig(server.url, KEY, "prod", surface="models", api_version="2099-01-01")
     await Agent("a", config=config).ask("hi")
@@ -633,7 +627,7 @@ async def test_a_turn_that_takes_too_long_ends(configuration: Make, server: RawS
         await Agent("a", config=configuration(timeout=0.2)).ask("hi")
 
 
-def test_the_provider_is_left_unsaid() -> None:
+def test_the_provider_is_not_sent() -> None:
     config = AzInferConfig("https://contoso.services.ai.azure.com", KEY, "prod")
     with pytest.raises(NotImplementedError, match="no member for Azure"):
         _ = config.provider

@@ -92,7 +92,7 @@ async def test_a_token_that_is_refused_is_renewed(
 
 
 @both
-def test_one_configuration_lives_in_three_loops_one_after_another(
+def test_one_configuration_works_in_three_event_loops(
     configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # run-llama/llama_index#20433
@@ -191,7 +191,7 @@ async def test_a_limit_under_a_wrong_name_is_learned(
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 9, 9]
 
 
-async def test_what_was_learned_is_known_to_copies(configuration: Make, server: RawServer) -> None:
+async def test_copies_share_learned_corrections(configuration: Make, server: RawServer) -> None:
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
     server.will(reply(refused, 400), reply(chat()))
     config = configuration(model="prod", max_tokens=9)
@@ -201,7 +201,7 @@ async def test_what_was_learned_is_known_to_copies(configuration: Make, server: 
 
 
 @both
-async def test_what_a_model_refuses_is_an_error(
+async def test_a_parameter_that_a_model_refuses_is_an_error(
     configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # chatboxai/chatbox#2271

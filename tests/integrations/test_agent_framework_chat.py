@@ -53,7 +53,7 @@ def raw(url: str) -> AzInferChatClient:
     return made
 
 
-async def test_an_answer_has_text_usage_and_its_way(make: Make) -> None:
+async def test_an_answer_has_text_usage_and_routing(make: Make) -> None:
     client = make("paris")
     assert isinstance(client, SupportsChatGetResponse)
     answer = await client.get_response([user("The capital of France?")])
@@ -295,7 +295,7 @@ ERRORS: list[tuple[int, Any, str, type[core.InferenceError]]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
-async def test_an_error_is_the_frameworks_and_ours_at_once(
+async def test_an_error_is_both_the_frameworks_and_azinfers(
     server: RawServer, raw: AzInferChatClient, status: int, body: Any, theirs: str, ours: Any
 ) -> None:
     server.will(*[reply(body, status, {"x-request-id": "r1"})] * 2)
@@ -387,7 +387,7 @@ async def test_models_of_other_makers_take_a_conversation(
     assert "parallel_tool_calls" not in body
 
 
-async def test_many_calls_at_once_succeed(make: Make) -> None:
+async def test_many_concurrent_calls_succeed(make: Make) -> None:
     client = make()
     answers = await asyncio.gather(
         *(client.get_response([user(f"Number {at}")]) for at in range(50))

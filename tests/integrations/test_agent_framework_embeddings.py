@@ -64,7 +64,9 @@ async def test_options_are_sent_and_kept(server: RawServer, embed: AzInferEmbedd
     assert found.options is options
 
 
-async def test_no_text_is_no_request(server: RawServer, embed: AzInferEmbeddingClient) -> None:
+async def test_embedding_no_texts_sends_no_request(
+    server: RawServer, embed: AzInferEmbeddingClient
+) -> None:
     found = await embed.get_embeddings([])
     assert (list(found), found.usage) == ([], None)
     assert server.received == []
@@ -115,7 +117,7 @@ ERRORS: list[tuple[int, Any, str, type[core.InferenceError]]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
-async def test_an_error_is_the_frameworks_and_ours_at_once(
+async def test_an_error_is_both_the_frameworks_and_azinfers(
     server: RawServer,
     embed: AzInferEmbeddingClient,
     status: int,

@@ -201,7 +201,7 @@ def test_no_key_is_shown() -> None:
     assert "k3y" not in json.dumps(agent.to_dict(), default=str)
 
 
-def test_a_client_is_made_again_of_its_dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_is_rebuilt_from_its_dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
     made = AzInferChatClient(CONTOSO, KEY, "m", model_id="o3", instruction_role="developer")
     saved = json.loads(json.dumps(made.to_dict()))
     core = AsyncInferenceClient(CONTOSO, KEY)
@@ -291,7 +291,7 @@ def test_one_client_serves_several_event_loops(server: RawServer, url: str) -> N
     assert len(server.received) == 3
 
 
-def test_a_program_ends_without_a_word() -> None:
+def test_a_program_ends_without_warnings() -> None:
     program = """
 import asyncio
 

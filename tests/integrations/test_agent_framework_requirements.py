@@ -184,7 +184,7 @@ async def test_the_chat_wire_leaves_other_wires_state_out(server: RawServer, url
     assert server.received[0].asked["messages"][1] == {"role": "assistant", "content": "Yes."}
 
 
-async def test_reasoning_goes_back_where_it_is_wanted(server: RawServer, url: str) -> None:
+async def test_reasoning_goes_back_to_models_that_want_it(server: RawServer, url: str) -> None:
     server.will(reply(chat()))
     options: Any = {"send_reasoning": True}
     thought = Content.from_text_reasoning(text="Hm.")

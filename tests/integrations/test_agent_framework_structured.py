@@ -100,7 +100,7 @@ async def test_an_answer_that_is_cut_off_raises_when_its_value_is_read(
         _ = answer.value
 
 
-async def test_no_format_is_no_value(server: RawServer, url: str) -> None:
+async def test_an_answer_without_a_format_has_no_value(server: RawServer, url: str) -> None:
     server.will(reply(chat('{"name": "Ada"}')))
     answer = await client(url).get_response(MESSAGE)
     assert answer.value is None

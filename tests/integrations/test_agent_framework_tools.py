@@ -261,7 +261,7 @@ async def test_text_comes_before_calls(server: RawServer, url: str) -> None:
     assert isinstance(answer.messages[0].contents[1], Content)
 
 
-async def test_both_ways_of_asking_give_the_same(make: Make, endpoint: LocalEndpoint) -> None:
+async def test_whole_and_streamed_answers_are_equal(make: Make, endpoint: LocalEndpoint) -> None:
     endpoint.script("echo", Scripted(tool_calls=(OSLO,)), "A.", Scripted(tool_calls=(OSLO,)), "A.")
     whole, streamed = await both(make(), options={"tools": Weather().tools})
     shapes = [

@@ -212,7 +212,7 @@ def test_updates_are_streamed_step_by_step(model: ChatAzInfer) -> None:
     assert steps == ["model", "tools", "model"]
 
 
-def test_usage_stands_on_every_message_of_a_streamed_run(model: ChatAzInfer) -> None:
+def test_every_message_of_a_streamed_run_has_usage(model: ChatAzInfer) -> None:
     agent = create_agent(model, [get_weather])
     state: Any
     *_, (_, state) = agent.stream(ASKED, stream_mode=["messages", "values"])
@@ -260,7 +260,7 @@ def test_an_agent_answers_with_a_value(model: ChatAzInfer, form: str) -> None:
     assert state["structured_response"] == Place(city="New York")
 
 
-def test_a_value_is_asked_for_natively_where_the_model_can(
+def test_native_structured_output_is_used_if_the_model_supports_it(
     raw: Callable[..., ChatAzInfer], server: RawServer
 ) -> None:
     server.will(reply(chat('{"city": "Delft"}')))
@@ -314,7 +314,7 @@ def test_another_model_answers_when_the_first_fails(
     assert "Sunny in New York" in last(agent.invoke(ASKED))
 
 
-def test_a_failure_that_passes_is_tried_again_by_middleware(
+def test_a_transient_failure_is_retried_by_middleware(
     raw: Callable[..., ChatAzInfer], server: RawServer
 ) -> None:
     from langchain_core.exceptions import ModelRateLimitError

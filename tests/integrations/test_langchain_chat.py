@@ -87,7 +87,7 @@ def sent(server: RawServer, at: int = 0) -> Any:
 USER: list[BaseMessage] = [HumanMessage("hi")]
 
 
-def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None:
+def test_an_answer_has_text_usage_and_finish_reason(make: Make, server: RawServer) -> None:
     calls = [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}},
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{broken"}},
@@ -123,7 +123,7 @@ def test_an_answer_has_everything_at_hand(make: Make, server: RawServer) -> None
     assert told["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
-def test_several_answers_are_all_there(make: Make, server: RawServer) -> None:
+def test_all_choices_are_returned(make: Make, server: RawServer) -> None:
     raw = chat("a")
     raw["choices"].append({**raw["choices"][0], "index": 1, "message": {"content": "b"}})
     server.will(reply(raw))
@@ -217,7 +217,7 @@ def test_a_broken_call_of_a_stream_is_kept(make: Make, server: RawServer) -> Non
     assert [call["args"] for call in whole.invalid_tool_calls] == ["[1"]
 
 
-def test_a_refusal_is_seen(make: Make, server: RawServer) -> None:
+def test_a_refusal_is_returned(make: Make, server: RawServer) -> None:
     parts = [part(None, refusal="I "), part(None, "stop", refusal="won't")]
     server.will(stream(events(*parts)), reply(chat(None, message={"refusal": "I won't"})))
     chunks = list(make().stream("hi"))
@@ -262,7 +262,7 @@ def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) ->
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_the_blocks_of_v1_are_the_content_where_they_are_asked_for(
+def test_the_blocks_of_v1_are_the_content_if_requested(
     make: Make, server: RawServer, streamed: bool, asynchronous: bool
 ) -> None:
     call = {"index": 0, "id": "c", "type": "function"}
@@ -293,7 +293,7 @@ def test_the_blocks_of_v1_are_the_content_where_they_are_asked_for(
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_stream_left_early_closes_its_connection_at_once(
+def test_leaving_a_stream_early_closes_its_connection(
     make: Make, server: RawServer, asynchronous: bool
 ) -> None:
     server.will(stream(events(part("a"), done=False), "stall"))
@@ -313,7 +313,7 @@ def test_a_stream_left_early_closes_its_connection_at_once(
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
-def test_a_cancelled_call_closes_its_connection_at_once(make: Make, server: RawServer) -> None:
+def test_cancelling_a_call_closes_its_connection(make: Make, server: RawServer) -> None:
     server.will(lambda peer: peer.until_left())
 
     async def cancel() -> None:
@@ -435,7 +435,7 @@ ERRORS: list[tuple[int, Any, type[ModelError], type[core.InferenceError]]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
-def test_an_error_is_langchains_and_ours_at_once(
+def test_an_error_is_both_langchains_and_azinfers(
     make: Make, server: RawServer, status: int, body: Any, theirs: Any, ours: type
 ) -> None:
     server.will(reply(body, status, {"x-request-id": "r1"}))
@@ -489,7 +489,7 @@ def test_another_deployment_may_answer_a_call(endpoint: LocalEndpoint) -> None:
     assert configurable.with_config(chosen).invoke("hi").text.endswith("to: hi")
 
 
-def test_what_is_configured_takes_effect(endpoint: LocalEndpoint, server: RawServer) -> None:
+def test_configured_options_take_effect(endpoint: LocalEndpoint, server: RawServer) -> None:
     server.will(reply(chat()))
     fields: Any = {
         name: ConfigurableField(id=name) for name in ("endpoint", "model", "temperature")
@@ -501,9 +501,7 @@ def test_what_is_configured_takes_effect(endpoint: LocalEndpoint, server: RawSer
     assert server.received[0].target.startswith("/models/")
 
 
-def test_a_failure_that_passes_is_tried_again_as_often_as_asked(
-    make: Make, server: RawServer
-) -> None:
+def test_a_transient_failure_is_retried_up_to_max_retries(make: Make, server: RawServer) -> None:
     full = reply(failure("429"), 429, {"retry-after": "0", "x-request-id": "first"})
     server.will(full, full, reply(chat(), headers={"x-request-id": "last"}))
     answer = make(max_retries=2).invoke("hi")
@@ -523,7 +521,7 @@ def test_time_outs_and_headers_may_be_a_calls_own(make: Make, server: RawServer)
         make().invoke("hi", timeout=0.2)
 
 
-def test_a_rate_limiter_is_asked_before_each_request(make: Make, server: RawServer) -> None:
+def test_a_rate_limiter_is_acquired_before_each_request(make: Make, server: RawServer) -> None:
     class Counter(InMemoryRateLimiter):
         asked = 0
 
@@ -603,7 +601,7 @@ def test_a_wrong_endpoint_is_an_immediate_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
-def test_a_ready_client_serves_both_kinds_of_code(endpoint: LocalEndpoint, kind: Any) -> None:
+def test_a_ready_client_works_sync_and_async(endpoint: LocalEndpoint, kind: Any) -> None:
     client = kind(endpoint.url, endpoint.key, "paris")
     model = ChatAzInfer(client=client)
     assert model.invoke("hi").text == asyncio.run(model.ainvoke("hi")).text == "Paris."
@@ -634,12 +632,12 @@ def test_a_model_with_a_ready_client_is_configured_per_call(endpoint: LocalEndpo
     assert copied.core_client.max_retries == 5
 
 
-def test_one_model_lives_in_two_loops(endpoint: LocalEndpoint) -> None:
+def test_one_model_works_in_two_event_loops(endpoint: LocalEndpoint) -> None:
     model = local(endpoint)
     assert [asyncio.run(model.ainvoke("hi")).text for _ in range(2)] == ["Paris."] * 2
 
 
-def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
+def test_secrets_are_never_shown(endpoint: LocalEndpoint) -> None:
     model = local(endpoint, headers={"x-gateway-key": "gateway-secret"})
     seen: list[Any] = []
 
@@ -662,7 +660,7 @@ KEYS_OF_GATEWAYS = ("subscription-key", "code", "sig")
 
 @pytest.mark.parametrize("name", KEYS_OF_GATEWAYS)
 @pytest.mark.filterwarnings("ignore:The function `load`")
-def test_a_key_in_the_endpoints_url_shows_nowhere(server: RawServer, name: str) -> None:
+def test_a_key_in_the_endpoints_url_is_never_shown(server: RawServer, name: str) -> None:
     server.will(reply(chat()))
     url = f"{server.url}/openai/v1?team=a&{name}=s3cret"
     named: Any = {"endpoint": url, "credential": KEY, "model": "m", "max_retries": 0}
@@ -696,7 +694,7 @@ def test_a_key_in_the_endpoints_url_shows_nowhere(server: RawServer, name: str) 
     assert all("team=a" in request.target for request in server.received)
 
 
-def test_an_endpoint_of_the_environment_is_asked_with_all_of_its_url(
+def test_an_endpoint_from_the_environment_is_called_with_its_whole_url(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.will(reply(chat()))
@@ -715,7 +713,7 @@ def test_an_endpoint_of_the_environment_is_asked_with_all_of_its_url(
     assert "s3cret" in server.received[0].target
 
 
-def test_a_cache_tells_endpoints_of_the_environment_apart(
+def test_a_cache_separates_endpoints_from_the_environment(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.will(reply(chat("0")), reply(chat("1")))

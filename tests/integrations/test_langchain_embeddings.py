@@ -108,7 +108,7 @@ def test_a_model_id_does_not_follow_a_call_to_another_deployment(
     assert sorted(map(len, inputs(server))) == [4, 96]
 
 
-def test_a_few_batches_are_under_way_at_once(make: Make, server: RawServer) -> None:
+def test_a_few_batches_run_concurrently(make: Make, server: RawServer) -> None:
     at_once = most = 0
     lock = threading.Condition()
 
@@ -130,7 +130,7 @@ def test_a_few_batches_are_under_way_at_once(make: Make, server: RawServer) -> N
     assert most == 8
 
 
-def test_no_text_is_no_request(make: Make, server: RawServer) -> None:
+def test_embedding_no_texts_sends_no_request(make: Make, server: RawServer) -> None:
     assert make().embed_documents([]) == []
     assert asyncio.run(make().aembed_documents([])) == []
     assert not server.received
@@ -159,7 +159,7 @@ def test_vectors_are_lists_of_numbers(local: AzInferEmbeddings) -> None:
     assert local.embed_documents(["b", "a"])[1] == query
 
 
-def test_small_integers_come_where_they_are_asked_for(make: Make, server: RawServer) -> None:
+def test_int8_vectors_are_returned_if_requested(make: Make, server: RawServer) -> None:
     server.choose = lambda request: reply(vectors([1, -2]))
     embeddings = make(model_kwargs={"encoding_format": "int8"})
     assert embeddings.embed_documents(["a"]) == [[1, -2]]
@@ -179,7 +179,7 @@ def test_async_code_blocks_no_thread(make: Make) -> None:
     assert asyncio.run(embed()) == [0.0, 1.0]
 
 
-def test_one_object_lives_in_two_loops(local: AzInferEmbeddings) -> None:
+def test_one_object_works_in_two_event_loops(local: AzInferEmbeddings) -> None:
     first, second = (asyncio.run(local.aembed_query("a")) for _ in range(2))
     assert first == second == local.embed_query("a")
 
@@ -216,7 +216,7 @@ def test_images_are_embedded_with_and_without_a_text(make: Make, server: RawServ
     assert server.received[2].json["model"] == "other"
 
 
-def test_a_failure_that_passes_is_tried_again(make: Make, server: RawServer) -> None:
+def test_a_transient_failure_is_retried(make: Make, server: RawServer) -> None:
     server.choose = None
     server.will(reply(failure("429"), 429, {"retry-after": "0"}), reply(vectors([1.0])))
     assert make(max_retries=1).embed_query("a") == [1.0]
@@ -271,7 +271,7 @@ def test_a_long_text_is_sent_whole(make: Make, server: RawServer) -> None:
     assert inputs(server) == [[text, "b"]]
 
 
-def test_no_secret_shows_and_a_copy_works(make: Make) -> None:
+def test_secrets_are_never_shown_and_a_copy_works(make: Make) -> None:
     embeddings = make(headers={"x-gateway-key": "gateway-secret"})
     shown = repr(embeddings) + str(embeddings.model_dump()) + embeddings.model_dump_json()
     assert KEY not in shown
@@ -298,6 +298,6 @@ def test_a_ready_client_fills_endpoint_and_surface(server: RawServer) -> None:
     assert (embeddings.endpoint, embeddings.surface) == (client.endpoint.url, "models")
 
 
-def test_a_vector_store_finds_what_was_put_there(local: AzInferEmbeddings) -> None:
+def test_a_vector_store_returns_stored_texts(local: AzInferEmbeddings) -> None:
     store = InMemoryVectorStore.from_texts(["a cat", "two dogs"], local)
     assert store.similarity_search("two dogs", k=1)[0].page_content == "two dogs"

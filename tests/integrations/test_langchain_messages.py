@@ -291,11 +291,11 @@ MESSAGES: list[tuple[BaseMessage, Any]] = [
 
 
 @pytest.mark.parametrize(("message", "wire"), MESSAGES)
-def test_a_message_is_sent_as_it_is_meant(send: Send, message: BaseMessage, wire: Any) -> None:
+def test_a_message_is_encoded_correctly(send: Send, message: BaseMessage, wire: Any) -> None:
     assert send([message]) == [wire]
 
 
-def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
+def test_media_in_tool_results_follow_them(send: Send) -> None:
     call = {"name": "f", "args": {}}
     wire = send(
         [
@@ -346,7 +346,7 @@ def test_media_in_the_answers_of_tools_follow_them(send: Send) -> None:
         (RemoveMessage(id="1"), "RemoveMessage cannot be sent"),
     ],
 )
-def test_what_cannot_be_sent_is_an_error(
+def test_unsupported_content_is_an_error(
     send: Send, server: RawServer, message: BaseMessage, told: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):

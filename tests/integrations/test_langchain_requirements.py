@@ -62,7 +62,7 @@ every_surface = pytest.mark.parametrize("path", SURFACES.values())
 
 
 @every_surface
-def test_a_stream_is_asked_for_its_usage_on_every_surface(
+def test_a_stream_requests_its_usage_on_every_surface(
     make: Make, server: RawServer, path: str
 ) -> None:
     # langchain-ai/langchain#26145, #30390; langfuse/langfuse#2521
@@ -92,9 +92,7 @@ def test_callbacks_count_what_was_streamed_like_what_was_not(
     assert counter.usage_metadata["m"]["total_tokens"] == 15
 
 
-def test_the_events_of_a_chain_tell_tokens_as_they_come_and_usage_at_the_end(
-    make: Make, server: RawServer
-) -> None:
+def test_events_of_a_chain_stream_tokens_and_end_with_usage(make: Make, server: RawServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     data = events(part("a"), part("b", "stop"), {"choices": [], "usage": usage})
     server.will(stream(data))
@@ -132,7 +130,7 @@ def test_structured_output_with_raw_streams_and_keeps_its_usage(
 
 @every_surface
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_first_chunk_without_choices_is_no_error(
+def test_a_first_chunk_without_choices_is_accepted(
     make: Make, server: RawServer, path: str, asynchronous: bool
 ) -> None:
     # langchain-ai/langchain-azure#23; langchain-ai/langchain#6462; pydantic/pydantic-ai#164
@@ -150,7 +148,7 @@ def test_a_first_chunk_without_choices_is_no_error(
     "message",
     [{"content": "4", "reasoning_content": "2+2"}, {"content": "<think>2+2</think>4"}],
 )
-def test_reasoning_is_a_block_whatever_the_host_makes_of_it(
+def test_reasoning_is_a_block_in_every_dialect(
     make: Make, server: RawServer, message: dict[str, str]
 ) -> None:
     # langchain-ai/langchain-azure#49; langchain-ai/langchain#35006, #30067; langgenius/dify#13152
@@ -184,7 +182,7 @@ def test_reasoning_is_streamed_as_blocks_even_where_its_tag_is_cut_in_two(
 
 
 @every_surface
-def test_any_tool_is_asked_for_in_the_words_of_the_service(
+def test_any_tool_choice_is_sent_in_the_services_words(
     make: Make, server: RawServer, path: str
 ) -> None:
     # langchain-ai/langchain-azure#67, PR 116
@@ -220,7 +218,7 @@ def test_the_method_is_chosen_by_what_the_model_can_do(make: Make, server: RawSe
     assert "tool_choice" not in bodies(server)[0]
 
 
-def test_parallel_calls_are_never_mentioned_without_tools(make: Make, server: RawServer) -> None:
+def test_parallel_tool_calls_is_not_sent_without_tools(make: Make, server: RawServer) -> None:
     # openai/openai-python#1492; langchain-ai/langchain#29704
     server.will(reply(chat("{}")))
     make().with_structured_output({"title": "p", "type": "object"}).invoke("hi")
@@ -287,7 +285,7 @@ def test_only_keys_of_the_standard_leave_the_adapter(make: Make, server: RawServ
     ]
 
 
-def test_a_token_is_asked_for_before_each_request_and_renewed_after_a_401(
+def test_a_token_is_requested_before_each_request_and_renewed_after_a_401(
     make: Make, server: RawServer
 ) -> None:
     # langchain-ai/langchain#12632; openai/openai-python#1526
@@ -350,7 +348,9 @@ def test_an_async_credential_works_async_and_is_an_error_sync(
     assert len(server.received) == 1
 
 
-def test_a_credential_that_blocks_is_asked_off_the_loop(make: Make, server: RawServer) -> None:
+def test_a_blocking_credential_is_called_outside_the_event_loop(
+    make: Make, server: RawServer
+) -> None:
     # mozilla-ai/any-llm PR 1348
     server.will(reply(chat()))
     credential = Credential()
@@ -480,14 +480,14 @@ def test_no_session_is_left_unclosed(server: RawServer) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_time_out_at_all_is_the_default_one(make: Make) -> None:
+def test_no_timeout_means_the_default_timeout(make: Make) -> None:
     # cognizant-ai-lab/neuro-san#1220
     model = make(timeout=None)
     assert model.sync_client.timeout == model.async_client.timeout == Timeout()
     assert Timeout().total < float("inf")
 
 
-def test_a_stream_that_stalls_is_a_time_out(make: Make, server: RawServer) -> None:
+def test_a_stalled_stream_times_out(make: Make, server: RawServer) -> None:
     # agent0ai/agent-zero#1882
     server.will(stream(events(part("a"), done=False), "stall"))
     model = make(timeout=Timeout(read=0.2))
@@ -535,7 +535,7 @@ def test_a_filtered_answer_shows_its_results_in_a_stream(make: Make, server: Raw
     assert whole.response_metadata["content_filter_results"] == results
 
 
-def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
+def test_a_model_is_created_from_one_string(make: Make, server: RawServer) -> None:
     # langchain-ai/langchain#30416
     server.will(reply(chat()))
     url = f"{server.url}/openai/v1"
@@ -554,7 +554,7 @@ def test_a_model_is_made_of_one_string(make: Make, server: RawServer) -> None:
         assert type(other).__name__ == "ChatOpenAI"
 
 
-def test_embeddings_are_made_of_one_string(server: RawServer) -> None:
+def test_embeddings_are_created_from_one_string(server: RawServer) -> None:
     server.will(reply(vectors([0.5, 0.25])))
     url = f"{server.url}/openai/v1"
     embeddings = init_embeddings("azinfer:prod-embed", endpoint=url, credential=KEY)

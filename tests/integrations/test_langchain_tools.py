@@ -198,7 +198,7 @@ def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> N
     assert "tools" in sent(server, 1)
 
 
-def test_the_trace_tells_method_and_schema(make: Make, server: RawServer) -> None:
+def test_the_trace_has_method_and_schema(make: Make, server: RawServer) -> None:
     class Options(BaseCallbackHandler):
         told: Any = None
 
@@ -219,14 +219,14 @@ def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
     assert (found, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
 
 
-def test_a_response_format_may_be_given_whole(make: Make, server: RawServer) -> None:
+def test_a_complete_response_format_is_accepted(make: Make, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     whole = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     assert make().with_structured_output(whole).invoke("hi") == {}
     assert sent(server)["response_format"] == whole
 
 
-def test_raw_answers_come_beside_the_parsed(make: Make, server: RawServer) -> None:
+def test_raw_answers_are_returned_beside_parsed_values(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"setup": "s"}')), reply(chat("no json")))
     asked = make().with_structured_output(Joke, include_raw=True)
     good, bad = asked.invoke("hi"), asked.invoke("hi")
@@ -265,7 +265,7 @@ def streamed(server: RawServer, asked: Any, *parts: Any) -> list[Any]:
     return found
 
 
-def test_values_grow_in_a_stream(make: Make, server: RawServer) -> None:
+def test_values_are_streamed_in_growing_parts(make: Make, server: RawServer) -> None:
     model = make()
     parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
     grown = streamed(server, model.with_structured_output(Place), *parts)
@@ -341,7 +341,7 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
 @pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
 @pytest.mark.parametrize("schema", [Joke, SCHEMA])
 @pytest.mark.parametrize("version", ["v0", "v1"])
-def test_arguments_that_are_not_an_object_are_no_value(
+def test_arguments_that_are_not_an_object_give_no_value(
     make: Make, server: RawServer, arguments: str, schema: Any, version: str
 ) -> None:
     name = "Joke" if schema is Joke else "place"
@@ -391,7 +391,7 @@ def test_a_call_whose_arguments_are_not_an_object_is_kept_as_invalid(
         ("", None),
     ],
 )
-def test_words_around_a_value_do_no_harm_and_half_of_one_is_none(
+def test_text_around_a_value_is_ignored_and_half_a_value_is_none(
     make: Make, server: RawServer, text: str, value: Any
 ) -> None:
     server.will(reply(chat(text)), stream(events(part(text), part(None, "stop"))))
@@ -434,7 +434,7 @@ class Known(BaseModel):
         return {"Delft": "Delft"}[city]
 
 
-def test_what_is_no_value_yet_is_no_error(make: Make, server: RawServer) -> None:
+def test_an_incomplete_streamed_value_is_accepted(make: Make, server: RawServer) -> None:
     asked = make().with_structured_output(Known)
     parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
     assert streamed(server, asked, *parts) == [Known(city="Delft")]
@@ -519,7 +519,7 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
         assert "default" not in each
 
 
-def test_how_strict_a_schema_is_may_be_said(make: Make, server: RawServer) -> None:
+def test_the_strictness_of_a_schema_can_be_chosen(make: Make, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     for schema, strict in ((SCHEMA, True), (Joke, False)):
         asked = make().with_structured_output(schema, strict=strict, include_raw=True)
@@ -534,7 +534,7 @@ def test_a_schema_is_needed(make: Make) -> None:
         make().with_structured_output(None, method="json_schema")
 
 
-def test_a_method_that_there_is_not_is_an_error(make: Make) -> None:
+def test_an_unknown_method_is_an_error(make: Make) -> None:
     wrong: Any = "json"
     with pytest.raises(ConfigurationError, match="or json_mode, not 'json'"):
         make().with_structured_output(Joke, method=wrong)

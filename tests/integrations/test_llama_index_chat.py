@@ -215,7 +215,7 @@ MESSAGES: list[tuple[ChatMessage, Any]] = [
 
 
 @pytest.mark.parametrize(("message", "wire"), MESSAGES)
-def test_a_message_is_sent_as_it_is_meant(
+def test_a_message_is_encoded_correctly(
     make: Make, server: RawServer, message: ChatMessage, wire: Any
 ) -> None:
     before = message.model_dump_json() if not _has_a_file(message) else None
@@ -247,7 +247,7 @@ def test_files_are_read_when_they_are_sent(make: Make, server: RawServer, tmp_pa
     assert sent(server)["messages"][0]["content"] == [IMAGE, SOUND, FILE, text("# Notes")]
 
 
-def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer) -> None:
+def test_media_in_tool_results_follow_them(make: Make, server: RawServer) -> None:
     server.will(reply(chat()))
 
     def answer(call_id: str, *blocks: Any) -> ChatMessage:
@@ -284,7 +284,7 @@ def test_media_in_the_answers_of_tools_follow_them(make: Make, server: RawServer
         (ChatMessage(role="tool", content="x"), "tool_call_id"),
     ],
 )
-def test_what_cannot_be_sent_is_an_error(make: Make, message: ChatMessage, told: str) -> None:
+def test_unsupported_content_is_an_error(make: Make, message: ChatMessage, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         make().chat([message])
 
@@ -356,7 +356,7 @@ def test_sound_comes_as_a_block_and_goes_back_by_its_id(make: Make, server: RawS
     assert sent(server, 1)["messages"][1] == {"role": "assistant", "audio": {"id": "a1"}}
 
 
-def test_a_refusal_is_seen(make: Make, server: RawServer) -> None:
+def test_a_refusal_is_returned(make: Make, server: RawServer) -> None:
     server.will(
         reply(chat(None, message={"refusal": "I won't."})),
         stream(events(part(refusal="I "), part(refusal="won't."), part(None, "stop"))),
@@ -409,7 +409,7 @@ def test_a_streamed_completion_grows(make: Make, server: RawServer, kind: str) -
     assert deltas(found) == "ab"
 
 
-def test_an_answer_without_anything_is_an_empty_text(make: Make, server: RawServer) -> None:
+def test_an_empty_answer_is_an_empty_text(make: Make, server: RawServer) -> None:
     server.will(reply(chat(None)), stream(events(part(None, "stop"))))
     assert make().chat(USER).message.content == ""
     assert [each.message.content for each in make().stream_chat(USER)] == [""]
@@ -451,7 +451,7 @@ def test_a_choice_of_no_tool_is_an_error(make: Make) -> None:
         ("/openai/v1", {"model": "prod", "model_id": "o3-mini"}, False),
     ],
 )
-def test_one_call_alone_is_asked_for_where_that_is_known_and_held_everywhere(
+def test_parallel_calls_are_switched_off_and_only_one_call_is_returned(
     make: Make, server: RawServer, kind: str, path: str, named: Any, told: bool
 ) -> None:
     calls = [call(id="c1"), call(id="c2")]
@@ -497,7 +497,7 @@ def test_no_call_is_an_error_only_where_one_is_needed(make: Make, server: RawSer
     assert llm.get_tool_calls_from_response(answer)[0].tool_kwargs == {"x": 1}
 
 
-def test_a_predicted_call_is_made(endpoint: LocalEndpoint, kind: str) -> None:
+def test_a_predicted_call_is_executed(endpoint: LocalEndpoint, kind: str) -> None:
     llm = local(endpoint, model="echo")
     question = "What is the weather in New York?"
     for message in (question, ChatMessage(question)):
@@ -509,7 +509,7 @@ VALUES = '{"name": "Ann", "age": 34}'
 
 
 @pytest.mark.parametrize("model_id", ["gpt-4.1", "grok-3"])
-def test_a_value_is_asked_of_the_service_by_what_the_model_can(
+def test_the_method_for_values_depends_on_the_model(
     make: Make, server: RawServer, kind: str, model_id: str
 ) -> None:
     if model_id == "gpt-4.1":
@@ -534,7 +534,7 @@ def test_a_value_is_asked_of_the_service_by_what_the_model_can(
 
 
 @pytest.mark.parametrize("model_id", ["gpt-4.1", "grok-3"])
-def test_a_value_grows_while_it_is_streamed(
+def test_a_value_is_streamed_in_growing_parts(
     make: Make, server: RawServer, kind: str, model_id: str
 ) -> None:
     pieces = ['{"na', 'me": "A', 'nn", ', '"age": 34}']
@@ -558,7 +558,7 @@ def test_a_value_grows_while_it_is_streamed(
     assert found[-1] == Person(name="Ann", age=34)
 
 
-def test_models_without_tools_and_schemas_are_asked_in_words(
+def test_models_without_tools_and_schemas_are_prompted_in_words(
     make: Make, server: RawServer, kind: str
 ) -> None:
     server.will(reply(chat(VALUES)), stream(events(part(VALUES), part(None, "stop"))))
@@ -594,7 +594,7 @@ def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str)
         (chat("I am no JSON"), ValidationError, "Invalid JSON"),
     ],
 )
-def test_an_answer_that_is_no_value_is_an_error(
+def test_an_answer_that_is_not_a_value_is_an_error(
     make: Make, server: RawServer, kind: str, body: Any, error: Any, told: str
 ) -> None:
     choice = body["choices"][0]
@@ -676,7 +676,7 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
 
 
 @pytest.mark.parametrize("form", [InferenceClient, AsyncInferenceClient])
-def test_a_ready_client_serves_both_kinds_of_code(
+def test_a_ready_client_works_sync_and_async(
     endpoint: LocalEndpoint, form: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = form(endpoint.url, endpoint.key, "paris", timeout=7, max_retries=1)
@@ -703,14 +703,14 @@ def test_an_endpoint_beside_a_ready_client_is_an_error(name: str) -> None:
             kind(client=client, **{name: CLIENT_OPTIONS[name]})
 
 
-def test_a_deployment_beside_a_ready_client_is_the_one_asked(endpoint: LocalEndpoint) -> None:
+def test_a_deployment_beside_a_ready_client_is_called(endpoint: LocalEndpoint) -> None:
     client = InferenceClient(endpoint.url, endpoint.key, "paris", model_id="gpt-4.1")
     llm = AzInferLLM(client=client, model="echo")
     assert llm.chat(USER).message.content == "This is a synthetic answer to: hi"
     assert llm.to_dict()["model_id"] is None
 
 
-def test_a_dict_has_no_secret_and_makes_the_same_model(
+def test_a_dict_has_no_secret_and_rebuilds_the_model(
     endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = local(endpoint, temperature=0, headers={"x-a": "1", "Ocp-Apim-Subscription-Key": "s3"})
@@ -727,7 +727,7 @@ def test_a_dict_has_no_secret_and_makes_the_same_model(
         assert again.chat(USER).message.content == "Paris."
 
 
-def test_a_pickle_has_no_secret_and_makes_the_same_model(
+def test_a_pickle_has_no_secret_and_rebuilds_the_model(
     endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = local(endpoint, temperature=0, headers={"x-secret": "s3cret"})
@@ -749,7 +749,7 @@ def test_a_pickle_has_no_secret_and_makes_the_same_model(
 
 @pytest.mark.parametrize("name", ["subscription-key", "code", "sig"])
 @pytest.mark.parametrize("made", [AzInferLLM, AzInferEmbedding, AzInferImageEmbedding])
-def test_a_key_in_the_endpoints_url_shows_nowhere(server: RawServer, name: str, made: Any) -> None:
+def test_a_key_in_the_endpoints_url_is_never_shown(server: RawServer, name: str, made: Any) -> None:
     server.will(reply(vectors([1.0]) if made is not AzInferLLM else chat()))
     url = f"{server.url}/openai/v1?team=a&{name}=s3cret"
     one = made(endpoint=url, credential=token, model="m", max_retries=0)
@@ -850,7 +850,7 @@ def test_a_copy_shares_connections_and_no_options(make: Make, server: RawServer)
     assert server.connections == 1
 
 
-def test_a_secret_shows_nowhere(endpoint: LocalEndpoint) -> None:
+def test_secrets_are_never_shown(endpoint: LocalEndpoint) -> None:
     llm = local(endpoint, headers={"x-token": "s3cret"})
     shown = [repr(llm), str(llm), str(llm.model_dump()), llm.to_json(), str(llm.to_payload())]
     assert not any(endpoint.key in each or "s3cret" in each for each in shown)
@@ -862,7 +862,7 @@ def test_the_fields_have_a_schema() -> None:
     assert not {"credential", "client"} & properties.keys()
 
 
-def test_a_model_is_made_by_its_defaults_too() -> None:
+def test_a_model_can_be_created_with_defaults() -> None:
     url = "https://contoso.openai.azure.com"
     llm = AzInferLLM.from_defaults(endpoint=url, api_key=KEY, model="m", system_prompt="s")
     assert (llm.model, llm.system_prompt) == ("m", "s")

@@ -173,7 +173,7 @@ def test_a_chat_is_answered_by_the_deployment_that_is_named(
     assert endpoint.requests[-1].deployment == "Mistral-Large"
 
 
-def test_calls_are_in_flight_together(make: Make, server: RawServer) -> None:
+def test_calls_run_concurrently(make: Make, server: RawServer) -> None:
     def when_all_are_there(peer: Peer) -> None:
         together = server.wait_until(lambda: len(server.received) >= 10)
         peer.send(answer(chat("together" if together else "alone")))
@@ -243,7 +243,7 @@ def test_the_handler_counts_the_tokens_of_the_service(llm: Make, kind: str) -> N
 # Metadata
 
 
-def test_metadata_is_known_without_asking(make: Make, server: RawServer) -> None:
+def test_metadata_is_known_without_a_request(make: Make, server: RawServer) -> None:
     async def inside_a_loop() -> Any:
         return make(model_id="mistral-large").metadata
 
@@ -332,7 +332,7 @@ def test_tools_are_called_in_parallel(llm: Make, kind: str) -> None:
         assert len({each.tool_id for each in called}) == 2
 
 
-def test_a_part_of_a_call_is_no_error(make: Make, server: RawServer, kind: str) -> None:
+def test_part_of_a_call_is_accepted(make: Make, server: RawServer, kind: str) -> None:
     pieces = [fragments((0, "c1", "get_weather", '{"ci')), fragments((0, "", "", 'ty": "De'))]
     pieces += [fragments((0, "", "", 'lft"}')), part(None, "tool_calls")]
     server.will(stream(events(*pieces)))
@@ -352,14 +352,16 @@ def test_a_named_choice_forces_that_tool(llm: Make, endpoint: LocalEndpoint, kin
     assert endpoint.requests[-1].body["tool_choice"]["function"]["name"] == "ping"
 
 
-def test_the_history_of_the_caller_is_left_alone(llm: Make, kind: str) -> None:
+def test_the_callers_history_is_not_changed(llm: Make, kind: str) -> None:
     history = [ChatMessage("before")]
     for method in ("chat_with_tools", "stream_chat_with_tools", "predict_and_call"):
         call_method(llm(), kind, method, [tool()], user_msg=QUESTION, chat_history=history)
     assert history == [ChatMessage("before")]
 
 
-def test_without_tools_none_are_mentioned(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
+def test_without_tools_no_tool_options_are_sent(
+    llm: Make, endpoint: LocalEndpoint, kind: str
+) -> None:
     for named in ({}, {"tool_required": True}, {"tool_choice": "auto"}):
         call_method(llm(), kind, "chat_with_tools", [], "hi", **named)
         assert (
@@ -576,7 +578,7 @@ def test_an_async_query_streams(llm: Make, embedding: AzInferEmbedding) -> None:
     assert FACTS[1] in "".join(asyncio.run(asked()))
 
 
-def test_a_chat_engine_holds_a_conversation(
+def test_a_chat_engine_keeps_a_conversation(
     llm: Make, index: VectorStoreIndex, endpoint: LocalEndpoint
 ) -> None:
     memory = ChatMemoryBuffer.from_defaults()
@@ -684,7 +686,7 @@ def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
     assert sorted(len(body["input"]) for body in sent(server)) == [8, 96, 96]
 
 
-def test_workers_bound_what_is_asked_at_once(make: Make, server: RawServer) -> None:
+def test_workers_bound_concurrent_requests(make: Make, server: RawServer) -> None:
     server.choose = lambda request: reply(vectors([1.0], [2.0]))
     embedding = make(AzInferEmbedding, embed_batch_size=2, num_workers=2)
     found = call_method(
@@ -694,7 +696,7 @@ def test_workers_bound_what_is_asked_at_once(make: Make, server: RawServer) -> N
 
 
 @pytest.mark.parametrize("model_id", ["Cohere-embed-v3-english", "text-embedding-3-small"])
-def test_queries_and_texts_are_told_apart_where_model_and_surface_do(
+def test_queries_and_texts_differ_where_model_and_surface_support_it(
     make: Make, server: RawServer, kind: str, model_id: str, path: str
 ) -> None:
     server.will(reply(vectors([1.0])))
@@ -717,7 +719,7 @@ def test_an_embedding_is_called_by_its_model(make: Make) -> None:
     assert make(AzInferEmbedding, model_name="mine").model_name == "mine"
 
 
-def test_dimensions_are_asked_for(endpoint: LocalEndpoint, path: str, kind: str) -> None:
+def test_dimensions_are_requested(endpoint: LocalEndpoint, path: str, kind: str) -> None:
     embedding = AzInferEmbedding(
         endpoint=endpoint.url + path, credential=endpoint.key, model="embed", dimensions=8
     )
@@ -816,7 +818,7 @@ def test_the_url_of_an_image_is_passed_on(server: RawServer, kind: str) -> None:
     assert inputs == [[{"image": url}]] * 3
 
 
-def test_images_are_found_by_an_index(images: AzInferImageEmbedding, tmp_path: Path) -> None:
+def test_images_are_retrieved_by_an_index(images: AzInferImageEmbedding, tmp_path: Path) -> None:
     nodes: list[Any] = [TextNode(text=FACTS[0])]
     for at in range(3):
         path = tmp_path / f"{at}.png"
@@ -831,7 +833,7 @@ def test_images_are_found_by_an_index(images: AzInferImageEmbedding, tmp_path: P
 # Failures, credentials, time
 
 
-def test_a_full_deployment_is_asked_again(make: Make, server: RawServer, kind: str) -> None:
+def test_a_full_deployment_is_retried(make: Make, server: RawServer, kind: str) -> None:
     full = reply(failure("429"), 429, {"retry-after": "3"})
     server.will(full, reply(chat()), full, stream(events(part("a", "stop"))))
     assert call_method(make(), kind, "chat", USER).message.content == "hello"
@@ -839,12 +841,12 @@ def test_a_full_deployment_is_asked_again(make: Make, server: RawServer, kind: s
     assert len(server.received) == 4
 
 
-def test_a_failed_service_is_asked_again(make: Make, server: RawServer, kind: str) -> None:
+def test_a_failed_service_is_retried(make: Make, server: RawServer, kind: str) -> None:
     server.will(reply(failure("x"), 503), reply(chat()))
     assert call_method(make(), kind, "chat", USER).message.content == "hello"
 
 
-def test_no_retries_is_one_request(make: Make, server: RawServer, kind: str) -> None:
+def test_zero_retries_send_one_request(make: Make, server: RawServer, kind: str) -> None:
     server.will(reply(failure("429"), 429))
     for method in ("chat", "stream_chat"):
         with pytest.raises(core.RateLimitError) as caught:
@@ -899,7 +901,7 @@ def test_an_async_credential_serves_async(make: Make, server: RawServer) -> None
         call_method(model, "sync", "chat", USER)
 
 
-def test_a_token_is_asked_for_anew_after_a_401(make: Make, server: RawServer, kind: str) -> None:
+def test_a_token_is_renewed_after_a_401(make: Make, server: RawServer, kind: str) -> None:
     tokens = iter("abc")
     server.will(reply(failure("401"), 401), reply(chat()))
     assert (
@@ -920,7 +922,7 @@ def test_a_slow_deployment_is_not_waited_for(server: RawServer, path: str, kind:
             call_method(model, kind, method, USER)
 
 
-def test_one_object_lives_in_several_loops(
+def test_one_object_works_in_several_event_loops(
     llm: Make, embedding: AzInferEmbedding, index: VectorStoreIndex
 ) -> None:
     model = llm("paris")
@@ -934,7 +936,7 @@ def test_one_object_lives_in_several_loops(
 # Events, callbacks, limits
 
 
-def test_events_tell_what_happens_and_no_secret(
+def test_events_report_calls_without_secrets(
     llm: Make, endpoint: LocalEndpoint, embedding: AzInferEmbedding, kind: str
 ) -> None:
     seen: list[Any] = []
@@ -970,7 +972,7 @@ def test_events_tell_what_happens_and_no_secret(
     assert not any(endpoint.key in repr(event) for event in seen)
 
 
-def test_a_rate_limiter_is_asked_once_a_call(
+def test_a_rate_limiter_is_acquired_once_per_call(
     llm: Make, embedding: AzInferEmbedding, kind: str
 ) -> None:
     asked: list[int] = []
@@ -991,7 +993,9 @@ def test_a_rate_limiter_is_asked_once_a_call(
     assert len(asked) == 5
 
 
-def test_one_client_asks_several_deployments(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
+def test_one_client_calls_several_deployments(
+    llm: Make, endpoint: LocalEndpoint, kind: str
+) -> None:
     model = llm()
     assert call_method(model, kind, "chat", USER, model="PARIS").message.content == "Paris."
     assert "synthetic" in call_method(model, kind, "chat", USER).message.content
@@ -1001,7 +1005,7 @@ def test_one_client_asks_several_deployments(llm: Make, endpoint: LocalEndpoint,
 # Streams as services really send them
 
 
-def test_chunks_without_a_delta_are_no_error(make: Make, server: RawServer, kind: str) -> None:
+def test_chunks_without_a_delta_are_accepted(make: Make, server: RawServer, kind: str) -> None:
     found = {"hate": {"filtered": False, "severity": "safe"}}
     note: dict[str, Any] = {"index": 0, "finish_reason": None, "content_filter_results": found}
     note |= {"content_filter_offsets": {"check_offset": 1}}
@@ -1079,7 +1083,7 @@ def test_a_stream_that_breaks_off_is_raised(
     assert caught.value.partial is not None
 
 
-def test_a_stream_left_early_is_closed(make: Make, server: RawServer, kind: str) -> None:
+def test_leaving_a_stream_early_closes_it(make: Make, server: RawServer, kind: str) -> None:
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
     model = make()
 

@@ -68,7 +68,7 @@ def test_a_message_of_the_user_is_never_dropped(make: Make, server: RawServer, k
     assert told == [[{"role": "user", "content": "hi"}]] * 2
 
 
-def test_what_the_caller_gave_is_not_written_to(make: Make, server: RawServer, kind: str) -> None:
+def test_arguments_are_not_modified(make: Make, server: RawServer, kind: str) -> None:
     # the same package added to chat_history and client_kwargs
     server.will(reply(chat()))
     history, options, headers = [ChatMessage("a")], {"user": "me"}, {"x-a": "1"}
@@ -77,7 +77,7 @@ def test_what_the_caller_gave_is_not_written_to(make: Make, server: RawServer, k
     assert (history, options, headers) == ([ChatMessage("a")], {"user": "me"}, {"x-a": "1"})
 
 
-def test_a_stream_of_nothing_but_a_call_yields_it(make: Make, server: RawServer, kind: str) -> None:
+def test_a_stream_with_only_a_call_yields_it(make: Make, server: RawServer, kind: str) -> None:
     # the same package skipped chunks without text
     call = {"index": 0, "id": "c1", "function": {"name": "get_weather", "arguments": "{}"}}
     server.will(stream(events(part(tool_calls=[call]), part(None, "tool_calls"))))
@@ -134,7 +134,7 @@ def test_no_session_is_left_unclosed(server: RawServer) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_classes_are_what_llamaindex_asks_for(make: Make) -> None:
+def test_the_classes_implement_llamaindexs_interfaces(make: Make) -> None:
     # run-llama/llama_index#18939 and #16716
     assert isinstance(make(), FunctionCallingLLM)
     assert isinstance(make(AzInferImageEmbedding), MultiModalEmbedding)
@@ -142,7 +142,7 @@ def test_the_classes_are_what_llamaindex_asks_for(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-4.1-global", "My_Deployment.1", "llama"])
-def test_any_name_is_right_for_a_deployment(make: Make, name: str) -> None:
+def test_a_deployment_may_have_any_name(make: Make, name: str) -> None:
     # run-llama/llama_index#19263, #16090, #13259
     assert make(model=name).metadata.context_window > 0
     assert make(model=name, context_window=9000).metadata.context_window == 9000
@@ -194,7 +194,7 @@ print(get_transformation_hash([TextNode(text="a")], embedding))
 """
 
 
-def test_the_key_of_a_cache_is_the_same_in_every_process_and_tells_results_apart() -> None:
+def test_a_cache_key_is_stable_and_separates_results() -> None:
     def key(**named: Any) -> str:
         named = {"dimensions": 8, **named}
         url = "https://contoso.openai.azure.com"
@@ -214,7 +214,7 @@ def test_the_key_of_a_cache_is_the_same_in_every_process_and_tells_results_apart
     assert KEY not in key()
 
 
-def test_a_token_is_asked_for_before_each_request(server: RawServer) -> None:
+def test_a_token_is_requested_before_each_request(server: RawServer) -> None:
     # run-llama/llama_index#12818; openai/openai-python#1526
     tokens = iter("abc")
     server.will(reply(vectors([1.0])), reply(failure("401"), 401), reply(vectors([1.0])))
@@ -288,7 +288,9 @@ def test_a_limit_under_a_wrong_name_is_learned(make: Make, server: RawServer, ki
     assert [body.get("max_completion_tokens") for body in bodies(server)] == [None, 9, 9]
 
 
-def test_what_a_model_refuses_is_an_error(make: Make, server: RawServer, kind: str) -> None:
+def test_a_parameter_that_a_model_refuses_is_an_error(
+    make: Make, server: RawServer, kind: str
+) -> None:
     body = failure("unsupported_value", "no temperature here", param="temperature")
     server.will(reply(body, 400))
     with pytest.raises(BadRequestError) as caught:
@@ -305,7 +307,7 @@ def test_a_hundred_components_of_one_endpoint_share_one_pool(make: Make, server:
     assert server.connections == 1
 
 
-def test_no_time_out_at_all_is_the_default_one(make: Make) -> None:
+def test_no_timeout_means_the_default_timeout(make: Make) -> None:
     assert make(timeout=None).sync_client.timeout == Timeout()
 
 

@@ -150,7 +150,7 @@ async def test_services_are_chosen_by_their_ids(make: Any) -> None:
         made.get_service("other")
 
 
-async def test_one_service_asks_several_deployments(make: Any) -> None:
+async def test_one_service_calls_several_deployments(make: Any) -> None:
     made = kernel(make("paris"))
     arguments = KernelArguments(Settings(ai_model_id="ECHO"))
     result = await made.invoke_prompt("hi", arguments=arguments)
@@ -230,7 +230,7 @@ async def test_functions_are_required_forbidden_or_chosen(
     assert weather.asked == ["time"]
 
 
-async def test_a_call_may_be_made_by_hand(make: Any) -> None:
+async def test_a_function_can_be_called_by_hand(make: Any) -> None:
     chat_service, history = make(), asked(NEW_YORK)
     made = kernel(chat_service, weather=Weather())
     settings = Settings(function_choice_behavior=Auto(auto_invoke=False))
@@ -394,7 +394,7 @@ async def test_functions_that_are_not_called_leave_an_answer_as_it_is(
     assert len(request.json["tools"]) == 2
 
 
-async def test_broken_arguments_go_back_to_the_model_and_the_talk_goes_on(
+async def test_broken_arguments_go_back_to_the_model_and_the_chat_continues(
     server: RawServer,
     service: Make,
 ) -> None:
@@ -465,7 +465,7 @@ async def test_parallel_calls_are_forbidden_with_functions_alone(
         },
     ],
 )
-async def test_answers_have_the_form_that_was_asked_for(make: Any, form: Any) -> None:
+async def test_answers_have_the_requested_format(make: Any, form: Any) -> None:
     chat_service, settings = make(), Settings(response_format=form)
     history = asked("I met 'Ann', who is 34")
     answer = await chat_service.get_chat_message_content(history, settings)
@@ -496,7 +496,7 @@ async def test_images_and_sound_reach_the_endpoint(make: Any, endpoint: LocalEnd
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
-async def test_a_ready_client_serves(endpoint: LocalEndpoint, kind: Any) -> None:
+async def test_a_ready_client_works(endpoint: LocalEndpoint, kind: Any) -> None:
     client = kind(endpoint.url, endpoint.key, "paris")
     chat_service = AzInferChatCompletion(client=client)
     assert (chat_service.ai_model_id, chat_service.service_id) == ("paris", "paris")
@@ -559,7 +559,9 @@ async def test_a_kernel_prompts_for_texts(write: AzInferTextCompletion, make: An
     assert str(await made.invoke_prompt("hi")).endswith("to: hi")
 
 
-async def test_thoughts_and_refusals_of_texts_are_kept(server: RawServer, service: Make) -> None:
+async def test_reasoning_and_refusals_of_text_completions_are_kept(
+    server: RawServer, service: Make
+) -> None:
     writer = service(AzInferTextCompletion, model="o3")
     server.will(
         reply(chat(None, message={"refusal": "no", "reasoning_content": "hm"})),

@@ -89,14 +89,14 @@ async def test_settings_are_typed_or_generic(embed: AzInferTextEmbedding) -> Non
     )
 
 
-async def test_a_kernel_embeds_what_records_hold(embed: AzInferTextEmbedding) -> None:
+async def test_a_kernel_embeds_the_fields_of_records(embed: AzInferTextEmbedding) -> None:
     made = kernel(embed)
     records: Any = [{"text": "one"}, {"text": "two"}]
     await made.add_embedding_to_object(records, "text", "vector", {"embed": Settings(dimensions=4)})
     assert [len(each["vector"]) for each in records] == [4, 4]
 
 
-async def test_a_vector_store_finds_what_was_meant(
+async def test_a_vector_store_returns_the_nearest_record(
     embed: AzInferTextEmbedding, endpoint: LocalEndpoint
 ) -> None:
     collection: Any = InMemoryCollection(Document, None, "documents", embed)
@@ -127,7 +127,7 @@ async def test_documents_and_queries_are_distinguished(server: RawServer, embedd
     assert kinds == ["document", "query", "text"]
 
 
-async def test_vector_stores_tell_documents_and_queries_apart(
+async def test_vector_stores_distinguish_documents_and_queries(
     server: RawServer, embedding: Make
 ) -> None:
     server.choose = lambda request: reply(vectors(*[[0.5] * 384] * len(request.json["input"])))
@@ -172,7 +172,7 @@ def fixed(length: int, says: Callable[[], Any]) -> Callable[[Any], Any]:
         lambda: failure("unsupported_parameter", "not allowed", param="dimensions"),
     ],
 )
-async def test_a_model_that_cannot_choose_its_dimensions_is_not_asked_to(
+async def test_dimensions_are_not_sent_to_models_with_fixed_dimensions(
     server: RawServer, embedding: Make, says: Any
 ) -> None:
     server.choose = fixed(384, says)
@@ -226,7 +226,7 @@ async def test_images_become_vectors(embed: AzInferTextEmbedding, tmp_path: Path
     assert (found == found[0]).all()
 
 
-async def test_an_image_of_nothing_is_an_error(server: RawServer, embedding: Make) -> None:
+async def test_an_empty_image_is_an_error(server: RawServer, embedding: Make) -> None:
     with pytest.raises(ServiceInvalidRequestError, match="has no data"):
         await embedding().generate_image_embeddings([ImageContent()])
 
@@ -244,7 +244,7 @@ async def test_errors_are_semantic_kernels_too(server: RawServer, embedding: Mak
         assert isinstance(caught.value.__cause__, core.DeploymentNotFoundError)
 
 
-async def test_a_busy_endpoint_is_asked_again(server: RawServer, embedding: Make) -> None:
+async def test_a_busy_endpoint_is_retried(server: RawServer, embedding: Make) -> None:
     busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
     server.will(busy, reply(vectors([1.0])))
     found = await embedding(max_retries=1).generate_embeddings(["a"])

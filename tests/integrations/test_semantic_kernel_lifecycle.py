@@ -80,7 +80,7 @@ ERRORS: list[tuple[int, Any, type[ServiceException], type[core.InferenceError]]]
 
 
 @pytest.mark.parametrize(("status", "body", "theirs", "ours"), ERRORS)
-async def test_an_error_is_semantic_kernels_and_ours_at_once(
+async def test_an_error_is_both_semantic_kernels_and_azinfers(
     server: RawServer, service: Make, status: int, body: Any, theirs: Any, ours: Any
 ) -> None:
     server.will(reply(body, status, {"x-request-id": "r1"}))
@@ -113,7 +113,7 @@ class Unheard(core.InferenceError):
 
 
 @pytest.mark.parametrize("kind", [core.RouteExhaustedError, Unheard])
-def test_errors_of_later_are_semantic_kernels_too(kind: Any) -> None:
+def test_errors_during_a_stream_are_semantic_kernels_too(kind: Any) -> None:
     with pytest.raises(ServiceResponseException, match="no luck") as caught, translated_errors():
         raise kind("no luck", status=500)
     assert type(caught.value.__cause__) is kind
@@ -170,7 +170,7 @@ async def test_a_stream_that_breaks_raises_while_it_is_read(
     assert error.partial.text == "hel"
 
 
-async def test_what_came_before_a_break_was_handed_out(server: RawServer, service: Make) -> None:
+async def test_chunks_before_a_break_are_returned(server: RawServer, service: Make) -> None:
     server.will(stream(events(part("hel"), done=False), "reset"))
     messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
     assert str(await anext(messages)) == "hel"
@@ -240,7 +240,7 @@ def _run(program: str, *options: str) -> str:
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
-async def test_a_busy_endpoint_is_asked_again(
+async def test_a_busy_endpoint_is_retried(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
@@ -262,7 +262,7 @@ async def test_connections_are_used_again(server: RawServer, service: Make) -> N
     assert (len(server.received), server.connections) == (10, 1)
 
 
-async def test_calls_run_at_once(server: RawServer, service: Make) -> None:
+async def test_calls_run_concurrently(server: RawServer, service: Make) -> None:
     server.choose = lambda request: lambda peer: _together(server, peer, 8)
     async with service() as chat_service:
         calls = [chat_service.get_chat_message_content(asked(), SETTINGS) for _ in range(8)]
@@ -275,7 +275,7 @@ def _together(server: RawServer, peer: Any, count: int) -> None:
     reply(chat())(peer)
 
 
-def test_one_service_lives_in_several_loops(server: RawServer, service: Make) -> None:
+def test_one_service_works_in_several_event_loops(server: RawServer, service: Make) -> None:
     server.will(reply(chat()), reply(chat()), stream(events(part("hello", "stop"))))
     chat_service = service()
     for _ in range(2):
@@ -285,7 +285,7 @@ def test_one_service_lives_in_several_loops(server: RawServer, service: Make) ->
 
 
 @pytest.mark.parametrize("by", ["chat", "text", "kernel"])
-async def test_a_stream_that_is_left_closes_its_connection(
+async def test_leaving_a_stream_early_closes_its_connection(
     server: RawServer, url: str, by: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
@@ -308,7 +308,7 @@ async def test_a_stream_that_is_left_closes_its_connection(
 
 
 @pytest.mark.parametrize("by", ["chat", "text"])
-async def test_a_stream_that_is_cancelled_closes_its_connection(
+async def test_cancelling_a_stream_closes_its_connection(
     server: RawServer, url: str, by: str
 ) -> None:
     server.will(stream(events(part("a"), done=False), "stall"))
@@ -346,7 +346,7 @@ async def test_a_service_is_closed_and_opens_again(server: RawServer, service: M
     }
 
 
-async def test_a_client_that_was_given_stays_open(server: RawServer, url: str) -> None:
+async def test_a_callers_client_stays_open(server: RawServer, url: str) -> None:
     server.will(reply(chat()))
     async with AsyncInferenceClient(url, KEY, "gpt-4.1") as client:
         async with AzInferChatCompletion(client=client) as chat_service:
@@ -453,7 +453,7 @@ async def test_a_service_of_the_environment_is_pickled(
     ],
 )
 @pytest.mark.parametrize("in_a_file", [False, True])
-async def test_the_environment_says_where_to_ask(
+async def test_the_environment_names_the_endpoint(
     server: RawServer,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -530,7 +530,7 @@ def test_a_key_of_the_environment_goes_to_its_own_host_alone(
         ({"endpoint": "https://example.com", "credential": KEY}, "Pass its surface"),
     ],
 )
-def test_a_service_that_cannot_be_made_says_why(
+def test_a_service_that_cannot_be_created_says_why(
     kind: Any, given: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ServiceInitializationError, match=told) as caught:
@@ -595,7 +595,9 @@ async def test_credentials_of_every_kind_are_taken(
     assert (server.received[0].header(header) or "").startswith(value)
 
 
-async def test_requests_say_that_semantic_kernel_asks(server: RawServer, service: Make) -> None:
+async def test_requests_name_semantic_kernel_in_the_user_agent(
+    server: RawServer, service: Make
+) -> None:
     server.will(reply(chat()))
     await service().get_chat_message_contents(asked(), SETTINGS)
     own = service(headers={"user-agent": "mine/1", "x-a": "1"})
@@ -606,7 +608,7 @@ async def test_requests_say_that_semantic_kernel_asks(server: RawServer, service
     assert server.received[1].header("x-a") == "1"
 
 
-async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer, service: Make) -> None:
+async def test_a_reasoning_model_gets_its_own_parameters(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
     made = service(model="prod", model_id="o3")
     history = ChatHistory(system_message="Be brief.")
@@ -617,7 +619,7 @@ async def test_a_reasoning_model_is_asked_as_it_wants(server: RawServer, service
     assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
 
 
-async def test_a_stream_may_be_written_as_badly_as_it_is(server: RawServer, service: Make) -> None:
+async def test_a_badly_formed_stream_is_read(server: RawServer, service: Make) -> None:
     # microsoft/semantic-kernel#11956: "SSE event not supported"
     data = events(part("grün"), part(None, "stop"), {"choices": [], "usage": USAGE})
     data = b": hello\r\n\r\n" + data.replace(b"\\u00fc", "ü".encode()).replace(b"\n", b"\r\n")
@@ -703,7 +705,7 @@ async def test_a_span_ends_when_its_stream_breaks_or_is_left(
 
 
 @pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
-async def test_a_span_names_the_deployment_asked_and_the_model_that_answered(
+async def test_a_span_names_the_requested_deployment_and_the_answering_model(
     server: RawServer, service: Make, spans: InMemorySpanExporter, stream_it: bool
 ) -> None:
     settings = AzInferChatPromptExecutionSettings(
@@ -746,7 +748,7 @@ async def test_a_span_of_the_callers_own_is_left_alone(
     assert (span.name, dict(span.attributes or {})) == ("mine", {})
 
 
-async def test_texts_have_spans_too(
+async def test_text_completions_have_spans(
     server: RawServer, service: Make, spans: InMemorySpanExporter
 ) -> None:
     writer = service(AzInferTextCompletion)
@@ -763,7 +765,7 @@ async def test_texts_have_spans_too(
     assert [(each.attributes or {})["gen_ai.response.model"] for each in finished] == ["m", "m"]
 
 
-async def test_a_text_that_is_left_closes_its_connection_and_its_span(
+async def test_leaving_a_text_stream_closes_its_connection_and_span(
     server: RawServer,
     service: Make,
     spans: InMemorySpanExporter,
@@ -779,7 +781,7 @@ async def test_a_text_that_is_left_closes_its_connection_and_its_span(
     assert [each.name for each in spans.get_finished_spans()] == ["text_completions gpt-4.1"]
 
 
-async def test_thoughts_and_calls_break_no_telemetry(
+async def test_telemetry_works_with_reasoning_and_calls(
     server: RawServer, service: Make, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = {"index": 0, "id": "c", "function": {"name": "p-f", "arguments": "{}"}}
@@ -793,7 +795,7 @@ async def test_thoughts_and_calls_break_no_telemetry(
 
 @pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("sensitive", [False, True], ids=["open", "sensitive"])
-async def test_what_was_said_is_recorded_where_that_is_wanted_alone(
+async def test_messages_are_recorded_only_if_enabled(
     server: RawServer,
     service: Make,
     spans: InMemorySpanExporter,
@@ -815,6 +817,6 @@ async def test_what_was_said_is_recorded_where_that_is_wanted_alone(
     assert ("a question" in told, "answered" in told) == (sensitive, sensitive)
 
 
-def test_a_timeout_may_be_given_in_parts(server: RawServer, service: Make) -> None:
+def test_a_timeout_may_have_parts(server: RawServer, service: Make) -> None:
     made = service(timeout=Timeout(total=7))
     assert made.client.timeout.total == 7

@@ -162,7 +162,7 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
 
 
 @pytest.mark.parametrize(("given", "wire"), MESSAGES)
-async def test_a_message_is_sent_as_it_is_meant(
+async def test_a_message_is_encoded_correctly(
     server: RawServer, service: Make, given: ChatMessageContent, wire: Any
 ) -> None:
     server.will(reply(chat()))
@@ -249,7 +249,7 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
         (message("tool", text("no result")), "no FunctionResultContent"),
     ],
 )
-async def test_what_cannot_be_sent_is_an_error(
+async def test_unsupported_content_is_an_error(
     server: RawServer, service: Make, given: ChatMessageContent, told: str
 ) -> None:
     with pytest.raises(ServiceInvalidRequestError, match=told) as caught:
@@ -270,7 +270,7 @@ async def test_instructions_have_the_role_that_the_service_was_given(
     assert [sent(server, at)["messages"][0]["role"] for at in (0, 1)] == ["developer", "system"]
 
 
-async def test_an_answer_has_everything_at_hand(server: RawServer, service: Make) -> None:
+async def test_an_answer_has_text_usage_and_finish_reason(server: RawServer, service: Make) -> None:
     # langchain-ai/langchain-azure#49: reasoning_content is not returned
     function = {"name": "p-f", "arguments": '{"x": 1}'}
     calls = [{"id": "a", "type": "function", "function": function}]
@@ -341,7 +341,7 @@ async def test_a_refusal_is_the_text_and_in_the_metadata(server: RawServer, serv
     assert (whole.content, whole.metadata["refusal"]) == ("I won't", "I won't")
 
 
-async def test_several_answers_are_all_there(server: RawServer, service: Make) -> None:
+async def test_all_choices_are_returned(server: RawServer, service: Make) -> None:
     raw = chat("a")
     raw["choices"].append({**raw["choices"][0], "index": 1, "message": {"content": "b"}})
     parts = [part("a"), part("b", index=1), part(None, "stop"), part(None, "length", 1)]
@@ -391,7 +391,7 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer, service: Make
     assert {each.ai_model_id for each in messages} == {"gpt-4.1"}
 
 
-async def test_usage_that_a_model_of_another_maker_tells_is_there(
+async def test_usage_of_models_of_other_makers_is_reported(
     server: RawServer, service: Make, surface: str
 ) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -501,9 +501,7 @@ async def test_a_prompt_may_have_no_file_read(
     assert not server.received
 
 
-async def test_the_history_that_was_given_is_not_written_to(
-    server: RawServer, service: Make
-) -> None:
+async def test_the_callers_history_is_not_modified(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
     history = asked()
     before = history.model_dump_json()

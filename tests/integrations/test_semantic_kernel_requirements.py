@@ -118,7 +118,7 @@ async def test_a_token_that_is_refused_is_renewed(
     assert told == ["Bearer a", "Bearer b", "Bearer c"]
 
 
-def test_services_live_in_three_loops_one_after_another(server: RawServer, service: Make) -> None:
+def test_services_work_in_three_event_loops(server: RawServer, service: Make) -> None:
     # run-llama/llama_index#20433 and #19348
     def choose(request: Any) -> Any:
         if "input" in request.json:
@@ -251,7 +251,7 @@ async def test_a_limit_under_a_wrong_name_is_learned(
 
 
 @both
-async def test_what_a_model_refuses_is_an_error(
+async def test_a_parameter_that_a_model_refuses_is_an_error(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     # chatboxai/chatbox#2271

@@ -222,7 +222,7 @@ def test_settings_of_openais_embeddings_are_taken_over() -> None:
 
 
 @pytest.mark.parametrize("kind", [Chat, Embedding])
-def test_what_nobody_set_is_none_and_the_service_of_generic_settings_stays(kind: Any) -> None:
+def test_unset_settings_are_none_and_generic_settings_keep_their_service(kind: Any) -> None:
     taken = kind.from_prompt_execution_settings(PromptExecutionSettings(service_id="one"))
     assert taken.service_id == "one"
     fields = kind.model_fields.keys() - {"service_id", "extension_data"}
@@ -257,7 +257,7 @@ def test_a_field_that_is_set_later_wins_over_extension_data() -> None:
     assert settings.prepare_settings_dict() == {"temperature": 0, "top_k": 4}
 
 
-def test_what_is_of_the_wrong_type_is_an_error() -> None:
+def test_a_setting_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(ValidationError, match="temperature"):
         Chat(temperature="hot")
 

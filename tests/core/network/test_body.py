@@ -48,7 +48,7 @@ def test_an_unknown_encoding_is_refused() -> None:
 
 
 @pytest.mark.parametrize("echo", ["", ID, "another-client's-id", None])
-def test_a_response_with_no_other_id_of_this_process_is_accepted(echo: str | None) -> None:
+def test_a_response_without_an_id_of_this_process_is_accepted(echo: str | None) -> None:
     assert list(decoder(echo=echo).decode(b"a")) == [b"a"]
 
 
@@ -64,7 +64,7 @@ def test_a_compressed_body_that_is_cut_off_is_an_error() -> None:
         decode.finish()
 
 
-def test_a_damaged_body_is_an_error_unless_it_is_that_of_an_error() -> None:
+def test_a_damaged_body_is_an_error_except_in_an_error_response() -> None:
     with pytest.raises(InvalidResponseError, match="is damaged"):
         list(decoder("gzip").decode(b"no gzip"))
     failed = decoder("gzip", 500)

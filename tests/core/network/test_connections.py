@@ -79,7 +79,7 @@ def once(kind: str, url: str, **named: Any) -> AbstractContextManager[ClientDriv
     return open_driver(kind, url, KEY, "m", max_retries=0, **named)
 
 
-def test_a_service_that_does_not_take_the_request_is_a_time_out(kind: str) -> None:
+def test_a_service_that_does_not_read_the_request_times_out(kind: str) -> None:
     with (
         listening(lambda accepted: None) as host,
         once(kind, f"http://{host}/models", timeout=Timeout(read=0.3)) as driver,
@@ -88,7 +88,7 @@ def test_a_service_that_does_not_take_the_request_is_a_time_out(kind: str) -> No
         driver.complete(LARGE)
 
 
-def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) -> None:
+def test_a_slow_upload_succeeds_while_it_makes_progress(kind: str) -> None:
     began = time.monotonic()
 
     def slowly(accepted: socket.socket) -> None:
@@ -106,7 +106,7 @@ def test_a_request_may_take_long_to_send_while_some_of_it_is_taken(kind: str) ->
     assert time.monotonic() - began > 0.8
 
 
-def test_a_request_may_take_long_to_send_over_tls(kind: str, authority: Authority) -> None:
+def test_a_slow_upload_over_tls_succeeds(kind: str, authority: Authority) -> None:
     def slowly(plain: socket.socket) -> None:
         with authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted:
             size = 0
@@ -127,7 +127,7 @@ def test_a_request_may_take_long_to_send_over_tls(kind: str, authority: Authorit
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
-def test_a_connection_with_half_a_request_on_it_serves_no_more(
+def test_a_connection_with_half_a_request_is_not_reused(
     over_tls: bool, authority: Authority
 ) -> None:
     # It would take the rest of the first request for the beginning of the next.
@@ -158,7 +158,7 @@ def test_a_connection_with_half_a_request_on_it_serves_no_more(
         assert left.wait(5)
 
 
-def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
+def test_an_early_refusal_of_a_request_is_read(kind: str) -> None:
     def refuse(accepted: socket.socket) -> None:
         accepted.recv(1000)
         accepted.sendall(answer(failure("too_large"), 413, {"connection": "close"}))
@@ -173,7 +173,7 @@ def test_what_refuses_a_request_before_it_read_it_is_heard(kind: str) -> None:
     assert caught.value.status == 413
 
 
-def test_a_service_that_is_silent_before_tls_is_a_time_out(kind: str) -> None:
+def test_a_service_that_is_silent_before_tls_times_out(kind: str) -> None:
     with listening(None) as host:
         timeout = Timeout(connect=0.2)
         with (
@@ -185,7 +185,7 @@ def test_a_service_that_is_silent_before_tls_is_a_time_out(kind: str) -> None:
             one.complete()
 
 
-def test_a_stream_that_never_ends_ends_in_time(kind: str) -> None:
+def test_an_endless_stream_ends_at_its_deadline(kind: str) -> None:
     def drip(accepted: socket.socket) -> None:
         accepted.recv(100_000)
         accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
@@ -204,7 +204,7 @@ def test_a_stream_that_never_ends_ends_in_time(kind: str) -> None:
     assert set(caught.value.partial.text) == {"x"}
 
 
-def test_httpx_ends_a_stream_in_time_too(server: RawServer) -> None:
+def test_an_endless_stream_through_httpx_ends_at_its_deadline(server: RawServer) -> None:
     def late(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
         threading.Event().wait(0.8)
@@ -262,7 +262,7 @@ def read_slowly(driver: ClientDriver) -> None:
 
 
 @pytest.mark.parametrize("through", ["sockets", "httpx"])
-def test_a_stream_that_is_faster_than_its_reader_ends_in_time(kind: str, through: str) -> None:
+def test_a_stream_faster_than_its_reader_ends_at_its_deadline(kind: str, through: str) -> None:
     http = {"sync": httpx.Client, "async": httpx.AsyncClient}[kind]()
     named: dict[str, Any] = {"http_client": http} if through == "httpx" else {}
 
@@ -310,7 +310,7 @@ class Flood:
         accepted.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
+def test_an_unread_stream_is_not_buffered_without_limit(kind: str) -> None:
     flood = Flood()
     with listening(flood) as host, once(kind, f"http://{host}/models") as driver:
         if kind == "sync":
@@ -329,7 +329,7 @@ def test_a_stream_that_nobody_reads_is_not_read_ahead(kind: str) -> None:
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_a_connection_whose_reading_was_paused_serves_no_more(
+def test_a_connection_with_paused_reading_is_not_reused(
     secure: RawServer, authority: Authority, left: bool
 ) -> None:
     # What came meanwhile may wait inside TLS, and be taken for the next answer.
@@ -365,7 +365,7 @@ def test_a_connection_whose_reading_was_paused_serves_no_more(
     assert secure.connections == 2
 
 
-def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(
+def test_closing_a_client_while_it_connects_leaves_no_connection(
     kind: str, authority: Authority
 ) -> None:
     begun, told, closed = (threading.Event() for _ in range(3))
@@ -426,7 +426,7 @@ def in_thread(work: Callable[[], Any]) -> Iterator[list[BaseException]]:
     assert not thread.is_alive()
 
 
-def test_closing_a_client_wakes_a_call_that_waits(server: RawServer) -> None:
+def test_closing_a_client_wakes_a_waiting_call(server: RawServer) -> None:
     server.will(Peer.until_left)
     driver = ClientDriver("sync", f"{server.url}/models", KEY, "m", max_retries=0)
     with in_thread(driver.complete) as errors:
@@ -453,7 +453,7 @@ def deaf(count: int) -> Iterator[list[Any]]:
         yield found
 
 
-def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
+def test_many_silent_addresses_share_one_connect_timeout(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with deaf(4) as found:
@@ -467,7 +467,7 @@ def test_a_host_of_many_addresses_that_do_not_answer_takes_no_longer(
         assert time.monotonic() - began < 1.2
 
 
-def test_the_address_of_a_host_that_answers_is_found(
+def test_the_first_address_that_answers_is_used(
     kind: str,
     authority: Authority,
     serve_tls: Callable[[str], RawServer],
@@ -500,7 +500,7 @@ chunks.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_the_exit_of_a_forked_child_leaves_streams_of_the_parent_alone(server: RawServer) -> None:
+def test_the_exit_of_a_forked_child_keeps_the_parents_streams_open(server: RawServer) -> None:
     gone = threading.Event()
 
     def halves(peer: Peer) -> None:
@@ -523,7 +523,7 @@ def test_the_exit_of_a_forked_child_leaves_streams_of_the_parent_alone(server: R
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
-def test_other_event_loops_serve_too(server: RawServer) -> None:
+def test_uvloop_and_other_event_loops_work(server: RawServer) -> None:
     import uvloop
 
     server.choose = lambda request: answered(bool(request.json.get("stream")))
@@ -537,7 +537,7 @@ def test_other_event_loops_serve_too(server: RawServer) -> None:
         assert "".join(runner.run(asked())) == "hellohello"
 
 
-def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(
+def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
     kind: str, server: RawServer
 ) -> None:
     whole = raw(chunked(events_of(part("a"), part("b", "stop"))), "keep")
@@ -638,7 +638,7 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
 
 
 @pytest.mark.parametrize("then", ["bytes", "the end", "a reset"])
-def test_a_connection_on_which_something_came_meanwhile_serves_no_more(
+def test_a_connection_with_unexpected_bytes_is_not_reused(
     ask: Ask, server: RawServer, clock: TestClock, then: str
 ) -> None:
     told, sent = threading.Event(), threading.Event()
@@ -661,7 +661,7 @@ def test_a_connection_on_which_something_came_meanwhile_serves_no_more(
     assert (server.connections, clock.waits) == (2, [])
 
 
-def test_a_connection_that_was_idle_for_long_serves_no_more(
+def test_a_connection_that_was_idle_for_long_is_not_reused(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     # What stands between may have forgotten it without a word.
@@ -673,9 +673,7 @@ def test_a_connection_that_was_idle_for_long_serves_no_more(
         assert server.connections == connections
 
 
-def test_a_connection_is_used_again_over_tls(
-    kind: str, secure: RawServer, authority: Authority
-) -> None:
+def test_a_tls_connection_is_reused(kind: str, secure: RawServer, authority: Authority) -> None:
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with open_driver(kind, f"{secure.url}/models", KEY, "m", environ=environ) as driver:
         assert [driver.complete().text for _ in range(3)] == ["hello"] * 3
@@ -683,7 +681,7 @@ def test_a_connection_is_used_again_over_tls(
 
 
 @pytest.mark.parametrize("http", [httpx.Client, httpx.AsyncClient])
-def test_a_client_of_the_caller_is_kept_from_an_answer_that_nobody_asked_for(
+def test_a_callers_httpx_client_never_gets_an_unrequested_response(
     server: RawServer, http: Any
 ) -> None:
     server.will(raw(WHOLE + answer(chat("unasked")), ""), reply(chat()))
@@ -695,7 +693,7 @@ def test_a_client_of_the_caller_is_kept_from_an_answer_that_nobody_asked_for(
     assert server.connections == 2
 
 
-def test_no_service_there_is_told(kind: str) -> None:
+def test_a_refused_connection_is_an_error_that_names_the_url(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         host = f"127.0.0.1:{closed.getsockname()[1]}"
     with (

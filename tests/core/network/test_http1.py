@@ -72,7 +72,7 @@ def read(answers: ResponseParser, case: Case, cuts: list[int]) -> bytes:
 @pytest.mark.parametrize("name", CASES)
 @given(st.lists(st.integers(0, 1000), max_size=20))
 @example(list(range(1000)))
-def test_an_answer_is_read_however_its_bytes_are_cut(name: str, cuts: list[int]) -> None:
+def test_a_response_is_parsed_however_its_bytes_are_cut(name: str, cuts: list[int]) -> None:
     case = CASES[name]
     answers = asked_for()
     assert read(answers, case, cuts) == case.body
@@ -82,7 +82,7 @@ def test_an_answer_is_read_however_its_bytes_are_cut(name: str, cuts: list[int])
     assert "link" not in answers.headers
 
 
-def test_answers_come_one_after_the_other_on_a_connection() -> None:
+def test_responses_follow_each_other_on_a_connection() -> None:
     answers = ResponseParser()
     for name in ("a length", "chunks and trailers", "no body", "a length"):
         answers.expect()
@@ -94,14 +94,14 @@ def test_answers_come_one_after_the_other_on_a_connection() -> None:
         answers.expect()
 
 
-def test_an_answer_before_any_request_is_not_taken() -> None:
+def test_a_response_before_any_request_is_refused() -> None:
     answers = ResponseParser()
     answers.feed(WHOLE[:20])
     with pytest.raises(APIConnectionError, match="a response to no request"):
         answers.expect()
 
 
-def test_what_announces_an_answer_has_no_body() -> None:
+def test_informational_responses_have_no_body() -> None:
     answers = asked_for()
     answers.feed(b"HTTP/1.1 104 Soon\r\ncontent-length: 5\r\n\r\nhello" + WHOLE)
     assert (answers.status, answers.take_parts()) == (200, [b"{}"])
@@ -122,7 +122,7 @@ def test_what_announces_an_answer_has_no_body() -> None:
         (CHUNKED + b"2\r\n{}\r\n0\r\nx: " + b"y" * 200_000, "more than 102400 bytes"),
     ],
 )
-def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
+def test_a_malformed_response_is_an_error(data: bytes, told: str) -> None:
     answers = asked_for()
     with pytest.raises(APIConnectionError, match=told):
         deque(map(answers.feed, (data[at : at + 50_000] for at in range(0, len(data), 50_000))))
@@ -138,7 +138,7 @@ def test_what_is_no_answer_is_told(data: bytes, told: str) -> None:
         (CHUNKED + b"2\r\n{}\r\n0\r\n", "in the middle of a response"),
     ],
 )
-def test_an_answer_that_is_not_whole_is_told(data: bytes, told: str) -> None:
+def test_an_incomplete_response_is_an_error(data: bytes, told: str) -> None:
     answers = asked_for()
     answers.feed(data)
     with pytest.raises(APIConnectionError, match=told):
@@ -151,7 +151,7 @@ def asked(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
     return Request("POST", "http://h/", headers, body, "id")
 
 
-def test_a_request_is_written_as_it_is_meant() -> None:
+def test_a_request_is_encoded_correctly() -> None:
     assert encode_request(asked([("api-key", "k")]), "/a?b=c", "h:81") == (
         b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
     )

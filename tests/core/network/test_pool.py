@@ -34,7 +34,7 @@ def test_the_connection_that_was_used_last_is_lent_first() -> None:
     assert [pool.borrow() for _ in range(4)] == [0, 2, 1, 3]
 
 
-def test_a_connection_that_was_unused_for_too_long_is_returned_to_be_closed() -> None:
+def test_a_connection_idle_for_too_long_is_returned_for_closing() -> None:
     numbers = count()
     pool = Pool(lambda: next(numbers))
     first, second = pool.borrow(), pool.borrow()
@@ -54,7 +54,7 @@ def test_a_drained_pool_does_not_lend_old_connections() -> None:
     assert pool.borrow() == 2
 
 
-def test_the_last_user_is_told_so_that_it_closes_the_pool() -> None:
+def test_the_last_user_closes_the_pool() -> None:
     first, second = User(), User()
     origin = object()
     pool = pools.shared_pool(origin, Connection, first)
@@ -63,7 +63,7 @@ def test_the_last_user_is_told_so_that_it_closes_the_pool() -> None:
     assert pool.remove_user(second)
 
 
-def test_a_pool_that_nobody_uses_any_more_closes_its_connections() -> None:
+def test_an_unused_pool_closes_its_connections() -> None:
     pool: Any = pools.shared_pool(object(), Connection, User())
     connection = pool.borrow()
     del pool

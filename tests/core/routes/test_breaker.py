@@ -21,7 +21,7 @@ LIMITED = Failure("429", True, 5.0)
 DOWN = Failure("503")
 
 
-def test_failures_in_a_row_open_it() -> None:
+def test_consecutive_failures_open_the_breaker() -> None:
     once = CLOSED.failed(DOWN, False, 10.0, POLICY)
     assert (once.named(10.0), once.wait(10.0)) == ("closed", 0.0)
     twice = once.failed(DOWN, False, 10.0, POLICY)
@@ -29,13 +29,13 @@ def test_failures_in_a_row_open_it() -> None:
     assert once.succeeded(False).failed(DOWN, False, 10.0, POLICY) == once
 
 
-def test_a_limit_opens_it_for_as_long_as_the_service_asks() -> None:
+def test_a_rate_limit_opens_the_breaker_for_its_retry_after() -> None:
     assert CLOSED.failed(LIMITED, False, 10.0, POLICY).until == 15.0
     longer = Failure("429", True, 86_400.0)
     assert CLOSED.failed(longer, False, 10.0, POLICY).until == 70.0
 
 
-def test_one_call_tries_it_again() -> None:
+def test_one_call_probes_an_open_breaker() -> None:
     opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
     assert (opened.named(15.0), opened.wait(15.0)) == ("half-open", 0.0)
     probing = opened.begun()
@@ -56,7 +56,7 @@ def test_each_failed_probe_doubles_the_pause() -> None:
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
 
 
-def test_answers_to_earlier_calls_say_nothing_of_an_open_one() -> None:
+def test_earlier_calls_do_not_change_an_open_breaker() -> None:
     opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
     assert opened.succeeded(False) == opened
     assert opened.answered(False) == opened
@@ -65,7 +65,7 @@ def test_answers_to_earlier_calls_say_nothing_of_an_open_one() -> None:
     assert opened.failed(Failure("429", True, 1.0), False, 12.0, POLICY).until == 15.0
 
 
-def test_a_stream_that_began_lets_calls_pass_and_its_break_pauses_longer_each_time() -> None:
+def test_a_started_stream_closes_the_breaker_and_its_failure_doubles_the_pause() -> None:
     broken = Failure("stream broke", True)
     breaker = CLOSED.failed(broken, False, 0.0, POLICY)
     assert breaker.until == 1.0

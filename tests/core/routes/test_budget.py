@@ -61,7 +61,7 @@ def test_after_the_wait_there_is_room(pauses: list[float], limit: int, start: fl
         window = window.used(1, now)
 
 
-def test_what_the_service_says_is_left_counts_where_it_is_less() -> None:
+def test_the_remaining_quota_of_the_service_counts_if_it_is_lower() -> None:
     budget = Budget(Window(10, 10.0), Window(1000, 60.0)).begun(100, 5.0)
     said = {"x-ratelimit-remaining-requests": "4", "x-ratelimit-remaining-tokens": "950"}
     corrected = budget.corrected(said, 5.0)
@@ -73,7 +73,7 @@ def test_what_the_service_says_is_left_counts_where_it_is_less() -> None:
     assert corrected.corrected({"x-ratelimit-remaining-requests": "-1"}, 5.0) == corrected
 
 
-def test_nothing_left_pauses_until_the_reset() -> None:
+def test_an_empty_quota_pauses_until_the_reset() -> None:
     said = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "7"}
     budget = Budget().corrected(said, 5.0)
     assert budget.wait(1, 6.0) == 6.0

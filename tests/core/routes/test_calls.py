@@ -114,7 +114,7 @@ def test_a_refused_prompt_is_sent_nowhere_else(fleet: Fleet, kind: str) -> None:
     assert fleet.counts["b"] == 0
 
 
-def test_a_refused_prompt_goes_on_where_the_policy_says_so(fleet: Fleet, kind: str) -> None:
+def test_a_refused_prompt_is_sent_on_if_the_policy_allows(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply(failure("content_filter"), 400))
     with routed(kind, fleet.config(TWO, policy={"on_filter": "next"})) as driver:
         assert [driver.complete(model="chat").text for _ in range(2)] == ["b", "b"]
@@ -130,7 +130,7 @@ def test_no_deployment_gets_a_refused_prompt_twice(fleet: Fleet, kind: str) -> N
     assert fleet.counts == {"a": 1, "b": 1, "c": 0}
 
 
-def test_a_rejected_field_is_mended_on_the_same_deployment(fleet: Fleet, kind: str) -> None:
+def test_a_rejected_field_is_corrected_on_the_same_deployment(fleet: Fleet, kind: str) -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     error = failure("unsupported_parameter", message, param="max_tokens")
     for server in (fleet["a"], fleet["b"]):
@@ -143,7 +143,7 @@ def test_a_rejected_field_is_mended_on_the_same_deployment(fleet: Fleet, kind: s
     assert fleet.counts == {"a": 6, "b": 0, "c": 0}
 
 
-def test_a_limited_deployment_is_left_alone_for_as_long_as_it_asks(
+def test_a_limited_deployment_is_paused_for_its_retry_after(
     fleet: Fleet, kind: str, clock: TestClock
 ) -> None:
     fleet["a"].will(limited(5), reply(chat("a")))
@@ -338,7 +338,7 @@ def test_a_call_without_a_name_goes_to_the_default_endpoint(fleet: Fleet, kind: 
         assert driver.info().model_name == "x"
 
 
-def test_errors_of_credentials_are_of_the_call(fleet: Fleet, kind: str) -> None:
+def test_credential_errors_end_the_call(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply(failure("401", "bad key"), 401))
     with routed(kind, fleet.config()) as driver, pytest.raises(AuthenticationError):
         driver.complete(model="m@a")

@@ -51,7 +51,7 @@ def test_the_wait_is_for_the_soonest() -> None:
     assert pick(tiers, {}, Need(avoid={"a@m", "b@m"})) == float("inf")
 
 
-def test_the_only_free_one_of_many_is_found() -> None:
+def test_the_only_free_deployment_is_chosen() -> None:
     names = [f"d{number}@m" for number in range(200)]
     tiers = [tier(*names)]
     states = {name: OPEN for name in names if name != "d77@m"}
@@ -135,7 +135,7 @@ def test_a_conversation_yields_where_its_place_is_busy() -> None:
     assert choose(tiers, everywhere, Need(affinity=123), 10.0, seeds.random) == float("inf")
 
 
-def test_all_busier_than_one_that_is_chosen_by_load() -> None:
+def test_the_least_loaded_deployment_is_chosen() -> None:
     tiers = [tier(*(f"d{number}@m" for number in range(6)))]
     order = tiers[0].ring.order(9, 3)
     idle = next(index for index in range(6) if index not in order)

@@ -68,7 +68,7 @@ def test_hedges_stay_in_their_budget(fleet: Fleet, kind: str) -> None:
     assert fleet.counts["b"] == 10
 
 
-def test_without_another_deployment_the_first_is_waited_for(fleet: Fleet, kind: str) -> None:
+def test_without_a_second_deployment_the_first_is_awaited(fleet: Fleet, kind: str) -> None:
     go_on = threading.Event()
     fleet["a"].will(late(go_on, reply(chat("a"))))
     threading.Timer(0.05, go_on.set).start()
@@ -97,7 +97,7 @@ def test_the_first_may_still_win(fleet: Fleet, kind: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_where_one_fails_the_other_is_waited_for(fleet: Fleet, kind: str, first: str) -> None:
+def test_if_one_fails_the_other_is_awaited(fleet: Fleet, kind: str, first: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
     other = "b" if first == "a" else "a"
 
@@ -117,7 +117,7 @@ def test_where_one_fails_the_other_is_waited_for(fleet: Fleet, kind: str, first:
         assert driver.complete(model="chat").text == other
 
 
-def test_where_both_fail_the_error_is_of_the_call(fleet: Fleet, kind: str) -> None:
+def test_if_both_fail_the_call_raises(fleet: Fleet, kind: str) -> None:
     begun = threading.Event()
 
     def last(peer: Peer) -> None:

@@ -46,7 +46,9 @@ DIRECTORY = Directory(
         ("unheard-of", "passed through", "unheard-of", "main"),
     ],
 )
-def test_a_name_means(name: str, rule: str, deployment: str | None, endpoint: str | None) -> None:
+def test_a_name_is_resolved(
+    name: str, rule: str, deployment: str | None, endpoint: str | None
+) -> None:
     meaning = resolve(name, DIRECTORY)
     assert (meaning.requested, meaning.rule) == (name, rule)
     assert (meaning.deployment, meaning.endpoint) == (deployment, endpoint)
@@ -88,7 +90,7 @@ def test_every_name_has_one_meaning_or_one_error(name: str) -> None:
         ("llama3:8b", Member("llama3:8b")),
     ],
 )
-def test_a_deployment_is_read_of_a_text(text: str, member: Member) -> None:
+def test_a_deployment_is_parsed_from_text(text: str, member: Member) -> None:
     assert Member.parse(text) == member
 
 
@@ -104,12 +106,12 @@ def test_a_deployment_is_read_of_a_text(text: str, member: Member) -> None:
         ("a@west:nan", "weight must be above 0"),
     ],
 )
-def test_what_is_not_a_deployment_is_refused(text: str, reason: str) -> None:
+def test_an_invalid_deployment_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         Member.parse(text)
 
 
-def test_a_route_is_read_of_texts() -> None:
+def test_a_route_is_parsed_from_texts() -> None:
     route = Route("chat", [["a@main", Member("b", "west", 2)], ["route:cheap"]], params={"n": 1})
     assert route.tiers == ((Member("a", "main"), Member("b", "west", 2)), (Nested("cheap"),))
     assert route == Route("chat", [["a@main", "b@west:2"], ["route:cheap"]], params={"n": 1})
@@ -126,7 +128,7 @@ def test_a_route_is_read_of_texts() -> None:
         ([["a"]], ("region",), "guard 'region' is unknown; choose from content_filter"),
     ],
 )
-def test_what_is_not_a_route_is_refused(
+def test_an_invalid_route_is_refused(
     tiers: list[list[str]], guard: tuple[str, ...], reason: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=reason):
@@ -153,7 +155,7 @@ def test_provisioned_deployments_come_first_in_their_tier() -> None:
     assert members(ready) == [["b@main"], ["a@main"], ["c@main"]]
 
 
-def test_the_tiers_of_a_route_that_follows_come_last() -> None:
+def test_the_tiers_of_a_fallback_route_come_last() -> None:
     routes = {
         "cheap": Route("cheap", [["small@west"], ["route:last"]]),
         "last": Route("Last", [["tiny@east"]]),
@@ -180,7 +182,7 @@ def test_what_a_route_cannot_contain(tiers: list[list[str]], reason: str) -> Non
         plan(route, directory, {})
 
 
-def test_guards_leave_out_what_differs() -> None:
+def test_guards_exclude_deployments_that_differ() -> None:
     known = [
         Deployment("a", "gpt-4o", model_version="1", content_filter="strict"),
         Deployment("b", "GPT-4o", model_version="1", content_filter="Strict"),

@@ -83,11 +83,11 @@ def test_a_refused_request_goes_nowhere_else(error: InferenceError) -> None:
 
 
 @pytest.mark.parametrize("error", MOVES, ids=lambda error: type(error).__name__)
-def test_a_failed_deployment_is_left(error: InferenceError) -> None:
+def test_a_failed_deployment_is_replaced(error: InferenceError) -> None:
     assert moves_on(error, Policy())
 
 
-def test_a_refused_prompt_goes_elsewhere_only_where_the_policy_says_so() -> None:
+def test_a_refused_prompt_is_sent_elsewhere_only_by_policy() -> None:
     refused = ContentFilterError("x", status=400)
     assert moves_on(refused, Policy(on_filter="next"))
     assert failure_of(refused) is None
@@ -105,5 +105,7 @@ def test_a_refused_prompt_goes_elsewhere_only_where_the_policy_says_so() -> None
         (KeyError("x"), None),
     ],
 )
-def test_what_counts_against_a_deployment(error: Exception, failure: Failure | None) -> None:
+def test_only_failures_count_against_a_deployment(
+    error: Exception, failure: Failure | None
+) -> None:
     assert failure_of(error) == failure

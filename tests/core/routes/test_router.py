@@ -150,7 +150,7 @@ def state(server: Any, wire: str = "responses") -> dict[str, Any]:
     return {"wire": wire, "resource": resource, "items": [{"type": "reasoning"}]}
 
 
-def test_state_goes_home(fleet: Fleet, kind: str) -> None:
+def test_state_goes_back_to_its_resource(fleet: Fleet, kind: str) -> None:
     with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
         for _ in range(6):
             message = AssistantMessage("x", state=state(fleet["b"]))
@@ -160,7 +160,7 @@ def test_state_goes_home(fleet: Fleet, kind: str) -> None:
     assert fleet.counts == {"a": 0, "b": 12, "c": 0}
 
 
-def test_state_goes_nowhere_else(fleet: Fleet, kind: str, clock: TestClock) -> None:
+def test_state_never_goes_to_another_resource(fleet: Fleet, kind: str, clock: TestClock) -> None:
     fleet["b"].will(limited(30))
     message = AssistantMessage("x", state=state(fleet["b"]))
     config = fleet.config([["m@a", "m@b", "m@c"]], policy={"wait": 1})
@@ -319,7 +319,7 @@ def test_many_names_are_understood_but_not_all_remembered(
             assert driver.client.explain(model=f"m{number}").deployment == f"m{number}"
 
 
-def test_the_wing_is_not_loaded_by_a_client_of_one_endpoint() -> None:
+def test_a_client_of_one_endpoint_does_not_import_routes() -> None:
     import subprocess
     import sys
 

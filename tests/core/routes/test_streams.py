@@ -91,7 +91,7 @@ def test_a_refused_request_stays(fleet: Fleet, kind: str) -> None:
     assert fleet.counts["b"] == 0
 
 
-def test_streams_hold_their_place_until_they_end(fleet: Fleet, kind: str, clock: TestClock) -> None:
+def test_streams_keep_their_place_until_they_end(fleet: Fleet, kind: str, clock: TestClock) -> None:
     facts = {"m@a": {"concurrency": 1}}
     config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 0.1})
     with routed(kind, config, clock=clock) as driver:

@@ -35,7 +35,7 @@ def test_every_body_is_asserted_and_has_a_source() -> None:
 
 
 @of_kind("answer")
-def test_a_whole_answer_means(body: dict[str, Any]) -> None:
+def test_a_complete_answer_is_parsed(body: dict[str, Any]) -> None:
     answer = wire_named(body["wire"]).decode(body["body"], {})
     assert meaning(answer) == body["means"]
     assert answer.raw == body["body"]
@@ -44,7 +44,7 @@ def test_a_whole_answer_means(body: dict[str, Any]) -> None:
 @of_kind("stream")
 @pytest.mark.parametrize("size", [1, 7, 4096, 10**6])
 @pytest.mark.parametrize("names", [True, False], ids=["named events", "bare events"])
-def test_a_stream_means_the_same_however_it_is_cut(
+def test_a_stream_is_parsed_the_same_however_it_is_cut(
     body: dict[str, Any], size: int, names: bool
 ) -> None:
     data = stream_of(body["body"], names)
@@ -52,14 +52,14 @@ def test_a_stream_means_the_same_however_it_is_cut(
 
 
 @given(st.data())
-def test_a_stream_means_the_same_wherever_it_is_cut(data: st.DataObject) -> None:
+def test_a_stream_is_parsed_the_same_wherever_it_is_cut(data: st.DataObject) -> None:
     body = data.draw(st.sampled_from([each for each in BODIES if each["kind"] == "stream"]))
     sizes = data.draw(st.lists(st.integers(1, 5000), min_size=1, max_size=20))
     assert read(body["wire"], stream_of(body["body"], True), sizes) == body["means"]
 
 
 @of_kind("error")
-def test_an_error_body_means(body: dict[str, Any]) -> None:
+def test_an_error_body_is_parsed(body: dict[str, Any]) -> None:
     error = from_response(body["status"], {}, json.dumps(body["body"]).encode())
     assert meaning_of_error(error) == body["means"]
 

@@ -114,13 +114,13 @@ def test_a_project_wants_the_ids_of_reasoning() -> None:
     assert items[2]["content"][0]["annotations"] == []
 
 
-def test_reasoning_without_its_ciphertext_stays_away() -> None:
+def test_reasoning_without_its_ciphertext_is_left_out() -> None:
     message = answer("responses", [{**REASONING, "encrypted_content": None}, SAID])
     items, _ = sent("responses", message)
     assert [item["type"] for item in items] == ["message"]
 
 
-def test_what_another_resource_encrypted_stays_away_and_is_recorded() -> None:
+def test_reasoning_of_another_resource_is_left_out_and_recorded() -> None:
     items, changes = sent("responses", RESPONSES, situation=Situation(resource="fabrikam"))
     assert [item["type"] for item in items] == ["web_search_call", "message", "function_call"]
     assert changes == ["messages without what another resource encrypted"]
@@ -164,7 +164,7 @@ def test_blocks_go_back_first_and_unchanged() -> None:
     assert changes == []
 
 
-def test_an_empty_text_stays_away() -> None:
+def test_an_empty_text_is_left_out() -> None:
     empty = {"type": "text", "text": ""}
     for blocks in ([BLOCKS[3]], [BLOCKS[2], BLOCKS[3]]):
         turns, _ = sent("messages", answer("messages", [empty, *blocks]))
@@ -222,7 +222,7 @@ class TestStateSurvives:
         plain["state"] = message.state
         assert sent(wire, plain) == sent(wire, message)
 
-    def test_no_other_state(self, wire: str, message: Message) -> None:
+    def test_state_of_other_wires_is_not_sent(self, wire: str, message: Message) -> None:
         bare = sent(wire, AssistantMessage(message.content, message.tool_calls))[0]
         for state in (
             {"wire": wire},
@@ -285,7 +285,7 @@ class TestReasoningOnChat:
         "situation",
         [{"facts": find("DeepSeek-V4-Pro", is_model_id=True)}, {"send_reasoning": True}],
     )
-    def test_it_goes_back_to_models_that_want_it(self, situation: Any) -> None:
+    def test_reasoning_goes_back_to_models_that_want_it(self, situation: Any) -> None:
         messages, changes = self.body(**situation)
         assert messages == [
             {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"},
@@ -301,7 +301,7 @@ class TestReasoningOnChat:
             {"facts": find("DeepSeek-V4-Pro", is_model_id=True), "send_reasoning": False},
         ],
     )
-    def test_it_stays_away_from_others(self, situation: Any) -> None:
+    def test_reasoning_does_not_go_to_other_models(self, situation: Any) -> None:
         messages, changes = self.body(**situation)
         assert [set(message) for message in messages] == [{"role", "content"}] * 2
         assert "messages without reasoning_content" in changes

@@ -142,7 +142,7 @@ class TestThinking:
         assert body["max_tokens"] == 32_768
         assert ("output_config" in body) is not by_budget
 
-    def test_what_was_learned_wins_over_the_name(self) -> None:
+    def test_a_learned_fact_wins_over_the_name(self) -> None:
         for kind in ("enabled", "adaptive"):
             situation = Situation(model_id="claude-opus-4-5", learned={"thinking": kind})
             assert (
@@ -161,7 +161,7 @@ class TestThinking:
         with pytest.raises(ConfigurationError, match="max_tokens=1000 leaves no room to think"):
             encoded("messages", situation=situation, reasoning_effort="high", max_tokens=1000)
 
-    def test_the_limit_is_no_more_than_the_model_has(self) -> None:
+    def test_the_limit_is_at_most_that_of_the_model(self) -> None:
         facts = find("claude-opus-4-1", is_model_id=True)
         assert facts is not None
         situation = Situation(model_id=facts.name, facts=facts)
@@ -178,11 +178,11 @@ class TestThinking:
 
 
 class TestEncryptedReasoning:
-    def test_it_is_not_asked_of_a_model_that_does_not_think(self) -> None:
+    def test_thinking_is_not_requested_of_other_models(self) -> None:
         situation = Situation(facts=find("gpt-4.1", is_model_id=True))
         assert "include" not in encoded("responses", situation=situation).body
 
-    def test_it_is_not_asked_where_it_was_refused(self) -> None:
+    def test_thinking_is_not_requested_after_a_refusal(self) -> None:
         situation = Situation(learned={"include": ""})
         assert "include" not in encoded("responses", situation=situation).body
         assert encoded("responses", situation=situation, logprobs=True).body["include"] == [
@@ -283,7 +283,7 @@ class TestMending:
         assert mended.body["messages"][1]["content"] == [text]
         assert wire_named("messages").mend(mended.body, refused(message)) is None
 
-    def test_a_model_that_thinks_the_other_way_is_asked_that_way(self) -> None:
+    def test_a_model_gets_the_kind_of_thinking_that_it_supports(self) -> None:
         mend = wire_named("messages").mend
         error = refused("adaptive thinking is not supported on this model")
         for config in ({}, {"format": {"type": "json_schema"}}):

@@ -103,7 +103,7 @@ def client_of(server: RawServer, model: str = "m", **options: Any) -> InferenceC
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "messages"])
-def test_a_declared_wire_is_taken(server: RawServer, wire: Any) -> None:
+def test_a_declared_wire_is_used(server: RawServer, wire: Any) -> None:
     serve(server)
     client = client_of(server)
     for asking in (client.with_options(wire=wire), client_of(server, wire=wire)):
@@ -235,7 +235,7 @@ def test_a_declared_wire_is_kept_when_it_is_refused(server: RawServer) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_claude_behind_another_name_is_found_on_its_wire(server: RawServer, status: int) -> None:
+def test_claude_with_another_name_is_called_on_its_wire(server: RawServer, status: int) -> None:
     serve(server, chat=(failure(None, "Unknown model: my-claude"), status))
     assert client_of(server, "my-claude").complete(ASK).text == "hello"
     assert wires(server) == ["chat", "messages"]
@@ -255,7 +255,7 @@ def test_a_refusal_that_no_other_wire_can_answer_says_why(server: RawServer) -> 
     assert wires(server) == ["chat"]
 
 
-def test_a_failing_service_is_no_reason_for_another_wire(server: RawServer) -> None:
+def test_a_failing_service_does_not_change_the_wire(server: RawServer) -> None:
     serve(server, chat=(NO_CHAT, 500))
     with pytest.raises(ServerError):
         client_of(server).complete(ASK)

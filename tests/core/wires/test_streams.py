@@ -86,7 +86,7 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a
 
 
 class TestResponses:
-    def test_items_without_deltas_are_told_when_they_are_done(self) -> None:
+    def test_items_without_deltas_are_emitted_when_done(self) -> None:
         reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "why"}]}
         told = Told(
             "responses",
@@ -104,7 +104,7 @@ class TestResponses:
         assert [call.arguments for call in told.chunks[3].tool_calls] == ['{"a":1}']
         assert told.answer.finish_reason == "tool_calls"
 
-    def test_an_answer_that_comes_whole_at_its_end_is_told(self) -> None:
+    def test_an_answer_that_is_complete_in_the_last_event_is_emitted(self) -> None:
         told = Told("responses", [completed(said("hello"), CALL)])
         assert told.answer.text == "hello"
         assert [len(chunk.tool_calls) for chunk in told.chunks] == [1]
@@ -207,7 +207,7 @@ class TestResponses:
         )
         assert told.answer.text == "a\n\nb"
 
-    def test_a_refusal_is_told(self) -> None:
+    def test_a_refusal_is_emitted(self) -> None:
         events = [delta("refusal", "I "), delta("refusal", "won't."), completed()]
         told = Told("responses", events)
         assert told.answer.choices[0].message.refusal == "I won't."
@@ -239,7 +239,7 @@ class TestResponses:
         output = [said("I look.", phase="commentary"), said("7", phase="final_answer")]
         assert Told("responses", [completed(*output)]).answer.text == "I look.\n\n7"
 
-    def test_progress_is_to_be_read_in_raw(self) -> None:
+    def test_progress_events_are_available_in_raw(self) -> None:
         event = {"type": "response.web_search_call.searching", "item_id": "ws_1"}
         told = Told("responses", [created(), event, completed(said("a"))])
         assert [chunk.raw["type"] for chunk in told.chunks] == [
@@ -267,7 +267,7 @@ class TestResponses:
         assert told.chunks[-1].finish_reason == reason
         assert (told.answer.choices[0].message.state is None) is (status == "queued")
 
-    def test_log_probabilities_and_filters_are_told(self) -> None:
+    def test_log_probabilities_and_filter_results_are_emitted(self) -> None:
         part = {"type": "output_text", "text": "a", "logprobs": [{"token": "a"}]}
         entry = {"source_type": "completion", "content_filter_results": {"hate": {}}}
         output = {"type": "message", "content": [part]}
@@ -333,7 +333,7 @@ class TestResponses:
         body = json.dumps(completed(said("hello"))["response"]).encode()
         assert Told("responses", body).answer.text == "hello"
 
-    def test_nothing_is_no_answer(self) -> None:
+    def test_an_empty_stream_is_an_error(self) -> None:
         assert isinstance(Told("responses", b"").error, InvalidResponseError)
 
     @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ class TestResponses:
         with pytest.raises(InvalidResponseError):
             told.answer  # noqa: B018
 
-    def test_what_follows_the_end_is_not_read(self) -> None:
+    def test_events_after_the_end_are_not_read(self) -> None:
         assert (
             Told("responses", [completed(said("a")), delta("output_text", "b")]).answer.text == "a"
         )
@@ -410,7 +410,7 @@ class TestMessages:
         told = Told("messages", sse(start()) + b'data: {"type": "ping"}{"type"\n\n')
         assert isinstance(told.error, InvalidResponseError)
 
-    def test_padded_lines_and_unknown_events_are_no_error(self) -> None:
+    def test_padded_lines_and_unknown_events_are_accepted(self) -> None:
         padded = b'data: {"type": "ping"    }   \n\n'
         new = {"type": "content_block_annotated", "index": 0}
         unknown = piece("new_delta", new="x")
@@ -447,7 +447,7 @@ class TestMessages:
         told = Told("messages", events)
         assert told.reader.completion().text == ""
 
-    def test_what_stands_in_the_start_of_a_block_counts(self) -> None:
+    def test_content_in_the_start_of_a_block_counts(self) -> None:
         told = Told(
             "messages",
             [
@@ -468,7 +468,7 @@ class TestMessages:
             "signature": "s",
         }
 
-    def test_thoughts_stand_apart_and_an_empty_one_is_kept(self) -> None:
+    def test_thinking_is_separate_and_an_empty_block_is_kept(self) -> None:
         events = [start()]
         for at, text in enumerate(["", "one", "two"]):
             events += [block(at, type="thinking", thinking="", signature="")]
@@ -505,7 +505,7 @@ class TestMessages:
         assert told.answer.tool_calls[0].function.arguments == '{"a'
         assert told.answer.choices[0].message.state["items"][0]["input"] == {}
 
-    def test_a_refusal_takes_back_what_was_written(self) -> None:
+    def test_a_refusal_discards_earlier_text(self) -> None:
         told = Told(
             "messages", [start(), TEXT, piece("text_delta", text="a"), end("refusal"), STOP]
         )
@@ -513,7 +513,7 @@ class TestMessages:
         assert (message.content, message.state) == (None, None)
         assert message.refusal == "The model refused to answer."
 
-    def test_counts_are_those_that_came_last(self) -> None:
+    def test_the_last_token_counts_win(self) -> None:
         usage = {"input_tokens": 3, "cache_read_input_tokens": 5, "output_tokens": 1}
         last = {**end(), "usage": {"output_tokens": 9, "cache_creation_input_tokens": 2}}
         told = Told("messages", [start(usage=usage), last, STOP])
@@ -532,7 +532,7 @@ class TestMessages:
         raw = start(content=[{"type": "text", "text": "hello"}], stop_reason="end_turn")["message"]
         assert Told("messages", json.dumps(raw).encode()).answer.text == "hello"
 
-    def test_nothing_is_no_answer(self) -> None:
+    def test_an_empty_stream_is_an_error(self) -> None:
         assert isinstance(Told("messages", b"").error, InvalidResponseError)
 
     @pytest.mark.parametrize(
