@@ -7,7 +7,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypedDict
 
-from agent_framework import SecretString, observability, prepend_agent_framework_to_user_agent
+from agent_framework import observability, prepend_agent_framework_to_user_agent
 from dotenv import dotenv_values
 from opentelemetry.trace import get_current_span
 
@@ -65,8 +65,6 @@ class Connection:
         **more: Any,
     ) -> None:
         options: dict[str, Any] = {name: more.pop(name) for name in _OF_CORE if name in more}
-        if isinstance(credential, SecretString):
-            credential = credential.get_secret_value()
         options |= {"endpoint": endpoint, "credential": credential}
         options |= {"model": model, "model_id": model_id}
         environ = _environment(env_file_path, env_file_encoding)
@@ -87,7 +85,7 @@ class Connection:
                     f"no deployment at {at}: pass model=, or set {names_of}"
                 )
         self.model_id = model_id
-        self.endpoint, self.surface = core.without_secrets(at.url), at.surface.name
+        self.endpoint, self.surface = at.url, at.surface.name  # keys are in the query alone
         super().__init__(**more)
 
     async def __aenter__(self) -> Self:
