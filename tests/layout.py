@@ -32,7 +32,7 @@ FLOORS = {
         client_config credentials endpoint_knowledge
         routes
         network
-        calls legs attempts hedging routed_attempts router streams
+        calls legs request_headers attempts hedging routed_attempts router streams
         base_client rerank operations files batches sync_operations async_operations client
         __init__
     """,

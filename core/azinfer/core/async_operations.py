@@ -234,8 +234,7 @@ class AsyncOperations(Operations):
                         raise attempts.error_of(response.status, response.headers, body)
                     reader = attempts.reader(response.status, response.headers, deadline)
                     stream = OpenStream(response, reader, attempts)
-                    if attempts.reads_ahead:
-                        await stream.read_ahead()
+                    await stream.read_ahead()
                     return stream
                 except InferenceError as error:
                     wait = attempts.wait_after(error)

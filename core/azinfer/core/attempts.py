@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Generic
+from typing import Any, Generic
 
-from azinfer.core.calls import API_VERSION, NOTHING, Call, T, Target, call_numbers
-from azinfer.core.completions import Json
+from azinfer.core.calls import API_VERSION, NOTHING, Call, T, call_numbers
 from azinfer.core.credentials import Secret, Source
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
@@ -26,32 +24,12 @@ from azinfer.core.json_body import encode_json
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
 from azinfer.core.network import Request, Upload
+from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standing_headers
 from azinfer.core.retries import retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.stream_reader import StreamReader
-from azinfer.core.surfaces import MANAGED, scope_of
-from azinfer.core.version import __version__
+from azinfer.core.surfaces import scope_of
 from azinfer.core.wires.selection import Choice, wire_after
-
-# The fields that the model inference API defines; others are extra parameters.
-# Source: "Get chat completions", "Get embeddings", request body.
-_DEFINED = frozenset(
-    {
-        *("messages", "model", "stream", "temperature", "top_p", "frequency_penalty"),
-        *("presence_penalty", "max_tokens", "stop", "seed", "tools", "tool_choice"),
-        *("response_format", "modalities", "user_security_context"),
-        *("input", "dimensions", "encoding_format", "input_type"),
-    }
-)
-
-# Extra parameters that the models surface accepts without the header.
-_KNOWN_EXTRAS = frozenset({"stream_options"})
-
-_STANDING = (
-    ("accept", "application/json"),
-    ("accept-encoding", "gzip, deflate"),
-    ("user-agent", f"azinfer/{__version__} Python/{sys.version.split()[0]}"),
-)
 
 _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 
@@ -78,10 +56,7 @@ class CallAttempts(Generic[T]):
 
     Attributes:
         rejected: The secret that the service did not take.
-        reads_ahead: Whether a stream is only handed out with its first chunk.
     """
-
-    reads_ahead: ClassVar[bool] = False
 
     leg: Leg[T]
     call: Call[T]
@@ -169,12 +144,7 @@ class CallAttempts(Generic[T]):
         self._secret = secret
         self._began = self.clock.monotonic()
         self._answer: Mapping[str, str] = NOTHING
-        headers = dict(_STANDING)
-        if stream:
-            headers["accept"] = "text/event-stream, application/json"
-        if self._body is not None:
-            headers["content-type"] = "application/json"
-            headers.update(_extra_headers(self.call.target, self._body))
+        headers = standing_headers(self.call.target, self._body, self.corrections, stream=stream)
         headers.update(secret.headers)
         headers.update(self.call.wire.headers if self.call.wire else ())
         headers["x-ms-client-request-id"] = self._id
@@ -207,7 +177,6 @@ class CallAttempts(Generic[T]):
             body = body.replace(secret.encode(), b"[redacted]")
             headers = {name: value.replace(secret, "[redacted]") for name, value in headers.items()}
         error = from_response(status, headers, body)
-        error.retry_after = retry_after(status, headers, self.clock, error.message)
         if 300 <= status < 400:
             error.message = (
                 f"the endpoint redirects to {headers.get('location', '?')[:200]!r}. Redirects are "
@@ -288,6 +257,9 @@ class CallAttempts(Generic[T]):
         error.attempts = max(1, len(self._attempts))
         # Errors in the body of a response are found where its headers are not available.
         error.headers = error.headers or self._answer
+        if error.retry_after is None and error.status is not None:
+            waits = retry_after(error.status, error.headers, self.clock, error.message)
+            error.retry_after = waits
         error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
             error.suggestions = self.leg.known.nearest(target.model or "")
@@ -308,7 +280,11 @@ class CallAttempts(Generic[T]):
             return False
         if error.status not in (400, 422, 424):
             return False
-        if self._correct_version(error.message) or self._correct_on_wire(error):
+        if (
+            self._correct_version(error.message)
+            or self._pass_through(error.message)
+            or self._correct_on_wire(error)
+        ):
             return True
         change = self._find_correction(f"{error.param} {error.message}")
         if change is None or change[0] in self._changed:
@@ -364,6 +340,16 @@ class CallAttempts(Generic[T]):
         self._adapted += (f"api-version → {version[1]}",)
         return True
 
+    def _pass_through(self, message: str) -> bool:
+        """Send extra parameters with the header that the service asks for."""
+        name, value = PASS_THROUGH
+        if name in self._changed or not may_pass_through(self.call.target, message):
+            return False
+        self._changed.add(name)
+        self.corrections[name] = value
+        self._adapted += (f"{name}: {value}",)
+        return True
+
     def _find_correction(self, message: str) -> tuple[str, str] | None:
         """Return a field and its new name; an empty name leaves out a field of our own."""
         assert self._body is not None
@@ -384,13 +370,3 @@ def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
         return "Check model=; client.deployments() lists what there is."
     nearest = f"Did you mean {' or '.join(map(repr, suggestions))}? " if suggestions else ""
     return f"{nearest}This endpoint has: {', '.join(sorted(known))}."
-
-
-def _extra_headers(target: Target, body: Json) -> dict[str, str]:
-    surface = target.endpoint.surface
-    headers: dict[str, str] = {}
-    if surface.extra_parameters and body.keys() - _DEFINED - _KNOWN_EXTRAS:
-        headers["extra-parameters"] = "pass-through"
-    if surface == MANAGED and target.model:
-        headers["azureml-model-deployment"] = target.model
-    return headers

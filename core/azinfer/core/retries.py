@@ -16,6 +16,7 @@ from azinfer.core.errors import (
     InferenceError,
     RateLimitError,
     ServerError,
+    StreamInterruptedError,
 )
 
 # For a request that exceeds the quota by itself, only the text says "retry after 86400 seconds".
@@ -120,7 +121,8 @@ def _is_transient(error: InferenceError) -> bool:
     if isinstance(error, APIStatusError):
         passing = isinstance(error, RateLimitError | ServerError) or error.status == 409
         return passing and error.status != 501 and error.code != "insufficient_quota"
-    return isinstance(error, APIConnectionError)
+    # A stream that broke reaches this place only if no part of it was handed out.
+    return isinstance(error, APIConnectionError | StreamInterruptedError)
 
 
 def retry_after(

@@ -59,8 +59,6 @@ class RoutedAttempts(CallAttempts[T]):
         avoid: Keys of further deployments that it does not go to at first.
     """
 
-    reads_ahead = True
-
     decision: Decision
     _permit: Permit | None = None
 

@@ -17,6 +17,8 @@ from azinfer.core.json_text import BOM, json_text
 from azinfer.core.routing import Routing
 from azinfer.core.sse import EventDecoder
 
+_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
 
 class StreamReader(ABC):
     """Reads one streamed response from its bytes; it does no I/O itself.
@@ -92,6 +94,8 @@ class StreamReader(ABC):
                 raise self.interruption("the stream ended inside an event") from None
         chunks += self._rest_chunks()
         if not self._has_answer():
+            if not self.done and self._is_cut():
+                raise StreamInterruptedError("the stream ended before its first chunk")
             raise InvalidResponseError(
                 f"the stream has no response in it; it begins with {bytes(self._start)!r}",
                 raw=bytes(self._start),
@@ -148,6 +152,17 @@ class StreamReader(ABC):
             self._has_begun = True
             self._json = [before] if first[:1] in b"{[" else None
         return data
+
+    def _is_cut(self) -> bool:
+        """Return True if a stream ended early in which no part of a response came.
+
+        A body without any event is only complete if the connection said where it ends.
+        """
+        if start := bytes(self._start).strip():
+            return start.startswith(_EVENT_STARTS)
+        is_framed = self._headers.keys() & {"content-length", "transfer-encoding"}
+        kind = self._headers.get("content-type", "")
+        return kind.startswith("text/event-stream") and not is_framed
 
     def _chunks(self, events: list[tuple[bytes, bytes]]) -> Iterator[ChatCompletionChunk]:
         for event in events:

@@ -31,9 +31,10 @@ _EMPTY = Delta()
 class ChatStream:
     """A streamed response: iterate over its chunks, best in a `with` block.
 
-    It is already open. It closes its connection at its end, when the block is left early and
-    when it is garbage-collected. After an error in the middle nothing is sent again, and
-    `partial` of the error has what came.
+    It is already open, and its first chunk has come: what failed before was sent again like any
+    other request. It closes its connection at its end, when the block is left early and when it is
+    garbage-collected. After an error in the middle nothing is sent again, and `partial` of the
+    error has what came.
     """
 
     def __init__(
@@ -186,9 +187,11 @@ class OpenStream:
                     break
                 else:
                     self.ready = iter(await self.more())
-        except InferenceError as error:
+        except BaseException as error:
             await self.response.aclose()
-            raise _stream_error(error, self.reader) from None
+            if isinstance(error, InferenceError):
+                raise _stream_error(error, self.reader) from None
+            raise
         self.ready = chain(first, self.ready)
 
     async def more(self) -> Iterable[ChatCompletionChunk]:

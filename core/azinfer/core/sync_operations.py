@@ -304,8 +304,7 @@ class SyncOperations(Operations):
                         raise attempts.error_of(response.status, response.headers, body)
                     reader = attempts.reader(response.status, response.headers, deadline)
                     stream = ChatStream(response, reader, attempts)
-                    if attempts.reads_ahead:
-                        stream.read_ahead()
+                    stream.read_ahead()
                     return stream
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
