@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking import Asker, TestClock
 
 from azinfer.core import (
     APIStatusError,
@@ -20,6 +19,7 @@ from azinfer.core import (
     Timeout,
 )
 from azinfer.core.completions import Usage
+from client_driver import ClientDriver, TestClock
 from raw_server import (
     Behaviour,
     Peer,
@@ -33,7 +33,7 @@ from raw_server import (
     stream,
 )
 
-Ask = Callable[..., Asker]
+Ask = Callable[..., ClientDriver]
 GOOD = stream(events(part("hello", "stop")))
 # What comes before the first chunk that says something.
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
@@ -132,8 +132,8 @@ def test_the_wait_that_an_event_names_is_kept(
 
 def test_silence_before_the_first_chunk_is_retried(ask: Ask, server: RawServer) -> None:
     server.will(stream(events(*PREAMBLE, done=False), "stall"), GOOD)
-    asker = ask(timeout=Timeout(read=0.3), clock=Clock(), max_retries=1)
-    assert asker.stream().text == "hello"
+    driver = ask(timeout=Timeout(read=0.3), clock=Clock(), max_retries=1)
+    assert driver.stream().text == "hello"
     assert server.wait_until(lambda: server.open_connections <= 1)
 
 
@@ -170,11 +170,11 @@ def test_refused_stream_options_are_passed_through(
     ask: Ask, server: RawServer, options: dict[str, Any]
 ) -> None:
     server.choose = strict
-    asker = ask("/models")
-    streamed = asker.stream(**options)
+    driver = ask("/models")
+    streamed = driver.stream(**options)
     assert streamed.completion.usage == Usage(3, 2, 5)
     assert streamed.stream.routing.adapted[-1] == "extra-parameters: pass-through"
-    assert asker.stream(**options).completion.usage == Usage(3, 2, 5)
+    assert driver.stream(**options).completion.usage == Usage(3, 2, 5)
     sent = [request.header("extra-parameters") for request in server.received]
     assert sent == [None, "pass-through", "pass-through"]
 
