@@ -310,7 +310,7 @@ with LocalEndpoint([LocalDeployment("chat")]) as endpoint:
     client = AzInferChatClient(endpoint.url, endpoint.key, "chat")
     asyncio.run(main(client.as_agent()))
 """
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", program]
+    command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("This is a synthetic answer to: hi\nThis")
