@@ -371,7 +371,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "a"}}}),
     ("tools[0].type", {"tools": [{"type": "web_search"}]}),
     ("tool_choice.type", {"tools": [WEATHER], "tool_choice": {"type": "mcp"}}),
-    ("background", {"background": True}),
+    ("background", {"background": True, "store": False}),
     ("conversation", {"conversation": "c"}),
     ("top_logprobs", {"top_logprobs": 3}),
     ("max_output_tokens", {"max_output_tokens": 0}),

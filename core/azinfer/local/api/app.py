@@ -66,6 +66,8 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("responses", "POST", responses.create),
     ("responses/{response}", "GET", responses.get),
     ("responses/{response}", "DELETE", responses.delete),
+    ("responses/input_tokens", "POST", responses.input_tokens),
+    ("responses/{response}/cancel", "POST", responses.cancel),
     ("responses/{response}/input_items", "GET", responses.input_items),
     ("files", "POST", files.upload),
     ("files", "GET", files.list_files),

@@ -12,8 +12,14 @@ from typing import Any, Literal
 from azinfer.core.model_catalog import family_of, parameters_of_families, unasked_usage_of
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import bad_request, unsupported_parameter, unsupported_value
-from azinfer.local.wire.surfaces import MODELS, SERVERLESS
+from azinfer.local.wire.errors import (
+    ErrorResponse,
+    bad_request,
+    openai_error_body,
+    unsupported_parameter,
+    unsupported_value,
+)
+from azinfer.local.wire.surfaces import DEPLOYMENTS, MODELS, SERVERLESS, V1
 
 _ONLY_DEFAULT: dict[str, float] = {
     "temperature": 1,
@@ -58,6 +64,8 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     # An engine that gets the whole request knows better what its model accepts.
     if body.get("logprobs") and not deployment.engine_capabilities.passes_requests_through:
         raise unsupported_parameter(surface, "logprobs", body["logprobs"])
+    if surface in (V1, DEPLOYMENTS):
+        _check_tools(body, deployment)
     if not reasons(deployment):
         return
     if "max_tokens" in body:
@@ -66,6 +74,28 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     for name, default in _ONLY_DEFAULT.items():
         if body.get(name, default) != default:
             raise unsupported_value(name, body[name], default)
+
+
+def _check_tools(body: Json, deployment: LocalDeployment) -> None:
+    """Refuse tools where newer models take them on Responses alone.
+
+    The wording is as quoted in pipecat-ai/pipecat#4043 and danny-avila/LibreChat#14231.
+    """
+    condition, effort = deployment.facts.tools_on_chat, body.get("reasoning_effort")
+    if not body.get("tools") or not condition:
+        return
+    if condition == "without reasoning" and effort == "none":
+        return
+    message = (
+        f"Function tools with reasoning_effort are not supported for {deployment.model_name} in "
+        "/v1/chat/completions. "
+    )
+    if condition == "never":
+        message += "Please use /v1/responses instead."
+    else:
+        message += "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+    error = openai_error_body(message, None, "reasoning_effort")
+    raise ErrorResponse(400, error)
 
 
 def check_response(body: Json, deployment: LocalDeployment, surface: str) -> None:

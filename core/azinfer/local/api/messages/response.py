@@ -133,8 +133,8 @@ class MessagesWriter:
 
     def failed(self, error: EngineError) -> bytes:
         """Return the event that ends a stream early; only its type classes the error."""
-        told = {"type": error_type(error.status), "message": str(error)}
-        return _event("error", error=told)
+        fields = {"type": error_type(error.status), "message": str(error)}
+        return _event("error", error=fields)
 
     def _begin(self) -> bytes:
         self._has_begun = True

@@ -5,13 +5,18 @@ Source: "Create a model response" of the Azure OpenAI REST API, `input`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from azinfer.local.resource.sealing import Seal
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request
 
 FindItem = Callable[[str], Json | None]
+_ONE_REASONING = re.compile(r"(?i)(?:.*/)?gpt-6-astra")
+_PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 _ROLES = ("system", "developer", "user", "assistant")
 
 
@@ -21,11 +26,13 @@ class InputItems:
     Args:
         surface: The surface of the request, for errors.
         find_item: Returns the stored item with an id, for references.
+        seal: What opens encrypted reasoning.
     """
 
-    def __init__(self, surface: str, find_item: FindItem) -> None:
+    def __init__(self, surface: str, find_item: FindItem, seal: Seal) -> None:
         self._surface = surface
         self._find_item = find_item
+        self._seal = seal
 
     def read(self, value: Any) -> list[Json]:
         """Return the items of an input, with references resolved.
@@ -63,19 +70,60 @@ class InputItems:
                 messages.append({"role": item["role"], "content": _content(item)})
         return messages
 
+    def check_reasoning(self, items: Sequence[Json], model: str) -> None:
+        """Raise if a model refuses reasoning of more than one answer, as gpt-6-astra does.
+
+        Raises:
+            ErrorResponse: It does.
+        """
+        if not _ONE_REASONING.match(model):
+            return
+        texts = [self._seal.open(item.get("encrypted_content")) for item in items]
+        if len({json.loads(text)[0] for text in texts if text is not None}) > 1:
+            raise self._wrong("input", "Conflicting authenticated continuation identities.")
+
     def _item(self, item: Any, where: str) -> Json:
         if not isinstance(item, Mapping):
             raise self._wrong(where, f"Invalid type for '{where}': expected an object.")
         kind = item.get("type") or ("message" if "role" in item else None)
         checks = {"message": self._message, "function_call": self._call}
-        checks["function_call_output"] = self._output
+        checks |= {"function_call_output": self._output, "reasoning": self._reasoning}
         if kind == "item_reference":
             return self._resolve(item.get("id"), where)
         if isinstance(kind, str) and kind in checks:
             checks[kind](item, where)
-        elif kind != "reasoning":  # only the model that wrote it can read it
+        else:
             raise self._wrong(f"{where}.type", f"Items of type {kind!r} are not supported here.")
+        self._check_id(item, str(kind), where)
         return {**item, "type": kind}
+
+    def _check_id(self, item: Mapping[str, Any], kind: str, where: str) -> None:
+        """Raise unless an id has the prefix of its kind; it may be made up."""
+        item_id, prefix = item.get("id"), _PREFIXES.get(kind)
+        if kind == "message" and item.get("role") != "assistant":
+            return
+        if isinstance(item_id, str) and prefix and not item_id.startswith(prefix):
+            message = (
+                f"Invalid '{where}.id': '{item_id}'. Expected an ID that begins with '{prefix}'."
+            )
+            raise self._wrong(f"{where}.id", message)
+
+    def _reasoning(self, item: Mapping[str, Any], where: str) -> None:
+        """Encrypted reasoning must be this resource's; without it an id is a reference."""
+        sealed, item_id = item.get("encrypted_content"), item.get("id")
+        if sealed is not None and self._seal.open(sealed) is None:
+            message = (
+                f"The encrypted content {str(sealed)[:4]}...{str(sealed)[-4:]} could not be "
+                "verified. Reason: Encrypted content could not be decrypted or parsed."
+            )
+            raise self._wrong(where, message, "invalid_encrypted_content")
+        if sealed is None and item_id is not None and self._find_item(str(item_id)) is None:
+            raise self._wrong(
+                "input",
+                f"Item with id '{item_id}' not found. Items are not persisted when `store` is set "
+                "to false. Try again with `store` set to true, or remove this item from your "
+                "input.",
+            )
 
     def _resolve(self, item_id: Any, where: str) -> Json:
         target = self._find_item(item_id) if isinstance(item_id, str) else None

@@ -5,10 +5,10 @@ Source: "Create a model response" of the Azure OpenAI REST API.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from starlette.responses import Response
 
@@ -17,83 +17,123 @@ from azinfer.local.api.chat.completion import complete
 from azinfer.local.api.chat.request import parse_chat_request
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
+from azinfer.local.api.responses import background
 from azinfer.local.api.responses.items import InputItems
-from azinfer.local.api.responses.response import ResponsesWriter
+from azinfer.local.api.responses.request import (
+    FIELDS,
+    as_chat,
+    check_response_request,
+    response_head,
+)
+from azinfer.local.api.responses.response import ResponsesWriter, WriterOptions
+from azinfer.local.engines.base import Prompt
+from azinfer.local.engines.synthetic import count_prompt_tokens
+from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.model_families import check_response
-from azinfer.local.resource.storage.response_store import StoredResponse
+from azinfer.local.resource.storage.response_store import ResponseEvents, StoredResponse
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
+from azinfer.local.wire.errors import bad_request
 from azinfer.local.wire.json import AsciiResponse
 
-_FIELDS = frozenset(
-    """background conversation include input instructions max_output_tokens max_tool_calls metadata
-    model parallel_tool_calls previous_response_id prompt prompt_cache_key prompt_cache_retention
-    reasoning safety_identifier service_tier store stream stream_options temperature text
-    tool_choice tools top_logprobs top_p truncation user""".split()  # noqa: SIM905
-)
-# The fields that a response repeats from its request, with defaults, and others.
-_DEFAULTS: Json = {
-    "background": False,
-    "content_filters": None,
-    "error": None,
-    "incomplete_details": None,
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "metadata": {},
-    "output": [],
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "prompt_cache_key": None,
-    "prompt_cache_retention": None,
-    "safety_identifier": None,
-    "service_tier": "default",
-    "store": True,
-    "temperature": 1.0,
-    "tool_choice": "auto",
-    "tools": [],
-    "top_logprobs": 0,
-    "top_p": 1.0,
-    "truncation": "disabled",
-    "usage": None,
-    "user": None,
-}
-_OBJECTS = ("metadata", "reasoning", "stream_options", "text")
-_SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
+_ENCRYPTED = "reasoning.encrypted_content"
 
 
 async def create(context: RequestContext) -> Response:
     """Answer `POST responses`."""
-    body = await context.read_body(_FIELDS)
+    state = context.state
+    body = await context.read_body(FIELDS)
     deployment = find_deployment(context, body.get("model"), "responses")
-    _check(body, context.surface, context.state.strict)
+    check_response_request(body, context.surface, state.strict)
     check_response(body, deployment, context.surface)
-    items = InputItems(context.surface, context.state.responses.item)
+    own, messages = _read_input(context, body, deployment)
+    request = parse_chat_request(as_chat(body, messages, context.surface), context.surface)
+    head = response_head(body, f"resp_{context.id}", deployment.name)
+    events = ResponseEvents() if request.stream and head["store"] else None
+
+    def keep(response: Json) -> None:
+        if response["store"]:
+            task = background.task_of(state, response["id"])
+            state.responses.add(StoredResponse(response, own, events, task))
+
+    def encrypt(text: str) -> str:
+        return state.seal.close(json.dumps([head["id"], text]))
+
+    options = WriterOptions(
+        is_padded=(body.get("stream_options") or {}).get("include_obfuscation") is not False,
+        has_summary=bool(head["reasoning"]["summary"]),
+        encrypt=encrypt if _ENCRYPTED in (body.get("include") or ()) else None,
+        in_background=head["background"],
+    )
+    make_writer = partial(ResponsesWriter, head, keep, options, events)
+    run = partial(complete, deployment=deployment, requests=[request], make_writer=make_writer)
+    if not head["background"]:
+        return await run(context)
+    stored = StoredResponse({**head, "status": "queued"}, own, events)
+    return background.begin(context, stored, run)
+
+
+async def input_tokens(context: RequestContext) -> Response:
+    """Answer `POST responses/input_tokens`."""
+    body = await context.read_body(FIELDS)
+    deployment = find_deployment(context, body.get("model"), "responses")
+    check_response_request(body, context.surface, context.state.strict)
+    _, messages = _read_input(context, body, deployment)
+    if body.get("instructions"):
+        messages = [{"content": body["instructions"]}, *messages]
+    return AsciiResponse(
+        {"object": "response.input_tokens", "input_tokens": count_prompt_tokens(Prompt(messages))}
+    )
+
+
+def _read_input(
+    context: RequestContext, body: Json, deployment: LocalDeployment
+) -> tuple[list[Json], list[Json]]:
+    """Return the items of a request, each with an id, and the whole conversation as a chat.
+
+    Raises:
+        ErrorResponse: An item is not valid, or cannot be read by this resource.
+    """
+    state = context.state
+    items = InputItems(context.surface, state.responses.item, state.seal)
     own = [
         {"id": f"in_{context.id}_{at}", **item} for at, item in enumerate(items.read(body["input"]))
     ]
-    messages = items.messages([*_previous_items(context, body), *own])
-    request = parse_chat_request(_as_chat(body, messages, context.surface), context.surface)
-    head = _head(body, f"resp_{context.id}", deployment.name)
-
-    def store(response: Json) -> None:
-        if response["store"]:
-            context.state.responses.add(StoredResponse(response, own))
-
-    padded = (body.get("stream_options") or {}).get("include_obfuscation") is not False
-    make_writer = partial(ResponsesWriter, head, store, padded)
-    return await complete(context, deployment, [request], make_writer)
+    history = [*_previous_items(context, body), *own]
+    items.check_reasoning(history, deployment.model_name)
+    return own, items.messages(history)
 
 
 async def get(context: RequestContext) -> Response:
-    """Answer `GET responses/{id}`."""
-    return AsciiResponse(_find_stored(context).response)
+    """Answer `GET responses/{id}`: the response, or its events once more."""
+    stored = _find_stored(context)
+    query = context.http.query_params
+    if query.get("stream", "").lower() not in ("true", "1"):
+        return AsciiResponse(stored.response)
+    if stored.events is None:
+        message = "This response cannot be streamed because it was not created with stream=true."
+        raise bad_request(context.surface, message, "stream")
+    after = query.get("starting_after", "-1")
+    if not re.fullmatch(r"-1|\d{1,9}", after):
+        message = "Invalid 'starting_after': expected the sequence number of an event."
+        raise bad_request(context.surface, message, "starting_after")
+    return background.event_stream(stored.events.follow(int(after)))
+
+
+async def cancel(context: RequestContext) -> Response:
+    """Answer `POST responses/{id}/cancel`; a response that is over stays as it is."""
+    stored = _find_stored(context)
+    if not stored.response["background"]:
+        message = "Cannot cancel a synchronous response."
+        raise bad_request(context.surface, message, "response_id")
+    return AsciiResponse(background.cancel(context.state, stored))
 
 
 async def delete(context: RequestContext) -> Response:
     """Answer `DELETE responses/{id}`."""
     stored = _find_stored(context)
+    if stored.task is not None:
+        stored.task.cancel()
     context.state.responses.delete(stored.response["id"])
     payload = {"id": stored.response["id"], "object": "response.deleted", "deleted": True}
     return AsciiResponse(payload)
@@ -128,31 +168,6 @@ def _whole(item: Json) -> list[Json]:
     return [{"type": "input_text", "text": content}]
 
 
-def _check(body: Json, surface: str, strict: bool) -> None:
-    """Raise if a field is not valid, or not supported.
-
-    Raises:
-        ErrorResponse: A field is not valid or not supported; the error names it.
-    """
-    if body.get("input") in (None, "", []):
-        message = "Missing required parameter: 'input'."
-        raise bad_request(surface, message, "input", "missing_required_parameter")
-    for name in _OBJECTS:
-        if not isinstance(body.get(name) or {}, Mapping):
-            message = f"Invalid type for '{name}': expected an object."
-            raise bad_request(surface, message, name, "invalid_type")
-    for name in ("background", "conversation", "prompt", "top_logprobs"):
-        if body.get(name):
-            raise unsupported_parameter(surface, name, body[name])
-    limit, least = body.get("max_output_tokens"), 16 if strict else 1
-    if isinstance(limit, int) and limit < least:
-        message = (
-            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= "
-            f"{least}, but got {limit} instead."
-        )
-        raise bad_request(surface, message, "max_output_tokens", "integer_below_min_value")
-
-
 def _previous_items(context: RequestContext, body: Json) -> Sequence[Json]:
     """Return the items of the previous turns."""
     previous = body.get("previous_response_id")
@@ -164,78 +179,3 @@ def _previous_items(context: RequestContext, body: Json) -> Sequence[Json]:
         param = "previous_response_id"
         raise bad_request(context.surface, message, param, "previous_response_not_found")
     return items
-
-
-def _as_chat(body: Json, messages: list[Json], surface: str) -> Json:
-    """Return the request as the body of a chat completion."""
-    if body.get("instructions"):
-        messages = [{"role": "system", "content": body["instructions"]}, *messages]
-    chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
-    if "max_output_tokens" in body:
-        chat["max_completion_tokens"] = body["max_output_tokens"]
-    if tools := _read_typed(body, "tools", list, surface):
-        chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(tools)]
-    choice = body.get("tool_choice", "auto")
-    if isinstance(choice, Mapping):
-        choice = {"type": "function", "function": {"name": _named_tool(choice, surface)}}
-    if "tools" in chat or choice != "auto":
-        chat["tool_choice"] = choice
-    if wanted := (_read_typed(body, "text", dict, surface) or {}).get("format"):
-        chat["response_format"] = _format(wanted, surface)
-    return chat
-
-
-def _read_typed(body: Json, name: str, kind: type, surface: str) -> Any:
-    value = body.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise bad_request(surface, f"Invalid type for '{name}'.", name, "invalid_type")
-    return value
-
-
-def _tool(tool: Any, at: int, surface: str) -> Json:
-    """Return a chat's nested tool from a response's flat one."""
-    kind = tool.get("type") if isinstance(tool, Mapping) else None
-    if kind != "function":
-        message = f"Tools of type {kind!r} are not supported here, only functions."
-        raise bad_request(surface, message, f"tools[{at}].type")
-    fields = ("name", "description", "parameters", "strict")
-    function = {name: tool[name] for name in fields if tool.get(name) is not None}
-    return {"type": "function", "function": function}
-
-
-def _named_tool(choice: Mapping[str, Any], surface: str) -> Any:
-    if choice.get("type") != "function":
-        message = f"A tool choice of type {choice.get('type')!r} is not supported here."
-        raise bad_request(surface, message, "tool_choice.type")
-    return choice.get("name")
-
-
-def _format(wanted: Any, surface: str) -> Json:
-    """Return a chat's nested format from a response's flat one."""
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    if kind not in ("text", "json_object", "json_schema"):
-        raise _wrong_format(surface, "type", "'text.format.type' must name a format.")
-    if kind != "json_schema":
-        return {"type": kind}
-    for name, type_ in (("name", str), ("schema", Mapping)):
-        if not isinstance(wanted.get(name), type_):
-            message = f"Missing required parameter: 'text.format.{name}'."
-            raise _wrong_format(surface, name, message)
-    described = {name: value for name, value in wanted.items() if name != "type"}
-    return {"type": kind, "json_schema": described}
-
-
-def _wrong_format(surface: str, field: str, message: str) -> ErrorResponse:
-    return bad_request(surface, message, f"text.format.{field}")
-
-
-def _head(body: Json, response_id: str, model: str) -> Json:
-    """Return the fields that a response has from its beginning."""
-    repeated = {name: body[name] for name in _DEFAULTS if name in body}
-    usual = {"description": None, "parameters": None, "strict": True}
-    tools = [{**usual, **each} for each in body.get("tools") or ()]
-    reasoning = {"effort": None, "summary": None, **(body.get("reasoning") or {})}
-    text = {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})}
-    head = {"id": response_id, "object": "response", "created_at": int(time.time())}
-    settings = {"model": model, "reasoning": reasoning, "text": text, "tools": tools}
-    return {**head, **_DEFAULTS, **repeated, **settings}

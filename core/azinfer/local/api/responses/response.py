@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from azinfer.local.api.chat.response import GeneratedChoice, event, reasoning_tokens, usage
 from azinfer.local.engines.base import EngineError
+from azinfer.local.resource.storage.response_store import ResponseEvents
 from azinfer.local.wire.body import Json
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _FAILURES = {429: "rate_limit_exceeded"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterOptions:
+    """How a response is written.
+
+    Attributes:
+        is_padded: Whether parts of a stream are padded to hide how long they are.
+        has_summary: Whether reasoning items show what was thought.
+        encrypt: Returns reasoning encrypted; None if it was not asked for.
+        in_background: Whether nobody waits for the response.
+    """
+
+    is_padded: bool = True
+    has_summary: bool = False
+    encrypt: Callable[[str], str] | None = None
+    in_background: bool = False
 
 
 class ResponsesWriter:
@@ -23,7 +42,8 @@ class ResponsesWriter:
     Args:
         head: The fields that it has from the beginning: its id and the request's own fields.
         keep: Called with the whole response at the end.
-        padded: Whether parts of a stream are padded to hide their length.
+        options: How it is written.
+        events: Where the events of a stream are kept.
         prompt_results: The filter's results for the prompt.
     """
 
@@ -31,28 +51,46 @@ class ResponsesWriter:
         self,
         head: Json,
         keep: Callable[[Json], None],
-        padded: bool,
-        prompt_results: Json | None = None,
+        options: WriterOptions,
+        events: ResponseEvents | None = None,
+        *,
+        prompt_results: Json,
     ) -> None:
         self._head = head
         self._keep = keep
-        self._padded = padded
-        self._prompt_results = prompt_results or {}
+        self._options = options
+        self._events = events
+        self._prompt_results = prompt_results
         self._numbers = 0
         self._output: list[Json] = []
+        self._thoughts: dict[str, str] = {}
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
-        """Return the whole body."""
-        for call in choices[0].tool_calls:
+        """Return the whole response."""
+        written = choices[0]
+        if written.reasoning:
+            item = self._reasoning()
+            self._thoughts[item["id"]] = written.reasoning
+            self._output.append(self._whole_reasoning(item))
+        if written.text or not written.tool_calls:
+            self._output.append(self._message(written.text))
+        for call in written.tool_calls:
             self._output.append(self._call(call))
-        if not self._output:
-            self._output.append(self._message(choices[0].text))
-        return self._finish(choices[0])
+        return self._finish(written)
 
     def first(self) -> bytes:
         """Return the events of the beginning."""
+        events = b""
+        if self._options.in_background:
+            queued = self._response("queued")
+            events = self._event("created", response=queued)
+            events += self._event("queued", response=queued)
         begun = self._response("in_progress")
-        return self._event("created", response=begun) + self._event("in_progress", response=begun)
+        if self._options.in_background:
+            self._keep(begun)
+        else:
+            events = self._event("created", response=begun)
+        return events + self._event("in_progress", response=begun)
 
     def chunk(
         self,
@@ -64,11 +102,13 @@ class ResponsesWriter:
     ) -> bytes:
         """Return the events that add a part; empty if it adds nothing."""
         events = b""
+        if thought := delta.get("reasoning_content"):
+            events += self._add_reasoning(thought)
         if text := delta.get("content"):
             events += self._add_text(text)
         for call in delta.get("tool_calls") or ():
             events += self._add_call(call)
-        if finish_reason is not None and not self._output:
+        if finish_reason is not None and self._newest() in (None, "reasoning"):
             events += self._add_text("")
         return events
 
@@ -78,7 +118,9 @@ class ResponsesWriter:
             "incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed"
         )
         response = self._finish(choices[0])
-        return done + self._event(response["status"], response=response)
+        events = done + self._event(response["status"], response=response)
+        self._end_events()
+        return events
 
     def failed(self, error: EngineError) -> bytes:
         """Return the events that end it early; clients raise at the first, which is nested."""
@@ -88,71 +130,128 @@ class ResponsesWriter:
         response = {**self._response("failed"), "error": failure}
         self._keep(response)
         nested = {"type": failure["code"], "param": None, **failure}
-        head = {"type": "error", "sequence_number": self._numbers, "error": nested}
-        self._numbers += 1
-        events = b"event: error\n" + event(head)
-        return events + self._event("failed", response=response)
+        events = self._send("error", error=nested)
+        events += self._event("failed", response=response)
+        self._end_events()
+        return events
+
+    def _end_events(self) -> None:
+        if self._events is not None:
+            self._events.end()
+
+    def _newest(self) -> str | None:
+        """Return the type of the newest item."""
+        return self._output[-1]["type"] if self._output else None
+
+    def _begin(self, item: Json, begun: Json) -> bytes:
+        """Return the events that end the newest item and begin another."""
+        events = self._finish_item("completed")
+        item["status"] = "in_progress"
+        self._output.append(item)
+        at = len(self._output) - 1
+        return events + self._event(
+            "output_item.added", output_index=at, item={**begun, "status": "in_progress"}
+        )
+
+    def _add_reasoning(self, text: str) -> bytes:
+        events = b""
+        if self._newest() != "reasoning":
+            item = self._reasoning()
+            begun = dict(item)
+            if self._options.encrypt is not None:
+                begun["encrypted_content"] = self._options.encrypt("")[:40]
+            events += self._begin(item, begun)
+            if self._options.has_summary:
+                part = {"type": "summary_text", "text": ""}
+                events += self._event("reasoning_summary_part.added", part=part, **self._summary())
+        item = self._output[-1]
+        self._thoughts[item["id"]] = self._thoughts.get(item["id"], "") + text
+        if self._options.has_summary:
+            fields = {"delta": text, **self._padding(text), **self._summary()}
+            events += self._event("reasoning_summary_text.delta", **fields)
+        return events
 
     def _add_text(self, text: str) -> bytes:
         events = b""
-        if not self._output:
+        if self._newest() != "message":
             item = self._message("")
-            self._output.append(item)
-            begun = {**item, "status": "in_progress", "content": []}
-            events += self._event("output_item.added", output_index=0, item=begun)
+            events += self._begin(item, {**item, "content": []})
             events += self._event("content_part.added", part=_part(""), **self._place())
         part = self._output[-1]["content"][0]
         part["text"] += text
         if text:
             place = self._place()
-            delta = {"delta": text, "logprobs": [], **self._padding(text), **place}
-            events += self._event("output_text.delta", **delta)
+            fields = {"delta": text, "logprobs": [], **self._padding(text), **place}
+            events += self._event("output_text.delta", **fields)
         return events
 
     def _add_call(self, call: Json) -> bytes:
         if "id" in call:
-            done = self._finish_item("completed")
             item = self._call(call)
-            self._output.append(item)
-            begun = {**item, "status": "in_progress"}
-            at = len(self._output) - 1
-            return done + self._event("output_item.added", output_index=at, item=begun)
-        item, text = self._output[-1], call["function"]["arguments"]
+            events = self._begin(item, {**item, "arguments": ""})
+            item["arguments"] = ""
+            text = call["function"]["arguments"]
+            return events + (self._argument(text) if text else b"")
+        return self._argument(call["function"]["arguments"])
+
+    def _argument(self, text: str) -> bytes:
+        item = self._output[-1]
         item["arguments"] += text
         place = {"item_id": item["id"], "output_index": len(self._output) - 1}
-        delta = {"delta": text, **self._padding(text), **place}
-        return self._event("function_call_arguments.delta", **delta)
+        fields = {"delta": text, **self._padding(text), **place}
+        return self._event("function_call_arguments.delta", **fields)
 
     def _finish_item(self, status: str) -> bytes:
         """Return the events that end the newest item."""
         if not self._output:
             return b""
         item, at = self._output[-1], len(self._output) - 1
+        item["status"] = status
         events = b""
         if item["type"] == "message":
-            item["status"] = status
             part, place = item["content"][0], self._place()
             text = {"text": part["text"], "logprobs": []}
             events += self._event("output_text.done", **text, **place)
             events += self._event("content_part.done", part=part, **place)
+        elif item["type"] == "reasoning":
+            item = self._output[at] = self._whole_reasoning(item)
+            for part in item["summary"]:
+                place = self._summary()
+                events += self._event("reasoning_summary_text.done", text=part["text"], **place)
+                events += self._event("reasoning_summary_part.done", part=part, **place)
         else:
-            arguments = {
-                "item_id": item["id"],
-                "name": item["name"],
-                "arguments": item["arguments"],
-            }
-            events += self._event("function_call_arguments.done", output_index=at, **arguments)
+            fields = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+            events += self._event("function_call_arguments.done", output_index=at, **fields)
         return events + self._event("output_item.done", output_index=at, item=item)
 
+    def _reasoning(self) -> Json:
+        item_id = f"rs_{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
+        return {"id": item_id, "type": "reasoning", "status": "completed", "summary": []}
+
+    def _whole_reasoning(self, item: Json) -> Json:
+        """Return a whole reasoning item; its ciphertext differs each time."""
+        text = self._thoughts[item["id"]]
+        item = dict(item)
+        if self._options.has_summary:
+            item["summary"] = [{"type": "summary_text", "text": text}]
+        if self._options.encrypt is not None:
+            item["encrypted_content"] = self._options.encrypt(text)
+        return item
+
+    def _summary(self) -> Json:
+        at = len(self._output) - 1
+        return {"item_id": self._output[at]["id"], "output_index": at, "summary_index": 0}
+
     def _padding(self, text: str) -> Json:
-        return {"obfuscation": "x" * (-len(text) % 16)} if self._padded else {}
+        return {"obfuscation": "x" * (-len(text) % 16)} if self._options.is_padded else {}
 
     def _place(self) -> Json:
         at = len(self._output) - 1
         return {"item_id": self._output[at]["id"], "output_index": at, "content_index": 0}
 
     def _message(self, text: str) -> Json:
-        item_id = f"msg_{self._head['id'].removeprefix('resp_')}"
+        number = f"_{len(self._output)}" if self._output else ""
+        item_id = f"msg_{self._head['id'].removeprefix('resp_')}{number}"
         head = {"id": item_id, "type": "message", "status": "completed", "role": "assistant"}
         return {**head, "content": [_part(text)]}
 
@@ -166,8 +265,12 @@ class ResponsesWriter:
         reason = _INCOMPLETE.get(written.finish_reason)
         response = self._response("incomplete" if reason else "completed")
         response["incomplete_details"] = {"reason": reason} if reason else None
-        if reason and self._output[-1]["type"] == "message":
+        if reason:
             self._output[-1]["status"] = "incomplete"
+        response["output"] = [
+            self._whole_reasoning(item) if item["type"] == "reasoning" else item
+            for item in self._output
+        ]
         response["content_filters"] = self._filters(written)
         response["usage"] = _usage(written)
         response["completed_at"] = None if reason else int(time.time())
@@ -197,9 +300,15 @@ class ResponsesWriter:
         return entries or None
 
     def _event(self, kind: str, **fields: Any) -> bytes:
-        payload = {"type": f"response.{kind}", "sequence_number": self._numbers, **fields}
+        return self._send(f"response.{kind}", **fields)
+
+    def _send(self, kind: str, **fields: Any) -> bytes:
+        payload = {"type": kind, "sequence_number": self._numbers, **fields}
         self._numbers += 1
-        return f"event: response.{kind}\n".encode() + event(payload)
+        sent = f"event: {kind}\n".encode() + event(payload)
+        if self._events is not None:
+            self._events.add(sent)
+        return sent
 
 
 def _part(text: str) -> Json:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from azinfer.local.wire.body import Json
@@ -10,17 +11,55 @@ from azinfer.local.wire.body import Json
 _MOST_RESPONSES = 1000
 
 
+class ResponseEvents:
+    """The events of one streamed response, which may be followed again while it is written."""
+
+    def __init__(self) -> None:
+        self._events: list[bytes] = []
+        self._is_over = False
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def add(self, event: bytes) -> None:
+        """Add an event; its sequence number is that of events before it."""
+        self._events.append(event)
+        self._changed.set()
+
+    def end(self) -> None:
+        """Mark the stream as complete."""
+        self._is_over = True
+        self._changed.set()
+
+    async def follow(self, after: int = -1) -> AsyncGenerator[bytes]:
+        """Yield the events after a sequence number, and then those that are still to come."""
+        at = after + 1
+        while True:
+            while at < len(self._events):
+                yield self._events[at]
+                at += 1
+            if self._is_over:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
     """One stored response.
 
     Attributes:
-        response: The response as it was sent.
+        response: The response as it was sent, or as far as it came.
         items: The input items, each with an id.
+        events: Its events; None if it was not asked for as a stream.
+        task: What writes it in the background; None otherwise.
     """
 
     response: Json
     items: Sequence[Json]
+    events: ResponseEvents | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class ResponseStore:

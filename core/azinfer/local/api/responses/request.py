@@ -1,0 +1,152 @@
+"""A request of the Responses API, checked and read as a chat.
+
+Source: "Create a model response" of the Azure OpenAI REST API.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from azinfer.local.wire.body import Json
+from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
+
+FIELDS = frozenset(
+    """background conversation include input instructions max_output_tokens max_tool_calls metadata
+    model parallel_tool_calls previous_response_id prompt prompt_cache_key prompt_cache_retention
+    reasoning safety_identifier service_tier store stream stream_options temperature text
+    tool_choice tools top_logprobs top_p truncation user""".split()  # noqa: SIM905
+)
+# The fields that a response repeats from its request, with defaults, and others.
+_DEFAULTS: Json = {
+    "background": False,
+    "content_filters": None,
+    "error": None,
+    "incomplete_details": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "output": [],
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "prompt_cache_retention": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": True,
+    "temperature": 1.0,
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "usage": None,
+    "user": None,
+}
+_OBJECTS = ("metadata", "reasoning", "stream_options", "text")
+_SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
+
+
+def check_response_request(body: Json, surface: str, strict: bool) -> None:
+    """Raise if a field is not valid, or not supported.
+
+    Raises:
+        ErrorResponse: A field is not valid or not supported; the error names it.
+    """
+    if body.get("input") in (None, "", []):
+        message = "Missing required parameter: 'input'."
+        raise bad_request(surface, message, "input", "missing_required_parameter")
+    for name in _OBJECTS:
+        if not isinstance(body.get(name) or {}, Mapping):
+            message = f"Invalid type for '{name}': expected an object."
+            raise bad_request(surface, message, name, "invalid_type")
+    for name in ("conversation", "prompt", "top_logprobs"):
+        if body.get(name):
+            raise unsupported_parameter(surface, name, body[name])
+    if body.get("background") and body.get("store") is False:
+        message = "Background mode requires 'store' to be true."
+        raise bad_request(surface, message, "background")
+    limit, least = body.get("max_output_tokens"), 16 if strict else 1
+    if isinstance(limit, int) and limit < least:
+        message = (
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= "
+            f"{least}, but got {limit} instead."
+        )
+        raise bad_request(surface, message, "max_output_tokens", "integer_below_min_value")
+
+
+def as_chat(body: Json, messages: list[Json], surface: str) -> Json:
+    """Return the request as the body of a chat completion."""
+    if body.get("instructions"):
+        messages = [{"role": "system", "content": body["instructions"]}, *messages]
+    chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
+    if "max_output_tokens" in body:
+        chat["max_completion_tokens"] = body["max_output_tokens"]
+    if tools := _read_typed(body, "tools", list, surface):
+        chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(tools)]
+    choice = body.get("tool_choice", "auto")
+    if isinstance(choice, Mapping):
+        choice = {"type": "function", "function": {"name": _named_tool(choice, surface)}}
+    if "tools" in chat or choice != "auto":
+        chat["tool_choice"] = choice
+    if wanted := (_read_typed(body, "text", dict, surface) or {}).get("format"):
+        chat["response_format"] = _format(wanted, surface)
+    return chat
+
+
+def _read_typed(body: Json, name: str, kind: type, surface: str) -> Any:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise bad_request(surface, f"Invalid type for '{name}'.", name, "invalid_type")
+    return value
+
+
+def _tool(tool: Any, at: int, surface: str) -> Json:
+    """Return a chat's nested tool from a response's flat one."""
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    if kind != "function":
+        message = f"Tools of type {kind!r} are not supported here, only functions."
+        raise bad_request(surface, message, f"tools[{at}].type")
+    fields = ("name", "description", "parameters", "strict")
+    function = {name: tool[name] for name in fields if tool.get(name) is not None}
+    return {"type": "function", "function": function}
+
+
+def _named_tool(choice: Mapping[str, Any], surface: str) -> Any:
+    if choice.get("type") != "function":
+        message = f"A tool choice of type {choice.get('type')!r} is not supported here."
+        raise bad_request(surface, message, "tool_choice.type")
+    return choice.get("name")
+
+
+def _format(wanted: Any, surface: str) -> Json:
+    """Return a chat's nested format from a response's flat one."""
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind not in ("text", "json_object", "json_schema"):
+        raise _wrong_format(surface, "type", "'text.format.type' must name a format.")
+    if kind != "json_schema":
+        return {"type": kind}
+    for name, type_ in (("name", str), ("schema", Mapping)):
+        if not isinstance(wanted.get(name), type_):
+            message = f"Missing required parameter: 'text.format.{name}'."
+            raise _wrong_format(surface, name, message)
+    described = {name: value for name, value in wanted.items() if name != "type"}
+    return {"type": kind, "json_schema": described}
+
+
+def _wrong_format(surface: str, field: str, message: str) -> ErrorResponse:
+    return bad_request(surface, message, f"text.format.{field}")
+
+
+def response_head(body: Json, response_id: str, model: str) -> Json:
+    """Return the fields that a response has from its beginning."""
+    repeated = {name: body[name] for name in _DEFAULTS if name in body}
+    usual = {"description": None, "parameters": None, "strict": True}
+    tools = [{**usual, **each} for each in body.get("tools") or ()]
+    reasoning = {"effort": None, "summary": None, **(body.get("reasoning") or {})}
+    text = {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})}
+    head = {"id": response_id, "object": "response", "created_at": int(time.time())}
+    settings = {"model": model, "reasoning": reasoning, "text": text, "tools": tools}
+    return {**head, **_DEFAULTS, **repeated, **settings}
