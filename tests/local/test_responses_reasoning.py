@@ -118,8 +118,8 @@ def test_reasoning_comes_first_and_encrypted_three_times_differently(
         reasoning = {"type": "reasoning", "summary": [], "encrypted_content": ciphertext}
         call = {**response["output"][2], "id": "fc_made_up"}
         for extra in ({}, {"id": "rs_made_up"}):
-            items = ({"role": "user", "content": "hi"}, {**reasoning, **extra}, call, output)
-            assert answered(http, input=list(items), store=False)["status"] == "completed"
+            again = [{"role": "user", "content": "hi"}, {**reasoning, **extra}, call, output]
+            assert answered(http, input=again, store=False)["status"] == "completed"
 
 
 def test_whole_answers_have_reasoning_text_and_calls_in_order(
