@@ -70,7 +70,6 @@ def test_a_client_says_which_hosted_tools_it_has() -> None:
 def test_calls_take_the_arguments_of_the_framework() -> None:
     parameters = inspect.signature(AzInferChatClient.get_response).parameters
     assert {"messages", "stream", "options", "middleware", "client_kwargs"} <= set(parameters)
-    assert inspect.getdoc(AzInferChatClient.get_response)
 
 
 @pytest.mark.parametrize("name", ["verbosity", "logit_bias", "prediction", "reasoning_effort"])
