@@ -72,7 +72,9 @@ LOCAL_FROM_CORE = ("deployments", "errors", "model_catalog", "toml_tables", "ver
 HIDDEN_FROM_ENGINES = "azinfer.local.wire.surfaces"
 
 # The operations of the local endpoint: folders of its `api` with the same names for the same jobs.
-OPERATIONS = (*("admin", "batches", "chat", "embeddings", "management", "messages", "responses"),)
+OPERATIONS = (
+    *("admin", "batches", "chat", "embeddings", "management", "messages", "rerank", "responses"),
+)
 
 # The only modules that import a package of others, and what it is.
 USERS: dict[str, frozenset[str]] = {

@@ -52,10 +52,10 @@ def find_deployment(context: RequestContext, model: Any, operation: str = "") ->
     if operation and not _REQUIREMENTS[operation](deployment.engine_capabilities):
         alone = context.surface == SERVERLESS and len(state.registry) == 1
         raise errors.wrong_operation(operation, deployment.model_name, alone)
+    context.trace.deployment, context.trace.why = deployment.name, why
     context.trace.wire = wire = _WIRES.get(operation)
     if wire and wire not in deployment.served_wires:
         raise _wrong_wire(operation, deployment)
-    context.trace.deployment, context.trace.why = deployment.name, why
     if operation:
         _apply_next_fault(context, deployment)
     return deployment

@@ -20,16 +20,19 @@ from azinfer.local.api.chat.legacy_completions import completions
 from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation
 from azinfer.local.api.dispatch import make_route, respond_unrouted
+from azinfer.local.api.embeddings import cohere
 from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
 from azinfer.local.api.management import listings, token_endpoint
 from azinfer.local.api.management import operation as management
 from azinfer.local.api.messages import operation as messages
+from azinfer.local.api.rerank.operation import rerank
 from azinfer.local.api.responses import operation as responses
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
 from azinfer.local.wire.surfaces import (
     ANTHROPIC,
     ARM,
+    COHERE,
     DEPLOYMENTS,
     GITHUB,
     LOGIN,
@@ -80,6 +83,11 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
 _ANTHROPIC: tuple[tuple[str, Operation], ...] = (
     ("/anthropic/v1/messages", messages.create),
     ("/anthropic/v1/messages/count_tokens", messages.count_tokens),
+)
+_COHERE: tuple[tuple[str, Operation], ...] = (
+    ("/providers/cohere/v2/rerank", rerank),
+    ("/providers/cohere/v2/embed", cohere.embed),
+    ("/providers/cohere/v1/embed", cohere.embed_v1),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listings.classic),
@@ -140,6 +148,7 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
             ("batches/{batch}/cancel", "POST", jobs.cancel),
         )
     ]
+    cohere_models = [make_route(state, path, COHERE, "POST", each) for path, each in _COHERE]
     claude = [
         make_route(state, path, ANTHROPIC, "POST", operation) for path, operation in _ANTHROPIC
     ]
@@ -157,7 +166,17 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
         for method in methods
     ]
     page = web_page.routes(state)
-    return [*operations, *resource, *claude, *lists, *managing, tokens, *administration, *page]
+    return [
+        *operations,
+        *resource,
+        *claude,
+        *cohere_models,
+        *lists,
+        *managing,
+        tokens,
+        *administration,
+        *page,
+    ]
 
 
 class _PathNormalizer:

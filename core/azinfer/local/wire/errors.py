@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from azinfer.local.wire.json import AsciiResponse, in_header
-from azinfer.local.wire.surfaces import ANTHROPIC, DEPLOYMENTS, GITHUB, V1
+from azinfer.local.wire.surfaces import ANTHROPIC, COHERE, DEPLOYMENTS, GITHUB, V1
 
 
 class ErrorResponse(Exception):  # noqa: N818
@@ -72,6 +72,14 @@ def unknown_model(surface: str, name: str) -> ErrorResponse:
                 }
             },
         )
+    if surface == COHERE:
+        # Recorded in crmne/ruby_llm: the name in lower case, and the text twice.
+        message = (
+            f"The API deployment {name.lower()} does not exist. If you created the deployment "
+            "within the last 5 minutes, please wait a moment and try again."
+        )
+        body = error_body("DeploymentNotFound", message, details=message)
+        return ErrorResponse(404, body, {"x-ms-error-code": "DeploymentNotFound"})
     message = f"Unknown model: {name}"
     # GitHub sends this content type, although the body is JSON.
     headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
@@ -99,6 +107,8 @@ def bad_request(
     surface: str, message: str, param: str | None = None, code: str = ""
 ) -> ErrorResponse:
     """Return the error for an invalid body."""
+    if surface == COHERE:
+        return ErrorResponse(400, {"message": message})
     if surface in (V1, DEPLOYMENTS):
         return ErrorResponse(400, openai_error_body(message, code or "invalid_value", param))
     if param is None:

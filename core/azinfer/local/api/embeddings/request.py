@@ -67,12 +67,17 @@ def parse_image_request(body: Json, surface: str) -> ImageRequest:
     inputs = body.get("input")
     if not isinstance(inputs, list) or not inputs:
         raise fields.error("input", "'input' must be a list of at least one image.")
-    images = [_image(fields, each, at) for at, each in enumerate(inputs)]
+    images = [read_image(fields, each, at) for at, each in enumerate(inputs)]
     fields.text("model")
     return ImageRequest(images, fields.whole("dimensions", 1, 10**5), _encoding(fields))
 
 
-def _image(fields: BodyReader, item: Any, at: int) -> tuple[bytes, str | None]:
+def read_image(fields: BodyReader, item: Any, at: int) -> tuple[bytes, str | None]:
+    """Return the bytes of an image, and the text beside it.
+
+    Raises:
+        ErrorResponse: It is not a data URL.
+    """
     url = item.get("image") if isinstance(item, Mapping) else None
     text = item.get("text") if isinstance(item, Mapping) else None
     head, _, data = url.partition(",") if isinstance(url, str) else ("", "", "")

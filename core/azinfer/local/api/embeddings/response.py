@@ -37,7 +37,7 @@ def embeddings_response(
         {
             "object": "embedding",
             "index": at,
-            "embedding": _encode(_cut(each, dimensions), encoding),
+            "embedding": encode(shorten(each, dimensions), encoding),
         }
         for at, each in enumerate(vectors)
     ]
@@ -45,7 +45,8 @@ def embeddings_response(
     return {"id": response_id, "object": "list", "model": model, "data": data, "usage": counts}
 
 
-def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
+def shorten(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
+    """Return a vector cut to some dimensions, as a unit vector again."""
     if dimensions is None or dimensions >= len(vector):
         return vector
     kept = vector[:dimensions]
@@ -53,7 +54,8 @@ def _cut(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
     return [number / length for number in kept]
 
 
-def _encode(vector: Sequence[float], encoding: str) -> Any:
+def encode(vector: Sequence[float], encoding: str) -> Any:
+    """Return a vector in the encoding of a response."""
     if encoding == "base64":
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     if encoding in ("int8", "uint8"):

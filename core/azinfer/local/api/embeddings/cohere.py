@@ -1,0 +1,146 @@
+"""`POST embed` of Cohere's route: vectors of texts, images, or both together.
+
+Source: "Embed" of Cohere's API reference, versions 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from starlette.responses import Response
+
+from azinfer.local.api.admission import admit, find_deployment
+from azinfer.local.api.context import RequestContext
+from azinfer.local.api.embeddings.request import read_image
+from azinfer.local.api.embeddings.response import encode, shorten
+from azinfer.local.engines.base import EmbeddingEngine, ImageEngine
+from azinfer.local.resource.deployment import LocalDeployment
+from azinfer.local.resource.rate_limits import estimate_tokens
+from azinfer.local.wire.body import BodyReader, Json
+from azinfer.local.wire.json import AsciiResponse
+
+_FIELDS = frozenset(
+    """embedding_types images input_type inputs max_tokens model output_dimension priority texts
+    truncate""".split()  # noqa: SIM905
+)
+_ENCODINGS = ("float", "base64", "int8", "uint8", "binary", "ubinary")
+_INPUT_TYPES = ("search_document", "search_query", "classification", "clustering", "image")
+_MOST_INPUTS = 96
+
+# What is embedded: a text, an image, or an image with a text.
+Input = str | tuple[bytes, str | None]
+
+
+async def embed(context: RequestContext) -> Response:
+    """Answer `POST v2/embed`."""
+    return await _embed(context, 2)
+
+
+async def embed_v1(context: RequestContext) -> Response:
+    """Answer `POST v1/embed`, whose vectors stand alone unless types are named."""
+    return await _embed(context, 1)
+
+
+async def _embed(context: RequestContext, version: int) -> Response:
+    body = await context.read_body(_FIELDS)
+    deployment = find_deployment(context, body.get("model"), "embeddings")
+    inputs = _read_inputs(body, context)
+    length = BodyReader(body, context.surface).whole("output_dimension", 1, 10**5)
+    encodings = _read_encodings(body, context)
+    texts = [each for each in inputs if isinstance(each, str)]
+    admission = admit(context, deployment, estimate_tokens(texts, len(inputs) - len(texts)))
+    tokens = None
+    try:
+        await context.state.overrides.of(admission.deployment).wait()
+        vectors, tokens = await _vectors(admission.deployment, inputs)
+    finally:
+        admission.over(tokens)
+    context.trace.usage = lambda: {"prompt_tokens": tokens}
+    rows = [shorten(each, length) for each in vectors]
+    vectors_by_type = {
+        name: [encode(row, name) for row in rows] for name in encodings or ("float",)
+    }
+    is_bare = version == 1 and not encodings
+    units: Json = {"input_tokens": tokens}
+    if images := len(inputs) - len(texts):
+        units["images"] = images
+    payload = {
+        "id": context.id,
+        "embeddings": vectors_by_type["float"] if is_bare else vectors_by_type,
+        "texts": [each.lower() for each in texts] if version == 1 else texts,
+        "meta": {"api_version": {"version": str(version)}, "billed_units": units},
+        "response_type": "embeddings_floats" if is_bare else "embeddings_by_type",
+    }
+    return AsciiResponse(payload)
+
+
+async def _vectors(
+    deployment: LocalDeployment, inputs: list[Input]
+) -> tuple[list[list[float]], int]:
+    """Return a vector for each input, in order, and the tokens that were read."""
+    texts = [each for each in inputs if isinstance(each, str)]
+    images = [each for each in inputs if not isinstance(each, str)]
+    of_texts: list[list[float]] = []
+    of_images: list[list[float]] = []
+    tokens = 1000 * len(images)  # as many as were billed for one in crmne/ruby_llm's recording
+    if texts:
+        of_texts, read = await cast(EmbeddingEngine, deployment.engine).embed(texts)
+        tokens += read
+    if images:
+        of_images = await cast(ImageEngine, deployment.engine).embed_images(images)
+    rows, others = iter(of_texts), iter(of_images)
+    return [next(rows if isinstance(each, str) else others) for each in inputs], tokens
+
+
+def _read_inputs(body: Json, context: RequestContext) -> list[Input]:
+    """Return what is to be embedded.
+
+    Raises:
+        ErrorResponse: A field is not valid; the error names it.
+    """
+    fields = BodyReader(body, context.surface)
+    kind = fields.text("input_type")
+    if kind not in (None, *_INPUT_TYPES):
+        kinds = ", ".join(_INPUT_TYPES)
+        raise fields.error("input_type", f"invalid input_type {kind!r}: choose from {kinds}")
+    names = [name for name in ("texts", "images", "inputs") if body.get(name)]
+    if len(names) != 1:
+        message = "invalid request: give exactly one of texts, images and inputs"
+        raise fields.error("texts", message)
+    (name,) = names
+    values = body[name]
+    if not isinstance(values, list):
+        raise fields.error(name, f"invalid type: parameter {name} must be a list")
+    if context.state.strict and len(values) > _MOST_INPUTS:
+        message = f"invalid request: at most {_MOST_INPUTS} {name}, received {len(values)}"
+        raise fields.error(name, message)
+    return [_read_input(fields, name, each, at) for at, each in enumerate(values)]
+
+
+def _read_input(fields: BodyReader, name: str, value: Any, at: int) -> Input:
+    if name == "images":
+        return read_image(fields, {"image": value}, at)
+    if name == "texts":
+        if not isinstance(value, str):
+            raise fields.error(name, f"invalid type: parameter texts[{at}] must be a string")
+        return value
+    parts = value.get("content") if isinstance(value, Mapping) else None
+    parts = parts if isinstance(parts, list) else []
+    texts = [str(part.get("text")) for part in parts if part.get("type") == "text"]
+    urls = [part.get("image_url") for part in parts if part.get("type") == "image_url"]
+    if not texts and not urls:
+        raise fields.error(name, f"invalid request: inputs[{at}].content must not be empty")
+    text = "\n".join(texts) or None
+    if not urls:
+        return text or ""
+    image = urls[0].get("url") if isinstance(urls[0], Mapping) else urls[0]
+    return read_image(fields, {"image": image, "text": text}, at)
+
+
+def _read_encodings(body: Json, context: RequestContext) -> list[str]:
+    encodings = body.get("embedding_types") or []
+    if not isinstance(encodings, list) or not all(each in _ENCODINGS for each in encodings):
+        message = f"invalid embedding_types: choose from {', '.join(_ENCODINGS)}"
+        raise BodyReader(body, context.surface).error("embedding_types", message)
+    return encodings
