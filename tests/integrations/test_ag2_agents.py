@@ -391,7 +391,7 @@ async def test_reasoning_models_get_what_they_take(raw: Make, server: RawServer)
     assert body.keys() <= {"model", "messages", "max_completion_tokens", "reasoning_effort"}
 
 
-async def test_a_human_is_called_for_input(config: AzInferConfig) -> None:
+async def test_a_human_is_asked_for_input(config: AzInferConfig) -> None:
     @tool
     async def book_flight(city: str, context: Context) -> str:
         """Book a flight to a city."""

@@ -627,7 +627,7 @@ async def test_a_turn_that_takes_too_long_ends(configuration: Make, server: RawS
         await Agent("a", config=configuration(timeout=0.2)).ask("hi")
 
 
-def test_the_provider_is_not_sent() -> None:
+def test_provider_and_files_client_are_not_implemented() -> None:
     config = AzInferConfig("https://contoso.services.ai.azure.com", KEY, "prod")
     with pytest.raises(NotImplementedError, match="no member for Azure"):
         _ = config.provider

@@ -62,8 +62,8 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.complete`, awaited.
         """
-        given = CallOptions(model, model_id, timeout, headers, options)
-        return await self._run(self._chat(messages, given, stream=False))
+        call_options = CallOptions(model, model_id, timeout, headers, options)
+        return await self._run(self._chat(messages, call_options, stream=False))
 
     def stream(
         self,
@@ -79,9 +79,9 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.stream`, but sent when the stream is entered.
         """
-        given = CallOptions(model, model_id, timeout, headers, options)
-        attempts = self._chat(messages, given, stream=True)
-        return AsyncChatStream(lambda: self._hedged(self._open_stream, attempts))
+        call_options = CallOptions(model, model_id, timeout, headers, options)
+        attempts = self._chat(messages, call_options, stream=True)
+        return AsyncChatStream(lambda: self._run_hedged(self._open_stream, attempts))
 
     async def embed(
         self,
@@ -99,18 +99,18 @@ class AsyncOperations(Operations):
         The same as `InferenceClient.embed`, awaited.
         """
         texts = check_texts(input)
-        given = CallOptions(model, model_id, timeout, headers, options, kind)
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         async def embed(batch: list[str]) -> Embeddings:
             try:
-                return await self._run(self._embedding(batch, given))
+                return await self._run(self._embedding(batch, call_options))
             except InferenceError as error:
                 if len(batch) == 1 or not is_size_error(error):
                     raise
             middle = len(batch) // 2
             return merge_embeddings([await embed(batch[:middle]), await embed(batch[middle:])])
 
-        return merge_embeddings(await map_async(embed, self._batches(texts, given)))
+        return merge_embeddings(await map_async(embed, self._batches(texts, call_options)))
 
     async def embed_images(
         self,
@@ -127,10 +127,10 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.embed_images`, awaited.
         """
-        given = CallOptions(model, model_id, timeout, headers, options, kind)
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         async def embed(image: ImageInput) -> Embeddings:
-            return await self._run(self._image_embedding(image, given))
+            return await self._run(self._image_embedding(image, call_options))
 
         return merge_embeddings(await map_async(embed, image_inputs(images)))
 
@@ -177,8 +177,8 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.rerank`, awaited.
         """
-        given = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
-        return await self._run(self._reranking(query, documents, given))
+        call_options = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
+        return await self._run(self._reranking(query, documents, call_options))
 
     @property
     def files(self) -> AsyncFiles:
@@ -195,9 +195,9 @@ class AsyncOperations(Operations):
         return AsyncBatches(self)
 
     async def _run(self, attempts: CallAttempts[T]) -> T:
-        return await self._hedged(self._complete, attempts)
+        return await self._run_hedged(self._complete, attempts)
 
-    async def _hedged(
+    async def _run_hedged(
         self, run: Callable[[CallAttempts[T]], Coroutine[Any, Any, U]], attempts: CallAttempts[T]
     ) -> U:
         if attempts.hedge is None:
@@ -254,7 +254,7 @@ class AsyncOperations(Operations):
             )
             if secret is not None:
                 return attempts.request(secret, stream)
-            attempts.unauthorised()
+            attempts.handle_rejected_credential()
 
     def _connect(self) -> None:
         transport = AsyncTransport(self._http_client, self._environ)

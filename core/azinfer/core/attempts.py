@@ -105,7 +105,7 @@ class CallAttempts(Generic[T]):
     def close(self) -> None:
         """End the call, however it ended; harmless twice."""
 
-    def interrupted(self, error: InferenceError) -> InferenceError:
+    def handle_interruption(self, error: InferenceError) -> InferenceError:
         """Return the error of a stream that broke after its first chunk, described."""
         return self.with_context(error)
 
@@ -125,7 +125,7 @@ class CallAttempts(Generic[T]):
         scope = self.call.scope or scope_of(self.surface, self._url)
         return self.corrections.get(scope, scope) if scope else None
 
-    def unauthorised(self) -> None:
+    def handle_rejected_credential(self) -> None:
         """Go on after the credential has nothing but the secret that was rejected.
 
         Raises:
@@ -167,7 +167,7 @@ class CallAttempts(Generic[T]):
         if status >= 300:
             raise self.error_of(status, headers, body)
         value = self.call.read(body, headers, self.routing(status, headers))
-        self._succeeded()
+        self._record_success()
         return value
 
     def error_of(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
@@ -210,14 +210,14 @@ class CallAttempts(Generic[T]):
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """Return the reader of a stream that has begun; from now on only `total` limits it."""
-        self._succeeded()
+        self._record_success()
         deadline.at = self._end
         assert self.call.wire is not None
         return self.call.wire.reader(
             headers, self.routing(status, headers), self._id, self.call.response_format
         )
 
-    def _succeeded(self) -> None:
+    def _record_success(self) -> None:
         self.budget.give_back()
         if self._wires and self.call.learn:
             self.call.learn()

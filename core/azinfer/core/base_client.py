@@ -287,7 +287,7 @@ class BaseClient:
         return find(known, is_model_id=source != "guessed") or UNKNOWN_MODEL
 
     @property
-    def _known(self) -> Deployments:
+    def _known_deployments(self) -> Deployments:
         """The declared deployments, and those that any client of this endpoint listed."""
         listed, joined = self._joined
         return joined if listed is self._knowledge.deployments else self._join()
@@ -336,7 +336,11 @@ class BaseClient:
             return declared, "declared"
         if name and name in self._declared and (declared := self._declared[name].model_name):
             return declared, "declared"
-        if name and name in self._known and (listed := self._known[name].model_name):
+        if (
+            name
+            and name in self._known_deployments
+            and (listed := self._known_deployments[name].model_name)
+        ):
             return listed, "listed"
         guessed = profile_of(name, is_model_id=False).family
         return (name, "guessed") if guessed else (None, None)

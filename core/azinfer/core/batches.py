@@ -113,7 +113,7 @@ def write_lines(
     """Write requests as lines of an input file; return the operation that they ask for.
 
     Raises:
-        ConfigurationError: A request has no messages, there are none, or they differ in wire.
+        ConfigurationError: No requests, one without messages, or requests of two wires.
     """
     operations: set[str] = set()
     for at, request in enumerate(requests):
@@ -162,7 +162,7 @@ def _files_of(batch: Batch) -> list[str]:
     return [name for name in names if name]
 
 
-def _unanswered(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
+def _missing_result(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
     """The result of a request that is in no file, as after a batch that expired."""
     name = str(msgspec.json.decode(line).get("custom_id")) if line.strip() else None
     if name is None or name in seen:
@@ -263,7 +263,7 @@ class Batches:
                     yield result
         if batch.ended and len(seen) < batch.total:
             for line in self._lines(batch.raw["input_file_id"]):
-                if result := _unanswered(batch, line, seen):
+                if result := _missing_result(batch, line, seen):
                     yield result
 
     def _lines(self, file_id: str) -> Iterator[bytes]:
@@ -358,7 +358,7 @@ class AsyncBatches:
                     yield result
         if batch.ended and len(seen) < batch.total:
             async for line in self._lines(batch.raw["input_file_id"]):
-                if result := _unanswered(batch, line, seen):
+                if result := _missing_result(batch, line, seen):
                     yield result
 
     async def _lines(self, file_id: str) -> AsyncIterator[bytes]:

@@ -335,7 +335,7 @@ def _with_model(body: Json, target: Target) -> Json:
     """Return the body, with the name of the deployment if the surface needs it there.
 
     Raises:
-        ConfigurationError: The surface needs a name, and there is none.
+        ConfigurationError: The surface needs a name, and none was passed.
     """
     surface = target.endpoint.surface
     if not surface.names_in_body:

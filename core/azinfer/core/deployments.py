@@ -33,7 +33,7 @@ class RateLimit:
 class Deployment:
     """A name for a model under a configuration; requests are routed to it.
 
-    A fact that the service does not report is None (or empty), never a guess.
+    A fact that the service does not report stays None (or empty); nothing is guessed.
 
     Attributes:
         name: The name of the deployment, in its owner's spelling.

@@ -202,8 +202,8 @@ def path_segment(name: str) -> str:
 
 def _named_wire(url: str) -> WireName | None:
     """Return the wire that a URL names by its end, as the portal shows one for each."""
-    found = re.search(_WIRE, url.strip().partition("?")[0])
-    return None if found is None else "responses" if found[1] else "messages"
+    match = re.search(_WIRE, url.strip().partition("?")[0])
+    return None if match is None else "responses" if match[1] else "messages"
 
 
 def is_loopback(url: str) -> bool:

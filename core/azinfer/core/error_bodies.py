@@ -38,7 +38,7 @@ class ErrorFacts:
     """What the body of an error says.
 
     Attributes:
-        message: The sentence in it, without the JSON around it; empty if there is none.
+        message: The sentence in it, without the JSON around it; empty if the text has none.
         codes: Its codes, outermost first.
         types: Its types, outermost first.
         param: The field of the request that caused it.
@@ -130,7 +130,7 @@ def _add(facts: ErrorFacts, layer: Json | str) -> None:
     facts.codes += codes
     facts.types += [kind] if isinstance(kind, str) and kind not in ("", "error") else []
     details = tuple(_details(layer))
-    facts.message = facts.message or sentence or _joined(details)
+    facts.message = facts.message or sentence or _join_details(details)
     facts.details = details or facts.details
     facts.param = facts.param or _param(layer)
     facts.filter_results = facts.filter_results or _filter_results(layer)
@@ -151,7 +151,7 @@ def _sentence(layer: Json) -> str:
 
 
 def _json_inside(text: str) -> Any:
-    """Return the JSON, or the printed Python value, in a text; None if there is none."""
+    """Return the JSON, or the printed Python value, in a text, or None."""
     text = text[:_LONGEST_TEXT]
     start, end = -1, len(text.rstrip())
     for _ in range(_MOST_STARTS):
@@ -159,15 +159,15 @@ def _json_inside(text: str) -> Any:
         if bracket is None:
             return None
         start = bracket.start()
-        size = _balanced(text, start)
-        value = _parsed(text[start : start + size])
+        size = _balanced_length(text, start)
+        value = _parse_value(text[start : start + size])
         if _has_error(value, is_whole=start == 0 and size == end):
             return value
         start += size - 1 if value is not None else 0
     return None
 
 
-def _balanced(text: str, start: int) -> int:
+def _balanced_length(text: str, start: int) -> int:
     """Return the length of the JSON or Python value that begins at a bracket."""
     depth, quote, at = 0, "", start
     for match in re.finditer(r"\\.|[\[\](){}'\"]", text[start:]):
@@ -185,7 +185,7 @@ def _balanced(text: str, start: int) -> int:
     return at
 
 
-def _parsed(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
@@ -239,7 +239,7 @@ def _loc(detail: Json) -> tuple[str, ...]:
     return (str(loc),) if _is_code(loc) else ()
 
 
-def _joined(details: tuple[Detail, ...]) -> str:
+def _join_details(details: tuple[Detail, ...]) -> str:
     texts = (f"{'.'.join(each.loc)}: {each.message}" for each in details if each.message)
     return "; ".join(text.removeprefix(": ") for text in texts)
 
@@ -293,12 +293,12 @@ def _plain(body: bytes) -> Any:
         return text
     if message := re.search(rf'"(?:{"|".join(_MESSAGES)})"\s*:\s*{_STRING}', text):
         code = re.search(rf'"code"\s*:\s*(?:{_STRING}|(\d+))', text)
-        cut = {"message": _unescaped(message[1])}
+        cut = {"message": _unescape(message[1])}
         return {**cut, "code": code[1] or code[2]} if code else cut
     return text[:2000]
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     """Return the text of a JSON string that may be cut."""
     try:
         return str(msgspec.json.decode(f'"{text}"'))

@@ -101,7 +101,7 @@ _TOKEN = r"[^-_@:/ ]+"
 
 
 def find(name: str | None, *, is_model_id: bool = False) -> ModelFacts | None:
-    """Return the row of a model, or None where there is none.
+    """Return the row of a model, or None if it has no row.
 
     A name is found in any case, with its publisher (`"openai/gpt-5"`), with a version
     (`"gpt-4o-2024-08-06"`), and with what deployments are called besides their model
@@ -208,7 +208,7 @@ def _find(name: str, is_model_id: bool) -> ModelFacts | None:
     bare = re.sub(_FINE_TUNED, "", _without_publisher(name.casefold(), is_model_id))
     if bare in known:
         return _row(known[bare])
-    # The longest of the models that the name holds is meant: gpt-4.1-mini, and not gpt-4.1.
+    # The longest of the models that the name contains is meant: gpt-4.1-mini, and not gpt-4.1.
     tokens = [(each.start(), each.end()) for each in re.finditer(_TOKEN, bare)]
     spans = [(start, end) for start, _ in tokens for _, end in tokens if end > start]
     for start, end in sorted(spans, key=lambda span: span[0] - span[1]):

@@ -74,15 +74,17 @@ class Operations(BaseClient):
     """What the operations of both clients share; nothing here touches the network."""
 
     def _chat(
-        self, messages: Sequence[ChatMessage], given: CallOptions, *, stream: bool
+        self, messages: Sequence[ChatMessage], call_options: CallOptions, *, stream: bool
     ) -> CallAttempts[ChatCompletion]:
-        if "stream" in given.options:
-            raise ConfigurationError("stream= is no option: call client.stream(…) for a stream")
+        if "stream" in call_options.options:
+            raise ConfigurationError("stream= is not an option; call client.stream(…) for a stream")
 
         def chat(client: Operations, place: Place) -> Call[ChatCompletion]:
-            return client._chat_call(messages, _filled(given.options, place), place, stream=stream)
+            return client._chat_call(
+                messages, _merge_params(call_options.options, place), place, stream=stream
+            )
 
-        return self._attempts(CHAT, chat, given, messages)
+        return self._attempts(CHAT, chat, call_options, messages)
 
     def _chat_call(
         self,
@@ -109,39 +111,44 @@ class Operations(BaseClient):
         target = self._place(CHAT, place)
         return on_wire(self._choice(body, target, options.get("wire")))
 
-    def _embedding(self, texts: list[str], given: CallOptions) -> CallAttempts[Embeddings]:
+    def _embedding(self, texts: list[str], call_options: CallOptions) -> CallAttempts[Embeddings]:
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             target = client._place(EMBEDDINGS, place)
             corrections = client._corrections_of(target)
-            options = _filled(given.options, place)
-            return calls.embeddings(target, texts, options, corrections, given.kind)
+            options = _merge_params(call_options.options, place)
+            return calls.embeddings(target, texts, options, corrections, call_options.kind)
 
-        return self._attempts(EMBEDDINGS, embed, given)
+        return self._attempts(EMBEDDINGS, embed, call_options)
 
-    def _image_embedding(self, image: ImageInput, given: CallOptions) -> CallAttempts[Embeddings]:
+    def _image_embedding(
+        self, image: ImageInput, call_options: CallOptions
+    ) -> CallAttempts[Embeddings]:
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             target = client._place(IMAGES, place)
             corrections = client._corrections_of(target)
-            options = _filled(given.options, place)
-            return calls.image_embeddings(target, image, options, corrections, given.kind)
+            options = _merge_params(call_options.options, place)
+            return calls.image_embeddings(target, image, options, corrections, call_options.kind)
 
-        return self._attempts(IMAGES, embed, given)
+        return self._attempts(IMAGES, embed, call_options)
 
-    def _info(self, given: CallOptions) -> CallAttempts[ModelInfo]:
+    def _info(self, call_options: CallOptions) -> CallAttempts[ModelInfo]:
         return self._attempts(
-            INFO, lambda client, place: calls.info(client._place(INFO, place)), given
+            INFO, lambda client, place: calls.info(client._place(INFO, place)), call_options
         )
 
     def _reranking(
-        self, query: str, documents: Sequence[str], given: CallOptions
+        self, query: str, documents: Sequence[str], call_options: CallOptions
     ) -> CallAttempts[Reranking]:
         from azinfer.core.rerank import reranking  # only programs that rerank load it
 
         def rerank(client: Operations, place: Place) -> Call[Reranking]:
-            target, options = client._place(RERANK, place), _filled(given.options, place)
+            target, options = (
+                client._place(RERANK, place),
+                _merge_params(call_options.options, place),
+            )
             return reranking(target, query, documents, options)
 
-        return self._attempts(RERANK, rerank, given)
+        return self._attempts(RERANK, rerank, call_options)
 
     def _page(
         self, url: str, scope: str | None, timeout: float | Timeout | None
@@ -153,24 +160,26 @@ class Operations(BaseClient):
         self,
         operation: str,
         make: Callable[[Operations, Place], Call[T]],
-        given: CallOptions,
+        call_options: CallOptions,
         messages: Sequence[ChatMessage] | None = None,
     ) -> CallAttempts[T]:
         """Return the attempts of a call, at the deployment or on the route that its name means.
 
         Args:
-            operation: What is asked.
-            make: Makes the call of a client and a deployment there.
-            given: What the caller gave.
+            operation: The name of the operation.
+            make: Creates the call for a client and a deployment there.
+            call_options: The options of the caller.
             messages: The conversation, by which a route may choose.
         """
-        rules = self._rules(given.timeout)
+        rules = self._rules(call_options.timeout)
         if self._router is None:
-            call = make(self, Place(given.model, given.model_id, given.headers))
+            call = make(
+                self, Place(call_options.model, call_options.model_id, call_options.headers)
+            )
             return CallAttempts(self._leg(call), rules)
-        name = given.model or self.model
-        model_id = given.model_id or (self.model_id if name == self.model else None)
-        added = {**self._added, **(given.headers or {})}
+        name = call_options.model or self.model
+        model_id = call_options.model_id or (self.model_id if name == self.model else None)
+        added = {**self._added, **(call_options.headers or {})}
 
         def leg(
             client: Operations,
@@ -182,7 +191,7 @@ class Operations(BaseClient):
             return client._leg(make(client, place))
 
         routed: CallAttempts[T] = self._router.attempts(
-            leg, operation, name, rules, (messages, given.options)
+            leg, operation, name, rules, (messages, call_options.options)
         )
         return routed
 
@@ -195,14 +204,14 @@ class Operations(BaseClient):
 
     def _leg(self, call: Call[T]) -> Leg[T]:
         corrections = self._corrections_of(call.target)
-        return Leg(call, self._credential, self._known, corrections)
+        return Leg(call, self._credential, self._known_deployments, corrections)
 
-    def _batches(self, texts: list[str], given: CallOptions) -> list[list[str]]:
+    def _batches(self, texts: list[str], call_options: CallOptions) -> list[list[str]]:
         """Return texts in requests that the model takes."""
-        client, name = self, given.model
+        client, name = self, call_options.model
         if self._router is not None:
-            client, name = self._router.first(given.model or self.model, EMBEDDINGS)
-        return batches(texts, client._target(EMBEDDINGS, name, given.model_id, None).profile)
+            client, name = self._router.first(call_options.model or self.model, EMBEDDINGS)
+        return batches(texts, client._target(EMBEDDINGS, name, call_options.model_id, None).profile)
 
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""
@@ -218,12 +227,12 @@ class Operations(BaseClient):
 
     def _remember(self, pages: list[Json]) -> Deployments:
         self._knowledge.deployments = from_pages(pages)
-        return self._known
+        return self._known_deployments
 
 
-def _filled(options: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
+def _merge_params(options: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
     """Return the options of a call, and those of the place where the caller gave none."""
     if not place.params:
         return options
-    given = {name: value for name, value in options.items() if value is not None}
-    return {**place.params, **given}
+    call_options = {name: value for name, value in options.items() if value is not None}
+    return {**place.params, **call_options}

@@ -131,7 +131,7 @@ class RoutedAttempts(CallAttempts[T]):
         self._rounds += 1
         cost = 5 if isinstance(self._failure, RateLimitError) else 14
         if self._failure is not None and not self.budget.take(cost):
-            raise self._exhausted()
+            raise self._exhausted_error()
         choice = self._journey.traffic.look(self._journey.plan, self._journey.need)
         if isinstance(choice, float):
             return self._pause(choice)
@@ -146,10 +146,10 @@ class RoutedAttempts(CallAttempts[T]):
             seconds *= 0.5 + self.clock.random()
             self._polls = min(10, self._polls + 1)
             if not self._journey.plan.tiers or self._nowhere():
-                raise self._exhausted()
+                raise self._exhausted_error()
         late = self.clock.monotonic() + seconds >= self._end
         if late or self._waited + seconds > self._policy.wait:
-            raise self._exhausted(seconds)
+            raise self._exhausted_error(seconds)
         self._waited += seconds
         return seconds
 
@@ -176,10 +176,10 @@ class RoutedAttempts(CallAttempts[T]):
             self._permit, self._stream = replace(permit, probe=False), True
         return reader
 
-    def interrupted(self, error: InferenceError) -> InferenceError:
+    def handle_interruption(self, error: InferenceError) -> InferenceError:
         """Return the error of a stream that broke, described; it counts for its deployment."""
         self._count(error)
-        return super().interrupted(error)
+        return super().handle_interruption(error)
 
     def _next_wait(self, error: InferenceError) -> float:
         self._count(error)
@@ -189,7 +189,7 @@ class RoutedAttempts(CallAttempts[T]):
         if self._ticket is not None:
             self._tried |= {self._ticket.member.key}
         if len(self._attempts) >= self._policy.attempts:
-            raise self._exhausted()
+            raise self._exhausted_error()
         return 0.0
 
     def _count(self, error: InferenceError) -> None:
@@ -203,7 +203,7 @@ class RoutedAttempts(CallAttempts[T]):
 
         self._settle(event)
 
-    def unauthorised(self) -> None:
+    def handle_rejected_credential(self) -> None:
         """Go on to another deployment.
 
         Raises:
@@ -238,11 +238,11 @@ class RoutedAttempts(CallAttempts[T]):
         twin._go(ticket)
         twin._end = self._end
         seconds = self.clock.monotonic() - self._began
-        twin._attempts = [*self._attempts, self._hedged(self._ticket, seconds)]
-        self._attempts.append(self._hedged(ticket, 0.0))
+        twin._attempts = [*self._attempts, self._hedge_attempt(self._ticket, seconds)]
+        self._attempts.append(self._hedge_attempt(ticket, 0.0))
         return twin
 
-    def _hedged(self, ticket: Ticket, seconds: float) -> Attempt:
+    def _hedge_attempt(self, ticket: Ticket, seconds: float) -> Attempt:
         member = ticket.member
         return Attempt(None, "Hedged", seconds, None, member.deployment, member.endpoint)
 
@@ -253,7 +253,7 @@ class RoutedAttempts(CallAttempts[T]):
         if permit is not None and self._ticket is not None:
             self._journey.traffic.settle(self._ticket, event(permit), self._policy)
 
-    def _exhausted(self, seconds: float | None = None) -> RouteExhaustedError:
+    def _exhausted_error(self, seconds: float | None = None) -> RouteExhaustedError:
         """Return the error of a call that no deployment answered."""
         journey = self._journey
         candidates = journey.traffic.candidates(journey.plan, journey.need.avoid)
@@ -287,7 +287,7 @@ class RoutedAttempts(CallAttempts[T]):
                 "no other resource can continue: start without it, or wait."
             )
         if self._attempts:
-            parts.append(f"Tried: {'; '.join(map(_shown, self._attempts[-_SHOWN:]))}.")
+            parts.append(f"Tried: {'; '.join(map(_format_attempt, self._attempts[-_SHOWN:]))}.")
         if skipped:
             named = [f"{name} ({reason})" for name, reason in skipped.items()]
             parts.append(f"Not called: {'; '.join(named[:_SHOWN])}.")
@@ -300,7 +300,7 @@ class RoutedAttempts(CallAttempts[T]):
         return " ".join(parts)
 
 
-def _shown(attempt: Attempt) -> str:
+def _format_attempt(attempt: Attempt) -> str:
     place = f"{attempt.deployment}@{attempt.endpoint}"
     status = f"{attempt.status} " if attempt.status else ""
     return f"{place} {status}{attempt.error} after {attempt.seconds:.2f} s"

@@ -78,10 +78,10 @@ class Source:
         if isinstance(self.config, Mapping):
             return None
         try:
-            found = Path(self.config).stat()
+            status = Path(self.config).stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size
+        return status.st_mtime_ns, status.st_size
 
 
 @dataclass(eq=False, slots=True)
@@ -283,13 +283,16 @@ class Router:
 
     def _client(self, endpoint: str, names: Names) -> Any:
         """Return the client of an endpoint; it only knows where calls go and never sends."""
-        found = self._clients.get(endpoint)
-        settings = names.settings_of(endpoint) if found is None else found[0]
-        if found is None:
-            found = self._clients[endpoint] = (settings, self._made(settings, endpoint, names))
-        return found[1]
+        entry = self._clients.get(endpoint)
+        settings = names.settings_of(endpoint) if entry is None else entry[0]
+        if entry is None:
+            entry = self._clients[endpoint] = (
+                settings,
+                self._create_client(settings, endpoint, names),
+            )
+        return entry[1]
 
-    def _made(self, settings: EndpointConfig, endpoint: str, names: Names) -> Any:
+    def _create_client(self, settings: EndpointConfig, endpoint: str, names: Names) -> Any:
         own = {name: getattr(settings, name) for name in _OWN}
         options = self._options
         if endpoint != names.directory.default:
@@ -305,11 +308,13 @@ class Router:
         if self._reload_after is not None and self._clock.monotonic() >= self._look_again:
             self._reload(self._reload_after)
         names = self._names
-        if len(names.seen) != len(self._clients) or not all(map(is_, names.seen, self._listed())):
+        if len(names.seen) != len(self._clients) or not all(
+            map(is_, names.seen, self._listed_deployments())
+        ):
             names = self._names = self._ready(names)
         return names
 
-    def _listed(self) -> tuple[Deployments, ...]:
+    def _listed_deployments(self) -> tuple[Deployments, ...]:
         return tuple([client._knowledge.deployments for _, client in self._clients.values()])
 
     def _ready(self, names: Names) -> Names:
@@ -317,11 +322,11 @@ class Router:
         known = dict(names.directory.endpoints)
         listed: set[str] = set()
         for endpoint, (_, client) in list(self._clients.items()):
-            known[endpoint] = client._known
+            known[endpoint] = client._known_deployments
             if client._knowledge.deployments:
                 listed.add(endpoint)
         directory = replace(names.directory, endpoints=known, listed=frozenset(listed))
-        return Names(names.settings, directory, self._listed())
+        return Names(names.settings, directory, self._listed_deployments())
 
     def _reload(self, after: float) -> None:
         """Take a new file, if there is one and it is right."""

@@ -120,7 +120,7 @@ class AsyncChatStream:
                 stream.ready = iter(await stream.more())
             return chunk
         except InferenceError as error:
-            failure = stream.attempts.interrupted(_stream_error(error, stream.reader))
+            failure = stream.attempts.handle_interruption(_stream_error(error, stream.reader))
             await self.aclose()
             raise failure from None
 
@@ -228,7 +228,7 @@ def _chunks(
                 break
         yield from reader.finish()
     except InferenceError as error:
-        raise attempts.interrupted(_stream_error(error, reader)) from None
+        raise attempts.handle_interruption(_stream_error(error, reader)) from None
     finally:
         response.parts.close()
         attempts.close()

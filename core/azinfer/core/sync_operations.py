@@ -78,8 +78,8 @@ class SyncOperations(Operations):
         Example:
             `client.complete([UserMessage("Hello")], model="mistral-large").text`
         """
-        given = CallOptions(model, model_id, timeout, headers, options)
-        return self._run(self._chat(messages, given, stream=False))
+        call_options = CallOptions(model, model_id, timeout, headers, options)
+        return self._run(self._chat(messages, call_options, stream=False))
 
     def stream(
         self,
@@ -96,9 +96,9 @@ class SyncOperations(Operations):
         Arguments and errors are those of `complete`. Usage is requested where the model
         supports it. Reading raises StreamInterruptedError if the response breaks off.
         """
-        given = CallOptions(model, model_id, timeout, headers, options)
-        attempts = self._chat(messages, given, stream=True)
-        return self._hedged(self._open_stream, attempts)
+        call_options = CallOptions(model, model_id, timeout, headers, options)
+        attempts = self._chat(messages, call_options, stream=True)
+        return self._run_hedged(self._open_stream, attempts)
 
     def embed(
         self,
@@ -130,18 +130,18 @@ class SyncOperations(Operations):
             InferenceError: A request failed; no partial result is returned.
         """
         texts = check_texts(input)
-        given = CallOptions(model, model_id, timeout, headers, options, kind)
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         def embed(batch: list[str]) -> Embeddings:
             try:
-                return self._run(self._embedding(batch, given))
+                return self._run(self._embedding(batch, call_options))
             except InferenceError as error:
                 if len(batch) == 1 or not is_size_error(error):
                     raise
             middle = len(batch) // 2
             return merge_embeddings([embed(batch[:middle]), embed(batch[middle:])])
 
-        return merge_embeddings(map_in_threads(embed, self._batches(texts, given)))
+        return merge_embeddings(map_in_threads(embed, self._batches(texts, call_options)))
 
     def embed_images(
         self,
@@ -173,10 +173,10 @@ class SyncOperations(Operations):
             ConfigurationError: The resource has no surface with this operation.
             InferenceError: A request failed; no partial result is returned.
         """
-        given = CallOptions(model, model_id, timeout, headers, options, kind)
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         def embed(image: ImageInput) -> Embeddings:
-            return self._run(self._image_embedding(image, given))
+            return self._run(self._image_embedding(image, call_options))
 
         return merge_embeddings(map_in_threads(embed, image_inputs(images)))
 
@@ -251,8 +251,8 @@ class SyncOperations(Operations):
         Raises:
             ConfigurationError: There is nothing to rank, or the resource has no such route.
         """
-        given = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
-        return self._run(self._reranking(query, documents, given))
+        call_options = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
+        return self._run(self._reranking(query, documents, call_options))
 
     @property
     def files(self) -> Files:
@@ -269,9 +269,9 @@ class SyncOperations(Operations):
         return Batches(self)
 
     def _run(self, attempts: CallAttempts[T]) -> T:
-        return self._hedged(self._complete, attempts)
+        return self._run_hedged(self._complete, attempts)
 
-    def _hedged(self, run: Callable[[CallAttempts[T]], U], attempts: CallAttempts[T]) -> U:
+    def _run_hedged(self, run: Callable[[CallAttempts[T]], U], attempts: CallAttempts[T]) -> U:
         if attempts.hedge is None:
             return run(attempts)
         from azinfer.core.hedging import race  # only routes hedge
@@ -320,7 +320,7 @@ class SyncOperations(Operations):
             secret = attempts.credential.secret(attempts.surface, attempts.scope, attempts.rejected)
             if secret is not None:
                 return attempts.request(secret, stream)
-            attempts.unauthorised()
+            attempts.handle_rejected_credential()
 
     def _connect(self) -> None:
         transport = Transport(self._http_client, self._environ)

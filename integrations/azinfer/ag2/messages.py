@@ -49,7 +49,7 @@ _FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav"}
 
 
 def to_prompt(prompt: Iterable[str], response_schema: ResponseProto[Any] | None) -> str:
-    """Return the instructions before the conversation; empty if there are none."""
+    """Return the instructions before the conversation; empty without instructions."""
     instructions = response_schema and response_schema.system_prompt
     return "\n".join(each for each in (*prompt, instructions) if each)
 

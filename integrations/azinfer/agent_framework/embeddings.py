@@ -26,13 +26,13 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
     ) -> af.GeneratedEmbeddings[list[float], Any]:
         wanted = {**(options or {})}
         with translated_errors("Integration"):
-            found = await self._embed(values, {**wanted, **self._target(wanted)})
-        self._describe(found)
-        vectors = [af.Embedding(list(vector), model=found.model) for vector in found.vectors]
+            result = await self._embed(values, {**wanted, **self._target(wanted)})
+        self._describe(result)
+        vectors = [af.Embedding(list(vector), model=result.model) for vector in result.vectors]
         usage = None
-        if found.usage is not None:
-            usage = af.UsageDetails(input_token_count=found.usage.prompt_tokens)
-            usage["total_token_count"] = found.usage.total_tokens
+        if result.usage is not None:
+            usage = af.UsageDetails(input_token_count=result.usage.prompt_tokens)
+            usage["total_token_count"] = result.usage.total_tokens
         return af.GeneratedEmbeddings(vectors, options=options, usage=usage)
 
     async def _embed(self, values: Sequence[Any], options: dict[str, Any]) -> Embeddings:

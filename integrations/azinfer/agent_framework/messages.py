@@ -47,7 +47,7 @@ def to_messages(messages: Sequence[Message]) -> list[Json]:
             wire += _assistant(message, rest)
         elif parts := list(_parts(rest)):
             role = "user" if message.role == "tool" else message.role
-            wire.append({"role": role, "content": _joined(parts, role), **_author(message)})
+            wire.append({"role": role, "content": _join_parts(parts, role), **_author(message)})
     return [*wire, {"role": "user", "content": media}] if media else wire
 
 
@@ -107,7 +107,7 @@ def _author(message: Message) -> Json:
     return {"name": name} if name else {}
 
 
-def _joined(parts: list[Json], role: str) -> str | list[Json]:
+def _join_parts(parts: list[Json], role: str) -> str | list[Json]:
     """Return parts of instructions, or a single part, as one text."""
     if (role != "user" or len(parts) == 1) and all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)

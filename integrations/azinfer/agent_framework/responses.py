@@ -41,7 +41,7 @@ def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpd
         chunk: The chunk.
         calls: The ids of the stream's tool calls; new ones are added.
     """
-    contents = [content for each in chunk.choices for content in _streamed(each, calls)]
+    contents = [content for each in chunk.choices for content in _delta_contents(each, calls)]
     for each in chunk.raw.get("choices") or ():
         delta = each.get("delta") or {}
         if "annotations" in delta or "context" in delta:
@@ -124,7 +124,7 @@ def _facts(answer: core.ChatCompletion) -> Json:
         "prompt_filter_results": list(answer.prompt_filter_results),
     }
     properties = {
-        "azinfer": _known(ours),
+        "azinfer": _without_empty(ours),
         "logprobs": first and first.logprobs,
         "system_fingerprint": answer.raw.get("system_fingerprint"),
     }
@@ -134,7 +134,7 @@ def _facts(answer: core.ChatCompletion) -> Json:
         "model": answer.model or (routing and (routing.model_id or routing.deployment)),
         "created_at": time or None,
         "finish_reason": answer.finish_reason,
-        "additional_properties": _known(properties),
+        "additional_properties": _without_empty(properties),
         "raw_representation": answer,
     }
 
@@ -168,7 +168,7 @@ def _late(choice: core.Choice) -> Iterator[Content]:
         yield Content.from_text_reasoning(additional_properties={STATE: message.state})
 
 
-def _streamed(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
+def _delta_contents(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
     delta = choice.delta
     if delta.reasoning:
         yield Content.from_text_reasoning(text=delta.reasoning, merge_mode="append")
@@ -177,7 +177,7 @@ def _streamed(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]:
     if delta.refusal:
         yield Content.from_text(delta.refusal, merge_mode="append", additional_properties=_REFUSAL)
     for call in delta.tool_calls:
-        # Parts of parallel calls may alternate; the framework tells them apart by these ids.
+        # Parts of parallel calls may alternate; the framework distinguishes them by these ids.
         place = (choice.index, call.index)
         own, theirs = calls.setdefault(place, (f"af-{uuid4().hex}", call.id or ""))
         content = Content.from_function_call(
@@ -204,12 +204,12 @@ def _citations(raw: Json) -> list[Any]:
 
 
 def _note(title: Any, url: Any, **more: Any) -> Json:
-    return _known({"type": "citation", "title": title, "url": url, **more})
+    return _without_empty({"type": "citation", "title": title, "url": url, **more})
 
 
 def _objects(value: Any) -> list[Json]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _known(facts: Json) -> Json:
+def _without_empty(facts: Json) -> Json:
     return {name: value for name, value in facts.items() if value}

@@ -96,7 +96,7 @@ class DeploymentConnection(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _connected(self) -> Self:
+    def _validate_connection(self) -> Self:
         self._connect()
         return self
 

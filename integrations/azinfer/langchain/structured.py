@@ -174,7 +174,7 @@ def _whole_json(text: str) -> Any:
 
 
 def _check_complete(message: AIMessage) -> AIMessage:
-    """Tell refusals and answers that were cut off from answers that are no value."""
+    """Raise for refusals and incomplete answers, which differ from answers without a value."""
     if refusal := message.additional_kwargs.get("refusal"):
         raise ModelRefusalError(f"the model refused: {refusal}", raw_message=message)
     reason = message.response_metadata.get("finish_reason")

@@ -251,7 +251,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         """Return the tool calls of a response, or of a part of one while it is streamed.
 
         Raises:
-            ValueError: There are none, although `error_on_no_tool_call` is set.
+            ValueError: The answer has no calls, although `error_on_no_tool_call` is set.
             InvalidResponseError: A token limit or a content filter cut a call off.
         """
         selections = to_selections(response)

@@ -106,7 +106,7 @@ class DeploymentConnection(BaseComponent):
         return values
 
     @model_validator(mode="after")
-    def _connected(self) -> Self:
+    def _validate_connection(self) -> Self:
         if isinstance(self.credential, str) and pickleable_credential(self.credential) is None:
             self.credential = SecretStr(self.credential)
         self._ready = self._connect()

@@ -54,11 +54,11 @@ def to_messages(
             wire += results
             beside += more
         elif message.role == AuthorRole.ASSISTANT:
-            wire.append(_named(message, _assistant(message)))
+            wire.append(_with_name(message, _assistant(message)))
         else:
             system = message.role == AuthorRole.SYSTEM
             role = instruction_role if system else message.role.value
-            wire.append(_named(message, {"role": role, "content": _content(message)}))
+            wire.append(_with_name(message, {"role": role, "content": _content(message)}))
     if beside:
         wire.append({"role": "user", "content": beside})
     return wire
@@ -76,7 +76,7 @@ def image_source(item: ImageContent) -> bytes | str:
     return source
 
 
-def _named(message: ChatMessageContent, wire: Json) -> Json:
+def _with_name(message: ChatMessageContent, wire: Json) -> Json:
     return {**wire, "name": message.name} if message.name else wire
 
 
@@ -86,7 +86,7 @@ def _assistant(message: ChatMessageContent) -> Json:
             raise _unsendable(item, "an answer that goes back to a model")
     calls = [_call(item) for item in message.items if isinstance(item, FunctionCallContent)]
     text = "".join(item.text for item in message.items if isinstance(item, TextContent))
-    wire = {"role": "assistant", **_kept(message)}
+    wire = {"role": "assistant", **_reasoning_fields(message)}
     if "state" in wire and text == message.metadata.get("refusal"):
         text = ""  # the state has it
     if text or not calls:
@@ -96,7 +96,7 @@ def _assistant(message: ChatMessageContent) -> Json:
     return wire
 
 
-def _kept(message: ChatMessageContent) -> Json:
+def _reasoning_fields(message: ChatMessageContent) -> Json:
     """What models want back beside text and calls; core sends it to those that do."""
     items = [item for item in message.items if isinstance(item, ReasoningContent)]
     thought = "".join(item.text or "" for item in items)

@@ -523,7 +523,7 @@ def test_the_exit_of_a_forked_child_keeps_the_parents_streams_open(server: RawSe
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
-def test_uvloop_and_other_event_loops_work(server: RawServer) -> None:
+def test_uvloop_works(server: RawServer) -> None:
     import uvloop
 
     server.choose = lambda request: answered(bool(request.json.get("stream")))

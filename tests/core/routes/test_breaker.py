@@ -22,57 +22,57 @@ DOWN = Failure("503")
 
 
 def test_consecutive_failures_open_the_breaker() -> None:
-    once = CLOSED.failed(DOWN, False, 10.0, POLICY)
-    assert (once.named(10.0), once.wait(10.0)) == ("closed", 0.0)
-    twice = once.failed(DOWN, False, 10.0, POLICY)
-    assert (twice.named(10.0), twice.wait(10.5), twice.reason) == ("open", 0.5, "503")
-    assert once.succeeded(False).failed(DOWN, False, 10.0, POLICY) == once
+    once = CLOSED.after_failure(DOWN, False, 10.0, POLICY)
+    assert (once.state_name(10.0), once.wait(10.0)) == ("closed", 0.0)
+    twice = once.after_failure(DOWN, False, 10.0, POLICY)
+    assert (twice.state_name(10.0), twice.wait(10.5), twice.reason) == ("open", 0.5, "503")
+    assert once.after_success(False).after_failure(DOWN, False, 10.0, POLICY) == once
 
 
 def test_a_rate_limit_opens_the_breaker_for_its_retry_after() -> None:
-    assert CLOSED.failed(LIMITED, False, 10.0, POLICY).until == 15.0
+    assert CLOSED.after_failure(LIMITED, False, 10.0, POLICY).until == 15.0
     longer = Failure("429", True, 86_400.0)
-    assert CLOSED.failed(longer, False, 10.0, POLICY).until == 70.0
+    assert CLOSED.after_failure(longer, False, 10.0, POLICY).until == 70.0
 
 
 def test_one_call_probes_an_open_breaker() -> None:
-    opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
-    assert (opened.named(15.0), opened.wait(15.0)) == ("half-open", 0.0)
-    probing = opened.begun()
+    opened = CLOSED.after_failure(LIMITED, False, 10.0, POLICY)
+    assert (opened.state_name(15.0), opened.wait(15.0)) == ("half-open", 0.0)
+    probing = opened.after_begin()
     assert probing.wait(15.0) == float("inf")
-    assert probing.succeeded(True) == CLOSED
-    assert probing.abandoned(True).wait(15.0) == 0.0
-    assert probing.abandoned(False).wait(15.0) == float("inf")
+    assert probing.after_success(True) == CLOSED
+    assert probing.after_abandon(True).wait(15.0) == 0.0
+    assert probing.after_abandon(False).wait(15.0) == float("inf")
 
 
 def test_each_failed_probe_doubles_the_pause() -> None:
-    breaker = CLOSED.failed(DOWN, False, 0.0, POLICY).failed(DOWN, False, 0.0, POLICY)
+    breaker = CLOSED.after_failure(DOWN, False, 0.0, POLICY).after_failure(DOWN, False, 0.0, POLICY)
     pauses = []
     for _ in range(7):
         assert breaker.until is not None
         now = breaker.until
-        breaker = breaker.begun().failed(DOWN, True, now, POLICY)
+        breaker = breaker.after_begin().after_failure(DOWN, True, now, POLICY)
         pauses.append(breaker.wait(now))
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
 
 
 def test_earlier_calls_do_not_change_an_open_breaker() -> None:
-    opened = CLOSED.failed(LIMITED, False, 10.0, POLICY)
-    assert opened.succeeded(False) == opened
-    assert opened.answered(False) == opened
-    assert opened.failed(DOWN, False, 11.0, POLICY) == opened
-    assert opened.failed(LIMITED, False, 12.0, POLICY).until == 17.0
-    assert opened.failed(Failure("429", True, 1.0), False, 12.0, POLICY).until == 15.0
+    opened = CLOSED.after_failure(LIMITED, False, 10.0, POLICY)
+    assert opened.after_success(False) == opened
+    assert opened.after_answer(False) == opened
+    assert opened.after_failure(DOWN, False, 11.0, POLICY) == opened
+    assert opened.after_failure(LIMITED, False, 12.0, POLICY).until == 17.0
+    assert opened.after_failure(Failure("429", True, 1.0), False, 12.0, POLICY).until == 15.0
 
 
 def test_a_started_stream_closes_the_breaker_and_its_failure_doubles_the_pause() -> None:
     broken = Failure("stream broke", True)
-    breaker = CLOSED.failed(broken, False, 0.0, POLICY)
+    breaker = CLOSED.after_failure(broken, False, 0.0, POLICY)
     assert breaker.until == 1.0
-    began = breaker.begun().answered(True)
+    began = breaker.after_begin().after_answer(True)
     assert began.wait(1.0) == 0.0
-    assert began.failed(broken, False, 1.0, POLICY).until == 3.0
-    assert began.succeeded(False) == CLOSED
+    assert began.after_failure(broken, False, 1.0, POLICY).until == 3.0
+    assert began.after_success(False) == CLOSED
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -94,31 +94,31 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(target=calls)
     def begin(self) -> bool:
         probe = self.breaker.until is not None
-        self.breaker = self.breaker.begun()
+        self.breaker = self.breaker.after_begin()
         self.probes += probe
         return probe
 
     @rule(probe=consumes(calls))
     def succeed(self, probe: bool) -> None:
-        self.breaker = self.breaker.succeeded(probe)
+        self.breaker = self.breaker.after_success(probe)
         self.probes -= probe
         if probe:
-            assert self.breaker.named(self.now) == "closed"
+            assert self.breaker.state_name(self.now) == "closed"
 
     @rule(probe=consumes(calls), failure=st.sampled_from([LIMITED, DOWN, Failure("x", True)]))
     def fail(self, probe: bool, failure: Failure) -> None:
         before = self.breaker
-        self.breaker = self.breaker.failed(failure, probe, self.now, POLICY)
+        self.breaker = self.breaker.after_failure(failure, probe, self.now, POLICY)
         self.probes -= probe
         if probe or failure.opens:
-            assert self.breaker.named(self.now) != "closed"
+            assert self.breaker.state_name(self.now) != "closed"
         if before.until is not None and not probe:
             assert self.breaker.until is not None
             assert self.breaker.until >= before.until
 
     @rule(probe=consumes(calls))
     def abandon(self, probe: bool) -> None:
-        self.breaker = self.breaker.abandoned(probe)
+        self.breaker = self.breaker.after_abandon(probe)
         self.probes -= probe
 
     @invariant()

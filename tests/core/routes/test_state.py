@@ -71,7 +71,7 @@ def test_a_stream_counts_when_it_begins_and_when_it_breaks() -> None:
     ended = after(state, 30.0, Succeeded(permit, {}, stream=True))
     assert (ended.latency, ended.in_flight) == (0.5, 0)
     broken = after(state, 30.0, Failed(permit, Failure("stream broke", True), {}))
-    assert (broken.in_flight, broken.breaker.named(30.0)) == (0, "open")
+    assert (broken.in_flight, broken.breaker.state_name(30.0)) == (0, "open")
 
 
 class StateMachine(RuleBasedStateMachine):

@@ -172,7 +172,7 @@ def _backend() -> Any:
     """Return a backend for httpcore that limits the time of all reads and writes together."""
     import httpcore
 
-    def limited(timeout: float | None) -> float | None:
+    def limit_timeout(timeout: float | None) -> float | None:
         return min(timeout, timeout.remaining()) if isinstance(timeout, _Limit) else timeout
 
     class Stream(httpcore.NetworkStream):
@@ -182,10 +182,10 @@ def _backend() -> Any:
             self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            return self._stream.read(max_bytes, limited(timeout))
+            return self._stream.read(max_bytes, limit_timeout(timeout))
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
-            self._stream.write(buffer, limited(timeout))
+            self._stream.write(buffer, limit_timeout(timeout))
 
         def start_tls(self, *args: Any, **named: Any) -> httpcore.NetworkStream:
             return Stream(self._stream.start_tls(*args, **named))

@@ -33,17 +33,17 @@ class Breaker:
             return self.until - now
         return float("inf") if self.probing else 0.0
 
-    def named(self, now: float) -> str:
+    def state_name(self, now: float) -> str:
         """Return `"closed"`, `"open"` or `"half-open"`."""
         if self.until is None:
             return "closed"
         return "open" if now < self.until else "half-open"
 
-    def begun(self) -> Breaker:
+    def after_begin(self) -> Breaker:
         """Return the breaker after a call passed it: an open one lets no second one pass."""
         return self if self.until is None else replace(self, probing=True)
 
-    def succeeded(self, probe: bool) -> Breaker:
+    def after_success(self, probe: bool) -> Breaker:
         """Return the breaker after a success.
 
         Args:
@@ -54,17 +54,17 @@ class Breaker:
             return self
         return CLOSED
 
-    def answered(self, probe: bool) -> Breaker:
+    def after_answer(self, probe: bool) -> Breaker:
         """Return the breaker after a stream began: calls pass, but it may still break."""
         if self.until is not None and not probe:
             return self
         return Breaker(openings=self.openings)
 
-    def abandoned(self, probe: bool) -> Breaker:
+    def after_abandon(self, probe: bool) -> Breaker:
         """Return the breaker after a call that was given up: the next call is the probe."""
         return replace(self, probing=False) if probe else self
 
-    def failed(self, failure: Failure, probe: bool, now: float, policy: Policy) -> Breaker:
+    def after_failure(self, failure: Failure, probe: bool, now: float, policy: Policy) -> Breaker:
         """Return the breaker after a failure.
 
         Args:
@@ -76,8 +76,8 @@ class Breaker:
         if self.until is not None and not probe:
             if failure.retry_after is None:
                 return self
-            asked = now + min(failure.retry_after, policy.retry_after)
-            return replace(self, until=max(self.until, asked))
+            resume_at = now + min(failure.retry_after, policy.retry_after)
+            return replace(self, until=max(self.until, resume_at))
         failures = self.failures + 1
         if not (probe or failure.opens or failures >= policy.failures):
             return replace(self, failures=failures)

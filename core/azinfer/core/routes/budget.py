@@ -36,14 +36,14 @@ class Window:
     period: float
     slices: tuple[tuple[int, float], ...] = ()
 
-    def left(self, now: float) -> float:
+    def remaining(self, now: float) -> float:
         """Return how much may still be used."""
         first = self._number(now) - _SLICES
         return self.limit - sum(amount for number, amount in self.slices if number >= first)
 
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until an amount fits; infinite if it never does."""
-        missing = amount - self.left(now)
+        missing = amount - self.remaining(now)
         if missing <= 0:
             return 0.0
         if amount > self.limit:
@@ -54,7 +54,7 @@ class Window:
         number, _ = counted[min(bisect_left(freed, missing), len(freed) - 1)]
         return max(_SHORTEST, (number + _SLICES + 1) * self.period / _SLICES - now)
 
-    def used(self, amount: float, now: float, at: float | None = None) -> Window:
+    def after_use(self, amount: float, now: float, at: float | None = None) -> Window:
         """Return the window after a use, or after a correction of one.
 
         Args:
@@ -76,7 +76,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a deployment still serves; a limit that is not known is None.
+    """What a deployment still serves; an unknown limit stays None.
 
     Attributes:
         requests: The window of requests.
@@ -97,49 +97,49 @@ class Budget:
             waits.append(self.tokens.wait(tokens, now))
         return max(waits)
 
-    def begun(self, tokens: int, now: float) -> Budget:
+    def after_begin(self, tokens: int, now: float) -> Budget:
         """Return the budget after a request was sent."""
         if self.requests is None and self.tokens is None:
             return self
         return replace(
             self,
-            requests=self.requests and self.requests.used(1, now),
-            tokens=self.tokens and self.tokens.used(tokens, now),
+            requests=self.requests and self.requests.after_use(1, now),
+            tokens=self.tokens and self.tokens.after_use(tokens, now),
         )
 
-    def settled(self, estimate: int, tokens: int, began: float, now: float) -> Budget:
+    def after_usage(self, estimate: int, tokens: int, began: float, now: float) -> Budget:
         """Return the budget once it is known how many tokens a request used."""
         if self.tokens is None or tokens == estimate:
             return self
-        return replace(self, tokens=self.tokens.used(tokens - estimate, now, began))
+        return replace(self, tokens=self.tokens.after_use(tokens - estimate, now, began))
 
-    def corrected(self, headers: Mapping[str, str], now: float) -> Budget:
+    def after_response(self, headers: Mapping[str, str], now: float) -> Budget:
         """Return the budget after the service said what is left.
 
         Only less than what was expected is believed: the service does not know yet of the
         requests that are on their way to it.
         """
-        requests = _said(headers, "remaining-requests")
-        tokens = _said(headers, "remaining-tokens")
+        requests = _remaining_quota(headers, "remaining-requests")
+        tokens = _remaining_quota(headers, "remaining-tokens")
         if requests is None and tokens is None:
             return self
         paused = self.paused
         for kind, left in (("requests", requests), ("tokens", tokens)):
-            if left == 0 and (reset := _said(headers, f"reset-{kind}")):
+            if left == 0 and (reset := _remaining_quota(headers, f"reset-{kind}")):
                 paused = max(paused, now + reset)
         return Budget(
-            _lowered(self.requests, requests, now), _lowered(self.tokens, tokens, now), paused
+            _lower(self.requests, requests, now), _lower(self.tokens, tokens, now), paused
         )
 
 
-def _lowered(window: Window | None, left: float | None, now: float) -> Window | None:
+def _lower(window: Window | None, left: float | None, now: float) -> Window | None:
     if window is None or left is None:
         return window
-    over = window.left(now) - left
-    return window.used(over, now) if over > 0 else window
+    over = window.remaining(now) - left
+    return window.after_use(over, now) if over > 0 else window
 
 
-def _said(headers: Mapping[str, str], name: str) -> float | None:
+def _remaining_quota(headers: Mapping[str, str], name: str) -> float | None:
     text = headers.get(f"x-ratelimit-{name}")
     if text is None:
         return None

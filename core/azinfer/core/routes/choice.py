@@ -88,13 +88,13 @@ def choose(
 
     Returns:
         The choice; or seconds, infinite where only the end of another call may free one, or
-        where there is none at all.
+        if the route has none.
     """
     for number, tier in enumerate(tiers):
         picker = _Picker(tier, states, need, now)
         index = None
         if need.affinity is not None:
-            index = picker.preferred(need.affinity, chance)
+            index = picker.preferred_index(need.affinity, chance)
         why = "affinity"
         if index is None:
             before = last[number] if number < len(last) else None
@@ -145,7 +145,7 @@ class _Picker:
             return min(free, key=self.load), "less loaded"
         return None, ""
 
-    def preferred(self, affinity: int, chance: Callable[[], float]) -> int | None:
+    def preferred_index(self, affinity: int, chance: Callable[[], float]) -> int | None:
         """Return where a conversation belongs, unless it is busy."""
         order = self.tier.ring.order(affinity, _STEPS)
         free = [index for index in order if self.free(index)]

@@ -60,7 +60,7 @@ def directory_of(
     zones = zones_of(settings)
     for name, table in tables.items():
         if read[name.casefold()] not in (routes or ()):
-            _checked(read[name.casefold()], directory, zones, table)
+            _check_route(read[name.casefold()], directory, zones, table)
     for route in routes:
         plan(route, directory, zones)
     for alias in targets:
@@ -131,19 +131,19 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _policy(table: Table) -> Policy:
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in fields(Policy):
         value = table.get(field.name, _TYPES.get(field.name, float))
         if value is not None:
-            given[field.name] = value
+            values[field.name] = value
     table.close()
     try:
-        return Policy(**given)
+        return Policy(**values)
     except ConfigurationError as error:
         raise table.wrong(error.message.partition(": ")[2], error.param) from None
 
 
-def _checked(
+def _check_route(
     route: Route, directory: Directory, zones: Mapping[str, str | None], table: Table
 ) -> None:
     """Raise what is wrong between this route and others."""

@@ -55,7 +55,7 @@ def plan(
             itself, or a deployment stands in it twice.
     """
     tiers = [
-        [_known(member, route, directory, zones) for member in tier]
+        [_complete_member(member, route, directory, zones) for member in tier]
         for tier in _flat(route, directory, ())
     ]
     _refuse_twice(route, tiers)
@@ -123,7 +123,7 @@ def _flat(route: Route, directory: Directory, above: tuple[str, ...]) -> list[li
     return tiers
 
 
-def _known(
+def _complete_member(
     member: Member, route: Route, directory: Directory, zones: Mapping[str, str | None]
 ) -> Member:
     """Return the deployment with its endpoint, spelled as its owner did, and its facts."""

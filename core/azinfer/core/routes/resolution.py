@@ -71,8 +71,8 @@ def resolve(name: str, directory: Directory) -> Resolution:
         DeploymentNotFoundError: All deployments are known, and none has this name.
     """
     folded = name.strip().casefold()
-    if found := _at_endpoint(name, folded, directory):
-        return found
+    if match := _at_endpoint(name, folded, directory):
+        return match
     if route := directory.routes.get(folded):
         return Resolution(name, "route", route)
     if alias := directory.aliases.get(folded):
@@ -88,7 +88,9 @@ def _at_endpoint(name: str, folded: str, directory: Directory) -> Resolution | N
     if not deployment or endpoint not in directory.endpoints:
         return None
     spelled = name.strip()[: len(name.strip()) - len(endpoint) - 1]
-    return Resolution(name, "name@endpoint", None, _spelled(spelled, endpoint, directory), endpoint)
+    return Resolution(
+        name, "name@endpoint", None, _canonical_name(spelled, endpoint, directory), endpoint
+    )
 
 
 def _deployment(name: str, directory: Directory) -> Resolution:
@@ -111,7 +113,7 @@ def _deployment(name: str, directory: Directory) -> Resolution:
     return Resolution(name, "passed through", None, name, default)
 
 
-def _spelled(name: str, endpoint: str, directory: Directory) -> str:
+def _canonical_name(name: str, endpoint: str, directory: Directory) -> str:
     known = directory.endpoints[endpoint]
     if name in known:
         return known[name].name

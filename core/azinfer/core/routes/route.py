@@ -43,9 +43,11 @@ class Member:
         """
         name, at, place = text.strip().rpartition("@")
         if not at:
-            return cls(_named(place, text))
+            return cls(_check_name(place, text))
         endpoint, colon, weight = place.partition(":")
-        return cls(_named(name, text), _named(endpoint, text), _weight(weight) if colon else 1.0)
+        return cls(
+            _check_name(name, text), _check_name(endpoint, text), _weight(weight) if colon else 1.0
+        )
 
     def __post_init__(self) -> None:
         if not self.weight > 0 or self.weight == float("inf"):
@@ -117,7 +119,13 @@ class Route:
                 raise ConfigurationError(
                     f"route {name!r}: guard {each!r} is unknown; choose from {', '.join(GUARDS)}"
                 )
-        values = (_named(name, name), read, policy or Policy(), tuple(guard), dict(params or {}))
+        values = (
+            _check_name(name, name),
+            read,
+            policy or Policy(),
+            tuple(guard),
+            dict(params or {}),
+        )
         for at, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, at, value)
 
@@ -126,11 +134,11 @@ def _entry(entry: str | Member) -> Member | Nested:
     if isinstance(entry, Member):
         return entry
     if entry.startswith(NESTED):
-        return Nested(_named(entry.removeprefix(NESTED), entry))
+        return Nested(_check_name(entry.removeprefix(NESTED), entry))
     return Member.parse(entry)
 
 
-def _named(name: str, text: str) -> str:
+def _check_name(name: str, text: str) -> str:
     if name.strip():
         return name.strip()
     raise ConfigurationError(

@@ -141,7 +141,7 @@ class Abandoned:
 Event = Begun | Opened | Succeeded | Failed | Abandoned
 
 
-def changed(state: State, event: Event, now: float, policy: Policy) -> State:
+def apply_event(state: State, event: Event, now: float, policy: Policy) -> State:
     """Return the state of a deployment after an event.
 
     Args:
@@ -158,8 +158,8 @@ def changed(state: State, event: Event, now: float, policy: Policy) -> State:
                 in_flight=state.in_flight + 1,
                 latency=state.latency,
                 progress=progress,
-                breaker=breaker.begun(),
-                budget=budget.begun(permit.tokens, now),
+                breaker=breaker.after_begin(),
+                budget=budget.after_begin(permit.tokens, now),
                 concurrency=state.concurrency,
             )
         case Opened(headers=headers):
@@ -167,18 +167,18 @@ def changed(state: State, event: Event, now: float, policy: Policy) -> State:
                 state,
                 latency=_average(state.latency, now - permit.began),
                 progress=now,
-                breaker=breaker.answered(permit.probe),
-                budget=budget.corrected(headers, now),
+                breaker=breaker.after_answer(permit.probe),
+                budget=budget.after_response(headers, now),
             )
         case Succeeded(headers=headers, tokens=tokens, stream=stream):
             if tokens is not None:
-                budget = budget.settled(permit.tokens, tokens, permit.began, now)
+                budget = budget.after_usage(permit.tokens, tokens, permit.began, now)
             return State(
                 in_flight=state.in_flight - 1,
                 latency=state.latency if stream else _average(state.latency, now - permit.began),
                 progress=now,
-                breaker=breaker.succeeded(permit.probe),
-                budget=budget if stream else budget.corrected(headers, now),
+                breaker=breaker.after_success(permit.probe),
+                budget=budget if stream else budget.after_response(headers, now),
                 concurrency=state.concurrency,
             )
         case Failed(failure=failure, headers=headers):
@@ -186,12 +186,12 @@ def changed(state: State, event: Event, now: float, policy: Policy) -> State:
                 state,
                 in_flight=state.in_flight - 1,
                 progress=now,
-                breaker=breaker.failed(failure, permit.probe, now, policy),
-                budget=budget.corrected(headers, now),
+                breaker=breaker.after_failure(failure, permit.probe, now, policy),
+                budget=budget.after_response(headers, now),
             )
         case Abandoned():
             return replace(
-                state, in_flight=state.in_flight - 1, breaker=breaker.abandoned(permit.probe)
+                state, in_flight=state.in_flight - 1, breaker=breaker.after_abandon(permit.probe)
             )
     assert_never(event)
 

@@ -13,7 +13,7 @@ from azinfer.core.routes.choice import Choice, Need, choose
 from azinfer.core.routes.plan import Plan
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.route import Member
-from azinfer.core.routes.state import Begun, Event, Permit, State, changed
+from azinfer.core.routes.state import Begun, Event, Permit, State, apply_event
 from azinfer.core.routing import Candidate
 
 _MOST_HEDGES = 10.0  # at once, after many calls without one
@@ -48,7 +48,7 @@ class Traffic:
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Calls that are under way here are none of another process.
+        # Calls that are under way here do not concern another process.
         return {"_clock": self._clock}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class Traffic:
             for member in (each for tier in plan.tiers for each in tier.members):
                 fresh = State.of(member.facts)
                 known = self._states.get(member.key)
-                self._states[member.key] = _limited(known, fresh) if known else fresh
+                self._states[member.key] = _with_new_limits(known, fresh) if known else fresh
 
     def take(self, plan: Plan, need: Need) -> Ticket | float:
         """Return a ticket for the deployment that takes a call, or the seconds until one may."""
@@ -81,7 +81,7 @@ class Traffic:
             self._last[plan.route.name][choice.tier] = choice.index
             state = self._states[key]
             permit = Permit(now, need.tokens, state.breaker.until is not None)
-            self._states[key] = changed(state, Begun(permit), now, plan.route.policy)
+            self._states[key] = apply_event(state, Begun(permit), now, plan.route.policy)
         return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
 
     def settle(self, ticket: Ticket, event: Event, policy: Policy) -> None:
@@ -89,7 +89,7 @@ class Traffic:
         key = ticket.member.key
         now = self._clock.monotonic()
         with self._lock:
-            self._states[key] = changed(self._states[key], event, now, policy)
+            self._states[key] = apply_event(self._states[key], event, now, policy)
 
     def look(self, plan: Plan, need: Need) -> Choice | float:
         """Return what `take` would return, and take nothing."""
@@ -144,7 +144,7 @@ class Traffic:
         return tuple(shown)
 
 
-def _limited(known: State, fresh: State) -> State:
+def _with_new_limits(known: State, fresh: State) -> State:
     """Return a state with new limits, in which what was used and is under way still counts."""
     budget = replace(
         known.budget,
@@ -166,12 +166,12 @@ def _candidate(member: Member, tier: int, state: State, now: float, avoided: boo
         endpoint=member.endpoint or "",
         tier=tier,
         weight=member.weight,
-        state=breaker.named(now),
+        state=breaker.state_name(now),
         wait=float("inf") if avoided else state.wait(1, now),
         in_flight=state.in_flight,
         latency=state.latency,
-        requests_left=None if budget.requests is None else budget.requests.left(now),
-        tokens_left=None if budget.tokens is None else budget.tokens.left(now),
+        requests_left=None if budget.requests is None else budget.requests.remaining(now),
+        tokens_left=None if budget.tokens is None else budget.tokens.remaining(now),
         reason=_reason(state, now, avoided),
     )
 

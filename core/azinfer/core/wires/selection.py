@@ -63,7 +63,7 @@ def choose_wire(
         return Choice(declared, "declared")
     if learned is not None and has(WIRES[learned]) and is_carried(body, learned):
         return Choice(learned, "learned")
-    known = _known(body, facts)
+    known = _known_wire(body, facts)
     if known is not None and has(WIRES[known]):
         return Choice(known, "catalog")
     return Choice("chat", "default")
@@ -79,20 +79,20 @@ def wire_after(error: InferenceError, wire: WireName | None, model: str | None) 
     """
     if not isinstance(error, APIStatusError) or error.status not in (400, 404, 405, 422, 424):
         return None
-    said = error.message
-    if operation := re.search(_NOT_THIS_OPERATION, said):
+    message = error.message
+    if operation := re.search(_NOT_THIS_OPERATION, message):
         is_chat = operation[1].casefold() == _CHAT_OPERATION
         return ("responses" if is_chat else "chat") if is_chat == (wire == "chat") else None
     if wire != "chat":
-        missing = error.status == 404 and re.search(_NO_ROUTE, said)
-        return "chat" if missing or re.search(_NO_RESPONSES, said) else None
-    if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, said):
+        missing = error.status == 404 and re.search(_NO_ROUTE, message)
+        return "chat" if missing or re.search(_NO_RESPONSES, message) else None
+    if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, message):
         return "responses"
-    is_unknown = isinstance(error, DeploymentNotFoundError) or re.search(_UNKNOWN_MODEL, said)
+    is_unknown = isinstance(error, DeploymentNotFoundError) or re.search(_UNKNOWN_MODEL, message)
     return "messages" if is_unknown and "claude" in (model or "").casefold() else None
 
 
-def _known(body: Json, facts: ModelFacts | None) -> WireName | None:
+def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:
     """The wire that a model is known to need for a request."""
     if facts is None:
         return None

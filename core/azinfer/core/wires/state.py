@@ -30,8 +30,8 @@ def resource_of(url: str) -> str:
         'contoso'
     """
     parts = urlsplit(url)
-    found = re.match(_RESOURCE, parts.hostname or "")
-    return found[1] if found else parts.netloc.lower()
+    match = re.match(_RESOURCE, parts.hostname or "")
+    return match[1] if match else parts.netloc.lower()
 
 
 def new_state(wire: str, routing: Routing | None, items: Sequence[Json]) -> Json | None:

@@ -116,8 +116,8 @@ def _joined_calls(chunks: Iterable[ToolCallChunk]) -> tuple[ToolCallChunk, ...]:
     return tuple(calls.values())
 
 
-def joined(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk | None:
-    """Return several chunks of one choice as one, or None if there are none."""
+def join_chunks(parts: Iterable[ChatCompletionChunk | None]) -> ChatCompletionChunk | None:
+    """Return several chunks of one choice as one; None without chunks."""
     chunks = [chunk for chunk in parts if chunk is not None]
     if len(chunks) < 2:
         return chunks[0] if chunks else None

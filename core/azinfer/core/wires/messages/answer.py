@@ -100,19 +100,23 @@ def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Mess
         refusal=refusal,
         audio=None,
         raw=raw,
-        state=new_state("messages", routing, _parsed(blocks)) if is_whole else None,
+        state=new_state("messages", routing, _parse_inputs(blocks)) if is_whole else None,
     )
 
 
 def _call(block: Json) -> ToolCall:
     if not isinstance(block.get("name"), str):
         raise invalid_response("a tool call without a name", block)
-    given = block.get("input")
-    arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    input_value = block.get("input")
+    arguments = (
+        input_value
+        if isinstance(input_value, str)
+        else msgspec.json.encode(input_value or {}).decode()
+    )
     return ToolCall(str(block.get("id") or ""), Function(block["name"], arguments or "{}"))
 
 
-def _parsed(blocks: Sequence[Json]) -> list[Json]:
+def _parse_inputs(blocks: Sequence[Json]) -> list[Json]:
     """The blocks as they go back; the input of a streamed call came as text."""
     return [
         {**block, "input": _object(block["input"])}

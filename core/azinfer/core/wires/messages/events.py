@@ -17,7 +17,7 @@ from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.wires.messages.answer import decode, finish_reason, usage_of
-from azinfer.core.wires.turns import joined
+from azinfer.core.wires.turns import join_chunks
 
 # The deltas that add to a text: the delta's field, and the block's.
 _TEXTS = {
@@ -56,31 +56,31 @@ class MessagesReader(StreamReader):
     def completion(self) -> ChatCompletion:
         """Return the answer as far as it came."""
         content = [block.value() for _, block in sorted(self._blocks.items())]
-        return self._decoded({**self._message, "content": content})
+        return self._decode({**self._message, "content": content})
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         try:
             raw = msgspec.json.decode(data)
         except ValueError:
-            return joined(map(self._event, self._unglued(data)))
+            return join_chunks(map(self._event, self._split_events(data)))
         return self._event(raw)
 
-    def _unglued(self, data: bytes) -> Iterator[Any]:
+    def _split_events(self, data: bytes) -> Iterator[Any]:
         """The events of one line, onto which services under load put two."""
         text = data.decode(errors="replace").strip()
         if text == "[DONE]":  # from a gateway in between
             self.done = True
             return
-        decoder, found = json.JSONDecoder(), []
+        decoder, values = json.JSONDecoder(), []
         try:
             while text:
                 raw, end = decoder.raw_decode(text)
-                found.append(raw)
+                values.append(raw)
                 text = text[end:].lstrip()
                 text = text.removeprefix("data:").lstrip()
         except ValueError:
             decode_json(data, self._headers, "an event of the stream")
-        yield from found
+        yield from values
 
     def _event(self, raw: Any) -> ChatCompletionChunk | None:
         if raw.__class__ is not dict:
@@ -160,7 +160,9 @@ class MessagesReader(StreamReader):
         rest = {field: block[field] for field in ("text", "thinking") if block.get(field)}
         if number is not None and block.get("input"):
             rest["input"] = msgspec.json.encode(block["input"]).decode()
-        return joined([chunk, *(self._add(opened, *each, raw) for each in rest.items())]) or chunk
+        return (
+            join_chunks([chunk, *(self._add(opened, *each, raw) for each in rest.items())]) or chunk
+        )
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         self._message |= {key: value for key, value in (raw.get("delta") or {}).items() if value}
@@ -172,13 +174,13 @@ class MessagesReader(StreamReader):
         return self._new_chunk((choice,), usage_of(counts), raw)
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
-        self._decoded(raw)
+        self._decode(raw)
         chunks = [self._start_message({"type": "message_start", "message": raw})]
         for at, block in enumerate(raw["content"]):
             chunks.append(self._start_block({"index": at, "content_block": block}))
         return [*chunks, self._end({"delta": {}, "usage": raw.get("usage")})]
 
-    def _decoded(self, raw: Any) -> ChatCompletion:
+    def _decode(self, raw: Any) -> ChatCompletion:
         made_id = f"call_{self._seed}"
         return decode(raw, self._headers, self.routing, made_id, self._response_format)
 

@@ -24,7 +24,7 @@ class Turns:
     """Makes `system` and `messages` of one request.
 
     Attributes:
-        system: What the model is told first, as blocks.
+        system: The instructions before the conversation, as blocks.
         messages: The turns, user and assistant by turns.
         changes: What was changed or left out, for `routing.adapted`.
     """
@@ -134,8 +134,8 @@ class Turns:
 
 def _source(url: str) -> Json:
     """Where an image or a document is: bare base64 with its type beside it, or a URL."""
-    if found := re.fullmatch(_DATA_URL, url, re.DOTALL):
-        return {"type": "base64", "media_type": found[1], "data": found[2]}
+    if match := re.fullmatch(_DATA_URL, url, re.DOTALL):
+        return {"type": "base64", "media_type": match[1], "data": match[2]}
     return {"type": "url", "url": url}
 
 

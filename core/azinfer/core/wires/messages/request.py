@@ -71,7 +71,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
     wire |= {
         key: value for key, value in body.items() if key not in _REWRITTEN and key not in _WITHOUT
     }
-    wire |= _renamed(body, changes)
+    wire |= _rename_fields(body, changes)
     wire |= _thinking(body, situation)
     if wanted := _format(body.get("response_format"), changes):
         wire["output_config"] = {**wire.get("output_config", {}), "format": wanted}
@@ -84,26 +84,26 @@ def encode(body: Json, situation: Situation) -> Encoded:
 
 def mend(body: Json, error: InferenceError) -> Mended | None:
     """Return another body after a refusal, or None where nothing can be done."""
-    said = error.message
-    if re.search(_FOREIGN_THINKING, said):
+    message = error.message
+    if re.search(_FOREIGN_THINKING, message):
         turns = [_without_thinking(turn) for turn in body["messages"]]
         if turns != body["messages"]:
             return Mended({**body, "messages": turns}, "messages without unreadable thinking")
     thinking = body.get("thinking") or {}
-    if thinking.get("type") == "adaptive" and re.search(_NOT_ADAPTIVE, said):
+    if thinking.get("type") == "adaptive" and re.search(_NOT_ADAPTIVE, message):
         effort = (body.get("output_config") or {}).get("effort", "medium")
         enabled = _by_budget(effort, body["max_tokens"])
         rest = {key: value for key, value in body.items() if key != "output_config"}
         config = {k: v for k, v in (body.get("output_config") or {}).items() if k != "effort"}
         rest |= {"output_config": config} if config else {}
         return Mended({**rest, **enabled}, "thinking by budget", {"thinking": "enabled"})
-    if thinking.get("type") == "enabled" and re.search(_NOT_BY_BUDGET, said):
+    if thinking.get("type") == "enabled" and re.search(_NOT_BY_BUDGET, message):
         change = {"thinking": {"type": "adaptive"}}
         return Mended({**body, **change}, "adaptive thinking", {"thinking": "adaptive"})
     return None
 
 
-def _renamed(body: Json, changes: dict[str, None]) -> Json:
+def _rename_fields(body: Json, changes: dict[str, None]) -> Json:
     wire: Json = {}
     if stop := body.get("stop"):
         wire["stop_sequences"] = stop
@@ -144,9 +144,9 @@ def _by_budget(effort: str, limit: int) -> Json:
 
 
 def _limit(body: Json, wire: Json, situation: Situation) -> int:
-    given: int | None = body.get("max_completion_tokens") or body.get("max_tokens")
-    if given is not None:
-        return given
+    requested: int | None = body.get("max_completion_tokens") or body.get("max_tokens")
+    if requested is not None:
+        return requested
     thinks = wire.get("thinking", {"type": "disabled"}).get("type") != "disabled"
     limit = _LIMIT_THINKING if thinks else _LIMIT
     most = situation.facts.max_output if situation.facts else None
@@ -192,21 +192,21 @@ def _format(wanted: Any, changes: dict[str, None]) -> Json | None:
     if not wanted or wanted.get("type") != "json_schema":
         return None
     moved: dict[str, None] = {}
-    schema = _described(wanted["json_schema"]["schema"], moved)
+    schema = _move_limits(wanted["json_schema"]["schema"], moved)
     if moved:
         changes[f"schema: {', '.join(moved)} → description"] = None
     return {"type": "json_schema", "schema": schema}
 
 
-def _described(schema: Any, moved: dict[str, None]) -> Any:
+def _move_limits(schema: Any, moved: dict[str, None]) -> Any:
     """A schema whose limits, which are refused here, stand in descriptions."""
     if isinstance(schema, list):
-        return [_described(each, moved) for each in schema]
+        return [_move_limits(each, moved) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
     limits = {key: schema[key] for key in schema if key in _LIMITS_OF_SCHEMAS and "type" in schema}
     plain = {
-        key: _described(value, moved) if isinstance(value, Mapping | list) else value
+        key: _move_limits(value, moved) if isinstance(value, Mapping | list) else value
         for key, value in schema.items()
         if key not in limits
     }

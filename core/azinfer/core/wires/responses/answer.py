@@ -94,7 +94,7 @@ def failure(raw: Json, headers: Mapping[str, str]) -> APIStatusError:
 
 
 def usage_of(counts: Any) -> Usage | None:
-    """Return the token counts, or None where there are none yet."""
+    """Return the token counts, or None if it has no usage yet."""
     if not isinstance(counts, dict):
         return None
     read, written = int(counts.get("input_tokens") or 0), int(counts.get("output_tokens") or 0)
@@ -125,8 +125,8 @@ def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
 
 def wants_json(raw: Json, response_format: Any) -> bool:
     """Return whether the text was asked for as JSON, which commentary must stay out of."""
-    asked = (raw.get("text") or {}).get("format") or {}
-    return asked.get("type", "text") != "text" or isinstance(response_format, type)
+    text_format = (raw.get("text") or {}).get("format") or {}
+    return text_format.get("type", "text") != "text" or isinstance(response_format, type)
 
 
 def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format: Any) -> Message:

@@ -27,7 +27,7 @@ from azinfer.core.wires.responses.answer import (
     usage_of,
     wants_json,
 )
-from azinfer.core.wires.turns import joined
+from azinfer.core.wires.turns import join_chunks
 
 # Each event that brings a piece: of which part, and where it says which one.
 _DELTAS = {
@@ -94,19 +94,19 @@ class ResponsesReader(StreamReader):
             raw["status"] = "in_progress"
         if not self.done or not raw.get("output"):
             raw["output"] = [item.value() for _, item in sorted(self._items.items())]
-        return self._decoded(raw)
+        return self._decode(raw)
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             raise invalid_response("an event that is not an object", raw)
         kind = raw.get("type") or name.decode(errors="replace")
-        if found := _DELTAS.get(kind):
-            return self._piece(*found, raw)
+        if delta_fields := _DELTAS.get(kind):
+            return self._piece(*delta_fields, raw)
         if kind in _LAST:
             return self._end(raw)
         if kind.startswith("response.output_item."):
-            return joined(self._item(raw, is_done=kind.endswith(".done")))
+            return join_chunks(self._item(raw, is_done=kind.endswith(".done")))
         if kind == "response.failed":
             self._fail(_object(raw, "response"))
             return None
@@ -213,7 +213,7 @@ class ResponsesReader(StreamReader):
         reason = finish_reason(response, [item.item for item in self._items.values()])
         last = ChunkChoice(0, Delta(), reason, None, filter_results(response))
         chunk = self._new_chunk((last,), usage_of(response.get("usage")), raw)
-        return joined([*chunks, chunk]) or chunk
+        return join_chunks([*chunks, chunk]) or chunk
 
     def _fail(self, response: Json) -> None:
         """Raise for a failure that says why; Azure's content filter does so in the next event."""
@@ -222,10 +222,10 @@ class ResponsesReader(StreamReader):
             raise failure(response, self._headers)
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
-        self._decoded(raw)
+        self._decode(raw)
         return [self._end({"type": _LAST[0], "response": raw})]
 
-    def _decoded(self, raw: Any) -> ChatCompletion:
+    def _decode(self, raw: Any) -> ChatCompletion:
         made_id = f"call_{self._seed}"
         return decode(raw, self._headers, self.routing, made_id, self._response_format)
 

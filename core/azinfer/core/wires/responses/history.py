@@ -73,9 +73,9 @@ class Input:
             elif isinstance(part, tuple):
                 yield self._call(*part)
             elif part.get("type") != "reasoning" or part.get("encrypted_content"):
-                yield self._echoed(part)
+                yield self._echo_item(part)
 
-    def _echoed(self, item: Json) -> Json:
+    def _echo_item(self, item: Json) -> Json:
         """What this wire wrote, as it goes back."""
         if item.get("type") == "message":
             phase = {"phase": item["phase"]} if item.get("phase") else {}

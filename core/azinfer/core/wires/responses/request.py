@@ -58,7 +58,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
     wire["store"] = body.get("store", False)
     if include := _include(body, situation):
         wire["include"] = include
-    wire |= _grouped(body)
+    wire |= _group_fields(body)
     if tools := body.get("tools"):
         wire["tools"] = [_tool(tool) for tool in tools]
     if choice := body.get("tool_choice"):
@@ -77,19 +77,21 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
     Reasoning that the service cannot read costs quality, not correctness: it is left out, and
     the request sent again.
     """
-    said = f"{error.code} {error.message}"
-    if re.search(_UNREADABLE, said):
-        return _filtered(body, lambda item: item.get("type") != "reasoning", "unreadable reasoning")
-    if re.search(_TWO_REASONINGS, said):
+    text = f"{error.code} {error.message}"
+    if re.search(_UNREADABLE, text):
+        return _filter_items(
+            body, lambda item: item.get("type") != "reasoning", "unreadable reasoning"
+        )
+    if re.search(_TWO_REASONINGS, text):
         newest = _newest_reasoning(body["input"])
         change = "all reasoning but the newest"
-        kept = _filtered(
+        kept = _filter_items(
             body, lambda item: item.get("type") != "reasoning" or item is newest, change
         )
         return kept and Mended(kept.body, kept.change, {"reasoning items": "newest"})
-    if found := re.search(_UNKNOWN_ITEM, said):
-        return _without_ids(body, found[1])
-    if "include" in body and re.search(_NO_INCLUDE, f"{error.param} {said}"):
+    if match := re.search(_UNKNOWN_ITEM, text):
+        return _without_ids(body, match[1])
+    if "include" in body and re.search(_NO_INCLUDE, f"{error.param} {text}"):
         rest = [each for each in body["include"] if each != _ENCRYPTED]
         if len(rest) < len(body["include"]):
             left = {key: value for key, value in body.items() if key != "include"}
@@ -109,7 +111,7 @@ def _include(body: Json, situation: Situation) -> list[str]:
     return list(dict.fromkeys(include))
 
 
-def _grouped(body: Json) -> Json:
+def _group_fields(body: Json) -> Json:
     """What stands in groups on this wire: `reasoning` and `text`."""
     reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
     if effort := body.get("reasoning_effort"):
@@ -162,7 +164,7 @@ def _newest_reasoning(items: Sequence[Json]) -> Json | None:
     return next((item for item in reversed(items) if item.get("type") == "reasoning"), None)
 
 
-def _filtered(body: Json, keep: Any, what: str) -> Mended | None:
+def _filter_items(body: Json, keep: Any, what: str) -> Mended | None:
     """A body with some items of its input left out; None where that changes nothing."""
     items = [item for item in body["input"] if keep(item)]
     if len(items) == len(body["input"]):
