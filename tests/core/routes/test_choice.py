@@ -14,7 +14,7 @@ from azinfer.core.routes.breaker import Breaker
 from azinfer.core.routes.choice import Choice, Need, Tier, choose
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.route import Member
-from azinfer.core.routes.state import Begun, Permit, State, Succeeded, changed
+from azinfer.core.routes.state import Begun, Permit, State, Succeeded, apply_event
 
 OPEN = State(breaker=Breaker(until=50.0))
 FULL = State(in_flight=1, concurrency=1)
@@ -81,13 +81,13 @@ def simulated(latencies: dict[str, float], calls: int, at_once: int) -> dict[str
     for number in range(calls):
         if len(running) == at_once:
             now, _, key, permit = heapq.heappop(running)
-            states[key] = changed(states[key], Succeeded(permit, {}), now, policy)
+            states[key] = apply_event(states[key], Succeeded(permit, {}), now, policy)
         choice = choose(tiers, states, Need(), now, chance.random, [last])
         assert isinstance(choice, Choice)
         last = choice.index
         key = tiers[0].keys[last]
         permit = Permit(now, 0, False)
-        states[key] = changed(states[key], Begun(permit), now, policy)
+        states[key] = apply_event(states[key], Begun(permit), now, policy)
         counts[key] += 1
         took = latencies[str(tiers[0].members[last])] * chance.uniform(0.9, 1.1)
         heapq.heappush(running, (now + took, number, key, permit))
@@ -107,7 +107,7 @@ def test_calls_are_spread_by_weight() -> None:
         choice = choose(tiers, states, Need(), 0.0, chance.random)
         assert isinstance(choice, Choice)
         key = tiers[0].keys[choice.index]
-        states[key] = changed(states[key], Begun(Permit(0.0, 0, False)), 0.0, policy)
+        states[key] = apply_event(states[key], Begun(Permit(0.0, 0, False)), 0.0, policy)
     assert states["a@m"].in_flight in range(73, 78)
 
 

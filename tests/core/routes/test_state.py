@@ -20,7 +20,7 @@ from azinfer.core.routes.state import (
     Permit,
     State,
     Succeeded,
-    changed,
+    apply_event,
 )
 
 POLICY = Policy()
@@ -29,7 +29,7 @@ LIMITED = Facts(concurrency=3, requests=(5.0, 10.0), tokens=(1000.0, 60.0))
 
 def after(state: State, now: float, *events: Event) -> State:
     for event in events:
-        state = changed(state, event, now, POLICY)
+        state = apply_event(state, event, now, POLICY)
     return state
 
 
@@ -132,7 +132,7 @@ class StateMachine(RuleBasedStateMachine):
             self.running -= 1
 
     def apply(self, event: Event) -> None:
-        self.state = changed(self.state, event, self.now, POLICY)
+        self.state = apply_event(self.state, event, self.now, POLICY)
 
     @invariant()
     def no_permit_is_lost(self) -> None:
