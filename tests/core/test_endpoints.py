@@ -347,7 +347,7 @@ def test_an_operation_stays_where_it_exists() -> None:
 
 @pytest.mark.parametrize(
     ("url", "operation"),
-    [("https://a.example.com/v1", IMAGES), ("https://a.example.com/v1", INFO)],
+    [("https://a.example.com/v1", IMAGES), ("https://a.example.com/v1", INFO), (FOUNDRY, "x")],
 )
 def test_an_unavailable_operation_is_an_error_that_names_its_surface(
     url: str, operation: str

@@ -36,6 +36,10 @@ _COUNT_HEADERS = (
 )
 
 
+# What only answers have, on each wire.
+_ANSWERS = frozenset({"choices", "output", "stop_reason"})
+
+
 def decode_json(body: bytes, headers: Mapping[str, str], what: str = "the response") -> Any:
     """Return a body as JSON, whatever its content type says.
 
@@ -56,7 +60,7 @@ def decode_json(body: bytes, headers: Mapping[str, str], what: str = "the respon
             f"{what} is not valid JSON ({error}): {start!r}" if body else f"{what} is empty",
             raw=body[:10_000],
         ) from None
-    if raw.__class__ is dict and "choices" in raw and not raw.get("error"):
+    if raw.__class__ is dict and not raw.get("error") and not _ANSWERS.isdisjoint(raw):
         return raw
     if is_error(raw):
         raise from_response(200, headers, body)

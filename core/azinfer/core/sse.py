@@ -28,8 +28,8 @@ class EventDecoder:
         Raises:
             InvalidResponseError: An event is too long.
         """
-        if self._is_whole_event(data):
-            return [(b"", data[6:-2])]
+        if event := self._whole_event(data):
+            return [event]
         if self._after_cr and data:
             data = data[data.startswith(b"\n") :]
             self._after_cr = False
@@ -51,15 +51,21 @@ class EventDecoder:
             self._tail.append(rest)
         return events
 
-    def _is_whole_event(self, data: bytes) -> bool:
-        """Return True if the bytes are one event of one line, which is nearly always so."""
-        return (
-            data.startswith(b"data: ")
+    def _whole_event(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the only event in the bytes, if it has one line of data, as nearly all have."""
+        name, start = b"", 0
+        if data.startswith(b"event: "):
+            start = data.find(b"\n") + 1
+            name = data[7:start].strip()
+        if (
+            data.startswith(b"data: ", start)
             and data.endswith(b"\n\n")
-            and data.find(b"\n", 0, -2) < 0
+            and data.find(b"\n", start, -2) < 0
             and b"\r" not in data
             and not (self._tail or self._size or self._at_start)
-        )
+        ):
+            return name, data[start + 6 : -2]
+        return None
 
     def finish(self) -> list[tuple[bytes, bytes]]:
         """Return the event that the end of the stream completes, if it lacks its last line."""

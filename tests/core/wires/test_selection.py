@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from azinfer.core import (
+    AssistantMessage,
     AsyncInferenceClient,
     BadRequestError,
     ConfigurationError,
     DeploymentNotFoundError,
+    ImagePart,
     InferenceClient,
     ServerError,
     Tool,
+    ToolMessage,
     UserMessage,
 )
 from azinfer.core.endpoint_knowledge import forget_endpoints
@@ -327,3 +330,40 @@ def test_a_file_declares_the_wires_of_endpoints_and_deployments(
     path.write_text(text.replace('"messages"', '"telex"'), "utf-8")
     with pytest.raises(ConfigurationError, match="must be one of chat, responses, messages"):
         InferenceClient.from_config(path)
+
+
+def test_what_a_wire_mends_is_sent_again_and_learned(server: RawServer) -> None:
+    message = "Encrypted content is not supported with this model."
+    refusal = reply(failure(None, message, param="include"), 400)
+    server.will(refusal, reply(RESPONSE))
+    client = client_of(server, wire="responses")
+    routing = client.complete(ASK).routing
+    assert routing is not None
+    assert routing.adapted == ("without include",)
+    client_of(server, wire="responses").complete(ASK)
+    assert ["include" in received.json for received in server.received] == [True, False, False]
+
+
+def test_what_cannot_be_mended_twice_is_an_error(server: RawServer) -> None:
+    server.will(reply(failure("invalid_encrypted_content", "could not be verified"), 400))
+    reasoning = {"type": "reasoning", "summary": [], "encrypted_content": "x"}
+    state = {"wire": "responses", "resource": "", "items": [reasoning]}
+    history: list[Any] = [*ASK, AssistantMessage("a", state=state), *ASK]
+    with pytest.raises(BadRequestError, match="could not be verified"):
+        client_of(server, wire="responses").complete(history)
+    kinds = [[item["type"] for item in received.json["input"]] for received in server.received]
+    assert kinds == [["message", "reasoning", "message", "message"], ["message"] * 3]
+
+
+def test_other_operations_have_no_wire(server: RawServer) -> None:
+    assert client_of(server).explain("embeddings").wire is None
+
+
+def test_a_tools_answer_may_have_parts(server: RawServer) -> None:
+    serve(server)
+    call = {"id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    parts: list[Any] = ["look", ImagePart("https://example.com/a.png")]
+    history: list[Any] = [*ASK, AssistantMessage(None, [call]), ToolMessage(parts, "c1")]
+    client_of(server, wire="messages").complete(history, tools=[TOOL])
+    (result,) = server.received[-1].json["messages"][-1]["content"]
+    assert [block["type"] for block in result["content"]] == ["text", "image"]

@@ -329,6 +329,10 @@ class TestResponses:
         assert partial.choices[0].message.refusal == "no"
         assert partial.choices[0].message.state is None
 
+    def test_the_name_of_an_event_counts_where_its_data_has_no_type(self) -> None:
+        named = b'event: response.output_text.delta\ndata: {"delta": "a", "output_index": 0}\n\n'
+        assert Told("responses", named + sse(completed())).answer.text == "a"
+
     def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
         body = json.dumps(completed(said("hello"))["response"]).encode()
         assert Told("responses", body).answer.text == "hello"

@@ -9,6 +9,7 @@ Source: "Streaming events" of the Responses API reference.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -97,12 +98,17 @@ class ResponsesReader(StreamReader):
         return self._decode(raw)
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
+        raw = None
+        with suppress(ValueError, RecursionError):
+            raw = msgspec.json.decode(data)
+        if raw.__class__ is dict and (fields := _DELTAS.get(str(raw.get("type")))):
+            return self._piece(*fields, raw)  # a delta is not an error in disguise
         raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             raise invalid_response("an event that is not an object", raw)
         kind = raw.get("type") or name.decode(errors="replace")
-        if delta_fields := _DELTAS.get(kind):
-            return self._piece(*delta_fields, raw)
+        if fields := _DELTAS.get(kind):
+            return self._piece(*fields, raw)
         if kind in _LAST:
             return self._end(raw)
         if kind.startswith("response.output_item."):
