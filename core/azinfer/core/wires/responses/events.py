@@ -109,6 +109,10 @@ class ResponsesReader(StreamReader):
         kind = raw.get("type") or name.decode(errors="replace")
         if fields := _DELTAS.get(kind):
             return self._piece(*fields, raw)
+        return self._event(kind, raw)
+
+    def _event(self, kind: str, raw: Json) -> ChatCompletionChunk | None:
+        """Return the chunk of an event that is not a piece of a part."""
         if kind in _LAST:
             return self._end(raw)
         if kind.startswith("response.output_item."):
