@@ -1,10 +1,10 @@
-"""Check the plan of the house: which module may import which.
+"""Check the layers of the packages: which module may import which.
 
 Run by `.ci/run check` and by the tests. It only reads the files, so it needs nothing installed:
 
     python tests/layout.py
 
-To add a module, put its name on a floor of its package in `FLOORS`; a package may be split into
+To add a module, put its name on a layer of its package in `FLOORS`; a package may be split into
 wings, each with floors of its own. A module imports lower floors and its own, never higher ones.
 """
 
@@ -28,7 +28,7 @@ FLOORS = {
         json_text error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
-        embeddings batching
+        embeddings embedding_requests
         client_config credentials endpoint_knowledge
         routes
         network

@@ -1,4 +1,4 @@
-"""Time and chance, passed as an argument, so that tests do not have to wait."""
+"""Time and random numbers, passed as an argument, so that tests do not have to wait."""
 
 import random
 import time

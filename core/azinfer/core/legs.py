@@ -1,4 +1,4 @@
-"""A leg of a call: the request to one deployment, and what the client allows it."""
+"""One deployment's part of a call: its request, and the time and retries that it may take."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core.attempts import CallAttempts
-from azinfer.core.batching import map_in_threads
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
+from azinfer.core.embedding_requests import map_in_threads
 from azinfer.core.embeddings import (
     Embeddings,
     check_texts,

@@ -1,4 +1,4 @@
-"""Translation both ways: AG2's events and tools to core's messages, answers to AG2's."""
+"""Translation to core: AG2's events and tools (`responses` translates answers back)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translation both ways: LangChain messages and tools to the wire, answers to messages."""
+"""Translation to core: LangChain messages and tools (`responses` translates answers back)."""
 
 from __future__ import annotations
 

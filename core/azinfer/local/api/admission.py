@@ -1,4 +1,8 @@
-"""Admission: which deployment a request goes to, and whether that deployment accepts it now."""
+"""Admission: find the deployment of a request, and ask its limits whether it accepts it now.
+
+`resource/rate_limits` decides; here a refusal becomes an error, or the request goes to the
+spillover deployment.
+"""
 
 from __future__ import annotations
 

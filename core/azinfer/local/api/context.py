@@ -1,4 +1,4 @@
-"""One request on its way through the API: what it is, and how its body is read."""
+"""One request on its way through the API: its values, and the reading of its body."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Engines: what answers behind a deployment, by turning a checked request into text or vectors.
+"""The interface of engines: their protocols, their values, and `EngineCapabilities`.
 
 An engine is any object with the methods of one or more of the protocols below; it needs no base
-class. It never sees keys, routing, limits, filters or the wire, which belong to the endpoint.
+class. It knows no surface, key, limit or filter: these belong to the endpoint.
 What it can do follows from its methods, or from an attribute `capabilities` (see
 `EngineCapabilities`). This one answers in upper case, and embeds by counting vowels:
 
