@@ -1,7 +1,8 @@
 """Routes beside other routers, on the same scripted endpoints in one run.
 
 `python tests/benchmarks/routing.py [--rounds 7] [--before DIR]` prints two tables: what each
-router does when deployments fail, and the CPU time of a call. `--before` is the folder `core` of
+router does when deployments fail, and the CPU time of a call. A scenario begins no further calls
+of a router after 30 s, so that fewer than all may be good. `--before` is the folder `core` of
 an earlier build, to compare a client without routes. A router that is not installed is left out.
 """
 
@@ -228,16 +229,22 @@ class OpenAI:
 ROUTERS: list[Any] = [Azinfer, LiteLLM, LangChain, PydanticAI, OpenAI]
 
 
+LONGEST = 30.0  # seconds after which a router begins no further call of a scenario
+
+
 async def gathered(
     call: Callable[[], Awaitable[Any]], calls: int, at_once: int, longest: float = 30.0
 ) -> tuple[int, float]:
-    """Return how many of so many calls succeeded, and the seconds that the slowest of them took."""
+    """Return how many calls succeeded, and the seconds that the slowest of them took."""
     left = iter(range(calls))
     good: list[float] = []
+    end = time.perf_counter() + LONGEST
 
     async def work() -> None:
         for _ in left:
             began = time.perf_counter()
+            if began > end:
+                return
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(call(), longest)
                 good.append(time.perf_counter() - began)

@@ -232,6 +232,31 @@ def deployments(
         show_deployments(client, source, as_json=json)
 
 
+@app.command(epilog=_EXIT_CODES)
+def routes(
+    config: Annotated[
+        Path, typer.Option(help="The file with endpoints and routes.", dir_okay=False)
+    ] = Path("azinfer.toml"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show them again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two pictures.", min=0.1)] = 2.0,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask", help="Send one short question along each route first, which the service bills."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show where the routes of azinfer.toml lead."""
+    from azinfer.local.cli.routes import open_routes, show_routes
+
+    seconds = every if watch else None
+    with open_routes(config, seconds) as client:
+        show_routes(client, as_json=json, ask=ask, watch=seconds)
+
+
 @app.command(epilog=f"{_EXIT_CODES} An error is a step that fails.")
 def doctor(
     endpoint: Endpoint = None,

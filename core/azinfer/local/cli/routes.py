@@ -1,0 +1,95 @@
+"""`azinfer routes`: where the routes of a file lead, and in which state each deployment is."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from azinfer.core import Candidate, InferenceClient, InferenceError, Routing, UserMessage
+from azinfer.local.cli.output import table, width, write, write_json
+
+_COLUMNS = ("route", "tier", "deployment", "state", "calls", "latency", "left", "note")
+_CLEAR = "\x1b[2J\x1b[H"
+
+
+def open_routes(config: Path, watch: float | None) -> InferenceClient:
+    """Return a client of all endpoints and routes of a file.
+
+    Args:
+        config: The file.
+        watch: Seconds after which it is looked at again; None reads it once.
+    """
+    return InferenceClient.from_config(config, reload_after=watch)
+
+
+def show_routes(
+    client: InferenceClient, *, as_json: bool, ask: bool, watch: float | None = None
+) -> None:
+    """Print every route, once or again and again.
+
+    Args:
+        client: Its routes are shown.
+        as_json: Whether to print JSON.
+        ask: Whether to send one short question along each route before.
+        watch: Seconds between two pictures; None prints one.
+    """
+    while True:
+        if ask:
+            for route in client.routes:
+                with contextlib.suppress(InferenceError):
+                    client.complete([UserMessage("Hi")], model=route, max_tokens=1)
+        found = [client.explain(model=route) for route in client.routes]
+        if watch is not None and sys.stdout.isatty():
+            write(_CLEAR + time.strftime("%H:%M:%S"))
+        if as_json:
+            write_json(found, indent=None if watch is not None else 2)
+        else:
+            _print(found)
+        if watch is None:
+            return
+        sys.stdout.flush()
+        time.sleep(watch)
+
+
+def _print(routings: list[Routing]) -> None:
+    rows = [row for routing in routings for row in _rows(routing)]
+    if not rows:
+        write("no routes: add a table [routes.chat] with tiers")
+        return
+    for line in table(_COLUMNS, rows, width()):
+        write(line)
+
+
+def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
+    """Return a row for each deployment of a route; the one that a call would go to is marked."""
+    decision = routing.decision
+    assert decision is not None
+    chosen = (routing.deployment, decision.endpoint)
+    for each in decision.candidates:
+        mark = "next call" if (each.deployment, each.endpoint) == chosen else ""
+        yield (
+            decision.route or "-",
+            str(each.tier + 1),
+            f"{each.deployment}@{each.endpoint}",
+            each.state,
+            str(each.in_flight),
+            "-" if each.latency is None else f"{each.latency:.2f} s",
+            _left(each),
+            (each.reason and f"{each.reason}{_wait(each)}") or mark or "-",
+        )
+
+
+def _left(candidate: Candidate) -> str:
+    parts = []
+    if candidate.requests_left is not None:
+        parts.append(f"{candidate.requests_left:g} requests")
+    if candidate.tokens_left is not None:
+        parts.append(f"{candidate.tokens_left:g} tokens")
+    return ", ".join(parts) or "-"
+
+
+def _wait(candidate: Candidate) -> str:
+    return f", {candidate.wait:.0f} s" if 0 < candidate.wait < float("inf") else ""
