@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +132,20 @@ class Routing:
     wire: str | None = None
     wire_source: str | None = None
     decision: Decision | None = None
+
+    @property
+    def trace(self) -> dict[str, Any] | None:
+        """The decision and all attempts in plain values, for metadata; None without a decision."""
+        decision = self.decision
+        if decision is None:
+            return None
+        tried = ("deployment", "endpoint", "status", "error", "seconds")
+        return {
+            "requested": decision.requested,
+            "route": decision.route,
+            "endpoint": decision.endpoint,
+            "tier": decision.tier,
+            "why": decision.why,
+            "waited": decision.waited,
+            "attempts": [{name: getattr(each, name) for name in tried} for each in self.attempts],
+        }

@@ -75,6 +75,7 @@ def _metadata(answer: ChatCompletion) -> dict[str, Any]:
         "deployment": routing and routing.deployment,
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        "routing": routing and routing.trace,
         "refusal": choice.message.refusal,
         "logprobs": choice.logprobs,
         "content_filter_results": choice.content_filter_results,

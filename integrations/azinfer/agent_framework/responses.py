@@ -120,6 +120,7 @@ def _facts(answer: core.ChatCompletion) -> Json:
         "surface": routing and routing.surface,
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        "routing": routing and routing.trace,
         "content_filter_results": first and first.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),
     }

@@ -247,6 +247,7 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
         "prompt_filter_results": list(answer.prompt_filter_results),
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        "routing": routing and routing.trace,
     }
     return {
         "model_provider": "azinfer",

@@ -220,6 +220,7 @@ def _metadata(answer: ChatCompletion) -> Json:
         "prompt_filter_results": list(answer.prompt_filter_results),
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        "routing": routing and routing.trace,
         INCOMPLETE: ", ".join(call.function.name for call in choice.incomplete_tool_calls),
         "cached_tokens": usage and usage.cached_tokens,
         "reasoning_tokens": usage and usage.reasoning_tokens,

@@ -111,6 +111,7 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
         "deployment": routing and routing.deployment,
         "request_id": attempt and attempt.request_id,
         "adapted": list(routing.adapted) if routing else None,
+        "routing": routing and routing.trace,
         "finish_reason": choice.finish_reason,
         "refusal": choice.message.refusal,
         "content_filter_results": choice.content_filter_results,
