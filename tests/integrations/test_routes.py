@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from asking import KEY
 
 from azinfer.core import AsyncInferenceClient
+from client_driver import KEY
 from fleet import Fleet, limited
 from raw_server import answered, reply, vectors
 

@@ -16,7 +16,7 @@ from azinfer.core.routes.route import Member
 from azinfer.core.routes.state import Begun, Event, Permit, State, apply_event
 from azinfer.core.routing import Candidate
 
-_MOST_HEDGES = 10.0  # at once, after many calls without one
+_MOST_HEDGES = 20.0  # at once, after many calls without one
 
 
 @dataclass(frozen=True, slots=True)
