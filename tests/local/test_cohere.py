@@ -79,7 +79,7 @@ def test_texts_are_embedded_by_type(http: httpx.Client) -> None:
 
 
 def test_the_first_version_answers_bare_vectors(http: httpx.Client) -> None:
-    given = {"model": "cohere-embed", "texts": TEXTS, "input_type": "search_query"}
+    given: dict[str, Any] = {"model": "cohere-embed", "texts": TEXTS, "input_type": "search_query"}
     answer = post(http, "/v1/embed", **given)
     assert answer["response_type"] == "embeddings_floats"
     assert answer["embeddings"] == embed(http, texts=TEXTS)["embeddings"]["float"]

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,24 +19,68 @@ from typing import Any
 
 import pytest
 
-from azinfer.local import LocalEndpoint
+from azinfer.local import (
+    EngineError,
+    LocalDeployment,
+    LocalEndpoint,
+    Piece,
+    Prompt,
+    Scripted,
+    ScriptedCall,
+    SyntheticEngine,
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "tests" / "support" / "tours"
-# Two versions of one package cannot be in one environment; `.ci/run setup` puts this one here.
+# Two versions of one package cannot be in one environment; `.ci/run setup` puts these here.
 OPENAI_3 = ROOT / ".venv" / "openai3"
+ANTHROPIC_2 = ROOT / ".venv" / "anthropic2"
 # Which script, where its package is if not in the environment, and how many steps it has over
 # http and, where some of its classes want TLS, over https.
 TOURS: dict[str, tuple[str, Path | None, int, int]] = {
-    "openai 2": ("openai", None, 50, 0),
-    "openai 3": ("openai", OPENAI_3, 50, 0),
+    "openai 2": ("openai", None, 62, 0),
+    "openai 3": ("openai", OPENAI_3, 62, 0),
+    "anthropic 0": ("anthropic", None, 28, 0),
+    "anthropic 2": ("anthropic", ANTHROPIC_2, 28, 0),
     "azure-ai-projects": ("projects", None, 2, 2),
     "langchain": ("langchain", None, 36, 0),
     "litellm": ("litellm", None, 14, 0),
     "llama-index": ("llama_index", None, 9, 0),
     "semantic-kernel": ("semantic_kernel", None, 3, 6),
 }
-_FOREIGN = ("AZURE", "OPENAI", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FOREIGN = ("ANTHROPIC", "AZURE", "OPENAI", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+class Failing:
+    """Writes a word, and fails as overloaded."""
+
+    async def chat(self, prompt: Prompt) -> Any:
+        yield Piece("Once")
+        raise EngineError("Overloaded", "overloaded", status=529)
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def more_deployments(endpoint: LocalEndpoint) -> Iterator[None]:
+    """A deployment of Claude, one that thinks and calls a tool, and one that fails."""
+    call = ScriptedCall("get_weather", {"city": "New York"})
+    script = (
+        Scripted("I look.", (call,), reasoning="I need a look.", contains="How is"),
+        Scripted("It is sunny.", contains="Sunny"),
+    )
+    deployments = [
+        LocalDeployment("claude", "claude-sonnet-5", SyntheticEngine("Paris.")),
+        LocalDeployment("echo"),
+        LocalDeployment("thinker", script=script),
+        LocalDeployment("failing", engine=Failing()),
+    ]
+    for deployment in deployments:
+        endpoint.deploy(deployment)
+    yield
+    for deployment in deployments:
+        endpoint.delete(deployment.name)
 
 
 @cache

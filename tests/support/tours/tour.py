@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ def take(packages: list[str], steps: Mapping[str, Step]) -> None:
             went[name] = traceback.format_exc()
     versions = {name: version(name) for name in packages}
     Path(report).write_text(json.dumps({"versions": versions, "steps": went}), "utf-8")
+
+
+async def failure_of(work: Awaitable[Any]) -> Any:
+    """Return the error that some work ends with.
+
+    Raises:
+        AssertionError: It ends without one.
+    """
+    try:
+        await work
+    except Exception as error:
+        return error
+    raise AssertionError("no error was raised")
 
 
 async def _awaited(found: Any) -> Any:
