@@ -442,7 +442,7 @@ class half_an_upload:  # noqa: N801
 
     def __enter__(self) -> None:
         head = (
-            "POST /openai/v1/files HTTP/1.1\r\nhost: x\r\napi-key: local-key\r\n"
+            "POST /openai/v1/files HTTP/1.1\r\nhost: localhost\r\napi-key: local-key\r\n"
             "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000\r\n\r\n"
             '--x\r\ncontent-disposition: form-data; name="file"; filename="half"\r\n\r\nhalf'
         )

@@ -17,6 +17,7 @@ from azinfer.local.api.app import make_app
 from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.scripted import Scripted
 from azinfer.local.resource.auth.authentication import Authenticator
+from azinfer.local.resource.auth.failed_attempts import FailedAttempts
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AsyncLocalCredential, Issuer, LocalCredential
 from azinfer.local.resource.deployment import LocalDeployment
@@ -28,6 +29,7 @@ from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.file_store import FileStore
 from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.server import address
+from azinfer.local.server.request_guard import AllowedHosts, RequestGuard
 from azinfer.local.server.uvicorn_setup import BackgroundServer, configure_limits
 
 if TYPE_CHECKING:
@@ -41,10 +43,12 @@ class LocalEndpoint:
         deployments: The deployments; by default one called `"synthetic"`.
         key: The key that requests must send; by default a new one.
         key2: The second key, which is accepted too; by default a new one.
-        host: The address to listen on; other than loopback it needs a `key`.
+        host: The address to listen on.
         port: The port; with 0 the system chooses one.
         strict: Whether to refuse what the service refuses although real clients send it.
         https: Whether to serve TLS, with a certificate that clients trust by `ca_file`.
+        allowed_hosts: Names of the endpoint beside loopback names and `host`, without port.
+            Requests for other hosts are refused, which stops DNS rebinding.
         data: A directory for files and batches, which then outlive the process; by default
             they last until `stop`.
         page_size: The most entries on one page of a list of deployments.
@@ -60,8 +64,8 @@ class LocalEndpoint:
         requests: The log of requests, newest last, without credentials.
 
     Raises:
-        ConfigurationError: Two deployments have the same name, the address needs a key, or a
-            key or the port is not valid.
+        ConfigurationError: Two deployments have the same name, or a key, the port or an allowed
+            host is not valid.
 
     Example:
         >>> from azinfer.core import InferenceClient
@@ -81,6 +85,7 @@ class LocalEndpoint:
         port: int = 0,
         strict: bool = False,
         https: bool = False,
+        allowed_hosts: Sequence[str] = (),
         data: Path | str | None = None,
         page_size: int = 1000,
         token_lifetime: float = 3600.0,
@@ -88,11 +93,13 @@ class LocalEndpoint:
         now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        address.check(host, key, https)
+        address.check(host, https)
         if not 0 <= port <= 65_535:
             raise ConfigurationError(f"port={port} is not valid; choose one between 0 and 65535")
         self._registry = Registry(deployments or (LocalDeployment("synthetic"),), clock, now)
-        self._authenticator = Authenticator(Keys(key, key2), Issuer(now, token_lifetime))
+        self._authenticator = Authenticator(
+            Keys(key, key2), Issuer(now, token_lifetime), FailedAttempts(clock, sleep)
+        )
         self._address = (host, port)
         self._authority = _authority() if https else None
         self.ca_file = str(self._authority.ca_file) if self._authority else None
@@ -109,7 +116,7 @@ class LocalEndpoint:
             page_size=page_size,
             clock=clock,
         )
-        self._app = make_app(self._state)
+        self._app = RequestGuard(make_app(self._state), AllowedHosts(host, allowed_hosts))
         self._server: BackgroundServer | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
@@ -168,6 +175,10 @@ class LocalEndpoint:
     def delete(self, name: str) -> bool:
         """Remove a deployment by its name, in any case; return False if the name is unknown."""
         return self._registry.remove(name)
+
+    def page_url(self) -> str:
+        """Return an address of the page that opens it in a browser once, without the key."""
+        return f"{self.url}/?token={self._authenticator.issue_page_token()}"
 
     def credential(self) -> LocalCredential:
         """Return a credential for the endpoint, to use in place of one of azure-identity."""

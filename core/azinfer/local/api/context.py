@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +19,10 @@ from azinfer.local.wire.body import Json, check_extras
 from azinfer.local.wire.json import read_json
 
 _LARGEST_BODY = 32 * 1024 * 1024
+# What a request without a key may send: a form with a key or a secret.
+_LARGEST_FORM, _MOST_FIELDS = 64 * 1024, 20
+# How long a body may be silent, in seconds, and how fast it must be after that, in bytes a second.
+_SILENCE, _SLOWEST = 30.0, 1024
 
 
 @dataclass(slots=True)
@@ -44,13 +50,13 @@ class RequestContext:
         """The `api-version` of the query."""
         return self.http.query_params.get("api-version")
 
-    async def read_content(self) -> bytes:
+    async def read_content(self, limit: int = _LARGEST_BODY) -> bytes:
         """Return the bytes of the body.
 
         Raises:
-            ErrorResponse: The body is too large.
+            ErrorResponse: The body has more than `limit` bytes, or arrives too slowly.
         """
-        return b"".join([part async for part in read_parts(self.http, _LARGEST_BODY)])
+        return await read_content(self.http, limit)
 
     async def read_json(self) -> Json:
         """Return the body as a JSON object.
@@ -90,17 +96,56 @@ class RequestContext:
 Operation = Callable[[RequestContext], Awaitable[Response]]
 
 
+async def refuse_slowly(state: ResourceState, http: Request) -> None:
+    """Log a wrong credential of a request, and wait before its refusal."""
+    client = http.client.host if http.client else "an unknown address"
+    await state.authenticator.failed_attempts.add(client, http.method, http.url.path)
+
+
+async def read_form(http: Request) -> dict[str, str]:
+    """Return the fields of a small form, which anyone may send.
+
+    Raises:
+        ErrorResponse: The form is too large, has too many fields, or arrives too slowly.
+    """
+    content = await read_content(http, _LARGEST_FORM)
+    try:
+        return dict(parse_qsl(content.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise errors.malformed(f"The form has more than {_MOST_FIELDS} fields.") from None
+
+
+async def read_content(http: Request, limit: int) -> bytes:
+    """Return the bytes of a request's body.
+
+    Raises:
+        ErrorResponse: The body has more than `limit` bytes, or arrives too slowly.
+    """
+    return b"".join([part async for part in read_parts(http, limit)])
+
+
 async def read_parts(http: Request, limit: int) -> AsyncGenerator[bytes]:
     """Yield the parts of a request's body as they arrive.
 
     Raises:
-        ErrorResponse: The body has more than `limit` bytes.
+        ErrorResponse: The body has more than `limit` bytes, or arrives too slowly.
     """
     length = http.headers.get("content-length", "0")
     if length.isdigit() and int(length) > limit:
         raise errors.too_large(limit)
-    size = 0
-    async for part in http.stream():
+    clock = asyncio.get_running_loop().time
+    size, start = 0, clock()
+    parts = http.stream()
+    while True:
+        now = clock()
+        late = min(now + _SILENCE, start + _SILENCE + size / _SLOWEST)
+        try:
+            async with asyncio.timeout_at(late):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise errors.too_slow() from None
+        if part is None:
+            return
         size += len(part)
         if size > limit:
             raise errors.too_large(limit)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from azinfer.local.api import api_versions
 from azinfer.local.api.admission import deployment_headers
-from azinfer.local.api.context import Operation, RequestContext
+from azinfer.local.api.context import Operation, RequestContext, refuse_slowly
 from azinfer.local.api.exchange_recorder import ExchangeRecorder
 from azinfer.local.api.fault_injection import FaultRaised, FaultyResponse
 from azinfer.local.engines.base import EngineError
@@ -88,8 +88,15 @@ def _engine_error_response(surface: str, error: EngineError) -> ErrorResponse:
     return ErrorResponse(error.status, body, error.headers)
 
 
-def _check_access(context: RequestContext) -> None:
-    context.state.authenticator.check(context.http.headers, context.surface)
+async def _check_access(context: RequestContext) -> None:
+    headers = context.http.headers
+    authenticator = context.state.authenticator
+    try:
+        authenticator.check(headers, context.surface)
+    except ErrorResponse:
+        if authenticator.has_credential(headers):
+            await refuse_slowly(context.state, context.http)
+        raise
     api_versions.check(context.api_version, context.surface, context.state.strict)
 
 
@@ -132,7 +139,7 @@ class _OperationApp:
                 recorder.finish()
 
     async def _check_and_run(self, context: RequestContext) -> Response:
-        _check_access(context)
+        await _check_access(context)
         return await self._operation(context)
 
 

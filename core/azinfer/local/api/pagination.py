@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from azinfer.local.api.context import RequestContext
 from azinfer.local.wire.body import Json
@@ -23,21 +23,50 @@ def page(
     Raises:
         ErrorResponse: The limit is out of range, or no entry has the id `after`.
     """
+
+    def read(after: str | None, limit: int) -> Sequence[Json]:
+        ids = [entry["id"] for entry in entries]
+        if after is not None and after not in ids:
+            raise LookupError(after)
+        begin = 0 if after is None else ids.index(after) + 1
+        return entries[begin : begin + limit]
+
+    return read_page(read, context, most, usual)
+
+
+def read_page(
+    read: Callable[[str | None, int], Sequence[Json]],
+    context: RequestContext,
+    most: int = 100,
+    usual: int = 20,
+) -> Json:
+    """Return the requested page of a list of which only a part is read.
+
+    Args:
+        read: Returns at most so many entries after the entry with an id, or raises LookupError.
+        context: The request; its query may have `after` and `limit`.
+        most: The largest limit.
+        usual: The default limit.
+
+    Raises:
+        ErrorResponse: The limit is out of range, or no entry has the id `after`.
+    """
     query = context.http.query_params
-    limit = query.get("limit", str(usual))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
-        message = f"Invalid 'limit': expected an integer from 1 to {most}, got {limit!r}."
+    text = query.get("limit", str(usual))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        message = f"Invalid 'limit': expected an integer from 1 to {most}, got {text!r}."
         raise bad_request(context.surface, message, "limit")
-    ids = [entry["id"] for entry in entries]
-    after = query.get("after")
-    if after is not None and after not in ids:
-        raise bad_request(context.surface, f"Nothing here has the id '{after}'.", "after")
-    begin = 0 if after is None else ids.index(after) + 1
-    shown = list(entries[begin : begin + int(limit)])
+    limit, after = int(text), query.get("after")
+    try:
+        entries = read(after, limit + 1)
+    except LookupError:
+        message = f"Nothing here has the id '{after}'."
+        raise bad_request(context.surface, message, "after") from None
+    shown = list(entries[:limit])
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": begin + len(shown) < len(entries),
+        "has_more": len(entries) > limit,
     }

@@ -81,6 +81,7 @@ class ResourceState:
         if not self.store.lasting:
             self.store.clear()
         self.authenticator.keys.reset()
+        self.authenticator.failed_attempts.clear()
         self.registry.reset()
         self.overrides.reset()
         self.responses.clear()

@@ -11,14 +11,12 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def check(host: str, key: str | None, https: bool) -> None:
-    """Raise if an address needs a key, or cannot be served over TLS.
+def check(host: str, https: bool) -> None:
+    """Raise if no certificate can be made for an address.
 
     Raises:
-        ConfigurationError: The address needs a key, or cannot be served over TLS.
+        ConfigurationError: It cannot be served over TLS.
     """
-    if host not in _LOOPBACK and key is None:
-        raise ConfigurationError(f"host={host!r} is open to other machines; choose a key with key=")
     if https and host not in (*_LOOPBACK, *_ANY):
         raise ConfigurationError(
             f"https works only for loopback addresses, not for host={host!r}; put a proxy "

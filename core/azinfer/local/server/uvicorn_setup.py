@@ -3,64 +3,121 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import threading
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from azinfer.local.api.fault_injection import CLOSE
 
 _LARGEST_HEAD = 64 * 1024
+# Seconds for the head of a request and for the start of TLS, and seconds after which a client
+# that reads nothing of its response is disconnected; long enough for a debugger.
+_HEAD_SECONDS, _STALLED_SECONDS = 10.0, 120.0
 
 
 def configure_limits(config: uvicorn.Config) -> None:
-    """Limit the size of request heads, and enable the application to close a connection.
+    """Limit the heads of requests and slow readers, and enable the application to close.
 
     The function in `scope["extensions"]["azinfer.close"]` closes the
     connection without a response.
     """
-    config.h11_max_incomplete_event_size = _LARGEST_HEAD
     config.load()
-    chosen: Any = config.http_protocol_class
-
-    class BoundedProtocol(chosen):  # type: ignore[misc]  # its base is h11's or httptools' protocol
-        """One connection."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            """Pass the function that closes the connection to the application."""
-            super().connection_made(transport)
-            inner: Any = config.loaded_app
-            extensions = {CLOSE: transport.close}
-
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                scope["extensions"] = extensions
-                await inner(scope, receive, send)
-
-            self.app = app
-
-        # httptools alone calls these; h11 has the bound above.
-        def on_message_begin(self) -> None:
-            """Start to count the bytes of the head."""
-            self._head = 0
-            super().on_message_begin()
-
-        def on_url(self, url: bytes) -> None:
-            """Count the bytes of the head."""
-            self._count(url)
-            super().on_url(url)
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            """Count the bytes of the head."""
-            self._count(name + value)
-            super().on_header(name, value)
-
-        def _count(self, part: bytes) -> None:
-            self._head += len(part)
-            if self._head > _LARGEST_HEAD:
-                raise ValueError("the head of the request is too long")
-
     config.http_protocol_class = BoundedProtocol
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection: its heads are limited in size and time, and so is a stalled response."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Pass the function that closes the connection to the application."""
+        super().connection_made(transport)
+        inner: Any = self.config.loaded_app
+        extensions = {CLOSE: transport.close}
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["extensions"] = extensions
+            await inner(scope, receive, send)
+
+        self.app = app
+        self._head = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stalled_timer: asyncio.TimerHandle | None = None
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timers."""
+        self._stop_head_timer()
+        self._stop_stalled_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the time of the next head, unless a request is being answered."""
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_head_timer()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start to count the bytes of the head."""
+        self._head = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the bytes of the head."""
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the bytes of the head."""
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Stop the time of the head."""
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Start to watch a client that does not read."""
+        super().pause_writing()
+        if self._stalled_timer is None:
+            self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stop watching."""
+        self._stop_stalled_timer()
+        super().resume_writing()
+
+    def _count(self, part: bytes) -> None:
+        self._head += len(part)
+        if self._head > _LARGEST_HEAD:
+            raise ValueError("the head of the request is too long")
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _watch(self, unread: int) -> None:
+        def check() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left >= unread:
+                self.transport.abort()
+            else:
+                self._watch(left)
+
+        self._stalled_timer = self.loop.call_later(_STALLED_SECONDS, check)
+
+    def _stop_stalled_timer(self) -> None:
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
 
 
 class BackgroundServer(uvicorn.Server):
@@ -85,6 +142,11 @@ class BackgroundServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and set `ready`."""
         self.loop = asyncio.get_running_loop()
+        if self.config.ssl is not None:
+            # uvicorn has no argument for it, and the default is a minute.
+            self.loop.create_server = functools.partial(  # type: ignore[method-assign]
+                self.loop.create_server, ssl_handshake_timeout=_HEAD_SECONDS
+            )
         try:
             await super().startup(sockets)
         finally:

@@ -266,6 +266,30 @@ def too_large(limit: int) -> ErrorResponse:
     )
 
 
+def too_slow() -> ErrorResponse:
+    """The body of the request arrives too slowly; the connection is closed."""
+    message = "The body of the request did not arrive in time."
+    return ErrorResponse(408, error_body("RequestTimeout", message), {"connection": "close"})
+
+
+def misdirected(host: str) -> ErrorResponse:
+    """The request is for a host that this endpoint does not serve."""
+    message = (
+        f"This endpoint does not serve the host {host[:200]!r}. Use localhost or 127.0.0.1, or "
+        "allow the host with --allow-host (allowed_hosts= in Python)."
+    )
+    return ErrorResponse(421, error_body("MisdirectedRequest", message))
+
+
+def foreign_origin(origin: str) -> ErrorResponse:
+    """The request was made by a web page of another site."""
+    message = (
+        f"Requests of web pages from {origin[:200]!r} are refused here; only the endpoint's own "
+        "page may use the admin API in a browser."
+    )
+    return ErrorResponse(403, error_body("OriginNotAllowed", message))
+
+
 def not_found() -> ErrorResponse:
     """Return the error for an unknown path, or a missing api-version."""
     return ErrorResponse(404, error_body("404", "Resource not found"))

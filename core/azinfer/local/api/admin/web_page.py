@@ -7,7 +7,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
-from urllib.parse import parse_qs
 
 import htpy as h
 from starlette.requests import Request
@@ -15,7 +14,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from azinfer.local.api.admin import html
+from azinfer.local.api.context import read_form, refuse_slowly
 from azinfer.local.resource.state import ResourceState
+from azinfer.local.wire.errors import ErrorResponse
 
 # Everything comes from this server, and the document contains no scripts.
 _POLICY = (
@@ -30,10 +31,9 @@ def routes(state: ResourceState) -> list[Route]:
 
     async def page(http: Request) -> Response:
         if http.method == "POST":
-            form = parse_qs((await http.body()).decode())
-            return _log_in(state, http, form.get("key", [""])[0])
-        if key := http.query_params.get("key"):
-            return _log_in(state, http, key)
+            return await _log_in(state, http)
+        if token := http.query_params.get("token"):
+            return _redeem(state, http, token)
         if not state.authenticator.knows_browser(http.headers):
             return HTMLResponse(str(html.key_page()), 401, _HEADERS)
         return HTMLResponse(str(html.page_document(state)), headers=_HEADERS)
@@ -53,10 +53,30 @@ def routes(state: ResourceState) -> list[Route]:
     ]
 
 
-def _log_in(state: ResourceState, http: Request, key: str) -> Response:
-    """Return a browser that gave the key is known from then on, by a cookie of this site alone."""
-    if not state.authenticator.keys.opens(key):
+def _redeem(state: ResourceState, http: Request, token: str) -> Response:
+    """Log a browser in by the one-time token of the address that it opened."""
+    if state.authenticator.redeem_page_token(token):
+        return _remember(state, http)
+    if state.authenticator.knows_browser(http.headers):
+        return RedirectResponse("/", 303)
+    text = "This address works only once. Enter the key instead."
+    return HTMLResponse(str(html.key_page(text)), 401, _HEADERS)
+
+
+async def _log_in(state: ResourceState, http: Request) -> Response:
+    """Log a browser in by the key that it sends."""
+    try:
+        form = await read_form(http)
+    except ErrorResponse as error:
+        return error.to_response()
+    if not state.authenticator.keys.opens(form.get("key", "")):
+        await refuse_slowly(state, http)
         return HTMLResponse(str(html.key_page("The key is wrong.")), 401, _HEADERS)
+    return _remember(state, http)
+
+
+def _remember(state: ResourceState, http: Request) -> Response:
+    """Return a redirect to the page with a cookie by which the browser is known from now on."""
     response = RedirectResponse("/", 303)
     secure = http.url.scheme == "https"
     response.set_cookie(

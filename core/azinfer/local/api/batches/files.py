@@ -7,6 +7,7 @@ API.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 from collections.abc import AsyncGenerator
@@ -18,7 +19,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import FileResponse, Response
 
 from azinfer.local.api.context import RequestContext, read_parts
-from azinfer.local.api.pagination import page
+from azinfer.local.api.pagination import read_page
+from azinfer.local.resource.storage.file_store import LARGEST_STORE
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
@@ -79,6 +81,9 @@ async def _store_upload(context: RequestContext, form: FormData) -> Json:
     if not isinstance(file, UploadFile):
         message = "Missing required parameter: 'file'."
         raise bad_request(context.surface, message, "file", "missing_required_parameter")
+    if not context.state.store.has_room(file.size or 0):
+        message = f"The files would be over {LARGEST_STORE} bytes; delete some first."
+        raise bad_request(context.surface, message, "file", "storage_quota_exceeded")
     file_id, part = context.state.store.begin_file()
     try:
         await asyncio.to_thread(_copy, file.file, part)
@@ -89,11 +94,13 @@ async def _store_upload(context: RequestContext, form: FormData) -> Json:
 
 async def list_files(context: RequestContext) -> Response:
     """Answer `GET files`."""
-    purpose = context.http.query_params.get("purpose")
-    files = [each for each in context.state.store.files() if purpose in (None, each["purpose"])]
-    if context.http.query_params.get("order") == "asc":
-        files.reverse()
-    return AsciiResponse(page(files, context, most=10_000, usual=10_000))
+    query = context.http.query_params
+    read = functools.partial(
+        context.state.store.files_page,
+        oldest_first=query.get("order") == "asc",
+        purpose=query.get("purpose"),
+    )
+    return AsciiResponse(read_page(read, context, most=10_000, usual=10_000))
 
 
 async def get(context: RequestContext) -> Response:

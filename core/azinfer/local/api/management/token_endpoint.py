@@ -10,11 +10,10 @@ codes".
 from __future__ import annotations
 
 import datetime
-from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
-from azinfer.local.api.context import RequestContext
+from azinfer.local.api.context import RequestContext, read_form, refuse_slowly
 from azinfer.local.resource.auth.tokens import DEFAULT_SUFFIX
 from azinfer.local.wire.errors import ErrorResponse
 from azinfer.local.wire.json import AsciiResponse
@@ -38,7 +37,7 @@ async def configuration(context: RequestContext) -> Response:
 async def token(context: RequestContext) -> Response:
     """Answer a request of the client credentials flow."""
     context.trace.secret = True
-    form = dict(parse_qsl((await context.read_content()).decode("utf-8", "replace")))
+    form = await read_form(context.http)
     if form.get("grant_type") != "client_credentials":
         raise _error(
             "unsupported_grant_type",
@@ -47,6 +46,7 @@ async def token(context: RequestContext) -> Response:
             "endpoint knows client_credentials.",
         )
     if not context.state.authenticator.keys.opens(form.get("client_secret", "")):
+        await refuse_slowly(context.state, context.http)
         raise _error(
             "invalid_client",
             7000215,

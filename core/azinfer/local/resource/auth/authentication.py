@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections import deque
 from collections.abc import Mapping
 
 from starlette.requests import cookie_parser
 
+from azinfer.local.resource.auth.failed_attempts import FailedAttempts
 from azinfer.local.resource.auth.keys import Keys
 from azinfer.local.resource.auth.tokens import AUDIENCES, BadTokenError, Issuer
 from azinfer.local.wire import auth_errors
 from azinfer.local.wire.surfaces import ANTHROPIC, LOGIN
 
+_MOST_PAGE_TOKENS = 100
 _KEY_HEADERS = ("api-key", "ocp-apim-subscription-key")
 _ANTHROPIC_KEY_HEADERS = (*_KEY_HEADERS, "x-api-key")
 
@@ -23,6 +26,7 @@ class Authenticator:
     Args:
         keys: The two keys.
         issuer: The issuer whose tokens are accepted.
+        failed_attempts: The record of wrong credentials.
 
     Attributes:
         cookie: The name of the cookie of a browser that is logged in; different in each
@@ -30,11 +34,34 @@ class Authenticator:
         session: The value of that cookie.
     """
 
-    def __init__(self, keys: Keys, issuer: Issuer) -> None:
+    def __init__(self, keys: Keys, issuer: Issuer, failed_attempts: FailedAttempts) -> None:
         self.keys = keys
         self.issuer = issuer
+        self.failed_attempts = failed_attempts
         self.cookie = f"azinfer-{secrets.token_hex(4)}"
         self.session = secrets.token_urlsafe(24)
+        self._page_tokens: deque[str] = deque(maxlen=_MOST_PAGE_TOKENS)
+
+    def issue_page_token(self) -> str:
+        """Return a token that opens the page once, for an address that people click on.
+
+        A key in an address would stay in the browser's history and in logs.
+        """
+        self._page_tokens.append(token := secrets.token_urlsafe(24))
+        return token
+
+    def redeem_page_token(self, token: str) -> bool:
+        """Use up a token of the page; return False if there is no such token, or no longer."""
+        matches = [
+            each for each in self._page_tokens if hmac.compare_digest(each.encode(), token.encode())
+        ]
+        for each in matches:
+            self._page_tokens.remove(each)
+        return bool(matches)
+
+    def has_credential(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request has a credential, right or wrong."""
+        return any(headers.get(name) for name in (*_KEY_HEADERS, "authorization"))
 
     def knows_browser(self, headers: Mapping[str, str]) -> bool:
         """Return whether a request comes from the endpoint's own page after a login with the key.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
 import tempfile
 import time
@@ -26,6 +25,7 @@ CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY, id TEXT UNIQUE, 
 CREATE TABLE IF NOT EXISTS results (
     batch TEXT, line INTEGER, failed INTEGER, told TEXT, PRIMARY KEY (batch, line)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS expiry ON files (json_extract(told, '$.expires_at'));
 """
 _KEEP_BATCH = """
 INSERT INTO batches (id, told) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET told = excluded.told
@@ -34,10 +34,14 @@ INSERT INTO batches (id, told) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET told
 _EXCLUSIVE = (
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 )
+# All files of an endpoint together, in bytes.
+LARGEST_STORE = 4 * 1024**3
 
 
 class FileStore:
     """Files and batches in a directory; used from one thread at a time.
+
+    Only the user of this process may read the directory.
 
     Args:
         directory: The directory; None for a temporary one.
@@ -71,11 +75,18 @@ class FileStore:
         """Delete all files and batches."""
         if self._open is None:
             return
-        for file in self.files():
-            self.remove_file(file["id"])
+        rows = self._database().execute("SELECT id FROM files").fetchall()
         with self._database() as database:
+            database.execute("DELETE FROM files")
             database.execute("DELETE FROM batches")
             database.execute("DELETE FROM results")
+        for (file_id,) in rows:
+            self.path(file_id).unlink(missing_ok=True)
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a file of so many bytes may be stored beside the others."""
+        query = "SELECT TOTAL(json_extract(told, '$.bytes')) FROM files"
+        return bool(self._database().execute(query).fetchone()[0] + size <= LARGEST_STORE)
 
     def begin_file(self) -> tuple[str, Path]:
         """Return the id of a new file, and the path for its content until `end_file`."""
@@ -96,11 +107,46 @@ class FileStore:
 
     def file(self, file_id: str) -> Json | None:
         """Return a file; None if it does not exist or has expired."""
-        return next(iter(self._without_expired(self._select("files", file_id))), None)
+        self._remove_expired()
+        return next(iter(self._select("files", file_id)), None)
 
-    def files(self) -> list[Json]:
-        """Return all files, newest first."""
-        return self._without_expired(self._select("files"))
+    def files_page(
+        self,
+        after: str | None,
+        limit: int,
+        *,
+        oldest_first: bool = False,
+        purpose: str | None = None,
+    ) -> list[Json]:
+        """Return some of the files, newest first.
+
+        Args:
+            after: The id of the file before the first of them; None to begin.
+            limit: The most files to return.
+            oldest_first: Whether to return the oldest first instead.
+            purpose: The purpose of the files; None for any.
+
+        Raises:
+            LookupError: No file has the id `after`.
+        """
+        self._remove_expired()
+        order, before = ("ASC", ">") if oldest_first else ("DESC", "<")
+        values: dict[str, object] = {}
+        if after is not None:
+            values[f"number {before} ?"] = self._number("files", after)
+        if purpose is not None:
+            values["json_extract(told, '$.purpose') = ?"] = purpose
+        where = " AND ".join(values) or "TRUE"
+        query = f"SELECT told FROM files WHERE {where} ORDER BY number {order} LIMIT ?"
+        rows = self._database().execute(query, (*values.values(), limit))
+        return [json.loads(text) for (text,) in rows]
+
+    def _number(self, table: str, row_id: str) -> int:
+        query = f"SELECT number FROM {table} WHERE id = ?"
+        row = self._database().execute(query, (row_id,)).fetchone() if row_id.isascii() else None
+        if row is None:
+            raise LookupError(row_id)
+        return int(row[0])
 
     def path(self, file_id: str) -> Path:
         """Return the path of a file's content."""
@@ -173,12 +219,10 @@ class FileStore:
         using = (each for each in self.batches() if each["status"] in UNFINISHED)
         return next((each["id"] for each in using if each["input_file_id"] == file_id), None)
 
-    def _without_expired(self, files: list[Json]) -> list[Json]:
-        """Return files without expired ones, which are deleted."""
-        over = [each for each in files if each.get("expires_at", math.inf) <= self.now()]
-        for each in over:
-            self.remove_file(each["id"])
-        return [each for each in files if each not in over]
+    def _remove_expired(self) -> None:
+        query = "SELECT id FROM files WHERE json_extract(told, '$.expires_at') <= ?"
+        for (file_id,) in self._database().execute(query, (self.now(),)).fetchall():
+            self.remove_file(file_id)
 
     def _select(self, table: str, row_id: str | None = None) -> list[Json]:
         if row_id is not None and not row_id.isascii():
@@ -203,8 +247,10 @@ class FileStore:
             self._left.callback(setattr, self, "_directory", None)
             self._directory = Path(folder)
         try:
-            (self._directory / "files").mkdir(parents=True, exist_ok=True)
             path = self._directory / "store.sqlite"
+            _make_private(self._directory, path.exists())
+            (self._directory / "files").mkdir(exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
             database = sqlite3.connect(path, timeout=0, check_same_thread=False)
             self._left.callback(database.close)
             database.executescript(f"{_EXCLUSIVE} BEGIN IMMEDIATE; {_TABLES}")
@@ -220,3 +266,13 @@ class FileStore:
             if path.name not in known:
                 path.unlink()
         return database
+
+
+def _make_private(directory: Path, is_store: bool) -> None:
+    """Make a directory that only its owner may use; another one's directory keeps its mode."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        is_store = True
+    if is_store:
+        directory.chmod(0o700)
