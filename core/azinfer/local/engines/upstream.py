@@ -6,10 +6,11 @@ responses return chunk by chunk, with the server's own tool calls, usage and err
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,11 +18,18 @@ import httpx
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt
+from azinfer.local.engines.upstream_body import (
+    LARGEST_ERROR,
+    UpstreamBody,
+    redact,
+    timed_out,
+)
 from azinfer.local.engines.upstream_replies import (
+    Read,
     read_chunk,
-    read_chunks,
     read_completion,
     read_error,
+    read_event,
     read_reply,
     read_vectors,
 )
@@ -32,6 +40,8 @@ Credential = str | Callable[[], str]
 
 # What the endpoint does itself: several choices, and the usage of a stream.
 _OURS = frozenset(["n", "stream_options"])
+_DONE = b"[DONE]"
+_LARGEST_LIST = 16 * 1024 * 1024
 _KINDS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
@@ -71,11 +81,13 @@ class UpstreamEngine:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._address = _check_url(url)
+        self.url = f"{self._address.copy_with(query=None)}"
         self._credential, self._model = credential, model
         self._timeout, self._transport = timeout, transport
         self._client: httpx.AsyncClient | None = None
+        if isinstance(credential, str):
+            self._read_credential()
         self._reports_usage = True
-        self.url = f"{self._address.copy_with(query=None)}"
 
     def __repr__(self) -> str:
         return f"UpstreamEngine({self.url!r}, model={self._model!r})"
@@ -84,17 +96,26 @@ class UpstreamEngine:
         """Forward a chat, and yield the pieces of its answer as they arrive."""
         body = self._body(_chat_body(prompt))
         if not prompt.stream:
-            answer = await self._ask("chat/completions", body)
-            yield read_reply(read_completion, answer, self.url)
+            yield await self._ask(read_completion, "chat/completions", body)
             return
-        async with self._open_stream(body) as response:
-            ended = False
-            async for chunk in read_chunks(response, self.url):
-                for piece in read_reply(read_chunk, chunk, self.url):
+        ended = complete = calls = choices = False
+        async with self._open_stream(body) as response, aclosing(response.events()) as events:
+            async for event in events:
+                if complete := event == _DONE:
+                    break
+                chunk = read_event(event, self.url, response.secret)
+                for piece in read_reply(read_chunk, chunk, self.url, response.secret):
                     ended = ended or piece.finish_reason is not None
+                    calls = calls or bool(piece.calls)
+                    choices = choices or piece.usage is None
                     yield piece
+        if not choices:
+            raise self._interrupted("it sent no choice")
         if not ended:
-            raise self._interrupted("it ended without a finish reason")
+            # Some servers, as Ollama, end with [DONE] alone.
+            if not complete:
+                raise self._interrupted("it ended without a finish reason")
+            yield Piece("", 0, "tool_calls" if calls else "stop")
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Return a vector for each text, and the tokens of all."""
@@ -119,8 +140,7 @@ class UpstreamEngine:
     async def _request_vectors(
         self, operation: str, body: Mapping[str, Any]
     ) -> tuple[list[list[float]], int]:
-        answer = await self._ask(operation, self._body(body))
-        vectors, tokens = read_reply(read_vectors, answer, self.url)
+        vectors, tokens = await self._ask(read_vectors, operation, self._body(body))
         wanted = len(body["input"]) if isinstance(body["input"], list) else 1
         if len(vectors) != wanted or not all(vectors):
             raise self._interrupted(f"it sent {sum(map(bool, vectors))} vectors and not {wanted}")
@@ -129,19 +149,25 @@ class UpstreamEngine:
     def _body(self, request: Mapping[str, Any]) -> Json:
         return {**request, "model": self._model} if self._model else dict(request)
 
-    async def _ask(self, operation: str, body: Json) -> Any:
-        """Return the JSON of a whole answer."""
+    async def _ask(self, reader: Callable[[Json], Read], operation: str, body: Json) -> Read:
+        """Return what a reader makes of the JSON of a whole answer."""
         async with self._send(operation, body) as response:
-            try:
-                answer = read_json(await response.aread())
-            except (ValueError, RecursionError) as error:
-                raise self._interrupted(f"its response is not valid JSON ({error})") from None
-            if not isinstance(answer, dict):
-                raise self._interrupted("its response is not a JSON object")
-            return answer
+            content, secret = await response.read(), response.secret
+        try:
+            answer = read_json(content)
+        except (ValueError, RecursionError) as error:
+            raise self._interrupted(f"its response is not valid JSON ({error})") from None
+        if not isinstance(answer, dict):
+            raise self._interrupted("its response is not a JSON object")
+        # Vectors are long, and no text of them reaches a client.
+        vectors = answer.pop("data", None)
+        answer = redact(answer, secret)
+        if vectors is not None:
+            answer["data"] = vectors
+        return read_reply(reader, answer, self.url, secret)
 
     @asynccontextmanager
-    async def _open_stream(self, body: Json) -> AsyncGenerator[httpx.Response]:
+    async def _open_stream(self, body: Json) -> AsyncGenerator[UpstreamBody]:
         """Open a stream that reports its usage if the server can."""
         if self._reports_usage:
             try:
@@ -157,35 +183,37 @@ class UpstreamEngine:
             yield response
 
     @asynccontextmanager
-    async def _send(self, operation: str, body: Json) -> AsyncGenerator[httpx.Response]:
+    async def _send(self, operation: str, body: Json) -> AsyncGenerator[UpstreamBody]:
         """Open a successful response; failures become errors of the endpoint."""
         path = f"{self._address.path.rstrip('/')}/{operation}"
+        headers = self._headers()
+        secret = headers.get("api-key", "")
         request = self._get_client().build_request(
             "POST",
             self._address.copy_with(path=path),
             content=json.dumps(body).encode(),
-            headers=self._headers(),
+            headers=headers,
         )
         try:
-            response = await self._get_client().send(request, stream=True)
-        except httpx.TimeoutException as error:
-            raise EngineError(
-                f"the upstream {self.url} did not answer in time ({type(error).__name__})",
-                "upstream_timeout",
-                status=504,
-            ) from None
+            async with asyncio.timeout(self._timeout):
+                response = await self._get_client().send(request, stream=True)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise timed_out(self.url, type(error).__name__) from None
         except httpx.HTTPError as error:
             raise EngineError(
-                f"the upstream {self.url} cannot be reached: {error}",
+                f"the upstream {self.url} cannot be reached: {redact(str(error), secret)}",
                 "upstream_unreachable",
                 status=502,
             ) from None
         try:
-            if response.status_code >= 400:
-                raise read_error(response, await response.aread(), self.url)
-            yield response
+            upstream_body = UpstreamBody(response, self.url, self._timeout, secret)
+            if not response.is_success:
+                content = await upstream_body.read(LARGEST_ERROR)
+                raise read_error(response, content, self.url, secret)
+            yield upstream_body
         except httpx.HTTPError as error:
-            raise self._interrupted(str(error) or type(error).__name__) from None
+            reason = redact(str(error), secret) or type(error).__name__
+            raise self._interrupted(reason) from None
         finally:
             await response.aclose()
 
@@ -202,10 +230,24 @@ class UpstreamEngine:
     def _headers(self) -> dict[str, str]:
         # Compressed chunks would arrive late.
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
-        credential = self._credential() if callable(self._credential) else self._credential
+        credential = self._read_credential()
         if credential:
             headers |= {"authorization": f"Bearer {credential}", "api-key": credential}
         return headers
+
+    def _read_credential(self) -> str:
+        """Return the credential to send, or an empty text.
+
+        Raises:
+            ConfigurationError: No header can have it; the message does not show it.
+        """
+        value = self._credential() if callable(self._credential) else self._credential
+        if value and not (value.isascii() and value.isprintable() and value == value.strip()):
+            raise ConfigurationError(
+                f"the credential of the upstream {self.url} must be ASCII text without spaces "
+                "around it"
+            )
+        return value or ""
 
     def _interrupted(self, reason: str) -> EngineError:
         return EngineError(
@@ -261,10 +303,21 @@ def list_models(url: str, credential: Credential | None = None) -> list[str]:
     engine = UpstreamEngine(url, credential)
     address = engine._address.copy_with(path=f"{engine._address.path.rstrip('/')}/models")
     try:
-        answer = httpx.get(address, headers=engine._headers(), timeout=10)
-        return [str(each["id"]) for each in answer.raise_for_status().json()["data"]]
+        answer = read_json(_read_list(address, engine._headers()))
+        return [str(each["id"]) for each in answer["data"]]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigurationError(
             f"{engine.url} does not list its models ({reason}); name the model as NAME=URL"
         ) from None
+
+
+def _read_list(address: httpx.URL, headers: Mapping[str, str]) -> bytes:
+    body = bytearray()
+    with httpx.stream("GET", address, headers=headers, timeout=10) as response:
+        response.raise_for_status()
+        for part in response.iter_raw():
+            body += part
+            if len(body) > _LARGEST_LIST:
+                raise ValueError(f"the list has more than {_LARGEST_LIST} bytes")
+    return bytes(body)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
 
 from azinfer.local.engines.base import EngineError, Piece
+from azinfer.local.engines.upstream_body import malformed, redact
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import read_json
 
@@ -19,8 +20,14 @@ _MESSAGE = frozenset(["role", "content", "tool_calls", "reasoning_content", "rea
 Read = TypeVar("Read")
 
 
-def read_reply(reader: Callable[[Json], Read], payload: Json, url: str) -> Read:
+def read_reply(reader: Callable[[Json], Read], payload: Json, url: str, secret: str = "") -> Read:
     """Return what a reader makes of JSON from an upstream.
+
+    Args:
+        reader: The reader.
+        payload: The JSON.
+        url: The upstream's URL, for errors.
+        secret: The upstream's credential, which errors leave out.
 
     Raises:
         EngineError: The JSON does not follow the protocol.
@@ -28,16 +35,14 @@ def read_reply(reader: Callable[[Json], Read], payload: Json, url: str) -> Read:
     try:
         return reader(payload)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise EngineError(
-            f"the upstream {url} sent a response that cannot be read ({error!r})",
-            "upstream_malformed",
-            status=502,
-        ) from None
+        raise malformed(url, redact(repr(error), secret)) from None
 
 
 def read_completion(answer: Json) -> Piece:
     """Return a whole answer as its only piece."""
-    choices = answer.get("choices") or [{}]
+    choices = answer.get("choices")
+    if not choices:
+        raise LookupError("it has no choices")
     usage = answer.get("usage") or {}
     message = choices[0].get("message") or {}
     return Piece(
@@ -120,44 +125,47 @@ def _others(fields: Mapping[str, Any], known: frozenset[str]) -> Json | None:
     } or None
 
 
-async def read_chunks(response: httpx.Response, url: str) -> AsyncGenerator[Json]:
-    """Yield the JSON of each event as soon as its line is complete."""
-    rest = b""
-    async for data in response.aiter_bytes():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            name, _, value = line.strip().partition(b":")
-            if name != b"data" or not value.strip():
-                continue
-            if value.strip() == b"[DONE]":
-                return
-            yield _event(value, url)
+def read_event(data: bytes, url: str, secret: str) -> Json:
+    """Return the JSON of an event of a stream.
 
+    Args:
+        data: The data of the event.
+        url: The upstream's URL, for errors.
+        secret: The upstream's credential, which is left out.
 
-def _event(value: bytes, url: str) -> Json:
+    Raises:
+        EngineError: The event is an error, or not a JSON object.
+    """
     try:
-        chunk = read_json(value)
+        chunk = read_json(data)
     except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
-        raise EngineError(
-            f"the upstream {url} sent an event that is not a JSON object",
-            "upstream_malformed",
-            status=502,
-        )
+        raise malformed(url, "an event is not a JSON object")
+    chunk = redact(chunk, secret)
     if chunk.get("error"):
         raise _error(chunk, 502, {}, url)
     return chunk
 
 
-def read_error(response: httpx.Response, body: bytes, url: str) -> EngineError:
-    """Return the error of an answer with a bad status."""
+def read_error(response: httpx.Response, body: bytes, url: str, secret: str) -> EngineError:
+    """Return the error of an answer with a bad status.
+
+    Args:
+        response: The response.
+        body: Its body, or the beginning of it.
+        url: The upstream's URL.
+        secret: The upstream's credential, which is left out.
+    """
+    status = response.status_code
+    if not 400 <= status <= 599:
+        return malformed(url, f"it has the status {status}")
     headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
     try:
         payload = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         payload = body.decode("utf-8", "replace").strip()[:1000]
-    return _error(payload, response.status_code, headers, url)
+    return _error(redact(payload, secret), status, redact(headers, secret), url)
 
 
 def _error(payload: Any, status: int, headers: dict[str, str], url: str) -> EngineError:

@@ -8,6 +8,7 @@ checks, filters and limits; a line that a rate limit refuses is repeated later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -163,7 +164,7 @@ class BatchWorker:
             finally:
                 if context.admission is not None:
                     context.admission.over(None)
-            wait = int(response.headers.get("retry-after-ms", 0)) / 1000
+            wait = _retry_seconds(response)
             left = self._batch["expires_at"] - self._store.now()
             if response.status_code != 429 or not 0 < wait < left:
                 return context.id, response
@@ -215,6 +216,15 @@ class BatchWorker:
     def _update(self, status: str, at: str) -> None:
         self._batch |= {"status": status, at: int(self._store.now())}
         self._store.store_batch(self._batch)
+
+
+def _retry_seconds(response: Response) -> float:
+    """Return the seconds that a refusal asks to wait, as far as it says so; 0 if it does not."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        # An upstream may send anything, and servers do send floats.
+        with contextlib.suppress(ValueError):
+            return float(response.headers.get(name, "")) / unit
+    return 0.0
 
 
 async def _refuse_stream(context: RequestContext) -> Response:
