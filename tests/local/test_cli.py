@@ -158,13 +158,15 @@ def test_sigterm_stops_a_server_in_order(tmp_path: Path) -> None:
 
 
 def test_the_address_of_the_page_is_printed(tmp_path: Path) -> None:
-    with served("--synthetic", "--key", "a+b&c") as (url, _, process):
+    with served("--synthetic", "--key", "a+b&c", "--allow-host", "me.test") as (url, _, process):
         assert process.stdout is not None
         line = next(line for line in process.stdout if "browser" in line)
         page = line.split()[-1]
-        assert page == f"{url}/?key=a%2Bb%26c"
+        assert page.startswith(f"{url}/?token=")
+        assert "a+b" not in page
         with httpx.Client(follow_redirects=True) as browser:
-            shown = browser.get(page, headers={"sec-fetch-site": "none"})
+            headers = {"sec-fetch-site": "none", "host": "me.test"}
+            shown = browser.get(page, headers=headers)
         assert "small-embed" in shown.text
 
 

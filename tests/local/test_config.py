@@ -32,6 +32,7 @@ key = "env:LOCAL_KEY"
 key2 = "other"
 strict = false
 https = false
+allowed_hosts = ["azinfer.internal"]
 data = "kept"
 page_size = 2
 token_lifetime = 60
@@ -93,6 +94,7 @@ def test_all_fields_of_a_file_are_read(config_file: Callable[[str], Path], tmp_p
         "key2": "other",
         "strict": False,
         "https": False,
+        "allowed_hosts": ["azinfer.internal"],
         "data": tmp_path / "kept",
         "page_size": 2,
         "token_lifetime": 60.0,
@@ -214,7 +216,8 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ("[local]\nport = '1'", "line 2: local.port: must be a whole number"),
         ("[local]\nkey = 'env:NOBODY'", "line 2: local.key: the variable NOBODY is not set"),
         ("[local]\nkey2 = ''", "line 2: local.key2: a key must be ASCII text"),
-        ("[local]\nhost = '0.0.0.0'", "line 2: local.host: host='0.0.0.0' is open to other"),
+        ("[local]\nallowed_hosts = ['a', 5]", "line 2: local.allowed_hosts: must be a list"),
+        ("[local]\nallowed_hosts = ['a:80']", "local.allowed_hosts: 'a:80' is not a host name"),
         ("[local]\nhost='h'\nkey='k'\nhttps=true", "line 2: local.host: https works only"),
         ("[lcoal]\nport = 1", "line 1: lcoal: is unknown; did you mean 'local'? "),
         ("[local]\npage_size = 0", "line 2: local.page_size: must be between 1 and "),
@@ -343,13 +346,10 @@ def test_a_mistake_is_reported_with_its_line_and_field(
 def test_arguments_are_not_checked_as_fields(
     config_file: Callable[[str], Path],
 ) -> None:
-    path = config_file("[local]\nhost = '0.0.0.0'\n")
-    assert read_endpoint_config(path, options={"key": "k"}).options == {
-        "host": "0.0.0.0",
-        "key": "k",
-    }
-    with pytest.raises(ConfigurationError, match=r"^host='::' is open to other"):
-        LocalEndpoint.from_config(path, host="::")
+    path = config_file("[local]\nhost = 'a'\n")
+    assert read_endpoint_config(path, options={"key": "k"}).options == {"host": "a", "key": "k"}
+    with pytest.raises(ConfigurationError, match=r"^https works only .* host='b'"):
+        LocalEndpoint.from_config(path, host="b", https=True)
 
 
 # For tests, or set for each deployment.

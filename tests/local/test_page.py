@@ -66,7 +66,7 @@ def page(browser: Browser, endpoint: LocalEndpoint) -> Iterator[Page]:
         "request",
         lambda sent: None if sent.url.startswith(endpoint.url) else wrong.append(sent.url),
     )
-    page.goto(f"{endpoint.url}/?key={endpoint.key}")
+    page.goto(endpoint.page_url())
     yield page
     context.close()
     assert wrong == []
@@ -164,7 +164,7 @@ def test_the_log_is_empty_after_a_reset(page: Page, endpoint: LocalEndpoint) -> 
 def test_the_page_works_over_https(browser: Browser, secure: LocalEndpoint) -> None:
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
-    page.goto(f"{secure.url}/?key={secure.key}")
+    page.goto(secure.page_url())
     expect(page.locator("#state")).to_have_text("live")
     page.click("#try button")
     expect(page.locator("#answer")).to_contain_text("This is a synthetic answer to: Write one")
@@ -227,7 +227,7 @@ def test_a_browser_without_the_key_is_asked_for_it(
 
 def test_the_cookie_of_the_page_is_refused_from_other_sites(endpoint: LocalEndpoint) -> None:
     with httpx.Client(base_url=endpoint.url) as http:
-        assert http.get("/", params={"key": endpoint.key}).status_code == 303
+        assert http.get(endpoint.page_url()).status_code == 303
         body = {"model": "chat-ptu", "messages": [{"role": "user", "content": "Hello"}]}
         for site in ("cross-site", "same-site", None):
             headers = {"sec-fetch-site": site} if site else {}

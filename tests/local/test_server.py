@@ -817,12 +817,6 @@ def test_names_are_checked() -> None:
         LocalEndpoint([LocalDeployment("chat"), LocalDeployment("CHAT")])
 
 
-def test_an_endpoint_outside_loopback_needs_a_key() -> None:
-    with pytest.raises(ConfigurationError, match="choose a key with key="):
-        LocalEndpoint(host="0.0.0.0")
-    assert LocalEndpoint(host="0.0.0.0", key="k").key == "k"
-
-
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -103,7 +103,11 @@ def serve(
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(help="The address to listen on. Other than loopback it needs --key."),
+        typer.Option(help="The address to listen on. Default: 127.0.0.1."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name of this endpoint beside localhost and --host, without port."),
     ] = None,
     key: Annotated[
         str | None,
@@ -162,6 +166,7 @@ def serve(
 
     options: dict[str, Any] = {
         "host": host,
+        "allowed_hosts": allow_host or None,
         "port": port,
         "key": key,
         "key2": key2,

@@ -15,6 +15,7 @@ from azinfer.local.cli.network_checks import connection_advice, key_advice
 
 # Messages of `azinfer.core` and of the local endpoint name arguments of Python.
 _OPTIONS = {
+    "allowed_hosts": "--allow-host",
     "credential": "--key",
     "data": "--data",
     "endpoint": "--endpoint",

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlencode
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.cli.deployment_sources import (
@@ -152,7 +151,7 @@ def _write_welcome(endpoint: LocalEndpoint) -> None:
     write(f"{endpoint.url}  key {endpoint.key}")
     for each in endpoint.deployments:
         write(f"  {each.name}  ({each.model_name})")
-    write(f"In a browser: {endpoint.url}/?{urlencode({'key': endpoint.key})}")
+    write(f"In a browser, once: {endpoint.page_url()}")
     write('In another terminal, eval "$(azinfer env)" sets these variables for clients:')
     variables = client_variables(endpoint.url, endpoint.key, endpoint.ca_file)
     write(format_variables(variables, current_shell(os.environ)))

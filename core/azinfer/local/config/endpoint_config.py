@@ -5,6 +5,7 @@
     key = "env:LOCAL_KEY"              # or the key itself; also key2
     https = true                       # also strict
     data = "kept"                      # a directory for files and batches, beside this file
+    allowed_hosts = ["azinfer.internal"]   # names beside loopback names and host
     page_size = 1000                   # of lists of deployments
     token_lifetime = 3600              # seconds
 
@@ -62,6 +63,7 @@ from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.registry import Registry
 from azinfer.local.server import address
+from azinfer.local.server.request_guard import AllowedHosts
 from azinfer.local.wire.options import Options
 from azinfer.local.wire.surfaces import WIRES
 
@@ -132,6 +134,7 @@ def _read_options(local: Table, folder: Path, environ: Mapping[str, str]) -> dic
         "key2": _read_key(local, "key2", environ),
         "strict": local.get("strict", bool),
         "https": local.get("https", bool),
+        "allowed_hosts": _read_hosts(local),
         "data": _read_directory(local, folder),
         "page_size": local.get("page_size", int),
         "token_lifetime": local.get("token_lifetime", float),
@@ -151,12 +154,27 @@ def _read_key(local: Table, name: str, environ: Mapping[str, str]) -> str | None
         raise local.wrong(error.message, name) from None
 
 
+def _read_hosts(local: Table) -> list[str] | None:
+    hosts = local.value("allowed_hosts")
+    if hosts is None:
+        return None
+    if not (isinstance(hosts, list) and hosts and all(isinstance(each, str) for each in hosts)):
+        raise local.wrong(
+            'must be a list of host names, as in ["azinfer.internal"]', "allowed_hosts"
+        )
+    try:
+        AllowedHosts("localhost", hosts)
+    except ConfigurationError as error:
+        raise local.wrong(error.message, "allowed_hosts") from None
+    return hosts
+
+
 def _check_host(local: Table, options: Mapping[str, Any], caller: Mapping[str, Any]) -> None:
     """Check an address of the file; `LocalEndpoint` checks one that comes from the caller."""
     if "host" not in options or "host" in caller:
         return
     try:
-        address.check(options["host"], options.get("key"), options.get("https", False))
+        address.check(options["host"], options.get("https", False))
     except ConfigurationError as error:
         raise local.wrong(error.message, "host") from None
 

@@ -26,7 +26,8 @@ _POLICY = b"content-security-policy"
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # With "no-referrer", browsers send the own page's form with `Origin: null`.
+    (b"referrer-policy", b"same-origin"),
 )
 # No response but the page loads anything or is shown in a frame.
 _DATA_HEADERS = (*_HEADERS, (_POLICY, b"default-src 'none'; frame-ancestors 'none'"))
