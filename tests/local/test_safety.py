@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-
 from asking import TestClock
+
 from azinfer.core import ConfigurationError
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.local.api import context

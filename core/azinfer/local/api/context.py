@@ -17,10 +17,13 @@ from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json, check_extras
 from azinfer.local.wire.json import read_json
+from azinfer.local.worker_threads import run_in_worker
 
 _LARGEST_BODY = 32 * 1024 * 1024
 # What a request without a key may send: a form with a key or a secret.
 _LARGEST_FORM, _MOST_FIELDS = 64 * 1024, 20
+# Larger bodies are read outside the event loop.
+_SHORT_BODY, _MOST_VALUES = 128 * 1024, 1_000_000
 # How long a body may be silent, in seconds, and how fast it must be after that, in bytes a second.
 _SILENCE, _SLOWEST = 30.0, 1024
 
@@ -69,8 +72,13 @@ class RequestContext:
         kind = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self.state.strict and kind != "application/json":
             raise errors.not_json(self.surface, content.decode(errors="replace"))
+        if sum(content.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
+            raise errors.malformed(f"The body has more than {_MOST_VALUES} values.")
         try:
-            body = read_json(content)
+            if len(content) <= _SHORT_BODY:
+                body = read_json(content)
+            else:
+                body = await run_in_worker(read_json, content)
         except (ValueError, RecursionError) as error:
             raise errors.malformed(f"The body is not valid JSON: {error}.") from None
         if not isinstance(body, dict):

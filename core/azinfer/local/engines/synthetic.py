@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -11,14 +12,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, Piece, Prompt, last_text
+from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
-from azinfer.local.engines.vision.decoding import decode_image
+from azinfer.local.engines.vision.decoding import check_sizes, decode_image
+from azinfer.local.worker_threads import run_in_worker
 
 # After so many tokens, others have their turn.
-_AT_ONCE = 200
+_AT_ONCE = 50
+# Characters that are counted and made vectors of at once, in the event loop.
+_SHORT, _SLICE = 20_000, 64 * 1024
+_LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
 _FAINT = 1e-4
 _LENGTH = 384
+_WORD, _SPACE = re.compile(r"\w+"), re.compile(r"(?<=\S)\s")
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
@@ -40,6 +47,7 @@ class SyntheticEngine:
         self.dimensions = dimensions or _LENGTH
         self._has_default_dimensions = dimensions is None
         self._text = text
+        self._counter = PromptCounter()
 
     def with_default_dimensions(self, dimensions: int) -> SyntheticEngine:
         """Return the engine with vectors of this length, or itself where its length was chosen."""
@@ -52,30 +60,36 @@ class SyntheticEngine:
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer token by token."""
         question = last_text(prompt.messages)
+        limit = prompt.max_tokens
         if prompt.json_schema is not None:
-            text = json.dumps(make_sample(prompt.json_schema, question))
+            text = await run_in_thread(_sample_text, prompt.json_schema, question)
         elif self._text is not None:
             text = self._text
         else:
-            text = f"This is a synthetic answer to: {question}"
+            # No model writes more, and many choices of a long question would fill the memory.
+            text = f"This is a synthetic answer to: {question[:_LONGEST_ANSWER]}"
+            limit = min(limit, _MOST_TOKENS)
         cut, stop = min(
             ((text.find(each), each) for each in prompt.stop if each in text),
             default=(len(text), None),
         )
-        tokens = split(text[:cut])
-        reason = "stop" if len(tokens) <= prompt.max_tokens else "length"
-        for at, token in enumerate(tokens[: prompt.max_tokens], 1):
-            yield Piece(token)
+        tokens = _TOKEN.finditer(text[:cut])
+        for at, token in enumerate(itertools.islice(tokens, limit), 1):
+            yield Piece(token[0])
             if not at % _AT_ONCE:
                 await asyncio.sleep(0)
-        yield Piece(
-            "", 0, reason, count_prompt_tokens(prompt), stop=stop if reason == "stop" else None
-        )
+        reason = "stop" if next(tokens, None) is None else "length"
+        count = await self._counter.count(prompt)
+        yield Piece("", 0, reason, count, stop=stop if reason == "stop" else None)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Vectors of the words in each text: the more words two share, the nearer they are."""
-        vectors = [self._vector(re.findall(r"\w+", text.lower())) for text in texts]
-        return vectors, sum(len(split(text)) for text in texts)
+        if sum(map(len, texts)) <= _SHORT:
+            return self._embed(texts)
+        return await run_in_worker(self._embed, texts)
+
+    def _embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        return [self._vector(text) for text in texts], sum(map(count_tokens, texts))
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """Vectors of how each image looks, and of the words of its text.
@@ -83,8 +97,9 @@ class SyntheticEngine:
         Raises:
             EngineError: An image cannot be read.
         """
+        await run_in_worker(check_sizes, [data for data, _ in inputs])
         return [
-            await asyncio.to_thread(self._embed_image, at, data, text or "")
+            await run_in_worker(self._embed_image, at, data, text or "")
             for at, (data, text) in enumerate(inputs)
         ]
 
@@ -95,23 +110,33 @@ class SyntheticEngine:
         looks = [0.0] * self.dimensions
         for place, number in enumerate(descriptors.describe(decode_image(data, at))):
             looks[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
-        words = self._vector(re.findall(r"\w+", text.lower())) if text else [0.0] * self.dimensions
+        words = self._vector(text) if text else [0.0] * self.dimensions
         whole = [a + b for a, b in zip(looks, words, strict=True)]
         length = math.sqrt(sum(number * number for number in whole)) or 1.0
         return [float(number / length) for number in whole]
 
-    def _vector(self, words: Sequence[str]) -> list[float]:
+    def _vector(self, text: str) -> list[float]:
+        """Return the vector of the words of a text."""
+        counts: dict[str, int] = {}
+        every = hashlib.shake_128()
+        for match in _WORD.finditer(text.lower()):
+            word = match[0]
+            every.update(((" " if counts else "") + word).encode(errors="replace"))
+            counts[word] = counts.get(word, 0) + 1
         # So little in all dimensions that likeness is that of the words, and that no vector is
         # nothing where it is cut to a few.
-        every = hashlib.shake_128(" ".join(words).encode(errors="replace")).digest(self.dimensions)
-        numbers = [(byte - 127.5) * _FAINT for byte in every]
-        for word in words or [""]:
+        numbers = [(byte - 127.5) * _FAINT for byte in every.digest(self.dimensions)]
+        for word, count in (counts or {"": 1}).items():
             for seed in range(4):
                 digest = hashlib.blake2b(f"{seed}{word}".encode(errors="replace"), digest_size=8)
                 number = int.from_bytes(digest.digest(), "little")
-                numbers[number % self.dimensions] += 1.0 if number >> 63 else -1.0
+                numbers[number % self.dimensions] += count if number >> 63 else -count
         length = math.sqrt(sum(number * number for number in numbers)) or 1.0
         return [number / length for number in numbers]
+
+
+def _sample_text(schema: Mapping[str, Any], text: str) -> str:
+    return json.dumps(make_sample(schema, text))
 
 
 def split(text: str) -> list[str]:
@@ -119,9 +144,38 @@ def split(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+def count_tokens(text: str) -> int:
+    """Return how many tokens a text is, in slices that let other threads run in between."""
+    count = start = 0
+    while start < len(text):
+        # A token begins with its space, so a slice that ends before one has whole tokens.
+        space = _SPACE.search(text, start + _SLICE)
+        end = space.start() if space and space.start() - start < 2 * _SLICE else start + _SLICE
+        count += len(_TOKEN.findall(text[start:end]))
+        start = end
+    return count
+
+
 def count_prompt_tokens(prompt: Prompt) -> int:
     """Return how many tokens a prompt is."""
-    return sum(4 + len(split(_text(message))) for message in prompt.messages)
+    return sum(4 + count_tokens(_text(message)) for message in prompt.messages)
+
+
+class PromptCounter:
+    """Counts the tokens of prompts; those of a long one in a worker, once for all choices."""
+
+    def __init__(self) -> None:
+        self._newest: tuple[object, asyncio.Future[int]] | None = None
+
+    async def count(self, prompt: Prompt) -> int:
+        """Return how many tokens a prompt is."""
+        if sum(len(last_text([message])) for message in prompt.messages) <= _SHORT:
+            return count_prompt_tokens(prompt)
+        loop, newest = asyncio.get_running_loop(), self._newest
+        if newest is None or newest[0] is not prompt.messages or newest[1].get_loop() is not loop:
+            task = asyncio.ensure_future(run_in_worker(count_prompt_tokens, prompt))
+            self._newest = newest = prompt.messages, task
+        return await asyncio.shield(newest[1])
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ async def complete(
     admission = admit(context, deployment, estimate_tokens(texts, requests[0].max_tokens))
     try:
         # The admission may be by the spillover deployment.
-        generations = _start_generations(context, admission.deployment, requests, body)
+        generations = await _start_generations(context, admission.deployment, requests, body)
         context.trace.usage = partial(_usage, generations)
         if requests[0].stream:
             events = _events(generations, writer)
@@ -110,7 +110,7 @@ def _filter_prompt(content_filter: ContentFilter, text: str) -> Json:
     return results
 
 
-def _start_generations(
+async def _start_generations(
     context: RequestContext,
     deployment: LocalDeployment,
     requests: Sequence[ChatRequest],
@@ -129,7 +129,7 @@ def _start_generations(
         engine = overrides.chat_engine(request.messages)
         # An engine that gets the whole request knows better which schemas it supports.
         if not capabilities_of(engine).passes_requests_through:
-            check_schemas(request)
+            await check_schemas(request)
         generations.append(
             Generation(
                 request,

@@ -23,6 +23,7 @@ from azinfer.local.engines.base import (
     open_chat,
 )
 from azinfer.local.engines.schema import validation
+from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.resource.content_filter import ContentFilter, StreamingFilter
 from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import Json
@@ -141,7 +142,9 @@ class Generation:
             function = {"name": call.function["name"], "arguments": ""}
             yield Piece("", 0, calls=[{"index": index, "id": call_id, "function": function}])
             copies = self._capabilities.copies_arguments
-            arguments_prompt = tool_selection.arguments_prompt(prompt, call, copies)
+            arguments_prompt = await run_in_thread(
+                tool_selection.arguments_prompt, prompt, call, copies
+            )
             schema = arguments_prompt.json_schema or {}
             async with aclosing(
                 _check_schema(schema, open_chat(self._engine, arguments_prompt))
@@ -209,12 +212,11 @@ async def _check_schema(
     async with aclosing(pieces):
         async for piece in pieces:
             texts.append(piece.text)
-            if piece.finish_reason == "stop" and (
-                problem := _schema_problem("".join(texts), schema)
-            ):
-                raise EngineError(
-                    f"the model's answer violates the JSON Schema: {problem}", _SCHEMA_CODE
-                )
+            if piece.finish_reason == "stop":
+                problem = await run_in_thread(_schema_problem, "".join(texts), schema)
+                if problem is not None:
+                    message = f"the model's answer violates the JSON Schema: {problem}"
+                    raise EngineError(message, _SCHEMA_CODE)
             yield piece
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from azinfer.local.api.chat.messages import check_messages
 from azinfer.local.engines.schema import validation
+from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.wire.body import BodyReader, Json
 
+_MOST_TOOLS = 128
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -69,18 +71,26 @@ def parse_chat_request(body: Json, surface: str) -> ChatRequest:
     )
 
 
-def check_schemas(request: ChatRequest) -> None:
+async def check_schemas(request: ChatRequest) -> None:
     """Raise if no engine can conform to the schemas of a request's answer or tools.
 
     Raises:
         EngineError: A schema is too large, not valid, or refers to something that it does not
             contain.
     """
+    schemas = {
+        f"tools.{at}.function.parameters": tool["function"].get("parameters") or {}
+        for at, tool in enumerate(request.tools)
+    }
     if request.json_schema is not None:
-        validation.check(request.json_schema, "response_format.json_schema.schema")
-    for at, tool in enumerate(request.tools):
-        where = f"tools.{at}.function.parameters"
-        validation.check(tool["function"].get("parameters") or {}, where)
+        schemas["response_format.json_schema.schema"] = request.json_schema
+    if schemas:
+        await run_in_thread(_check_schemas, schemas)
+
+
+def _check_schemas(schemas: Mapping[str, Json]) -> None:
+    for where, schema in schemas.items():
+        validation.check(schema, where)
 
 
 def _check_logprobs(fields: BodyReader) -> None:
@@ -109,6 +119,12 @@ def _tools(fields: BodyReader) -> list[Json]:
         return []
     if not isinstance(tools, list):
         raise fields.error("tools", "'tools' must be a list.", "invalid_type")
+    if len(tools) > _MOST_TOOLS:
+        message = (
+            "Invalid 'tools': array too long. Expected an array with maximum length "
+            f"{_MOST_TOOLS}, but got an array with length {len(tools)} instead."
+        )
+        raise fields.error("tools", message, "array_above_max_length")
     if not tools:
         raise fields.error("tools", "[] is too short - 'tools'", "empty_array")
     for at, tool in enumerate(tools):

@@ -26,6 +26,7 @@ _SIMILAR_ENOUGH = 0.17
 # A long message may request nothing, so one sentence of it must be more similar.
 _CLEARLY_SIMILAR, _MOST_CALLS = 0.35, 8
 _LONGEST_SPAN, _MOST_SPANS = 6, 300
+_LONGEST_TEXT, _DECIMAL = 50_000, r"-?\d{1,18}(?:\.\d{1,18})?"
 _COMMON = frozenset(
     """a an and are as at be by do does for from get give has have how i in is it me my of on or
     please so tell that the this to use using was what when where which who will with you your
@@ -52,7 +53,7 @@ async def select_calls(request: ChatRequest, similarity: Similarity | None) -> l
     if request.tool_choice == "none" or not functions:
         return []
     roles = [message["role"] for message in request.messages]
-    text = last_text(_user_messages(request.messages))
+    text = last_text(_user_messages(request.messages))[:_LONGEST_TEXT]
     if request.tool_choice == "named":
         return [Call(each, text) for each in functions if each["name"] == request.named_tool][:1]
     # After the results of tools the answer is in words, unless a call is required.
@@ -107,7 +108,7 @@ def arguments_prompt(prompt: Prompt, call: Call, copies: bool = False) -> Prompt
     """
     schema: Json = call.function.get("parameters") or {"type": "object", "properties": {}}
     if copies:
-        schema = restrict_to_text(schema, call.text)
+        schema = restrict_to_text(schema, call.text[:_LONGEST_TEXT])
     instruction = (
         f"Fill in the arguments of {_describe(call.function)}, from the user's message, as JSON."
     )
@@ -138,8 +139,8 @@ def _restrict_property(schema: Any, text: str) -> Any:
         values = _spans(text)
     else:
         read: Callable[[str], float] = int if kind == "integer" else float
-        numbers = re.findall(r"-?\d+" if kind == "integer" else r"-?\d+(?:\.\d+)?", text)
-        values = [read(each) for each in dict.fromkeys(numbers)]
+        numbers = re.findall(r"-?\d{1,18}" if kind == "integer" else _DECIMAL, text)
+        values = [read(each) for each in dict.fromkeys(numbers)][:_MOST_SPANS]
     valid = [each for each in values if validation.verify(each, schema) is None]
     return {"enum": valid} if valid else schema
 

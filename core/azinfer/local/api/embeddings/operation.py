@@ -20,7 +20,6 @@ from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import EMBEDDINGS, Json
 from azinfer.local.wire.errors import too_many_tokens
-from azinfer.local.wire.json import AsciiResponse
 from azinfer.local.wire.surfaces import GITHUB
 
 # "Prototyping with AI models" of GitHub Models, rate limits: the most tokens in a request.
@@ -45,7 +44,7 @@ async def embeddings(context: RequestContext) -> Response:
         admission.over(tokens)
     context.trace.usage = lambda: {"prompt_tokens": tokens}
     model_families.check_embedding(body, deployment, context.surface, len(vectors[0]))
-    payload = embeddings_response(
+    return await embeddings_response(
         vectors,
         model=deployment.model_name,
         tokens=tokens,
@@ -53,7 +52,6 @@ async def embeddings(context: RequestContext) -> Response:
         encoding=request.encoding,
         response_id=context.id,
     )
-    return AsciiResponse(payload)
 
 
 async def _embed(
@@ -79,7 +77,7 @@ async def image_embeddings(context: RequestContext) -> Response:
     finally:
         admission.over(None)
     model_families.check_embedding(body, deployment, context.surface, len(vectors[0]))
-    payload = embeddings_response(
+    return await embeddings_response(
         vectors,
         model=deployment.model_name,
         tokens=len(request.images),
@@ -87,4 +85,3 @@ async def image_embeddings(context: RequestContext) -> Response:
         encoding=request.encoding,
         response_id=context.id,
     )
-    return AsciiResponse(payload)

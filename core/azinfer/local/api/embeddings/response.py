@@ -6,15 +6,22 @@ Source: "Get embeddings" of the model inference REST API.
 from __future__ import annotations
 
 import base64
+import json
 import math
 import struct
 from collections.abc import Sequence
 from typing import Any
 
-from azinfer.local.wire.body import Json
+import msgspec
+from starlette.responses import Response
+
+from azinfer.local.worker_threads import run_in_worker
+
+# So many numbers are written in the event loop.
+_SHORT = 8_192
 
 
-def embeddings_response(
+async def embeddings_response(
     vectors: Sequence[Sequence[float]],
     *,
     model: str,
@@ -22,8 +29,8 @@ def embeddings_response(
     dimensions: int | None,
     encoding: str,
     response_id: str,
-) -> Json:
-    """Return the body of the response to an embeddings request.
+) -> Response:
+    """Return the response to an embeddings request; a long one is written outside the event loop.
 
     Args:
         vectors: The vectors of the engine, shape `(n, its dimensions)`.
@@ -33,16 +40,26 @@ def embeddings_response(
         encoding: `"float"`, `"base64"`, or one that makes the vectors smaller.
         response_id: The id of the response.
     """
-    data = [
-        {
-            "object": "embedding",
-            "index": at,
-            "embedding": encode(shorten(each, dimensions), encoding),
-        }
-        for at, each in enumerate(vectors)
-    ]
     counts = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"id": response_id, "object": "list", "model": model, "data": data, "usage": counts}
+    fields = {"id": response_id, "object": "list", "model": model, "usage": counts}
+    head = json.dumps(fields, separators=(",", ":")).encode()
+    if sum(map(len, vectors)) <= _SHORT:
+        data = _write_vectors(vectors, dimensions, encoding)
+    else:
+        data = await run_in_worker(_write_vectors, vectors, dimensions, encoding)
+    body = b"".join([head[:-1], b',"data":[', data, b"]}"])
+    return Response(body, media_type="application/json")
+
+
+def _write_vectors(
+    vectors: Sequence[Sequence[float]], dimensions: int | None, encoding: str
+) -> bytes:
+    """Return the entries of vectors as JSON, one at a time so that other threads run between."""
+    return b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%b}'
+        % (at, msgspec.json.encode(encode(shorten(each, dimensions), encoding)))
+        for at, each in enumerate(vectors)
+    )
 
 
 def shorten(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:

@@ -6,9 +6,11 @@ Lookarounds and backreferences are refused.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 _CLASSES = {
     "d": [("0", "9")],
@@ -17,7 +19,7 @@ _CLASSES = {
 }
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 _LIKED = "axA1 -_.:/@+"
-_MOST = 1000
+_MOST, _LONGEST, _MOST_MEMORY = 1000, 2000, 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,64 @@ def parse(pattern: str) -> Part:
     Raises:
         ValueError: The pattern is not a valid regular expression, or no engine can enforce it.
     """
+    if len(pattern) > _LONGEST:
+        raise ValueError(f"is longer than {_LONGEST} characters")
     try:
         re.compile(pattern)
-    except re.error as error:
+        reader = _Reader(pattern.removeprefix("^"))
+        part = reader.alternatives()
+    except (re.error, OverflowError) as error:
         raise ValueError(f"is not a valid regular expression ({error})") from None
-    reader = _Reader(pattern.removeprefix("^"))
-    part = reader.alternatives()
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if reader.rest:
         raise ValueError(f"has {reader.rest[:1]!r} where no engine supports it")
+    compile_linear(pattern)
     return part
+
+
+class LinearPattern(Protocol):
+    """A regular expression whose search takes time in proportion to the text."""
+
+    def search(self, text: str) -> object | None:
+        """Return a match anywhere in a text, or None."""
+        ...
+
+
+@functools.lru_cache(maxsize=256)
+def compile_linear(pattern: str) -> LinearPattern:
+    """Return a regular expression of a caller, which can be searched for without danger.
+
+    Python's `re` may need exponential time for it; RE2 never does.
+
+    Raises:
+        ValueError: RE2 cannot read it, or it needs too much memory.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MOST_MEMORY
+    try:
+        # RE2 has another escape for a code of four digits.
+        text = re.sub(r"\\(?:u([0-9a-fA-F]{4})|.)", _rewrite_escape, pattern, flags=re.DOTALL)
+        return cast(LinearPattern, re2.compile(text, options))
+    except (re2.error, UnicodeEncodeError) as error:
+        reason = error.args[0] if error.args else ""
+        if isinstance(reason, bytes):
+            reason = reason.decode(errors="replace")
+        raise ValueError(f"cannot be searched for in bounded time ({reason})") from None
+
+
+def _rewrite_escape(match: re.Match[str]) -> str:
+    return match[0] if match[1] is None else f"\\x{{{match[1]}}}"
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Return whether a regular expression matches anywhere in a text, in linear time."""
+    # RE2 reads UTF-8, which has no halves of surrogate pairs.
+    readable = text.encode("utf-8", "replace").decode()
+    return compile_linear(pattern).search(readable) is not None
 
 
 def to_plain(part: Part) -> str:
@@ -89,6 +140,20 @@ def to_plain(part: Part) -> str:
             return "".join(map(to_plain, parts))
         case Alternatives(parts):
             return f"({'|'.join(map(to_plain, parts))})"
+
+
+def example_length(part: Part, more: int = 0) -> int:
+    """Return how long the text is that `example` makes, without making it."""
+    match part:
+        case Characters():
+            return 1
+        case Repetition(inner, low, high):
+            count = low + more if high is None else min(low + more, high)
+            return example_length(inner, more) * count
+        case Sequence(parts):
+            return sum(example_length(each, more) for each in parts)
+        case Alternatives(parts):
+            return example_length(parts[0], more)
 
 
 def example(part: Part, more: int = 0) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +11,16 @@ from typing import Any
 
 from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex, validation
+from azinfer.local.engines.schema.budget import OverBudgetError, spend
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_QUOTED = re.compile(r"[\"'\u201c\u2018]([^\"'\u201d\u2019]+)[\"'\u201d\u2019]")
+_QUOTED = re.compile(r"[\"'\u201c\u2018]([^\"'\u201d\u2019]{1,200})[\"'\u201d\u2019]")
 # A run of capitalised words that does not begin a sentence: "San Francisco, CA".
 _NAMES = re.compile(r"(?<=[a-z0-9,] )[A-Z][\w-]*(?:[,.]? [A-Z][\w-]*)*")
-_DEEPEST = 12
+# Below so many levels, nullable objects are null and arrays have the fewest items.
+_DEEPEST, _DEEP = 12, 4
+_LONGEST_TEXT = 50_000
+_SIMPLE = ("string", "number", "integer", "boolean")
 _FORMATS = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -35,7 +41,15 @@ def make_sample(schema: Mapping[str, Any], text: str) -> Any:
     Raises:
         EngineError: No value was found; the message says where it fails.
     """
-    value = _Filler(text, schema).value()
+    try:
+        value = _Filler(text[:_LONGEST_TEXT], schema).value()
+    except OverBudgetError:
+        raise EngineError(
+            "the JSON Schema demands a value that is too large; reduce its minItems, minLength or "
+            "required properties",
+            "invalid_json_schema",
+            more={"param": "response_format.json_schema.schema"},
+        ) from None
     if broken := validation.verify(value, schema):
         raise EngineError(
             f"the synthetic engine found no value for this JSON Schema: {broken}",
@@ -49,7 +63,7 @@ class _Filler:
 
     def __init__(self, text: str, schema: Mapping[str, Any]) -> None:
         self._schema = schema
-        self._text = text
+        self._text, self._lower = text, text.lower()
         self._numbers = iter(_NUMBER.findall(text))
         self._names = _names_in(text)
 
@@ -58,6 +72,7 @@ class _Filler:
         return self._fill(self._schema, 0)
 
     def _fill(self, schema: Any, depth: int) -> Any:
+        spend()
         if not isinstance(schema, Mapping) or depth > _DEEPEST:
             return None
         if "$ref" in schema:
@@ -72,19 +87,31 @@ class _Filler:
         for key in ("anyOf", "oneOf"):
             if options := schema.get(key):
                 rest = {name: value for name, value in schema.items() if name != key}
-                return self._fill(self._merge([rest, self._best(options)]), depth + 1)
+                return self._fill(self._merge([rest, self._best(options, depth)]), depth + 1)
         return self._fill_by_type(schema, depth)
 
     def _choose(self, choices: Sequence[Any]) -> Any:
         """Return the choice that the text names, or the first."""
-        words = rf"\b(?i:{'|'.join(re.escape(str(each)) for each in choices)})\b"
-        match = re.search(words, self._text)
-        named = match[0].lower() if match else None
-        return next((each for each in choices if str(each).lower() == named), choices[0])
+        spend(len(choices) // 20)
+        words = [str(each).lower() for each in choices]
+        # Python's `re` tries every choice at every place of the text.
+        named = [(at, word) for word in dict.fromkeys(words) if (at := self._find(word)) >= 0]
+        return choices[words.index(min(named)[1])] if named else choices[0]
 
-    def _best(self, options: Sequence[Any]) -> Any:
-        tables = (each for each in options if isinstance(each, Mapping))
-        return next((each for each in tables if each.get("type") != "null"), options[0])
+    def _find(self, word: str) -> int:
+        """Return where a text has a word or phrase, or -1."""
+        at = self._lower.find(word)
+        if at < 0:
+            return at
+        match = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(self._lower, at)
+        return match.start() if match else -1
+
+    def _best(self, options: Sequence[Any], depth: int) -> Any:
+        tables = [each for each in options if isinstance(each, Mapping)]
+        best = next((each for each in tables if each.get("type") != "null"), options[0])
+        null = next((each for each in tables if each.get("type") == "null"), None)
+        is_simple = isinstance(best, Mapping) and best.get("type") in _SIMPLE
+        return best if null is None or is_simple or depth < _DEEP else null
 
     def _merge(self, parts: Sequence[Any]) -> dict[str, Any]:
         """Return one schema that combines several."""
@@ -129,19 +156,21 @@ class _Filler:
         others = schema.get("additionalProperties", True)
         others = {"type": "string"} if others is True else others
         missing = [name for name in required if name not in properties]
-        missing += [f"key{at}" for at in range(schema.get("minProperties", 0) - len(values))]
+        missing += [f"key{at}" for at in range(int(schema.get("minProperties", 0)) - len(values))]
         return {**values, **{name: self._fill(others, depth + 1) for name in missing if others}}
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         first = [self._fill(each, depth + 1) for each in schema.get("prefixItems", ())]
         items = schema.get("items", {})
-        fewest = max(schema.get("minItems", 1), 0 if first else 1)
-        count = 0 if items is False else max(0, min(fewest, schema.get("maxItems", fewest)))
+        usual = 0 if first or depth >= _DEEPEST // 2 else 1
+        fewest = max(int(schema.get("minItems", usual)), usual)
+        count = 0 if items is False else max(0, min(fewest, int(schema.get("maxItems", fewest))))
         values = list(first)
         if "contains" in schema:
             values.append(self._fill(schema["contains"], depth + 1))
         for _ in range(count - len(values)):
             value = self._fill(items, depth + 1)
+            spend(len(values) // 20 if schema.get("uniqueItems") else 0)
             if schema.get("uniqueItems") and value in values:
                 value = _another(value, items, values)
             values.append(value)
@@ -163,22 +192,25 @@ class _Filler:
         return int(number) if whole or number == int(number) else number
 
     def _string(self, schema: Mapping[str, Any]) -> str:
-        fewest, most = schema.get("minLength", 0), schema.get("maxLength")
+        fewest, most = int(schema.get("minLength", 0)), schema.get("maxLength")
         if pattern := schema.get("pattern"):
             return self._match_pattern(pattern, fewest)
         text: str = _FORMATS.get(schema.get("format", "")) or next(self._names)
-        return text.ljust(fewest, "x")[:most]
+        spend(fewest // 20)
+        return text.ljust(fewest, "x")[: None if most is None else int(most)]
 
     def _match_pattern(self, pattern: str, fewest: int) -> str:
         """Return a text that matches a pattern: a word of the text if possible."""
-        # Some patterns take very long to reject a long word.
         words = re.findall(r"(?<![\w.@+-])[\w.@+-]{1,24}(?![\w.@+-])", self._text)
-        matching = (word for word in words if re.search(pattern, word) and len(word) >= fewest)
+        matching = (word for word in words if len(word) >= fewest and regex.found_in(pattern, word))
         if match := next(matching, None):
             return str(match)
         part = regex.parse(pattern)
-        examples = (regex.example(part, more) for more in range(fewest + 2))
-        return next((text for text in examples if len(text) >= fewest), "")
+        # The fewest repetitions that make it long enough; more of them never make it shorter.
+        length = functools.partial(regex.example_length, part)
+        more = bisect.bisect_left(range(fewest + 2), fewest, key=length)
+        spend(length(more) // 20)
+        return regex.example(part, more) if length(more) >= fewest else ""
 
 
 def _implied_type(schema: Mapping[str, Any]) -> str:

@@ -8,9 +8,13 @@ from typing import Any
 
 from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex
+from azinfer.local.engines.schema.bounded_validator import validator_class
+from azinfer.local.engines.schema.budget import OverBudgetError
 
 # OpenAI's own limits are 120,000 characters and ten levels.
 _LONGEST, _DEEPEST = 120_000, 64
+# The largest values that a schema may demand.
+_LARGEST = {"minItems": 10_000, "minProperties": 10_000, "minLength": 100_000, "minContains": 100}
 # Agents send the same schemas many times.
 _REMEMBERED = 200
 _valid: dict[str, None] = {}
@@ -42,28 +46,54 @@ def _check(schema: Mapping[str, Any], where: str) -> None:
             raise _error(where, f"is nested deeper than {_DEEPEST} levels")
         if isinstance(reference := each.get("$ref"), str):
             _resolve(schema, reference, place)
-        if isinstance(pattern := each.get("pattern"), str):
+        for pattern in _patterns(each):
             try:
                 regex.parse(pattern)
             except ValueError as error:
                 raise _error(place, f"pattern {pattern!r} {error}") from None
-    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 
+    validator = validator_class()(validator_class().META_SCHEMA)
     try:
-        Draft202012Validator.check_schema(dict(schema))
-    except SchemaError as error:
+        error = best_match(validator.iter_errors(dict(schema)))
+    except OverBudgetError:
+        raise _error(where, "is too large to be checked") from None
+    if error is not None:
         path = ".".join(map(str, (where, *error.absolute_path)))
-        raise _error(path, f"is not a valid JSON Schema: {error.message}") from None
+        raise _error(path, f"is not a valid JSON Schema: {error.message}")
+    _check_sizes(schema, where)
+
+
+def _patterns(schema: Mapping[str, Any]) -> list[str]:
+    """Return the regular expressions of one table of a schema."""
+    patterns = [pattern] if isinstance(pattern := schema.get("pattern"), str) else []
+    named = schema.get("patternProperties")
+    return [*patterns, *named] if isinstance(named, Mapping) else patterns
+
+
+def _check_sizes(schema: Mapping[str, Any], where: str) -> None:
+    """Raise if a schema demands values that are larger than any answer."""
+    for place, each in _schemas(schema, where):
+        for name, most in _LARGEST.items():
+            value = each.get(name)
+            if isinstance(value, int | float) and value > most:
+                raise _error(f"{place}.{name}", f"must be at most {most}, not {value:g}")
 
 
 def verify(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Return how a value violates a schema; None if it conforms."""
-    from jsonschema import Draft202012Validator
+    """Return how a value violates a schema; None if it conforms.
+
+    Raises:
+        EngineError: The check takes more steps than it may.
+    """
     from referencing import Registry
 
     # With an empty registry it never fetches what a schema refers to.
-    validator = Draft202012Validator(dict(schema), registry=Registry())
-    error = next(validator.iter_errors(value), None)
+    validator = validator_class()(dict(schema), registry=Registry())
+    try:
+        error = next(validator.iter_errors(value), None)
+    except (OverBudgetError, RecursionError):
+        raise _error("the JSON Schema", "takes too many steps to check; simplify it") from None
     return None if error is None else f"{error.json_path}: {error.message}"
 
 

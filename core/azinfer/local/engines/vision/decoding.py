@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from azinfer.local.engines.base import EngineError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 # A long side costs memory besides its pixels; JPEG cannot have a longer one.
 _LARGEST, _LONGEST = 50_000_000, 65_535
+_LARGEST_REQUEST = 200_000_000
 
 
 def decode_image(data: bytes, at: int) -> Image.Image:
@@ -43,6 +46,32 @@ def decode_image(data: bytes, at: int) -> Image.Image:
     except Exception as error:  # decoders raise many types for a broken file
         reason = str(error) or type(error).__name__
     raise _error(at, f"the image cannot be read: {reason}")
+
+
+def check_sizes(images: Sequence[bytes]) -> None:
+    """Raise if the images of a request have too many pixels together.
+
+    Only their heads are read: a file of some kilobytes may have millions of pixels.
+
+    Args:
+        images: The files, in their order in the input.
+
+    Raises:
+        EngineError: They have; the error names the first image that is too many.
+    """
+    from PIL import Image
+
+    pixels = 0
+    for at, data in enumerate(images):
+        # Whatever is wrong with a file is told when it is decoded.
+        with (
+            contextlib.suppress(Exception),
+            Image.open(io.BytesIO(data), formats=_FORMATS) as image,
+        ):
+            pixels += image.width * image.height
+        if pixels > _LARGEST_REQUEST:
+            reason = f"the images of a request have over {_LARGEST_REQUEST:,} pixels together"
+            raise _error(at, reason)
 
 
 def _flatten(image: Image.Image) -> Image.Image:
