@@ -149,8 +149,9 @@ def count_tokens(text: str) -> int:
     count = start = 0
     while start < len(text):
         # A token begins with its space, so a slice that ends before one has whole tokens.
-        space = _SPACE.search(text, start + _SLICE)
-        end = space.start() if space and space.start() - start < 2 * _SLICE else start + _SLICE
+        space = _SPACE.search(text, start + _SLICE, start + 2 * _SLICE)
+        # Without any space, long words are cut where their parts of 12 characters end.
+        end = space.start() if space else start + 2 * _SLICE - 2 * _SLICE % 12
         count += len(_TOKEN.findall(text[start:end]))
         start = end
     return count

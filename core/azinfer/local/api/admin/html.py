@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,8 @@ from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.request_log import LogEntry
 
 _ROWS = 200
+# The page shows so many deployments, and so many bytes of each body.
+_MOST_DEPLOYMENTS, _SHOWN_BYTES = 100, 128 * 1024
 _LONGEST = 100  # characters of a request's summary
 _FACTS = ("Name", "Model", "Capacity", "Content filter", "Rate limits", "Left now")
 
@@ -85,7 +88,13 @@ def _cells(*names: str) -> h.Node:
 
 def deployment_rows(state: ResourceState) -> list[h.Node]:
     """Return a row for each deployment: its facts, and what is left of its limits."""
-    return [_deployment_row(state, each) for each in state.registry]
+    rows = [
+        _deployment_row(state, each) for each in itertools.islice(state.registry, _MOST_DEPLOYMENTS)
+    ]
+    if (more := len(state.registry) - _MOST_DEPLOYMENTS) > 0:
+        text = f"{more:,} more; GET /_azinfer/deployments returns all of them."
+        rows.append(h.tr[h.td(colspan=len(_FACTS))[text]])
+    return rows
 
 
 def _deployment_row(state: ResourceState, deployment: LocalDeployment) -> h.Node:
@@ -123,7 +132,8 @@ def _bar(headers: Mapping[str, str], key: str) -> h.Node:
 
 
 def _trial(state: ResourceState) -> h.Node:
-    chats = [each.name for each in state.registry if each.engine_capabilities.chat]
+    names = (each.name for each in state.registry if each.engine_capabilities.chat)
+    chats = list(itertools.islice(names, _MOST_DEPLOYMENTS))
     if not chats:
         return h.p["No deployment here can chat."]
     return [
@@ -153,7 +163,8 @@ def row(entry: LogEntry) -> h.Node:
                 h.summary[h.code[f"{entry.method} {entry.path}"], h.small[_summary(entry)]],
                 h.div["Sent"],
                 h.pre[_request_text(entry)],
-                entry.body is not None
+                not _is_long(entry)
+                and entry.body is not None
                 and h.details[h.summary["The raw body"], h.pre[_raw_body(entry)]],
                 h.div["Answered"],
                 h.pre[entry.answer],
@@ -172,7 +183,8 @@ def row(entry: LogEntry) -> h.Node:
 
 def _summary(entry: LogEntry) -> str:
     """Return a summary of a request: the newest message, the first text, or a file's name."""
-    body = entry.body if isinstance(entry.body, dict) else {}
+    body = {} if _is_long(entry) else entry.body
+    body = body if isinstance(body, dict) else {}
     texts = body.get("messages") or body.get("input") or body.get("prompt") or ""
     if isinstance(file := (entry.form or {}).get("file"), dict):
         texts = f"{file['filename']}, {file['bytes']:,} bytes"
@@ -187,11 +199,19 @@ def _request_text(entry: LogEntry) -> str:
     query = "&".join(f"{name}={value}" for name, value in entry.query.items())
     lines = [f"{entry.method} {entry.path}{query and '?'}{query}"]
     lines += [f"{name}: {value}" for name, value in entry.headers.items()]
+    if _is_long(entry) and entry.form is None:
+        text = entry.raw_body[:_SHOWN_BYTES].decode("utf-8", "replace")
+        return "\n".join([*lines, "", f"{text}… ({len(entry.raw_body):,} bytes)"])
     if entry.body is not None:
         lines += ["", json.dumps(entry.body, indent=2, ensure_ascii=False)]
     if entry.raw_body and (entry.body is None or entry.form is not None):
         lines += ["", _raw_body(entry)]
     return "\n".join(lines)
+
+
+def _is_long(entry: LogEntry) -> bool:
+    """Return whether a body is too long to be shown whole."""
+    return len(entry.raw_body) > _SHOWN_BYTES
 
 
 def _raw_body(entry: LogEntry) -> str:

@@ -13,7 +13,8 @@ All paths are under `/_azinfer/` and need the endpoint's key like any other requ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -25,9 +26,11 @@ from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.faults import Fault, Faults
 from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.overrides import Overrides
+from azinfer.local.resource.storage.request_log import LogEntry
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import AsciiResponse
+from azinfer.local.worker_threads import run_in_worker
 
 
 async def _health(context: RequestContext) -> Response:
@@ -54,7 +57,14 @@ def _entry(context: RequestContext, deployment: LocalDeployment) -> Json:
 async def _requests(context: RequestContext) -> Response:
     if context.http.method == "DELETE":
         context.state.log.clear()
-    return AsciiResponse({"value": [entry.to_wire() for entry in context.state.log]})
+    content = await run_in_worker(_write_log, context.state.log[:])
+    return Response(content, media_type="application/json")
+
+
+def _write_log(entries: Sequence[LogEntry]) -> bytes:
+    """Return the log as JSON, written one entry at a time so that other threads run between."""
+    parts = [json.dumps(entry.to_wire(), separators=(",", ":")).encode() for entry in entries]
+    return b'{"value":[' + b",".join(parts) + b"]}"
 
 
 async def _reset(context: RequestContext) -> Response:

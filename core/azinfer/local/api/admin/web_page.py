@@ -16,7 +16,9 @@ from starlette.routing import Route
 from azinfer.local.api.admin import html
 from azinfer.local.api.context import read_form, refuse_slowly
 from azinfer.local.resource.state import ResourceState
+from azinfer.local.resource.storage.request_log import LogEntry
 from azinfer.local.wire.errors import ErrorResponse
+from azinfer.local.worker_threads import run_in_worker
 
 # Everything comes from this server, and the document contains no scripts.
 _POLICY = (
@@ -36,7 +38,7 @@ def routes(state: ResourceState) -> list[Route]:
             return _redeem(state, http, token)
         if not state.authenticator.knows_browser(http.headers):
             return HTMLResponse(str(html.key_page()), 401, _HEADERS)
-        return HTMLResponse(str(html.page_document(state)), headers=_HEADERS)
+        return HTMLResponse(await run_in_worker(_write_page, state), headers=_HEADERS)
 
     async def events(http: Request) -> Response:
         if not state.authenticator.knows_browser(http.headers):
@@ -103,7 +105,7 @@ async def _events(state: ResourceState) -> AsyncIterator[bytes]:
     shown, cleared = "", state.log.cleared
     async with state.log.listen() as entries:
         while True:
-            if (rows := str(h.fragment[html.deployment_rows(state)])) != shown:
+            if (rows := await run_in_worker(_write_deployments, state)) != shown:
                 shown = rows
                 yield _event("deployments", {"html": rows})
             entry = None
@@ -114,7 +116,20 @@ async def _events(state: ResourceState) -> AsyncIterator[bytes]:
                 cleared = state.log.cleared
                 yield _event("cleared", {})
             if entry is not None:
-                yield _event("entry", {"id": html.row_id(entry), "html": str(html.row(entry))})
+                row = await run_in_worker(_write_row, entry)
+                yield _event("entry", {"id": html.row_id(entry), "html": row})
+
+
+def _write_page(state: ResourceState) -> str:
+    return str(html.page_document(state))
+
+
+def _write_deployments(state: ResourceState) -> str:
+    return str(h.fragment[html.deployment_rows(state)])
+
+
+def _write_row(entry: LogEntry) -> str:
+    return str(html.row(entry))
 
 
 def _event(name: str, payload: dict[str, str]) -> bytes:

@@ -25,6 +25,8 @@ from azinfer.local.engines.base import EngineError, Sleep
 from azinfer.local.engines.cassette.exchanges import Exchange, differences, key_of, normal
 from azinfer.local.engines.cassette.transports import Player, Recorder
 
+# How many recorded requests an unknown one is compared with, and how much of each.
+_MOST_COMPARED, _COMPARED = 50, 4000
 _BLOT = "[credential]"
 
 
@@ -61,7 +63,10 @@ class Cassette:
         self._pace, self._sleep, self._clock = pace, sleep, clock
         self._lock = threading.Lock()
         self._given: dict[str, int] = {}
-        self._exchanges = [] if mode == "record" else self._read()
+        self._exchanges: list[Exchange] = []
+        self._by_key: dict[str, list[Exchange]] = {}
+        for exchange in [] if mode == "record" else self._read():
+            self._keep(exchange)
         if mode == "record":
             self._write("")
 
@@ -96,7 +101,7 @@ class Cassette:
         if secret:
             line = line.replace(json.dumps(secret)[1:-1], _BLOT)
         self._write(f"{line}\n")
-        self._exchanges.append(self._exchange(line, len(self._exchanges) + 1))
+        self._keep(self._exchange(line, len(self._exchanges) + 1))
 
     def find(self, operation: str, body: Any) -> Exchange:
         """Return the response to a request; the same request again gets the next response.
@@ -105,7 +110,7 @@ class Cassette:
             EngineError: No such request is recorded; the message names the nearest one.
         """
         key = key_of(operation, body)
-        matches = [each for each in self._exchanges if each.key == key]
+        matches = self._by_key.get(key)
         if not matches:
             raise EngineError(self._nearest(operation, body), "not_recorded")
         count = self._given[key] = self._given.get(key, -1) + 1
@@ -115,15 +120,26 @@ class Cassette:
         """Start again with the first response to every request."""
         self._given.clear()
 
+    def _keep(self, exchange: Exchange) -> None:
+        self._exchanges.append(exchange)
+        self._by_key.setdefault(exchange.key, []).append(exchange)
+
     def _nearest(self, operation: str, body: Any) -> str:
         key, message = key_of(operation, body), f"{self.path} has no recording of this {operation}"
         if not self._exchanges:
             return f"{message} request, nor of any other"
-        likeness = [
-            difflib.SequenceMatcher(None, key, each.key, autojunk=False).quick_ratio()
-            for each in self._exchanges
-        ]
-        line = likeness.index(max(likeness))
+        # Only those of about the same length can be near, and comparing takes long.
+        by_length = sorted(
+            range(len(self._exchanges)),
+            key=lambda at: abs(len(self._exchanges[at].key) - len(key)),
+        )
+        matcher = difflib.SequenceMatcher(None, "", key[:_COMPARED], autojunk=False)
+
+        def likeness(at: int) -> float:
+            matcher.set_seq1(self._exchanges[at].key[:_COMPARED])
+            return matcher.quick_ratio()
+
+        line = max(sorted(by_length[:_MOST_COMPARED]), key=likeness)
         nearest = self._exchanges[line]
         if nearest.operation != operation:
             differs = f"asks {nearest.operation}"

@@ -94,7 +94,8 @@ class LogEntry:
         """About how many bytes the entry takes."""
         headers = sum(len(name) + len(value) for name, value in self.raw_headers)
         form = len(str(self.form))
-        return len(self.raw_body) + len(self.raw_answer) + headers + form + 1000
+        head = len(self.path) + len(self.raw_query) + headers
+        return len(self.raw_body) + len(self.raw_answer) + head + form + 1000
 
     def to_wire(self) -> dict[str, Any]:
         """Return the entry as the JSON of the admin API."""

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from azinfer.local.wire.body import Json
 
-_MOST_RESPONSES = 1000
+_LARGEST = 64 * 1024 * 1024
 
 
 class ResponseEvents:
-    """The events of one streamed response, which may be followed again while it is written."""
+    """The events of one streamed response, which may be followed again while it is written.
+
+    Attributes:
+        size: The bytes of all events.
+    """
 
     def __init__(self) -> None:
         self._events: list[bytes] = []
         self._is_over = False
         self._changed = asyncio.Event()
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._events)
@@ -25,6 +31,7 @@ class ResponseEvents:
     def add(self, event: bytes) -> None:
         """Add an event; its sequence number is that of events before it."""
         self._events.append(event)
+        self.size += len(event)
         self._changed.set()
 
     def end(self) -> None:
@@ -63,16 +70,24 @@ class StoredResponse:
 
 
 class ResponseStore:
-    """The newest responses; at most 1,000, older ones are deleted."""
+    """The newest responses; at most 64 MiB of JSON, older ones are deleted."""
 
     def __init__(self) -> None:
         self._stored: dict[str, StoredResponse] = {}
+        self._sizes: dict[str, int] = {}
+        self._size = 0
 
     def add(self, stored: StoredResponse) -> None:
-        """Store a response."""
-        self._stored[stored.response["id"]] = stored
-        while len(self._stored) > _MOST_RESPONSES:
-            del self._stored[next(iter(self._stored))]
+        """Store a response, unless it alone is too large."""
+        response_id = stored.response["id"]
+        self.delete(response_id)
+        # Objects take a few times the memory of their JSON.
+        size = len(json.dumps([stored.response, stored.items])) + 1000
+        size += stored.events.size if stored.events is not None else 0
+        self._stored[response_id], self._sizes[response_id] = stored, size
+        self._size += size
+        while self._size > _LARGEST:
+            self.delete(next(iter(self._stored)))
 
     def get(self, response_id: str) -> StoredResponse | None:
         """Return the response with an id."""
@@ -80,11 +95,14 @@ class ResponseStore:
 
     def delete(self, response_id: str) -> bool:
         """Delete a response; whether it was there."""
+        self._size -= self._sizes.pop(response_id, 0)
         return self._stored.pop(response_id, None) is not None
 
     def clear(self) -> None:
         """Delete all responses."""
         self._stored.clear()
+        self._sizes.clear()
+        self._size = 0
 
     def conversation(self, response_id: str) -> list[Json] | None:
         """Return all items up to the end of a response; None if a part is not stored."""
