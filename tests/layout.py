@@ -52,7 +52,7 @@ FLOORS = {
     """,
     # The wings of the local endpoint.
     "azinfer.local": """
-        directories file_lock
+        directories file_lock worker_threads
         wire engines resource api server config endpoint cli
         __init__
     """,

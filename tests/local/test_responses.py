@@ -470,18 +470,23 @@ def test_a_deployment_must_be_named_and_support_responses(http: httpx.Client) ->
         }
 
 
-def test_old_responses_are_forgotten() -> None:
+def test_old_responses_are_forgotten_by_their_bytes() -> None:
     kept = ResponseStore()
-    for at in range(1001):
+    for at in range(70):
         response: Any = {
             "id": str(at),
             "previous_response_id": str(at - 1) if at else None,
             "output": [],
         }
-        kept.add(StoredResponse(response, [{"id": f"in_{at}"}]))
+        kept.add(StoredResponse(response, [{"id": f"in_{at}", "text": "x" * 1_000_000}]))
     assert kept.get("0") is None
     assert kept.conversation("0") is None
-    assert kept.conversation("1000") is None  # a part of what was said is not there
+    assert kept.conversation("69") is None  # a part of what was said is not there
+    assert kept.delete("69")
+    # One that is too large alone is not stored, and nothing else is.
+    kept.add(StoredResponse({**response, "id": "large"}, [{"id": "a", "text": "x" * 2**26}]))
+    assert kept.get("large") is None
+    for at in range(2000):
+        kept.add(StoredResponse({**response, "id": str(at)}, [{"id": f"in_{at}"}]))
     assert kept.get("1") is not None
-    assert kept.item("in_0") is None
     assert kept.item("in_1") == {"id": "in_1"}

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from asking import TestClock
 
 from azinfer.core import ConfigurationError
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.local.api import context
 from azinfer.local.server import uvicorn_setup
+from client_driver import TestClock
 
 CHAT = "/openai/v1/chat/completions"
 BODY = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}

@@ -142,10 +142,10 @@ def read_event(data: bytes, url: str, secret: str) -> Json:
         chunk = None
     if not isinstance(chunk, dict):
         raise malformed(url, "an event is not a JSON object")
-    chunk = redact(chunk, secret)
-    if chunk.get("error"):
-        raise _error(chunk, 502, {}, url)
-    return chunk
+    event: Json = redact(chunk, secret)
+    if event.get("error"):
+        raise _error(event, 502, {}, url)
+    return event
 
 
 def read_error(response: httpx.Response, body: bytes, url: str, secret: str) -> EngineError:

@@ -56,7 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Start the time of the next head, unless a request is being answered."""
-        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+        cycle: Any = self.cycle  # None before the first request
+        if self._head_timer is None and (cycle is None or cycle.response_complete):
             self._start_head_timer()
         super().data_received(data)
 

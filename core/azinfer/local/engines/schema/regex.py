@@ -100,7 +100,7 @@ def compile_linear(pattern: str) -> LinearPattern:
     Raises:
         ValueError: RE2 cannot read it, or it needs too much memory.
     """
-    import re2
+    import re2  # type: ignore[import-untyped]
 
     options = re2.Options()
     options.log_errors = False

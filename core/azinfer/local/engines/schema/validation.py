@@ -55,12 +55,12 @@ def _check(schema: Mapping[str, Any], where: str) -> None:
 
     validator = validator_class()(validator_class().META_SCHEMA)
     try:
-        error = best_match(validator.iter_errors(dict(schema)))
+        problem = best_match(validator.iter_errors(dict(schema)))
     except OverBudgetError:
         raise _error(where, "is too large to be checked") from None
-    if error is not None:
-        path = ".".join(map(str, (where, *error.absolute_path)))
-        raise _error(path, f"is not a valid JSON Schema: {error.message}")
+    if problem is not None:
+        path = ".".join(map(str, (where, *problem.absolute_path)))
+        raise _error(path, f"is not a valid JSON Schema: {problem.message}")
     _check_sizes(schema, where)
 
 
