@@ -33,7 +33,7 @@ def semantic_kernel(url: str) -> str:
 
     from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
 
-    async def asked() -> str:
+    async def run_calls() -> str:
         embed = AzInferTextEmbedding(url, "k", "e")
         assert (await embed.generate_embeddings(["hi"])).tolist() == [[1.0]]
         chat = AzInferChatCompletion(url, "k", "m")
@@ -49,7 +49,7 @@ def semantic_kernel(url: str) -> str:
         await chat.aclose()
         return value
 
-    return asyncio.run(asked())
+    return asyncio.run(run_calls())
 
 
 def ag2(url: str) -> str:

@@ -155,16 +155,16 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with serving() as url:
         began = time.perf_counter()
-        found = models(url)
+        chat_models = models(url)
         client = InferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
         calls: dict[str, Callable[[], Any]] = {
             name: functools.partial(invoked, model)
-            for name, model in found.items()
+            for name, model in chat_models.items()
             if name != REMEMBERED
         }
         calls["core"] = functools.partial(bare, client, False)
         streams: dict[str, Callable[[], Any]] = {
-            name: functools.partial(streamed, model) for name, model in found.items()
+            name: functools.partial(streamed, model) for name, model in chat_models.items()
         }
         streams["core"] = functools.partial(bare, client, True)
         call, stream = medians(calls, rounds, cpu), medians(streams, rounds, cpu)
@@ -173,7 +173,7 @@ def main() -> None:
     }
     load = medians(imports, rounds, lambda work: work())
     table = Table("", "import", "invoke", "over core", "streamed chunk", "to the floor", "to least")
-    for name in ("core", *found):
+    for name in ("core", *chat_models):
         chunk = stream[name] / STREAMS / CHUNKS * 1e6
         table.add_row(
             name,

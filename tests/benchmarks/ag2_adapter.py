@@ -68,18 +68,18 @@ def serving() -> Iterator[str]:
 def configs(url: str, streaming: bool) -> dict[str, Any]:
     """Every configuration that is measured."""
     v1 = f"{url}/openai/v1"
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         FLOOR: Floor(streaming),
         "azinfer.ag2": AzInferConfig(v1, "k", "gpt-4.1", streaming=streaming),
     }
     if isinstance(ag2_config.OpenAIConfig, type):  # a stand-in where openai is missing or older
-        found["ag2 OpenAIConfig"] = ag2_config.OpenAIConfig(
+        results["ag2 OpenAIConfig"] = ag2_config.OpenAIConfig(
             model="gpt-4.1", base_url=v1, api_key="k", streaming=streaming
         )
-    return found
+    return results
 
 
-async def asked(config: Any, count: int) -> None:
+async def run_turns(config: Any, count: int) -> None:
     """Turns of an agent, one after the other."""
     agent = Agent("a", config=config)
     for _ in range(count):
@@ -129,7 +129,7 @@ def measured(url: str, streaming: bool, rounds: int) -> dict[str, float]:
     count = STREAMS if streaming else ASKS
     client = AsyncInferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
     works: dict[str, Callable[[], float]] = {
-        name: lambda config=config: cpu(lambda: asked(config, count))  # type: ignore[misc]
+        name: lambda config=config: cpu(lambda: run_turns(config, count))  # type: ignore[misc]
         for name, config in configs(url, streaming).items()
     }
     works["core"] = lambda: cpu(lambda: bare(client, count, streaming))

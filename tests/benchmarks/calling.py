@@ -88,9 +88,9 @@ async def measured(client: AsyncInferenceClient) -> Score:
             [UserMessage(text)], tools=TOOLS, temperature=0, max_tokens=64
         )
         calls = [(call.function.name, call.function.arguments) for call in answer.tool_calls]
-        found = calls[0][0] if calls else None
-        tools += found == name
-        right = found == name and (not calls or json.loads(calls[0][1]) == expected)
+        result = calls[0][0] if calls else None
+        tools += result == name
+        right = result == name and (not calls or json.loads(calls[0][1]) == expected)
         arguments += right
         if not right:
             wrong.append(f"{text} -> {calls or answer.text!r}")

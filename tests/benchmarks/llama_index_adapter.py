@@ -120,11 +120,13 @@ def measured(rounds: int) -> dict[str, dict[str, float]]:
     """CPU seconds of calls, streams and embedding batches, by what is measured."""
     with serving() as url:
         client = InferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
-        asked, vectors = models(url), embeddings(url)
+        chat_models, vectors = models(url), embeddings(url)
         embed = [each.get_text_embedding_batch for each in vectors.values()]
         works: dict[str, Works] = {
-            "call": {name: functools.partial(called, each) for name, each in asked.items()},
-            "stream": {name: functools.partial(streamed, each) for name, each in asked.items()},
+            "call": {name: functools.partial(called, each) for name, each in chat_models.items()},
+            "stream": {
+                name: functools.partial(streamed, each) for name, each in chat_models.items()
+            },
             "embed": {
                 name: functools.partial(each, TEXTS)
                 for name, each in zip(vectors, embed, strict=True)
@@ -166,10 +168,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     began = time.perf_counter()
-    found = measured(rounds)
+    result = measured(rounds)
     imports: Works = {name: functools.partial(imported, module) for name, module in MODULES.items()}
     load = medians(imports, rounds, lambda work: work())
-    call, stream, embed = found["call"], found["stream"], found["embed"]
+    call, stream, embed = result["call"], result["stream"], result["embed"]
     table = Table("", "import", "chat", "over core", "streamed chunk", "2,048 embeddings")
     for name in MODULES:
         per_chunk = stream[name] / STREAMS / CHUNKS * 1e6

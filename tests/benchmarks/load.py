@@ -93,11 +93,11 @@ def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, in
         command = [wrk, "-t1", "-c32", f"-d{seconds:.0f}s", "-s", script.name]
         command.append(f"{server.url}/openai/v1/chat/completions")
         before = server.cpu
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        reply_text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         spent = server.cpu - before
-    requests, took, unit = re.findall(r"(\d+) requests in ([\d.]+)([sm])", said)[0]
-    wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
-    failed = re.findall(r"Socket errors: .*", said)
+    requests, took, unit = re.findall(r"(\d+) requests in ([\d.]+)([sm])", reply_text)[0]
+    wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", reply_text)
+    failed = re.findall(r"Socket errors: .*", reply_text)
     if failed:
         print(failed[0])
     return int(requests), int(wrong[0]) if wrong else 0, float(took) * _SECONDS[unit], spent
@@ -112,14 +112,14 @@ async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[
     async with aiohttp.ClientSession(connector=connector, headers={"api-key": "load"}) as session:
 
         async def one(number: int) -> bool:
-            said = f"stream {number} says so"
-            body = {"model": "slow", "messages": [{"role": "user", "content": said}]}
+            message = f"stream {number} says so"
+            body = {"model": "slow", "messages": [{"role": "user", "content": message}]}
             async with session.post(url, json={**body, "stream": True}) as response:
                 lines = [line async for line in response.content if line.strip()]
             choices = [json.loads(line[6:])["choices"][0] for line in lines[:-1]]
             text = "".join(each["delta"].get("content") or "" for each in choices)
             ended = lines[-1] == b"data: [DONE]\n" and choices[-1]["finish_reason"] == "stop"
-            return ended and text == f"This is a synthetic answer to: {said}"
+            return ended and text == f"This is a synthetic answer to: {message}"
 
         async def going_on(number: int) -> None:
             nonlocal good, bad

@@ -60,7 +60,7 @@ def wall(work: Work) -> float:
     return time.perf_counter() - began
 
 
-def told(work: Work) -> float:
+def reported_seconds(work: Work) -> float:
     """Seconds that a piece of work says it took."""
     seconds = work()
     assert isinstance(seconds, float)
@@ -164,20 +164,20 @@ class Sync:
             assert len(vectors) == len(TEXTS)
 
         def ours() -> None:
-            found = self.ours.embed(
+            result = self.ours.embed(
                 TEXTS, model="e", model_id="text-embedding-3-small", encoding_format=encoding
             )
-            assert len(found) == len(TEXTS)
+            assert len(result) == len(TEXTS)
 
         def azure() -> None:
-            found = self.azure_embed.embed(input=TEXTS, encoding_format=encoding)
-            assert len(found.data[0].embedding) > 0
+            result = self.azure_embed.embed(input=TEXTS, encoding_format=encoding)
+            assert len(result.data[0].embedding) > 0
 
         def theirs() -> None:
             # The SDK asks for base64 unless it is told otherwise, and decodes it.
             more: Any = {} if encoding == "base64" else {"encoding_format": "float"}
-            found = self.openai.embeddings.create(model="e", input=TEXTS, **more)
-            assert len(found.data[0].embedding) == 1536
+            result = self.openai.embeddings.create(model="e", input=TEXTS, **more)
+            assert len(result.data[0].embedding) == 1536
 
         return dict(zip(PEERS, (plain, ours, azure, theirs), strict=True))
 
@@ -198,9 +198,11 @@ def at_once(
         await asyncio.gather(*(one() for _ in range(calls)))
 
     async def plain() -> None:
-        told = {"content-type": "application/json", "api-key": "k", **headers}
+        reported_seconds = {"content-type": "application/json", "api-key": "k", **headers}
         limits = httpx.Limits(max_connections=many)
-        async with httpx.AsyncClient(headers=told, limits=limits, timeout=600) as client:
+        async with httpx.AsyncClient(
+            headers=reported_seconds, limits=limits, timeout=600
+        ) as client:
 
             async def ask() -> None:
                 body = orjson.dumps({"model": "gpt-4.1", "messages": USER})
@@ -210,13 +212,13 @@ def at_once(
             await gathered(ask)
 
     async def ours() -> None:
-        given = http() if http is not None else None
+        own_http_client = http() if http is not None else None
         async with AsyncInferenceClient(
-            f"{url}/openai/v1", "k", "m", headers=headers, http_client=given
+            f"{url}/openai/v1", "k", "m", headers=headers, http_client=own_http_client
         ) as client:
             await gathered(lambda: client.complete(USER))
-        if given is not None:
-            await given.aclose()
+        if own_http_client is not None:
+            await own_http_client.aclose()
 
     async def azure() -> None:
         credential = AzureKeyCredential("k")
@@ -325,15 +327,15 @@ def main() -> None:
                 1,
                 "–",
             ),
-            ("import", imports(), told, 1, "1.3"),
-            ("import, without rich", imports(NO_RICH), told, 1, "1.3"),
+            ("import", imports(), reported_seconds, 1, "1.3"),
+            ("import, without rich", imports(NO_RICH), reported_seconds, 1, "1.3"),
         ]
         table = Table("work", *PEERS, "goal", title="ratio to httpx + orjson in the same round")
         for name, works, clock, count, goal in rows:
             with console.status(name):
-                found = measured(works, rounds if clock is cpu else min(3, rounds), clock)
-            base = found["base"] / count * 1000
-            cells = [f"{found[peer]:.2f}" for peer in PEERS[1:]]
+                result = measured(works, rounds if clock is cpu else min(3, rounds), clock)
+            base = result["base"] / count * 1000
+            cells = [f"{result[peer]:.2f}" for peer in PEERS[1:]]
             table.add_row(name, f"1.00 ({base:.2f} ms)", *cells, goal)
     console.print(table)
 

@@ -78,7 +78,7 @@ def services(url: str) -> dict[str, Any]:
     }
 
 
-def asked() -> ChatHistory:
+def user_history() -> ChatHistory:
     """The question, as a history."""
     history = ChatHistory()
     history.add_user_message(USER[0]["content"])
@@ -89,14 +89,14 @@ async def called(service: Any) -> None:
     """Ask, one call after the other."""
     settings = service.get_prompt_execution_settings_class()()
     for _ in range(CALLS):
-        assert str(await service.get_chat_message_content(asked(), settings))
+        assert str(await service.get_chat_message_content(user_history(), settings))
 
 
 async def streamed(service: Any) -> None:
     """Read streams to their end."""
     settings = service.get_prompt_execution_settings_class()()
     for _ in range(STREAMS):
-        async for _part in service.get_streaming_chat_message_content(asked(), settings):
+        async for _part in service.get_streaming_chat_message_content(user_history(), settings):
             pass
 
 
@@ -111,11 +111,11 @@ async def bare(client: AsyncInferenceClient, stream: bool) -> None:
             assert (await client.complete(USER)).text
 
 
-async def closed(found: dict[str, Any], client: AsyncInferenceClient) -> None:
+async def closed(expected: dict[str, Any], client: AsyncInferenceClient) -> None:
     """Close what has something to close."""
-    await found[OURS].aclose()
-    await found["AzureAIInferenceChatCompletion"].client.close()
-    await found["AzureChatCompletion"].client.close()
+    await expected[OURS].aclose()
+    await expected["AzureAIInferenceChatCompletion"].client.close()
+    await expected["AzureChatCompletion"].client.close()
     await client.aclose()
 
 
@@ -125,12 +125,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with serving() as url, asyncio.Runner() as runner:
-        found = services(url)
+        result = services(url)
         client = AsyncInferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
 
         def works(ask: Callable[[Any], Any], stream: bool) -> dict[str, Callable[[], Any]]:
             asks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-                name: functools.partial(ask, service) for name, service in found.items()
+                name: functools.partial(ask, service) for name, service in result.items()
             }
             asks["core"] = functools.partial(bare, client, stream)
             return {
@@ -140,7 +140,7 @@ def main() -> None:
 
         call = medians(works(called, False), rounds, cpu)
         stream = medians(works(streamed, True), rounds, cpu)
-        runner.run(closed(found, client))
+        runner.run(closed(result, client))
     imports: dict[str, Callable[[], Any]] = {
         name: functools.partial(imported, module) for name, module in MODULES.items()
     }

@@ -33,7 +33,7 @@ def read(raw: Any, headers: dict[str, str] | None = None) -> ChatCompletion:
     return decode_completion(raw, headers or {})
 
 
-def said(**message: Any) -> Message:
+def decode_message(**message: Any) -> Message:
     return read(chat(message=message)).choices[0].message
 
 
@@ -102,8 +102,8 @@ def test_all_choices_are_returned() -> None:
 def test_reasoning_is_one_field_for_every_model(
     message: dict[str, Any], content: str | None, reasoning: str | None
 ) -> None:
-    found = said(**message)
-    assert (found.content, found.reasoning) == (content, reasoning)
+    result = decode_message(**message)
+    assert (result.content, result.reasoning) == (content, reasoning)
 
 
 def test_tool_calls_are_typed_for_every_model() -> None:
@@ -112,10 +112,10 @@ def test_tool_calls_are_typed_for_every_model() -> None:
         {"index": 1, "function": {"name": "g", "arguments": {"x": 1}, "call_id": None}},
         {"id": "a", "function": {"name": "h", "arguments": None}},
     ]
-    found = read(chat(None, message={"tool_calls": calls}))
-    assert found.finish_reason == "tool_calls"
+    result = read(chat(None, message={"tool_calls": calls}))
+    assert result.finish_reason == "tool_calls"
     assert [
-        (call.id, call.function.name, call.function.arguments) for call in found.tool_calls
+        (call.id, call.function.name, call.function.arguments) for call in result.tool_calls
     ] == [
         ("a", "f", '{"x":1}'),
         ("call_01", "g", '{"x":1}'),
@@ -132,7 +132,7 @@ def test_generated_ids_differ_between_answers(ask: Ask, server: RawServer) -> No
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "expected"),
     [
         (None, "no choices"),
         ([], "no choices"),
@@ -150,15 +150,15 @@ def test_generated_ids_differ_between_answers(ask: Ask, server: RawServer) -> No
         ({"choices": [{"message": {"tool_calls": [{"function": {}}]}}]}, "function name"),
     ],
 )
-def test_a_response_that_is_not_a_chat_completion_is_an_error(raw: Any, told: str) -> None:
+def test_a_response_that_is_not_a_chat_completion_is_an_error(raw: Any, expected: str) -> None:
     with pytest.raises(InvalidResponseError) as caught:
         read(raw)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_a_filtered_choice_may_have_no_message() -> None:
-    found = read({"choices": [{"finish_reason": "content_filter"}]})
-    assert (found.text, found.finish_reason) == ("", "content_filter")
+    result = read({"choices": [{"finish_reason": "content_filter"}]})
+    assert (result.text, result.finish_reason) == ("", "content_filter")
 
 
 def test_refusal_audio_and_logprobs_are_kept() -> None:
@@ -251,7 +251,7 @@ def test_a_streamed_answer_is_parsed_too(ask: Ask, server: RawServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (chat("no json"), "the response is not a valid City: "),
         (chat('{"name"', "length"), "raise max_tokens"),
@@ -259,10 +259,10 @@ def test_a_streamed_answer_is_parsed_too(ask: Ask, server: RawServer) -> None:
     ],
 )
 def test_an_answer_that_does_not_match_its_type_says_why(
-    ask: Ask, server: RawServer, answer: Any, told: str
+    ask: Ask, server: RawServer, answer: Any, expected: str
 ) -> None:
     server.will(reply(answer))
-    with pytest.raises(InvalidResponseError, match=told):
+    with pytest.raises(InvalidResponseError, match=expected):
         ask().complete(response_format=City).parsed  # noqa: B018
 
 
@@ -281,7 +281,7 @@ def test_a_response_format_that_is_not_a_type_parses_nothing(ask: Ask, server: R
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("reported", "kind"),
     [
         ("chat-completion", "chat_completion"),
         ("chat completion(s)", "chat_completion"),
@@ -295,8 +295,8 @@ def test_a_response_format_that_is_not_a_type_parses_nothing(ask: Ask, server: R
         (None, ""),
     ],
 )
-def test_the_types_of_models_are_spelled_one_way(said: str | None, kind: str) -> None:
-    assert decode_model_info({"model_name": "m", "model_type": said}).model_type == kind
+def test_the_types_of_models_are_spelled_one_way(reported: str | None, kind: str) -> None:
+    assert decode_model_info({"model_name": "m", "model_type": reported}).model_type == kind
 
 
 def test_info_without_a_model_is_an_error(ask: Ask, server: RawServer) -> None:
@@ -323,13 +323,13 @@ def test_info_returns_the_model(ask: Ask, server: RawServer) -> None:
 
 def test_a_refused_prompt_names_its_filter_results(ask: Ask, server: RawServer) -> None:
     lists = [{"id": "codenames", "filtered": True}, {"id": "products", "filtered": False}]
-    found = {
+    results = {
         "violence": {"filtered": True, "severity": "high"},
         "hate": {"filtered": False, "severity": "low"},
         "jailbreak": {"filtered": True, "detected": True},
         "custom_blocklists": {"filtered": True, "details": lists},
     }
-    body = failure("content_filter", "blocked", innererror={"content_filter_result": found})
+    body = failure("content_filter", "blocked", innererror={"content_filter_result": results})
     server.will(reply(body, 400))
     with pytest.raises(ContentFilterError) as caught:
         ask().complete()

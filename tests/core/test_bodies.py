@@ -49,21 +49,21 @@ def test_an_error_body_is_parsed(body: dict[str, Any]) -> None:
     if isinstance(error, ContentFilterError):
         assert dict(error.categories) == means.pop("categories")
     assert [[list(each.loc), each.message] for each in error.details] == means.pop("details", [])
-    found = {
+    results = {
         "code": error.code,
         "message": error.message,
         "param": error.param,
         "request_id": error.request_id,
         "retry_after": wait,
     }
-    assert {name: fact for name, fact in found.items() if fact is not None} == means
+    assert {name: fact for name, fact in results.items() if fact is not None} == means
 
 
 @of_kind("chat")
 def test_a_chat_completion_is_parsed(body: dict[str, Any]) -> None:
     raw = json.loads(body["body"])
     answer = decode_completion(raw, httpx.Headers(body["headers"]))
-    assert told(answer) == body["means"]
+    assert describe_answer(answer) == body["means"]
     assert answer.raw == json.loads(body["body"])
 
 
@@ -84,7 +84,7 @@ def test_a_stream_is_parsed_the_same_however_it_is_cut(body: dict[str, Any], siz
         chunks += reader.finish()
     assert len(chunks) == means.pop("chunks")
     assert "".join(chunk.text for chunk in chunks) == means["text"]
-    assert told(reader.completion()) == means
+    assert describe_answer(reader.completion()) == means
 
 
 @of_kind("embedding")
@@ -102,12 +102,12 @@ def test_embeddings_are_parsed(body: dict[str, Any]) -> None:
 @of_kind("info")
 def test_model_info_is_parsed(body: dict[str, Any]) -> None:
     info = decode_model_info(json.loads(body["body"]))
-    found = {
+    results = {
         "model_name": info.model_name,
         "model_type": info.model_type,
         "provider": info.provider,
     }
-    assert found == body["means"]
+    assert results == body["means"]
 
 
 @of_kind("deployments")
@@ -116,7 +116,7 @@ def test_deployments_are_parsed(body: dict[str, Any]) -> None:
         assert body["body"] == ""
         return
     raw = json.loads(body["body"])
-    found = from_pages([raw if "value" in raw else {"value": [raw]}])
+    result = from_pages([raw if "value" in raw else {"value": [raw]}])
     assert [
         [
             each.name,
@@ -128,7 +128,7 @@ def test_deployments_are_parsed(body: dict[str, Any]) -> None:
             each.content_filter,
             [[limit.key, limit.count, limit.renewal_period] for limit in each.rate_limits],
         ]
-        for each in found.values()
+        for each in result.values()
     ] == body["means"]["deployments"]
 
 
@@ -146,13 +146,13 @@ def test_a_stream_of_another_operation_is_an_error(body: dict[str, Any]) -> None
         reader.finish()
 
 
-def told(answer: ChatCompletion) -> dict[str, Any]:
+def describe_answer(answer: ChatCompletion) -> dict[str, Any]:
     """What an answer says, without what it does not say."""
     usage = answer.usage
     results = set(answer.choices[0].content_filter_results)
     for prompt in answer.prompt_filter_results:
         results |= set(prompt.get("content_filter_results", {}))
-    found = {
+    values = {
         "model": answer.model,
         "finish_reason": answer.finish_reason,
         "text": answer.text,
@@ -171,4 +171,4 @@ def told(answer: ChatCompletion) -> dict[str, Any]:
         ],
         "filters": sorted(results) or None,
     }
-    return {name: fact for name, fact in found.items() if fact is not None}
+    return {name: fact for name, fact in values.items() if fact is not None}

@@ -95,8 +95,8 @@ def test_an_unknown_deployment_is_a_typed_error_in_every_dialect(
     error = caught.value
     assert (error.status, error.deployment, error.request_id) == (status, "mistral-larg", "r7")
     assert error.code == body["error"]["code"]
-    said = body["error"]["message"]
-    assert f"{said}. Check model=; client.deployments() lists" in str(error)
+    message_field = body["error"]["message"]
+    assert f"{message_field}. Check model=; client.deployments() lists" in str(error)
     assert "'mistral-larg'" in str(error)
     assert server.url in str(error)
 
@@ -143,8 +143,8 @@ PROJECT_ITEM = {
 
 def test_deployments_have_their_five_facts(ask: Ask, server: RawServer) -> None:
     server.will(reply({"value": [ARM_ITEM]}))
-    found = ask().deployments(server.url + ARM)
-    assert found["ptu"] == Deployment(
+    listing = ask().deployments(server.url + ARM)
+    assert listing["ptu"] == Deployment(
         "PTU",
         "gpt-4o",
         model_version="2024-11-20",
@@ -155,7 +155,7 @@ def test_deployments_have_their_five_facts(ask: Ask, server: RawServer) -> None:
         rate_limits=(RateLimit("request", 1, 10),),
         capabilities={"chatCompletion": "true"},
     )
-    assert found["ptu"].raw == ARM_ITEM
+    assert listing["ptu"].raw == ARM_ITEM
     assert server.received[0].target == f"{ARM}/deployments?api-version=2025-09-01"
 
 
@@ -202,9 +202,9 @@ def test_deployments_are_listed_where_they_are(
 ) -> None:
     server.will(reply({"value": [PROJECT_ITEM]}))
     credential = Credential()
-    found = ask(path, credential).deployments(source and server.url + source)
-    assert found["EMBED"].model_name == "text-embedding-3-small"
-    assert found["embed"].capabilities == {"embeddings": "true"}
+    listing = ask(path, credential).deployments(source and server.url + source)
+    assert listing["EMBED"].model_name == "text-embedding-3-small"
+    assert listing["embed"].capabilities == {"embeddings": "true"}
     assert (server.received[0].method, server.received[0].target) == ("GET", target)
     assert credential.scopes == [scope]
 
@@ -217,8 +217,8 @@ def test_all_pages_are_read_with_the_version_of_the_first(ask: Ask, server: RawS
         reply({"value": items[1:2], "nextLink": more + "2"}),
         reply({"value": items[2:]}),
     )
-    found = ask("/api/projects/p").deployments()
-    assert list(found) == ["d0", "d1", "d2"]
+    listing = ask("/api/projects/p").deployments()
+    assert list(listing) == ["d0", "d1", "d2"]
     queries = [request.target.partition("?")[2] for request in server.received]
     assert queries == ["api-version=v1", "skip=1&api-version=v1", "skip=2&api-version=v1"]
 
@@ -279,15 +279,15 @@ def test_an_endpoint_without_a_list_gets_advice(ask: Ask) -> None:
 
 
 def test_deployments_are_found_in_any_case() -> None:
-    found = Deployments([Deployment("Straße"), Deployment("gpt-4o")])
-    assert found["STRASSE"].name == "Straße"
-    assert "GPT-4O" in found
-    assert not found.__contains__(4)
-    assert list(found) == ["Straße", "gpt-4o"]
-    assert "Deployment(name='gpt-4o'" in repr(found)
-    assert len(found) == 2
+    result = Deployments([Deployment("Straße"), Deployment("gpt-4o")])
+    assert result["STRASSE"].name == "Straße"
+    assert "GPT-4O" in result
+    assert not result.__contains__(4)
+    assert list(result) == ["Straße", "gpt-4o"]
+    assert "Deployment(name='gpt-4o'" in repr(result)
+    assert len(result) == 2
     with pytest.raises(KeyError):
-        found["x"]
+        result["x"]
 
 
 @pytest.mark.parametrize(
@@ -389,28 +389,28 @@ def test_a_request_is_adapted_to_its_model_without_loss(
 ) -> None:
     body = {"messages": [ASKED], **body}
     before = pickle.dumps(body)
-    found, told = adapt(body, profile_of(model_id))
-    assert found == {"messages": [ASKED], **(body if expected is None else expected)}
-    assert len(told) == changes
+    result, adapted = adapt(body, profile_of(model_id))
+    assert result == {"messages": [ASKED], **(body if expected is None else expected)}
+    assert len(adapted) == changes
     assert pickle.dumps(body) == before
 
 
 def test_foreign_call_ids_are_shortened_on_both_sides() -> None:
     messages = called("call_28791505", "abc123XYZ")
-    found, told = adapt({"messages": messages}, profile_of("mistral-large"))
-    assistant, first, second = found["messages"]
+    result, changes = adapt({"messages": messages}, profile_of("mistral-large"))
+    assistant, first, second = result["messages"]
     ids = [call["id"] for call in assistant["tool_calls"]]
     assert ids == [first["tool_call_id"], second["tool_call_id"]]
     assert len(ids[0]) == 9
     assert ids[0].isalnum()
     assert ids[1] == "abc123XYZ"
-    assert len(told) == 1
+    assert len(changes) == 1
 
 
 def test_a_tool_call_of_unknown_form_is_passed_on() -> None:
     messages = [{"role": "assistant", "tool_calls": [{"id": 7, "index": 0, "custom": {}}]}]
-    found, _ = adapt({"messages": messages}, profile_of("mistral-large"))
-    assert found["messages"][0]["tool_calls"] == [{"id": 7, "custom": {}}]
+    result, _ = adapt({"messages": messages}, profile_of("mistral-large"))
+    assert result["messages"][0]["tool_calls"] == [{"id": 7, "custom": {}}]
 
 
 @pytest.mark.parametrize(
@@ -419,8 +419,8 @@ def test_a_tool_call_of_unknown_form_is_passed_on() -> None:
 )
 def test_authors_are_left_out_for_models_with_closed_schemas(model: str, sent: bool) -> None:
     messages = [{"role": "assistant", "content": "Hello", "name": "guide"}]
-    found, changes = adapt({"messages": messages}, profile_of(model))
-    assert ("name" in found["messages"][0]) is sent
+    result, changes = adapt({"messages": messages}, profile_of(model))
+    assert ("name" in result["messages"][0]) is sent
     assert changes == (() if sent else ("messages without name",))
 
 
@@ -432,9 +432,9 @@ def test_a_client_is_usable_from_many_threads(server: RawServer) -> None:
         def work(name: int) -> None:
             for at in range(12):
                 text = f"{name}-{at}"
-                found = driver.client.complete([{"role": "user", "content": text}]).text
-                if found != text:
-                    wrong.append((text, found))
+                result = driver.client.complete([{"role": "user", "content": text}]).text
+                if result != text:
+                    wrong.append((text, result))
 
         threads = [threading.Thread(target=work, args=(name,)) for name in range(16)]
         for thread in threads:
@@ -608,7 +608,7 @@ def test_an_httpx_aiohttp_client_is_used_and_its_errors_are_translated(server: R
         reply(chat()), stream(events(part("a"), part("b", "stop"))), lambda peer: peer.reset()
     )
 
-    async def asked() -> None:
+    async def run_calls() -> None:
         async with HttpxAiohttpClient() as http:
             client = AsyncInferenceClient(server.url, KEY, "m", http_client=http, max_retries=0)
             assert (await client.complete(USER)).text == "hello"
@@ -620,7 +620,7 @@ def test_an_httpx_aiohttp_client_is_used_and_its_errors_are_translated(server: R
             with pytest.raises(APIConnectionError, match="check the endpoint and the network"):
                 await client.complete(USER)
 
-    asyncio.run(asked())
+    asyncio.run(run_calls())
 
 
 def test_a_client_creates_its_sync_or_async_counterpart(server: RawServer) -> None:

@@ -157,8 +157,8 @@ def test_a_list_of_management_has_the_scope_of_its_cloud(url: str, scope: str) -
 
 
 def audience(name: str) -> Any:
-    told = "Unauthorized. Access token is missing, invalid, audience is incorrect "
-    return reply({"statusCode": 401, "message": f"{told}({name}), or have expired."}, 401)
+    text = "Unauthorized. Access token is missing, invalid, audience is incorrect "
+    return reply({"statusCode": 401, "message": f"{text}({name}), or have expired."}, 401)
 
 
 def test_a_token_for_another_audience_is_replaced_once_and_for_all(
@@ -185,8 +185,8 @@ def test_a_service_cannot_choose_the_audience_of_a_token(
 def test_a_resource_without_keys_names_the_accepted_credentials(
     ask: Ask, server: RawServer
 ) -> None:
-    told = "Key based authentication is disabled for this resource."
-    server.will(reply(failure("AuthenticationTypeDisabled", told), 403))
+    message = "Key based authentication is disabled for this resource."
+    server.will(reply(failure("AuthenticationTypeDisabled", message), 403))
     with pytest.raises(PermissionDeniedError, match=r"Pass a credential of azure-identity"):
         ask().complete()
 
@@ -525,7 +525,7 @@ async def named_coroutine() -> str:
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("named", "expected"),
     [
         ({"credential": KEY}, "with its key"),
         ({"credential": KeyCredential(KEY)}, "with its key"),
@@ -544,11 +544,11 @@ async def named_coroutine() -> str:
     ],
 )
 def test_a_client_with_a_secret_cannot_be_pickled(
-    kind: str, named: dict[str, Any], told: str
+    kind: str, named: dict[str, Any], expected: str
 ) -> None:
     driver = ClientDriver(kind, **{"endpoint": V1, **named})
     with pytest.raises(
-        ConfigurationError, match=f"{told}.*cannot be pickled.*'env:NAME'"
+        ConfigurationError, match=f"{expected}.*cannot be pickled.*'env:NAME'"
     ) as caught:
         pickle.dumps(driver.client)
     assert KEY not in str(caught.value)

@@ -72,13 +72,13 @@ def test_one_text_need_not_be_in_a_list(ask: Ask, server: RawServer) -> None:
     ],
 )
 def test_batches_are_as_large_as_the_model_takes(model: str, sizes: list[int]) -> None:
-    found = batches(["text"] * 2100, profile_of(model))
-    assert [len(batch) for batch in found] == sizes
+    result = batches(["text"] * 2100, profile_of(model))
+    assert [len(batch) for batch in result] == sizes
 
 
 def test_batches_are_split_by_tokens_too() -> None:
-    found = batches(["x" * 300_000] * 5 + ["y"] * 3, profile_of("text-embedding-3-small"))
-    assert [len(batch) for batch in found] == [2, 2, 4]
+    result = batches(["x" * 300_000] * 5 + ["y"] * 3, profile_of("text-embedding-3-small"))
+    assert [len(batch) for batch in result] == [2, 2, 4]
 
 
 def test_several_batches_are_sent_at_once_but_not_all(ask: Ask, server: RawServer) -> None:
@@ -161,10 +161,10 @@ def test_fields_beside_the_vectors_are_kept(
     body = {**vectors([0.5], [0.25]), **more}
     body["data"] = [{**item, **beside} for item in body["data"]]
     server.will(reply(body))
-    found = ask().embed(["a", "b"], encoding_format=encoding_format)
-    assert [list(vector) for vector in found.vectors] == [[0.5], [0.25]]
+    embeddings = ask().embed(["a", "b"], encoding_format=encoding_format)
+    assert [list(vector) for vector in embeddings.vectors] == [[0.5], [0.25]]
     without = [{k: v for k, v in item.items() if k != "embedding"} for item in body["data"]]
-    assert found.raw == ({**body, "data": without},)
+    assert embeddings.raw == ({**body, "data": without},)
 
 
 def test_vectors_are_ordered_by_their_index() -> None:
@@ -197,8 +197,8 @@ def test_vectors_are_ordered_by_their_index() -> None:
 def test_a_vector_is_read_by_the_type_of_its_value(
     row: Any, encoding: str | None, vector: Any
 ) -> None:
-    (found,) = read(row, encoding=encoding)
-    assert (found.typecode, found) == (vector.typecode, vector)
+    (result,) = read(row, encoding=encoding)
+    assert (result.typecode, result) == (vector.typecode, vector)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_embedding_that_is_not_a_vector_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "expected"),
     [
         (None, "no list of embeddings"),
         ({"data": {}}, "no list of embeddings"),
@@ -240,8 +240,8 @@ def test_an_embedding_that_is_not_a_vector_is_an_error(
         ({"data": [{"index": "0", "embedding": [1.0]}]}, "index 0"),
     ],
 )
-def test_an_answer_with_wrong_counts_or_indexes_is_an_error(raw: Any, told: str) -> None:
-    with pytest.raises(InvalidResponseError, match=told):
+def test_an_answer_with_wrong_counts_or_indexes_is_an_error(raw: Any, expected: str) -> None:
+    with pytest.raises(InvalidResponseError, match=expected):
         Embeddings.from_wire(raw, {}, 2)
 
 
@@ -278,15 +278,15 @@ def test_images_are_sent_one_by_one_and_come_back_in_order(
 
     server.choose = choose
     (tmp_path / "a.png").write_bytes(b"\x89PNG0000")
-    given = [
+    results = [
         b"\x89PNG",
         tmp_path / "a.png",
         "https://example.com/a.png",
         (b"\x89PNG", "a cat"),
         ImageInput(b"\x89PNG", "a dog"),
     ]
-    answer = ask("/models").embed_images(given, dimensions=2)
-    lengths = [len(ImageInput(each).to_wire()["image"]) for each in given[:3]]  # type: ignore[arg-type]
+    answer = ask("/models").embed_images(results, dimensions=2)
+    lengths = [len(ImageInput(each).to_wire()["image"]) for each in results[:3]]  # type: ignore[arg-type]
     expected = [[each, 0] for each in lengths] + [[lengths[0], 1]] * 2
     assert [list(vector) for vector in answer.vectors] == expected
     assert len(server.received) == 5

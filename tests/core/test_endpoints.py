@@ -152,8 +152,8 @@ def test_a_url_is_understood(
     url: str, surface: str, base: str, name: str | None, version: str | None
 ) -> None:
     endpoint = Endpoint.parse(url)
-    found = (endpoint.surface.name, endpoint.url, endpoint.deployment, endpoint.api_version)
-    assert found == (surface, base, name, version)
+    result = (endpoint.surface.name, endpoint.url, endpoint.deployment, endpoint.api_version)
+    assert result == (surface, base, name, version)
 
 
 def test_more_than_thirty_url_forms_are_tested() -> None:
@@ -283,7 +283,7 @@ def test_a_surface_may_be_given_as_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("", "not a valid http(s) URL"),
         ("ftp://contoso.openai.azure.com", "not a valid http(s) URL"),
@@ -303,10 +303,10 @@ def test_a_surface_may_be_given_as_a_value() -> None:
         ),
     ],
 )
-def test_a_wrong_url_is_an_error_with_its_parsed_parts(url: str, told: str) -> None:
+def test_a_wrong_url_is_an_error_with_its_parsed_parts(url: str, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Endpoint.parse(url)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_a_wrong_url_is_an_error_with_an_example() -> None:

@@ -42,11 +42,11 @@ class Twins:
         self.client: Any = cls(*args, **named)
         self.is_sync = kind == "sync"
 
-    async def of(self, made: Any) -> Any:
-        return made if self.is_sync else await made
+    async def of(self, cls: Any) -> Any:
+        return cls if self.is_sync else await cls
 
-    async def all(self, made: Any) -> list[Any]:
-        return list(made) if self.is_sync else [each async for each in made]
+    async def all(self, cls: Any) -> list[Any]:
+        return list(cls) if self.is_sync else [each async for each in cls]
 
     async def close(self) -> None:
         if not self.is_sync:

@@ -34,12 +34,12 @@ def _second_opinion() -> dict[str, dict[str, Any]]:
     assert spec is not None
     assert spec.origin is not None
     path = Path(spec.origin).with_name("model_prices_and_context_window_backup.json")
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for key, entry in json.loads(path.read_bytes()).items():
         azure = entry.get("litellm_provider") in ("azure", "azure_ai")
         if azure and entry.get("mode") in ("chat", "responses"):
-            found.setdefault(key.rpartition("/")[2], entry)
-    return found
+            results.setdefault(key.rpartition("/")[2], entry)
+    return results
 
 
 def _window(row: ModelFacts, theirs: int) -> int | None:
@@ -315,11 +315,11 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("folder", SEARCHED)
 def test_no_other_module_has_a_table_of_models(folder: str) -> None:
     root = Path(__file__).parents[2]
-    found = [
+    results = [
         f"{path.relative_to(root)}:{line}: {text[:60]!r}"
         for path in sorted((root / folder).rglob("*.py"))
         for line, text in _texts(path)
         if not re.match(r"llama[-_ ]?index|LlamaIndex", text)
         and (find(text, is_model_id=True) or family_of(re.sub(r"[(?:)^\\]", "", text)))
     ]
-    assert found == []
+    assert results == []

@@ -265,8 +265,8 @@ def test_a_request_follows_the_protocol(
 ) -> None:
     answers(server)
     driver = ask(**{"model": "Mixed-Case", **client})
-    given = {"embed": (["a"],), "embed_images": ([b"\x89PNG"],)}.get(operation, ())
-    getattr(driver, operation)(*given, **options)
+    arguments = {"embed": (["a"],), "embed_images": ([b"\x89PNG"],)}.get(operation, ())
+    getattr(driver, operation)(*arguments, **options)
     (request,) = server.received
     assert f"{request.method} {request.target}" == line
     assert request.body.decode() == (body or "")
@@ -451,7 +451,7 @@ def test_options_are_sent_as_they_are_meant(
 
 
 @pytest.mark.parametrize(
-    ("messages", "told"),
+    ("messages", "expected"),
     [
         ([], "messages is empty"),
         ("hi", "messages must be a list"),
@@ -466,11 +466,11 @@ def test_options_are_sent_as_they_are_meant(
     ],
 )
 def test_messages_that_cannot_be_sent_are_refused_at_once(
-    ask: Ask, server: RawServer, messages: Any, told: str
+    ask: Ask, server: RawServer, messages: Any, expected: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ask().complete(messages)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert not server.received
 
 

@@ -234,12 +234,14 @@ def silent(peer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "told"),
+    ("timeout", "expected"),
     [(Timeout(read=0.2), "sent nothing within 0.2 seconds"), (0.2, "within 0.2 seconds")],
 )
-def test_a_silent_service_times_out(ask: Ask, server: RawServer, timeout: Any, told: str) -> None:
+def test_a_silent_service_times_out(
+    ask: Ask, server: RawServer, timeout: Any, expected: str
+) -> None:
     server.will(silent)
-    with pytest.raises(APITimeoutError, match=told) as caught:
+    with pytest.raises(APITimeoutError, match=expected) as caught:
         ask(timeout=timeout, max_retries=0, clock=Clock()).complete()
     assert caught.value.deployment == "gpt-4.1"
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -429,8 +431,8 @@ def test_a_second_refused_version_is_an_error(ask: Ask, server: RawServer) -> No
 def test_the_right_operation_is_named_where_a_model_does_another(
     ask: Ask, server: RawServer
 ) -> None:
-    told = "The chatCompletion operation does not work with the specified model, ada"
-    server.will(reply(failure("OperationNotSupported", told), 400))
+    message = "The chatCompletion operation does not work with the specified model, ada"
+    server.will(reply(failure("OperationNotSupported", message), 400))
     with pytest.raises(BadRequestError, match=r"model, ada\. .*Call embed"):
         ask().complete()
 

@@ -34,9 +34,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def configured(kind: str, path: Path, **named: Any) -> ClientDriver:
     """A driver whose client comes from a file."""
-    made = InferenceClient if kind == "sync" else AsyncInferenceClient
+    cls = InferenceClient if kind == "sync" else AsyncInferenceClient
     driver = ClientDriver(kind, "localhost", KEY)
-    driver.client = made.from_config(path, **{"environ": ENVIRON, **named})
+    driver.client = cls.from_config(path, **{"environ": ENVIRON, **named})
     return driver
 
 
@@ -134,12 +134,12 @@ model_format = "Mistral AI"
 content_filter = "none"
 """
     driver = configured(kind, written(tmp_path, text))
-    found = driver.deployments()
-    prod = found["PROD"]
+    listing = driver.deployments()
+    prod = listing["PROD"]
     assert (prod.name, prod.model_name, prod.model_version) == ("Prod", "gpt-4o", "1")
     assert (prod.capacity_type, prod.capacity) == ("ProvisionedManaged", 50)
     assert prod.content_filter == "strict"
-    assert list(found) == ["Prod", "other", "mine"]
+    assert list(listing) == ["Prod", "other", "mine"]
     for name, source in (("prod", "listed"), ("mine", "declared"), ("other", "listed")):
         assert driver.client.explain(model=name).model_id_source == source
     driver.close()
@@ -158,7 +158,7 @@ def test_a_wrong_name_suggests_what_is_declared(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "line 1: endpoints: is missing; add a table"),
         ("[endpoints.main]\n", "line 1: endpoints.main.url: is missing; it must be text"),
@@ -180,9 +180,9 @@ def test_a_wrong_name_suggests_what_is_declared(
         (MAIN + "[endpoint.x]\n", "line 5: endpoint: is unknown; known here:"),
     ],
 )
-def test_mistakes_are_errors_with_line_and_field(tmp_path: Path, text: str, told: str) -> None:
+def test_mistakes_are_errors_with_line_and_field(tmp_path: Path, text: str, expected: str) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(ConfigurationError, match=f"azinfer.toml, {told}"):
+    with pytest.raises(ConfigurationError, match=f"azinfer.toml, {expected}"):
         InferenceClient.from_config(path, environ=ENVIRON)
 
 

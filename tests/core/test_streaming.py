@@ -33,14 +33,14 @@ Ask = Callable[..., ClientDriver]
 
 def decoded(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
     decoder = EventDecoder()
-    found = []
+    results = []
     for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
-        found += decoder.feed(data[start:end])
-    return found + decoder.finish()
+        results += decoder.feed(data[start:end])
+    return results + decoder.finish()
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "expected"),
     [
         (b"data: a\n\n", [(b"", b"a")]),
         (b"data:a\n\n", [(b"", b"a")]),
@@ -58,8 +58,8 @@ def decoded(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
         (b"datum: a\n\n", []),
     ],
 )
-def test_events_are_those_of_the_standard(data: bytes, found: list[tuple[bytes, bytes]]) -> None:
-    assert decoded(data) == found
+def test_events_are_those_of_the_standard(data: bytes, expected: list[tuple[bytes, bytes]]) -> None:
+    assert decoded(data) == expected
 
 
 def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
@@ -97,12 +97,12 @@ def test_reasoning_is_split_the_same_however_the_text_is_cut(
     text = "".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     splitter = Splitter()
-    thought = said = ""
+    thought = message = ""
     for start, end in zip((0, *cuts), (*cuts, len(text)), strict=True):
         more, rest = splitter.feed(text[start:end])
-        thought, said = thought + more, said + rest
+        thought, message = thought + more, message + rest
     more, rest = splitter.finish()
-    streamed = (thought + more, said + rest)
+    streamed = (thought + more, message + rest)
     if text.lstrip().startswith("<think>"):
         whole = split(text)
         assert (streamed[0], streamed[1]) == (whole[0], whole[1])
@@ -244,9 +244,9 @@ def test_a_choice_without_an_index_is_the_first(
 
 def call(index: Any = None, id: Any = None, name: Any = None, arguments: Any = None) -> Any:
     function = {"name": name, "arguments": arguments}
-    told = {"index": index, "id": id}
+    fields = {"index": index, "id": id}
     return {
-        **{key: value for key, value in told.items() if value is not None},
+        **{key: value for key, value in fields.items() if value is not None},
         "function": {key: value for key, value in function.items() if value is not None},
     }
 
@@ -282,8 +282,10 @@ def test_tool_calls_are_assembled_however_they_come(
     read = ask().stream()
     arguments = {"f": '{"x":1}', "g": "{}"}
     expected = [(each[0], each[1], arguments[each[1]]) for each in calls.split()]
-    found = read.completion.tool_calls
-    assert [(each.id, each.function.name, each.function.arguments) for each in found] == expected
+    streamed_calls = read.completion.tool_calls
+    assert [
+        (each.id, each.function.name, each.function.arguments) for each in streamed_calls
+    ] == expected
     streamed: dict[int, list[Any]] = {}
     for piece in (piece for chunk in read.chunks for piece in chunk.tool_calls):
         held = streamed.setdefault(piece.index, [None, None, ""])
@@ -313,8 +315,8 @@ def test_calls_do_not_depend_on_how_their_parts_interleave(order: list[int]) -> 
             reader.feed(events(part(None, None, tool_calls=[call(index, arguments=text, **first)])))
         )
         reader.done = False
-    found = reader.completion().tool_calls
-    assert [(each.id, each.function.arguments) for each in found] == [
+    calls = reader.completion().tool_calls
+    assert [(each.id, each.function.arguments) for each in calls] == [
         (f"i{index}", f"[{index}]") for index in range(3)
     ]
 
@@ -406,7 +408,7 @@ INTERRUPTED = "what came is in .partial"
 
 
 @pytest.mark.parametrize(
-    ("body", "raised", "told", "partial"),
+    ("body", "raised", "expected", "partial"),
     [
         (events(part("hel"), done=False), StreamInterruptedError, INTERRUPTED, "hel"),
         (events(part("hel"), done=False) + b'data: {"a', StreamInterruptedError, "inside", "hel"),
@@ -467,11 +469,11 @@ def test_an_incomplete_stream_is_an_error(
     server: RawServer,
     body: bytes,
     raised: type[InferenceError],
-    told: str,
+    expected: str,
     partial: str | None,
 ) -> None:
     server.will(raw(chunked(body) if body else chunked(b"\n"), "keep"))
-    with pytest.raises(raised, match=told) as caught:
+    with pytest.raises(raised, match=expected) as caught:
         ask().stream()
     error = caught.value
     assert (error.deployment, len(server.received)) == ("gpt-4.1", 1)

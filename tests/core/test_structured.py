@@ -27,7 +27,7 @@ def leaf(held: Any, default: Any) -> Pair:
 
 
 def closed(properties: dict[str, Pair], is_map: bool) -> Pair:
-    given = {"type": "object", "properties": {name: each[0] for name, each in properties.items()}}
+    results = {"type": "object", "properties": {name: each[0] for name, each in properties.items()}}
     wanted = {
         "type": "object",
         "properties": {name: each[1] for name, each in properties.items()},
@@ -36,10 +36,10 @@ def closed(properties: dict[str, Pair], is_map: bool) -> Pair:
     }
     if is_map:
         return (
-            {"type": "object", "additionalProperties": given},
+            {"type": "object", "additionalProperties": results},
             {"type": "object", "additionalProperties": wanted},
         )
-    return given, wanted
+    return results, wanted
 
 
 def inside(keyword: str, several: list[Pair]) -> Pair:
@@ -81,9 +81,13 @@ class Setting(pydantic.BaseModel):
 
 def test_a_property_may_have_the_name_of_a_keyword() -> None:
     schema = response_format_to_wire(Setting)["json_schema"]["schema"]
-    found = schema["$defs"]["Setting"]
-    assert list(found["properties"]) == found["required"] == ["default", "title", "enum"]
-    assert found["properties"]["default"] == {"title": "Default", "type": "string"}
+    setting_schema = schema["$defs"]["Setting"]
+    assert (
+        list(setting_schema["properties"])
+        == setting_schema["required"]
+        == ["default", "title", "enum"]
+    )
+    assert setting_schema["properties"]["default"] == {"title": "Default", "type": "string"}
 
 
 def test_a_bare_schema_stays_as_it_is() -> None:

@@ -330,18 +330,18 @@ def test_a_late_response_never_answers_the_next_call(ask: Ask, server: RawServer
 
 
 def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def echoing(request: Any) -> Behaviour:
-        asked.append(request.header("x-ms-client-request-id"))
+        requests.append(request.header("x-ms-client-request-id"))
         # The first answer bears the id of a request that this process never sent.
-        wrong = asked[0][:18] + "-ffff-000000000000"
-        told = wrong if len(asked) == 1 else asked[-1]
-        return reply(chat(), headers={"x-ms-client-request-id": told})
+        wrong = requests[0][:18] + "-ffff-000000000000"
+        content = wrong if len(requests) == 1 else requests[-1]
+        return reply(chat(), headers={"x-ms-client-request-id": content})
 
     server.choose = echoing
     assert ask().complete().text == "hello"
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_closed_idle_connection_is_replaced_silently(
@@ -503,7 +503,7 @@ def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         ("{'error': {'message': \"Unsupported parameter: 'n'\"}}", "Unsupported parameter: 'n'"),
         ('{"message": "nested"}', "nested"),
@@ -512,12 +512,12 @@ def test_an_error_body_in_any_dialect_is_typed_after_one_attempt(
     ],
 )
 def test_an_error_nested_in_a_message_is_read(
-    ask: Ask, server: RawServer, message: str, told: str
+    ask: Ask, server: RawServer, message: str, expected: str
 ) -> None:
     server.will(reply(failure("x", message), 400))
     with pytest.raises(BadRequestError) as caught:
         ask().complete()
-    assert caught.value.message.startswith(told)
+    assert caught.value.message.startswith(expected)
 
 
 def test_the_parameter_at_fault_is_readable(ask: Ask, server: RawServer) -> None:
@@ -588,9 +588,9 @@ def test_arguments_of_any_form_are_a_json_string(
 ) -> None:
     call = {"id": "a", "index": 0, "function": {"name": "f", "arguments": arguments}}
     server.will(calling(call)[streamed])
-    said = ask().stream().completion if streamed else ask().complete()
-    assert [each.function.arguments for each in said.tool_calls] == [read]
-    assert said.finish_reason == "tool_calls"
+    completion = ask().stream().completion if streamed else ask().complete()
+    assert [each.function.arguments for each in completion.tool_calls] == [read]
+    assert completion.finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -600,8 +600,8 @@ def test_two_calls_with_one_id_both_reach_the_caller(
     first = {"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}}
     second = {"id": "a", "index": 1, "function": {"name": "g", "arguments": "{}"}}
     server.will(calling(first, second)[streamed])
-    said = ask().stream().completion if streamed else ask().complete()
-    assert [each.function.name for each in said.tool_calls] == ["f", "g"]
+    completion = ask().stream().completion if streamed else ask().complete()
+    assert [each.function.name for each in completion.tool_calls] == ["f", "g"]
 
 
 def test_a_filtered_choice_without_content_says_so(ask: Ask, server: RawServer) -> None:
@@ -629,9 +629,9 @@ def test_a_vector_with_an_invalid_number_is_a_typed_error(
 
 def test_base64_is_decoded_even_if_floats_were_requested(ask: Ask, server: RawServer) -> None:
     server.will(reply(vectors("AACAPwAAAEA=")))
-    found = ask().embed("a", encoding_format="float")
+    embeddings = ask().embed("a", encoding_format="float")
     assert server.received[0].json["encoding_format"] == "float"
-    assert list(found.vectors[0]) == [1.0, 2.0]
+    assert list(embeddings.vectors[0]) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("operation", ["complete", "stream"])

@@ -58,17 +58,17 @@ def test_a_hundred_concurrent_calls_succeed_although_thirty_fail_once(
     server.choose = choose
     with open_driver(kind, f"{server.url}/models", KEY, "m", clock=Impatient()) as driver:
         if kind == "sync":
-            found: dict[int, str] = {}
+            results: dict[int, str] = {}
 
             def work(at: int) -> None:
-                found[at] = driver.client.complete(user(at)).text
+                results[at] = driver.client.complete(user(at)).text
 
             threads = [threading.Thread(target=work, args=(at,)) for at in range(100)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            answers = [found.get(at) for at in range(100)]
+            answers = [results.get(at) for at in range(100)]
         else:
 
             async def all_of_them() -> list[Any]:
@@ -221,11 +221,11 @@ def test_a_client_dropped_after_concurrent_calls_emits_no_warnings(
 
 
 def test_a_call_in_flight_when_the_client_is_closed_ends(server: RawServer) -> None:
-    begun, told = threading.Event(), threading.Event()
+    begun, event = threading.Event(), threading.Event()
 
     def slow(peer: Peer) -> None:
         begun.set()
-        told.wait(10)
+        event.wait(10)
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
     server.will(slow)
@@ -242,7 +242,7 @@ def test_a_call_in_flight_when_the_client_is_closed_ends(server: RawServer) -> N
     thread.start()
     assert begun.wait(10)
     client.close()
-    told.set()
+    event.set()
     thread.join(10)
     assert not thread.is_alive()
     assert len(errors) == 1

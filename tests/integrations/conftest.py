@@ -38,11 +38,11 @@ def configuration(url: str) -> Callable[..., Any]:
     """Makes configurations of AG2 on that surface, which live as long as the test's loop."""
     from azinfer.ag2 import AzInferConfig  # for the same reason
 
-    made: list[Any] = []
+    results: list[Any] = []
 
     def config(**named: Any) -> Any:
         named = {"credential": KEY, "model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(url, **named))
-        return made[-1]
+        results.append(AzInferConfig(url, **named))
+        return results[-1]
 
     return config

@@ -56,12 +56,12 @@ def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
 @pytest.fixture
 def raw(url: str) -> Make:
     """Makes configurations of the raw server, which live as long as the test's loop."""
-    made: list[AzInferConfig] = []
+    results: list[AzInferConfig] = []
 
     def make(**named: Any) -> AzInferConfig:
         named = {"model": "gpt-4.1", "max_retries": 0, **named}
-        made.append(AzInferConfig(url, KEY, **named))
-        return made[-1]
+        results.append(AzInferConfig(url, KEY, **named))
+        return results[-1]
 
     return make
 
@@ -120,7 +120,7 @@ def contents(heard: list[BaseEvent], kind: type[Any]) -> list[str]:
 
 def sent(server: RawServer) -> list[Any]:
     """The bodies that came, and in each the deployment."""
-    return [request.asked for request in server.received]
+    return [request.request_body for request in server.received]
 
 
 async def test_an_agent_answers(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
@@ -341,13 +341,17 @@ async def test_an_answer_is_a_value_of_a_schema(
 async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoint: Any) -> None:
     agent = Agent("a", config=config)
     await agent.ask("Delft", response_schema=Place)
-    told = endpoint.requests[-1].body["response_format"]["json_schema"]
-    assert (told["name"], told["strict"], told["description"]) == ("Place", True, "Where it is.")
-    assert told["schema"]["required"] == ["city", "country"]
-    assert told["schema"]["additionalProperties"] is False
+    json_schema_field = endpoint.requests[-1].body["response_format"]["json_schema"]
+    assert (
+        json_schema_field["name"],
+        json_schema_field["strict"],
+        json_schema_field["description"],
+    ) == ("Place", True, "Where it is.")
+    assert json_schema_field["schema"]["required"] == ["city", "country"]
+    assert json_schema_field["schema"]["additionalProperties"] is False
     answered = await agent.ask("Delft", response_schema=dict[str, int])
-    told = endpoint.requests[-1].body["response_format"]["json_schema"]
-    assert told["strict"] is False
+    json_schema_field = endpoint.requests[-1].body["response_format"]["json_schema"]
+    assert json_schema_field["strict"] is False
     assert answered.body
 
 
@@ -363,8 +367,8 @@ async def test_malformed_arguments_go_back_unchanged(raw: Make, server: RawServe
 async def test_fragments_of_two_calls_stay_apart(raw: Make, server: RawServer) -> None:
     # microsoft/semantic-kernel#6106; microsoft/agent-framework PR 8337
     def delta(index: int, arguments: str, name: str | None = None) -> dict[str, Any]:
-        told = {"id": f"c{index}"} if name else {}
-        return {"index": index, **told, "function": {"name": name, "arguments": arguments}}
+        details = {"id": f"c{index}"} if name else {}
+        return {"index": index, **details, "function": {"name": name, "arguments": arguments}}
 
     server.will(
         called_in_parts(
@@ -397,15 +401,18 @@ async def test_a_human_is_asked_for_input(config: AzInferConfig) -> None:
         """Book a flight to a city."""
         return f"{city}: {await context.input('Really?')}"
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def answering(event: Any) -> str:
-        asked.append(event.content)
+        requests.append(event.content)
         return "yes"
 
     agent = Agent("a", config=config, tools=[book_flight], hitl_hook=answering)
     answered = await agent.ask("Please book a flight to New York")
-    assert (answered.body, asked) == ("This is a synthetic answer to: New York: yes", ["Really?"])
+    assert (answered.body, requests) == (
+        "This is a synthetic answer to: New York: yes",
+        ["Really?"],
+    )
 
 
 async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
@@ -449,10 +456,10 @@ async def test_a_long_conversation_is_summarised(
     answered = await Agent("a", config=config, knowledge=knowledge).ask("one")
     for text in ("two", "three"):
         answered = await answered.ask(text)
-    asked = [each.body for each in endpoint.requests if each.deployment == "echo"]
-    said = asked[-1]["messages"]
-    assert said[0]["content"] == "[What was said before, in short]\nParis."
-    assert said[-1] == {"role": "user", "content": "three"}
+    questions = [each.body for each in endpoint.requests if each.deployment == "echo"]
+    messages_field = questions[-1]["messages"]
+    assert messages_field[0]["content"] == "[What was said before, in short]\nParis."
+    assert messages_field[-1] == {"role": "user", "content": "three"}
     assert {each.kind for each in (await answered.usage()).records} == {"model_call", "compaction"}
 
 
@@ -469,11 +476,11 @@ async def test_telemetry_of_ag2_names_the_model_that_answered(
     )
     await agent.ask("hi")
     (span,) = (each for each in exporter.get_finished_spans() if each.name == "chat gpt-4.1")
-    told = dict(span.attributes or {})
-    assert told["gen_ai.provider.name"] == "azure"
-    assert told["gen_ai.response.model"] == "gpt-4.1"
-    assert told["gen_ai.response.finish_reasons"] == ("stop",)
-    assert told["gen_ai.usage.input_tokens"]
+    span_attributes = dict(span.attributes or {})
+    assert span_attributes["gen_ai.provider.name"] == "azure"
+    assert span_attributes["gen_ai.response.model"] == "gpt-4.1"
+    assert span_attributes["gen_ai.response.finish_reasons"] == ("stop",)
+    assert span_attributes["gen_ai.usage.input_tokens"]
 
 
 async def test_a_task_is_handed_on(config: AzInferConfig) -> None:

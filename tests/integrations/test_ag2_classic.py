@@ -88,9 +88,9 @@ def agent(name: str, config: Any, **named: Any) -> ConversableAgent:
     """An agent with its model client."""
     named = {"human_input_mode": "NEVER", **named}
     config = {"config_list": [config]} if isinstance(config, dict) else config
-    made = ConversableAgent(name, llm_config=config, **named)
-    made.register_model_client(CLIENT)
-    return made
+    assistant = ConversableAgent(name, llm_config=config, **named)
+    assistant.register_model_client(CLIENT)
+    return assistant
 
 
 def raw_agent(url: str, **more: Any) -> ConversableAgent:
@@ -161,17 +161,20 @@ def test_an_agent_replies_in_async_code(entry: Callable[..., Json]) -> None:
 @pytest.mark.parametrize("streaming", [False, True])
 def test_two_agents_use_a_tool(entry: Callable[..., Json], streaming: bool) -> None:
     caller, runner = with_tools(entry(stream=streaming))
-    said = runner.initiate_chat(caller, message=QUESTION, max_turns=2, silent=True)
-    assert said.chat_history[-1]["content"] == "This is a synthetic answer to: Sunny in New York"
+    chat_result = runner.initiate_chat(caller, message=QUESTION, max_turns=2, silent=True)
+    assert (
+        chat_result.chat_history[-1]["content"]
+        == "This is a synthetic answer to: Sunny in New York"
+    )
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_two_tools_are_called_in_parallel(entry: Callable[..., Json], streaming: bool) -> None:
     caller, runner = with_tools(entry(stream=streaming))
     message = "Use get_weather and get_time for New York"
-    said = runner.initiate_chat(caller, message=message, max_turns=2, silent=True)
-    assert len(said.chat_history[1]["tool_calls"]) == 2
-    assert {each["content"] for each in said.chat_history[2]["tool_responses"]} == {
+    chat_result = runner.initiate_chat(caller, message=message, max_turns=2, silent=True)
+    assert len(chat_result.chat_history[1]["tool_calls"]) == 2
+    assert {each["content"] for each in chat_result.chat_history[2]["tool_responses"]} == {
         *("Sunny in New York", "Noon in New York")
     }
 
@@ -186,14 +189,14 @@ def test_a_stream_is_shown_as_it_comes(entry: Callable[..., Json]) -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_usage_is_added_up(entry: Callable[..., Json], streaming: bool) -> None:
-    asked = agent("a", entry("paris", stream=streaming, price=[1, 2]))
+    assistant = agent("a", entry("paris", stream=streaming, price=[1, 2]))
     for _ in range(2):
-        asked.generate_reply(messages=HI)
-    total: Any = asked.get_total_usage()
-    found = total["Paris"]
-    assert found["completion_tokens"] == 4
-    assert found["total_tokens"] == found["prompt_tokens"] + 4
-    assert total["total_cost"] == pytest.approx((found["prompt_tokens"] + 2 * 4) / 1000)
+        assistant.generate_reply(messages=HI)
+    total: Any = assistant.get_total_usage()
+    paris_cost = total["Paris"]
+    assert paris_cost["completion_tokens"] == 4
+    assert paris_cost["total_tokens"] == paris_cost["prompt_tokens"] + 4
+    assert total["total_cost"] == pytest.approx((paris_cost["prompt_tokens"] + 2 * 4) / 1000)
 
 
 def test_a_group_speaks_in_turn_on_two_deployments(entry: Callable[..., Json]) -> None:
@@ -205,8 +208,8 @@ def test_a_group_speaks_in_turn_on_two_deployments(entry: Callable[..., Json]) -
     )
     manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
     manager.register_model_client(CLIENT)
-    said = group.agents[0].initiate_chat(manager, message="hi", silent=True)  # type: ignore[attr-defined]
-    assert [(each.get("name"), each["content"]) for each in said.chat_history] == [
+    chat_result = group.agents[0].initiate_chat(manager, message="hi", silent=True)  # type: ignore[attr-defined]
+    assert [(each.get("name"), each["content"]) for each in chat_result.chat_history] == [
         ("Alice", "hi"),
         ("Bob", "Paris."),
         ("Alice", "This is a synthetic answer to: Paris."),
@@ -227,8 +230,8 @@ def test_a_model_selects_the_speaker(entry: Callable[..., Json], endpoint: Local
     manager = GroupChatManager(group, llm_config=LLMConfig(entry()))
     manager.register_model_client(CLIENT)
     before = len(endpoint.requests)
-    said = carol.initiate_chat(manager, message="hi", silent=True)
-    assert [each.get("name") for each in said.chat_history] == ["Carol", "Bob"]
+    chat_result = carol.initiate_chat(manager, message="hi", silent=True)
+    assert [each.get("name") for each in chat_result.chat_history] == ["Carol", "Bob"]
     assert [each.deployment for each in list(endpoint.requests)[before:]] == ["chair", "Paris"]
 
 
@@ -245,7 +248,7 @@ class Place(BaseModel):
     city: str
 
 
-class Told(Place):
+class Sentence(Place):
     """Where it is, in a sentence."""
 
     def format(self) -> str:
@@ -253,17 +256,22 @@ class Told(Place):
         return f"It is in {self.city}."
 
 
-@pytest.mark.parametrize("wanted", [Place, Place.model_json_schema(), Told])
+@pytest.mark.parametrize("wanted", [Place, Place.model_json_schema(), Sentence])
 def test_an_answer_follows_a_schema(
     entry: Callable[..., Json], endpoint: LocalEndpoint, wanted: Any
 ) -> None:
-    asked = agent("a", entry(response_format=wanted))
-    said = asked.generate_reply(messages=[{"role": "user", "content": "Where is 'Delft'?"}])
-    assert isinstance(said, str)
-    told = endpoint.requests[-1].body["response_format"]
-    assert (told["type"], told["json_schema"]["strict"]) == ("json_schema", True)
-    assert told["json_schema"]["name"] == ("Told" if wanted is Told else "Place")
-    assert said == ("It is in Delft." if wanted is Told else '{"city": "Delft"}')
+    assistant = agent("a", entry(response_format=wanted))
+    message = assistant.generate_reply(messages=[{"role": "user", "content": "Where is 'Delft'?"}])
+    assert isinstance(message, str)
+    response_format_field = endpoint.requests[-1].body["response_format"]
+    assert (response_format_field["type"], response_format_field["json_schema"]["strict"]) == (
+        "json_schema",
+        True,
+    )
+    assert response_format_field["json_schema"]["name"] == (
+        "Sentence" if wanted is Sentence else "Place"
+    )
+    assert message == ("It is in Delft." if wanted is Sentence else '{"city": "Delft"}')
 
 
 def test_images_are_sent(entry: Callable[..., Json], endpoint: LocalEndpoint) -> None:
@@ -278,16 +286,18 @@ def test_reasoning_is_kept_and_not_sent_back(server: RawServer, url: str, stream
     parts = [part(None, reasoning_content="2+2"), part("4", "stop")]
     whole = chat("4", message={"reasoning_content": "2+2"})
     server.will(stream(events(*parts)) if streaming else reply(whole))
-    asked = raw_agent(url, stream=streaming)
-    said = asked.generate_reply(messages=HI)
-    assert said == {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
-    asked.generate_reply(messages=[*HI, said, *HI])
+    own_agent = raw_agent(url, stream=streaming)
+    message = own_agent.generate_reply(messages=HI)
+    assert message == {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
+    own_agent.generate_reply(messages=[*HI, message, *HI])
     assert server.received[1].json["messages"][-2] == {"role": "assistant", "content": "4"}
 
 
 def test_chunks_without_a_delta_are_accepted(server: RawServer, url: str) -> None:
-    found = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
-    server.will(stream(events({"choices": []}, part("4"), {"choices": [found]}, part("2", "stop"))))
+    results = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {}}
+    server.will(
+        stream(events({"choices": []}, part("4"), {"choices": [results]}, part("2", "stop")))
+    )
     assert raw_agent(url, stream=True).generate_reply(messages=HI) == "42"
 
 
@@ -300,10 +310,10 @@ def test_leaving_a_stream_early_closes_its_connection(server: RawServer, url: st
     server.will(stream(events(part("a"), done=False), "stall"))
     client = RecordingClient(url, KEY, "gpt-4.1")
     named = {"model": "gpt-4.1", "model_client_cls": "AzInferModelClient", "stream": True}
-    asked = ConversableAgent("a", llm_config={"config_list": [named]})
-    asked.register_model_client(CLIENT, client=client)
+    assistant = ConversableAgent("a", llm_config={"config_list": [named]})
+    assistant.register_model_client(CLIENT, client=client)
     with IOStream.set_default(Leaving()), pytest.raises(KeyboardInterrupt):
-        asked.generate_reply(messages=HI)
+        assistant.generate_reply(messages=HI)
     assert server.wait_until(lambda: server.open_connections == 0)
     assert len(client.streams) == 1
 
@@ -322,15 +332,15 @@ def test_a_token_is_requested_for_each_call(server: RawServer, url: str) -> None
     server.will(reply(chat("hi")))
     tokens = iter(["t1-abcdef", "t2-abcdef"])
     place = {"base_url": url, "azure_ad_token_provider": lambda: next(tokens)}
-    asked = agent("a", {"model": "m", "model_client_cls": "AzInferModelClient", **place})
+    assistant = agent("a", {"model": "m", "model_client_cls": "AzInferModelClient", **place})
     for _ in range(2):
-        asked.generate_reply(messages=HI)
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
+        assistant.generate_reply(messages=HI)
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         (
             {"default_query": {"a": "b"}, "organization": "o"},
@@ -340,8 +350,8 @@ def test_a_token_is_requested_for_each_call(server: RawServer, url: str) -> None
         ({"azure_ad_token_provider": "DEFAULT"}, "DefaultAzureCredential"),
     ],
 )
-def test_options_without_effect_are_refused(server: RawServer, more: Json, told: str) -> None:
-    with pytest.raises(core.ConfigurationError, match=told):
+def test_options_without_effect_are_refused(server: RawServer, more: Json, expected: str) -> None:
+    with pytest.raises(core.ConfigurationError, match=expected):
         AzInferModelClient(entry_of(server.url, KEY, **more))
 
 
@@ -366,18 +376,18 @@ def test_a_client_of_httpx_sends(server: RawServer, url: str) -> None:
 
     server.will(reply(chat("hi")))
     with Mine(headers={"x-mine": "1"}) as http_client:
-        asked = raw_agent(url, http_client=http_client)
-        assert asked.generate_reply(messages=HI) == "hi"
+        assistant = raw_agent(url, http_client=http_client)
+        assert assistant.generate_reply(messages=HI) == "hi"
     assert server.received[0].header("x-mine") == "1"
 
 
 def test_options_are_sent_as_they_are(server: RawServer, url: str) -> None:
     server.will(reply(chat("hi")))
     more = {"extra_body": {"user": "u"}, "extra_headers": {"x-a": "1"}, "seed": 0}
-    asked = raw_agent(url, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
-    asked.generate_reply(messages=[{"content": "hi"}])
+    assistant = raw_agent(url, parallel_tool_calls=False, default_headers={"x-b": "2"}, **more)
+    assistant.generate_reply(messages=[{"content": "hi"}])
     (request,) = server.received
-    assert request.asked.keys() == {"model", "messages", "user", "seed"}
+    assert request.request_body.keys() == {"model", "messages", "user", "seed"}
     assert request.json["messages"][-1] == {"content": "hi", "role": "user"}
     assert (request.header("x-a"), request.header("x-b")) == ("1", "2")
 
@@ -385,9 +395,9 @@ def test_options_are_sent_as_they_are(server: RawServer, url: str) -> None:
 def test_a_ready_client_works(endpoint: LocalEndpoint) -> None:
     client = InferenceClient(endpoint.url, endpoint.key, "paris")
     named = {"model": "paris", "model_client_cls": "AzInferModelClient"}
-    asked = ConversableAgent("a", llm_config={"config_list": [named]})
-    asked.register_model_client(CLIENT, client=client)
-    assert asked.generate_reply(messages=HI) == "Paris."
+    assistant = ConversableAgent("a", llm_config={"config_list": [named]})
+    assistant.register_model_client(CLIENT, client=client)
+    assert assistant.generate_reply(messages=HI) == "Paris."
 
 
 @pytest.fixture

@@ -49,10 +49,10 @@ Make = Callable[..., AzInferConfig]
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments, one of them with a content filter."""
-    found = ContentFilter("strict", {"violence": {"fight": "high"}})
+    result = ContentFilter("strict", {"violence": {"fight": "high"}})
     deployments = [
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
-        LocalDeployment("strict", content_filter=found),
+        LocalDeployment("strict", content_filter=result),
     ]
     with LocalEndpoint(deployments) as endpoint:
         yield endpoint
@@ -76,7 +76,7 @@ def asking(config: AzInferConfig) -> Any:
 
 def sent(server: RawServer, at: int = -1) -> Any:
     """The body of a request, and in it the deployment."""
-    return server.received[at].asked
+    return server.received[at].request_body
 
 
 PDF = {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QQ=="}
@@ -129,17 +129,17 @@ INPUTS: list[tuple[Input, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "content"), INPUTS)
+@pytest.mark.parametrize(("arguments", "content"), INPUTS)
 async def test_an_input_is_encoded_correctly(
-    configuration: Make, server: RawServer, given: Input, content: Any
+    configuration: Make, server: RawServer, arguments: Input, content: Any
 ) -> None:
     server.will(reply(chat()))
-    await Agent("a", config=configuration()).ask(given)
+    await Agent("a", config=configuration()).ask(arguments)
     assert sent(server)["messages"] == [{"role": "user", "content": content}]
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "expected"),
     [
         (DocumentInput("https://example.com/a.pdf"), "document, which is not fetched"),
         (VideoInput(data=b"A", media_type="video/mp4"), "kind video"),
@@ -148,10 +148,10 @@ async def test_an_input_is_encoded_correctly(
     ],
 )
 async def test_unsupported_content_is_an_error(
-    configuration: Make, server: RawServer, given: Input, told: str
+    configuration: Make, server: RawServer, arguments: Input, expected: str
 ) -> None:
-    with pytest.raises(UnsupportedInputError, match=told):
-        await asking(configuration()).ask("look", given)
+    with pytest.raises(UnsupportedInputError, match=expected):
+        await asking(configuration()).ask("look", arguments)
     assert not server.received
 
 
@@ -162,14 +162,14 @@ def look() -> str:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "expected"),
     [([WebSearchTool()], "web_search"), ([ToolSearchTool(look)], "defer_loading")],
 )
 async def test_a_tool_that_a_provider_runs_is_refused(
-    configuration: Make, server: RawServer, given: Any, told: str
+    configuration: Make, server: RawServer, arguments: Any, expected: str
 ) -> None:
-    with pytest.raises(UnsupportedToolError, match=told):
-        await Agent("a", config=configuration(), tools=given).ask("hi")
+    with pytest.raises(UnsupportedToolError, match=expected):
+        await Agent("a", config=configuration(), tools=arguments).ask("hi")
     assert not server.received
 
 
@@ -183,8 +183,8 @@ async def test_the_arguments_of_a_tool_are_an_object(
 
     server.will(reply(chat()))
     await Agent("a", config=configuration(), tools=[wait]).ask("hi")
-    (told,) = sent(server)["tools"]
-    assert told["function"]["parameters"] == {"type": "object", "properties": {}}
+    (tools_field,) = sent(server)["tools"]
+    assert tools_field["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
 async def test_media_in_tool_results_follow_them(configuration: Make, server: RawServer) -> None:
@@ -249,11 +249,15 @@ async def test_a_schema_keeps_its_names(configuration: Make, server: RawServer) 
     schema = ResponseSchema(Node, name="My tree!")
     answered = await Agent("a", config=configuration(), response_schema=schema).ask("hi")
     assert await answered.content() == Node(default="a")
-    told = sent(server)["response_format"]["json_schema"]
-    assert told["name"] == "My_tree_"
-    assert told["schema"]["$defs"]["Node"]["required"] == ["default", "properties", "children"]
-    assert told["strict"] is True
-    assert "default" in told["schema"]["$defs"]["Node"]["properties"]
+    json_schema_field = sent(server)["response_format"]["json_schema"]
+    assert json_schema_field["name"] == "My_tree_"
+    assert json_schema_field["schema"]["$defs"]["Node"]["required"] == [
+        "default",
+        "properties",
+        "children",
+    ]
+    assert json_schema_field["strict"] is True
+    assert "default" in json_schema_field["schema"]["$defs"]["Node"]["properties"]
 
 
 async def test_a_schema_with_any_keys_goes_as_it_is(configuration: Make, server: RawServer) -> None:
@@ -261,8 +265,8 @@ async def test_a_schema_with_any_keys_goes_as_it_is(configuration: Make, server:
     server.will(reply(chat("{}")))
     raw = ResponseSchema.from_schema(schema, name="any")
     await Agent("a", config=configuration(), response_schema=raw).ask("hi")
-    told = sent(server)["response_format"]["json_schema"]
-    assert told == {"name": "any", "schema": schema, "strict": False}
+    json_schema_field = sent(server)["response_format"]["json_schema"]
+    assert json_schema_field == {"name": "any", "schema": schema, "strict": False}
 
 
 async def test_a_schema_can_be_requested_in_words(configuration: Make, server: RawServer) -> None:
@@ -359,15 +363,15 @@ async def test_a_prompt_that_is_filtered_is_an_error_with_its_categories(
 async def test_chunks_without_a_delta_are_accepted(configuration: Make, server: RawServer) -> None:
     # microsoft/autogen#6465; openai/openai-python#1677: what Azure's asynchronous content filter
     # sends between and after the text
-    found = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
+    results = {"content_filter_results": {"hate": {"filtered": False}}, "index": 0}
     server.will(
         stream(
             events(
                 {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
                 part("Pa"),
-                {"id": "", "choices": [{**found, "content_filter_offsets": {}}]},
+                {"id": "", "choices": [{**results, "content_filter_offsets": {}}]},
                 part("ris", "stop"),
-                {"id": "", "choices": [{**found, "finish_reason": None}]},
+                {"id": "", "choices": [{**results, "finish_reason": None}]},
             )
         )
     )
@@ -464,8 +468,8 @@ async def test_a_token_is_requested_for_each_call(configuration: Make, server: R
     config = configuration(credential=token)
     first = await Agent("a", config=config).ask("hi")
     await first.ask("hi again")
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer t1-abcdef", "Bearer t2-abcdef"]
 
 
 async def test_a_wrong_key_is_an_immediate_error(local: Make) -> None:
@@ -505,8 +509,8 @@ async def test_a_secret_among_headers_is_sent(
         AzInferConfig(client=ready, headers=secret, streaming=streaming),
     ):
         await Agent("a", config=config).ask("hi")
-    told = [request.header("ocp-apim-subscription-key") for request in server.received]
-    assert told == ["another-secret"] * 3
+    header_values = [request.header("ocp-apim-subscription-key") for request in server.received]
+    assert header_values == ["another-secret"] * 3
 
 
 async def test_an_endpoint_with_a_secret_in_its_url_is_not_shown(
@@ -543,16 +547,16 @@ async def test_a_configuration_with_its_key_in_the_environment_is_pickled(
     assert (await Agent("a", config=again).ask("hi")).body == "Paris."
     secret = {"ocp-apim-subscription-key": "another-secret"}
     client = AsyncInferenceClient(model="paris")
-    for made in (
+    for instance in (
         AzInferConfig(model="paris", headers=secret),
         again.copy(headers=secret),
         AzInferConfig(client=client, headers=secret),
     ):
         with pytest.raises(ConfigurationError, match="'ocp-apim-subscription-key', which looks"):
-            pickle.dumps(made)
-        assert made.headers == {"ocp-apim-subscription-key": SecretStr("another-secret")}
-        copies = (copy.copy(made), copy.deepcopy(made))
-        assert [each.headers for each in copies] == [made.headers] * 2
+            pickle.dumps(instance)
+        assert instance.headers == {"ocp-apim-subscription-key": SecretStr("another-secret")}
+        copies = (copy.copy(instance), copy.deepcopy(instance))
+        assert [each.headers for each in copies] == [instance.headers] * 2
     assert pickle.loads(pickle.dumps(AzInferConfig(client=client, headers={"x-a": "1"})))
 
 

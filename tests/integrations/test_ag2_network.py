@@ -51,7 +51,7 @@ def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
 class Ear(BaseHubListener):
     """Hears what is said in a hub, by whom."""
 
-    said: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, str]] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     hub: Hub | None = None
@@ -62,7 +62,7 @@ class Ear(BaseHubListener):
             data = envelope.event_data
             text = str(data.get("text") or data.get("body") or data)
             async with self._news:
-                self.said.append((self.hub.name_for(envelope.sender_id), text))
+                self.messages.append((self.hub.name_for(envelope.sender_id), text))
                 self._news.notify_all()
 
     async def on_turn_failed(
@@ -73,9 +73,9 @@ class Ear(BaseHubListener):
     async def first(self, count: int) -> list[tuple[str, str]]:
         """Wait until so much was said."""
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: len(self.said) >= count or bool(self.failed))
+            await self._news.wait_for(lambda: len(self.messages) >= count or bool(self.failed))
         assert not self.failed
-        return self.said[:count]
+        return self.messages[:count]
 
 
 @asynccontextmanager
@@ -165,6 +165,6 @@ async def test_a_model_says_who_speaks_next(config: AzInferConfig) -> None:
             type="workflow", target=["chair", "Alice", "Bob"], knobs={"graph": graph.to_dict()}
         )
         await channel.send("Hand a question about olives to the expert")
-        said = await ear.first(3)
-        assert [name for name, _ in said] == ["Carol", "chair", "Bob"]
-        assert "Ask Carol." in said[2][1]
+        messages = await ear.first(3)
+        assert [name for name, _ in messages] == ["Carol", "chair", "Bob"]
+        assert "Ask Carol." in messages[2][1]

@@ -23,27 +23,27 @@ Make = Callable[..., AzInferConfig]
 both = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 
 
-async def said(config: AzInferConfig, **named: Any) -> str | None:
+async def answer_text(config: AzInferConfig, **named: Any) -> str | None:
     """What an agent answers."""
     return (await Agent("a", config=config, **named).ask("hi")).body
 
 
-@pytest.mark.parametrize(("path", "asked_at"), SHAPES.items())
-async def test_an_endpoint_may_have_any_shape(server: RawServer, path: str, asked_at: str) -> None:
+@pytest.mark.parametrize(("path", "base_path"), SHAPES.items())
+async def test_an_endpoint_may_have_any_shape(server: RawServer, path: str, base_path: str) -> None:
     # microsoft/autogen#3953; langchain-ai/langchain-azure#79; openai/openai-python#2584
     server.will(reply(chat()))
     config = AzInferConfig(server.url + path, KEY, "gpt-4.1")
-    assert await said(config) == "hello"
+    assert await answer_text(config) == "hello"
     (request,) = server.received
-    assert request.target.partition("?")[0] == f"{asked_at}/chat/completions"
-    assert request.asked["model"] == "gpt-4.1"
+    assert request.target.partition("?")[0] == f"{base_path}/chat/completions"
+    assert request.request_body["model"] == "gpt-4.1"
 
 
 async def test_loopback_may_lack_its_scheme_and_needs_no_tls(server: RawServer) -> None:
     # openai/openai-python PR 2166
     server.will(reply(chat()))
     config = AzInferConfig(f"127.0.0.1:{server.port}/models", KEY, "m")
-    assert await said(config) == "hello"
+    assert await answer_text(config) == "hello"
 
 
 @both
@@ -52,9 +52,9 @@ async def test_a_wrong_path_is_an_error_with_its_url(
 ) -> None:
     # langchain-ai/langchain-azure#79
     server.will(reply(failure("404", "Resource not found"), 404))
-    told = rf"endpoint's path.*'gpt-4.1'.*{server.url}"
-    with pytest.raises(core.BadRequestError, match=told):
-        await said(configuration(streaming=streaming))
+    message = rf"endpoint's path.*'gpt-4.1'.*{server.url}"
+    with pytest.raises(core.BadRequestError, match=message):
+        await answer_text(configuration(streaming=streaming))
 
 
 async def test_a_key_works_with_a_projects_resource_and_explains_what_it_cannot(
@@ -65,7 +65,7 @@ async def test_a_key_works_with_a_projects_resource_and_explains_what_it_cannot(
         reply(failure("401", "no"), 401) if "/api/projects" in request.target else reply(chat())
     )
     client = core.AsyncInferenceClient(f"{server.url}/api/projects/p1", KEY, "gpt-4.1")
-    assert await said(AzInferConfig(client=client)) == "hello"
+    assert await answer_text(AzInferConfig(client=client)) == "hello"
     with pytest.raises(core.AuthenticationError, match="needs a token of Entra ID, not a key"):
         await client.deployments()
     assert [each.target.partition("?")[0] for each in server.received] == [
@@ -86,9 +86,9 @@ async def test_a_token_that_is_refused_is_renewed(
 
     server.will(answered(streaming), reply(failure("401"), 401), answered(streaming))
     config = configuration(credential=token, streaming=streaming)
-    assert [await said(config) for _ in range(2)] == ["hello"] * 2
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer a", "Bearer b", "Bearer c"]
+    assert [await answer_text(config) for _ in range(2)] == ["hello"] * 2
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer a", "Bearer b", "Bearer c"]
 
 
 @both
@@ -98,7 +98,7 @@ def test_one_configuration_works_in_three_event_loops(
     # run-llama/llama_index#20433
     server.will(*[answered(streaming)] * 3)
     config = configuration(streaming=streaming)
-    assert [asyncio.run(said(config)) for _ in range(3)] == ["hello"] * 3
+    assert [asyncio.run(answer_text(config)) for _ in range(3)] == ["hello"] * 3
 
 
 SILENT = """
@@ -173,7 +173,7 @@ async def test_a_model_that_calls_no_tools_says_so(
     refused = failure("unsupported_parameter", "tools is not supported", param="tools")
     server.will(reply(refused, 400))
     with pytest.raises(core.UnsupportedParameterError) as caught:
-        await said(configuration(streaming=streaming), tools=[get_time])
+        await answer_text(configuration(streaming=streaming), tools=[get_time])
     assert caught.value.param == "tools"
 
 
@@ -185,8 +185,8 @@ async def test_a_limit_under_a_wrong_name_is_learned(
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
     server.will(reply(refused, 400), answered(streaming))
     config = configuration(model="prod", max_tokens=9, streaming=streaming)
-    assert [await said(config) for _ in range(2)] == ["hello"] * 2
-    bodies = [each.asked for each in server.received]
+    assert [await answer_text(config) for _ in range(2)] == ["hello"] * 2
+    bodies = [each.request_body for each in server.received]
     assert [body.get("max_tokens") for body in bodies] == [9, None, None]
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 9, 9]
 
@@ -196,8 +196,13 @@ async def test_copies_share_learned_corrections(configuration: Make, server: Raw
     server.will(reply(refused, 400), reply(chat()))
     config = configuration(model="prod", max_tokens=9)
     for each in (config, config.copy(temperature=0), config.copy(headers={"x-a": "1"})):
-        assert await said(each) == "hello"
-    assert ["max_tokens" in each.asked for each in server.received] == [True, False, False, False]
+        assert await answer_text(each) == "hello"
+    assert ["max_tokens" in each.request_body for each in server.received] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @both
@@ -207,7 +212,7 @@ async def test_a_parameter_that_a_model_refuses_is_an_error(
     # chatboxai/chatbox#2271
     server.will(reply(failure("unsupported_value", "no", param="temperature"), 400))
     with pytest.raises(core.BadRequestError) as caught:
-        await said(configuration(model_id="o3", temperature=0.5, streaming=streaming))
+        await answer_text(configuration(model_id="o3", temperature=0.5, streaming=streaming))
     assert caught.value.param == "temperature"
 
 
@@ -219,5 +224,5 @@ async def test_a_credential_by_name_survives_a_pickle(
     monkeypatch.setenv("MY_KEY", KEY)
     data = pickle.dumps(configuration(credential="env:MY_KEY"))
     assert KEY.encode() not in data
-    assert await said(pickle.loads(data)) == "hello"
+    assert await answer_text(pickle.loads(data)) == "hello"
     assert server.received[0].header("api-key") == KEY

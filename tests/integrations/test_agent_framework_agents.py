@@ -223,7 +223,7 @@ async def test_a_long_conversation_may_be_compacted(server: RawServer, url: str)
     strategy = SlidingWindowStrategy(keep_last_groups=1)
     messages = [user("One"), Message("assistant", ["1"]), user("Two")]
     await client(url, compaction_strategy=strategy).get_response(messages)
-    assert server.received[0].asked["messages"] == [{"role": "user", "content": "Two"}]
+    assert server.received[0].request_body["messages"] == [{"role": "user", "content": "Two"}]
 
 
 async def test_an_agent_may_be_a_tool_of_another(

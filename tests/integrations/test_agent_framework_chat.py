@@ -49,8 +49,8 @@ def make(surface: str, endpoint: LocalEndpoint) -> Make:
 @pytest.fixture
 def raw(url: str) -> AzInferChatClient:
     """A client of the raw server on one surface."""
-    made: AzInferChatClient = client(url)
-    return made
+    chat_client: AzInferChatClient = client(url)
+    return chat_client
 
 
 async def test_an_answer_has_text_usage_and_routing(make: Make) -> None:
@@ -114,8 +114,8 @@ async def test_unknown_options_and_headers_reach_the_wire(
     await raw.get_response(MESSAGE, options=options)
     await raw.get_response(MESSAGE, client_kwargs={"extra_headers": {"x-a": "2"}})
     first, second = server.received
-    assert first.asked["safe_prompt"] is True
-    assert not {"user", "headers", "instructions", "conversation_id"} & first.asked.keys()
+    assert first.request_body["safe_prompt"] is True
+    assert not {"user", "headers", "instructions", "conversation_id"} & first.request_body.keys()
     assert (first.header("x-a"), second.header("x-a")) == ("1", "2")
     assert "agent-framework" in (first.header("user-agent") or "")
     assert "azinfer/" in (first.header("user-agent") or "")
@@ -127,8 +127,8 @@ async def test_no_conversation_id_where_the_wire_keeps_no_state(
     server.will(reply(chat()), sse(events(part("hello", "stop"))))
     for answer in await both(raw, options={"conversation_id": "c9", "store": False}):
         assert answer.conversation_id is None
-    assert all("conversation_id" not in each.asked for each in server.received)
-    assert server.received[0].asked["store"] is False
+    assert all("conversation_id" not in each.request_body for each in server.received)
+    assert server.received[0].request_body["store"] is False
     assert raw.STORES_BY_DEFAULT is False
 
 
@@ -143,7 +143,7 @@ async def test_instructions_come_first_and_once(
     again = [Message(wanted, ["Be brief."]), *MESSAGE]
     await asking.get_response(again, options={"instructions": "Be brief."})
     for each in server.received:
-        assert each.asked["messages"] == [
+        assert each.request_body["messages"] == [
             {"role": wanted, "content": "Be brief."},
             {"role": "user", "content": "hi"},
         ]
@@ -266,16 +266,16 @@ async def test_sound_of_an_answer_is_content(server: RawServer, raw: AzInferChat
 async def test_filter_results_and_log_probabilities_are_kept(
     server: RawServer, raw: AzInferChatClient
 ) -> None:
-    found = {"hate": {"filtered": False, "severity": "safe"}}
+    results = {"hate": {"filtered": False, "severity": "safe"}}
     logprobs = {"content": [{"token": "hello", "logprob": -0.1}]}
     whole = chat(system_fingerprint="fp")
-    whole["choices"][0] |= {"content_filter_results": found, "logprobs": logprobs}
+    whole["choices"][0] |= {"content_filter_results": results, "logprobs": logprobs}
     chunk = {**part("hello", "stop"), "system_fingerprint": "fp"}
-    chunk["choices"][0] |= {"content_filter_results": found, "logprobs": logprobs}
+    chunk["choices"][0] |= {"content_filter_results": results, "logprobs": logprobs}
     server.will(reply(whole), sse(events(chunk)))
     for answer in await both(raw):
         more = answer.additional_properties
-        assert more["azinfer"]["content_filter_results"] == found
+        assert more["azinfer"]["content_filter_results"] == results
         assert more["logprobs"] == logprobs
 
 

@@ -30,8 +30,8 @@ def endpoint() -> Iterator[LocalEndpoint]:
 @pytest.fixture
 def embed(url: str) -> AzInferEmbeddingClient:
     """A client of the raw server on one surface."""
-    made: AzInferEmbeddingClient = client(url, AzInferEmbeddingClient, model="embed")
-    return made
+    chat_client: AzInferEmbeddingClient = client(url, AzInferEmbeddingClient, model="embed")
+    return chat_client
 
 
 async def test_texts_become_vectors_in_their_order(surface: str, endpoint: LocalEndpoint) -> None:
@@ -40,35 +40,35 @@ async def test_texts_become_vectors_in_their_order(surface: str, endpoint: Local
     )
     assert isinstance(embed, SupportsGetEmbeddings)
     texts = [f"Text {at}" for at in range(300)]
-    found = await embed.get_embeddings(texts)
+    result = await embed.get_embeddings(texts)
     (alone,) = await embed.get_embeddings(["Text 200"])
-    assert len(found) == 300
-    assert found[200].vector == alone.vector
-    assert found[0].dimensions == len(alone.vector)
+    assert len(result) == 300
+    assert result[200].vector == alone.vector
+    assert result[0].dimensions == len(alone.vector)
     assert isinstance(alone.vector, list)
     assert isinstance(alone.vector[0], float)
     assert alone.model
-    assert found.usage is not None
-    assert found.usage["input_token_count"] == found.usage["total_token_count"]
-    assert "output_token_count" not in found.usage
+    assert result.usage is not None
+    assert result.usage["input_token_count"] == result.usage["total_token_count"]
+    assert "output_token_count" not in result.usage
 
 
 async def test_options_are_sent_and_kept(server: RawServer, embed: AzInferEmbeddingClient) -> None:
     server.will(reply(vectors([1.0, 2.0])))
     options: Any = {"dimensions": 2, "input_type": "query", "model": "other", "headers": {"a": "b"}}
-    found = await embed.get_embeddings(["hi"], options=options)
-    sent = server.received[0].asked
+    result = await embed.get_embeddings(["hi"], options=options)
+    sent = server.received[0].request_body
     assert (sent["dimensions"], sent["input_type"], sent["model"]) == (2, "query", "other")
     assert sent["input"] == ["hi"]
     assert server.received[0].header("a") == "b"
-    assert found.options is options
+    assert result.options is options
 
 
 async def test_embedding_no_texts_sends_no_request(
     server: RawServer, embed: AzInferEmbeddingClient
 ) -> None:
-    found = await embed.get_embeddings([])
-    assert (list(found), found.usage) == ([], None)
+    result = await embed.get_embeddings([])
+    assert (list(result), result.usage) == ([], None)
     assert server.received == []
 
 
@@ -76,8 +76,8 @@ async def test_indexes_decide_the_order(server: RawServer, embed: AzInferEmbeddi
     answer = vectors([1.0], [2.0])
     answer["data"].reverse()
     server.will(reply(answer))
-    found = await embed.get_embeddings(["a", "b"])
-    assert [each.vector for each in found] == [[1.0], [2.0]]
+    result = await embed.get_embeddings(["a", "b"])
+    assert [each.vector for each in result] == [[1.0], [2.0]]
 
 
 async def test_images_are_embedded(server: RawServer) -> None:
@@ -88,9 +88,9 @@ async def test_images_are_embedded(server: RawServer) -> None:
         Content.from_data(PNG, "image/png"),
         Content.from_uri("https://a.example/cat.png", media_type="image/png"),
     ]
-    found = await embed.get_embeddings(images)
-    assert sorted(each.vector for each in found) == [[1.0], [2.0]]
-    sent = sorted(each.asked["input"][0]["image"] for each in server.received)
+    result = await embed.get_embeddings(images)
+    assert sorted(each.vector for each in result) == [[1.0], [2.0]]
+    sent = sorted(each.request_body["input"][0]["image"] for each in server.received)
     assert sent[0].startswith("data:image/png;base64,")
     assert sent[1] == "https://a.example/cat.png"
     assert {each.target.partition("?")[0] for each in server.received} == {

@@ -61,8 +61,8 @@ def test_the_frameworks_variables_are_read(variable: str, monkeypatch: pytest.Mo
     monkeypatch.setenv(variable, CONTOSO)
     monkeypatch.setenv(key, KEY)
     monkeypatch.setenv("AZURE_OPENAI_MODEL", "m")
-    made = AzInferChatClient()
-    assert (made.service_url(), made.model) == (url, "m")
+    chat_client = AzInferChatClient()
+    assert (chat_client.service_url(), chat_client.model) == (url, "m")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_a_file_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
     file.write_text(f"AZURE_OPENAI_ENDPOINT={CONTOSO}\nAZURE_OPENAI_API_KEY=k\n", "utf-8")
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://other.openai.azure.com")
     monkeypatch.setenv("AZURE_OPENAI_MODEL", "m")
-    made = AzInferChatClient(env_file_path=str(file))
-    assert (made.service_url(), made.model) == (f"{CONTOSO}/openai/v1", "m")
+    chat_client = AzInferChatClient(env_file_path=str(file))
+    assert (chat_client.service_url(), chat_client.model) == (f"{CONTOSO}/openai/v1", "m")
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("AZURE_OPENAI_MODEL=unasked\n", "utf-8")
     assert AzInferChatClient(CONTOSO, KEY).model == "m"
@@ -133,11 +133,11 @@ async def test_a_ready_client_is_used_and_stays_open(
 ) -> None:
     server.will(reply(chat()), reply(chat()))
     core = kind(url, KEY, "gpt-4.1")
-    async with AzInferChatClient(client=core) as made:
-        assert (made.model, made.client.endpoint) == ("gpt-4.1", core.endpoint)
-        await made.get_response(MESSAGE)
+    async with AzInferChatClient(client=core) as instance:
+        assert (instance.model, instance.client.endpoint) == ("gpt-4.1", core.endpoint)
+        await instance.get_response(MESSAGE)
     await AzInferChatClient(client=core, model="other").get_response(MESSAGE)
-    assert [each.asked["model"] for each in server.received] == ["gpt-4.1", "other"]
+    assert [each.request_body["model"] for each in server.received] == ["gpt-4.1", "other"]
     assert server.connections == 1
     await core.to_async().aclose()
 
@@ -161,8 +161,8 @@ async def test_options_beside_a_ready_client_are_the_adapters_alone(server: RawS
 
 
 def test_an_endpoint_of_one_model_needs_no_name() -> None:
-    made = AzInferChatClient("https://mistral.eastus2.models.ai.azure.com", KEY)
-    assert (made.model, made.surface) == (None, "serverless")
+    chat_client = AzInferChatClient("https://mistral.eastus2.models.ai.azure.com", KEY)
+    assert (chat_client.model, chat_client.surface) == (None, "serverless")
 
 
 class Credential:
@@ -194,16 +194,21 @@ async def test_every_kind_of_credential_works(
 def test_no_key_is_shown() -> None:
     url = f"{CONTOSO}/openai/v1?subscription-key=s3cret"
     for kind in CLIENTS:
-        made = kind(url, "k3y", "m", headers={"x-key": "h3ader"})
-        for text in (repr(made), json.dumps(made.to_dict()), str(vars(made)), made.service_url()):
+        instance = kind(url, "k3y", "m", headers={"x-key": "h3ader"})
+        for text in (
+            repr(instance),
+            json.dumps(instance.to_dict()),
+            str(vars(instance)),
+            instance.service_url(),
+        ):
             assert not any(secret in text for secret in ("k3y", "s3cret", "h3ader")), text
     agent = AzInferChatClient(CONTOSO, "k3y", "m").as_agent(tools=Weather().tools)
     assert "k3y" not in json.dumps(agent.to_dict(), default=str)
 
 
 def test_a_client_is_rebuilt_from_its_dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = AzInferChatClient(CONTOSO, KEY, "m", model_id="o3", instruction_role="developer")
-    saved = json.loads(json.dumps(made.to_dict()))
+    chat_client = AzInferChatClient(CONTOSO, KEY, "m", model_id="o3", instruction_role="developer")
+    saved = json.loads(json.dumps(chat_client.to_dict()))
     core = AsyncInferenceClient(CONTOSO, KEY)
     known = {"az_infer_chat_client": {"client": core}}
     again = AzInferChatClient.from_dict(saved, dependencies=known)
@@ -219,8 +224,8 @@ def test_a_client_is_rebuilt_from_its_dictionary(monkeypatch: pytest.MonkeyPatch
 async def test_a_copy_is_another_client_of_the_same_deployment(
     kind: Any, server: RawServer, url: str
 ) -> None:
-    made = client(url, kind)
-    for copied in (copy.copy(made), copy.deepcopy(made)):
+    chat_client = client(url, kind)
+    for copied in (copy.copy(chat_client), copy.deepcopy(chat_client)):
         answer = chat() if kind is AzInferChatClient else vectors([1.0])
         server.will(reply(answer))
         if kind is AzInferChatClient:
@@ -245,8 +250,8 @@ def test_a_pickle_has_the_credential_by_name_or_is_refused(
 
 def test_a_pickled_client_still_answers(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    made = client(f"{server.url}/openai/v1", credential="env:MY_KEY")
-    again = pickle.loads(pickle.dumps(made))
+    chat_client = client(f"{server.url}/openai/v1", credential="env:MY_KEY")
+    again = pickle.loads(pickle.dumps(chat_client))
     server.will(reply(chat()), sse(events(part("hello", "stop"))))
 
     async def run() -> None:
@@ -275,17 +280,17 @@ def test_parts_of_streamed_texts_are_copied_and_pickled_as_the_frameworks_own() 
 async def test_clients_of_one_endpoint_share_their_connections(server: RawServer) -> None:
     server.choose = lambda request: reply(chat())
     for _ in range(5):
-        made = client(f"{server.url}/openai/v1")
+        chat_client = client(f"{server.url}/openai/v1")
         for _ in range(2):
-            await made.get_response(MESSAGE)
+            await chat_client.get_response(MESSAGE)
     assert server.connections == 1
-    await made.aclose()
+    await chat_client.aclose()
 
 
 def test_one_client_serves_several_event_loops(server: RawServer, url: str) -> None:
     server.choose = lambda request: reply(chat())
-    made = client(url)
-    agent = made.as_agent()
+    chat_client = client(url)
+    agent = chat_client.as_agent()
     for _ in range(3):
         assert asyncio.run(agent.run("hi")).text == "hello"
     assert len(server.received) == 3
@@ -321,10 +326,10 @@ async def test_a_call_that_takes_too_long_is_the_frameworks_error(
 ) -> None:
     server.will(*[lambda peer: peer.until_left()] * 2)
     for arguments in ({"timeout": 0.05}, {}):
-        made = client(url, **arguments)
+        chat_client = client(url, **arguments)
         options: Any = {} if arguments else {"timeout": 0.05}
         with pytest.raises(ChatClientException) as caught:
-            await made.get_response(MESSAGE, options=options)
+            await chat_client.get_response(MESSAGE, options=options)
         assert isinstance(caught.value, APITimeoutError)
 
 
@@ -345,11 +350,11 @@ async def test_a_call_is_one_span_with_deployment_model_and_wire(
 ) -> None:
     deployment = LocalDeployment("Prod", model_name="gpt-4.1")
     with LocalEndpoint([deployment]) as endpoint:
-        made = AzInferChatClient(endpoint.url, endpoint.key, "prod", surface=surface)
+        chat_client = AzInferChatClient(endpoint.url, endpoint.key, "prod", surface=surface)
         if streamed:
-            await stream(made, [user("hi")])
+            await stream(chat_client, [user("hi")])
         else:
-            await made.get_response([user("hi")])
+            await chat_client.get_response([user("hi")])
     (span,) = spans.get_finished_spans()
     facts = dict(span.attributes or {})
     assert span.name == "chat prod"

@@ -28,8 +28,8 @@ WIRE_CALL = {
 @pytest.fixture
 def raw(url: str) -> AzInferChatClient:
     """A client of the raw server on one surface."""
-    made: AzInferChatClient = client(url)
-    return made
+    chat_client: AzInferChatClient = client(url)
+    return chat_client
 
 
 async def test_texts_are_strings_and_media_are_parts(

@@ -49,14 +49,14 @@ def responses(endpoint: LocalEndpoint) -> AzInferChatClient:
 
 
 def test_a_client_is_what_agents_accept() -> None:
-    made = AzInferChatClient("https://contoso.openai.azure.com", "k", "m")
-    assert Agent(client=made, instructions="Be brief.").client is made
-    assert made.as_agent(name="guide").client is made
+    chat_client = AzInferChatClient("https://contoso.openai.azure.com", "k", "m")
+    assert Agent(client=chat_client, instructions="Be brief.").client is chat_client
+    assert chat_client.as_agent(name="guide").client is chat_client
 
 
 def test_a_client_says_which_hosted_tools_it_has() -> None:
     # On Azure the chat wire has none.
-    made = AzInferChatClient("https://contoso.openai.azure.com", "k", "m")
+    chat_client = AzInferChatClient("https://contoso.openai.azure.com", "k", "m")
     for kind in (
         SupportsCodeInterpreterTool,
         SupportsFileSearchTool,
@@ -64,7 +64,7 @@ def test_a_client_says_which_hosted_tools_it_has() -> None:
         SupportsMCPTool,
         SupportsWebSearchTool,
     ):
-        assert not isinstance(made, kind)
+        assert not isinstance(chat_client, kind)
 
 
 def test_calls_take_the_arguments_of_the_framework() -> None:
@@ -77,7 +77,7 @@ async def test_options_of_openai_models_pass(server: RawServer, url: str, name: 
     server.will(reply(chat()))
     options: Any = {name: {"a": 1}}
     await client(url).get_response(MESSAGE, options=options)
-    assert server.received[0].asked[name] == {"a": 1}
+    assert server.received[0].request_body[name] == {"a": 1}
 
 
 async def test_the_services_words_are_in_the_error(server: RawServer, url: str) -> None:
@@ -85,7 +85,7 @@ async def test_the_services_words_are_in_the_error(server: RawServer, url: str) 
     tools = [{"type": "mcp", "server_label": "docs"}]
     with pytest.raises(ChatClientException, match="Invalid tool type: mcp"):
         await client(url).get_response(MESSAGE, options={"tools": tools})
-    assert server.received[0].asked["tools"] == tools
+    assert server.received[0].request_body["tools"] == tools
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
@@ -103,19 +103,22 @@ async def test_a_call_that_was_cut_off_never_runs(
         else reply(chat(None, finish, message={"tool_calls": calls})),
         reply(chat()),
     )
-    made = client(url)
+    chat_client = client(url)
     options: Any = {"tools": weather.tools}
     if streamed:
-        _, answer = await stream(made, options=options)
+        _, answer = await stream(chat_client, options=options)
     else:
-        answer = await made.get_response(MESSAGE, options=options)
+        answer = await chat_client.get_response(MESSAGE, options=options)
     assert weather.calls == []
     assert answer.finish_reason == finish
     (call,) = [each for each in answer.messages[0].contents if each.type == "function_call"]
     assert call.informational_only
     # Nor does it go back to the model, which would miss its result.
-    await made.get_response([*MESSAGE, *answer.messages, *MESSAGE])
-    assert [each["role"] for each in server.received[-1].asked["messages"]] == ["user", "user"]
+    await chat_client.get_response([*MESSAGE, *answer.messages, *MESSAGE])
+    assert [each["role"] for each in server.received[-1].request_body["messages"]] == [
+        "user",
+        "user",
+    ]
 
 
 async def test_the_responses_wire_answers_whole_and_streamed(
@@ -133,10 +136,10 @@ async def test_the_responses_wire_answers_whole_and_streamed(
 
 async def test_one_call_may_use_another_wire(endpoint: LocalEndpoint) -> None:
     endpoint.requests.clear()
-    made = AzInferChatClient(endpoint.url, endpoint.key, "echo")
+    chat_client = AzInferChatClient(endpoint.url, endpoint.key, "echo")
     options: Any = {"wire": "responses"}
-    await made.get_response(MESSAGE, options=options)
-    await made.get_response(MESSAGE)
+    await chat_client.get_response(MESSAGE, options=options)
+    await chat_client.get_response(MESSAGE)
     assert ["input" in each.body for each in endpoint.requests] == [True, False]
 
 
@@ -180,7 +183,10 @@ def test_state_goes_back_through_a_stored_session() -> None:
 async def test_the_chat_wire_leaves_other_wires_state_out(server: RawServer, url: str) -> None:
     server.will(reply(chat()))
     await client(url).get_response([user("hi"), reasoned(), user("And?")])
-    assert server.received[0].asked["messages"][1] == {"role": "assistant", "content": "Yes."}
+    assert server.received[0].request_body["messages"][1] == {
+        "role": "assistant",
+        "content": "Yes.",
+    }
 
 
 async def test_reasoning_goes_back_to_models_that_want_it(server: RawServer, url: str) -> None:
@@ -190,7 +196,7 @@ async def test_reasoning_goes_back_to_models_that_want_it(server: RawServer, url
     messages = [user("hi"), Message("assistant", [thought, "Yes."]), user("And?")]
     answer: ChatResponse[Any] = await client(url).get_response(messages, options=options)
     assert answer.text == "hello"
-    assert server.received[0].asked["messages"][1]["reasoning_content"] == "Hm."
+    assert server.received[0].request_body["messages"][1]["reasoning_content"] == "Hm."
 
 
 async def test_encrypted_reasoning_is_kept_whole_and_streamed(server: RawServer) -> None:
@@ -226,9 +232,9 @@ async def test_encrypted_reasoning_is_kept_whole_and_streamed(server: RawServer)
         done,
     ]
     server.will(reply(whole), sse(events(*deltas)), reply(whole), reply(whole))
-    made = client(f"{server.url}/openai/v1", wire="responses")
-    for answer in await both(made):
+    chat_client = client(f"{server.url}/openai/v1", wire="responses")
+    for answer in await both(chat_client):
         assert answer.text == "Yes."
-        await made.get_response([*MESSAGE, *answer.messages, *MESSAGE])
-        sent = json.dumps(server.received[-1].asked["input"])
+        await chat_client.get_response([*MESSAGE, *answer.messages, *MESSAGE])
+        sent = json.dumps(server.received[-1].request_body["input"])
         assert "secret" in sent

@@ -73,7 +73,7 @@ async def test_the_wires_own_form_is_sent_as_it_is(server: RawServer, url: str) 
     server.will(reply(chat('{"answer": 1}')), sse(events(part('{"answer": 1}', "stop"))))
     for answer in await both(client(url), options={"response_format": own}):
         assert answer.value == {"answer": 1}
-    assert [each.asked["response_format"] for each in server.received] == [own, own]
+    assert [each.request_body["response_format"] for each in server.received] == [own, own]
 
 
 def test_a_schema_without_a_title_has_a_name() -> None:
@@ -104,4 +104,4 @@ async def test_an_answer_without_a_format_has_no_value(server: RawServer, url: s
     server.will(reply(chat('{"name": "Ada"}')))
     answer = await client(url).get_response(MESSAGE)
     assert answer.value is None
-    assert "response_format" not in server.received[0].asked
+    assert "response_format" not in server.received[0].request_body

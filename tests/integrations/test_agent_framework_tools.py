@@ -106,7 +106,7 @@ async def test_parts_of_parallel_calls_may_alternate(server: RawServer, url: str
     weather = Weather()
     _, answer = await stream(client(url), QUESTION, options={"tools": weather.tools})
     assert sorted(weather.calls) == ["Oslo", "Rome"]
-    _, called, *results = server.received[1].asked["messages"]
+    _, called, *results = server.received[1].request_body["messages"]
     assert [each["id"] for each in called["tool_calls"]] == ["c1", "c2"]
     assert [each["content"] for each in results] == ["Sunny in Oslo", "Sunny in Rome"]
     assert answer.text == "Done."
@@ -213,7 +213,7 @@ async def test_a_named_tool_is_required_on_the_wire(server: RawServer, url: str)
     await client(url).get_response(
         MESSAGE, options={"tools": Weather().tools, "tool_choice": choice}
     )
-    sent = server.received[0].asked["tool_choice"]
+    sent = server.received[0].request_body["tool_choice"]
     assert sent == {"type": "function", "function": {"name": "get_time"}}
 
 

@@ -199,8 +199,8 @@ def test_messages_are_streamed_token_by_token(model: ChatAzInfer) -> None:
     assert "Sunny in New York" in "".join(texts)
 
     async def streamed() -> list[Any]:
-        found = agent.astream(ASKED, stream_mode="messages")
-        return [part async for part, _ in found if isinstance(part, AIMessageChunk)]
+        result = agent.astream(ASKED, stream_mode="messages")
+        return [part async for part, _ in result if isinstance(part, AIMessageChunk)]
 
     texts = [each.text for each in asyncio.run(streamed())]
     assert "Sunny in New York" in "".join(texts)
@@ -229,7 +229,7 @@ def test_reasoning_is_streamed_from_an_agent(
     server.will(stream(events(part("<think>2+2"), part("</think>4"), part(None, "stop"))))
     agent = create_agent(raw(model="DeepSeek-R1"), [])
     *streamed, (_, state) = list(agent.stream(ASKED, stream_mode=["messages", "values"]))
-    parts: Any = [told[0] for mode, told in streamed if mode == "messages"]
+    parts: Any = [content[0] for mode, content in streamed if mode == "messages"]
     blocks = [block for part in parts for block in part.content_blocks]
     assert "".join(b["reasoning"] for b in blocks if b["type"] == "reasoning") == "2+2"
     assert "".join(b["text"] for b in blocks if b["type"] == "text") == "4"
@@ -245,8 +245,8 @@ def test_a_run_is_interrupted_and_resumed(model: ChatAzInfer) -> None:
 
     agent = create_agent(model, [book], checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "1"}}
-    asked: Any = {"messages": [HumanMessage("Book a trip to New York.")]}
-    state: Any = agent.invoke(asked, config)
+    requests: Any = {"messages": [HumanMessage("Book a trip to New York.")]}
+    state: Any = agent.invoke(requests, config)
     assert state["__interrupt__"][0].value == {"city": "New York"}
     state = agent.invoke(Command(resume="yes"), config)
     assert state["messages"][-2].text == "booked"

@@ -114,13 +114,17 @@ def test_an_answer_has_text_usage_and_finish_reason(make: Make, server: RawServe
         "input_token_details": {"cache_read": 1},
         "output_token_details": {"reasoning": 1},
     }
-    told = answer.response_metadata
-    assert (told["model_name"], told["deployment"], told["request_id"]) == ("m", "GPT", "r1")
-    assert (told["id"], told["model_provider"]) == (raw["id"], "azinfer")
-    assert told["finish_reason"] == "tool_calls"
-    assert told["logprobs"] == {"content": []}
-    assert told["content_filter_results"] == {"hate": {"filtered": False}}
-    assert told["prompt_filter_results"] == [{"prompt_index": 0}]
+    metadata = answer.response_metadata
+    assert (metadata["model_name"], metadata["deployment"], metadata["request_id"]) == (
+        "m",
+        "GPT",
+        "r1",
+    )
+    assert (metadata["id"], metadata["model_provider"]) == (raw["id"], "azinfer")
+    assert metadata["finish_reason"] == "tool_calls"
+    assert metadata["logprobs"] == {"content": []}
+    assert metadata["content_filter_results"] == {"hate": {"filtered": False}}
+    assert metadata["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
 def test_all_choices_are_returned(make: Make, server: RawServer) -> None:
@@ -172,8 +176,8 @@ def test_a_stream_adds_up_with_usage_once(make: Make, server: RawServer) -> None
 
 def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
     def call(**parts: Any) -> Any:
-        told = {"id": parts.pop("id", None), "function": parts}
-        return part(parts.pop("beside", None), None, tool_calls=[{"index": 0, **told}])
+        fields = {"id": parts.pop("id", None), "function": parts}
+        return part(parts.pop("beside", None), None, tool_calls=[{"index": 0, **fields}])
 
     server.will(
         stream(
@@ -194,8 +198,10 @@ def test_a_streamed_tool_call_adds_up(make: Make, server: RawServer) -> None:
 
 @pytest.mark.parametrize("version", ["v0", "v1"])
 def test_parallel_calls_of_a_stream_stay_apart(make: Make, server: RawServer, version: str) -> None:
-    def call(at: int, **told: Any) -> Any:
-        return part(None, tool_calls=[{"index": at, "id": told.pop("id", None), "function": told}])
+    def call(at: int, **expected: Any) -> Any:
+        return part(
+            None, tool_calls=[{"index": at, "id": expected.pop("id", None), "function": expected}]
+        )
 
     parts = [call(0, id="a", name="f", arguments="{"), call(1, id="b", name="g", arguments="{")]
     parts += [call(1, arguments='"x": 1}'), call(0, arguments="}"), part(None, "tool_calls")]
@@ -230,14 +236,14 @@ def test_a_refusal_is_returned(make: Make, server: RawServer) -> None:
 
 
 def test_log_probabilities_come_once(make: Make, server: RawServer) -> None:
-    def told(text: str) -> Any:
+    def describe(text: str) -> Any:
         chunk = part(text)
         chunk["choices"][0]["logprobs"] = {"content": [{"token": text, "logprob": -1}]}
         return chunk
 
     whole = chat("ab")
     whole["choices"][0]["logprobs"] = {"content": [{"token": "ab", "logprob": -1}]}
-    server.will(stream(events(told("a"), told("b"), part(None, "stop"))), reply(whole))
+    server.will(stream(events(describe("a"), describe("b"), part(None, "stop"))), reply(whole))
     model = make(logprobs=True, top_logprobs=2)
     chunks = list(model.stream("hi"))
     probabilities = sum(chunks[1:], chunks[0]).response_metadata["logprobs"]["content"]
@@ -336,12 +342,12 @@ def test_async_code_blocks_no_thread(make: Make, server: RawServer) -> None:
         stream(events(part("hello", "stop"))) if request.json.get("stream") else reply(chat())
     )
 
-    async def asked() -> list[str]:
+    async def run_calls() -> list[str]:
         asyncio.get_running_loop().set_default_executor(Refused(1))
         texts = [each.text for each in await make().abatch(["a", "b"])]
         return [*texts, "".join([chunk.text async for chunk in make().astream("hi")])]
 
-    assert asyncio.run(asked()) == ["hello"] * 3
+    assert asyncio.run(run_calls()) == ["hello"] * 3
 
 
 def test_a_cut_stream_is_an_error(make: Make, server: RawServer) -> None:
@@ -523,16 +529,16 @@ def test_time_outs_and_headers_may_be_a_calls_own(make: Make, server: RawServer)
 
 def test_a_rate_limiter_is_acquired_before_each_request(make: Make, server: RawServer) -> None:
     class Counter(InMemoryRateLimiter):
-        asked = 0
+        acquired = 0
 
         def acquire(self, *, blocking: bool = True) -> bool:
-            Counter.asked += 1
+            Counter.acquired += 1
             return super().acquire(blocking=blocking)
 
     server.will(reply(chat()))
     model = make(rate_limiter=Counter(requests_per_second=1e6, max_bucket_size=1e6))
     model.batch(["a", "b", "c"])
-    assert Counter.asked == len(server.received) == 3
+    assert Counter.acquired == len(server.received) == 3
 
 
 def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer) -> None:
@@ -819,14 +825,23 @@ def test_the_trace_names_model_provider_and_deployment(make: Make, server: RawSe
     assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("azure", "gpt-4.1")
     assert (metadata["ls_temperature"], metadata["ls_model_type"]) == (0, "chat")
     assert metadata["lc_versions"]["azinfer"] == core.__version__
-    told = own.extra["invocation_params"]
-    assert (told["endpoint"], told["deployment"]) == (f"{server.url}/openai/v1", "prod")
-    assert (told["temperature"], told["_type"]) == (0, "azinfer-chat")
+    invocation_params_field = own.extra["invocation_params"]
+    assert (invocation_params_field["endpoint"], invocation_params_field["deployment"]) == (
+        f"{server.url}/openai/v1",
+        "prod",
+    )
+    assert (invocation_params_field["temperature"], invocation_params_field["_type"]) == (
+        0,
+        "azinfer-chat",
+    )
     answer = own.outputs["generations"][0][0]["message"]["kwargs"]["response_metadata"]
     assert (answer["deployment"], answer["model_name"]) == ("PROD", "m")
     assert other.extra["metadata"]["ls_model_name"] == "other"
-    told = other.extra["invocation_params"]
-    assert (told["deployment"], told["model_id"]) == ("other", None)
+    invocation_params_field = other.extra["invocation_params"]
+    assert (invocation_params_field["deployment"], invocation_params_field["model_id"]) == (
+        "other",
+        None,
+    )
     assert in_capitals.extra["metadata"]["ls_model_name"] == "gpt-4.1"
     nameless = ChatAzInfer(endpoint=server.url, surface="serverless", credential=KEY)
     nameless.invoke("hi", config)
@@ -914,9 +929,9 @@ def test_tokens_are_counted_with_no_download() -> None:
     assert model.get_num_tokens("x" * 40) == 10
     assert model.get_num_tokens("x") == 1
     assert model.get_num_tokens("日" * 4) == 3  # bytes
-    asked = [HumanMessage("x" * 40)]
-    without = model.get_num_tokens_from_messages(asked)
-    counted = model.get_num_tokens_from_messages(asked, tools=[weather]) - without
+    requests = [HumanMessage("x" * 40)]
+    without = model.get_num_tokens_from_messages(requests)
+    counted = model.get_num_tokens_from_messages(requests, tools=[weather]) - without
     assert without >= 10
     assert counted > model.get_num_tokens(str(weather.__doc__))
     messages = [HumanMessage("x" * 400), AIMessage("y" * 400), HumanMessage("z")]

@@ -94,9 +94,9 @@ def test_queries_and_documents_are_distinguished_by_models_that_can(
 def test_a_batch_is_as_large_as_the_model_takes(make: Make, server: RawServer) -> None:
     # langchain-ai/langchain#4575, #10706, #12986
     texts = [str(at) for at in range(200)]
-    found = make(model_id="embed-v-4-0").embed_documents(texts)
+    embeddings = make(model_id="embed-v-4-0").embed_documents(texts)
     assert sorted(map(len, inputs(server))) == [8, 96, 96]
-    assert [vector[0] for vector in found] == [*range(96), *range(96), *range(8)]
+    assert [vector[0] for vector in embeddings] == [*range(96), *range(96), *range(8)]
     make(model_id="text-embedding-3-large").embed_documents(texts)
     assert inputs(server)[3] == texts
 

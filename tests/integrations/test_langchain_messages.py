@@ -33,8 +33,8 @@ def send(server: RawServer) -> Send:
     url = f"{server.url}/openai/v1"
     model = ChatAzInfer(endpoint=url, credential=KEY, model="gpt-4.1", max_retries=0)
 
-    def messages(given: list[BaseMessage]) -> list[Any]:
-        model.invoke(given)
+    def messages(arguments: list[BaseMessage]) -> list[Any]:
+        model.invoke(arguments)
         sent: list[Any] = server.received[-1].json["messages"]
         return sent
 
@@ -318,7 +318,7 @@ def test_media_in_tool_results_follow_them(send: Send) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (HumanMessage([{"type": "hologram", "data": 1}]), "cannot be sent"),
         (HumanMessage([{"type": "image_url", "image_url": {}}]), "cannot be sent"),
@@ -347,9 +347,9 @@ def test_media_in_tool_results_follow_them(send: Send) -> None:
     ],
 )
 def test_unsupported_content_is_an_error(
-    send: Send, server: RawServer, message: BaseMessage, told: str
+    send: Send, server: RawServer, message: BaseMessage, expected: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=expected):
         send([message])
     assert not server.received
 

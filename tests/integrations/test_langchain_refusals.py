@@ -125,7 +125,7 @@ def test_the_fallback_middleware_answers_after_a_refusal(
     assert refusing is not None
     fine = {True: stream(events(part("fine", "stop"))), False: reply(chat("fine"))}
     server.choose = lambda request: (
-        fine[streaming] if request.asked["model"] == "other" else refusing(request)
+        fine[streaming] if request.request_body["model"] == "other" else refusing(request)
     )
     other = make(model="other", streaming=streaming)
     agent = create_agent(

@@ -102,8 +102,8 @@ def test_events_of_a_chain_stream_tokens_and_end_with_usage(make: Make, server: 
         return [event async for event in chain.astream_events("hi", version="v2")]
 
     seen = asyncio.run(read())
-    told = [each["data"] for each in seen if each["event"] == "on_chat_model_stream"]
-    assert [each["chunk"].text for each in told if each["chunk"].text] == ["a", "b"]
+    streamed_chunks = [each["data"] for each in seen if each["event"] == "on_chat_model_stream"]
+    assert [each["chunk"].text for each in streamed_chunks if each["chunk"].text] == ["a", "b"]
     (end,) = [each["data"] for each in seen if each["event"] == "on_chat_model_end"]
     assert end["output"].usage_metadata["total_tokens"] == 5
 
@@ -115,15 +115,15 @@ def test_structured_output_with_raw_streams_and_keeps_its_usage(
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
     server.will(stream(events(*parts, {"choices": [], "usage": usage})))
-    asked = make().with_structured_output({"title": "p", "type": "object"}, include_raw=True)
-    seen = list(asked.stream("hi"))
+    structured = make().with_structured_output({"title": "p", "type": "object"}, include_raw=True)
+    seen = list(structured.stream("hi"))
     assert len([each for each in seen if each.get("parsed") is not None]) >= 3
     raw = [each["raw"] for each in seen if "raw" in each]
     whole = sum(raw[1:], raw[0])
     assert whole.usage_metadata["total_tokens"] == 5
 
     async def streamed() -> list[Any]:
-        return [each async for each in asked.astream("hi")]
+        return [each async for each in structured.astream("hi")]
 
     assert asyncio.run(streamed())[-1] == {"parsed": {"city": "Delft"}, "parsing_error": None}
 
@@ -230,9 +230,9 @@ def test_a_model_that_refuses_the_choice_about_parallel_calls_is_an_error(
     make: Make, server: RawServer
 ) -> None:
     # openai/openai-agents-python#4326: to leave it out would change what was asked.
-    told = "'parallel_tool_calls' is not supported with this model."
+    message = "'parallel_tool_calls' is not supported with this model."
     wrong = {"param": "parallel_tool_calls"}
-    server.will(reply(failure("unsupported_parameter", told, **wrong), 400))
+    server.will(reply(failure("unsupported_parameter", message, **wrong), 400))
     with pytest.raises(ModelInvalidRequestError) as caught:
         make().bind_tools([weather], parallel_tool_calls=False).invoke("hi")
     assert isinstance(caught.value, UnsupportedParameterError)
@@ -356,11 +356,11 @@ def test_a_blocking_credential_is_called_outside_the_event_loop(
     credential = Credential()
     model = make(credential=credential)
 
-    async def asked() -> int:
+    async def run_calls() -> int:
         await model.ainvoke("hi")
         return threading.get_ident()
 
-    assert asyncio.run(asked()) not in credential.threads
+    assert asyncio.run(run_calls()) not in credential.threads
     assert len(credential.threads) == 1
 
 
@@ -515,8 +515,8 @@ def test_a_content_filter_has_its_categories(
     make: Make, server: RawServer, path: str, streamed: bool
 ) -> None:
     # langchain-ai/langchain#4324; openai/openai-python#786; BerriAI/litellm#9303
-    found = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
-    body = failure("content_filter", "blocked", innererror={"content_filter_result": found})
+    results = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
+    body = failure("content_filter", "blocked", innererror={"content_filter_result": results})
     server.will(stream(events(part("a"), body)) if streamed else reply(body, 400))
     with pytest.raises(ModelInvalidRequestError) as caught:
         list(make(path).stream("hi")) if streamed else make(path).invoke("hi")

@@ -48,8 +48,8 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite fetches its sample media from the web; here they are at hand."""
 
     def get(url: str, **options: Any) -> httpx.Response:
-        found = next((data for end, data in SAMPLES.items() if url.endswith(end)), PNG)
-        return httpx.Response(200, content=found)
+        result = next((data for end, data in SAMPLES.items() if url.endswith(end)), PNG)
+        return httpx.Response(200, content=result)
 
     monkeypatch.setattr("langchain_tests.integration_tests.chat_models.httpx.get", get)
     monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "azinfer tests")
@@ -104,7 +104,7 @@ class TestChatModelUnit(_Chat, ChatModelUnitTests):
     @pytest.mark.xfail(
         raises=ValueError,
         reason="langchain_core.load revives no class that is not on a list of its own; "
-        "test_a_model_survives_a_dump_without_its_key holds the round trip",
+        "test_a_model_survives_a_dump_without_its_key tests the round trip",
     )
     def test_serdes(self, model: BaseChatModel, snapshot: Any) -> None:
         super().test_serdes(model, snapshot)

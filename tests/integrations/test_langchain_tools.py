@@ -171,9 +171,9 @@ def test_structured_output_by_every_method(
         server.will(reply(chat(None, message={"tool_calls": [call]})))
     else:
         server.will(reply(chat(json.dumps(value))))
-    found = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
+    answer = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
     assert sent(server)["seed"] == 7
-    assert found == (Joke(setup="s") if schema is Joke else value)
+    assert answer == (Joke(setup="s") if schema is Joke else value)
     wanted = sent(server).get("response_format")
     if method == "function_calling":
         assert sent(server)["tool_choice"]["function"]["name"] == name
@@ -200,23 +200,23 @@ def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> N
 
 def test_the_trace_has_method_and_schema(make: Make, server: RawServer) -> None:
     class Options(BaseCallbackHandler):
-        told: Any = None
+        format: Any = None
 
         def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
-            self.told = kwargs["options"]["ls_structured_output_format"]
+            self.format = kwargs["options"]["ls_structured_output_format"]
 
     server.will(reply(chat('{"city": "Delft"}')))
     options = Options()
     make().with_structured_output(Place).invoke("hi", {"callbacks": [options]})
-    assert options.told["kwargs"] == {"method": "json_schema"}
-    assert options.told["schema"]["properties"].keys() == {"city"}
+    assert options.format["kwargs"] == {"method": "json_schema"}
+    assert options.format["schema"]["properties"].keys() == {"city"}
     assert "ls_structured_output_format" not in sent(server)
 
 
 def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"city": "Delft"}')))
-    found = make().with_structured_output(None, method="json_mode").invoke("hi")
-    assert (found, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
+    answer = make().with_structured_output(None, method="json_mode").invoke("hi")
+    assert (answer, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
 
 
 def test_a_complete_response_format_is_accepted(make: Make, server: RawServer) -> None:
@@ -228,8 +228,8 @@ def test_a_complete_response_format_is_accepted(make: Make, server: RawServer) -
 
 def test_raw_answers_are_returned_beside_parsed_values(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"setup": "s"}')), reply(chat("no json")))
-    asked = make().with_structured_output(Joke, include_raw=True)
-    good, bad = asked.invoke("hi"), asked.invoke("hi")
+    structured = make().with_structured_output(Joke, include_raw=True)
+    good, bad = structured.invoke("hi"), structured.invoke("hi")
     assert good["parsed"] == Joke(setup="s")
     assert good["raw"].usage_metadata["total_tokens"] == 5
     assert (bad["parsed"], type(bad["parsing_error"])) == (None, OutputParserException)
@@ -238,31 +238,31 @@ def test_raw_answers_are_returned_beside_parsed_values(make: Make, server: RawSe
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
 def test_refusals_and_answers_cut_off_raise(make: Make, server: RawServer, method: Any) -> None:
     server.will(reply(chat(None, message={"refusal": "I won't"})), reply(chat('{"se', "length")))
-    asked = make().with_structured_output(Joke, method=method)
+    structured = make().with_structured_output(Joke, method=method)
     with pytest.raises(ModelRefusalError, match="I won't") as refused:
-        asked.invoke("hi")
+        structured.invoke("hi")
     assert refused.value.raw_message is not None
     assert refused.value.raw_message.additional_kwargs["refusal"] == "I won't"
     with pytest.raises(OutputParserException, match="raise max_tokens") as cut_off:
-        asked.invoke("hi")
+        structured.invoke("hi")
     assert cut_off.value.llm_output == '{"se'
 
 
-def both_ways(server: RawServer, asked: Any, *parts: Any) -> tuple[list[Any], list[Any]]:
+def both_ways(server: RawServer, request: Any, *parts: Any) -> tuple[list[Any], list[Any]]:
     """What a stream gives in sync and in async code."""
     server.will(stream(events(*parts)))
 
     async def read() -> list[Any]:
-        return [each async for each in asked.astream("hi")]
+        return [each async for each in request.astream("hi")]
 
-    return list(asked.stream("hi")), asyncio.run(read())
+    return list(request.stream("hi")), asyncio.run(read())
 
 
-def streamed(server: RawServer, asked: Any, *parts: Any) -> list[Any]:
+def streamed(server: RawServer, request: Any, *parts: Any) -> list[Any]:
     """The same, where both give the same."""
-    found, again = both_ways(server, asked, *parts)
-    assert again == found
-    return found
+    result, again = both_ways(server, request, *parts)
+    assert again == result
+    return result
 
 
 def test_values_are_streamed_in_growing_parts(make: Make, server: RawServer) -> None:
@@ -273,8 +273,8 @@ def test_values_are_streamed_in_growing_parts(make: Make, server: RawServer) -> 
     call = {"index": 0, "id": "c", "function": {"name": "Joke", "arguments": '{"setup"'}}
     rest = {"index": 0, "function": {"arguments": ': "s"}'}}
     parts = [part(None, tool_calls=[call]), part(None, "tool_calls", tool_calls=[rest])]
-    asked = model.with_structured_output(Joke, method="function_calling")
-    assert streamed(server, asked, *parts)[-1] == Joke(setup="s")
+    structured = model.with_structured_output(Joke, method="function_calling")
+    assert streamed(server, structured, *parts)[-1] == Joke(setup="s")
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
@@ -285,20 +285,20 @@ def test_raw_answers_stream_beside_growing_values_by_every_method(
     pieces = ['{"setup": "s', '", "city": "De', 'lft"}']
     if method == "function_calling":
         name = getattr(schema, "__name__", "place")
-        told = [{"index": 0, "function": {"arguments": each}} for each in pieces]
-        told[0] = {"index": 0, "id": "c", "function": {"name": name, "arguments": pieces[0]}}
-        parts = [part(None, tool_calls=[each]) for each in told]
+        reports = [{"index": 0, "function": {"arguments": each}} for each in pieces]
+        reports[0] = {"index": 0, "id": "c", "function": {"name": name, "arguments": pieces[0]}}
+        parts = [part(None, tool_calls=[each]) for each in reports]
     else:
         parts = [part(each) for each in pieces]
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     parts += [part(None, "stop"), {"choices": [], "usage": usage}]
-    asked = make().with_structured_output(schema, method=method, include_raw=True)
+    structured = make().with_structured_output(schema, method=method, include_raw=True)
     last = Joke(setup="s") if schema is Joke else {"setup": "s", "city": "Delft"}
-    for found in both_ways(server, asked, *parts):
-        values = [each["parsed"] for each in found if each.get("parsed") is not None]
+    for result in both_ways(server, structured, *parts):
+        values = [each["parsed"] for each in result if each.get("parsed") is not None]
         assert values[-1] == last
         assert len(values) > (1 if schema is Joke else 2)
-        whole = sum(found[1:], found[0])
+        whole = sum(result[1:], result[0])
         assert (whole["parsed"], whole["parsing_error"]) == (last, None)
         assert whole["raw"].usage_metadata["total_tokens"] == 5
 
@@ -307,13 +307,13 @@ def test_raw_answers_stream_beside_growing_values_by_every_method(
 def test_a_step_after_a_raw_answer_gets_it_whole_in_a_stream(
     make: Make, server: RawServer, value: Any
 ) -> None:
-    def whole(found: dict[str, Any]) -> tuple[str, Any]:
-        return found["raw"].text, found["parsed"]
+    def whole(expected: dict[str, Any]) -> tuple[str, Any]:
+        return expected["raw"].text, expected["parsed"]
 
     text = json.dumps(value)
-    asked = make().with_structured_output(None, method="json_mode", include_raw=True)
+    structured = make().with_structured_output(None, method="json_mode", include_raw=True)
     parts = [part(text[:4]), part(text[4:]), part(None, "stop")]
-    assert streamed(server, asked | whole, *parts) == [(text, value)]
+    assert streamed(server, structured | whole, *parts) == [(text, value)]
 
 
 def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
@@ -321,21 +321,21 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     call["function"] = {"name": "weather", "arguments": '{"city": "Delft"}'}  # type: ignore[assignment]
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
     assert make().with_structured_output(Place, tools=[weather]).invoke("hi") is None
-    asked = make().with_structured_output(Place, tools=[weather], include_raw=True)
-    found = asked.invoke("hi")
-    assert (found["parsed"], found["parsing_error"]) == (None, None)
-    assert found["raw"].tool_calls[0]["args"] == {"city": "Delft"}
+    structured = make().with_structured_output(Place, tools=[weather], include_raw=True)
+    answer = structured.invoke("hi")
+    assert (answer["parsed"], answer["parsing_error"]) == (None, None)
+    assert answer["raw"].tool_calls[0]["args"] == {"city": "Delft"}
     assert sent(server)["tools"][0]["function"]["name"] == "weather"
     make().with_structured_output(Place, tools=[weather], strict=True).invoke("hi")
     assert sent(server, 2)["tools"][0]["function"]["strict"] is True
-    asked = make().with_structured_output(Place, tools=[weather], method="function_calling")
-    assert asked.invoke("hi") is None
+    structured = make().with_structured_output(Place, tools=[weather], method="function_calling")
+    assert structured.invoke("hi") is None
     names = [each["function"]["name"] for each in sent(server, 3)["tools"]]
     assert (names, sent(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
-    asked = make().with_structured_output(Joke, tools=[weather], method="function_calling")
-    assert asked.invoke("hi") is None
+    structured = make().with_structured_output(Joke, tools=[weather], method="function_calling")
+    assert structured.invoke("hi") is None
     parts = [part(None, tool_calls=[{"index": 0, **call}]), part(None, "tool_calls")]
-    assert streamed(server, asked, *parts) == [None]  # and not nothing, for a step after it
+    assert streamed(server, structured, *parts) == [None]  # and not nothing, for a step after it
 
 
 @pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
@@ -348,23 +348,25 @@ def test_arguments_that_are_not_an_object_give_no_value(
     call = {"index": 0, "id": "c", "type": "function"}
     call["function"] = {"name": name, "arguments": arguments}
     finish = part(None, "tool_calls")
-    asked = make(output_version=version).with_structured_output(schema, method="function_calling")
+    structured = make(output_version=version).with_structured_output(
+        schema, method="function_calling"
+    )
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": [call]})))
     with pytest.raises(
         OutputParserException, match=f"arguments of {name} are not a JSON"
     ) as caught:
-        asked.invoke("hi")
+        structured.invoke("hi")
     assert caught.value.llm_output == arguments
     server.will(stream(events(part(None, tool_calls=[call]), finish)))
     with pytest.raises(OutputParserException, match=f"of {name} are not a JSON"):
-        list(asked.stream("hi"))
+        list(structured.stream("hi"))
 
 
 def test_a_call_without_arguments_is_an_empty_value(make: Make, server: RawServer) -> None:
     call = {"index": 0, "id": "c", "function": {"name": "place", "arguments": ""}}
-    asked = make().with_structured_output(SCHEMA, method="function_calling")
+    structured = make().with_structured_output(SCHEMA, method="function_calling")
     parts = [part(None, tool_calls=[call]), part(None, "tool_calls")]
-    assert streamed(server, asked, *parts) == [{}]
+    assert streamed(server, structured, *parts) == [{}]
 
 
 def test_a_call_whose_arguments_are_not_an_object_is_kept_as_invalid(
@@ -395,10 +397,10 @@ def test_text_around_a_value_is_ignored_and_half_a_value_is_none(
     make: Make, server: RawServer, text: str, value: Any
 ) -> None:
     server.will(reply(chat(text)), stream(events(part(text), part(None, "stop"))))
-    asked = make().with_structured_output(Place, include_raw=True)
-    for found in (asked.invoke("hi"), list(asked.stream("hi"))[-1]):
-        assert found["parsed"] == value
-        error = found["parsing_error"]
+    structured = make().with_structured_output(Place, include_raw=True)
+    for result in (structured.invoke("hi"), list(structured.stream("hi"))[-1]):
+        assert result["parsed"] == value
+        error = result["parsing_error"]
         assert isinstance(error, OutputParserException) is (value is None)
         assert value or (error.llm_output, type(error.__cause__)) == (text, json.JSONDecodeError)
 
@@ -418,8 +420,8 @@ def test_models_of_the_first_pydantic_are_read_too(make: Make, server: RawServer
     server.will(reply(chat('{"age": 9}')), reply(chat(None, message={"tool_calls": [call]})))
     methods: list[Any] = ["json_schema", "function_calling"]
     for method in methods:
-        found = make().with_structured_output(Ancient, method=method).invoke("hi")
-        assert found == Ancient(age=9)
+        answer = make().with_structured_output(Ancient, method=method).invoke("hi")
+        assert answer == Ancient(age=9)
 
 
 class Known(BaseModel):
@@ -435,9 +437,9 @@ class Known(BaseModel):
 
 
 def test_an_incomplete_streamed_value_is_accepted(make: Make, server: RawServer) -> None:
-    asked = make().with_structured_output(Known)
+    structured = make().with_structured_output(Known)
     parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
-    assert streamed(server, asked, *parts) == [Known(city="Delft")]
+    assert streamed(server, structured, *parts) == [Known(city="Delft")]
 
 
 FILTERED = part(None, "content_filter")
@@ -450,7 +452,7 @@ FILTERED["choices"][0]["content_filter_results"] = {
 
 
 @pytest.mark.parametrize(
-    ("parts", "error", "told"),
+    ("parts", "error", "expected"),
     [
         ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
         ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
@@ -461,17 +463,17 @@ FILTERED["choices"][0]["content_filter_results"] = {
     ],
 )
 def test_a_stream_that_comes_to_no_value_is_an_error(
-    make: Make, server: RawServer, parts: list[Any], error: type[Exception], told: str
+    make: Make, server: RawServer, parts: list[Any], error: type[Exception], expected: str
 ) -> None:
     server.will(stream(events(*parts)))
-    asked = make().with_structured_output(Joke)
-    with pytest.raises(error, match=told):
-        list(asked.stream("hi"))
+    structured = make().with_structured_output(Joke)
+    with pytest.raises(error, match=expected):
+        list(structured.stream("hi"))
 
     async def read() -> list[Any]:
-        return [each async for each in asked.astream("hi")]
+        return [each async for each in structured.astream("hi")]
 
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=expected):
         asyncio.run(read())
     last = list(make().with_structured_output(Joke, include_raw=True).stream("hi"))[-1]
     assert last["parsed"] is None
@@ -480,8 +482,8 @@ def test_a_stream_that_comes_to_no_value_is_an_error(
 
 def test_an_answer_that_was_filtered_has_its_categories(make: Make, server: RawServer) -> None:
     answer = chat('{"se', "content_filter")
-    found = FILTERED["choices"][0]["content_filter_results"]
-    answer["choices"][0]["content_filter_results"] = found
+    content_filter_results_field = FILTERED["choices"][0]["content_filter_results"]
+    answer["choices"][0]["content_filter_results"] = content_filter_results_field
     server.will(reply(answer))
     with pytest.raises(core.ContentFilterError) as caught:
         make().with_structured_output(Joke).invoke("hi")
@@ -502,8 +504,8 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
 ) -> None:
     # langchain-ai/langchain#26383: the service refuses anything else.
     server.will(reply(chat("{}")))
-    asked = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
-    asked.invoke("hi")
+    structured = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
+    structured.invoke("hi")
     body = sent(server)
     if method == "json_schema":
         wanted = body["response_format"]["json_schema"]
@@ -522,8 +524,8 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
 def test_the_strictness_of_a_schema_can_be_chosen(make: Make, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     for schema, strict in ((SCHEMA, True), (Joke, False)):
-        asked = make().with_structured_output(schema, strict=strict, include_raw=True)
-        asked.invoke("hi")
+        structured = make().with_structured_output(schema, strict=strict, include_raw=True)
+        structured.invoke("hi")
         wanted = server.received[-1].json["response_format"]["json_schema"]
         assert wanted["strict"] is strict
         assert wanted["schema"].get("additionalProperties", True) is not strict

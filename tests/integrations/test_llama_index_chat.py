@@ -275,7 +275,7 @@ def test_media_in_tool_results_follow_them(make: Make, server: RawServer) -> Non
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (user(VideoBlock(url="https://a.example/v.mp4")), "VideoBlock"),
         (user(DocumentBlock(url="https://a.example/d.pdf")), "not fetched"),
@@ -284,8 +284,8 @@ def test_media_in_tool_results_follow_them(make: Make, server: RawServer) -> Non
         (ChatMessage(role="tool", content="x"), "tool_call_id"),
     ],
 )
-def test_unsupported_content_is_an_error(make: Make, message: ChatMessage, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_unsupported_content_is_an_error(make: Make, message: ChatMessage, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
         make().chat([message])
 
 
@@ -384,29 +384,32 @@ def test_a_stream_grows_and_ends_with_its_usage(make: Make, server: RawServer, k
         {"choices": [], "usage": usage},
     ]
     server.will(stream(events(*payloads)))
-    found = call_method(make(), kind, "stream_chat", USER)
-    assert [each.delta for each in found] == ["", "", "a", "b", "", "", ""]
-    assert [each.message.content for each in found] == [None, None, "a", "ab", "ab", "ab", "ab"]
-    assert [each.additional_kwargs.get("thinking_delta") for each in found[:3]] == ["h", "m", None]
-    assert [type(block).__name__ for block in found[-1].message.blocks] == [
+    answer = call_method(make(), kind, "stream_chat", USER)
+    assert [each.delta for each in answer] == ["", "", "a", "b", "", "", ""]
+    assert [each.message.content for each in answer] == [None, None, "a", "ab", "ab", "ab", "ab"]
+    assert [each.additional_kwargs.get("thinking_delta") for each in answer[:3]] == ["h", "m", None]
+    assert [type(block).__name__ for block in answer[-1].message.blocks] == [
         "ThinkingBlock",
         "TextBlock",
         "ToolCallBlock",
     ]
-    assert found[-2].message == found[-1].message
-    assert found[-1].raw["usage"] == usage
-    told = found[-1].additional_kwargs
-    assert (told["finish_reason"], told["total_tokens"]) == ("tool_calls", 5)
-    assert told["prompt_filter_results"] == [{"prompt_index": 0}]
-    assert all(isinstance(each.raw, dict) for each in found)
+    assert answer[-2].message == answer[-1].message
+    assert answer[-1].raw["usage"] == usage
+    extras = answer[-1].additional_kwargs
+    assert (extras["finish_reason"], extras["total_tokens"]) == (
+        "tool_calls",
+        5,
+    )
+    assert extras["prompt_filter_results"] == [{"prompt_index": 0}]
+    assert all(isinstance(each.raw, dict) for each in answer)
     assert sent(server)["stream_options"] == {"include_usage": True}
 
 
 def test_a_streamed_completion_grows(make: Make, server: RawServer, kind: str) -> None:
     server.will(stream(events(part("a"), part("b", "stop"))))
-    found = call_method(make(), kind, "stream_complete", "hi")
-    assert [each.text for each in found] == ["a", "ab", "ab"]
-    assert deltas(found) == "ab"
+    answer = call_method(make(), kind, "stream_complete", "hi")
+    assert [each.text for each in answer] == ["a", "ab", "ab"]
+    assert deltas(answer) == "ab"
 
 
 def test_an_empty_answer_is_an_empty_text(make: Make, server: RawServer) -> None:
@@ -443,7 +446,7 @@ def test_a_choice_of_no_tool_is_an_error(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "named", "told"),
+    ("path", "named", "expected"),
     [
         ("/openai/v1", {}, True),
         ("/openai", {}, True),
@@ -452,7 +455,7 @@ def test_a_choice_of_no_tool_is_an_error(make: Make) -> None:
     ],
 )
 def test_parallel_calls_are_switched_off_and_only_one_call_is_returned(
-    make: Make, server: RawServer, kind: str, path: str, named: Any, told: bool
+    make: Make, server: RawServer, kind: str, path: str, named: Any, expected: bool
 ) -> None:
     calls = [call(id="c1"), call(id="c2")]
     fragments = [{"index": at, **each} for at, each in enumerate(calls)]
@@ -465,13 +468,13 @@ def test_parallel_calls_are_switched_off_and_only_one_call_is_returned(
     whole = call_method(llm, kind, "chat_with_tools", [tool()], "hi")
     streamed = call_method(llm, kind, "stream_chat_with_tools", [tool()], "hi")
     for answer in (whole, *streamed):
-        (found,) = llm.get_tool_calls_from_response(answer)
-        assert found.tool_id == "c1"
+        (result,) = llm.get_tool_calls_from_response(answer)
+        assert result.tool_id == "c1"
         assert len(answer.message.additional_kwargs["tool_calls"]) == 1
     both = call_method(llm, kind, "chat_with_tools", [tool()], "hi", allow_parallel_tool_calls=True)
     assert len(llm.get_tool_calls_from_response(both)) == 2
-    said = [request.json.get("parallel_tool_calls") for request in server.received]
-    assert said == [False if told else None] * 2 + [None]
+    parallel_flags = [request.json.get("parallel_tool_calls") for request in server.received]
+    assert parallel_flags == [False if expected else None] * 2 + [None]
     assert not any("allow_parallel_tool_calls" in request.json for request in server.received)
 
 
@@ -481,8 +484,8 @@ def test_arguments_that_are_not_an_object_count_as_empty(
 ) -> None:
     server.will(reply(chat(None, message={"tool_calls": [call(arguments=arguments)]})))
     llm = make()
-    (found,) = llm.get_tool_calls_from_response(llm.chat_with_tools([tool()], "hi"))
-    assert (found.tool_name, found.tool_kwargs) == ("get_weather", {})
+    (result,) = llm.get_tool_calls_from_response(llm.chat_with_tools([tool()], "hi"))
+    assert (result.tool_name, result.tool_kwargs) == ("get_weather", {})
 
 
 def test_no_call_is_an_error_only_where_one_is_needed(make: Make, server: RawServer) -> None:
@@ -501,8 +504,8 @@ def test_a_predicted_call_is_executed(endpoint: LocalEndpoint, kind: str) -> Non
     llm = local(endpoint, model="echo")
     question = "What is the weather in New York?"
     for message in (question, ChatMessage(question)):
-        found = call_method(llm, kind, "predict_and_call", [tool(), tool(ping)], message)
-        assert found.response == "It is sunny in New York."
+        answer = call_method(llm, kind, "predict_and_call", [tool(), tool(ping)], message)
+        assert answer.response == "It is sunny in New York."
 
 
 VALUES = '{"name": "Ann", "age": 34}'
@@ -518,8 +521,8 @@ def test_the_method_for_values_depends_on_the_model(
         server.will(reply(chat(None, message={"tool_calls": [call("Person", VALUES)]})))
     options: dict[str, Any] = {"seed": 1, "tool_choice": "none"}
     llm = make(model="prod", model_id=model_id, system_prompt="Be brief.")
-    found = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
-    assert found == Person(name="Ann", age=34)
+    answer = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
+    assert answer == Person(name="Ann", age=34)
     assert options == {"seed": 1, "tool_choice": "none"}
     body = sent(server)
     assert [each["content"] for each in body["messages"]] == ["Be brief.", "Who is Ann?"]
@@ -547,15 +550,15 @@ def test_a_value_is_streamed_in_growing_parts(
         ]
     server.will(stream(events(*payloads, part(None, "stop"))))
     llm = make(model="prod", model_id=model_id)
-    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
-    assert [each.model_dump(exclude_none=True) for each in found] == [
+    answer = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    assert [each.model_dump(exclude_none=True) for each in answer] == [
         {},
         {"name": "A"},
         {"name": "Ann"},
         {"name": "Ann", "age": 34},
         {"name": "Ann", "age": 34},
     ]
-    assert found[-1] == Person(name="Ann", age=34)
+    assert answer[-1] == Person(name="Ann", age=34)
 
 
 def test_models_without_tools_and_schemas_are_prompted_in_words(
@@ -567,8 +570,10 @@ def test_models_without_tools_and_schemas_are_prompted_in_words(
     person = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert person == Person(name="Ann", age=34)
     assert not {"tools", "response_format"} & sent(server).keys()
-    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann")
-    assert found[-1] == person
+    answer = call_method(
+        llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann"
+    )
+    assert answer[-1] == person
     assert options == {}
 
 
@@ -581,12 +586,12 @@ def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str)
     llm = make(pydantic_program_mode=PydanticProgramMode.FUNCTION)
     person = Person(name="Ann", age=34)
     assert call_method(llm, kind, "structured_predict", Person, PERSON, name="Ann") == person
-    found = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
-    assert found[-1] == person
+    answer = call_method(llm, kind, "stream_structured_predict", Person, PERSON, name="Ann")
+    assert answer[-1] == person
 
 
 @pytest.mark.parametrize(
-    ("body", "error", "told"),
+    ("body", "error", "expected"),
     [
         (chat(None, message={"refusal": "I won't"}), core.InvalidResponseError, "I won't"),
         (chat('{"na', "length"), core.InvalidResponseError, "raise max_tokens"),
@@ -595,14 +600,14 @@ def test_llamaindexs_own_programs_work(make: Make, server: RawServer, kind: str)
     ],
 )
 def test_an_answer_that_is_not_a_value_is_an_error(
-    make: Make, server: RawServer, kind: str, body: Any, error: Any, told: str
+    make: Make, server: RawServer, kind: str, body: Any, error: Any, expected: str
 ) -> None:
     choice = body["choices"][0]
     streamed = {"choices": [{**choice, "delta": choice["message"]}]}
     server.will(reply(body), stream(events(streamed)))
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=expected):
         call_method(make(), kind, "structured_predict", Person, PERSON, name="Ann")
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=expected):
         call_method(make(), kind, "stream_structured_predict", Person, PERSON, name="Ann")
 
 
@@ -611,8 +616,8 @@ def test_a_value_may_be_of_any_model(make: Make, server: RawServer) -> None:
         songs: list[str]
 
     server.will(stream(events(part('{"songs": ["a", '), part('"b"]}'), part(None, "stop"))))
-    found = list(make().stream_structured_predict(Album, PromptTemplate("x")))
-    assert [len(each.songs) for each in found] == [1, 2, 2]  # type: ignore[union-attr]
+    results = list(make().stream_structured_predict(Album, PromptTemplate("x")))
+    assert [len(each.songs) for each in results] == [1, 2, 2]  # type: ignore[union-attr]
 
 
 def test_errors_are_azinfers_and_carry_what_is_known(
@@ -720,9 +725,9 @@ def test_a_dict_has_no_secret_and_rebuilds_the_model(
     assert kept["class_name"] == AzInferLLM.class_name() == "AzInferLLM"
     with pytest.raises(ValidationError, match=r"no credential for .*AZURE_AI_API_KEY"):
         AzInferLLM.from_dict(kept)
-    given = AzInferLLM.from_dict(kept, credential=endpoint.key)
+    restored_model = AzInferLLM.from_dict(kept, credential=endpoint.key)
     monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
-    for again in (given, AzInferLLM.from_dict(kept), AzInferLLM.from_json(llm.to_json())):
+    for again in (restored_model, AzInferLLM.from_dict(kept), AzInferLLM.from_json(llm.to_json())):
         assert again.to_dict() == kept
         assert again.chat(USER).message.content == "Paris."
 
@@ -748,29 +753,29 @@ def test_a_pickle_has_no_secret_and_rebuilds_the_model(
 
 
 @pytest.mark.parametrize("name", ["subscription-key", "code", "sig"])
-@pytest.mark.parametrize("made", [AzInferLLM, AzInferEmbedding, AzInferImageEmbedding])
-def test_a_key_in_the_endpoints_url_is_never_shown(server: RawServer, name: str, made: Any) -> None:
-    server.will(reply(vectors([1.0]) if made is not AzInferLLM else chat()))
+@pytest.mark.parametrize("cls", [AzInferLLM, AzInferEmbedding, AzInferImageEmbedding])
+def test_a_key_in_the_endpoints_url_is_never_shown(server: RawServer, name: str, cls: Any) -> None:
+    server.will(reply(vectors([1.0]) if cls is not AzInferLLM else chat()))
     url = f"{server.url}/openai/v1?team=a&{name}=s3cret"
-    one = made(endpoint=url, credential=token, model="m", max_retries=0)
+    one = cls(endpoint=url, credential=token, model="m", max_retries=0)
     kept, data = one.to_dict(), pickle.dumps(one)
     assert kept["endpoint"] == f"{server.url}/openai/v1?team=a"
     assert "s3cret" not in repr(one) + str(one) + str(kept) + one.to_json() + str(data)
-    again = [pickle.loads(data), made.from_dict(kept, credential=token)]
-    again += [made.from_dict(kept, credential=token, endpoint=url), copy.deepcopy(one), one]
+    again = [pickle.loads(data), cls.from_dict(kept, credential=token)]
+    again += [cls.from_dict(kept, credential=token, endpoint=url), copy.deepcopy(one), one]
     for each in again:
-        each.complete("hi") if made is AzInferLLM else each.get_text_embedding("hi")
+        each.complete("hi") if cls is AzInferLLM else each.get_text_embedding("hi")
     keyed = [f"{name}=s3cret" in request.target for request in server.received]
     # What is made of a dict or a pickle asks the same place, and is given the key again.
     assert keyed == [False, False, True, True, True]
     assert all("team=a" in request.target for request in server.received)
 
 
-@pytest.mark.parametrize("made", [AzInferEmbedding, AzInferImageEmbedding])
+@pytest.mark.parametrize("cls", [AzInferEmbedding, AzInferImageEmbedding])
 def test_an_embedding_is_kept_and_copied_without_its_secret(
-    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, made: Any
+    endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, cls: Any
 ) -> None:
-    embedding = made(
+    embedding = cls(
         endpoint=endpoint.url,
         credential=endpoint.key,
         model="embed",
@@ -781,12 +786,12 @@ def test_an_embedding_is_kept_and_copied_without_its_secret(
     assert not any(secret in str(kept) for secret in (endpoint.key, "s3cret"))
     assert not any(secret.encode() in data for secret in (endpoint.key, "s3cret"))
     with pytest.raises(ValidationError, match=r"no credential for .*AZURE_AI_API_KEY"):
-        made.from_dict(kept)
+        cls.from_dict(kept)
     vector = embedding.get_text_embedding("a")
     assert len(vector) == 8
     monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
-    for again in (made.from_dict(kept), pickle.loads(data), copy.deepcopy(embedding)):
-        assert type(again) is made
+    for again in (cls.from_dict(kept), pickle.loads(data), copy.deepcopy(embedding)):
+        assert type(again) is cls
         assert again.get_text_embedding("a") == vector
         assert asyncio.run(again.aget_query_embedding("a")) == vector
 
@@ -920,5 +925,5 @@ def test_a_structured_model_is_one_of_its_own(endpoint: LocalEndpoint, kind: str
 
 def test_a_prompt_of_several_messages_makes_a_value(endpoint: LocalEndpoint) -> None:
     prompt = ChatPromptTemplate.from_messages([("system", "Read."), ("user", "{text}")])
-    found = local(endpoint, model="echo").structured_predict(Person, prompt, text="'Ann' is 34.")
-    assert found == Person(name="Ann", age=34)
+    result = local(endpoint, model="echo").structured_predict(Person, prompt, text="'Ann' is 34.")
+    assert result == Person(name="Ann", age=34)

@@ -87,8 +87,8 @@ pytestmark = pytest.mark.usefixtures("own_loop")
 @pytest.fixture(params=SURFACES.values())
 def path(request: pytest.FixtureRequest) -> str:
     """The path of one surface."""
-    found: str = request.param
-    return found
+    result: str = request.param
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +167,9 @@ def fragments(*calls: tuple[int, str, str, str]) -> dict[str, Any]:
 def test_a_chat_is_answered_by_the_deployment_that_is_named(
     llm: Make, endpoint: LocalEndpoint, kind: str
 ) -> None:
-    found = call_method(llm(), kind, "chat", USER)
-    assert found.message.role == "assistant"
-    assert found.message.content == "This is a synthetic answer to: hi"
+    response = call_method(llm(), kind, "chat", USER)
+    assert response.message.role == "assistant"
+    assert response.message.content == "This is a synthetic answer to: hi"
     assert endpoint.requests[-1].deployment == "Mistral-Large"
 
 
@@ -182,8 +182,8 @@ def test_calls_run_concurrently(make: Make, server: RawServer) -> None:
     model = make()
 
     async def at_once() -> list[str]:
-        found = await asyncio.gather(*(model.achat(USER) for _ in range(10)))
-        return [each.message.content for each in found]
+        result = await asyncio.gather(*(model.achat(USER) for _ in range(10)))
+        return [each.message.content for each in result]
 
     assert asyncio.run(at_once()) == ["together"] * 10
 
@@ -192,12 +192,12 @@ def test_calls_in_a_row_use_one_connection(make: Make, server: RawServer, kind: 
     server.will(reply(chat()))
     model = make()
 
-    async def asked() -> None:
+    async def run_calls() -> None:
         for _ in range(10):
             await model.achat(USER)
 
     if kind == "async":
-        asyncio.run(asked())
+        asyncio.run(run_calls())
     else:
         for _ in range(10):
             model.chat(USER)
@@ -205,20 +205,20 @@ def test_calls_in_a_row_use_one_connection(make: Make, server: RawServer, kind: 
 
 
 def test_a_stream_comes_in_parts_that_add_up(llm: Make, kind: str) -> None:
-    found = call_method(llm(), kind, "stream_chat", USER)
-    assert len(found) > 4
-    assert deltas(found) == found[-1].message.content == "This is a synthetic answer to: hi"
+    response = call_method(llm(), kind, "stream_chat", USER)
+    assert len(response) > 4
+    assert deltas(response) == response[-1].message.content == "This is a synthetic answer to: hi"
     assert all(
         after.message.content.startswith(before.message.content)
-        for before, after in pairwise(found)
+        for before, after in pairwise(response)
     )
 
 
 def test_a_stream_that_runs_out_of_tokens_ends_and_says_so(llm: Make, kind: str) -> None:
-    found = call_method(llm("prod", max_tokens=3), kind, "stream_chat", USER)
-    assert deltas(found) == found[-1].message.content == "This is a"
-    assert found[-1].additional_kwargs["finish_reason"] == "length"
-    assert found[-1].additional_kwargs["completion_tokens"] == 3
+    response = call_method(llm("prod", max_tokens=3), kind, "stream_chat", USER)
+    assert deltas(response) == response[-1].message.content == "This is a"
+    assert response[-1].additional_kwargs["finish_reason"] == "length"
+    assert response[-1].additional_kwargs["completion_tokens"] == 3
 
 
 def test_a_prompt_is_completed(llm: Make, kind: str) -> None:
@@ -232,8 +232,8 @@ def test_the_handler_counts_the_tokens_of_the_service(llm: Make, kind: str) -> N
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
         counter = TokenCountingHandler()
         model = llm("paris", callback_manager=CallbackManager([counter]))
-        found = call_method(model, kind, method, "hi" if "complete" in method else USER)
-        usage = (found[-1] if isinstance(found, list) else found).raw["usage"]
+        response = call_method(model, kind, method, "hi" if "complete" in method else USER)
+        usage = (response[-1] if isinstance(response, list) else response).raw["usage"]
         assert usage["prompt_tokens"] > 0
         counts = (counter.prompt_llm_token_count, counter.completion_llm_token_count)
         assert counts == (usage["prompt_tokens"], usage["completion_tokens"])
@@ -247,9 +247,9 @@ def test_metadata_is_known_without_a_request(make: Make, server: RawServer) -> N
     async def inside_a_loop() -> Any:
         return make(model_id="mistral-large").metadata
 
-    found = asyncio.run(inside_a_loop())
-    assert (found.is_chat_model, found.is_function_calling_model) == (True, True)
-    assert (found.model_name, found.context_window) == ("mistral-large", 32_768)
+    response = asyncio.run(inside_a_loop())
+    assert (response.is_chat_model, response.is_function_calling_model) == (True, True)
+    assert (response.model_name, response.context_window) == ("mistral-large", 32_768)
     assert make(context_window=32_000).metadata.context_window == 32_000
     assert not server.received
 
@@ -263,18 +263,18 @@ def test_reasoning_is_a_block(make: Make, server: RawServer, kind: str) -> None:
         reply(chat("<think>2+2</think>4")),
     )
     for _ in range(2):
-        found = call_method(make(), kind, "chat", USER)
-        assert [block.block_type for block in found.message.blocks] == ["thinking", "text"]
-        assert (found.message.blocks[0].content, found.message.content) == ("2+2", "4")
+        response = call_method(make(), kind, "chat", USER)
+        assert [block.block_type for block in response.message.blocks] == ["thinking", "text"]
+        assert (response.message.blocks[0].content, response.message.content) == ("2+2", "4")
 
 
 def test_reasoning_streams_as_thinking_deltas(make: Make, server: RawServer, kind: str) -> None:
     thoughts = [part(reasoning_content="2+"), part(reasoning_content="2")]
     server.will(stream(events(*thoughts, part("4", "stop"))))
-    found = call_method(make(), kind, "stream_chat", USER)
-    thought = "".join(each.additional_kwargs.get("thinking_delta", "") for each in found)
-    assert (thought, deltas(found)) == ("2+2", "4")
-    assert found[-1].message.blocks[0].content == "2+2"
+    response = call_method(make(), kind, "stream_chat", USER)
+    thought = "".join(each.additional_kwargs.get("thinking_delta", "") for each in response)
+    assert (thought, deltas(response)) == ("2+2", "4")
+    assert response[-1].message.blocks[0].content == "2+2"
 
 
 def test_reasoning_models_take_the_defaults(make: Make, server: RawServer, kind: str) -> None:
@@ -313,8 +313,8 @@ def test_parameters_of_a_call_win(make: Make, server: RawServer, kind: str) -> N
 def test_a_tool_is_called_with_its_arguments(llm: Make, kind: str) -> None:
     model = llm()
     for method in ("chat_with_tools", "stream_chat_with_tools"):
-        found = call_method(model, kind, method, [tool()], QUESTION)
-        last = found[-1] if isinstance(found, list) else found
+        response = call_method(model, kind, method, [tool()], QUESTION)
+        last = response[-1] if isinstance(response, list) else response
         (called,) = model.get_tool_calls_from_response(last)
         assert (called.tool_name, called.tool_kwargs) == ("get_weather", {"city": "New York"})
         assert called.tool_id
@@ -323,10 +323,10 @@ def test_a_tool_is_called_with_its_arguments(llm: Make, kind: str) -> None:
 def test_tools_are_called_in_parallel(llm: Make, kind: str) -> None:
     model, both = llm(), "Call get_weather and ping for New York."
     for method in ("chat_with_tools", "stream_chat_with_tools"):
-        found = call_method(
+        response = call_method(
             model, kind, method, [tool(), tool(ping)], both, allow_parallel_tool_calls=True
         )
-        last = found[-1] if isinstance(found, list) else found
+        last = response[-1] if isinstance(response, list) else response
         called = model.get_tool_calls_from_response(last)
         assert [each.tool_name for each in called] == ["get_weather", "ping"]
         assert len({each.tool_id for each in called}) == 2
@@ -337,18 +337,18 @@ def test_part_of_a_call_is_accepted(make: Make, server: RawServer, kind: str) ->
     pieces += [fragments((0, "", "", 'lft"}')), part(None, "tool_calls")]
     server.will(stream(events(*pieces)))
     model = make()
-    found = call_method(model, kind, "stream_chat_with_tools", [tool()], QUESTION)
-    seen = [model.get_tool_calls_from_response(each)[0].tool_kwargs for each in found]
+    response = call_method(model, kind, "stream_chat_with_tools", [tool()], QUESTION)
+    seen = [model.get_tool_calls_from_response(each)[0].tool_kwargs for each in response]
     assert seen[-1] == {"city": "Delft"}
     assert all(isinstance(each, dict) for each in seen)
 
 
 def test_a_named_choice_forces_that_tool(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     model = llm()
-    found = call_method(
+    response = call_method(
         model, kind, "chat_with_tools", [tool(), tool(ping)], QUESTION, tool_choice="ping"
     )
-    assert model.get_tool_calls_from_response(found)[0].tool_name == "ping"
+    assert model.get_tool_calls_from_response(response)[0].tool_name == "ping"
     assert endpoint.requests[-1].body["tool_choice"]["function"]["name"] == "ping"
 
 
@@ -370,8 +370,8 @@ def test_without_tools_no_tool_options_are_sent(
 
 
 def test_a_tool_may_have_no_arguments(llm: Make, kind: str) -> None:
-    found = call_method(llm(), kind, "predict_and_call", [tool(ping)], "ping", tool_required=True)
-    assert found.response == "pong"
+    result = call_method(llm(), kind, "predict_and_call", [tool(ping)], "ping", tool_required=True)
+    assert result.response == "pong"
 
 
 # Agents
@@ -388,12 +388,12 @@ async def run(agent: Any, question: str, **named: Any) -> tuple[Any, list[Any]]:
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_function_agent_calls_a_tool_and_answers(llm: Make, streaming: bool) -> None:
     agent = FunctionAgent(tools=[get_weather], llm=llm("prod"), streaming=streaming)
-    found, seen = asyncio.run(run(agent, QUESTION))
-    assert "sunny in New York" in str(found)
+    response, seen = asyncio.run(run(agent, QUESTION))
+    assert "sunny in New York" in str(response)
     (result,) = [each for each in seen if isinstance(each, ToolCallResult)]
     assert result.tool_output.content == "It is sunny in New York."
-    told = [each.delta for each in seen if isinstance(each, AgentStream) and each.delta]
-    assert (len(told) > 3) is streaming
+    reports = [each.delta for each in seen if isinstance(each, AgentStream) and each.delta]
+    assert (len(reports) > 3) is streaming
     outputs = [each for each in seen if isinstance(each, AgentOutput)]
     assert all((each.raw or {})["usage"]["total_tokens"] > 0 for each in outputs)
 
@@ -418,8 +418,8 @@ def test_an_agent_forces_its_first_tool(llm: Make, endpoint: LocalEndpoint) -> N
 def test_a_workflow_picks_function_calling_and_hands_off(llm: Make) -> None:
     workflow = AgentWorkflow.from_tools_or_functions([get_weather], llm=llm())
     assert all(isinstance(agent, FunctionAgent) for agent in workflow.agents.values())
-    found, _ = asyncio.run(run(workflow, QUESTION))
-    assert "sunny in New York" in str(found)
+    response, _ = asyncio.run(run(workflow, QUESTION))
+    assert "sunny in New York" in str(response)
 
 
 @agents
@@ -476,8 +476,8 @@ def test_an_agent_remembers(llm: Make, endpoint: LocalEndpoint, tmp_path: Path) 
 @agents
 def test_a_react_agent_comes_to_its_answer(llm: Make) -> None:
     agent = ReActAgent(tools=[get_weather], llm=llm("thinker"))
-    found, _ = asyncio.run(run(agent, "The capital of France?"))
-    assert str(found) == "Paris."
+    response, _ = asyncio.run(run(agent, "The capital of France?"))
+    assert str(response) == "Paris."
 
 
 @agents
@@ -499,20 +499,20 @@ def test_an_image_of_a_tool_can_be_shown_to_the_model(llm: Make, endpoint: Local
 
 def test_a_value_is_predicted(llm: Make, endpoint: LocalEndpoint, kind: str) -> None:
     prompt = PromptTemplate("'{name}' is 34 years old.")
-    found = call_method(llm(), kind, "structured_predict", Person, prompt, name="Ann")
-    assert found == Person(name="Ann", age=34)
+    response = call_method(llm(), kind, "structured_predict", Person, prompt, name="Ann")
+    assert response == Person(name="Ann", age=34)
     body = endpoint.requests[-1].body
     assert body["response_format"]["type"] == "json_schema"
     assert len(body["messages"][0]["content"]) < 50  # no schema in words
     streamed = call_method(llm(), kind, "stream_structured_predict", Person, prompt, name="Ann")
-    assert streamed[-1] == found
+    assert streamed[-1] == response
     assert len(streamed) > 2
 
 
 def test_a_structured_model_chats(llm: Make, kind: str) -> None:
     model = llm().as_structured_llm(Person)
-    found = call_method(model, kind, "chat", [ChatMessage("'Ann' is 34 years old.")])
-    assert found.raw == Person(name="Ann", age=34)
+    response = call_method(model, kind, "chat", [ChatMessage("'Ann' is 34 years old.")])
+    assert response.raw == Person(name="Ann", age=34)
     assert call_method(model, kind, "complete", "'Bob' is 35.").raw == Person(name="Bob", age=35)
 
 
@@ -521,8 +521,10 @@ def test_a_response_format_passes_through_chat(llm: Make, kind: str) -> None:
         "type": "json_schema",
         "json_schema": {"name": "person", "schema": Person.model_json_schema()},
     }
-    found = call_method(llm(), kind, "chat", [ChatMessage("'Ann' is 34.")], response_format=wanted)
-    assert Person.model_validate_json(found.message.content) == Person(name="Ann", age=34)
+    response = call_method(
+        llm(), kind, "chat", [ChatMessage("'Ann' is 34.")], response_format=wanted
+    )
+    assert Person.model_validate_json(response.message.content) == Person(name="Ann", age=34)
 
 
 # Indexes and engines
@@ -540,9 +542,9 @@ def test_a_query_engine_answers_from_the_right_node(
     llm: Make, index: VectorStoreIndex, endpoint: LocalEndpoint, kind: str
 ) -> None:
     engine = index.as_query_engine(llm=llm(), similarity_top_k=1)
-    found = call_method(engine, kind, "query", OLIVES)
-    assert found.source_nodes[0].node.get_content() == FACTS[1]
-    assert FACTS[1] in str(found)
+    response = call_method(engine, kind, "query", OLIVES)
+    assert response.source_nodes[0].node.get_content() == FACTS[1]
+    assert FACTS[1] in str(response)
 
 
 def test_texts_are_embedded_in_one_request(
@@ -559,23 +561,23 @@ def test_texts_are_embedded_in_one_request(
 
 def test_a_query_engine_streams_with_its_sources(llm: Make, index: VectorStoreIndex) -> None:
     engine = index.as_query_engine(llm=llm(), similarity_top_k=1, streaming=True)
-    found: Any = engine.query(OLIVES)
-    pieces = list(found.response_gen)
+    result: Any = engine.query(OLIVES)
+    pieces = list(result.response_gen)
     assert len(pieces) > 5
     assert FACTS[1] in "".join(pieces)
-    assert found.source_nodes[0].node.get_content() == FACTS[1]
+    assert result.source_nodes[0].node.get_content() == FACTS[1]
 
 
 def test_an_async_query_streams(llm: Make, embedding: AzInferEmbedding) -> None:
-    async def asked() -> list[str]:
+    async def run_calls() -> list[str]:
         index = VectorStoreIndex.from_documents(
             [Document(text=fact) for fact in FACTS], embed_model=embedding, use_async=False
         )
         engine = index.as_query_engine(llm=llm(), similarity_top_k=1, streaming=True)
-        found: Any = await engine.aquery(OLIVES)
-        return [each async for each in found.async_response_gen()]
+        result: Any = await engine.aquery(OLIVES)
+        return [each async for each in result.async_response_gen()]
 
-    assert FACTS[1] in "".join(asyncio.run(asked()))
+    assert FACTS[1] in "".join(asyncio.run(run_calls()))
 
 
 def test_a_chat_engine_keeps_a_conversation(
@@ -591,20 +593,22 @@ def test_a_chat_engine_keeps_a_conversation(
     second: Any = engine.stream_chat("And of what is the lighthouse built?")
     assert "lighthouse" in "".join(second.response_gen)
     assert len(engine.chat_history) == 4
-    told = [each.body["messages"] for each in endpoint.requests if "messages" in each.body]
-    assert len(told) == 3
-    assert OLIVES in told[1][0]["content"]  # the question that is condensed tells the first one
+    message_lists = [each.body["messages"] for each in endpoint.requests if "messages" in each.body]
+    assert len(message_lists) == 3
+    assert (
+        OLIVES in message_lists[1][0]["content"]
+    )  # the question that is condensed tells the first one
 
 
 def test_a_chat_engine_streams_async(llm: Make, index: VectorStoreIndex) -> None:
     memory = ChatMemoryBuffer.from_defaults()
     engine = index.as_chat_engine(ChatMode.CONTEXT, llm=llm(), similarity_top_k=1, memory=memory)
 
-    async def asked() -> str:
-        found: Any = await engine.astream_chat(OLIVES)
-        return "".join([each async for each in found.async_response_gen()])
+    async def run_calls() -> str:
+        result: Any = await engine.astream_chat(OLIVES)
+        return "".join([each async for each in result.async_response_gen()])
 
-    assert OLIVES in asyncio.run(asked())
+    assert OLIVES in asyncio.run(run_calls())
 
 
 def test_an_index_is_stored_and_loaded(
@@ -613,8 +617,8 @@ def test_an_index_is_stored_and_loaded(
     index.storage_context.persist(str(tmp_path))
     context = StorageContext.from_defaults(persist_dir=str(tmp_path))
     again: Any = load_index_from_storage(context, embed_model=embedding)
-    (found,) = again.as_retriever(similarity_top_k=1).retrieve(OLIVES)
-    assert found.text == FACTS[1]
+    (result,) = again.as_retriever(similarity_top_k=1).retrieve(OLIVES)
+    assert result.text == FACTS[1]
 
 
 def test_the_settings_are_used(
@@ -640,12 +644,12 @@ def test_a_pipeline_splits_embeds_and_remembers(
     splitter = SentenceSplitter(chunk_size=128, chunk_overlap=16)
     pipeline = IngestionPipeline(transformations=[splitter, embedding], cache=IngestionCache())
     documents = [Document(text=long_text(), id_="d")]
-    found = call_method(pipeline, kind, "run", documents=documents)
-    assert len(found) > 20
-    assert all(len(node.embedding) == 384 for node in found)
+    response = call_method(pipeline, kind, "run", documents=documents)
+    assert len(response) > 20
+    assert all(len(node.embedding) == 384 for node in response)
     before = len(endpoint.requests)
     again = call_method(pipeline, kind, "run", documents=documents)
-    assert [node.embedding for node in again] == [node.embedding for node in found]
+    assert [node.embedding for node in again] == [node.embedding for node in response]
     assert len(endpoint.requests) == before
 
 
@@ -654,8 +658,8 @@ def test_a_directory_is_read_and_indexed(embedding: AzInferEmbedding, tmp_path: 
         (tmp_path / f"{at}.txt").write_text(fact)
     documents = SimpleDirectoryReader(str(tmp_path)).load_data()
     index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
-    (found,) = index.as_retriever(similarity_top_k=1).retrieve(OLIVES)
-    assert found.text == FACTS[1]
+    (result,) = index.as_retriever(similarity_top_k=1).retrieve(OLIVES)
+    assert result.text == FACTS[1]
 
 
 # Embeddings
@@ -670,8 +674,8 @@ def test_batches_of_texts_are_embedded_together(make: Make, server: RawServer, k
     server.choose = lambda request: when_all_are_there
     embedding = make(AzInferEmbedding, embed_batch_size=2)
     texts = [str(number) for number in range(10)]
-    found = call_method(embedding, kind, "get_text_embedding_batch", texts)
-    assert found == [[float(number), 1.0] for number in range(10)]
+    response = call_method(embedding, kind, "get_text_embedding_batch", texts)
+    assert response == [[float(number), 1.0] for number in range(10)]
     assert len(server.received) == 5
 
 
@@ -681,18 +685,18 @@ def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
     server.choose = lambda request: reply(vectors(*([float(n)] for n in request.json["input"])))
     embedding = make(AzInferEmbedding, model_id="Cohere-embed-v3-english")
     texts = [str(number) for number in range(200)]
-    found = call_method(embedding, kind, "get_text_embedding_batch", texts)
-    assert found == [[float(number)] for number in range(200)]
+    response = call_method(embedding, kind, "get_text_embedding_batch", texts)
+    assert response == [[float(number)] for number in range(200)]
     assert sorted(len(body["input"]) for body in sent(server)) == [8, 96, 96]
 
 
 def test_workers_bound_concurrent_requests(make: Make, server: RawServer) -> None:
     server.choose = lambda request: reply(vectors([1.0], [2.0]))
     embedding = make(AzInferEmbedding, embed_batch_size=2, num_workers=2)
-    found = call_method(
+    response = call_method(
         embedding, "async", "get_text_embedding_batch", ["a", "b"] * 3, show_progress=True
     )
-    assert found == [[1.0], [2.0]] * 3
+    assert response == [[1.0], [2.0]] * 3
 
 
 @pytest.mark.parametrize("model_id", ["Cohere-embed-v3-english", "text-embedding-3-small"])
@@ -705,10 +709,10 @@ def test_queries_and_texts_differ_where_model_and_surface_support_it(
         call_method(embedding, kind, "get_query_embedding", "a")
         call_method(embedding, kind, "get_text_embedding", "a")
         call_method(embedding, kind, "get_text_embedding_batch", ["a"])
-    told = [body.get("input_type") for body in sent(server)]
+    input_types = [body.get("input_type") for body in sent(server)]
     has_field = model_id.startswith("Cohere") and path == SURFACES["models"]
     known = ["query", "document", "document"] if has_field else [None] * 3
-    assert told == [*known, "q", "d", "d"]
+    assert input_types == [*known, "q", "d", "d"]
 
 
 def test_an_embedding_is_called_by_its_model(make: Make) -> None:
@@ -730,8 +734,10 @@ def test_vectors_are_in_the_order_of_their_index(make: Make, server: RawServer, 
     body = vectors([1.0], [2.0], [3.0])
     body["data"].reverse()
     server.will(reply(body))
-    found = call_method(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["a", "b", "c"])
-    assert found == [[1.0], [2.0], [3.0]]
+    response = call_method(
+        make(AzInferEmbedding), kind, "get_text_embedding_batch", ["a", "b", "c"]
+    )
+    assert response == [[1.0], [2.0], [3.0]]
 
 
 def test_an_empty_text_does_not_sink_the_others(
@@ -744,8 +750,10 @@ def test_an_empty_text_does_not_sink_the_others(
         return reply(vectors(*([float(len(text))] for text in texts)))
 
     server.choose = choose
-    found = call_method(make(AzInferEmbedding), kind, "get_text_embedding_batch", ["ab", "", "abc"])
-    assert found == [[2.0], [1.0], [3.0]]
+    response = call_method(
+        make(AzInferEmbedding), kind, "get_text_embedding_batch", ["ab", "", "abc"]
+    )
+    assert response == [[2.0], [1.0], [3.0]]
     assert len(call_method(embedding, kind, "get_text_embedding_batch", ["ab", ""])) == 2
 
 
@@ -757,9 +765,9 @@ def test_integers_stay_integers(
 ) -> None:
     server.will(reply(vectors(row)))
     embedding = make(AzInferEmbedding, additional_kwargs={"encoding_format": encoding})
-    found = call_method(embedding, kind, "get_text_embedding", "a")
-    assert found == row
-    assert all(isinstance(number, int) for number in found)
+    response = call_method(embedding, kind, "get_text_embedding", "a")
+    assert response == row
+    assert all(isinstance(number, int) for number in response)
     assert sent(server)[0]["encoding_format"] == encoding
 
 
@@ -826,8 +834,8 @@ def test_images_are_retrieved_by_an_index(images: AzInferImageEmbedding, tmp_pat
         nodes.append(ImageNode(text=f"grey {at}", image_path=str(path), id_=f"image {at}"))
     index = MultiModalVectorStoreIndex(nodes, embed_model=images, image_embed_model=images)
     retriever: Any = index.as_retriever(image_similarity_top_k=1)
-    (found,) = retriever.image_to_image_retrieve(str(tmp_path / "2.png"))
-    assert found.node.node_id == "image 2"
+    (result,) = retriever.image_to_image_retrieve(str(tmp_path / "2.png"))
+    assert result.node.node_id == "image 2"
 
 
 # Failures, credentials, time
@@ -865,8 +873,8 @@ def test_a_wrong_key_is_an_immediate_error(endpoint: LocalEndpoint, path: str, k
 
 
 def test_a_blocked_prompt_names_its_category(make: Make, server: RawServer, kind: str) -> None:
-    found = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
-    body = failure("content_filter", "blocked", innererror={"content_filter_result": found})
+    results = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False}}
+    body = failure("content_filter", "blocked", innererror={"content_filter_result": results})
     server.will(reply(body, 400), stream(events(part("a"), body)))
     for method in ("chat", "stream_chat"):
         with pytest.raises(core.ContentFilterError) as caught:
@@ -885,8 +893,8 @@ def test_one_credential_serves_sync_and_async(make: Make, server: RawServer) -> 
     call_method(model, "sync", "chat", USER)
     call_method(model, "async", "chat", USER)
     call_method(make(AzInferEmbedding, credential), "async", "get_text_embedding", "a")
-    told = {request.header("authorization") for request in server.received}
-    assert told == {"Bearer t1"}
+    headers = {request.header("authorization") for request in server.received}
+    assert headers == {"Bearer t1"}
 
 
 def test_an_async_credential_serves_async(make: Make, server: RawServer) -> None:
@@ -908,8 +916,8 @@ def test_a_token_is_renewed_after_a_401(make: Make, server: RawServer, kind: str
         call_method(make(credential=lambda: next(tokens)), kind, "chat", USER).message.content
         == "hello"
     )
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer a", "Bearer b"]
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer a", "Bearer b"]
 
 
 def test_a_slow_deployment_is_not_waited_for(server: RawServer, path: str, kind: str) -> None:
@@ -975,22 +983,22 @@ def test_events_report_calls_without_secrets(
 def test_a_rate_limiter_is_acquired_once_per_call(
     llm: Make, embedding: AzInferEmbedding, kind: str
 ) -> None:
-    asked: list[int] = []
+    requests: list[int] = []
 
     class Limiter(BaseRateLimiter):
         def acquire(self, num_tokens: int = 0) -> None:
-            asked.append(1)
+            requests.append(1)
 
         async def async_acquire(self, num_tokens: int = 0) -> None:
-            asked.append(1)
+            requests.append(1)
 
     model = llm(rate_limiter=Limiter())
     for method in ("chat", "stream_chat", "complete", "stream_complete"):
         call_method(model, kind, method, "hi" if "complete" in method else USER)
-    assert len(asked) == 4
+    assert len(requests) == 4
     embedding.rate_limiter = Limiter()
     call_method(embedding, kind, "get_text_embedding_batch", ["a", "b"])
-    assert len(asked) == 5
+    assert len(requests) == 5
 
 
 def test_one_client_calls_several_deployments(
@@ -1006,8 +1014,8 @@ def test_one_client_calls_several_deployments(
 
 
 def test_chunks_without_a_delta_are_accepted(make: Make, server: RawServer, kind: str) -> None:
-    found = {"hate": {"filtered": False, "severity": "safe"}}
-    note: dict[str, Any] = {"index": 0, "finish_reason": None, "content_filter_results": found}
+    results = {"hate": {"filtered": False, "severity": "safe"}}
+    note: dict[str, Any] = {"index": 0, "finish_reason": None, "content_filter_results": results}
     note |= {"content_filter_offsets": {"check_offset": 1}}
     bare = {"id": "", "model": "", "choices": [note]}
     server.will(stream(events({"choices": []}, part("a"), bare, part("b", "stop"), bare)))
@@ -1026,9 +1034,11 @@ def test_interleaved_fragments_stay_apart(make: Make, server: RawServer, kind: s
     server.will(stream(events(*pieces)))
     model = make()
     named = {"allow_parallel_tool_calls": True}
-    found = call_method(model, kind, "stream_chat_with_tools", [tool(), tool(ping)], "hi", **named)
+    response = call_method(
+        model, kind, "stream_chat_with_tools", [tool(), tool(ping)], "hi", **named
+    )
     for at in (-1, -2):
-        called = model.get_tool_calls_from_response(found[at])
+        called = model.get_tool_calls_from_response(response[at])
         assert [(each.tool_id, each.tool_name, each.tool_kwargs) for each in called] == [
             ("c1", "get_weather", {"city": "Delft"}),
             ("c2", "ping", {}),
@@ -1056,13 +1066,13 @@ def test_an_error_in_a_stream_is_raised(make: Make, server: RawServer, kind: str
     seen: list[str] = []
     model = make()
 
-    async def asked() -> None:
+    async def run_calls() -> None:
         async for each in await model.astream_chat(USER):
             seen.append(each.delta)
 
     def read() -> None:
         if kind == "async":
-            asyncio.run(asked())
+            asyncio.run(run_calls())
         for each in model.stream_chat(USER):
             seen.append(each.delta)
 

@@ -68,24 +68,24 @@ def test_there_are_200_paragraphs_and_each_question_has_its_own() -> None:
 
 def test_the_right_paragraph_is_among_the_first_three(index: VectorStoreIndex) -> None:
     retriever = index.as_retriever(similarity_top_k=3)
-    found = {
+    results = {
         question: any(node.text.startswith(start) for node in retriever.retrieve(question))
         for question, start in QUESTIONS.items()
     }
-    assert sum(found.values()) >= 8, found
+    assert sum(results.values()) >= 8, results
 
 
 def test_an_answer_streams_with_its_sources(index: VectorStoreIndex, llm: AzInferLLM) -> None:
     engine = index.as_query_engine(llm=llm, similarity_top_k=2, streaming=True)
     question = "Why does bread dough get bigger?"
-    found: Any = engine.query(question)
-    pieces = list(found.response_gen)
+    result: Any = engine.query(question)
+    pieces = list(result.response_gen)
     assert len(pieces) > 5
     assert "yeast" in "".join(pieces)
-    assert found.source_nodes[0].text.startswith(QUESTIONS[question])
+    assert result.source_nodes[0].text.startswith(QUESTIONS[question])
 
-    async def asked() -> str:
+    async def run_calls() -> str:
         again: Any = await engine.aquery(question)
         return "".join([piece async for piece in again.async_response_gen()])
 
-    assert "yeast" in asyncio.run(asked())
+    assert "yeast" in asyncio.run(run_calls())

@@ -50,12 +50,12 @@ def test_no_request_is_sent_before_the_first_question(
 ) -> None:
     # llama-index-embeddings-azure-inference 0.6.0 asked for /info where no name was given, and
     # the LLM asked whenever its metadata was read: run-llama/llama_index#15169
-    made = make(kind, path, model=None)
-    repr(made)
-    made.to_payload()
-    made.to_dict()
+    instance = make(kind, path, model=None)
+    repr(instance)
+    instance.to_payload()
+    instance.to_dict()
     if kind is AzInferLLM:
-        assert made.metadata.is_chat_model
+        assert instance.metadata.is_chat_model
     assert not server.received
 
 
@@ -64,8 +64,8 @@ def test_a_message_of_the_user_is_never_dropped(make: Make, server: RawServer, k
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     for method in ("chat_with_tools", "stream_chat_with_tools"):
         call_method(make(), kind, method, [tool()], user_msg=ChatMessage("hi"))
-    told = [body["messages"] for body in bodies(server)]
-    assert told == [[{"role": "user", "content": "hi"}]] * 2
+    message_lists = [body["messages"] for body in bodies(server)]
+    assert message_lists == [[{"role": "user", "content": "hi"}]] * 2
 
 
 def test_arguments_are_not_modified(make: Make, server: RawServer, kind: str) -> None:
@@ -82,8 +82,8 @@ def test_a_stream_with_only_a_call_yields_it(make: Make, server: RawServer, kind
     call = {"index": 0, "id": "c1", "function": {"name": "get_weather", "arguments": "{}"}}
     server.will(stream(events(part(tool_calls=[call]), part(None, "tool_calls"))))
     llm = make()
-    found = call_method(llm, kind, "stream_chat_with_tools", [tool()], "hi")
-    assert [llm.get_tool_calls_from_response(each)[0].tool_id for each in found] == ["c1"] * 2
+    answer = call_method(llm, kind, "stream_chat_with_tools", [tool()], "hi")
+    assert [llm.get_tool_calls_from_response(each)[0].tool_id for each in answer] == ["c1"] * 2
 
 
 def test_the_service_decides_what_values_are_right(make: Make, server: RawServer) -> None:
@@ -221,8 +221,8 @@ def test_a_token_is_requested_before_each_request(server: RawServer) -> None:
     embedding = AzInferEmbedding(endpoint=server.url, credential=lambda: next(tokens), model="m")
     embedding.get_text_embedding("a")
     embedding.get_text_embedding("a")
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer a", "Bearer b", "Bearer c"]
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer a", "Bearer b", "Bearer c"]
 
 
 @pytest.mark.parametrize(

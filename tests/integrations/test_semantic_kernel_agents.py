@@ -58,10 +58,10 @@ def make(surface: str, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
     endpoint.reset()
 
-    def made(model: str) -> AzInferChatCompletion:
+    def create(model: str) -> AzInferChatCompletion:
         return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface)
 
-    return made
+    return create
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ async def test_an_agent_answers_with_a_plugin(make: Any, endpoint: LocalEndpoint
     weather = Weather()
     response = await agent(make("echo"), plugins=[weather]).get_response(messages=NEW_YORK)
     assert str(response) == "This is a synthetic answer to: Sunny in New York"
-    assert (weather.asked, response.message.name) == (["New York"], "Guide")
+    assert (weather.calls, response.message.name) == (["New York"], "Guide")
     assert response.message.metadata["usage"].completion_tokens > 0
-    said = endpoint.requests[-1].body["messages"]
-    assert said[0] == {"role": "system", "content": "Be brief.", "name": "Guide"}
+    messages_field = endpoint.requests[-1].body["messages"]
+    assert messages_field[0] == {"role": "system", "content": "Be brief.", "name": "Guide"}
 
 
 async def test_an_agent_talks_over_several_turns(make: Any, endpoint: LocalEndpoint) -> None:
@@ -147,9 +147,9 @@ async def test_a_group_talks_in_turn(
     )
     result = await group.invoke("Which city?", runtime)
     assert str(await result.get(timeout=20)) == "Paris."
-    asked = [each.body["messages"] for each in endpoint.requests]
-    assert [len(messages) for messages in asked] == [2, 3, 4]
-    assert asked[1][-1]["content"] == "Paris."
+    message_lists = [each.body["messages"] for each in endpoint.requests]
+    assert [len(messages) for messages in message_lists] == [2, 3, 4]
+    assert message_lists[1][-1]["content"] == "Paris."
 
 
 async def test_agents_work_one_after_another(make: Any, runtime: InProcessRuntime) -> None:
@@ -161,8 +161,8 @@ async def test_agents_work_one_after_another(make: Any, runtime: InProcessRuntim
 async def test_agents_work_at_once(make: Any, runtime: InProcessRuntime) -> None:
     both = ConcurrentOrchestration(members=[agent(make("paris")), agent(make("rome"), "Italy")])
     result = await both.invoke("Which city?", runtime)
-    found = await result.get(timeout=20)
-    assert sorted(map(str, found)) == ["Paris.", "Rome."]
+    value = await result.get(timeout=20)
+    assert sorted(map(str, value)) == ["Paris.", "Rome."]
 
 
 async def test_an_agent_hands_over_to_another(

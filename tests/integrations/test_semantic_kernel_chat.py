@@ -36,7 +36,7 @@ from azinfer.semantic_kernel import (
     AzInferChatPromptExecutionSettings,
     AzInferTextCompletion,
 )
-from kernels import Weather, added, asked, kernel, sent, streamed
+from kernels import Weather, added, kernel, sent, streamed, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
 
 Settings = AzInferChatPromptExecutionSettings
@@ -71,10 +71,10 @@ def make(surface: str, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
     endpoint.requests.clear()
 
-    def made(model: str = "echo", **named: Any) -> AzInferChatCompletion:
+    def create(model: str = "echo", **named: Any) -> AzInferChatCompletion:
         return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface, **named)
 
-    return made
+    return create
 
 
 async def test_a_prompt_is_answered(make: Any) -> None:
@@ -135,25 +135,25 @@ async def test_every_format_of_templates_works(
         template, template_format=format_, arguments=KernelArguments(what="red")
     )
     assert str(result) == "This is a synthetic answer to: Is red a colour?"
-    said = endpoint.requests[-1].body["messages"]
-    assert said == [{"role": "user", "content": "Is red a colour?"}]
+    messages_field = endpoint.requests[-1].body["messages"]
+    assert messages_field == [{"role": "user", "content": "Is red a colour?"}]
 
 
 async def test_services_are_chosen_by_their_ids(make: Any) -> None:
-    made = kernel(make("paris", service_id="capital"), make("echo", service_id="echo"))
-    for name, said in (("capital", "Paris."), ("echo", "This is a synthetic answer to: hi")):
+    test_kernel = kernel(make("paris", service_id="capital"), make("echo", service_id="echo"))
+    for name, text in (("capital", "Paris."), ("echo", "This is a synthetic answer to: hi")):
         arguments = KernelArguments(Settings(service_id=name))
-        assert str(await made.invoke_prompt("hi", arguments=arguments)) == said
-        assert isinstance(made.get_service(name), AzInferChatCompletion)
-    assert str(await made.invoke_prompt("hi")) == "Paris."
+        assert str(await test_kernel.invoke_prompt("hi", arguments=arguments)) == text
+        assert isinstance(test_kernel.get_service(name), AzInferChatCompletion)
+    assert str(await test_kernel.invoke_prompt("hi")) == "Paris."
     with pytest.raises(KernelServiceNotFoundError):
-        made.get_service("other")
+        test_kernel.get_service("other")
 
 
 async def test_one_service_calls_several_deployments(make: Any) -> None:
-    made = kernel(make("paris"))
+    test_kernel = kernel(make("paris"))
     arguments = KernelArguments(Settings(ai_model_id="ECHO"))
-    result = await made.invoke_prompt("hi", arguments=arguments)
+    result = await test_kernel.invoke_prompt("hi", arguments=arguments)
     assert str(result) == "This is a synthetic answer to: hi"
     (message,) = result.value  # type: ignore[union-attr]
     assert message.metadata["deployment"] == "echo"
@@ -163,16 +163,18 @@ async def test_one_service_calls_several_deployments(make: Any) -> None:
 async def test_functions_are_called_until_there_is_an_answer(make: Any, stream_it: bool) -> None:
     weather = Weather()
     chat_service = make()
-    made, history = kernel(chat_service, weather=weather), asked(NEW_YORK)
+    test_kernel, history = kernel(chat_service, weather=weather), user_history(NEW_YORK)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        parts = await streamed(chat_service, history, settings, kernel=made)
-        said = "".join(str(each) for each in parts if each.role == AuthorRole.ASSISTANT)
+        parts = await streamed(chat_service, history, settings, kernel=test_kernel)
+        text = "".join(str(each) for each in parts if each.role == AuthorRole.ASSISTANT)
         assert {each.function_invoke_attempt for each in parts} == {0, 1}
     else:
-        said = str(await chat_service.get_chat_message_content(history, settings, kernel=made))
-    assert weather.asked == ["New York"]
-    assert said == "This is a synthetic answer to: Sunny in New York"
+        text = str(
+            await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
+        )
+    assert weather.calls == ["New York"]
+    assert text == "This is a synthetic answer to: Sunny in New York"
     roles = [each.role.value for each in history.messages]
     assert roles == ["user", "assistant", "tool"]
 
@@ -182,14 +184,14 @@ async def test_two_functions_are_called_in_one_turn(make: Any, stream_it: bool) 
     # microsoft/semantic-kernel#9933, #10221, #10446
     weather = Weather()
     chat_service = make()
-    made = kernel(chat_service, w=weather)
-    history = asked("Call w-get_weather for Delft and w-get_time, please")
+    test_kernel = kernel(chat_service, w=weather)
+    history = user_history("Call w-get_weather for Delft and w-get_time, please")
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        await streamed(chat_service, history, settings, kernel=made)
+        await streamed(chat_service, history, settings, kernel=test_kernel)
     else:
-        await chat_service.get_chat_message_content(history, settings, kernel=made)
-    assert sorted(weather.asked) == ["Delft", "time"]
+        await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
+    assert sorted(weather.calls) == ["Delft", "time"]
     calls = [each for each in history.messages[1].items if isinstance(each, FunctionCallContent)]
     assert len({each.id for each in calls}) == 2
     assert [each.items[0].id for each in history.messages[2:]] == [  # type: ignore[union-attr]
@@ -199,15 +201,15 @@ async def test_two_functions_are_called_in_one_turn(make: Any, stream_it: bool) 
 
 async def test_a_prompt_calls_functions(make: Any) -> None:
     weather = Weather()
-    made = kernel(make(), weather=weather)
+    test_kernel = kernel(make(), weather=weather)
     arguments = KernelArguments(Settings(function_choice_behavior=Auto()))
-    result = await made.invoke_prompt(NEW_YORK, arguments=arguments)
+    result = await test_kernel.invoke_prompt(NEW_YORK, arguments=arguments)
     assert str(result).endswith("Sunny in New York")
     by_name: Any = "auto"
     arguments = KernelArguments(Settings(function_choice_behavior=by_name))
-    stream_ = made.invoke_prompt_stream("The time, please?", arguments=arguments)
+    stream_ = test_kernel.invoke_prompt_stream("The time, please?", arguments=arguments)
     assert [each async for each in stream_]
-    assert weather.asked == ["New York", "time"]
+    assert weather.calls == ["New York", "time"]
 
 
 async def test_functions_are_required_forbidden_or_chosen(
@@ -215,72 +217,76 @@ async def test_functions_are_required_forbidden_or_chosen(
 ) -> None:
     weather = Weather()
     chat_service = make()
-    made = kernel(chat_service, weather=weather)
+    test_kernel = kernel(chat_service, weather=weather)
     for behaviour in (
         Required(filters={"included_functions": ["weather-get_time"]}),
         FunctionChoiceBehavior.NoneInvoke(),
     ):
         settings = Settings(function_choice_behavior=behaviour)
-        await chat_service.get_chat_message_content(asked(NEW_YORK), settings, kernel=made)
+        await chat_service.get_chat_message_content(
+            user_history(NEW_YORK), settings, kernel=test_kernel
+        )
     first, last, none = (each.body for each in endpoint.requests)
     assert [each["function"]["name"] for each in first["tools"]] == ["weather-get_time"]
     assert (first["tool_choice"], none["tool_choice"]) == ("required", "none")
     assert len(none["tools"]) == 2
     assert not {"tools", "tool_choice"} & last.keys()
-    assert weather.asked == ["time"]
+    assert weather.calls == ["time"]
 
 
 async def test_a_function_can_be_called_by_hand(make: Any) -> None:
-    chat_service, history = make(), asked(NEW_YORK)
-    made = kernel(chat_service, weather=Weather())
+    chat_service, history = make(), user_history(NEW_YORK)
+    test_kernel = kernel(chat_service, weather=Weather())
     settings = Settings(function_choice_behavior=Auto(auto_invoke=False))
-    answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+    answer = await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
     (wanted,) = answer.items
     assert isinstance(wanted, FunctionCallContent)
     assert wanted.to_kernel_arguments() == {"city": "New York"}
     history.add_message(answer)
     result = FunctionResultContent.from_function_call_content_and_result(wanted, "Rain")
     history.add_message(result.to_chat_message_content())
-    answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+    answer = await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
     assert str(answer) == "This is a synthetic answer to: Rain"
 
 
 async def test_a_filter_stops_the_calls(make: Any) -> None:
     chat_service = make()
-    made = kernel(chat_service, weather=Weather())
+    test_kernel = kernel(chat_service, weather=Weather())
 
-    @made.filter(FilterTypes.AUTO_FUNCTION_INVOCATION)
+    @test_kernel.filter(FilterTypes.AUTO_FUNCTION_INVOCATION)
     async def stop(context: AutoFunctionInvocationContext, next: Next) -> None:
         await next(context)
         context.terminate = True
 
     settings = Settings(function_choice_behavior=Auto())
-    history = asked(NEW_YORK)
-    (answer,) = await chat_service.get_chat_message_contents(history, settings, kernel=made)
+    history = user_history(NEW_YORK)
+    (answer,) = await chat_service.get_chat_message_contents(history, settings, kernel=test_kernel)
     assert answer.role == AuthorRole.TOOL
     (result,) = answer.items
     assert isinstance(result, FunctionResultContent)
     assert str(result) == "Sunny in New York"
-    parts = await streamed(chat_service, asked(NEW_YORK), settings, kernel=made)
+    parts = await streamed(chat_service, user_history(NEW_YORK), settings, kernel=test_kernel)
     assert parts[-1].role == AuthorRole.TOOL
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
 async def test_filters_of_every_kind_run_around_an_answer(make: Any, stream_it: bool) -> None:
-    made, seen = kernel(make(), weather=Weather()), []
+    test_kernel, seen = kernel(make(), weather=Weather()), []
 
     async def note(context: Any, next: Callable[[Any], Awaitable[None]]) -> None:
         seen.append(type(context).__name__.removesuffix("Context"))
         await next(context)
 
     for kind in FilterTypes:
-        made.add_filter(kind, note)
+        test_kernel.add_filter(kind, note)
     arguments = KernelArguments(Settings(function_choice_behavior=Auto()))
     if stream_it:
-        parts = made.invoke_prompt_stream(NEW_YORK, arguments=arguments)
+        parts = test_kernel.invoke_prompt_stream(NEW_YORK, arguments=arguments)
         assert [each async for each in parts]
     else:
-        assert str(await made.invoke_prompt(NEW_YORK, arguments=arguments)).endswith("New York")
+        assert str(await test_kernel.invoke_prompt(NEW_YORK, arguments=arguments)).endswith(
+            "New York"
+        )
     prompt, call = ["FunctionInvocation", "PromptRender"], ["AutoFunctionInvocation"]
     assert seen == [*prompt, *call, "FunctionInvocation"]
 
@@ -289,15 +295,15 @@ async def test_filters_of_every_kind_run_around_an_answer(make: Any, stream_it: 
 async def test_models_of_other_makers_call_functions_and_keep_forms(make: Any, model: str) -> None:
     # microsoft/semantic-kernel#10452: "Currently only named tools are supported"
     weather, chat_service = Weather(), make(model)
-    made = kernel(chat_service, weather=weather)
+    test_kernel = kernel(chat_service, weather=weather)
     history = ChatHistory(system_message="Be brief.")
     history.add_user_message(NEW_YORK)
     settings = Settings(function_choice_behavior=Auto(), max_tokens=50)
     for _ in range(2):
-        answer = await chat_service.get_chat_message_content(history, settings, kernel=made)
+        answer = await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
         history.add_message(answer)
         history.add_user_message(NEW_YORK)
-    assert weather.asked == ["New York"] * 2
+    assert weather.calls == ["New York"] * 2
     history.add_user_message("I met 'Ann', who is 34")
     answer = await chat_service.get_chat_message_content(history, Settings(response_format=Person))
     assert Person.model_validate_json(str(answer)) == Person(name="Ann", age=34)
@@ -335,18 +341,20 @@ async def test_several_rounds_of_calls_run(
                 for each in rounds
             )
         )
-    chat_service, history = service(), asked()
-    made = kernel(chat_service, w=weather)
+    chat_service, history = service(), user_history()
+    test_kernel = kernel(chat_service, w=weather)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        parts = await streamed(chat_service, history, settings, kernel=made)
+        parts = await streamed(chat_service, history, settings, kernel=test_kernel)
         # A call and what it gave, twice, then the answer; each part of a stream ends with usage.
         attempts = [each.function_invoke_attempt for each in parts]
         assert attempts == [0, 0, 0, 1, 1, 1, 2, 2]
-        said = str(added([each for each in parts if each.function_invoke_attempt == 2]))
+        text = str(added([each for each in parts if each.function_invoke_attempt == 2]))
     else:
-        said = str(await chat_service.get_chat_message_content(history, settings, kernel=made))
-    assert (said, weather.asked) == ("Sunny", ["time", "Delft"])
+        text = str(
+            await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
+        )
+    assert (text, weather.calls) == ("Sunny", ["time", "Delft"])
     roles = [each["role"] for each in sent(server, 2)["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "tool"]
 
@@ -360,21 +368,23 @@ async def test_calls_end_after_as_many_rounds_as_were_allowed(
     settings = Settings(function_choice_behavior=Auto())
     assert settings.function_choice_behavior is not None
     settings.function_choice_behavior.maximum_auto_invoke_attempts = 1
-    made = kernel(chat_service, w=weather)
+    test_kernel = kernel(chat_service, w=weather)
     if stream_it:
         # Semantic Kernel asks once more for a whole answer, but not for a stream.
         server.will(stream(events(part(None, None, tool_calls=calls), part(None, "tool_calls"))))
-        *parts, last = await streamed(chat_service, None, settings, kernel=made)
+        *parts, last = await streamed(chat_service, None, settings, kernel=test_kernel)
         assert added(parts).finish_reason == FinishReason.TOOL_CALLS
         assert (last.role, last.finish_reason) == (AuthorRole.TOOL, None)
         assert len(server.received) == 1
     else:
         server.will(reply(chat(None, "tool_calls", message={"tool_calls": calls})))
-        (answer,) = await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
+        (answer,) = await chat_service.get_chat_message_contents(
+            user_history(), settings, kernel=test_kernel
+        )
         assert answer.finish_reason == FinishReason.TOOL_CALLS
         assert len(server.received) == 2
         assert not {"tools", "tool_choice"} & sent(server, 1).keys()
-    assert weather.asked == ["time"]
+    assert weather.calls == ["time"]
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
@@ -383,13 +393,15 @@ async def test_functions_that_are_not_called_leave_an_answer_as_it_is(
 ) -> None:
     server.will(stream(events(part("hello", "stop"))) if stream_it else reply(chat()))
     chat_service, weather = service(), Weather()
-    made = kernel(chat_service, w=weather)
+    test_kernel = kernel(chat_service, w=weather)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        answer: Any = added(await streamed(chat_service, None, settings, kernel=made))
+        answer: Any = added(await streamed(chat_service, None, settings, kernel=test_kernel))
     else:
-        answer = await chat_service.get_chat_message_content(asked(), settings, kernel=made)
-    assert (str(answer), answer.role, weather.asked) == ("hello", AuthorRole.ASSISTANT, [])
+        answer = await chat_service.get_chat_message_content(
+            user_history(), settings, kernel=test_kernel
+        )
+    assert (str(answer), answer.role, weather.calls) == ("hello", AuthorRole.ASSISTANT, [])
     (request,) = server.received
     assert len(request.json["tools"]) == 2
 
@@ -403,13 +415,15 @@ async def test_broken_arguments_go_back_to_the_model_and_the_chat_continues(
         reply(chat(None, "tool_calls", message={"tool_calls": calls})), reply(chat("Sorry"))
     )
     chat_service = service()
-    made = kernel(chat_service, w=Weather())
+    test_kernel = kernel(chat_service, w=Weather())
     settings = Settings(function_choice_behavior=Auto())
-    answer = await chat_service.get_chat_message_content(asked(), settings, kernel=made)
+    answer = await chat_service.get_chat_message_content(
+        user_history(), settings, kernel=test_kernel
+    )
     assert str(answer) == "Sorry"
-    told = sent(server, 1)["messages"]
-    assert told[1]["tool_calls"][0]["function"]["arguments"] == "{broken"
-    assert (told[2]["role"], told[2]["tool_call_id"]) == ("tool", "call0")
+    messages_field = sent(server, 1)["messages"]
+    assert messages_field[1]["tool_calls"][0]["function"]["arguments"] == "{broken"
+    assert (messages_field[2]["role"], messages_field[2]["tool_call_id"]) == ("tool", "call0")
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
@@ -422,7 +436,7 @@ async def test_functions_need_a_kernel_and_one_answer(
         if stream_it:
             await streamed(chat_service, None, settings, **named)
         else:
-            await chat_service.get_chat_message_contents(asked(), settings, **named)
+            await chat_service.get_chat_message_contents(user_history(), settings, **named)
 
     settings = Settings(function_choice_behavior=Auto())
     with pytest.raises(ServiceInvalidExecutionSettingsError, match="kernel"):
@@ -440,8 +454,8 @@ async def test_parallel_calls_are_forbidden_with_functions_alone(
     server.will(reply(chat()))
     chat_service = service()
     settings = Settings(function_choice_behavior=Auto(), parallel_tool_calls=False)
-    for made in (kernel(w=Weather()), Kernel()):
-        await chat_service.get_chat_message_contents(asked(), settings, kernel=made)
+    for instance in (kernel(w=Weather()), Kernel()):
+        await chat_service.get_chat_message_contents(user_history(), settings, kernel=instance)
     assert sent(server)["parallel_tool_calls"] is False
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & sent(server, 1).keys()
 
@@ -467,7 +481,7 @@ async def test_parallel_calls_are_forbidden_with_functions_alone(
 )
 async def test_answers_have_the_requested_format(make: Any, form: Any) -> None:
     chat_service, settings = make(), Settings(response_format=form)
-    history = asked("I met 'Ann', who is 34")
+    history = user_history("I met 'Ann', who is 34")
     answer = await chat_service.get_chat_message_content(history, settings)
     assert Person.model_validate_json(str(answer)) == Person(name="Ann", age=34)
     whole = added(await streamed(chat_service, history, settings))
@@ -476,7 +490,7 @@ async def test_answers_have_the_requested_format(make: Any, form: Any) -> None:
 
 async def test_answers_may_be_any_json(make: Any) -> None:
     settings = Settings(response_format={"type": "json_object"})
-    history = asked("Answer in JSON, with 'colour'")
+    history = user_history("Answer in JSON, with 'colour'")
     answer = await make().get_chat_message_content(history, settings)
     assert json.loads(str(answer)).keys() == {"colour"}
 
@@ -500,16 +514,16 @@ async def test_a_ready_client_works(endpoint: LocalEndpoint, kind: Any) -> None:
     client = kind(endpoint.url, endpoint.key, "paris")
     chat_service = AzInferChatCompletion(client=client)
     assert (chat_service.ai_model_id, chat_service.service_id) == ("paris", "paris")
-    assert str(await chat_service.get_chat_message_content(asked(), Settings())) == "Paris."
+    assert str(await chat_service.get_chat_message_content(user_history(), Settings())) == "Paris."
     other = AzInferChatCompletion(client=client, model="echo", service_id="other")
     assert (other.ai_model_id, other.service_id) == ("echo", "other")
-    assert str(await other.get_chat_message_content(asked(), Settings())).endswith("to: hi")
+    assert str(await other.get_chat_message_content(user_history(), Settings())).endswith("to: hi")
 
 
 async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
-    made = kernel(make("paris"))
-    assert str(await made.clone().invoke_prompt("hi")) == "Paris."
-    assert made.clone().get_service() is made.get_service()
+    test_kernel = kernel(make("paris"))
+    assert str(await test_kernel.clone().invoke_prompt("hi")) == "Paris."
+    assert test_kernel.clone().get_service() is test_kernel.get_service()
 
 
 @pytest.fixture
@@ -527,8 +541,8 @@ async def test_a_text_is_completed(write: AzInferTextCompletion, endpoint: Local
     assert text.text == "This is a synthetic"
     assert text.metadata["usage"].completion_tokens == 4
     assert (text.ai_model_id, text.metadata["finish_reason"]) == ("echo", "length")
-    said = endpoint.requests[-1].body["messages"]
-    assert said == [{"role": "user", "content": "A <b> prompt"}]
+    messages_field = endpoint.requests[-1].body["messages"]
+    assert messages_field == [{"role": "user", "content": "A <b> prompt"}]
 
 
 async def test_a_text_is_completed_in_parts(write: AzInferTextCompletion) -> None:
@@ -537,26 +551,26 @@ async def test_a_text_is_completed_in_parts(write: AzInferTextCompletion) -> Non
             for text in texts:
                 yield text
 
-    found = [each async for each in parts()]
-    assert len([each for each in found if each.text]) > 3
-    whole = found[0]
-    for each in found[1:]:
+    results = [each async for each in parts()]
+    assert len([each for each in results if each.text]) > 3
+    whole = results[0]
+    for each in results[1:]:
         whole = whole + each
     assert whole.text == "This is a synthetic answer to: Hello"
-    assert ["usage" in each.metadata for each in found][-2:] == [False, True]
+    assert ["usage" in each.metadata for each in results][-2:] == [False, True]
 
 
 async def test_a_kernel_prompts_for_texts(write: AzInferTextCompletion, make: Any) -> None:
-    made = kernel(write)
-    result = await made.invoke_prompt("Say {{$what}}", what="it")
+    test_kernel = kernel(write)
+    result = await test_kernel.invoke_prompt("Say {{$what}}", what="it")
     assert str(result) == "This is a synthetic answer to: Say it"
-    parts: list[Any] = [each async for each in made.invoke_prompt_stream("Say it")]
+    parts: list[Any] = [each async for each in test_kernel.invoke_prompt_stream("Say it")]
     assert "".join(str(texts[0]) for texts in parts) == str(result)
     # Texts come before chats where a prompt names no service; each can be named.
-    made.add_service(make("paris", service_id="chat"))
+    test_kernel.add_service(make("paris", service_id="chat"))
     arguments = KernelArguments(Settings(service_id="chat"))
-    assert str(await made.invoke_prompt("hi", arguments=arguments)) == "Paris."
-    assert str(await made.invoke_prompt("hi")).endswith("to: hi")
+    assert str(await test_kernel.invoke_prompt("hi", arguments=arguments)) == "Paris."
+    assert str(await test_kernel.invoke_prompt("hi")).endswith("to: hi")
 
 
 async def test_reasoning_and_refusals_of_text_completions_are_kept(

@@ -69,11 +69,11 @@ class Document:
 
 
 async def test_texts_become_vectors_in_their_order(embed: AzInferTextEmbedding) -> None:
-    found = await embed.generate_embeddings(["one", "two", ""])
+    embeddings = await embed.generate_embeddings(["one", "two", ""])
     raw = await embed.generate_raw_embeddings(["two", "one"])
-    assert isinstance(found, np.ndarray)
-    assert (found.shape, found.dtype) == ((3, 384), np.float64)
-    assert np.array_equal(found[:2], np.array(raw[::-1]))
+    assert isinstance(embeddings, np.ndarray)
+    assert (embeddings.shape, embeddings.dtype) == ((3, 384), np.float64)
+    assert np.array_equal(embeddings[:2], np.array(raw[::-1]))
     assert isinstance(raw[0][0], float)
     assert (await embed.generate_embeddings([])).shape == (0,)
 
@@ -90,9 +90,11 @@ async def test_settings_are_typed_or_generic(embed: AzInferTextEmbedding) -> Non
 
 
 async def test_a_kernel_embeds_the_fields_of_records(embed: AzInferTextEmbedding) -> None:
-    made = kernel(embed)
+    test_kernel = kernel(embed)
     records: Any = [{"text": "one"}, {"text": "two"}]
-    await made.add_embedding_to_object(records, "text", "vector", {"embed": Settings(dimensions=4)})
+    await test_kernel.add_embedding_to_object(
+        records, "text", "vector", {"embed": Settings(dimensions=4)}
+    )
     assert [len(each["vector"]) for each in records] == [4, 4]
 
 
@@ -103,8 +105,8 @@ async def test_a_vector_store_returns_the_nearest_record(
     await collection.ensure_collection_exists()
     texts = [OLIVES, "Bread dough should rest", "Bicycles lean into a curve"]
     await collection.upsert([Document(str(at), text) for at, text in enumerate(texts)])
-    found = await collection.search("When does the harvest of olives begin?", top=1)
-    (best,) = [each async for each in found.results]
+    match = await collection.search("When does the harvest of olives begin?", top=1)
+    (best,) = [each async for each in match.results]
     assert best.record.text == OLIVES
     assert [len(each.body["input"]) for each in endpoint.requests] == [3, 1]
 
@@ -146,9 +148,9 @@ async def test_many_texts_go_in_batches_and_come_in_order(
     # microsoft/semantic-kernel#2099
     server.choose = counted
     embed = embedding(model_id="Cohere-embed-v3-english")
-    found = await embed.generate_embeddings([str(at) for at in range(200)])
+    embeddings = await embed.generate_embeddings([str(at) for at in range(200)])
     assert sorted(len(each.json["input"]) for each in server.received) == [8, 96, 96]
-    assert found[:, 0].tolist() == [*range(96), *range(96), *range(8)]
+    assert embeddings[:, 0].tolist() == [*range(96), *range(96), *range(8)]
     server.received.clear()
     await embed.generate_raw_embeddings(["a"] * 5, batch_size=2)
     assert [len(each.json["input"]) for each in server.received] == [2, 2, 1]
@@ -176,8 +178,8 @@ async def test_dimensions_are_not_sent_to_models_with_fixed_dimensions(
     server: RawServer, embedding: Make, says: Any
 ) -> None:
     server.choose = fixed(384, says)
-    found = await embedding().generate_embeddings(["a"], Settings(dimensions=384))
-    assert found.shape == (1, 384)
+    embeddings = await embedding().generate_embeddings(["a"], Settings(dimensions=384))
+    assert embeddings.shape == (1, 384)
     with pytest.raises(ServiceInvalidRequestError):
         await embedding().generate_embeddings(["a"], Settings(dimensions=256))
 
@@ -221,9 +223,9 @@ async def test_images_become_vectors(embed: AzInferTextEmbedding, tmp_path: Path
         data,
         path,
     ]
-    found = await embed.generate_image_embeddings(images)
-    assert found.shape == (4, 384)
-    assert (found == found[0]).all()
+    result = await embed.generate_image_embeddings(images)
+    assert result.shape == (4, 384)
+    assert (result == result[0]).all()
 
 
 async def test_an_empty_image_is_an_error(server: RawServer, embedding: Make) -> None:
@@ -247,16 +249,16 @@ async def test_errors_are_semantic_kernels_too(server: RawServer, embedding: Mak
 async def test_a_busy_endpoint_is_retried(server: RawServer, embedding: Make) -> None:
     busy = reply(failure("429"), 429, {"retry-after-ms": "1"})
     server.will(busy, reply(vectors([1.0])))
-    found = await embedding(max_retries=1).generate_embeddings(["a"])
-    assert (found.tolist(), len(server.received)) == ([[1.0]], 2)
+    embeddings = await embedding(max_retries=1).generate_embeddings(["a"])
+    assert (embeddings.tolist(), len(server.received)) == ([[1.0]], 2)
 
 
 async def test_chats_and_embeddings_share_a_kernel_and_a_client(endpoint: LocalEndpoint) -> None:
     client = core.AsyncInferenceClient(endpoint.url, endpoint.key, "embed")
-    made = kernel(
+    test_kernel = kernel(
         AzInferTextEmbedding(client=client, service_id="embeddings"),
         AzInferChatCompletion(client=client, service_id="chat"),
     )
-    assert str(await made.invoke_prompt("hi")).endswith("to: hi")
-    found = made.get_service("embeddings", type=AzInferTextEmbedding)
-    assert (await found.generate_embeddings(["a"])).shape == (1, 384)
+    assert str(await test_kernel.invoke_prompt("hi")).endswith("to: hi")
+    result = test_kernel.get_service("embeddings", type=AzInferTextEmbedding)
+    assert (await result.generate_embeddings(["a"])).shape == (1, 384)

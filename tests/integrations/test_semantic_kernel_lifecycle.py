@@ -44,7 +44,7 @@ from azinfer.semantic_kernel import (
 )
 from azinfer.semantic_kernel.errors import translated_errors
 from client_driver import CLIENT_OPTIONS, KEY
-from kernels import added, asked, kernel, sent, streamed
+from kernels import added, kernel, sent, streamed, user_history
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 from recording_clients import AsyncRecordingClient
 
@@ -91,7 +91,7 @@ async def test_an_error_is_both_semantic_kernels_and_azinfers(
             pass
 
     for asking in (
-        service().get_chat_message_contents(asked(), SETTINGS),
+        service().get_chat_message_contents(user_history(), SETTINGS),
         streamed(service()),
         writer.get_text_contents("hi", SETTINGS),
         write(),
@@ -137,13 +137,13 @@ async def test_connections_and_time_outs_are_semantic_kernels_errors(
 ) -> None:
     server.will(lambda peer: peer.reset())
     with pytest.raises(ServiceResponseException) as caught:
-        await service().get_chat_message_contents(asked(), SETTINGS)
+        await service().get_chat_message_contents(user_history(), SETTINGS)
     assert isinstance(caught.value, core.APIConnectionError)
     server.will(lambda peer: peer.until_left())
     for settings in (SETTINGS, AzInferChatPromptExecutionSettings(timeout=0.1)):
         chat_service = service(timeout=0.1 if settings is SETTINGS else 60)
         with pytest.raises(ServiceResponseException) as caught:
-            await chat_service.get_chat_message_contents(asked(), settings)
+            await chat_service.get_chat_message_contents(user_history(), settings)
         assert isinstance(caught.value, core.APITimeoutError)
 
 
@@ -160,7 +160,7 @@ async def test_a_stream_that_breaks_raises_while_it_is_read(
     server: RawServer, service: Make, data: bytes, ours: Any
 ) -> None:
     server.will(stream(data))
-    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(user_history(), SETTINGS)
     with pytest.raises(ServiceResponseException) as caught:
         [str(each) async for each in messages]
     error = caught.value
@@ -172,7 +172,7 @@ async def test_a_stream_that_breaks_raises_while_it_is_read(
 
 async def test_chunks_before_a_break_are_returned(server: RawServer, service: Make) -> None:
     server.will(stream(events(part("hel"), done=False), "reset"))
-    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(user_history(), SETTINGS)
     assert str(await anext(messages)) == "hel"
     with pytest.raises(ServiceResponseException):
         await anext(messages)
@@ -184,23 +184,23 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
     with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
         chat_service = AzInferChatCompletion(endpoint.url, endpoint.key, "chat", surface=surface)
         for asking in (
-            chat_service.get_chat_message_contents(asked("how to stab"), SETTINGS),
-            streamed(chat_service, asked("how to stab")),
+            chat_service.get_chat_message_contents(user_history("how to stab"), SETTINGS),
+            streamed(chat_service, user_history("how to stab")),
         ):
             with pytest.raises(ServiceContentFilterException) as caught:
                 await asking
             error: Any = caught.value
             assert "ContentFilterAIException" in [kind.__name__ for kind in type(error).mro()]
-            (found,) = error.content_filter_result.items()
-            assert (found[0], found[1].severity.value) == ("violence", "high")
-            assert (found[1].filtered, found[1].detected) == (True, False)
+            (result,) = error.content_filter_result.items()
+            assert (result[0], result[1].severity.value) == ("violence", "high")
+            assert (result[1].filtered, result[1].detected) == (True, False)
             assert error.content_filter_code.value == "ResponsibleAIPolicyViolation"
             assert error.categories == {"violence": "high"}
             assert "content_filter" in str(error.code)
             assert len({error, caught.value}) == 1
             assert repr(error) == f"ContentFilteredError({error.message!r})"
         with pytest.raises(ServiceContentFilterException) as caught:
-            await chat_service.get_chat_message_contents(asked("a secret"), SETTINGS)
+            await chat_service.get_chat_message_contents(user_history("a secret"), SETTINGS)
         error = caught.value
         assert error.content_filter_result["custom_blocklists"].detected
 
@@ -250,7 +250,7 @@ async def test_a_busy_endpoint_is_retried(
     if stream_it:
         assert str(added(await streamed(chat_service))) == "a"
     else:
-        assert str(await chat_service.get_chat_message_content(asked(), SETTINGS)) == "a"
+        assert str(await chat_service.get_chat_message_content(user_history(), SETTINGS)) == "a"
     assert len(server.received) == 3
 
 
@@ -258,14 +258,14 @@ async def test_connections_are_used_again(server: RawServer, service: Make) -> N
     server.will(reply(chat()))
     chat_service = service()
     for _ in range(10):
-        await chat_service.get_chat_message_contents(asked(), SETTINGS)
+        await chat_service.get_chat_message_contents(user_history(), SETTINGS)
     assert (len(server.received), server.connections) == (10, 1)
 
 
 async def test_calls_run_concurrently(server: RawServer, service: Make) -> None:
     server.choose = lambda request: lambda peer: _together(server, peer, 8)
     async with service() as chat_service:
-        calls = [chat_service.get_chat_message_content(asked(), SETTINGS) for _ in range(8)]
+        calls = [chat_service.get_chat_message_content(user_history(), SETTINGS) for _ in range(8)]
         assert [str(each) for each in await asyncio.gather(*calls)] == ["hello"] * 8
 
 
@@ -279,7 +279,7 @@ def test_one_service_works_in_several_event_loops(server: RawServer, service: Ma
     server.will(reply(chat()), reply(chat()), stream(events(part("hello", "stop"))))
     chat_service = service()
     for _ in range(2):
-        answer = asyncio.run(chat_service.get_chat_message_content(asked(), SETTINGS))
+        answer = asyncio.run(chat_service.get_chat_message_content(user_history(), SETTINGS))
         assert str(answer) == "hello"
     assert str(added(asyncio.run(streamed(chat_service)))) == "hello"
 
@@ -291,11 +291,11 @@ async def test_leaving_a_stream_early_closes_its_connection(
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
     client = AsyncRecordingClient(url, KEY, "gpt-4.1")
     if by == "text":
-        made = AzInferTextCompletion(client=client)
-        messages: Any = made.get_streaming_text_contents("hi", SETTINGS)
+        model = AzInferTextCompletion(client=client)
+        messages: Any = model.get_streaming_text_contents("hi", SETTINGS)
     elif by == "chat":
         chat_service = AzInferChatCompletion(client=client)
-        messages = chat_service.get_streaming_chat_message_contents(asked(), SETTINGS)
+        messages = chat_service.get_streaming_chat_message_contents(user_history(), SETTINGS)
     else:
         messages = kernel(AzInferChatCompletion(client=client)).invoke_prompt_stream("hi")
     assert [str(each) for each in await anext(messages)] == ["a"]
@@ -316,11 +316,11 @@ async def test_cancelling_a_stream_closes_its_connection(
 
     async def read() -> None:
         if by == "text":
-            made = AzInferTextCompletion(client=client)
-            messages: Any = made.get_streaming_text_contents("hi", SETTINGS)
+            model = AzInferTextCompletion(client=client)
+            messages: Any = model.get_streaming_text_contents("hi", SETTINGS)
         else:
             chat_service = AzInferChatCompletion(client=client)
-            messages = chat_service.get_streaming_chat_message_contents(asked(), SETTINGS)
+            messages = chat_service.get_streaming_chat_message_contents(user_history(), SETTINGS)
         async for _ in messages:
             began.set()
 
@@ -336,9 +336,9 @@ async def test_cancelling_a_stream_closes_its_connection(
 async def test_a_service_is_closed_and_opens_again(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
     async with service() as chat_service:
-        await chat_service.get_chat_message_contents(asked(), SETTINGS)
+        await chat_service.get_chat_message_contents(user_history(), SETTINGS)
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
-    await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    await chat_service.get_chat_message_contents(user_history(), SETTINGS)
     await chat_service.aclose()
     assert server.connections == 2
     assert "__del__" not in {
@@ -351,7 +351,7 @@ async def test_a_callers_client_stays_open(server: RawServer, url: str) -> None:
     async with AsyncInferenceClient(url, KEY, "gpt-4.1") as client:
         async with AzInferChatCompletion(client=client) as chat_service:
             assert chat_service.client.endpoint is client.endpoint
-            await chat_service.get_chat_message_contents(asked(), SETTINGS)
+            await chat_service.get_chat_message_contents(user_history(), SETTINGS)
         await client.complete([core.UserMessage("hi")])
         assert server.connections == 1
 
@@ -380,26 +380,31 @@ with LocalEndpoint() as endpoint:
 
 def test_no_secret_is_shown_or_kept(service: Make) -> None:
     for kind in SERVICES:
-        made = service(kind, service_id="s")
-        shown = [repr(made), str(made), made.model_dump_json(), repr(made.client)]
-        shown += [repr(kernel(made)), str(copy.deepcopy(made))]
+        own_service = service(kind, service_id="s")
+        shown = [
+            repr(own_service),
+            str(own_service),
+            own_service.model_dump_json(),
+            repr(own_service.client),
+        ]
+        shown += [repr(kernel(own_service)), str(copy.deepcopy(own_service))]
         assert not any(KEY in each for each in shown)
         assert (
-            made.model_dump(exclude_none=True).items()
+            own_service.model_dump(exclude_none=True).items()
             >= {
                 "ai_model_id": "gpt-4.1",
                 "service_id": "s",
             }.items()
         )
         with pytest.raises(core.ConfigurationError, match="cannot be pickled"):
-            pickle.dumps(made)
+            pickle.dumps(own_service)
 
 
 async def test_a_copy_works(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    made = service()
-    for again in (copy.deepcopy(made), copy.copy(made), made.model_copy()):
-        answer = await again.get_chat_message_content(asked(), SETTINGS)
+    own_service = service()
+    for again in (copy.deepcopy(own_service), copy.copy(own_service), own_service.model_copy()):
+        answer = await again.get_chat_message_content(user_history(), SETTINGS)
         assert str(answer) == "hello"
 
 
@@ -411,7 +416,7 @@ async def test_a_service_of_the_environment_is_pickled(
     monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
     data = pickle.dumps(AzInferChatCompletion(model="gpt-4.1"))
     assert KEY.encode() not in data
-    answer = await pickle.loads(data).get_chat_message_content(asked(), SETTINGS)
+    answer = await pickle.loads(data).get_chat_message_content(user_history(), SETTINGS)
     assert str(answer) == "hello"
 
 
@@ -475,7 +480,7 @@ async def test_the_environment_names_the_endpoint(
         env_file_path=str(path), env_file_encoding="utf-16" if in_a_file else None
     )
     assert (chat_service.ai_model_id, chat_service.service_id) == ("prod", "prod")
-    await chat_service.get_chat_message_contents(asked(), SETTINGS)
+    await chat_service.get_chat_message_contents(user_history(), SETTINGS)
     (request,) = server.received
     path_, _, query = request.target.partition("?")
     assert path_ == url
@@ -488,8 +493,8 @@ def test_each_service_has_its_deployment_in_the_environment(
 ) -> None:
     for name in ("CHAT", "TEXT", "EMBEDDING"):
         monkeypatch.setenv(f"AZURE_OPENAI_{name}_DEPLOYMENT_NAME", name.lower())
-    found = [kind(CONTOSO, KEY).ai_model_id for kind in SERVICES]
-    assert found == ["chat", "text", "embedding"]
+    results = [kind(CONTOSO, KEY).ai_model_id for kind in SERVICES]
+    assert results == ["chat", "text", "embedding"]
     for name, kind in zip(("CHAT", "TEXT", "EMBEDDING"), SERVICES, strict=True):
         monkeypatch.delenv(variable := f"AZURE_OPENAI_{name}_DEPLOYMENT_NAME")
         with pytest.raises(ServiceInitializationError, match=f"or set {variable}$"):
@@ -522,7 +527,7 @@ def test_a_key_of_the_environment_goes_to_its_own_host_alone(
 
 @pytest.mark.parametrize("kind", SERVICES)
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "expected"),
     [
         ({"credential": KEY, "model": "prod"}, "no endpoint"),
         ({"endpoint": CONTOSO, "model": "prod"}, "no credential"),
@@ -531,10 +536,10 @@ def test_a_key_of_the_environment_goes_to_its_own_host_alone(
     ],
 )
 def test_a_service_that_cannot_be_created_says_why(
-    kind: Any, given: dict[str, Any], told: str, tmp_path: Path
+    kind: Any, arguments: dict[str, Any], expected: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ServiceInitializationError, match=told) as caught:
-        kind(**given, env_file_path=str(tmp_path / "none"))
+    with pytest.raises(ServiceInitializationError, match=expected) as caught:
+        kind(**arguments, env_file_path=str(tmp_path / "none"))
     assert isinstance(caught.value, core.ConfigurationError)
     assert KEY not in str(caught.value)
 
@@ -590,8 +595,8 @@ async def test_credentials_of_every_kind_are_taken(
     server: RawServer, service: Make, credential: Any, header: str, value: str
 ) -> None:
     server.will(reply(chat()))
-    made = service(credential=credential)
-    await made.get_chat_message_contents(asked(), SETTINGS)
+    own_service = service(credential=credential)
+    await own_service.get_chat_message_contents(user_history(), SETTINGS)
     assert (server.received[0].header(header) or "").startswith(value)
 
 
@@ -599,9 +604,9 @@ async def test_requests_name_semantic_kernel_in_the_user_agent(
     server: RawServer, service: Make
 ) -> None:
     server.will(reply(chat()))
-    await service().get_chat_message_contents(asked(), SETTINGS)
+    await service().get_chat_message_contents(user_history(), SETTINGS)
     own = service(headers={"user-agent": "mine/1", "x-a": "1"})
-    await own.get_chat_message_contents(asked(), SETTINGS)
+    await own.get_chat_message_contents(user_history(), SETTINGS)
     first, second = (each.header("user-agent") for each in server.received)
     assert first == f"{SEMANTIC_KERNEL_USER_AGENT} {core.user_agent('semantic-kernel')}"
     assert second == f"{SEMANTIC_KERNEL_USER_AGENT} mine/1"
@@ -610,11 +615,11 @@ async def test_requests_name_semantic_kernel_in_the_user_agent(
 
 async def test_a_reasoning_model_gets_its_own_parameters(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    made = service(model="prod", model_id="o3")
+    own_service = service(model="prod", model_id="o3")
     history = ChatHistory(system_message="Be brief.")
     history.add_user_message("hi")
     settings = AzInferChatPromptExecutionSettings(max_tokens=5, reasoning_effort="low")
-    (answer,) = await made.get_chat_message_contents(history, settings)
+    (answer,) = await own_service.get_chat_message_contents(history, settings)
     assert (sent(server)["max_completion_tokens"], sent(server)["reasoning_effort"]) == (5, "low")
     assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
 
@@ -654,16 +659,19 @@ async def test_an_answer_is_one_span(
     server.will(reply(chat()))
     settings = AzInferChatPromptExecutionSettings(temperature=0.5)
     asking = service()
-    await asking.get_chat_message_contents(asked(), settings)
+    await asking.get_chat_message_contents(user_history(), settings)
     (span,) = spans.get_finished_spans()
-    told = dict(span.attributes or {})
+    span_attributes = dict(span.attributes or {})
     assert span.name == "chat gpt-4.1"
-    assert told["gen_ai.system"] == "azure.ai.inference"
-    assert told["server.address"] == asking.service_url()
-    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 2)
-    assert told["gen_ai.request.temperature"] == 0.5
-    assert told["gen_ai.response.id"] == "c1"
-    assert KEY not in json.dumps(told)
+    assert span_attributes["gen_ai.system"] == "azure.ai.inference"
+    assert span_attributes["server.address"] == asking.service_url()
+    assert (
+        span_attributes["gen_ai.usage.input_tokens"],
+        span_attributes["gen_ai.usage.output_tokens"],
+    ) == (3, 2)
+    assert span_attributes["gen_ai.request.temperature"] == 0.5
+    assert span_attributes["gen_ai.response.id"] == "c1"
+    assert KEY not in json.dumps(span_attributes)
 
 
 async def test_a_span_ends_when_its_stream_does(
@@ -671,13 +679,16 @@ async def test_a_span_ends_when_its_stream_does(
 ) -> None:
     usage = {"choices": [], "usage": USAGE}
     server.will(stream(events({"choices": []}, part("a"), part("b", "stop"), usage)))
-    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(user_history(), SETTINGS)
     seen = [str(each) async for each in _watched(messages, spans)]
     assert seen == ["a", "b", ""]
     (span,) = spans.get_finished_spans()
-    told = dict(span.attributes or {})
-    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 2)
-    assert told["gen_ai.response.finish_reason"] == "FinishReason.STOP"
+    span_attributes = dict(span.attributes or {})
+    assert (
+        span_attributes["gen_ai.usage.input_tokens"],
+        span_attributes["gen_ai.usage.output_tokens"],
+    ) == (3, 2)
+    assert span_attributes["gen_ai.response.finish_reason"] == "FinishReason.STOP"
 
 
 async def _watched(messages: Any, spans: InMemorySpanExporter) -> AsyncIterator[Any]:
@@ -695,7 +706,7 @@ async def test_a_span_ends_when_its_stream_breaks_or_is_left(
     (span,) = spans.get_finished_spans()
     assert "StreamInterruptedError" in str(dict(span.attributes or {})["error.type"])
     server.will(stream(events(part("a"), done=False), "stall"))
-    messages = service().get_streaming_chat_message_content(asked(), SETTINGS)
+    messages = service().get_streaming_chat_message_content(user_history(), SETTINGS)
     assert str(await anext(messages)) == "a"
     # A generator that is left is closed by the loop, in another context than it began in.
     with caplog.at_level(logging.CRITICAL, "opentelemetry.context"):
@@ -719,20 +730,20 @@ async def test_a_span_names_the_requested_deployment_and_the_answering_model(
         await streamed(service(), settings=settings)
     else:
         server.will(reply(chat(model="gpt-4.1-2025-04-14", usage=usage)))
-        await service().get_chat_message_contents(asked(), settings)
+        await service().get_chat_message_contents(user_history(), settings)
     (span,) = spans.get_finished_spans()
-    told = dict(span.attributes or {})
+    span_attributes = dict(span.attributes or {})
     assert span.name == "chat other"
-    assert told["gen_ai.provider.name"] == "azure.ai.inference"
-    assert told["gen_ai.request.model"] == sent(server)["model"] == "other"
-    assert told["gen_ai.response.model"] == "gpt-4.1-2025-04-14"
-    assert told["gen_ai.response.finish_reasons"] == ("stop",)
-    assert told["gen_ai.request.temperature"] == 0
-    assert told["gen_ai.request.stop_sequences"] == ("x",)
-    assert told["gen_ai.request.presence_penalty"] == 0.5
-    assert told["gen_ai.request.max_tokens"] == 9
-    assert told["gen_ai.usage.cache_read.input_tokens"] == 2
-    assert told["gen_ai.usage.reasoning.output_tokens"] == 1
+    assert span_attributes["gen_ai.provider.name"] == "azure.ai.inference"
+    assert span_attributes["gen_ai.request.model"] == sent(server)["model"] == "other"
+    assert span_attributes["gen_ai.response.model"] == "gpt-4.1-2025-04-14"
+    assert span_attributes["gen_ai.response.finish_reasons"] == ("stop",)
+    assert span_attributes["gen_ai.request.temperature"] == 0
+    assert span_attributes["gen_ai.request.stop_sequences"] == ("x",)
+    assert span_attributes["gen_ai.request.presence_penalty"] == 0.5
+    assert span_attributes["gen_ai.request.max_tokens"] == 9
+    assert span_attributes["gen_ai.usage.cache_read.input_tokens"] == 2
+    assert span_attributes["gen_ai.usage.reasoning.output_tokens"] == 1
 
 
 async def test_a_span_of_the_callers_own_is_left_alone(
@@ -742,7 +753,7 @@ async def test_a_span_of_the_callers_own_is_left_alone(
         monkeypatch.setattr(decorators.MODEL_DIAGNOSTICS_SETTINGS, name, False)
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     with decorators.tracer.start_as_current_span("mine"):
-        await service().get_chat_message_contents(asked(), SETTINGS)
+        await service().get_chat_message_contents(user_history(), SETTINGS)
         await streamed(service())
     (span,) = spans.get_finished_spans()
     assert (span.name, dict(span.attributes or {})) == ("mine", {})
@@ -809,14 +820,14 @@ async def test_messages_are_recorded_only_if_enabled(
     server.will(stream(events(part("answered", "stop"))) if stream_it else reply(chat("answered")))
     with caplog.at_level(logging.INFO, decorators.__name__):
         if stream_it:
-            await streamed(service(), asked("a question"))
+            await streamed(service(), user_history("a question"))
         else:
-            await service().get_chat_message_contents(asked("a question"), SETTINGS)
+            await service().get_chat_message_contents(user_history("a question"), SETTINGS)
     (span,) = spans.get_finished_spans()
-    told = span.to_json() + "".join(record.getMessage() for record in caplog.records)
-    assert ("a question" in told, "answered" in told) == (sensitive, sensitive)
+    content = span.to_json() + "".join(record.getMessage() for record in caplog.records)
+    assert ("a question" in content, "answered" in content) == (sensitive, sensitive)
 
 
 def test_a_timeout_may_have_parts(server: RawServer, service: Make) -> None:
-    made = service(timeout=Timeout(total=7))
-    assert made.client.timeout.total == 7
+    own_service = service(timeout=Timeout(total=7))
+    assert own_service.client.timeout.total == 7

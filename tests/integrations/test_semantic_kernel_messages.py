@@ -31,7 +31,7 @@ from semantic_kernel.exceptions import ServiceInvalidRequestError
 
 from azinfer import core
 from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
-from kernels import added, asked, sent, streamed
+from kernels import added, sent, streamed, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
 
 Make = Callable[..., Any]
@@ -57,8 +57,8 @@ def message(role: str, *items: Any, **named: Any) -> ChatMessageContent:
     return ChatMessageContent(role=AuthorRole(role), items=list(items), **named)
 
 
-def text(said: str) -> TextContent:
-    return TextContent(text=said)
+def text(reported: str) -> TextContent:
+    return TextContent(text=reported)
 
 
 def user(*parts: Any) -> dict[str, Any]:
@@ -161,12 +161,12 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "wire"), MESSAGES)
+@pytest.mark.parametrize(("arguments", "wire"), MESSAGES)
 async def test_a_message_is_encoded_correctly(
-    server: RawServer, service: Make, given: ChatMessageContent, wire: Any
+    server: RawServer, service: Make, arguments: ChatMessageContent, wire: Any
 ) -> None:
     server.will(reply(chat()))
-    await service().get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
+    await service().get_chat_message_contents(ChatHistory(messages=[arguments]), SETTINGS)
     assert sent(server)["messages"] == [wire]
 
 
@@ -187,7 +187,7 @@ async def test_a_result_of_a_function_is_sent_as_text(
     server: RawServer, service: Make, value: Any, content: str
 ) -> None:
     server.will(reply(chat()))
-    history = asked()
+    history = user_history()
     history.add_message(message("assistant", call()))
     result = FunctionResultContent(id="c", name="p-f", result=value)
     history.add_message(message("tool", result))
@@ -201,7 +201,7 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
     service: Make,
 ) -> None:
     server.will(reply(chat()))
-    history = asked()
+    history = user_history()
     history.add_message(message("assistant", call(), FunctionCallContent(id="d", name="g")))
     first = FunctionResultContent(id="c", result=ImageContent(data_uri=PNG_URL))
     second = FunctionResultContent(id="d", result="b")
@@ -224,7 +224,7 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
 
 async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    history = asked()
+    history = user_history()
     history.add_message(message("assistant", call(), FunctionCallContent(id="d", name="g")))
     image = ImageContent(data_uri=PNG_URL)
     history.add_message(message("tool", FunctionResultContent(id="c", result=image)))
@@ -234,7 +234,7 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "expected"),
     [
         (message("user", ImageContent()), "ImageContent has no data and '' is not a URL"),
         (message("user", ImageContent(uri=__file__)), "read a file with ImageContent.from_file"),
@@ -250,10 +250,10 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
     ],
 )
 async def test_unsupported_content_is_an_error(
-    server: RawServer, service: Make, given: ChatMessageContent, told: str
+    server: RawServer, service: Make, arguments: ChatMessageContent, expected: str
 ) -> None:
-    with pytest.raises(ServiceInvalidRequestError, match=told) as caught:
-        await service().get_chat_message_contents(ChatHistory(messages=[given]), SETTINGS)
+    with pytest.raises(ServiceInvalidRequestError, match=expected) as caught:
+        await service().get_chat_message_contents(ChatHistory(messages=[arguments]), SETTINGS)
     assert isinstance(caught.value.__cause__, core.ConfigurationError)
     assert not server.received
 
@@ -283,31 +283,39 @@ async def test_an_answer_has_text_usage_and_finish_reason(server: RawServer, ser
     raw["usage"]["prompt_tokens_details"] = {"cached_tokens": 1}
     raw["usage"]["completion_tokens_details"] = {"reasoning_tokens": 1}
     server.will(reply(raw, headers={"x-request-id": "r1", "x-ms-deployment-name": "GPT"}))
-    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
-    thought, said, wanted = answer.items
+    (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
+    thought, reply_text, wanted = answer.items
     assert (type(thought), str(thought)) == (ReasoningContent, "2+2")
-    assert (answer.content, str(said)) == ("4", "4")
+    assert (answer.content, str(reply_text)) == ("4", "4")
     assert isinstance(wanted, FunctionCallContent)
     assert (wanted.id, wanted.plugin_name, wanted.function_name) == ("a", "p", "f")
     assert wanted.arguments == '{"x": 1}'
     assert (answer.role, answer.finish_reason) == (AuthorRole.ASSISTANT, FinishReason.TOOL_CALLS)
     assert answer.ai_model_id == "gpt-4.1"
     assert isinstance(answer.inner_content, core.ChatCompletion)
-    told = answer.metadata
-    usage = told["usage"]
+    answer_metadata = answer.metadata
+    usage = answer_metadata["usage"]
     assert (usage.prompt_tokens, usage.completion_tokens) == (3, 2)
     assert usage.prompt_tokens_details.cached_tokens == 1
     assert usage.completion_tokens_details.reasoning_tokens == 1
-    assert (told["id"], told["created"], told["system_fingerprint"]) == ("c1", 1, "fp")
-    assert (told["model"], told["deployment"], told["request_id"]) == ("m", "GPT", "r1")
-    assert told["logprobs"] == {"content": [{"token": "4", "logprob": 0.0}]}
-    assert told["content_filter_results"] == {"hate": {"filtered": False}}
-    assert told["prompt_filter_results"] == [{"prompt_index": 0}]
+    assert (
+        answer_metadata["id"],
+        answer_metadata["created"],
+        answer_metadata["system_fingerprint"],
+    ) == ("c1", 1, "fp")
+    assert (
+        answer_metadata["model"],
+        answer_metadata["deployment"],
+        answer_metadata["request_id"],
+    ) == ("m", "GPT", "r1")
+    assert answer_metadata["logprobs"] == {"content": [{"token": "4", "logprob": 0.0}]}
+    assert answer_metadata["content_filter_results"] == {"hate": {"filtered": False}}
+    assert answer_metadata["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
 async def test_a_leading_think_block_is_reasoning_too(server: RawServer, service: Make) -> None:
     server.will(reply(chat("<think>2+2</think>4")))
-    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
     assert [str(item) for item in answer.items] == ["2+2", "4"]
     assert str(answer) == "4"
 
@@ -325,7 +333,7 @@ async def test_an_unknown_reason_to_end_breaks_nothing(
     server: RawServer, service: Make, reason: str, known: Any
 ) -> None:
     server.will(reply(chat("a", reason)), stream(events(part("a", reason))))
-    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
     whole = added(await streamed(service()))
     for each in (answer, whole):
         assert (each.content, each.finish_reason) == ("a", known)
@@ -334,7 +342,7 @@ async def test_an_unknown_reason_to_end_breaks_nothing(
 
 async def test_a_refusal_is_the_text_and_in_the_metadata(server: RawServer, service: Make) -> None:
     server.will(reply(chat(None, message={"refusal": "I won't"})))
-    (answer,) = await service().get_chat_message_contents(asked(), SETTINGS)
+    (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
     assert (answer.content, answer.metadata["refusal"]) == ("I won't", "I won't")
     server.will(stream(events(part(None, None, refusal="I won't"), part(None, "stop"))))
     whole = added(await streamed(service()))
@@ -347,12 +355,12 @@ async def test_all_choices_are_returned(server: RawServer, service: Make) -> Non
     parts = [part("a"), part("b", index=1), part(None, "stop"), part(None, "length", 1)]
     server.will(reply(raw), stream(events(*parts)))
     settings = AzInferChatPromptExecutionSettings(number_of_responses=2)
-    answers = await service().get_chat_message_contents(asked(), settings)
+    answers = await service().get_chat_message_contents(user_history(), settings)
     assert [str(each) for each in answers] == ["a", "b"]
     messages = await streamed(service(), settings=settings)
-    for index, said, reason in ((0, "a", "stop"), (1, "b", "length")):
+    for index, reply_text, reason in ((0, "a", "stop"), (1, "b", "length")):
         whole = added([each for each in messages if each.choice_index == index])
-        assert (str(whole), whole.finish_reason) == (said, reason)
+        assert (str(whole), whole.finish_reason) == (reply_text, reason)
     assert (sent(server)["n"], sent(server, 1)["n"]) == (2, 2)
 
 
@@ -378,9 +386,9 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer, service: Make
         [{"token": "2"}],
     ]
     whole = added(messages)
-    thought, said = whole.items
+    thought, reply_text = whole.items
     assert (type(thought), str(thought)) == (StreamingReasoningContent, "2+2")
-    assert (str(said), whole.content) == ("42", "42")
+    assert (str(reply_text), whole.content) == ("42", "42")
     assert ["usage" in each.metadata for each in messages] == [False, False, False, True]
     assert whole.metadata["usage"].completion_tokens == 2
     assert whole.metadata["logprobs"] == {"content": [{"token": "4"}, {"token": "2"}]}
@@ -406,8 +414,8 @@ async def test_usage_of_models_of_other_makers_is_reported(
 
 def fragment(index: int, arguments: str, **first: Any) -> Any:
     name = {"name": first.pop("name")} if "name" in first else {}
-    told = {"index": index, "function": {**name, "arguments": arguments}, **first}
-    return part(None, None, tool_calls=[told])
+    fields = {"index": index, "function": {**name, "arguments": arguments}, **first}
+    return part(None, None, tool_calls=[fields])
 
 
 async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(
@@ -470,7 +478,7 @@ async def test_a_streamed_answer_in_a_history_survives_a_round_trip(
 ) -> None:
     server.will(stream(events(part(None, None, reasoning_content="hm"), part("4", "stop"))))
     asking = service()
-    history = asked()
+    history = user_history()
     history.add_message(added(await streamed(asking)))
     again = ChatHistory.restore_chat_history(history.serialize())
     assert [type(each) for each in again.messages[1].items] == [ReasoningContent, TextContent]
@@ -503,7 +511,7 @@ async def test_a_prompt_may_have_no_file_read(
 
 async def test_the_callers_history_is_not_modified(server: RawServer, service: Make) -> None:
     server.will(reply(chat()))
-    history = asked()
+    history = user_history()
     before = history.model_dump_json()
     await service().get_chat_message_contents(history, SETTINGS)
     assert history.model_dump_json() == before

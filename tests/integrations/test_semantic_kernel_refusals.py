@@ -10,7 +10,7 @@ from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoic
 from semantic_kernel.contents import ChatHistory, FunctionResultContent
 
 from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
-from kernels import Weather, added, asked, kernel, streamed
+from kernels import Weather, added, kernel, streamed, user_history
 from raw_server import RawServer
 from tool_calls import (
     NO_ARGUMENTS,
@@ -44,8 +44,8 @@ async def test_a_function_without_parameters_runs_without_arguments(
 ) -> None:
     answer_with_call(server, "w-get_time", arguments)
     weather = Weather()
-    message = await answer(service(), asked(), streaming, weather)
-    assert (str(message), weather.asked) == ("done", ["time"])
+    message = await answer(service(), user_history(), streaming, weather)
+    assert (str(message), weather.calls) == ("done", ["time"])
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -54,9 +54,9 @@ async def test_half_a_call_does_not_run(
     server: RawServer, service: Make, streaming: bool, arguments: str
 ) -> None:
     answer_with_call(server, "w-get_weather", arguments, "length")
-    weather, history = Weather(), asked()
+    weather, history = Weather(), user_history()
     await answer(service(), history, streaming, weather)
-    assert weather.asked == []
+    assert weather.calls == []
     items = [item for message in history for item in message.items]
     (result,) = [item.result for item in items if isinstance(item, FunctionResultContent)]
     assert "malformed" in str(result)
@@ -67,7 +67,7 @@ async def test_a_refusal_is_the_text_and_goes_back_as_text(
     server: RawServer, service: Make, streaming: bool
 ) -> None:
     refuse(server)
-    history = asked()
+    history = user_history()
     message = await answer(service(), history, streaming)
     assert str(message) == REFUSAL
     history.add_message(message)

@@ -25,7 +25,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from client_driver import KEY, SHAPES
-from kernels import Weather, added, asked, kernel, sent, streamed
+from kernels import Weather, added, kernel, sent, streamed, user_history
 from raw_server import RawServer, answered, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
@@ -34,31 +34,33 @@ Auto = FunctionChoiceBehavior.Auto
 both = pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "streamed"])
 
 
-async def said(chat_service: Any, stream_it: bool, settings: Any = None, **named: Any) -> str:
+async def answer_text(
+    chat_service: Any, stream_it: bool, settings: Any = None, **named: Any
+) -> str:
     """What is answered, whole or streamed."""
     settings = settings or Settings()
     if stream_it:
         return str(added(await streamed(chat_service, None, settings, **named)))
-    return str(await chat_service.get_chat_message_content(asked(), settings, **named))
+    return str(await chat_service.get_chat_message_content(user_history(), settings, **named))
 
 
-@pytest.mark.parametrize(("path", "asked_at"), SHAPES.items())
-async def test_an_endpoint_may_have_any_shape(server: RawServer, path: str, asked_at: str) -> None:
+@pytest.mark.parametrize(("path", "base_path"), SHAPES.items())
+async def test_an_endpoint_may_have_any_shape(server: RawServer, path: str, base_path: str) -> None:
     # microsoft/semantic-kernel#12781; langchain-ai/langchain-azure#79; openai/openai-python#2584;
     # microsoft/autogen#3953
     server.will(reply(chat()))
     chat_service = AzInferChatCompletion(server.url + path, KEY, "gpt-4.1")
-    assert await said(chat_service, False) == "hello"
+    assert await answer_text(chat_service, False) == "hello"
     (request,) = server.received
-    assert request.target.partition("?")[0] == f"{asked_at}/chat/completions"
-    assert chat_service.service_url() == f"{server.url}{asked_at.removesuffix('/gpt-4.1')}"
+    assert request.target.partition("?")[0] == f"{base_path}/chat/completions"
+    assert chat_service.service_url() == f"{server.url}{base_path.removesuffix('/gpt-4.1')}"
 
 
 async def test_loopback_may_lack_its_scheme_and_needs_no_tls(server: RawServer) -> None:
     # kbeaugrand/SemanticKernel.Agents.DatabaseAgent#46; openai/openai-python PR 2166
     server.will(reply(chat()))
     chat_service = AzInferChatCompletion(f"127.0.0.1:{server.port}/models", KEY, "m")
-    assert await said(chat_service, False) == "hello"
+    assert await answer_text(chat_service, False) == "hello"
 
 
 @both
@@ -69,7 +71,7 @@ async def test_a_wrong_path_is_an_error_with_its_url(
     server.will(reply(failure("404", "Resource not found"), 404))
     chat_service = service()
     with pytest.raises(ServiceInvalidRequestError, match=r"endpoint's path.*'gpt-4.1'") as caught:
-        await said(chat_service, stream_it)
+        await answer_text(chat_service, stream_it)
     assert chat_service.service_url() in str(caught.value)
 
 
@@ -81,7 +83,7 @@ async def test_a_key_works_with_a_projects_resource_and_explains_what_it_cannot(
         reply(failure("401", "no"), 401) if "/api/projects" in request.target else reply(chat())
     )
     chat_service = AzInferChatCompletion(f"{server.url}/api/projects/p1", KEY, "gpt-4.1")
-    assert await said(chat_service, False) == "hello"
+    assert await answer_text(chat_service, False) == "hello"
     with pytest.raises(AuthenticationError, match="needs a token of Entra ID, not a key"):
         await chat_service.client.deployments()
     assert [each.target.partition("?")[0] for each in server.received] == [
@@ -96,7 +98,7 @@ async def test_a_key_that_is_refused_is_an_immediate_error(
 ) -> None:
     server.will(reply(failure("401", "no"), 401))
     with pytest.raises(ServiceInvalidAuthError):
-        await said(service(max_retries=2), stream_it)
+        await answer_text(service(max_retries=2), stream_it)
     assert len(server.received) == 1
 
 
@@ -113,9 +115,9 @@ async def test_a_token_that_is_refused_is_renewed(
     server.will(answered(stream_it), reply(failure("401"), 401), answered(stream_it))
     chat_service = service(credential=token)
     for _ in range(2):
-        assert await said(chat_service, stream_it) == "hello"
-    told = [request.header("authorization") for request in server.received]
-    assert told == ["Bearer a", "Bearer b", "Bearer c"]
+        assert await answer_text(chat_service, stream_it) == "hello"
+    headers = [request.header("authorization") for request in server.received]
+    assert headers == ["Bearer a", "Bearer b", "Bearer c"]
 
 
 def test_services_work_in_three_event_loops(server: RawServer, service: Make) -> None:
@@ -130,7 +132,11 @@ def test_services_work_in_three_event_loops(server: RawServer, service: Make) ->
     writer = service(AzInferTextCompletion)
 
     async def ask() -> None:
-        assert await said(chat_service, False) == await said(chat_service, True) == "hello"
+        assert (
+            await answer_text(chat_service, False)
+            == await answer_text(chat_service, True)
+            == "hello"
+        )
         assert str(await writer.get_text_content("hi", Settings())) == "hello"
         assert (await embedding.generate_embeddings(["a"])).tolist() == [[1.0]]
 
@@ -154,7 +160,9 @@ async def test_models_of_every_maker_keep_a_form_at_a_strict_endpoint(
     # microsoft/autogen#5957; apache/flink-agents#931
     with LocalEndpoint([LocalDeployment(model)], strict=True) as endpoint:
         chat_service = AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface)
-        text = await said(chat_service, stream_it, Settings(response_format=Place, max_tokens=50))
+        text = await answer_text(
+            chat_service, stream_it, Settings(response_format=Place, max_tokens=50)
+        )
     assert Place.model_validate_json(text).city
 
 
@@ -165,7 +173,7 @@ async def test_a_function_may_be_required_by_its_name(
     # microsoft/semantic-kernel#10452: "Currently only named tools are supported"
     server.will(answered(stream_it))
     by_name = {"type": "function", "function": {"name": "get_time"}}
-    await said(service(), stream_it, Settings(tools=[by_name], tool_choice=by_name))
+    await answer_text(service(), stream_it, Settings(tools=[by_name], tool_choice=by_name))
     assert (sent(server)["tool_choice"], sent(server)["tools"]) == (by_name, [by_name])
 
 
@@ -178,7 +186,7 @@ async def test_a_model_that_calls_no_functions_says_so(
     server.will(reply(refused, 400))
     settings = Settings(function_choice_behavior=Auto())
     with pytest.raises(ServiceInvalidRequestError) as caught:
-        await said(service(), stream_it, settings, kernel=kernel(w=Weather()))
+        await answer_text(service(), stream_it, settings, kernel=kernel(w=Weather()))
     assert isinstance(caught.value, UnsupportedParameterError)
     assert caught.value.param == "tools"
 
@@ -187,15 +195,15 @@ async def test_chunks_of_the_asynchronous_filter_are_accepted(
     server: RawServer, service: Make
 ) -> None:
     # microsoft/semantic-kernel#7250 and #3650; openai/openai-python#1677, #2313
-    found = {"index": 0, "content_filter_results": {"hate": {"filtered": False}}}
+    results = {"index": 0, "content_filter_results": {"hate": {"filtered": False}}}
     server.will(
         stream(
             events(
                 {"id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
                 part("Pa"),
-                {"id": "", "choices": [{**found, "content_filter_offsets": {"start_offset": 0}}]},
+                {"id": "", "choices": [{**results, "content_filter_offsets": {"start_offset": 0}}]},
                 part("ris", "stop"),
-                {"id": "", "choices": [{**found, "finish_reason": None}]},
+                {"id": "", "choices": [{**results, "finish_reason": None}]},
             )
         )
     )
@@ -209,18 +217,18 @@ async def test_an_answer_that_is_cut_by_a_filter_says_so(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     # microsoft/semantic-kernel#4802
-    found = {"violence": {"filtered": True, "severity": "high"}}
+    results = {"violence": {"filtered": True, "severity": "high"}}
     whole, last = chat("", "content_filter"), part("", "content_filter")
     for body in (whole, last):
-        body["choices"][0]["content_filter_results"] = found
+        body["choices"][0]["content_filter_results"] = results
     server.will(stream(events(last)) if stream_it else reply(whole))
     chat_service = service()
     if stream_it:
         answer: Any = added(await streamed(chat_service))
     else:
-        answer = await chat_service.get_chat_message_content(asked(), Settings())
+        answer = await chat_service.get_chat_message_content(user_history(), Settings())
     assert answer.finish_reason.value == "content_filter"
-    assert answer.metadata["content_filter_results"] == found
+    assert answer.metadata["content_filter_results"] == results
 
 
 async def test_an_image_is_embedded_as_the_reference_says(server: RawServer, service: Make) -> None:
@@ -244,7 +252,7 @@ async def test_a_limit_under_a_wrong_name_is_learned(
     server.will(reply(refused, 400), answered(stream_it))
     chat_service = service(model="prod")
     for _ in range(2):
-        assert await said(chat_service, stream_it, Settings(max_tokens=9)) == "hello"
+        assert await answer_text(chat_service, stream_it, Settings(max_tokens=9)) == "hello"
     bodies = [sent(server, at) for at in range(3)]
     assert [body.get("max_tokens") for body in bodies] == [9, None, None]
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 9, 9]
@@ -257,7 +265,7 @@ async def test_a_parameter_that_a_model_refuses_is_an_error(
     # chatboxai/chatbox#2271
     server.will(reply(failure("unsupported_value", "no", param="temperature"), 400))
     with pytest.raises(ServiceResponseException) as caught:
-        await said(service(model_id="o3"), stream_it, Settings(temperature=0.5))
+        await answer_text(service(model_id="o3"), stream_it, Settings(temperature=0.5))
     error: Any = caught.value
     assert error.param == "temperature"
 
@@ -281,7 +289,7 @@ async def test_a_credential_by_name_survives_a_pickle(
     elif kind is AzInferTextCompletion:
         await again.get_text_contents("hi", Settings())
     else:
-        await said(again, False)
+        await answer_text(again, False)
     assert server.received[0].header("api-key") == KEY
 
 
@@ -292,5 +300,5 @@ async def test_a_hundred_services_of_one_endpoint_share_a_pool(
     server.will(reply(chat()))
     services = [service() for _ in range(100)]
     for each in services:
-        await said(each, False)
+        await answer_text(each, False)
     assert server.connections == 1

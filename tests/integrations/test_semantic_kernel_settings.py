@@ -22,7 +22,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from client_driver import KEY
-from kernels import Weather, asked, kernel, sent, streamed
+from kernels import Weather, kernel, sent, streamed, user_history
 from raw_server import RawServer, chat, events, part, reply, stream, vectors
 
 # Any: what no field has may be given too, which types of Semantic Kernel's settings do not say.
@@ -81,14 +81,14 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "wire"), FIELDS)
+@pytest.mark.parametrize(("arguments", "wire"), FIELDS)
 async def test_every_setting_reaches_the_wire(
-    server: RawServer, service: Make, given: dict[str, Any], wire: dict[str, Any]
+    server: RawServer, service: Make, arguments: dict[str, Any], wire: dict[str, Any]
 ) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     chat_service = service(model="prod")
-    await chat_service.get_chat_message_contents(asked(), Chat(**copy.deepcopy(given)))
-    await streamed(chat_service, settings=Chat(**copy.deepcopy(given)))
+    await chat_service.get_chat_message_contents(user_history(), Chat(**copy.deepcopy(arguments)))
+    await streamed(chat_service, settings=Chat(**copy.deepcopy(arguments)))
     for at, more in ((0, set()), (1, {"stream", "stream_options"})):
         body = sent(server, at)
         assert body.pop("messages")
@@ -106,7 +106,7 @@ async def test_a_request_names_its_deployment_where_its_surface_wants_it(
     server: RawServer, service: Make, surface: str
 ) -> None:
     server.will(reply(chat()))
-    await service(model="prod").get_chat_message_contents(asked(), Chat())
+    await service(model="prod").get_chat_message_contents(user_history(), Chat())
     await service(AzInferTextCompletion, model="prod").get_text_contents("hi", Chat())
     server.will(reply(vectors([1.0])))
     await service(AzInferTextEmbedding, model="prod").generate_embeddings(["hi"])
@@ -121,7 +121,7 @@ async def test_a_request_names_its_deployment_where_its_surface_wants_it(
 async def test_options_of_streams_go_with_streams_alone(server: RawServer, service: Make) -> None:
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     settings = Chat(stream_options={"include_usage": False})
-    await service().get_chat_message_contents(asked(), settings)
+    await service().get_chat_message_contents(user_history(), settings)
     await streamed(service(), settings=settings)
     assert "stream_options" not in sent(server)
     assert sent(server, 1)["stream_options"] == {"include_usage": False}
@@ -132,7 +132,7 @@ async def test_generic_settings_are_taken_over_with_what_no_field_has(
 ) -> None:
     server.will(reply(chat()))
     generic = PromptExecutionSettings(temperature=0, top_k=3, model="other", max_tokens=4)
-    await service().get_chat_message_contents(asked(), generic)
+    await service().get_chat_message_contents(user_history(), generic)
     body = sent(server)
     assert (body["temperature"], body["top_k"], body["max_tokens"]) == (0, 3, 4)
     assert body["model"] == "other"
@@ -159,7 +159,7 @@ async def test_settings_of_openai_are_taken_over(server: RawServer, service: Mak
     # What their service writes into their settings is none of the caller's wishes.
     theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
-    await service().get_chat_message_contents(asked(), theirs)
+    await service().get_chat_message_contents(user_history(), theirs)
     body = sent(server)
     assert body.pop("response_format")["json_schema"]["name"] == "Person"
     assert body.pop("messages") == [{"role": "user", "content": "hi"}]
@@ -178,8 +178,10 @@ async def test_functions_chosen_in_settings_of_azure_openai_are_taken_over(
         function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False),
     )
     server.will(reply(chat()))
-    made = kernel(p=Weather())
-    await service(model="prod").get_chat_message_contents(asked(), theirs, kernel=made)
+    test_kernel = kernel(p=Weather())
+    await service(model="prod").get_chat_message_contents(
+        user_history(), theirs, kernel=test_kernel
+    )
     body = sent(server)
     assert [each["function"]["name"] for each in body["tools"]] == ["p-get_time", "p-get_weather"]
     assert (body["tool_choice"], body["max_completion_tokens"]) == ("auto", 5)
@@ -238,8 +240,8 @@ def test_tools_of_generic_settings_are_taken_over() -> None:
 
 def test_names_of_the_wire_fill_the_fields() -> None:
     settings = Chat(n=2, model="other", extra_body={"top_k": 3})
-    found = (settings.number_of_responses, settings.ai_model_id, settings.extra_parameters)
-    assert found == (2, "other", {"top_k": 3})
+    result = (settings.number_of_responses, settings.ai_model_id, settings.extra_parameters)
+    assert result == (2, "other", {"top_k": 3})
 
 
 def test_settings_are_updated_by_others() -> None:
@@ -276,7 +278,7 @@ async def test_a_form_of_a_pydantic_model_is_strict_on_the_wire(
 ) -> None:
     server.will(reply(chat('{"name": "Ann", "age": 1}')), stream(events(part("{}", "stop"))))
     settings = Chat(response_format=Person)
-    await service().get_chat_message_contents(asked(), settings)
+    await service().get_chat_message_contents(user_history(), settings)
     await streamed(service(), settings=settings)
     for at in (0, 1):
         wanted = sent(server, at)["response_format"]
@@ -292,7 +294,7 @@ async def test_a_form_that_is_a_dictionary_is_sent_as_it_is(
 ) -> None:
     server.will(reply(chat("{}")))
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-    await service().get_chat_message_contents(asked(), Chat(response_format=form))
+    await service().get_chat_message_contents(user_history(), Chat(response_format=form))
     assert sent(server)["response_format"] == form
 
 
@@ -300,7 +302,7 @@ async def test_time_and_headers_are_those_of_the_request(server: RawServer, serv
     server.will(reply(chat()))
     chat_service = service(headers={"x-a": "1"}, timeout=Timeout(total=50))
     settings = Chat(headers={"x-b": "2"}, timeout=30)
-    await chat_service.get_chat_message_contents(asked(), settings)
+    await chat_service.get_chat_message_contents(user_history(), settings)
     assert server.received[0].header("x-a") == "1"
     assert server.received[0].header("x-b") == "2"
     assert not {"headers", "timeout"} & sent(server).keys()
@@ -317,7 +319,7 @@ async def test_another_deployment_may_answer_and_has_its_own_model(
         Chat(max_tokens=5, ai_model_id="other"),
         Chat(max_tokens=5, ai_model_id="other", model_id="gpt-5"),
     ):
-        await chat_service.get_chat_message_contents(asked(), settings)
+        await chat_service.get_chat_message_contents(user_history(), settings)
     assert [body["model"] for body in map(sent, [server] * 4, range(4))] == [
         "prod",
         "prod",
@@ -334,9 +336,9 @@ async def test_a_service_of_a_ready_client_has_a_model_of_its_own(
     server.will(reply(chat()))
     client = AsyncInferenceClient(url, KEY, "prod")
     reasoning = AzInferChatCompletion(client=client, model_id="o3")
-    await reasoning.get_chat_message_contents(asked(), Chat(max_tokens=5))
+    await reasoning.get_chat_message_contents(user_history(), Chat(max_tokens=5))
     await AzInferChatCompletion(client=client).get_chat_message_contents(
-        asked(), Chat(max_tokens=5)
+        user_history(), Chat(max_tokens=5)
     )
     assert "max_completion_tokens" in sent(server)
     assert "max_tokens" in sent(server, 1)
@@ -347,7 +349,7 @@ async def test_the_deployment_of_a_request_names_its_messages(
 ) -> None:
     server.will(reply(chat()), stream(events(part("a"), part("b", "stop"))))
     settings = Chat(ai_model_id="other")
-    (answer,) = await service().get_chat_message_contents(asked(), settings)
+    (answer,) = await service().get_chat_message_contents(user_history(), settings)
     assert answer.ai_model_id == "other"
     parts = await streamed(service(), settings=settings)
     assert {each.ai_model_id for each in parts} == {"other"}
@@ -400,8 +402,8 @@ def test_each_service_has_its_settings_its_name_and_its_id(kind: Any, settings: 
     url = "https://contoso.openai.azure.com"
     assert kind(url, KEY, "prod").get_prompt_execution_settings_class() is settings
     for named, known_as in (({}, "prod"), ({"service_id": "mine"}, "mine")):
-        made = kind(url, KEY, "prod", **named)
-        assert (made.ai_model_id, made.service_id) == ("prod", known_as)
+        instance = kind(url, KEY, "prod", **named)
+        assert (instance.ai_model_id, instance.service_id) == ("prod", known_as)
 
 
 def test_a_kernel_makes_settings_of_its_service() -> None:
@@ -428,9 +430,9 @@ async def test_a_secret_among_headers_is_sent_and_not_shown(
         assert "a-secret" not in shown
         with pytest.raises(ConfigurationError, match="looks like a secret"):
             pickle.dumps(each)
-        await service().get_chat_message_contents(asked(), copy.deepcopy(each))
-    told = [each.header("ocp-apim-subscription-key") for each in server.received]
-    assert told == ["a-secret"] * 3
+        await service().get_chat_message_contents(user_history(), copy.deepcopy(each))
+    header_values = [each.header("ocp-apim-subscription-key") for each in server.received]
+    assert header_values == ["a-secret"] * 3
     assert pickle.loads(pickle.dumps(Chat(headers={"x-a": "1"}))).headers == {"x-a": "1"}
 
 

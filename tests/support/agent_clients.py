@@ -38,7 +38,7 @@ async def send(server: RawServer, client: AzInferChatClient, *messages: Message)
     """Send messages and return them as they arrived."""
     server.will(reply(chat()))
     await client.get_response(list(messages))
-    return server.received[-1].asked["messages"]
+    return server.received[-1].request_body["messages"]
 
 
 def user(*contents: Content | str) -> Message:

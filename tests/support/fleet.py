@@ -52,10 +52,10 @@ class Fleet:
 @contextmanager
 def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[ClientDriver]:
     """A driver whose client comes from a configuration."""
-    made = InferenceClient if kind == "sync" else AsyncInferenceClient
+    cls = InferenceClient if kind == "sync" else AsyncInferenceClient
     environ = {"AZURE_AI_API_KEY": KEY}
     driver = ClientDriver(kind, "localhost", KEY)
-    driver.client = made.from_config(config, **{"environ": environ, **options})
+    driver.client = cls.from_config(config, **{"environ": environ, **options})
     try:
         yield driver
     finally:

@@ -23,11 +23,11 @@ def ask_llama_index(**options: Any) -> None:
 
 def ask_semantic_kernel(**options: Any) -> None:
     """Ask the adapter for Semantic Kernel."""
-    from kernels import asked
+    from kernels import user_history
 
     service = AzInferChatCompletion(**options)
     settings = service.instantiate_prompt_execution_settings()
-    asyncio.run(service.get_chat_message_contents(asked(), settings))
+    asyncio.run(service.get_chat_message_contents(user_history(), settings))
 
 
 def ask_ag2(**options: Any) -> None:

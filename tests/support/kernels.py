@@ -19,18 +19,18 @@ class Weather:
     """A plugin that remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     @kernel_function(description="The current weather in a city")
     def get_weather(self, city: str) -> str:
         """The weather."""
-        self.asked.append(city)
+        self.calls.append(city)
         return f"Sunny in {city}"
 
     @kernel_function(description="The current time, everywhere the same")
     def get_time(self) -> str:
         """The time."""
-        self.asked.append("time")
+        self.calls.append("time")
         return "12:00"
 
 
@@ -42,15 +42,15 @@ def service(url: str, kind: Any = AzInferChatCompletion, **named: Any) -> Any:
 
 def kernel(*services: Any, **plugins: Any) -> Kernel:
     """A kernel with services, and with plugins by their names."""
-    made = Kernel()
+    test_kernel = Kernel()
     for each in services:
-        made.add_service(each)
+        test_kernel.add_service(each)
     for name, plugin in plugins.items():
-        made.add_plugin(plugin, name)
-    return made
+        test_kernel.add_plugin(plugin, name)
+    return test_kernel
 
 
-def asked(text: str = "hi") -> ChatHistory:
+def user_history(text: str = "hi") -> ChatHistory:
     """A history of one question."""
     history = ChatHistory()
     history.add_user_message(text)
@@ -65,7 +65,7 @@ async def streamed(
 ) -> list[StreamingChatMessageContent]:
     """All messages of a stream."""
     settings = settings or AzInferChatPromptExecutionSettings()
-    stream = chat.get_streaming_chat_message_contents(history or asked(), settings, **named)
+    stream = chat.get_streaming_chat_message_contents(history or user_history(), settings, **named)
     return [message async for messages in stream for message in messages]
 
 
@@ -76,4 +76,4 @@ def added(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageCo
 
 def sent(server: RawServer, at: int = 0) -> Any:
     """The body of a request, and in it the deployment, which some URLs name instead."""
-    return server.received[at].asked
+    return server.received[at].request_body

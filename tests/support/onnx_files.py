@@ -39,14 +39,14 @@ def model(
 
 def node(kind: str, inputs: Sequence[str], output: str, **attributes: int | Sequence[int]) -> bytes:
     """An operator and its attributes."""
-    told = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, kind)
+    content = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, kind)
     for name, value in attributes.items():
         if isinstance(value, int):
-            told += _field(5, _text(1, name) + _number(3, value) + _number(20, 2))
+            content += _field(5, _text(1, name) + _number(3, value) + _number(20, 2))
         else:
             numbers = b"".join(_number(8, each) for each in value)
-            told += _field(5, _text(1, name) + numbers + _number(20, 7))
-    return told
+            content += _field(5, _text(1, name) + numbers + _number(20, 7))
+    return content
 
 
 def _tensor(name: str, values: Any) -> bytes:
@@ -56,8 +56,8 @@ def _tensor(name: str, values: Any) -> bytes:
 
 def _value(name: str, shape: Shape, kind: int) -> bytes:
     sides = (_text(2, side) if isinstance(side, str) else _number(1, side) for side in shape)
-    told = b"".join(_field(1, side) for side in sides)
-    return _text(1, name) + _field(2, _field(1, _number(1, kind) + _field(2, told)))
+    content = b"".join(_field(1, side) for side in sides)
+    return _text(1, name) + _field(2, _field(1, _number(1, kind) + _field(2, content)))
 
 
 def _field(number: int, content: bytes) -> bytes:

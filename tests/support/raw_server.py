@@ -34,7 +34,7 @@ class Received:
         return json.loads(self.body)
 
     @property
-    def asked(self) -> Any:
+    def request_body(self) -> Any:
         """The body, and in it the deployment, which some URLs name instead."""
         deployment = re.match(r"/openai/deployments/([^/]+)/", self.target)
         body = self.json
@@ -150,8 +150,8 @@ def answered(streamed: bool, text: str = "hello") -> Behaviour:
 
 def part(content: Any = None, finish: Any = None, index: int = 0, **delta: Any) -> dict[str, Any]:
     """One chunk of a streamed chat completion."""
-    told = delta if content is None else {"content": content, **delta}
-    choice = {"index": index, "delta": told, "finish_reason": finish}
+    details = delta if content is None else {"content": content, **delta}
+    choice = {"index": index, "delta": details, "finish_reason": finish}
     return {"id": "c1", "created": 1, "model": "m", "choices": [choice]}
 
 

@@ -333,14 +333,14 @@ def test_a_connection_with_paused_reading_is_not_reused(
     secure: RawServer, authority: Authority, left: bool
 ) -> None:
     # What came meanwhile may wait inside TLS, and be taken for the next answer.
-    sent, told, strayed = (threading.Event() for _ in range(3))
+    sent, signal, strayed = (threading.Event() for _ in range(3))
     padding = b": " + b"x" * (1024 * 1024 + 90_000) + b"\n\n"
     body = events_of(part("a"), done=False) + padding + events_of(part("", "stop"))
 
     def whole(peer: Peer) -> None:
         peer.send(chunked(body))
         sent.set()
-        told.wait(10)
+        signal.wait(10)
         peer.send(answer(chat("another's")))
         strayed.set()
 
@@ -351,8 +351,8 @@ def test_a_connection_with_paused_reading_is_not_reused(
         async with driver.client.stream(USER) as chunks:
             # The loop needs a while to read as much as it will.
             assert await asyncio.to_thread(sent.wait, 10)
-            await asyncio.to_thread(told.wait, 0.4)
-            told.set()
+            await asyncio.to_thread(signal.wait, 0.4)
+            signal.set()
             assert await asyncio.to_thread(strayed.wait, 10)
             await asyncio.to_thread(threading.Event().wait, 0.3)
             if not left:
@@ -368,11 +368,11 @@ def test_a_connection_with_paused_reading_is_not_reused(
 def test_closing_a_client_while_it_connects_leaves_no_connection(
     kind: str, authority: Authority
 ) -> None:
-    begun, told, closed = (threading.Event() for _ in range(3))
+    begun, signal, closed = (threading.Event() for _ in range(3))
 
     def late(plain: socket.socket) -> None:
         begun.set()
-        told.wait(10)
+        signal.wait(10)
         with (
             suppress(OSError),
             authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted,
@@ -393,14 +393,14 @@ def test_closing_a_client_while_it_connects_leaves_no_connection(
             with in_thread(driver.complete):
                 assert begun.wait(10)
                 driver.client.close()
-                told.set()
+                signal.set()
         else:
 
             async def both() -> None:
                 call = asyncio.create_task(driver.client.complete(USER))
                 assert await asyncio.to_thread(begun.wait, 10)
                 await driver.client.aclose()
-                told.set()
+                signal.set()
                 await call
                 assert await asyncio.to_thread(closed.wait, 5)
 
@@ -441,7 +441,7 @@ def test_closing_a_client_wakes_a_waiting_call(server: RawServer) -> None:
 @contextmanager
 def deaf(count: int) -> Iterator[list[Any]]:
     """Addresses that answer nothing, since the queues of their sockets are full."""
-    found = []
+    results = []
     with ExitStack() as stack:
         for _ in range(count):
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
@@ -449,15 +449,15 @@ def deaf(count: int) -> Iterator[list[Any]]:
                 waiting = stack.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(listener.getsockname())
-            found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()))
-        yield found
+            results.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()))
+        yield results
 
 
 def test_many_silent_addresses_share_one_connect_timeout(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with deaf(4) as found:
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
+    with deaf(4) as result:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: result)
         began = time.monotonic()
         with (
             once(kind, "https://many.invalid/models", timeout=Timeout(connect=0.4)) as driver,
@@ -476,9 +476,9 @@ def test_the_first_address_that_answers_is_used(
     server = serve_tls("many.invalid")
     named: dict[str, Any] = {"environ": {"SSL_CERT_FILE": str(authority.path)}}
     named |= {"surface": "models", "timeout": Timeout(connect=1.5)}
-    with deaf(2) as found, once(kind, "https://many.invalid", **named) as driver:
-        found.append((*found[0][:4], ("127.0.0.1", server.port)))
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: found)
+    with deaf(2) as result, once(kind, "https://many.invalid", **named) as driver:
+        result.append((*result[0][:4], ("127.0.0.1", server.port)))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: result)
         assert driver.complete().text == "hello"
 
 
@@ -528,23 +528,23 @@ def test_uvloop_works(server: RawServer) -> None:
 
     server.choose = lambda request: answered(bool(request.json.get("stream")))
 
-    async def asked() -> list[str]:
+    async def run_calls() -> list[str]:
         async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
             streamed = [chunk.text async for chunk in client.stream(USER)]
             return [*streamed, (await client.complete(USER)).text]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert "".join(runner.run(asked())) == "hellohello"
+        assert "".join(runner.run(run_calls())) == "hellohello"
 
 
 def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
     kind: str, server: RawServer
 ) -> None:
     whole = raw(chunked(events_of(part("a"), part("b", "stop"))), "keep")
-    told = threading.Event()
+    event = threading.Event()
 
     def late(peer: Peer) -> None:
-        told.wait(10)
+        event.wait(10)
         peer.send(WHOLE)
 
     server.will(whole, late)
@@ -552,16 +552,16 @@ def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
         if kind == "sync":
             ended = driver.client.stream(USER)
             assert "".join(chunk.text for chunk in ended) == "ab"
-            found: list[str] = []
+            results: list[str] = []
             thread = threading.Thread(
-                target=lambda: found.append(driver.client.complete(USER).text), daemon=True
+                target=lambda: results.append(driver.client.complete(USER).text), daemon=True
             )
             thread.start()
             assert server.wait_until(lambda: len(server.received) == 2)
             ended.close()
-            told.set()
+            event.set()
             thread.join(10)
-            assert found == ["hello"]
+            assert results == ["hello"]
         else:
 
             async def both() -> str:
@@ -571,7 +571,7 @@ def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
                 while len(server.received) < 2:
                     await asyncio.sleep(0)
                 await ended.aclose()
-                told.set()
+                event.set()
                 text: str = (await later).text
                 return text
 
@@ -604,10 +604,10 @@ class Tunnels:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.asked: list[bytes] = []
+        self.requests: list[bytes] = []
 
     def __call__(self, accepted: socket.socket) -> None:
-        self.asked.append(accepted.recv(10_000).partition(b"\r\n")[0])
+        self.requests.append(accepted.recv(10_000).partition(b"\r\n")[0])
         accepted.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         with socket.create_connection(("127.0.0.1", self._port)) as server:
             ends = {accepted: server, server: accepted}
@@ -633,7 +633,7 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
         monkeypatch.setenv("HTTPS_PROXY", f"http://{host}")
         with once(kind, f"{endpoint}/models", environ=environ, surface="models") as driver:
             assert [driver.complete().text for _ in range(2)] == ["hello"] * 2
-    assert tunnels.asked == [b"CONNECT no-such-host.invalid:443 HTTP/1.1"]
+    assert tunnels.requests == [b"CONNECT no-such-host.invalid:443 HTTP/1.1"]
     assert [each.header("api-key") for each in server.received] == [KEY, KEY]
 
 
@@ -641,11 +641,11 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
 def test_a_connection_with_unexpected_bytes_is_not_reused(
     ask: Ask, server: RawServer, clock: TestClock, then: str
 ) -> None:
-    told, sent = threading.Event(), threading.Event()
+    event, sent = threading.Event(), threading.Event()
 
     def whole_and_more(peer: Peer) -> None:
         peer.send(WHOLE)
-        told.wait(10)
+        event.wait(10)
         {"bytes": lambda: peer.send(b"\r\nHTTP"), "the end": peer.close, "a reset": peer.reset}[
             then
         ]()
@@ -654,7 +654,7 @@ def test_a_connection_with_unexpected_bytes_is_not_reused(
     server.will(whole_and_more, reply(chat("later")))
     driver = ask()
     assert driver.complete().text == "hello"
-    told.set()
+    event.set()
     assert sent.wait(10)
     driver.run(asyncio.sleep(0) if driver.kind == "async" else None)
     assert driver.complete().text == "later"
@@ -686,10 +686,10 @@ def test_a_callers_httpx_client_never_gets_an_unrequested_response(
 ) -> None:
     server.will(raw(WHOLE + answer(chat("unasked")), ""), reply(chat()))
     kind = "sync" if http is httpx.Client else "async"
-    given = http()
-    with open_driver(kind, f"{server.url}/models", KEY, "m", http_client=given) as driver:
+    own_http_client = http()
+    with open_driver(kind, f"{server.url}/models", KEY, "m", http_client=own_http_client) as driver:
         assert [driver.complete().text for _ in range(2)] == ["hello"] * 2
-        driver.run(given.close() if kind == "sync" else given.aclose())
+        driver.run(own_http_client.close() if kind == "sync" else own_http_client.aclose())
     assert server.connections == 2
 
 

@@ -108,7 +108,7 @@ def test_informational_responses_have_no_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [
         (b"SSH-2.0-OpenSSH\r\n", "is not valid HTTP/1.1"),
         (CHUNKED + b"zz\r\n{}\r\n", "is not valid HTTP/1.1"),
@@ -122,15 +122,15 @@ def test_informational_responses_have_no_body() -> None:
         (CHUNKED + b"2\r\n{}\r\n0\r\nx: " + b"y" * 200_000, "more than 102400 bytes"),
     ],
 )
-def test_a_malformed_response_is_an_error(data: bytes, told: str) -> None:
+def test_a_malformed_response_is_an_error(data: bytes, expected: str) -> None:
     answers = asked_for()
-    with pytest.raises(APIConnectionError, match=told):
+    with pytest.raises(APIConnectionError, match=expected):
         deque(map(answers.feed, (data[at : at + 50_000] for at in range(0, len(data), 50_000))))
     assert not answers.reusable
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [
         (b"", "without a response"),
         (OK, "without a response"),
@@ -138,24 +138,24 @@ def test_a_malformed_response_is_an_error(data: bytes, told: str) -> None:
         (CHUNKED + b"2\r\n{}\r\n0\r\n", "in the middle of a response"),
     ],
 )
-def test_an_incomplete_response_is_an_error(data: bytes, told: str) -> None:
+def test_an_incomplete_response_is_an_error(data: bytes, expected: str) -> None:
     answers = asked_for()
     answers.feed(data)
-    with pytest.raises(APIConnectionError, match=told):
+    with pytest.raises(APIConnectionError, match=expected):
         answers.eof()
     assert not answers.reusable
 
 
-def asked(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
+def new_request(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
     """A request."""
     return Request("POST", "http://h/", headers, body, "id")
 
 
 def test_a_request_is_encoded_correctly() -> None:
-    assert encode_request(asked([("api-key", "k")]), "/a?b=c", "h:81") == (
+    assert encode_request(new_request([("api-key", "k")]), "/a?b=c", "h:81") == (
         b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
     )
-    assert encode_request(asked([("HOST", "other")], b""), "/", "h") == (
+    assert encode_request(new_request([("HOST", "other")], b""), "/", "h") == (
         b"POST / HTTP/1.1\r\nHOST: other\r\n\r\n"
     )
 
@@ -169,7 +169,7 @@ def test_a_request_is_encoded_correctly() -> None:
 )
 def test_a_header_that_cannot_be_sent_is_named_without_its_value(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        encode_request(asked([(name, value)]), "/", "h")
+        encode_request(new_request([(name, value)]), "/", "h")
     assert repr(name) in str(caught.value)
     assert value == "a" or value not in str(caught.value)
 
@@ -177,4 +177,4 @@ def test_a_header_that_cannot_be_sent_is_named_without_its_value(name: str, valu
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "expect"])
 def test_a_header_that_frames_the_request_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' cannot be set: only the client"):
-        encode_request(asked([(name, "1")]), "/", "h")
+        encode_request(new_request([(name, "1")]), "/", "h")

@@ -34,11 +34,11 @@ def test_a_use_is_corrected_in_its_own_slice() -> None:
     st.sampled_from([10.0, 60.0, 1.0]),
 )
 def test_no_period_has_more_than_the_limit(
-    asked: list[tuple[float, int]], limit: int, period: float
+    request: list[tuple[float, int]], limit: int, period: float
 ) -> None:
     window, now = Window(limit, period), 0.0
     admitted: list[tuple[float, int]] = []
-    for pause, amount in asked:
+    for pause, amount in request:
         now += pause
         if window.wait(amount, now) == 0:
             window = window.after_use(amount, now)
@@ -63,8 +63,8 @@ def test_after_the_wait_there_is_room(pauses: list[float], limit: int, start: fl
 
 def test_the_remaining_quota_of_the_service_counts_if_it_is_lower() -> None:
     budget = Budget(Window(10, 10.0), Window(1000, 60.0)).after_begin(100, 5.0)
-    said = {"x-ratelimit-remaining-requests": "4", "x-ratelimit-remaining-tokens": "950"}
-    corrected = budget.after_response(said, 5.0)
+    results = {"x-ratelimit-remaining-requests": "4", "x-ratelimit-remaining-tokens": "950"}
+    corrected = budget.after_response(results, 5.0)
     assert corrected.requests is not None
     assert corrected.tokens is not None
     assert corrected.requests.remaining(5.0) == 4
@@ -74,8 +74,8 @@ def test_the_remaining_quota_of_the_service_counts_if_it_is_lower() -> None:
 
 
 def test_an_empty_quota_pauses_until_the_reset() -> None:
-    said = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "7"}
-    budget = Budget().after_response(said, 5.0)
+    results = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "7"}
+    budget = Budget().after_response(results, 5.0)
     assert budget.wait(1, 6.0) == 6.0
     assert budget.wait(1, 12.0) == 0.0
     assert Budget().after_response({"x-ratelimit-remaining-tokens": "0"}, 5.0) == Budget()

@@ -334,17 +334,17 @@ def test_a_round_over_three_wires_loses_nothing(data: st.DataObject) -> None:
         facts += [str(value) for value in json.loads(given_arguments).values()]
     for wire in ("chat", "responses", "messages"):
         body = wire_named(wire).encode(in_our_schema(messages, {}), SAME).body
-        found = list(strings(body))
+        results = list(strings(body))
         for fact in facts:
-            assert fact in found, (wire, fact)
+            assert fact in results, (wire, fact)
 
 
 def turn_of(wire: str, text: str, call_id: str, given_arguments: str) -> Message:
     """An answer with a text and a call, made on a wire."""
     if wire == "responses":
-        said = {**SAID, "content": [{"type": "output_text", "text": text}]}
+        results = {**SAID, "content": [{"type": "output_text", "text": text}]}
         call = {**CALL, "call_id": call_id, "arguments": given_arguments}
-        return answer(wire, [REASONING, said, call])
+        return answer(wire, [REASONING, results, call])
     if wire == "messages":
         use = {"type": "tool_use", "id": call_id, "name": "f", "input": json.loads(given_arguments)}
         return answer(wire, [BLOCKS[0], {"type": "text", "text": text}, use])

@@ -20,7 +20,7 @@ from azinfer.core.completions import Json
 from azinfer.core.wires.wire import wire_named
 
 
-class Told:
+class StreamRun:
     """What came of a stream: its chunks, and its answer or its error."""
 
     def __init__(self, wire: str, events: Any, response_format: Any = None) -> None:
@@ -56,20 +56,20 @@ def sse(*events: Json) -> bytes:
     return "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
 
 
-def created(**more: Any) -> Json:
+def created_event(**more: Any) -> Json:
     return {"type": "response.created", "response": {"id": "resp_1", "model": "m", **more}}
 
 
-def completed(*output: Json, **more: Any) -> Json:
+def completed_event(*output: Json, **more: Any) -> Json:
     response = {"id": "resp_1", "status": "completed", "output": list(output), **more}
     return {"type": "response.completed", "response": response}
 
 
-def added(at: int | None, **item: Any) -> Json:
+def added_event(at: int | None, **item: Any) -> Json:
     return {"type": "response.output_item.added", "output_index": at, "item": item}
 
 
-def done(at: int | None, **item: Any) -> Json:
+def done_event(at: int | None, **item: Any) -> Json:
     return {"type": "response.output_item.done", "output_index": at, "item": item}
 
 
@@ -77,7 +77,7 @@ def delta(kind: str, text: Any, at: int | None = 0, **more: Any) -> Json:
     return {"type": f"response.{kind}.delta", "delta": text, "output_index": at, **more}
 
 
-def said(text: str, **more: Any) -> Json:
+def message_item(text: str, **more: Any) -> Json:
     part = {"type": "output_text", "text": text, "annotations": []}
     return {"type": "message", "role": "assistant", "content": [part], **more}
 
@@ -88,74 +88,79 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a
 class TestResponses:
     def test_items_without_deltas_are_emitted_when_done(self) -> None:
         reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "why"}]}
-        told = Told(
+        run = StreamRun(
             "responses",
             [
-                created(),
-                done(0, **reasoning),
-                done(1, **said("hello")),
-                done(2, **CALL),
-                completed(),
+                created_event(),
+                done_event(0, **reasoning),
+                done_event(1, **message_item("hello")),
+                done_event(2, **CALL),
+                completed_event(),
             ],
         )
-        assert (told.answer.text, told.answer.reasoning) == ("hello", "why")
-        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
-        assert told.chunks[3].tool_calls[0].name == "f"
-        assert [call.arguments for call in told.chunks[3].tool_calls] == ['{"a":1}']
-        assert told.answer.finish_reason == "tool_calls"
+        assert (run.answer.text, run.answer.reasoning) == ("hello", "why")
+        assert run.answer.tool_calls[0].function.arguments == '{"a":1}'
+        assert run.chunks[3].tool_calls[0].name == "f"
+        assert [call.arguments for call in run.chunks[3].tool_calls] == ['{"a":1}']
+        assert run.answer.finish_reason == "tool_calls"
 
     def test_an_answer_that_is_complete_in_the_last_event_is_emitted(self) -> None:
-        told = Told("responses", [completed(said("hello"), CALL)])
-        assert told.answer.text == "hello"
-        assert [len(chunk.tool_calls) for chunk in told.chunks] == [1]
+        run = StreamRun("responses", [completed_event(message_item("hello"), CALL)])
+        assert run.answer.text == "hello"
+        assert [len(chunk.tool_calls) for chunk in run.chunks] == [1]
 
     def test_a_stream_may_begin_with_a_delta_and_have_holes(self) -> None:
-        told = Told(
+        run = StreamRun(
             "responses",
             [
                 delta("output_text", "hel", 3),
                 delta("output_text", "lo", 3),
                 delta("function_call_arguments", "{}", 7),
-                done(3, **said("hello")),
-                done(7, type="function_call", call_id="c1", name="f", arguments="{}"),
-                completed(),
+                done_event(3, **message_item("hello")),
+                done_event(7, type="function_call", call_id="c1", name="f", arguments="{}"),
+                completed_event(),
             ],
         )
-        assert told.answer.text == "hello"
-        assert [call.index for chunk in told.chunks for call in chunk.tool_calls] == [0]
-        assert told.answer.tool_calls[0].id == "c1"
+        assert run.answer.text == "hello"
+        assert [call.index for chunk in run.chunks for call in chunk.tool_calls] == [0]
+        assert run.answer.tool_calls[0].id == "c1"
 
     def test_events_without_an_index_belong_to_the_last_item(self) -> None:
-        told = Told(
+        run = StreamRun(
             "responses",
             [
-                added(None, type="message", role="assistant"),
+                added_event(None, type="message", role="assistant"),
                 delta("output_text", "a", None),
-                done(None, **said("ab")),
-                added(None, **{**CALL, "arguments": ""}),
+                done_event(None, **message_item("ab")),
+                added_event(None, **{**CALL, "arguments": ""}),
                 delta("function_call_arguments", '{"a":1}', None),
-                done(None, **CALL),
-                completed(),
+                done_event(None, **CALL),
+                completed_event(),
             ],
         )
-        assert told.answer.text == "ab"
-        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
+        assert run.answer.text == "ab"
+        assert run.answer.tool_calls[0].function.arguments == '{"a":1}'
 
     def test_an_item_alone_without_an_index_is_the_first(self) -> None:
-        assert Told("responses", [done(None, **said("a")), completed()]).answer.text == "a"
+        assert (
+            StreamRun(
+                "responses", [done_event(None, **message_item("a")), completed_event()]
+            ).answer.text
+            == "a"
+        )
 
     def test_parallel_calls_are_counted_among_calls(self) -> None:
         events = [
-            added(0, type="reasoning"),
-            added(1, **CALL),
-            added(4, **{**CALL, "call_id": "c2"}),
+            added_event(0, type="reasoning"),
+            added_event(1, **CALL),
+            added_event(4, **{**CALL, "call_id": "c2"}),
         ]
         events += [
             delta("function_call_arguments", "{}", 4),
             delta("function_call_arguments", "{}", 1),
         ]
-        told = Told("responses", [*events, completed()])
-        calls = [call for chunk in told.chunks for call in chunk.tool_calls]
+        run = StreamRun("responses", [*events, completed_event()])
+        calls = [call for chunk in run.chunks for call in chunk.tool_calls]
         assert [(call.index, call.id) for call in calls] == [
             (0, "c1"),
             (1, "c2"),
@@ -165,89 +170,100 @@ class TestResponses:
 
     def test_a_free_form_call_is_a_call_of_its_kind(self) -> None:
         item = {"type": "custom_tool_call", "call_id": "c1", "name": "sql"}
-        told = Told(
+        run = StreamRun(
             "responses",
             [
-                added(0, **item, input=""),
+                added_event(0, **item, input=""),
                 delta("custom_tool_call_input", "select"),
                 delta("custom_tool_call_input", " 1"),
-                done(0, **item, input="select 1"),
-                completed(),
+                done_event(0, **item, input="select 1"),
+                completed_event(),
             ],
         )
-        (call,) = told.answer.tool_calls
+        (call,) = run.answer.tool_calls
         assert (call.type, call.function.name, call.function.arguments) == (
             "custom",
             "sql",
             "select 1",
         )
-        assert told.chunks[0].tool_calls[0].type == "custom"
+        assert run.chunks[0].tool_calls[0].type == "custom"
 
     def test_a_call_without_an_id_gets_one_of_its_own(self) -> None:
         calls = [{"type": "function_call", "name": "f"}, {"type": "function_call", "name": "g"}]
-        ids = [call.id for call in Told("responses", [completed(*calls)]).answer.tool_calls]
+        ids = [
+            call.id for call in StreamRun("responses", [completed_event(*calls)]).answer.tool_calls
+        ]
         assert ids == ["call_seed_0", "call_seed_1"]
 
     def test_parts_of_reasoning_stand_apart(self) -> None:
-        told = Told(
+        run = StreamRun(
             "responses",
             [
                 delta("reasoning_summary_text", "one", 0, summary_index=0),
                 delta("reasoning_summary_text", ".", 0, summary_index=0),
                 delta("reasoning_summary_text", "two", 0, summary_index=1),
                 delta("reasoning_text", "three", 2, content_index=0),
-                completed(),
+                completed_event(),
             ],
         )
-        assert told.answer.reasoning == "one.\n\ntwo\n\nthree"
+        assert run.answer.reasoning == "one.\n\ntwo\n\nthree"
 
     def test_two_messages_stand_apart(self) -> None:
-        told = Told(
-            "responses", [delta("output_text", "a", 0), delta("output_text", "b", 1), completed()]
+        run = StreamRun(
+            "responses",
+            [delta("output_text", "a", 0), delta("output_text", "b", 1), completed_event()],
         )
-        assert told.answer.text == "a\n\nb"
+        assert run.answer.text == "a\n\nb"
 
     def test_a_refusal_is_emitted(self) -> None:
-        events = [delta("refusal", "I "), delta("refusal", "won't."), completed()]
-        told = Told("responses", events)
-        assert told.answer.choices[0].message.refusal == "I won't."
-        assert told.chunks[0].choices[0].delta.refusal == "I "
+        events = [delta("refusal", "I "), delta("refusal", "won't."), completed_event()]
+        run = StreamRun("responses", events)
+        assert run.answer.choices[0].message.refusal == "I won't."
+        assert run.chunks[0].choices[0].delta.refusal == "I "
 
     @pytest.mark.parametrize("by", ["format", "type"])
     def test_commentary_stays_out_of_json(self, by: str) -> None:
         events = [
-            created(**({"text": {"format": {"type": "json_schema"}}} if by == "format" else {})),
-            added(0, type="message", phase="commentary"),
+            created_event(
+                **({"text": {"format": {"type": "json_schema"}}} if by == "format" else {})
+            ),
+            added_event(0, type="message", phase="commentary"),
             delta("output_text", "I look it "),
             delta("output_text", "up."),
-            done(0, **said("I look it up.", phase="commentary")),
-            added(1, type="message", phase="final_answer"),
+            done_event(0, **message_item("I look it up.", phase="commentary")),
+            added_event(1, type="message", phase="final_answer"),
             delta("output_text", "7", 1),
-            done(1, **said("7", phase="final_answer")),
+            done_event(1, **message_item("7", phase="final_answer")),
         ]
-        output = [said("I look it up.", phase="commentary"), said("7", phase="final_answer")]
+        output = [
+            message_item("I look it up.", phase="commentary"),
+            message_item("7", phase="final_answer"),
+        ]
         more = {"text": {"format": {"type": "json_schema"}}} if by == "format" else {}
-        told = Told(
-            "responses", [*events, completed(*output, **more)], int if by == "type" else None
+        run = StreamRun(
+            "responses", [*events, completed_event(*output, **more)], int if by == "type" else None
         )
-        assert told.answer.text == "7"
-        assert told.answer.reasoning == "I look it up."
+        assert run.answer.text == "7"
+        assert run.answer.reasoning == "I look it up."
         if by == "type":
-            assert told.answer.parsed == 7
+            assert run.answer.parsed == 7
 
     def test_commentary_is_text_where_text_is_asked_for(self) -> None:
-        output = [said("I look.", phase="commentary"), said("7", phase="final_answer")]
-        assert Told("responses", [completed(*output)]).answer.text == "I look.\n\n7"
+        output = [
+            message_item("I look.", phase="commentary"),
+            message_item("7", phase="final_answer"),
+        ]
+        assert StreamRun("responses", [completed_event(*output)]).answer.text == "I look.\n\n7"
 
     def test_progress_events_are_available_in_raw(self) -> None:
         event = {"type": "response.web_search_call.searching", "item_id": "ws_1"}
-        told = Told("responses", [created(), event, completed(said("a"))])
-        assert [chunk.raw["type"] for chunk in told.chunks] == [
+        run = StreamRun("responses", [created_event(), event, completed_event(message_item("a"))])
+        assert [chunk.raw["type"] for chunk in run.chunks] == [
             "response.created",
             "response.web_search_call.searching",
             "response.completed",
         ]
-        assert [len(chunk.choices) for chunk in told.chunks] == [0, 0, 1]
+        assert [len(chunk.choices) for chunk in run.chunks] == [0, 0, 1]
 
     @pytest.mark.parametrize(
         ("status", "details", "reason"),
@@ -260,18 +276,20 @@ class TestResponses:
         ],
     )
     def test_an_answer_ends_for_a_reason(self, status: str, details: Any, reason: Any) -> None:
-        event = completed(said("a"), status=status, incomplete_details=details)
+        event = completed_event(message_item("a"), status=status, incomplete_details=details)
         event["type"] = "response.incomplete"
-        told = Told("responses", [event])
-        assert told.answer.finish_reason == reason
-        assert told.chunks[-1].finish_reason == reason
-        assert (told.answer.choices[0].message.state is None) is (status == "queued")
+        run = StreamRun("responses", [event])
+        assert run.answer.finish_reason == reason
+        assert run.chunks[-1].finish_reason == reason
+        assert (run.answer.choices[0].message.state is None) is (status == "queued")
 
     def test_log_probabilities_and_filter_results_are_emitted(self) -> None:
         part = {"type": "output_text", "text": "a", "logprobs": [{"token": "a"}]}
         entry = {"source_type": "completion", "content_filter_results": {"hate": {}}}
         output = {"type": "message", "content": [part]}
-        answer = Told("responses", [completed(output, content_filters=[entry, None])]).answer
+        answer = StreamRun(
+            "responses", [completed_event(output, content_filters=[entry, None])]
+        ).answer
         assert answer.choices[0].logprobs == {"content": [{"token": "a"}]}
         assert answer.choices[0].content_filter_results == {"hate": {}}
 
@@ -285,17 +303,19 @@ class TestResponses:
                 {"content_filter_results": {"hate": {"filtered": True, "severity": "high"}}},
             ],
         }
-        told = Told("responses", [created(), failed, {"type": "error", "error": filtered}])
-        assert isinstance(told.error, ContentFilterError)
-        assert told.error.categories == {"hate": "high"}
+        run = StreamRun(
+            "responses", [created_event(), failed, {"type": "error", "error": filtered}]
+        )
+        assert isinstance(run.error, ContentFilterError)
+        assert run.error.categories == {"hate": "high"}
 
     def test_a_failure_without_a_reason_is_an_error_at_the_end(self) -> None:
         failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
-        told = Told("responses", [created(), delta("output_text", "a"), failed])
-        assert isinstance(told.error, ServerError)
-        assert "'failed'" in told.error.message
-        assert told.error.partial is not None
-        assert told.error.partial.text == "a"
+        run = StreamRun("responses", [created_event(), delta("output_text", "a"), failed])
+        assert isinstance(run.error, ServerError)
+        assert "'failed'" in run.error.message
+        assert run.error.partial is not None
+        assert run.error.partial.text == "a"
 
     @pytest.mark.parametrize(
         ("code", "kind", "status"),
@@ -307,22 +327,22 @@ class TestResponses:
     ) -> None:
         error = {"code": code, "message": "no", "param": None}
         event = {"type": "error", "error": error} if nested else {"type": "error", **error}
-        told = Told("responses", [created(), event])
-        assert isinstance(told.error, kind)
-        assert (told.error.code, told.error.status) == (code, status)
+        run = StreamRun("responses", [created_event(), event])
+        assert isinstance(run.error, kind)
+        assert (run.error.code, run.error.status) == (code, status)
 
     def test_a_stream_without_its_end_is_interrupted(self) -> None:
         events = [
-            created(),
+            created_event(),
             delta("reasoning_summary_text", "why", 0, summary_index=0),
             delta("output_text", "hel", 1),
-            added(2, **{**CALL, "arguments": ""}),
+            added_event(2, **{**CALL, "arguments": ""}),
             delta("function_call_arguments", '{"a', 2),
             delta("refusal", "no", 3),
         ]
-        told = Told("responses", events)
-        assert isinstance(told.error, StreamInterruptedError)
-        partial = told.error.partial
+        run = StreamRun("responses", events)
+        assert isinstance(run.error, StreamInterruptedError)
+        partial = run.error.partial
         assert partial is not None
         assert (partial.text, partial.reasoning, partial.finish_reason) == ("hel", "why", None)
         assert partial.tool_calls[0].function.arguments == '{"a'
@@ -334,11 +354,11 @@ class TestResponses:
         assert Told("responses", named + sse(completed())).answer.text == "a"
 
     def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
-        body = json.dumps(completed(said("hello"))["response"]).encode()
-        assert Told("responses", body).answer.text == "hello"
+        body = json.dumps(completed_event(message_item("hello"))["response"]).encode()
+        assert StreamRun("responses", body).answer.text == "hello"
 
     def test_an_empty_stream_is_an_error(self) -> None:
-        assert isinstance(Told("responses", b"").error, InvalidResponseError)
+        assert isinstance(StreamRun("responses", b"").error, InvalidResponseError)
 
     @pytest.mark.parametrize(
         "event",
@@ -347,17 +367,20 @@ class TestResponses:
             delta("output_text", 5),
             {"type": "response.output_item.added"},
             {"type": "response.completed"},
-            completed({"type": "function_call"}),
+            completed_event({"type": "function_call"}),
         ],
     )
     def test_a_malformed_event_is_an_error(self, event: Any) -> None:
-        told = Told("responses", [event])
+        run = StreamRun("responses", [event])
         with pytest.raises(InvalidResponseError):
-            told.answer  # noqa: B018
+            run.answer  # noqa: B018
 
     def test_events_after_the_end_are_not_read(self) -> None:
         assert (
-            Told("responses", [completed(said("a")), delta("output_text", "b")]).answer.text == "a"
+            StreamRun(
+                "responses", [completed_event(message_item("a")), delta("output_text", "b")]
+            ).answer.text
+            == "a"
         )
 
 
@@ -407,19 +430,19 @@ class TestMessages:
         lines = [start(), TEXT]
         for glue in ("", " ", "data: "):
             glued = f"data: {json.dumps(one)}{glue}{json.dumps(two)}\n\n".encode()
-            told = Told("messages", sse(*lines) + glued + sse(end(), STOP))
-            assert told.answer.text == "hello {"
+            run = StreamRun("messages", sse(*lines) + glued + sse(end(), STOP))
+            assert run.answer.text == "hello {"
 
     def test_half_an_event_is_an_error(self) -> None:
-        told = Told("messages", sse(start()) + b'data: {"type": "ping"}{"type"\n\n')
-        assert isinstance(told.error, InvalidResponseError)
+        run = StreamRun("messages", sse(start()) + b'data: {"type": "ping"}{"type"\n\n')
+        assert isinstance(run.error, InvalidResponseError)
 
     def test_padded_lines_and_unknown_events_are_accepted(self) -> None:
         padded = b'data: {"type": "ping"    }   \n\n'
         new = {"type": "content_block_annotated", "index": 0}
         unknown = piece("new_delta", new="x")
-        told = Told("messages", sse(start()) + padded + sse(TEXT, new, unknown, end(), STOP))
-        assert [chunk.raw["type"] for chunk in told.chunks] == [
+        run = StreamRun("messages", sse(start()) + padded + sse(TEXT, new, unknown, end(), STOP))
+        assert [chunk.raw["type"] for chunk in run.chunks] == [
             "message_start",
             "content_block_start",
             "content_block_annotated",
@@ -428,19 +451,22 @@ class TestMessages:
         ]
 
     def test_a_gateway_may_end_the_stream_in_its_own_way(self) -> None:
-        told = Told("messages", sse(start(), TEXT, end()) + b"data: [DONE]\n\n")
-        assert told.answer.finish_reason == "stop"
+        run = StreamRun("messages", sse(start(), TEXT, end()) + b"data: [DONE]\n\n")
+        assert run.answer.finish_reason == "stop"
 
     def test_a_stream_that_names_its_reason_is_whole(self) -> None:
-        assert Told("messages", [start(), TEXT, end("max_tokens")]).answer.finish_reason == "length"
+        assert (
+            StreamRun("messages", [start(), TEXT, end("max_tokens")]).answer.finish_reason
+            == "length"
+        )
 
     def test_a_stream_without_its_end_is_interrupted(self) -> None:
         events = [start(), TEXT, piece("text_delta", text="hel")]
         events += [block(1, type="tool_use", id="t1", name="f", input={})]
         events += [piece("input_json_delta", 1, partial_json='{"a')]
-        told = Told("messages", events)
-        assert isinstance(told.error, StreamInterruptedError)
-        partial = told.error.partial
+        run = StreamRun("messages", events)
+        assert isinstance(run.error, StreamInterruptedError)
+        partial = run.error.partial
         assert partial is not None
         assert partial.text == "hel"
         assert partial.tool_calls[0].function.arguments == '{"a'
@@ -448,11 +474,11 @@ class TestMessages:
 
     def test_a_message_that_starts_again_replaces_what_came(self) -> None:
         events = [start(), TEXT, piece("text_delta", text="a"), start(), TEXT, end(), STOP]
-        told = Told("messages", events)
-        assert told.reader.completion().text == ""
+        run = StreamRun("messages", events)
+        assert run.reader.completion().text == ""
 
     def test_content_in_the_start_of_a_block_counts(self) -> None:
-        told = Told(
+        run = StreamRun(
             "messages",
             [
                 start(),
@@ -463,10 +489,10 @@ class TestMessages:
                 STOP,
             ],
         )
-        assert (told.answer.text, told.answer.reasoning) == ("hello", "why")
-        assert told.answer.tool_calls[0].function.arguments == '{"a":1}'
-        assert [call.arguments for chunk in told.chunks for call in chunk.tool_calls] == ['{"a":1}']
-        assert told.answer.choices[0].message.state["items"][0] == {
+        assert (run.answer.text, run.answer.reasoning) == ("hello", "why")
+        assert run.answer.tool_calls[0].function.arguments == '{"a":1}'
+        assert [call.arguments for chunk in run.chunks for call in chunk.tool_calls] == ['{"a":1}']
+        assert run.answer.choices[0].message.state["items"][0] == {
             "type": "thinking",
             "thinking": "why",
             "signature": "s",
@@ -478,9 +504,9 @@ class TestMessages:
             events += [block(at, type="thinking", thinking="", signature="")]
             events += [piece("thinking_delta", at, thinking=text)]
             events += [piece("signature_delta", at, signature=f"s{at}")]
-        told = Told("messages", [*events, end(), STOP])
-        assert told.answer.reasoning == "one\n\ntwo"
-        items = told.answer.choices[0].message.state["items"]
+        run = StreamRun("messages", [*events, end(), STOP])
+        assert run.answer.reasoning == "one\n\ntwo"
+        items = run.answer.choices[0].message.state["items"]
         assert [item["signature"] for item in items] == ["s0", "s1", "s2"]
 
     def test_a_service_side_call_is_kept_and_is_not_one_of_ours(self) -> None:
@@ -495,49 +521,49 @@ class TestMessages:
             end("pause_turn"),
             STOP,
         ]
-        told = Told("messages", events)
-        assert told.answer.tool_calls == ()
-        assert told.answer.finish_reason == "pause_turn"
-        items = told.answer.choices[0].message.state["items"]
+        run = StreamRun("messages", events)
+        assert run.answer.tool_calls == ()
+        assert run.answer.finish_reason == "pause_turn"
+        items = run.answer.choices[0].message.state["items"]
         assert items[0]["input"] == {"q": 1}
         assert items[2] == {"type": "text", "text": "a", "citations": [{"url": "u"}]}
 
     def test_a_call_that_was_cut_short_has_no_input_to_go_back(self) -> None:
         events = [start(), block(0, type="tool_use", id="t1", name="f", input={})]
         events += [piece("input_json_delta", partial_json='{"a'), end("max_tokens"), STOP]
-        told = Told("messages", events)
-        assert told.answer.tool_calls[0].function.arguments == '{"a'
-        assert told.answer.choices[0].message.state["items"][0]["input"] == {}
+        run = StreamRun("messages", events)
+        assert run.answer.tool_calls[0].function.arguments == '{"a'
+        assert run.answer.choices[0].message.state["items"][0]["input"] == {}
 
     def test_a_refusal_discards_earlier_text(self) -> None:
-        told = Told(
+        run = StreamRun(
             "messages", [start(), TEXT, piece("text_delta", text="a"), end("refusal"), STOP]
         )
-        message = told.reader.completion().choices[0].message
+        message = run.reader.completion().choices[0].message
         assert (message.content, message.state) == (None, None)
         assert message.refusal == "The model refused to answer."
 
     def test_the_last_token_counts_win(self) -> None:
         usage = {"input_tokens": 3, "cache_read_input_tokens": 5, "output_tokens": 1}
         last = {**end(), "usage": {"output_tokens": 9, "cache_creation_input_tokens": 2}}
-        told = Told("messages", [start(usage=usage), last, STOP])
-        assert told.answer.usage.prompt_tokens == 10
-        assert told.answer.usage.cached_tokens == 5
-        assert told.answer.usage.completion_tokens == 9
+        run = StreamRun("messages", [start(usage=usage), last, STOP])
+        assert run.answer.usage.prompt_tokens == 10
+        assert run.answer.usage.cached_tokens == 5
+        assert run.answer.usage.completion_tokens == 9
 
     def test_an_error_event_is_raised_by_its_type(self) -> None:
         error = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
-        told = Told("messages", [start(), TEXT, piece("text_delta", text="a"), error])
-        assert isinstance(told.error, RateLimitError)
-        assert told.error.partial is not None
-        assert told.error.partial.text == "a"
+        run = StreamRun("messages", [start(), TEXT, piece("text_delta", text="a"), error])
+        assert isinstance(run.error, RateLimitError)
+        assert run.error.partial is not None
+        assert run.error.partial.text == "a"
 
     def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
         raw = start(content=[{"type": "text", "text": "hello"}], stop_reason="end_turn")["message"]
-        assert Told("messages", json.dumps(raw).encode()).answer.text == "hello"
+        assert StreamRun("messages", json.dumps(raw).encode()).answer.text == "hello"
 
     def test_an_empty_stream_is_an_error(self) -> None:
-        assert isinstance(Told("messages", b"").error, InvalidResponseError)
+        assert isinstance(StreamRun("messages", b"").error, InvalidResponseError)
 
     @pytest.mark.parametrize(
         "event",
@@ -550,7 +576,7 @@ class TestMessages:
         ],
     )
     def test_a_malformed_event_is_an_error(self, event: Any) -> None:
-        assert isinstance(Told("messages", [start(), TEXT, event]).error, InvalidResponseError)
+        assert isinstance(StreamRun("messages", [start(), TEXT, event]).error, InvalidResponseError)
 
     @pytest.mark.parametrize("raw", [{}, [], {"content": [1]}])
     def test_a_body_without_content_is_refused(self, raw: Any) -> None:

@@ -85,8 +85,8 @@ def tools(model: Callable[[str], Any]) -> None:
     answer = calling.invoke(ASK)
     (call,) = answer.tool_calls
     assert (call["name"], call["args"]) == ("get_weather", {"city": "New York"})
-    told = {"role": "tool", "tool_call_id": call["id"], "content": "Sunny"}
-    assert "Sunny" in calling.invoke([("user", ASK), answer, told]).text
+    fields = {"role": "tool", "tool_call_id": call["id"], "content": "Sunny"}
+    assert "Sunny" in calling.invoke([("user", ASK), answer, fields]).text
 
 
 def structured(model: Callable[[str], Any]) -> None:

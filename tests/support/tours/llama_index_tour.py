@@ -70,8 +70,8 @@ STEPS = {"chat": chat, "stream": stream, "async": chat_async, "tools": tools}
 
 def embeddings(url: str, key: str) -> None:
     """Vectors of both classes."""
-    found = AzureAIEmbeddingsModel(endpoint=f"{url}/models", credential=key, model_name="embed")
-    assert [len(each) for each in found.get_text_embedding_batch(["a", "b"])] == [8, 8]
+    result = AzureAIEmbeddingsModel(endpoint=f"{url}/models", credential=key, model_name="embed")
+    assert [len(each) for each in result.get_text_embedding_batch(["a", "b"])] == [8, 8]
     other = AzureOpenAIEmbedding(
         model="text-embedding-3-small",
         deployment_name="embed",

@@ -32,7 +32,7 @@ def project(url: str, key: str) -> AIProjectClient:
 
 def openai_client(url: str, key: str) -> None:
     """Chats, responses and models by the project's own OpenAI client."""
-    with project(url, key) as asked, asked.get_openai_client() as client:
+    with project(url, key) as request, request.get_openai_client() as client:
         answer = client.chat.completions.create(model="fixed", messages=USER)
         assert answer.choices[0].message.content == "Paris."
         assert client.responses.create(model="fixed", input=ASK).output_text == "Paris."
@@ -42,10 +42,10 @@ def openai_client(url: str, key: str) -> None:
 def deployments(url: str, key: str) -> None:
     """The list and one of it, for which its pipeline must be told that something is no TLS."""
     options: dict[str, Any] = {} if url.startswith("https") else {"enforce_https": False}
-    with project(url, key) as asked:
-        found = [each.name for each in asked.deployments.list(**options)]
-        assert found == ["Mistral-Large", "fixed", "embed"]
-        deployment: Any = asked.deployments.get("mistral-large", **options)
+    with project(url, key) as request:
+        results = [each.name for each in request.deployments.list(**options)]
+        assert results == ["Mistral-Large", "fixed", "embed"]
+        deployment: Any = request.deployments.get("mistral-large", **options)
         assert (deployment.model_name, deployment.sku.name) == (
             "mistral-large-2411",
             "GlobalStandard",

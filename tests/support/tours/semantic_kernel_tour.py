@@ -29,7 +29,7 @@ from tour import ASK, Step, take
 VERSION = "2024-10-21"
 
 
-def asked() -> ChatHistory:
+def user_history() -> ChatHistory:
     """The conversation."""
     history = ChatHistory()
     history.add_user_message(ASK)
@@ -86,9 +86,9 @@ async def chat(kind: str, url: str, key: str) -> None:
     """A whole answer and a streamed one."""
     make, settings, _ = KINDS[kind]
     service = make(url, key, "fixed")
-    answer = await service.get_chat_message_content(asked(), settings())
+    answer = await service.get_chat_message_content(user_history(), settings())
     assert str(answer) == "Paris."
-    parts = service.get_streaming_chat_message_content(asked(), settings())
+    parts = service.get_streaming_chat_message_content(user_history(), settings())
     assert "".join([str(part) async for part in parts]) == "Paris."
 
 
@@ -97,16 +97,16 @@ async def functions(kind: str, url: str, key: str) -> None:
     make, settings, _ = KINDS[kind]
     kernel = Kernel()
     kernel.add_plugin(Weather(), "weather")
-    told = settings(function_choice_behavior=FunctionChoiceBehavior.Auto())
+    content = settings(function_choice_behavior=FunctionChoiceBehavior.Auto())
     service = make(url, key, "mistral-large")
-    answer = await service.get_chat_message_content(asked(), told, kernel=kernel)
+    answer = await service.get_chat_message_content(user_history(), content, kernel=kernel)
     assert "Sunny in" in str(answer)
 
 
 async def embeddings(kind: str, url: str, key: str) -> None:
     """Vectors."""
-    found = KINDS[kind][2](url, key, "embed")
-    assert (await found.generate_embeddings(["a", "b"])).shape == (2, 8)
+    result = KINDS[kind][2](url, key, "embed")
+    assert (await result.generate_embeddings(["a", "b"])).shape == (2, 8)
 
 
 STEPS = {"chat and stream": chat, "functions": functions, "embeddings": embeddings}
