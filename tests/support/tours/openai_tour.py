@@ -31,9 +31,9 @@ class City(pydantic.BaseModel):
     city: str
 
 
-async def done(found: Any) -> Any:
+async def done(expected: Any) -> Any:
     """What a sync or an async client answers."""
-    return await found if inspect.isawaitable(found) else found
+    return await expected if inspect.isawaitable(expected) else expected
 
 
 async def answered(call: Callable[[], Any]) -> Any:
@@ -41,14 +41,14 @@ async def answered(call: Callable[[], Any]) -> Any:
     return await done(call())
 
 
-async def each(found: Any) -> AsyncIterator[Any]:
+async def each(expected: Any) -> AsyncIterator[Any]:
     """What a sync or an async stream or list has."""
-    found = await found if inspect.iscoroutine(found) else found
-    if hasattr(found, "__aiter__"):
-        async for item in found:
+    expected = await expected if inspect.iscoroutine(expected) else expected
+    if hasattr(expected, "__aiter__"):
+        async for item in expected:
             yield item
     else:
-        for item in found:
+        for item in expected:
             yield item
 
 
@@ -76,8 +76,8 @@ async def chat(client: Any) -> None:
 async def stream(client: Any) -> None:
     """A streamed answer, and its usage."""
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    found = client.chat.completions.create(model="fixed", messages=USER, **options)
-    chunks = [chunk async for chunk in each(found)]
+    result = client.chat.completions.create(model="fixed", messages=USER, **options)
+    chunks = [chunk async for chunk in each(result)]
     texts = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
     assert "".join(texts) == "Paris."
     assert chunks[-1].usage.completion_tokens == 2
@@ -89,8 +89,8 @@ async def stream(client: Any) -> None:
 
 async def parse(client: Any) -> None:
     """An answer as a pydantic model."""
-    found = client.chat.completions.parse
-    answer = await done(found(model="mistral-large", messages=USER, response_format=City))
+    result = client.chat.completions.parse
+    answer = await done(result(model="mistral-large", messages=USER, response_format=City))
     assert answer.choices[0].message.parsed == City(city="New York")
 
 
@@ -105,8 +105,8 @@ async def tools(client: Any) -> None:
         "get_weather",
         {"city": "New York"},
     )
-    told = {"role": "tool", "tool_call_id": call.id, "content": "Sunny"}
-    answer = await done(create(messages=[*USER, message, told]))
+    fields = {"role": "tool", "tool_call_id": call.id, "content": "Sunny"}
+    answer = await done(create(messages=[*USER, message, fields]))
     assert "Sunny" in answer.choices[0].message.content
     arguments = ""
     async for chunk in each(create(messages=USER, stream=True, tool_choice="required")):
@@ -178,8 +178,8 @@ async def responses(client: Any) -> None:
 
 async def responses_stream(client: Any) -> None:
     """A streamed response: as events, and as the client puts them together."""
-    found = client.responses.create(model="fixed", input=ASK, stream=True)
-    events = [event async for event in each(found)]
+    result = client.responses.create(model="fixed", input=ASK, stream=True)
+    events = [event async for event in each(result)]
     assert [event.sequence_number for event in events] == list(range(len(events)))
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert "".join(deltas) == "Paris."
@@ -196,8 +196,8 @@ async def responses_tools(client: Any) -> None:
     answer = await done(create(input=ASK))
     (call,) = answer.output
     assert (call.type, json.loads(call.arguments)) == ("function_call", {"city": "New York"})
-    told = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny"}
-    answer = await done(create(input=[*USER, call, told]))
+    fields = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny"}
+    answer = await done(create(input=[*USER, call, fields]))
     assert "Sunny" in answer.output_text
     *_, ended = [event async for event in each(create(input=ASK, stream=True))]
     assert ended.response.output[0].name == "get_weather"
@@ -205,8 +205,8 @@ async def responses_tools(client: Any) -> None:
 
 async def responses_parse(client: Any) -> None:
     """A response as a pydantic model."""
-    found = client.responses.parse(model="mistral-large", input=ASK, text_format=City)
-    assert (await done(found)).output_parsed == City(city="New York")
+    result = client.responses.parse(model="mistral-large", input=ASK, text_format=City)
+    assert (await done(result)).output_parsed == City(city="New York")
 
 
 async def responses_state(client: Any) -> None:
@@ -237,8 +237,8 @@ async def responses_in_background(client: Any) -> None:
         begun = await done(client.responses.retrieve(begun.id))
     assert begun.output_text == "Paris."
     assert (await done(client.responses.cancel(begun.id))).status == "completed"
-    found = client.responses.create(model="fixed", input=ASK, background=True, stream=True)
-    events = [event async for event in each(found)]
+    result = client.responses.create(model="fixed", input=ASK, background=True, stream=True)
+    events = [event async for event in each(result)]
     again = client.responses.retrieve(events[-1].response.id, stream=True, starting_after=2)
     assert [event.type async for event in each(again)] == [event.type for event in events[3:]]
 
@@ -280,13 +280,13 @@ async def files_and_batches(client: Any) -> None:
     counts = batch.request_counts
     assert (batch.status, counts.total, counts.completed, counts.failed) == ("completed", 3, 2, 1)
     output = await done(client.files.content(batch.output_file_id))
-    told = [json.loads(line) for line in output.text.splitlines()]
-    assert {line["custom_id"] for line in told} == {"1", "2"}
-    assert told[0]["response"]["body"]["choices"][0]["message"]["content"] == "Paris."
+    reports = [json.loads(line) for line in output.text.splitlines()]
+    assert {line["custom_id"] for line in reports} == {"1", "2"}
+    assert reports[0]["response"]["body"]["choices"][0]["message"]["content"] == "Paris."
     failed = await done(client.files.content(batch.error_file_id))
     assert json.loads(failed.text)["custom_id"] == "0"
-    assert batch.id in [found.id async for found in each(client.batches.list(limit=1))]
-    assert file.id in [found.id async for found in each(client.files.list(purpose="batch"))]
+    assert batch.id in [result.id async for result in each(client.batches.list(limit=1))]
+    assert file.id in [result.id async for result in each(client.files.list(purpose="batch"))]
     assert (await done(client.files.delete(file.id))).deleted
 
 

@@ -44,9 +44,9 @@ def take(packages: list[str], steps: Mapping[str, Step]) -> None:
     went: dict[str, str | None] = {}
     for name, step in steps.items():
         try:
-            found = step(url, key)
-            if inspect.isawaitable(found):
-                asyncio.run(_awaited(found))
+            result = step(url, key)
+            if inspect.isawaitable(result):
+                asyncio.run(_awaited(result))
             went[name] = None
         except Exception:
             went[name] = traceback.format_exc()
@@ -67,5 +67,5 @@ async def failure_of(work: Awaitable[Any]) -> Any:
     raise AssertionError("no error was raised")
 
 
-async def _awaited(found: Any) -> Any:
-    return await found
+async def _awaited(expected: Any) -> Any:
+    return await expected
