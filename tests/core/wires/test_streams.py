@@ -351,7 +351,7 @@ class TestResponses:
 
     def test_the_name_of_an_event_counts_where_its_data_has_no_type(self) -> None:
         named = b'event: response.output_text.delta\ndata: {"delta": "a", "output_index": 0}\n\n'
-        assert Told("responses", named + sse(completed())).answer.text == "a"
+        assert StreamRun("responses", named + sse(completed_event())).answer.text == "a"
 
     def test_one_json_body_in_place_of_a_stream_is_an_answer(self) -> None:
         body = json.dumps(completed_event(message_item("hello"))["response"]).encode()
