@@ -114,8 +114,12 @@ class RoutedAttempts(CallAttempts[T]):
         """Send what comes next to the deployment of a ticket."""
         self._ticket, self._permit = ticket, ticket.permit
         self._polls = 0
-        self.decision = replace(
-            self.decision,
+        name = self.decision
+        # Not `replace`, which takes twice the time.
+        self.decision = Decision(
+            requested=name.requested,
+            resolution=name.resolution,
+            route=name.route,
             endpoint=ticket.member.endpoint,
             tier=ticket.tier,
             why=ticket.why,

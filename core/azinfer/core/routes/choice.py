@@ -110,14 +110,13 @@ def choose(
     return min(waits, default=float("inf"))
 
 
-@dataclass(frozen=True, slots=True)
 class _Picker:
     """The choice inside one tier."""
 
-    tier: Tier
-    states: Mapping[str, State]
-    need: Need
-    now: float
+    __slots__ = ("need", "now", "states", "tier")
+
+    def __init__(self, tier: Tier, states: Mapping[str, State], need: Need, now: float) -> None:
+        self.tier, self.states, self.need, self.now = tier, states, need, now
 
     def free(self, index: int) -> bool:
         """Return whether a deployment can take the call now."""
