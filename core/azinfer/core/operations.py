@@ -95,21 +95,26 @@ class Operations(BaseClient):
         stream: bool,
     ) -> Call[ChatCompletion]:
         body = calls.in_our_schema(messages, options)
-
-        def on_wire(choice: Choice) -> Call[ChatCompletion]:
-            wire = wire_named(choice.wire or "")
-            target = self._place(wire.operation, place)
-            corrections = self._corrections_of(target)
-            learn = partial(self._knowledge.learn_wire, target.model, wire.name)
-            return calls.chat(
-                calls.Conversation(body, options, stream, on_wire, learn),
-                target,
-                choice,
-                corrections,
-            )
-
         target = self._place(CHAT, place)
-        return on_wire(self._choice(body, target, options.get("wire")))
+        choice = self._choice(body, target, options.get("wire"))
+        return self._call_on_wire(body, options, place, stream, choice)
+
+    def _call_on_wire(
+        self,
+        body: Json,
+        options: Mapping[str, Any],
+        place: Place,
+        stream: bool,
+        choice: Choice,
+    ) -> Call[ChatCompletion]:
+        wire = wire_named(choice.wire or "")
+        target = self._place(wire.operation, place)
+        corrections = self._corrections_of(target)
+        # No closure that refers to itself: the garbage collector would have to find each.
+        on_wire = partial(self._call_on_wire, body, options, place, stream)
+        learn = partial(self._knowledge.learn_wire, target.model, wire.name)
+        conversation = calls.Conversation(body, options, stream, on_wire, learn)
+        return calls.chat(conversation, target, choice, corrections)
 
     def _embedding(self, texts: list[str], call_options: CallOptions) -> CallAttempts[Embeddings]:
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
