@@ -48,7 +48,7 @@ def own_loop() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[RawServer]:
-    """A server that answers as it is told."""
+    """A server that answers as scripted."""
     server = RawServer().start()
     yield server
     server.stop()

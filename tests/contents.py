@@ -1,4 +1,4 @@
-"""Hold what a built wheel and sdist contain: `python tests/contents.py FOLDER`."""
+"""Check what a built wheel and sdist contain: `python tests/contents.py FOLDER`."""
 
 import sys
 import tarfile

@@ -1,4 +1,4 @@
-"""The READMEs hold: their programs run on the local endpoint, their commands and names exist."""
+"""The READMEs are true: programs run on the local endpoint, commands and names exist."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEndpoint) -> None:
     program = program.replace("https://contoso.services.ai.azure.com", endpoint.url)
     program = program.replace("a-key", endpoint.key)
-    # LlamaIndex asks for the event loop where there is none, of which Python 3.12 warns.
+    # LlamaIndex asks for the event loop without one, of which Python 3.12 warns.
     no_loop = "ignore:There is no current event loop:DeprecationWarning"
     command = [sys.executable, "-W", "error", "-W", no_loop, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -44,7 +44,7 @@ class Least(GenericFakeChatModel):
     """The least that a LangChain model on the core client can do: it looks at no answer.
 
     Between reads of a socket the same code takes longer than in a loop of its own, so this and
-    not the sum of its parts is what an adapter can be held against.
+    not the sum of its parts is the measure of an adapter.
     """
 
     client: Any

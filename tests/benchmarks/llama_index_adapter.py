@@ -57,7 +57,7 @@ def models(url: str) -> dict[str, Any]:
     """Every model that is measured."""
     named: dict[str, Any] = {"model": "gpt-4.1", "engine": "gpt-4.1", "api_key": "k"}
     theirs = AzureAICompletionsModel(endpoint=f"{url}/models", credential="k", model_name="gpt-4.1")
-    # Its metadata asks for /info with every call until it was told something; not here.
+    # Its metadata asks for /info with every call until it has an answer; not here.
     theirs._model_name, theirs._model_type = "gpt-4.1", "chat-completions"
     theirs._model_provider = "OpenAI"
     return {

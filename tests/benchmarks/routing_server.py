@@ -1,4 +1,4 @@
-"""Scripted endpoints for `routing.py`: one process, a port for each, answers as they are told.
+"""Scripted endpoints for `routing.py`: one process, a port for each, answers as scripted.
 
 `python routing_server.py COUNT` prints the ports. `POST /script` with a JSON object sets what an
 endpoint does, and begins to count anew; `GET /count` says how many requests it got:

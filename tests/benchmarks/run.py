@@ -174,7 +174,7 @@ class Sync:
             assert len(result.data[0].embedding) > 0
 
         def theirs() -> None:
-            # The SDK asks for base64 unless it is told otherwise, and decodes it.
+            # The SDK asks for base64 unless an option says otherwise, and decodes it.
             more: Any = {} if encoding == "base64" else {"encoding_format": "float"}
             result = self.openai.embeddings.create(model="e", input=TEXTS, **more)
             assert len(result.data[0].embedding) == 1536
@@ -243,7 +243,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def imports(before: str = "pass") -> dict[str, Work]:
-    """The import of each peer, in a fresh process that tells its CPU time."""
+    """The import of each peer, in a fresh process that prints its CPU time."""
     names = ("httpx, orjson", "azinfer.core", "azure.ai.inference", "openai")
     return {
         peer: functools.partial(_import, each, before)

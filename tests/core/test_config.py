@@ -1,4 +1,4 @@
-"""`azinfer.toml`: what is wrong in it is told with its line, field and reason."""
+"""`azinfer.toml`: errors name the line, the field and the reason."""
 
 from __future__ import annotations
 

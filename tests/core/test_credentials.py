@@ -213,7 +213,7 @@ def test_clients_of_one_credential_request_a_token_once(
 
 @dataclass
 class Unhashable:
-    """A credential that no weak dictionary can hold."""
+    """A credential that cannot be a key of a weak dictionary."""
 
     inner: TokenCredential
 

@@ -313,7 +313,7 @@ COHERE = {"model_id": "Cohere-embed-v3-english"}
         ("/models", COHERE, {"kind": "query", "input_type": "text"}, "text"),
         ("/models", {}, {"kind": "query", **COHERE}, "query"),
         ("/models", {"model": "cohere-embed-v3-english"}, {"kind": "query"}, "query"),
-        # A name that only begins like one of Cohere's is no evidence.
+        # A name that only begins like one of Cohere's proves nothing.
         ("/models", {"model": "embed-small"}, {"kind": "query"}, None),
         ("/models", {"model_id": "text-embedding-3-small"}, {"kind": "query"}, None),
         ("/openai/v1", COHERE, {"kind": "query"}, None),

@@ -334,7 +334,7 @@ def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer)
 
     def echoing(request: Any) -> Behaviour:
         requests.append(request.header("x-ms-client-request-id"))
-        # The first answer bears the id of a request that this process never sent.
+        # The first answer has the id of a request that this process never sent.
         wrong = requests[0][:18] + "-ffff-000000000000"
         content = wrong if len(requests) == 1 else requests[-1]
         return reply(chat(), headers={"x-ms-client-request-id": content})

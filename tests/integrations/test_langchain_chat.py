@@ -801,7 +801,7 @@ def test_a_cache_is_kept_by_endpoint_and_parameters(make: Make, server: RawServe
 
 
 class Traced(BaseTracer):
-    """Keeps what a tracer is told."""
+    """Keeps what a tracer receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -922,7 +922,7 @@ def test_tokens_are_counted_with_no_download() -> None:
     def weather(city: str) -> str:
         """The weather in a city.
 
-        It is told for now and for the next days, hour by hour, with wind, rain and the sun.
+        It is given for now and for the next days, hour by hour, with wind, rain and the sun.
         """
         return city
 

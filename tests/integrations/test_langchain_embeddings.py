@@ -26,7 +26,7 @@ Make = Callable[..., AzInferEmbeddings]
 
 
 def counted(request: Received) -> Any:
-    """Vectors that tell their place in the request."""
+    """Vectors that contain their place in the request."""
     return reply(vectors(*([float(at), 1.0] for at in range(len(request.json["input"])))))
 
 
@@ -87,7 +87,7 @@ def test_queries_and_documents_are_distinguished_by_models_that_can(
     assert types(make(model_id="text-embedding-3-small")) == [None, None]
     assert types(make("/openai/v1", **cohere)) == [None, None]
     assert types(make(**cohere), model="other") == [None, None]
-    # A call may tell what is behind the deployment that it names.
+    # A call may name what is behind the deployment that it names.
     assert types(make(), model="other", **cohere) == ["query", "document"]
 
 

@@ -459,7 +459,7 @@ model.invoke("hi")
 next(iter(model.stream("hi")))
 
 async def asked():
-    asyncio.get_running_loop().slow_callback_duration = 60  # that this machine is slow is no news
+    asyncio.get_running_loop().slow_callback_duration = 60  # this machine may be slow
     await model.ainvoke("hi")
     async for chunk in model.astream("hi"):
         break

@@ -139,7 +139,7 @@ def answer_with_details(*, stream: bool = False) -> Any:
 class TestChatModelIntegration(_Chat, ChatModelIntegrationTests):
     @property
     def supported_usage_metadata_details(self) -> Any:
-        # Nothing behind these surfaces tells of writing to a cache.
+        # No model on these surfaces reports writing to a cache.
         kinds = ["audio_input", "audio_output", "reasoning_output", "cache_read_input"]
         return {"invoke": kinds, "stream": kinds}
 

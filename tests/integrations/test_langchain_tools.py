@@ -393,7 +393,7 @@ def test_a_call_whose_arguments_are_not_an_object_is_kept_as_invalid(
         ("", None),
     ],
 )
-def test_text_around_a_value_is_ignored_and_half_a_value_is_none(
+def test_text_around_a_value_is_ignored_and_half_a_value_is_an_error(
     make: Make, server: RawServer, text: str, value: Any
 ) -> None:
     server.will(reply(chat(text)), stream(events(part(text), part(None, "stop"))))

@@ -595,9 +595,7 @@ def test_a_chat_engine_keeps_a_conversation(
     assert len(engine.chat_history) == 4
     message_lists = [each.body["messages"] for each in endpoint.requests if "messages" in each.body]
     assert len(message_lists) == 3
-    assert (
-        OLIVES in message_lists[1][0]["content"]
-    )  # the question that is condensed tells the first one
+    assert OLIVES in message_lists[1][0]["content"]  # the condensed question contains the first one
 
 
 def test_a_chat_engine_streams_async(llm: Make, index: VectorStoreIndex) -> None:

@@ -112,7 +112,7 @@ async def test_a_vector_store_returns_the_nearest_record(
 
 
 def counted(request: Any) -> Any:
-    """Vectors that tell their place in the request."""
+    """Vectors that contain their place in the request."""
     count = len(request.json["input"])
     rows = [{"index": at, "embedding": [float(at), 1.0]} for at in range(count)]
     return reply({"data": rows[::-1]})

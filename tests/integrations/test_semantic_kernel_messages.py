@@ -406,7 +406,7 @@ async def test_usage_of_models_of_other_makers_is_reported(
     server.will(stream(events(part("a"), {**part("b", "stop"), "usage": usage})))
     mistral = service(model="mistral-large")
     messages = await streamed(mistral)
-    # On the models surface such a model tells it unasked, and may refuse to be asked.
+    # On the models surface such a model always sends it, and may refuse the option.
     assert ("stream_options" in sent(server)) is (surface != "models")
     assert ["usage" in each.metadata for each in messages] == [False, False, True]
     assert added(messages).metadata["usage"].completion_tokens == 2

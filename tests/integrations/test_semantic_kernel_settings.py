@@ -156,7 +156,7 @@ async def test_settings_of_openai_are_taken_over(server: RawServer, service: Mak
         extra_body={"top_k": 3},
         response_format=Person,
     )
-    # What their service writes into their settings is none of the caller's wishes.
+    # What their service writes into their settings was not set by the caller.
     theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
     await service().get_chat_message_contents(user_history(), theirs)
@@ -224,7 +224,7 @@ def test_settings_of_openais_embeddings_are_taken_over() -> None:
 
 
 @pytest.mark.parametrize("kind", [Chat, Embedding])
-def test_unset_settings_are_none_and_generic_settings_keep_their_service(kind: Any) -> None:
+def test_unset_settings_stay_unset_and_generic_settings_keep_their_service(kind: Any) -> None:
     taken = kind.from_prompt_execution_settings(PromptExecutionSettings(service_id="one"))
     assert taken.service_id == "one"
     fields = kind.model_fields.keys() - {"service_id", "extension_data"}

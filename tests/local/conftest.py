@@ -40,7 +40,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture(scope="session")
 def strict() -> Iterator[LocalEndpoint]:
-    """One deployment behind an endpoint that takes the protocol by the letter."""
+    """One deployment behind an endpoint that enforces the protocol strictly."""
     with LocalEndpoint([LocalDeployment("only")], key="local-key", strict=True) as endpoint:
         yield endpoint
 

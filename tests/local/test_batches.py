@@ -79,11 +79,11 @@ class Asker:
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
-class Held(SyntheticEngine):
-    """An engine that never answers what begins with "hold"."""
+class WaitingEngine(SyntheticEngine):
+    """An engine that never answers what begins with "wait"."""
 
     async def chat(self, prompt: Prompt) -> Any:
-        if str(prompt.messages[-1]["content"]).startswith("hold"):
+        if str(prompt.messages[-1]["content"]).startswith("wait"):
             await asyncio.Event().wait()
         async for piece in super().chat(prompt):
             yield piece
@@ -92,7 +92,7 @@ class Held(SyntheticEngine):
 def served(**named: Any) -> LocalEndpoint:
     words = {"violence": {"bomb": "high"}}
     deployments = [
-        LocalDeployment("chat", engine=Held("Paris."), content_filter=ContentFilter(words=words)),
+        LocalDeployment("chat", engine=WaitingEngine("Paris."), content_filter=ContentFilter(words=words)),
         LocalDeployment("other"),
         LocalDeployment("nightly", capacity_type="GlobalBatch"),
         LocalDeployment("limited", rate_limits=(RateLimit("request", 1, 0.02),)),
@@ -291,9 +291,9 @@ def test_batches_are_listed_in_pages(asker: Asker) -> None:
 
 def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
     # Seven of eight at once hang, so the eighth goes through all that can be answered.
-    held = [line(f"h{at}", chat("hold")) for at in range(7)]
+    held = [line(f"h{at}", chat("wait")) for at in range(7)]
     quick = [line(f"q{at}", chat()) for at in range(20)]
-    last = line("last", chat("hold"))
+    last = line("last", chat("wait"))
     batch = asker.create([*held, *quick, last])
     running = asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 20)
     assert running["status"] == "in_progress"
@@ -362,10 +362,10 @@ def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
     with served(data=tmp_path, key="k") as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            lines = [line("a", chat()), line("b", chat("hold"))]
+            lines = [line("a", chat()), line("b", chat("wait"))]
             batch = asker.create(lines)
             asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 1)
-            cancelled = asker.create([line("c", chat("hold"))])
+            cancelled = asker.create([line("c", chat("wait"))])
             asker.until(cancelled["id"], lambda batch: batch["status"] == "in_progress")
             asker.http.post(f"/batches/{cancelled['id']}/cancel")
     with LocalEndpoint([LocalDeployment("chat")], data=tmp_path, key="k") as endpoint:
@@ -384,7 +384,7 @@ def test_a_batch_whose_input_is_deleted_fails_and_keeps_its_results(
     with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            batch = asker.create([line("a", chat()), line("b", chat("hold"))])
+            batch = asker.create([line("a", chat()), line("b", chat("wait"))])
             asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 1)
     if code == "input_modified":  # its time is over
         database = sqlite3.connect(tmp_path / "store.sqlite")

@@ -1,4 +1,4 @@
-"""What a deployment is told to answer, to be slow with and to get wrong."""
+"""Scripted answers, latency and faults of a deployment."""
 
 from __future__ import annotations
 

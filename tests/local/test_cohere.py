@@ -42,8 +42,8 @@ def post(http: httpx.Client, path: str, status: int = 200, **body: Any) -> Any:
 
 
 def embed(http: httpx.Client, **body: Any) -> Any:
-    given = {"model": "cohere-embed", "input_type": "search_query", **body}
-    return post(http, "/v2/embed", **given)
+    request = {"model": "cohere-embed", "input_type": "search_query", **body}
+    return post(http, "/v2/embed", **request)
 
 
 def picture() -> str:
@@ -79,11 +79,15 @@ def test_texts_are_embedded_by_type(http: httpx.Client) -> None:
 
 
 def test_the_first_version_answers_bare_vectors(http: httpx.Client) -> None:
-    given: dict[str, Any] = {"model": "cohere-embed", "texts": TEXTS, "input_type": "search_query"}
-    answer = post(http, "/v1/embed", **given)
+    request: dict[str, Any] = {
+        "model": "cohere-embed",
+        "texts": TEXTS,
+        "input_type": "search_query",
+    }
+    answer = post(http, "/v1/embed", **request)
     assert answer["response_type"] == "embeddings_floats"
     assert answer["embeddings"] == embed(http, texts=TEXTS)["embeddings"]["float"]
-    typed = post(http, "/v1/embed", **given, embedding_types=["float"])
+    typed = post(http, "/v1/embed", **request, embedding_types=["float"])
     assert typed["embeddings"] == {"float": answer["embeddings"]}
 
 

@@ -77,13 +77,13 @@ def ask(endpoints: dict[str, LocalEndpoint]) -> Iterator[Any]:
     """Asks one of them: `ask("strict", "/models/chat/completions", {...})`."""
     with httpx.Client(headers={"api-key": KEY}) as client:
 
-        def asked(which: str, path: str, body: Json | None = None, **more: Any) -> httpx.Response:
+        def send(which: str, path: str, body: Json | None = None, **more: Any) -> httpx.Response:
             method = "GET" if body is None else "POST"
             url = endpoints[which].url + path
             sent = more if "content" in more else {"json": body, **more}
             return client.request(method, url, **sent)
 
-        yield asked
+        yield send
 
 
 def error(code: Any, message: str, **more: Any) -> Json:

@@ -117,7 +117,7 @@ def test_the_prompt_of_a_blocked_answer_is_counted(client: InferenceClient) -> N
         assert [chunk.text for chunk in chunks]
     for usage in (answer.usage, chunks.completion.usage):
         assert usage is not None
-        assert usage.prompt_tokens == 38  # four characters each: the model never told
+        assert usage.prompt_tokens == 38  # four characters each: the model sent no counts
         assert usage.total_tokens == 38 + usage.completion_tokens
 
 

@@ -2,7 +2,7 @@
 
 `tests/local/requests` has what official documents say may be asked. An ordinary run sends some of
 the cases; `AZINFER_FUZZ=2000 pytest tests/local/test_fuzz.py` sends so many to each surface, by
-default and by the letter, and tells with `--log-cli-level INFO` how they were answered. Cases are
+default and strictly, and shows with `--log-cli-level INFO` how they were answered. Cases are
 the same in each run.
 """
 
@@ -134,7 +134,7 @@ def document(name: str, begins: str, beginnings: str, http: httpx.Client) -> Jso
 
 
 def _name(result: Any, ids: Json) -> None:
-    """Let parameters and fields be one of what is there."""
+    """Choose parameters and fields from those that exist."""
     if isinstance(result, list):
         for each in result:
             _name(each, ids)
@@ -173,7 +173,7 @@ def possible(draw: st.DrawFn, cases: st.SearchStrategy[Case[Any]]) -> Case[Any]:
 
 
 def check(answer: schemathesis.Response, words: str, surface: str) -> None:
-    """An answer is told in the words of its surface, and says so."""
+    """An answer follows the schema of its surface, and names its type."""
     headers = {name: values[0] for name, values in answer.headers.items()}
     kind = headers.get("content-type", "").partition(";")[0]
     if kind == "text/event-stream":

@@ -83,7 +83,7 @@ class Found:
     neighbours: int
 
 
-def found(client: InferenceClient, model: str) -> Found:
+def search(client: InferenceClient, model: str) -> Found:
     pictures = [drawn(kind, seed) for kind, seed in THINGS]
     known = vectors_of(client, pictures, model=model)
     cut = vectors_of(client, [cut_and_mirrored(each) for each in pictures], model=model)
@@ -103,7 +103,7 @@ def found(client: InferenceClient, model: str) -> Found:
 
 def test_similar_pictures_have_near_vectors(client: InferenceClient) -> None:
     """Cut, in a mirror, saved as JPEG, in other colours; and other pictures of the same kind."""
-    real, synthetic = found(client, "images"), found(client, "synthetic")
+    real, synthetic = search(client, "images"), search(client, "synthetic")
     assert real.cut >= 22, real
     assert real.changed >= 17, real
     assert real.kind >= 22, real

@@ -69,7 +69,7 @@ def serving(clock: Turned) -> Iterator[Callable[..., httpx.Client]]:
         close()
 
 
-def asked(http: httpx.Client, model: str = "chat", **options: Any) -> httpx.Response:
+def post_chat(http: httpx.Client, model: str = "chat", **options: Any) -> httpx.Response:
     body = {"messages": USER, "model": model, **options}
     return http.post("/models/chat/completions", json=body)
 
@@ -78,7 +78,7 @@ def test_requests_are_counted_for_each_renewal_period(
     serving: Callable[..., httpx.Client], clock: Turned
 ) -> None:
     http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
-    first, second, third = (asked(http) for _ in range(3))
+    first, second, third = (post_chat(http) for _ in range(3))
     assert [each.status_code for each in (first, second, third)] == [200, 200, 429]
     assert first.headers["x-ratelimit-limit-requests"] == "2"
     assert first.headers["x-ratelimit-remaining-requests"] == "1"
@@ -91,15 +91,15 @@ def test_requests_are_counted_for_each_renewal_period(
     }
     assert (third.headers["retry-after"], third.headers["retry-after-ms"]) == ("10", "10000")
     clock.now += 9.5
-    assert asked(http).headers["retry-after-ms"] == "500"
+    assert post_chat(http).headers["retry-after-ms"] == "500"
     clock.now += 0.5
-    assert asked(http).status_code == 200
+    assert post_chat(http).status_code == 200
 
 
 def test_a_refusal_is_in_the_words_of_the_surface(serving: Callable[..., httpx.Client]) -> None:
     http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
     for _ in range(2):
-        asked(http)
+        post_chat(http)
     for path in ("/openai/v1/chat/completions", "/openai/deployments/chat/chat/completions"):
         error = http.post(path, json={"messages": USER, "model": "chat"}).json()["error"]
         assert error["code"] == "429"
@@ -111,25 +111,25 @@ def test_tokens_are_admitted_by_estimate_and_settled_by_usage(
 ) -> None:
     engine = SyntheticEngine("one two three four")
     http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
-    first = asked(http, max_tokens=60)
+    first = post_chat(http, max_tokens=60)
     assert first.headers["x-ratelimit-remaining-tokens"] == "39"
     used = first.json()["usage"]["total_tokens"]
-    second = asked(http, max_tokens=60)
+    second = post_chat(http, max_tokens=60)
     assert second.status_code == 200
     assert int(second.headers["x-ratelimit-remaining-tokens"]) == 100 - used - 61
     clock.now += 30
-    assert asked(http, max_tokens=90).headers["retry-after"] == "30"
-    never = asked(http, max_tokens=200)
+    assert post_chat(http, max_tokens=90).headers["retry-after"] == "30"
+    never = post_chat(http, max_tokens=200)
     assert (never.status_code, never.headers["retry-after"]) == (429, "86400")
     clock.now += 30
-    assert asked(http, max_tokens=90).status_code == 200
+    assert post_chat(http, max_tokens=90).status_code == 200
 
 
 def test_a_stream_is_settled_when_it_ends(serving: Callable[..., httpx.Client]) -> None:
     engine = SyntheticEngine("one two three")
     http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
-    assert asked(http, max_tokens=90, stream=True).text.endswith("[DONE]\n\n")
-    assert int(asked(http, max_tokens=1).headers["x-ratelimit-remaining-tokens"]) > 80
+    assert post_chat(http, max_tokens=90, stream=True).text.endswith("[DONE]\n\n")
+    assert int(post_chat(http, max_tokens=1).headers["x-ratelimit-remaining-tokens"]) > 80
 
 
 def test_the_prompt_of_an_answer_that_is_cut_counts(serving: Callable[..., httpx.Client]) -> None:
@@ -139,9 +139,9 @@ def test_the_prompt_of_an_answer_that_is_cut_counts(serving: Callable[..., httpx
         LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,), content_filter=harsh)
     )
     prompt = [{"role": "user", "content": "word" * 60}]
-    cut = asked(http, messages=prompt)
+    cut = post_chat(http, messages=prompt)
     assert cut.json()["choices"][0]["finish_reason"] == "content_filter"
-    assert asked(http, messages=prompt).status_code == 429
+    assert post_chat(http, messages=prompt).status_code == 429
 
 
 def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:
@@ -162,11 +162,11 @@ def test_deployments_of_one_model_have_separate_limits(
         LocalDeployment("free", "m", engine),
     )
     fields = {
-        name: [asked(http, name).status_code for _ in range(5)].count(200)
+        name: [post_chat(http, name).status_code for _ in range(5)].count(200)
         for name in ("small", "large", "free")
     }
     assert fields == {"small": 1, "large": 3, "free": 5}
-    assert not [name for name in asked(http, "free").headers if name.startswith("x-ratelimit")]
+    assert not [name for name in post_chat(http, "free").headers if name.startswith("x-ratelimit")]
 
 
 def test_refused_and_broken_requests_free_their_place(
@@ -181,7 +181,7 @@ def test_refused_and_broken_requests_free_their_place(
         LocalDeployment("chat", engine=Broken(), capacity_type="ProvisionedManaged", capacity=1)
     )
     for stream in (False, True, False):
-        answer = asked(http, stream=stream)
+        answer = post_chat(http, stream=stream)
         assert answer.status_code == 500
         assert answer.headers["azure-openai-deployment-utilization"] == "100%"
 
@@ -297,7 +297,7 @@ def test_every_answer_has_the_remaining_limits(
     assert (refused.status_code, refused.headers["retry-after-ms"]) == (429, "10000")
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert refused.headers["x-ms-deployment-name"] == "chat"
-    # What is wrong is refused before it counts, and tells what is left too.
+    # What is wrong is refused before it counts, and reports what is left too.
     wrong = http.post(path, json={**body, "input": 7, "messages": 7, "prompt": 7})
     assert wrong.status_code in (400, 422)
     assert wrong.headers["x-ratelimit-remaining-requests"] == "0"

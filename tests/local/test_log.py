@@ -187,7 +187,7 @@ def test_the_log_has_uploads(azinfer_endpoint: LocalEndpoint) -> None:
 
 
 def test_uploads_do_not_fill_the_memory(azinfer_endpoint: LocalEndpoint) -> None:
-    """A field after the file is told though it is not among the bytes that are kept."""
+    """A field after the file is shown though it is not among the bytes that are kept."""
     content = b"x" * 5_000_000
     form = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n' + content
     form += b'\r\n--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'

@@ -409,7 +409,7 @@ def test_a_request_can_name_its_spillover_deployment(own: LocalEndpoint) -> None
 
 
 def test_names_that_no_header_can_carry_break_no_answer(own: LocalEndpoint) -> None:
-    """Models may be called anything, and headers may say anything; answers tell it escaped."""
+    """Models may be called anything, and headers may say anything; answers escape it."""
     none_left = (RateLimit("request", 1, 10),)
     own.deploy(LocalDeployment("ptu", "模型\r\nx-evil: 1", rate_limits=none_left))
     own.deploy(LocalDeployment("std", "é"))

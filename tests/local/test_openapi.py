@@ -107,7 +107,7 @@ LEAVES = {
         "required choices.delta.tool_calls.id",
         "required choices.delta.tool_calls.function.name",
     },
-    # The chunk that tells what the filter found in the prompt has no object.
+    # The chunk with the filter results of the prompt has no object.
     "v1": {"enum object"},
     "classic": set(),
 }
@@ -170,7 +170,7 @@ def test_completions(http: httpx.Client, body: Json) -> None:
     answer = http.post(path, json={"prompt": "a", **body})
     assert broken("classic", "createCompletionResponse", answer.json()) == set()
     for chunk in events(http.post(path, json={"prompt": "a", "stream": True, **body})):
-        # A stream tells why it ends only at its end.
+        # A stream reports why it ends only at its end.
         assert broken("classic", "createCompletionResponse", chunk) <= LEAVES_COMPLETION
 
 
@@ -239,7 +239,7 @@ ERRORS: list[tuple[str, str, str, Json, int, set[str]]] = [
         *("models", "Azure.Core.Foundations.ErrorResponse", f"/models/{CHAT}"),
         *({"model": "nope"}, 404, DETAILS),
     ),
-    # A refused field of a model is told in the words of its back end.
+    # A refused field of a model is reported in the words of its back end.
     (
         *("models", "Azure.Core.Foundations.ErrorResponse", f"/models/{CHAT}"),
         *({"model": "chat", "logprobs": True}, 422, {"required error"}),
@@ -248,7 +248,7 @@ ERRORS: list[tuple[str, str, str, Json, int, set[str]]] = [
         *("models", "Azure.Core.Foundations.ErrorResponse", f"/models/{CHAT}"),
         *({"model": "guarded", "messages": BOMB}, 400, set()),
     ),
-    # OpenAI's own errors tell their type, and null where no field is to blame.
+    # OpenAI's own errors have their type, and null where no field is to blame.
     ("v1", "AzureErrorResponse", f"/openai/v1/{CHAT}", {}, 400, TYPE),
     ("v1", "AzureErrorResponse", f"/openai/v1/{CHAT}", {"model": "nope"}, 404, TYPE),
     (

@@ -56,7 +56,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def page(browser: Browser, endpoint: LocalEndpoint) -> Iterator[Page]:
-    """The page, opened with the key; what fails in it or comes from elsewhere is told."""
+    """The page, opened with the key; what fails in it or comes from elsewhere is reported."""
     context = browser.new_context()
     page = context.new_page()
     wrong: list[str] = []

@@ -289,7 +289,7 @@ def test_a_response_continues_the_previous_one(http: httpx.Client) -> None:
     hello = {"role": "assistant", "content": "Hello."}
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     who = {"role": "user", "content": [{"type": "text", "text": "Who am I?"}, picture]}
-    # Instructions hold for one turn only.
+    # Instructions apply to one turn only.
     assert seen == [
         [system, ann],
         [ann, hello, who],

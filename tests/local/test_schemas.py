@@ -1,4 +1,4 @@
-"""JSON Schemas that engines are held to, or refused."""
+"""JSON Schemas that engines follow, or refuse."""
 
 from __future__ import annotations
 

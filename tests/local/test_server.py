@@ -113,7 +113,7 @@ def test_a_stream_has_the_documented_form(
 
 
 def test_a_stream_sends_usage_only_on_request(http: httpx.Client) -> None:
-    # Its model, mistral-large-2411, tells it unasked on the models route.
+    # Its model, mistral-large-2411, always reports it on the models route.
     answer = http.post(
         "/openai/v1/chat/completions", json={"messages": USER, "model": "fixed", "stream": True}
     )

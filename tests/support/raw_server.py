@@ -52,7 +52,7 @@ class Peer:
         self.open = True
 
     def send(self, data: bytes) -> None:
-        """Write bytes; a client that left is no error."""
+        """Write bytes; a client that left is not an error."""
         with contextlib.suppress(OSError):
             self.sock.sendall(data)
 
@@ -222,7 +222,7 @@ class RawServer:
             thread.join(5)
 
     def wait_until(self, holds: Callable[[], bool], seconds: float = 5.0) -> bool:
-        """Wait until something about the connections holds."""
+        """Wait until a condition on the connections is true."""
         with self._lock:
             return self._lock.wait_for(holds, seconds)
 

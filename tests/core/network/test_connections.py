@@ -288,7 +288,7 @@ def test_a_stream_faster_than_its_reader_ends_at_its_deadline(kind: str, through
 
 
 class Flood:
-    """Sends a stream as fast as it is taken, and tells when it was not taken for a while."""
+    """Sends a stream as fast as it is taken, and reports when it was not taken for a while."""
 
     events = 600
     event = events_of(part("x" * 100_000), done=False)

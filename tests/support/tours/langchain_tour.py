@@ -80,7 +80,7 @@ async def chat_async(model: Callable[[str], Any]) -> None:
 
 
 def tools(model: Callable[[str], Any]) -> None:
-    """A tool called, and its result told."""
+    """Call a tool, and send its result back."""
     calling = model("mistral-large").bind_tools([TOOL])
     answer = calling.invoke(ASK)
     (call,) = answer.tool_calls

@@ -16,7 +16,7 @@ litellm.num_retries = 0
 
 
 def ways(url: str, key: str) -> dict[str, dict[str, Any]]:
-    """How each provider of it is told where to go."""
+    """Return the options that lead each provider to the endpoint."""
     return {
         "azure": {"api_base": url, "api_key": key, "api_version": "2024-10-21"},
         "azure_ai": {"api_base": f"{url}/models", "api_key": key},

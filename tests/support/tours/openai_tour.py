@@ -95,7 +95,7 @@ async def parse(client: Any) -> None:
 
 
 async def tools(client: Any) -> None:
-    """A tool called, its result told, and the call streamed."""
+    """Call a tool, send its result back, and stream a call."""
     create = functools.partial(client.chat.completions.create, model="mistral-large", tools=[TOOL])
     answer = await done(create(messages=USER))
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -190,7 +190,7 @@ async def responses_stream(client: Any) -> None:
 
 
 async def responses_tools(client: Any) -> None:
-    """A function called in a response, its result told, and the call streamed."""
+    """Call a function in a response, send its result back, and stream a call."""
     flat = {"type": "function", "strict": True, **FUNCTION}
     create = functools.partial(client.responses.create, model="mistral-large", tools=[flat])
     answer = await done(create(input=ASK))

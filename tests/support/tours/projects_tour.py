@@ -40,7 +40,7 @@ def openai_client(url: str, key: str) -> None:
 
 
 def deployments(url: str, key: str) -> None:
-    """The list and one of it, for which its pipeline must be told that something is no TLS."""
+    """Read the list and one entry; the pipeline must be allowed to work without TLS."""
     options: dict[str, Any] = {} if url.startswith("https") else {"enforce_https": False}
     with project(url, key) as request:
         results = [each.name for each in request.deployments.list(**options)]

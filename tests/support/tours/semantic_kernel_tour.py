@@ -78,7 +78,7 @@ class Weather:
 
     @kernel_function(description="The weather in a city")
     def get_weather(self, city: Annotated[str, "The city"]) -> str:
-        """Tell it."""
+        """Return the weather."""
         return f"Sunny in {city}"
 
 
@@ -93,7 +93,7 @@ async def chat(kind: str, url: str, key: str) -> None:
 
 
 async def functions(kind: str, url: str, key: str) -> None:
-    """A function called and its result told, by the kernel."""
+    """Call a function and send its result back, by the kernel."""
     make, settings, _ = KINDS[kind]
     kernel = Kernel()
     kernel.add_plugin(Weather(), "weather")

@@ -37,7 +37,7 @@ def take(packages: list[str], steps: Mapping[str, Step]) -> None:
     """Take each step and write down how it went.
 
     Args:
-        packages: Whose versions to tell.
+        packages: Whose versions to print.
         steps: By name, what is given the URL and the key, sync or async.
     """
     url, key, report = sys.argv[1:]

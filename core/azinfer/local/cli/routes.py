@@ -41,13 +41,13 @@ def show_routes(
             for route in client.routes:
                 with contextlib.suppress(InferenceError):
                     client.complete([UserMessage("Hi")], model=route, max_tokens=1)
-        found = [client.explain(model=route) for route in client.routes]
+        explanations = [client.explain(model=route) for route in client.routes]
         if watch is not None and sys.stdout.isatty():
             write(_CLEAR + time.strftime("%H:%M:%S"))
         if as_json:
-            write_json(found, indent=None if watch is not None else 2)
+            write_json(explanations, indent=None if watch is not None else 2)
         else:
-            _print(found)
+            _print(explanations)
         if watch is None:
             return
         sys.stdout.flush()

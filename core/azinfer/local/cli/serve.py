@@ -130,7 +130,7 @@ def _deployments(sources: Sources, config: EndpointConfig) -> list[LocalDeployme
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
-    # Containers and init systems stop a process by SIGTERM, which is no error.
+    # Containers and init systems stop a process by SIGTERM, which is not an error.
     raise SystemExit(0)
 
 

@@ -136,7 +136,7 @@ def redact(value: Any, secret: str) -> Any:
 
     Args:
         value: The JSON.
-        secret: The credential; empty if there is none.
+        secret: The credential; empty without one.
     """
     if not secret:
         return value

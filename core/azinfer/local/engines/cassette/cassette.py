@@ -62,7 +62,7 @@ class Cassette:
         self.mode = mode
         self._pace, self._sleep, self._clock = pace, sleep, clock
         self._lock = threading.Lock()
-        self._given: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
         self._exchanges: list[Exchange] = []
         self._by_key: dict[str, list[Exchange]] = {}
         for exchange in [] if mode == "record" else self._read():
@@ -113,12 +113,12 @@ class Cassette:
         matches = self._by_key.get(key)
         if not matches:
             raise EngineError(self._nearest(operation, body), "not_recorded")
-        count = self._given[key] = self._given.get(key, -1) + 1
+        count = self._positions[key] = self._positions.get(key, -1) + 1
         return matches[min(count, len(matches) - 1)]
 
     def rewind(self) -> None:
         """Start again with the first response to every request."""
-        self._given.clear()
+        self._positions.clear()
 
     def _keep(self, exchange: Exchange) -> None:
         self._exchanges.append(exchange)

@@ -63,7 +63,7 @@ def check_sizes(images: Sequence[bytes]) -> None:
 
     pixels = 0
     for at, data in enumerate(images):
-        # Whatever is wrong with a file is told when it is decoded.
+        # Whatever is wrong with a file is reported when it is decoded.
         with (
             contextlib.suppress(Exception),
             Image.open(io.BytesIO(data), formats=_FORMATS) as image,

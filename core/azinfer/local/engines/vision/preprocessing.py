@@ -78,7 +78,7 @@ class Preprocessing:
 
     @classmethod
     def from_fields(cls, normalize: Any = None, **fields: Any) -> Self:
-        """Return the preprocessing with these fields, without those that are None.
+        """Return the preprocessing with these fields, leaving out each None.
 
         Args:
             normalize: A name in `STATISTICS`, or mean and std.
