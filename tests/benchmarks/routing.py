@@ -519,21 +519,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--before", help="the folder core of an earlier build")
     parser.add_argument("--only", default="", help="a scenario, or cpu")
-    arguments = parser.parse_args()
-    if arguments.only != "cpu":
-        asyncio.run(behaviours(arguments.only))
-    if arguments.only not in ("", "cpu"):
+    options = parser.parse_args()
+    if options.only != "cpu":
+        asyncio.run(behaviours(options.only))
+    if options.only not in ("", "cpu"):
         return
-    taken = asyncio.run(costs(arguments.rounds))
+    taken = asyncio.run(costs(options.rounds))
     plain, one = taken["httpx"], taken["azinfer, one endpoint"]
     table = Table("client", "CPU ms a call", "to httpx", "to azinfer with one endpoint")
     for name, value in taken.items():
         table.add_row(name, f"{value:.3f}", f"{value / plain:.2f}", f"{value / one:.2f}")
     Console().print(table)
     print(f"first chunk: {asyncio.run(first_chunk()):.1f} ms after the service sent it")
-    if arguments.before:
+    if options.before:
         print(
-            f"without routes, to the build before: {unrouted(arguments.before, arguments.rounds):.2f}"
+            f"without routes, to the build before: {unrouted(options.before, options.rounds):.2f}"
         )
 
 

@@ -79,7 +79,7 @@ class Asker:
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
-class WaitingEngine(SyntheticEngine):
+class Waiting(SyntheticEngine):
     """An engine that never answers what begins with "wait"."""
 
     async def chat(self, prompt: Prompt) -> Any:
@@ -92,7 +92,9 @@ class WaitingEngine(SyntheticEngine):
 def served(**named: Any) -> LocalEndpoint:
     words = {"violence": {"bomb": "high"}}
     deployments = [
-        LocalDeployment("chat", engine=WaitingEngine("Paris."), content_filter=ContentFilter(words=words)),
+        LocalDeployment(
+            "chat", engine=Waiting("Paris."), content_filter=ContentFilter(words=words)
+        ),
         LocalDeployment("other"),
         LocalDeployment("nightly", capacity_type="GlobalBatch"),
         LocalDeployment("limited", rate_limits=(RateLimit("request", 1, 0.02),)),
