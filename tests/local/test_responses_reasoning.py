@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,6 @@ import pytest
 from azinfer.core import RateLimit
 from azinfer.local import (
     EngineError,
-    Latency,
     LocalDeployment,
     LocalEndpoint,
     Piece,
@@ -38,6 +39,22 @@ class Failing:
         pass
 
 
+class Endless:
+    """Never answers, and says when it is stopped."""
+
+    stopped = threading.Event()
+
+    async def chat(self, prompt: Prompt) -> Any:
+        try:
+            await asyncio.Event().wait()
+            yield Piece("")
+        finally:
+            self.stopped.set()
+
+    async def aclose(self) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def resource() -> Iterator[LocalEndpoint]:
     deployments = [
@@ -45,7 +62,7 @@ def resource() -> Iterator[LocalEndpoint]:
         LocalDeployment("failing", engine=Failing()),
         LocalDeployment("astra", model_name="gpt-6-astra"),
         LocalDeployment("gpt-5.4"),
-        LocalDeployment("slow", latency=Latency(first_token=600.0)),
+        LocalDeployment("endless", engine=Endless()),
         LocalDeployment("tight", rate_limits=(RateLimit("request", 1, 600),)),
     ]
     with LocalEndpoint(deployments, key="local-key") as endpoint:
@@ -236,15 +253,21 @@ def test_a_background_response_is_polled(http: httpx.Client) -> None:
 
 
 def test_a_background_response_is_cancelled(http: httpx.Client) -> None:
-    begun = answered(http, model="slow", background=True)
+    begun = answered(http, model="endless", background=True)
     path = f"/responses/{begun['id']}"
     while http.get(path).json()["status"] == "queued":
         pass
+    Endless.stopped.clear()
     for _ in range(2):
         assert http.post(f"{path}/cancel").json()["status"] == "cancelled"
+    assert Endless.stopped.wait(30)
     assert http.get(path).json()["status"] == "cancelled"
-    deleted = answered(http, model="slow", background=True)["id"]
+    deleted = answered(http, model="endless", background=True)["id"]
+    while http.get(f"/responses/{deleted}").json()["status"] == "queued":
+        pass
+    Endless.stopped.clear()
     assert http.delete(f"/responses/{deleted}").json()["deleted"]
+    assert Endless.stopped.wait(30)
     assert http.get(f"/responses/{deleted}").status_code == 404
 
 

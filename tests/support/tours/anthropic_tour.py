@@ -123,7 +123,6 @@ async def tools_and_thinking(client: Any) -> None:
 
 async def tool_runner(client: Any) -> None:
     """The client's own loop over tools, which newer versions make a thread of."""
-    forms = anthropic.beta_async_tool if "Async" in type(client).__name__ else anthropic.beta_tool
 
     def get_weather(city: str) -> str:
         """The weather in a city."""
@@ -133,8 +132,9 @@ async def tool_runner(client: Any) -> None:
         """The weather in a city."""
         return get_weather(city)
 
-    is_async = forms is anthropic.beta_async_tool
-    tool = forms(get_weather_async if is_async else get_weather, name="get_weather")
+    tool: Any = anthropic.beta_tool(get_weather)
+    if "Async" in type(client).__name__:
+        tool = anthropic.beta_async_tool(get_weather_async, name="get_weather")
     runner = client.beta.messages.tool_runner(model="thinker", tools=[tool], **ASKED)
     final = await result_of(runner.until_done())
     assert final.content[0].text == "It is sunny."
