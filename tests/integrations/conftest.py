@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from client_driver import KEY, SURFACES
+from azinfer.core import InferenceClient
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from client_driver import KEY, SURFACES, TestClock
 from raw_server import RawServer
 
 
@@ -46,3 +48,67 @@ def configuration(url: str) -> Callable[..., Any]:
         return results[-1]
 
     return config
+
+
+@pytest.fixture
+def path(surface: str) -> str:
+    """The path of that surface."""
+    return SURFACES[surface]
+
+
+@pytest.fixture(scope="module")
+def llama_endpoint() -> Iterator[LocalEndpoint]:
+    """Deployments that echo, that always answer the same, and that think in words."""
+    thought = "Thought: I can answer without using any more tools.\nAnswer: Paris."
+    deployments = [
+        LocalDeployment("Mistral-Large", "mistral-large-2411"),
+        LocalDeployment("prod"),
+        LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
+        LocalDeployment("thinker", engine=SyntheticEngine(thought)),
+        LocalDeployment("embed"),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def llm(llama_endpoint: LocalEndpoint, path: str) -> Callable[..., Any]:
+    """Makes LLMs of LlamaIndex on that surface of the local endpoint."""
+    from azinfer.llama_index import AzInferLLM  # for the same reason
+
+    url, key = llama_endpoint.url + path, llama_endpoint.key
+
+    def make(model: str = "mistral-large", **named: Any) -> Any:
+        return AzInferLLM(endpoint=url, credential=key, model=model, **named)
+
+    llama_endpoint.requests.clear()
+    return make
+
+
+@pytest.fixture
+def embedding(llama_endpoint: LocalEndpoint, path: str) -> Any:
+    """An embedding of LlamaIndex on that surface of the local endpoint."""
+    from azinfer.llama_index import AzInferEmbedding  # for the same reason
+
+    url, key = llama_endpoint.url + path, llama_endpoint.key
+    return AzInferEmbedding(endpoint=url, credential=key, model="embed")
+
+
+@pytest.fixture
+def component(server: RawServer, path: str) -> Callable[..., Any]:
+    """Makes components of LlamaIndex on that surface, with a clock that only counts."""
+    from azinfer.llama_index import AzInferLLM  # for the same reason
+
+    def make(kind: Any = AzInferLLM, credential: Any = KEY, **named: Any) -> Any:
+        model_id, retries = named.pop("model_id", None), named.pop("max_retries", 2)
+        client = InferenceClient(
+            server.url + path,
+            credential,
+            "prod",
+            model_id=model_id,
+            max_retries=retries,
+            clock=TestClock(),
+        )
+        return kind(client=client, **named)
+
+    return make
