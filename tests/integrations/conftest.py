@@ -112,3 +112,14 @@ def component(server: RawServer, path: str) -> Callable[..., Any]:
         return kind(client=client, **named)
 
     return make
+
+
+@pytest.fixture
+def index(embedding: Any) -> Any:
+    """An index of LlamaIndex with three facts, one a document."""
+    from llama_index.core import Document, VectorStoreIndex  # for the same reason
+
+    from llama_index_calls import FACTS
+
+    documents = [Document(text=fact) for fact in FACTS]
+    return VectorStoreIndex.from_documents(documents, embed_model=embedding)

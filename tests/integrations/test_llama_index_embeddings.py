@@ -23,7 +23,7 @@ from azinfer import core
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding
 from azinfer.local import LocalEndpoint
 from client_driver import KEY, SURFACES
-from llama_index_calls import call_method
+from llama_index_calls import FACTS, call_method
 from raw_server import (
     Peer,
     RawServer,
@@ -38,11 +38,6 @@ PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0"
     b"\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
 )
-FACTS = [
-    "A deployment is a name given to a model under a configuration.",
-    "The harvest of olives begins in October, when the first fruits turn purple.",
-    "The old lighthouse was built of granite and has guided ships since 1847.",
-]
 OLIVES = "In which month does the harvest of olives begin?"
 pytestmark = pytest.mark.usefixtures("own_loop")
 

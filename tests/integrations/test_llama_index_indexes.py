@@ -21,24 +21,11 @@ from llama_index.core.schema import BaseNode, TextNode
 
 from azinfer.llama_index import AzInferEmbedding
 from azinfer.local import LocalEndpoint
-from llama_index_calls import call_method
+from llama_index_calls import FACTS, call_method
 
 Make = Callable[..., Any]
-FACTS = [
-    "A deployment is a name given to a model under a configuration.",
-    "The harvest of olives begins in October, when the first fruits turn purple.",
-    "The old lighthouse was built of granite and has guided ships since 1847.",
-]
 OLIVES = "In which month does the harvest of olives begin?"
 pytestmark = pytest.mark.usefixtures("own_loop")
-
-
-@pytest.fixture
-def index(embedding: AzInferEmbedding) -> VectorStoreIndex:
-    """An index of three facts."""
-    return VectorStoreIndex.from_documents(
-        [Document(text=fact) for fact in FACTS], embed_model=embedding
-    )
 
 
 def test_a_query_engine_answers_from_the_right_node(

@@ -12,6 +12,12 @@ from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 USER = [ChatMessage("hi")]
+# The documents of indexes.
+FACTS = [
+    "A deployment is a name given to a model under a configuration.",
+    "The harvest of olives begins in October, when the first fruits turn purple.",
+    "The old lighthouse was built of granite and has guided ships since 1847.",
+]
 
 
 class Person(BaseModel):
