@@ -25,7 +25,7 @@ LONGEST = 400  # lines of a module
 FLOORS = {
     "azinfer.core": """
         version clock routing completions errors toml_tables reasoning structured_output
-        json_text error_bodies error_responses decoding chunks sse surfaces
+        json_text json_fields error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
         embeddings embedding_requests

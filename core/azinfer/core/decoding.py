@@ -22,6 +22,14 @@ from azinfer.core.completions import (
 from azinfer.core.error_bodies import is_error
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import InvalidResponseError
+from azinfer.core.json_fields import (
+    as_count,
+    as_index,
+    as_object,
+    as_objects,
+    as_text,
+    count_of_digits,
+)
 from azinfer.core.json_text import json_text
 from azinfer.core.routing import Routing
 from azinfer.core.structured_output import adapter_of
@@ -103,11 +111,11 @@ def decode_completion(
     created = raw.get("created")
     return ChatCompletion(
         id=str(raw.get("id") or ""),
-        model=raw.get("model"),
-        created=created if isinstance(created, int) else 0,
+        model=as_text(raw.get("model")) or None,
+        created=as_count(created),
         choices=tuple(decode_choice(each, at, id_prefix) for at, each in enumerate(choices)),
         usage=decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers),
-        prompt_filter_results=raw.get("prompt_filter_results") or (),
+        prompt_filter_results=as_objects(raw.get("prompt_filter_results")) or (),
         routing=routing,
         raw=raw,
         _parse=parser_of(response_format),
@@ -144,13 +152,13 @@ def decode_choice(raw: Any, position: int, id_prefix: str) -> Choice:
         message = decode_message(raw.get("message"), f"{id_prefix}{position}")
     if message.tool_calls and reason == "stop":
         reason = "tool_calls"
-    index = raw.get("index")
+    index = as_index(raw.get("index"))
     return Choice(
-        index if isinstance(index, int) else position,
+        position if index is None else index,
         message,
         reason,
-        raw.get("logprobs"),
-        raw.get("content_filter_results") or {},
+        as_object(raw.get("logprobs")) or None,
+        as_object(raw.get("content_filter_results")),
     )
 
 
@@ -169,8 +177,8 @@ def decode_message(raw: Any, id_prefix: str) -> Message:
             decode_tool_call(call, f"{id_prefix}{position}")
             for position, call in enumerate(list_field(raw, "tool_calls"))
         ),
-        refusal=raw.get("refusal"),
-        audio=raw.get("audio"),
+        refusal=as_text(raw.get("refusal")) or None,
+        audio=as_object(raw.get("audio")) or None,
         raw=raw,
     )
 
@@ -250,12 +258,30 @@ def decode_usage(raw: Json) -> Usage:
     )
 
 
+def last_counts(before: Usage | None, counts: Usage) -> Usage:
+    """Return the last counts that are not zero; some services end a stream with zeros."""
+    if before is None or (counts.prompt_tokens and counts.completion_tokens):
+        return counts
+    if not counts.total_tokens:
+        return before
+    prompt = counts.prompt_tokens or before.prompt_tokens
+    completion = counts.completion_tokens or before.completion_tokens
+    return Usage(
+        prompt,
+        completion,
+        max(counts.total_tokens, prompt + completion),
+        cached_tokens=counts.cached_tokens or before.cached_tokens,
+        reasoning_tokens=counts.reasoning_tokens or before.reasoning_tokens,
+        raw=counts.raw,
+    )
+
+
 def usage_from_headers(headers: Mapping[str, str]) -> Usage | None:
     """Return counts that serverless endpoints and Cohere's models send as headers."""
     for read, written in _COUNT_HEADERS:
         if headers.get(read, "").isdecimal():
-            tokens = headers.get(written, "")
-            prompt, completion = int(headers[read]), int(tokens) if tokens.isdecimal() else 0
+            prompt = count_of_digits(headers[read])
+            completion = count_of_digits(headers.get(written, ""))
             return Usage(prompt, completion, prompt + completion)
     return None
 
@@ -275,5 +301,4 @@ def decode_model_info(raw: Any) -> ModelInfo:
 
 
 def _count(counts: Any, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, dict) else None
-    return int(value) if isinstance(value, int | float) else 0
+    return as_count(as_object(counts).get(name))

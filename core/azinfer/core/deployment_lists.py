@@ -50,9 +50,11 @@ def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
         InvalidResponseError: The next page is on another host, to which no credential is
             sent, or there are more pages than any resource has.
     """
-    link: str | None = pages[-1].get("nextLink")
+    link = pages[-1].get("nextLink")
     if not link:
         return None
+    if not isinstance(link, str):
+        raise InvalidResponseError(f"the next page of the list is not a URL: {str(link)[:200]}")
     if origin_of(link) != origin_of(url) or len(pages) > 1000:
         raise InvalidResponseError(
             f"the next page of the list, {link!r}, was refused: it is on another host, "
@@ -70,10 +72,10 @@ def from_pages(pages: Iterable[Mapping[str, Any]]) -> Deployments:
     Raises:
         InvalidResponseError: An entry is not a deployment.
     """
-    entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
     try:
+        entries = [entry for page in pages for entry in page.get("value", page.get("data")) or ()]
         return Deployments(map(Deployment.from_wire, entries))
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidResponseError(
-            f"the list has an entry that is not a deployment: {error!r}"
+            f"the list has an entry that is not a deployment: {error!r:.200}"
         ) from None

@@ -22,6 +22,7 @@ from azinfer.core.errors import (
     InferenceError,
     InvalidResponseError,
 )
+from azinfer.core.json_fields import as_index, as_text
 from azinfer.core.model_profiles import Profile
 from azinfer.core.routing import Routing
 
@@ -99,9 +100,11 @@ class Embeddings:
         for position, item in enumerate(data):
             if not isinstance(item, dict):
                 raise invalid_response("an embedding that is not an object", item)
-            index = item.get("index", position)
-            if not isinstance(index, int) or not 0 <= index < count or vectors[index] is not None:
-                raise invalid_response(f"index {index} twice, or not one of {count}", "")
+            index = as_index(item.get("index", position))
+            if index is None or not 0 <= index < count or vectors[index] is not None:
+                raise invalid_response(
+                    f"index {str(item.get('index'))[:50]} twice, or not one of {count}", ""
+                )
             vectors[index] = _vector(item.pop("embedding", None), encoding)
         whole = [vector for vector in vectors if vector is not None]
         if len(whole) != count:
@@ -109,7 +112,7 @@ class Embeddings:
         _check_lengths(whole)
         counts = raw.get("usage")
         usage = decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers)
-        return cls(whole, raw.get("model"), usage, routing, (raw,))
+        return cls(whole, as_text(raw.get("model")) or None, usage, routing, (raw,))
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -218,6 +221,8 @@ def _vector(value: Any, encoding: str | None) -> Vector:
             if sys.byteorder == "big":  # pragma: no cover
                 floats.byteswap()
             return _finite(floats)
+        if not _NUMBERS.issuperset(map(type, value)):
+            raise ValueError("it has values that are not numbers")
         if encoding in ("int8", "binary") and not _has_floats(value):
             return array("b", value)
         if encoding in ("uint8", "ubinary") and not _has_floats(value):
@@ -226,6 +231,9 @@ def _vector(value: Any, encoding: str | None) -> Vector:
         return _finite(array("f", struct.pack(f"{len(value)}f", *value)))
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidResponseError(f"an embedding is not a valid vector: {error}") from None
+
+
+_NUMBERS = frozenset({int, float})
 
 
 def _has_floats(value: Any) -> bool:

@@ -213,7 +213,7 @@ def inner_status(status: int, headers: Mapping[str, str]) -> int:
     Source: "Troubleshoot online endpoints", HTTP status codes, Azure Machine Learning.
     """
     inner = headers.get("ms-azureml-model-error-statuscode", "")
-    return int(inner) if status == 424 and inner.isdecimal() else status
+    return int(inner) if status == 424 and re.fullmatch("[1-5][0-9][0-9]", inner) else status
 
 
 def filtered_categories(results: Json) -> dict[str, str]:

@@ -227,7 +227,7 @@ def _message(message: ChatMessage, position: int) -> Json:
     if isinstance(message, Mapping):
         if not isinstance(message.get("role"), str):
             raise ConfigurationError(f"messages[{position}] has no role, only {sorted(message)}")
-        return dict(message)
+        return _without_nulls(dict(message))
     if isinstance(message, Message):
         return _assistant(message)
     if hasattr(message, "to_wire"):
@@ -241,7 +241,8 @@ def _message(message: ChatMessage, position: int) -> Json:
 def _assistant(message: AssistantMessage | Message) -> Json:
     wire: Json = {"role": "assistant"}
     if message.content is not None or not message.tool_calls:
-        wire["content"] = message.content or ""
+        refusal = message.refusal if isinstance(message, Message) else None
+        wire["content"] = message.content or refusal or ""
     if message.tool_calls:
         # `type` is required: without it the service responds with 424 (models) or 400.
         wire["tool_calls"] = [
@@ -252,6 +253,23 @@ def _assistant(message: AssistantMessage | Message) -> Json:
         wire["reasoning_content"] = message.reasoning
     if message.state:
         wire["state"] = message.state
+    return wire
+
+
+def _without_nulls(wire: Json) -> Json:
+    """Return a message without `content: null`, which many services refuse.
+
+    A refusal becomes the text of its message: only few services read it back.
+    """
+    if wire.get("role") not in ("assistant", "tool"):
+        return wire
+    for name in ("tool_calls", "refusal"):
+        if name in wire and not wire[name]:
+            del wire[name]
+    if wire.get("content") is None:
+        wire.pop("content", None)
+        if not wire.get("tool_calls") and not wire.get("audio") and not wire.get("function_call"):
+            wire["content"] = wire.pop("refusal", "")
     return wire
 
 

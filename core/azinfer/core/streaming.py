@@ -28,12 +28,14 @@ from azinfer.core.decoding import (
     decode_usage,
     full_arguments,
     invalid_response,
+    last_counts,
     list_field,
     parser_of,
     text_of,
     usage_from_headers,
 )
 from azinfer.core.error_responses import from_response
+from azinfer.core.json_fields import as_count, as_index, as_object, as_objects, as_text
 from azinfer.core.reasoning import Splitter
 from azinfer.core.routing import Routing
 from azinfer.core.stream_reader import StreamReader
@@ -85,6 +87,9 @@ class ChoiceAccumulator:
         self._audio: Json = {}
         self._calls: list[ToolCallAccumulator] = []
         self._by_index: dict[int, ToolCallAccumulator] = {}
+        self._by_id: dict[str, ToolCallAccumulator] = {}
+        self._taken: set[int] = set()
+        self._free = 0  # no lower index is free
         self._logprobs: Json | None = None
         self._filter_results: Json = {}
 
@@ -94,7 +99,7 @@ class ChoiceAccumulator:
         if delta.__class__ is not dict or not self._splitter.is_done:
             return None
         text = delta.get("content")
-        if text.__class__ is not str or len(delta) > 1 + ("role" in delta):
+        if text.__class__ is not str or len(delta) > 1 + ("role" in delta) or "message" in raw:
             return None
         if raw.get("finish_reason") or raw.get("logprobs") or raw.get("content_filter_results"):
             return None
@@ -103,9 +108,7 @@ class ChoiceAccumulator:
 
     def add(self, raw: Json) -> ChunkChoice:
         """Add one choice of a chunk, and return what it adds."""
-        delta = raw.get("delta")
-        if delta.__class__ is not dict:
-            delta = {}
+        delta = self._delta(raw)
         thought, text = self._text(delta)
         if reason := raw.get("finish_reason"):
             if not isinstance(reason, str):
@@ -113,23 +116,46 @@ class ChoiceAccumulator:
             more, rest = self._splitter.finish()
             thought, text = thought + more, text + rest
             self.finish_reason = reason
-        calls = tuple(self._call(call) for call in list_field(delta, "tool_calls"))
-        refusal = delta.get("refusal")
+        parts = map(self._call, list_field(delta, "tool_calls"))
+        calls = tuple(part for part in parts if part is not None)
+        refusal = as_text(delta.get("refusal")) or None
         self._add_text_parts(text, thought, refusal)
-        if isinstance(audio := delta.get("audio"), dict):
+        if audio := as_object(delta.get("audio")):
             self._add_audio(audio)
-        logprobs, results = raw.get("logprobs"), raw.get("content_filter_results")
-        if isinstance(logprobs, dict):
+        logprobs = as_object(raw.get("logprobs")) or None
+        results = as_object(raw.get("content_filter_results"))
+        if logprobs:
             self._logprobs = _merge_logprobs(self._logprobs, logprobs)
-        if isinstance(results, dict):
+        if results:
             self._filter_results = {**self._filter_results, **results}
         return ChunkChoice(
             self.index,
-            Delta(text or None, thought or None, calls, refusal, audio),
+            Delta(text or None, thought or None, calls, refusal, audio or None),
             raw.get("finish_reason") or None,
             logprobs,
-            results or {},
+            results,
         )
+
+    def _delta(self, raw: Json) -> Json:
+        """Return what a choice adds; some services send a message too, or instead.
+
+        A message beside deltas is the whole so far, of which only what is new counts.
+        """
+        delta, message = as_object(raw.get("delta")), as_object(raw.get("message"))
+        if not message:
+            return delta
+        added, whole = as_text(delta.get("content")), as_text(message.get("content"))
+        before = "".join(self._texts) + added
+        more = dict(delta)
+        if whole.startswith(before):
+            more["content"] = added + whole[len(before) :]
+        elif "delta" not in raw:
+            more["content"] = whole
+        if not self._calls and not delta.get("tool_calls"):
+            more["tool_calls"] = message.get("tool_calls")
+        if not self._refusals and not delta.get("refusal"):
+            more["refusal"] = message.get("refusal")
+        return more
 
     def flush(self) -> Delta | None:
         """Return what was kept back because it might have become a tag, or no arguments."""
@@ -198,39 +224,50 @@ class ChoiceAccumulator:
         data = binascii.b2a_base64(b"".join(self._sound), newline=False).decode()
         return {**self._audio, "data": data, "transcript": "".join(self._spoken)}
 
-    def _call(self, raw: Any) -> ToolCallChunk:
+    def _call(self, raw: Any) -> ToolCallChunk | None:
+        """Return what a part of a tool call adds; None if it adds nothing."""
         function = raw.get("function") if isinstance(raw, dict) else None
+        if function is None and isinstance(raw, dict) and self._calls and not raw.get("id"):
+            return None
         if not isinstance(function, dict):
             raise invalid_response("a tool call without a function", raw)
         name, arguments = function.get("name"), arguments_of(function.get("arguments"))
-        call, is_new = self._call_of(raw.get("index"), raw.get("id"), name)
+        call_id = as_text(raw.get("id")) or None
+        call, is_new = self._call_of(as_index(raw.get("index")), call_id, name)
         new_name = name if isinstance(name, str) and name and name != call.name else None
         call.name = new_name or call.name
         shown = call.add(arguments)
         return ToolCallChunk(call.index, call.id if is_new else None, new_name, shown)
 
-    def _call_of(self, index: Any, call_id: Any, name: Any) -> tuple[ToolCallAccumulator, bool]:
+    def _call_of(
+        self, index: int | None, call_id: str | None, name: Any
+    ) -> tuple[ToolCallAccumulator, bool]:
         """Return the call to which a part belongs, and whether the part begins it."""
-        if isinstance(index, int):
+        if index is not None:
             call = self._by_index.get(index)
             # Some services give every parallel call the index 0.
             another = bool(call_id and name) and call is not None and call.id != call_id
             if call is not None and not another:
                 return call, False
         else:
-            for call in self._calls:
-                if call_id and call.id == call_id:
-                    return call, False
+            if call_id and (call := self._by_id.get(call_id)):
+                return call, False
             if self._calls and not call_id and not name:
                 return self._calls[-1], False
-        taken = {call.index for call in self._calls}
-        free = next(at for at in range(len(taken) + 1) if at not in taken)
-        place = index if isinstance(index, int) and index not in taken else free
+        place = self._free_place() if index is None or index in self._taken else index
         digest = hashlib.blake2b(f"{self._seed}{self.index}/{place}".encode(), digest_size=12)
         call = ToolCallAccumulator(place, call_id or f"call_{digest.hexdigest()}", "")
         self._calls.append(call)
-        self._by_index[index if isinstance(index, int) else place] = call
+        self._taken.add(place)
+        self._by_id.setdefault(call.id, call)
+        self._by_index[place if index is None else index] = call
         return call, True
+
+    def _free_place(self) -> int:
+        """Return the lowest index that no call has."""
+        while self._free in self._taken:
+            self._free += 1
+        return self._free
 
 
 class ChatReader(StreamReader):
@@ -264,8 +301,8 @@ class ChatReader(StreamReader):
         created = head.get("created")
         return ChatCompletion(
             id=str(head.get("id") or ""),
-            model=head.get("model") or None,
-            created=created if isinstance(created, int) else 0,
+            model=as_text(head.get("model")) or None,
+            created=as_count(created),
             choices=choices or (Choice(0, Message()),),
             usage=self._usage or usage_from_headers(self._headers),
             prompt_filter_results=tuple(self._prompt_results),
@@ -277,7 +314,9 @@ class ChatReader(StreamReader):
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
         """Return the chunks of one JSON response, which some proxies send instead of a stream."""
         decode_completion(raw, self._headers)
-        parts = [{**choice, "delta": choice.get("message")} for choice in raw["choices"]]
+        parts = [
+            {**choice, "delta": choice.get("message"), "message": None} for choice in raw["choices"]
+        ]
         return [self._chunk({**raw, "choices": parts})]
 
     def _rest_chunks(self) -> list[ChatCompletionChunk]:
@@ -314,9 +353,9 @@ class ChatReader(StreamReader):
             self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
         usage = None
         if raw.get("usage").__class__ is dict:
-            self._usage = usage = decode_usage(raw["usage"])
+            self._usage = usage = last_counts(self._usage, decode_usage(raw["usage"]))
         if results := raw.get("prompt_filter_results"):
-            self._prompt_results += results
+            self._prompt_results += as_objects(results)
         parts = raw.get("choices")
         if parts.__class__ is list and len(parts) == 1:
             return self._new_chunk((self._choice(parts[0]),), usage, raw)
@@ -327,7 +366,7 @@ class ChatReader(StreamReader):
     ) -> ChatCompletionChunk:
         head = self._head
         return ChatCompletionChunk(
-            choices, usage, raw or {}, head.get("id") or "", head.get("model") or None
+            choices, usage, raw or {}, as_text(head.get("id")), as_text(head.get("model")) or None
         )
 
     def _choice(self, raw: Any) -> ChunkChoice:
@@ -335,7 +374,7 @@ class ChatReader(StreamReader):
             raise invalid_response("a choice that is not an object", raw)
         index = raw.get("index")
         if index.__class__ is not int:
-            index = 0
+            index = as_index(index) or 0
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = ChoiceAccumulator(index, self._seed)

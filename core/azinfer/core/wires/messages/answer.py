@@ -20,6 +20,7 @@ from azinfer.core.completions import (
     Usage,
 )
 from azinfer.core.decoding import invalid_response, parser_of
+from azinfer.core.json_fields import as_count, as_object, as_text
 from azinfer.core.routing import Routing
 from azinfer.core.wires.state import new_state
 
@@ -51,7 +52,7 @@ def decode(
         raise invalid_response("no content", raw)
     return ChatCompletion(
         id=str(raw.get("id") or ""),
-        model=raw.get("model"),
+        model=as_text(raw.get("model")) or None,
         created=0,
         choices=(Choice(0, _message(raw, blocks, routing), finish_reason(raw)),),
         usage=usage_of(raw.get("usage")),
@@ -72,26 +73,26 @@ def usage_of(counts: Any) -> Usage | None:
     """Return the token counts; what was read is in three numbers here, and one of them new."""
     if not isinstance(counts, dict):
         return None
-    cached = int(counts.get("cache_read_input_tokens") or 0)
-    read = int(counts.get("input_tokens") or 0) + cached
-    read += int(counts.get("cache_creation_input_tokens") or 0)
-    written = int(counts.get("output_tokens") or 0)
-    details = counts.get("output_tokens_details") or {}
-    thought = int(details.get("thinking_tokens") or 0)
+    cached = as_count(counts.get("cache_read_input_tokens"))
+    read = as_count(counts.get("input_tokens")) + cached
+    read += as_count(counts.get("cache_creation_input_tokens"))
+    written = as_count(counts.get("output_tokens"))
+    details = as_object(counts.get("output_tokens_details"))
+    thought = as_count(details.get("thinking_tokens"))
     return Usage(
         read, written, read + written, cached_tokens=cached, reasoning_tokens=thought, raw=counts
     )
 
 
 def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Message:
-    thoughts = [str(each["thinking"]) for each in blocks if each.get("thinking")]
-    texts = [str(each.get("text") or "") for each in blocks if each.get("type") == "text"]
+    thoughts = [text for each in blocks if (text := as_text(each.get("thinking")))]
+    texts = [as_text(each.get("text")) for each in blocks if each.get("type") == "text"]
     calls = tuple(_call(each) for each in blocks if each.get("type") == "tool_use")
     refusal = None
     if raw.get("stop_reason") == "refusal":
         # What was written before it is not to be used.
         texts, calls = [], ()
-        refusal = (raw.get("stop_details") or {}).get("explanation") or _REFUSED
+        refusal = as_text(as_object(raw.get("stop_details")).get("explanation")) or _REFUSED
     is_whole = raw.get("stop_reason") not in (None, "refusal")
     return Message(
         "".join(texts) if texts or not (calls or refusal) else None,

@@ -15,6 +15,7 @@ from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCal
 from azinfer.core.completions import ChatCompletion, Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
+from azinfer.core.json_fields import as_index, as_object, as_objects, as_text
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.wires.messages.answer import decode, finish_reason, usage_of
 from azinfer.core.wires.turns import join_chunks
@@ -52,6 +53,7 @@ class MessagesReader(StreamReader):
         self._message: Json = {}
         self._blocks: dict[int, _OpenBlock] = {}
         self._has_thought = False
+        self._calls = 0
 
     def completion(self) -> ChatCompletion:
         """Return the answer as far as it came."""
@@ -96,13 +98,14 @@ class MessagesReader(StreamReader):
         return None if kind in _SILENT else self._new_chunk((), None, raw)
 
     def _delta(self, raw: Json) -> ChatCompletionChunk:
-        block, delta = self._blocks.get(raw.get("index") or 0), raw.get("delta")
+        block, delta = self._blocks.get(as_index(raw.get("index")) or 0), raw.get("delta")
         if block is None or delta.__class__ is not dict:
             raise invalid_response("a delta without its block", raw)
         names = _TEXTS.get(str(delta.get("type")))
         if names is None:
             if citation := delta.get("citation"):
-                block.block["citations"] = [*(block.block.get("citations") or ()), citation]
+                before = as_objects(block.block.get("citations"))
+                block.block["citations"] = [*before, citation]
             return self._new_chunk((), None, raw)
         text = delta.get(names[0]) or ""
         if text.__class__ is not str:
@@ -114,7 +117,7 @@ class MessagesReader(StreamReader):
     ) -> ChatCompletionChunk:
         whole = self._message
         return ChatCompletionChunk(
-            choices, usage, raw, whole.get("id") or "", whole.get("model") or None
+            choices, usage, raw, as_text(whole.get("id")), as_text(whole.get("model")) or None
         )
 
     def _add(self, block: _OpenBlock, field: str, text: str, raw: Json) -> ChatCompletionChunk:
@@ -140,8 +143,9 @@ class MessagesReader(StreamReader):
         if not isinstance(message := raw.get("message"), dict):
             raise invalid_response("a start without its message", raw)
         # It may come twice; then what came before it does not count.
-        self._message = {**message, "usage": dict(message.get("usage") or {})}
+        self._message = {**message, "usage": dict(as_object(message.get("usage")))}
         self._blocks.clear()
+        self._calls = 0
         return self._new_chunk((), usage_of(message.get("usage")), raw)
 
     def _start_block(self, raw: Json) -> ChatCompletionChunk:
@@ -149,15 +153,16 @@ class MessagesReader(StreamReader):
             raise invalid_response("a start without its block", raw)
         number, delta = None, Delta()
         if block.get("type") == "tool_use":
-            number = sum(each.number is not None for each in self._blocks.values())
-            call = ToolCallChunk(number, block.get("id"), block.get("name"), "")
+            number, self._calls = self._calls, self._calls + 1
+            name = as_text(block.get("name")) or None
+            call = ToolCallChunk(number, as_text(block.get("id")) or None, name, "")
             delta = Delta(tool_calls=(call,))
-        index = raw.get("index")
-        index = index if isinstance(index, int) else len(self._blocks)
+        index = as_index(raw.get("index"))
+        index = len(self._blocks) if index is None else index
         opened = self._blocks[index] = _OpenBlock(dict(block), number)
         chunk = self._new_chunk((ChunkChoice(0, delta),), None, raw)
         # Usually empty; what stands here already was not sent in pieces.
-        rest = {field: block[field] for field in ("text", "thinking") if block.get(field)}
+        rest = {name: text for name in ("text", "thinking") if (text := as_text(block.get(name)))}
         if number is not None and block.get("input"):
             rest["input"] = msgspec.json.encode(block["input"]).decode()
         return (
@@ -165,11 +170,11 @@ class MessagesReader(StreamReader):
         )
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
-        self._message |= {key: value for key, value in (raw.get("delta") or {}).items() if value}
+        changes = as_object(raw.get("delta"))
+        self._message |= {key: value for key, value in changes.items() if value}
         counts = self._message.setdefault("usage", {})
-        counts |= {
-            key: value for key, value in (raw.get("usage") or {}).items() if value is not None
-        }
+        # Zeros at the end are counts that some relay does not know.
+        counts |= {key: value for key, value in as_object(raw.get("usage")).items() if value}
         choice = ChunkChoice(0, Delta(), finish_reason(self._message))
         return self._new_chunk((choice,), usage_of(counts), raw)
 

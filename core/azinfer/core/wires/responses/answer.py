@@ -22,6 +22,7 @@ from azinfer.core.completions import (
 from azinfer.core.decoding import full_arguments, invalid_response, parser_of, usage_from_headers
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APIStatusError
+from azinfer.core.json_fields import as_count, as_object, as_objects, as_text
 from azinfer.core.routing import Routing
 from azinfer.core.wires.state import new_state
 
@@ -48,7 +49,7 @@ def decode(
         raise invalid_response("no output", raw)
     if raw.get("status") in ("failed", "cancelled"):
         raise failure(raw, headers)
-    logprobs = [entry for part in _parts(output) for entry in part.get("logprobs") or ()]
+    logprobs = [entry for part in _parts(output) for entry in as_objects(part.get("logprobs"))]
     prompt = [each for each in _filters(raw) if each.get("source_type") == "prompt"]
     created = raw.get("created_at")
     choice = Choice(
@@ -60,8 +61,8 @@ def decode(
     )
     return ChatCompletion(
         id=str(raw.get("id") or ""),
-        model=raw.get("model"),
-        created=int(created) if isinstance(created, int | float) else 0,
+        model=as_text(raw.get("model")) or None,
+        created=as_count(created),
         choices=(choice,),
         usage=usage_of(raw.get("usage")) or usage_from_headers(headers),
         prompt_filter_results=tuple(
@@ -78,11 +79,16 @@ def finish_reason(raw: Json, output: Sequence[Json]) -> str | None:
     """Return why an answer ended, in the words of our schema; None while it goes on."""
     status = raw.get("status") or "completed"
     if status == "incomplete":
-        reason = str((raw.get("incomplete_details") or {}).get("reason"))
+        reason = str(as_object(raw.get("incomplete_details")).get("reason"))
         return "content_filter" if reason == "content_filter" else "length"
     if status != "completed":
         return None
-    return "tool_calls" if any(item.get("type") in CALLS for item in output) else "stop"
+    return "tool_calls" if any(is_call(item) for item in output) else "stop"
+
+
+def is_call(item: Json) -> bool:
+    """Return whether an output item is a call of a tool."""
+    return as_text(item.get("type")) in CALLS
 
 
 def failure(raw: Json, headers: Mapping[str, str]) -> APIStatusError:
@@ -97,12 +103,16 @@ def usage_of(counts: Any) -> Usage | None:
     """Return the token counts, or None if it has no usage yet."""
     if not isinstance(counts, dict):
         return None
-    read, written = int(counts.get("input_tokens") or 0), int(counts.get("output_tokens") or 0)
-    cached = (counts.get("input_tokens_details") or {}).get("cached_tokens") or 0
-    thought = (counts.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
-    total = int(counts.get("total_tokens") or 0) or read + written
+    read, written = as_count(counts.get("input_tokens")), as_count(counts.get("output_tokens"))
+    cached = as_object(counts.get("input_tokens_details")).get("cached_tokens")
+    thought = as_object(counts.get("output_tokens_details")).get("reasoning_tokens")
     return Usage(
-        read, written, total, cached_tokens=int(cached), reasoning_tokens=int(thought), raw=counts
+        read,
+        written,
+        as_count(counts.get("total_tokens")) or read + written,
+        cached_tokens=as_count(cached),
+        reasoning_tokens=as_count(thought),
+        raw=counts,
     )
 
 
@@ -111,7 +121,7 @@ def filter_results(raw: Json) -> Json:
     results: Json = {}
     for entry in _filters(raw):
         if entry.get("source_type") != "prompt":
-            results |= entry.get("content_filter_results") or {}
+            results |= as_object(entry.get("content_filter_results"))
     return results
 
 
@@ -125,7 +135,7 @@ def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
 
 def wants_json(raw: Json, response_format: Any) -> bool:
     """Return whether the text was asked for as JSON, which commentary must stay out of."""
-    text_format = (raw.get("text") or {}).get("format") or {}
+    text_format = as_object(as_object(raw.get("text")).get("format"))
     return text_format.get("type", "text") != "text" or isinstance(response_format, type)
 
 
@@ -139,11 +149,9 @@ def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format
         for item in output
     ]
     calls = tuple(
-        _call(item, f"{id_prefix}{at}")
-        for at, item in enumerate(output)
-        if item.get("type") in CALLS
+        _call(item, f"{id_prefix}{at}") for at, item in enumerate(output) if is_call(item)
     )
-    refusals = [part["refusal"] for part in _parts(output) if part.get("refusal")]
+    refusals = [text for part in _parts(output) if (text := as_text(part.get("refusal")))]
     is_whole = raw.get("status", "completed") in ("completed", "incomplete")
     return Message(
         content if content or not (calls or refusals) else None,
@@ -169,7 +177,7 @@ def _call(item: Json, made_id: str) -> ToolCall:
 
 def _parts(output: Sequence[Json]) -> list[Json]:
     messages = (item for item in output if item.get("type") == "message")
-    return [part for item in messages for part in item.get("content") or ()]
+    return [part for item in messages for part in as_objects(item.get("content"))]
 
 
 def _text(item: Json) -> str:
@@ -180,9 +188,9 @@ def _thought(item: Json) -> str:
     """The reasoning of one item: its summary, or the text of open-weight models."""
     if item.get("type") != "reasoning":
         return ""
-    parts = [*(item.get("summary") or ()), *(item.get("content") or ())]
+    parts = [*as_objects(item.get("summary")), *as_objects(item.get("content"))]
     return _BETWEEN.join(str(part["text"]) for part in parts if part.get("text"))
 
 
 def _filters(raw: Json) -> list[Json]:
-    return [entry for entry in raw.get("content_filters") or () if isinstance(entry, dict)]
+    return as_objects(raw.get("content_filters"))

@@ -18,6 +18,7 @@ from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCal
 from azinfer.core.completions import ChatCompletion, Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
+from azinfer.core.json_fields import as_index, as_objects, as_text
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.wires.responses.answer import (
     CALLS,
@@ -25,6 +26,7 @@ from azinfer.core.wires.responses.answer import (
     failure,
     filter_results,
     finish_reason,
+    is_call,
     usage_of,
     wants_json,
 )
@@ -106,7 +108,7 @@ class ResponsesReader(StreamReader):
         raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             raise invalid_response("an event that is not an object", raw)
-        kind = raw.get("type") or name.decode(errors="replace")
+        kind = as_text(raw.get("type")) or name.decode(errors="replace")
         if fields := _DELTAS.get(kind):
             return self._piece(*fields, raw)
         return self._event(kind, raw)
@@ -133,21 +135,21 @@ class ResponsesReader(StreamReader):
         text = raw.get("delta")
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
-        index = raw.get("output_index")
-        if index.__class__ is not int:
+        index = as_index(raw.get("output_index"))
+        if index is None:
             index = max(self._items, default=0)
         item = self._items.get(index)
         if item is None:
             owner = {"type": _OWNERS.get(part, "message")}
             item = self._items[index] = _OpenItem(owner)
-        return self._add(index, item, (part, raw.get(place) or 0), text, raw)
+        return self._add(index, item, (part, as_index(raw.get(place)) or 0), text, raw)
 
     def _new_chunk(
         self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
     ) -> ChatCompletionChunk:
         whole = self._response
         return ChatCompletionChunk(
-            choices, usage, raw, whole.get("id") or "", whole.get("model") or None
+            choices, usage, raw, as_text(whole.get("id")), as_text(whole.get("model")) or None
         )
 
     def _add(
@@ -189,13 +191,13 @@ class ResponsesReader(StreamReader):
 
     def _item(self, raw: Json, *, is_done: bool) -> Iterator[ChatCompletionChunk]:
         """What an item brings at its beginning, or at its end: what was not sent in pieces."""
-        item, index = _object(raw, "item"), raw.get("output_index")
-        if index.__class__ is not int:
+        item, index = _object(raw, "item"), as_index(raw.get("output_index"))
+        if index is None:
             index = max(self._items, default=-1) + (not is_done or not self._items)
         opened = self._items.get(index)
         if opened is None:
             opened = self._items[index] = _OpenItem(item)
-            if item.get("type") in CALLS:
+            if is_call(item):
                 yield self._chunk_of_call(opened, raw)
         if is_done:
             opened.item, opened.is_done = item, True
@@ -207,13 +209,14 @@ class ResponsesReader(StreamReader):
     def _chunk_of_call(self, item: _OpenItem, raw: Json) -> ChatCompletionChunk:
         call = item.item
         kind = "custom" if call["type"] == "custom_tool_call" else "function"
-        call_id = call.get("call_id") or call.get("id")
-        chunk = ToolCallChunk(self._number(item), call_id, call.get("name"), "", kind)
+        call_id = as_text(call.get("call_id")) or as_text(call.get("id")) or None
+        name = as_text(call.get("name")) or None
+        chunk = ToolCallChunk(self._number(item), call_id, name, "", kind)
         return self._new_chunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         self._response = response = _object(raw, "response")
-        unseen = [] if self._items else list(response.get("output") or ())
+        unseen = [] if self._items else as_objects(response.get("output"))
         chunks = [
             chunk
             for at, item in enumerate(unseen)
@@ -257,8 +260,8 @@ def _object(raw: Json, key: str) -> Json:
 def _parts(item: Json) -> Iterator[tuple[tuple[str, int], str]]:
     """The parts of a whole item, each with the key under which its pieces were kept."""
     if field := CALLS.get(str(item.get("type"))):
-        yield (field, 0), str(item.get(field) or "")
+        yield (field, 0), as_text(item.get(field))
     for place in ("summary", "content"):
-        for at, part in enumerate(item.get(place) or ()):
+        for at, part in enumerate(as_objects(item.get(place))):
             kind = str(part.get("type"))
-            yield (kind, at), str(part.get("refusal" if kind == "refusal" else "text") or "")
+            yield (kind, at), as_text(part.get("refusal" if kind == "refusal" else "text"))
