@@ -24,7 +24,7 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        version clock routing completions errors toml_tables reasoning structured_output
+        version clock routing completions errors redaction toml_tables reasoning structured_output
         json_text json_fields error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires

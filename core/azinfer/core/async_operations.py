@@ -30,7 +30,7 @@ from azinfer.core.errors import (
     InferenceError,
 )
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
-from azinfer.core.network import AsyncTransport, OpenResponse, Request
+from azinfer.core.network import AsyncTransport, Request
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import AsyncChatStream, OpenStream
@@ -211,17 +211,20 @@ class AsyncOperations(Operations):
             while True:
                 request, deadline = await self._next(attempts)
                 try:
-                    response, body = await _in_time(self._exchange, request, deadline)
-                    return attempts.value_of(response.status, response.headers, body)
+                    # No variable has the response, which tracebacks may show.
+                    return attempts.value_of(*await _in_time(self._exchange, request, deadline))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 await self._clock.asleep(wait)
         finally:
             attempts.close()
 
-    async def _exchange(self, request: Request, deadline: Deadline) -> tuple[OpenResponse, bytes]:
+    async def _exchange(
+        self, request: Request, deadline: Deadline
+    ) -> tuple[int, Mapping[str, str], bytes]:
         response = await self._transport.open(request, deadline)
-        return response, b"".join([part async for part in response.parts])
+        body = b"".join([part async for part in response.parts])
+        return response.status, response.headers, body
 
     async def _open_stream(self, attempts: CallAttempts[Any]) -> OpenStream:
         try:
@@ -230,8 +233,11 @@ class AsyncOperations(Operations):
                 try:
                     response = await _in_time(self._transport.open, request, deadline)
                     if response.status >= 300:
-                        body = b"".join([part async for part in response.parts])
-                        raise attempts.error_of(response.status, response.headers, body)
+                        raise attempts.error_of(
+                            response.status,
+                            response.headers,
+                            b"".join([part async for part in response.parts]),
+                        )
                     reader = attempts.reader(response.status, response.headers, deadline)
                     stream = OpenStream(response, reader, attempts)
                     await stream.read_ahead()

@@ -24,6 +24,7 @@ from azinfer.core.json_body import encode_json
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
 from azinfer.core.network import Request, Upload
+from azinfer.core.redaction import redact_error, redact_headers
 from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standing_headers
 from azinfer.core.retries import retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
@@ -37,8 +38,6 @@ _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 _AUDIENCE = (
     r"audience is incorrect \((https://(?:cognitiveservices|ai|ml)\.azure\.(?:com|us|cn))/?\)"
 )
-
-_SHORTEST_SECRET = 4  # replacing a shorter one would redact half of a sentence
 
 # Nine random bytes as text: the first 18 characters of all request ids of this process.
 _PROCESS = os.urandom(9).hex()
@@ -172,10 +171,6 @@ class CallAttempts(Generic[T]):
 
     def error_of(self, status: int, headers: Mapping[str, str], body: bytes) -> InferenceError:
         """Return the error that a response contains."""
-        secret = self._secret.value
-        if len(secret) >= _SHORTEST_SECRET:
-            body = body.replace(secret.encode(), b"[redacted]")
-            headers = {name: value.replace(secret, "[redacted]") for name, value in headers.items()}
         error = from_response(status, headers, body)
         if 300 <= status < 400:
             error.message = (
@@ -186,7 +181,7 @@ class CallAttempts(Generic[T]):
 
     def routing(self, status: int, headers: Mapping[str, str]) -> Routing:
         """Return how the call was routed, once a response has come."""
-        self._answer = headers
+        self._answer = headers = redact_headers(headers, self._secret.value)
         seconds = self.clock.monotonic() - self._began
         last = self._attempt(status, None, seconds, request_id(headers))
         target = self.call.target
@@ -267,8 +262,7 @@ class CallAttempts(Generic[T]):
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
             advice = "This list needs a token of Entra ID, not a key."
             error.message = with_advice(error.message, advice)
-        if len(self._secret.value) >= _SHORTEST_SECRET:
-            error.message = error.message.replace(self._secret.value, "[redacted]")
+        redact_error(error, self._secret.value)
         return error
 
     def _is_key(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from azinfer.core.async_operations import AsyncOperations
 from azinfer.core.base_client import MAX_RETRIES, ClientT
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.redaction import hidden
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_operations import SyncOperations
 
@@ -137,6 +138,7 @@ def adapter_client(
     Raises:
         ConfigurationError: The client cannot be made, or has an endpoint or a credential already.
     """
+    options["credential"] = hidden(options.get("credential"))  # tracebacks may show variables
     if client is not None:
         return ready_client(client, user_agent=user_agent, **options)
     own = {name.lower(): value for name, value in (options.pop("headers", None) or {}).items()}

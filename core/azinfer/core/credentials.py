@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
+from azinfer.core.redaction import SecretText, hidden
 from azinfer.core.secret_names import pickleable_credential, refuse_to_pickle
 from azinfer.core.surfaces import Surface
 
@@ -46,7 +47,7 @@ class Secret:
     __slots__ = ("headers", "value")
 
     def __init__(self, value: str, names: tuple[str, ...]) -> None:
-        self.value = value
+        self.value = SecretText(value)
         self.headers = tuple(
             (name, f"Bearer {value}" if name == "authorization" else value) for name in names
         )
@@ -104,7 +105,7 @@ class TokenFunction:
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """Return the headers for one attempt, or None if the only secret is the rejected one."""
-        value = _call(self._function)
+        value = hidden(_call(self._function))
         if inspect.isawaitable(value):
             _discard(value)
             raise ConfigurationError(
@@ -117,8 +118,8 @@ class TokenFunction:
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
         """Do the same in async code."""
-        value = _call(self._function)
-        return _bearer(await value if inspect.isawaitable(value) else value, rejected)
+        value = hidden(_call(self._function))
+        return _bearer(hidden(await value) if inspect.isawaitable(value) else value, rejected)
 
 
 class _Cache:
@@ -225,6 +226,7 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
         return _from_environment(url, environ)
     if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
         credential = credential.get_secret_value()
+    credential = hidden(credential)
     if isinstance(credential, str):
         return _source_by_name(credential, environ, clock) or _key_source(credential)
     if hasattr(credential, "get_token"):
@@ -263,6 +265,7 @@ def _source_by_name(
         return Tokens(_Entra(), clock)
     if not credential.startswith("env:"):
         return None
+    credential = str(credential)  # a name is not a secret
     variable = credential.removeprefix("env:")
     if not environment(environ).get(variable):
         raise ConfigurationError(f"credential={credential!r}: the variable {variable} is not set")
@@ -270,7 +273,7 @@ def _source_by_name(
 
 
 def _key_source(key: str) -> Keys:
-    _check_secret(key, "the key")
+    key = _check_secret(key, "the key")
     return Keys(lambda: key)
 
 
@@ -319,8 +322,8 @@ def _host(url: str) -> str:
     return urlsplit(url if "://" in url else f"//{url}").netloc.lower()
 
 
-def _check_secret(value: Any, name: str) -> str:
-    text = value.strip() if isinstance(value, str) else ""
+def _check_secret(value: Any, name: str) -> SecretText:
+    value = text = SecretText(value.strip() if isinstance(value, str) else "")
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ConfigurationError(
             f"{name} is empty, or has spaces or other characters that no key has; copy it again"
@@ -350,6 +353,7 @@ def _no_token(error: Exception) -> Any:
 
 
 def _bearer(value: Any, rejected: str | None) -> Secret | None:
+    value = hidden(value)
     token = _check_secret(value, "the token")
     return None if token == rejected else Secret(token, ("authorization",))
 

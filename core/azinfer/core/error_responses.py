@@ -8,6 +8,7 @@ from typing import Any
 
 from azinfer.core.error_bodies import ErrorFacts, read_error
 from azinfer.core.errors import (
+    REQUEST_ID_HEADERS,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
@@ -201,10 +202,7 @@ def with_advice(message: str, advice: str | None) -> str:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the service's id of a request, for its support."""
-    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
-
-
-_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
 
 
 def inner_status(status: int, headers: Mapping[str, str]) -> int:

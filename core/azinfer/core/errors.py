@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from azinfer.core.routing import Attempt
 
 _LONGEST = 1500
+# In the order in which `request_id` takes them.
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class InferenceError(Exception):
         code: The service's own code for the error, for example `"DeploymentNotFound"`.
         param: The field of the request that caused the error.
         details: The fields that caused it, if the service lists several.
-        request_id: The service's id of the request, for its support.
+        request_id: The service's id of the request, for its support; `request_ids` has all.
         retry_after: Seconds that the service asked to wait.
         deployment: The deployment that was called, as the caller spelled it.
         endpoint: The URL that was called, without its query.
@@ -136,6 +138,21 @@ class InferenceError(Exception):
         self.raw = raw
         self.headers = headers or {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "message":  # loggers and pickles read `args`
+            self.args = (printable(value) or type(self).__name__,)
+
+    @property
+    def request_ids(self) -> Mapping[str, str]:
+        """The ids of the request by their headers, those of Azure's gateway and of the model.
+
+        `apim-request-id` is the gateway's, `x-request-id` (or `request-id`) the model service's;
+        Azure's support asks for both.
+        """
+        ids = ((name, self.headers.get(name)) for name in REQUEST_ID_HEADERS)
+        return {name: value for name, value in ids if value}
+
     @property
     def status_code(self) -> int | None:
         """The HTTP status, by the name that openai, azure-core and httpx give it."""
@@ -155,11 +172,17 @@ class InferenceError(Exception):
             "status": self.status,
             "code": self.code,
             "request id": self.request_id,
+            **self._other_ids(),
             "attempts": self.attempts if self.attempts > 1 else None,
         }
         details = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
         message = printable(self.message)
         return f"{message} ({printable(details)})" if details else message
+
+    def _other_ids(self) -> dict[str, str]:
+        """Return the ids of the request besides `request_id`, by their headers."""
+        ids = self.request_ids.items()
+        return {name: value for name, value in ids if value != self.request_id}
 
     def with_partial(self, partial: ChatCompletion) -> Self:
         """Attach the part of the response that came before the error."""

@@ -121,8 +121,8 @@ class AsyncChatStream:
             return chunk
         except InferenceError as error:
             failure = stream.attempts.handle_interruption(_stream_error(error, stream.reader))
-            await self.aclose()
-            raise failure from None
+        await self.aclose()
+        raise failure
 
     @property
     def completion(self) -> ChatCompletion:
@@ -220,18 +220,21 @@ class OpenStream:
 def _chunks(
     response: OpenResponse, reader: StreamReader, attempts: CallAttempts[Any]
 ) -> Generator[ChatCompletionChunk]:
+    failure = None
     try:
-        for part in response.parts:
-            yield from reader.feed(part)
+        for chunks in map(reader.feed, response.parts):
+            yield from chunks
             if reader.done:
                 response.finish()
                 break
         yield from reader.finish()
     except InferenceError as error:
-        raise attempts.handle_interruption(_stream_error(error, reader)) from None
+        failure = attempts.handle_interruption(_stream_error(error, reader))
     finally:
         response.parts.close()
         attempts.close()
+    if failure is not None:  # outside the block above, whose error has read the response
+        raise failure
 
 
 def _says_something(chunk: ChatCompletionChunk) -> bool:

@@ -300,8 +300,9 @@ class SyncOperations(Operations):
                 try:
                     response = self._transport.open(request, deadline)
                     if response.status >= 300:
-                        body = b"".join(response.parts)
-                        raise attempts.error_of(response.status, response.headers, body)
+                        raise attempts.error_of(
+                            response.status, response.headers, b"".join(response.parts)
+                        )
                     reader = attempts.reader(response.status, response.headers, deadline)
                     stream = ChatStream(response, reader, attempts)
                     stream.read_ahead()

@@ -11,6 +11,7 @@ import httptools
 
 from azinfer.core.errors import APIConnectionError, ConfigurationError
 from azinfer.core.network.request import Request
+from azinfer.core.redaction import SecretBytes
 
 _LARGEST_HEAD = 100 * 1024  # bytes that may come before a body, or between its parts
 # Headers that only this module may set: they decide where a request ends.
@@ -29,24 +30,28 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     Raises:
         ConfigurationError: A header cannot be sent.
     """
-    fields = []
-    for name, value in request.headers:
-        field = f"{name}: {value}"
-        if not _FIELD.fullmatch(field):
-            # Its value may be a secret.
-            raise ConfigurationError(
-                f"the header {name!r} cannot be sent: its value has line breaks or "
-                "characters outside ASCII"
-            )
-        if name.lower() in _FRAMING:
-            raise ConfigurationError(f"the header {name!r} cannot be set: only the client sets it")
-        fields.append(field)
+    fields = [f"{name}: {value}" for name, value in request.headers]
+    names = [name for name, _ in request.headers]
+    unfit = [name for name, field in zip(names, fields, strict=True) if not _FIELD.fullmatch(field)]
+    framing = [name for name in names if name.lower() in _FRAMING]
+    if unfit or framing:
+        fields.clear()  # its values may be secrets, and tracebacks may show variables
+    if unfit:
+        raise ConfigurationError(
+            f"the header {unfit[0]!r} cannot be sent: its value has line breaks or "
+            "characters outside ASCII"
+        )
+    if framing:
+        raise ConfigurationError(
+            f"the header {framing[0]!r} cannot be set: only the client sets it"
+        )
+    lines = [f"{request.method} {target} HTTP/1.1"]
+    if not any(name.lower() == "host" for name in names):
+        lines.append(f"Host: {host}")
     if request.body:
-        fields.insert(0, f"Content-Length: {len(request.body)}")
-    if not any(name.lower() == "host" for name, _ in request.headers):
-        fields.insert(0, f"Host: {host}")
-    head = "\r\n".join((f"{request.method} {target} HTTP/1.1", *fields, "\r\n"))
-    return head.encode("ascii") + (request.body if isinstance(request.body, bytes) else b"")
+        lines.append(f"Content-Length: {len(request.body)}")
+    head = "\r\n".join((*lines, *fields, "\r\n")).encode("ascii")
+    return SecretBytes(head + (request.body if isinstance(request.body, bytes) else b""))
 
 
 class ResponseParser:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from azinfer.core.network.upload import Upload
+from azinfer.core.secret_names import without_secrets
 
 Head: TypeAlias = tuple[int, dict[str, str]]  # status, and headers by lower-case name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Request:
     """One request, ready to be sent.
 
@@ -27,3 +28,6 @@ class Request:
     headers: list[tuple[str, str]]
     body: bytes | Upload
     request_id: str
+
+    def __repr__(self) -> str:
+        return f"Request({self.method!r}, {without_secrets(self.url)!r})"

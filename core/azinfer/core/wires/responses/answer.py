@@ -133,6 +133,11 @@ def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
     return (_BETWEEN.join(whole), _BETWEEN.join(final)) if whole else ()
 
 
+def refusal_of(output: Sequence[Json]) -> str:
+    """Return why the model refuses to answer; empty if it does not refuse."""
+    return "".join(as_text(part.get("refusal")) for part in _parts(output))
+
+
 def wants_json(raw: Json, response_format: Any) -> bool:
     """Return whether the text was asked for as JSON, which commentary must stay out of."""
     text_format = as_object(as_object(raw.get("text")).get("format"))
@@ -151,13 +156,13 @@ def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format
     calls = tuple(
         _call(item, f"{id_prefix}{at}") for at, item in enumerate(output) if is_call(item)
     )
-    refusals = [text for part in _parts(output) if (text := as_text(part.get("refusal")))]
+    refusal = refusal_of(output)
     is_whole = raw.get("status", "completed") in ("completed", "incomplete")
     return Message(
-        content if content or not (calls or refusals) else None,
+        content if content or not (calls or refusal) else None,
         reasoning=_BETWEEN.join(filter(None, thoughts)) or None,
         tool_calls=calls,
-        refusal="".join(refusals) or None,
+        refusal=refusal or None,
         audio=None,
         raw=raw,
         state=new_state("responses", routing, output) if is_whole else None,

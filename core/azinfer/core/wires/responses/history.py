@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.core.completions import Json
-from azinfer.core.wires.responses.answer import CALLS, texts_of
+from azinfer.core.wires.responses.answer import CALLS, refusal_of, texts_of
 from azinfer.core.wires.state import foreign_wire, is_of, items_of
 from azinfer.core.wires.turns import Called, Kind, edited_turn
 from azinfer.core.wires.wire import Situation
@@ -66,7 +66,8 @@ class Input:
         if items and not is_of(message, self._situation.resource):
             self.changes["messages without what another resource encrypted"] = None
             items = [item for item in items if "encrypted_content" not in item]
-        for part in edited_turn(message, items, texts_of(items), _kind):
+        texts = texts_of(items) or (refusal_of(items),)
+        for part in edited_turn(message, items, texts, _kind):
             if isinstance(part, str):
                 text = {"type": "output_text", "text": part, "annotations": []}
                 yield {"type": "message", "role": "assistant", "content": [text]}

@@ -1,0 +1,117 @@
+"""Secrets in text: hidden where Python prints variables, and removed from what a service sent.
+
+The only module that redacts.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from azinfer.core.errors import InferenceError
+
+REDACTED = "[redacted]"
+_SHORTEST_SECRET = 4  # replacing a shorter one would redact half of a sentence
+_SHORTEST_START = 8  # characters of a secret that a text was cut inside
+
+
+class SecretText(str):
+    """A secret; `repr`, and with it a traceback that shows variables, does not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SecretText(…)"
+
+
+class SecretBytes(bytes):
+    """Bytes with a secret in them; `repr` does not show them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"SecretBytes({len(self)} bytes)"
+
+
+def hidden(value: Any) -> Any:
+    """Return text as SecretText, and any other value as it is."""
+    return SecretText(value) if isinstance(value, str) else value
+
+
+def redact(text: str, secret: str) -> str:
+    """Return a text without a secret, however it is quoted, and without its first half."""
+    if len(secret) < _SHORTEST_SECRET:
+        return text
+    for form in _forms(secret):
+        text = text.replace(form, REDACTED)
+    start = secret[:_SHORTEST_START]
+    while len(secret) > _SHORTEST_START and (at := text.find(start)) >= 0:
+        size = _SHORTEST_START
+        while size < len(secret) and text[at + size : at + size + 1] == secret[size]:
+            size += 1
+        text = text[:at] + REDACTED + text[at + size :]
+    return text
+
+
+def redact_headers(headers: Mapping[str, str], secret: str) -> Mapping[str, str]:
+    """Return headers without a secret; the same object if none is in them."""
+    if not any(secret in value for value in headers.values()):
+        return headers
+    return {name: redact(value, secret) for name, value in headers.items()}
+
+
+def redact_error(error: InferenceError, secret: str) -> None:
+    """Remove a secret from everything that an error contains.
+
+    The frames that read the response are removed too, since their variables have its bytes.
+    """
+    error.__traceback__ = None
+    if error.__suppress_context__:
+        error.__context__ = None
+    for name in ("message", "code", "param", "request_id"):
+        text = getattr(error, name)
+        if text and redact(text, secret) != text:
+            setattr(error, name, redact(text, secret))
+    error.details = tuple(
+        replace(
+            detail,
+            loc=tuple(redact(part, secret) for part in detail.loc),
+            message=redact(detail.message, secret),
+            input=_redact_value(detail.input, secret),
+        )
+        for detail in error.details
+    )
+    error.headers = {name: redact(value, secret) for name, value in error.headers.items()}
+    if error.raw:
+        error.raw = redact(error.raw.decode("latin-1"), secret).encode("latin-1")
+
+
+def _redact_value(value: Any, secret: str) -> Any:
+    """Return a JSON value without a secret."""
+    if isinstance(value, str):
+        return redact(value, secret)
+    if isinstance(value, list | tuple):
+        return [_redact_value(item, secret) for item in value]
+    if isinstance(value, dict):
+        return {
+            redact(str(name), secret): _redact_value(item, secret) for name, item in value.items()
+        }
+    return value
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as URLs, JSON, HTML and Python write it."""
+    quoted = json.dumps(secret)[1:-1]
+    return {
+        secret,
+        quoted,
+        quoted.replace("/", "\\/"),
+        quote(secret, safe=""),
+        quote(secret),
+        html.escape(secret),
+        repr(str(secret))[1:-1],
+    }
