@@ -38,8 +38,8 @@ ANTHROPIC_2 = ROOT / ".venv" / "anthropic2"
 # Which script, where its package is if not in the environment, and how many steps it has over
 # http and, where some of its classes want TLS, over https.
 TOURS: dict[str, tuple[str, Path | None, int, int]] = {
-    "openai 2": ("openai", None, 62, 0),
-    "openai 3": ("openai", OPENAI_3, 62, 0),
+    "openai 2": ("openai", None, 66, 0),
+    "openai 3": ("openai", OPENAI_3, 66, 0),
     "anthropic 0": ("anthropic", None, 28, 0),
     "anthropic 2": ("anthropic", ANTHROPIC_2, 28, 0),
     "azure-ai-projects": ("projects", None, 2, 2),

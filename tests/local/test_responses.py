@@ -372,7 +372,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("tools[0].type", {"tools": [{"type": "web_search"}]}),
     ("tool_choice.type", {"tools": [WEATHER], "tool_choice": {"type": "mcp"}}),
     ("background", {"background": True, "store": False}),
-    ("conversation", {"conversation": "c"}),
+    ("prompt", {"prompt": {"id": "p"}}),
     ("top_logprobs", {"top_logprobs": 3}),
     ("max_output_tokens", {"max_output_tokens": 0}),
     ("temperature", {"temperature": 3}),

@@ -315,3 +315,39 @@ def test_newer_models_take_tools_on_responses_alone(http: httpx.Client) -> None:
     assert error(model="gpt-5.4", reasoning_effort="none") is None
     assert error(model="astra", reasoning_effort="none") is not None
     assert error(model="gpt-5.4", tools=None) is None
+
+
+def test_a_conversation_keeps_what_responses_add(http: httpx.Client) -> None:
+    items = [{"role": "system", "content": "Be brief."}]
+    body = {"items": items, "metadata": {"user": "1"}}
+    conversation = http.post("/conversations", json=body).json()
+    assert (conversation["object"], conversation["metadata"]) == ("conversation", {"user": "1"})
+    path = f"/conversations/{conversation['id']}"
+    first = answered(http, conversation=conversation["id"])
+    assert first["conversation"] == {"id": conversation["id"]}
+    second = streamed(http, conversation={"id": conversation["id"]}, input="more")[-1]["response"]
+    assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"] + 10
+    listed = http.get(f"{path}/items?order=asc").json()["data"]
+    roles = [item["role"] for item in listed]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+    assert listed[0]["content"] == [{"type": "input_text", "text": "Be brief."}]
+    newest = http.get(f"{path}/items?limit=1").json()["data"][0]
+    assert newest["id"] == listed[-1]["id"]
+    assert http.get(f"{path}/items/{newest['id']}").json() == newest
+    assert http.delete(f"{path}/items/{newest['id']}").json()["id"] == conversation["id"]
+    assert http.get(f"{path}/items/{newest['id']}").status_code == 404
+    more = http.post(f"{path}/items", json={"items": items}).json()
+    assert [item["role"] for item in more["data"]] == ["system"]
+    assert http.post(path, json={"metadata": {}}).json()["metadata"] == {}
+    assert http.get(path).json()["metadata"] == {}
+    assert http.delete(path).json()["deleted"]
+    assert http.get(path).status_code == 404
+    assert ask(http, conversation=conversation["id"]).status_code == 404
+
+
+def test_a_wrong_conversation_is_refused(http: httpx.Client) -> None:
+    both = refused(http, conversation="c", previous_response_id="r")
+    assert both["param"] == "conversation"
+    for body, param in (({"metadata": 1}, "metadata"), ({"items": 1}, "items")):
+        answer = http.post("/conversations", json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -256,6 +256,21 @@ async def responses_failed(client: Any) -> None:
     assert ("Overloaded" in str(error), "Once" in texts) == (True, True)
 
 
+async def conversations(client: Any) -> None:
+    """A conversation that responses continue, its items read and deleted."""
+    item: Any = {"type": "message", "role": "user", "content": "Hello"}
+    conversation = await done(client.conversations.create(items=[item], metadata={"a": "b"}))
+    create = functools.partial(client.responses.create, model="fixed")
+    answer = await done(create(input=ASK, conversation=conversation.id))
+    assert answer.conversation.id == conversation.id
+    listed = client.conversations.items.list(conversation.id, order="asc")
+    items = [item async for item in each(listed)]
+    assert [item.role for item in items] == ["user", "user", "assistant"]
+    await done(client.conversations.items.delete(items[0].id, conversation_id=conversation.id))
+    assert (await done(client.conversations.retrieve(conversation.id))).metadata == {"a": "b"}
+    assert (await done(client.conversations.delete(conversation.id))).deleted
+
+
 async def files_and_batches(client: Any) -> None:
     """A file uploaded, a batch of it answered, its results read, all listed and deleted."""
     lines = [
@@ -313,6 +328,7 @@ STEPS = {
     "responses state": responses_state,
     "responses in background": responses_in_background,
     "responses failed": responses_failed,
+    "conversations": conversations,
     "files and batches": files_and_batches,
     "completions": completions,
 }

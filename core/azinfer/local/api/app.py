@@ -26,6 +26,7 @@ from azinfer.local.api.management import listings, token_endpoint
 from azinfer.local.api.management import operation as management
 from azinfer.local.api.messages import operation as messages
 from azinfer.local.api.rerank.operation import rerank
+from azinfer.local.api.responses import conversations
 from azinfer.local.api.responses import operation as responses
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire import errors
@@ -72,6 +73,14 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("responses/input_tokens", "POST", responses.input_tokens),
     ("responses/{response}/cancel", "POST", responses.cancel),
     ("responses/{response}/input_items", "GET", responses.input_items),
+    ("conversations", "POST", conversations.create),
+    ("conversations/{conversation}", "GET", conversations.get),
+    ("conversations/{conversation}", "POST", conversations.update),
+    ("conversations/{conversation}", "DELETE", conversations.delete),
+    ("conversations/{conversation}/items", "POST", conversations.add_items),
+    ("conversations/{conversation}/items", "GET", conversations.list_items),
+    ("conversations/{conversation}/items/{item}", "GET", conversations.get_item),
+    ("conversations/{conversation}/items/{item}", "DELETE", conversations.delete_item),
     ("files", "POST", files.upload),
     ("files", "GET", files.list_files),
     ("files/{file}", "GET", files.get),

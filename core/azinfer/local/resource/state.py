@@ -16,6 +16,7 @@ from azinfer.local.resource.prompt_cache import PromptCache
 from azinfer.local.resource.rate_limits import Limits
 from azinfer.local.resource.registry import Registry
 from azinfer.local.resource.sealing import Seal
+from azinfer.local.resource.storage.conversation_store import ConversationStore
 from azinfer.local.resource.storage.file_store import FileStore
 from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.resource.storage.response_store import ResponseStore
@@ -36,6 +37,7 @@ class ResourceState:
         page_size: The most entries on one page of a list of deployments.
         clock: Returns monotonic seconds, used to time requests.
         responses: The stored responses of the Responses API.
+        conversations: The stored conversations of the Responses API.
         threads: The stored threads of Messages.
         prompt_cache: The prompts that Messages cached.
         seal: What encrypts reasoning so that this resource alone can read it.
@@ -51,6 +53,7 @@ class ResourceState:
     page_size: int
     clock: Callable[[], float]
     responses: ResponseStore = field(default_factory=ResponseStore)
+    conversations: ConversationStore = field(default_factory=ConversationStore)
     threads: ThreadStore = field(default_factory=ThreadStore)
     prompt_cache: PromptCache = field(init=False)
     seal: Seal = field(default_factory=Seal)
@@ -85,6 +88,7 @@ class ResourceState:
         self.registry.reset()
         self.overrides.reset()
         self.responses.clear()
+        self.conversations.clear()
         self.threads.clear()
         self.prompt_cache.clear()
         self.log.clear()

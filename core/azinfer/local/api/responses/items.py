@@ -209,3 +209,19 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text") or part.get("refusal") or "" for part in content)
+
+
+def show_item(item: Json) -> Json:
+    """Return an input item as lists of items have it, with the content of messages as parts."""
+    content = {"content": _whole(item)} if "role" in item else {}
+    return {"status": "completed", **item, **content}
+
+
+def _whole(item: Json) -> list[Json]:
+    """Return the content of a message as parts."""
+    content = item["content"]
+    if not isinstance(content, str):
+        return list(content)
+    if item["role"] == "assistant":
+        return [{"type": "output_text", "text": content, "annotations": []}]
+    return [{"type": "input_text", "text": content}]

@@ -18,7 +18,8 @@ from azinfer.local.api.chat.request import parse_chat_request
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
 from azinfer.local.api.responses import background
-from azinfer.local.api.responses.items import InputItems
+from azinfer.local.api.responses.conversations import conversation_of
+from azinfer.local.api.responses.items import InputItems, show_item
 from azinfer.local.api.responses.request import (
     FIELDS,
     as_chat,
@@ -49,12 +50,17 @@ async def create(context: RequestContext) -> Response:
     own, messages = _read_input(context, body, deployment)
     request = parse_chat_request(as_chat(body, messages, context.surface), context.surface)
     head = response_head(body, f"resp_{context.id}", deployment.name)
+    conversation = conversation_of(context, body)
+    if conversation is not None:
+        head["conversation"] = {"id": conversation.id}
     events = ResponseEvents() if request.stream and head["store"] else None
 
     def keep(response: Json) -> None:
         if response["store"]:
             task = background.task_of(state, response["id"])
             state.responses.add(StoredResponse(response, own, events, task))
+        if conversation is not None and response["status"] in ("completed", "incomplete"):
+            conversation.items += [*own, *response["output"]]
 
     def encrypt(text: str) -> str:
         return state.seal.close(json.dumps([head["id"], text]))
@@ -141,10 +147,7 @@ async def delete(context: RequestContext) -> Response:
 
 async def input_items(context: RequestContext) -> Response:
     """Answer `GET responses/{id}/input_items`."""
-    items = [
-        {"status": "completed", **item, **({"content": _whole(item)} if "role" in item else {})}
-        for item in _find_stored(context).items
-    ]
+    items = [show_item(item) for item in _find_stored(context).items]
     if context.http.query_params.get("order") != "asc":
         items.reverse()
     return AsciiResponse(page(items, context))
@@ -158,18 +161,10 @@ def _find_stored(context: RequestContext) -> StoredResponse:
     return stored
 
 
-def _whole(item: Json) -> list[Json]:
-    """Return the content of a message as parts."""
-    content = item["content"]
-    if not isinstance(content, str):
-        return list(content)
-    if item["role"] == "assistant":
-        return [{"type": "output_text", "text": content, "annotations": []}]
-    return [{"type": "input_text", "text": content}]
-
-
 def _previous_items(context: RequestContext, body: Json) -> Sequence[Json]:
     """Return the items of the previous turns."""
+    if conversation := conversation_of(context, body):
+        return list(conversation.items)
     previous = body.get("previous_response_id")
     if previous is None:
         return ()

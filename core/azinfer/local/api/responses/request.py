@@ -62,7 +62,7 @@ def check_response_request(body: Json, surface: str, strict: bool) -> None:
         if not isinstance(body.get(name) or {}, Mapping):
             message = f"Invalid type for '{name}': expected an object."
             raise bad_request(surface, message, name, "invalid_type")
-    for name in ("conversation", "prompt", "top_logprobs"):
+    for name in ("prompt", "top_logprobs"):
         if body.get(name):
             raise unsupported_parameter(surface, name, body[name])
     if body.get("background") and body.get("store") is False:
