@@ -19,7 +19,7 @@ from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.worker_threads import run_in_worker
 
 # After so many tokens, others have their turn.
-_AT_ONCE = 50
+_AT_ONCE = 10
 # Characters that are counted and made vectors of at once, in the event loop.
 _SHORT, _SLICE = 20_000, 64 * 1024
 _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384

@@ -123,7 +123,9 @@ async def _start_generations(
             schema.
     """
     overrides = context.state.overrides.of(deployment)
-    similarity = _similarity(context.state.registry)
+    # Only tools need it, and there may be thousands of deployments.
+    has_tools = any(request.tools for request in requests)
+    similarity = _similarity(context.state.registry) if has_tools else None
     generations = []
     for at, request in enumerate(requests):
         engine = overrides.chat_engine(request.messages)

@@ -26,7 +26,7 @@ from azinfer.local.engines.cassette.exchanges import Exchange, differences, key_
 from azinfer.local.engines.cassette.transports import Player, Recorder
 
 # How many recorded requests an unknown one is compared with, and how much of each.
-_MOST_COMPARED, _COMPARED = 50, 4000
+_MOST_COMPARED, _COMPARED = 20, 2000
 _BLOT = "[credential]"
 
 
@@ -64,6 +64,7 @@ class Cassette:
         self._lock = threading.Lock()
         self._positions: dict[str, int] = {}
         self._exchanges: list[Exchange] = []
+        self._keys: list[str] = []
         self._by_key: dict[str, list[Exchange]] = {}
         for exchange in [] if mode == "record" else self._read():
             self._keep(exchange)
@@ -121,8 +122,10 @@ class Cassette:
         self._positions.clear()
 
     def _keep(self, exchange: Exchange) -> None:
+        key = exchange.key
         self._exchanges.append(exchange)
-        self._by_key.setdefault(exchange.key, []).append(exchange)
+        self._keys.append(key)
+        self._by_key.setdefault(key, []).append(exchange)
 
     def _nearest(self, operation: str, body: Any) -> str:
         key, message = key_of(operation, body), f"{self.path} has no recording of this {operation}"
@@ -130,13 +133,12 @@ class Cassette:
             return f"{message} request, nor of any other"
         # Only those of about the same length can be near, and comparing takes long.
         by_length = sorted(
-            range(len(self._exchanges)),
-            key=lambda at: abs(len(self._exchanges[at].key) - len(key)),
+            range(len(self._keys)), key=lambda at: abs(len(self._keys[at]) - len(key))
         )
         matcher = difflib.SequenceMatcher(None, "", key[:_COMPARED], autojunk=False)
 
         def likeness(at: int) -> float:
-            matcher.set_seq1(self._exchanges[at].key[:_COMPARED])
+            matcher.set_seq1(self._keys[at][:_COMPARED])
             return matcher.quick_ratio()
 
         line = max(sorted(by_length[:_MOST_COMPARED]), key=likeness)
