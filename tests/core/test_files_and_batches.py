@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -29,7 +30,7 @@ from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.core.files import decode_file
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import TestClock
-from raw_server import RawServer, chunked, failure, raw, reply
+from raw_server import Peer, RawServer, chunked, failure, raw, reply
 
 BATCH: dict[str, Any] = {"id": "batch_1", "status": "in_progress"}
 
@@ -147,7 +148,7 @@ class TestFiles:
     async def test_an_upload_is_sent_again_from_its_start(
         self, server: RawServer, kind: str
     ) -> None:
-        server.will(reply(failure("500"), 500), reply({"id": "file-1"}))
+        server.will(reply(failure("503"), 503), reply({"id": "file-1"}))
         clock = TestClock()
         twins = Twins(kind, server.url, "a-key", clock=clock)
         await twins.of(twins.client.files.upload(b"abc", filename="a.jsonl"))
@@ -155,6 +156,54 @@ class TestFiles:
         assert bodies[0] == bodies[1]
         assert b"abc" in bodies[0]
         assert server.received[0].method == "POST"
+        await twins.close()
+
+    @pytest.mark.parametrize("behaviour", [Peer.close, Peer.reset, reply(failure("500"), 500)])
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_what_creates_is_not_sent_again_once_it_may_have_arrived(
+        self, server: RawServer, kind: str, behaviour: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "in.jsonl").write_bytes(b"{}")
+        server.will(behaviour)
+        twins = Twins(kind, server.url, "a-key", clock=TestClock())
+        with pytest.raises(InferenceError, match=r"client\.files\.list\(\)"):
+            await twins.of(twins.client.files.upload(b"{}", filename="a.jsonl"))
+        assert len(server.received) == 1
+        server.will(reply({"id": "file-1"}), behaviour)
+        with pytest.raises(InferenceError, match=r"client\.batches\.list\(\)"):
+            await twins.of(twins.client.batches.create(tmp_path / "in.jsonl"))
+        assert [each.target for each in server.received[1:]] == [
+            "/openai/v1/files",
+            "/openai/v1/batches",
+        ]
+        await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_what_creates_is_sent_again_after_a_failure_to_connect(self, kind: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        twins = Twins(kind, f"http://127.0.0.1:{port}", "a-key", clock=TestClock())
+        with pytest.raises(APIConnectionError) as caught:
+            await twins.of(twins.client.files.upload(b"{}", filename="a.jsonl"))
+        assert caught.value.attempts == 3
+        assert "list()" not in caught.value.message
+        await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_a_repeated_deletion_that_finds_nothing_has_succeeded(
+        self, server: RawServer, kind: str
+    ) -> None:
+        nothing = reply(failure("not_found", "No such File object"), 404)
+        server.will(Peer.close, nothing)
+        twins = Twins(kind, server.url, "a-key", clock=TestClock())
+        await twins.of(twins.client.files.delete("file-1"))
+        server.will(nothing)
+        with pytest.raises(InferenceError, match="No such File"):
+            await twins.of(twins.client.files.delete("file-1"))
+        server.will(reply(failure("429"), 429), nothing)
+        with pytest.raises(InferenceError, match="No such File"):
+            await twins.of(twins.client.files.delete("file-1"))
+        assert len(server.received) == 5
         await twins.close()
 
     @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -26,7 +26,7 @@ from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossl
 from azinfer.core.network import Request, Upload
 from azinfer.core.redaction import redact_error, redact_headers
 from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standing_headers
-from azinfer.core.retries import retry_after, wait_before_retry
+from azinfer.core.retries import may_have_arrived, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import scope_of
@@ -74,6 +74,7 @@ class CallAttempts(Generic[T]):
         self._id = f"{_PROCESS}-{next(call_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
         self._end = self.clock.monotonic() + self.timeout.total
         self._retries = 0
+        self._may_be_done = False  # by a request that ended with an error
         self._attempts: list[Attempt] = []
         self._failure: InferenceError | None = None
 
@@ -163,7 +164,9 @@ class CallAttempts(Generic[T]):
         Raises:
             InferenceError: The response is an error, or not valid.
         """
-        if status >= 300:
+        if status == 404 and self.call.method == "DELETE" and self._may_be_done:
+            body = b"{}"  # an earlier request has deleted it
+        elif status >= 300:
             raise self.error_of(status, headers, body)
         value = self.call.read(body, headers, self.routing(status, headers))
         self._record_success()
@@ -238,6 +241,11 @@ class CallAttempts(Generic[T]):
 
     def _next_wait(self, error: InferenceError) -> float:
         """Return the seconds to wait after an error that is not the request's form."""
+        if self.call.creates and may_have_arrived(error):
+            advice = f"It may have been done: look at {self.call.creates} before you repeat it."
+            error.message = with_advice(error.message, advice)
+            raise error
+        self._may_be_done = self._may_be_done or may_have_arrived(error)
         self._retries += 1
         wait = wait_before_retry(error, self._retries, self.max_retries, self.budget, self.clock)
         if wait is None or self.clock.monotonic() + wait >= self._end:

@@ -135,6 +135,7 @@ def write_lines(
     return operations.pop()
 
 
+_LISTED = "client.batches.list()"
 _OF_LINE = ("id", "messages", "model")
 
 
@@ -274,7 +275,7 @@ class Batches:
         yield rest
 
     def _create(self, body: Json) -> Batch:
-        return self._ask("", body=body)
+        return self._ask("", body=body, creates=_LISTED)
 
     def _ask(self, path: str, **more: Any) -> Batch:
         batch: Batch = self._client._run(
@@ -301,13 +302,13 @@ class AsyncBatches:
         files = self._client.files
         if isinstance(requests, str | Path):
             file = await files.upload(requests)
-            return await self._ask("", body=_creation(file.id, endpoint, options))
+            return await self._create(_creation(file.id, endpoint, options))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "batch.jsonl")
             with path.open("wb") as lines:
                 endpoint = write_lines(self._client, requests, model, lines)
             file = await files.upload(path)
-            return await self._ask("", body=_creation(file.id, endpoint, options))
+            return await self._create(_creation(file.id, endpoint, options))
 
     async def list(self) -> AsyncIterator[Batch]:
         """Yield the batches of the resource, page by page."""
@@ -368,6 +369,9 @@ class AsyncBatches:
             for line in lines:
                 yield line
         yield rest
+
+    async def _create(self, body: Json) -> Batch:
+        return await self._ask("", body=body, creates=_LISTED)
 
     async def _ask(self, path: str, **more: Any) -> Batch:
         call = resource_call(self._client, BATCHES, path, decode_batch, **more)

@@ -96,6 +96,8 @@ class Call(Generic[T]):
         learn: Remembers for all clients that the deployment needs this wire.
         upload: A form with a file, sent in place of a body.
         method: The method, where it is not GET without a body and POST with one.
+        creates: What lists the things of which each request makes one more, for example
+            `"client.files.list()"`; None where the request can be sent again without harm.
     """
 
     target: Target
@@ -113,6 +115,7 @@ class Call(Generic[T]):
     learn: Callable[[], None] | None = None
     upload: Upload | None = None
     method: str | None = None
+    creates: str | None = None
 
 
 # What the client itself reads of a call's options.

@@ -211,7 +211,13 @@ class AmbiguousDeploymentError(ConfigurationError):
 
 
 class APIConnectionError(InferenceError):
-    """The service could not be reached, or the connection broke before the response ended."""
+    """The service could not be reached, or the connection broke before the response ended.
+
+    Attributes:
+        unsent: Whether no connection was established, so that nothing of the request was sent.
+    """
+
+    unsent: bool = False
 
 
 class APITimeoutError(APIConnectionError):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from azinfer.core.operations import Operations
 
 
+_LISTED = "client.files.list()"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """A file that the resource keeps.
@@ -76,7 +79,7 @@ def resource_call(
         operation: `"files"` or `"batches"`.
         path: What follows it, with the query.
         read: Makes the value of the response's JSON.
-        **more: The call's body, upload or method.
+        **more: The call's body, upload or method, and what it creates.
     """
     target = client._target(operation, None, None, None)
     base, _, query = target.url().partition("?")
@@ -151,7 +154,7 @@ class Files:
         """
         upload = upload_of(source, purpose, filename, expires_after, on_progress)
         file: File = self._client._run(
-            resource_call(self._client, FILES, "", decode_file, upload=upload)
+            resource_call(self._client, FILES, "", decode_file, upload=upload, creates=_LISTED)
         )
         return file
 
@@ -217,7 +220,7 @@ class AsyncFiles:
     ) -> File:
         """Upload a file in pieces; the same as `Files.upload`, awaited."""
         upload = upload_of(source, purpose, filename, expires_after, on_progress)
-        call = resource_call(self._client, FILES, "", decode_file, upload=upload)
+        call = resource_call(self._client, FILES, "", decode_file, upload=upload, creates=_LISTED)
         file: File = await self._client._run(call)
         return file
 

@@ -117,6 +117,18 @@ def wait_before_retry(
     return backoff * (0.75 + 0.5 * clock.random())
 
 
+def may_have_arrived(error: InferenceError) -> bool:
+    """Return whether the service may have done what was asked, although there is an error.
+
+    It has not if no connection was established, or if it refused the request for its load.
+    """
+    if isinstance(error, APIConnectionError):
+        return not error.unsent
+    if error.status is None:
+        return not isinstance(error, ConfigurationError)
+    return error.status == 409 or (error.status >= 500 and error.status != 503)
+
+
 def _is_transient(error: InferenceError) -> bool:
     if isinstance(error, APIStatusError):
         passing = isinstance(error, RateLimitError | ServerError) or error.status == 409

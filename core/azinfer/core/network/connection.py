@@ -147,7 +147,9 @@ def _connect(host: str, port: int, remaining: Callable[[], float]) -> socket.soc
 def connect_error(error: OSError, deadline: Deadline) -> Exception:
     """Return the error for a connection that could not be established."""
     if isinstance(error, TimeoutError):
-        return deadline.silence_error("no connection was established", deadline.timeout.connect)
+        expired = deadline.silence_error("no connection was established", deadline.timeout.connect)
+        expired.unsent = True
+        return expired
     return ConnectFailedError(str(error))
 
 

@@ -29,14 +29,19 @@ def network_error(error: Exception, deadline: Deadline) -> InferenceError:
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
         kind = next((name for name in _TIMEOUTS if name in names), "ReadTimeout")
         limits = {"ConnectTimeout": deadline.timeout.connect}
-        return deadline.silence_error(_TIMEOUTS[kind], limits.get(kind, deadline.timeout.read))
+        expired = deadline.silence_error(_TIMEOUTS[kind], limits.get(kind, deadline.timeout.read))
+        expired.unsent = kind in ("ConnectTimeout", "PoolTimeout")
+        return expired
     if "CERTIFICATE_VERIFY_FAILED" in message:
         message += "; for a company's own certificate authority, set SSL_CERT_FILE"
-    elif names & {"ConnectFailedError", "ConnectError", "ClientConnectorError"}:
+    elif names & _CONNECT_FAILURES:
         message += "; check the endpoint and the network"
-    return APIConnectionError(f"the connection failed: {message}")
+    failed = APIConnectionError(f"the connection failed: {message}")
+    failed.unsent = bool(names & _CONNECT_FAILURES)
+    return failed
 
 
+_CONNECT_FAILURES = {"ConnectFailedError", "ConnectError", "ClientConnectorError"}
 _TIMEOUTS = {
     "ConnectTimeout": "no connection was established",
     "PoolTimeout": "no connection was free",
