@@ -251,3 +251,16 @@ def test_a_token_is_not_sent_in_clear_text(kind: str) -> None:
 
     with pytest.raises(ConfigurationError, match="is not https"):
         ClientDriver(kind, "http://contoso.openai.azure.com", Credential(), "m").complete(USER)
+
+
+def test_https_on_loopback_does_not_go_through_a_proxy(
+    kind: str, secure: RawServer, other: RawServer, authority: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, other.url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    secure.will(reply(chat()))
+    driver = ClientDriver(kind, secure.url, "a-key", model="m")
+    assert driver.complete().text == "hello"
+    assert not other.received
+    driver.close()

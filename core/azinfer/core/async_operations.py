@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.credentials import Keys, Secret
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
@@ -26,9 +27,7 @@ from azinfer.core.embeddings import (
     is_size_error,
     merge_embeddings,
 )
-from azinfer.core.errors import (
-    InferenceError,
-)
+from azinfer.core.errors import APITimeoutError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
 from azinfer.core.operations import CallOptions, Kind, Operations, T
@@ -255,9 +254,7 @@ class AsyncOperations(Operations):
         while True:
             while wait := attempts.ready():
                 await self._clock.asleep(wait)
-            secret = await attempts.credential.asecret(
-                attempts.surface, attempts.scope, attempts.rejected
-            )
+            secret = await _secret_in_time(attempts)
             if secret is not None:
                 return attempts.request(secret, stream)
             attempts.handle_rejected_credential()
@@ -265,6 +262,23 @@ class AsyncOperations(Operations):
     def _connect(self) -> None:
         transport = AsyncTransport(self._http_client, self._environ)
         self._transport = self._transports.setdefault("async", transport)
+
+
+async def _secret_in_time(attempts: CallAttempts[Any]) -> Secret | None:
+    """Return what authorises the next request, within the time that the call has."""
+    credential = attempts.credential
+    asking = credential.asecret(attempts.surface, attempts.scope, attempts.rejected)
+    if isinstance(credential, Keys):
+        return await asking  # which never waits
+    import asyncio
+
+    deadline = attempts.deadline()
+    try:
+        async with asyncio.timeout(deadline.remaining()):
+            return await asking
+    except TimeoutError:
+        pass
+    raise APITimeoutError(f"the credential returned no token within {deadline.seconds:g} seconds")
 
 
 async def _in_time(

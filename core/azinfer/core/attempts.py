@@ -125,6 +125,12 @@ class CallAttempts(Generic[T]):
         scope = self.call.scope or scope_of(self.surface, self._url)
         return self.corrections.get(scope, scope) if scope else None
 
+    def deadline(self) -> Deadline:
+        """Return by when an attempt that begins now must end."""
+        attempt = self.timeout.attempt or self.timeout.total
+        at = min(self._end, self.clock.monotonic() + attempt)
+        return Deadline(self.clock, at, self.timeout)
+
     def handle_rejected_credential(self) -> None:
         """Go on after the credential has nothing but the secret that was rejected.
 
@@ -155,8 +161,7 @@ class CallAttempts(Generic[T]):
             headers["content-type"] = body.content_type
         method = self.call.method or ("POST" if body else "GET")
         request = Request(method, self._url, list(headers.items()), body, self._id)
-        at = min(self._end, self._began + (self.timeout.attempt or self.timeout.total))
-        return request, Deadline(self.clock, at, self.timeout)
+        return request, self.deadline()
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """Return the value of a complete response.

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
@@ -127,11 +127,26 @@ class _Cache:
 
     def __init__(self) -> None:
         self.tokens: dict[str, Any] = {}
+        self.renew_locks()
+        _all_caches.add(self)
+
+    def renew_locks(self) -> None:
+        """Use new locks: in a forked child, a thread of the parent may have the old ones."""
         self.lock = threading.Lock()
         self.locks: WeakKeyDictionary[AbstractEventLoop, Lock] = WeakKeyDictionary()
 
 
 _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
+_all_caches: WeakSet[_Cache] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for cache in list(_all_caches):
+        cache.renew_locks()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Tokens:

@@ -45,10 +45,14 @@ class Deadline:
         """
         return min(seconds, self.remaining())
 
+    @property
+    def seconds(self) -> float:
+        """The limit of an attempt, for messages."""
+        return self.timeout.attempt or self.timeout.total
+
     def expired_error(self) -> APITimeoutError:
         """Return the error for an attempt that took too long."""
-        limit = self.timeout.attempt or self.timeout.total
-        return APITimeoutError(f"no complete response came within {limit:g} seconds")
+        return APITimeoutError(f"no complete response came within {self.seconds:g} seconds")
 
     def silence_error(self, what: str, seconds: float) -> APITimeoutError:
         """Return the error for one wait that took `seconds`, or all that remained."""

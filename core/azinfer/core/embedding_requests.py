@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Sequence,
-)
-from typing import Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from azinfer.core.embeddings import Embeddings
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 _AT_ONCE = 8
 
 
 def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
-    """Return the embeddings of each part, with concurrent requests; the first error ends all."""
+    """Return the embeddings of each part, with concurrent requests.
+
+    The first error, or an interrupt, ends all at once: what is under way goes on in daemon
+    threads until its requests end, and its answers are dropped.
+    """
     if len(parts) < 2:
         return [embed(part) for part in parts]
     import contextvars
-    from concurrent.futures import ThreadPoolExecutor
+    import queue
+    import threading
 
-    with ThreadPoolExecutor(min(_AT_ONCE, len(parts)), "azinfer-embed") as threads:
-        work = [threads.submit(contextvars.copy_context().run, embed, part) for part in parts]
+    left: SimpleQueue[Any] = queue.SimpleQueue()
+    ended: SimpleQueue[Any] = queue.SimpleQueue()
+    for each in enumerate(parts):
+        left.put(each)
+    for number in range(min(_AT_ONCE, len(parts))):
+        context, name = contextvars.copy_context(), f"azinfer-embed-{number}"
+        work = (_embed_each, embed, left, ended)
+        threading.Thread(target=context.run, args=work, name=name, daemon=True).start()
+    answers: dict[int, Embeddings] = {}
+    try:
+        while len(answers) < len(parts):
+            at, answer, error = ended.get()
+            if error is not None:
+                raise error
+            answers[at] = answer
+    finally:
+        deque(_taken(left), 0)  # nothing further is sent
+    return [answers[at] for at in range(len(parts))]
+
+
+def _embed_each(
+    embed: Callable[[Any], Embeddings], left: SimpleQueue[Any], ended: SimpleQueue[Any]
+) -> None:
+    """Embed the parts that are left, one after the other."""
+    for at, part in _taken(left):
         try:
-            return [each.result() for each in work]
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+            ended.put((at, embed(part), None))
+        except BaseException as error:
+            ended.put((at, None, error))
+
+
+def _taken(left: SimpleQueue[Any]) -> Iterator[Any]:
+    """Take what is left in a queue."""
+    while not left.empty():
+        try:
+            item = left.get_nowait()
+        except Exception:  # another thread took the last one  # pragma: no cover
+            return
+        yield item
 
 
 async def map_async(

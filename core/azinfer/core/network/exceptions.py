@@ -6,12 +6,24 @@ from azinfer.core.deadline import Deadline
 from azinfer.core.errors import (
     APIConnectionError,
     ConfigurationError,
-    InferenceError,
+)
+
+_LIBRARIES = frozenset(
+    {"httpx", "httpx2", "httpcore", "httpcore2", "h11", "aiohttp", "httpx_aiohttp", "anyio"}
 )
 
 
-def network_error(error: Exception, deadline: Deadline) -> InferenceError:
+def _is_known(error: Exception) -> bool:
+    """Return True for errors of sockets and HTTP libraries."""
+    kinds = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    return isinstance(error, OSError) or not _LIBRARIES.isdisjoint(kinds)
+
+
+def network_error(error: Exception, deadline: Deadline) -> Exception:
     """Return our error for one of a socket, httpx, httpx2 or aiohttp.
+
+    Any other error, such as what a signal handler raises in the middle of a request, is returned
+    as it is, so that nothing is sent again for it.
 
     The names of its classes decide, so that none of these libraries is imported for it.
 
@@ -19,6 +31,8 @@ def network_error(error: Exception, deadline: Deadline) -> InferenceError:
         error: What was raised.
         deadline: The limits of the request, for the message of a timeout.
     """
+    if not _is_known(error):
+        return error
     cause = error.__cause__
     if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp."):
         error = cause  # httpx-aiohttp reports every broken connection as a timeout

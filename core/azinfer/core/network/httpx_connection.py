@@ -11,6 +11,7 @@ from typing import Any
 from urllib.request import getproxies
 
 from azinfer.core.deadline import Deadline
+from azinfer.core.endpoints import is_loopback
 from azinfer.core.network.address import Origin
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
@@ -121,7 +122,7 @@ class AsyncHttpxConnection(_BaseHttpxConnection):
 
 def proxy_connection(origin: Origin) -> HttpxConnection | None:
     """Return a connection through the proxies of the environment, or None if it sets none."""
-    if origin.settings is None or not getproxies():
+    if origin.settings is None or is_loopback(origin.url) or not getproxies():
         return None
     import httpx
 
@@ -136,7 +137,7 @@ def proxy_connection(origin: Origin) -> HttpxConnection | None:
 
 def async_proxy_connection(origin: Origin) -> AsyncHttpxConnection | None:
     """Return the same for async code, where asyncio limits the time of all parts together."""
-    if origin.settings is None or not getproxies():
+    if origin.settings is None or is_loopback(origin.url) or not getproxies():
         return None
     import httpx
 
