@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -281,6 +282,7 @@ def test_a_tool_loop_reaches_the_engine_as_a_chat(
         {"role": "tool", "tool_call_id": "toolu_1", "content": "9 degrees"},
         {"role": "user", "content": "And now?"},
     ]
+    assert prompt.request["max_tokens"] == 9
     assert prompt.request["reasoning_effort"] == "low"
     assert prompt.request["parallel_tool_calls"] is False
     assert prompt.request["tool_choice"]["function"] == {"name": "get_weather"}
@@ -585,6 +587,16 @@ def test_a_thread_goes_on_by_the_id_of_its_answer(http: httpx.Client) -> None:
     plain = message(http)
     thread["previous_message_id"] = plain["id"]
     assert error(http, 404, thread=thread)  # only threads are kept
+
+
+def test_a_configuration_says_which_wires_a_deployment_has(tmp_path: Path) -> None:
+    path = tmp_path / "azinfer.toml"
+    path.write_text('[local.deployments.chat]\nwires = ["chat", "messages"]\n', "utf-8")
+    (deployment,) = LocalEndpoint.from_config(path).deployments
+    assert deployment.served_wires == ("chat", "messages")
+    path.write_text('[local.deployments.chat]\nwires = ["anthropic"]\n', "utf-8")
+    with pytest.raises(ConfigurationError, match="unknown wire 'anthropic'; choose from chat"):
+        LocalEndpoint.from_config(path)
 
 
 def test_an_unknown_wire_of_a_deployment_is_an_error() -> None:

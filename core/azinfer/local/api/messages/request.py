@@ -131,7 +131,7 @@ def _options(body: Json) -> Json:
     """Return the fields of a chat that have a counterpart here."""
     options: Json = {"stream": bool(body.get("stream"))}
     if "max_tokens" in body:
-        options["max_completion_tokens"] = body["max_tokens"]
+        options["max_tokens"] = body["max_tokens"]
     options |= _sampling(body)
     if stops := body.get("stop_sequences"):
         options["stop"] = _stops(stops)
