@@ -8,6 +8,7 @@ anthropics/claude-code#10627 (a foreign signature).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,15 @@ def test_the_log_and_the_page_show_the_wire(claude: LocalEndpoint, http: httpx.C
     assert "x-api-key" not in entry.headers
     assert entry.to_wire()["wire"] == "messages"
     assert "wire messages" in str(row(entry))
+
+
+def test_the_page_offers_only_deployments_that_chat(claude: LocalEndpoint) -> None:
+    headers = {"sec-fetch-site": "none"}
+    with httpx.Client(follow_redirects=True, headers=headers) as browser:
+        page = browser.post(f"{claude.url}/", data={"key": claude.key}).text
+    names = re.findall(r"<option>([^<]+)", page)
+    assert "chat-only" in names
+    assert not {"gpt-5-pro", "claude-fable-5"} & set(names)
 
 
 def test_the_gateway_answers_in_azures_form(claude: LocalEndpoint, http: httpx.Client) -> None:

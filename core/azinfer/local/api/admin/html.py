@@ -132,7 +132,7 @@ def _bar(headers: Mapping[str, str], key: str) -> h.Node:
 
 
 def _trial(state: ResourceState) -> h.Node:
-    names = (each.name for each in state.registry if each.engine_capabilities.chat)
+    names = (each.name for each in state.registry if _can_chat(each))
     chats = list(itertools.islice(names, _MOST_DEPLOYMENTS))
     if not chats:
         return h.p["No deployment here can chat."]
@@ -147,6 +147,10 @@ def _trial(state: ResourceState) -> h.Node:
         h.div("#answer", aria_live="polite"),
         h.div("#about"),
     ]
+
+
+def _can_chat(deployment: LocalDeployment) -> bool:
+    return deployment.engine_capabilities.chat and "chat" in deployment.served_wires
 
 
 def row_id(entry: LogEntry) -> str:
