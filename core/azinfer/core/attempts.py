@@ -322,7 +322,8 @@ class CallAttempts(Generic[T]):
         call, target = self.call, self.call.target
         if call.on_wire is None or call.choice.source == "declared":
             return False
-        wire = wire_after(error, call.choice.wire, target.model_id or target.model)
+        model = target.model_id or target.model
+        wire = wire_after(error, call.choice.wire, model, self._body or {})
         if wire is None or wire in self._wires:
             return False
         try:

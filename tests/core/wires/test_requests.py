@@ -105,6 +105,28 @@ def test_what_is_not_a_tool_is_left_to_the_service() -> None:
         assert encoded(wire, tools=["x"]).body["tools"] == ["x"]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"role": "assistant", "content": None, "refusal": "I will not"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not"}]},
+    ],
+)
+def test_a_refusal_goes_back_as_text(answer: Json) -> None:
+    history = [HI, answer, UserMessage("why?")]
+    assert encoded("messages", history).body["messages"] == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "I will not"},
+        {"role": "user", "content": "why?"},
+    ]
+    text = {"type": "output_text", "text": "I will not", "annotations": []}
+    assert encoded("responses", history).body["input"][1] == {
+        "type": "message",
+        "role": "assistant",
+        "content": [text],
+    }
+
+
 def test_a_call_of_a_free_form_tool_goes_back_on_chat_as_it_came() -> None:
     answer = Message(
         None, reasoning=None, tool_calls=(ToolCall("c1", Function("sql", "select 1"), "custom"),)
@@ -167,6 +189,47 @@ class TestThinking:
         situation = Situation(model_id=facts.name, facts=facts)
         most = encoded("messages", situation=situation, reasoning_effort="low").body["max_tokens"]
         assert most == min(32_768, facts.max_output or 32_768)
+
+    def test_limits_move_and_properties_stay_whatever_they_are_called(self) -> None:
+        schema = {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "minLength": 1, "enum": ["pattern"]},
+                "pattern": {"type": "string", "default": {"type": "a", "pattern": "b"}},
+                "minimum": {"anyOf": [{"type": "number", "minimum": 1}, {"type": "null"}]},
+            },
+            "$defs": {"type": {"type": "array", "items": {"type": "string"}, "maxItems": 2}},
+            "patternProperties": {"type": {"type": "string"}, "maximum": {"type": "string"}},
+            "const": {"type": "x", "maximum": 1},
+            "additionalProperties": True,
+        }
+        wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+        request = encoded("messages", response_format=wanted)
+        assert request.body["output_config"]["format"]["schema"] == {
+            **schema,
+            "properties": {
+                **schema["properties"],  # type: ignore[dict-item]
+                "type": {"type": "string", "enum": ["pattern"], "description": "{minLength: 1}"},
+                "minimum": {
+                    "anyOf": [{"type": "number", "description": "{minimum: 1}"}, {"type": "null"}]
+                },
+            },
+            "$defs": {
+                "type": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "{maxItems: 2}",
+                }
+            },
+        }
+        assert request.adapted == ("schema: minLength, minimum, maxItems → description",)
+
+    @pytest.mark.parametrize("described", [{"name": "n"}, None])
+    def test_a_format_without_its_schema_is_refused(self, described: Any) -> None:
+        wanted = {"type": "json_schema", "json_schema": described}
+        with pytest.raises(ConfigurationError, match="response_format") as caught:
+            encoded("messages", response_format=wanted)
+        assert caught.value.param == "response_format"
 
     def test_an_effort_and_a_schema_share_their_group(self) -> None:
         schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}

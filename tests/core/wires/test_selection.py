@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from azinfer.core import (
+    APIStatusError,
     AssistantMessage,
     AsyncInferenceClient,
     BadRequestError,
@@ -220,6 +221,40 @@ def test_a_service_without_responses_falls_back_to_chat(server: RawServer, refus
     serve(server, responses=refusal)
     client_of(server, "o3-pro").complete(ASK)
     assert wires(server) == ["responses", "chat"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"detail": "Not Found"},
+        failure("api_not_supported", "This API is not supported."),
+        failure("OperationNotSupported", "Not for this model."),
+    ],
+)
+def test_every_form_of_a_missing_operation_leads_to_chat(server: RawServer, refusal: Any) -> None:
+    serve(server, responses=(refusal, 404))
+    client_of(server, "o3-pro").complete(ASK)
+    assert wires(server) == ["responses", "chat"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "options"),
+    [
+        ("Previous response with id 'resp_9' not found.", {}),
+        ("File 'file-1' not found.", {}),
+        ("Resource not found", {"previous_response_id": "resp_9"}),
+        ("Resource not found", {"conversation": "conv_1"}),
+    ],
+)
+def test_what_is_missing_besides_the_operation_stays_on_its_wire(
+    server: RawServer, refusal: str, options: dict[str, Any]
+) -> None:
+    serve(server, responses=(failure("not_found", refusal), 404))
+    client = client_of(server, "o3-pro")
+    with pytest.raises(APIStatusError, match="not found"):
+        client.complete(ASK, **options)
+    assert wires(server) == ["responses"]
+    assert client.explain().wire_source == "catalog"
 
 
 def test_two_wires_that_refuse_each_other_end_with_the_refusal(server: RawServer) -> None:

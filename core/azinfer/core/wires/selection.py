@@ -23,7 +23,12 @@ _CHAT_OPERATION = "chatcompletion"
 _NO_RESPONSES = (
     r"(?i)responses? (?:api|operation)|not supported (?:by|in|on|with) (?:the )?responses"
 )
-_NO_ROUTE = r"(?i)resource not found|not found"
+# What Azure, its gateways and web frameworks answer for a path that they do not have. "Not found"
+# within a sentence is about something else: an earlier response, a file, an item.
+_NO_ROUTE = r"(?i)resource not found|api_not_supported|page not found|^\W*not found\W*(?:$|check)"
+_NOT_SUPPORTED = ("api_not_supported", "OperationNotSupported")
+# They name what one resource keeps for Responses, which no other wire can read.
+_KEPT = ("previous_response_id", "conversation")
 _UNKNOWN_MODEL = r"(?i)unknown model|api_not_supported"
 
 
@@ -69,27 +74,38 @@ def choose_wire(
     return Choice("chat", "default")
 
 
-def wire_after(error: InferenceError, wire: WireName | None, model: str | None) -> WireName | None:
+def wire_after(
+    error: InferenceError, wire: WireName | None, model: str | None, body: Json
+) -> WireName | None:
     """Return the wire that a refusal points to, or None if it is about something else.
 
     Args:
         error: The refusal.
         wire: The wire that was refused.
         model: What is known of the model's name, or the deployment's.
+        body: The request that was refused.
     """
     if not isinstance(error, APIStatusError) or error.status not in (400, 404, 405, 422, 424):
+        return None
+    if any(body.get(name) for name in _KEPT):
         return None
     message = error.message
     if operation := re.search(_NOT_THIS_OPERATION, message):
         is_chat = operation[1].casefold() == _CHAT_OPERATION
         return ("responses" if is_chat else "chat") if is_chat == (wire == "chat") else None
     if wire != "chat":
-        missing = error.status == 404 and re.search(_NO_ROUTE, message)
-        return "chat" if missing or re.search(_NO_RESPONSES, message) else None
+        return "chat" if _is_missing(error) or re.search(_NO_RESPONSES, message) else None
     if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, message):
         return "responses"
     is_unknown = isinstance(error, DeploymentNotFoundError) or re.search(_UNKNOWN_MODEL, message)
     return "messages" if is_unknown and "claude" in (model or "").casefold() else None
+
+
+def _is_missing(error: APIStatusError) -> bool:
+    """Whether a refusal says that the whole operation does not exist there."""
+    if error.code in _NOT_SUPPORTED:
+        return True
+    return error.status == 404 and re.search(_NO_ROUTE, error.message) is not None
 
 
 def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:

@@ -64,7 +64,7 @@ def edited_turn(
     Returns:
         For each part an item as it was kept, a text, or a call with its item (or an empty one).
     """
-    text = text_of_content(message.get("content"))
+    text = text_of_content(message.get("content")) or str(message.get("refusal") or "")
     if not items and not message.get("tool_calls"):
         return iter((text,) if text else ())  # as nearly all turns are
     return _merged_turn(message, text, items, texts, kind_of)
@@ -96,12 +96,12 @@ def _merged_turn(
 
 
 def text_of_content(content: Any) -> str:
-    """Return the text of a message in our schema; parts of other kinds have none."""
+    """Return the text of a message in our schema, or its refusal; other parts have none."""
     if isinstance(content, list):
         return "".join(
-            str(part.get("text") or "")
+            str(part.get(part["type"]) or "")
             for part in content
-            if isinstance(part, Mapping) and part.get("type") == "text"
+            if isinstance(part, Mapping) and part.get("type") in ("text", "refusal")
         )
     return content or ""
 

@@ -39,6 +39,11 @@ _LIMITS_OF_SCHEMAS = frozenset(
         *("minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems"),
     }
 )
+# Source: JSON Schema 2020-12, core and validation; `definitions` of draft 7.
+_SCHEMAS_BY_NAME = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"}
+)
+_LITERAL = frozenset({"const", "enum", "default", "examples"})
 _MODES = {"auto": "auto", "none": "none", "required": "any"}
 
 _FOREIGN_THINKING = r"(?i)`?(?:signature|thinking)`? .*(?:invalid|modif|prefix)|invalid `signature`"
@@ -192,7 +197,14 @@ def _format(wanted: Any, changes: dict[str, None]) -> Json | None:
     if not wanted or wanted.get("type") != "json_schema":
         return None
     moved: dict[str, None] = {}
-    schema = _move_limits(wanted["json_schema"]["schema"], moved)
+    schema = (wanted.get("json_schema") or {}).get("schema")
+    if not isinstance(schema, Mapping):
+        raise ConfigurationError(
+            "response_format has no schema, which the Messages wire needs: pass "
+            "json_schema={'name': …, 'schema': …}",
+            param="response_format",
+        )
+    schema = _move_limits(schema, moved)
     if moved:
         changes[f"schema: {', '.join(moved)} → description"] = None
     return {"type": "json_schema", "schema": schema}
@@ -206,7 +218,7 @@ def _move_limits(schema: Any, moved: dict[str, None]) -> Any:
         return schema
     limits = {key: schema[key] for key in schema if key in _LIMITS_OF_SCHEMAS and "type" in schema}
     plain = {
-        key: _move_limits(value, moved) if isinstance(value, Mapping | list) else value
+        key: _move_limits_below(key, value, moved)
         for key, value in schema.items()
         if key not in limits
     }
@@ -215,6 +227,15 @@ def _move_limits(schema: Any, moved: dict[str, None]) -> Any:
         text = ", ".join(f"{key}: {value}" for key, value in limits.items())
         plain["description"] = f"{plain.get('description', '')} {{{text}}}".strip()
     return plain
+
+
+def _move_limits_below(key: str, value: Any, moved: dict[str, None]) -> Any:
+    """The value of a schema's keyword: schemas, schemas by name, or a value of the caller's."""
+    if key in _LITERAL:
+        return value
+    if key in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
+        return {name: _move_limits(each, moved) for name, each in value.items()}
+    return _move_limits(value, moved)
 
 
 def _without_thinking(turn: Json) -> Json:
