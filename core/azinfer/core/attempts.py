@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Generic
 
 from azinfer.core.calls import API_VERSION, NOTHING, Call, T, call_numbers
@@ -193,8 +192,10 @@ class CallAttempts(Generic[T]):
         seconds = self.clock.monotonic() - self._began
         last = self._attempt(status, None, seconds, request_id(headers))
         target = self.call.target
-        return replace(
-            target.routing(self._url, self._adapted, self.call.choice),
+        return target.routing(
+            self._url,
+            self._adapted,
+            self.call.choice,
             requested=self.decision.requested if self.decision else target.model,
             deployment=headers.get("x-ms-deployment-name") or target.model,
             served_model=headers.get("x-ms-served-model"),

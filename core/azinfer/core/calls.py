@@ -53,11 +53,29 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     facts: ModelFacts | None = None
 
-    def routing(self, url: str, adapted: tuple[str, ...] = (), wire: Choice = NO_CHOICE) -> Routing:
-        """Return how a call is routed, before anything is sent."""
+    def routing(
+        self,
+        url: str,
+        adapted: tuple[str, ...] = (),
+        wire: Choice = NO_CHOICE,
+        *,
+        requested: str | None = None,
+        deployment: str | None = None,
+        **response: Any,
+    ) -> Routing:
+        """Return how a call is routed.
+
+        Args:
+            url: The URL of the request.
+            adapted: How the request was adapted to the model.
+            wire: The wire that it takes.
+            requested: The name that was asked for, if it is not the deployment's.
+            deployment: The deployment that answered, if the service said so.
+            **response: What is known once a response has come: other fields of Routing.
+        """
         return Routing(
-            requested=self.model,
-            deployment=self.model,
+            requested=requested or self.model,
+            deployment=deployment or self.model,
             operation=self.operation,
             surface=self.endpoint.surface.name,
             endpoint=self.endpoint.url,
@@ -67,6 +85,7 @@ class Target:
             adapted=adapted,
             wire=wire.wire,
             wire_source=wire.source,
+            **response,
         )
 
     def url(self, corrections: Mapping[str, str] = NOTHING) -> str:

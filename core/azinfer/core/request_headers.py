@@ -57,7 +57,7 @@ def standing_headers(
         name, value = PASS_THROUGH
         if name in corrections or extras - _KNOWN_EXTRAS:
             headers[name] = value
-    if surface == MANAGED and target.model:
+    if surface.name == MANAGED.name and target.model:
         headers["azureml-model-deployment"] = target.model
     return headers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -134,9 +135,17 @@ GITHUB_ENDED = (
 
 def scope_of(surface: Surface, url: str) -> str | None:
     """Return the Entra ID scope of a token for a URL, in its cloud (public, US, China)."""
-    host = urlsplit(url).hostname or ""
+    # Asked for every request, so by the authority alone, which has no secret.
+    return surface.scope and _scope_in_cloud(
+        surface.scope, url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    )
+
+
+@lru_cache(256)
+def _scope_in_cloud(scope: str, authority: str) -> str:
+    host = urlsplit(f"//{authority}").hostname or ""
     cloud = next((host[-3:] for end in (".azure.us", ".azure.cn") if host.endswith(end)), ".com")
-    return surface.scope and surface.scope.replace(".azure.com/", f".azure{cloud}/")
+    return scope.replace(".azure.com/", f".azure{cloud}/")
 
 
 def surface_named(name: str | Surface) -> Surface:

@@ -6,6 +6,7 @@ Source: RFC 9112, sections 3 to 9. httptools parses what a service sends.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import httptools
 
@@ -16,7 +17,8 @@ from azinfer.core.redaction import SecretBytes
 _LARGEST_HEAD = 100 * 1024  # bytes that may come before a body, or between its parts
 # Headers that only this module may set: they decide where a request ends.
 _FRAMING = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade"})
-_FIELD = re.compile(r"[!#$%&'*+.^_`|~\w-]+: [\t -~]*", re.ASCII)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
+_VALUE = re.compile(r"[\t -~]*", re.ASCII)
 
 
 def encode_request(request: Request, target: str, host: str) -> bytes:
@@ -30,28 +32,39 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     Raises:
         ConfigurationError: A header cannot be sent.
     """
-    fields = [f"{name}: {value}" for name, value in request.headers]
-    names = [name for name, _ in request.headers]
-    unfit = [name for name, field in zip(names, fields, strict=True) if not _FIELD.fullmatch(field)]
-    framing = [name for name in names if name.lower() in _FRAMING]
-    if unfit or framing:
-        fields.clear()  # its values may be secrets, and tracebacks may show variables
+    # No variable here has a value before all are known to be fit: it may be a secret, and
+    # tracebacks may show variables.
+    unfit = [name for name, value in request.headers if not _fits(name, value)]
     if unfit:
         raise ConfigurationError(
             f"the header {unfit[0]!r} cannot be sent: its value has line breaks or "
             "characters outside ASCII"
         )
-    if framing:
-        raise ConfigurationError(
-            f"the header {framing[0]!r} cannot be set: only the client sets it"
-        )
+    names = [_lower_name(name) for name, _ in request.headers]
+    if not _FRAMING.isdisjoint(names):
+        framing = next(name for name, _ in request.headers if name.lower() in _FRAMING)
+        raise ConfigurationError(f"the header {framing!r} cannot be set: only the client sets it")
     lines = [f"{request.method} {target} HTTP/1.1"]
-    if not any(name.lower() == "host" for name in names):
+    if "host" not in names:
         lines.append(f"Host: {host}")
     if request.body:
         lines.append(f"Content-Length: {len(request.body)}")
-    head = "\r\n".join((*lines, *fields, "\r\n")).encode("ascii")
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    head = "\r\n".join((*lines, "\r\n")).encode("ascii")
     return SecretBytes(head + (request.body if isinstance(request.body, bytes) else b""))
+
+
+def _fits(name: str, value: str) -> bool:
+    """Return whether a header can be sent."""
+    # Most values are printable; a pattern takes longer than to see that.
+    printable = value.isascii() and value.isprintable()
+    return bool(_lower_name(name) and (printable or _VALUE.fullmatch(value)))
+
+
+@lru_cache(512)
+def _lower_name(name: str) -> str:
+    """Return the name of a header in lower case; an empty text if it is not valid."""
+    return name.lower() if _NAME.fullmatch(name) else ""
 
 
 class ResponseParser:

@@ -12,6 +12,7 @@ from azinfer.core.wires.wire import Encoded, Mended, Situation
 
 # What other wires have fields for.
 _ELSEWHERE = ("state", "is_error")
+_OF_ANSWERS = frozenset({*_ELSEWHERE, "reasoning_content"})
 
 
 def encode(body: Json, situation: Situation) -> Encoded:
@@ -24,17 +25,22 @@ def encode(body: Json, situation: Situation) -> Encoded:
     wants_reasoning = situation.send_reasoning
     if wants_reasoning is None:
         wants_reasoning = bool(situation.facts and situation.facts.reasoning_back)
-    changes = dict.fromkeys(_foreign(body["messages"]))
-    thoughts = _thoughts(body["messages"]) if wants_reasoning else {}
-    messages = [
-        {
-            key: value
-            for key, value in message.items()
-            if key not in _ELSEWHERE and not (at in thoughts and key == "reasoning_content")
-        }
-        for at, message in enumerate(body["messages"])
-    ]
-    body, adapted = adapt({**body, "messages": messages}, situation.profile)
+    changes: dict[str, None] = {}
+    thoughts: dict[int, str] = {}
+    # Most conversations have none of this.
+    if any(not _OF_ANSWERS.isdisjoint(message) for message in body["messages"]):
+        changes = dict.fromkeys(_foreign(body["messages"]))
+        thoughts = _thoughts(body["messages"]) if wants_reasoning else {}
+        messages = [
+            {
+                key: value
+                for key, value in message.items()
+                if key not in _ELSEWHERE and not (at in thoughts and key == "reasoning_content")
+            }
+            for at, message in enumerate(body["messages"])
+        ]
+        body = {**body, "messages": messages}
+    body, adapted = adapt(body, situation.profile)
     for at, thought in thoughts.items():
         body["messages"][at] = {**body["messages"][at], "reasoning_content": thought}
     for name, new_name in situation.learned.items():
