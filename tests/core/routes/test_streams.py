@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ from azinfer.core import (
     RouteExhaustedError,
     StreamInterruptedError,
 )
-from client_driver import TestClock
+from client_driver import USER, TestClock
 from fleet import Fleet, limited, routed
 from raw_server import chunked, events, failure, part, raw, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
 GOOD = stream(events(part("b", "stop")))
+OPEN = stream(events(part("one"), done=False), "stall")
 
 
 def cut(*parts: Any) -> Any:
@@ -134,3 +136,41 @@ def test_an_exhausted_route_has_no_stream(fleet: Fleet, kind: str, clock: TestCl
         candidates = driver.client.explain(model="chat").decision.candidates
     assert len(caught.value.tried) == 4
     assert [each.in_flight for each in candidates] == [0, 0]
+
+
+@pytest.mark.parametrize("model", ["chat", "m@b"])
+def test_a_dropped_stream_closes_at_once_also_after_a_failure(fleet: Fleet, model: str) -> None:
+    fleet["a"].will(reply(failure("x"), 503))
+    again = reply(failure("x"), 429, {"retry-after-ms": "1"})
+    fleet["b"].will(*([again] if model == "m@b" else []), OPEN)
+    with routed("sync", fleet.config(TWO)) as driver:
+        gc.disable()
+        try:
+            assert next(driver.client.stream(USER, model=model)).text == "one"
+            assert fleet["b"].wait_until(lambda: fleet["b"].open_connections == 0)
+        finally:
+            gc.enable()
+        candidates = driver.client.explain(model="chat").decision.candidates
+    assert [each.in_flight for each in candidates] == [0, 0]
+
+
+def test_a_stream_may_end_while_its_own_thread_chooses_a_deployment(fleet: Fleet) -> None:
+    fleet["a"].will(OPEN)
+    streams: list[Any] = []
+
+    class Dropping(TestClock):
+        """A clock that drops a stream where garbage collection could."""
+
+        def random(self) -> float:
+            streams.clear()
+            return 0.5
+
+    config = fleet.config([["m@a", "n@a"]])
+    with routed("sync", config, clock=Dropping()) as driver:
+        streams.append(driver.client.stream(USER, model="chat"))
+        done = threading.Thread(target=driver.client.explain, kwargs={"model": "chat"}, daemon=True)
+        done.start()
+        done.join(10)
+        assert not done.is_alive()
+        candidates = driver.client.explain(model="chat").decision.candidates
+        assert [each.in_flight for each in candidates] == [0, 0]

@@ -1,4 +1,4 @@
-"""The state of a deployment: one value, which `changed` alone changes."""
+"""The state of a deployment: one value, which `apply_event` alone changes."""
 
 from __future__ import annotations
 

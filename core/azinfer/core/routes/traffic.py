@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,6 +58,7 @@ class Traffic:
 
     def _open(self) -> None:
         self._lock = threading.Lock()
+        self._ended: deque[tuple[Ticket, Event, float, Policy]] = deque()
         self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
         self._hedges = _MOST_HEDGES
@@ -73,6 +75,7 @@ class Traffic:
         """Return a ticket for the deployment that takes a call, or the seconds until one may."""
         now = self._clock.monotonic()
         with self._lock:
+            self._apply_ended()
             choice = self._choice(plan, need, now)
             if not isinstance(choice, Choice):
                 return choice
@@ -85,15 +88,29 @@ class Traffic:
         return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
 
     def settle(self, ticket: Ticket, event: Event, policy: Policy) -> None:
-        """Note what came of a request."""
-        key = ticket.member.key
-        now = self._clock.monotonic()
-        with self._lock:
+        """Note what came of a request, without waiting for any lock.
+
+        Garbage collection closes streams at any moment, also while this thread has the lock; who
+        takes the lock next then applies the event.
+        """
+        self._ended.append((ticket, event, self._clock.monotonic(), policy))
+        if self._lock.acquire(blocking=False):
+            try:
+                self._apply_ended()
+            finally:
+                self._lock.release()
+
+    def _apply_ended(self) -> None:
+        """Apply the events of requests, in their order."""
+        while self._ended:
+            ticket, event, now, policy = self._ended.popleft()
+            key = ticket.member.key
             self._states[key] = apply_event(self._states[key], event, now, policy)
 
     def look(self, plan: Plan, need: Need) -> Choice | float:
         """Return what `take` would return, and take nothing."""
         with self._lock:
+            self._apply_ended()
             return self._choice(plan, need, self._clock.monotonic())
 
     def _choice(self, plan: Plan, need: Need, now: float) -> Choice | float:
@@ -124,6 +141,7 @@ class Traffic:
         """
         now = self._clock.monotonic()
         with self._lock:
+            self._apply_ended()
             states = dict(self._states)
         shown = [
             _candidate(member, number, states[member.key], now, member.key in avoid)
