@@ -26,7 +26,7 @@ FLOORS = {
     "azinfer.core": """
         version clock routing completions errors redaction toml_tables reasoning structured_output
         json_text json_fields error_bodies error_responses decoding chunks sse surfaces
-        deployments endpoints deployment_lists secret_names retries deadline
+        deployments endpoints proxies deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
         embeddings embedding_requests
         client_config credentials endpoint_knowledge

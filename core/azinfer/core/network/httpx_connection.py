@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
-from urllib.request import getproxies
 
 from azinfer.core.deadline import Deadline
-from azinfer.core.endpoints import is_loopback
+from azinfer.core.errors import ConfigurationError
 from azinfer.core.network.address import Origin
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import tls_context
 from azinfer.core.network.upload import Upload
+from azinfer.core.proxies import proxy_of
 
 
 class _BaseHttpxConnection:
@@ -122,11 +122,11 @@ class AsyncHttpxConnection(_BaseHttpxConnection):
 
 def proxy_connection(origin: Origin) -> HttpxConnection | None:
     """Return a connection through the proxies of the environment, or None if it sets none."""
-    if origin.settings is None or is_loopback(origin.url) or not getproxies():
+    if origin.settings is None or (proxy := proxy_of(origin.url)) is None:
         return None
     import httpx
 
-    client = httpx.Client(**_arguments(origin.settings))
+    client = _with_proxy(httpx.Client, proxy, origin.settings)
     # httpx has no public way to give its pools a backend. With another version, whose
     # internals differ, each read is limited, but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
@@ -137,11 +137,24 @@ def proxy_connection(origin: Origin) -> HttpxConnection | None:
 
 def async_proxy_connection(origin: Origin) -> AsyncHttpxConnection | None:
     """Return the same for async code, where asyncio limits the time of all parts together."""
-    if origin.settings is None or is_loopback(origin.url) or not getproxies():
+    if origin.settings is None or (proxy := proxy_of(origin.url)) is None:
         return None
     import httpx
 
-    return AsyncHttpxConnection(httpx.AsyncClient(**_arguments(origin.settings)))
+    return AsyncHttpxConnection(_with_proxy(httpx.AsyncClient, proxy, origin.settings))
+
+
+def _with_proxy(kind: Callable[..., Any], proxy: str, settings: tuple[str | None, ...]) -> Any:
+    """Return an httpx client that sends through a proxy.
+
+    Raises:
+        ConfigurationError: httpx cannot use the proxy.
+    """
+    try:
+        return kind(proxy=proxy, trust_env=False, **_arguments(settings))
+    except (ImportError, ValueError) as error:
+        shown = proxy.rpartition("@")[2]
+        raise ConfigurationError(f"the proxy {shown} cannot be used: {error}") from None
 
 
 def _arguments(settings: tuple[str | None, ...]) -> dict[str, Any]:

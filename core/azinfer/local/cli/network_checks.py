@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from azinfer.core.endpoints import Endpoint, is_loopback
+from azinfer.core.proxies import proxy_of
 
 _TIMEOUT = 10.0
 
@@ -41,7 +41,7 @@ def check_network(url: str) -> Iterator[Finding]:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if proxy := _proxy(parts.scheme, host):
+    if proxy := _proxy(url):
         detail = f"requests go through {proxy}, which makes the next steps itself"
         yield Finding("proxy", None, detail)
         return
@@ -95,9 +95,9 @@ def key_advice(url: str) -> str:
     )
 
 
-def _proxy(scheme: str, host: str) -> str | None:
-    """Return the proxy that requests to a host go through, without its password."""
-    proxy = getproxies().get(scheme) if not proxy_bypass(host) else None
+def _proxy(url: str) -> str | None:
+    """Return the proxy that requests to a URL go through, without its password."""
+    proxy = proxy_of(url)
     return urlsplit(proxy)._replace(path="").geturl().rpartition("@")[2] if proxy else None
 
 
