@@ -131,7 +131,7 @@ def proxy_connection(origin: Origin) -> HttpxConnection | None:
     # internals differ, each read is limited, but not all of them together.
     for transport in (client._transport, *client._mounts.values()):
         with suppress(AttributeError):
-            transport._pool._network_backend = _backend()  # type: ignore[union-attr]
+            transport._pool._network_backend = _backend()
     return HttpxConnection(client)
 
 
