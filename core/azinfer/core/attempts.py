@@ -79,7 +79,10 @@ class CallAttempts(Generic[T]):
 
     def _take(self, leg: Leg[T]) -> None:
         """Send what comes next to the deployment of a leg."""
-        self.leg, self.call, self.corrections = leg, leg.call, leg.corrections
+        self.leg, self.call = leg, leg.call
+        # A copy: calls do not change each other, and only a success is remembered.
+        self.corrections = leg.corrections.copy()
+        self._learned: dict[str, str] = {}
         self.rejected = None
         self._url = self.call.url or self.call.target.url(self.corrections)
         self._body = self.call.body
@@ -223,6 +226,8 @@ class CallAttempts(Generic[T]):
 
     def _record_success(self) -> None:
         self.budget.give_back()
+        if self._learned:
+            self.leg.corrections.update(self._learned)
         if self._wires and self.call.learn:
             self.call.learn()
 
@@ -239,7 +244,7 @@ class CallAttempts(Generic[T]):
         if isinstance(error, AuthenticationError) and error.status == 401 and not self.rejected:
             self.rejected = self._secret.value
             if (audience := re.search(_AUDIENCE, error.message)) and self.scope:
-                self.corrections[self.scope] = f"{audience[1]}/.default"
+                self._learn({self.scope: f"{audience[1]}/.default"})
             return 0.0
         if self._correct(error) or self._change_wire(error):
             return 0.0
@@ -300,11 +305,16 @@ class CallAttempts(Generic[T]):
         name, new_name = change
         # Another call may have learned it in the meantime, and this one was built before.
         self._changed.add(name)
-        self.corrections[name] = new_name
+        self._learn({name: new_name})
         self._body, adaptation = apply_correction(self._body, name, new_name)
         self._adapted += (adaptation,)
         self._encoded = encode_json(self._body)
         return True
+
+    def _learn(self, corrections: Mapping[str, str]) -> None:
+        """Use corrections for this call from now on, and for all others once it succeeds."""
+        self.corrections.update(corrections)
+        self._learned.update(corrections)
 
     def _correct_on_wire(self, error: InferenceError) -> bool:
         """Send the body that the wire makes of this one after the refusal, if it has one."""
@@ -313,7 +323,7 @@ class CallAttempts(Generic[T]):
         if mended is None or mended.change in self._changed:
             return False
         self._changed.add(mended.change)
-        self.corrections.update(mended.learned)
+        self._learn(mended.learned)
         self._body, self._adapted = mended.body, (*self._adapted, mended.change)
         self._encoded = encode_json(self._body)
         return True
@@ -344,7 +354,7 @@ class CallAttempts(Generic[T]):
         if version is None or API_VERSION in self._changed or self.call.target.endpoint.api_version:
             return False
         self._changed.add(API_VERSION)
-        self.corrections[API_VERSION] = version[1]
+        self._learn({API_VERSION: version[1]})
         self._url = self.call.target.url(self.corrections)
         self._adapted += (f"api-version → {version[1]}",)
         return True
@@ -355,7 +365,7 @@ class CallAttempts(Generic[T]):
         if name in self._changed or not may_pass_through(self.call.target, message):
             return False
         self._changed.add(name)
-        self.corrections[name] = value
+        self._learn({name: value})
         self._adapted += (f"{name}: {value}",)
         return True
 
@@ -365,6 +375,8 @@ class CallAttempts(Generic[T]):
         for name in self.call.ours:
             if name in message and name in self._body:
                 return name, ""
+        if self.call.wire is None or self.call.wire.name != "chat":
+            return None  # the other fields are those of chat completions
         if "tool_choice" in message and is_lossless(self._body, "tool_choice", "required"):
             return "tool_choice", "required"
         if "max_completion_tokens" in message:

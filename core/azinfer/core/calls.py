@@ -192,7 +192,7 @@ def chat(
         model_id=target.model_id,
         profile=target.profile,
         facts=target.facts,
-        learned=corrections,
+        learned=dict(corrections),  # other threads add to it
         resource=resource_of(url),
         in_project="/api/projects/" in url,
         counts_usage=stream and _asks_for_usage(target),

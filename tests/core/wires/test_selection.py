@@ -402,3 +402,24 @@ def test_a_tools_answer_may_have_parts(server: RawServer) -> None:
     client_of(server, wire="messages").complete(history, tools=[TOOL])
     (result,) = server.received[-1].json["messages"][-1]["content"]
     assert [block["type"] for block in result["content"]] == ["text", "image"]
+
+
+@pytest.mark.parametrize("choice", ["f", "auto"])
+def test_a_refusal_of_a_tool_choice_on_messages_stands(server: RawServer, choice: str) -> None:
+    text = "Thinking may not be enabled when tool_choice forces tool use."
+    serve(
+        server,
+        messages={"type": "error", "error": {"type": "invalid_request_error", "message": text}},
+    )
+    with pytest.raises(BadRequestError, match="forces tool use"):
+        client_of(server, "claude-sonnet-4-5").complete(ASK, tools=[TOOL], tool_choice=choice)
+    assert wires(server) == ["messages"]
+
+
+def test_a_correction_that_did_not_help_is_not_remembered(server: RawServer) -> None:
+    serve(server, chat=failure(None, "tool_choice must be a string"))
+    for _ in range(2):
+        with pytest.raises(BadRequestError, match="tool_choice must be"):
+            client_of(server).complete(ASK, tools=[TOOL], tool_choice="f")
+    by_name = {"type": "function", "function": {"name": "f"}}
+    assert [each.json["tool_choice"] for each in server.received] == [by_name, "required"] * 2
