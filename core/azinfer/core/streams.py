@@ -118,6 +118,7 @@ class AsyncChatStream:
         try:
             while (chunk := next(stream.ready, None)) is None:
                 stream.ready = iter(await stream.more())
+            stream.response.deadline.remaining()  # one read may have brought many chunks
             return chunk
         except InferenceError as error:
             failure = stream.attempts.handle_interruption(_stream_error(error, stream.reader))
@@ -223,7 +224,9 @@ def _chunks(
     failure = None
     try:
         for chunks in map(reader.feed, response.parts):
-            yield from chunks
+            for chunk in chunks:
+                response.deadline.remaining()  # one read may have brought many chunks
+                yield chunk
             if reader.done:
                 response.finish()
                 break
