@@ -82,6 +82,8 @@ class BaseClient:
         self._targets: dict[tuple[str, str | None, str | None], Target] = {}
         self._router: Any = None  # only what from_config made has one
         self._added: Mapping[str, str] = {}
+        self._added_wire: WireName | None = None
+        self._gets_secrets = True  # whether headers of the caller with a secret's name go there
         self._open_up()
 
     @classmethod
@@ -113,7 +115,8 @@ class BaseClient:
             reload_after: Seconds after which a call looks whether the file has changed; None
                 never does. A file that is wrong is not taken, with one warning in the log.
             **options: What the constructor takes besides; it wins over the file. credential,
-                surface and api_version are for the default endpoint.
+                surface, api_version and headers whose names are like a secret's (`api-key`) are
+                for the default endpoint.
 
         Raises:
             ConfigurationError: The file is not valid; the message has file, line and field.
@@ -152,13 +155,16 @@ class BaseClient:
             model_id: The model behind that deployment.
             timeout: Seconds for each attempt, or a Timeout.
             max_retries: How often a call is sent again after a temporary failure.
-            headers: Sent with every request besides this client's; these win.
+            headers: Sent with every request besides this client's; these win. Of a client from
+                a file, those whose names are like a secret's go to the default endpoint only.
             surface: Another way to address the deployments of the same resource.
-            api_version: Sent instead of the surface's default.
+            api_version: Sent instead of the surface's default. This and the surface are for
+                clients of one endpoint.
             wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`.
 
         Raises:
-            ConfigurationError: The surface is unknown, or the api-version is not valid.
+            ConfigurationError: The surface is unknown, the api-version is not valid, or one of
+                them was passed to a client from a file.
 
         Example:
             >>> from azinfer.core import InferenceClient
@@ -171,6 +177,12 @@ class BaseClient:
         client.__dict__.update(self.__dict__)
         client._twin, client._targets = None, {}
         if surface or api_version:
+            if self._router is not None:
+                raise ConfigurationError(
+                    f"{'surface' if surface else 'api_version'}= is for a client of one endpoint, "
+                    "and this one has all of a file: set it below [endpoints.<name>] there, or "
+                    "pass it to from_config, for the default endpoint"
+                )
             client.endpoint = self.endpoint.with_options(surface, api_version)
             client._knowledge = knowledge_of(client.endpoint)
         if model and model.casefold() != (self.model or "").casefold():
@@ -180,6 +192,7 @@ class BaseClient:
         client.timeout = self.timeout if timeout is None else Timeout.of(timeout)
         client.max_retries = self.max_retries if max_retries is None else max_retries
         client.wire = wire or self.wire
+        client._added_wire = wire or self._added_wire
         both = (*self._headers.items(), *(headers or {}).items())
         client._headers = {name.lower(): value for name, value in both}
         client._added = {**self._added, **(headers or {})}
@@ -258,7 +271,7 @@ class BaseClient:
         """
         if self._router is not None:
             client, name, decision = self._router.explain(model or self.model, operation)
-            routing: Routing = client._explain(operation, name, model_id)
+            routing: Routing = client._explain(operation, name, model_id, self._added_wire)
             return replace(routing, requested=decision.requested, decision=decision)
         return self._explain(operation, model, model_id)
 
@@ -267,10 +280,16 @@ class BaseClient:
         """The names of the routes that `model=` may name."""
         return self._router.routes if self._router is not None else ()
 
-    def _explain(self, operation: str, model: str | None, model_id: str | None) -> Routing:
+    def _explain(
+        self,
+        operation: str,
+        model: str | None,
+        model_id: str | None,
+        added: WireName | None = None,
+    ) -> Routing:
         target, choice = self._target(operation, model, model_id, None), NO_CHOICE
         if operation == CHAT:
-            choice = self._choice({"messages": []}, target, None)
+            choice = self._choice({"messages": []}, target, None, added)
             wire = wire_named(choice.wire or "")
             target = self._target(wire.operation, model, model_id, None)
         return target.routing(target.url(self._corrections_of(target)), wire=choice)
@@ -353,13 +372,26 @@ class BaseClient:
     def _wire_of(self, deployment: str) -> WireName | None:
         return self._declared[deployment].wire if deployment in self._declared else None
 
-    def _choice(self, body: Json, target: Target, wire: WireName | None) -> Choice:
-        """Return the wire that a request takes, and how that is known."""
+    def _choice(
+        self,
+        body: Json,
+        target: Target,
+        wire: WireName | None,
+        added: WireName | None = None,
+    ) -> Choice:
+        """Return the wire that a request takes, and how that is known.
+
+        Args:
+            body: The request in our schema.
+            target: Where it is sent.
+            wire: What the call asks for.
+            added: What `with_options` of a client from a file asked for.
+        """
         endpoint, deployment = self.endpoint, (target.model or "").casefold()
         return choose_wire(
             body,
             endpoint.has,
-            declared=wire or self._wire_of(deployment) or self.wire or endpoint.wire,
+            declared=wire or self._wire_of(deployment) or added or self.wire or endpoint.wire,
             learned=self._knowledge.wires.get(deployment),
             facts=target.facts,
         )

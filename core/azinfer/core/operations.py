@@ -21,7 +21,8 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.retries import Timeout
-from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, RERANK
+from azinfer.core.secret_names import without_secret_headers
+from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, RERANK, WireName
 from azinfer.core.wires.selection import Choice
 from azinfer.core.wires.wire import wire_named
 
@@ -62,12 +63,14 @@ class Place(NamedTuple):
         model_id: The model behind it.
         headers: Sent besides those of its client.
         params: Options where the caller gave none.
+        wire: The wire that `with_options` of a client from a file asked for.
     """
 
     deployment: str | None
     model_id: str | None
     headers: Mapping[str, str] | None
     params: Mapping[str, Any] = {}
+    wire: WireName | None = None
 
 
 class Operations(BaseClient):
@@ -96,7 +99,7 @@ class Operations(BaseClient):
     ) -> Call[ChatCompletion]:
         body = calls.in_our_schema(messages, options)
         target = self._place(CHAT, place)
-        choice = self._choice(body, target, options.get("wire"))
+        choice = self._choice(body, target, options.get("wire"), place.wire)
         return self._call_on_wire(body, options, place, stream, choice)
 
     def _call_on_wire(
@@ -184,15 +187,28 @@ class Operations(BaseClient):
             return CallAttempts(self._leg(call), rules)
         name = call_options.model or self.model
         model_id = call_options.model_id or (self.model_id if name == self.model else None)
-        added = {**self._added, **(call_options.headers or {})}
+        own, own_safe = (
+            call_options.headers or {},
+            without_secret_headers(call_options.headers or {}),
+        )
+        added, added_safe = self._added, without_secret_headers(self._added)
 
         def leg(
             client: Operations,
             deployment: str | None,
-            params: Mapping[str, Any],
+            params: Mapping[str, Any] | None,
             headers: Mapping[str, str],
         ) -> Leg[T]:
-            place = Place(deployment, model_id, {**headers, **added}, params)
+            # Secrets are for the default endpoint, unless the caller named the place itself.
+            standing = added if client._gets_secrets else added_safe
+            once = own if client._gets_secrets or params is None else own_safe
+            place = Place(
+                deployment,
+                model_id,
+                {**headers, **standing, **once},
+                params or {},
+                self._added_wire,
+            )
             return client._leg(make(client, place))
 
         routed: CallAttempts[T] = self._router.attempts(

@@ -27,6 +27,7 @@ from azinfer.core.routes.resolution import Directory, Resolution, resolve
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.traffic import Ticket, Traffic
 from azinfer.core.routing import Decision
+from azinfer.core.secret_names import without_secret_headers
 from azinfer.core.surfaces import EMBEDDINGS, IMAGES
 from azinfer.core.wires.state import resource_of
 
@@ -41,8 +42,11 @@ _DEFAULT_ONLY = ("credential", "surface", "api_version", "http_client")
 _SECRETS = ("credential", "environ", "http_client")
 _MOST_NAMES = 10_000  # meanings of names that are remembered
 
-# Makes the leg of a call: of a client, the name of a deployment, and the params of a route.
-MakeLeg: TypeAlias = Callable[[Any, str | None, Mapping[str, Any], Mapping[str, str]], Leg[T]]
+# Makes the leg of a call: of a client, the name of a deployment, and the params of a route, which
+# are None where the caller named the deployment.
+MakeLeg: TypeAlias = Callable[
+    [Any, str | None, Mapping[str, Any] | None, Mapping[str, str]], Leg[T]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ class Router:
             decision = Decision(
                 requested=meaning.requested, resolution=meaning.rule, endpoint=meaning.endpoint
             )
-            return CallAttempts(make(client, meaning.deployment, {}, {}), rules, decision)
+            return CallAttempts(make(client, meaning.deployment, None, {}), rules, decision)
         ready = self._plan(meaning.route, operation, names)
         params, spillover = ready.route.params, ready.spillover
 
@@ -294,12 +298,15 @@ class Router:
 
     def _create_client(self, settings: EndpointConfig, endpoint: str, names: Names) -> Any:
         own = {name: getattr(settings, name) for name in _OWN}
-        options = self._options
-        if endpoint != names.directory.default:
+        options, headers = self._options, self._options.get("headers") or {}
+        is_default = endpoint == names.directory.default
+        if not is_default:
             options = {name: value for name, value in options.items() if name not in _DEFAULT_ONLY}
-            headers = {**settings.headers, **(options.get("headers") or {})}
-            options = {**options, "headers": headers}
+            headers = without_secret_headers(headers)
+        both = (*settings.headers.items(), *headers.items())
+        options = {**options, "headers": {name.lower(): value for name, value in both}}
         client = self._kind(settings.url, **{**own, **options})
+        client._gets_secrets = is_default
         client._declared = settings.deployments
         return client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -34,6 +34,11 @@ def pickleable_credential(credential: Any) -> Any:
 def is_secret_name(name: str) -> bool:
     """Return True if a header, or an item of a query, has a name like a secret's."""
     return re.search(_IN_NAME, name) is not None
+
+
+def without_secret_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers whose names are not like a secret's."""
+    return {name: value for name, value in headers.items() if not is_secret_name(name)}
 
 
 def without_secrets(url: str) -> str:
