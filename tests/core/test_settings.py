@@ -86,7 +86,7 @@ def test_arguments_win_over_the_file(tmp_path: Path, server: RawServer, kind: st
     driver.close()
     request = server.received[0]
     assert request.header("api-key") == "other-key"
-    assert (request.header("x-a"), request.header("x-b")) == (None, "2")
+    assert (request.header("x-a"), request.header("x-b")) == ("1", "2")
 
 
 def test_the_file_is_read_from_the_working_directory(
