@@ -187,9 +187,9 @@ def test_characters_and_lines_can_be_split_anywhere(
 
 FAILURES: list[tuple[int, Any, str, str]] = [
     (400, {"error": {"message": "bad", "code": "invalid", "param": "top_k"}}, "bad", "invalid"),
-    (500, {"error": "all is lost"}, "all is lost", "500"),
+    (500, {"error": "all is lost"}, "all is lost", "server_error"),
     (422, {"detail": [{"loc": ["body"], "msg": "not so"}]}, "not so", "422"),
-    (503, "<html>busy</html>", "<html>busy</html>", "503"),
+    (503, "<html>busy</html>", "<html>busy</html>", "server_error"),
     (404, {"object": "error", "message": "no such model", "code": 404}, "no such model", "404"),
     (401, {"error": {"message": "wrong key"}}, "refused its credential: wrong key", "401"),
 ]

@@ -180,10 +180,11 @@ def _key(name: str) -> str:
 
 
 def _code(facts: ErrorFacts) -> str | None:
-    """Return the code that says most: one that is known, else a name, else a number."""
+    """Return the code that says most: one that is known, a name, a known type, or a number."""
     names = [code for code in facts.codes if not code.isdecimal()]
-    known = (code for code in (*names, *facts.types) if _says_kind(code))
-    return next(known, None) or next(iter((*names, *facts.codes)), None)
+    types = [name for name in facts.types if _says_kind(name)]
+    known = (code for code in names if _says_kind(code))
+    return next(known, None) or next(iter((*names, *types, *facts.codes)), None)
 
 
 def _says_kind(code: str) -> bool:

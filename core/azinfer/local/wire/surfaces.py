@@ -5,7 +5,7 @@ from __future__ import annotations
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
 
 # Claude's own route of a resource, and that of Cohere's models.
-ANTHROPIC, COHERE = "anthropic", "cohere"
+ANTHROPIC, COHERE = "anthropic", "providers/cohere"
 GITHUB, PROJECT, ARM, LOGIN = "github", "project", "arm", "login"
 
 # The wires of a conversation that a resource serves.
