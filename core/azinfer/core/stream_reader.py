@@ -33,7 +33,7 @@ class StreamReader(ABC):
 
     Attributes:
         routing: Where the request went.
-        done: Whether the response is complete, so that reading can stop.
+        done: Whether the response is complete.
     """
 
     def __init__(
@@ -51,7 +51,12 @@ class StreamReader(ABC):
         self._start = bytearray()
         self._json: list[bytes] | None = None
         self._has_begun = False
-        self.done = False
+        self.done = self._is_ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether reading can stop: the response is complete, or `[DONE]` came before its end."""
+        return self.done or self._is_ended
 
     def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
         """Return the chunks that further bytes complete.
@@ -87,14 +92,14 @@ class StreamReader(ABC):
             self.done = True
             return chunks
         chunks = []
-        if not self.done:
+        if not self.is_over:
             try:
                 chunks += self._chunks(self._decoder.finish())
             except InvalidResponseError:
                 raise self.interruption("the stream ended inside an event") from None
         chunks += self._rest_chunks()
         if not self._has_answer():
-            if not self.done and self._is_cut():
+            if not self.is_over and self._is_cut():
                 raise StreamInterruptedError("the stream ended before its first chunk")
             raise InvalidResponseError(
                 f"the stream has no response in it; it begins with {bytes(self._start)!r}",
@@ -169,5 +174,5 @@ class StreamReader(ABC):
             chunk = self._read(*event)
             if chunk is not None:
                 yield chunk
-            if self.done:
+            if self.is_over:
                 return

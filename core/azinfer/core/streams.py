@@ -205,7 +205,7 @@ class OpenStream:
         if self._ended:
             self.attempts.close()
             raise StopAsyncIteration
-        if not self.reader.done and (part := await anext(self.response.parts, None)) is not None:
+        if not self.reader.is_over and (part := await anext(self.response.parts, None)) is not None:
             return self.reader.feed(part)
         self._ended = True
         await self.response.afinish()
@@ -227,7 +227,7 @@ def _chunks(
             for chunk in chunks:
                 response.deadline.remaining()  # one read may have brought many chunks
                 yield chunk
-            if reader.done:
+            if reader.is_over:
                 response.finish()
                 break
         yield from reader.finish()

@@ -375,6 +375,51 @@ class TestResponses:
         with pytest.raises(InvalidResponseError):
             run.answer  # noqa: B018
 
+    def test_done_is_the_end_of_the_bytes_and_not_of_the_answer(self) -> None:
+        failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
+        done = b"data: [DONE]\n\n"
+        events = sse(created_event(), delta("output_text", "hi"))
+        run = StreamRun("responses", events + sse(failed) + done)
+        assert isinstance(run.error, ServerError)
+        run = StreamRun("responses", events + done + sse(completed_event()))
+        assert isinstance(run.error, StreamInterruptedError)
+        assert run.reader.is_over
+        assert isinstance(StreamRun("responses", done).error, InvalidResponseError)
+
+    @pytest.mark.parametrize(
+        ("events", "output"),
+        [
+            ([added_event(0, **message_item(""))], [message_item("whole")]),
+            (
+                [done_event(0, type="reasoning", summary=[])],
+                [{"type": "reasoning", "summary": []}, message_item("whole")],
+            ),
+            (
+                [delta("output_text", "wh"), done_event(0, **message_item("whole"))],
+                [{"type": "reasoning"}, message_item("whole")],
+            ),
+            (
+                [delta("output_text", "ole", 1), done_event(1, **message_item("ole"))],
+                [{"type": "reasoning"}, message_item("ole")],
+            ),
+            ([delta("output_text", "whole", 3)], [message_item("whole")]),
+        ],
+    )
+    def test_items_of_the_last_event_come_once(self, events: Any, output: Any) -> None:
+        run = StreamRun("responses", [created_event(), *events, completed_event(*output)])
+        assert run.text == run.answer.text == output[-1]["content"][0]["text"]
+
+    def test_a_call_whose_arguments_come_first_has_its_id_and_name(self) -> None:
+        events = [delta("function_call_arguments", '{"a"'), added_event(0, **CALL)]
+        events += [delta("function_call_arguments", ":1}"), done_event(0, **CALL)]
+        run = StreamRun("responses", [*events, completed_event(CALL)])
+        calls = [call for chunk in run.chunks for call in chunk.tool_calls]
+        assert [(call.index, call.id, call.name, call.arguments) for call in calls] == [
+            (0, "c1", "f", '{"a"'),
+            (0, None, None, ":1}"),
+        ]
+        assert run.answer.tool_calls[0].function.arguments == '{"a":1}'
+
     def test_events_after_the_end_are_not_read(self) -> None:
         assert (
             StreamRun(
@@ -389,6 +434,24 @@ class TestWholeResponses:
     def test_a_body_without_output_is_refused(self, raw: Any) -> None:
         with pytest.raises(InvalidResponseError, match="no output"):
             wire_named("responses").decode(raw, {})
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {"type": "message", "content": ["x"]},
+            {"type": "message", "content": "x"},
+            {"type": "message", "content": [{"type": "output_text", "text": 5}]},
+            {"type": "reasoning", "summary": ["x"]},
+            {"type": "reasoning", "content": 5},
+        ],
+    )
+    def test_an_item_with_odd_content_is_refused(self, item: Json) -> None:
+        with pytest.raises(InvalidResponseError, match="an item with odd"):
+            wire_named("responses").decode({"output": [item]}, {})
+
+    def test_an_item_without_content_is_read(self) -> None:
+        item = {"type": "message", "content": None}
+        assert wire_named("responses").decode({"output": [item]}, {}).text == ""
 
     def test_a_cancelled_response_is_an_error(self) -> None:
         raw = {"status": "cancelled", "output": []}
@@ -453,6 +516,13 @@ class TestMessages:
     def test_a_gateway_may_end_the_stream_in_its_own_way(self) -> None:
         run = StreamRun("messages", sse(start(), TEXT, end()) + b"data: [DONE]\n\n")
         assert run.answer.finish_reason == "stop"
+
+    def test_a_gateway_does_not_complete_what_is_cut(self) -> None:
+        events = sse(start(), TEXT, piece("text_delta", text="hal"))
+        run = StreamRun("messages", events + b"data: [DONE]\n\n")
+        assert isinstance(run.error, StreamInterruptedError)
+        assert run.error.partial is not None
+        assert run.error.partial.text == "hal"
 
     def test_a_stream_that_names_its_reason_is_whole(self) -> None:
         assert (
@@ -583,6 +653,35 @@ class TestMessages:
         with pytest.raises(InvalidResponseError, match="no content"):
             wire_named("messages").decode(raw, {})
 
+    @pytest.mark.parametrize(
+        "block",
+        [
+            {"type": "text", "text": 5},
+            {"type": "thinking", "thinking": []},
+            {"type": "tool_use", "name": "f", "input": [1]},
+        ],
+    )
+    def test_a_block_with_odd_content_is_refused(self, block: Json) -> None:
+        with pytest.raises(InvalidResponseError, match="a block with odd"):
+            wire_named("messages").decode({"content": [block]}, {})
+
+    def test_usage_that_is_not_an_object_is_ignored(self) -> None:
+        run = StreamRun("messages", [start(), TEXT, end(usage=5), STOP])
+        assert run.answer.finish_reason == "stop"
+
+    def test_deep_arguments_do_not_break_the_answer(self) -> None:
+        text = '{"a":' + "[" * 100_000
+        events = [start(), block(0, type="tool_use", id="t1", name="f", input={})]
+        events += [piece("input_json_delta", partial_json=text), end("max_tokens"), STOP]
+        run = StreamRun("messages", events)
+        assert run.answer.tool_calls[0].function.arguments == text
+
     def test_a_call_without_a_name_is_refused(self) -> None:
         with pytest.raises(InvalidResponseError, match="without a name"):
             wire_named("messages").decode({"content": [{"type": "tool_use"}]}, {})
+
+
+@pytest.mark.parametrize("wire", ["responses", "messages"])
+def test_deep_json_is_an_error_of_the_service(wire: str) -> None:
+    run = StreamRun(wire, b"data: " + b"[" * 200_000 + b"\n\n")
+    assert isinstance(run.error, InvalidResponseError)

@@ -72,5 +72,5 @@ def same_arguments(one: str, other: str) -> bool:
         return True
     try:
         return bool(json.loads(one or "{}") == json.loads(other or "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

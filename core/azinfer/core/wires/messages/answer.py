@@ -85,6 +85,8 @@ def usage_of(counts: Any) -> Usage | None:
 
 
 def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Message:
+    for block in blocks:
+        _check_content(block)
     thoughts = [text for each in blocks if (text := as_text(each.get("thinking")))]
     texts = [as_text(each.get("text")) for each in blocks if each.get("type") == "text"]
     calls = tuple(_call(each) for each in blocks if each.get("type") == "tool_use")
@@ -103,6 +105,16 @@ def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Mess
         raw=raw,
         state=new_state("messages", routing, _parse_inputs(blocks)) if is_whole else None,
     )
+
+
+def _check_content(block: Json) -> None:
+    """Raise if a block has no text or input of the kind that it should have."""
+    texts = (block.get("text"), block.get("thinking"))
+    is_odd = any(text is not None and not isinstance(text, str) for text in texts)
+    if block.get("type") == "tool_use":
+        is_odd = is_odd or not isinstance(block.get("input") or "", str | dict)
+    if is_odd:
+        raise invalid_response("a block with odd content", block)
 
 
 def _call(block: Json) -> ToolCall:
@@ -130,5 +142,5 @@ def _parse_inputs(blocks: Sequence[Json]) -> list[Json]:
 def _object(text: str) -> Any:
     try:
         return msgspec.json.decode(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # cut short by the limit; such a call is not to be run

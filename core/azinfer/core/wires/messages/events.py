@@ -63,7 +63,7 @@ class MessagesReader(StreamReader):
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         try:
             raw = msgspec.json.decode(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return join_chunks(map(self._event, self._split_events(data)))
         return self._event(raw)
 
@@ -71,7 +71,7 @@ class MessagesReader(StreamReader):
         """The events of one line, onto which services under load put two."""
         text = data.decode(errors="replace").strip()
         if text == "[DONE]":  # from a gateway in between
-            self.done = True
+            self._is_ended = True
             return
         decoder, values = json.JSONDecoder(), []
         try:
@@ -80,7 +80,7 @@ class MessagesReader(StreamReader):
                 values.append(raw)
                 text = text[end:].lstrip()
                 text = text.removeprefix("data:").lstrip()
-        except ValueError:
+        except (ValueError, RecursionError):
             decode_json(data, self._headers, "an event of the stream")
         yield from values
 
@@ -171,8 +171,9 @@ class MessagesReader(StreamReader):
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         changes = as_object(raw.get("delta"))
+        counts = as_object(self._message.get("usage"))
         self._message |= {key: value for key, value in changes.items() if value}
-        counts = self._message.setdefault("usage", {})
+        self._message["usage"] = counts
         # Zeros at the end are counts that some relay does not know.
         counts |= {key: value for key, value in as_object(raw.get("usage")).items() if value}
         choice = ChunkChoice(0, Delta(), finish_reason(self._message))

@@ -87,7 +87,7 @@ class Turns:
     def _object(self, call: Called, arguments: str) -> Any:
         try:
             value = msgspec.json.decode(arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
             return value

@@ -47,6 +47,8 @@ def decode(
     output = raw.get("output") if isinstance(raw, dict) else None
     if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
         raise invalid_response("no output", raw)
+    for item in output:
+        _check_content(item)
     if raw.get("status") in ("failed", "cancelled"):
         raise failure(raw, headers)
     logprobs = [entry for part in _parts(output) for entry in as_objects(part.get("logprobs"))]
@@ -178,6 +180,18 @@ def _call(item: Json, made_id: str) -> ToolCall:
     return ToolCall(
         call_id, Function(item["name"], full_arguments(str(item.get("arguments") or "")))
     )
+
+
+def _check_content(item: Json) -> None:
+    """Raise if an item that is read has something else than parts with texts."""
+    if item.get("type") not in ("message", "reasoning"):
+        return
+    for name in ("summary", "content"):
+        parts = item.get(name)
+        texts = [part.get("text") for part in as_objects(parts)]
+        is_list = parts is None or (isinstance(parts, list) and len(parts) == len(texts))
+        if not is_list or not all(text is None or isinstance(text, str) for text in texts):
+            raise invalid_response(f"an item with odd {name}", item)
 
 
 def _parts(output: Sequence[Json]) -> list[Json]:

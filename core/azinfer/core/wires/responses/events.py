@@ -8,8 +8,9 @@ Source: "Streaming events" of the Responses API reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -105,6 +106,9 @@ class ResponsesReader(StreamReader):
             raw = msgspec.json.decode(data)
         if raw.__class__ is dict and (fields := _DELTAS.get(str(raw.get("type")))):
             return self._piece(*fields, raw)  # a delta is not an error in disguise
+        if data.strip() == b"[DONE]":
+            self._is_ended = True
+            return None
         raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             raise invalid_response("an event that is not an object", raw)
@@ -162,6 +166,8 @@ class ResponsesReader(StreamReader):
         pieces.append(text)
         part = key[0]
         if part in CALLS.values():
+            if item.number is None:  # its id and name, which chunks begin with, are yet to come
+                return self._new_chunk((), None, raw)
             delta = Delta(tool_calls=(ToolCallChunk(self._number(item), None, None, text),))
         elif part == "refusal":
             delta = Delta(refusal=text)
@@ -197,8 +203,9 @@ class ResponsesReader(StreamReader):
         opened = self._items.get(index)
         if opened is None:
             opened = self._items[index] = _OpenItem(item)
-            if is_call(item):
-                yield self._chunk_of_call(opened, raw)
+        if is_call(item) and opened.number is None:
+            opened.item = item
+            yield self._chunk_of_call(opened, raw)
         if is_done:
             opened.item, opened.is_done = item, True
             for key, text in _parts(item):
@@ -211,15 +218,15 @@ class ResponsesReader(StreamReader):
         kind = "custom" if call["type"] == "custom_tool_call" else "function"
         call_id = as_text(call.get("call_id")) or as_text(call.get("id")) or None
         name = as_text(call.get("name")) or None
-        chunk = ToolCallChunk(self._number(item), call_id, name, "", kind)
+        came = "".join(item.pieces.get((CALLS[call["type"]], 0), ()))
+        chunk = ToolCallChunk(self._number(item), call_id, name, came, kind)
         return self._new_chunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         self._response = response = _object(raw, "response")
-        unseen = [] if self._items else as_objects(response.get("output"))
         chunks = [
             chunk
-            for at, item in enumerate(unseen)
+            for at, item in self._unfinished(as_objects(response.get("output")))
             for chunk in self._item({"item": item, "output_index": at}, is_done=True)
         ]
         self.done = True
@@ -227,6 +234,31 @@ class ResponsesReader(StreamReader):
         last = ChunkChoice(0, Delta(), reason, None, filter_results(response))
         chunk = self._new_chunk((last,), usage_of(response.get("usage")), raw)
         return join_chunks([*chunks, chunk]) or chunk
+
+    def _unfinished(self, output: Sequence[Json]) -> list[tuple[int, Json]]:
+        """The items of a whole answer that were not done before, each with its index.
+
+        An item is the one that came under its index, or else the next of its type, since some
+        relays count in another way in events than in the answer.
+        """
+        came = {at: item.item.get("type") for at, item in sorted(self._items.items())}
+        kinds = [item.get("type") for item in output]
+        exact = {at for at, kind in enumerate(kinds) if at in came and came[at] == kind}
+        rest = {at: kind for at, kind in came.items() if at not in exact}
+        free = count(max((len(output), *came)) + 1)
+        unfinished = []
+        for at, item in enumerate(output):
+            place = at
+            if at not in exact:
+                same = (each for each, kind in rest.items() if kind == kinds[at])
+                place = next(same, at if at not in came else next(free))
+                rest.pop(place, None)
+            if not self._is_done(place):
+                unfinished.append((place, item))
+        return unfinished
+
+    def _is_done(self, index: int) -> bool:
+        return index in self._items and self._items[index].is_done
 
     def _fail(self, response: Json) -> None:
         """Raise for a failure that says why; Azure's content filter does so in the next event."""
