@@ -99,6 +99,7 @@ async def race_async(run: Callable[[Any], Coroutine[Any, Any, T]], attempts: Any
 
     first = asyncio.create_task(run(attempts))
     tasks = {first: attempts}
+    winner = None
     try:
         await asyncio.wait(tasks, timeout=attempts.hedge)
         if not first.done() and (twin := attempts.twin()) is not None:
@@ -112,7 +113,8 @@ async def race_async(run: Callable[[Any], Coroutine[Any, Any, T]], attempts: Any
     finally:
         losers = [task for task in tasks if not task.done()]
         for task in losers:
-            tasks[task].lose()
+            if winner is not None:  # else the caller gave the call up
+                tasks[task].lose()
             task.cancel()
         if losers:
             await asyncio.wait(losers)

@@ -10,6 +10,7 @@ from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import T
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import (
+    ConfigurationError,
     ContentFilterError,
     InferenceError,
     RateLimitError,
@@ -73,7 +74,8 @@ class RoutedAttempts(CallAttempts[T]):
         self._journey, self._make, self._rules = journey, make, rules
         self._policy = journey.plan.route.policy
         self.decision = journey.decision
-        self._tried = avoid
+        self._tried, self._need = avoid, journey.need
+        self._unable: dict[str, str] = {}
         self._rounds = self._polls = 0
         self._waited = 0.0
         self._ticket: Ticket | None = None
@@ -92,23 +94,50 @@ class RoutedAttempts(CallAttempts[T]):
         """Return the seconds to wait before a request can be sent; 0 if it can be now.
 
         Raises:
-            RouteExhaustedError: No deployment can take it in the time that the call has.
+            RouteExhaustedError: No deployment can take it in the time that the call has, or a
+                hedge was answered first.
+            ConfigurationError: The first deployment cannot take it in this form.
         """
+        self._stop_if_lost()
         if self._permit is not None:
             return 0.0  # the same deployment again, in another form
-        ticket = self._take_ticket()
-        if not isinstance(ticket, float):
-            self._go(ticket)
-            return 0.0
+        while not isinstance(ticket := self._take_ticket(), float):
+            if self._try_going(ticket):
+                return 0.0
         if self._tried:
             return self._next_round()
         return self._pause(ticket)
 
     def _take_ticket(self) -> Ticket | float:
-        need = self._journey.need
+        need = self._need
         if self._tried:
             need = replace(need, avoid=frozenset(need.avoid) | self._tried)
         return self._journey.traffic.take(self._journey.plan, need)
+
+    def _try_going(self, ticket: Ticket) -> bool:
+        """Go to a deployment; return False if it cannot take the call in this form.
+
+        Raises:
+            ConfigurationError: It cannot, and the call was not sent before.
+            RouteExhaustedError: A hedge was answered in the meantime.
+        """
+        try:
+            self._go(ticket)
+        except ConfigurationError as error:
+            self.close()
+            if not self._attempts:
+                raise
+            member = ticket.member
+            self._unable[f"{member.deployment}@{member.endpoint}"] = error.message
+            self._need = replace(self._need, avoid=frozenset(self._need.avoid) | {member.key})
+            return False
+        self._stop_if_lost()
+        return True
+
+    def _stop_if_lost(self) -> None:
+        if self._lost:
+            self.close()
+            raise self._exhausted_error()
 
     def _go(self, ticket: Ticket) -> None:
         """Send what comes next to the deployment of a ticket."""
@@ -136,7 +165,7 @@ class RoutedAttempts(CallAttempts[T]):
         cost = 5 if isinstance(self._failure, RateLimitError) else 14
         if self._failure is not None and not self.budget.take(cost):
             raise self._exhausted_error()
-        choice = self._journey.traffic.look(self._journey.plan, self._journey.need)
+        choice = self._journey.traffic.look(self._journey.plan, self._need)
         if isinstance(choice, float):
             return self._pause(choice)
         backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._rounds - 1))
@@ -159,7 +188,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _nowhere(self) -> bool:
         """Return whether no deployment may ever take the call."""
-        avoid = self._journey.need.avoid
+        avoid = self._need.avoid
         return all(key in avoid for tier in self._journey.plan.tiers for key in tier.keys)
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
@@ -175,9 +204,12 @@ class RoutedAttempts(CallAttempts[T]):
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """Return what reads the stream that an answer begins."""
         reader = super().reader(status, headers, deadline)
-        if self._ticket is not None and (permit := self._permit) is not None:
+        permit = self.__dict__.pop("_permit", None)  # the winner may end it meanwhile
+        if permit is not None and self._ticket is not None:
             self._journey.traffic.settle(self._ticket, Opened(permit, headers), self._policy)
             self._permit, self._stream = replace(permit, probe=False), True
+        if self._lost:
+            self.close()
         return reader
 
     def handle_interruption(self, error: InferenceError) -> InferenceError:
@@ -223,13 +255,15 @@ class RoutedAttempts(CallAttempts[T]):
 
     def lose(self) -> None:
         """End the call because a hedge was answered first: its deployment was silent."""
-        self._settle(lambda permit: Failed(permit, Failure("silence"), {}))
+        # First, so that a thread that begins a request now ends its permit itself.
         self._lost = True
+        self._settle(lambda permit: Failed(permit, Failure("silence"), {}))
 
     def twin(self) -> RoutedAttempts[T] | None:
         """Return the hedge of this call, on its way to another deployment.
 
-        None if the budget of hedges is used up, or no other deployment is free.
+        None if the budget of hedges is used up, no other deployment is free, or the free one
+        cannot take the call in this form.
         """
         traffic = self._journey.traffic
         if self._ticket is None or self._permit is None or not traffic.may_hedge():
@@ -239,7 +273,11 @@ class RoutedAttempts(CallAttempts[T]):
         ticket = twin._take_ticket()
         if isinstance(ticket, float):
             return None
-        twin._go(ticket)
+        try:
+            twin._go(ticket)
+        except ConfigurationError:
+            twin.close()
+            return None
         twin._end = self._end
         seconds = self.clock.monotonic() - self._began
         twin._attempts = [*self._attempts, self._hedge_attempt(self._ticket, seconds)]
@@ -260,10 +298,11 @@ class RoutedAttempts(CallAttempts[T]):
     def _exhausted_error(self, seconds: float | None = None) -> RouteExhaustedError:
         """Return the error of a call that no deployment answered."""
         journey = self._journey
-        candidates = journey.traffic.candidates(journey.plan, journey.need.avoid)
+        candidates = journey.traffic.candidates(journey.plan, self._need.avoid)
         skipped = {
             f"{each.deployment}@{each.endpoint}": each.reason for each in candidates if each.reason
         }
+        skipped.update(self._unable)
         soonest = min((each.wait for each in candidates), default=float("inf"))
         if seconds is None and soonest < float("inf"):
             seconds = soonest

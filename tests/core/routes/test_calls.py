@@ -10,6 +10,7 @@ from azinfer.core import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     ContentFilterError,
     DeploymentNotFoundError,
     RateLimitError,
@@ -348,3 +349,22 @@ def test_a_timeout_of_a_named_deployment_is_its_own(fleet: Fleet, kind: str) -> 
     fleet["a"].will(raw(b"", "stall"))
     with routed(kind, fleet.config(), max_retries=0) as driver, pytest.raises(APITimeoutError):
         driver.complete(model="m@a", timeout=0.1)
+
+
+def test_a_deployment_that_cannot_carry_the_call_is_skipped_and_listed(
+    fleet: Fleet, kind: str, clock: TestClock
+) -> None:
+    facts = {"claude-x@b": {"wire": "messages"}}
+    tiers = [["m@a"], ["claude-x@b"], ["m@c"]]
+    fleet["a"].will(reply(failure("x"), 503))
+    with routed(kind, fleet.config(tiers, deployments=facts), clock=clock) as driver:
+        assert driver.complete(model="chat", seed=1).text == "c"
+        fleet["c"].will(reply(failure("x"), 503))
+        with pytest.raises(RouteExhaustedError) as caught:
+            driver.complete(model="chat", seed=1)
+        with pytest.raises(ConfigurationError, match="seed"):
+            driver.complete(model="claude-x@b", seed=1)
+        _, b, _ = driver.client.explain(model="chat").decision.candidates
+    assert "seed" in caught.value.skipped["claude-x@b"]
+    assert b.in_flight == 0
+    assert fleet.counts["b"] == 0

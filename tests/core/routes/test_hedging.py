@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from azinfer.core import RouteExhaustedError
+from azinfer.core.routes import Policy
+from azinfer.core.routes.state import Event, Opened
+from azinfer.core.routes.traffic import Ticket, Traffic
+from client_driver import USER, TestClock
 from fleet import Fleet, routed
 from raw_server import Behaviour, Peer, chat, events, failure, part, raw, reply, stream
 
@@ -167,3 +171,97 @@ def test_a_cancelled_call_gives_its_place_back(fleet: Fleet) -> None:
 
         driver.run(cancelled())
         assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
+
+
+def signal(event: threading.Event, behaviour: Behaviour) -> Behaviour:
+    """The behaviour that first says that a request has come."""
+
+    def behave(peer: Peer) -> None:
+        event.set()
+        behaviour(peer)
+
+    return behave
+
+
+def wait_for_losers() -> None:
+    """Wait until the threads of all hedged calls have ended."""
+    for thread in threading.enumerate():
+        if "(run)" in thread.name:
+            thread.join(10)
+
+
+def test_a_lost_request_is_not_sent_again(fleet: Fleet) -> None:
+    begun, waiting, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    class Waiting(TestClock):
+        """A clock on which the first request waits before it is sent again."""
+
+        def sleep(self, seconds: float) -> None:
+            if seconds:
+                waiting.set()
+                go_on.wait(10)
+
+    fleet["a"].will(late(begun, reply(failure("x"), 503)), reply(chat("a")))
+    fleet["b"].will(signal(begun, late(waiting, reply(chat("b")))))
+    config = fleet.config(TWO, policy=HEDGED, deployments={"m@b": {"concurrency": 1}})
+    with routed("sync", config, clock=Waiting()) as driver:
+        assert driver.complete(model="chat").text == "b"
+        go_on.set()
+        wait_for_losers()
+    assert fleet.counts == {"a": 1, "b": 1, "c": 0}
+
+
+def test_without_a_hedge_that_can_carry_the_call_the_first_is_awaited(
+    fleet: Fleet, kind: str
+) -> None:
+    go_on = threading.Event()
+    fleet["a"].will(late(go_on, reply(chat("a"))))
+    threading.Timer(0.1, go_on.set).start()
+    facts = {"claude-x@b": {"wire": "messages"}}
+    config = fleet.config([["m@a"], ["claude-x@b"]], policy=HEDGED, deployments=facts)
+    with routed(kind, config) as driver:
+        assert driver.complete(model="chat", seed=1).text == "a"
+        candidates = driver.client.explain(model="chat").decision.candidates
+    assert [each.in_flight for each in candidates] == [0, 0]
+
+
+def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) -> None:
+    fleet["a"].will(SILENT)
+    with routed("async", fleet.config(TWO, policy={"hedge": 30, "failures": 1})) as driver:
+
+        async def cancelled() -> None:
+            task = asyncio.create_task(driver.client.complete(USER, model="chat"))
+            while not fleet["a"].received:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+        driver.run(cancelled())
+        (a, _) = driver.client.explain(model="chat").decision.candidates
+    assert (a.state, a.in_flight) == ("closed", 0)
+
+
+def test_a_stream_that_begins_while_it_loses_gives_one_place_back(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    settle = Traffic.settle
+
+    def settle_late(self: Traffic, ticket: Ticket, event: Event, policy: Policy) -> None:
+        settle(self, ticket, event, policy)
+        if isinstance(event, Opened) and ticket.member.endpoint == "a":
+            begun.set()
+            go_on.wait(10)
+
+    monkeypatch.setattr(Traffic, "settle", settle_late)
+    hedged = threading.Event()
+    fleet["a"].will(late(hedged, stream(events(part("a", "stop")))))
+    answer = late(begun, stream(events(part("b", "stop"))))
+    fleet["b"].will(signal(hedged, answer))
+    with routed("sync", fleet.config(TWO, policy=HEDGED)) as driver:
+        assert driver.stream(model="chat").text == "b"
+        go_on.set()
+        wait_for_losers()
+        candidates = driver.client.explain(model="chat").decision.candidates
+    assert [each.in_flight for each in candidates] == [0, 0]
