@@ -189,7 +189,6 @@ def test_any_gguf_file_can_be_served() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--synthetic", "--host", "0.0.0.0"], "choose a key with --key"),
         (["serve", "--synthetic", "--port", "99999"], "--port 99999"),
         (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
         (
