@@ -33,7 +33,8 @@ FLOORS = {
         routes
         network
         calls legs request_headers attempts hedging routed_attempts router streams
-        base_client rerank operations files batches sync_operations async_operations client
+        base_client rerank operations files batch_requests batches
+        sync_operations async_operations client
         __init__
     """,
     "azinfer.core.routes": """

@@ -30,6 +30,7 @@ from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.core.files import decode_file
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import TestClock
+from fleet import Fleet
 from raw_server import Peer, RawServer, chunked, failure, raw, reply
 
 BATCH: dict[str, Any] = {"id": "batch_1", "status": "in_progress"}
@@ -78,6 +79,12 @@ def server() -> Iterator[RawServer]:
 
 def requests(count: int = 3) -> list[dict[str, Any]]:
     return [{"id": f"r{at}", "messages": [UserMessage(f"question {at}")]} for at in range(count)]
+
+
+def line_of(server: RawServer) -> Any:
+    """The first line of the input file that a server got."""
+    lines = server.received[0].body.splitlines()
+    return next(json.loads(line) for line in lines if line.startswith(b"{"))
 
 
 class TestFiles:
@@ -300,6 +307,72 @@ class TestBatches:
             await twins.of(create(mixed))
         with pytest.raises(ConfigurationError, match="not messages"):
             await twins.of(create([{**requests(1)[0], "wire": "messages"}]))
+
+    @pytest.mark.parametrize("path", ["", "/openai/deployments/chat"])
+    def test_each_line_names_its_deployment(self, server: RawServer, path: str) -> None:
+        server.will(reply({"id": "file-1"}), reply(BATCH))
+        client = InferenceClient(server.url + path, "a-key", *(() if path else ("chat",)))
+        client.batches.create(requests(1))
+        assert line_of(server)["body"]["model"] == "chat"
+        with pytest.raises(ConfigurationError, match="name of the deployment is missing"):
+            InferenceClient(server.url, "a-key").batches.create(requests(1))
+
+    def test_a_url_without_a_deployment_needs_model(self, server: RawServer) -> None:
+        client = InferenceClient(server.url, "a-key", surface="deployments")
+        with pytest.raises(ConfigurationError, match=r"requests\[0\] names no deployment"):
+            client.batches.create(requests(1))
+
+    @pytest.mark.parametrize("name", ["model_id", "timeout", "headers", "stream"])
+    def test_what_belongs_to_a_single_call_is_refused(self, server: RawServer, name: str) -> None:
+        client = InferenceClient(server.url, "a-key", "chat")
+        with pytest.raises(ConfigurationError, match=rf"requests\[0\] has {name}=") as caught:
+            client.batches.create([{**requests(1)[0], name: "x"}])
+        assert caught.value.param == name
+
+    def test_an_id_must_be_its_own(self, server: RawServer) -> None:
+        client = InferenceClient(server.url, "a-key", "chat")
+        ask: dict[str, Any] = {"messages": [UserMessage("hi")]}
+        for doubled in ([{**ask, "id": "a"}] * 2, [ask, {**ask, "id": "0"}]):
+            with pytest.raises(ConfigurationError, match=r"requests\[1\] has the id '.' of an ear"):
+                client.batches.create(doubled)
+        assert not server.received
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_a_file_of_results_that_is_cut_is_an_error(
+        self, server: RawServer, kind: str
+    ) -> None:
+        batch = {"id": "b", "status": "completed", "output_file_id": "o", "input_file_id": "i"}
+        answered = {"custom_id": "0", "response": {"status_code": 200, "body": RESPONSE}}
+        line = json.dumps(answered).encode() + b"\n"
+
+        def choose(request: Any) -> Any:
+            if not request.target.endswith("/content"):
+                return reply({**batch, "request_counts": {"total": 2}})
+            return reply(line if "/o/" in request.target else line[:40])
+
+        twins = Twins(kind, server.url, "a-key")
+        server.choose = choose
+        with pytest.raises(InvalidResponseError, match="a line of a batch"):
+            await twins.all(twins.client.batches.results("b"))
+        server.choose = lambda request: (
+            reply(line + line[:40]) if "/o/" in request.target else reply(batch)
+        )
+        with pytest.raises(InvalidResponseError, match="a line of a batch"):
+            await twins.all(twins.client.batches.results("b"))
+        await twins.close()
+
+    def test_a_client_of_several_endpoints_names_the_deployment_of_its_own(self) -> None:
+        fleet = Fleet("ab")
+        fleet["a"].choose = lambda request: reply({"id": "file-1", "status": "validating"})
+        config = fleet.config([["m@a"], ["m@b"]])
+        client = InferenceClient.from_config(config, environ={"AZURE_AI_API_KEY": "a-key"})
+        client.batches.create(requests(1), model="m@a")
+        assert line_of(fleet["a"])["body"]["model"] == "m"
+        with pytest.raises(ConfigurationError, match="'chat' is a route"):
+            client.batches.create(requests(1), model="chat")
+        with pytest.raises(ConfigurationError, match=r"'m@b' is on .*endpoint='b'"):
+            client.batches.create(requests(1), model="m@b")
+        fleet.stop()
 
     @pytest.mark.parametrize("kind", ["sync", "async"])
     async def test_waiting_ends_in_time_and_the_batch_goes_on(

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 
+from azinfer.core.batch_requests import write_lines
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import invalid_response
 from azinfer.core.endpoints import path_segment
 from azinfer.core.error_responses import from_response
-from azinfer.core.errors import APITimeoutError, ConfigurationError, InferenceError
+from azinfer.core.errors import APITimeoutError, InferenceError
 from azinfer.core.files import next_page_of, resource_call
 from azinfer.core.json_body import encode_json
-from azinfer.core.operations import Place
+from azinfer.core.json_fields import as_count, as_object
 from azinfer.core.surfaces import BATCHES
 from azinfer.core.wires.wire import wire_named
 
@@ -81,8 +83,8 @@ def decode_batch(raw: Any) -> Batch:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("id"), str):
         raise invalid_response("no id of a batch", raw)
-    counts = raw.get("request_counts") or {}
-    total, completed, failed = (int(counts.get(n) or 0) for n in ("total", "completed", "failed"))
+    counts = as_object(raw.get("request_counts"))
+    total, completed, failed = (as_count(counts.get(n)) for n in ("total", "completed", "failed"))
     status = str(raw.get("status") or "").lower()  # a documented sample has a capital
     return Batch(
         id=raw["id"], status=status, total=total, completed=completed, failed=failed, raw=raw
@@ -90,12 +92,16 @@ def decode_batch(raw: Any) -> Batch:
 
 
 def decode_result(line: bytes) -> BatchResult | None:
-    """Return the result that a line of an output or error file has; None for an empty one."""
+    """Return the result that a line of an output or error file has; None for an empty one.
+
+    Raises:
+        InvalidResponseError: It is not a JSON object, as where a file was cut.
+    """
     if not line.strip():
         return None
-    raw = msgspec.json.decode(line)
-    response = raw.get("response") or {}
-    status, body = int(response.get("status_code") or 0), response.get("body")
+    raw = _decode_line(line)
+    response = as_object(raw.get("response"))
+    status, body = as_count(response.get("status_code")), response.get("body")
     name = str(raw.get("custom_id") or "")
     if status != 200 or not isinstance(body, dict):
         reason = body or {"error": raw.get("error") or {"message": "no response"}}
@@ -107,36 +113,14 @@ def decode_result(line: bytes) -> BatchResult | None:
         return BatchResult(name, None, error)
 
 
-def write_lines(
-    client: Any, requests: Iterable[Mapping[str, Any]], model: str | None, file: Any
-) -> str:
-    """Write requests as lines of an input file; return the operation that they ask for.
-
-    Raises:
-        ConfigurationError: No requests, one without messages, or requests of two wires.
-    """
-    operations: set[str] = set()
-    for at, request in enumerate(requests):
-        options = {key: value for key, value in request.items() if key not in _OF_LINE}
-        if "messages" not in request:
-            raise ConfigurationError(f"requests[{at}] has no messages: {sorted(request)}")
-        place = Place(request.get("model") or model, None, None)
-        call = client._chat_call(request["messages"], options, place, stream=False)
-        operations.add(call.target.operation)
-        url = f"/v1/{call.target.operation}"
-        name = str(request.get("id", at))
-        line = {"custom_id": name, "method": "POST", "url": url, "body": call.body}
-        file.write(encode_json(line) + b"\n")
-    if len(operations) != 1 or "messages" in operations:
-        raise ConfigurationError(
-            "a batch needs requests for one of the wires 'chat' and 'responses', not "
-            f"{' and '.join(sorted(operations)) or 'none at all'}: pass wire= in each request"
-        )
-    return operations.pop()
+def _decode_line(line: bytes) -> Json:
+    with suppress(ValueError, RecursionError):
+        if isinstance(raw := msgspec.json.decode(line), dict):
+            return raw
+    raise invalid_response("a line of a batch that is not a JSON object", line[:200])
 
 
 _LISTED = "client.batches.list()"
-_OF_LINE = ("id", "messages", "model")
 
 
 def _creation(file_id: str, operation: str, options: Mapping[str, Any]) -> Json:
@@ -165,7 +149,7 @@ def _files_of(batch: Batch) -> list[str]:
 
 def _missing_result(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
     """The result of a request that is in no file, as after a batch that expired."""
-    name = str(msgspec.json.decode(line).get("custom_id")) if line.strip() else None
+    name = str(_decode_line(line).get("custom_id")) if line.strip() else None
     if name is None or name in seen:
         return None
     return BatchResult(name, None, InferenceError(f"the batch ended as {batch.status!r} before it"))
@@ -197,6 +181,10 @@ class Batches:
             model: The deployment, where a request names none.
             endpoint: What the lines of a ready file ask for.
             **options: metadata, output_expires_after, …, sent as they are.
+
+        Raises:
+            ConfigurationError: There are no requests, two have one id, one asks for something
+                that a batch lacks, or a name is a route or one of another endpoint.
         """
         files = self._client.files
         if isinstance(requests, str | Path):

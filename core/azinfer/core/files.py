@@ -16,6 +16,7 @@ from azinfer.core.completions import Json
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.endpoints import path_segment
 from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.core.json_fields import as_count
 from azinfer.core.network import OpenResponse, Progress, Upload
 from azinfer.core.surfaces import FILES
 
@@ -62,7 +63,7 @@ def decode_file(raw: Any) -> File:
         id=raw["id"],
         filename=str(raw.get("filename") or ""),
         purpose=str(raw.get("purpose") or ""),
-        size=int(raw.get("bytes") or 0),
+        size=as_count(raw.get("bytes")),
         status=str(raw.get("status") or "").lower(),
         created_at=created if isinstance(created, int) else None,
         raw=raw,
