@@ -359,7 +359,8 @@ def test_a_client_that_leaves_before_the_first_byte_frees_its_place() -> None:
     with LocalEndpoint([deployment]) as endpoint:
         address = ("127.0.0.1", int(endpoint.url.rpartition(":")[2]))
         sent = (
-            f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\napi-key: {endpoint.key}\r\n"
+            "POST /openai/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+            f"api-key: {endpoint.key}\r\n"
             f"content-length: {len(body)}\r\n\r\n{body}"
         )
         with socket.create_connection(address) as client:
