@@ -154,12 +154,13 @@ class AsyncOperations(Operations):
         The same as `InferenceClient.deployments`, awaited.
         """
         url: str | None
-        url, scope = self._list_target(source)
+        client = self._at_default()
+        url, scope = client._list_target(source)
         pages: list[Json] = []
         while url:
-            pages.append(await self._run(self._page(url, scope, timeout)))
+            pages.append(await client._run(client._page(url, scope, timeout)))
             url = next_page(pages, url)
-        return self._remember(pages)
+        return client._remember(pages)
 
     async def rerank(
         self,
@@ -184,14 +185,14 @@ class AsyncOperations(Operations):
         """The files of the resource: upload, list, content and delete."""
         from azinfer.core.files import AsyncFiles  # only programs with files load it
 
-        return AsyncFiles(self)
+        return AsyncFiles(self._at_default())
 
     @property
     def batches(self) -> AsyncBatches:
         """The batches of the resource: create, wait and results."""
         from azinfer.core.batches import AsyncBatches  # only programs with batches load it
 
-        return AsyncBatches(self)
+        return AsyncBatches(self._at_default())
 
     async def _run(self, attempts: CallAttempts[T]) -> T:
         return await self._run_hedged(self._complete, attempts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from azinfer.core import calls
 from azinfer.core.attempts import CallAttempts
@@ -215,6 +215,21 @@ class Operations(BaseClient):
             leg, operation, name, rules, (messages, call_options.options)
         )
         return routed
+
+    def _at_default(self) -> Self:
+        """Return the client of what is the default endpoint now; files and lists are there."""
+        if self._router is None:
+            return self
+        default = self._router.default
+        if default.endpoint == self.endpoint and default._credential is self._credential:
+            return self
+        client = type(self).__new__(type(self))
+        client.__dict__.update(self.__dict__)
+        for name in ("endpoint", "_credential", "_declared", "_knowledge", "_joined"):
+            setattr(client, name, getattr(default, name))
+        client._targets, client._twin = {}, None
+        client._headers = {**default._headers, **self._added}
+        return client
 
     def _place(self, operation: str, place: Place) -> Target:
         return self._target(operation, place.deployment, place.model_id, place.headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
@@ -106,11 +107,10 @@ class Names:
     plans: dict[tuple[str, bool], Plan] = field(default_factory=dict)
     meanings: dict[str, Resolution] = field(default_factory=dict)
 
-    def settings_of(self, endpoint: str) -> EndpointConfig:
-        """Return the settings of an endpoint by its case-folded name."""
-        return next(
-            each for name, each in self.settings.endpoints.items() if name.casefold() == endpoint
-        )
+    def settings_of(self, endpoint: str) -> EndpointConfig | None:
+        """Return the settings of an endpoint by its case-folded name; None if it has none."""
+        each = self.settings.endpoints.items()
+        return next((its for name, its in each if name.casefold() == endpoint), None)
 
 
 class Router:
@@ -131,6 +131,7 @@ class Router:
         reload_after: float | None,
     ) -> None:
         clock: Clock = options.get("clock", SYSTEM)
+        self._lock = threading.RLock()  # of the clients, the names and when they were read
         self._source = source
         self._kind = kind
         self._options = {name: value for name, value in options.items() if name not in _NAMES}
@@ -146,12 +147,17 @@ class Router:
         # The clients pickle their credentials by name, or refuse to be pickled.
         options = {name: each for name, each in self._options.items() if name not in _SECRETS}
         names = Names(self._names.settings, self._names.directory)
-        return {**self.__dict__, "_options": options, "_names": names}
+        return {**self.__dict__, "_options": options, "_names": names, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
 
     @property
     def default(self) -> Any:
-        """The client of the default endpoint."""
-        return self._client(self._names.directory.default, self._names)
+        """The client of what is the default endpoint now."""
+        names = self._current()
+        return self._client(names.directory.default, names)
 
     def attempts(
         self,
@@ -287,14 +293,16 @@ class Router:
 
     def _client(self, endpoint: str, names: Names) -> Any:
         """Return the client of an endpoint; it only knows where calls go and never sends."""
-        entry = self._clients.get(endpoint)
-        settings = names.settings_of(endpoint) if entry is None else entry[0]
-        if entry is None:
-            entry = self._clients[endpoint] = (
-                settings,
-                self._create_client(settings, endpoint, names),
-            )
-        return entry[1]
+        with self._lock:
+            if (entry := self._clients.get(endpoint)) is not None:
+                return entry[1]
+            settings = names.settings_of(endpoint)
+            assert settings is not None
+            client = self._create_client(settings, endpoint, names)
+            # A call may have begun before a new file, which does not have its endpoint any more.
+            if self._names.settings_of(endpoint) == settings:
+                self._clients[endpoint] = (settings, client)
+            return client
 
     def _create_client(self, settings: EndpointConfig, endpoint: str, names: Names) -> Any:
         own = {name: getattr(settings, name) for name in _OWN}
@@ -312,14 +320,15 @@ class Router:
 
     def _current(self) -> Names:
         """Return the names as they are now: after a new file, and after new lists."""
-        if self._reload_after is not None and self._clock.monotonic() >= self._look_again:
-            self._reload(self._reload_after)
-        names = self._names
-        if len(names.seen) != len(self._clients) or not all(
-            map(is_, names.seen, self._listed_deployments())
-        ):
-            names = self._names = self._ready(names)
-        return names
+        with self._lock:
+            if self._reload_after is not None and self._clock.monotonic() >= self._look_again:
+                self._reload(self._reload_after)
+            names = self._names
+            if len(names.seen) != len(self._clients) or not all(
+                map(is_, names.seen, self._listed_deployments())
+            ):
+                names = self._names = self._ready(names)
+            return names
 
     def _listed_deployments(self) -> tuple[Deployments, ...]:
         return tuple([client._knowledge.deployments for _, client in self._clients.values()])
@@ -328,7 +337,7 @@ class Router:
         """Return names that know what the endpoints have listed."""
         known = dict(names.directory.endpoints)
         listed: set[str] = set()
-        for endpoint, (_, client) in list(self._clients.items()):
+        for endpoint, (_, client) in self._clients.items():
             known[endpoint] = client._known_deployments
             if client._knowledge.deployments:
                 listed.add(endpoint)
@@ -347,10 +356,12 @@ class Router:
         except ConfigurationError as error:
             _LOG.warning("the routes stay as they were: %s", error.message)
             return
-        kept = {
+        before, after_it = self._names.directory.default, names.directory.default
+        # The caller's credential and secrets are for the default endpoint alone.
+        moved = set() if before == after_it else {before, after_it}
+        self._clients = {
             endpoint: (settings, client)
             for endpoint, (settings, client) in self._clients.items()
-            if settings in names.settings.endpoints.values()
+            if names.settings_of(endpoint) == settings and endpoint not in moved
         }
-        self._clients = kept
         self._names = self._ready(names)

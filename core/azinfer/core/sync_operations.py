@@ -219,12 +219,13 @@ class SyncOperations(Operations):
             AuthenticationError: The list is that of a project, and the credential is a key.
         """
         url: str | None
-        url, scope = self._list_target(source)
+        client = self._at_default()
+        url, scope = client._list_target(source)
         pages: list[Json] = []
         while url:
-            pages.append(self._run(self._page(url, scope, timeout)))
+            pages.append(client._run(client._page(url, scope, timeout)))
             url = next_page(pages, url)
-        return self._remember(pages)
+        return client._remember(pages)
 
     def rerank(
         self,
@@ -259,14 +260,14 @@ class SyncOperations(Operations):
         """The files of the resource: upload, list, content and delete."""
         from azinfer.core.files import Files  # only programs with files load it
 
-        return Files(self)
+        return Files(self._at_default())
 
     @property
     def batches(self) -> Batches:
         """The batches of the resource: create, wait and results."""
         from azinfer.core.batches import Batches  # only programs with batches load it
 
-        return Batches(self)
+        return Batches(self._at_default())
 
     def _run(self, attempts: CallAttempts[T]) -> T:
         return self._run_hedged(self._complete, attempts)
