@@ -400,3 +400,26 @@ def test_github_models_have_ended(url: str) -> None:
         Endpoint.parse(url)
     with pytest.raises(ConfigurationError, match="GitHub Models ended"):
         Endpoint.parse("https://gateway.example.com/inference", "GitHub")
+
+
+def test_a_gateways_path_works_as_it_is() -> None:
+    url = "https://apim.contoso.com/openai/chat/completions"
+    endpoint = Endpoint.parse(url)
+    assert endpoint.surface.name == "serverless"
+    assert endpoint.operation_url("chat/completions", "m").partition("?")[0] == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://apim.contoso.com/llm/chat/completions",
+        "https://contoso.services.ai.azure.com/other/v1",
+        "https://contoso.openai.azure.com/v1",
+    ],
+)
+def test_a_path_that_nobody_documents_is_an_error_that_names_a_way(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="'serverless' takes the path of a gateway"):
+        Endpoint.parse(url)
+    endpoint = Endpoint.parse(url, "serverless")
+    expected = url.removesuffix("/chat/completions") + "/chat/completions"
+    assert endpoint.operation_url("chat/completions", "m").partition("?")[0] == expected

@@ -114,12 +114,15 @@ class Endpoint:
                 "2025-04-01-preview. The version of a model belongs to its deployment."
             )
         endpoint = _read(origin, host, path, version)
+        if _is_gateway(url, host, path):
+            endpoint = Endpoint(origin + path, SERVERLESS)
         if named and (named != endpoint.surface or not endpoint.url):
             endpoint = _on_surface(endpoint, named, origin + path)
         if not endpoint.url:
             raise ConfigurationError(
                 f"{origin + path!r} is not a known Azure AI URL. Pass its surface (surface='v1', "
-                f"'models', 'deployments', …), or a URL like one of these: {_EXAMPLES}"
+                f"'models', 'deployments', …; 'serverless' takes the path of a gateway as it is), "
+                f"or a URL like one of these: {_EXAMPLES}"
             )
         rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
         return replace(endpoint, api_version=version, query=rest, wire=_named_wire(url))
@@ -259,13 +262,22 @@ def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     return _root(origin, host, path, version)
 
 
+def _is_gateway(url: str, host: str, path: str) -> bool:
+    """Return whether a URL is a gateway's own: an operation directly below /openai."""
+    is_request = re.search(_OPERATION, url.strip().partition("?")[0].rstrip("/")) is not None
+    is_azure = re.search(_RESOURCE, host) or is_loopback(f"//{host}")
+    return is_request and path.casefold().endswith("/openai") and not is_azure
+
+
 def _root(origin: str, host: str, path: str, version: str | None) -> Endpoint:
     """Return the root of a resource, or the base of an OpenAI-compatible service."""
     if not path and (re.search(_RESOURCE, host) or is_loopback(origin)):
         # An api-version with a date belongs to the surface with a URL for each deployment.
         surface = DEPLOYMENTS if version and version[0].isdigit() else V1
         return Endpoint(origin + surface.path, surface, root=origin)
-    return Endpoint(origin + path if path.endswith("/v1") else "", V1)
+    # On a resource only /openai/v1 is OpenAI's surface, which `_read` knows.
+    is_compatible = path.endswith("/v1") and not re.search(_RESOURCE, host)
+    return Endpoint(origin + path if is_compatible else "", V1)
 
 
 def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
