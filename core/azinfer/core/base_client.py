@@ -116,7 +116,8 @@ class BaseClient:
                 never does. A file that is wrong is not taken, with one warning in the log.
             **options: What the constructor takes besides; it wins over the file. credential,
                 surface, api_version and headers whose names are like a secret's (`api-key`) are
-                for the default endpoint.
+                for the default endpoint. On a route, `attempts` of its policy counts in place
+                of max_retries.
 
         Raises:
             ConfigurationError: The file is not valid; the message has file, line and field.
@@ -154,7 +155,8 @@ class BaseClient:
                 behind.
             model_id: The model behind that deployment.
             timeout: Seconds for each attempt, or a Timeout.
-            max_retries: How often a call is sent again after a temporary failure.
+            max_retries: How often a call is sent again after a temporary failure; on a route,
+                `attempts` of its policy counts instead.
             headers: Sent with every request besides this client's; these win. Of a client from
                 a file, those whose names are like a secret's go to the default endpoint only.
             surface: Another way to address the deployments of the same resource.

@@ -329,3 +329,31 @@ def test_a_client_of_one_endpoint_does_not_import_routes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['azinfer.core.routing']"
+
+
+TEXT = {"type": "output_text", "text": "hi", "annotations": []}
+
+
+@pytest.mark.parametrize(
+    ("item", "goes_on"),
+    [
+        ({"type": "message", "id": "msg_1", "role": "assistant", "content": [TEXT]}, True),
+        ({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, True),
+        ({"type": "text", "text": "x", "citations": [{"encrypted_index": "abc"}]}, False),
+        ({"type": "message", "id": "msg_1", "content": (), "signature": "abc"}, False),
+        ({"type": "reasoning", "id": "rs_1", "encrypted_content": "abc"}, False),
+        ("odd", False),
+    ],
+)
+def test_only_what_one_resource_can_read_keeps_a_conversation_there(
+    fleet: Fleet, kind: str, clock: TestClock, item: Any, goes_on: bool
+) -> None:
+    fleet["a"].will(limited(30))
+    message = AssistantMessage("hi", state={**state(fleet["a"]), "items": [item]})
+    with routed(kind, fleet.config(TWO, policy={"wait": 1}), clock=clock) as driver:
+        if goes_on:
+            assert driver.complete([*USER, message, *USER], model="chat").text == "b"
+            return
+        with pytest.raises(RouteExhaustedError, match="has state of '127"):
+            driver.complete([*USER, message, *USER], model="chat")
+    assert fleet.counts["b"] == 0

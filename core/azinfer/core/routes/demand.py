@@ -11,6 +11,9 @@ from azinfer.core.messages import messages_to_wire
 _CHARACTERS = 4  # of English text in a token
 _USUAL_ANSWER = 16  # tokens that count where a call sets no limit
 _STATEFUL = ("previous_response_id",)
+# Items that say what the message itself says too; any other may refer to what a resource keeps.
+_PLAIN = ("message", "function_call", "custom_tool_call", "text", "tool_use")
+_BOUND = ("encrypted", "signature")  # how the names of fields begin that one resource can read
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
@@ -34,7 +37,7 @@ def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str |
     """Return the resource that made the state in a conversation; None if there is no state.
 
     Encrypted reasoning, signatures of thoughts and answers that the service keeps can only be
-    continued on the resource that made them.
+    continued on the resource that made them. Texts and calls of functions go anywhere.
 
     Returns:
         The name of the resource, or `""` if the conversation does not say which it is.
@@ -56,9 +59,23 @@ def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str |
 
 def _home(message: Any) -> str | None:
     state = message.get("state") if isinstance(message, Mapping) else _attribute(message)
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or all(map(_is_plain, state.get("items") or ())):
         return None
     return str(state.get("resource") or "")
+
+
+def _is_plain(item: Any) -> bool:
+    """Return whether any resource can continue after an item."""
+    return isinstance(item, Mapping) and item.get("type") in _PLAIN and not _is_bound(item)
+
+
+def _is_bound(value: Any) -> bool:
+    """Return whether a JSON value has ciphertext or a signature somewhere inside."""
+    if isinstance(value, Mapping):
+        return any(
+            str(name).startswith(_BOUND) or _is_bound(each) for name, each in value.items() if each
+        )
+    return isinstance(value, list | tuple) and any(map(_is_bound, value))
 
 
 def _attribute(message: Any) -> Any:
