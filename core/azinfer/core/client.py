@@ -38,7 +38,8 @@ class InferenceClient(SyncOperations):
         wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`. Left out, it is
             learned from the service's refusals and known of many models.
         timeout: Seconds for each attempt, or a Timeout; None is its defaults.
-        max_retries: How often a call is sent again after a temporary failure.
+        max_retries: How often a call is sent again after a temporary failure; on a route,
+            `attempts` of its policy counts instead.
         headers: Sent with every request; they replace headers of the client itself.
         http_client: An `httpx.Client` (or one of httpx2) to send with; the caller closes it.
         allow_http: Send the credential over plain HTTP to another machine.

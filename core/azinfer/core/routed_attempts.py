@@ -188,7 +188,10 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _nowhere(self) -> bool:
         """Return whether no deployment may ever take the call."""
-        avoid = self._need.avoid
+        avoid = {
+            *self._need.avoid,
+            *self._journey.traffic.too_small(self._journey.plan, self._need),
+        }
         return all(key in avoid for tier in self._journey.plan.tiers for key in tier.keys)
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
@@ -328,6 +331,12 @@ class RoutedAttempts(CallAttempts[T]):
             parts.append(
                 f"The conversation has state of {journey.home or 'an unknown resource'!r}, which "
                 "no other resource can continue: start without it, or wait."
+            )
+        if limits := journey.traffic.too_small(journey.plan, self._need):
+            parts.append(
+                f"The call may use {self._need.tokens} tokens, more than {', '.join(limits)} "
+                f"can serve at once (at most {max(limits.values()):g}): shorten the prompt, or "
+                "lower max_tokens."
             )
         if self._attempts:
             parts.append(f"Tried: {'; '.join(map(_format_attempt, self._attempts[-_SHOWN:]))}.")

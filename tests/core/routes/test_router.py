@@ -357,3 +357,13 @@ def test_only_what_one_resource_can_read_keeps_a_conversation_there(
         with pytest.raises(RouteExhaustedError, match="has state of '127"):
             driver.complete([*USER, message, *USER], model="chat")
     assert fleet.counts["b"] == 0
+
+
+def test_a_call_that_never_fits_fails_at_once(fleet: Fleet, kind: str, clock: TestClock) -> None:
+    config = fleet.config([["m@a"]], deployments={"m@a": {"tpm": 1000}})
+    long: list[Any] = [{"role": "user", "content": "x" * 8000}]
+    with routed(kind, config, clock=clock) as driver:
+        with pytest.raises(RouteExhaustedError, match="may use 2016 tokens, more than m@a can"):
+            driver.complete(long, model="chat")
+        assert clock.waits == []
+        assert driver.complete(model="chat").text == "a"

@@ -132,6 +132,18 @@ class Traffic:
         with self._lock:
             self._hedges = min(_MOST_HEDGES, self._hedges + share)
 
+    def too_small(self, plan: Plan, need: Need) -> dict[str, float]:
+        """Return the deployments that can never take a call, and the most tokens of each."""
+        with self._lock:
+            windows = {
+                key: self._states[key].budget.tokens for tier in plan.tiers for key in tier.keys
+            }
+        return {
+            key: window.limit
+            for key, window in windows.items()
+            if window and need.tokens > window.limit
+        }
+
     def candidates(self, plan: Plan, avoid: Collection[str] = ()) -> tuple[Candidate, ...]:
         """Return every deployment of a route as it is now.
 
