@@ -27,7 +27,7 @@ from azinfer.core.embeddings import (
     is_size_error,
     merge_embeddings,
 )
-from azinfer.core.errors import APITimeoutError, InferenceError
+from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
 from azinfer.core.operations import CallOptions, Kind, Operations, T
@@ -255,7 +255,11 @@ class AsyncOperations(Operations):
         while True:
             while wait := attempts.ready():
                 await self._clock.asleep(wait)
-            secret = await _secret_in_time(attempts)
+            try:
+                secret = await _secret_in_time(attempts)
+            except AuthenticationError as error:
+                attempts.handle_failed_credential(error)
+                continue
             if secret is not None:
                 return attempts.request(secret, stream)
             attempts.handle_rejected_credential()

@@ -142,6 +142,10 @@ class CallAttempts(Generic[T]):
         assert self._failure is not None
         raise self._failure
 
+    def handle_failed_credential(self, error: InferenceError) -> None:
+        """Go on after the credential returned no token, or raise its error."""
+        raise error
+
     def request(self, secret: Secret, stream: bool = False) -> tuple[Request, Deadline]:
         """The next request, and by when it must be done.
 

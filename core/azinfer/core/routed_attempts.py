@@ -251,6 +251,16 @@ class RoutedAttempts(CallAttempts[T]):
         assert self._failure is not None
         self._next_wait(self._failure)
 
+    def handle_failed_credential(self, error: InferenceError) -> None:
+        """Go on to another deployment.
+
+        Raises:
+            RouteExhaustedError: The call has no attempts left.
+        """
+        self._attempts.append(self._attempt(None, type(error).__name__, 0.0, None))
+        self._failure = error.with_traceback(None)
+        self._next_wait(error)
+
     def close(self) -> None:
         """End the call, however it ended; harmless twice."""
         stream = self._stream

@@ -22,6 +22,7 @@ from azinfer.core.embeddings import (
     merge_embeddings,
 )
 from azinfer.core.errors import (
+    AuthenticationError,
     InferenceError,
 )
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
@@ -319,7 +320,13 @@ class SyncOperations(Operations):
         while True:
             while wait := attempts.ready():
                 self._clock.sleep(wait)
-            secret = attempts.credential.secret(attempts.surface, attempts.scope, attempts.rejected)
+            try:
+                secret = attempts.credential.secret(
+                    attempts.surface, attempts.scope, attempts.rejected
+                )
+            except AuthenticationError as error:
+                attempts.handle_failed_credential(error)
+                continue
             if secret is not None:
                 return attempts.request(secret, stream)
             attempts.handle_rejected_credential()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from azinfer.core import ConfigurationError
+from azinfer.core import AuthenticationError, ConfigurationError
 from client_driver import KEY
 from fleet import Fleet, routed
 from raw_server import failure, reply
@@ -64,3 +64,18 @@ def test_a_surface_is_not_for_a_client_of_many_endpoints(
         pytest.raises(ConfigurationError, match=f"{next(iter(option))}= is for a client of one"),
     ):
         driver.client.with_options(**option)
+
+
+def test_a_credential_that_fails_leads_to_another_endpoint(fleet: Fleet, kind: str) -> None:
+    def no_token() -> str:
+        raise RuntimeError("Entra is down")
+
+    with routed(kind, fleet.config(TWO), credential=no_token) as driver:
+        answer = driver.complete(model="chat")
+        with pytest.raises(AuthenticationError, match="Entra is down"):
+            driver.complete(model="m@a")
+        (a, _) = driver.client.explain(model="chat").decision.candidates
+    assert answer.text == "b"
+    assert answer.routing is not None
+    assert [each.error for each in answer.routing.attempts] == ["AuthenticationError", None]
+    assert (a.state, a.in_flight) == ("open", 0)
