@@ -66,12 +66,12 @@ def test_the_plan_detects_a_wrong_import(tmp_path: Path, line: str, problem: str
     shutil.copy(ROOT / "tests/layout.py", tmp_path / "tests/layout.py")
     for part in ("core", "integrations"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=UNREAD)
-    with (tmp_path / "core/azinfer/core/base_client.py").open("a") as module:
+    with (tmp_path / "core/azinfer/core/streams.py").open("a") as module:
         module.write(f"\n{line}\n")
     command = [sys.executable, str(tmp_path / "tests/layout.py")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     (value,) = result.stdout.splitlines()
-    assert value.startswith("core/azinfer/core/base_client.py: ")
+    assert value.startswith("core/azinfer/core/streams.py: ")
     assert problem in value
 
 

