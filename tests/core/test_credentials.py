@@ -24,6 +24,7 @@ from azinfer.core import (
     InferenceClient,
     InferenceError,
     PermissionDeniedError,
+    credentials,
 )
 from azinfer.core.credentials import Secret
 from azinfer.core.deployment_lists import list_url
@@ -624,3 +625,12 @@ def test_a_copied_client_works_and_keeps_its_key(ask: Ask, server: RawServer) ->
 def test_token_credentials_are_shared_by_copies(clock: TestClock) -> None:
     client = AsyncInferenceClient("https://contoso.openai.azure.com", TokenCredential(clock))
     assert copy.deepcopy(client)._credential is client._credential
+
+
+def test_locks_of_token_caches_are_new_in_a_child() -> None:
+    cache = credentials._Cache()
+    old = cache.lock
+    old.acquire()  # as a thread of the parent may have it at the moment of the fork
+    credentials._renew_locks()
+    assert cache.lock is not old
+    assert not cache.lock.locked()

@@ -21,7 +21,7 @@ from azinfer.core import (
     UnsupportedParameterError,
 )
 from azinfer.core.error_bodies import read_error
-from azinfer.core.error_responses import from_response
+from azinfer.core.error_responses import from_response, with_advice
 from client_driver import ClientDriver
 from raw_server import RawServer, chat, events, part, reply, stream
 
@@ -261,3 +261,20 @@ def test_advice_follows_a_long_message() -> None:
     failure = from_response(401, {}, error("a" * 5000).encode())
     assert isinstance(failure, APIStatusError)
     assert failure.message.endswith("belongs to this endpoint.")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"title": '{"error": {"message": "Inside."}}', "error": "Outside."}, "Outside."),
+        ('Gateway: {\\n "message": "No brackets fit here."', "No brackets fit here."),
+        ('{"message": "A bad \\q escape, and cut', "A bad \\q escape, and cut"),
+    ],
+)
+def test_a_body_that_is_hardly_json_still_gives_its_sentence(body: Any, message: str) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    assert message in from_response(500, {}, text.encode()).message
+
+
+def test_advice_that_a_message_gives_already_is_not_repeated() -> None:
+    assert with_advice("No. Wait a minute.", "Wait a minute.") == "No. Wait a minute."

@@ -232,3 +232,12 @@ def test_entra_without_azure_identity_says_what_to_install(
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(ConfigurationError, match="pip install azure-identity"):
         InferenceClient("localhost", "entra")
+
+
+@pytest.mark.parametrize("name", ["surface", "api_version"])
+def test_an_empty_text_is_refused_where_a_default_exists(tmp_path: Path, name: str) -> None:
+    text = f'[endpoints.main]\nurl = "https://h.services.ai.azure.com"\n{name} = ""\n'
+    path = tmp_path / "azinfer.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigurationError, match=f"{name}: must not be empty; leave it out"):
+        InferenceClient.from_config(path)

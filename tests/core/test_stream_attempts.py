@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from azinfer.core import (
     APIStatusError,
+    AsyncInferenceClient,
     BadRequestError,
     Clock,
     ContentFilterError,
@@ -17,9 +19,10 @@ from azinfer.core import (
     ServerError,
     StreamInterruptedError,
     Timeout,
+    UserMessage,
 )
 from azinfer.core.completions import Usage
-from client_driver import ClientDriver, TestClock
+from client_driver import KEY, ClientDriver, TestClock
 from raw_server import (
     Behaviour,
     Peer,
@@ -204,3 +207,26 @@ def test_a_header_of_the_caller_is_never_replaced(ask: Ask, server: RawServer) -
 
     server.choose = choose
     assert ask("/models", headers={"Extra-Parameters": "error"}).stream().text == "hello"
+
+
+def test_a_task_that_is_cancelled_before_the_first_chunk_closes_its_connection(
+    server: RawServer,
+) -> None:
+    server.will(stream(events(*PREAMBLE, done=False), "stall"))
+
+    async def give_up() -> None:
+        async with AsyncInferenceClient(server.url + "/openai/v1", KEY, "gpt-4.1") as client:
+            task = asyncio.ensure_future(client.stream([UserMessage("hi")]).__aenter__())
+            _, pending = await asyncio.wait({task}, timeout=0.3)  # the preamble comes
+            assert pending
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(give_up())
+    assert len(server.received) == 1
+
+
+def test_a_stream_of_a_preamble_alone_says_so(ask: Ask, server: RawServer) -> None:
+    server.will(stream(events(*PREAMBLE)))
+    assert ask().stream().text == ""

@@ -208,8 +208,7 @@ class BaseClient:
         self._connect()
 
     def _connect(self) -> None:
-        """Use the transport that the clients made of one another share."""
-        raise NotImplementedError
+        """Use the transport that the clients made of one another share; each client has its own."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"

@@ -225,8 +225,8 @@ class RoutedAttempts(CallAttempts[T]):
         self._stream = False
         if self._lost or not moves_on(error, self._policy):
             raise error
-        if self._ticket is not None:
-            self._tried |= {self._ticket.member.key}
+        assert self._ticket is not None  # the attempt that failed went to one
+        self._tried |= {self._ticket.member.key}
         if len(self._attempts) >= self._policy.attempts:
             raise self._exhausted_error()
         return 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from azinfer.core import RouteExhaustedError
+from azinfer.core import ConfigurationError, RouteExhaustedError
 from azinfer.core.routes import Policy
 from azinfer.core.routes.state import Event, Opened
 from azinfer.core.routes.traffic import Ticket, Traffic
@@ -265,3 +265,12 @@ def test_a_stream_that_begins_while_it_loses_gives_one_place_back(
         wait_for_losers()
         candidates = driver.client.explain(model="chat").decision.candidates
     assert [each.in_flight for each in candidates] == [0, 0]
+
+
+def test_a_call_that_the_only_deployment_cannot_carry_is_an_error_at_once(
+    fleet: Fleet, kind: str
+) -> None:
+    config = fleet.config([["claude-x@a"]], deployments={"claude-x@a": {"wire": "messages"}})
+    with routed(kind, config) as driver, pytest.raises(ConfigurationError, match="seed"):
+        driver.complete(model="chat", seed=1)
+    assert fleet.counts["a"] == 0

@@ -423,3 +423,14 @@ def test_a_correction_that_did_not_help_is_not_remembered(server: RawServer) -> 
             client_of(server).complete(ASK, tools=[TOOL], tool_choice="f")
     by_name = {"type": "function", "function": {"name": "f"}}
     assert [each.json["tool_choice"] for each in server.received] == [by_name, "required"] * 2
+
+
+def test_a_flat_error_event_of_responses_is_an_error(server: RawServer) -> None:
+    begun = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}}
+    flat = {"type": "error", "code": "server_error", "message": "It broke.", "param": None}
+    server.will(stream(events(begun, flat, done=False)))
+    with (
+        pytest.raises(ServerError, match=r"It broke\."),
+        client_of(server).stream(ASK, wire="responses") as chunks,
+    ):
+        list(chunks)
