@@ -425,12 +425,20 @@ def test_a_correction_that_did_not_help_is_not_remembered(server: RawServer) -> 
     assert [each.json["tool_choice"] for each in server.received] == [by_name, "required"] * 2
 
 
-def test_a_flat_error_event_of_responses_is_an_error(server: RawServer) -> None:
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"code": "server_error", "message": "It broke.", "param": None}, r"It broke\."),
+        ({}, "HTTP|error"),  # nothing but its type
+    ],
+)
+def test_a_flat_error_event_of_responses_is_an_error(
+    server: RawServer, flat: dict[str, Any], message: str
+) -> None:
     begun = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}}
-    flat = {"type": "error", "code": "server_error", "message": "It broke.", "param": None}
-    server.will(stream(events(begun, flat, done=False)))
+    server.will(stream(events(begun, {"type": "error", **flat}, done=False)))
     with (
-        pytest.raises(ServerError, match=r"It broke\."),
+        pytest.raises(APIStatusError, match=message),
         client_of(server).stream(ASK, wire="responses") as chunks,
     ):
         list(chunks)

@@ -18,7 +18,6 @@ import msgspec
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.completions import ChatCompletion, Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
-from azinfer.core.error_responses import from_response
 from azinfer.core.json_fields import as_index, as_objects, as_text
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.wires.responses.answer import (
@@ -126,9 +125,6 @@ class ResponsesReader(StreamReader):
         if kind == "response.failed":
             self._fail(_object(raw, "response"))
             return None
-        if kind == "error":
-            # Flat; one that is nested was raised when it was parsed.
-            raise from_response(200, self._headers, msgspec.json.encode({"error": raw}))
         if kind == _FIRST:
             self._response = _object(raw, "response")
         # Progress of service-side tools, and what is new, is to be read in `raw`.
