@@ -165,6 +165,22 @@ class TestFiles:
         assert server.received[0].method == "POST"
         await twins.close()
 
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_a_list_that_begins_again_is_an_error(self, server: RawServer, kind: str) -> None:
+        server.will(reply({"data": [{"id": "x"}], "has_more": True}))
+        twins = Twins(kind, server.url, "a-key")
+        for resource in (twins.client.files, twins.client.batches):
+            with pytest.raises(InvalidResponseError, match="begins again after 'x'"):
+                await twins.all(resource.list())
+        assert len(server.received) == 4
+        await twins.close()
+
+    def test_a_name_with_line_breaks_stays_within_its_header(self, server: RawServer) -> None:
+        server.will(reply({"id": "file-1"}))
+        client = InferenceClient(server.url, "a-key")
+        client.files.upload(b"{}", filename="a\r\nX-More: 1\n\rb")
+        assert b'filename="a%0D%0AX-More: 1%0A%0Db"\r\n' in server.received[0].body
+
     @pytest.mark.parametrize("behaviour", [Peer.close, Peer.reset, reply(failure("500"), 500)])
     @pytest.mark.parametrize("kind", ["sync", "async"])
     async def test_what_creates_is_not_sent_again_once_it_may_have_arrived(

@@ -201,7 +201,7 @@ class Batches:
         while path is not None:
             page = self._client._run(resource_call(self._client, BATCHES, path, dict))
             yield from map(decode_batch, page.get("data") or ())
-            path = next_page_of(page, "")
+            path = next_page_of(page, path)
 
     def get(self, batch_id: str) -> Batch:
         """Return how far a batch is."""
@@ -305,7 +305,7 @@ class AsyncBatches:
             page = await self._client._run(resource_call(self._client, BATCHES, path, dict))
             for entry in page.get("data") or ():
                 yield decode_batch(entry)
-            path = next_page_of(page, "")
+            path = next_page_of(page, path)
 
     async def get(self, batch_id: str) -> Batch:
         """Return how far a batch is."""

@@ -15,7 +15,7 @@ from azinfer.core.calls import Call
 from azinfer.core.completions import Json
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.endpoints import path_segment
-from azinfer.core.errors import ConfigurationError, InferenceError
+from azinfer.core.errors import ConfigurationError, InferenceError, InvalidResponseError
 from azinfer.core.json_fields import as_count
 from azinfer.core.network import OpenResponse, Progress, Upload
 from azinfer.core.surfaces import FILES
@@ -118,10 +118,23 @@ def upload_of(
     return Upload(source, name, fields, on_progress)
 
 
-def next_page_of(page: Json, query: str) -> str | None:
-    """Return the path of the next page of a list, or None at its end."""
+def next_page_of(page: Json, path: str) -> str | None:
+    """Return the path of the next page of a list, or None at its end.
+
+    Args:
+        page: A page of the list.
+        path: The path that it was read from.
+
+    Raises:
+        InvalidResponseError: The next page is the same one again, so that the list would not end.
+    """
     entries = page.get("data") or ()
-    return f"?{query}after={entries[-1]['id']}" if page.get("has_more") and entries else None
+    if not (page.get("has_more") and entries):
+        return None
+    last = entries[-1]["id"]
+    if path == (following := f"?after={last}"):
+        raise InvalidResponseError(f"the list begins again after {last!r}; nothing more is read")
+    return following
 
 
 class Files:
@@ -165,7 +178,7 @@ class Files:
         while path is not None:
             page: Json = self._client._run(resource_call(self._client, FILES, path, dict))
             yield from map(decode_file, page.get("data") or ())
-            path = next_page_of(page, "")
+            path = next_page_of(page, path)
 
     def get(self, file_id: str) -> File:
         """Return what is known of a file."""
@@ -232,7 +245,7 @@ class AsyncFiles:
             page: Json = await self._client._run(resource_call(self._client, FILES, path, dict))
             for entry in page.get("data") or ():
                 yield decode_file(entry)
-            path = next_page_of(page, "")
+            path = next_page_of(page, path)
 
     async def get(self, file_id: str) -> File:
         """Return what is known of a file."""

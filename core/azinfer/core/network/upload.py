@@ -42,7 +42,9 @@ class Upload:
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
             for name, value in fields.items()
         )
-        quoted = filename.replace("\\", "\\\\").replace('"', '\\"').replace("\r\n", " ")
+        quoted = filename.replace("\\", "\\\\").replace('"', '\\"')
+        # As browsers write them. Source: WHATWG HTML, "Multipart form data".
+        quoted = quoted.replace("\r", "%0D").replace("\n", "%0A")
         self._head = (
             f'{form}--{boundary}\r\nContent-Disposition: form-data; name="file"; '
             f'filename="{quoted}"\r\nContent-Type: application/octet-stream\r\n\r\n'
