@@ -242,6 +242,9 @@ except APITimeoutError as error:
 """
 
 
+@pytest.mark.xfail(
+    strict=False, reason="on a busy machine the time ends before the proxy has the request"
+)
 @pytest.mark.usefixtures("proxies_count")
 def test_a_service_behind_a_slow_proxy_times_out(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
