@@ -32,13 +32,14 @@ FLOORS = {
         client_config credentials endpoint_knowledge
         routes
         network
-        calls legs request_headers attempts hedging routed_attempts router streams
+        calls legs request_headers attempts hedging journeys routed_attempts router streams
         base_client rerank operations files batch_requests batches
         sync_operations async_operations client
         __init__
     """,
     "azinfer.core.routes": """
-        facts guard policy breaker affinity budget route state choice failover resolution plan
+        facts guard policy breaker affinity budget vector_lengths route state choice failover
+        resolution plan
         demand traffic config
         __init__
     """,

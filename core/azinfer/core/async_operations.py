@@ -257,7 +257,7 @@ class AsyncOperations(Operations):
                 await self._clock.asleep(wait)
             try:
                 secret = await _secret_in_time(attempts)
-            except AuthenticationError as error:
+            except (AuthenticationError, APITimeoutError) as error:
                 attempts.handle_failed_credential(error)
                 continue
             if secret is not None:

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import T
 from azinfer.core.deadline import Deadline
+from azinfer.core.embeddings import Embeddings
 from azinfer.core.errors import (
     ConfigurationError,
     ContentFilterError,
     InferenceError,
+    InvalidResponseError,
     RateLimitError,
     RouteExhaustedError,
 )
+from azinfer.core.journeys import Journey, Trail, exhausted_error
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.routes.breaker import Failure
-from azinfer.core.routes.choice import Need
 from azinfer.core.routes.failover import failure_of, moves_on
-from azinfer.core.routes.plan import Plan
-from azinfer.core.routes.state import Abandoned, Event, Failed, Opened, Permit, Succeeded
-from azinfer.core.routes.traffic import Ticket, Traffic
+from azinfer.core.routes.state import (
+    Abandoned,
+    Event,
+    Failed,
+    Opened,
+    Permit,
+    Succeeded,
+    Withdrawn,
+)
+from azinfer.core.routes.traffic import Ticket
 from azinfer.core.routing import Attempt, Decision
 from azinfer.core.stream_reader import StreamReader
 
 _FIRST_POLL, _LONGEST_POLL = 0.01, 0.25
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 8.0
-_SHOWN = 8  # attempts and skipped deployments in the text of an error
-
-
-@dataclass(frozen=True, slots=True)
-class Journey:
-    """What one call asks of a route.
-
-    Attributes:
-        plan: The route.
-        traffic: The state of its deployments.
-        need: What the call asks of a deployment.
-        decision: How its name led to the route.
-        home: The resource whose state the conversation carries, or None.
-    """
-
-    plan: Plan
-    traffic: Traffic
-    need: Need
-    decision: Decision
-    home: str | None = None
 
 
 class RoutedAttempts(CallAttempts[T]):
@@ -79,7 +68,8 @@ class RoutedAttempts(CallAttempts[T]):
         self._rounds = self._polls = 0
         self._waited = 0.0
         self._ticket: Ticket | None = None
-        self._stream = self._lost = False
+        self._stream: StreamReader | None = None
+        self._lost = False
 
     def __del__(self) -> None:
         # A stream that was dropped before its first chunk was read has no other end.
@@ -124,12 +114,10 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             self._go(ticket)
         except ConfigurationError as error:
-            self.close()
+            self._settle(Withdrawn)
             if not self._attempts:
                 raise
-            member = ticket.member
-            self._unable[f"{member.deployment}@{member.endpoint}"] = error.message
-            self._need = replace(self._need, avoid=frozenset(self._need.avoid) | {member.key})
+            self._leave_out(ticket, error.message)
             return False
         self._stop_if_lost()
         return True
@@ -174,7 +162,8 @@ class RoutedAttempts(CallAttempts[T]):
     def _pause(self, seconds: float) -> float:
         """Return the seconds to wait, if the call has them."""
         if seconds == float("inf"):
-            # Only the end of another call may free a deployment: look again soon.
+            # Only the end of another call may free a deployment: look again soon. Nothing wakes
+            # this call: the other may end in the garbage collector, where no lock may be taken.
             seconds = min(_LONGEST_POLL, _FIRST_POLL * 2**self._polls)
             seconds *= 0.5 + self.clock.random()
             self._polls = min(10, self._polls + 1)
@@ -201,8 +190,29 @@ class RoutedAttempts(CallAttempts[T]):
             InferenceError: It is an error, or no answer that can be read.
         """
         value = super().value_of(status, headers, body)
+        if isinstance(value, Embeddings) and value.vectors:
+            self._check_length(len(value.vectors[0]))
         self._settle(lambda permit: Succeeded(permit, headers, _tokens_of(value)))
         return value
+
+    def _check_length(self, length: int) -> None:
+        """Raise InvalidResponseError if other deployments return vectors of another length."""
+        journey, ticket = self._journey, self._ticket
+        assert ticket is not None
+        if journey.shape is None:
+            return
+        reason = journey.traffic.vector_lengths.check(
+            journey.plan.route.name, journey.shape, ticket.member.key, length
+        )
+        if reason:
+            self._leave_out(ticket, reason)
+            raise InvalidResponseError(f"{reason}; pass dimensions=, or leave one out of the route")
+
+    def _leave_out(self, ticket: Ticket, reason: str) -> None:
+        """Never go to the deployment of a ticket again with this call."""
+        member = ticket.member
+        self._unable[f"{member.deployment}@{member.endpoint}"] = reason
+        self._need = replace(self._need, avoid=frozenset(self._need.avoid) | {member.key})
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """Return what reads the stream that an answer begins."""
@@ -210,7 +220,7 @@ class RoutedAttempts(CallAttempts[T]):
         permit = self.__dict__.pop("_permit", None)  # the winner may end it meanwhile
         if permit is not None and self._ticket is not None:
             self._journey.traffic.settle(self._ticket, Opened(permit, headers), self._policy)
-            self._permit, self._stream = replace(permit, probe=False), True
+            self._permit, self._stream = replace(permit, probe=False), reader
         if self._lost:
             self.close()
         return reader
@@ -222,7 +232,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _next_wait(self, error: InferenceError) -> float:
         self._count(error)
-        self._stream = False
+        self._stream = None
         if self._lost or not moves_on(error, self._policy):
             raise error
         assert self._ticket is not None  # the attempt that failed went to one
@@ -233,7 +243,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _count(self, error: InferenceError) -> None:
         """Note what an error says of its deployment."""
-        failure, stream = failure_of(error), self._stream
+        failure, stream = failure_of(error), self._stream is not None
 
         def event(permit: Permit) -> Event:
             if failure is None:
@@ -264,7 +274,16 @@ class RoutedAttempts(CallAttempts[T]):
     def close(self) -> None:
         """End the call, however it ended; harmless twice."""
         stream = self._stream
-        self._settle(lambda each: Succeeded(each, {}, stream=True) if stream else Abandoned(each))
+        if stream is None:
+            self._settle(Abandoned)
+        else:
+            self._settle(lambda each: Succeeded(each, {}, self._tokens_of(stream), stream=True))
+
+    def _tokens_of(self, stream: StreamReader) -> int | None:
+        """Return the tokens that a whole stream used; None if no limit counts them."""
+        if not self._journey.plan.counts_tokens or not stream.done:
+            return None
+        return _tokens_of(stream.completion())
 
     def lose(self) -> None:
         """End the call because a hedge was answered first: its deployment was silent."""
@@ -281,7 +300,13 @@ class RoutedAttempts(CallAttempts[T]):
         traffic = self._journey.traffic
         if self._ticket is None or self._permit is None or not traffic.may_hedge():
             return None
-        avoid = self._tried | {self._ticket.member.key}
+        twin = self._start_twin(self._ticket)
+        if twin is None:
+            traffic.give_back_hedge()
+        return twin
+
+    def _start_twin(self, own: Ticket) -> RoutedAttempts[T] | None:
+        avoid = self._tried | {own.member.key}
         twin = RoutedAttempts(self._journey, self._make, self._rules, avoid)
         ticket = twin._take_ticket()
         if isinstance(ticket, float):
@@ -289,11 +314,11 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             twin._go(ticket)
         except ConfigurationError:
-            twin.close()
+            twin._settle(Withdrawn)
             return None
         twin._end = self._end
         seconds = self.clock.monotonic() - self._began
-        twin._attempts = [*self._attempts, self._hedge_attempt(self._ticket, seconds)]
+        twin._attempts = [*self._attempts, self._hedge_attempt(own, seconds)]
         self._attempts.append(self._hedge_attempt(ticket, 0.0))
         return twin
 
@@ -310,62 +335,8 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _exhausted_error(self, seconds: float | None = None) -> RouteExhaustedError:
         """Return the error of a call that no deployment answered."""
-        journey = self._journey
-        candidates = journey.traffic.candidates(journey.plan, self._need.avoid)
-        skipped = {
-            f"{each.deployment}@{each.endpoint}": each.reason for each in candidates if each.reason
-        }
-        skipped.update(self._unable)
-        soonest = min((each.wait for each in candidates), default=float("inf"))
-        if seconds is None and soonest < float("inf"):
-            seconds = soonest
-        error = RouteExhaustedError(
-            self._summary(skipped, seconds),
-            status=self._failure.status if self._failure else None,
-            code=self._failure.code if self._failure else None,
-            request_id=self._failure.request_id if self._failure else None,
-            retry_after=seconds or None,
-            attempts=len(self._attempts),
-        )
-        error.route = journey.plan.route.name
-        error.tried = tuple(self._attempts)
-        error.skipped = skipped
-        error.__cause__ = self._failure
-        return error
-
-    def _summary(self, skipped: Mapping[str, str], seconds: float | None) -> str:
-        """Return what was tried, what was not, and when the next call is worth it."""
-        journey = self._journey
-        parts = [f"route {journey.plan.route.name!r}: no deployment answered."]
-        if journey.home is not None:
-            parts.append(
-                f"The conversation has state of {journey.home or 'an unknown resource'!r}, which "
-                "no other resource can continue: start without it, or wait."
-            )
-        if limits := journey.traffic.too_small(journey.plan, self._need):
-            parts.append(
-                f"The call may use {self._need.tokens} tokens, more than {', '.join(limits)} "
-                f"can serve at once (at most {max(limits.values()):g}): shorten the prompt, or "
-                "lower max_tokens."
-            )
-        if self._attempts:
-            parts.append(f"Tried: {'; '.join(map(_format_attempt, self._attempts[-_SHOWN:]))}.")
-        if skipped:
-            named = [f"{name} ({reason})" for name, reason in skipped.items()]
-            parts.append(f"Not called: {'; '.join(named[:_SHOWN])}.")
-        if self._waited:
-            parts.append(f"Waited {self._waited:.1f} s.")
-        if seconds:
-            parts.append(f"The next call is worth it in {seconds:.1f} s.")
-            if seconds > self._policy.wait - self._waited:
-                parts.append(f"The policy allows a wait of {self._policy.wait:g} s.")
-        return " ".join(parts)
-
-
-def _format_attempt(attempt: Attempt) -> str:
-    place = f"{attempt.deployment}@{attempt.endpoint}"
-    status = f"{attempt.status} " if attempt.status else ""
-    return f"{place} {status}{attempt.error} after {attempt.seconds:.2f} s"
+        trail = Trail(self._need, tuple(self._attempts), self._failure, self._unable, self._waited)
+        return exhausted_error(self._journey, trail, seconds)
 
 
 def _tokens_of(value: Any) -> int | None:

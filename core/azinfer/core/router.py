@@ -15,8 +15,9 @@ from azinfer.core.client_config import ClientConfig, EndpointConfig, read_client
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.journeys import Journey
 from azinfer.core.legs import Leg, Rules
-from azinfer.core.routed_attempts import Journey, RoutedAttempts
+from azinfer.core.routed_attempts import RoutedAttempts
 from azinfer.core.routes import Route
 from azinfer.core.routes.affinity import affinity_of
 from azinfer.core.routes.choice import Choice, Need
@@ -27,6 +28,7 @@ from azinfer.core.routes.plan import Plan, plan
 from azinfer.core.routes.resolution import Directory, Resolution, resolve
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.traffic import Ticket, Traffic
+from azinfer.core.routes.vector_lengths import Shape
 from azinfer.core.routing import Decision
 from azinfer.core.secret_names import without_secret_headers
 from azinfer.core.surfaces import EMBEDDINGS, IMAGES
@@ -200,7 +202,9 @@ class Router:
         decision = Decision(
             requested=meaning.requested, resolution=meaning.rule, route=ready.route.name
         )
-        return RoutedAttempts(Journey(ready, self._traffic, need, decision, home), leg, rules)
+        shape = _shape(operation, params, prompt[1])
+        journey = Journey(ready, self._traffic, need, decision, home, shape)
+        return RoutedAttempts(journey, leg, rules)
 
     def first(self, name: str | None, operation: str) -> tuple[Any, str | None]:
         """Return the client and the deployment that a name leads to first."""
@@ -365,3 +369,12 @@ class Router:
             if names.settings_of(endpoint) == settings and endpoint not in moved
         }
         self._names = self._ready(names)
+
+
+def _shape(operation: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> Shape | None:
+    """Return what decides the length of vectors; None if the call asks for none."""
+    if operation not in (EMBEDDINGS, IMAGES):
+        return None
+    wanted = {**params, **{name: value for name, value in options.items() if value is not None}}
+    packed = wanted.get("encoding_format") in ("binary", "ubinary")  # eight numbers in each
+    return operation, wanted.get("dimensions"), packed

@@ -21,10 +21,7 @@ from azinfer.core.embeddings import (
     is_size_error,
     merge_embeddings,
 )
-from azinfer.core.errors import (
-    AuthenticationError,
-    InferenceError,
-)
+from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
 from azinfer.core.operations import CallOptions, Kind, Operations, T
@@ -324,7 +321,7 @@ class SyncOperations(Operations):
                 secret = attempts.credential.secret(
                     attempts.surface, attempts.scope, attempts.rejected
                 )
-            except AuthenticationError as error:
+            except (AuthenticationError, APITimeoutError) as error:
                 attempts.handle_failed_credential(error)
                 continue
             if secret is not None:

@@ -308,6 +308,33 @@ def test_embeddings_stay_with_their_model_and_version(fleet: Fleet, kind: str) -
     assert fleet.counts["c"] == 0
 
 
+def test_vectors_of_other_lengths_are_not_mixed_in(
+    fleet: Fleet, kind: str, clock: TestClock
+) -> None:
+    facts = {"model_id": "an-open-model", "model_version": "1"}
+    config = fleet.config([["e@a"], ["e@b"]], deployments={"e@a": facts, "e@b": facts})
+    fleet["a"].will(reply(vectors([1.0, 2.0])), limited(1))
+    fleet["b"].will(reply(vectors([1.0, 2.0, 3.0])))
+    with routed(kind, config, clock=clock) as driver:
+        form = {"model": "chat", "encoding_format": "float"}
+        assert len(driver.embed(["x"], **form).vectors[0]) == 2
+        with pytest.raises(RouteExhaustedError) as caught:
+            driver.embed(["x"], **form, timeout=Timeout(total=0.5))
+        reason = "'e@b' returned vectors of length 3, but 'e@a' of route 'chat' returned 2"
+        assert caught.value.skipped["e@b"] == reason
+        assert fleet.counts["b"] == 1
+        # What was asked for in another length is compared with its own kind.
+        clock.now += 60
+        fleet["a"].will(limited(1))
+        assert len(driver.embed(["x"], **form, dimensions=3).vectors[0]) == 3
+        # A deployment whose own vectors change is the only one: nothing is mixed.
+        alone = fleet.config([["e@b"]], deployments={"e@b": facts})
+    with routed(kind, alone) as driver:
+        assert len(driver.embed(["x"], **form).vectors[0]) == 3
+        fleet["b"].will(reply(vectors([1.0])))
+        assert len(driver.embed(["x"], **form).vectors[0]) == 1
+
+
 def test_images_follow_routes_too(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(limited(1))
     fleet["b"].will(reply(vectors([1.0])))

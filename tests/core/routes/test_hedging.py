@@ -211,18 +211,31 @@ def test_a_lost_request_is_not_sent_again(fleet: Fleet) -> None:
     assert fleet.counts == {"a": 1, "b": 1, "c": 0}
 
 
-def test_without_a_hedge_that_can_carry_the_call_the_first_is_awaited(
-    fleet: Fleet, kind: str
-) -> None:
-    go_on = threading.Event()
-    fleet["a"].will(late(go_on, reply(chat("a"))))
-    threading.Timer(0.1, go_on.set).start()
-    facts = {"claude-x@b": {"wire": "messages"}}
-    config = fleet.config([["m@a"], ["claude-x@b"]], policy=HEDGED, deployments=facts)
+def slowly(behaviour: Behaviour) -> Behaviour:
+    """The behaviour that answers after a hedge would have been sent."""
+
+    def behave(peer: Peer) -> None:
+        threading.Event().wait(0.04)
+        behaviour(peer)
+
+    return behave
+
+
+def test_a_hedge_that_cannot_carry_the_call_uses_nothing_up(fleet: Fleet, kind: str) -> None:
+    fleet["a"].will(slowly(reply(chat("a"))))
+    message = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "b"}]}
+    fleet["b"].will(reply({**message, "id": "1", "stop_reason": "end_turn"}))
+    facts = {"claude-x@b": {"wire": "messages", "rpm": 60, "tpm": 1000}}
+    policy = {"hedge": 0.01, "hedge_share": 0, "failures": 100}
+    config = fleet.config([["m@a"], ["claude-x@b"]], policy=policy, deployments=facts)
     with routed(kind, config) as driver:
-        assert driver.complete(model="chat", seed=1).text == "a"
+        assert [driver.complete(model="chat", seed=1).text for _ in range(21)] == ["a"] * 21
         candidates = driver.client.explain(model="chat").decision.candidates
-    assert [each.in_flight for each in candidates] == [0, 0]
+        assert [each.in_flight for each in candidates] == [0, 0]
+        # No limit and no hedge is used up by what was never sent.
+        assert (candidates[1].requests_left, candidates[1].tokens_left) == (10.0, 1000.0)
+        fleet["a"].will(SILENT)
+        assert driver.complete(model="chat").text == "b"
 
 
 def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from azinfer.core import AuthenticationError, ConfigurationError
+from azinfer.core import AuthenticationError, ConfigurationError, Timeout
 from client_driver import KEY
 from fleet import Fleet, routed
 from raw_server import failure, reply
@@ -79,3 +80,17 @@ def test_a_credential_that_fails_leads_to_another_endpoint(fleet: Fleet, kind: s
     assert answer.routing is not None
     assert [each.error for each in answer.routing.attempts] == ["AuthenticationError", None]
     assert (a.state, a.in_flight) == ("open", 0)
+
+
+def test_an_async_credential_that_hangs_leads_to_another_endpoint(fleet: Fleet) -> None:
+    async def forever() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    timeout = Timeout(attempt=0.05)
+    with routed("async", fleet.config(TWO), credential=forever, timeout=timeout) as driver:
+        answer = driver.complete(model="chat")
+    assert answer.text == "b"
+    assert answer.routing is not None
+    assert [each.error for each in answer.routing.attempts] == ["APITimeoutError", None]
+    assert not fleet["a"].received

@@ -21,7 +21,7 @@ from azinfer.core import (
 from azinfer.core.routes import Member, Policy, Route
 from client_driver import KEY, USER, TestClock
 from fleet import Fleet, limited, routed
-from raw_server import answer, chat, reply
+from raw_server import answer, chat, events, part, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
 
@@ -112,6 +112,25 @@ def test_tokens_are_estimated_and_settled(fleet: Fleet, kind: str, clock: TestCl
         assert left == 995  # the answer says that it used five
         assert driver.complete(long, model="chat", max_tokens=600).text == "b"
         assert driver.complete(long, model="chat", max_completion_tokens=300).text == "a"
+
+
+def test_the_usage_of_a_stream_corrects_its_estimate(
+    fleet: Fleet, kind: str, clock: TestClock
+) -> None:
+    usage = {"choices": [], "usage": {"total_tokens": 7}}
+    whole = events(part("a", "stop"), usage)
+    fleet["a"].will(stream(whole), stream(events(part("one"), done=False), "stall"))
+    config = fleet.config([["m@a"]], deployments={"m@a": {"tpm": 1000}})
+    with routed(kind, config, clock=clock) as driver:
+
+        def left() -> Any:
+            return driver.client.explain(model="chat").decision.candidates[0].tokens_left
+
+        assert driver.stream(model="chat", max_tokens=400).text == "a"
+        assert left() == 993
+        # A stream that was left early has no usage: its estimate stays.
+        driver.read(lambda chunk: True, model="chat", max_tokens=400)
+        assert left() == 593
 
 
 def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: TestClock) -> None:

@@ -113,6 +113,14 @@ class Budget:
             return self
         return replace(self, tokens=self.tokens.after_use(tokens - estimate, now, began))
 
+    def after_withdrawal(self, tokens: int, began: float, now: float) -> Budget:
+        """Return the budget after a request that was counted and then not sent."""
+        return replace(
+            self,
+            requests=self.requests and self.requests.after_use(-1, now, began),
+            tokens=self.tokens and self.tokens.after_use(-tokens, now, began),
+        )
+
     def after_response(self, headers: Mapping[str, str], now: float) -> Budget:
         """Return the budget after the service said what is left.
 

@@ -74,7 +74,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The right to send one request; Succeeded, Failed or Abandoned ends it, and only once.
+    """The right to send one request.
+
+    Succeeded, Failed, Abandoned or Withdrawn ends it, and only once.
 
     Attributes:
         began: When it was given, in the clock's seconds.
@@ -138,7 +140,14 @@ class Abandoned:
     permit: Permit
 
 
-Event = Begun | Opened | Succeeded | Failed | Abandoned
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A call was not sent, so that it has used nothing of the limits."""
+
+    permit: Permit
+
+
+Event = Begun | Opened | Succeeded | Failed | Abandoned | Withdrawn
 
 
 def apply_event(state: State, event: Event, now: float, policy: Policy) -> State:
@@ -192,6 +201,13 @@ def apply_event(state: State, event: Event, now: float, policy: Policy) -> State
         case Abandoned():
             return replace(
                 state, in_flight=state.in_flight - 1, breaker=breaker.after_abandon(permit.probe)
+            )
+        case Withdrawn():
+            return replace(
+                state,
+                in_flight=state.in_flight - 1,
+                breaker=breaker.after_abandon(permit.probe),
+                budget=budget.after_withdrawal(permit.tokens, permit.began, now),
             )
     assert_never(event)
 

@@ -15,6 +15,7 @@ from azinfer.core.routes.plan import Plan
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.state import Begun, Event, Permit, State, apply_event
+from azinfer.core.routes.vector_lengths import VectorLengths
 from azinfer.core.routing import Candidate
 
 _MOST_HEDGES = 20.0  # at once, after many calls without one
@@ -42,7 +43,12 @@ class Traffic:
 
     Args:
         clock: Time and chance.
+
+    Attributes:
+        vector_lengths: How long the vectors of each deployment are.
     """
+
+    vector_lengths: VectorLengths
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -62,6 +68,7 @@ class Traffic:
         self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
         self._hedges = _MOST_HEDGES
+        self.vector_lengths = VectorLengths()
 
     def add(self, plan: Plan) -> None:
         """Begin to count calls to the deployments of a route, or count them by new limits."""
@@ -126,6 +133,10 @@ class Traffic:
                 return False
             self._hedges -= 1
             return True
+
+    def give_back_hedge(self) -> None:
+        """Count a hedge that was not sent."""
+        self.earn_hedge(1.0)
 
     def earn_hedge(self, share: float) -> None:
         """Count a call, which allows its share of a hedge."""

@@ -1,0 +1,43 @@
+"""Vector lengths: vectors of different lengths never come from one route."""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeAlias
+
+# What decides the length besides the model: the operation, `dimensions`, whether bits are packed.
+Shape: TypeAlias = tuple[object, ...]
+
+
+class VectorLengths:
+    """The length of the vectors that each deployment returned; may be used from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, Shape], dict[str, int]] = {}
+
+    def check(self, route: str, shape: Shape, deployment: str, length: int) -> str | None:
+        """Remember the length of a deployment's vectors, or return why they may not be used.
+
+        Args:
+            route: The name of the route.
+            shape: What was asked for: operation, dimensions, whether bits are packed.
+            deployment: Who answered.
+            length: The numbers in each of its vectors.
+
+        Example:
+            >>> lengths = VectorLengths()
+            >>> lengths.check("search", ("embeddings", None, False), "e@a", 1536)
+            >>> lengths.check("search", ("embeddings", None, False), "e@b", 768)
+            "'e@b' returned vectors of length 768, but 'e@a' of route 'search' returned 1536"
+        """
+        with self._lock:
+            lengths = self._known.setdefault((route, shape), {})
+            for other, known in lengths.items():
+                if known != length and other != deployment:
+                    return (
+                        f"{deployment!r} returned vectors of length {length}, but {other!r} of "
+                        f"route {route!r} returned {known}"
+                    )
+            lengths[deployment] = length
+        return None
