@@ -402,6 +402,7 @@ class TestBatches:
         assert not cancelled.ended
         assert server.received[-1].target == "/openai/v1/batches/batch_1/cancel"
         assert server.received[-1].method == "POST"
+        assert server.received[-1].header("content-length") == "0"
         await twins.close()
 
     @pytest.mark.parametrize("kind", ["sync", "async"])

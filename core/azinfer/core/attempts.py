@@ -89,7 +89,7 @@ class CallAttempts(Generic[T]):
         self._encoded = b"" if self._body is None else encode_json(self._body)
         self._adapted = self.call.adapted
         self._changed: set[str] = set()
-        self._wires: set[str | None] = set()
+        self._wires: dict[str | None, str] = {}  # that were tried, and what they answered
 
     @property
     def hedge(self) -> float | None:
@@ -339,6 +339,9 @@ class CallAttempts(Generic[T]):
             return False
         model = target.model_id or target.model
         wire = wire_after(error, call.choice.wire, model, self._body or {})
+        if wire in self._wires:
+            before = f"The {wire} wire answered: {self._wires[wire]}"
+            error.message = with_advice(error.message, before)
         if wire is None or wire in self._wires:
             return False
         try:
@@ -346,7 +349,7 @@ class CallAttempts(Generic[T]):
         except ConfigurationError as obstacle:
             error.message = with_advice(error.message, obstacle.message)
             return False
-        self._wires |= {wire, call.choice.wire}
+        self._wires |= {wire: "", call.choice.wire: error.message}
         self._url, self._body = self.call.target.url(self.corrections), self.call.body
         self._encoded = encode_json(self.call.body or {})
         self._adapted = (*self.call.adapted, f"wire {call.choice.wire} → {wire}")

@@ -156,7 +156,7 @@ def test_a_request_is_encoded_correctly() -> None:
         b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
     )
     assert encode_request(new_request([("HOST", "other")], b""), "/", "h") == (
-        b"POST / HTTP/1.1\r\nHOST: other\r\n\r\n"
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nHOST: other\r\n\r\n"
     )
 
 

@@ -299,11 +299,24 @@ class TestMending:
         ],
     )
     def test_ids_that_are_references_are_left_out(self, message: str) -> None:
-        items = [{"type": "web_search_call", "id": "ws_1"}, {"type": "reasoning", "id": "rs_1"}]
+        others = [
+            {"type": "web_search_call", "id": "ws_2"},
+            {"type": "item_reference", "id": "msg_1"},
+        ]
+        items = [
+            {"type": "web_search_call", "id": "ws_1"},
+            {"type": "reasoning", "id": "rs_1"},
+            *others,
+        ]
         mended = wire_named("responses").mend({"input": items}, refused(message))
         assert mended is not None
-        assert mended.body["input"] == [{"type": "reasoning"}]
+        assert mended.body["input"] == [{"type": "reasoning"}, *others]
         assert wire_named("responses").mend(mended.body, refused(message)) is None
+
+    def test_a_reference_of_the_callers_own_stays_and_is_refused(self) -> None:
+        items = [{"type": "item_reference", "id": "msg_1"}]
+        error = refused("Item with id 'msg_1' not found.")
+        assert wire_named("responses").mend({"input": items}, error) is None
 
     def test_include_is_left_out_where_it_is_refused(self) -> None:
         mend = wire_named("responses").mend

@@ -17,6 +17,7 @@ from azinfer.core import (
     DeploymentNotFoundError,
     ImagePart,
     InferenceClient,
+    InferenceError,
     ServerError,
     Tool,
     ToolMessage,
@@ -215,6 +216,8 @@ def test_a_model_without_responses_falls_back_to_chat(server: RawServer) -> None
     [
         (failure("404", "Resource not found"), 404),
         failure(None, "m is not supported by the Responses API"),
+        failure(None, "The model 'm' does not support the Responses API.", param="model"),
+        failure(None, "Azure OpenAI Responses API is enabled only for api-version 2025-03-01"),
     ],
 )
 def test_a_service_without_responses_falls_back_to_chat(server: RawServer, refusal: Any) -> None:
@@ -257,9 +260,29 @@ def test_what_is_missing_besides_the_operation_stays_on_its_wire(
     assert client.explain().wire_source == "catalog"
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        failure(
+            "unsupported_parameter",
+            "Unsupported parameter: 'messages'. In the Responses API, this has moved to 'input'.",
+        ),
+        failure(None, "The tool 'web_search' is not supported by the Responses API."),
+        failure(None, "Not supported with the Responses API.", param="tools"),
+        failure(None, "See the Responses API reference."),
+    ],
+)
+def test_a_refusal_of_one_field_stays_on_responses(server: RawServer, refusal: Any) -> None:
+    serve(server, responses=refusal)
+    with pytest.raises(BadRequestError, match="Responses API"):
+        client_of(server, "o3-pro").complete(ASK)
+    assert wires(server) == ["responses"]
+
+
 def test_two_wires_that_refuse_each_other_end_with_the_refusal(server: RawServer) -> None:
     serve(server, chat=NO_CHAT, responses=NO_RESPONSES)
-    with pytest.raises(BadRequestError, match="responses operation"):
+    both = "responses operation .*The chat wire answered: The chatCompletion operation"
+    with pytest.raises(BadRequestError, match=both):
         client_of(server).complete(ASK)
     assert wires(server) == ["chat", "responses"]
     assert client_of(server).explain().wire == "chat"
@@ -272,11 +295,37 @@ def test_a_declared_wire_is_kept_when_it_is_refused(server: RawServer) -> None:
     assert wires(server) == ["chat"]
 
 
+@pytest.mark.parametrize("name", ["my-claude", "prod"])
 @pytest.mark.parametrize("status", [400, 404])
-def test_claude_with_another_name_is_called_on_its_wire(server: RawServer, status: int) -> None:
-    serve(server, chat=(failure(None, "Unknown model: my-claude"), status))
+def test_claude_with_another_name_is_called_on_its_wire(
+    server: RawServer, status: int, name: str
+) -> None:
+    serve(server, chat=(failure(None, f"Unknown model: {name}"), status))
+    assert client_of(server, name).complete(ASK).text == "hello"
+    assert client_of(server, name).complete(ASK).text == "hello"
+    assert wires(server) == ["chat", "messages", "messages"]
+    assert client_of(server, name).explain().wire_source == "learned"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [failure("api_not_supported", "Not for this model."), failure("DeploymentNotFound", "no")],
+)
+def test_claude_by_its_name_is_called_on_its_wire(server: RawServer, refusal: Any) -> None:
+    serve(server, chat=(refusal, 404))
     assert client_of(server, "my-claude").complete(ASK).text == "hello"
     assert wires(server) == ["chat", "messages"]
+
+
+def test_a_name_that_no_wire_knows_is_refused_with_both_answers(server: RawServer) -> None:
+    missing = failure("404", "Resource not found")
+    serve(server, chat=failure(None, "Unknown model: nothing"), messages=(missing, 404))
+    with pytest.raises(
+        InferenceError, match=r"Resource not found.*The chat wire answered: Unknown model: nothing"
+    ):
+        client_of(server, "nothing").complete(ASK)
+    assert wires(server) == ["chat", "messages"]
+    assert client_of(server, "nothing").explain().wire == "chat"
 
 
 def test_an_unknown_name_costs_one_request(server: RawServer) -> None:
@@ -377,6 +426,38 @@ def test_what_a_wire_mends_is_sent_again_and_learned(server: RawServer) -> None:
     assert routing.adapted == ("without include",)
     client_of(server, wire="responses").complete(ASK)
     assert ["include" in received.json for received in server.received] == [True, False, False]
+
+
+def test_summaries_of_reasoning_are_asked_for_with_an_effort(server: RawServer) -> None:
+    serve(server)
+    client = client_of(server, wire="responses")
+    client.complete(ASK)
+    client.complete(ASK, reasoning_effort="none")
+    client.complete(ASK, reasoning_effort="low")
+    client.complete(ASK, reasoning_effort="low", reasoning={"summary": "detailed"})
+    assert [received.json.get("reasoning") for received in server.received] == [
+        None,
+        {"effort": "none"},
+        {"effort": "low", "summary": "auto"},
+        {"summary": "detailed", "effort": "low"},
+    ]
+
+
+def test_summaries_that_a_model_refuses_are_left_out_from_then_on(server: RawServer) -> None:
+    message = "Your organization must be verified to generate reasoning summaries."
+    refusal = reply(failure("unsupported_value", message, param="reasoning.summary"), 400)
+    server.will(refusal, reply(RESPONSE))
+    for _ in range(2):
+        client_of(server, wire="responses").complete(ASK, reasoning_effort="low")
+    sent = [received.json["reasoning"] for received in server.received]
+    assert sent == [{"effort": "low", "summary": "auto"}, {"effort": "low"}, {"effort": "low"}]
+
+
+def test_a_refusal_of_a_summary_that_was_asked_for_stands(server: RawServer) -> None:
+    server.will(reply(failure(None, "Unsupported value.", param="reasoning.summary"), 400))
+    with pytest.raises(BadRequestError, match="Unsupported value"):
+        client_of(server, wire="responses").complete(ASK, reasoning={"summary": "concise"})
+    assert len(server.received) == 1
 
 
 def test_what_cannot_be_mended_twice_is_an_error(server: RawServer) -> None:

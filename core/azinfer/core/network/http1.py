@@ -47,7 +47,7 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in names:
         lines.append(f"Host: {host}")
-    if request.body:
+    if request.body or request.method == "POST":
         lines.append(f"Content-Length: {len(request.body)}")
     lines += [f"{name}: {value}" for name, value in request.headers]
     head = "\r\n".join((*lines, "\r\n")).encode("ascii")

@@ -20,16 +20,20 @@ from azinfer.core.wires.fields import is_carried
 _USE_RESPONSES = r"(?i)/v1/responses|responses api"
 _NOT_THIS_OPERATION = r"(?i)the (\w+) operation does not work with"
 _CHAT_OPERATION = "chatcompletion"
+# The model as a whole lacks Responses; the same words about a field or a tool mean that alone.
 _NO_RESPONSES = (
-    r"(?i)responses? (?:api|operation)|not supported (?:by|in|on|with) (?:the )?responses"
+    r"(?i)(?:not|n't) (?:supported|available|enabled) (?:by|in|on|with|for) (?:the )?responses|"
+    r"(?:not|n't) support (?:the )?responses|responses api is (?:not|only|enabled only)"
 )
+_PART_OF_REQUEST = r"(?i)\b(?:parameter|argument|field|value|tool|input|item|content|include)s?\b"
 # What Azure, its gateways and web frameworks answer for a path that they do not have. "Not found"
 # within a sentence is about something else: an earlier response, a file, an item.
 _NO_ROUTE = r"(?i)resource not found|api_not_supported|page not found|^\W*not found\W*(?:$|check)"
 _NOT_SUPPORTED = ("api_not_supported", "OperationNotSupported")
 # They name what one resource keeps for Responses, which no other wire can read.
 _KEPT = ("previous_response_id", "conversation")
-_UNKNOWN_MODEL = r"(?i)unknown model|api_not_supported"
+# What the OpenAI routes say of a Claude deployment, whatever its name is.
+_UNKNOWN_MODEL = r"(?i)^unknown model\b"
 
 
 class Choice(NamedTuple):
@@ -94,10 +98,14 @@ def wire_after(
         is_chat = operation[1].casefold() == _CHAT_OPERATION
         return ("responses" if is_chat else "chat") if is_chat == (wire == "chat") else None
     if wire != "chat":
-        return "chat" if _is_missing(error) or re.search(_NO_RESPONSES, message) else None
+        return "chat" if _is_missing(error) or _lacks_responses(error) else None
     if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, message):
         return "responses"
-    is_unknown = isinstance(error, DeploymentNotFoundError) or re.search(_UNKNOWN_MODEL, message)
+    if re.search(_UNKNOWN_MODEL, message):
+        return "messages"
+    is_unknown = isinstance(error, DeploymentNotFoundError) or "api_not_supported" in (
+        f"{error.code} {message}"
+    )
     return "messages" if is_unknown and "claude" in (model or "").casefold() else None
 
 
@@ -106,6 +114,13 @@ def _is_missing(error: APIStatusError) -> bool:
     if error.code in _NOT_SUPPORTED:
         return True
     return error.status == 404 and re.search(_NO_ROUTE, error.message) is not None
+
+
+def _lacks_responses(error: APIStatusError) -> bool:
+    """Whether a refusal says that the model has no Responses API."""
+    if error.param not in (None, "model") or re.search(_PART_OF_REQUEST, error.message):
+        return False
+    return re.search(_NO_RESPONSES, error.message) is not None
 
 
 def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:

@@ -21,6 +21,8 @@ from azinfer.core.wires.wire import Encoded, Mended, Situation
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
+# What services accept from every model that has summaries; without it they send none.
+_SUMMARY = "auto"
 _LIMITS = ("max_completion_tokens", "max_tokens")
 # What becomes something else, or says nothing here: usage always comes.
 _REWRITTEN = frozenset(
@@ -32,6 +34,7 @@ _REWRITTEN = frozenset(
 )
 
 _NO_INCLUDE = r"(?i)\binclude\b|encrypted content is not supported"
+_NO_SUMMARY = r"(?i)reasoning\.summary|reasoning summar"
 _UNREADABLE = r"(?i)encrypted content .*could not be|invalid_encrypted_content"
 _TWO_REASONINGS = r"(?i)conflicting authenticated continuation"
 _UNKNOWN_ITEM = r"Item (?:with id )?'([^']+)' (?:not found|of type)"
@@ -58,7 +61,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
     wire["store"] = body.get("store", False)
     if include := _include(body, situation):
         wire["include"] = include
-    wire |= _group_fields(body)
+    wire |= _group_fields(body, situation)
     if tools := body.get("tools"):
         wire["tools"] = [_tool(tool) for tool in tools]
     if choice := body.get("tool_choice"):
@@ -91,7 +94,11 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
         return kept and Mended(kept.body, kept.change, {"reasoning items": "newest"})
     if match := re.search(_UNKNOWN_ITEM, text):
         return _without_ids(body, match[1])
-    if "include" in body and re.search(_NO_INCLUDE, f"{error.param} {text}"):
+    text = f"{error.param} {text}"
+    if re.search(_NO_SUMMARY, text) and (body.get("reasoning") or {}).get("summary") == _SUMMARY:
+        group = {key: value for key, value in body["reasoning"].items() if key != "summary"}
+        return Mended({**body, "reasoning": group}, "without summaries", {"reasoning summary": ""})
+    if "include" in body and re.search(_NO_INCLUDE, text):
         rest = [each for each in body["include"] if each != _ENCRYPTED]
         if len(rest) < len(body["include"]):
             left = {key: value for key, value in body.items() if key != "include"}
@@ -111,11 +118,13 @@ def _include(body: Json, situation: Situation) -> list[str]:
     return list(dict.fromkeys(include))
 
 
-def _group_fields(body: Json) -> Json:
+def _group_fields(body: Json, situation: Situation) -> Json:
     """What stands in groups on this wire: `reasoning` and `text`."""
     reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
     if effort := body.get("reasoning_effort"):
         reasoning["effort"] = effort
+        if effort != "none" and "reasoning summary" not in situation.learned:
+            reasoning.setdefault("summary", _SUMMARY)
     if verbosity := body.get("verbosity"):
         text["verbosity"] = verbosity
     if wanted := body.get("response_format"):
@@ -173,14 +182,19 @@ def _filter_items(body: Json, keep: Any, what: str) -> Mended | None:
 
 
 def _without_ids(body: Json, item_id: str) -> Mended | None:
-    """A body whose items have no ids, which are references to what was kept."""
-    if not any(item.get("id") for item in body["input"]):
-        return None
+    """A body whose items have no ids where they are references to what was kept.
+
+    Service-side calls keep theirs, without which they are refused; the one that the service does
+    not know is left out. A reference of the caller's own stays, and so does its refusal.
+    """
     items = []
     for item in body["input"]:
-        # A service-side call is nothing without its id.
-        if item.get("id") != item_id or item.get("type") in _PLAIN:
+        if item.get("type") in _PLAIN:
             items.append({key: value for key, value in item.items() if key != "id"})
+        elif item.get("id") != item_id or item.get("type") == "item_reference":
+            items.append(item)
+    if items == body["input"]:
+        return None
     return Mended({**body, "input": items}, "messages without ids of items")
 
 
