@@ -1,6 +1,7 @@
 """Make one call with what one extra brings, and nothing else: `python tests/extras.py ag2`."""
 
 import asyncio
+import importlib.util
 import sys
 from collections.abc import Callable
 
@@ -78,12 +79,40 @@ def agent_framework(url: str) -> str:
 
 def local(url: str) -> str:
     """What the local endpoint answers."""
-    from azinfer.core import InferenceClient, UserMessage
+    from azinfer.core import BadRequestError, InferenceClient, UserMessage
     from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+    from pictures import PNG
 
     with LocalEndpoint([LocalDeployment("chat", engine=SyntheticEngine(SAID))]) as endpoint:
         client = InferenceClient(endpoint.url, endpoint.key, model="chat")
+        if importlib.util.find_spec("PIL") is None:
+            message = ""
+            try:
+                InferenceClient(f"{endpoint.url}/models", endpoint.key).embed_images([PNG])
+            except BadRequestError as error:
+                message = str(error)
+            assert "azinfer[models]" in message, message
         return client.complete([UserMessage("hi")]).text
+
+
+def models(url: str) -> str:
+    """What the local endpoint answers, if its packages can read the files of models as well."""
+    import tempfile
+    from pathlib import Path
+
+    from azinfer.core import ConfigurationError
+    from azinfer.local.engines.gguf_conversion import bert_to_gguf
+    from azinfer.local.engines.llama import engine_of
+
+    assert callable(bert_to_gguf)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "broken.gguf")
+        path.write_bytes(b"GGUF")
+        try:
+            engine_of(path)
+        except ConfigurationError:
+            return local(url)
+    raise AssertionError("a broken file was loaded")
 
 
 def onnx(url: str) -> str:
@@ -117,6 +146,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "ag2": ag2,
     "agent-framework": agent_framework,
     "local": local,
+    "models": models,
     "onnx": onnx,
 }
 

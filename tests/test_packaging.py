@@ -149,10 +149,7 @@ def test_classic_ag2_is_not_needed() -> None:
 def test_each_adapter_has_an_extra() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert {name.replace("_", "-") for name in ADAPTERS} == set(extras) - {
-        "all",
-        "local",
-        "onnx",
-        "parquet",
+        *("all", "local", "migrate", "models", "onnx", "parquet")
     }
     (everything,) = extras["all"]
     assert set(re.findall(r"[\w-]+", everything)) == {"azinfer", *extras} - {

