@@ -61,3 +61,13 @@ def test_the_text_of_an_error_has_no_control_characters(error: InferenceError) -
 
 def test_a_long_message_does_not_hide_the_facts_behind_it() -> None:
     assert str(InferenceError("m" * 3000, status=400)).endswith("… (status 400)")
+
+
+def test_github_models_have_ended_for_good(ask: Ask, server: RawServer) -> None:
+    text = "GitHub Models is temporarily unavailable as part of a scheduled retirement brownout."
+    server.will(reply(failure("github_models_retirement_brownout", text), 410))
+    with pytest.raises(
+        InferenceError, match=r"brownout\. GitHub Models ended on 30 July 2026; depl"
+    ):
+        ask().complete()
+    assert len(server.received) == 1

@@ -3,10 +3,9 @@
 Where a body was quoted in public, it stands here as it was there: crmne/ruby_llm
 (`chat_real_error_scenarios_azure_grok-…`, 429), hotovo/aider-desk#460 and ThinkInAIXYZ/deepchat#262
 (api-version), chatboxai/chatbox#1745 and dotnet/extensions#6130 (features of newer versions),
-BerriAI/litellm#9800 (extra parameters) and #11844 (no JSON), cline/cline#2115 (413) and #1700 and
+BerriAI/litellm#9800 (extra parameters) and #11844 (no JSON), cline/cline#1700 and
 holoviz/lumen#1070 (reasoning models), microsoft/AI-Red-Teaming-Playground-Labs#18 (another
-modality), microsoft/Generative-AI-for-beginners-dotnet#302 (GitHub); `parameter_not_supported` as
-in "Azure AI Model Inference REST API reference".
+modality); `parameter_not_supported` as in "Azure AI Model Inference REST API reference".
 """
 
 from __future__ import annotations
@@ -138,7 +137,6 @@ SITUATIONS: dict[str, tuple[str, str, Json | None, Json, int, Any]] = {
     "no model, v1": ("lenient", f"/openai/v1{CHAT}", {}, {}, 400, MISSING),
     "no model, classic": ("lenient", CLASSIC.format("chat"), {}, DATED, 200, None),
     "no model, serverless": ("serverless", CHAT, {}, {}, 200, None),
-    "no model, github": ("lenient", f"/inference{CHAT}", {}, {}, 400, NO_MODEL),
     "unknown, models": (
         *("lenient", f"/models{CHAT}", {"model": "nope"}, DATED),
         *(404, unknown("nope")),
@@ -146,14 +144,6 @@ SITUATIONS: dict[str, tuple[str, str, Json | None, Json, int, Any]] = {
     "unknown, v1": ("lenient", f"/openai/v1{CHAT}", {"model": "nope"}, {}, 404, NO_DEPLOYMENT),
     "unknown, classic": ("lenient", CLASSIC.format("nope"), {}, DATED, 404, NO_DEPLOYMENT),
     "unknown, serverless": ("serverless", CHAT, {"model": "nope"}, {}, 200, None),
-    "unknown, github": (
-        *("lenient", f"/inference{CHAT}", {"model": "openai/nope"}, {}),
-        *(404, unknown("openai/nope")),
-    ),
-    "bare unknown, github": (
-        *("lenient", f"/orgs/contoso/inference{CHAT}", {"model": "nope"}, {}),
-        *(404, unknown("/nope")),
-    ),
     "modality, models": (
         *("lenient", f"/models{CHAT}", {"model": "vectors"}, DATED),
         *(400, unable("chatCompletion", "text-embedding-3-small")),
@@ -167,10 +157,6 @@ SITUATIONS: dict[str, tuple[str, str, Json | None, Json, int, Any]] = {
         *(400, unable("chatCompletion", "text-embedding-3-small")),
     ),
     "modality, serverless": ("serverless", "/embeddings", {"input": "a"}, {}, 404, "NOT FOUND"),
-    "modality, github": (
-        *("lenient", f"/inference{CHAT}", {"model": "openai/vectors"}, {}),
-        *(400, unable("chatCompletion", "text-embedding-3-small")),
-    ),
     "info, models": ("strict", "/models/info?model=chat", None, DATED, 200, None),
     "info without a model, models": ("strict", "/models/info", None, DATED, 400, NO_MODEL),
     "info of old, models": (
@@ -180,19 +166,14 @@ SITUATIONS: dict[str, tuple[str, str, Json | None, Json, int, Any]] = {
     "info, v1": ("lenient", "/openai/v1/info", None, {}, 404, NOTHING),
     "info, classic": ("lenient", "/openai/deployments/chat/info", None, DATED, 404, NOTHING),
     "info, serverless": ("serverless", "/info", None, {}, 200, None),
-    "info, github": ("lenient", "/inference/info", None, {}, 404, NOTHING),
     **{
         f"no route, {base}": ("lenient", f"{base}/nothing", {}, {}, 404, NOTHING)
-        for base in ("/models", "/openai/v1", "/openai/deployments/chat", "", "/inference")
+        for base in ("/models", "/openai/v1", "/openai/deployments/chat", "")
     },
     "no version, models": ("strict", f"/models{CHAT}", {"model": "chat"}, {}, 404, NOTHING),
     "no version, v1": ("strict", f"/openai/v1{CHAT}", {"model": "chat"}, {}, 200, None),
     "no version, classic": ("strict", CLASSIC.format("chat"), {}, {}, 404, NOTHING),
     "no version, serverless": ("strict serverless", CHAT, {}, {}, 200, None),
-    "no version, github": (
-        *("strict", f"/inference{CHAT}", {"model": "open-ai/chat"}, {}),
-        *(200, None),
-    ),
     "old version, models": ("strict", f"/models{CHAT}", {"model": "mini"}, SINCE, 400, LATE),
     "old version, classic": ("strict", CLASSIC.format("mini"), {}, SINCE, 400, LATE),
 }
@@ -319,18 +300,6 @@ CANONICAL: list[tuple[str, str, Json, Json, int, Any]] = [
     ),
     (
         "lenient",
-        f"/inference{CHAT}",
-        {"model": "chat", "messages": [{"role": "user", "content": "word " * 8_000}]},
-        {},
-        413,
-        error(
-            "tokens_limit_reached",
-            "Request body too large for gpt-4.1 model. Max size: 8000 tokens.",
-            details="Request body too large for gpt-4.1 model. Max size: 8000 tokens.",
-        ),
-    ),
-    (
-        "lenient",
         f"/openai/v1{CHAT}",
         {"model": "limited"},
         {},
@@ -369,55 +338,13 @@ def test_refusals_are_exactly_those_of_the_service(
     assert answer.text == json.dumps(expected, separators=(",", ":"), ensure_ascii=False)
 
 
-def test_github_limits_the_tokens_of_texts_to_embed(ask: Any) -> None:
-    body = {"model": "openai/vectors", "input": ["word " * 40_000, "word " * 12_000]}
-    answer = ask("lenient", "/inference/embeddings", body)
-    assert answer.status_code == 413
-    assert answer.json()["error"]["code"] == "tokens_limit_reached"
-    body = {"model": "openai/vectors", "input": "word " * 40_000}
-    assert ask("lenient", "/inference/embeddings", body).status_code == 200
-
-
-def test_an_unknown_model_on_github_says_that_it_is_text(ask: Any) -> None:
-    answer = ask("lenient", f"/inference{CHAT}", {"messages": USER, "model": "nope"})
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-
-
 @pytest.mark.parametrize(
-    ("which", "model", "status"),
-    [
-        ("lenient", "open-ai/chat", 200),
-        ("lenient", "Open-AI/CHAT", 200),
-        ("lenient", "mistral-ai/chat", 404),
-        ("lenient", "chat", 200),
-        ("strict", "chat", 404),
-    ],
+    "path", ["/inference/chat/completions", "/orgs/contoso/inference/embeddings", "/catalog/models"]
 )
-def test_github_names_models_by_their_publisher(
-    ask: Any, which: str, model: str, status: int
-) -> None:
-    answer = ask(which, f"/inference{CHAT}", {"messages": USER, "model": model})
-    assert answer.status_code == status
-    if status == 200:
-        assert answer.headers["x-ms-deployment-name"] == "Chat"
-
-
-def test_github_lists_models_by_their_publisher(ask: Any) -> None:
-    first, second, *_ = ask("lenient", "/catalog/models").json()
-    assert first == {
-        "id": "open-ai/Chat",
-        "name": "gpt-4.1",
-        "publisher": "Open AI",
-        "version": "1",
-        "registry": "azureml-open-ai",
-        "summary": "gpt-4.1 on this machine",
-        "html_url": "https://github.com/marketplace/models/open-ai/Chat",
-        "rate_limit_tier": "low",
-        "supported_input_modalities": ["text"],
-        "supported_output_modalities": ["text"],
-        "tags": [],
-    }
-    assert second["supported_output_modalities"] == ["embeddings"]
+def test_routes_of_github_models_have_ended(ask: Any, path: str) -> None:
+    body = {"model": "chat", "messages": USER, "input": "a"}
+    answer = ask("lenient", path, None if path.endswith("models") else body)
+    assert (answer.status_code, answer.json()) == (404, NOTHING)
 
 
 def test_a_header_selects_the_deployment_where_there_is_routing(ask: Any) -> None:
@@ -425,7 +352,6 @@ def test_a_header_selects_the_deployment_where_there_is_routing(ask: Any) -> Non
     for path, model, status in (
         (f"/models{CHAT}", None, 200),
         (f"/models{CHAT}", "vectors", 200),  # the header comes first
-        (f"/inference{CHAT}", None, 200),
         (f"/openai/v1{CHAT}", None, 400),
         (f"/openai/v1{CHAT}", "vectors", 400),
         (CLASSIC.format("vectors"), "chat", 400),
@@ -604,7 +530,7 @@ FORM = {"messages": USER, "stream": True, "stream_options": {"include_usage": Tr
 
 @pytest.mark.parametrize(
     "path",
-    [f"/models{CHAT}", f"/openai/v1{CHAT}", CLASSIC.format("chat"), CHAT, f"/inference{CHAT}"],
+    [f"/models{CHAT}", f"/openai/v1{CHAT}", CLASSIC.format("chat"), CHAT],
 )
 def test_a_stream_equals_the_recorded_one_byte_for_byte(ask: Any, path: str) -> None:
     answer = ask("lenient", path, {"model": "chat", **FORM})

@@ -42,7 +42,6 @@ SURFACES = {
     "classic": [("openai", "classic", "/openai", "")],
     "classic resource": [("openai", "v1", "/openai", "/files /batches /responses /models")],
     "serverless": [("mesh", "models", "", "")],
-    "github": [("mesh", "models", "/inference", "/chat /embeddings")],
     "resource": [("arm", "resource", "", ""), ("mesh", "models", "/models", "/chat")],
     "administration": [("openai", "admin", "", ""), ("faulty", "v1", "/openai/v1", "/chat")],
 }
@@ -96,7 +95,7 @@ def http(endpoint: LocalEndpoint) -> Iterator[httpx.Client]:
         yield client
 
 
-def things(http: httpx.Client, publisher: str) -> Json:
+def things(http: httpx.Client) -> Json:
     """Names and new ids of what is there and is not, by the parameters and fields for them."""
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
     hello = [{"role": "user", "content": "hi"}]
@@ -107,7 +106,7 @@ def things(http: httpx.Client, publisher: str) -> Json:
     batch = http.post("/openai/v1/batches", json={**fields, "completion_window": "24h"}).json()
     body = http.post("/openai/v1/responses", json={"model": "chat", "input": "hi"}).json()
     responses = [body["id"], "resp_no"]
-    names = [f"{publisher}{name}" for name in ("chat", "guarded", "vectors", "full", "gone")]
+    names = ["chat", "guarded", "vectors", "full", "gone"]
     return {
         **dict.fromkeys(["file_id", "input_file_id"], files),
         **dict.fromkeys(["response_id", "previous_response_id"], responses),
@@ -125,11 +124,10 @@ def document(name: str, begins: str, beginnings: str, http: httpx.Client) -> Jso
     body: Json = json.loads(path.read_text("utf-8"))
     taken = tuple(beginnings.split()) or ("",)
     paths = {begins + path: item for path, item in body["paths"].items() if path.startswith(taken)}
-    publisher = "azinfer/" if begins == "/inference" else ""
     for item in paths.values():
         # What is deleted is nothing that others ask for.
-        _name(item.get("delete"), things(http, publisher))
-    _name({"paths": paths, "components": body["components"]}, things(http, publisher))
+        _name(item.get("delete"), things(http))
+    _name({"paths": paths, "components": body["components"]}, things(http))
     return {**body, "paths": paths}
 
 
@@ -183,8 +181,7 @@ def check(answer: schemathesis.Response, words: str, surface: str) -> None:
     elif (surface, answer.text) == ("serverless", "NOT FOUND"):
         assert (kind, answer.status_code) == ("text/plain", 404)
     elif answer.content and "/content" not in (answer.request.url or ""):
-        github = surface == "github" and answer.status_code == 404
-        assert kind == "application/json" or (github and kind == "text/plain")
+        assert kind == "application/json"
         body = answer.json()
         if answer.status_code >= 400:
             jsonschema.validate(body, DIALECTS[words])

@@ -7,11 +7,10 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from azinfer.core.errors import ConfigurationError
+from azinfer.core.errors import GITHUB_ENDED, ConfigurationError
 from azinfer.core.surfaces import (
     BESIDE,
     DEPLOYMENTS,
-    GITHUB_ENDED,
     INFO,
     INFO_VERSION,
     MANAGED,

@@ -8,6 +8,7 @@ from typing import Any
 
 from azinfer.core.error_bodies import ErrorFacts, read_error
 from azinfer.core.errors import (
+    GITHUB_ENDED,
     REQUEST_ID_HEADERS,
     APIStatusError,
     AuthenticationError,
@@ -67,6 +68,8 @@ _ADVICE: dict[type[APIStatusError], str] = {
 }
 _ADVICE_BY_CODE = {
     "authenticationtypedisabled": "Pass a credential of azure-identity instead of a key.",
+    # Its text says that this is temporary.
+    "github_models_retirement_brownout": f"{GITHUB_ENDED}.",
     "thread_unsupported_request": "Send the whole conversation instead of a previous message's id.",
 }
 _ADVICE_BY_TEXT = {

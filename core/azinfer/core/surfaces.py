@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from azinfer.core.errors import ConfigurationError
+from azinfer.core.errors import GITHUB_ENDED, ConfigurationError
 
 CHAT = "chat/completions"
 RESPONSES = "responses"
@@ -125,12 +125,6 @@ BESIDE = (V1, ANTHROPIC, COHERE, MODELS)
 SURFACES = {surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED)}
 # `GET /info?model=` came to the model inference route with this version.
 INFO_VERSION = "2025-04-01"
-
-# Source: "GitHub Models is being retired", GitHub Changelog, 1 July 2026.
-GITHUB_ENDED = (
-    "GitHub Models ended on 30 July 2026; deploy the model to an Azure AI Foundry resource and "
-    "pass its URL, such as https://<resource>.services.ai.azure.com"
-)
 
 
 def scope_of(surface: Surface, url: str) -> str | None:

@@ -51,7 +51,7 @@ def find_deployment(context: RequestContext, model: Any, operation: str = "") ->
     """
     state = context.state
     deployment, why = deployment_lookup.find_deployment(
-        context.http, context.surface, model, state.registry, state.strict
+        context.http, context.surface, model, state.registry
     )
     if operation and not _REQUIREMENTS[operation](deployment.engine_capabilities):
         alone = context.surface == SERVERLESS and len(state.registry) == 1

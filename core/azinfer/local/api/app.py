@@ -35,7 +35,6 @@ from azinfer.local.wire.surfaces import (
     ARM,
     COHERE,
     DEPLOYMENTS,
-    GITHUB,
     LOGIN,
     MODELS,
     PROJECT,
@@ -60,8 +59,6 @@ _SURFACES = (
     (V1, "/openai/v1", _OPENAI),
     (DEPLOYMENTS, "/openai/deployments/{deployment}", ("completions", *_OPENAI)),
     (SERVERLESS, "", _INFERENCE),
-    (GITHUB, "/inference", _OPENAI),
-    (GITHUB, "/orgs/{org}/inference", _OPENAI),
 )
 # What a resource has besides its deployments; on the classic surface with an api-version.
 _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
@@ -100,7 +97,6 @@ _COHERE: tuple[tuple[str, Operation], ...] = (
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/openai/deployments", DEPLOYMENTS, listings.classic),
-    ("/catalog/models", GITHUB, listings.catalog),
     ("/openai/deployments/{deployment}", DEPLOYMENTS, listings.one_classic),
     ("/api/projects/{project}/deployments", PROJECT, listings.project),
     ("/api/projects/{project}/deployments/{deployment}", PROJECT, listings.one_in_project),

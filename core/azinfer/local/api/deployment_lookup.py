@@ -2,8 +2,7 @@
 
 Source: "Endpoints for Microsoft Foundry Models" (routing by `model` or by the header
 `x-ms-model-mesh-model-name`), "Deploy models as serverless API deployments" (one model an
-endpoint), "Deploy to online endpoints" (the header `azureml-model-deployment`), "Quickstart for
-GitHub Models" (`publisher/name`).
+endpoint), "Deploy to online endpoints" (the header `azureml-model-deployment`).
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from starlette.requests import Request
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Registry
 from azinfer.local.wire.errors import no_model, unknown_model
-from azinfer.local.wire.surfaces import GITHUB, MODELS, SERVERLESS
+from azinfer.local.wire.surfaces import MODELS, SERVERLESS
 
-_BY_HEADER = (MODELS, GITHUB, SERVERLESS)
+_BY_HEADER = (MODELS, SERVERLESS)
 
 
 def find_deployment(
-    http: Request, surface: str, model: Any, registry: Registry, strict: bool
+    http: Request, surface: str, model: Any, registry: Registry
 ) -> tuple[LocalDeployment, str]:
     """Return the deployment that a request names, and the part of the request that names it.
 
@@ -34,7 +33,6 @@ def find_deployment(
         surface: The surface of the request.
         model: The model that the body or the query names.
         registry: The deployments.
-        strict: Whether names on GitHub's surface need their publisher.
 
     Raises:
         ErrorResponse: The request names no deployment, or an unknown one.
@@ -44,12 +42,9 @@ def find_deployment(
         return next(iter(registry)), "the only deployment"
     if not name or not isinstance(name, str):
         raise no_model(surface)
-    deployment = (
-        _find_published(name, registry, strict) if surface == GITHUB else registry.get(name)
-    )
+    deployment = registry.get(name)
     if deployment is None:
-        shown = f"/{name}" if surface == GITHUB and "/" not in name else name
-        raise unknown_model(surface, shown)
+        raise unknown_model(surface, name)
     return deployment, why
 
 
@@ -61,18 +56,3 @@ def _named_model(http: Request, surface: str, model: Any) -> tuple[Any, str]:
         if name := http.headers.get(header):
             return name, f"the header {header}"
     return model, "the body's model" if http.method == "POST" else "the query's model"
-
-
-def _find_published(name: str, registry: Registry, strict: bool) -> LocalDeployment | None:
-    """Return the deployment of `publisher/name`, or of a name alone unless strict."""
-    publisher, slash, bare = name.rpartition("/")
-    deployment = registry.get(bare)
-    if deployment is None or (not slash and not strict):
-        return deployment
-    same = publisher.casefold() == publisher_of(deployment)
-    return deployment if same else None
-
-
-def publisher_of(deployment: LocalDeployment) -> str:
-    """Return the publisher of a model as GitHub spells it, for example `mistral-ai`."""
-    return deployment.model_format.casefold().replace(" ", "-")

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from azinfer.local.wire.json import AsciiResponse, in_header
-from azinfer.local.wire.surfaces import ANTHROPIC, COHERE, DEPLOYMENTS, GITHUB, V1
+from azinfer.local.wire.surfaces import ANTHROPIC, COHERE, DEPLOYMENTS, V1
 
 
 class ErrorResponse(Exception):  # noqa: N818
@@ -81,9 +81,7 @@ def unknown_model(surface: str, name: str) -> ErrorResponse:
         body = error_body("DeploymentNotFound", message, details=message)
         return ErrorResponse(404, body, {"x-ms-error-code": "DeploymentNotFound"})
     message = f"Unknown model: {name}"
-    # GitHub sends this content type, although the body is JSON.
-    headers = {"content-type": "text/plain; charset=utf-8"} if surface == GITHUB else {}
-    return ErrorResponse(404, error_body("unknown_model", message, details=message), headers)
+    return ErrorResponse(404, error_body("unknown_model", message, details=message))
 
 
 def wrong_operation(operation: str, model: str, alone: bool = False) -> ErrorResponse:
@@ -155,12 +153,6 @@ def too_old(what: str, since: str) -> ErrorResponse:
     """Return the error for a feature that needs a newer api-version."""
     message = f"{what} is enabled only for api versions {since} and later"
     return ErrorResponse(400, error_body("BadRequest", message))
-
-
-def too_many_tokens(model: str, limit: int) -> ErrorResponse:
-    """Return the error for a request with too many tokens for a free endpoint."""
-    message = f"Request body too large for {model} model. Max size: {limit} tokens."
-    return ErrorResponse(413, error_body("tokens_limit_reached", message, details=message))
 
 
 def extra_parameters(surface: str, names: list[str]) -> ErrorResponse:

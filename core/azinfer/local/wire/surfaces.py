@@ -6,7 +6,7 @@ MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless
 
 # Claude's own route of a resource, and that of Cohere's models.
 ANTHROPIC, COHERE = "anthropic", "providers/cohere"
-GITHUB, PROJECT, ARM, LOGIN = "github", "project", "arm", "login"
+PROJECT, ARM, LOGIN = "project", "arm", "login"
 
 # The wires of a conversation that a resource serves.
 WIRES = ("chat", "responses", "messages")

@@ -35,10 +35,7 @@ from azinfer.local.resource.registry import Registry
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import AsciiResponse
-from azinfer.local.wire.surfaces import GITHUB
 
-# "Prototyping with AI models" of GitHub Models: the most tokens of a request to the tier "low".
-_GITHUB_TOKENS = 8_000
 _log = logging.getLogger("azinfer.local")
 
 
@@ -70,8 +67,6 @@ async def complete(
         ErrorResponse: The content filter or a limit refuses the request.
     """
     texts = [last_text([message]) for request in requests for message in request.messages]
-    if context.surface == GITHUB and estimate_tokens(texts, 0) > _GITHUB_TOKENS:
-        raise errors.too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
     writer = make_writer(prompt_results=_filter_prompt(deployment.filter, "\n".join(texts)))
     admission = admit(context, deployment, estimate_tokens(texts, requests[0].max_tokens))
     try:

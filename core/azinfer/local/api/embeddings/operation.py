@@ -19,11 +19,6 @@ from azinfer.local.resource import model_families
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import EMBEDDINGS, Json
-from azinfer.local.wire.errors import too_many_tokens
-from azinfer.local.wire.surfaces import GITHUB
-
-# "Prototyping with AI models" of GitHub Models, rate limits: the most tokens in a request.
-_GITHUB_TOKENS = 64_000
 
 
 async def embeddings(context: RequestContext) -> Response:
@@ -32,10 +27,7 @@ async def embeddings(context: RequestContext) -> Response:
     deployment = find_deployment(context, body.get("model"), "embeddings")
     request = parse_embedding_request(body, context.surface)
     model_families.check_embedding(body, deployment, context.surface)
-    estimate = estimate_tokens(request.texts, 0)
-    if context.surface == GITHUB and estimate > _GITHUB_TOKENS:
-        raise too_many_tokens(deployment.model_name, _GITHUB_TOKENS)
-    admission = admit(context, deployment, estimate)
+    admission = admit(context, deployment, estimate_tokens(request.texts, 0))
     tokens = None
     try:
         await context.state.overrides.of(admission.deployment).wait()

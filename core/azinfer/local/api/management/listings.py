@@ -9,7 +9,6 @@ from starlette.responses import Response
 from azinfer.local.api import api_versions
 from azinfer.local.api.admission import find_deployment
 from azinfer.local.api.context import RequestContext
-from azinfer.local.api.deployment_lookup import publisher_of
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Record
 from azinfer.local.wire import errors
@@ -58,11 +57,6 @@ async def one_classic(context: RequestContext) -> Response:
     if deployment is None:
         raise errors.unknown_model(context.surface, name)
     return AsciiResponse(_classic_entry(deployment))
-
-
-async def catalog(context: RequestContext) -> Response:
-    """Answer `GET /catalog/models`, the list of GitHub Models."""
-    return AsciiResponse([_catalog_entry(each) for each in context.state.registry])
 
 
 async def project(context: RequestContext) -> Response:
@@ -136,24 +130,6 @@ def _classic_entry(deployment: LocalDeployment) -> Json:
         "model": deployment.model_name,
         "status": "succeeded",
         "object": "deployment",
-    }
-
-
-def _catalog_entry(deployment: LocalDeployment) -> Json:
-    publisher = publisher_of(deployment)
-    embeds = "chat_completion" not in deployment.capabilities
-    return {
-        "id": f"{publisher}/{deployment.name}",
-        "name": deployment.model_name,
-        "publisher": deployment.model_format,
-        "version": deployment.model_version,
-        "registry": f"azureml-{publisher}",
-        "summary": f"{deployment.model_name} on this machine",
-        "html_url": f"https://github.com/marketplace/models/{publisher}/{deployment.name}",
-        "rate_limit_tier": "embeddings" if embeds else "low",
-        "supported_input_modalities": ["text"],
-        "supported_output_modalities": ["embeddings" if embeds else "text"],
-        "tags": [],
     }
 
 
