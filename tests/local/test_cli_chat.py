@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from azinfer.core import ConfigurationError, InferenceClient
-from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
 from azinfer.local.cli.chat import Conversation, run_command
 from azinfer.local.cli.running_endpoints import RunningEndpoint, registered
 from terminals import COMMAND, terminal
@@ -85,9 +87,6 @@ def test_the_key_of_the_running_endpoint_is_found_for_its_url(endpoint: LocalEnd
     assert azinfer("chat", "Hi", "--endpoint", address).returncode == 0
 
 
-@pytest.mark.xfail(
-    strict=False, reason="its terminal ended late in one full run; not understood yet"
-)
 def test_a_conversation_in_a_terminal(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     file = tmp_path / "conversation.json"
     with terminal("chat") as chat:
@@ -127,6 +126,34 @@ def test_ctrl_c_leaves_a_conversation(endpoint: LocalEndpoint) -> None:
         chat.press("\x03")
         assert chat.wait() == 130
         assert "Traceback" not in chat.output
+
+
+class Waiting:
+    """An engine that writes a word, and the next one only when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        yield Piece("Wait ")
+        await asyncio.to_thread(self.may_end.wait, 60)
+        yield Piece("over.", finish_reason="stop", prompt_tokens=1)
+
+    async def aclose(self) -> None:
+        self.may_end.set()
+
+
+def test_keys_pressed_during_an_answer_reach_the_next_prompt(endpoint: LocalEndpoint) -> None:
+    engine = Waiting()
+    endpoint.deploy(LocalDeployment("waiting", engine=engine))
+    with terminal("chat", "-m", "waiting") as chat:
+        chat.read_until(">")
+        chat.press("Hello\r")
+        chat.read_until("Wait ")
+        chat.press("/model later\r\x04")
+        engine.may_end.set()
+        chat.read_until("talking to later")
+        assert chat.wait() == 0
 
 
 def test_commands_of_a_conversation(endpoint: LocalEndpoint, tmp_path: Path) -> None:

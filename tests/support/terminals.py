@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -16,6 +17,7 @@ from pathlib import Path
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
 # For a command that does not end at all; far longer than any takes.
 _HUNG = 60.0
+_ESCAPE, _CUT_ESCAPE = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]"), re.compile(r"\x1b(\[[\d;?]*)?$")
 # This terminal does not say where its cursor is.
 _SETTINGS = {"TERM": "xterm", "COLUMNS": "80", "PROMPT_TOOLKIT_NO_CPR": "1"}
 
@@ -31,6 +33,8 @@ class Terminal:
     def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
         self._keys, inside = pty.openpty()
         self.output = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._cut_escape = ""
         self.process = subprocess.Popen(
             [COMMAND, *arguments],
             stdin=inside,
@@ -73,9 +77,12 @@ class Terminal:
     def _read(self) -> bool:
         ready, _, _ = select.select([self._keys], [], [], _HUNG)
         with contextlib.suppress(OSError):  # Linux reports the end so
-            part = os.read(self._keys, 65536).decode(errors="replace") if ready else ""
-            # Escape sequences move the cursor and set colours.
-            self.output += re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", part)
+            part = os.read(self._keys, 65536) if ready else b""
+            # Escape sequences move the cursor and set colours; a read may end within one.
+            text = _ESCAPE.sub("", self._cut_escape + self._decoder.decode(part))
+            cut = _CUT_ESCAPE.search(text)
+            self._cut_escape = cut[0] if cut else ""
+            self.output += text.removesuffix(self._cut_escape)
             return bool(part)
         return False
 

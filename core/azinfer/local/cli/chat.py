@@ -21,6 +21,7 @@ from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe
 from azinfer.local.cli.output import write, write_json
+from azinfer.local.cli.terminal_keys import keep_typed_keys
 
 HELP = """\
 /model NAME    talk to another deployment
@@ -197,9 +198,14 @@ def _converse(conversation: Conversation) -> None:
 
     session: PromptSession[str] = PromptSession(history=InMemoryHistory())
     write(f"Talking to {conversation.model}. /help shows the commands; Ctrl-D leaves.")
+    with keep_typed_keys():
+        _answer_lines(conversation, lambda: session.prompt("> "))
+
+
+def _answer_lines(conversation: Conversation, read_line: Callable[[], str]) -> None:
     while True:
         try:
-            line = session.prompt("> ").strip()
+            line = read_line().strip()
         except EOFError:
             return
         try:
