@@ -29,7 +29,7 @@ FLOORS = {
         deployments endpoints proxies deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
         embeddings embedding_requests
-        client_config credentials endpoint_knowledge
+        local_addresses client_config credentials endpoint_knowledge
         routes
         network
         calls legs request_headers attempts hedging journeys routed_attempts router streams
@@ -55,7 +55,7 @@ FLOORS = {
     # The wings of the local endpoint.
     "azinfer.local": """
         directories file_lock worker_threads
-        wire engines resource api server config endpoint cli
+        wire engines resource api server config endpoint endpoints cli
         __init__
     """,
 }

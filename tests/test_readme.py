@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from azinfer import core
-from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.local import LocalDeployment, LocalEndpoint, LocalEndpoints
 
 ROOT = Path(__file__).parent.parent
 README, CORE, INTEGRATIONS = (
@@ -44,11 +44,18 @@ def test_a_program_runs_with_two_strings_changed(program: str, endpoint: LocalEn
 
 def test_the_configuration_example_is_valid(tmp_path: Path) -> None:
     files = re.findall(r"^```toml\n(.*?)^```", CORE, re.DOTALL | re.MULTILINE)
-    (values,) = [each for each in files if "[local]" in each]
+    one, several = [each for each in files if "[local" in each]
     path = tmp_path / "azinfer.toml"
-    path.write_text(values, "utf-8")
+    path.write_text(one, "utf-8")
     endpoint = LocalEndpoint.from_config(path)
     assert [each.spillover for each in endpoint.deployments] == ["mistral-standard", ""]
+    path.write_text(several, "utf-8")
+    assert [each.key for each in LocalEndpoints.from_config(path).values()] == [
+        "key-of-main",
+        "key-of-west",
+    ]
+    client = core.InferenceClient.from_config(path)
+    assert client.explain(model="gpt-4o@west").url.startswith("http://127.0.0.1:8766/")
 
 
 def test_there_are_programs() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.local_addresses import LocalAddress, local_address
+from azinfer.core.redaction import hidden
 from azinfer.core.surfaces import WIRES, WireName
 from azinfer.core.toml_tables import Table, read, table_of
 
@@ -22,8 +24,9 @@ class EndpointConfig:
     """One table of `[endpoints]`, with the names of the client's constructor.
 
     Attributes:
-        url: Any form of URL.
-        credential: `"entra"`, `"env:NAME"`, or None for the usual variables.
+        url: Any form of URL; of a local endpoint, its address.
+        credential: `"entra"`, `"env:NAME"`, None for the usual variables, or the key of a local
+            endpoint.
         surface: The surface to speak, where the URL does not say.
         api_version: Sent instead of the surface's default.
         headers: Sent with every request.
@@ -33,7 +36,7 @@ class EndpointConfig:
     """
 
     url: str
-    credential: str | None
+    credential: str | None = field(repr=False)
     surface: str | None
     api_version: str | None
     headers: Mapping[str, str]
@@ -92,10 +95,14 @@ def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:
             f"unknown endpoint {default!r}; choose from {', '.join(tables)}", "default"
         )
     facts = _deployments(root, tables, default)
-    for other in ("local", "routes", "aliases"):  # read elsewhere
+    for other in ("routes", "aliases"):  # read elsewhere
         root.get(other, dict)
+    local = root.table("local")
     root.close()
-    endpoints = {name: _endpoint(table, facts[name]) for name, table in tables.items()}
+    endpoints = {
+        name: _endpoint(table, facts[name], local_address(local, name, table))
+        for name, table in tables.items()
+    }
     return ClientConfig(root.path, endpoints, default, root)
 
 
@@ -105,7 +112,9 @@ def _usual(names: Iterable[str]) -> str | None:
     return known[0] if len(known) == 1 else "main" if "main" in known else None
 
 
-def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
+def _endpoint(
+    table: Table, deployments: list[Deployment], local: LocalAddress | None
+) -> EndpointConfig:
     headers = table.table("headers")
     config = EndpointConfig(
         table.require("url", str),
@@ -124,6 +133,9 @@ def _endpoint(table: Table, deployments: list[Deployment]) -> EndpointConfig:
             "belong in a file",
             "credential",
         )
+    if local is not None:
+        credential = config.credential or hidden(local.credential)
+        config = replace(config, url=local.url, credential=credential)
     for name in ("surface", "api_version"):
         if getattr(config, name) == "":
             raise table.wrong("must not be empty; leave it out for the usual one", name)

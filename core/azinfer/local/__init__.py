@@ -9,6 +9,7 @@ It is built in wings, each of which imports only itself and those before it:
 - `server`: socket, TLS and uvicorn
 - `config`: the section `[local]` of `azinfer.toml`
 - `endpoint`: `LocalEndpoint`, which starts and stops it all
+- `endpoints`: `LocalEndpoints`, several of them at once
 - `cli`: the command `azinfer`; the only wing that uses the client
 """
 
@@ -26,6 +27,7 @@ for _needed in ("starlette", "uvicorn"):
 
 if TYPE_CHECKING:
     from azinfer.local.endpoint import LocalEndpoint
+    from azinfer.local.endpoints import LocalEndpoints
     from azinfer.local.engines.base import (
         ChatEngine,
         EmbeddingEngine,
@@ -57,6 +59,7 @@ __all__ = [
     "Latency",
     "LocalDeployment",
     "LocalEndpoint",
+    "LocalEndpoints",
     "LogEntry",
     "Piece",
     "Prompt",
@@ -81,6 +84,7 @@ _MODULES = {
     "Latency": "resource.latency",
     "LocalDeployment": "resource.deployment",
     "LocalEndpoint": "endpoint",
+    "LocalEndpoints": "endpoints",
     "LogEntry": "resource.storage.request_log",
     "Piece": "engines.base",
     "Prompt": "engines.base",

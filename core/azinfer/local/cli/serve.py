@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.local_addresses import FIRST_PORT
 from azinfer.local.cli.deployment_sources import (
     fetch_weights,
     gguf_deployment,
@@ -22,14 +25,19 @@ from azinfer.local.cli.deployment_sources import (
 from azinfer.local.cli.output import write, write_json
 from azinfer.local.cli.running_endpoints import RunningEndpoint, registered
 from azinfer.local.cli.shell_environment import client_variables, current_shell, format_variables
-from azinfer.local.config.endpoint_config import EndpointConfig, read_endpoint_config
+from azinfer.local.config.endpoint_config import (
+    EndpointConfig,
+    read_endpoint_config,
+    read_endpoint_configs,
+)
 from azinfer.local.directories import data_folder
 from azinfer.local.endpoint import LocalEndpoint
+from azinfer.local.endpoints import LocalEndpoints
 from azinfer.local.engines.weights import Weights
 from azinfer.local.resource.deployment import LocalDeployment
 
 _CONFIG_FILE = Path("azinfer.toml")
-_PORT = 8765
+_ONLY = "main"  # the name of an endpoint that has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +80,46 @@ def serve(sources: Sources, options: Mapping[str, Any], *, as_json: bool) -> Non
         InferenceError: Weights cannot be fetched, or the port cannot be used.
     """
     _check_conflicts(sources)
-    config = _read_config(sources.config, options)
-    deployments = _deployments(sources, config)
+    endpoints = _endpoints(sources, options)
     signal.signal(signal.SIGTERM, _stop)
-    endpoint = LocalEndpoint(deployments, **{"port": _PORT, **config.options})
-    with endpoint:
-        running = RunningEndpoint(endpoint.url, endpoint.key, endpoint.ca_file)
-        with registered(data_folder(), running):
-            (_write_json if as_json else _write_welcome)(endpoint)
-            endpoint.wait()
+    with endpoints, contextlib.ExitStack() as registrations:
+        for endpoint in endpoints.values():
+            running = RunningEndpoint(endpoint.url, endpoint.key, endpoint.ca_file)
+            registrations.enter_context(registered(data_folder(), running))
+        (_write_json if as_json else _write_welcome)(endpoints)
+        endpoints.wait()
+
+
+def _endpoints(sources: Sources, options: Mapping[str, Any]) -> LocalEndpoints:
+    """Return all endpoints to serve, each with a port of its own."""
+    path = sources.config or _CONFIG_FILE
+    if sources.config is not None or path.is_file():
+        configs = read_endpoint_configs(path, options=options, pull=_pull)
+        if configs:
+            return _several(configs, sources)
+    config = EndpointConfig((), options)
+    if sources.config is not None or path.is_file():
+        config = read_endpoint_config(path, options=options, pull=_pull)
+    deployments = _deployments(sources, config)
+    endpoint = LocalEndpoint(deployments, **{"port": FIRST_PORT, **config.options})
+    return LocalEndpoints({_ONLY: endpoint})
+
+
+def _several(configs: Mapping[str, EndpointConfig], sources: Sources) -> LocalEndpoints:
+    for option in ("synthetic", "gguf", "onnx", "upstream", "replay"):
+        if getattr(sources, option):
+            raise ConfigurationError(
+                f"--{option} is for one endpoint, and the file has several "
+                f"({', '.join(configs)}); describe their deployments there"
+            )
+    return LocalEndpoints(
+        {
+            name: LocalEndpoint(
+                config.deployments, **{"port": FIRST_PORT + number, **config.options}
+            )
+            for number, (name, config) in enumerate(configs.items())
+        }
+    )
 
 
 def _check_conflicts(sources: Sources) -> None:
@@ -98,15 +137,9 @@ def _check_conflicts(sources: Sources) -> None:
         raise ConfigurationError(f"{' and '.join(names)} cannot be combined; choose one")
 
 
-def _read_config(path: Path | None, options: Mapping[str, Any]) -> EndpointConfig:
-    if path is None and not _CONFIG_FILE.is_file():
-        return EndpointConfig((), options)
-
-    def pull(weights: Weights) -> Path:
-        [file] = fetch_weights([weights])
-        return file
-
-    return read_endpoint_config(path or _CONFIG_FILE, options=options, pull=pull)
+def _pull(weights: Weights) -> Path:
+    [file] = fetch_weights([weights])
+    return file
 
 
 def _deployments(sources: Sources, config: EndpointConfig) -> list[LocalDeployment]:
@@ -134,26 +167,32 @@ def _stop(number: int, frame: Any) -> NoReturn:
     raise SystemExit(0)
 
 
-def _write_json(endpoint: LocalEndpoint) -> None:
-    write_json(
-        {
+def _write_json(endpoints: LocalEndpoints) -> None:
+    facts = {
+        name: {
             "url": endpoint.url,
             "key": endpoint.key,
             "ca_file": endpoint.ca_file,
             "deployments": [each.name for each in endpoint.deployments],
         }
-    )
+        for name, endpoint in endpoints.items()
+    }
+    write_json({"endpoints": facts} if len(facts) > 1 else next(iter(facts.values())))
     sys.stdout.flush()
 
 
-def _write_welcome(endpoint: LocalEndpoint) -> None:
-    """Print the address, the deployments, and how clients get there."""
-    write(f"{endpoint.url}  key {endpoint.key}")
-    for each in endpoint.deployments:
-        write(f"  {each.name}  ({each.model_name})")
-    write(f"In a browser, once: {endpoint.page_url()}")
-    write('In another terminal, eval "$(azinfer env)" sets these variables for clients:')
-    variables = client_variables(endpoint.url, endpoint.key, endpoint.ca_file)
+def _write_welcome(endpoints: LocalEndpoints) -> None:
+    """Print the addresses, the deployments, and how clients get there."""
+    several = len(endpoints) > 1
+    for name, endpoint in endpoints.items():
+        write(f"{f'{name}  ' if several else ''}{endpoint.url}  key {endpoint.key}")
+        for each in endpoint.deployments:
+            write(f"  {each.name}  ({each.model_name})")
+        write(f"In a browser, once: {endpoint.page_url()}")
+    first = next(iter(endpoints.values()))
+    port = f" --port {urlsplit(first.url).port}" if several else ""
+    write(f'In another terminal, eval "$(azinfer env{port})" sets these variables for clients:')
+    variables = client_variables(first.url, first.key, first.ca_file)
     write(format_variables(variables, current_shell(os.environ)))
     write("Press Ctrl-C to stop.")
     sys.stdout.flush()

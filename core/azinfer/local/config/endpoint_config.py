@@ -33,6 +33,16 @@ engine. `"onnx"` turns images into vectors:
 
 The default of these is what the file `preprocessor_config.json` beside the model says, or CLIP's
 values.
+
+Several endpoints, each a resource of its own with its own port, keys and deployments:
+
+    [local]
+    strict = true                      # for all of them; any field but port, data and deployments
+
+    [local.endpoints.west]
+    port = 8766
+    [local.endpoints.west.deployments."gpt-4o"]
+    faults = [{ kind = "status", status = 503, every = 2 }]
 """
 
 from __future__ import annotations
@@ -97,22 +107,112 @@ def read_endpoint_config(
         environ: Where `"env:NAME"` is looked up; None for the process's environment.
 
     Raises:
-        ConfigurationError: Something is wrong; the text has file, line, field and reason.
+        ConfigurationError: Something is wrong; the text has file, line, field and reason. Or the
+            file has several endpoints.
         InferenceError: The weights of a model cannot be fetched.
     """
-    root, folder = read(path), Path(path).parent
+    local = _read_local(path)
+    if names := list(local.tables("endpoints")):
+        raise local.wrong(
+            f"there are several endpoints ({', '.join(names)}), and this is for one; use "
+            "LocalEndpoints.from_config",
+            "endpoints",
+        )
+    return _read_endpoint(local, {}, _Reading(Path(path).parent, options, pull, environ))
+
+
+def read_endpoint_configs(
+    path: str | Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    pull: Pull | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, EndpointConfig]:
+    """Read and check the tables `[local.endpoints]` of a file, and load the engines there.
+
+    Args:
+        path: The file.
+        options: Arguments of every `LocalEndpoint` that win over those of the file.
+        pull: Fetches the weights of a small model; None to fetch them into azinfer's own cache.
+        environ: Where `"env:NAME"` is looked up; None for the process's environment.
+
+    Returns:
+        The configurations by name; empty if the file has no such table.
+
+    Raises:
+        ConfigurationError: Something is wrong; the text has file, line, field and reason. Or an
+            option is for one endpoint.
+        InferenceError: The weights of a model cannot be fetched.
+    """
+    local = _read_local(path)
+    tables = local.tables("endpoints")
+    if not tables:
+        return {}
+    for name in _OF_ONE:
+        if name in (options or {}):
+            raise ConfigurationError(
+                f"{name} is for one endpoint, and there are several ({', '.join(tables)}); "
+                f"set it below [local.endpoints] of {path}"
+            )
+        if name in local:
+            raise local.wrong(
+                f"is for one endpoint; move it below [local.endpoints.{next(iter(tables))}]", name
+            )
+    reading = _Reading(Path(path).parent, options, pull, environ)
+    shared = _read_options(local, reading.folder, reading.environ)
+    local.close()
+    return {name: _read_endpoint(table, shared, reading) for name, table in tables.items()}
+
+
+# What endpoints cannot share.
+_OF_ONE = ("port", "data", "deployments")
+
+
+class _Reading:
+    """How the tables of one file are read.
+
+    Args:
+        folder: The folder that paths are relative to.
+        options: Arguments of `LocalEndpoint` that win over those of the file.
+        pull: Fetches the weights of a small model.
+        environ: Where `"env:NAME"` is looked up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, Any] | None,
+        pull: Pull | None,
+        environ: Mapping[str, str] | None,
+    ) -> None:
+        self.folder = folder
+        self.options = options or {}
+        self.pull = pull or (lambda each: weights.pull(each, weights.cache()))
+        self.environ = os.environ if environ is None else environ
+
+
+def _read_local(path: str | Path) -> Table:
+    """Return the table `[local]` of a file."""
+    root = read(path)
     local = root.table("local")
-    for name in ("default", "endpoints", "deployments"):
+    for name in ("default", "endpoints", "deployments", "routes", "aliases"):
         root.value(name)  # the client reads them
     root.close()
-    environ = os.environ if environ is None else environ
-    merged = {**_read_options(local, folder, environ), **(options or {})}
-    _check_host(local, merged, options or {})
-    tables = local.tables("deployments")
-    local.close()
-    plans = [_read_plan(name, table, folder, environ) for name, table in tables.items()]
+    return local
+
+
+def _read_endpoint(table: Table, shared: Mapping[str, Any], reading: _Reading) -> EndpointConfig:
+    """Return the configuration in one table, over what all endpoints share."""
+    own = _read_options(table, reading.folder, reading.environ)
+    merged = {**shared, **own, **reading.options}
+    _check_host(table, merged, reading.options)
+    tables = table.tables("deployments")
+    table.close()
+    plans = [
+        _read_plan(name, each, reading.folder, reading.environ) for name, each in tables.items()
+    ]
     _check_names_and_spillover(plans)
-    factory = EngineFactory(pull or (lambda each: weights.pull(each, weights.cache())))
+    factory = EngineFactory(reading.pull)
     return EndpointConfig(tuple(_with_engine(plan, factory) for plan in plans), merged)
 
 
