@@ -73,6 +73,9 @@ def free_ports(count: int) -> list[int]:
 def test_a_route_leads_from_one_resource_to_another() -> None:
     with LocalEndpoints({"main": saying("main"), "far west": saying("west")}) as local:
         assert local["main"].key != local["far west"].key
+        facts = local.config()["deployments"]["gpt-4o@far west"]
+        assert (facts["model_id"], facts["capacity_type"]) == ("gpt-4o", "GlobalStandard")
+        assert "capacity" not in facts
         route = Route("chat", [["gpt-4o@main"], ["gpt-4o@far west"]])
         client = InferenceClient.from_config(
             local.config(), environ=local.environ(), routes=[route]

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.endpoint import LocalEndpoint
+from azinfer.local.resource.deployment import LocalDeployment
 
 
 class LocalEndpoints(Mapping[str, LocalEndpoint]):
@@ -119,17 +120,36 @@ class LocalEndpoints(Mapping[str, LocalEndpoint]):
     def config(self) -> dict[str, Any]:
         """Return what `InferenceClient.from_config` takes to reach all endpoints that run.
 
-        The keys are not in it: pass `environ()` as `environ`.
+        It has their addresses and the facts of their deployments. The keys are not in it: pass
+        `environ()` as `environ`.
         """
         tables = {
             name: {"url": endpoint.url, "credential": f"env:{_variable(name)}"}
             for name, endpoint in self._endpoints.items()
         }
-        return {"default": next(iter(tables)), "endpoints": tables}
+        facts = {
+            f"{each.name}@{name}": _facts(each)
+            for name, endpoint in self._endpoints.items()
+            for each in endpoint.deployments
+        }
+        return {"default": next(iter(tables)), "endpoints": tables, "deployments": facts}
 
     def environ(self) -> dict[str, str]:
         """Return the variables with the keys that `config` names."""
         return {_variable(name): endpoint.key for name, endpoint in self._endpoints.items()}
+
+
+def _facts(deployment: LocalDeployment) -> dict[str, Any]:
+    content_filter = deployment.content_filter
+    facts = {
+        "model_id": deployment.model_name,
+        "model_version": deployment.model_version,
+        "model_format": deployment.model_format,
+        "capacity_type": deployment.capacity_type,
+        "capacity": deployment.capacity,
+        "content_filter": getattr(content_filter, "name", content_filter),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _variable(name: str) -> str:
