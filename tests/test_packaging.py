@@ -149,13 +149,15 @@ def test_classic_ag2_is_not_needed() -> None:
 def test_each_adapter_has_an_extra() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert {name.replace("_", "-") for name in ADAPTERS} == set(extras) - {
-        *("all", "local", "migrate", "models", "onnx", "parquet")
+        *("all", "local", "migrate", "models", "onnx", "otel", "parquet", "redis")
     }
     (everything,) = extras["all"]
     assert set(re.findall(r"[\w-]+", everything)) == {"azinfer", *extras} - {
         "all",
         "onnx",
+        "otel",
         "parquet",
+        "redis",
     }
 
 
