@@ -32,8 +32,8 @@ FLOORS = {
         local_addresses client_config credentials endpoint_knowledge
         routes
         network
-        calls legs request_headers attempts hedging journeys routed_attempts router streams
-        base_client rerank operations files batch_requests batches
+        calls detours legs request_headers attempts hedging journeys routed_attempts router streams
+        base_client rerank image_embeddings operations files batch_requests batches
         sync_operations async_operations client
         __init__
     """,

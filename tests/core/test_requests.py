@@ -149,9 +149,10 @@ TABLE: list[tuple[dict[str, Any], str, dict[str, Any], str, dict[str, str], str 
         {"path": "/openai/v1"},
         "embed_images",
         {},
-        "POST /models/images/embeddings?api-version=2024-05-01-preview",
-        JSON | BOTH,
-        '{"model":"Mixed-Case","input":[{"image":"data:image/png;base64,iVBORw=="}]}',
+        "POST /providers/cohere/v2/embed",
+        JSON | API_KEY,
+        '{"model":"Mixed-Case","embedding_types":["float"],"input_type":"image",'
+        '"images":["data:image/png;base64,iVBORw=="]}',
     ),
     (
         {"path": "/openai/v1"},
@@ -243,6 +244,8 @@ def answers(server: RawServer) -> None:
     def choose(request: Any) -> Any:
         if request.method == "GET":
             return reply({"model_name": "m", "model_type": "chat", "model_provider_name": "p"})
+        if "images" in request.json:
+            return reply({"embeddings": {"float": [[1.0, 2.0]]}})
         if "input" in request.json:
             return reply(vectors([1.0, 2.0]))
         if request.json.get("stream"):

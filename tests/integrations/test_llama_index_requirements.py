@@ -269,12 +269,13 @@ def test_cohere_models_receive_the_kind_of_a_text(make: Make, server: RawServer)
 
 def test_an_image_is_sent_as_the_reference_says(make: Make, server: RawServer) -> None:
     # BerriAI/litellm#6542; run-llama/llama_index#16716
-    server.will(reply(vectors([1.0])))
+    server.will(reply({"embeddings": {"float": [[1.0]]}}))
     make(AzInferImageEmbedding, path="", model="m").get_image_embedding(b"\x89PNG\r\n\x1a\n")
     request = server.received[0]
-    assert request.target.partition("?")[0] == "/models/images/embeddings"
+    assert request.target == "/providers/cohere/v2/embed"
     assert request.body == (
-        b'{"model":"m","input":[{"image":"data:image/png;base64,iVBORw0KGgo="}]}'
+        b'{"model":"m","embedding_types":["float"],"input_type":"image",'
+        b'"images":["data:image/png;base64,iVBORw0KGgo="]}'
     )
 
 

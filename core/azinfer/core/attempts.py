@@ -11,11 +11,11 @@ from azinfer.core.calls import API_VERSION, NOTHING, Call, T, call_numbers
 from azinfer.core.credentials import Secret, Source
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
+from azinfer.core.detours import detour
 from azinfer.core.error_responses import from_response, request_id, with_advice
 from azinfer.core.errors import (
     APIStatusError,
     AuthenticationError,
-    ConfigurationError,
     DeploymentNotFoundError,
     InferenceError,
 )
@@ -29,7 +29,6 @@ from azinfer.core.retries import may_have_arrived, retry_after, wait_before_retr
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import scope_of
-from azinfer.core.wires.selection import Choice, wire_after
 
 _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 
@@ -89,7 +88,7 @@ class CallAttempts(Generic[T]):
         self._encoded = b"" if self._body is None else encode_json(self._body)
         self._adapted = self.call.adapted
         self._changed: set[str] = set()
-        self._wires: dict[str | None, str] = {}  # that were tried, and what they answered
+        self._places: dict[str, str] = {}  # wires or routes, and what they answered
 
     @property
     def hedge(self) -> float | None:
@@ -232,7 +231,7 @@ class CallAttempts(Generic[T]):
         self.budget.give_back()
         if self._learned:
             self.leg.corrections.update(self._learned)
-        if self._wires and self.call.learn:
+        if self._places and self.call.learn:
             self.call.learn()
 
     def wait_after(self, error: InferenceError) -> float:
@@ -250,7 +249,7 @@ class CallAttempts(Generic[T]):
             if (audience := re.search(_AUDIENCE, error.message)) and self.scope:
                 self._learn({self.scope: f"{audience[1]}/.default"})
             return 0.0
-        if self._correct(error) or self._change_wire(error):
+        if self._correct(error) or self._detour(error):
             return 0.0
         return self._next_wait(error)
 
@@ -332,27 +331,15 @@ class CallAttempts(Generic[T]):
         self._encoded = encode_json(self._body)
         return True
 
-    def _change_wire(self, error: InferenceError) -> bool:
-        """Send the same call on the wire that a refusal points to."""
-        call, target = self.call, self.call.target
-        if call.on_wire is None or call.choice.source == "declared":
+    def _detour(self, error: InferenceError) -> bool:
+        """Send the same call where a refusal points to: on another wire, or to another route."""
+        other = detour(self.call, error, self._body or {}, self._places)
+        if other is None:
             return False
-        model = target.model_id or target.model
-        wire = wire_after(error, call.choice.wire, model, self._body or {})
-        if wire in self._wires:
-            before = f"The {wire} wire answered: {self._wires[wire]}"
-            error.message = with_advice(error.message, before)
-        if wire is None or wire in self._wires:
-            return False
-        try:
-            self.call = call.on_wire(Choice(wire, "learned"))
-        except ConfigurationError as obstacle:
-            error.message = with_advice(error.message, obstacle.message)
-            return False
-        self._wires |= {wire: "", call.choice.wire: error.message}
+        self.call, change = other
         self._url, self._body = self.call.target.url(self.corrections), self.call.body
         self._encoded = encode_json(self.call.body or {})
-        self._adapted = (*self.call.adapted, f"wire {call.choice.wire} → {wire}")
+        self._adapted = (*self.call.adapted, change)
         return True
 
     def _correct_version(self, message: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.decoding import decode_json, decode_model_info
-from azinfer.core.embeddings import Embeddings, decode_lazily
+from azinfer.core.embeddings import Embeddings, check_kind, decode_lazily
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     ConfigurationError,
@@ -112,7 +112,8 @@ class Call(Generic[T]):
         wire: The wire of a conversation.
         choice: How that wire was chosen.
         on_wire: Makes the same call for another wire; raises if that cannot carry it.
-        learn: Remembers for all clients that the deployment needs this wire.
+        beside: Makes the same call for another route of the resource, should this one be missing.
+        learn: Remembers for all clients that the deployment needs this wire, or this route.
         upload: A form with a file, sent in place of a body.
         method: The method, where it is not GET without a body and POST with one.
         creates: What lists the things of which each request makes one more, for example
@@ -131,6 +132,7 @@ class Call(Generic[T]):
     wire: Wire | None = None
     choice: Choice = NO_CHOICE
     on_wire: Callable[[Choice], Call[T]] | None = None
+    beside: Callable[[], Call[T]] | None = None
     learn: Callable[[], None] | None = None
     upload: Upload | None = None
     method: str | None = None
@@ -281,8 +283,7 @@ def _kind_field(
     deployments surfaces do not define the field and answer 400 to it; of the models there,
     Cohere's alone make different vectors of queries and of documents.
     """
-    if kind not in (None, "query", "document"):
-        raise ConfigurationError(f"kind must be 'query' or 'document', not {kind!r}")
+    check_kind(kind)
     if kind is None or "input_type" in body or "input_type" in corrections:
         return {}
     is_model_id = target.model_id_source != "guessed"

@@ -168,6 +168,16 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
     return listed
 
 
+def check_kind(kind: str | None) -> None:
+    """Raise if this does not say what vectors are for.
+
+    Raises:
+        ConfigurationError: It is neither `"query"` nor `"document"`, nor left out.
+    """
+    if kind not in (None, "query", "document"):
+        raise ConfigurationError(f"kind must be 'query' or 'document', not {kind!r}")
+
+
 def batches(texts: list[str], profile: Profile) -> list[list[str]]:
     """Return texts in batches that the model accepts, by count and estimated tokens."""
     split: list[list[str]] = []

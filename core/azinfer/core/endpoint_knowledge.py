@@ -25,11 +25,13 @@ class EndpointKnowledge:
         corrections: For each surface and deployment, the fields that it refused: the name of a
             field, and the name that it has there (empty: the field is left out).
         wires: The wires that deployments need, by the deployment's name.
+        image_routes: The operations that embed images, by the deployment's name.
     """
 
     deployments: Deployments = field(default_factory=Deployments)
     corrections: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     wires: dict[str, WireName] = field(default_factory=dict)
+    image_routes: dict[str, str] = field(default_factory=dict)
 
     def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
         """Return the corrections for one deployment; all clients see what is added to them."""
@@ -39,10 +41,15 @@ class EndpointKnowledge:
         """Remember the wire that a deployment needs."""
         self.wires[(deployment or "").casefold()] = wire
 
+    def learn_image_route(self, deployment: str | None, operation: str) -> None:
+        """Remember the operation that embeds images of a deployment."""
+        self.image_routes[(deployment or "").casefold()] = operation
+
     def add(self, other: EndpointKnowledge) -> None:
         """Add what another process has learned; what this one has learned itself wins."""
         self.deployments = self.deployments or other.deployments
         self.wires = {**other.wires, **self.wires}
+        self.image_routes = {**other.image_routes, **self.image_routes}
         for key, corrections in other.corrections.items():
             known = self.corrections.setdefault(key, {})
             for name, new_name in corrections.items():

@@ -21,6 +21,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.retries import Timeout
+from azinfer.core.routing import Routing
 from azinfer.core.secret_names import without_secret_headers
 from azinfer.core.surfaces import CHAT, EMBEDDINGS, IMAGES, INFO, RERANK, WireName
 from azinfer.core.wires.selection import Choice
@@ -131,13 +132,29 @@ class Operations(BaseClient):
     def _image_embedding(
         self, image: ImageInput, call_options: CallOptions
     ) -> CallAttempts[Embeddings]:
+        # Only programs that embed images load it.
+        from azinfer.core.image_embeddings import ImageRequest, image_call
+
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
-            target = client._place(IMAGES, place)
-            corrections = client._corrections_of(target)
             options = _merge_params(call_options.options, place)
-            return calls.image_embeddings(target, image, options, corrections, call_options.kind)
+            request = ImageRequest(image, options, call_options.kind)
+            return image_call(client, partial(client._place, place=place), request)
 
         return self._attempts(IMAGES, embed, call_options)
+
+    def _explain(
+        self,
+        operation: str,
+        model: str | None,
+        model_id: str | None,
+        added: WireName | None = None,
+    ) -> Routing:
+        if operation == IMAGES:
+            from azinfer.core.image_embeddings import image_operation
+
+            target = self._target(operation, model, model_id, None)
+            operation = image_operation(self.endpoint, self._knowledge, target)
+        return super()._explain(operation, model, model_id, added)
 
     def _info(self, call_options: CallOptions) -> CallAttempts[ModelInfo]:
         return self._attempts(

@@ -15,6 +15,7 @@ MESSAGES = "messages"
 FILES = "files"
 BATCHES = "batches"
 RERANK = "v2/rerank"
+EMBED = "v2/embed"
 # The forms of a conversation, each an operation of its own.
 WireName: TypeAlias = Literal["chat", "responses", "messages"]
 WIRES: dict[WireName, str] = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
@@ -111,11 +112,11 @@ ANTHROPIC = Surface(
     scope=PROJECT_SCOPE,
     key_headers=("api-key", "x-api-key"),
 )
-# Source: "Rerank with Cohere on Foundry"; a path with `/v1/` is not served.
+# Source: "Rerank with Cohere on Foundry", "Embed" (v2); a path with `/v1/` is not served.
 COHERE = Surface(
     "cohere",
     "/providers/cohere",
-    operations=frozenset({RERANK}),
+    operations=frozenset({RERANK, EMBED}),
     api_version=None,
     scope=PROJECT_SCOPE,
     key_headers=("api-key",),

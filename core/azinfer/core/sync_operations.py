@@ -154,6 +154,8 @@ class SyncOperations(Operations):
     ) -> Embeddings:
         """Return the vectors of images, each alone or with a text; one request for each.
 
+        They are made by Cohere's route of the resource, or by `/models` where that is missing.
+
         Args:
             images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
             model: The deployment's name, in any case; by default that of the client.

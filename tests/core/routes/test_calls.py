@@ -337,12 +337,14 @@ def test_vectors_of_other_lengths_are_not_mixed_in(
 
 def test_images_follow_routes_too(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(limited(1))
-    fleet["b"].will(reply(vectors([1.0])))
+    fleet["b"].will(reply(failure("404", "Resource not found"), 404), reply(vectors([1.0])))
     facts = {"model_id": "cohere-embed", "model_version": "3"}
     config = fleet.config([["e@a"], ["e@b"]], deployments={"e@a": facts, "e@b": facts})
     with routed(kind, config) as driver:
         answer = driver.embed_images(["https://x.example/i.png"], model="chat")
     assert len(answer.vectors) == 1
+    routes = [request.target.partition("?")[0] for request in fleet["b"].received]
+    assert routes == ["/providers/cohere/v2/embed", "/models/images/embeddings"]
 
 
 def test_routes_may_be_written_in_python(fleet: Fleet, kind: str) -> None:

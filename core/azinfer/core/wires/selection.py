@@ -98,7 +98,7 @@ def wire_after(
         is_chat = operation[1].casefold() == _CHAT_OPERATION
         return ("responses" if is_chat else "chat") if is_chat == (wire == "chat") else None
     if wire != "chat":
-        return "chat" if _is_missing(error) or _lacks_responses(error) else None
+        return "chat" if is_missing(error) or _lacks_responses(error) else None
     if error.param in ("reasoning_effort", "tools") and re.search(_USE_RESPONSES, message):
         return "responses"
     if re.search(_UNKNOWN_MODEL, message):
@@ -109,9 +109,11 @@ def wire_after(
     return "messages" if is_unknown and "claude" in (model or "").casefold() else None
 
 
-def _is_missing(error: APIStatusError) -> bool:
-    """Whether a refusal says that the whole operation does not exist there."""
-    if error.code in _NOT_SUPPORTED:
+def is_missing(error: InferenceError) -> bool:
+    """Return whether a refusal says that the whole operation does not exist there."""
+    if not isinstance(error, APIStatusError):
+        return False
+    if error.code in _NOT_SUPPORTED or error.status == 410:
         return True
     return error.status == 404 and re.search(_NO_ROUTE, error.message) is not None
 
