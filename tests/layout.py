@@ -33,8 +33,8 @@ FLOORS = {
         routes
         network
         calls detours legs request_headers attempts hedging journeys routed_attempts router streams
-        base_client rerank image_embeddings operations files batch_requests batches
-        sync_operations async_operations client
+        base_client rerank image_embeddings operations files batch_requests batches bulk
+        sync_operations async_operations sync_bulk_operations async_bulk_operations client
         __init__
     """,
     "azinfer.core.routes": """
@@ -45,6 +45,10 @@ FLOORS = {
     """,
     "azinfer.core.wires": """
         wire fields state turns selection chat responses messages
+        __init__
+    """,
+    "azinfer.core.bulk": """
+        values pace checkpoint jobs parts run threads tasks begin
         __init__
     """,
     "azinfer.core.network": """

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from azinfer.core.async_operations import AsyncOperations
+from azinfer.core.async_bulk_operations import AsyncBulkOperations
 from azinfer.core.base_client import MAX_RETRIES, ClientT
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.redaction import hidden
 from azinfer.core.retries import Timeout
-from azinfer.core.sync_operations import SyncOperations
+from azinfer.core.sync_bulk_operations import SyncBulkOperations
 
 
-class InferenceClient(SyncOperations):
+class InferenceClient(SyncBulkOperations):
     """One client for every deployment behind an endpoint, for sync code.
 
     It can be used from many threads and after a fork, and all clients of a process share their
@@ -83,7 +83,7 @@ class InferenceClient(SyncOperations):
         return self._convert(AsyncInferenceClient)
 
 
-class AsyncInferenceClient(AsyncOperations):
+class AsyncInferenceClient(AsyncBulkOperations):
     """One client for every deployment behind an endpoint, for async code.
 
     It can be used in several event loops, one after the other. All clients of a loop share their

@@ -20,6 +20,7 @@ from azinfer.core.endpoints import origin_of
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
+from azinfer.core.model_profiles import Profile
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import without_secret_headers
@@ -261,10 +262,14 @@ class Operations(BaseClient):
 
     def _batches(self, texts: list[str], call_options: CallOptions) -> list[list[str]]:
         """Return texts in requests that the model takes."""
+        return batches(texts, self._embedding_profile(call_options))
+
+    def _embedding_profile(self, call_options: CallOptions) -> Profile:
+        """Return what the model takes that embeds texts first."""
         client, name = self, call_options.model
         if self._router is not None:
             client, name = self._router.first(call_options.model or self.model, EMBEDDINGS)
-        return batches(texts, client._target(EMBEDDINGS, name, call_options.model_id, None).profile)
+        return client._target(EMBEDDINGS, name, call_options.model_id, None).profile
 
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """The URL of a list of deployments, and the scope of a token for it."""

@@ -1,0 +1,26 @@
+"""Bulk work: any number of texts or requests, with the results as an iterator.
+
+`client.embed_many` and `client.complete_many` begin it. The number of requests at once follows
+from what the service takes, failures are values with their items, memory is bounded, and a
+checkpoint continues what was interrupted.
+
+`run.py` decides everything by a clock; `threads.py` and `tasks.py` only send and wait.
+"""
+
+from azinfer.core.bulk.begin import begin, begin_async
+from azinfer.core.bulk.jobs import CompletionJob, EmbeddingJob
+from azinfer.core.bulk.tasks import AsyncBulkResults
+from azinfer.core.bulk.threads import BulkResults
+from azinfer.core.bulk.values import BulkOptions, BulkProgress, BulkResult
+
+__all__ = [
+    "AsyncBulkResults",
+    "BulkOptions",
+    "BulkProgress",
+    "BulkResult",
+    "BulkResults",
+    "CompletionJob",
+    "EmbeddingJob",
+    "begin",
+    "begin_async",
+]

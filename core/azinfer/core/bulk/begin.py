@@ -1,0 +1,48 @@
+"""The beginning of bulk work: a job, its checkpoint, its run and what hands out its results."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Sized
+from dataclasses import replace
+from typing import Any
+
+from azinfer.core.bulk.checkpoint import Checkpoint
+from azinfer.core.bulk.jobs import Job
+from azinfer.core.bulk.parts import Planner
+from azinfer.core.bulk.run import Run
+from azinfer.core.bulk.tasks import AsyncBulkResults, AsyncWork
+from azinfer.core.bulk.threads import BulkResults, Work
+from azinfer.core.bulk.values import BulkOptions, Item, Value
+
+
+def begin(
+    client: Any, job: Job[Item, Value], items: Iterable[Item], options: BulkOptions
+) -> BulkResults[Item, Value]:
+    """Return the results of bulk work by a sync client."""
+    planner, run = _prepare(client, job, items, options)
+    work = Work(run, client._run, client._clock)
+    return BulkResults(work, planner, items, options.on_progress)
+
+
+def begin_async(
+    client: Any,
+    job: Job[Item, Value],
+    items: Iterable[Item] | AsyncIterable[Item],
+    options: BulkOptions,
+) -> AsyncBulkResults[Item, Value]:
+    """Return the results of bulk work by an async client."""
+    planner, run = _prepare(client, job, items, options)
+    work = AsyncWork(run, client._run, client._clock)
+    return AsyncBulkResults(work, planner, items, options.on_progress)
+
+
+def _prepare(
+    client: Any, job: Job[Item, Value], items: Any, options: BulkOptions
+) -> tuple[Planner[Item, Value], Run[Item, Value]]:
+    if options.total is None and isinstance(items, Sized):
+        options = replace(options, total=len(items))
+    checkpoint = None
+    if options.checkpoint is not None:
+        checkpoint = Checkpoint(options.checkpoint, job.work)
+    run = Run(job, options, checkpoint, client._clock)
+    return Planner(job, checkpoint, options.batch_size), run

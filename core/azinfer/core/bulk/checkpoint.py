@@ -1,0 +1,133 @@
+"""The checkpoint of bulk work: one SQLite file with what is done, so that a run can be continued.
+
+Each finished request is one row, written before its results are handed out: the position of its
+first item, the number of items, what they are known by, and the values. A process that is killed
+loses only the requests that were under way.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azinfer.core.errors import ConfigurationError
+
+_FORMAT = 1
+_PATIENCE = 10.0  # seconds to wait for a run of the same process that is just ending
+_TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS done (
+    first INTEGER PRIMARY KEY, count INTEGER NOT NULL, digest BLOB NOT NULL,
+    tokens INTEGER NOT NULL, data BLOB NOT NULL
+);
+"""
+
+
+class Checkpoint:
+    """What is done, in a file that one run at a time uses.
+
+    Args:
+        path: The file; a new one is made where there is none.
+        work: What is asked: the operation, the model and the options, as JSON values.
+
+    Raises:
+        ConfigurationError: The file is not a checkpoint, is of other work, or is in use.
+    """
+
+    def __init__(self, path: str | Path, work: Mapping[str, Any]) -> None:
+        self.path = str(path)
+        self._past_the_last = False
+        try:
+            # Threads take turns, by the lock of the run.
+            self._database = sqlite3.connect(
+                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"{self.path} cannot be opened: {error}") from None
+        try:
+            self._open(work)
+        except BaseException as error:
+            self._database.close()
+            if isinstance(error, sqlite3.Error):
+                raise ConfigurationError(_describe(self.path, error)) from None
+            raise
+
+    def _open(self, work: Mapping[str, Any]) -> None:
+        run = self._database.execute
+        run("PRAGMA locking_mode=EXCLUSIVE")
+        if run("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":  # pragma: no cover
+            raise sqlite3.OperationalError("its file system does not allow a write-ahead log")
+        # A commit survives the end of the process; only a power cut may take the last ones.
+        run("PRAGMA synchronous=NORMAL")
+        run("BEGIN EXCLUSIVE")
+        for statement in _TABLES.split(";")[:-1]:
+            run(statement)
+        known = dict(run("SELECT name, value FROM facts").fetchall())
+        if not known:
+            facts = {"format": _FORMAT, **work}
+            rows = [(name, json.dumps(value)) for name, value in facts.items()]
+            self._database.executemany("INSERT INTO facts VALUES (?, ?)", rows)
+        run("COMMIT")
+        self._check({name: json.loads(value) for name, value in known.items()}, work)
+        self._end = run("SELECT coalesce(max(first + count), 0) FROM done").fetchone()[0]
+
+    def _check(self, known: Mapping[str, Any], work: Mapping[str, Any]) -> None:
+        """Raise if the file is of other work."""
+        wanted = {"format": _FORMAT, **work}
+        for name in sorted(known.keys() | wanted) if known else ():
+            if known.get(name) != wanted.get(name):
+                raise ConfigurationError(
+                    f"{self.path} was made with {name} {_short(known.get(name))}, and this run has "
+                    f"{_short(wanted.get(name))}: name another file, or delete this one to begin "
+                    "again"
+                )
+
+    def next(self, first: int) -> tuple[int, int, bytes] | None:
+        """Return the first row of an earlier run at a position or after it."""
+        if self._past_the_last:
+            return None
+        query = "SELECT first, count, digest FROM done WHERE first >= ? ORDER BY first LIMIT 1"
+        row: tuple[int, int, bytes] | None = self._database.execute(query, (first,)).fetchone()
+        # Rows of this run are all before the position that is planned next.
+        self._past_the_last = row is None
+        return row
+
+    def end(self) -> int:
+        """Return the position after the last item that an earlier run finished."""
+        return int(self._end)
+
+    def values_of(self, first: int) -> bytes:
+        """Return the values of a row, as they were stored."""
+        query = "SELECT data FROM done WHERE first = ?"
+        data: bytes = self._database.execute(query, (first,)).fetchone()[0]
+        return data
+
+    def store(self, first: int, count: int, digest: bytes, tokens: int, data: bytes) -> None:
+        """Keep the values of a request; they are in the file when this returns.
+
+        Raises:
+            ConfigurationError: The file cannot be written, as where the disk is full.
+        """
+        row = (first, count, digest, tokens, data)
+        try:
+            self._database.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"{self.path} cannot be written: {error}") from None
+
+    def close(self) -> None:
+        """Close the file, which another run may then use; harmless twice."""
+        self._database.close()
+
+
+def _describe(path: str, error: sqlite3.Error) -> str:
+    if "locked" in str(error):
+        return f"{path} is in use by another run: wait for its end, or name another file"
+    return f"{path} is not a checkpoint of azinfer: {error}; name another file"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,0 +1,109 @@
+"""What bulk work hands out: a result for each item, and how far the work is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
+
+from azinfer.core.errors import ConfigurationError, InferenceError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult(Generic[Item, Value]):
+    """What became of one item.
+
+    Attributes:
+        index: The item's position in the input, from 0.
+        item: The item itself: a text, or a request.
+        value: Its vector or its completion; None where there is an error.
+        error: Why there is no value. It is not raised, so that the others go on.
+    """
+
+    index: int
+    item: Item
+    value: Value | None
+    error: InferenceError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkProgress:
+    """How far bulk work is.
+
+    Attributes:
+        total: The number of items; None where the input does not say and has not ended.
+        done: Items with a value, including those of the checkpoint.
+        failed: Items with an error.
+        resumed: Items whose values came from the checkpoint; they cost nothing.
+        requests: Requests that were answered or refused, in this run.
+        refused: How many of them exceeded a rate limit (429).
+        in_flight: Requests that are under way.
+        concurrency: The most requests at once that the service seems to take now.
+        tokens: Tokens that the answers of this run report.
+        seconds: How long this run has taken.
+    """
+
+    total: int | None
+    done: int
+    failed: int
+    resumed: int
+    requests: int
+    refused: int
+    in_flight: int
+    concurrency: int
+    tokens: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Items per second, without those of the checkpoint."""
+        return (self.done + self.failed - self.resumed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def token_rate(self) -> float:
+        """Tokens per second."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at this rate; None where that is unknown."""
+        if self.total is None or not self.rate:
+            return None
+        return max(0.0, (self.total - self.done - self.failed) / self.rate)
+
+
+OnProgress: TypeAlias = Callable[[BulkProgress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOptions:
+    """How bulk work is done.
+
+    Attributes:
+        ordered: Whether results come in the order of the input; else as they are ready.
+        concurrency: The number of requests at once; None finds it.
+        checkpoint: A file that keeps what is done.
+        on_progress: Called after each request.
+        total: The number of items, where the input does not have a length.
+        batch_size: The most texts in one request, below what the model takes.
+        patience: Seconds without any success after which a service that fails, or refuses for
+            its limits, ends the run.
+    """
+
+    ordered: bool = True
+    concurrency: int | None = None
+    checkpoint: str | Path | None = None
+    on_progress: OnProgress | None = None
+    total: int | None = None
+    batch_size: int | None = None
+    patience: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigurationError(f"{name} must be above 0, not {value!r}")

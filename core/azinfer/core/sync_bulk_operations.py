@@ -1,0 +1,150 @@
+"""Bulk operations of the sync client; the package `bulk` does the work, and is loaded by the first.
+
+Its twin is `async_bulk_operations.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from azinfer.core.completions import ChatCompletion
+from azinfer.core.embeddings import Vector
+from azinfer.core.messages import ChatMessage
+from azinfer.core.operations import CallOptions, Kind
+from azinfer.core.retries import Timeout
+from azinfer.core.sync_operations import SyncOperations
+
+if TYPE_CHECKING:
+    from azinfer.core.bulk import BulkResults
+    from azinfer.core.bulk.values import OnProgress
+
+Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
+Texts: TypeAlias = Iterable[str]
+Requests: TypeAlias = Iterable[Conversation]
+
+
+class SyncBulkOperations(SyncOperations):
+    """The bulk operations of `InferenceClient`."""
+
+    def embed_many(
+        self,
+        texts: Texts,
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        ordered: bool = True,
+        concurrency: int | None = None,
+        checkpoint: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        total: int | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> BulkResults[str, Vector]:
+        """Return an iterator over the vectors of any number of texts, in bounded memory.
+
+        Args:
+            texts: Any iterable, also a generator; it is read as results are taken.
+            model: The deployment's name, in any case; by default that of the client.
+            model_id: The model behind it, which decides the size of a request.
+            kind: What the vectors are for, as in `embed`.
+            timeout: Seconds for each attempt, or a Timeout; for each request.
+            headers: Sent with each request, besides those of the client.
+            ordered: Whether results come in the order of the texts; else as they are ready.
+            concurrency: The number of requests at once. Left out, it follows from what the
+                service takes: from its refusals (429) and its `x-ratelimit-*` headers.
+            checkpoint: A file, made by the first run, that keeps every finished request. The
+                same call continues from it, and pays for nothing twice.
+            on_progress: Called with a BulkProgress after each request.
+            total: The number of texts, for the progress, where the input has no length.
+            batch_size: The most texts in one request, below what the model takes.
+            **options: dimensions, input_type, encoding_format, …, sent as they are.
+
+        Returns:
+            An iterator over a BulkResult for each text. What concerns one text is its `error`;
+            the iterator raises only what ends the work, which a checkpoint then continues.
+
+        Raises:
+            ConfigurationError: The checkpoint is of another input, model or options, or in use.
+
+        Example:
+            ```
+            for result in client.embed_many(lines, model="embed", checkpoint="lines.sqlite"):
+                save(result.index, result.value)
+            ```
+        """
+        from azinfer.core.bulk import BulkOptions, EmbeddingJob, begin  # only bulk work loads it
+
+        client = self.with_options(max_retries=0)  # the work repeats requests by itself
+        job = EmbeddingJob(client, CallOptions(model, model_id, timeout, headers, options, kind))
+        bulk = BulkOptions(
+            ordered=ordered,
+            concurrency=concurrency,
+            checkpoint=checkpoint,
+            on_progress=on_progress,
+            total=total,
+            batch_size=batch_size,
+        )
+        return begin(client, job, texts, bulk)
+
+    def complete_many(
+        self,
+        requests: Requests,
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        ordered: bool = True,
+        concurrency: int | None = None,
+        checkpoint: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        total: int | None = None,
+        **options: Any,
+    ) -> BulkResults[Any, ChatCompletion]:
+        """Return an iterator over the completions of any number of conversations.
+
+        Args:
+            requests: Any iterable of conversations: each is a list of messages, or a mapping with
+                `messages` and options of its own, as for `batches.create`.
+            model: The deployment, where a request names none.
+            model_id: The model behind it.
+            timeout: Seconds for each attempt, or a Timeout; for each request.
+            headers: Sent with each request, besides those of the client.
+            ordered: Whether results come in the order of the requests; else as they are ready.
+            concurrency: The number of requests at once; left out, it finds itself as in
+                `embed_many`.
+            checkpoint: A file that keeps every finished request, as in `embed_many`.
+            on_progress: Called with a BulkProgress after each request.
+            total: The number of requests, for the progress, where the input has no length.
+            **options: Parameters of `complete`, where a request has none of its own.
+
+        Returns:
+            An iterator over a BulkResult for each request, as of `embed_many`.
+
+        Raises:
+            ConfigurationError: The checkpoint is of another input, model or options, or in use.
+
+        Example:
+            ```
+            questions = ([UserMessage(f"Summarise: {text}")] for text in texts)
+            for result in client.complete_many(questions, model="chat", max_tokens=100):
+                print(result.error or result.value.text)
+            ```
+        """
+        from azinfer.core.bulk import BulkOptions, CompletionJob, begin  # only bulk work loads it
+
+        client = self.with_options(max_retries=0)
+        job = CompletionJob(client, CallOptions(model, model_id, timeout, headers, options))
+        bulk = BulkOptions(
+            ordered=ordered,
+            concurrency=concurrency,
+            checkpoint=checkpoint,
+            on_progress=on_progress,
+            total=total,
+        )
+        return begin(client, job, requests, bulk)
