@@ -24,7 +24,8 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        version clock routing completions errors redaction toml_tables reasoning structured_output
+        interruptions locks version clock routing completions errors redaction toml_tables
+        reasoning structured_output
         json_text json_fields error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints proxies deployment_lists secret_names retries deadline
         message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
@@ -52,7 +53,7 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.network": """
-        upload request address tls http1 pool httpx_connection connection async_connection
+        upload request address tls http1 pool httpx_connection dialing connection async_connection
         body exceptions transport
         __init__
     """,
@@ -89,7 +90,7 @@ USERS: dict[str, frozenset[str]] = {
 }
 CORE_USERS: dict[str, frozenset[str]] = {
     "httpx": frozenset({"azinfer.core.network.httpx_connection"}),
-    "socket": frozenset({"azinfer.core.network.connection"}),
+    "socket": frozenset({"azinfer.core.network.connection", "azinfer.core.network.dialing"}),
 }
 
 

@@ -28,6 +28,7 @@ from azinfer.core import (
 )
 from azinfer.core.credentials import Secret
 from azinfer.core.deployment_lists import list_url
+from azinfer.core.locks import _renew_all
 from azinfer.core.secret_names import without_secrets
 from azinfer.core.surfaces import MODELS, scope_of
 from client_driver import KEY, ClientDriver, TestClock, open_driver
@@ -257,6 +258,51 @@ def test_an_old_token_is_used_while_renewal_fails(
     clock.now += 100
     with pytest.raises(AuthenticationError, match="returned no token: RuntimeError: no login"):
         driver.complete()
+
+
+@pytest.mark.parametrize("form", ["function", "async function", "credential"])
+@pytest.mark.parametrize("raised", [RuntimeError, ValueError, OSError, TimeoutError])
+def test_the_failure_of_a_credential_is_the_cause_of_the_error(
+    ask: Ask, server: RawServer, form: str, raised: type[Exception]
+) -> None:
+    driver = ask(credential=failing(form, raised("no login")))
+    if form == "async function" and driver.kind == "sync":
+        pytest.skip("sync code refuses it")
+    with pytest.raises(AuthenticationError, match=f": {raised.__name__}: no login") as caught:
+        driver.complete()
+    assert isinstance(caught.value.__cause__, raised)
+    assert not server.received
+
+
+@pytest.mark.parametrize("form", ["function", "async function", "credential"])
+@pytest.mark.parametrize(
+    "mistake", [TypeError, KeyError, AttributeError, NameError, AssertionError, RecursionError]
+)
+def test_a_mistake_in_the_code_of_a_credential_passes_through(
+    ask: Ask, server: RawServer, form: str, mistake: type[Exception]
+) -> None:
+    driver = ask(credential=failing(form, mistake("a mistake")))
+    if form == "async function" and driver.kind == "sync":
+        pytest.skip("sync code refuses it")
+    with pytest.raises(mistake, match="a mistake"):
+        driver.complete()
+    assert not server.received
+
+
+def failing(form: str, error: Exception) -> Any:
+    """A credential that raises an error."""
+
+    def function(*scopes: str) -> str:
+        raise error
+
+    async def later() -> str:
+        return function()
+
+    class FailingCredential:
+        get_token = staticmethod(function)
+
+    forms: dict[str, Any] = {"function": function, "async function": later}
+    return forms.get(form) or FailingCredential()
 
 
 def test_a_token_is_fetched_for_each_attempt(ask: Ask, server: RawServer, clock: TestClock) -> None:
@@ -631,6 +677,6 @@ def test_locks_of_token_caches_are_new_in_a_child() -> None:
     cache = credentials._Cache()
     old = cache.lock
     old.acquire()  # as a thread of the parent may have it at the moment of the fork
-    credentials._renew_locks()
+    _renew_all()
     assert cache.lock is not old
     assert not cache.lock.locked()

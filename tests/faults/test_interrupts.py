@@ -1,20 +1,27 @@
-"""Signals, forks, credentials that hang, and batches of which one fails."""
+"""Signals, callbacks, credentials that hang, and batches of which one fails."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
-import subprocess
+import socket
+import ssl
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from azinfer.core import APITimeoutError, AsyncInferenceClient, BadRequestError, Clock, Timeout
-from client_driver import USER, ClientDriver
+from azinfer.core.network.async_connection import AsyncConnection
+from certificates import Authority
+from client_driver import USER, ClientDriver, open_driver
 from raw_server import (
     Behaviour,
     Peer,
@@ -35,7 +42,11 @@ class SoftTimeLimitError(Exception):
 
 
 @pytest.mark.parametrize(
-    "raised", [SoftTimeLimitError, MemoryError, RecursionError, KeyboardInterrupt]
+    "raised",
+    [
+        *(SoftTimeLimitError, MemoryError, RecursionError, KeyboardInterrupt),
+        *(OSError, TimeoutError, ConnectionResetError),
+    ],
 )
 @pytest.mark.parametrize("operation", ["complete", "stream", "stream, later"])
 def test_what_a_signal_handler_raises_passes_through(
@@ -54,12 +65,8 @@ def test_what_a_signal_handler_raises_passes_through(
     driver = ask(clock=Clock(), timeout=Timeout(total=20))
     if driver.kind == "async":
         pytest.skip("asyncio runs handlers outside of tasks")
-    before = signal.signal(signal.SIGUSR1, handler)
-    try:
-        with pytest.raises(raised, match="from a handler"):
-            getattr(driver, operation.partition(",")[0])()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with handling(handler), pytest.raises(raised, match="from a handler"):
+        getattr(driver, operation.partition(",")[0])()
     assert len(server.received) == 1
     assert server.wait_until(lambda: server.open_connections == 0)
 
@@ -84,43 +91,202 @@ def test_an_async_credential_that_hangs_is_a_time_out(server: RawServer, kind_of
     assert not server.received
 
 
-FORKING = """
-import os, threading
-from azinfer.core.clock import SYSTEM
-from azinfer.core.credentials import Tokens
-from azinfer.core.surfaces import MODELS
+@pytest.mark.parametrize("operation", ["complete", "stream"])
+@pytest.mark.parametrize("raised", [OSError, TimeoutError, BrokenPipeError])
+def test_what_a_handler_raises_while_a_request_is_sent_passes_through(
+    ask: Ask, server: RawServer, raised: type[Exception], operation: str
+) -> None:
+    def handler(*_: Any) -> None:
+        raise raised("from a handler")
 
-class Token:
-    token, expires_on = "a-token", 2.0 ** 40
+    sent = threading.Event()
 
-class Credential:
-    def __init__(self):
-        self.parent, self.asked, self.go = os.getpid(), threading.Event(), threading.Event()
-    def get_token(self, *scopes):
-        if os.getpid() == self.parent:
-            self.asked.set()
-            self.go.wait(30)
-        return Token()
+    def deaf(peer: Peer) -> None:
+        sent.wait(30)
+        peer.until_left()
 
-credential = Credential()
-tokens = Tokens(credential, SYSTEM)
-thread = threading.Thread(target=tokens.secret, args=(MODELS, None, None))
-thread.start()
-assert credential.asked.wait(30)
-if (child := os.fork()) == 0:
-    assert tokens.secret(MODELS, None, None).value == "a-token"
-    os._exit(7)
-status = os.waitpid(child, 0)[1]
-credential.go.set()
-thread.join()
-print(os.waitstatus_to_exitcode(status))
-"""
+    def interrupt() -> None:
+        time.sleep(0.3)  # until the buffers of the sockets are full: the request waits in `send`
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    server.will(deaf)
+    driver = ask(clock=Clock(), timeout=Timeout(total=20))
+    if driver.kind == "async":
+        pytest.skip("asyncio runs handlers outside of tasks")
+    thread = threading.Thread(target=interrupt)
+    with handling(handler), listening_to_nothing() as url:
+        driver.client.endpoint = type(driver.client.endpoint).parse(url)
+        thread.start()
+        with pytest.raises(raised, match="from a handler"):
+            getattr(driver, operation)([{"role": "user", "content": "x" * 12_000_000}])
+    thread.join()
+    sent.set()
 
 
-def test_a_child_forked_during_a_refresh_gets_its_own_token() -> None:
-    command = [sys.executable, "-c", FORKING]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.stdout == "7\n", done.stderr
+@contextmanager
+def handling(handler: Callable[..., None]) -> Iterator[None]:
+    """Handle SIGUSR1 in the meantime."""
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@contextmanager
+def listening_to_nothing() -> Iterator[str]:
+    """The URL of a server that reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/models"
+
+
+class Timer:
+    """A handler that is an object with a method."""
+
+    def stop(self, signum: int, frame: Any) -> None:
+        raise TimeoutError("from a handler")
+
+
+def stop_with(error: type[Exception], signum: int, frame: Any) -> None:
+    raise error("from a handler")
+
+
+HANDLERS: dict[str, Callable[..., None]] = {
+    "a method": Timer().stop,
+    "a partial function": functools.partial(stop_with, ConnectionResetError),
+    "a function that calls another": lambda signum, frame: stop_with(OSError, signum, None),
+}
+
+
+@pytest.mark.parametrize("form", HANDLERS)
+def test_a_handler_of_any_form_is_recognised(ask: Ask, server: RawServer, form: str) -> None:
+    def silent(peer: Peer) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        peer.until_left()
+
+    server.will(silent)
+    driver = ask(clock=Clock(), timeout=Timeout(total=20))
+    if driver.kind == "async":
+        pytest.skip("asyncio runs handlers outside of tasks")
+    with handling(HANDLERS[form]), pytest.raises(OSError, match="from a handler"):
+        driver.complete()
+    assert len(server.received) == 1
+
+
+def interrupted(*args: Any, **named: Any) -> Any:
+    """Do what a system call does in whose middle a handler raises an error."""
+    stop_with(TimeoutError, signal.SIGUSR1, sys._getframe())
+
+
+@pytest.mark.parametrize("step", ["connect", "setblocking"])
+def test_an_interrupted_connect_is_not_tried_again(
+    ask: Ask, server: RawServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class Interrupted(socket.socket):
+        pass
+
+    setattr(Interrupted, step, interrupted)
+    driver = ask()
+    if driver.kind == "async":
+        driver.run(asyncio.sleep(0))
+    monkeypatch.setattr(socket, "socket", Interrupted)
+    with pytest.raises(TimeoutError, match="from a handler"):
+        driver.complete()
+    monkeypatch.undo()
+    assert not server.received
+
+
+def test_a_read_of_certificates_that_is_interrupted_passes_through(
+    ask: Ask, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = ask(environ={"SSL_CERT_FILE": str(authority.path)}, surface="models")
+    driver.client.endpoint = type(driver.client.endpoint).parse("https://a.invalid/models")
+    monkeypatch.setattr(ssl, "create_default_context", interrupted)
+    with pytest.raises(TimeoutError, match="from a handler"):
+        driver.complete()
+
+
+def test_an_interrupted_close_passes_through(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.will(stream(events(part("a"), done=False), "keep"))
+    driver = ClientDriver("sync", f"{server.url}/models", "k", "m")
+    chunks = driver.client.stream(USER)
+    monkeypatch.setattr(socket.socket, "shutdown", interrupted, raising=False)
+    with pytest.raises(TimeoutError, match="from a handler"):
+        driver.client.close()
+    monkeypatch.undo()
+    chunks.close()
+    driver.close()
+
+
+def test_an_interrupted_write_of_async_code_passes_through(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call() -> None:
+        with listening_to_nothing() as url:
+            async with AsyncInferenceClient(url, "k", "m", max_retries=2) as client:
+                monkeypatch.setattr(AsyncConnection, "_next_event", interrupted)
+                with pytest.raises(TimeoutError, match="from a handler"):
+                    await client.complete([{"role": "user", "content": "x" * 12_000_000}])
+
+    asyncio.run(call())
+
+
+def test_a_socket_that_is_gone_is_closed_without_an_error(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise OSError("the socket is not connected")
+
+    server.will(stream(events(part("a"), done=False), "keep"))
+    driver = ClientDriver("sync", f"{server.url}/models", "k", "m")
+    chunks = driver.client.stream(USER)
+    monkeypatch.setattr(socket.socket, "shutdown", gone, raising=False)
+    driver.client.close()
+    monkeypatch.undo()
+    chunks.close()
+    driver.close()
+
+
+@pytest.mark.parametrize("raised", [OSError, TimeoutError, SoftTimeLimitError])
+def test_a_handler_that_raises_inside_a_token_function_passes_through(
+    ask: Ask, server: RawServer, raised: type[Exception]
+) -> None:
+    def handler(*_: Any) -> None:
+        raise raised("from a handler")
+
+    def token() -> str:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return "a-token"
+
+    driver = ask(credential=token)
+    with handling(handler), pytest.raises(raised, match="from a handler"):
+        driver.complete()
+    assert not server.received
+
+
+@pytest.mark.parametrize("raised", [OSError, TimeoutError, BrokenPipeError, SoftTimeLimitError])
+@pytest.mark.parametrize("through", ["sockets", "httpx"])
+def test_what_a_progress_function_raises_passes_through(
+    kind: str, server: RawServer, through: str, raised: type[Exception]
+) -> None:
+    def on_progress(sent: int, size: int) -> None:
+        raise raised("from a callback")
+
+    server.will(Peer.until_left)
+    http = None
+    if through == "httpx":
+        http = httpx.Client() if kind == "sync" else httpx.AsyncClient()
+    with open_driver(kind, server.url, "k", http_client=http) as driver:
+        upload = driver.client.files.upload
+        with pytest.raises(raised, match="from a callback"):
+            driver.run(upload(b"{}", filename="a.jsonl", on_progress=on_progress))
+        if isinstance(http, httpx.Client):
+            http.close()
+        elif http is not None:
+            driver.run(http.aclose())
+    assert server.wait_until(lambda: server.connections == 1)
 
 
 def test_the_first_error_of_a_batch_ends_all(ask: Ask, server: RawServer) -> None:

@@ -279,10 +279,11 @@ async def _secret_in_time(attempts: CallAttempts[Any]) -> Secret | None:
 
     deadline = attempts.deadline()
     try:
-        async with asyncio.timeout(deadline.remaining()):
+        async with asyncio.timeout(deadline.remaining()) as limit:
             return await asking
     except TimeoutError:
-        pass
+        if not limit.expired():
+            raise
     raise APITimeoutError(f"the credential returned no token within {deadline.seconds:g} seconds")
 
 
@@ -292,8 +293,9 @@ async def _in_time(
     import asyncio
 
     try:
-        async with asyncio.timeout(deadline.remaining()):
+        async with asyncio.timeout(deadline.remaining()) as limit:
             return await work(request, deadline)
     except TimeoutError:
-        pass
+        if not limit.expired():
+            raise
     raise deadline.expired_error()

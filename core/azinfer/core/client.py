@@ -28,7 +28,8 @@ class InferenceClient(SyncBulkOperations):
         credential: A key, an object with `key` (AzureKeyCredential) or `get_token`
             (azure-identity), or a function that returns a token; `"env:NAME"` is the key in
             that variable, `"entra"` is azure-identity's default credential. By default the key
-            in the environment.
+            in the environment. A function runs in the thread of the call, which waits for it
+            however long it takes; an async one, for async clients, is stopped at the time limit.
         model: The deployment's name, in any case, for calls that do not pass one.
         model_id: The model behind that deployment, for example `"gpt-4.1"`, if its name does
             not say so.

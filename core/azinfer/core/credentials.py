@@ -9,10 +9,12 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
+from azinfer.core.interruptions import is_interruption
+from azinfer.core.locks import renew_after_fork
 from azinfer.core.redaction import SecretText, hidden
 from azinfer.core.secret_names import pickleable_credential, refuse_to_pickle
 from azinfer.core.surfaces import Surface
@@ -27,6 +29,11 @@ ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": ("AZURE_OPENAI_API_KEY",),
 }
 _REFRESH_BEFORE = 300.0
+# What a mistake in a caller's code raises, and what no code can help. Both pass through.
+_MISTAKES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
+    *(NameError, NotImplementedError, RecursionError, SyntaxError, TypeError),
+)
 
 
 class _TokenSource(Protocol):
@@ -119,7 +126,12 @@ class TokenFunction:
     ) -> Secret | None:
         """Do the same in async code."""
         value = hidden(_call(self._function))
-        return _bearer(hidden(await value) if inspect.isawaitable(value) else value, rejected)
+        if inspect.isawaitable(value):
+            try:
+                value = hidden(await value)
+            except Exception as error:
+                _no_token(error)
+        return _bearer(value, rejected)
 
 
 class _Cache:
@@ -128,25 +140,15 @@ class _Cache:
     def __init__(self) -> None:
         self.tokens: dict[str, Any] = {}
         self.renew_locks()
-        _all_caches.add(self)
 
     def renew_locks(self) -> None:
-        """Use new locks: in a forked child, a thread of the parent may have the old ones."""
+        """Use new locks."""
         self.lock = threading.Lock()
         self.locks: WeakKeyDictionary[AbstractEventLoop, Lock] = WeakKeyDictionary()
+        renew_after_fork(self)
 
 
 _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
-_all_caches: WeakSet[_Cache] = WeakSet()
-
-
-def _renew_locks() -> None:
-    for cache in list(_all_caches):
-        cache.renew_locks()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Tokens:
@@ -183,7 +185,7 @@ class Tokens:
                 try:
                     token = self._cache.tokens[scope] = self._source.get_token(scope)
                 except Exception as error:
-                    token = self._valid_token(scope, rejected, 0.0) or _no_token(error)
+                    token = self._after_failure(error, scope, rejected)
         return _bearer(token.token, rejected)
 
     async def asecret(
@@ -210,8 +212,14 @@ class Tokens:
         try:
             token = self._cache.tokens[scope] = await self._source.get_token(scope)
         except Exception as error:
-            return self._valid_token(scope, rejected, 0.0) or _no_token(error)
+            return self._after_failure(error, scope, rejected)
         return token
+
+    def _after_failure(self, error: Exception, scope: str, rejected: str | None) -> Any:
+        """Return the cached token if it is still valid, or raise."""
+        if _is_failure(error) and (token := self._valid_token(scope, rejected, 0.0)):
+            return token
+        return _no_token(error)
 
     def _valid_token(self, scope: str, rejected: str | None, margin: float) -> Any:
         """Return the cached token if it is valid for `margin` more seconds."""
@@ -361,7 +369,14 @@ def _call(function: Callable[[], Any]) -> Any:
         _no_token(error)
 
 
+def _is_failure(error: Exception) -> bool:
+    """Return True if a credential failed: neither was it interrupted, nor is its code wrong."""
+    return not isinstance(error, _MISTAKES) and not is_interruption(error)
+
+
 def _no_token(error: Exception) -> Any:
+    if not _is_failure(error):
+        raise error
     raise AuthenticationError(
         f"the credential returned no token: {type(error).__name__}: {error}"
     ) from error

@@ -18,6 +18,7 @@ from azinfer.core.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from azinfer.core.locks import renew_after_fork
 
 # For a request that exceeds the quota by itself, only the text says "retry after 86400 seconds".
 _IN_TEXT = r"(?i)retry after (\d+) seconds?"
@@ -77,7 +78,12 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._tokens = 500
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Use a new lock."""
         self._lock = threading.Lock()
+        renew_after_fork(self)
 
     def take(self, cost: int) -> bool:
         """Pay for one retry; return False if the budget is used up."""

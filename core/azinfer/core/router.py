@@ -17,6 +17,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.journeys import Journey
 from azinfer.core.legs import Leg, Rules
+from azinfer.core.locks import renew_after_fork
 from azinfer.core.routed_attempts import RoutedAttempts
 from azinfer.core.routes import Route
 from azinfer.core.routes.affinity import affinity_of
@@ -133,7 +134,7 @@ class Router:
         reload_after: float | None,
     ) -> None:
         clock: Clock = options.get("clock", SYSTEM)
-        self._lock = threading.RLock()  # of the clients, the names and when they were read
+        self.renew_locks()
         self._source = source
         self._kind = kind
         self._options = {name: value for name, value in options.items() if name not in _NAMES}
@@ -145,6 +146,11 @@ class Router:
         self._look_again = clock.monotonic() + (reload_after or 0.0)
         self._names = self._ready(source.read())
 
+    def renew_locks(self) -> None:
+        """Use a new lock of the clients, the names and when they were read."""
+        self._lock = threading.RLock()
+        renew_after_fork(self)
+
     def __getstate__(self) -> dict[str, Any]:
         # The clients pickle their credentials by name, or refuse to be pickled.
         options = {name: each for name, each in self._options.items() if name not in _SECRETS}
@@ -153,7 +159,7 @@ class Router:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.RLock()
+        self.renew_locks()
 
     @property
     def default(self) -> Any:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -436,50 +436,6 @@ def test_closing_a_client_wakes_a_waiting_call(server: RawServer) -> None:
     assert "closed meanwhile" in str(errors[0])
     assert server.wait_until(lambda: server.open_connections == 0)
     driver.close()
-
-
-@contextmanager
-def deaf(count: int) -> Iterator[list[Any]]:
-    """Addresses that answer nothing, since the queues of their sockets are full."""
-    results = []
-    with ExitStack() as stack:
-        for _ in range(count):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-            for _ in range(3):
-                waiting = stack.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(listener.getsockname())
-            results.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()))
-        yield results
-
-
-def test_many_silent_addresses_share_one_connect_timeout(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with deaf(4) as result:
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: result)
-        began = time.monotonic()
-        with (
-            once(kind, "https://many.invalid/models", timeout=Timeout(connect=0.4)) as driver,
-            pytest.raises(APITimeoutError, match=r"established within 0\.4 seconds"),
-        ):
-            driver.complete()
-        assert time.monotonic() - began < 1.2
-
-
-def test_the_first_address_that_answers_is_used(
-    kind: str,
-    authority: Authority,
-    serve_tls: Callable[[str], RawServer],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server = serve_tls("many.invalid")
-    named: dict[str, Any] = {"environ": {"SSL_CERT_FILE": str(authority.path)}}
-    named |= {"surface": "models", "timeout": Timeout(connect=1.5)}
-    with deaf(2) as result, once(kind, "https://many.invalid", **named) as driver:
-        result.append((*result[0][:4], ("127.0.0.1", server.port)))
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: result)
-        assert driver.complete().text == "hello"
 
 
 FORKED = """

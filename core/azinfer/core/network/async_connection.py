@@ -11,15 +11,17 @@ from typing import Any
 
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import InferenceError
-from azinfer.core.network import httpx_connection
+from azinfer.core.interruptions import is_interruption
+from azinfer.core.network import httpx_connection, pool
 from azinfer.core.network.address import Origin, parse_address
 from azinfer.core.network.connection import PIECE, connect_error, is_readable, send_error
+from azinfer.core.network.dialing import dial_async
 from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import context_of
+from azinfer.core.network.upload import next_piece
 
-_NEXT_ADDRESS = 0.25  # seconds until the next address of a host is tried too (RFC 8305)
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that may wait for the caller before reading pauses
 
 
@@ -43,6 +45,7 @@ class AsyncConnection(asyncio.Protocol):
         self._writing = False
         self._closed = False
         self._free_since = 0.0
+        self._generation = pool.generation
 
     def is_stale(self, now: float) -> bool:
         """Return True if the connection cannot be used again; an unused one can."""
@@ -63,7 +66,7 @@ class AsyncConnection(asyncio.Protocol):
         await self._write(data, deadline)
         if not isinstance(request.body, bytes):
             pieces = iter(request.body)
-            while piece := await asyncio.to_thread(next, pieces, b""):
+            while piece := await next_piece(pieces):
                 await self._write(piece, deadline)
         while not self._parser.status:
             await self._next_event(deadline)
@@ -89,21 +92,27 @@ class AsyncConnection(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close the socket at once."""
-        transport, self._transport, self._closed = self._transport, None, True
+        self._closed = True
+        if self._generation != pool.generation:
+            return  # in a forked child, whose selector would change that of the parent's loop
+        transport, self._transport = self._transport, None
         if transport is not None:
             with suppress(RuntimeError):  # its loop is closed
                 transport.abort()
 
     async def _open(self, host: str, port: int, deadline: Deadline) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"ssl": self._tls}
-        if isinstance(loop, asyncio.BaseEventLoop):  # other loops do not have this option
-            options["happy_eyeballs_delay"] = _NEXT_ADDRESS
+        name = host if self._tls else None
         try:
             async with asyncio.timeout(deadline.limit(deadline.timeout.connect)):
-                transport, _ = await loop.create_connection(lambda: self, host, port, **options)
+                sock = await dial_async(host, port)
+                transport, _ = await loop.create_connection(
+                    lambda: self, sock=sock, ssl=self._tls, server_hostname=name
+                )
                 return transport
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise connect_error(error, deadline) from None
 
     async def _write(self, data: bytes, deadline: Deadline) -> None:
@@ -124,7 +133,9 @@ class AsyncConnection(asyncio.Protocol):
         before = self._unsent()
         try:
             await self._next_event(deadline)
-        except TimeoutError:
+        except TimeoutError as error:
+            if is_interruption(error):
+                raise
             if self._unsent() >= before:
                 raise send_error(deadline) from None
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import APITimeoutError
+from azinfer.core.interruptions import is_interruption
 from azinfer.core.network import httpx_connection, pool
 from azinfer.core.network.address import Origin, parse_address
+from azinfer.core.network.dialing import dial
 from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
@@ -87,8 +87,11 @@ class Connection:
             return
         if self._busy and self._generation == pool.generation:  # else the parent process uses it
             # If it were closed, its number could belong to another socket when that thread wakes.
-            with suppress(OSError):
+            try:
                 sock.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                if is_interruption(error):
+                    raise
         else:
             self._socket = None
             sock.close()
@@ -97,9 +100,11 @@ class Connection:
         clock = deadline.clock
         end = clock.monotonic() + deadline.limit(deadline.timeout.connect)
         try:
-            sock = _connect(host, port, lambda: max(0.001, end - clock.monotonic()))
+            sock = dial(host, port, lambda: max(0.001, end - clock.monotonic()))
             return self._tls.wrap_socket(sock, server_hostname=host) if self._tls else sock
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise connect_error(error, deadline) from None
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
@@ -107,10 +112,12 @@ class Connection:
         try:
             while left:
                 left = left[self._limited_socket(deadline).send(left[:PIECE]) :]
-        except TimeoutError:
-            raise send_error(deadline) from None
-        except OSError:
-            pass  # a service that refuses a request may respond before it has read all of it
+        except OSError as error:
+            if is_interruption(error):
+                raise
+            if isinstance(error, TimeoutError):
+                raise send_error(deadline) from None
+            # A service that refuses a request may respond before it has read all of it.
 
     def _receive(self, deadline: Deadline) -> None:
         data = self._limited_socket(deadline).recv(PIECE)
@@ -124,24 +131,6 @@ class Connection:
             raise ConnectionResetError("the connection was closed meanwhile")
         sock.settimeout(deadline.limit(deadline.timeout.read))
         return sock
-
-
-def _connect(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
-    """Return a socket to the first address of a host that accepts within its share of the time."""
-    failure = OSError("the host has no address")
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for at, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(remaining() / (len(addresses) - at))
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(remaining())
-            return sock
-        except OSError as error:
-            failure = error
-            sock.close()
-    raise failure
 
 
 def connect_error(error: OSError, deadline: Deadline) -> Exception:

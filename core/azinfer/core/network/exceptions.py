@@ -7,14 +7,20 @@ from azinfer.core.errors import (
     APIConnectionError,
     ConfigurationError,
 )
+from azinfer.core.interruptions import is_interruption
+from azinfer.core.network.upload import Upload
 
 _LIBRARIES = frozenset(
     {"httpx", "httpx2", "httpcore", "httpcore2", "h11", "aiohttp", "httpx_aiohttp", "anyio"}
 )
+# What reads a caller's file and calls a caller's function, in the middle of a request.
+_CALLBACKS = (Upload.__iter__.__code__,)
 
 
 def _is_known(error: Exception) -> bool:
     """Return True for errors of sockets and HTTP libraries."""
+    if is_interruption(error, _CALLBACKS):
+        return False
     kinds = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
     return isinstance(error, OSError) or not _LIBRARIES.isdisjoint(kinds)
 
@@ -22,8 +28,8 @@ def _is_known(error: Exception) -> bool:
 def network_error(error: Exception, deadline: Deadline) -> Exception:
     """Return our error for one of a socket, httpx, httpx2 or aiohttp.
 
-    Any other error, such as what a signal handler raises in the middle of a request, is returned
-    as it is, so that nothing is sent again for it.
+    Any other error is returned as it is, so that nothing is sent again for it: what a signal
+    handler or a caller's function raises in the middle of a request, whatever its class.
 
     The names of its classes decide, so that none of these libraries is imported for it.
 

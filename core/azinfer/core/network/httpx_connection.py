@@ -11,11 +11,12 @@ from typing import Any
 
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.network import pool
 from azinfer.core.network.address import Origin
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import tls_context
-from azinfer.core.network.upload import Upload
+from azinfer.core.network.upload import Upload, next_piece
 from azinfer.core.proxies import proxy_of
 
 
@@ -24,6 +25,7 @@ class _BaseHttpxConnection:
         self._client = client
         self._response: Any = None
         self._parts: Any = None
+        self._generation = pool.generation
 
     def is_stale(self, now: float) -> bool:
         """Return False: httpx checks its connections itself."""
@@ -86,10 +88,8 @@ class AsyncHttpxConnection(_BaseHttpxConnection):
     """Sends through an `httpx.AsyncClient` (or one of httpx2), one request at a time."""
 
     async def _pieces(self, upload: Upload) -> AsyncIterator[bytes]:
-        import asyncio
-
         pieces = iter(upload)
-        while piece := await asyncio.to_thread(next, pieces, b""):
+        while piece := await next_piece(pieces):
             yield piece
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
@@ -110,7 +110,8 @@ class AsyncHttpxConnection(_BaseHttpxConnection):
     async def release(self, now: float) -> None:
         """End the request."""
         response, self._response = self._response, None
-        if response is not None:
+        # In a forked child the response is that of the parent's loop.
+        if response is not None and self._generation == pool.generation:
             dirty = _with_trailing_data(response)
             await response.aclose()
             _expire(dirty)

@@ -8,6 +8,7 @@ from functools import lru_cache
 import certifi
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.interruptions import is_interruption
 from azinfer.core.network.address import TLS_VARIABLES, Origin
 
 
@@ -37,6 +38,8 @@ def tls_context(settings: tuple[str | None, ...]) -> ssl.SSLContext:
         else:
             context = ssl.create_default_context(cafile=file or certifi.where())
     except OSError as error:
+        if is_interruption(error):
+            raise
         raise ConfigurationError(
             f"the certificates in {file} (from {', '.join(TLS_VARIABLES)}) cannot be read: {error}"
         ) from None

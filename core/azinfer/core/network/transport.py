@@ -13,6 +13,7 @@ from typing import Any
 from azinfer.core.deadline import Deadline
 from azinfer.core.endpoints import origin_of
 from azinfer.core.errors import (
+    APIConnectionError,
     ConfigurationError,
     InferenceError,
 )
@@ -112,14 +113,14 @@ class Transport:
 
     def _exchange(self, request: Request, deadline: Deadline, head: list[Any]) -> Iterator[bytes]:
         pool, connection = self._borrow(request.url, deadline)
-        failure = None
+        failure, generation = None, pools.generation
         try:
             try:
                 status, headers = connection.send(request, deadline)
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := connection.read(deadline):
+                while parts := _own(connection, generation).read(deadline):
                     for part in parts:
                         deadline.remaining()
                         yield from body.decode(part)
@@ -200,14 +201,14 @@ class AsyncTransport:
         self, request: Request, deadline: Deadline, head: list[Any]
     ) -> AsyncGenerator[bytes]:
         pool, connection = await self._borrow(request.url, deadline)
-        failure = None
+        failure, generation = None, pools.generation
         try:
             try:
                 status, headers = await connection.send(request, deadline)
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := await connection.read(deadline):
+                while parts := await _own(connection, generation).read(deadline):
                     for part in parts:
                         deadline.remaining()
                         for piece in body.decode(part):
@@ -243,3 +244,14 @@ class AsyncTransport:
             pool.connections.discard(connection)
             await connection.close()
         return pool, connection
+
+
+def _own(connection: Any, generation: int) -> Any:
+    """Return a connection of this process.
+
+    Raises:
+        APIConnectionError: It is the parent's, whose bytes this forked child would take away.
+    """
+    if generation != pools.generation:
+        raise APIConnectionError("the response belongs to the process that this one is a fork of")
+    return connection

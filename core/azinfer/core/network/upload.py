@@ -81,3 +81,20 @@ class Upload:
             return self._source.open("rb")
         except OSError as error:
             raise ConfigurationError(f"{self._source} cannot be read: {error.strerror}") from None
+
+
+async def next_piece(pieces: Iterator[bytes]) -> bytes:
+    """Return the next piece of an upload, read in a thread; empty at the end."""
+    import asyncio
+
+    def read() -> tuple[bytes, Exception | None]:
+        try:
+            return next(pieces, b""), None
+        except Exception as error:
+            # asyncio would replace a TimeoutError of a thread by one without its traceback.
+            return b"", error
+
+    piece, error = await asyncio.to_thread(read)
+    if error is not None:
+        raise error
+    return piece

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azinfer.core.clock import Clock
+from azinfer.core.locks import renew_after_fork
 from azinfer.core.routes.budget import Window
 from azinfer.core.routes.choice import Choice, Need, choose
 from azinfer.core.routes.plan import Plan
@@ -62,8 +63,13 @@ class Traffic:
         self.__dict__.update(state)
         self._open()
 
-    def _open(self) -> None:
+    def renew_locks(self) -> None:
+        """Use a new lock."""
         self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def _open(self) -> None:
+        self.renew_locks()
         self._ended: deque[tuple[Ticket, Event, float, Policy]] = deque()
         self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
