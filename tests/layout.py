@@ -24,11 +24,12 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        interruptions locks version clock routing completions errors redaction toml_tables
-        reasoning structured_output
-        json_text json_fields error_bodies error_responses decoding chunks sse surfaces
+        interruptions locks version clock json_fields citations routing completions errors
+        redaction toml_tables reasoning structured_output
+        json_text error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints proxies deployment_lists secret_names retries deadline
-        message_parts messages json_body model_catalog model_profiles stream_reader streaming wires
+        message_parts messages json_body model_catalog model_profiles stream_reader
+        choice_parts streaming wires
         embeddings embedding_requests
         local_addresses client_config credentials endpoint_knowledge
         routes

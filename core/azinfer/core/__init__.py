@@ -1,6 +1,7 @@
 """One client for every model deployment behind an Azure AI endpoint."""
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
+from azinfer.core.citations import Citation
 from azinfer.core.client import (
     AsyncInferenceClient,
     InferenceClient,
@@ -86,6 +87,7 @@ __all__ = [
     "ChatStream",
     "Choice",
     "ChunkChoice",
+    "Citation",
     "Clock",
     "ConfigurationError",
     "ContentFilterError",

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+from azinfer.core.citations import Citation, citations_of
 from azinfer.core.routing import Routing
 
 Json = dict[str, Any]
@@ -71,7 +72,7 @@ class Message:
         tool_calls: The tools that the model calls.
         refusal: Why the model refuses to answer; only some models say so.
         audio: The audio, as the service sent it.
-        raw: The message as the service sent it.
+        raw: The message as the service sent it; of a stream, the fields that nothing else has.
         state: What the model wants back in the next request besides, such as encrypted
             reasoning, signatures and calls of service-side tools: JSON that only the service
             reads. A message that stands in the next request's messages brings it along.
@@ -90,6 +91,11 @@ class Message:
     def role(self) -> str:
         """Always `"assistant"`."""
         return "assistant"
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The sources that the message names, of a search, a file or Azure's "on your data"."""
+        return citations_of(self.raw, self.content or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,11 @@ class ChatCompletion:
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tool calls of the first choice."""
         return self.choices[0].message.tool_calls
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The sources that the first choice names."""
+        return self.choices[0].message.citations
 
     @property
     def finish_reason(self) -> str | None:

@@ -42,11 +42,6 @@ def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpd
         calls: The ids of the stream's tool calls; new ones are added.
     """
     contents = [content for each in chunk.choices for content in _delta_contents(each, calls)]
-    for each in chunk.raw.get("choices") or ():
-        delta = each.get("delta") or {}
-        if "annotations" in delta or "context" in delta:
-            notes = _citations(delta) or None
-            contents.append(Content.from_text("", merge_mode="append", annotations=notes))
     if not contents:
         return None
     name = chunk.raw.get("id") or None
@@ -62,7 +57,12 @@ def last_update(answer: core.ChatCompletion, calls: Calls) -> ChatResponseUpdate
         answer: The whole answer.
         calls: The ids of the stream's tool calls.
     """
-    contents = [content for each in answer.choices for content in _late(each)]
+    contents = [
+        Content.from_text("", merge_mode="append", annotations=notes)
+        for each in answer.choices
+        if (notes := _annotations(each.message))
+    ]
+    contents += [content for each in answer.choices for content in _late(each)]
     for each in answer.choices:
         for call in each.incomplete_tool_calls:
             place = (each.index, each.message.tool_calls.index(call))
@@ -145,7 +145,7 @@ def _contents(choice: core.Choice) -> Iterator[Content]:
     if message.reasoning:
         yield Content.from_text_reasoning(text=message.reasoning)
     if message.content:
-        yield Content.from_text(message.content, annotations=_citations(message.raw) or None)
+        yield Content.from_text(message.content, annotations=_annotations(message))
     if message.refusal:
         yield Content.from_text(message.refusal, additional_properties=_REFUSAL)
     yield from _late(choice)
@@ -188,28 +188,16 @@ def _delta_contents(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]
         yield content
 
 
-def _citations(raw: Json) -> list[Any]:
-    """Return the sources that a message names: of a search, or of Azure's "on your data"."""
+def _annotations(message: core.Message) -> list[Any] | None:
+    """Return the sources that a message names; None if it names no source."""
     notes = []
-    for each in _objects(raw.get("annotations")):
-        source = each.get("url_citation") or each
-        start, end = source.get("start_index"), source.get("end_index")
-        region = {"type": "text_span", "start_index": start, "end_index": end}
-        regions = [region] if start is not None else None
-        notes.append(_note(source.get("title"), source.get("url"), annotated_regions=regions))
-    context = raw.get("context")
-    for each in _objects(context.get("citations") if isinstance(context, dict) else None):
-        url = each.get("url") or each.get("filepath")
-        notes.append(_note(each.get("title"), url, snippet=each.get("content")))
-    return notes
-
-
-def _note(title: Any, url: Any, **more: Any) -> Json:
-    return _without_empty({"type": "citation", "title": title, "url": url, **more})
-
-
-def _objects(value: Any) -> list[Json]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    for each in message.citations:
+        region = {"type": "text_span", "start_index": each.start, "end_index": each.end}
+        note = {"title": each.title, "url": each.url, "snippet": each.text}
+        note |= {"type": "citation", "file_id": each.file_id}
+        note["annotated_regions"] = [] if each.start is None else [region]
+        notes.append(_without_empty(note))
+    return notes or None
 
 
 def _without_empty(facts: Json) -> Json:
