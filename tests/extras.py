@@ -139,6 +139,16 @@ def onnx(url: str) -> str:
     return local(url)
 
 
+def otel(url: str) -> str:
+    """What a client answers whose calls go to a program without an OpenTelemetry SDK."""
+    from azinfer.core import InferenceClient, UserMessage
+    from azinfer.otel import instrument
+
+    instrument()
+    with InferenceClient(url, "k", "m") as client:
+        return client.complete([UserMessage("hi")]).text
+
+
 EXTRAS: dict[str, Callable[[str], str]] = {
     "langchain": langchain,
     "llama-index": llama_index,
@@ -148,6 +158,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "local": local,
     "models": models,
     "onnx": onnx,
+    "otel": otel,
 }
 
 if __name__ == "__main__":

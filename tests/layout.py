@@ -34,7 +34,8 @@ FLOORS = {
         local_addresses client_config credentials endpoint_knowledge
         routes
         network
-        calls detours legs request_headers attempts hedging journeys routed_attempts router streams
+        calls detours legs request_headers attempts observation hedging journeys routed_attempts
+        router streams
         base_client rerank image_embeddings operations files batch_requests batches bulk
         sync_operations async_operations sync_bulk_operations async_bulk_operations client
         __init__
@@ -56,6 +57,10 @@ FLOORS = {
     "azinfer.core.network": """
         upload request address tls http1 pool httpx_connection dialing connection async_connection
         body exceptions transport
+        __init__
+    """,
+    "azinfer.otel": """
+        conventions frameworks contents call attempts instrumentation
         __init__
     """,
     # The wings of the local endpoint.

@@ -104,7 +104,7 @@ def test_the_plan_detects_a_wrong_wing(
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 8
+    assert len(portions) == 9
     assert all((path / "py.typed").exists() for path in portions)
 
 
@@ -133,6 +133,7 @@ def test_core_loads_no_unneeded_module() -> None:
         ("agent_framework", "azinfer.agent_framework", "agent-framework"),
         ("langchain_core", "azinfer.langchain", "langchain"),
         ("llama_index.core", "azinfer.llama_index", "llama-index"),
+        ("opentelemetry", "azinfer.otel", "otel"),
         ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
         ("uvicorn", "azinfer.local", "local"),
     ],

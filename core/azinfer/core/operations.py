@@ -21,6 +21,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.model_profiles import Profile
+from azinfer.core.observation import Subject, observed, observers
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import without_secret_headers
@@ -202,7 +203,9 @@ class Operations(BaseClient):
             call = make(
                 self, Place(call_options.model, call_options.model_id, call_options.headers)
             )
-            return CallAttempts(self._leg(call), rules)
+            return self._seen(
+                CallAttempts(self._leg(call), rules), operation, call_options, messages
+            )
         name = call_options.model or self.model
         model_id = call_options.model_id or (self.model_id if name == self.model else None)
         own, own_safe = (
@@ -232,7 +235,21 @@ class Operations(BaseClient):
         routed: CallAttempts[T] = self._router.attempts(
             leg, operation, name, rules, (messages, call_options.options)
         )
-        return routed
+        return self._seen(routed, operation, call_options, messages) if observers else routed
+
+    def _seen(
+        self,
+        attempts: CallAttempts[T],
+        operation: str,
+        call_options: CallOptions,
+        messages: Sequence[ChatMessage] | None,
+    ) -> CallAttempts[T]:
+        """Return attempts as the observers of all calls see them."""
+        model = call_options.model or self.model
+        seen: CallAttempts[T] = observed(
+            attempts, Subject(operation, model, call_options.options, messages)
+        )
+        return seen
 
     def _at_default(self) -> Self:
         """Return the client of what is the default endpoint now; files and lists are there."""

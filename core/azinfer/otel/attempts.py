@@ -1,0 +1,156 @@
+"""Attempts that are observed: those of core, and a span for each request that they send."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
+
+from azinfer.core.errors import InferenceError
+from azinfer.core.stream_reader import StreamReader
+from azinfer.otel.call import Call
+from azinfer.otel.conventions import server_attributes
+
+
+class ObservedAttempts:
+    """The attempts of a call, which record what they do; in all else they are those of core.
+
+    Args:
+        attempts: The attempts.
+        call: The call that they belong to.
+        tracer: Makes the spans of requests.
+    """
+
+    def __init__(self, attempts: Any, call: Call, tracer: Tracer) -> None:
+        self._attempts, self._call, self._tracer = attempts, call, tracer
+        self._request: Span = INVALID_SPAN
+        self._reader: StreamReader | None = None
+        self._is_closed = False
+        self._sent = 0
+        call.open()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._attempts, name)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def ready(self) -> float:
+        """Begin the call's span, and return the seconds to wait before a request can be sent."""
+        self._call.begin()
+        try:
+            seconds: float = self._attempts.ready()
+        except BaseException as error:
+            self._call.error = error
+            raise
+        return seconds
+
+    def handle_rejected_credential(self) -> None:
+        """Go on after the credential has nothing but the secret that was rejected."""
+        self._noted(self._attempts.handle_rejected_credential)
+
+    def handle_failed_credential(self, error: InferenceError) -> None:
+        """Go on after the credential returned no token, or raise its error."""
+        self._noted(self._attempts.handle_failed_credential, error)
+
+    def wait_after(self, error: InferenceError) -> float:
+        """End the span of a request that failed, and return the seconds before the next one."""
+        self._end_request(error)
+        self._reader = None
+        seconds: float = self._noted(self._attempts.wait_after, error)
+        return seconds
+
+    def _noted(self, step: Any, *arguments: Any) -> Any:
+        """Do a step, and note the error with which it ends the call."""
+        try:
+            return step(*arguments)
+        except BaseException as error:
+            self._call.error = error
+            raise
+
+    def request(self, secret: Any, stream: bool = False) -> Any:
+        """Return the next request, and begin its span."""
+        request, deadline = self._attempts.request(secret, stream)
+        target = self._attempts.call.target
+        self._call.locate(target.endpoint.url)
+        url, _, _ = request.url.partition("?")  # parameters may be secrets
+        attributes = {
+            "http.request.method": request.method,
+            "url.full": url,
+            "azinfer.deployment": target.model or "",
+            **server_attributes(url),
+        }
+        if self._sent:
+            attributes["http.request.resend_count"] = self._sent
+        decision = self._attempts.decision
+        if decision is not None and decision.endpoint:
+            attributes["azinfer.endpoint"] = decision.endpoint
+        self._sent += 1
+        self._request = self._tracer.start_span(
+            request.method, self._call.context, SpanKind.CLIENT, attributes
+        )
+        return request, deadline
+
+    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+        """Return the value of a whole answer; it ends the call."""
+        value = self._attempts.value_of(status, headers, body)
+        self._request.set_attribute("http.response.status_code", status)
+        self._end_request()
+        self._call.succeed(value)
+        return value
+
+    def reader(self, status: int, headers: Mapping[str, str], deadline: Any) -> StreamReader:
+        """Return the reader of a stream, whose end ends the call."""
+        self._request.set_attribute("http.response.status_code", status)
+        self._reader = self._attempts.reader(status, headers, deadline)
+        return self._reader
+
+    def handle_interruption(self, error: InferenceError) -> InferenceError:
+        """Return the error of a stream that broke, which ends the call."""
+        failure: InferenceError = self._attempts.handle_interruption(error)
+        self._call.error = failure
+        self._end_request(failure)
+        return failure
+
+    def twin(self) -> ObservedAttempts | None:
+        """Return the hedge of this call, observed as a part of the same call."""
+        twin = self._attempts.twin()
+        return None if twin is None else ObservedAttempts(twin, self._call, self._tracer)
+
+    def lose(self) -> None:
+        """End these attempts because a hedge was answered first."""
+        self._attempts.lose()
+        self._request.set_attribute("azinfer.lost_to_hedge", True)
+        self._end()
+
+    def close(self) -> None:
+        """End the call, however it ended; harmless twice."""
+        self._attempts.close()
+        self._end()
+
+    def _end(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        reader, call = self._reader, self._call
+        if reader is None and call.error is None:
+            error = sys.exc_info()[1]  # a step that has no other place here, as a credential's
+            call.error = error if isinstance(error, InferenceError) else None
+        self._end_request()
+        if reader is not None and reader.done and call.error is None:
+            call.succeed(reader.completion())
+        partial = reader.completion() if reader is not None and call.error is None else None
+        call.close(partial)
+
+    def _end_request(self, error: InferenceError | None = None) -> None:
+        """End the span of the request that was sent last."""
+        span, self._request = self._request, INVALID_SPAN
+        if error is not None:
+            kind = str(error.status or type(error).__name__)
+            if error.status is not None:
+                span.set_attribute("http.response.status_code", error.status)
+            span.set_attribute("error.type", kind)
+            span.set_status(Status(StatusCode.ERROR, error.code or kind))
+        span.end()
