@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from azinfer import core
@@ -107,3 +110,42 @@ def test_the_examples_outside_core_pass(name: str) -> None:
 
     result = doctest.testmod(importlib.import_module(name))
     assert (result.failed, result.attempted > 0) == (0, True)
+
+
+def test_the_conversation_of_assistants_runs_on_responses(endpoint: LocalEndpoint) -> None:
+    (program,) = (each for each in PROGRAMS if "threads.runs" in each)
+    program = program.replace("https://contoso.services.ai.azure.com", endpoint.url)
+    endpoint.requests.clear()
+    names: dict[str, Any] = {}
+    exec(program.replace("a-key", endpoint.key), names)
+    first, second = endpoint.requests
+    assert {first.path, second.path} == {"/openai/v1/responses"}
+    assert (first.body["store"], second.body["store"]) == (False, False)
+    assert [item["type"] for item in second.body["input"][2:]] == [
+        "function_call",
+        "function_call_output",
+    ]
+    assert names["answer"].text.endswith("sunny, 21 degrees")
+    assert names["answer"].raw["output"]
+    assert json.loads(json.dumps([each.state for each in names["thread"][2::2]]))
+
+
+@pytest.mark.parametrize("kept_by", ["conversation", "previous_response_id"])
+def test_the_service_may_keep_the_history_instead(endpoint: LocalEndpoint, kept_by: str) -> None:
+    client = core.InferenceClient(endpoint.url, endpoint.key, "small-chat", wire="responses")
+    made = httpx.post(
+        f"{endpoint.url}/openai/v1/conversations", headers={"api-key": endpoint.key}, json={}
+    )
+    keep: dict[str, Any] = {"store": True}
+    if kept_by == "conversation":
+        keep["conversation"] = made.json()["id"]
+    first = client.complete([core.UserMessage("My name is Ada.")], **keep)
+    if kept_by == "previous_response_id":
+        keep["previous_response_id"] = first.id
+    endpoint.requests.clear()
+    answer = client.complete([core.UserMessage("Who am I?")], **keep)
+    (request,) = endpoint.requests
+    assert len(request.body["input"]) == 1
+    assert answer.usage is not None
+    assert first.usage is not None
+    assert answer.usage.prompt_tokens > first.usage.prompt_tokens

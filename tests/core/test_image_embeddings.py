@@ -55,6 +55,7 @@ def test_an_image_goes_to_the_route_of_cohere(ask: Ask, server: RawServer) -> No
     assert embeddings.usage.raw == {"input_tokens": 1000, "images": 1}
     assert embeddings.raw[0]["texts"] == []
     assert "embeddings" not in embeddings.raw[0]
+    assert embeddings.routing is not None
     assert (embeddings.routing.surface, embeddings.routing.operation) == ("cohere", "v2/embed")
     (request,) = server.received
     assert (request.method, request.target) == ("POST", COHERE)
@@ -174,6 +175,7 @@ def test_a_resource_without_that_route_is_asked_at_the_older_one(
 ) -> None:
     server.will(refusal, reply(vectors([1.0])))
     embeddings = ask(model="prod").embed_images([PNG])
+    assert embeddings.routing is not None
     assert embeddings.routing.adapted == ("v2/embed → images/embeddings",)
     assert [attempt.status for attempt in embeddings.routing.attempts][1:] == [200]
     other = ask(model="prod")
@@ -195,6 +197,7 @@ def test_a_url_of_the_older_route_moves_on_when_that_ends(
     server.will(reply(failure("404", "Resource not found"), status), answer([1.0]))
     driver = ask("/models", model="prod")
     embeddings = driver.embed_images([PNG])
+    assert embeddings.routing is not None
     assert embeddings.routing.adapted == ("images/embeddings → v2/embed",)
     driver.embed_images([PNG])
     assert paths(server) == [MODELS, COHERE, COHERE]

@@ -9,5 +9,12 @@ except ModuleNotFoundError as error:
 
 from azinfer.langchain.chat import ChatAzInfer, init_chat_model
 from azinfer.langchain.embeddings import AzInferEmbeddings, init_embeddings
+from azinfer.langchain.rerank import AzInferRerank
 
-__all__ = ["AzInferEmbeddings", "ChatAzInfer", "init_chat_model", "init_embeddings"]
+__all__ = [
+    "AzInferEmbeddings",
+    "AzInferRerank",
+    "ChatAzInfer",
+    "init_chat_model",
+    "init_embeddings",
+]

@@ -9,5 +9,6 @@ except ModuleNotFoundError as error:
 
 from azinfer.llama_index.chat import AzInferLLM
 from azinfer.llama_index.embeddings import AzInferEmbedding, AzInferImageEmbedding
+from azinfer.llama_index.rerank import AzInferRerank
 
-__all__ = ["AzInferEmbedding", "AzInferImageEmbedding", "AzInferLLM"]
+__all__ = ["AzInferEmbedding", "AzInferImageEmbedding", "AzInferLLM", "AzInferRerank"]
