@@ -168,7 +168,7 @@ class _Events(BaseEventHandler):
 
 def test_reranking_is_an_event_of_llama_index(server: RawServer) -> None:
     scores(server)
-    handler, dispatcher = _Events(), instrumentation.get_dispatcher()
+    handler, dispatcher = _Events(), instrumentation.get_dispatcher()  # type: ignore[attr-defined]
     dispatcher.add_event_handler(handler)
     try:
         postprocess("sync")(
