@@ -28,8 +28,8 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
-    """A client of one synthetic deployment."""
-    deployments = [LocalDeployment("chat", "text-embedding-3-small")]
+    """A client of two synthetic deployments."""
+    deployments = [LocalDeployment("chat"), LocalDeployment("vectors", "text-embedding-3-small")]
     with (
         LocalEndpoint(deployments, key="k") as endpoint,
         httpx.Client(base_url=endpoint.url, headers={"api-key": "k"}, timeout=120) as http,
@@ -246,14 +246,14 @@ def test_others_are_served_while_many_choices_of_a_long_prompt_are_written(
 def test_others_are_served_while_vectors_are_made_and_written(
     http: httpx.Client, encoding: str
 ) -> None:
-    body = {"model": "chat", "input": ["some words " * 100] * 1_000, "encoding_format": encoding}
+    body = {"model": "vectors", "input": ["some words " * 100] * 1_000, "encoding_format": encoding}
     status, answer = while_busy(http, "/openai/v1/embeddings", body)
     assert status == 200
     assert [each["index"] for each in answer["data"]] == list(range(1_000))
 
 
 def test_others_are_served_while_one_long_text_is_made_a_vector(http: httpx.Client) -> None:
-    body = {"model": "chat", "input": "words and words " * 600_000}
+    body = {"model": "vectors", "input": "words and words " * 600_000}
     status, answer = while_busy(http, "/openai/v1/embeddings", body)
     assert status == 200
     assert answer["usage"]["prompt_tokens"] == 1_800_001

@@ -46,6 +46,7 @@ class OnlyChat:
 DEPLOYMENTS = [
     LocalDeployment("Chat", "gpt-4.1", OnlyChat(), model_format="Open AI"),
     LocalDeployment("vectors", "text-embedding-3-small", OnlyVectors(), model_format="OpenAI"),
+    LocalDeployment("pictures", "our-own-model", OnlyVectors()),
     LocalDeployment("ada", "text-embedding-ada-002", OnlyVectors()),
     LocalDeployment("mini", "o4-mini", OnlyChat()),
     LocalDeployment("limited", "grok-4", rate_limits=(RateLimit("request", 1, 10),)),
@@ -119,7 +120,8 @@ def unknown(name: str) -> Json:
 def unable(operation: str, model: str) -> Json:
     message = (
         f"The {operation} operation does not work with the specified model, {model}. Please "
-        "choose different model and try again."
+        "choose different model and try again. You can learn more about which models can be used "
+        "with each operation here: https://go.microsoft.com/fwlink/?linkid=2197993."
     )
     return error("OperationNotSupported", message)
 
@@ -240,7 +242,7 @@ CANONICAL: list[tuple[str, str, Json, Json, int, Any]] = [
     (
         "lenient",
         f"/openai/v1{CHAT}",
-        {"model": "chat", "logprobs": True},
+        {"model": "mini", "logprobs": True},
         {},
         400,
         openai(
@@ -252,7 +254,7 @@ CANONICAL: list[tuple[str, str, Json, Json, int, Any]] = [
     (
         "lenient",
         f"/models{CHAT}",
-        {"model": "chat", "logprobs": True},
+        {"model": "mini", "logprobs": True},
         {},
         422,
         {
@@ -517,7 +519,7 @@ def test_invalid_options_of_vectors_are_refused(
 
 def test_images_are_embedded_in_the_same_forms(ask: Any) -> None:
     image = {"image": DATA_URL}
-    body: Json = {"model": "vectors", "input": [image], "encoding_format": "ubinary"}
+    body: Json = {"model": "pictures", "input": [image], "encoding_format": "ubinary"}
     (item,) = ask("lenient", "/models/images/embeddings", body).json()["data"]
     assert [0 <= number < 256 for number in item["embedding"]] == [True, True]
     body = {**body, "dimensions": 17}

@@ -102,11 +102,7 @@ def test_a_deployment_is_served_as_soon_as_it_is_put(own: LocalEndpoint, arm: ht
             "versionUpgradeOption": "OnceNewDefaultVersionAvailable",
             "raiPolicyName": "Microsoft.DefaultV2",
             "currentCapacity": 5,
-            "capabilities": {
-                "chatCompletion": "true",
-                "embeddings": "true",
-                "imageEmbeddings": "true",
-            },
+            "capabilities": {"chatCompletion": "true"},
             "provisioningState": "Succeeded",
             "rateLimits": [
                 {"key": "request", "renewalPeriod": 10, "count": 5},

@@ -61,6 +61,8 @@ CHAT = {
     "modalities": ["text"],
     "user_security_context": {"end_user_id": "x"},
     "prediction": {"type": "content", "content": "x"},
+    "tools": [{"type": "function", "function": FUNCTION}],
+    "tool_choice": "none",
 }
 NAMED = {"type": "function", "function": {"name": "f"}}
 CALLING = {**CHAT, "tools": [{"type": "function", "function": FUNCTION}], "tool_choice": NAMED}

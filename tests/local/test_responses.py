@@ -466,7 +466,9 @@ def test_a_deployment_must_be_named_and_support_responses(http: httpx.Client) ->
         assert ask(http, base, model="embed").json()["error"] == {
             "code": "OperationNotSupported",
             "message": "The responses operation does not work with the specified model, "
-            "text-embedding. Please choose different model and try again.",
+            "text-embedding. Please choose different model and try again. You can learn "
+            "more about which models can be used with each operation here: "
+            "https://go.microsoft.com/fwlink/?linkid=2197993.",
         }
 
 

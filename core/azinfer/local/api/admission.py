@@ -6,14 +6,13 @@ spillover deployment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.api import deployment_lookup, fault_injection
 from azinfer.local.api.context import RequestContext
-from azinfer.local.engines.base import EngineCapabilities
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import Admission
 from azinfer.local.wire import errors
@@ -21,15 +20,15 @@ from azinfer.local.wire.anthropic_errors import api_not_supported
 from azinfer.local.wire.errors import ErrorResponse
 from azinfer.local.wire.surfaces import ANTHROPIC, SERVERLESS
 
-# What an engine must be able to do for an operation, by the operation's name in errors.
-_REQUIREMENTS: Mapping[str, Callable[[EngineCapabilities], bool]] = {
-    "chatCompletion": lambda capabilities: capabilities.chat,
-    "completion": lambda capabilities: capabilities.chat,
-    "responses": lambda capabilities: capabilities.chat,
-    "messages": lambda capabilities: capabilities.chat,
-    "rerank": lambda capabilities: capabilities.embeddings,
-    "embeddings": lambda capabilities: capabilities.embeddings,
-    "imageEmbeddings": lambda capabilities: capabilities.images,
+# What a deployment must be able to do for an operation, by the operation's name in errors.
+_REQUIREMENTS: Mapping[str, str] = {
+    "chatCompletion": "chat",
+    "completion": "chat",
+    "responses": "chat",
+    "messages": "chat",
+    "rerank": "rerank",
+    "embeddings": "embeddings",
+    "imageEmbeddings": "images",
 }
 
 # The wire that an operation is.
@@ -53,7 +52,7 @@ def find_deployment(context: RequestContext, model: Any, operation: str = "") ->
     deployment, why = deployment_lookup.find_deployment(
         context.http, context.surface, model, state.registry
     )
-    if operation and not _REQUIREMENTS[operation](deployment.engine_capabilities):
+    if operation and _REQUIREMENTS[operation] not in deployment.operations:
         alone = context.surface == SERVERLESS and len(state.registry) == 1
         raise errors.wrong_operation(operation, deployment.model_name, alone)
     context.trace.deployment, context.trace.why = deployment.name, why

@@ -49,6 +49,8 @@ class Prompt:
         seed: The same seed gives the same answer.
         json_schema: The JSON Schema of the answer, which is then JSON; None for free text.
         stream: Whether the answer is sent while it is written.
+        logprobs: How many of the likeliest tokens to report at each token, 0 to 20, besides its
+            own log probability; None for no log probabilities.
         request: The whole body that the client sent, for engines with
             `EngineCapabilities.passes_requests_through`.
     """
@@ -62,6 +64,7 @@ class Prompt:
     seed: int | None = None
     json_schema: Mapping[str, Any] | None = None
     stream: bool = True
+    logprobs: int | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,6 +92,8 @@ class Piece:
         usage: The usage to report, instead of the tokens counted here.
         more: Other fields of the wire's choice that are passed on, for example `logprobs`.
         stop: Which text of `Prompt.stop` ended the answer, where the engine knows it.
+        cached_tokens: How many tokens of the prompt were in the engine's cache, on the last
+            piece; None where it has no cache.
         message: Other fields of its message that are passed on, for example `refusal`.
     """
 
@@ -103,6 +108,7 @@ class Piece:
     more: Mapping[str, Any] | None = None
     message: Mapping[str, Any] | None = None
     stop: str | None = None
+    cached_tokens: int | None = None
 
 
 class EngineError(Exception):
@@ -147,6 +153,8 @@ class EngineCapabilities:
             texts.
         semantic_embeddings: Its vectors are near each other if texts mean similar things, so that
             the endpoint may choose tools by them.
+        logprobs: It reports log probabilities (`Prompt.logprobs`) in `Piece.more`, in the form of
+            a choice's `logprobs`.
         copies_arguments: Tool arguments may only contain words and numbers of the user's message,
             for models that are too small to write better ones.
     """
@@ -157,6 +165,7 @@ class EngineCapabilities:
     passes_requests_through: bool = False
     embeds_requests: bool = False
     semantic_embeddings: bool = False
+    logprobs: bool = False
     copies_arguments: bool = False
 
 

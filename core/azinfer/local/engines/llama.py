@@ -69,6 +69,7 @@ class GgufChat:
         small = path.stat().st_size < _SMALL
         self.capabilities = EngineCapabilities(
             chat=True,
+            logprobs=True,
             copies_arguments=small if copies_arguments is None else copies_arguments,
         )
         self._threads = ThreadPoolExecutor(_AT_ONCE, "azinfer-gguf")
@@ -98,7 +99,7 @@ class GgufChat:
 
         work = loop.run_in_executor(self._threads, write)
         try:
-            async for piece in _pieces(chunks):
+            async for piece in _pieces(chunks, prompt.logprobs):
                 yield piece
         finally:
             left.set()
@@ -239,6 +240,9 @@ def _request(prompt: Prompt) -> dict[str, Any]:
     }
     if prompt.seed is not None:
         request["seed"] = prompt.seed & 0xFFFFFFFF
+    if prompt.logprobs is not None:
+        # Without one alternative the engine reports nothing.
+        request |= {"logprobs": True, "top_logprobs": max(1, prompt.logprobs)}
     if prompt.json_schema is not None:
         schema = {"name": "answer", "schema": narrow_schema(prompt.json_schema)}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -261,20 +265,40 @@ def _message(message: Mapping[str, Any]) -> dict[str, str]:
     return {"role": role, "content": text}
 
 
-async def _pieces(chunks: asyncio.Queue[Any]) -> AsyncIterator[Piece]:
-    reason, read, wrote, sent = "stop", 0, 0, 0
+async def _pieces(chunks: asyncio.Queue[Any], alternatives: int | None) -> AsyncIterator[Piece]:
+    reason, sent, usage = "stop", 0, {"prompt_tokens": 0, "completion_tokens": 0}
     while (chunk := await chunks.get()) is not None:
         _check(chunk)
         if not isinstance(chunk, dict):
             continue
-        if usage := chunk.get("usage"):
-            read, wrote = usage["prompt_tokens"], usage["completion_tokens"]
+        usage = chunk.get("usage") or usage
         for choice in chunk.get("choices") or ():
             reason = choice.get("finish_reason") or reason
             if text := (choice.get("delta") or {}).get("content"):
                 sent += 1
-                yield Piece(text)
-    yield Piece("", max(0, wrote - sent), reason, read)
+                yield Piece(text, more=_logprobs(choice, alternatives))
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    rest = max(0, usage["completion_tokens"] - sent)
+    yield Piece("", rest, reason, usage["prompt_tokens"], cached_tokens=cached)
+
+
+def _logprobs(choice: Mapping[str, Any], alternatives: int | None) -> Mapping[str, Any] | None:
+    """Return the log probabilities of a chunk in the service's form, without the token ids."""
+    found = (choice.get("logprobs") or {}).get("content")
+    if alternatives is None or not found:
+        return None
+    names = ("token", "logprob", "bytes")
+    tokens = [
+        {
+            **{name: each[name] for name in names},
+            "top_logprobs": [
+                {name: likely[name] for name in names}
+                for likely in each["top_logprobs"][:alternatives]
+            ],
+        }
+        for each in found
+    ]
+    return {"logprobs": {"content": tokens, "refusal": None}}
 
 
 def _check(answer: Any) -> None:

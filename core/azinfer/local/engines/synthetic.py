@@ -26,6 +26,11 @@ _SHORT, _SLICE = 20_000, 64 * 1024
 _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
 _FAINT = 1e-4
 _LENGTH = 384
+# What a model might have written instead, for log probabilities.
+_ALTERNATIVES = (
+    *(" the", " a", " of", " to", " and", " in", " is", " it", " that", " for", " on", " with"),
+    *(" as", " was", " by", " this", " an", " or", " are", " not", " be"),
+)
 _WORD, _SPACE = re.compile(r"\w+"), re.compile(r"(?<=\S)\s")
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
@@ -42,7 +47,7 @@ class SyntheticEngine:
             says it is, or 384 where that is unknown.
     """
 
-    capabilities = EngineCapabilities(chat=True, embeddings=True, images=True)
+    capabilities = EngineCapabilities(chat=True, embeddings=True, images=True, logprobs=True)
 
     def __init__(self, text: str | None = None, *, dimensions: int | None = None) -> None:
         self.dimensions = dimensions or _LENGTH
@@ -76,7 +81,7 @@ class SyntheticEngine:
         )
         tokens = _TOKEN.finditer(text[:cut])
         for at, token in enumerate(itertools.islice(tokens, limit), 1):
-            yield Piece(token[0])
+            yield Piece(token[0], more=_logprobs(token[0], prompt.logprobs))
             if not at % _AT_ONCE:
                 await asyncio.sleep(0)
         reason = "stop" if next(tokens, None) is None else "length"
@@ -138,6 +143,22 @@ class SyntheticEngine:
                 numbers[number % self.dimensions] += count if number >> 63 else -count
         length = math.sqrt(sum(number * number for number in numbers)) or 1.0
         return [number / length for number in numbers]
+
+
+def _logprobs(token: str, alternatives: int | None) -> Mapping[str, Any] | None:
+    """Return invented log probabilities of a token: always the same, its own the highest."""
+    if alternatives is None:
+        return None
+    number = hashlib.blake2b(token.encode(errors="replace"), digest_size=1).digest()[0]
+    own = -(number + 1) / 512
+    others = [word for word in _ALTERNATIVES if word != token]
+    likely = [(token, own), *((word, own - 3 - at / 2) for at, word in enumerate(others))]
+    entries = [
+        {"token": text, "logprob": logprob, "bytes": list(text.encode(errors="replace"))}
+        for text, logprob in likely[: max(1, alternatives)]
+    ]
+    content = {**entries[0], "top_logprobs": entries[:alternatives]}
+    return {"logprobs": {"content": [content], "refusal": None}}
 
 
 def _sample_text(schema: Mapping[str, Any], text: str) -> str:

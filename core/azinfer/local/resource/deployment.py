@@ -156,20 +156,44 @@ class LocalDeployment:
         """What the engine can do."""
         return capabilities_of(self.engine)
 
+    @cached_property
+    def operations(self) -> frozenset[str]:
+        """What requests can ask of it: `"chat"`, `"embeddings"`, `"images"`, `"rerank"`.
+
+        This is what its engine can do, as far as its model is known to do it. If the two have
+        nothing in common, its name says nothing of its model, and the engine decides.
+        """
+        engine, model = self.engine_capabilities, self.facts
+        able = {
+            "chat": engine.chat,
+            "embeddings": engine.embeddings,
+            "images": engine.images,
+            "rerank": engine.embeddings,
+        }
+        of_engine = frozenset(name for name, can in able.items() if can)
+        if not model.wires:
+            return of_engine
+        of_model = {"rerank"} if "rerank" in model.wires else set()
+        if self.wires or not set(WIRES).isdisjoint(model.wires):
+            of_model.add("chat")
+        if "embeddings" in model.wires:
+            of_model |= {"embeddings", "rerank"}
+            of_model |= {"images"} if "image" in model.inputs else set()
+        return of_engine & of_model or of_engine
+
     @property
     def capabilities(self) -> dict[str, str]:
-        """What the engine can do, in the words of the project's list."""
-        engine = self.engine_capabilities
+        """What it can do, in the words of the project's list."""
         names = {
-            "chat_completion": engine.chat,
-            "embeddings": engine.embeddings,
-            "image_embeddings": engine.images,
+            "chat_completion": "chat",
+            "embeddings": "embeddings",
+            "image_embeddings": "images",
         }
-        return {name: "true" for name, able in names.items() if able}
+        return {name: "true" for name, each in names.items() if each in self.operations}
 
     def info(self) -> dict[str, str]:
         """Return the answer of the operation `info`."""
-        kind = "chat-completion" if self.engine_capabilities.chat else "embedding"
+        kind = "chat-completion" if "chat" in self.operations else "embedding"
         return {
             "model_name": self.model_name,
             "model_type": kind,

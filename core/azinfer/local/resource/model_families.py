@@ -7,9 +7,11 @@ gabrii/Cursor-Azure-GPT-5#33.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from azinfer.core.model_catalog import family_of, parameters_of_families, unasked_usage_of
+from azinfer.local.engines.base import last_text
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import (
@@ -61,19 +63,82 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     Raises:
         ErrorResponse: The model does not accept a field.
     """
-    # An engine that gets the whole request knows better what its model accepts.
-    if body.get("logprobs") and not deployment.engine_capabilities.passes_requests_through:
-        raise unsupported_parameter(surface, "logprobs", body["logprobs"])
     if surface in (V1, DEPLOYMENTS):
         _check_tools(body, deployment)
+    if not deployment.engine_capabilities.passes_requests_through:
+        # An engine that gets the whole request knows better what its model accepts.
+        _check_together(body, deployment, surface)
+        _check_logprobs(body, deployment, surface)
     if not reasons(deployment):
         return
     if "max_tokens" in body:
         instead = "max_completion_tokens"
         raise unsupported_parameter(surface, "max_tokens", body["max_tokens"], instead)
+    for name in ("logprobs", "top_logprobs", "logit_bias"):
+        if body.get(name):
+            raise unsupported_parameter(surface, name, body[name])
     for name, default in _ONLY_DEFAULT.items():
         if body.get(name, default) != default:
             raise unsupported_value(name, body[name], default)
+
+
+def _check_logprobs(body: Json, deployment: LocalDeployment, surface: str) -> None:
+    if body.get("logprobs") and not (
+        deployment.engine_capabilities.logprobs or reasons(deployment)
+    ):
+        message = (
+            f"The engine of the deployment {deployment.name!r} reports no log probabilities; "
+            "leave 'logprobs' out, or choose another engine."
+        )
+        raise bad_request(surface, message, "logprobs", "unsupported_parameter")
+
+
+def _check_together(body: Json, deployment: LocalDeployment, surface: str) -> None:
+    """Refuse fields that need another one, in the words of OpenAI's API.
+
+    Models of others answer in JSON without the word.
+    """
+    if "parallel_tool_calls" in body and not body.get("tools"):
+        message = (
+            "Invalid value for 'parallel_tool_calls': 'parallel_tool_calls' is only allowed when "
+            "'tools' are specified."
+        )
+        raise bad_request(surface, message, "parallel_tool_calls")
+    wanted = body.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
+    if kind == "json_object" and _needs_word(deployment) and not _says_json(body["messages"]):
+        message = (
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of "
+            "type 'json_object'."
+        )
+        raise bad_request(surface, message, "messages")
+
+
+def _needs_word(deployment: LocalDeployment) -> bool:
+    """Return whether the model must read the word JSON to answer in JSON; unknown ones must.
+
+    An engine that gets the whole request knows better what its model accepts.
+    """
+    passes = deployment.engine_capabilities.passes_requests_through
+    return not passes and deployment.facts.maker in ("", "OpenAI")
+
+
+def _says_json(messages: Any) -> bool:
+    if not isinstance(messages, list):
+        return isinstance(messages, str) and "json" in messages.lower()
+    messages = [each for each in messages if isinstance(each, Mapping)]
+    return any("json" in last_text([message]).lower() for message in messages)
+
+
+def writes_calls_whole(deployment: LocalDeployment, surface: str) -> bool:
+    """Return whether streams have Mistral's form of tool calls: whole, without index and type.
+
+    Source: the recordings in the tests of azure-ai-inference.
+    """
+    if deployment.engine_capabilities.passes_requests_through:
+        return False
+    family = family_of(deployment.model_name, is_model_id=deployment.has_model)
+    return surface in (MODELS, SERVERLESS) and family == "mistral"
 
 
 def _check_tools(body: Json, deployment: LocalDeployment) -> None:
@@ -107,6 +172,16 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
     for name in ("temperature", "top_p") if reasons(deployment) else ():
         if name in body:
             raise unsupported_parameter(surface, name, body[name])
+    text = body.get("text")
+    wanted = text.get("format") if isinstance(text, Mapping) else None
+    is_object = isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
+    # Instructions do not count.
+    if is_object and _needs_word(deployment) and not _says_json(body.get("input")):
+        message = (
+            "Response input messages must contain the word 'json' in some form to use "
+            "'text.format' of type 'json_object'."
+        )
+        raise bad_request(surface, message, "input")
 
 
 def check_embedding(

@@ -96,7 +96,8 @@ def wrong_operation(operation: str, model: str, alone: bool = False) -> ErrorRes
         return ErrorResponse(404, "NOT FOUND")
     message = (
         f"The {operation} operation does not work with the specified model, {model}. Please "
-        "choose different model and try again."
+        "choose different model and try again. You can learn more about which models can be used "
+        "with each operation here: https://go.microsoft.com/fwlink/?linkid=2197993."
     )
     return ErrorResponse(400, error_body("OperationNotSupported", message))
 

@@ -79,6 +79,7 @@ class Generation:
             seed=request.seed,
             json_schema=request.json_schema,
             stream=request.stream,
+            logprobs=request.logprobs,
             request=body or _body(request),
         )
 

@@ -36,6 +36,7 @@ async def chat(context: RequestContext) -> Response:
         model=deployment.model_name,
         include_usage=request.include_usage,
         openai=surface in (V1, DEPLOYMENTS),
+        calls_whole=model_families.writes_calls_whole(deployment, surface),
         chunk_usage=_chunk_usage(context, deployment, request),
     )
     return await complete(context, deployment, [request], make_writer, body)

@@ -34,6 +34,7 @@ class ChatRequest:
     named_tool: str | None
     parallel: bool
     json_schema: Json | None
+    logprobs: int | None = None
 
 
 def parse_chat_request(body: Json, surface: str) -> ChatRequest:
@@ -45,7 +46,6 @@ def parse_chat_request(body: Json, surface: str) -> ChatRequest:
     fields = BodyReader(body, surface)
     for name in ("frequency_penalty", "presence_penalty"):
         fields.number(name, -2, 2, 0)
-    _check_logprobs(fields)
     tools = _tools(fields)
     choice, named = _tool_choice(fields, tools)
     limit = fields.whole("max_completion_tokens", 1, 10**6) or fields.whole("max_tokens", 1, 10**6)
@@ -68,6 +68,7 @@ def parse_chat_request(body: Json, surface: str) -> ChatRequest:
         named_tool=named,
         parallel=fields.boolean("parallel_tool_calls", True),
         json_schema=_response_format(fields),
+        logprobs=_logprobs(fields),
     )
 
 
@@ -93,10 +94,11 @@ def _check_schemas(schemas: Mapping[str, Json]) -> None:
         validation.check(schema, where)
 
 
-def _check_logprobs(fields: BodyReader) -> None:
-    wanted = fields.boolean("logprobs")
-    if fields.whole("top_logprobs", 0, 20) is not None and not wanted:
+def _logprobs(fields: BodyReader) -> int | None:
+    wanted, alternatives = fields.boolean("logprobs"), fields.whole("top_logprobs", 0, 20)
+    if alternatives is not None and not wanted:
         raise fields.error("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    return (alternatives or 0) if wanted else None
 
 
 def _stop(fields: BodyReader) -> tuple[str, ...]:

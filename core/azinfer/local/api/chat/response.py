@@ -7,7 +7,9 @@ Azure OpenAI REST API.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -35,6 +37,7 @@ class GeneratedChoice:
     message: Json = field(default_factory=dict)
     stop: str | None = None
     reasoning_tokens: int = 0
+    cached_tokens: int | None = None
 
     @property
     def text(self) -> str:
@@ -69,6 +72,8 @@ class GeneratedChoice:
             self.finish_reason = piece.finish_reason
         if piece.prompt_tokens is not None:
             self.prompt_tokens = piece.prompt_tokens
+        if piece.cached_tokens is not None:
+            self.cached_tokens = piece.cached_tokens
         if piece.usage is not None:
             self.usage = dict(piece.usage)
         self.stop = piece.stop or self.stop
@@ -147,6 +152,8 @@ class ChatWriter:
         model: The name of the model.
         include_usage: Whether a stream reports its usage.
         openai: Whether to write the fields that only OpenAI's own API has.
+        calls_whole: Whether tool calls have Mistral's form: ids of nine letters and digits, and
+            each call whole in the last chunk of a stream.
         chunk_usage: Returns the usage to report on a chunk without being asked, or None; it gets
             whether the chunk ends a choice. None if chunks never have a usage.
         prompt_results: What the content filter found in the prompt.
@@ -157,8 +164,10 @@ class ChatWriter:
     model: str
     include_usage: bool = False
     openai: bool = False
+    calls_whole: bool = False
     chunk_usage: Callable[[bool], Json | None] | None = None
     prompt_results: Json = field(default_factory=dict)
+    _held_calls: dict[int, GeneratedChoice] = field(default_factory=dict, init=False)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """Return the whole body."""
@@ -167,7 +176,7 @@ class ChatWriter:
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [_choice(at, written, self.openai) for at, written in enumerate(choices)],
+            "choices": [self._choice(at, written) for at, written in enumerate(choices)],
             "usage": usage(choices),
             **self._prompt(),
         }
@@ -191,6 +200,8 @@ class ChatWriter:
             late = {"index": index, "finish_reason": finish_reason, **more}
             return event({"id": "", **_CHUNK, "choices": [late]})
         choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        if self.calls_whole and not self._hold_calls(choice):
+            return b""
         if more:
             choice |= more
         if filter_results:
@@ -209,6 +220,32 @@ class ChatWriter:
         """Return the error and the end of the stream."""
         return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 
+    def _choice(self, index: int, written: GeneratedChoice) -> Json:
+        choice = _choice(index, written, self.openai)
+        if self.calls_whole and written.tool_calls:
+            choice["finish_reason"] = "tool_calls"
+            choice["message"]["content"] = written.text
+            choice["message"]["tool_calls"] = [_mistral_call(each) for each in written.tool_calls]
+        return choice
+
+    def _hold_calls(self, choice: Json) -> bool:
+        """Keep parts of calls until the end of a choice; return whether to send its chunk."""
+        delta: Json = choice["delta"]
+        choice["logprobs"] = None
+        held = self._held_calls.setdefault(choice["index"], GeneratedChoice())
+        parts = delta.pop("tool_calls", ())
+        held.add(Piece("", 0, calls=parts))
+        if "role" in delta:
+            delta["content"] = ""
+        if choice["finish_reason"] is None or not held.tool_calls:
+            return bool(delta or choice["finish_reason"])
+        choice["finish_reason"] = "tool_calls"
+        calls = map(_mistral_call, held.tool_calls)
+        choice["delta"] = {
+            "tool_calls": [{"function": each["function"], "id": each["id"]} for each in calls]
+        }
+        return True
+
     def _prompt(self) -> Json:
         return prompt_filter_results(self.prompt_results)
 
@@ -224,6 +261,7 @@ def prompt_filter_results(results: Json) -> Json:
     return {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": results}]}
 
 
+_LETTERS = string.ascii_letters + string.digits
 _CHUNK: Json = {"object": "", "created": 0, "model": ""}
 DONE = b"data: [DONE]\n\n"
 
@@ -237,6 +275,12 @@ def tool_call(call_id: str, name: str, arguments: str) -> Json:
     """Return a tool call."""
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
+
+
+def _mistral_call(call: Json) -> Json:
+    """Return a call with an id as Mistral's models write it, always the same for the same id."""
+    digest = hashlib.blake2b(call["id"].encode(errors="replace"), digest_size=9).digest()
+    return {**call, "id": "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest)}
 
 
 def reasoning_tokens(written: GeneratedChoice) -> int:
@@ -260,6 +304,8 @@ def _usage(written: GeneratedChoice) -> Json:
         "completion_tokens": written.completion_tokens,
     }
     reported = written.usage or {}
+    if written.cached_tokens is not None:
+        reported = {"prompt_tokens_details": {"cached_tokens": written.cached_tokens}, **reported}
     known = {name: count for name, count in counts.items() if reported.get(name) is None}
     return {**counts, **reported, **known}
 

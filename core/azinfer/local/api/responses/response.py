@@ -317,9 +317,10 @@ def _part(text: str) -> Json:
 
 def _usage(written: GeneratedChoice) -> Json:
     counts = usage([written])
+    details = counts.get("prompt_tokens_details") or {}
     return {
         "input_tokens": counts["prompt_tokens"],
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": details.get("cached_tokens") or 0},
         "output_tokens": counts["completion_tokens"],
         "output_tokens_details": {"reasoning_tokens": reasoning_tokens(written)},
         "total_tokens": counts["total_tokens"],
