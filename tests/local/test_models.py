@@ -102,6 +102,34 @@ def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:
     assert stopped.text == whole.partition(word)[0]
 
 
+def test_a_real_model_reports_log_probabilities_and_its_cache(real: LocalEndpoint) -> None:
+    body = {
+        "model": "chat",
+        "messages": [{"role": "user", "content": "Which city is the capital of France?"}],
+        "temperature": 0,
+        "max_tokens": 8,
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+    url = f"{real.url}/openai/v1/chat/completions"
+    first, second = (
+        httpx.post(url, json=body, headers={"api-key": real.key}, timeout=120).json()
+        for _ in range(2)
+    )
+    (choice,) = second["choices"]
+    tokens = choice["logprobs"]["content"]
+    assert "".join(each["token"] for each in tokens) == choice["message"]["content"]
+    for each in tokens:
+        # At temperature 0 the likeliest token is written.
+        assert each["top_logprobs"][0] == {
+            name: each[name] for name in ("token", "logprob", "bytes")
+        }
+        assert len(each["top_logprobs"]) == 2
+    read = second["usage"]["prompt_tokens"]
+    assert second["usage"]["prompt_tokens_details"]["cached_tokens"] == read - 1
+    assert first["usage"]["prompt_tokens_details"]["cached_tokens"] < read - 1
+
+
 def test_a_real_model_calls_the_right_tool(client: InferenceClient) -> None:
     def tool(name: str, description: str, **properties: Any) -> Tool:
         schema = {"type": "object", "properties": properties, "required": list(properties)}

@@ -266,7 +266,8 @@ def _message(message: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _pieces(chunks: asyncio.Queue[Any], alternatives: int | None) -> AsyncIterator[Piece]:
-    reason, sent, usage = "stop", 0, {"prompt_tokens": 0, "completion_tokens": 0}
+    reason, sent = "stop", 0
+    usage: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0}
     while (chunk := await chunks.get()) is not None:
         _check(chunk)
         if not isinstance(chunk, dict):

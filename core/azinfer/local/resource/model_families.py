@@ -69,8 +69,15 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
         # An engine that gets the whole request knows better what its model accepts.
         _check_together(body, deployment, surface)
         _check_logprobs(body, deployment, surface)
-    if not reasons(deployment):
-        return
+    if reasons(deployment):
+        _check_reasoning(body, surface)
+
+
+def _check_reasoning(body: Json, surface: str) -> None:
+    """Refuse what no reasoning model of OpenAI takes.
+
+    Source: "Azure OpenAI reasoning models", "Not supported".
+    """
     if "max_tokens" in body:
         instead = "max_completion_tokens"
         raise unsupported_parameter(surface, "max_tokens", body["max_tokens"], instead)
@@ -83,9 +90,8 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
 
 
 def _check_logprobs(body: Json, deployment: LocalDeployment, surface: str) -> None:
-    if body.get("logprobs") and not (
-        deployment.engine_capabilities.logprobs or reasons(deployment)
-    ):
+    has_them = deployment.engine_capabilities.logprobs or reasons(deployment)
+    if body.get("logprobs") and not has_them:
         message = (
             f"The engine of the deployment {deployment.name!r} reports no log probabilities; "
             "leave 'logprobs' out, or choose another engine."
