@@ -55,7 +55,8 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.network": """
-        upload request address tls http1 pool httpx_connection dialing connection async_connection
+        upload request address tls http1 pool httpx_connection dialing waiter connection
+        async_connection
         body exceptions transport
         __init__
     """,

@@ -6,7 +6,6 @@ The twin of `sync_operations.py`, whose docstrings say what each operation does.
 from __future__ import annotations
 
 from collections.abc import (
-    Awaitable,
     Callable,
     Coroutine,
     Mapping,
@@ -212,7 +211,7 @@ class AsyncOperations(Operations):
                 request, deadline = await self._next(attempts)
                 try:
                     # No variable has the response, which tracebacks may show.
-                    return attempts.value_of(*await _in_time(self._exchange, request, deadline))
+                    return attempts.value_of(*await self._exchange(request, deadline))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 await self._clock.asleep(wait)
@@ -231,7 +230,7 @@ class AsyncOperations(Operations):
             while True:
                 request, deadline = await self._next(attempts, stream=True)
                 try:
-                    response = await _in_time(self._transport.open, request, deadline)
+                    response = await self._transport.open(request, deadline)
                     if response.status >= 300:
                         raise attempts.error_of(
                             response.status,
@@ -277,7 +276,7 @@ async def _secret_in_time(attempts: CallAttempts[Any]) -> Secret | None:
         return await asking  # which never waits
     import asyncio
 
-    deadline = attempts.deadline()
+    deadline = attempts.deadline(attempts.clock.monotonic())
     try:
         async with asyncio.timeout(deadline.remaining()) as limit:
             return await asking
@@ -285,17 +284,3 @@ async def _secret_in_time(attempts: CallAttempts[Any]) -> Secret | None:
         if not limit.expired():
             raise
     raise APITimeoutError(f"the credential returned no token within {deadline.seconds:g} seconds")
-
-
-async def _in_time(
-    work: Callable[[Request, Deadline], Awaitable[T]], request: Request, deadline: Deadline
-) -> T:
-    import asyncio
-
-    try:
-        async with asyncio.timeout(deadline.remaining()) as limit:
-            return await work(request, deadline)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    raise deadline.expired_error()

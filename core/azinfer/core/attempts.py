@@ -80,7 +80,7 @@ class CallAttempts(Generic[T]):
         """Send what comes next to the deployment of a leg."""
         self.leg, self.call = leg, leg.call
         # A copy: calls do not change each other, and only a success is remembered.
-        self.corrections = leg.corrections.copy()
+        self.corrections = self.call.target.corrections.copy()
         self._learned: dict[str, str] = {}
         self.rejected = None
         self._url = self.call.url or self.call.target.url(self.corrections)
@@ -126,11 +126,10 @@ class CallAttempts(Generic[T]):
         scope = self.call.scope or scope_of(self.surface, self._url)
         return self.corrections.get(scope, scope) if scope else None
 
-    def deadline(self) -> Deadline:
-        """Return by when an attempt that begins now must end."""
+    def deadline(self, began: float) -> Deadline:
+        """Return by when an attempt must end that began at a time of the clock."""
         attempt = self.timeout.attempt or self.timeout.total
-        at = min(self._end, self.clock.monotonic() + attempt)
-        return Deadline(self.clock, at, self.timeout)
+        return Deadline(self.clock, min(self._end, began + attempt), self.timeout)
 
     def handle_rejected_credential(self) -> None:
         """Go on after the credential has nothing but the secret that was rejected.
@@ -157,16 +156,18 @@ class CallAttempts(Generic[T]):
         self._answer: Mapping[str, str] = NOTHING
         headers = standing_headers(self.call.target, self._body, self.corrections, stream=stream)
         headers.update(secret.headers)
-        headers.update(self.call.wire.headers if self.call.wire else ())
+        if self.call.wire:
+            headers.update(self.call.wire.headers)
         headers["x-ms-client-request-id"] = self._id
-        headers.update((name.lower(), value) for name, value in self.call.target.headers.items())
+        for name, value in self.call.target.headers.items():
+            headers[name.lower()] = value
         body: bytes | Upload = self._encoded
         if self.call.upload is not None:
             body = self.call.upload
             headers["content-type"] = body.content_type
         method = self.call.method or ("POST" if body else "GET")
         request = Request(method, self._url, list(headers.items()), body, self._id)
-        return request, self.deadline()
+        return request, self.deadline(self._began)
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """Return the value of a complete response.
@@ -230,7 +231,7 @@ class CallAttempts(Generic[T]):
     def _record_success(self) -> None:
         self.budget.give_back()
         if self._learned:
-            self.leg.corrections.update(self._learned)
+            self.call.target.corrections.update(self._learned)
         if self._places and self.call.learn:
             self.call.learn()
 

@@ -224,6 +224,7 @@ class BaseClient:
             "_budget": None,
             "_environ": None,
             "_twin": None,
+            "_targets": {},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -293,7 +294,7 @@ class BaseClient:
             choice = self._choice({"messages": []}, target, None, added)
             wire = wire_named(choice.wire or "")
             target = self._target(wire.operation, model, model_id, None)
-        return target.routing(target.url(self._corrections_of(target)), wire=choice)
+        return target.routing(target.url(target.corrections), wire=choice)
 
     def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
         """Return what is known of the model behind a deployment, without sending anything.
@@ -345,11 +346,13 @@ class BaseClient:
                 profile=profile,
                 model_id=known,
                 model_id_source=source,
+                corrections=self._knowledge.corrections_of(endpoint.surface.name, name),
                 headers=self._headers,
                 facts=facts,
+                wire=self._declared[name].wire if name and name in self._declared else None,
             )
             self._targets[key] = target
-        return replace(target, headers={**target.headers, **headers}) if headers else target
+        return target._replace(headers={**target.headers, **headers}) if headers else target
 
     def _model_id_of(self, name: str | None, model_id: str | None) -> tuple[str | None, str | None]:
         """Return the model behind a deployment, and how that is known."""
@@ -367,12 +370,6 @@ class BaseClient:
         guessed = profile_of(name, is_model_id=False).family
         return (name, "guessed") if guessed else (None, None)
 
-    def _corrections_of(self, target: Target) -> dict[str, str]:
-        return self._knowledge.corrections_of(target.endpoint.surface.name, target.model)
-
-    def _wire_of(self, deployment: str) -> WireName | None:
-        return self._declared[deployment].wire if deployment in self._declared else None
-
     def _choice(
         self,
         body: Json,
@@ -388,11 +385,11 @@ class BaseClient:
             wire: What the call asks for.
             added: What `with_options` of a client from a file asked for.
         """
-        endpoint, deployment = self.endpoint, (target.model or "").casefold()
+        endpoint, learned = self.endpoint, self._knowledge.wires
         return choose_wire(
             body,
             endpoint.has,
-            declared=wire or self._wire_of(deployment) or added or self.wire or endpoint.wire,
-            learned=self._knowledge.wires.get(deployment),
+            declared=wire or target.wire or added or self.wire or endpoint.wire,
+            learned=learned.get((target.model or "").casefold()) if learned else None,
             facts=target.facts,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.decoding import decode_json, decode_model_info
@@ -28,7 +28,7 @@ from azinfer.core.model_catalog import ModelFacts, family_of
 from azinfer.core.model_profiles import Profile
 from azinfer.core.network import Upload
 from azinfer.core.routing import Routing
-from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1
+from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1, WireName
 from azinfer.core.wires.selection import NO_CHOICE, Choice
 from azinfer.core.wires.state import resource_of
 from azinfer.core.wires.wire import Situation, Wire, wire_named
@@ -40,9 +40,22 @@ call_numbers = itertools.count(1)
 NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a call is sent, and what is known of the model there."""
+class Target(NamedTuple):
+    """Where a call is sent, and what is known of the model there.
+
+    Attributes:
+        endpoint: The base URL and its surface.
+        operation: What is called there.
+        model: The name of the deployment.
+        profile: What the model's family takes.
+        model_id: The model behind the deployment, where that is known.
+        model_id_source: How that is known: `"declared"`, `"listed"` or `"guessed"`.
+        corrections: What the deployment refused before: a field's name to the one it takes
+            instead, or "". All calls share it, and each adds what it learned.
+        headers: Sent besides our own.
+        facts: The model's row in the catalog.
+        wire: The wire that is declared for the deployment.
+    """
 
     endpoint: Endpoint
     operation: str
@@ -50,8 +63,10 @@ class Target:
     profile: Profile
     model_id: str | None
     model_id_source: str | None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    corrections: dict[str, str]
+    headers: Mapping[str, str] = NOTHING
     facts: ModelFacts | None = None
+    wire: WireName | None = None
 
     def routing(
         self,
@@ -96,8 +111,7 @@ class Target:
         return endpoint.operation_url(self.operation, self.model)
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """A request, and how to read the response.
 
     Attributes:
@@ -123,7 +137,6 @@ class Call(Generic[T]):
     target: Target
     body: Json | None
     read: Callable[[bytes, Mapping[str, str], Routing], T]
-    _: KW_ONLY
     adapted: tuple[str, ...] = ()
     url: str | None = None
     scope: str | None = None
@@ -150,12 +163,10 @@ def in_our_schema(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
         messages: The conversation.
         options: What the caller asked for besides.
     """
-    own = {key: value for key, value in options.items() if key not in _OF_CLIENT}
-    return {"messages": messages_to_wire(messages), **_options_to_wire(own)}
+    return {"messages": messages_to_wire(messages), **_options_to_wire(options)}
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """A request for the next message of a conversation, before it has the form of a wire.
 
     Attributes:
@@ -173,16 +184,13 @@ class Conversation:
     learn: Callable[[], None]
 
 
-def chat(
-    conversation: Conversation, target: Target, choice: Choice, corrections: Mapping[str, str]
-) -> Call[ChatCompletion]:
+def chat(conversation: Conversation, target: Target, choice: Choice) -> Call[ChatCompletion]:
     """Return the call that asks for the next message of a conversation.
 
     Args:
         conversation: What is asked.
         target: Where it is sent.
         choice: The wire that it takes.
-        corrections: What this model refused before: the name of a field, and its name there.
 
     Raises:
         ConfigurationError: The wire cannot carry it; the text names the field.
@@ -194,7 +202,7 @@ def chat(
         model_id=target.model_id,
         profile=target.profile,
         facts=target.facts,
-        learned=dict(corrections),  # other threads add to it
+        learned=target.corrections.copy(),  # other threads add to it
         resource=resource_of(url),
         in_project="/api/projects/" in url,
         counts_usage=stream and _asks_for_usage(target),
@@ -232,7 +240,6 @@ def embeddings(
     target: Target,
     texts: Sequence[str],
     options: Mapping[str, Any],
-    corrections: Mapping[str, str],
     kind: str | None = None,
 ) -> Call[Embeddings]:
     """Return the call that embeds one request's worth of texts.
@@ -241,12 +248,11 @@ def embeddings(
         target: Where it is sent.
         texts: The texts of this request.
         options: Further fields of the body.
-        corrections: What this model refused before: the name of a field, and its name there.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
     body: Json = {"input": list(texts), **_set_options(options)}
-    own = _kind_field(target, body, corrections, kind)
-    if not {"encoding_format"} & (body.keys() | corrections.keys()) and (
+    own = _kind_field(target, body, kind)
+    if not {"encoding_format"} & (body.keys() | target.corrections.keys()) and (
         target.profile.base64 or target.endpoint.surface in (V1, DEPLOYMENTS)
     ):
         own["encoding_format"] = "base64"  # a quarter of the bytes of floats in JSON
@@ -257,7 +263,6 @@ def image_embeddings(
     target: Target,
     image: ImageInput,
     options: Mapping[str, Any],
-    corrections: Mapping[str, str],
     kind: str | None = None,
 ) -> Call[Embeddings]:
     """Return the call that embeds one image; models take one image in a request.
@@ -266,17 +271,14 @@ def image_embeddings(
         target: Where it is sent.
         image: The image, with or without a text.
         options: Further fields of the body.
-        corrections: What this model refused before: the name of a field, and its name there.
         kind: `"query"` or `"document"`; sent where model and surface have a field for it.
     """
     body: Json = {"input": [image.to_wire()], **_set_options(options)}
-    own = _kind_field(target, body, corrections, kind)
+    own = _kind_field(target, body, kind)
     return _embedding_call(target, {**body, **own}, 1, frozenset(own))
 
 
-def _kind_field(
-    target: Target, body: Json, corrections: Mapping[str, str], kind: str | None
-) -> dict[str, str]:
+def _kind_field(target: Target, body: Json, kind: str | None) -> dict[str, str]:
     """Return the field that says what a text is for, where model and surface have it.
 
     Source: "Get embeddings", `input_type`, of the model inference REST reference. The v1 and
@@ -284,7 +286,7 @@ def _kind_field(
     Cohere's alone make different vectors of queries and of documents.
     """
     check_kind(kind)
-    if kind is None or "input_type" in body or "input_type" in corrections:
+    if kind is None or "input_type" in body or "input_type" in target.corrections:
         return {}
     is_model_id = target.model_id_source != "guessed"
     is_cohere = family_of(target.model_id, is_model_id=is_model_id) == "cohere"
@@ -313,6 +315,8 @@ def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
 def _options_to_wire(options: Mapping[str, Any]) -> Json:
     """Return options as they are sent; None means that an option is not set."""
     wire = _set_options(options)
+    for name in _OF_CLIENT:
+        wire.pop(name, None)
     if tools := wire.get("tools"):
         own = (Tool, CustomTool)
         wire["tools"] = [tool.to_wire() if isinstance(tool, own) else tool for tool in tools]

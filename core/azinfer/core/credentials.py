@@ -51,10 +51,11 @@ Credential: TypeAlias = str | _KeyHolder | _TokenSource | Callable[[], str | Awa
 class Secret:
     """The headers that authorise one attempt, and the secret in them, which is never shown."""
 
-    __slots__ = ("headers", "value")
+    __slots__ = ("headers", "names", "value")
 
     def __init__(self, value: str, names: tuple[str, ...]) -> None:
-        self.value = SecretText(value)
+        self.value = hidden(value)
+        self.names = names
         self.headers = tuple(
             (name, f"Bearer {value}" if name == "authorization" else value) for name in names
         )
@@ -80,6 +81,7 @@ class Keys:
         self._read = read
         self._name = name
         self._reduction = reduction
+        self._last: Secret | None = None
 
     def __repr__(self) -> str:
         return f"Keys({self._name})"
@@ -89,8 +91,10 @@ class Keys:
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """Return the headers for one attempt, or None if the only secret is the rejected one."""
-        value = _check_secret(self._read(), self._name)
-        return None if value == rejected else Secret(value, surface.key_headers)
+        value, last = hidden(self._read()), self._last
+        if last is None or last.value != value or last.names != surface.key_headers:
+            last = self._last = Secret(_check_secret(value, self._name), surface.key_headers)
+        return None if last.value == rejected else last
 
     async def asecret(
         self, surface: Surface, scope: str | None, rejected: str | None

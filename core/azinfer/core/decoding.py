@@ -113,7 +113,7 @@ def decode_completion(
         id=str(raw.get("id") or ""),
         model=as_text(raw.get("model")) or None,
         created=as_count(created),
-        choices=tuple(decode_choice(each, at, id_prefix) for at, each in enumerate(choices)),
+        choices=tuple([decode_choice(each, at, id_prefix) for at, each in enumerate(choices)]),
         usage=decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers),
         prompt_filter_results=as_objects(raw.get("prompt_filter_results")) or (),
         routing=routing,
@@ -164,19 +164,20 @@ def decode_choice(raw: Any, position: int, id_prefix: str) -> Choice:
 
 def decode_message(raw: Any, id_prefix: str) -> Message:
     """Return one message, its reasoning apart from its content."""
-    if not isinstance(raw, dict) or not _MESSAGE_KEYS.intersection(raw):
+    if not isinstance(raw, dict) or _MESSAGE_KEYS.isdisjoint(raw):
         raise invalid_response("a choice without a message", raw)
     thought, content = text_of(raw.get("content"))
     if content and thought is None:
         thought, content = reasoning.split(content)
     field = raw.get("reasoning_content") or raw.get("reasoning")
+    calls = [
+        decode_tool_call(call, f"{id_prefix}{position}")
+        for position, call in enumerate(list_field(raw, "tool_calls"))
+    ]
     return Message(
         content,
         reasoning=field if isinstance(field, str) else thought,
-        tool_calls=tuple(
-            decode_tool_call(call, f"{id_prefix}{position}")
-            for position, call in enumerate(list_field(raw, "tool_calls"))
-        ),
+        tool_calls=tuple(calls),
         refusal=as_text(raw.get("refusal")) or None,
         audio=as_object(raw.get("audio")) or None,
         raw=raw,
@@ -245,14 +246,16 @@ def list_field(raw: Json, key: str) -> list[Any]:
 
 def decode_usage(raw: Json) -> Usage:
     """Return token counts from any field that a model uses for them."""
-    prompt, completion = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
-    details = raw.get("completion_tokens_details")
-    thought = _count(details, "reasoning_tokens") or _count(raw, "reasoning_tokens")
+    counted = raw.get
+    prompt, completion = as_count(counted("prompt_tokens")), as_count(counted("completion_tokens"))
+    read = as_object(counted("prompt_tokens_details"))
+    written = as_object(counted("completion_tokens_details"))
+    thought = as_count(written.get("reasoning_tokens")) or as_count(counted("reasoning_tokens"))
     return Usage(
         prompt,
         completion,
-        _count(raw, "total_tokens") or prompt + completion,
-        cached_tokens=_count(raw.get("prompt_tokens_details"), "cached_tokens"),
+        as_count(counted("total_tokens")) or prompt + completion,
+        cached_tokens=as_count(read.get("cached_tokens")),
         reasoning_tokens=thought,
         raw=raw,
     )
@@ -298,7 +301,3 @@ def decode_model_info(raw: Any) -> ModelInfo:
     kind = kind.replace("(s)", "").removesuffix("s")
     kind = {"text_embedding": "embedding", "chat": "chat_completion"}.get(kind, kind)
     return ModelInfo(raw["model_name"], kind, str(raw.get("model_provider_name") or ""), raw)
-
-
-def _count(counts: Any, name: str) -> int:
-    return as_count(as_object(counts).get(name))

@@ -175,17 +175,21 @@ class Endpoint:
     def operation_url(self, operation: str, deployment: str | None) -> str:
         """Return the whole URL of a request."""
         base = self.url
-        if self.surface == DEPLOYMENTS:
+        name = self.surface.name
+        if name == DEPLOYMENTS.name:
             base = f"{base}/{path_segment(deployment or '')}"
         version = self.api_version or self.surface.api_version
-        if operation == INFO and self.surface == MODELS:
+        is_info = operation == INFO and name == MODELS.name
+        if is_info:
             version = self.api_version or INFO_VERSION
+        if not version and not self.query:
+            return f"{base}/{operation}"
         query = list(self.query)
         if version:
             query.append(("api-version", version))
-        if operation == INFO and self.surface == MODELS and deployment:
+        if is_info and deployment:
             query.append(("model", deployment))
-        return f"{base}/{operation}?{urlencode(query)}" if query else f"{base}/{operation}"
+        return f"{base}/{operation}?{urlencode(query)}"
 
 
 def path_segment(name: str) -> str:

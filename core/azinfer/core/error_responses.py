@@ -206,7 +206,10 @@ def with_advice(message: str, advice: str | None) -> str:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the service's id of a request, for its support."""
-    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
+    for name in REQUEST_ID_HEADERS:
+        if value := headers.get(name):
+            return value
+    return None
 
 
 def inner_status(status: int, headers: Mapping[str, str]) -> int:

@@ -79,7 +79,7 @@ def image_call(
     if not client.endpoint.has(EMBED):
         return make(operation)
     other = EMBED if operation == IMAGES else IMAGES
-    return replace(make(operation), beside=partial(make, other))
+    return make(operation)._replace(beside=partial(make, other))
 
 
 def _call(
@@ -92,11 +92,9 @@ def _call(
     if operation == EMBED:
         call = _cohere_call(target, request)
     else:
-        call = calls.image_embeddings(
-            target, request.image, request.options, client._corrections_of(target), request.kind
-        )
+        call = calls.image_embeddings(target, request.image, request.options, request.kind)
     learn = partial(client._knowledge.learn_image_route, target.model, operation)
-    return replace(call, learn=learn)
+    return call._replace(learn=learn)
 
 
 def _cohere_call(target: Target, request: ImageRequest) -> Call[Embeddings]:

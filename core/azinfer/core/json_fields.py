@@ -26,7 +26,7 @@ def as_text(value: Any) -> str:
 
 def as_count(value: Any) -> int:
     """Return a count, which some services write as 5.0, or 0 if the value is not a count."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value.__class__ is not int and not isinstance(value, float):
         return 0
     return int(value) if 0 <= value <= _LARGEST_COUNT else 0
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from azinfer.core.calls import Call, T
 from azinfer.core.clock import Clock
@@ -12,8 +11,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.retries import RetryBudget, Timeout
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What the client allows a call.
 
     Attributes:
@@ -29,18 +27,15 @@ class Rules:
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Leg(Generic[T]):
+class Leg(NamedTuple, Generic[T]):
     """A call to one deployment, and what is known there.
 
     Attributes:
         call: What is asked.
         credential: What authorises it.
         known: Deployments that a wrong name may have meant.
-        corrections: Where to write down what a model refused.
     """
 
     call: Call[T]
     credential: Source
     known: Deployments
-    corrections: dict[str, str]

@@ -185,13 +185,16 @@ class ImageInput:
         return wire if self.text is None else {**wire, "text": self.text}
 
 
+_ONE_MESSAGE = (str, bytes, Mapping)
+
+
 def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
     """Return messages as they are sent: typed ones and mappings of the wire form, mixed.
 
     Raises:
         ConfigurationError: There is no message, or one is neither.
     """
-    if isinstance(messages, str | bytes | Mapping):
+    if not isinstance(messages, list) and isinstance(messages, _ONE_MESSAGE):
         raise ConfigurationError(
             "messages must be a list: pass [UserMessage('…')], not one message"
         )
@@ -224,14 +227,14 @@ def response_format_to_wire(form: Any) -> Any:
 
 
 def _message(message: ChatMessage, position: int) -> Json:
+    if isinstance(message, Message):
+        return _assistant(message)
+    if not isinstance(message, Mapping) and hasattr(message, "to_wire"):
+        return message.to_wire()
     if isinstance(message, Mapping):
         if not isinstance(message.get("role"), str):
             raise ConfigurationError(f"messages[{position}] has no role, only {sorted(message)}")
         return _without_nulls(dict(message))
-    if isinstance(message, Message):
-        return _assistant(message)
-    if hasattr(message, "to_wire"):
-        return message.to_wire()
     raise ConfigurationError(
         f"messages[{position}] has the type {type(message).__name__}; pass a message such as "
         "UserMessage('…'), or a mapping with role and content"

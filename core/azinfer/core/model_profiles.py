@@ -67,6 +67,9 @@ _FOREIGN = frozenset(
 # Source: Mistral's and Cohere's API references, chat completions, messages.
 _NAMELESS = frozenset({"Mistral AI", "Cohere"})
 
+# Messages of text and nothing else, as most are, suit every model.
+_PLAIN = frozenset({"role", "content"})
+
 # What says nothing where there are no tools, and is refused there.
 _OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none")}
 
@@ -95,18 +98,21 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
     """
     changes: dict[str, None] = {}
     body = _rename_token_limit(body, profile, changes)
-    messages = [_clean_message(message, profile, changes) for message in body["messages"]]
-    roles = {message["role"] for message in messages}
-    if profile.developer is False and "developer" in roles:
-        messages = _change_role(messages, "developer", "system", changes)
-    elif profile.developer and profile.token_limit and {"system", "developer"} <= roles:
-        messages = _change_role(messages, "system", "developer", changes)
-    idle = (
-        () if body.get("tools") else [key for key in _OF_TOOLS if body.get(key) in _OF_TOOLS[key]]
-    )
-    changes.update(dict.fromkeys(f"without {key}, as there are no tools" for key in idle))
-    body = {key: value for key, value in body.items() if key not in idle}
-    return {**body, "messages": messages}, tuple(changes)
+    messages = [
+        message
+        if _PLAIN.issuperset(message) and isinstance(message.get("content"), str)
+        else _clean_message(message, profile, changes)
+        for message in body["messages"]
+    ]
+    if profile.developer is not None:
+        messages = _fit_roles(messages, profile, changes)
+    body = {**body, "messages": messages}
+    if not body.get("tools"):
+        for key, idle in _OF_TOOLS.items():
+            if key in body and body[key] in idle:
+                changes[f"without {key}, as there are no tools"] = None
+                del body[key]
+    return body, tuple(changes)
 
 
 def rename_field(body: Json, name: str, new_name: str) -> Json:
@@ -121,6 +127,15 @@ def _rename_token_limit(body: Json, profile: Profile, changes: dict[str, None]) 
         return body
     changes[f"{other[right]} → {right}"] = None
     return rename_field(body, other[right], right)
+
+
+def _fit_roles(messages: list[Json], profile: Profile, changes: dict[str, None]) -> list[Json]:
+    roles = {message["role"] for message in messages}
+    if not profile.developer and "developer" in roles:
+        return _change_role(messages, "developer", "system", changes)
+    if profile.developer and profile.token_limit and {"system", "developer"} <= roles:
+        return _change_role(messages, "system", "developer", changes)
+    return messages
 
 
 def _change_role(messages: list[Json], role: str, new: str, changes: dict[str, None]) -> list[Json]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -37,8 +36,7 @@ T = TypeVar("T")
 Kind: TypeAlias = Literal["query", "document"]
 
 
-@dataclass(frozen=True, slots=True)
-class CallOptions:
+class CallOptions(NamedTuple):
     """What a caller gave besides messages, texts or images.
 
     Attributes:
@@ -115,19 +113,17 @@ class Operations(BaseClient):
     ) -> Call[ChatCompletion]:
         wire = wire_named(choice.wire or "")
         target = self._place(wire.operation, place)
-        corrections = self._corrections_of(target)
         # No closure that refers to itself: the garbage collector would have to find each.
         on_wire = partial(self._call_on_wire, body, options, place, stream)
         learn = partial(self._knowledge.learn_wire, target.model, wire.name)
         conversation = calls.Conversation(body, options, stream, on_wire, learn)
-        return calls.chat(conversation, target, choice, corrections)
+        return calls.chat(conversation, target, choice)
 
     def _embedding(self, texts: list[str], call_options: CallOptions) -> CallAttempts[Embeddings]:
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             target = client._place(EMBEDDINGS, place)
-            corrections = client._corrections_of(target)
             options = _merge_params(call_options.options, place)
-            return calls.embeddings(target, texts, options, corrections, call_options.kind)
+            return calls.embeddings(target, texts, options, call_options.kind)
 
         return self._attempts(EMBEDDINGS, embed, call_options)
 
@@ -274,8 +270,7 @@ class Operations(BaseClient):
         return Rules(timeout, self.max_retries, self._budget, self._clock)
 
     def _leg(self, call: Call[T]) -> Leg[T]:
-        corrections = self._corrections_of(call.target)
-        return Leg(call, self._credential, self._known_deployments, corrections)
+        return Leg(call, self._credential, self._known_deployments)
 
     def _batches(self, texts: list[str], call_options: CallOptions) -> list[list[str]]:
         """Return texts in requests that the model takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_OPEN, _CLOSE = "<think>", "</think>"
+_OPEN, _CLOSE, _TAG = "<think>", "</think>", "think>"
 # Some chat templates put the opening tag into the prompt, so that only the closing tag comes.
 _CLOSED_ONLY = re.compile(r"(?:^|\n)</think>")
 
@@ -14,6 +14,8 @@ def split(text: str) -> tuple[str | None, str]:
 
     Only a block at the start counts. A block without an end is reasoning as a whole.
     """
+    if _TAG not in text:
+        return None, text
     start = text.lstrip()
     if start.startswith(_OPEN):
         reasoning, _, answer = start[len(_OPEN) :].partition(_CLOSE)
@@ -26,7 +28,7 @@ def split(text: str) -> tuple[str | None, str]:
 class Splitter:
     """Splits a text that arrives in pieces; a tag may be cut anywhere.
 
-    Text that may still turn out to be a tag is rest back until the next piece, or `finish`.
+    Text that may still turn out to be a tag is kept back until the next piece, or `finish`.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Splitter:
         return self._part(text)
 
     def finish(self) -> tuple[str, str]:
-        """What was rest back."""
+        """Return what was kept back."""
         rest, self._buffer = self._buffer, ""
         if self._part == self._read_reasoning:
             return rest.rstrip("\n"), ""

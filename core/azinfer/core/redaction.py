@@ -39,7 +39,8 @@ class SecretBytes(bytes):
 
 def hidden(value: Any) -> Any:
     """Return text as SecretText, and any other value as it is."""
-    return SecretText(value) if isinstance(value, str) else value
+    is_open = isinstance(value, str) and not isinstance(value, SecretText)
+    return SecretText(value) if is_open else value
 
 
 def redact(text: str, secret: str) -> str:
@@ -59,7 +60,7 @@ def redact(text: str, secret: str) -> str:
 
 def redact_headers(headers: Mapping[str, str], secret: str) -> Mapping[str, str]:
     """Return headers without a secret; the same object if none is in them."""
-    if not any(secret in value for value in headers.values()):
+    if secret not in "\n".join(headers.values()):  # no secret has a line break
         return headers
     return {name: redact(value, secret) for name, value in headers.items()}
 

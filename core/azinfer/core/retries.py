@@ -24,6 +24,7 @@ from azinfer.core.locks import renew_after_fork
 _IN_TEXT = r"(?i)retry after (\d+) seconds?"
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _LONGEST_RETRY_AFTER = 60.0
+_MOST_TOKENS = 500  # of a budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class RetryBudget:
     """
 
     def __init__(self) -> None:
-        self._tokens = 500
+        self._tokens = _MOST_TOKENS
         self.renew_locks()
 
     def renew_locks(self) -> None:
@@ -95,8 +96,9 @@ class RetryBudget:
 
     def give_back(self) -> None:
         """Count one success."""
-        with self._lock:
-            self._tokens = min(500, self._tokens + 1)
+        if self._tokens < _MOST_TOKENS:
+            with self._lock:
+                self._tokens = min(_MOST_TOKENS, self._tokens + 1)
 
 
 def wait_before_retry(

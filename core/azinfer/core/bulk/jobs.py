@@ -6,7 +6,6 @@ import sys
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Generic
 
@@ -217,8 +216,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
             raise ConfigurationError(f"a request has no messages: {sorted(map(str, own))}")
         messages, model = own.pop("messages"), own.pop("model", None)
         own.pop("id", None)
-        options = replace(
-            self._options,
+        options = self._options._replace(
             model=model or self._options.model,
             options={**self._options.options, **own},
         )

@@ -6,6 +6,7 @@ The twin of `connection.py`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,13 +15,14 @@ from azinfer.core.errors import InferenceError
 from azinfer.core.interruptions import is_interruption
 from azinfer.core.network import httpx_connection, pool
 from azinfer.core.network.address import Origin, parse_address
-from azinfer.core.network.connection import PIECE, connect_error, is_readable, send_error
+from azinfer.core.network.connection import PIECE, connect_error, send_error
 from azinfer.core.network.dialing import dial_async
 from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import context_of
 from azinfer.core.network.upload import next_piece
+from azinfer.core.network.waiter import Waiter
 
 _LARGEST_BACKLOG = 1024 * 1024  # bytes that may wait for the caller before reading pauses
 
@@ -37,8 +39,11 @@ class AsyncConnection(asyncio.Protocol):
         self._tls = context_of(origin)
         self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
+        self._waiter: Waiter | None = None
         self._failure: BaseException | None = None
         self._event: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late_at = 0.0
         self._backlog = 0
         self._paused = False
         self._full = False
@@ -53,8 +58,9 @@ class AsyncConnection(asyncio.Protocol):
             return self._closed
         if not self._parser.reusable or self._transport.is_closing():
             return True
-        sock = self._transport.get_extra_info("socket")
-        return now - self._free_since > IDLE or is_readable(sock)
+        if self._waiter is None:
+            self._waiter = Waiter(self._transport.get_extra_info("socket"))
+        return now - self._free_since > IDLE or self._waiter.is_readable()
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for the status and headers of its response."""
@@ -66,7 +72,7 @@ class AsyncConnection(asyncio.Protocol):
         await self._write(data, deadline)
         if not isinstance(request.body, bytes):
             pieces = iter(request.body)
-            while piece := await next_piece(pieces):
+            while piece := await _read_piece(pieces, deadline):
                 await self._write(piece, deadline)
         while not self._parser.status:
             await self._next_event(deadline)
@@ -96,6 +102,7 @@ class AsyncConnection(asyncio.Protocol):
         if self._generation != pool.generation:
             return  # in a forked child, whose selector would change that of the parent's loop
         transport, self._transport = self._transport, None
+        self._stop_timer()
         if transport is not None:
             with suppress(RuntimeError):  # its loop is closed
                 transport.abort()
@@ -145,12 +152,37 @@ class AsyncConnection(asyncio.Protocol):
     async def _next_event(self, deadline: Deadline) -> None:
         if self._failure is not None:
             raise self._failure
-        self._event = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._event = loop.create_future()
+        self._late_at = loop.time() + deadline.limit(deadline.timeout.read)
+        self._set_timer(loop)
         try:
-            async with asyncio.timeout(deadline.limit(deadline.timeout.read)):
-                await self._event
+            await self._event
         finally:
             self._event = None
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that a wait ends when it is late.
+
+        The timer outlives the wait: a new one for each takes longer than the rest of a wait.
+        """
+        if self._timer is None or self._timer.when() > self._late_at:
+            self._stop_timer()
+            self._timer = loop.call_at(self._late_at, self._check_time, loop)
+
+    def _check_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._event is None or self._event.done():
+            return
+        if loop.time() < self._late_at:
+            self._set_timer(loop)
+        else:
+            self._event.set_exception(TimeoutError("the service sent nothing"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes."""
@@ -176,6 +208,7 @@ class AsyncConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Handle the end of the connection."""
         self._transport, self._closed = None, True
+        self._stop_timer()
         closed = ConnectionResetError("the connection was closed meanwhile")
         self._failure = self._failure or error or closed
         self._wake()
@@ -192,3 +225,9 @@ class AsyncConnection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._event is not None and not self._event.done():
             self._event.set_result(None)
+
+
+async def _read_piece(pieces: Iterator[bytes], deadline: Deadline) -> bytes:
+    """Return the next piece of an upload while there is time."""
+    async with asyncio.timeout(deadline.remaining()):
+        return await next_piece(pieces)

@@ -5,7 +5,6 @@ The twin of `async_connection.py`.
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import Any
 
@@ -18,7 +17,8 @@ from azinfer.core.network.dialing import dial
 from azinfer.core.network.http1 import ResponseParser, encode_request
 from azinfer.core.network.pool import IDLE
 from azinfer.core.network.request import Head, Request
-from azinfer.core.network.tls import context_of
+from azinfer.core.network.tls import BLOCKED, context_of
+from azinfer.core.network.waiter import Waiter
 
 PIECE = 64 * 1024  # bytes that are written or read at once
 
@@ -39,6 +39,7 @@ class Connection:
         self._tls = context_of(origin)
         self._parser = ResponseParser()
         self._socket: socket.socket | None = None
+        self._waiter: Waiter | None = None
         self._closed = False
         self._busy = False
         self._free_since = 0.0
@@ -46,10 +47,9 @@ class Connection:
 
     def is_stale(self, now: float) -> bool:
         """Return True if the connection cannot be used again; an unused one can."""
-        sock = self._socket
-        if sock is None:
+        if self._waiter is None:
             return self._closed
-        return now - self._free_since > IDLE or is_readable(sock)
+        return self._closed or now - self._free_since > IDLE or self._waiter.is_readable()
 
     def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for the status and headers of its response."""
@@ -58,6 +58,8 @@ class Connection:
         self._busy = True
         if self._socket is None:
             self._socket = self._open(address.host, address.port, deadline)
+            self._socket.setblocking(False)
+            self._waiter = Waiter(self._socket)
         self._parser.expect()
         self._write(data, deadline)
         if not isinstance(request.body, bytes):
@@ -111,7 +113,9 @@ class Connection:
         left = memoryview(data)
         try:
             while left:
-                left = left[self._limited_socket(deadline).send(left[:PIECE]) :]
+                left = left[self._write_piece(left, deadline) :]
+                if left:
+                    deadline.remaining()
         except OSError as error:
             if is_interruption(error):
                 raise
@@ -119,18 +123,36 @@ class Connection:
                 raise send_error(deadline) from None
             # A service that refuses a request may respond before it has read all of it.
 
+    def _write_piece(self, left: memoryview, deadline: Deadline) -> int:
+        """Return how many bytes the network has accepted; 0 after a wait until it accepts some."""
+        sock, waiter = self._open_socket()
+        try:
+            accepted: int = sock.send(left[:PIECE])
+            return accepted
+        except BLOCKED as blocked:
+            if is_interruption(blocked):
+                raise
+            waiter.wait_after(blocked, deadline.limit(deadline.timeout.read))
+            return 0
+
     def _receive(self, deadline: Deadline) -> None:
-        data = self._limited_socket(deadline).recv(PIECE)
+        (sock, waiter), data = self._open_socket(), None
+        while data is None:
+            # A record of TLS fits into one piece, so none of it waits where no socket says so.
+            waiter.wait_to_read(deadline.limit(deadline.timeout.read))
+            try:
+                data = sock.recv(PIECE)
+            except BLOCKED as blocked:  # what came was a part of a record of TLS
+                if is_interruption(blocked):
+                    raise
         # A socket that is closed by this side ends too, but that ends no response.
         self._parser.feed(data) if data or self._closed else self._parser.eof()
 
-    def _limited_socket(self, deadline: Deadline) -> socket.socket:
-        """Return the socket with the time limit for its next operation."""
-        sock = self._socket
-        if sock is None or self._closed:
+    def _open_socket(self) -> tuple[Any, Waiter]:
+        sock, waiter = self._socket, self._waiter
+        if sock is None or waiter is None or self._closed:
             raise ConnectionResetError("the connection was closed meanwhile")
-        sock.settimeout(deadline.limit(deadline.timeout.read))
-        return sock
+        return sock, waiter
 
 
 def connect_error(error: OSError, deadline: Deadline) -> Exception:
@@ -145,17 +167,3 @@ def connect_error(error: OSError, deadline: Deadline) -> Exception:
 def send_error(deadline: Deadline) -> APITimeoutError:
     """Return the error for a request of which the network accepted nothing for too long."""
     return deadline.silence_error("the request could not be sent", deadline.timeout.read)
-
-
-def is_readable(sock: Any) -> bool:
-    """Return True if an idle socket has received bytes, or its end."""
-    descriptor = sock.fileno()  # negative if another thread closed it
-    return descriptor < 0 or bool(_poll(descriptor))
-
-
-def _poll(descriptor: int) -> Any:
-    if not hasattr(select, "poll"):  # pragma: no cover
-        return select.select([descriptor], [], [], 0)[0]
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return poller.poll(0)

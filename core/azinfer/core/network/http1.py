@@ -32,18 +32,15 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     Raises:
         ConfigurationError: A header cannot be sent.
     """
-    # No variable here has a value before all are known to be fit: it may be a secret, and
-    # tracebacks may show variables.
-    unfit = [name for name, value in request.headers if not _fits(name, value)]
-    if unfit:
-        raise ConfigurationError(
-            f"the header {unfit[0]!r} cannot be sent: its value has line breaks or "
-            "characters outside ASCII"
-        )
     names = [_lower_name(name) for name, _ in request.headers]
     if not _FRAMING.isdisjoint(names):
         framing = next(name for name, _ in request.headers if name.lower() in _FRAMING)
         raise ConfigurationError(f"the header {framing!r} cannot be set: only the client sets it")
+    if (unfit := _unfit(request.headers)) is not None:
+        raise ConfigurationError(
+            f"the header {unfit!r} cannot be sent: its value has line breaks or "
+            "characters outside ASCII"
+        )
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in names:
         lines.append(f"Host: {host}")
@@ -54,11 +51,17 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     return SecretBytes(head + (request.body if isinstance(request.body, bytes) else b""))
 
 
-def _fits(name: str, value: str) -> bool:
-    """Return whether a header can be sent."""
-    # Most values are printable; a pattern takes longer than to see that.
-    printable = value.isascii() and value.isprintable()
-    return bool(_lower_name(name) and (printable or _VALUE.fullmatch(value)))
+def _unfit(headers: list[tuple[str, str]]) -> str | None:
+    """Return the name of the first header that cannot be sent.
+
+    It raises nothing itself: a value may be a secret, and tracebacks may show variables.
+    """
+    for name, value in headers:
+        # Most values are printable; a pattern takes longer than to see that.
+        printable = value.isascii() and value.isprintable()
+        if not (printable or _VALUE.fullmatch(value)) or not _lower_name(name):
+            return name
+    return None
 
 
 @lru_cache(512)

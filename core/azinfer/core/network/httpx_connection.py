@@ -5,9 +5,9 @@ The only module of core that knows httpx, which is imported when one of these is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from azinfer.core.deadline import Deadline
 from azinfer.core.errors import ConfigurationError
@@ -18,6 +18,10 @@ from azinfer.core.network.request import Head, Request
 from azinfer.core.network.tls import tls_context
 from azinfer.core.network.upload import Upload, next_piece
 from azinfer.core.proxies import proxy_of
+
+T = TypeVar("T")
+
+_LONGEST_CLOSE = 5.0  # seconds
 
 
 class _BaseHttpxConnection:
@@ -94,31 +98,44 @@ class AsyncHttpxConnection(_BaseHttpxConnection):
 
     async def send(self, request: Request, deadline: Deadline) -> Head:
         """Send a request and wait for the status and headers of its response."""
-        self._response = await self._send(request, deadline)
+        self._response = await _in_time(self._send(request, deadline), deadline)
         self._parts = aiter(self._response.stream)
         return self._head()
 
     async def read(self, deadline: Deadline) -> list[bytes]:
         """Wait for a further part of the body; return an empty list at its end."""
-        import asyncio
-
-        # The timeouts of httpx limit each part, not all of them together.
-        async with asyncio.timeout(deadline.remaining()):
-            part = await anext(self._parts, None)
+        part = await _in_time(anext(self._parts, None), deadline)
         return [] if part is None else [part]
 
     async def release(self, now: float) -> None:
         """End the request."""
+        import asyncio
+
         response, self._response = self._response, None
         # In a forked child the response is that of the parent's loop.
         if response is not None and self._generation == pool.generation:
             dirty = _with_trailing_data(response)
-            await response.aclose()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_CLOSE):
+                    await response.aclose()
             _expire(dirty)
 
     async def close(self) -> None:
         """Close the client. It is ours: connections with a caller's client are in no pool."""
         await self._client.aclose()
+
+
+async def _in_time(work: Awaitable[T], deadline: Deadline) -> T:
+    """Return what a step returns; the timeouts of httpx limit each part of one, not the whole."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(deadline.remaining()) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise deadline.expired_error()
 
 
 def proxy_connection(origin: Origin) -> HttpxConnection | None:

@@ -35,6 +35,7 @@ class Pool:
         self.connections: set[Any] = set()
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self.closer: Any = None
+        self.is_drained = False
         self._idle: deque[tuple[float, Any]] = deque()
         self._make = make
 
@@ -52,7 +53,9 @@ class Pool:
         if connection not in self.connections:
             return connection  # the pool was drained meanwhile
         self._idle.append((now, connection))
-        with suppress(IndexError):
+        if len(self._idle) == 1:
+            return None
+        with suppress(IndexError):  # another thread may take them meanwhile
             if now - self._idle[0][0] > IDLE:
                 unused = self._idle.popleft()[1]
                 self.connections.discard(unused)
@@ -61,6 +64,7 @@ class Pool:
 
     def drain(self) -> list[Any]:
         """Remove all connections, also those in use, and return them to be closed."""
+        self.is_drained = True
         self._idle.clear()
         connections = list(self.connections)
         self.connections.clear()

@@ -11,7 +11,7 @@ from azinfer.core.secret_names import without_secrets
 Head: TypeAlias = tuple[int, dict[str, str]]  # status, and headers by lower-case name
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Request:
     """One request, ready to be sent.
 

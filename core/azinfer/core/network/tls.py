@@ -11,6 +11,10 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.interruptions import is_interruption
 from azinfer.core.network.address import TLS_VARIABLES, Origin
 
+# What a socket that does not block raises where it would; TLS may have to read before it writes.
+WANTS_TO_READ = ssl.SSLWantReadError
+BLOCKED = (BlockingIOError, WANTS_TO_READ, ssl.SSLWantWriteError)
+
 
 def context_of(origin: Origin) -> ssl.SSLContext | None:
     """Return the TLS context for connections to an origin, or None for plain HTTP."""

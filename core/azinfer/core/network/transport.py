@@ -25,8 +25,10 @@ from azinfer.core.network.request import Request
 
 _LINGER = 0.1  # seconds to wait for the end of a response; a new connection takes no longer
 
+_NO_POOL = (None, "", None)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class OpenResponse:
     """A response whose head has come.
 
@@ -139,24 +141,27 @@ class Transport:
                 unused.close()
 
     def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
-        from azinfer.core.network import address, httpx_connection
-        from azinfer.core.network import connection as sockets  # with ssl, which takes long
-
         if self._client is not None:
+            from azinfer.core.network import httpx_connection
+
             return None, httpx_connection.HttpxConnection(self._client)
         if self._generation != pools.generation:
             self._pools, self._generation = {}, pools.generation
         host = origin_of(url)
-        pool = self._pools.get(host)
-        if pool is None:
-            origin = address.Origin.in_environment(host, self._environ)
-            make = partial(sockets.connection, origin)
-            pool = self._pools.setdefault(host, pools.shared_pool(origin, make, self))
+        pool = self._pools.get(host) or self._new_pool(host)
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
             connection.close()
         return pool, connection
+
+    def _new_pool(self, host: str) -> Pool:
+        from azinfer.core.network import address
+        from azinfer.core.network import connection as sockets  # with ssl, which takes long
+
+        origin = address.Origin.in_environment(host, self._environ)
+        make = partial(sockets.connection, origin)
+        return self._pools.setdefault(host, pools.shared_pool(origin, make, self))
 
 
 class AsyncTransport:
@@ -178,7 +183,8 @@ class AsyncTransport:
             )
         self._client = http_client
         self._environ = os.environ if environ is None else environ
-        self._origins: dict[str, Any] = {}
+        self._origins: dict[str, tuple[Any, Any]] = {}
+        self._last: tuple[Any, str, Pool | None] = _NO_POOL
 
     async def open(self, request: Request, deadline: Deadline) -> OpenResponse:
         """Send a request and wait for the head of its response.
@@ -195,6 +201,7 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Stop using the connections of this loop; those without other users are closed."""
+        self._last = _NO_POOL
         await pools.close_loop_pools(self)
 
     async def _exchange(
@@ -229,21 +236,36 @@ class AsyncTransport:
                     await unused.close()
 
     async def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
-        from azinfer.core.network import address, async_connection, httpx_connection
-
         if self._client is not None:
+            from azinfer.core.network import httpx_connection
+
             return None, httpx_connection.AsyncHttpxConnection(self._client)
-        host = origin_of(url)
-        origin = self._origins.get(host)
-        if origin is None:
-            origin = self._origins[host] = address.Origin.in_environment(host, self._environ)
-        make = partial(async_connection.connection, origin)
-        pool = await pools.shared_loop_pool(origin, make, self)
+        pool = await self._pool_of(origin_of(url))
         now = deadline.clock.monotonic()
         while (connection := pool.borrow()).is_stale(now):
             pool.connections.discard(connection)
             await connection.close()
         return pool, connection
+
+    async def _pool_of(self, host: str) -> Pool:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        last_loop, last_host, pool = self._last
+        if pool is not None and loop is last_loop and host == last_host and not pool.is_drained:
+            return pool
+        origin, make = self._origins.get(host) or self._new_origin(host)
+        pool = await pools.shared_loop_pool(origin, make, self)
+        self._last = (loop, host, pool)
+        return pool
+
+    def _new_origin(self, host: str) -> tuple[Any, Any]:
+        from azinfer.core.network import address
+        from azinfer.core.network import async_connection as sockets
+
+        origin = address.Origin.in_environment(host, self._environ)
+        made = self._origins[host] = (origin, partial(sockets.connection, origin))
+        return made
 
 
 def _own(connection: Any, generation: int) -> Any:

@@ -129,9 +129,8 @@ def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:
     """The wire that a model is known to need for a request."""
     if facts is None:
         return None
-    wires = [wire for wire in WIRES if wire in facts.wires]
-    if wires and "chat" not in wires:
-        return wires[0]
+    if facts.wires and "chat" not in facts.wires:
+        return next(wire for wire in WIRES if wire in facts.wires)
     needs = facts.tools_on_chat == "never" or (
         facts.tools_on_chat == "without reasoning" and body.get("reasoning_effort") != "none"
     )

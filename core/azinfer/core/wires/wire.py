@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
+from typing import NamedTuple
 
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.errors import ConfigurationError, InferenceError
@@ -14,9 +16,10 @@ from azinfer.core.model_profiles import UNKNOWN, Profile
 from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import WIRES, WireName
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+
+class Situation(NamedTuple):
     """What an encoder needs to know besides the request.
 
     Attributes:
@@ -35,15 +38,14 @@ class Situation:
     model_id: str | None = None
     profile: Profile = UNKNOWN
     facts: ModelFacts | None = None
-    learned: Mapping[str, str] = field(default_factory=dict)
+    learned: Mapping[str, str] = _NOTHING
     resource: str = ""
     in_project: bool = False
     counts_usage: bool = False
     send_reasoning: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A request as it is sent.
 
     Attributes:
@@ -57,8 +59,7 @@ class Encoded:
     ours: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Mended:
+class Mended(NamedTuple):
     """A body in another form, after the service refused the first.
 
     Attributes:
@@ -69,7 +70,7 @@ class Mended:
 
     body: Json
     change: str
-    learned: Mapping[str, str] = field(default_factory=dict)
+    learned: Mapping[str, str] = _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
