@@ -149,6 +149,22 @@ def otel(url: str) -> str:
         return client.complete([UserMessage("hi")]).text
 
 
+def parquet(url: str) -> str:
+    """What the local endpoint answers, if the command line writes its vectors to a table as well."""
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    from azinfer.local import LocalDeployment, LocalEndpoint
+
+    with tempfile.TemporaryDirectory() as folder, LocalEndpoint([LocalDeployment("e")]) as endpoint:
+        path = Path(folder, "vectors.parquet")
+        command = [str(Path(sys.executable).with_name("azinfer")), "embed", "hi", "-o", str(path)]
+        subprocess.run([*command, "--endpoint", endpoint.url, "--key", endpoint.key], check=True)
+        assert path.read_bytes()[:4] == b"PAR1"
+    return local(url)
+
+
 EXTRAS: dict[str, Callable[[str], str]] = {
     "langchain": langchain,
     "llama-index": llama_index,
@@ -159,6 +175,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "models": models,
     "onnx": onnx,
     "otel": otel,
+    "parquet": parquet,
 }
 
 if __name__ == "__main__":

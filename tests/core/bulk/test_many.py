@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,12 +19,20 @@ from azinfer.core import (
     BadRequestError,
     ConfigurationError,
     ContentFilterError,
+    InferenceClient,
     InvalidResponseError,
     RateLimitError,
     UnsupportedParameterError,
     UserMessage,
 )
-from azinfer.core.bulk import BulkProgress
+from azinfer.core.bulk import (
+    BulkEstimate,
+    BulkProgress,
+    CompletionJob,
+    EmbeddingJob,
+    estimate,
+)
+from azinfer.core.operations import CallOptions
 from bulk_calls import echo, echo_chat, numbers, results_of, texts_of
 from client_driver import ClientDriver, TestClock
 from raw_server import RawServer, failure, reply, vectors
@@ -309,3 +318,15 @@ def test_clients_that_do_no_bulk_work_do_not_load_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_estimate_sends_nothing(server: RawServer) -> None:
+    with InferenceClient(server.url, "k", "prod-embed") as client:
+        options = CallOptions(None, None, None, None, {})
+        job = EmbeddingJob(client, options)
+        assert estimate(job, ["12345678"] * 200) == BulkEstimate(200, 3, 600)
+        assert estimate(job, iter([])) == BulkEstimate(0, 0, 0)
+        assert estimate(job, ["12345678"] * 20, batch_size=5).requests == 4
+        chats = CompletionJob(client, replace(options, options={"max_tokens": 100}))
+        assert estimate(chats, [[UserMessage("12345678")]] * 3) == BulkEstimate(3, 3, 306)
+    assert server.received == []

@@ -7,20 +7,23 @@ checkpoint continues what was interrupted.
 `run.py` decides everything by a clock; `threads.py` and `tasks.py` only send and wait.
 """
 
-from azinfer.core.bulk.begin import begin, begin_async
-from azinfer.core.bulk.jobs import CompletionJob, EmbeddingJob
+from azinfer.core.bulk.begin import begin, begin_async, estimate
+from azinfer.core.bulk.jobs import CompletionJob, EmbeddingJob, Job
 from azinfer.core.bulk.tasks import AsyncBulkResults
 from azinfer.core.bulk.threads import BulkResults
-from azinfer.core.bulk.values import BulkOptions, BulkProgress, BulkResult
+from azinfer.core.bulk.values import BulkEstimate, BulkOptions, BulkProgress, BulkResult
 
 __all__ = [
     "AsyncBulkResults",
+    "BulkEstimate",
     "BulkOptions",
     "BulkProgress",
     "BulkResult",
     "BulkResults",
     "CompletionJob",
     "EmbeddingJob",
+    "Job",
     "begin",
     "begin_async",
+    "estimate",
 ]

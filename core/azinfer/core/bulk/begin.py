@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Iterable, Sized
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from azinfer.core.bulk.parts import Planner
 from azinfer.core.bulk.run import Run
 from azinfer.core.bulk.tasks import AsyncBulkResults, AsyncWork
 from azinfer.core.bulk.threads import BulkResults, Work
-from azinfer.core.bulk.values import BulkOptions, Item, Value
+from azinfer.core.bulk.values import BulkEstimate, BulkOptions, Item, Value
 
 
 def begin(
@@ -34,6 +35,20 @@ def begin_async(
     planner, run = _prepare(client, job, items, options)
     work = AsyncWork(run, client._run, client._clock)
     return AsyncBulkResults(work, planner, items, options.on_progress)
+
+
+def estimate(
+    job: Job[Item, Value], items: Iterable[Item], batch_size: int | None = None
+) -> BulkEstimate:
+    """Return what bulk work would ask, without sending anything."""
+    planner = Planner(job, None, batch_size)
+    requests, tokens = 0, 0.0
+    for item in items:
+        for part in planner.add(item, math.inf):
+            requests, tokens = requests + 1, tokens + part.tokens
+    for part in planner.end():
+        requests, tokens = requests + 1, tokens + part.tokens
+    return BulkEstimate(planner.position, requests, round(tokens))
 
 
 def _prepare(

@@ -76,6 +76,22 @@ class BulkProgress:
         return max(0.0, (self.total - self.done - self.failed) / self.rate)
 
 
+@dataclass(frozen=True, slots=True)
+class BulkEstimate:
+    """What bulk work will ask, estimated without sending anything.
+
+    Attributes:
+        items: The number of items.
+        requests: The number of requests, unless a limit of tokens makes them smaller.
+        tokens: Tokens as the service estimates them: a quarter of the characters, and for
+            completions the most tokens of each answer.
+    """
+
+    items: int
+    requests: int
+    tokens: int
+
+
 OnProgress: TypeAlias = Callable[[BulkProgress], None]
 
 

@@ -7,51 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-_EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong options, 130 stopped by Ctrl-C."
+from azinfer.local.cli import bulk_app
+from azinfer.local.cli.options import EXIT_CODES, Endpoint, Json, Key, Model, Source, Surface
 
 app = typer.Typer(
     name="azinfer",
     help="Azure AI model deployments, and the same endpoint on your own machine.",
-    epilog=_EXIT_CODES,
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Rich takes half a second to print a help text, and reads words in brackets as markup.
     rich_markup_mode=None,
 )
-
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        help="The endpoint's URL, in any form. Default: the environment's AZURE_AI_ENDPOINT or "
-        "the like, or else the local endpoint that runs."
-    ),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        help="The key to send. Default: the environment's AZURE_AI_API_KEY or the like, or that "
-        "of the local endpoint that runs.",
-        envvar="AZINFER_KEY",
-    ),
-]
-Surface = Annotated[
-    str | None,
-    typer.Option(help="The surface to use if the URL does not name it: v1, models, deployments."),
-]
-Source = Annotated[
-    str | None,
-    typer.Option(help="Where deployments are listed: the URL of a Foundry project or an account."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="The deployment's name, in any case. Default: the only one for the job, or the "
-        "local endpoint's first.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,7 +39,7 @@ def _azinfer(
     """Run before every command."""
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def pull(
     names: Annotated[
         list[str] | None,
@@ -89,7 +56,7 @@ def pull(
     pull(names or [], as_json=json)
 
 
-@app.command(epilog=f"{_EXIT_CODES} SIGTERM stops it with exit code 0.")
+@app.command(epilog=f"{EXIT_CODES} SIGTERM stops it with exit code 0.")
 def serve(
     config: Annotated[
         Path | None,
@@ -189,7 +156,7 @@ def serve(
     serve(sources, options, as_json=json)
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def env(
     shell: Annotated[
         str | None,
@@ -221,7 +188,7 @@ def env(
         write(format_variables(variables, shell or current_shell(os.environ)))
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def deployments(
     endpoint: Endpoint = None,
     key: Key = None,
@@ -237,7 +204,7 @@ def deployments(
         show_deployments(client, source, as_json=json)
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def routes(
     config: Annotated[
         Path, typer.Option(help="The file with endpoints and routes.", dir_okay=False)
@@ -262,7 +229,7 @@ def routes(
         show_routes(client, as_json=json, ask=ask, watch=seconds)
 
 
-@app.command(epilog=f"{_EXIT_CODES} An error is a step that fails.")
+@app.command(epilog=f"{EXIT_CODES} An error is a step that fails.")
 def doctor(
     endpoint: Endpoint = None,
     key: Key = None,
@@ -284,7 +251,7 @@ def doctor(
     raise typer.Exit(0 if passed else 1)
 
 
-@app.command(epilog=_EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def chat(
     text: Annotated[
         str | None,
@@ -318,24 +285,7 @@ def chat(
         chat(client, text, system=system, options=options, as_json=json)
 
 
-@app.command(epilog=_EXIT_CODES)
-def embed(
-    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
-    model: Model = None,
-    endpoint: Endpoint = None,
-    key: Key = None,
-    surface: Surface = None,
-    json: Json = False,
-) -> None:
-    """Turn texts into vectors, one line of JSON for each text."""
-    from azinfer.local.cli.client_commands import embed
-    from azinfer.local.cli.clients import open_client
-
-    with open_client(endpoint, key, model, surface=surface) as client:
-        embed(client, texts, as_json=json)
-
-
-@app.command(epilog=f"{_EXIT_CODES} An error is a step that fails.")
+@app.command(epilog=f"{EXIT_CODES} An error is a step that fails.")
 def demo(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")
@@ -352,3 +302,6 @@ def demo(
     deployments = synthetic_deployments() if synthetic else real_deployments()
     passed = run(deployments, as_json=json)
     raise typer.Exit(0 if passed else 1)
+
+
+bulk_app.add_to(app)

@@ -1,13 +1,10 @@
-"""Commands that ask an endpoint, real or local: `deployments`, `doctor`, `embed`."""
+"""Commands that ask an endpoint, real or local: `deployments` and `doctor`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from azinfer.core import Deployment, InferenceClient
-from azinfer.local.cli.chat import with_known_names
-from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import check_endpoint, deployments_of
 from azinfer.local.cli.output import table, width, write, write_json
 
@@ -57,35 +54,6 @@ def diagnose(
     if as_json:
         write_json(findings)
     return all(finding.passed is not False for finding in findings)
-
-
-def embed(client: InferenceClient, texts: Sequence[str], *, as_json: bool) -> None:
-    """Print the vectors of texts, one line of JSON each.
-
-    Args:
-        client: Its `model` is the deployment to call; if it has none, one is chosen here.
-        texts: What to embed.
-        as_json: Whether to print one JSON object instead, with usage and routing.
-    """
-    model = client.model or deployment_for(client, deployments_of(client, None), embeddings=True)
-    embeddings = with_known_names(client, lambda: client.embed(list(texts), model=model))
-    vectors = [[round(number, 6) for number in vector] for vector in embeddings]
-    if not as_json:
-        for vector in vectors:
-            write(json.dumps(vector))
-        return
-    routing = embeddings.routing
-    write_json(
-        {
-            "vectors": vectors,
-            "model": embeddings.model,
-            "deployment": routing and routing.deployment,
-            "surface": routing and routing.surface,
-            "url": routing and routing.url,
-            "usage": embeddings.usage,
-        },
-        indent=None,
-    )
 
 
 def _cells(deployment: Deployment) -> tuple[str, ...]:

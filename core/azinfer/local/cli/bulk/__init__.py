@@ -1,0 +1,1 @@
+"""Bulk commands: `azinfer embed`, `azinfer complete` and `azinfer batch`."""

@@ -1,0 +1,57 @@
+"""`azinfer complete`: answers to any number of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from azinfer.core import ChatCompletion, InferenceClient
+from azinfer.core.bulk import CompletionJob
+from azinfer.core.operations import CallOptions
+from azinfer.local.cli.bulk.run import Command, Settings, choose_model, run
+
+_USUAL_ANSWER = 16  # tokens that the estimate counts where there is no limit
+
+
+def complete(
+    client: InferenceClient, settings: Settings, system: str | None, options: Mapping[str, Any]
+) -> bool:
+    """Complete the prompts of an input; return whether all of them have an answer.
+
+    Args:
+        client: Its `model` is the deployment to call; if it has none, one is chosen here.
+        settings: The input, the output, and how.
+        system: The system message, sent before each prompt.
+        options: Parameters of chat completions, as `max_tokens`.
+    """
+    model = choose_model(client, embeddings=False)
+    command = Command(
+        kind="complete",
+        what="prompts",
+        item=partial(_request, system),
+        job=CompletionJob(client, CallOptions(model, None, None, None, options)),
+        begin=partial(client.complete_many, model=model, **options),
+        record=_record,
+        answer_tokens=options.get("max_tokens") or _USUAL_ANSWER,
+    )
+    return run(client, model, command, settings)
+
+
+def _request(system: str | None, item: Any) -> Any:
+    """Return the request for a prompt; an object with messages is one already."""
+    if isinstance(item, Mapping):
+        return item
+    before = [{"role": "system", "content": system}] if system else []
+    return [*before, {"role": "user", "content": item}]
+
+
+def _record(completion: ChatCompletion) -> dict[str, Any]:
+    usage = completion.usage
+    record = {
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "tokens": usage and usage.total_tokens,
+        "tool_calls": [call.to_wire() for call in completion.tool_calls] or None,
+    }
+    return {name: value for name, value in record.items() if value is not None}

@@ -1,0 +1,170 @@
+"""The input of bulk commands: texts of arguments, of the standard input, or of files.
+
+Nothing guesses types: a text that looks like a date stays the text that it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from azinfer.core import ConfigurationError, missing_extra
+
+FORMATS = ("text", "jsonl", "csv", "parquet")
+_BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_ROWS = 1024  # of a Parquet file that are in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item of the input.
+
+    Attributes:
+        item: The text, or the object of a line of JSON.
+        id: What the input calls it; None if it has no `id`.
+    """
+
+    item: Any
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where items come from.
+
+    Attributes:
+        texts: Texts of arguments.
+        files: Files; `-` is the standard input.
+        column: The column, or the field of an object, that has the text.
+        format: How files are read; None goes by their names.
+        whole: A field whose objects are items as a whole, for example `messages`.
+    """
+
+    texts: Sequence[str] = ()
+    files: Sequence[str] = ()
+    column: str = "text"
+    format: str | None = None
+    whole: str | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the items, reading as they are wanted.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or a line is not valid; the message has its
+                number.
+        """
+        for text in self.texts:
+            yield Row(text)
+        for name in self.files:
+            try:
+                yield from self._file_rows(name)
+            except (OSError, UnicodeDecodeError, csv.Error) as error:
+                raise ConfigurationError(f"{_title(name)} cannot be read: {error}") from None
+
+    def _file_rows(self, name: str) -> Iterator[Row]:
+        kind = self.format or ("text" if name == "-" else _format_of(name))
+        if kind == "parquet":
+            yield from self._parquet_rows(name)
+            return
+        with ExitStack() as stack:
+            lines: TextIO = sys.stdin
+            if name != "-":
+                # A form feed and the like inside a text ends no line.
+                lines = stack.enter_context(Path(name).open(encoding="utf-8-sig", newline=""))
+            if kind == "csv":
+                yield from self._csv_rows(name, lines)
+            elif kind == "jsonl":
+                yield from self._json_rows(name, lines)
+            else:
+                yield from (Row(text) for line in lines if (text := line.rstrip("\r\n")).strip())
+
+    def _json_rows(self, name: str, lines: Iterable[str]) -> Iterator[Row]:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            place = f"{_title(name)}, line {number}"
+            try:
+                value = msgspec.json.decode(line)
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise ConfigurationError(f"{place} is not JSON: {error}") from None
+            yield self._row(value, place)
+
+    def _csv_rows(self, name: str, lines: TextIO) -> Iterator[Row]:
+        csv.field_size_limit(sys.maxsize)
+        reader = csv.DictReader(lines)
+        self._check_column(name, reader.fieldnames or ())
+        for row in reader:
+            yield Row(row[self.column] or "", row.get("id"))
+
+    def _parquet_rows(self, name: str) -> Iterator[Row]:
+        try:
+            from pyarrow import parquet  # type: ignore[import-untyped]
+        except ModuleNotFoundError as error:
+            raise missing_extra("parquet", error) from None
+        with parquet.ParquetFile(name) as file:
+            columns = file.schema_arrow.names
+            self._check_column(name, columns)
+            wanted = [self.column, *(["id"] if "id" in columns and self.column != "id" else [])]
+            for batch in file.iter_batches(batch_size=_ROWS, columns=wanted):
+                ids = batch.column("id").to_pylist() if "id" in wanted else [None] * len(batch)
+                for item, key in zip(batch.column(self.column).to_pylist(), ids, strict=True):
+                    yield self._row(item, f"{name}, column {self.column}", _text(key))
+
+    def _row(self, value: Any, place: str, key: str | None = None) -> Row:
+        """Return the item of a JSON value."""
+        if isinstance(value, str):
+            return Row(value, key)
+        if isinstance(value, Mapping):
+            key = _text(value.get("id"))
+            if self.whole is not None and self.whole in value:
+                return Row(value, key)
+            if isinstance(text := value.get(self.column), str):
+                return Row(text, key)
+            fields = ", ".join(map(repr, value)) or "none"
+            raise ConfigurationError(
+                f"{place} has no text in {self.column!r}; name the field by --column; it has: "
+                f"{fields}"
+            )
+        raise ConfigurationError(f"{place} is not a text: {str(value)[:50]!r}")
+
+    def _check_column(self, name: str, columns: Sequence[str]) -> None:
+        if self.column not in columns:
+            raise ConfigurationError(
+                f"{_title(name)} has no column {self.column!r}; name one by --column: "
+                f"{', '.join(columns)}"
+            )
+
+
+def open_input(source: Input) -> Input:
+    """Return an input that has something: arguments, files, or else the standard input.
+
+    Raises:
+        ConfigurationError: There is no input, or a file is missing.
+    """
+    for name in source.files:
+        if name != "-" and not Path(name).exists():
+            raise ConfigurationError(f"{name!r} does not exist; give --input a file, or -")
+    if source.texts or source.files:
+        return source
+    if sys.stdin.isatty():
+        raise ConfigurationError("there is no input: give TEXT, --input FILE, or pipe it in")
+    return replace(source, files=("-",))
+
+
+def _format_of(name: str) -> str:
+    return _BY_SUFFIX.get(Path(name).suffix.lower(), "text")
+
+
+def _title(name: str) -> str:
+    return "the standard input" if name == "-" else name
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

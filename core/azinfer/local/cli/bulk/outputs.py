@@ -1,0 +1,237 @@
+"""The output of bulk commands: JSONL, Parquet or .npy, written as results come.
+
+A file is complete or not there: it is written beside its name and moved there at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from azinfer.core import ConfigurationError, missing_extra
+
+_ROWS = 2048  # of a Parquet file that are in memory
+_NPY_TYPES = {"f": "<f4", "b": "|i1", "B": "|u1"}
+_NPY_HEAD = 128  # bytes, which are written again when the number of rows is known
+
+
+class Output(ABC):
+    """Something that takes one record for each item."""
+
+    @abstractmethod
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a record; `vector` is an array."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what is left, and give the file its name."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Remove what is not complete."""
+
+
+class Lines(Output):
+    """JSON lines, in a file or on the standard output.
+
+    Args:
+        path: The file; None for the standard output.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: BinaryIO = sys.stdout.buffer if path is None else _part(path).open("wb")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a record as a line."""
+        self._file.write(msgspec.json.encode(record, enc_hook=_plain) + b"\n")
+        if self._path is None:
+            self._file.flush()
+
+    def finish(self) -> None:
+        """Move the file to its name."""
+        if self._path is not None:
+            _complete(self._file, self._path)
+
+    def abandon(self) -> None:
+        """Remove what is not complete."""
+        if self._path is not None:
+            _remove(self._file, self._path)
+
+
+class Numbers(Output):
+    """An array of NumPy, one row for each item; rows of items that failed are NaN, or zeros.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _part(path).open("wb")
+        self._file.write(bytes(_NPY_HEAD))
+        self._rows, self._missing = 0, 0
+        self._type, self._length = "f", 0
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a vector as a row."""
+        vector = record.get("vector")
+        self._rows += 1
+        if vector is None and not self._length:
+            self._missing += 1
+            return
+        if vector is not None and not self._length:
+            self._type, self._length = vector.typecode, len(vector)
+            self._file.write(self._empty() * self._missing)
+        self._file.write(self._empty() if vector is None else vector.tobytes())
+
+    def finish(self) -> None:
+        """Write the head, and move the file to its name."""
+        shape = (self._rows, self._length)
+        fields = {"descr": _NPY_TYPES[self._type], "fortran_order": False, "shape": shape}
+        text = repr(fields).ljust(_NPY_HEAD - 11) + "\n"
+        self._file.seek(0)
+        # Source: "The NPY format" of NumPy, version 1.0.
+        self._file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
+        _complete(self._file, self._path)
+
+    def abandon(self) -> None:
+        """Remove what is not complete."""
+        _remove(self._file, self._path)
+
+    def _empty(self) -> bytes:
+        return (b"\x00\x00\xc0\x7f" if self._type == "f" else b"\x00") * self._length
+
+
+class Table(Output):
+    """A Parquet file.
+
+    Args:
+        path: The file.
+        kind: `"embed"` or `"complete"`, which decides its columns.
+
+    Raises:
+        ModuleNotFoundError: The extra `parquet` is not installed.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        try:
+            import pyarrow  # type: ignore[import-untyped]
+            from pyarrow import parquet
+        except ModuleNotFoundError as error:
+            raise missing_extra("parquet", error) from None
+        self._arrow, self._path = pyarrow, path
+        text = pyarrow.string()
+        columns = [("index", pyarrow.int64()), ("id", text)]
+        if kind == "embed":
+            columns += [("vector", pyarrow.list_(pyarrow.float32()))]
+        else:
+            columns += [("text", text), ("finish_reason", text), ("tokens", pyarrow.int64())]
+        self._schema = pyarrow.schema([*columns, ("error", text)])
+        self._file = _part(path).open("wb")
+        self._writer = parquet.ParquetWriter(self._file, self._schema)
+        self._records: list[Mapping[str, Any]] = []
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a record, together with others."""
+        self._records.append(record)
+        if len(self._records) == _ROWS:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write the last records, and move the file to its name."""
+        self._flush()
+        self._writer.close()
+        _complete(self._file, self._path)
+
+    def abandon(self) -> None:
+        """Remove what is not complete."""
+        self._writer.close()
+        _remove(self._file, self._path)
+
+    def _flush(self) -> None:
+        columns = [self._column(field) for field in self._schema]
+        self._writer.write_batch(self._arrow.record_batch(columns, schema=self._schema))
+        self._records.clear()
+
+    def _column(self, field: Any) -> Any:
+        values = [record.get(field.name) for record in self._records]
+        if field.name != "vector":
+            return self._arrow.array(values, field.type)
+        offsets, numbers = [0], bytearray()
+        for vector in values:
+            if vector is not None:
+                numbers += vector.tobytes() if vector.typecode == "f" else _as_floats(vector)
+            offsets.append(len(numbers) // 4)
+        buffer = self._arrow.py_buffer(bytes(numbers))
+        flat = self._arrow.Array.from_buffers(self._arrow.float32(), offsets[-1], [None, buffer])
+        return self._arrow.ListArray.from_arrays(
+            self._arrow.array(offsets, self._arrow.int32()),
+            flat,
+            mask=self._arrow.array([vector is None for vector in values]),
+        )
+
+
+def open_output(path: Path | None, kind: str) -> Output:
+    """Return the output for a file, by its name.
+
+    Args:
+        path: The file; None for lines on the standard output.
+        kind: `"embed"` or `"complete"`.
+
+    Raises:
+        ConfigurationError: The name has an unknown ending, or the file cannot be written.
+        ModuleNotFoundError: The extra `parquet` is not installed.
+    """
+    try:
+        return _open_output(path, kind)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error}") from None
+
+
+def _open_output(path: Path | None, kind: str) -> Output:
+    if path is None:
+        return Lines(None)
+    endings: dict[str, Any] = {
+        ".jsonl": lambda: Lines(path),
+        ".parquet": lambda: Table(path, kind),
+        **({".npy": lambda: Numbers(path)} if kind == "embed" else {}),
+    }
+    if path.suffix not in endings:
+        raise ConfigurationError(
+            f"--output {str(path)!r} has an unknown ending; choose from {', '.join(endings)}"
+        )
+    output: Output = endings[path.suffix]()
+    return output
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _complete(file: BinaryIO, path: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    _part(path).replace(path)
+
+
+def _remove(file: BinaryIO, path: Path) -> None:
+    file.close()
+    _part(path).unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist()
+
+
+def _as_floats(vector: Any) -> bytes:
+    from array import array
+
+    return array("f", vector).tobytes()

@@ -1,0 +1,283 @@
+"""`azinfer embed` and `azinfer complete`: read items, send them, write what becomes of them.
+
+With `--output`, every finished request is kept in a checkpoint beside the output, so that
+`--resume` continues after a kill. The output itself is written anew from it, and is therefore whole
+whatever happened.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azinfer.core import ConfigurationError, InferenceClient, InferenceError
+from azinfer.core.bulk import BulkProgress, BulkResult, BulkResults, Job, estimate
+from azinfer.local.cli.bulk.inputs import Input, open_input
+from azinfer.local.cli.bulk.outputs import Output, open_output
+from azinfer.local.cli.bulk.prices import read_price
+from azinfer.local.cli.bulk.progress import Bar, duration
+from azinfer.local.cli.clients import deployment_for
+from azinfer.local.cli.doctor import deployments_of
+from azinfer.local.cli.error_messages import describe as describe_error
+from azinfer.local.cli.output import write, write_json
+
+_OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
+_MOST_SHOWN = 10  # failures that are printed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options that both commands have.
+
+    Attributes:
+        source: The input.
+        output: The file to write; None for the standard output.
+        resume: Whether to continue after an interrupted run.
+        force: Whether to replace an output.
+        concurrency: The number of requests at once; None finds it.
+        dry_run: Whether to only count.
+        prices: A file with prices, for the estimate.
+        as_json: Whether to print a summary as JSON.
+    """
+
+    source: Input
+    output: Path | None = None
+    resume: bool = False
+    force: bool = False
+    concurrency: int | None = None
+    dry_run: bool = False
+    prices: Path | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What makes one of the two commands.
+
+    Attributes:
+        kind: `"embed"` or `"complete"`.
+        what: What is counted.
+        item: Returns what is sent for an item of the input.
+        job: What is done, for the estimate.
+        begin: Begins the work, with the items and the options that both have.
+        record: Returns the fields of a value in the output.
+        answer_tokens: The tokens of an answer that the estimate counts; 0 for embeddings.
+    """
+
+    kind: str
+    what: str
+    item: Callable[[Any], Any]
+    job: Job[Any, Any]
+    begin: Callable[..., BulkResults[Any, Any]]
+    record: Callable[[Any], Mapping[str, Any]]
+    answer_tokens: int = 0
+
+
+def choose_model(client: InferenceClient, *, embeddings: bool) -> str:
+    """Return the deployment to call, after listing what there is, which says what it takes.
+
+    Raises:
+        ConfigurationError: The user must choose.
+    """
+    if client.model is None:
+        return deployment_for(client, deployments_of(client, None), embeddings=embeddings)
+    with suppress(InferenceError):  # else requests are as large as an unknown model takes
+        deployments_of(client, None)
+    return client.model
+
+
+def run(client: InferenceClient, model: str, command: Command, settings: Settings) -> bool:
+    """Run a command; return whether every item has a value.
+
+    Args:
+        client: Sends the requests.
+        model: The deployment.
+        command: The command.
+        settings: Its options.
+
+    Raises:
+        InferenceError: The work cannot begin, or cannot go on.
+    """
+    if settings.prices is not None and not settings.dry_run:
+        raise ConfigurationError("--prices is for --dry-run, which estimates what the work costs")
+    source = open_input(settings.source)
+    if settings.dry_run:
+        _show_estimate(client, model, command, settings, source)
+        return True
+    if settings.resume and settings.output is not None and _is_complete(settings.output):
+        _say(f"{settings.output} is complete; --force begins again")
+        return True
+    checkpoint = _prepare_checkpoint(settings)
+    items = _Items(command, source)
+    output = open_output(settings.output, command.kind)
+    try:
+        with Bar(command.what) as bar:
+            results = command.begin(
+                items,
+                concurrency=settings.concurrency,
+                checkpoint=checkpoint,
+                on_progress=bar.show,
+                total=_count(source) if bar.is_visible else None,
+            )
+            failures = _write_all(results, items, output, checkpoint)
+    except BaseException:
+        output.abandon()
+        raise
+    if checkpoint is not None and not failures:
+        _delete(checkpoint)
+    _summarise(command, settings, results.progress, failures)
+    return not failures
+
+
+@dataclass
+class _Items:
+    """The items on their way: what the input calls them, until their results come."""
+
+    command: Command
+    source: Input
+    ids: deque[str | None] = field(default_factory=deque)
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in self.source.rows():
+            self.ids.append(row.id)
+            yield self.command.item(row.item)
+
+
+def _write_all(
+    results: BulkResults[Any, Any], items: _Items, output: Output, checkpoint: Path | None
+) -> list[BulkResult[Any, Any]]:
+    """Write every result; return those without a value."""
+    failures: list[BulkResult[Any, Any]] = []
+    try:
+        with results:
+            for result in results:
+                output.write(_record(result, items))
+                if result.error is not None:
+                    failures.append(result)
+        output.finish()
+    except BaseException:
+        if checkpoint is not None and results.progress.done:
+            _say(f"what is done is in {checkpoint}; --resume continues")
+        elif checkpoint is not None:
+            _delete(checkpoint)
+        raise
+    return failures
+
+
+def _record(result: BulkResult[Any, Any], items: _Items) -> dict[str, Any]:
+    """Return the record of a result in the output."""
+    record: dict[str, Any] = {"index": result.index}
+    if (name := items.ids.popleft()) is not None:
+        record["id"] = name
+    if result.error is not None:
+        return {**record, "error": str(result.error)}
+    return {**record, **items.command.record(result.value)}
+
+
+def _is_complete(output: Path) -> bool:
+    return output.exists() and not _checkpoint_of(output).exists()
+
+
+def _checkpoint_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.checkpoint")
+
+
+def _prepare_checkpoint(settings: Settings) -> Path | None:
+    """Return the checkpoint of the output, new or to be continued.
+
+    Raises:
+        ConfigurationError: The output or the checkpoint would be lost.
+    """
+    output = settings.output
+    if output is None:
+        if settings.resume:
+            raise ConfigurationError("--resume continues the work for a file: give --output FILE")
+        return None
+    checkpoint = _checkpoint_of(output)
+    if settings.force and not settings.resume:
+        _delete(checkpoint)
+        return checkpoint
+    if checkpoint.exists() and not settings.resume:
+        raise ConfigurationError(
+            f"{checkpoint} has what an interrupted run has done: --resume continues it, --force "
+            "begins again"
+        )
+    if output.exists() and not settings.resume:
+        raise ConfigurationError(f"{output} exists: name another file, or give --force")
+    return checkpoint
+
+
+def _delete(checkpoint: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        checkpoint.with_name(f"{checkpoint.name}{ending}").unlink(missing_ok=True)
+
+
+def _count(source: Input) -> int | None:
+    """Return the number of items, where the input can be read twice."""
+    if any(name == "-" or not Path(name).is_file() for name in source.files):
+        return None
+    return sum(1 for _ in source.rows())
+
+
+def _show_estimate(
+    client: InferenceClient, model: str, command: Command, settings: Settings, source: Input
+) -> None:
+    """Print what the work would be, without sending anything of it."""
+    result = estimate(command.job, _Items(command, source))
+    answers = result.items * command.answer_tokens
+    facts: dict[str, Any] = {
+        "deployment": model,
+        command.what: result.items,
+        "requests": result.requests,
+        "tokens": result.tokens,
+    }
+    if settings.prices is not None:
+        model_id = client.explain(_OPERATIONS[command.kind], model=model).model_id
+        price = read_price(settings.prices, model, model_id)
+        facts["cost"] = round(price.cost(result.tokens - answers, answers), 6)
+        facts["currency"] = price.currency
+    if settings.as_json:
+        write_json(facts)
+        return
+    write(f"{result.items:,} {command.what} in {result.requests:,} requests to {model}")
+    limit = f", of which {answers:,} for the answers" if answers else ""
+    write(f"about {result.tokens:,} tokens{limit}")
+    if "cost" in facts:
+        write(f"about {facts['cost']:,.2f} {facts['currency']}".rstrip())
+
+
+def _summarise(
+    command: Command,
+    settings: Settings,
+    progress: BulkProgress,
+    failures: list[BulkResult[Any, Any]],
+) -> None:
+    """Print failures, and in a terminal or as JSON what was done."""
+    for result in failures[:_MOST_SHOWN]:
+        assert result.error is not None
+        _say(f"item {result.index:,}: {describe_error(result.error)}")
+    if failures:
+        again = "; --resume tries them again" if settings.output else ""
+        _say(f"{len(failures):,} of {progress.done + progress.failed:,} failed{again}")
+    if settings.output is None:
+        return
+    if settings.as_json:
+        write_json({"output": str(settings.output), **_facts(progress)})
+    elif sys.stderr.isatty():
+        done = f"{progress.done:,} {command.what} in {settings.output}"
+        resumed = f", {progress.resumed:,} of them from before" if progress.resumed else ""
+        _say(f"{done}{resumed}: {progress.tokens:,} tokens, {duration(progress.seconds)}")
+
+
+def _facts(progress: BulkProgress) -> dict[str, Any]:
+    names = ("done", "failed", "resumed", "requests", "refused", "tokens", "seconds")
+    return {name: getattr(progress, name) for name in names}
+
+
+def _say(text: str) -> None:
+    print(f"azinfer: {text}", file=sys.stderr)  # noqa: T201

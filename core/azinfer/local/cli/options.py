@@ -1,0 +1,43 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong options, 130 stopped by Ctrl-C."
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="The endpoint's URL, in any form. Default: the environment's AZURE_AI_ENDPOINT or "
+        "the like, or else the local endpoint that runs."
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="The key to send. Default: the environment's AZURE_AI_API_KEY or the like, or that "
+        "of the local endpoint that runs.",
+        envvar="AZINFER_KEY",
+    ),
+]
+Surface = Annotated[
+    str | None,
+    typer.Option(help="The surface to use if the URL does not name it: v1, models, deployments."),
+]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Where deployments are listed: the URL of a Foundry project or an account."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="The deployment's name, in any case. Default: the only one for the job, or the "
+        "local endpoint's first.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -1,0 +1,416 @@
+"""`azinfer embed` and `azinfer complete`: any input, any output, and nothing paid twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from azinfer.core import InferenceError
+from azinfer.local import Fault, Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
+from azinfer.local.cli.app import app
+from azinfer.local.cli.error_messages import describe
+from raw_server import RawServer, failure, reply, vectors
+from terminals import COMMAND, terminal
+
+pyarrow: Any = pytest.importorskip("pyarrow")
+parquet: Any = pytest.importorskip("pyarrow.parquet")
+TEXTS = [f"text {at}" for at in range(40)]
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEndpoint]:
+    engine = SyntheticEngine(dimensions=8)
+    deployments = [
+        LocalDeployment("chat"),
+        LocalDeployment("embed", "text-embedding-3-small", engine=engine),
+    ]
+    with LocalEndpoint(deployments) as endpoint:
+        monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
+        monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+        yield endpoint
+
+
+@dataclass
+class Done:
+    """What a command printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def azinfer(*arguments: Any, stdin: str = "") -> Done:
+    """Run a command in this process, which is a second faster than in another one."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], input=stdin, catch_exceptions=True)
+    stderr = result.stderr
+    if isinstance(result.exception, InferenceError | ModuleNotFoundError):
+        stderr += describe(result.exception)
+    elif result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, stderr)
+
+
+def embed(*arguments: Any, stdin: str = "") -> Done:
+    return azinfer("embed", "-m", "embed", *arguments, stdin=stdin)
+
+
+def records(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def inputs(endpoint: LocalEndpoint) -> list[list[str]]:
+    bodies: list[Any] = [
+        each.body for each in endpoint.requests if each.path.endswith("embeddings")
+    ]
+    return [body["input"] for body in bodies]
+
+
+def write_parquet(path: Path, **columns: list[Any]) -> None:
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def write_input(path: Path) -> None:
+    """Write the texts in the format that the file's name says."""
+    ids = [f"id-{at}" for at in range(len(TEXTS))]
+    rows = list(zip(ids, TEXTS, strict=True))
+    if path.suffix == ".parquet":
+        write_parquet(path, id=ids, body=TEXTS)
+    elif path.suffix == ".csv":
+        path.write_text("id,body\n" + "".join(f'{key},"{text}"\n' for key, text in rows))
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps({"id": key, "body": text}) for key, text in rows)
+        path.write_text("\n".join(lines) + "\n\n")
+    else:
+        path.write_text("\n\n".join(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.csv", "in.parquet"])
+def test_every_format_is_read(endpoint: LocalEndpoint, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_input(path)
+    done = embed("-i", path, "--column", "body")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = records(done.stdout)
+    assert [each["index"] for each in result] == list(range(40))
+    assert [each["id"] for each in result] == [f"id-{at}" for at in range(40)]
+    assert {len(each["vector"]) for each in result} == {8}
+    assert inputs(endpoint) == [TEXTS]
+    done = embed("-i", path, "--column", "nobody")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    assert "id" in done.stderr
+    assert "body" in done.stderr
+
+
+def test_lines_of_text_come_from_files_and_pipes(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    write_input(path)
+    for done in (embed("-i", path), embed("-i", "-", stdin=path.read_text())):
+        assert len(records(done.stdout)) == 40
+    done = embed(stdin="\ufeffa\x0cb\r\n\nc\n")
+    assert len(records(done.stdout)) == 2
+    assert inputs(endpoint) == [TEXTS, TEXTS, ["\ufeffa\x0cb", "c"]]
+    done = embed("--format", "jsonl", stdin='"2026-11-30"\n{"text": "3.10"}\n')
+    assert inputs(endpoint)[-1] == ["2026-11-30", "3.10"]
+    assert len(embed("a", "-i", path).stdout.splitlines()) == 41
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "problem"),
+    [
+        (["-i", "missing.csv"], "", "'missing.csv' does not exist"),
+        (["--format", "jsonl"], '"a"\n{"text": 5}\n', "the standard input, line 2 has no text in"),
+        (["--format", "jsonl"], "[1]\n", "the standard input, line 1 is not a text: '[1]'"),
+        (["--format", "jsonl"], '"a\n', "the standard input, line 1 is not JSON"),
+        (["--format", "xml"], "a", "--format 'xml' is unknown; choose from text, jsonl, csv"),
+        (["--concurrency", "0"], "a", "--concurrency must be auto or a number above 0, not '0'"),
+        (["-o", "out.xlsx"], "a", "--output 'out.xlsx' has an unknown ending; choose from .jsonl"),
+        (["-o", "no/where.npy"], "a", "no/where.npy cannot be written"),
+        (["--resume"], "a", "--resume continues the work for a file: give --output FILE"),
+        (["--prices", "p.toml"], "a", "--prices is for --dry-run"),
+    ],
+)
+def test_wrong_options_say_what_to_do(
+    endpoint: LocalEndpoint, arguments: list[str], stdin: str, problem: str
+) -> None:
+    done = embed(*arguments, stdin=stdin)
+    assert done.returncode == 1
+    assert problem in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_vectors_become_an_array(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    path = tmp_path / "out.npy"
+    assert embed("-o", path, "--batch-size", 7, stdin="\n".join(TEXTS)).returncode == 0
+    array = numpy.load(path)
+    assert (array.shape, array.dtype) == ((40, 8), numpy.float32)
+    expected = [each["vector"] for each in records(embed(stdin="\n".join(TEXTS)).stdout)]
+    assert array.tolist() == expected
+    assert sorted(os.listdir(tmp_path)) == ["out.npy"]
+
+
+def test_vectors_become_a_table(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    write_input(tmp_path / "in.csv")
+    path = tmp_path / "out.parquet"
+    done = embed("-i", tmp_path / "in.csv", "--column", "body", "-o", path)
+    assert done.returncode == 0, done.stderr
+    table = parquet.read_table(path)
+    assert table.column_names == ["index", "id", "vector", "error"]
+    assert table["id"].to_pylist()[:2] == ["id-0", "id-1"]
+    expected = [each["vector"] for each in records(embed(stdin="\n".join(TEXTS)).stdout)]
+    assert table["vector"].to_pylist() == expected
+
+
+def refuse_bad_texts(request: Any) -> Any:
+    """Answer requests without a bad text; there is no list of deployments."""
+    if request.method == "GET":
+        return reply(failure("404", "no such route"), 404)
+    texts = request.json["input"]
+    if "bad" in texts:
+        return reply(failure("BadRequest", "this text is not valid"), 400)
+    return reply(vectors(*[[1.0, 0.5]] * len(texts)))
+
+
+def test_failures_are_listed_and_tried_again(
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpy = pytest.importorskip("numpy")
+    server.choose = refuse_bad_texts
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", f"{server.url}/openai/v1")
+    monkeypatch.setenv("AZURE_AI_API_KEY", "k")
+    lines = "\n".join(["bad", *TEXTS[:3], "bad"])
+    outputs = [tmp_path / f"out.{ending}" for ending in ("jsonl", "npy", "parquet")]
+    for path in outputs:
+        done = embed("-o", path, stdin=lines)
+        assert done.returncode == 1
+        assert "item 0: this text is not valid" in done.stderr
+        assert "2 of 5 failed; --resume tries them again" in done.stderr
+    failed = [True, False, False, False, True]
+    assert ["error" in each for each in records(outputs[0].read_text())] == failed
+    assert numpy.isnan(numpy.load(outputs[1])).all(axis=1).tolist() == failed
+    table = parquet.read_table(outputs[2])
+    assert [each is None for each in table["vector"].to_pylist()] == failed
+    assert [each is not None for each in table["error"].to_pylist()] == failed
+    server.received.clear()
+    server.choose = lambda request: reply(vectors(*[[1.0, 0.5]] * 1))
+    done = embed("-o", outputs[0], "--resume", "--json", stdin=lines)
+    assert done.returncode == 0
+    facts = json.loads(done.stdout)
+    assert (facts["done"], facts["failed"], facts["resumed"]) == (5, 0, 3)
+    assert [each.json["input"] for each in server.received if each.method == "POST"] == [
+        ["bad"]
+    ] * 2
+    assert "error" not in outputs[0].read_text()
+    assert not (tmp_path / "out.jsonl.checkpoint").exists()
+
+
+def test_nothing_is_lost_by_mistake(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    assert embed("-o", path, stdin="a\nb").returncode == 0
+    before = path.read_text()
+    done = embed("-o", path, stdin="c")
+    assert f"{path} exists: name another file, or give --force" in done.stderr
+    done = embed("-o", path, "--resume", stdin="c")
+    assert (done.returncode, path.read_text()) == (0, before)
+    assert "is complete; --force begins again" in done.stderr
+    assert len(inputs(endpoint)) == 1
+    assert embed("-o", path, "--force", stdin="c").returncode == 0
+    assert len(records(path.read_text())) == 1
+    checkpoint = tmp_path / "out.jsonl.checkpoint"
+    checkpoint.write_text("my notes " * 100)
+    done = embed("-o", path, "--resume", stdin="c")
+    assert "is not a checkpoint of azinfer" in done.stderr
+    done = embed("-o", path, stdin="c")
+    assert "--resume continues it, --force begins again" in done.stderr
+
+
+def test_the_dry_run_counts_and_sends_nothing(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        'currency = "EUR"\n[models."Text-Embedding-3-Small"]\ninput = 1000\n'
+        "[models.chat]\ninput = 100\noutput = 1000\n"
+    )
+    stdin = "12345678\n" * 5000
+    done = embed("--dry-run", "--prices", prices, stdin=stdin)
+    assert (
+        done.stdout == "5,000 texts in 3 requests to embed\nabout 15,000 tokens\nabout 15.00 EUR\n"
+    )
+    facts = json.loads(embed("--dry-run", "--json", stdin=stdin).stdout)
+    assert facts == {"deployment": "embed", "texts": 5000, "requests": 3, "tokens": 15000}
+    more = ("-m", "chat", "--dry-run", "--max-tokens", "98")
+    done = azinfer("complete", *more, "--prices", prices, stdin=stdin)
+    assert done.stdout == (
+        "5,000 prompts in 5,000 requests to chat\n"
+        "about 500,000 tokens, of which 490,000 for the answers\nabout 491.00 EUR\n"
+    )
+    assert inputs(endpoint) == []
+    for text, problem in [
+        (
+            "[models.other]\ninput = 1",
+            "has no price of 'embed' or 'text-embedding-3-small'",
+        ),
+        ("[models.embed]\ninput = -1", "must not be negative"),
+        ("[models.embed]\ninptu = 1", "inptu"),
+    ]:
+        prices.write_text(text)
+        done = embed("--dry-run", "--prices", prices, stdin="a")
+        assert done.returncode == 1
+        assert problem in done.stderr
+
+
+def test_prompts_are_completed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    done = azinfer("complete", "-m", "chat", "Hello", "Bye", "--system", "Be brief.")
+    assert [each["text"] for each in records(done.stdout)] == [
+        "This is a synthetic answer to: Hello",
+        "This is a synthetic answer to: Bye",
+    ]
+    lines = [
+        "Hello",
+        {"id": 7, "prompt": "Bye"},
+        {"id": "own", "messages": [{"role": "user", "content": "Own"}], "max_tokens": 3},
+    ]
+    stdin = "\n".join(map(json.dumps, lines))
+    path = tmp_path / "out.parquet"
+    named = ("--format", "jsonl", "-o", path, "--temperature", "0", "--max-tokens", "50")
+    done = azinfer("complete", "-m", "chat", *named, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    table = parquet.read_table(path).to_pylist()
+    assert [each["id"] for each in table] == [None, "7", "own"]
+    assert [each["finish_reason"] for each in table] == ["stop", "stop", "length"]
+    assert table[1]["text"] == "This is a synthetic answer to: Bye"
+    bodies: list[Any] = [each.body for each in endpoint.requests if "chat/" in each.path]
+    assert sorted(body["max_tokens"] for body in bodies[2:]) == [3, 50, 50]
+    done = azinfer("complete", "-m", "chat", "-o", tmp_path / "out.npy", "Hello")
+    assert "choose from .jsonl, .parquet" in done.stderr
+
+
+def test_without_a_model_it_is_the_first_of_the_local_endpoint(endpoint: LocalEndpoint) -> None:
+    assert len(records(azinfer("embed", stdin="a\nb").stdout)) == 2
+    assert "synthetic answer" in azinfer("complete", stdin="a").stdout
+    assert [each.deployment for each in endpoint.requests if each.deployment] == ["chat"] * 2
+
+
+@pytest.mark.long
+def test_the_bar_is_for_terminals(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    write_input(tmp_path / "in.txt")
+    endpoint.slow("embed", Latency(0.3))
+    path = tmp_path / "out.npy"
+    arguments = ("embed", "-m", "embed", "-i", str(tmp_path / "in.txt"), "-o", str(path))
+    with terminal(*arguments, "--batch-size", "4", "--concurrency", "1") as command:
+        command.read_until("of 40 texts")
+        command.read_until("tokens")
+        command.read_until("left")
+        command.read_until("40 texts in ")
+        assert command.wait() == 0
+
+
+def test_a_missing_extra_is_named(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "in.parquet").write_text("x")
+    for arguments in (["-i", tmp_path / "in.parquet"], ["-o", tmp_path / "out.parquet", "a"]):
+        done = embed(*arguments)
+        assert done.returncode == 1
+        assert "pip install 'azinfer[parquet]'" in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ending", ["jsonl", "npy", "parquet"])
+def test_work_that_is_killed_twice_continues(
+    endpoint: LocalEndpoint, tmp_path: Path, ending: str
+) -> None:
+    texts = [f"text number {at}" for at in range(600)]
+    file = tmp_path / "in.txt"
+    file.write_text("\n".join(texts))
+    named = ("-i", file, "--batch-size", 10)
+    assert embed(*named, "-o", tmp_path / f"whole.{ending}").returncode == 0
+    endpoint.requests.clear()
+    endpoint.slow("embed", Latency(0.1))
+    path = tmp_path / f"out.{ending}"
+    arguments = [COMMAND, "embed", "-m", "embed", *map(str, named), "-o", str(path)]
+    for kill in range(2):
+        more = ["--resume"] * kill
+        with subprocess.Popen([*arguments, *more], stderr=subprocess.PIPE) as process:
+            wait_for(lambda most=15 * (kill + 1): len(inputs(endpoint)) >= most)
+            process.send_signal(signal.SIGKILL)
+        assert not path.exists()
+    stored = len(rows_of(tmp_path / f"out.{ending}.checkpoint"))
+    done = embed(*named, "-o", path, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["resumed"] == 10 * stored > 0
+    assert path.read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["in.txt", f"out.{ending}", f"whole.{ending}"]
+    # The endpoint's log is the witness: only what was under way at a kill came twice.
+    sent = Counter(text for batch in inputs(endpoint) for text in batch)
+    assert sent.keys() == set(texts)
+    assert max(sent.values()) <= 3
+    twice = {text[0] for text in inputs(endpoint) if sent[text[0]] > 1}
+    assert len(twice) <= 2 * 64
+    assert {len(batch) for batch in inputs(endpoint)} == {10}
+
+
+def rows_of(checkpoint: Path) -> list[Any]:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(checkpoint)) as database:
+        return database.execute("SELECT first FROM done").fetchall()
+
+
+def wait_for(holds: Any) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.long
+def test_ctrl_c_leaves_a_checkpoint_and_no_traceback(
+    endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    endpoint.slow("embed", Latency(0.2))
+    file, path = tmp_path / "in.txt", tmp_path / "out.npy"
+    file.write_text("\n".join(TEXTS * 20))
+    arguments = ["embed", "-m", "embed", "-i", str(file), "-o", str(path), "--batch-size", "4"]
+    with terminal(*arguments) as command:
+        command.read_until("of 800 texts")
+        command.press("\x03")
+        assert command.wait() == 130
+    for text in ("Traceback", "KeyboardInterrupt", "Aborted"):
+        assert text not in command.output
+    assert "--resume continues" in " ".join(command.output.split())
+    endpoint.slow("embed", Latency())
+    assert embed(*arguments[3:], "--resume").returncode == 0
+
+
+def test_work_that_cannot_begin_leaves_nothing(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    endpoint.fail("embed", *[Fault("status", status=401)] * 100)
+    path = tmp_path / "out.npy"
+    done = embed("-o", path, stdin="a\nb")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_head_of_an_array_says_its_shape(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    path = tmp_path / "out.npy"
+    embed("-o", path, stdin="a\nb\nc")
+    data = path.read_bytes()
+    assert data[:8] == b"\x93NUMPY\x01\x00"
+    assert len(data) == 128 + 3 * 8 * 4
+    assert b"'shape': (3, 8)" in data[10 : 10 + struct.unpack("<H", data[8:10])[0]]
