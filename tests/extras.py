@@ -150,7 +150,7 @@ def otel(url: str) -> str:
 
 
 def parquet(url: str) -> str:
-    """What the local endpoint answers, if the command line writes its vectors to a table as well."""
+    """What the local endpoint answers, if the command line writes a table of vectors too."""
     import subprocess
     import tempfile
     from pathlib import Path
