@@ -244,3 +244,46 @@ def test_pytest_starts_without_the_local_endpoint(pytester: pytest.Pytester) -> 
         "import sys\n\ndef test_it():\n    assert 'azinfer.local.api.app' not in sys.modules\n"
     )
     pytester.runpytest_subprocess("-p", "no:asyncio").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("POST", "/v1/chat/completions", "POST /openai/v1/chat/completions"),
+        ("POST", "/openai/chat/completions", "POST /openai/v1/chat/completions"),
+        ("POST", "/openai/v1/chat/completion", "POST /openai/v1/chat/completions"),
+        ("POST", "/OpenAI/v1/embedding", "POST /openai/v1/embeddings"),
+        ("POST", "/openai/v1/models/chat/completions", "POST /openai/v1/chat/completions"),
+        (
+            "POST",
+            "/openai/deployment/gpt-4.1/chat/completions",
+            "POST /openai/deployments/{deployment}/chat/completions",
+        ),
+        ("GET", "/openai/v1/chat/completions", "POST /openai/v1/chat/completions"),
+        ("POST", "/v1/messages", "POST /anthropic/v1/messages"),
+    ],
+)
+def test_a_request_without_a_route_is_logged_with_the_nearest(
+    azinfer_endpoint: LocalEndpoint, method: str, path: str, hint: str
+) -> None:
+    answer = httpx.request(method, azinfer_endpoint.url + path, json={"model": "chat"})
+    assert answer.status_code in (404, 405)
+    (entry,) = azinfer_endpoint.requests
+    assert (entry.method, entry.path, entry.status) == (method, path, answer.status_code)
+    assert entry.hint == f"no such route; did you mean {hint}?"
+    assert entry.request_id == answer.headers["apim-request-id"]
+    assert entry.answer == answer.text
+    assert entry.to_wire()["hint"] == entry.hint
+
+
+@pytest.mark.parametrize("path", ["/nothing/like/it", "/openai/v1/chat/completion" + "s" * 200])
+def test_a_request_like_no_route_is_logged_without_a_suggestion(
+    azinfer_endpoint: LocalEndpoint, path: str
+) -> None:
+    httpx.post(azinfer_endpoint.url + path)
+    assert [each.hint for each in azinfer_endpoint.requests] == ["no such route"]
+
+
+def test_what_browsers_request_by_themselves_is_not_logged(azinfer_endpoint: LocalEndpoint) -> None:
+    assert httpx.get(f"{azinfer_endpoint.url}/favicon.ico").status_code == 404
+    assert len(azinfer_endpoint.requests) == 0

@@ -148,6 +148,8 @@ def test_the_log_shows_all_kinds_of_requests(page: Page, endpoint: LocalEndpoint
         row.locator("summary").first.click()
         row.get_by_text("The raw body").click()
         expect(row.locator("details details pre")).to_have_text('{"a" : 1.0, "a": 2}')
+        http.post("/chat/completion", json={})
+        expect(row).to_contain_text("did you mean POST /openai/v1/chat/completions?")
         http.post("/chat/completions", content=b'{"half')
         expect(row.locator("pre").first).to_contain_text('{"half')
     assert endpoint.key not in page.content()

@@ -7,8 +7,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +17,7 @@ from azinfer.local.api.batches import operation as batches
 from azinfer.local.api.chat.legacy_completions import completions
 from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation
-from azinfer.local.api.dispatch import make_route, respond_unrouted
+from azinfer.local.api.dispatch import make_route
 from azinfer.local.api.embeddings import cohere
 from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
 from azinfer.local.api.management import listings, token_endpoint
@@ -28,8 +26,8 @@ from azinfer.local.api.messages import operation as messages
 from azinfer.local.api.rerank.operation import rerank
 from azinfer.local.api.responses import conversations
 from azinfer.local.api.responses import operation as responses
+from azinfer.local.api.unrouted import UnroutedRequests
 from azinfer.local.resource.state import ResourceState
-from azinfer.local.wire import errors
 from azinfer.local.wire.surfaces import (
     ANTHROPIC,
     ARM,
@@ -128,11 +126,12 @@ def make_app(state: ResourceState) -> ASGIApp:
         await state.aclose()
 
     routes = _routes(state, jobs)
+    unrouted = UnroutedRequests(state, routes)
     return _PathNormalizer(
         Starlette(
             routes=routes,
             lifespan=lifespan,
-            exception_handlers={404: _respond_not_found, 405: _respond_not_allowed},
+            exception_handlers={404: unrouted.not_found, 405: unrouted.not_allowed},
         ),
         routes,
     )
@@ -207,11 +206,3 @@ class _PathNormalizer:
             path = _IN_PROJECT.sub("", re.sub("/{2,}", "/", scope["path"]))
             scope = {**scope, "path": path.rstrip("/") or "/"}
         await self._inner(scope, receive, send)
-
-
-async def _respond_not_found(http: Request, error: Exception) -> Response:
-    return respond_unrouted(http, errors.not_found())
-
-
-async def _respond_not_allowed(http: Request, error: Exception) -> Response:
-    return respond_unrouted(http, errors.not_allowed())

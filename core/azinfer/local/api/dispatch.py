@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,10 +51,10 @@ def make_route(
     return route
 
 
-def respond_unrouted(http: Request, error: ErrorResponse) -> Response:
+def respond_unrouted(http: Request, error: ErrorResponse, request_id: str) -> Response:
     """Return the response for a path or a method without an operation."""
     response = error.to_response()
-    response.headers.update(_common_headers(http, uuid.uuid4().hex))
+    response.headers.update(_common_headers(http, request_id))
     return response
 
 

@@ -27,6 +27,7 @@ class RequestTrace:
         deployment: The deployment that it was routed to.
         why: What named the deployment.
         wire: The wire of a conversation, `"chat"`, `"responses"` or `"messages"`.
+        hint: What may be wrong with a request that no route takes.
         usage: Returns the usage, once it is known.
         fault: The fault that is applied.
         secret: Whether the response contains a credential, and is not recorded.
@@ -37,6 +38,7 @@ class RequestTrace:
     deployment: str | None = None
     why: str | None = None
     wire: str | None = None
+    hint: str | None = None
     usage: Callable[[], Mapping[str, Any]] | None = None
     fault: Fault | None = None
     secret: bool = False
@@ -108,6 +110,7 @@ class ExchangeRecorder:
                 deployment=trace.deployment,
                 why=trace.why,
                 wire=trace.wire,
+                hint=trace.hint,
                 fault=trace.fault.kind if trace.fault else None,
                 status=self._status,
                 prompt_tokens=usage.get("prompt_tokens"),

@@ -178,6 +178,7 @@ def row(entry: LogEntry) -> h.Node:
             entry.deployment or (None if good else "nowhere"),
             entry.why and h.small[f"by {entry.why}"],
             entry.wire and h.small[f"wire {entry.wire}"],
+            entry.hint and h.small[entry.hint],
         ],
         h.td(".good" if good else ".bad")[str(entry.status), entry.fault and h.small[entry.fault]],
         h.td(".number")[_tokens(entry)],

@@ -30,6 +30,8 @@ class LogEntry:
         deployment: The deployment that it was routed to; None if it was not routed.
         why: What named the deployment, for example `"the body's model"`.
         wire: The wire of a conversation: `"chat"`, `"responses"` or `"messages"`; else None.
+        hint: What may be wrong with a request that no route takes, with the nearest route;
+            None for others.
         fault: The kind of the fault that was applied; None if none was.
         status: The HTTP status of the response.
         prompt_tokens: The tokens that were read; None if unknown.
@@ -52,6 +54,7 @@ class LogEntry:
     deployment: str | None
     why: str | None
     wire: str | None
+    hint: str | None
     fault: str | None
     status: int
     prompt_tokens: int | None
@@ -110,7 +113,7 @@ class LogEntry:
 
 
 _FIELDS = (
-    *("request_id", "began", "method", "path", "deployment", "why", "wire", "fault"),
+    *("request_id", "began", "method", "path", "deployment", "why", "wire", "hint", "fault"),
     *("status", "prompt_tokens", "completion_tokens", "open", "first_seconds", "seconds"),
     *("answer", "answer_size"),
 )
