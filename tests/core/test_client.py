@@ -245,9 +245,11 @@ def test_an_invalid_entry_in_a_list_is_an_error(ask: Ask, server: RawServer, ite
         ask().deployments()
 
 
-def test_a_malformed_list_is_empty_or_an_error(ask: Ask, server: RawServer) -> None:
-    server.will(reply([]))
-    assert len(ask().deployments()) == 0
+@pytest.mark.parametrize("body", [[], {}, "null", {"deployments": []}])
+def test_a_malformed_list_is_an_error(ask: Ask, server: RawServer, body: Any) -> None:
+    server.will(reply(body))
+    with pytest.raises(InvalidResponseError, match="no list of deployments"):
+        ask().deployments()
     server.will(reply(failure("x", "broken")))
     with pytest.raises(InferenceError, match="broken"):
         ask().deployments()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
-from azinfer.core.decoding import decode_json, decode_model_info
+from azinfer.core.decoding import decode_json, decode_model_info, invalid_response
 from azinfer.core.embeddings import Embeddings, check_kind, decode_lazily
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
@@ -307,7 +307,9 @@ def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
         raw = decode_json(data, headers)
-        return raw if isinstance(raw, dict) else {}
+        if not isinstance(raw, dict) or raw.keys().isdisjoint(("value", "data")):
+            raise invalid_response("no list of deployments", raw)
+        return raw
 
     return Call(target, None, read, url=url, scope=scope)
 

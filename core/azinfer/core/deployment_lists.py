@@ -55,7 +55,11 @@ def next_page(pages: list[dict[str, Any]], url: str) -> str | None:
         return None
     if not isinstance(link, str):
         raise InvalidResponseError(f"the next page of the list is not a URL: {str(link)[:200]}")
-    if origin_of(link) != origin_of(url) or len(pages) > 1000:
+    try:
+        origin = origin_of(link)
+    except ValueError:  # as for "http://["
+        origin = ""
+    if origin != origin_of(url) or len(pages) > 1000:
         raise InvalidResponseError(
             f"the next page of the list, {link!r}, was refused: it is on another host, "
             "or there are more than 1000 pages"
