@@ -298,10 +298,10 @@ def test_prompts_are_completed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     assert "choose from .jsonl, .parquet" in done.stderr
 
 
-def test_without_a_model_it_is_the_first_of_the_local_endpoint(endpoint: LocalEndpoint) -> None:
+def test_without_a_model_the_one_for_the_job_is_chosen(endpoint: LocalEndpoint) -> None:
     assert len(records(azinfer("embed", stdin="a\nb").stdout)) == 2
     assert "synthetic answer" in azinfer("complete", stdin="a").stdout
-    assert [each.deployment for each in endpoint.requests if each.deployment] == ["chat"] * 2
+    assert [each.deployment for each in endpoint.requests if each.deployment] == ["embed", "chat"]
 
 
 @pytest.mark.long
