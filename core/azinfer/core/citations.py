@@ -7,7 +7,7 @@ Sources: "Annotations" of "Create chat completion" and of "The response object",
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from azinfer.core.json_fields import Json, as_index, as_object, as_objects, as_text
 
@@ -35,6 +35,10 @@ class Citation:
     start: int | None = None
     end: int | None = None
     file_id: str | None = None
+
+    def to_dict(self) -> Json:
+        """Return the fields that are known, for frameworks that keep plain data."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def citations_of(raw: Json, content: str) -> tuple[Citation, ...]:

@@ -77,6 +77,7 @@ def _metadata(answer: ChatCompletion) -> dict[str, Any]:
         "adapted": list(routing.adapted) if routing else None,
         "routing": routing and routing.trace,
         "refusal": choice.message.refusal,
+        "citations": [each.to_dict() for each in choice.message.citations],
         "logprobs": choice.logprobs,
         "content_filter_results": choice.content_filter_results,
         "prompt_filter_results": list(answer.prompt_filter_results),

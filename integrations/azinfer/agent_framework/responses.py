@@ -190,13 +190,18 @@ def _delta_contents(choice: core.ChunkChoice, calls: Calls) -> Iterator[Content]
 
 def _annotations(message: core.Message) -> list[Any] | None:
     """Return the sources that a message names; None if it names no source."""
-    notes = []
+    notes: list[Any] = []
     for each in message.citations:
         region = {"type": "text_span", "start_index": each.start, "end_index": each.end}
-        note = {"title": each.title, "url": each.url, "snippet": each.text}
-        note |= {"type": "citation", "file_id": each.file_id}
-        note["annotated_regions"] = [] if each.start is None else [region]
-        notes.append(_without_empty(note))
+        fields = {
+            "type": "citation",
+            "title": each.title,
+            "url": each.url,
+            "snippet": each.text,
+            "file_id": each.file_id,
+            "annotated_regions": [] if each.start is None else [region],
+        }
+        notes.append(_without_empty(fields))
     return notes or None
 
 

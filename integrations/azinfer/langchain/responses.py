@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import (
@@ -13,6 +14,8 @@ from langchain_core.messages import (
     ToolCallChunk,
 )
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.block_translators import register_translator
+from langchain_core.messages.content import ContentBlock
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
@@ -23,9 +26,15 @@ from azinfer.core import (
     Choice,
     Delta,
     Function,
+    Message,
     Usage,
 )
 from azinfer.langchain.messages import STATE, Json, mark_invalid, without_mark
+
+# How LangChain finds what reads our messages.
+PROVIDER = "azinfer"
+# Where an AIMessage keeps the sources that it names.
+CITATIONS = "citations"
 
 
 def from_completion(answer: ChatCompletion) -> ChatResult:
@@ -88,6 +97,7 @@ class ResponseAccumulator:
             additional_kwargs={
                 **({"audio": sound} if sound else {}),
                 **({STATE: choice.message.state} if choice.message.state else {}),
+                **({CITATIONS: notes} if (notes := _citations(choice.message)) else {}),
             },
             tool_call_chunks=self._invalidating(choice),
             usage_metadata=from_usage(answer.usage),
@@ -195,6 +205,7 @@ def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | 
         "refusal": message.refusal,
         "audio": message.audio,
         STATE: message.state,
+        CITATIONS: _citations(message),
     }
     calls, invalid_calls = _from_calls(choice)
     return AIMessage(
@@ -205,6 +216,40 @@ def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | 
         usage_metadata=usage,
         response_metadata=_metadata(answer, choice),
     )
+
+
+def _citations(message: Message) -> list[Json]:
+    """Return the sources that a message names, as LangChain has them."""
+    notes: list[Json] = []
+    for each in message.citations:
+        note = {
+            "type": "citation",
+            "title": each.title,
+            "url": each.url,
+            "cited_text": each.text,
+            "start_index": each.start,
+            "end_index": each.end,
+            "extras": {"file_id": each.file_id} if each.file_id else None,
+        }
+        notes.append({name: value for name, value in note.items() if value is not None})
+    return notes
+
+
+def _cited_blocks(message: AIMessage) -> list[ContentBlock]:
+    """Return the blocks of a message, whose first text has the sources as annotations.
+
+    They are kept beside the content, which stays a plain text that way.
+    """
+    if not (notes := message.additional_kwargs.get(CITATIONS)):
+        raise NotImplementedError  # LangChain reads all other messages by itself
+    blocks = message.model_copy(update={"response_metadata": {}}).content_blocks
+    place = next((at for at, block in enumerate(blocks) if block["type"] == "text"), None)
+    if place is not None:
+        blocks[place] = cast(ContentBlock, {**blocks[place], "annotations": notes})
+    return blocks
+
+
+register_translator(PROVIDER, _cited_blocks, _cited_blocks)
 
 
 def _content(text: str, refusal: str | None) -> str | list[str | Json]:
@@ -250,6 +295,6 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
         "routing": routing and routing.trace,
     }
     return {
-        "model_provider": "azinfer",
+        "model_provider": PROVIDER,
         **{name: value for name, value in metadata.items() if value},
     }

@@ -178,6 +178,8 @@ def _message(message: Message, one_call: bool, usage: Usage | None = None) -> Ch
         more["refusal"] = message.refusal
     if message.state:
         more[STATE] = message.state
+    if message.citations:
+        more["citations"] = [each.to_dict() for each in message.citations]
     calls = message.tool_calls[:1] if one_call else message.tool_calls
     if text or not (blocks or calls):
         blocks.append(TextBlock(text=text or ""))

@@ -17,6 +17,7 @@ from semantic_kernel.contents.function_call_content import FunctionCallContent
 from semantic_kernel.contents.function_result_content import FunctionResultContent
 from semantic_kernel.contents.image_content import ImageContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
+from semantic_kernel.contents.streaming_annotation_content import StreamingAnnotationContent
 from semantic_kernel.contents.text_content import TextContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
@@ -216,7 +217,7 @@ def _unsendable(item: Any, where: str) -> ConfigurationError:
 
 
 # What models thought, and where texts came from, is never sent back.
-_SILENT = (ReasoningContent, AnnotationContent)
+_SILENT = (ReasoningContent, AnnotationContent, StreamingAnnotationContent)
 _PARTS: dict[type, Callable[[Any], Json]] = {
     TextContent: _text,
     ImageContent: _image,

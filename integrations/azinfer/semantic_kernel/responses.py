@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
+from semantic_kernel.contents.annotation_content import AnnotationContent, CitationType
 from semantic_kernel.contents.chat_message_content import ChatMessageContent
 from semantic_kernel.contents.function_call_content import FunctionCallContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
+from semantic_kernel.contents.streaming_annotation_content import StreamingAnnotationContent
 from semantic_kernel.contents.streaming_chat_message_content import StreamingChatMessageContent
 from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
 from semantic_kernel.contents.streaming_text_content import StreamingTextContent
@@ -22,10 +24,13 @@ from azinfer.core import (
     ChatCompletionChunk,
     Choice,
     ChunkChoice,
+    Message,
     ToolCallChunk,
     Usage,
 )
 from azinfer.semantic_kernel.messages import STATE
+
+_Annotation = TypeVar("_Annotation", AnnotationContent, StreamingAnnotationContent)
 
 
 def from_completion(answer: ChatCompletion, model: str) -> list[ChatMessageContent]:
@@ -78,12 +83,12 @@ def from_chunk(
 def last_messages(
     answer: ChatCompletion, model: str, attempt: int
 ) -> list[StreamingChatMessageContent]:
-    """The messages that end a stream, one a choice: they have the metadata of the whole answer."""
+    """The messages that end a stream, one a choice, with its sources and the metadata."""
     return [
         StreamingChatMessageContent(
             role=AuthorRole.ASSISTANT,
             choice_index=choice.index,
-            items=[],
+            items=list(_annotations(choice.message, StreamingAnnotationContent)),
             ai_model_id=model,
             metadata=metadata_of(answer, choice),
             finish_reason=from_finish_reason(choice.finish_reason),
@@ -147,9 +152,24 @@ def _items(choice: Choice) -> Iterator[Any]:
         yield ReasoningContent(text=message.reasoning)
     if text := message.content or message.refusal:
         yield TextContent(text=text)
+    yield from _annotations(message, AnnotationContent)
     for call in message.tool_calls:
         yield FunctionCallContent(
             id=call.id, name=call.function.name, arguments=call.function.arguments
+        )
+
+
+def _annotations(message: Message, kind: type[_Annotation]) -> Iterator[_Annotation]:
+    """The sources that a message names."""
+    for each in message.citations:
+        yield kind(
+            file_id=each.file_id,
+            quote=each.text,
+            start_index=each.start,
+            end_index=each.end,
+            url=each.url,
+            title=each.title,
+            type=CitationType.FILE_CITATION if each.file_id else CitationType.URL_CITATION,
         )
 
 
