@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from azinfer.core import InferenceClient
@@ -123,3 +125,28 @@ def index(embedding: Any) -> Any:
 
     documents = [Document(text=fact) for fact in FACTS]
     return VectorStoreIndex.from_documents(documents, embed_model=embedding)
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0"
+    b"\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
+)
+SAMPLES = {".wav": b"RIFF$\0\0\0WAVEfmt ", ".pdf": b"%PDF-1.4\n%%EOF\n"}
+
+
+@pytest.fixture
+def samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LangChain's suite fetches its sample media from the web; here they are at hand."""
+
+    def get(url: str, **options: Any) -> httpx.Response:
+        result = next((data for end, data in SAMPLES.items() if url.endswith(end)), PNG)
+        return httpx.Response(200, content=result)
+
+    monkeypatch.setattr("langchain_tests.integration_tests.chat_models.httpx.get", get)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "azinfer tests")
+
+
+@pytest.fixture
+def vcr() -> SimpleNamespace:
+    """The endpoint itself is here, so nothing needs to be recorded and played back."""
+    return SimpleNamespace(responses=["live"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -18,6 +16,8 @@ from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import SURFACES
 from raw_server import RawServer, chat, events, part, reply
+
+pytestmark = pytest.mark.usefixtures("samples")
 
 
 @pytest.fixture(scope="session")
@@ -34,31 +34,6 @@ def surface(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> str:
     request.cls.address = endpoint.url + path
     request.cls.key = endpoint.key
     return path
-
-
-PNG = (
-    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0"
-    b"\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"
-)
-SAMPLES = {".wav": b"RIFF$\0\0\0WAVEfmt ", ".pdf": b"%PDF-1.4\n%%EOF\n"}
-
-
-@pytest.fixture(autouse=True)
-def samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite fetches its sample media from the web; here they are at hand."""
-
-    def get(url: str, **options: Any) -> httpx.Response:
-        result = next((data for end, data in SAMPLES.items() if url.endswith(end)), PNG)
-        return httpx.Response(200, content=result)
-
-    monkeypatch.setattr("langchain_tests.integration_tests.chat_models.httpx.get", get)
-    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "azinfer tests")
-
-
-@pytest.fixture
-def vcr() -> SimpleNamespace:
-    """The endpoint itself is here, so nothing needs to be recorded and played back."""
-    return SimpleNamespace(responses=["live"])
 
 
 class _Chat:

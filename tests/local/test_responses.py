@@ -353,7 +353,16 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("input[0].role", {"input": [{"role": "alien", "content": ""}]}),
     ("input[0].content", {"input": user(None)}),
     ("input[0].content[0].type", {"input": user(["a"])}),
-    ("input[0].content[0].type", {"input": user([{"type": "input_file"}])}),
+    ("input[0].content[0].type", {"input": user([{"type": "input_audio"}])}),
+    ("input[0].content[0].file_data", {"input": user([{"type": "input_file"}])}),
+    (
+        "input[0].content[0].file_url",
+        {
+            "input": user(
+                [{"type": "input_file", "file_url": "data:application/pdf;base64,JVBERg=="}]
+            )
+        },
+    ),
     ("input[0].content[0].text", {"input": user([{"type": "input_text"}])}),
     ("input[0].content[0].image_url", {"input": user([{"type": "input_image"}])}),
     ("input[0].name", {"input": [{**CALL, "name": None}]}),
@@ -383,6 +392,21 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 def test_a_wrong_field_is_named(http: httpx.Client, param: str, body: dict[str, Any]) -> None:
     answer = ask(http, **body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="},
+        {"file_url": "https://example.com/a.pdf"},
+        {"file_id": "assistant-1"},
+    ],
+)
+def test_a_file_may_be_part_of_a_message(http: httpx.Client, source: dict[str, str]) -> None:
+    parts = [{"type": "input_text", "text": "Read this."}, {"type": "input_file", **source}]
+    answer = ask(http, input=user(parts))
+    assert answer.status_code == 200
+    assert "Read this." in answer.json()["output"][0]["content"][0]["text"]
 
 
 def test_an_invalid_page_is_refused(http: httpx.Client) -> None:

@@ -141,6 +141,8 @@ class Usage:
         cached_tokens: The part of `prompt_tokens` that came from a cache.
         reasoning_tokens: The part of `completion_tokens` that was reasoning.
         raw: The counts as the service sent them.
+        cache_write_tokens: The part of `prompt_tokens` that was written to a cache, which some
+            services bill at a higher price.
     """
 
     prompt_tokens: int = 0
@@ -149,6 +151,7 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+    cache_write_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         """Return the counts of several requests together."""
@@ -158,6 +161,7 @@ class Usage:
             self.total_tokens + other.total_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
         )
 
 

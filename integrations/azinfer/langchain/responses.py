@@ -148,6 +148,8 @@ def from_usage(usage: Usage | None) -> UsageMetadata | None:
     if usage is None:
         return None
     inputs = InputTokenDetails(cache_read=usage.cached_tokens)
+    if usage.cache_write_tokens:
+        inputs["cache_creation"] = usage.cache_write_tokens
     if audio := (usage.raw.get("prompt_tokens_details") or {}).get("audio_tokens"):
         inputs["audio"] = audio
     outputs = OutputTokenDetails(reasoning=usage.reasoning_tokens)

@@ -619,6 +619,8 @@ class TestMessages:
         run = StreamRun("messages", [start(usage=usage), last, STOP])
         assert run.answer.usage.prompt_tokens == 10
         assert run.answer.usage.cached_tokens == 5
+        assert run.answer.usage.cache_write_tokens == 2
+        assert (run.answer.usage + run.answer.usage).cache_write_tokens == 4
         assert run.answer.usage.completion_tokens == 9
 
     def test_an_error_event_is_raised_by_its_type(self) -> None:

@@ -74,13 +74,19 @@ def usage_of(counts: Any) -> Usage | None:
     if not isinstance(counts, dict):
         return None
     cached = as_count(counts.get("cache_read_input_tokens"))
-    read = as_count(counts.get("input_tokens")) + cached
-    read += as_count(counts.get("cache_creation_input_tokens"))
+    kept = as_count(counts.get("cache_creation_input_tokens"))
+    read = as_count(counts.get("input_tokens")) + cached + kept
     written = as_count(counts.get("output_tokens"))
     details = as_object(counts.get("output_tokens_details"))
     thought = as_count(details.get("thinking_tokens"))
     return Usage(
-        read, written, read + written, cached_tokens=cached, reasoning_tokens=thought, raw=counts
+        read,
+        written,
+        read + written,
+        cached_tokens=cached,
+        reasoning_tokens=thought,
+        raw=counts,
+        cache_write_tokens=kept,
     )
 
 

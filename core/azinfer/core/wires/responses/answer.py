@@ -106,15 +106,16 @@ def usage_of(counts: Any) -> Usage | None:
     if not isinstance(counts, dict):
         return None
     read, written = as_count(counts.get("input_tokens")), as_count(counts.get("output_tokens"))
-    cached = as_object(counts.get("input_tokens_details")).get("cached_tokens")
+    details = as_object(counts.get("input_tokens_details"))
     thought = as_object(counts.get("output_tokens_details")).get("reasoning_tokens")
     return Usage(
         read,
         written,
         as_count(counts.get("total_tokens")) or read + written,
-        cached_tokens=as_count(cached),
+        cached_tokens=as_count(details.get("cached_tokens")),
         reasoning_tokens=as_count(thought),
         raw=counts,
+        cache_write_tokens=as_count(details.get("cache_write_tokens")),
     )
 
 

@@ -17,6 +17,7 @@ from azinfer.local.wire.errors import ErrorResponse, bad_request
 FindItem = Callable[[str], Json | None]
 _ONE_REASONING = re.compile(r"(?i)(?:.*/)?gpt-6-astra")
 _PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+_FILE_SOURCES = ("file_data", "file_url", "file_id")
 _ROLES = ("system", "developer", "user", "assistant")
 
 
@@ -146,12 +147,22 @@ class InputItems:
         fields["input_image"] = "image_url"
         for at, part in enumerate(parts):
             kind = part.get("type") if isinstance(part, Mapping) else None
+            if kind == "input_file":
+                self._file(part, f"{where}[{at}]")
+                continue
             if not isinstance(kind, str) or kind not in fields:
                 message = f"Parts of type {kind!r} are not supported here."
                 raise self._wrong(f"{where}[{at}].type", message)
             if not isinstance(part.get(fields[kind]), str):
                 place = f"{where}[{at}].{fields[kind]}"
                 raise self._wrong(place, f"Missing required parameter: '{place}'.")
+
+    def _file(self, part: Mapping[str, Any], where: str) -> None:
+        """A file is there by its data, its URL or its id; data is no URL."""
+        if not any(isinstance(part.get(name), str) for name in _FILE_SOURCES):
+            raise self._wrong(f"{where}.file_data", f"Missing one of {', '.join(_FILE_SOURCES)}.")
+        if str(part.get("file_url") or "").startswith("data:"):
+            raise self._wrong(f"{where}.file_url", "Expected a URL that begins with https://.")
 
     def _call(self, item: Mapping[str, Any], where: str) -> None:
         self._texts(item, where, "call_id", "name", "arguments")
@@ -193,12 +204,14 @@ def _content(item: Json) -> Any:
     content = item["content"]
     if isinstance(content, str):
         return content
-    if not any(part["type"] == "input_image" for part in content):
+    if not any(part["type"] in ("input_image", "input_file") for part in content):
         return _text(content)
     return [_part(part) for part in content]
 
 
 def _part(part: Json) -> Json:
+    if part["type"] == "input_file":
+        return {"type": "file", "file": {k: v for k, v in part.items() if k != "type"}}
     if part["type"] != "input_image":
         return {"type": "text", "text": _text([part])}
     image = {"url": part["image_url"], **({"detail": part["detail"]} if "detail" in part else {})}
