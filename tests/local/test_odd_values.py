@@ -23,7 +23,12 @@ ODD = [
 FUNCTION = {
     "name": "f",
     "description": "d",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
     "strict": True,
 }
 SCHEMA = {
@@ -66,7 +71,7 @@ CHAT = {
 }
 NAMED = {"type": "function", "function": {"name": "f"}}
 CALLING = {**CHAT, "tools": [{"type": "function", "function": FUNCTION}], "tool_choice": NAMED}
-HELD = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": SCHEMA}}
+HELD = {"type": "json_schema", "json_schema": {"name": "n", "strict": False, "schema": SCHEMA}}
 RESPONSE = {
     "model": "chat",
     "input": [

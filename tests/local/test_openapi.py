@@ -26,7 +26,12 @@ ASK = [{"role": "user", "content": "How is the weather in New York?"}]
 FUNCTION = {
     "name": "get_weather",
     "description": "The weather in a city",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
 }
 BOMB = [{"role": "user", "content": "a bomb"}]
 DETAILS = {"type error.details"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex
 from azinfer.local.engines.schema.grammar import narrow_schema
@@ -200,3 +202,121 @@ def test_a_schema_that_refers_to_itself_is_named() -> None:
         "$ref": "#/$defs/_root",
     }
     json.dumps(narrow_schema(schema))
+
+
+def person(**more: Any) -> dict[str, Any]:
+    """Return a schema that strict mode accepts, with changes."""
+    address = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "homes": {"type": "array", "items": address}},
+        "required": ["name", "homes"],
+        "additionalProperties": False,
+    }
+    return {**schema, **more}
+
+
+OPEN = "'additionalProperties' is required to be supplied and to be false."
+ALL = "'required' is required to be supplied and to be an array including every key in properties."
+STRICT = [
+    (person(), None),
+    ({"$ref": "#/$defs/p", "$defs": {"p": person()}}, None),
+    (person(additionalProperties=True), f"In context=(), {OPEN}"),
+    (person(required=["name"]), f"In context=(), {ALL} Missing 'homes'."),
+    (
+        person(required=["name", "homes", "x"]),
+        f"In context=(), {ALL} Extra required key 'x' supplied.",
+    ),
+    (
+        person(properties={"homes": {"type": "array", "items": {"type": "object"}}, "name": {}}),
+        f"In context=('properties', 'homes', 'items'), {OPEN}",
+    ),
+    (
+        person(properties={"homes": {"anyOf": [{}, {"type": ["object", "null"]}]}, "name": {}}),
+        f"In context=('properties', 'homes', 'anyOf', '1'), {OPEN}",
+    ),
+    (person(**{"$defs": {"p": {"type": "object"}}}), f"In context=('$defs', 'p'), {OPEN}"),
+    (
+        {"type": "array", "items": person()},
+        "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"array\"'.",
+    ),
+]
+
+
+def send_strict(
+    endpoint: LocalEndpoint, wire: str, kind: str, schema: Any, strict: bool = True
+) -> httpx.Response:
+    """Send a request with a schema for the answer (`"format"`) or for a tool."""
+    named = {"name": "person", "strict": strict}
+    user = [{"role": "user", "content": "Ann lives in Rome."}]
+    tool, form = {**named, "parameters": schema}, {**named, "schema": schema}
+    fields: dict[str, dict[str, Any]] = {
+        "chat format": {"response_format": {"type": "json_schema", "json_schema": form}},
+        "chat tool": {"tools": [{"type": "function", "function": tool}]},
+        "responses format": {"text": {"format": {"type": "json_schema", **form}}},
+        "responses tool": {"tools": [{"type": "function", **tool}]},
+    }
+    path = "chat/completions" if wire == "chat" else "responses"
+    messages = {"messages" if wire == "chat" else "input": user}
+    return httpx.post(
+        f"{endpoint.url}/openai/v1/{path}",
+        headers={"api-key": endpoint.key},
+        json={"model": "gpt-4.1", **messages, **fields[f"{wire} {kind}"]},
+    )
+
+
+PLACES = {
+    ("chat", "format"): ("response_format", "response_format"),
+    ("chat", "tool"): ("function", "tools[0].function.parameters"),
+    ("responses", "format"): ("response_format", "text.format.schema"),
+    ("responses", "tool"): ("function", "tools[0].parameters"),
+}
+
+
+@pytest.mark.parametrize(("schema", "problem"), STRICT)
+@pytest.mark.parametrize(("wire", "kind"), PLACES)
+def test_strict_schemas_are_refused_in_the_words_of_the_service(
+    lenient: LocalEndpoint, schema: dict[str, Any], problem: str | None, wire: str, kind: str
+) -> None:
+    answer = send_strict(lenient, wire, kind, schema)
+    if problem is None:
+        assert answer.status_code == 200, answer.text
+        return
+    name, param = PLACES[wire, kind]
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["message"] == f"Invalid schema for {name} 'person': {problem}"
+    assert error["param"] == param
+
+
+@pytest.mark.parametrize(("wire", "kind"), PLACES)
+def test_only_strict_schemas_must_be_closed(lenient: LocalEndpoint, wire: str, kind: str) -> None:
+    answer = send_strict(lenient, wire, kind, person(additionalProperties=True), strict=False)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture(scope="module")
+def lenient() -> Iterator[LocalEndpoint]:
+    """An endpoint that is lenient, with a model that has strict mode and one that has not."""
+    deployments = [LocalDeployment("gpt-4.1"), LocalDeployment("mistral-large-2411")]
+    with LocalEndpoint(deployments) as endpoint:
+        yield endpoint
+
+
+def test_models_of_others_have_no_strict_mode(lenient: LocalEndpoint) -> None:
+    described = {"name": "x", "strict": True, "schema": {"type": "object", "properties": {"a": {}}}}
+    answer = httpx.post(
+        f"{lenient.url}/openai/v1/chat/completions",
+        headers={"api-key": lenient.key},
+        json={
+            "model": "mistral-large-2411",
+            "messages": [{"role": "user", "content": "hi"}],
+            "response_format": {"type": "json_schema", "json_schema": described},
+        },
+    )
+    assert answer.status_code == 200

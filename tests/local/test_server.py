@@ -84,6 +84,7 @@ def test_a_chat_completion_has_the_documented_form(
     assert answer.headers["x-ms-deployment-name"] == "fixed"
     assert answer.headers["x-ms-region"] == "local"
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["apim-request-id"])
+    assert answer.headers["x-request-id"] == answer.headers["apim-request-id"]
 
 
 @pytest.mark.parametrize(("path", "named"), CHATS)

@@ -144,7 +144,9 @@ class _OperationApp:
 
 def _common_headers(http: Request, request_id: str) -> dict[str, str]:
     """Return the headers of every response: its id, and the client's id if it sent one."""
-    headers = {"apim-request-id": request_id, "x-ms-region": "local"}
+    # The service has two ids, one of its gateway; here either leads to the entry of the log.
+    ids = dict.fromkeys(("apim-request-id", "x-request-id"), request_id)
+    headers = {**ids, "x-ms-region": "local"}
     if client_id := http.headers.get("x-ms-client-request-id"):
         headers["x-ms-client-request-id"] = client_id
     return headers

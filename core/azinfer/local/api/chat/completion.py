@@ -20,6 +20,7 @@ from azinfer.local.api.admission import admit
 from azinfer.local.api.chat.generation import Generation
 from azinfer.local.api.chat.request import ChatRequest, check_schemas
 from azinfer.local.api.chat.response import GeneratedChoice, ResponseWriter, usage
+from azinfer.local.api.chat.strict_schemas import check_strict, has_strict
 from azinfer.local.api.chat.tool_selection import Similarity
 from azinfer.local.api.context import RequestContext
 from azinfer.local.engines.base import (
@@ -28,6 +29,7 @@ from azinfer.local.engines.base import (
     capabilities_of,
     last_text,
 )
+from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.resource.content_filter import ContentFilter, is_blocked
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import estimate_tokens
@@ -127,6 +129,10 @@ async def _start_generations(
         # An engine that gets the whole request knows better which schemas it supports.
         if not capabilities_of(engine).passes_requests_through:
             await check_schemas(request)
+            # Messages have rules of their own, and models of others have none.
+            wire = context.trace.wire
+            if deployment.facts.maker in ("", "OpenAI") and wire != "messages":
+                await _check_strict(request, wire)
         generations.append(
             Generation(
                 request,
@@ -138,6 +144,11 @@ async def _start_generations(
             )
         )
     return generations
+
+
+async def _check_strict(request: ChatRequest, wire: str | None) -> None:
+    if has_strict(request):
+        await run_in_thread(check_strict, request, wire)
 
 
 async def _events(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from azinfer.local.api.chat.messages import check_messages
 from azinfer.local.engines.schema import validation
@@ -17,7 +18,10 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """A chat completion request that was checked."""
+    """A chat completion request that was checked.
+
+    `strict_name` is the name of the answer's schema if it is to be strict.
+    """
 
     messages: list[Json]
     model: str | None
@@ -35,6 +39,7 @@ class ChatRequest:
     parallel: bool
     json_schema: Json | None
     logprobs: int | None = None
+    strict_name: str | None = None
 
 
 def parse_chat_request(body: Json, surface: str) -> ChatRequest:
@@ -69,6 +74,7 @@ def parse_chat_request(body: Json, surface: str) -> ChatRequest:
         parallel=fields.boolean("parallel_tool_calls", True),
         json_schema=_response_format(fields),
         logprobs=_logprobs(fields),
+        strict_name=_strict_name(body.get("response_format")),
     )
 
 
@@ -187,3 +193,8 @@ def _response_format(fields: BodyReader) -> Json | None:
     if not isinstance(schema, Mapping):
         raise fields.error("response_format.json_schema.schema", "'schema' must be a JSON Schema.")
     return dict(schema)
+
+
+def _strict_name(wanted: Any) -> str | None:
+    described = wanted.get("json_schema") if isinstance(wanted, Mapping) else None
+    return described["name"] if described and described.get("strict") is True else None
