@@ -16,7 +16,7 @@ else:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Wait for the lock of a folder, and keep it inside the block.
 
     Raises:

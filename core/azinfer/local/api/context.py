@@ -73,16 +73,16 @@ class RequestContext:
         if self.state.strict and kind != "application/json":
             raise errors.not_json(self.surface, content.decode(errors="replace"))
         if sum(content.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
-            raise errors.malformed(f"The body has more than {_MOST_VALUES} values.")
+            raise errors.malformed_body(f"The body has more than {_MOST_VALUES} values.")
         try:
             if len(content) <= _SHORT_BODY:
                 body = read_json(content)
             else:
                 body = await run_in_worker(read_json, content)
         except (ValueError, RecursionError) as error:
-            raise errors.malformed(f"The body is not valid JSON: {error}.") from None
+            raise errors.malformed_body(f"The body is not valid JSON: {error}.") from None
         if not isinstance(body, dict):
-            raise errors.malformed("The body must be a JSON object.")
+            raise errors.malformed_body("The body must be a JSON object.")
         return body
 
     async def read_body(self, known: frozenset[str]) -> Json:
@@ -120,7 +120,7 @@ async def read_form(http: Request) -> dict[str, str]:
     try:
         return dict(parse_qsl(content.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS))
     except ValueError:
-        raise errors.malformed(f"The form has more than {_MOST_FIELDS} fields.") from None
+        raise errors.malformed_body(f"The form has more than {_MOST_FIELDS} fields.") from None
 
 
 async def read_content(http: Request, limit: int) -> bytes:

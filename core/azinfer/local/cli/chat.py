@@ -161,14 +161,14 @@ def with_known_names(client: InferenceClient, call: Callable[[], Any]) -> Any:
     """
     try:
         result = call()
-        return _started(result) if isinstance(result, Iterator) else result
+        return _start(result) if isinstance(result, Iterator) else result
     except DeploymentNotFoundError:
         with suppress(InferenceError):
             deployments_of(client, None)
         return call()
 
 
-def _started(pieces: Iterator[str]) -> Iterator[str]:
+def _start(pieces: Iterator[str]) -> Iterator[str]:
     """Read the first piece now, so that an error in the request is raised here."""
     first = next(pieces, "")
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from azinfer.core import InferenceClient, InferenceError, Routing, Tool, Usage, UserMessage
-from azinfer.local.cli.output import width, wrapped, write, write_json
+from azinfer.local.cli.output import width, wrap_text, write, write_json
 from azinfer.local.endpoint import LocalEndpoint
 from azinfer.local.resource.deployment import LocalDeployment
 
@@ -115,7 +115,7 @@ def run(deployments: Sequence[LocalDeployment], *, as_json: bool = False) -> boo
         write(f"left out: {each.step}; pip install 'azinfer[{each.extra}]'")
     models = ", ".join(sorted({each.model_name for each in deployments}))
     verdict = "Every step passed" if passed else "A step failed"
-    for line in wrapped(f"{verdict}, over HTTP on this machine, with {models}.", width()):
+    for line in wrap_text(f"{verdict}, over HTTP on this machine, with {models}.", width()):
         write(line)
     return passed
 
@@ -139,7 +139,7 @@ def _write_step(record: dict[str, Any]) -> None:
         f"{record['step']:<13} {record['route']:<27} {tokens:>14} {record['milliseconds']:>7} ms"
     )
     write(f"{'✓' if record['passed'] else '✗'} {facts}")
-    for line in wrapped(record["result"][:150], min(width(), 100), "    "):
+    for line in wrap_text(record["result"][:150], min(width(), 100), "    "):
         write(line)
 
 

@@ -53,7 +53,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     return [*head, rule, *(line for row in body for line in row)]
 
 
-def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+def wrap_text(text: str, width: int, indent: str = "") -> list[str]:
     """Break a text into lines between words, each with an indent."""
     return textwrap.wrap(
         text,
@@ -92,7 +92,7 @@ def _widths(cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    wrapped_cells = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+    wrapped_cells = [wrap_text(cell, width) for cell, width in zip(row, widths, strict=True)]
     height = max(map(len, wrapped_cells))
     padded = [cell + [""] * (height - len(cell)) for cell in wrapped_cells]
     return [
@@ -104,5 +104,5 @@ def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _block(columns: Sequence[str], row: Sequence[str], width: int) -> list[str]:
     lines = [row[0]]
     for column, cell in zip(columns[1:], row[1:], strict=True):
-        lines += wrapped(f"{column}: {cell}", width, "  ")
+        lines += wrap_text(f"{column}: {cell}", width, "  ")
     return lines

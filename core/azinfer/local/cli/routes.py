@@ -77,12 +77,12 @@ def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
             each.state,
             str(each.in_flight),
             "-" if each.latency is None else f"{each.latency:.2f} s",
-            _left(each),
+            _format_remaining(each),
             (each.reason and f"{each.reason}{_wait(each)}") or mark or "-",
         )
 
 
-def _left(candidate: Candidate) -> str:
+def _format_remaining(candidate: Candidate) -> str:
     parts = []
     if candidate.requests_left is not None:
         parts.append(f"{candidate.requests_left:g} requests")

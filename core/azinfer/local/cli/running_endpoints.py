@@ -37,7 +37,7 @@ class RunningEndpoint:
 
 
 @contextlib.contextmanager
-def registered(folder: Path, endpoint: RunningEndpoint) -> Iterator[None]:
+def register(folder: Path, endpoint: RunningEndpoint) -> Iterator[None]:
     """Keep an endpoint in a file that only its owner can read, for as long as it runs.
 
     Args:

@@ -23,7 +23,7 @@ from azinfer.local.cli.deployment_sources import (
     synthetic_deployments,
 )
 from azinfer.local.cli.output import write, write_json
-from azinfer.local.cli.running_endpoints import RunningEndpoint, registered
+from azinfer.local.cli.running_endpoints import RunningEndpoint, register
 from azinfer.local.cli.shell_environment import client_variables, current_shell, format_variables
 from azinfer.local.config.endpoint_config import (
     EndpointConfig,
@@ -85,7 +85,7 @@ def serve(sources: Sources, options: Mapping[str, Any], *, as_json: bool) -> Non
     with endpoints, contextlib.ExitStack() as registrations:
         for endpoint in endpoints.values():
             running = RunningEndpoint(endpoint.url, endpoint.key, endpoint.ca_file)
-            registrations.enter_context(registered(data_folder(), running))
+            registrations.enter_context(register(data_folder(), running))
         (_write_json if as_json else _write_welcome)(endpoints)
         endpoints.wait()
 

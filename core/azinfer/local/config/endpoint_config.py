@@ -249,7 +249,7 @@ def _read_options(local: Table, folder: Path, environ: Mapping[str, str]) -> dic
 def _read_key(local: Table, name: str, environ: Mapping[str, str]) -> str | None:
     key = read_secret(local, name, environ)
     try:
-        return None if key is None else keys.checked(key)
+        return None if key is None else keys.check_key(key)
     except ConfigurationError as error:
         raise local.wrong(error.message, name) from None
 

@@ -110,11 +110,11 @@ class UpstreamEngine:
                     choices = choices or piece.usage is None
                     yield piece
         if not choices:
-            raise self._interrupted("it sent no choice")
+            raise self._interrupted_error("it sent no choice")
         if not ended:
             # Some servers, as Ollama, end with [DONE] alone.
             if not complete:
-                raise self._interrupted("it ended without a finish reason")
+                raise self._interrupted_error("it ended without a finish reason")
             yield Piece("", 0, "tool_calls" if calls else "stop")
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
@@ -143,7 +143,9 @@ class UpstreamEngine:
         vectors, tokens = await self._ask(read_vectors, operation, self._body(body))
         wanted = len(body["input"]) if isinstance(body["input"], list) else 1
         if len(vectors) != wanted or not all(vectors):
-            raise self._interrupted(f"it sent {sum(map(bool, vectors))} vectors and not {wanted}")
+            raise self._interrupted_error(
+                f"it sent {sum(map(bool, vectors))} vectors and not {wanted}"
+            )
         return vectors, tokens
 
     def _body(self, request: Mapping[str, Any]) -> Json:
@@ -156,9 +158,9 @@ class UpstreamEngine:
         try:
             answer = read_json(content)
         except (ValueError, RecursionError) as error:
-            raise self._interrupted(f"its response is not valid JSON ({error})") from None
+            raise self._interrupted_error(f"its response is not valid JSON ({error})") from None
         if not isinstance(answer, dict):
-            raise self._interrupted("its response is not a JSON object")
+            raise self._interrupted_error("its response is not a JSON object")
         # Vectors are long, and no text of them reaches a client.
         vectors = answer.pop("data", None)
         answer = redact(answer, secret)
@@ -213,7 +215,7 @@ class UpstreamEngine:
             yield upstream_body
         except httpx.HTTPError as error:
             reason = redact(str(error), secret) or type(error).__name__
-            raise self._interrupted(reason) from None
+            raise self._interrupted_error(reason) from None
         finally:
             await response.aclose()
 
@@ -249,7 +251,7 @@ class UpstreamEngine:
             )
         return value or ""
 
-    def _interrupted(self, reason: str) -> EngineError:
+    def _interrupted_error(self, reason: str) -> EngineError:
         return EngineError(
             f"the upstream {self.url} broke off: {reason}", "upstream_interrupted", status=502
         )

@@ -40,7 +40,7 @@ class UpstreamBody:
         if coding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif coding not in ("", "identity"):
-            raise self._malformed(f"its response has the content encoding {coding!r}")
+            raise self._invalid_response(f"its response has the content encoding {coding!r}")
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole body.
@@ -93,7 +93,9 @@ class UpstreamBody:
                         late = clock() + self._timeout
                 rest += last
                 if len(rest) > _LARGEST_LINE:
-                    raise self._malformed(f"it sent a line of more than {_LARGEST_LINE} bytes")
+                    raise self._invalid_response(
+                        f"it sent a line of more than {_LARGEST_LINE} bytes"
+                    )
 
     async def _parts(self) -> AsyncGenerator[bytes]:
         """Yield the decompressed body in parts."""
@@ -103,7 +105,9 @@ class UpstreamBody:
                 decoded, part = self._decode(part)
                 size += len(decoded)
                 if size > _LARGEST_BODY:
-                    raise self._malformed(f"its response has more than {_LARGEST_BODY} bytes")
+                    raise self._invalid_response(
+                        f"its response has more than {_LARGEST_BODY} bytes"
+                    )
                 yield decoded
 
     def _decode(self, part: bytes) -> tuple[bytes, bytes]:
@@ -113,13 +117,13 @@ class UpstreamBody:
         try:
             return self._inflate.decompress(part, _STEP), self._inflate.unconsumed_tail
         except zlib.error as error:
-            raise self._malformed(f"its compressed response is damaged ({error})") from None
+            raise self._invalid_response(f"its compressed response is damaged ({error})") from None
 
-    def _malformed(self, reason: str) -> EngineError:
-        return malformed(self._url, reason)
+    def _invalid_response(self, reason: str) -> EngineError:
+        return invalid_upstream_response(self._url, reason)
 
 
-def malformed(url: str, reason: str) -> EngineError:
+def invalid_upstream_response(url: str, reason: str) -> EngineError:
     """Return the error of an upstream that violates the protocol."""
     message = f"the upstream {url} sent a response that cannot be read: {reason}"
     return EngineError(message, "upstream_malformed", status=502)

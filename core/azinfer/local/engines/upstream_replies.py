@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from azinfer.local.engines.base import EngineError, Piece
-from azinfer.local.engines.upstream_body import malformed, redact
+from azinfer.local.engines.upstream_body import invalid_upstream_response, redact
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import read_json
 
@@ -35,7 +35,7 @@ def read_reply(reader: Callable[[Json], Read], payload: Json, url: str, secret: 
     try:
         return reader(payload)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise malformed(url, redact(repr(error), secret)) from None
+        raise invalid_upstream_response(url, redact(repr(error), secret)) from None
 
 
 def read_completion(answer: Json) -> Piece:
@@ -141,7 +141,7 @@ def read_event(data: bytes, url: str, secret: str) -> Json:
     except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
-        raise malformed(url, "an event is not a JSON object")
+        raise invalid_upstream_response(url, "an event is not a JSON object")
     event: Json = redact(chunk, secret)
     if event.get("error"):
         raise _error(event, 502, {}, url)
@@ -159,7 +159,7 @@ def read_error(response: httpx.Response, body: bytes, url: str, secret: str) -> 
     """
     status = response.status_code
     if not 400 <= status <= 599:
-        return malformed(url, f"it has the status {status}")
+        return invalid_upstream_response(url, f"it has the status {status}")
     headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
     try:
         payload = json.loads(body)

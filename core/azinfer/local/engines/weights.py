@@ -24,7 +24,7 @@ import platformdirs
 
 from azinfer.core.errors import InferenceError
 from azinfer.local.engines.requirements import check_installed
-from azinfer.local.file_lock import locked
+from azinfer.local.file_lock import lock_folder
 
 _HALF_DONE = ".pull-"
 Progress = Callable[[int, int], None]
@@ -157,7 +157,7 @@ def pull(weights: Weights, folder: Path, progress: Progress | None = None) -> Pa
     check_installed(*weights.needs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
+        with lock_folder(folder):
             if not _is_whole(path):  # another process may have pulled it meanwhile
                 _pull(weights, folder, progress)
     except OSError as error:

@@ -48,7 +48,7 @@ class _Window:
         window._uses, window._used = self._uses, self._used
         return window
 
-    def left(self, now: float) -> float:
+    def remaining(self, now: float) -> float:
         """Return how much may still be used."""
         while self._uses and self._uses[0].time <= now - self.period:
             over = self._uses.popleft()
@@ -71,7 +71,7 @@ class _Window:
 
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until an amount fits; 0 if it fits now."""
-        missing = amount - self.left(now)
+        missing = amount - self.remaining(now)
         if missing <= 0:
             return 0.0
         if amount > self.limit:
@@ -138,7 +138,7 @@ class Limits:
             headers["x-ratelimit-key"] = in_header(self._deployment.model_name)
             headers["x-ratelimit-abusepenalty-active"] = "False"
         for key, window in self._windows.items():
-            left = max(0, math.floor(window.left(now)))
+            left = max(0, math.floor(window.remaining(now)))
             headers |= {
                 f"x-ratelimit-limit-{key}s": f"{window.limit:.0f}",
                 f"x-ratelimit-remaining-{key}s": str(left),

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from azinfer.core.errors import InferenceError
-from azinfer.local.file_lock import locked
+from azinfer.local.file_lock import lock_folder
 
 _LIFE = datetime.timedelta(days=3650)
 # Of a server's certificate; an authority with less time left is replaced.
@@ -66,7 +66,7 @@ class Authority:
         self.ca_file = folder / "ca-bundle.pem"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with locked(folder):
+            with lock_folder(folder):
                 self._key, self._certificate = self._read_or_make(folder / "authority.pem")
                 bundle = Path(certifi.where()).read_bytes() + b"\n" + _pem(self._certificate)
                 if not self.ca_file.exists() or self.ca_file.read_bytes() != bundle:

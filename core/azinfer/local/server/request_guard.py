@@ -122,9 +122,9 @@ class RequestGuard:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         # HTTP/1.0 has no Host; no browser speaks it.
         if len(hosts) != 1 and (hosts or scope["http_version"] != "1.0"):
-            return errors.malformed("The request must have one Host header.")
+            return errors.malformed_body("The request must have one Host header.")
         if hosts and not self._hosts.serves(hosts[0]):
-            return errors.misdirected(hosts[0])
+            return errors.wrong_host(hosts[0])
         if page or _is_admin(scope["path"]):
             for name, value in scope["headers"]:
                 if name == b"origin" and _site(value) not in hosts:

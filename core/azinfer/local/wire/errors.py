@@ -214,7 +214,7 @@ def _too_many(body: dict[str, Any], wait: float) -> ErrorResponse:
     return ErrorResponse(429, body, headers)
 
 
-def filtered(spelling: str, results: dict[str, Any]) -> ErrorResponse:
+def filtered_prompt(spelling: str, results: dict[str, Any]) -> ErrorResponse:
     """Return the error for a prompt that a content filter blocked."""
     message = (
         "The response was filtered due to the prompt triggering Azure OpenAI's content management "
@@ -241,7 +241,7 @@ def not_json(surface: str, body: str) -> ErrorResponse:
     return ErrorResponse(422, invalid)
 
 
-def malformed(message: str) -> ErrorResponse:
+def malformed_body(message: str) -> ErrorResponse:
     """Return the error for a body that is not a JSON object."""
     return ErrorResponse(400, error_body("BadRequest", message))
 
@@ -265,7 +265,7 @@ def too_slow() -> ErrorResponse:
     return ErrorResponse(408, error_body("RequestTimeout", message), {"connection": "close"})
 
 
-def misdirected(host: str) -> ErrorResponse:
+def wrong_host(host: str) -> ErrorResponse:
     """The request is for a host that this endpoint does not serve."""
     message = (
         f"This endpoint does not serve the host {host[:200]!r}. Use localhost or 127.0.0.1, or "

@@ -45,7 +45,7 @@ async def upload(context: RequestContext) -> Response:
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise errors.malformed(f"The body is not a valid multipart form: {error}.") from None
+        raise errors.malformed_body(f"The body is not a valid multipart form: {error}.") from None
     context.trace.form = {_short(name): _facts(value) for name, value in form.multi_items()}
     try:
         return AsciiResponse(await _store_upload(context, form))

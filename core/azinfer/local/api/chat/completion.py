@@ -103,7 +103,7 @@ def _filter_prompt(content_filter: ContentFilter, text: str) -> Json:
     """
     results = content_filter.results(text, "prompt")
     if is_blocked(results):
-        raise errors.filtered(content_filter.spelling, results)
+        raise errors.filtered_prompt(content_filter.spelling, results)
     return results
 
 
@@ -176,11 +176,11 @@ async def _finish_events(
         async for event in events:
             yield event
     except EngineError as error:
-        yield writer.failed(error)
+        yield writer.error_events(error)
     except Exception:
         _log.exception("a stream failed")
         message = "The server had an error while it answered."
-        yield writer.failed(EngineError(message, "InternalServerError", status=500))
+        yield writer.error_events(EngineError(message, "InternalServerError", status=500))
     finally:
         finish()
         await events.aclose()

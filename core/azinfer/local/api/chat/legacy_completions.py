@@ -119,7 +119,7 @@ class CompletionsWriter:
         payload = {**self._head([]), "usage": self._usage(choices)}
         return (event(payload) if self.include_usage else b"") + DONE
 
-    def failed(self, error: EngineError) -> bytes:
+    def error_events(self, error: EngineError) -> bytes:
         """Return the error and the end of the stream."""
         return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 

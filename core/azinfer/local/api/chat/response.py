@@ -137,7 +137,7 @@ class ResponseWriter(Protocol):
         """Return the events after all choices."""
         ...
 
-    def failed(self, error: EngineError) -> bytes:
+    def error_events(self, error: EngineError) -> bytes:
         """Return the events that end a stream early."""
         ...
 
@@ -216,7 +216,7 @@ class ChatWriter:
         payload = {"choices": [], "usage": usage(choices)}
         return (self._event(payload) if self.include_usage else b"") + DONE
 
-    def failed(self, error: EngineError) -> bytes:
+    def error_events(self, error: EngineError) -> bytes:
         """Return the error and the end of the stream."""
         return event({"error": {"code": error.code, "message": str(error)}}) + DONE
 

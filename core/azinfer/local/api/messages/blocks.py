@@ -77,7 +77,7 @@ def _thinking(block: Json, where: str, seal: Seal) -> None:
         raise anthropic_error(f"{where}: {_CHANGED}")
 
 
-def _redacted(block: Json, where: str, seal: Seal) -> None:
+def _check_redacted(block: Json, where: str, seal: Seal) -> None:
     if seal.open(_field(block, "data", str, where)) is None:
         raise anthropic_error(f"{where}: Invalid `data` in `redacted_thinking` block")
 
@@ -113,7 +113,7 @@ _CHECKS: dict[str, Callable[[Json, str, Seal], None]] = {
     "image": _source,
     "document": _source,
     "thinking": _thinking,
-    "redacted_thinking": _redacted,
+    "redacted_thinking": _check_redacted,
     "tool_use": _tool_use,
     "tool_result": _tool_result,
 }

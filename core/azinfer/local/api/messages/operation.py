@@ -68,7 +68,7 @@ async def _read(context: RequestContext) -> tuple[Json, LocalDeployment]:
     if not isinstance(body.get("model"), str):
         raise anthropic_error("model: Field required")
     deployment = find_deployment(context, body["model"], "messages")
-    return _continued(context, body), deployment
+    return _continue_thread(context, body), deployment
 
 
 def _check_version(context: RequestContext) -> None:
@@ -79,7 +79,7 @@ def _check_version(context: RequestContext) -> None:
         raise anthropic_error(f'anthropic-version: "{version}" is not a valid version')
 
 
-def _continued(context: RequestContext, body: Json) -> Json:
+def _continue_thread(context: RequestContext, body: Json) -> Json:
     """Return a request with the stored turns of its thread, if it continues one.
 
     Clients that continue a thread send only what is new; what they leave out stays as it was.

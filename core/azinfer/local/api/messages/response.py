@@ -131,7 +131,7 @@ class MessagesWriter:
         events += _event("message_delta", delta=end, usage=counts)
         return events + _event("message_stop")
 
-    def failed(self, error: EngineError) -> bytes:
+    def error_events(self, error: EngineError) -> bytes:
         """Return the event that ends a stream early; only its type classes the error."""
         fields = {"type": error_type(error.status), "message": str(error)}
         return _event("error", error=fields)

@@ -122,7 +122,7 @@ class ResponsesWriter:
         self._end_events()
         return events
 
-    def failed(self, error: EngineError) -> bytes:
+    def error_events(self, error: EngineError) -> bytes:
         """Return the events that end it early; clients raise at the first, which is nested."""
         failure = {"code": _FAILURES.get(error.status, "server_error"), "message": str(error)}
         if self._output and self._output[-1]["status"] == "in_progress":

@@ -22,11 +22,11 @@ def validator_class() -> Any:
     keywords["patternProperties"] = _pattern_properties
     return extend(
         Draft202012Validator,
-        {name: _bounded(keyword) for name, keyword in keywords.items()},
+        {name: _bound_keyword(keyword) for name, keyword in keywords.items()},
     )
 
 
-def _bounded(keyword: Keyword) -> Keyword:
+def _bound_keyword(keyword: Keyword) -> Keyword:
     """Return a keyword's check that spends steps for what it compares."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:

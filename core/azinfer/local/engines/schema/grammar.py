@@ -53,7 +53,7 @@ def _narrow(schema: Any, where: str) -> Any:
     if schema is True or schema == {}:
         return _ANY
     if not isinstance(schema, Mapping):
-        raise _unsupported(where, "false")
+        raise _unsupported_error(where, "false")
     narrow = _without_annotations(schema, where)
     for name, change in _CHANGES.items():
         if name in narrow:
@@ -67,7 +67,7 @@ def _without_annotations(schema: Mapping[str, Any], where: str) -> Json:
     """Return a schema without annotations and without keywords that require nothing."""
     for keyword in _UNSUPPORTED:
         if keyword in schema and not _is_idle(schema, keyword):
-            raise _unsupported(where, keyword)
+            raise _unsupported_error(where, keyword)
     return {
         name: value for name, value in schema.items() if name not in (*_UNSUPPORTED, *_ANNOTATIONS)
     }
@@ -130,7 +130,7 @@ def _narrow_number(schema: Json, where: str) -> Json:
         return schema
     whole = schema["type"] == "integer"
     step = schema.get("multipleOf")
-    low, high = _bound(schema, "inimum", max), _bound(schema, "aximum", min)
+    low, high = _tightest_bound(schema, "inimum", max), _tightest_bound(schema, "aximum", min)
     if step is None and (whole or low is None or high is None):
         # Whole numbers are numbers too.
         if low is not None:
@@ -143,11 +143,11 @@ def _narrow_number(schema: Json, where: str) -> Json:
     if whole:
         choices = [int(each) for each in choices if each == int(each)]
     if not choices:
-        raise _unsupported(where, "numbers with these bounds")
+        raise _unsupported_error(where, "numbers with these bounds")
     return {"enum": choices}
 
 
-def _bound(schema: Json, name: str, choose: Callable[..., Any]) -> float | None:
+def _tightest_bound(schema: Json, name: str, choose: Callable[..., Any]) -> float | None:
     bounds = [schema[key] for key in (f"m{name}", f"exclusiveM{name}") if key in schema]
     return choose(bounds) if bounds else None
 
@@ -177,7 +177,7 @@ def _allows(schema: Json, number: float) -> bool:
 def _narrow_array(schema: Json, where: str) -> Json:
     if schema.pop("uniqueItems", False):
         if schema.get("minItems", 0) > 1:
-            raise _unsupported(where, "uniqueItems with more than one item")
+            raise _unsupported_error(where, "uniqueItems with more than one item")
         schema["maxItems"] = 1
     if "prefixItems" in schema and isinstance(schema.get("items"), bool):
         schema.pop("items")
@@ -203,7 +203,7 @@ def _refers_to_root(schema: Any) -> bool:
     return isinstance(schema, list) and any(map(_refers_to_root, schema))
 
 
-def _unsupported(where: str, keyword: str) -> EngineError:
+def _unsupported_error(where: str, keyword: str) -> EngineError:
     return EngineError(
         f"{where} has {keyword}, which this deployment's engine cannot enforce; leave it out, "
         "or use a deployment with another engine",

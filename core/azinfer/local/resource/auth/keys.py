@@ -23,7 +23,9 @@ class Keys:
 
     def __init__(self, first: str | None = None, second: str | None = None) -> None:
         keys = {"Key1": first, "Key2": second}
-        self._first = {name: _new() if key is None else checked(key) for name, key in keys.items()}
+        self._first = {
+            name: _new() if key is None else check_key(key) for name, key in keys.items()
+        }
         self._values = self._first
 
     def __repr__(self) -> str:
@@ -53,7 +55,7 @@ class Keys:
         return any([hmac.compare_digest(data, key.encode()) for key in self._values.values()])  # noqa: C419
 
 
-def checked(key: str) -> str:
+def check_key(key: str) -> str:
     """Return a key, or raise if a header cannot contain it.
 
     Raises:
