@@ -15,7 +15,7 @@ import pytest
 from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
 from azinfer.local.cli.chat import Conversation, run_command
-from azinfer.local.cli.running_endpoints import RunningEndpoint, registered
+from azinfer.local.cli.running_endpoints import RunningEndpoint, register
 from terminals import COMMAND, terminal
 
 VARIABLES = (
@@ -33,7 +33,7 @@ def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalE
     deployments = [LocalDeployment("first"), LocalDeployment("second", engine=SyntheticEngine())]
     with (
         LocalEndpoint(deployments) as endpoint,
-        registered(tmp_path, RunningEndpoint(endpoint.url, endpoint.key)),
+        register(tmp_path, RunningEndpoint(endpoint.url, endpoint.key)),
     ):
         yield endpoint
 
@@ -194,7 +194,7 @@ def test_each_connection_mistake_gets_the_doctors_advice(endpoint: LocalEndpoint
 def test_several_running_endpoints_need_a_choice(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     with (
         LocalEndpoint() as second,
-        registered(tmp_path, RunningEndpoint(second.url, second.key)),
+        register(tmp_path, RunningEndpoint(second.url, second.key)),
     ):
         message = azinfer("chat", "Hi").stderr
     assert "choose --endpoint http://127.0.0.1:" in message
