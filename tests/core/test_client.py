@@ -718,7 +718,7 @@ def test_a_misspelt_adapter_option_is_an_error_with_the_nearest_name() -> None:
     check_option_names("Chat", ["model"], ["model", "timeout"])
     with pytest.raises(ConfigurationError, match="Chat has no option 'modl'; did you mean 'model'"):
         check_option_names("Chat", ["modl"], ["model", "timeout"])
-    with pytest.raises(ConfigurationError, match="no option 'zz'; there are model, timeout"):
+    with pytest.raises(ConfigurationError, match="no option 'zz'; choose from model, timeout"):
         check_option_names("Chat", ["zz"], ["timeout", "model"])
 
 

@@ -197,7 +197,7 @@ def test_a_surface_without_a_scope_takes_no_entra_token(
     ask: Ask, server: RawServer, clock: TestClock
 ) -> None:
     surface = replace(MODELS, name="own", path="", scope=None)
-    with pytest.raises(ConfigurationError, match="own surface accepts no Entra ID tokens"):
+    with pytest.raises(ConfigurationError, match="own surface does not accept Entra ID tokens"):
         ask("/inference", TokenCredential(clock), surface=surface).complete()
     assert not server.received
 

@@ -80,7 +80,7 @@ def test_nothing_to_rank_or_nowhere_to_rank_it_is_refused(server: RawServer) -> 
     for documents in nothing:
         with pytest.raises(ConfigurationError, match="documents must be a list"):
             client.rerank("q", documents)
-    with pytest.raises(ConfigurationError, match="name the deployment"):
+    with pytest.raises(ConfigurationError, match="the name of the deployment is missing"):
         client.rerank("q", DOCUMENTS)
     assert not server.received
 

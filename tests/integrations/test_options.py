@@ -87,7 +87,7 @@ def test_metadata_of_langchain_stays_with_langchain(server: RawServer) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    ("name", "advice"), [("max_retrys", "did you mean 'max_retries'"), ("zzzz", "there are ")]
+    ("name", "advice"), [("max_retrys", "did you mean 'max_retries'"), ("zzzz", "choose from ")]
 )
 def test_a_misspelt_option_is_an_error_that_names_the_nearest(
     kind: Any, name: str, advice: str

@@ -182,14 +182,14 @@ class AsyncOperations(Operations):
     @property
     def files(self) -> AsyncFiles:
         """The files of the resource: upload, list, content and delete."""
-        from azinfer.core.files import AsyncFiles  # only programs with files load it
+        from azinfer.core.files import AsyncFiles  # loaded only by programs that use files
 
         return AsyncFiles(self._at_default())
 
     @property
     def batches(self) -> AsyncBatches:
         """The batches of the resource: create, wait and results."""
-        from azinfer.core.batches import AsyncBatches  # only programs with batches load it
+        from azinfer.core.batches import AsyncBatches  # loaded only by programs that use batches
 
         return AsyncBatches(self._at_default())
 
@@ -269,7 +269,7 @@ class AsyncOperations(Operations):
 
 
 async def _secret_in_time(attempts: CallAttempts[Any]) -> Secret | None:
-    """Return what authorises the next request, within the time that the call has."""
+    """Return the secret for the next request, within the time that the call has left."""
     credential = attempts.credential
     asking = credential.asecret(attempts.surface, attempts.scope, attempts.rejected)
     if isinstance(credential, Keys):

@@ -1,4 +1,4 @@
-"""The input file of a batch: one request a line, all for one wire and one endpoint.
+"""The input file of a batch: one request per line, all for one wire and one endpoint.
 
 Source: "Getting started with Azure OpenAI batch deployments", preparing the batch file.
 """
@@ -25,8 +25,8 @@ def write_lines(
     """Write requests as lines of an input file; return the operation that they ask for.
 
     Raises:
-        ConfigurationError: There are no requests, one cannot be part of a batch, two have one id,
-            or they are for two wires.
+        ConfigurationError: There are no requests, one cannot be part of a batch, two have the same
+            id, or they are for two wires.
     """
     operations: set[str] = set()
     names: set[str] = set()
@@ -34,7 +34,7 @@ def write_lines(
         name = str(request.get("id", at))
         if name in names:
             raise ConfigurationError(
-                f"requests[{at}] has the id {name!r} of an earlier one, by which results are known"
+                f"requests[{at}] has the same id {name!r} as an earlier request: give each its own"
             )
         names.add(name)
         call = _call(client, request, model, f"requests[{at}]")
@@ -45,8 +45,8 @@ def write_lines(
         file.write(encode_json(line) + b"\n")
     if len(operations) != 1 or "messages" in operations:
         raise ConfigurationError(
-            "a batch needs requests for one of the wires 'chat' and 'responses', not "
-            f"{' and '.join(sorted(operations)) or 'none at all'}: pass wire= in each request"
+            "all requests of a batch must use the wire 'chat', or all the wire 'responses', not "
+            f"{' and '.join(sorted(operations)) or 'an empty list'}: pass wire= in each request"
         )
     return operations.pop()
 
@@ -56,11 +56,11 @@ def _call(
 ) -> Call[ChatCompletion]:
     """Return the call that a request stands for."""
     if "messages" not in request:
-        raise ConfigurationError(f"{place} has no messages: {sorted(request)}")
+        raise ConfigurationError(f"{place} has no 'messages', only {sorted(request)}")
     for name in _OF_ONE_CALL:
         if name in request:
             raise ConfigurationError(
-                f"{place} has {name}=, which a batch does not take: leave it out", param=name
+                f"{place} has {name}=, which a batch does not accept: leave it out", param=name
             )
     resolved, deployment = _deployment(client, request.get("model") or model)
     options = {key: value for key, value in request.items() if key not in _OF_LINE}

@@ -1,6 +1,6 @@
 """Batches: many requests in one file, answered within a day at a lower price.
 
-A batch is known by its id, so that another process can wait for it and read its results.
+A batch is identified by its id, so another process can wait for it and read its results.
 
 Source: "Getting started with Azure OpenAI batch deployments", and "Batch" of the REST reference.
 """
@@ -35,10 +35,10 @@ _FIRST_WAIT, _LONGEST_WAIT, _LONGEST = 5.0, 60.0, 25 * 3600.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch as far as it came.
+    """A batch, as it was when it was last read.
 
     Attributes:
-        id: Its id, by which it is waited for and read.
+        id: Its id, which `wait`, `results` and `cancel` take.
         status: `"validating"`, `"in_progress"`, `"finalizing"`, `"completed"`, `"failed"`,
             `"expired"`, `"cancelling"` or `"cancelled"`.
         total: How many requests it has, once that is known.
@@ -56,18 +56,18 @@ class Batch:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the batch has reached its end and cannot change any more."""
         return self.status in _ENDED
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one request.
+    """The outcome of one request of a batch.
 
     Attributes:
         id: The request's `id`.
         completion: The answer; None where there is an error.
-        error: Why there is no answer; a value, which is not raised.
+        error: Why there is no answer; an exception that is returned and not raised.
     """
 
     id: str
@@ -92,7 +92,7 @@ def decode_batch(raw: Any) -> Batch:
 
 
 def decode_result(line: bytes) -> BatchResult | None:
-    """Return the result that a line of an output or error file has; None for an empty one.
+    """Return the result in a line of an output or error file; None for an empty line.
 
     Raises:
         InvalidResponseError: It is not a JSON object, as where a file was cut.
@@ -129,7 +129,7 @@ def _creation(file_id: str, operation: str, options: Mapping[str, Any]) -> Json:
 
 
 def _waits() -> Iterator[float]:
-    """Seconds between two looks at a batch."""
+    """Yield the seconds to wait before each next request for the state of a batch."""
     wait = _FIRST_WAIT
     while True:
         yield wait
@@ -138,7 +138,7 @@ def _waits() -> Iterator[float]:
 
 def _too_late(batch: Batch, timeout: float) -> APITimeoutError:
     return APITimeoutError(
-        f"batch {batch.id!r} did not end within {timeout:g} s; it goes on, wait for it again"
+        f"batch {batch.id!r} did not end within {timeout:g} s; it continues: call wait() again"
     )
 
 
@@ -148,11 +148,12 @@ def _files_of(batch: Batch) -> list[str]:
 
 
 def _missing_result(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
-    """The result of a request that is in no file, as after a batch that expired."""
+    """Return the result of a request that no file has, as when the batch expired before it."""
     name = str(_decode_line(line).get("custom_id")) if line.strip() else None
     if name is None or name in seen:
         return None
-    return BatchResult(name, None, InferenceError(f"the batch ended as {batch.status!r} before it"))
+    reason = f"the batch ended as {batch.status!r} before this request was answered"
+    return BatchResult(name, None, InferenceError(reason))
 
 
 class Batches:
@@ -173,18 +174,18 @@ class Batches:
         endpoint: str = "chat/completions",
         **options: Any,
     ) -> Batch:
-        """Upload requests and begin to answer them.
+        """Upload requests and create a batch that answers them.
 
         Args:
             requests: Mappings with `messages`, an `id` of their own, and what `complete` takes
-                besides; or the path of an input file that is ready.
+                besides; or the path of a ready input file.
             model: The deployment, where a request names none.
-            endpoint: What the lines of a ready file ask for.
+            endpoint: The operation that the lines of a ready file call.
             **options: metadata, output_expires_after, …, sent as they are.
 
         Raises:
-            ConfigurationError: There are no requests, two have one id, one asks for something
-                that a batch lacks, or a name is a route or one of another endpoint.
+            ConfigurationError: There are no requests, two have the same id, one uses something
+                that a batch lacks, or a name is a route or belongs to another endpoint.
         """
         files = self._client.files
         if isinstance(requests, str | Path):
@@ -204,11 +205,11 @@ class Batches:
             path = next_page_of(page, path)
 
     def get(self, batch_id: str) -> Batch:
-        """Return how far a batch is."""
+        """Return the current state of a batch."""
         return self._ask(f"/{path_segment(batch_id)}")
 
     def cancel(self, batch_id: str) -> Batch:
-        """Ask to end a batch; what is answered already stays."""
+        """Ask the service to cancel a batch; answers that exist already stay."""
         return self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
 
     def wait(
@@ -223,10 +224,10 @@ class Batches:
         Args:
             batch_id: The batch.
             timeout: Seconds to wait at most.
-            on_progress: Called with each look at the batch.
+            on_progress: Called with the batch each time its state is read.
 
         Raises:
-            APITimeoutError: It has not ended in this time; it goes on.
+            APITimeoutError: It has not ended in this time; it continues.
         """
         clock = self._client._clock
         end = clock.monotonic() + timeout
@@ -243,7 +244,7 @@ class Batches:
             clock.sleep(wait)
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
-        """Yield what became of each request, in any order; errors are values."""
+        """Yield the outcome of each request, in any order; errors are returned, not raised."""
         batch, seen = self.get(batch_id), set[str]()
         for file_id in _files_of(batch):
             for line in self._lines(file_id):
@@ -286,7 +287,7 @@ class AsyncBatches:
         endpoint: str = "chat/completions",
         **options: Any,
     ) -> Batch:
-        """Upload requests and begin to answer them; the same as `Batches.create`, awaited."""
+        """Upload requests and create a batch; the same as `Batches.create`, awaited."""
         files = self._client.files
         if isinstance(requests, str | Path):
             file = await files.upload(requests)
@@ -308,11 +309,11 @@ class AsyncBatches:
             path = next_page_of(page, path)
 
     async def get(self, batch_id: str) -> Batch:
-        """Return how far a batch is."""
+        """Return the current state of a batch."""
         return await self._ask(f"/{path_segment(batch_id)}")
 
     async def cancel(self, batch_id: str) -> Batch:
-        """Ask to end a batch; what is answered already stays."""
+        """Ask the service to cancel a batch; answers that exist already stay."""
         return await self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
 
     async def wait(
@@ -338,7 +339,7 @@ class AsyncBatches:
             await clock.asleep(wait)
 
     async def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
-        """Yield what became of each request; the same as `Batches.results`, awaited."""
+        """Yield the outcome of each request; the same as `Batches.results`, awaited."""
         batch, seen = await self.get(batch_id), set[str]()
         for file_id in _files_of(batch):
             async for line in self._lines(file_id):

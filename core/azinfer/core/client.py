@@ -138,7 +138,7 @@ def adapter_client(
         **options: The options of a client; None means not set.
 
     Raises:
-        ConfigurationError: The client cannot be made, or has an endpoint or a credential already.
+        ConfigurationError: The client cannot be created, or an option conflicts with the client.
     """
     options["credential"] = hidden(options.get("credential"))  # tracebacks may show variables
     if client is not None:
@@ -154,12 +154,13 @@ def ready_client(client: ClientT, *, user_agent: str | None = None, **options: A
     Args:
         client: The client.
         user_agent: The adapter's User-Agent, for a client without one of its own.
-        **options: What the adapter was given besides: endpoint, credential, and what
-            `with_options` takes. None, the usual max_retries, and values that the client has
+        **options: The adapter's own options: endpoint, credential, and those of
+            `with_options`. None, the default max_retries, and values that the client has
             already count as left out.
 
     Raises:
-        ConfigurationError: An endpoint or a credential is among them, which the client has itself.
+        ConfigurationError: The options include an endpoint or a credential, but the client has
+            its own.
     """
     own = {
         "endpoint": client.endpoint.url,
@@ -190,8 +191,8 @@ def check_option_names(owner: str, names: Iterable[str], known: Iterable[str]) -
 
     Args:
         owner: The class whose options these are.
-        names: The names that were given.
-        known: The names that there are.
+        names: The names that were passed.
+        known: The names that exist.
 
     Raises:
         ConfigurationError: A name is unknown; the error names the nearest.
@@ -202,5 +203,5 @@ def check_option_names(owner: str, names: Iterable[str], known: Iterable[str]) -
             import difflib  # only for the error
 
             near = difflib.get_close_matches(name, known, 1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            advice = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
             raise ConfigurationError(f"{owner} has no option {name!r}; {advice}")

@@ -1,4 +1,4 @@
-"""What clients read of `azinfer.toml`: endpoints, facts about deployments, routes, aliases."""
+"""What clients read from `azinfer.toml`: endpoints, facts about deployments, routes, aliases."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class EndpointConfig:
         surface: The surface to speak, where the URL does not say.
         api_version: Sent instead of the surface's default.
         headers: Sent with every request.
-        deployments: What the file says of deployments there.
-        zone: Where its data is processed, in words of the caller's own.
-        wire: The form of conversations there.
+        deployments: What the file says about its deployments.
+        zone: Where its data is processed; the caller chooses the name.
+        wire: The form of conversations on it.
     """
 
     url: str
@@ -50,9 +50,9 @@ class ClientConfig:
     """All endpoints, routes and aliases of a file.
 
     Attributes:
-        path: The file, or what stands for it in errors.
+        path: The file; for a mapping, the name that errors use.
         endpoints: The endpoints by name.
-        default: The endpoint that is meant where none is named.
+        default: The endpoint to use where no other is named.
         names: The table that routes and aliases are read from.
     """
 
@@ -62,7 +62,7 @@ class ClientConfig:
     names: Table
 
     def endpoint(self, name: str | None = None) -> EndpointConfig:
-        """Return the endpoint of a name, or the default one.
+        """Return the endpoint with a name, or the default one.
 
         Raises:
             ConfigurationError: The file has no such endpoint.
@@ -129,8 +129,8 @@ def _endpoint(
     table.close()
     if config.credential is not None and not re.fullmatch(r"entra|env:\w+", config.credential):
         raise table.wrong(
-            'must be "entra", or "env:NAME" with the variable of the key; a key itself does not '
-            "belong in a file",
+            'must be "entra", or "env:NAME" with the name of the variable that has the key; do not '
+            "write the key itself into a file",
             "credential",
         )
     if local is not None:
@@ -138,7 +138,7 @@ def _endpoint(
         config = replace(config, url=local.url, credential=credential)
     for name in ("surface", "api_version"):
         if getattr(config, name) == "":
-            raise table.wrong("must not be empty; leave it out for the usual one", name)
+            raise table.wrong("must not be empty; leave it out to use the default", name)
     _check(table, "surface", "localhost", config.surface)
     _check(table, "url", config.url, config.surface)
     _check(table, "api_version", config.url, config.surface, config.api_version)

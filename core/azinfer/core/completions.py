@@ -46,7 +46,7 @@ class ToolCall:
 
     Attributes:
         id: The call's id.
-        function: The tool's name and its arguments; of a custom tool, the free text it is given.
+        function: The tool's name and its arguments; of a custom tool, the free text for it.
         type: `"function"`, or `"custom"` for a tool that takes free text.
     """
 
@@ -75,7 +75,7 @@ class Message:
         raw: The message as the service sent it; of a stream, the fields that nothing else has.
         state: What the model wants back in the next request besides, such as encrypted
             reasoning, signatures and calls of service-side tools: JSON that only the service
-            reads. A message that stands in the next request's messages brings it along.
+            reads. It is sent with this message when the next request contains the message.
     """
 
     content: str | None = None
@@ -106,7 +106,7 @@ class Choice:
         index: Its position among `n`.
         message: The message.
         finish_reason: Why the message ended: `"stop"`, `"length"`, `"tool_calls"`,
-            `"content_filter"`, or another word of the model.
+            `"content_filter"`, or another value of the model.
         logprobs: Log probabilities of the tokens, as the service sent them.
         content_filter_results: The results of the content filter, by category.
     """

@@ -72,7 +72,7 @@ class Keys:
     Args:
         read: Returns the key.
         name: The name of the key in messages.
-        reduction: How a pickle makes this again; None if the pickle would contain the key.
+        reduction: How to pickle it; None if the pickle would contain the key.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
         clock: Decides when a token expires.
 
     Raises:
-        ConfigurationError: The credential is of another kind, or was not found.
+        ConfigurationError: The credential has an unknown type, or there is none.
     """
     if credential is None:
         return _from_environment(url, environ)
@@ -353,7 +353,8 @@ def _check_secret(value: Any, name: str) -> SecretText:
     value = text = SecretText(value.strip() if isinstance(value, str) else "")
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ConfigurationError(
-            f"{name} is empty, or has spaces or other characters that no key has; copy it again"
+            f"{name} is empty, or has spaces or other characters that a key cannot have; "
+            "copy it again"
         )
     return text
 
@@ -362,7 +363,7 @@ def _scope(surface: Surface, scope: str | None) -> str:
     if scope := scope or surface.scope:
         return scope
     raise ConfigurationError(
-        f"the {surface.name} surface accepts no Entra ID tokens; pass its own token as text"
+        f"the {surface.name} surface does not accept Entra ID tokens; pass its own token as text"
     )
 
 

@@ -38,7 +38,7 @@ class Deadline:
         return seconds
 
     def limit(self, seconds: float) -> float:
-        """Return the seconds that one wait may take: `seconds`, or all that remain.
+        """Return the seconds that one wait may take: `seconds`, or fewer if fewer remain.
 
         Raises:
             APITimeoutError: No time remains.
@@ -55,7 +55,7 @@ class Deadline:
         return APITimeoutError(f"no complete response came within {self.seconds:g} seconds")
 
     def silence_error(self, what: str, seconds: float) -> APITimeoutError:
-        """Return the error for one wait that took `seconds`, or all that remained."""
+        """Return the error for one wait that took `seconds`, or all the time that remained."""
         if self.clock.monotonic() > self.at - _EARLY:
             return self.expired_error()
         return APITimeoutError(f"{what} within {seconds:g} seconds")

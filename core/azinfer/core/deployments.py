@@ -47,7 +47,7 @@ class Deployment:
         capabilities: What the deployment can do, in the words of the service.
         raw: The entry as the service sent it.
         concurrency: The most calls at once that a route sends there.
-        wire: The form of conversations that it is declared to take.
+        wire: The form of conversations that the configuration declares for it.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Deployments(Mapping[str, Deployment]):
         return f"Deployments({list(self._by_name.values())!r})"
 
     def over(self, others: Deployments) -> Deployments:
-        """Return the deployments of both; a fact known here replaces the same fact there."""
+        """Return the deployments of both; where both know a fact, that of this object counts."""
         joined = dict(others._by_name)
         for name, deployment in self._by_name.items():
             known = {at: fact for at in _FACTS if (fact := getattr(deployment, at))}

@@ -17,8 +17,8 @@ _AT_ONCE = 8
 def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
     """Return the embeddings of each part, with concurrent requests.
 
-    The first error, or an interrupt, ends all at once: what is under way goes on in daemon
-    threads until its requests end, and its answers are dropped.
+    The first error, or an interrupt, ends the whole call at once: requests under way continue in
+    daemon threads until they end, and their answers are dropped.
     """
     if len(parts) < 2:
         return [embed(part) for part in parts]
@@ -42,7 +42,7 @@ def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> 
                 raise error
             answers[at] = answer
     finally:
-        deque(_taken(left), 0)  # nothing further is sent
+        deque(_take_rest(left), 0)  # nothing further is sent
     return [answers[at] for at in range(len(parts))]
 
 
@@ -50,15 +50,15 @@ def _embed_each(
     embed: Callable[[Any], Embeddings], left: SimpleQueue[Any], ended: SimpleQueue[Any]
 ) -> None:
     """Embed the parts that are left, one after the other."""
-    for at, part in _taken(left):
+    for at, part in _take_rest(left):
         try:
             ended.put((at, embed(part), None))
         except BaseException as error:
             ended.put((at, None, error))
 
 
-def _taken(left: SimpleQueue[Any]) -> Iterator[Any]:
-    """Take what is left in a queue."""
+def _take_rest(left: SimpleQueue[Any]) -> Iterator[Any]:
+    """Yield what is left in a queue, and remove it."""
     while not left.empty():
         try:
             item = left.get_nowait()

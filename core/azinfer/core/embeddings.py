@@ -103,7 +103,7 @@ class Embeddings:
             index = as_index(item.get("index", position))
             if index is None or not 0 <= index < count or vectors[index] is not None:
                 raise invalid_response(
-                    f"index {str(item.get('index'))[:50]} twice, or not one of {count}", ""
+                    f"a repeated index, or one above {count - 1}: {str(item.get('index'))[:50]}", ""
                 )
             vectors[index] = _vector(item.pop("embedding", None), encoding)
         whole = [vector for vector in vectors if vector is not None]
@@ -144,7 +144,7 @@ def decode_lazily(body: bytes, headers: Mapping[str, str]) -> Any:
     try:
         answer = _ANSWER.decode(body)
     except (ValueError, RecursionError):
-        return decode_json(body, headers)  # it has further fields, or is something else
+        return decode_json(body, headers)  # it has other fields too, or is an error
     return {**_set(answer), "data": [_set(item) for item in answer.data]}
 
 

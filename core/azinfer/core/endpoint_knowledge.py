@@ -1,6 +1,6 @@
 """What this process has learned of endpoints; all clients of an endpoint share it.
 
-So a model refuses a field once in a process and not once for each client, and after
+So a model refuses a field once per process and not once per client, and after
 `deployments()` of one client all of them know which model is behind a name.
 """
 
@@ -12,7 +12,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.surfaces import WireName
 
-# With more endpoints, all are forgotten. That limits the memory, and costs each a refused call.
+# With more endpoints, all are forgotten: this limits memory and costs each one refused call.
 _MOST_ENDPOINTS = 1000
 
 

@@ -98,7 +98,7 @@ class Endpoint:
             api_version: Replaces the version in the URL.
 
         Raises:
-            ConfigurationError: The URL is not understood; the message says why.
+            ConfigurationError: The URL has no known form; the message says why.
 
         Example:
             >>> str(Endpoint.parse("contoso.openai.azure.com/openai/v1/chat/completions"))
@@ -248,7 +248,7 @@ def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
 
 
 def _read(origin: str, host: str, path: str, version: str | None) -> Endpoint:
-    """Return what the URL itself says; an Endpoint without a URL if that is nothing."""
+    """Return the endpoint that the URL describes; one with an empty URL if it is not known."""
     for suffix, surface in _HOSTS:
         if host == suffix or host.endswith(f".{suffix}"):
             return Endpoint(origin + path, surface)
@@ -296,6 +296,6 @@ def _on_surface(endpoint: Endpoint, surface: Surface, url: str) -> Endpoint:
 
 
 def origin_of(url: str) -> str:
-    """The scheme and host of a URL: credentials for one go to no other."""
+    """Return the scheme and host of a URL; a credential for one is not sent to another."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()

@@ -24,7 +24,7 @@ _TITLES = ("detail", "title", "reason", "description", "fault")
 _CODES = ("code", "Code", "errorCode", "errorcode", "statusCode")
 # What one error has inside; LiteLLM's proxy keeps the service's own fields apart.
 _INSIDE = ("error", "fault", "detail", "provider_specific_fields", "innererror", "inner_error")
-# Python writes errors inside a printed dictionary as calls, which are no literals.
+# Python writes errors inside a printed dictionary as calls, which are not literals.
 _CALL_IN_REPR = r"""\b[A-Za-z_][\w.]*\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")?,?\)"""
 _BRACKET = re.compile(r"[{[]")
 _CODE_LIKE = r"[A-Za-z][\w.-]*"
@@ -116,7 +116,7 @@ def _parts(layer: Json) -> Iterator[Any]:
 
 
 def _add(facts: ErrorFacts, layer: Json | str) -> None:
-    """Add what one layer says; where two say the same thing, the outer one counts."""
+    """Add the facts of one layer; where two layers have the same fact, the outer one counts."""
     if isinstance(layer, str):
         facts.message = facts.message or layer
         return
@@ -146,7 +146,7 @@ def _sentence(layer: Json) -> str:
             if _json_inside(text) is None:
                 return text[:_LONGEST_TEXT]
             if name in _MESSAGES:
-                return ""  # what is inside says it
+                return ""  # the JSON in the text has the sentence
     return ""
 
 
@@ -264,7 +264,7 @@ def _status(layer: Json) -> int | None:
 def _filter_results(layer: Json) -> Json:
     # Both spellings are in use: Azure OpenAI sends `innererror.content_filter_result`, and its
     # OpenAPI document declares `inner_error.content_filter_results`.
-    # The Responses API lists them, with what each was found in.
+    # The Responses API has a list of them: for the prompt, for the answer.
     listed = layer.get("content_filters")
     for each in (layer, *(listed if isinstance(listed, list) else ())):
         for key in ("content_filter_result", "content_filter_results"):
@@ -285,7 +285,7 @@ def _string(value: Any) -> str | None:
 
 
 def _plain(body: bytes) -> Any:
-    """Return what a body says that is not JSON: text, HTML, or JSON with a text around or cut."""
+    """Return the text of a body that is not plain JSON: text, HTML, JSON cut or within text."""
     text = body[:_LONGEST_TEXT].decode(errors="replace")
     if text.lstrip().startswith("<"):
         return re.sub(r"<[^>]*>|\s+", " ", text)

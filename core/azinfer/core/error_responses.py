@@ -41,7 +41,7 @@ _KINDS: tuple[tuple[type[APIStatusError], int, str], ...] = (
     (UnsupportedParameterError, 422, "parameternotsupported"),
     (RateLimitError, 429, "ratelimitreached ratelimitexceeded ratelimit toomanyrequests"),
     (RateLimitError, 429, "quotaexceeded throttled throttling"),
-    (RateLimitError, 200, "insufficientquota"),  # no limit of a rate: waiting does not help
+    (RateLimitError, 200, "insufficientquota"),  # this is not a rate limit: waiting does not help
     (ServerError, 500, "server internalserver internal api model"),
     (ServerError, 502, "badgateway upstream"),
     (ServerError, 503, "serviceunavailable serverisoverloaded engineoverloaded slowdown"),
@@ -75,8 +75,8 @@ _ADVICE_BY_CODE = {
 _ADVICE_BY_TEXT = {
     "The chatCompletion operation does not work": "Call embed() for a model of embeddings. "
     "For a model on another wire pass wire='responses', or wire='messages' for Claude.",
-    "The embeddings operation does not work": "Check that the deployment's model makes embeddings; "
-    "for images call embed_images().",
+    "The embeddings operation does not work": "Check that the deployment's model creates "
+    "embeddings; for images call embed_images().",
     "not supported in your workspace": "Claude deployments hosted on Azure (model version 2) have "
     "no structured outputs, strict tools or server tools; those hosted on Anthropic (version 1) "
     "do: leave it out, or deploy version 1.",

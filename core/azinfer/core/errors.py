@@ -287,12 +287,12 @@ class StreamInterruptedError(InferenceError):
 
 
 class RouteExhaustedError(InferenceError):
-    """No deployment of a route answered; `retry_after` says when the next call is worth it.
+    """No deployment of a route answered; `retry_after` says when to try again.
 
     Attributes:
         route: The name of the route.
         tried: Every request that was sent, oldest first.
-        skipped: Deployments that nothing was sent to, and why.
+        skipped: Deployments that were not called, and why.
     """
 
     route: str | None = None

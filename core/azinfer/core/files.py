@@ -29,7 +29,7 @@ _LISTED = "client.files.list()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file that the resource keeps.
+    """A file that is stored on the resource.
 
     Attributes:
         id: Its id.
@@ -73,13 +73,13 @@ def decode_file(raw: Any) -> File:
 def resource_call(
     client: Operations, operation: str, path: str, read: Any, **more: Any
 ) -> CallAttempts[Any]:
-    """Return the attempts of a call about something that a resource keeps.
+    """Return the attempts of a call about a file or a batch of a resource.
 
     Args:
-        client: Whose resource.
+        client: The client of the resource.
         operation: `"files"` or `"batches"`.
         path: What follows it, with the query.
-        read: Makes the value of the response's JSON.
+        read: Returns the value for the response's JSON.
         **more: The call's body, upload or method, and what it creates.
     """
     target = client._target(operation, None, None, None)
@@ -156,12 +156,12 @@ class Files:
         expires_after: int | None = None,
         on_progress: Progress | None = None,
     ) -> File:
-        """Upload a file in pieces; it is never whole in memory.
+        """Upload a file in pieces, without reading all of it into memory.
 
         Args:
             source: The file's path, or its bytes.
             purpose: What it is for: `"batch"`, `"assistants"`, `"fine-tune"`, …
-            filename: Its name there; that of the path when left out.
+            filename: Its name on the service; by default that of the path.
             expires_after: Seconds after which the service deletes it.
             on_progress: Called with the bytes that were sent and the size of the file; it
                 begins at 0 again if the request is sent again.
@@ -181,7 +181,7 @@ class Files:
             path = next_page_of(page, path)
 
     def get(self, file_id: str) -> File:
-        """Return what is known of a file."""
+        """Return the description of a file."""
         path = f"/{path_segment(file_id)}"
         file: File = self._client._run(resource_call(self._client, FILES, path, decode_file))
         return file
@@ -190,7 +190,7 @@ class Files:
         """Yield the content of a file, in pieces as they come.
 
         Raises:
-            InferenceError: It cannot be read, or broke off; nothing is sent again in its middle.
+            InferenceError: It cannot be read, or the download broke off, which is not repeated.
         """
         client, attempts = self._client, _content_call(self._client, file_id)
         while True:
@@ -248,7 +248,7 @@ class AsyncFiles:
             path = next_page_of(page, path)
 
     async def get(self, file_id: str) -> File:
-        """Return what is known of a file."""
+        """Return the description of a file."""
         path = f"/{path_segment(file_id)}"
         file: File = await self._client._run(resource_call(self._client, FILES, path, decode_file))
         return file

@@ -14,14 +14,15 @@ T = TypeVar("T")
 def race(run: Callable[[Any], T], attempts: Any) -> T:
     """Return the first answer to a call and its hedge, in sync code.
 
-    What loses goes on in its thread until its connection ends, and its answer is dropped.
+    The request that loses continues in its thread until its connection ends, and its answer is
+    dropped.
 
     Args:
         run: Runs attempts to their end.
         attempts: The attempts of the call: a RoutedAttempts.
 
     Raises:
-        InferenceError: Neither was answered; it is the error of the call itself.
+        InferenceError: Neither was answered; this is the error of the call itself.
     """
     ended: queue.SimpleQueue[_Runner[T]] = queue.SimpleQueue()
     first = _Runner(run, attempts, ended)
@@ -93,9 +94,9 @@ async def race_async(run: Callable[[Any], Coroutine[Any, Any, T]], attempts: Any
         attempts: The attempts of the call: a RoutedAttempts.
 
     Raises:
-        InferenceError: Neither was answered; it is the error of the call itself.
+        InferenceError: Neither was answered; this is the error of the call itself.
     """
-    import asyncio  # sync code needs none of it, and it takes long
+    import asyncio  # slow to import, and sync code does not need it
 
     first = asyncio.create_task(run(attempts))
     tasks = {first: attempts}
@@ -113,7 +114,7 @@ async def race_async(run: Callable[[Any], Coroutine[Any, Any, T]], attempts: Any
     finally:
         losers = [task for task in tasks if not task.done()]
         for task in losers:
-            if winner is not None:  # else the caller gave the call up
+            if winner is not None:  # otherwise the caller cancelled the call
                 tasks[task].lose()
             task.cancel()
         if losers:

@@ -41,7 +41,7 @@ class Trail:
     """What a call did on its route.
 
     Attributes:
-        need: What it asked of a deployment at last.
+        need: What it asked of a deployment in the end.
         attempts: The requests that were sent.
         failure: The error of the last one; None without any.
         unable: Deployments that cannot take it in this form, each with the reason.
@@ -61,7 +61,7 @@ def exhausted_error(journey: Journey, trail: Trail, seconds: float | None) -> Ro
     Args:
         journey: What it asked of the route.
         trail: What it did there.
-        seconds: The wait that it does not have; None if there was no wait.
+        seconds: A wait for which the call has no time; None if it did not have to wait.
     """
     candidates = journey.traffic.candidates(journey.plan, trail.need.avoid)
     skipped = {
@@ -90,7 +90,7 @@ def exhausted_error(journey: Journey, trail: Trail, seconds: float | None) -> Ro
 def _summary(
     journey: Journey, trail: Trail, skipped: Mapping[str, str], seconds: float | None
 ) -> str:
-    """Return what was tried, what was not, and when the next call is worth it."""
+    """Return what was tried, what was not, and when to try again."""
     policy = journey.plan.route.policy
     parts = [f"route {journey.plan.route.name!r}: no deployment answered."]
     if journey.home is not None:
@@ -112,7 +112,7 @@ def _summary(
     if trail.waited:
         parts.append(f"Waited {trail.waited:.1f} s.")
     if seconds:
-        parts.append(f"The next call is worth it in {seconds:.1f} s.")
+        parts.append(f"Try again in {seconds:.1f} s.")
         if seconds > policy.wait - trail.waited:
             parts.append(f"The policy allows a wait of {policy.wait:g} s.")
     return " ".join(parts)

@@ -63,7 +63,7 @@ class AssistantMessage:
     Attributes:
         content: The text.
         tool_calls: The tools it called.
-        reasoning: What it thought aloud; sent to models that want it back.
+        reasoning: The reasoning that it showed; sent to models that need it back.
         state: The `state` of the answer that this message stands for.
     """
 
@@ -118,7 +118,7 @@ class Tool:
     Attributes:
         name: Letters, digits, `_` and `-`; at most 64.
         description: What it is for.
-        parameters: Its arguments as a JSON Schema; None for none.
+        parameters: Its arguments as a JSON Schema; None if it takes no arguments.
         strict: Whether the service enforces the schema.
     """
 
@@ -192,7 +192,7 @@ def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
     """Return messages as they are sent: typed ones and mappings of the wire form, mixed.
 
     Raises:
-        ConfigurationError: There is no message, or one is neither.
+        ConfigurationError: There are no messages, or one of them is neither.
     """
     if not isinstance(messages, list) and isinstance(messages, _ONE_MESSAGE):
         raise ConfigurationError(
@@ -205,7 +205,7 @@ def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
 
 
 def tool_choice_to_wire(choice: str | Mapping[str, Any]) -> Any:
-    """Return `tool_choice` as it is sent; any other name than a mode is that of a tool."""
+    """Return `tool_choice` as it is sent; a name that is not a mode is a tool's name."""
     if isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice
     return {"type": "function", "function": {"name": choice}}

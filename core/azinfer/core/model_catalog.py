@@ -1,4 +1,4 @@
-"""Facts about models, as data: one row a model, each fact with its source and its date.
+"""Facts about models, as data: one row per model, each fact with its source and its date.
 
 The rows are in `model_catalog.json`, which is read when the first model is looked up and not
 before. A fact for which no trustworthy source was found is empty, and the code behaves as for an
@@ -22,7 +22,7 @@ from typing import Any, Literal
 Wire = Literal["chat", "responses", "messages", "embeddings", "cohere-embed", "rerank"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object a row
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object for each row
 class Source:
     """Where a fact was read.
 
@@ -37,7 +37,7 @@ class Source:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object a row
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object for each row
 class ModelFacts:
     """What is known of a model; None (or empty) where no trustworthy source was found.
 
@@ -91,7 +91,7 @@ class ModelFacts:
 UNKNOWN_MODEL = ModelFacts(name="", maker="", family="", sources={})
 _NO_FACTS = frozenset({"family", "aliases", "source", "sources", "dimension_range"})
 
-# Texts, compiled when they are first needed: importing azinfer takes no time for them.
+# Patterns as text, compiled when they are first used, so that importing azinfer stays fast.
 _VERSION = (
     r"[-_@:](?:20\d\d-\d\d-\d\d|20\d\d[01]\d[0-3]\d|\d{4}|v\d{1,2}|latest|preview)"
     r"(?![^-_@:/ ])"
@@ -104,7 +104,7 @@ def find(name: str | None, *, is_model_id: bool = False) -> ModelFacts | None:
     """Return the row of a model, or None if it has no row.
 
     A name is found in any case, with its publisher (`"openai/gpt-5"`), with a version
-    (`"gpt-4o-2024-08-06"`), and with what deployments are called besides their model
+    (`"gpt-4o-2024-08-06"`), and with the words that names of deployments often add
     (`"GPT-4.1-PTU"`, `"eu-gpt-4.1"`). Words around a model's name that say nothing to us
     (`"contoso-gpt-4.1"`) are left out only where the name is a model's id for certain.
 
@@ -129,7 +129,7 @@ def family_of(name: str | None, *, is_model_id: bool = False) -> str | None:
 def unasked_usage_of(
     name: str | None, *, is_model_id: bool = False
 ) -> Literal["each", "last"] | None:
-    """Return on which chunks of a stream a model says what it costs though nobody asked.
+    """Return on which chunks of a stream a model reports its usage without being asked.
 
     Source: "Tutorial: Get started with DeepSeek-R1 reasoning model" and the recordings in the
     tests of azure-ai-inference, for the models and serverless surfaces.
@@ -172,7 +172,7 @@ def _catalog() -> dict[str, Any]:
 
 @cache
 def _names() -> dict[str, str]:
-    """Every name and alias in lower case, to the key of its row."""
+    """Return the key of each row by every name and alias of it, in lower case."""
     models = _catalog()["models"].items()
     return {
         each.casefold(): name for name, row in models for each in (name, *row.get("aliases", ()))
@@ -181,7 +181,7 @@ def _names() -> dict[str, str]:
 
 @cache
 def _decorations() -> frozenset[str]:
-    """What deployments are called besides their model, and no model ever."""
+    """Return the words that names of deployments add, and that are in no model's name."""
     return frozenset(_catalog()["decorations"])
 
 
@@ -215,7 +215,7 @@ def _find(name: str, is_model_id: bool) -> ModelFacts | None:
         if bare[start:end] in known:
             version = re.compile(_VERSION).match(bare, end)
             after = bare[version.end() if version else end :]
-            # Before an id for certain there may be any word; after it, one may be another model.
+            # Before a certain id any word may stand; a word after it may make it another model's.
             words = re.findall(_TOKEN, after if is_model_id else f"{bare[:start]} {after}")
             return _row(known[bare[start:end]]) if _decorations().issuperset(words) else None
     return None

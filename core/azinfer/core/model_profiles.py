@@ -1,4 +1,4 @@
-"""What the models behind deployments take, as the catalog says, and adapting a request to it.
+"""What the models behind deployments accept, by the catalog, and how requests are adapted.
 
 Sources of the families' parameters: "Azure OpenAI reasoning models" (parameters, developer
 messages), "How to use embeddings" (2,048 inputs), Mistral's and Cohere's API references
@@ -21,19 +21,19 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What a family of models takes.
+    """What a family of models accepts.
 
     Attributes:
         family: Who makes it; empty where the model is unknown.
         token_limit: The field that limits the answer: `"max_tokens"` or
             `"max_completion_tokens"`; None where either may be right.
         developer: Whether it knows the role `developer`; None where unknown.
-        text_parts: Whether a message of nothing but text may come in parts.
-        streams_usage: Whether it takes `stream_options` on every surface; None where unknown.
+        text_parts: Whether a message that has only text may be sent as parts.
+        streams_usage: Whether it accepts `stream_options` on every surface; None where unknown.
         short_call_ids: Whether tool-call ids must be 9 letters and digits.
         batch_size: Most texts in one embeddings request.
         batch_tokens: Most tokens in one embeddings request, estimated.
-        base64: Whether it gives vectors as base64 on every surface.
+        base64: Whether it returns vectors as base64 on every surface.
     """
 
     family: str = ""
@@ -75,12 +75,12 @@ _OF_TOOLS = {"parallel_tool_calls": (True, False), "tool_choice": ("auto", "none
 
 
 def profile_of(model: str | None, *, is_model_id: bool = True) -> Profile:
-    """Return what a model takes, for example `"gpt-4.1"` or `"openai/gpt-4.1"`.
+    """Return what a model accepts, for example `"gpt-4.1"` or `"openai/gpt-4.1"`.
 
     Args:
         model: The model's id.
-        is_model_id: Whether it is one for certain, and not the name of a deployment, of which
-            only what cannot be mistaken says anything.
+        is_model_id: Whether it is certainly a model's id. Of a deployment's name only the parts
+            that cannot be mistaken count.
     """
     family = family_of(model, is_model_id=is_model_id)
     return UNKNOWN if family is None else _profile(family)
@@ -92,9 +92,9 @@ def _profile(family: str) -> Profile:
 
 
 def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
-    """A chat request as the model takes it, and what was changed; nothing is lost by it.
+    """Return a chat request as the model accepts it, and what was changed; nothing is lost.
 
-    The request that is given is not written to.
+    The caller's request stays as it is.
     """
     changes: dict[str, None] = {}
     body = _rename_token_limit(body, profile, changes)
@@ -116,7 +116,7 @@ def adapt(body: Json, profile: Profile) -> tuple[Json, tuple[str, ...]]:
 
 
 def rename_field(body: Json, name: str, new_name: str) -> Json:
-    """A body with one field under another name, in the same place."""
+    """Return a body with one field under another name, in the same place."""
     return {new_name if key == name else key: value for key, value in body.items()}
 
 
@@ -167,7 +167,7 @@ def _clean_message(message: Json, profile: Profile, changes: dict[str, None]) ->
 
 
 def _clean_call(call: Json, profile: Profile, changes: dict[str, None]) -> Json:
-    """A call with the fields that every service takes, and an id that this one does."""
+    """Return a tool call with the fields that all services accept, and an id that this one does."""
     call = {key: value for key, value in call.items() if key != "index"}
     if profile.short_call_ids and isinstance(call.get("id"), str):
         call["id"] = _short(call["id"], changes)
@@ -191,7 +191,7 @@ TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def apply_correction(body: Json, name: str, new_name: str) -> tuple[Json, str]:
-    """A body as the model takes it, after it refused a field, and what was changed."""
+    """Return a body as the model accepts it after it refused a field, and what was changed."""
     if name == "tool_choice":
         return {**body, name: new_name}, "tool_choice by name → required"
     if new_name:
@@ -200,7 +200,7 @@ def apply_correction(body: Json, name: str, new_name: str) -> tuple[Json, str]:
 
 
 def is_lossless(body: Json, name: str, new_name: str) -> bool:
-    """Whether a change loses nothing: one name for another, or the only tool by its name."""
+    """Return True if a change loses nothing: a new name, or the only tool by its name."""
     if name == "tool_choice":
         return isinstance(body.get(name), dict) and len(body.get("tools") or ()) == 1
     return name in body and new_name not in body

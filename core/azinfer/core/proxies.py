@@ -13,7 +13,7 @@ def proxy_of(url: str) -> str | None:
     """Return the URL of the proxy that requests to a URL go through; None if they go direct.
 
     Requests to this machine always go direct. Otherwise HTTPS_PROXY, HTTP_PROXY and ALL_PROXY
-    count, and on Windows and macOS the system's settings; NO_PROXY excepts hosts with their
+    count, and on Windows and macOS the system's settings; NO_PROXY excludes hosts with their
     subdomains, hosts with a port (`host:8080`), addresses and ranges of them (`10.0.0.0/8`).
     """
     proxies = getproxies()

@@ -16,7 +16,7 @@ from azinfer.core.errors import InferenceError
 
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 4  # replacing a shorter one would redact half of a sentence
-_SHORTEST_START = 8  # characters of a secret that a text was cut inside
+_SHORTEST_START = 8  # characters by which a secret is found that is cut off
 
 
 class SecretText(str):
@@ -44,7 +44,7 @@ def hidden(value: Any) -> Any:
 
 
 def redact(text: str, secret: str) -> str:
-    """Return a text without a secret, however it is quoted, and without its first half."""
+    """Return a text without a secret, in any quoting, also if only its beginning is there."""
     if len(secret) < _SHORTEST_SECRET:
         return text
     for form in _forms(secret):

@@ -57,12 +57,14 @@ def reranking(
     """Return the call that ranks documents.
 
     Raises:
-        ConfigurationError: There is nothing to rank, or the deployment has no name.
+        ConfigurationError: There are no documents, or no deployment is named.
     """
     if isinstance(documents, str) or not documents:
-        raise ConfigurationError("documents must be a list of texts with at least one in it")
+        raise ConfigurationError("documents must be a list with at least one text")
     if not target.model and target.endpoint.surface.routes:
-        raise ConfigurationError("name the deployment: pass model= to the call or the client")
+        raise ConfigurationError(
+            "the name of the deployment is missing: pass model= to the call or the client"
+        )
     body = {"model": target.model, "query": query, "documents": list(documents), **options}
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Reranking:

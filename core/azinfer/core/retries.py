@@ -128,7 +128,7 @@ def wait_before_retry(
 def may_have_arrived(error: InferenceError) -> bool:
     """Return whether the service may have done what was asked, although there is an error.
 
-    It has not if no connection was established, or if it refused the request for its load.
+    It has not if no connection was established, or if it refused the request because of its load.
     """
     if isinstance(error, APIConnectionError):
         return not error.unsent

@@ -44,9 +44,9 @@ class RoutedAttempts(CallAttempts[T]):
 
     Args:
         journey: What the call asks of the route.
-        make: Makes the leg to a deployment of the route.
+        make: Creates the leg to a deployment of the route.
         rules: What the client allows.
-        avoid: Keys of further deployments that it does not go to at first.
+        avoid: Keys of further deployments that it avoids at first.
     """
 
     decision: Decision
@@ -72,7 +72,7 @@ class RoutedAttempts(CallAttempts[T]):
         self._lost = False
 
     def __del__(self) -> None:
-        # A stream that was dropped before its first chunk was read has no other end.
+        # Nothing else ends a stream that was dropped before its first chunk was read.
         self.close()
 
     @property
@@ -176,7 +176,7 @@ class RoutedAttempts(CallAttempts[T]):
         return seconds
 
     def _nowhere(self) -> bool:
-        """Return whether no deployment may ever take the call."""
+        """Return True if no deployment can ever take the call."""
         avoid = {
             *self._need.avoid,
             *self._journey.traffic.too_small(self._journey.plan, self._need),
@@ -184,10 +184,10 @@ class RoutedAttempts(CallAttempts[T]):
         return all(key in avoid for tier in self._journey.plan.tiers for key in tier.keys)
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        """Return the value of a whole answer.
+        """Return the value of a complete answer.
 
         Raises:
-            InferenceError: It is an error, or no answer that can be read.
+            InferenceError: It is an error, or cannot be read.
         """
         value = super().value_of(status, headers, body)
         if isinstance(value, Embeddings) and value.vectors:
@@ -206,16 +206,18 @@ class RoutedAttempts(CallAttempts[T]):
         )
         if reason:
             self._leave_out(ticket, reason)
-            raise InvalidResponseError(f"{reason}; pass dimensions=, or leave one out of the route")
+            raise InvalidResponseError(
+                f"{reason}; pass dimensions=, or remove one of them from the route"
+            )
 
     def _leave_out(self, ticket: Ticket, reason: str) -> None:
-        """Never go to the deployment of a ticket again with this call."""
+        """Exclude the deployment of a ticket from the rest of this call."""
         member = ticket.member
         self._unable[f"{member.deployment}@{member.endpoint}"] = reason
         self._need = replace(self._need, avoid=frozenset(self._need.avoid) | {member.key})
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
-        """Return what reads the stream that an answer begins."""
+        """Return the reader of the stream that an answer begins."""
         reader = super().reader(status, headers, deadline)
         permit = self.__dict__.pop("_permit", None)  # the winner may end it meanwhile
         if permit is not None and self._ticket is not None:
@@ -235,14 +237,14 @@ class RoutedAttempts(CallAttempts[T]):
         self._stream = None
         if self._lost or not moves_on(error, self._policy):
             raise error
-        assert self._ticket is not None  # the attempt that failed went to one
+        assert self._ticket is not None  # the attempt that failed had one
         self._tried |= {self._ticket.member.key}
         if len(self._attempts) >= self._policy.attempts:
             raise self._exhausted_error()
         return 0.0
 
     def _count(self, error: InferenceError) -> None:
-        """Note what an error says of its deployment."""
+        """Record what an error means for its deployment."""
         failure, stream = failure_of(error), self._stream is not None
 
         def event(permit: Permit) -> Event:

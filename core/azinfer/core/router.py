@@ -46,8 +46,8 @@ _DEFAULT_ONLY = ("credential", "surface", "api_version", "http_client")
 _SECRETS = ("credential", "environ", "http_client")
 _MOST_NAMES = 10_000  # meanings of names that are remembered
 
-# Makes the leg of a call: of a client, the name of a deployment, and the params of a route, which
-# are None where the caller named the deployment.
+# Creates the leg of a call from a client, the name of a deployment, and the params of a route,
+# which are None where the caller named the deployment.
 MakeLeg: TypeAlias = Callable[
     [Any, str | None, Mapping[str, Any] | None, Mapping[str, str]], Leg[T]
 ]
@@ -94,14 +94,14 @@ class Source:
 
 @dataclass(eq=False, slots=True)
 class Names:
-    """All names at a moment, and what was worked out from them. Never changed, only replaced.
+    """All names at one moment, and what was derived from them. Never changed, only replaced.
 
     Attributes:
         settings: The file.
         directory: The names.
-        seen: What each endpoint had listed when they were put together.
+        seen: What each endpoint had listed at that moment.
         plans: Routes ready for use, by name and whether they are for embeddings.
-        meanings: What names mean that were used before.
+        meanings: The meanings of names that were used before.
     """
 
     settings: ClientConfig
@@ -117,13 +117,14 @@ class Names:
 
 
 class Router:
-    """Leads calls of a client by their names, to a deployment or along a route.
+    """Routes the calls of a client by the names in them: to a deployment, or along a route.
 
     Args:
         source: Where names come from.
-        kind: The class of clients; they only know where calls go, and one of them sends.
-        options: What the caller gave besides, in the words of the constructor.
-        reload_after: Seconds after which the file is looked at again; None never.
+        kind: The class of the clients, one for each endpoint. They never send, but know where
+            calls go.
+        options: The caller's other options, by the names of the constructor.
+        reload_after: Seconds after which the file is checked again; None for never.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Router:
 
     @property
     def default(self) -> Any:
-        """The client of what is the default endpoint now."""
+        """The client of the current default endpoint."""
         names = self._current()
         return self._client(names.directory.default, names)
 
@@ -178,9 +179,9 @@ class Router:
         """Return the attempts of a call.
 
         Args:
-            make: Makes the leg of a client and the name of a deployment.
+            make: Creates the leg from a client and the name of a deployment.
             operation: What is asked.
-            name: What the caller gave as `model`.
+            name: The value of `model` in the call.
             rules: What the client allows.
             prompt: The messages of a chat, and the options of the call.
         """
@@ -268,7 +269,7 @@ class Router:
         return Need(tokens, self._away(home, ready, names), affinity), home
 
     def _away(self, home: str | None, ready: Plan, names: Names) -> frozenset[str]:
-        """Return the keys of deployments on other resources than the one whose state it is."""
+        """Return the keys of deployments on other resources than that of the state."""
         if home is None:
             return frozenset()
         members = [member for tier in ready.tiers for member in tier.members]
@@ -309,7 +310,7 @@ class Router:
             settings = names.settings_of(endpoint)
             assert settings is not None
             client = self._create_client(settings, endpoint, names)
-            # A call may have begun before a new file, which does not have its endpoint any more.
+            # A call may have begun before the file changed, and its endpoint may be gone from it.
             if self._names.settings_of(endpoint) == settings:
                 self._clients[endpoint] = (settings, client)
             return client
@@ -344,7 +345,7 @@ class Router:
         return tuple([client._knowledge.deployments for _, client in self._clients.values()])
 
     def _ready(self, names: Names) -> Names:
-        """Return names that know what the endpoints have listed."""
+        """Return the names with what the endpoints have listed."""
         known = dict(names.directory.endpoints)
         listed: set[str] = set()
         for endpoint, (_, client) in self._clients.items():
@@ -355,7 +356,7 @@ class Router:
         return Names(names.settings, directory, self._listed_deployments())
 
     def _reload(self, after: float) -> None:
-        """Take a new file, if there is one and it is right."""
+        """Use the new version of the file, if there is one and it is valid."""
         self._look_again = self._clock.monotonic() + after
         signature = self._source.signature()
         if signature is None or signature == self._signature:
@@ -382,5 +383,5 @@ def _shape(operation: str, params: Mapping[str, Any], options: Mapping[str, Any]
     if operation not in (EMBEDDINGS, IMAGES):
         return None
     wanted = {**params, **{name: value for name, value in options.items() if value is not None}}
-    packed = wanted.get("encoding_format") in ("binary", "ubinary")  # eight numbers in each
+    packed = wanted.get("encoding_format") in ("binary", "ubinary")  # eight numbers in each byte
     return operation, wanted.get("dimensions"), packed

@@ -61,7 +61,7 @@ class StreamReader(ABC):
     def feed(self, data: bytes) -> Iterable[ChatCompletionChunk]:
         """Return the chunks that further bytes complete.
 
-        Each counts once the caller has taken it.
+        A chunk counts as received once the caller has taken it.
 
         Raises:
             APIStatusError: The service reports an error inside the stream.
@@ -145,7 +145,7 @@ class StreamReader(ABC):
         return []
 
     def _is_complete(self) -> bool:
-        """Return whether the answer is whole although nothing message that the stream ends."""
+        """Return whether the answer is complete although no event marks its end."""
         return False
 
     def _begin(self, data: bytes) -> bytes:

@@ -76,9 +76,9 @@ class ChatStream:
         self._attempts.close()
 
     def read_ahead(self) -> None:
-        """Wait for the first chunk that says something.
+        """Wait for the first chunk with content.
 
-        What breaks before it can still be answered elsewhere.
+        If the stream breaks before it, another deployment can still answer the call.
 
         Raises:
             InferenceError: The stream broke.
@@ -156,8 +156,8 @@ class OpenStream:
     """An open stream of async code.
 
     Attributes:
-        response: The answer that it is read from.
-        reader: What reads it.
+        response: The response that it is read from.
+        reader: The reader of its events.
         attempts: The attempts of the call.
         ready: Chunks that came and were not handed out yet.
     """
@@ -172,9 +172,9 @@ class OpenStream:
         self._ended = False
 
     async def read_ahead(self) -> None:
-        """Wait for the first chunk that says something.
+        """Wait for the first chunk with content.
 
-        What breaks before it can still be answered elsewhere.
+        If the stream breaks before it, another deployment can still answer the call.
 
         Raises:
             InferenceError: The stream broke.
@@ -236,7 +236,7 @@ def _chunks(
     finally:
         response.parts.close()
         attempts.close()
-    if failure is not None:  # outside the block above, whose error has read the response
+    if failure is not None:  # outside the except block, whose error refers to the response
         raise failure
 
 

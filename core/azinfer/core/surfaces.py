@@ -121,7 +121,7 @@ COHERE = Surface(
     scope=PROJECT_SCOPE,
     key_headers=("api-key",),
 )
-# Where an operation goes that a surface does not have, in this order.
+# The surfaces to try, in this order, for an operation that a surface does not have.
 BESIDE = (V1, ANTHROPIC, COHERE, MODELS)
 SURFACES = {surface.name: surface for surface in (MODELS, V1, DEPLOYMENTS, SERVERLESS, MANAGED)}
 # `GET /info?model=` came to the model inference route with this version.
@@ -130,7 +130,7 @@ INFO_VERSION = "2025-04-01"
 
 def scope_of(surface: Surface, url: str) -> str | None:
     """Return the Entra ID scope of a token for a URL, in its cloud (public, US, China)."""
-    # Asked for every request, so by the authority alone, which has no secret.
+    # Called for each request: the cache's key is the authority alone, which has no secret.
     return surface.scope and _scope_in_cloud(
         surface.scope, url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     )

@@ -1,6 +1,6 @@
 """The operations of the sync client, which only opens, sends, waits and reads.
 
-Its twin is `async_operations.py`: what one of them has, the other has too. What both decide is
+Its twin is `async_operations.py`: each operation of one is in the other too. What they share is
 in `operations.py`, `calls.py` and `attempts.py`.
 """
 
@@ -258,14 +258,14 @@ class SyncOperations(Operations):
     @property
     def files(self) -> Files:
         """The files of the resource: upload, list, content and delete."""
-        from azinfer.core.files import Files  # only programs with files load it
+        from azinfer.core.files import Files  # loaded only by programs that use files
 
         return Files(self._at_default())
 
     @property
     def batches(self) -> Batches:
         """The batches of the resource: create, wait and results."""
-        from azinfer.core.batches import Batches  # only programs with batches load it
+        from azinfer.core.batches import Batches  # loaded only by programs that use batches
 
         return Batches(self._at_default())
 

@@ -64,7 +64,7 @@ class Table:
 
     @property
     def path(self) -> str:
-        """The file, or what stands for it in errors."""
+        """The file; for a mapping, the name that errors use."""
         return self._file.path
 
     @property
@@ -109,11 +109,11 @@ class Table:
         return value
 
     def table(self, name: str) -> Table:
-        """Return the table of a name, or an empty one if it is not there."""
+        """Return the table with a name, or an empty one if it is not there."""
         return Table(self._file, (*self._where, name), self.get(name, dict) or {})
 
     def tables(self, name: str | None = None) -> dict[str, Table]:
-        """Return the tables inside the table of a name, or inside this one, by their names."""
+        """Return the tables inside the table with a name, or inside this one, by their names."""
         outer = self if name is None else self.table(name)
         return {each: outer.table(each) for each in outer._values}
 
@@ -153,13 +153,13 @@ class _Document:
     path: str
 
     def place_of(self, where: tuple[str, ...]) -> str:
-        """Return where a field stands."""
+        """Return where a field is."""
         return self.path
 
 
 @dataclass(frozen=True, slots=True)
 class _File(_Document):
-    """Where the text of a table stands."""
+    """The file in which the text of a table is."""
 
     text: str
 
@@ -170,8 +170,9 @@ class _File(_Document):
     def line_of(self, where: tuple[str, ...]) -> int:
         """Return the line on which a field begins, or else that of the table it belongs to.
 
-        The parser of the standard library keeps no positions. But the lines up to any point
-        that it accepts are complete fields: the first such part that has the field ends with it.
+        The standard library's parser does not keep positions. But if it accepts the first lines
+        of a file, these are complete fields: the shortest such part that has the field ends
+        with it.
         """
         lines = self.text.splitlines(keepends=True)
         begins = 1

@@ -200,7 +200,7 @@ def test_an_exhausted_route_lists_what_was_tried(fleet: Fleet, kind: str, clock:
     for words in (
         "route 'chat': no deployment answered. Tried: m@a 429 RateLimitError after 0.00 s; m@b",
         "m@c (content_filter is 'lax', not 'strict')",
-        "The next call is worth it in 9.0 s. The policy allows a wait of 2 s.",
+        "Try again in 9.0 s. The policy allows a wait of 2 s.",
     ):
         assert words in error.message
     assert fleet.counts["c"] == 0

@@ -108,15 +108,15 @@ def test_a_whole_configuration_is_read() -> None:
             '[routes.chat]\ntiers = [["a@wst"]]\n',
             "line 10: .*'a@wst' names an unknown endpoint; did you mean 'west'",
         ),
-        ('[routes.chat]\ntiers = [["a@east"]]\n', "unknown endpoint; .*there are main, west"),
+        ('[routes.chat]\ntiers = [["a@east"]]\n', "unknown endpoint; .*known: main, west"),
         ('[routes.chat]\ntiers = [["a@west:x"]]\n', "line 10: .*'a@west:x': weight must be a n"),
         (
             '[routes.chat]\ntiers = [["a"], ["route:chaet"]]\n[routes.cheat]\ntiers = [["b"]]\n',
             "line 10: routes.chat.tiers: there is no route 'chaet'; did you mean 'cheat'",
         ),
-        ('[routes.chat]\ntiers = [["a"], ["route:x"]]\n', "no route 'x'; there are no others"),
+        ('[routes.chat]\ntiers = [["a"], ["route:x"]]\n', "no route 'x'; known: none"),
         ('[routes.chat]\ntiers = [["a"], ["route:chat"]]\n', "contains itself: chat → chat"),
-        ('[routes.chat]\ntiers = [["a"], ["a@main"]]\n', "tiers: a@main stands in it twice"),
+        ('[routes.chat]\ntiers = [["a"], ["a@main"]]\n', "tiers: a@main appears in it twice"),
         (
             '[routes.chat]\ntiers = [["a"]]\nguards = 3\n',
             "line 11: .*guards: is unknown; did you mean",
@@ -128,14 +128,14 @@ def test_a_whole_configuration_is_read() -> None:
         ),
         (
             '[routes.chat]\ntiers = [["a"]]\npolicy.attempts = 0\n',
-            "line 11: routes.chat.policy.attempts: give a whole number from 1, not 0",
+            "line 11: routes.chat.policy.attempts: must be a whole number of at least 1, not 0",
         ),
         (
             '[routes.chat]\ntiers = [["a"]]\n[routes.chat.policy]\nhedges = 1\n',
             "line 12: routes.chat.policy.hedges: is unknown; did you mean 'hedge'",
         ),
         ("[aliases]\na = 3\n", "line 10: aliases.a: must be text"),
-        ('[aliases]\na = "b"\nb = "A"\n', "line 10: aliases.a: means itself: a → b → A"),
+        ('[aliases]\na = "b"\nb = "A"\n', "line 10: aliases.a: refers to itself: a → b → A"),
         ('[deployments."a@main"]\nrpm = 0\n', "line 10: .*rpm: must be at least 1, not 0"),
         ('[deployments."a@main"]\nconcurrency = 1.5\n', "line 10: .*concurrency: must be a whole"),
     ],
@@ -157,7 +157,7 @@ def test_mistakes_in_a_mapping_have_no_line() -> None:
 def test_mistakes_in_python_are_named_too() -> None:
     with pytest.raises(ConfigurationError, match="route 'x': a@east names an unknown endpoint"):
         read(WHOLE, routes=[Route("x", [["a@east"]])])
-    with pytest.raises(ConfigurationError, match="means itself"):
+    with pytest.raises(ConfigurationError, match="refers to itself"):
         read(WHOLE, aliases={"p": "q", "q": "p"})
 
 

@@ -168,10 +168,10 @@ def test_the_tiers_of_a_fallback_route_come_last() -> None:
 @pytest.mark.parametrize(
     ("tiers", "reason"),
     [
-        ([["a@nowhere"]], "a@nowhere names an unknown endpoint; there are main, west, east"),
+        ([["a@nowhere"]], "a@nowhere names an unknown endpoint; choose from main, west, east"),
         ([["route:nothing"]], "there is no route 'nothing'"),
         ([["a"], ["route:other"]], "route 'other' contains itself: chat → other → chat"),
-        ([["a"], ["A@main"]], "A@main stands in it twice"),
+        ([["a"], ["A@main"]], "A@main appears in it twice"),
     ],
 )
 def test_what_a_route_cannot_contain(tiers: list[list[str]], reason: str) -> None:

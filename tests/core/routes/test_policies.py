@@ -31,17 +31,17 @@ from azinfer.core.routes.policy import Policy
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("attempts", 0, "give a whole number from 1, not 0"),
-        ("failures", 1.5, "give a whole number from 1, not 1.5"),
-        ("wait", -1, "give a number from 0, not -1"),
-        ("pause", 0, "give a number from 0.001, not 0"),
-        ("hedge", 0, "give a number from 0.001, not 0"),
+        ("attempts", 0, "must be a whole number of at least 1, not 0"),
+        ("failures", 1.5, "must be a whole number of at least 1, not 1.5"),
+        ("wait", -1, "must be a number of at least 0, not -1"),
+        ("pause", 0, "must be a number of at least 0.001, not 0"),
+        ("hedge", 0, "must be a number of at least 0.001, not 0"),
         ("hedge", True, "not True"),
-        ("hedge_share", 2, "give a number from 0 to 1, not 2"),
+        ("hedge_share", 2, "must be a number of at least 0 and at most 1, not 2"),
         ("retry_after", float("nan"), "not nan"),
         ("affinity", "user", '\'user\' is unknown; choose "key" or "prefix" or "off"'),
         ("on_filter", "resend", 'choose "raise" or "next"'),
-        ("service_spillover", 1, "give True or False, not 1"),
+        ("service_spillover", 1, "must be True or False, not 1"),
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: Any, reason: str) -> None:

@@ -139,7 +139,7 @@ def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: Tes
         client = driver.client
         with client.stream(USER, model="chat"), pytest.raises(RouteExhaustedError) as caught:
             client.complete(USER, model="chat")
-    assert "m@a (its calls are at their limit)" in caught.value.message
+    assert "m@a (its limit of concurrent calls is reached)" in caught.value.message
     assert "Waited" in caught.value.message
     assert 2 < sum(clock.waits) <= 3
 

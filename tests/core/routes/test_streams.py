@@ -105,7 +105,8 @@ def test_streams_keep_their_place_until_they_end(fleet: Fleet, kind: str, clock:
 
         driver.read(second, model="chat")
         (candidate,) = inside
-        assert (candidate.in_flight, candidate.reason) == (1, "its calls are at their limit")
+        assert candidate.in_flight == 1
+        assert candidate.reason == "its limit of concurrent calls is reached"
         assert driver.stream(model="chat").text == "a"
         assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 

@@ -188,10 +188,10 @@ def test_an_assistants_parts_are_its_text() -> None:
 @pytest.mark.parametrize(
     ("wire", "message", "note"),
     [
-        ("responses", MESSAGES, "messages without what the messages wire alone reads"),
-        ("messages", RESPONSES, "messages without what the responses wire alone reads"),
-        ("chat", RESPONSES, "messages without what the responses wire alone reads"),
-        ("chat", MESSAGES, "messages without what the messages wire alone reads"),
+        ("responses", MESSAGES, "messages without the state of the messages wire"),
+        ("messages", RESPONSES, "messages without the state of the responses wire"),
+        ("chat", RESPONSES, "messages without the state of the responses wire"),
+        ("chat", MESSAGES, "messages without the state of the messages wire"),
     ],
 )
 def test_a_history_continues_on_another_wire(wire: str, message: Message, note: str) -> None:
@@ -291,7 +291,7 @@ class TestReasoningOnChat:
             {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"},
             {"role": "assistant", "content": "5"},
         ]
-        assert "messages without what the responses wire alone reads" in changes
+        assert "messages without the state of the responses wire" in changes
 
     @pytest.mark.parametrize(
         "situation",

@@ -446,7 +446,7 @@ class TestWholeResponses:
         ],
     )
     def test_an_item_with_odd_content_is_refused(self, item: Json) -> None:
-        with pytest.raises(InvalidResponseError, match="an item with odd"):
+        with pytest.raises(InvalidResponseError, match="an item with invalid"):
             wire_named("responses").decode({"output": [item]}, {})
 
     def test_an_item_without_content_is_read(self) -> None:
@@ -664,7 +664,7 @@ class TestMessages:
         ],
     )
     def test_a_block_with_odd_content_is_refused(self, block: Json) -> None:
-        with pytest.raises(InvalidResponseError, match="a block with odd"):
+        with pytest.raises(InvalidResponseError, match="a block with invalid"):
             wire_named("messages").decode({"content": [block]}, {})
 
     def test_usage_that_is_not_an_object_is_ignored(self) -> None:

@@ -33,7 +33,7 @@ class Ring:
         self._count = len(keys)
 
     def order(self, place: int, count: int) -> list[int]:
-        """Return the numbers of the first deployments after a place."""
+        """Return the indexes of the first deployments after a place."""
         at = bisect.bisect(self._points, place)
         order: list[int] = []
         while len(order) < min(count, self._count):

@@ -40,7 +40,7 @@ class Breaker:
         return "open" if now < self.until else "half-open"
 
     def after_begin(self) -> Breaker:
-        """Return the breaker after a call passed it: an open one lets no second one pass."""
+        """Return the breaker after a call passed it: if it is open, no second call passes."""
         return self if self.until is None else replace(self, probing=True)
 
     def after_success(self, probe: bool) -> Breaker:
@@ -48,7 +48,7 @@ class Breaker:
 
         Args:
             probe: Whether it was the probe. The success of a call that began before the breaker
-                opened says nothing of the time after.
+                opened says nothing about the time after.
         """
         if self.until is not None and not probe:
             return self

@@ -1,4 +1,4 @@
-"""Budgets: how many requests and tokens a deployment serves, judged as Azure judges them.
+"""Budgets: how many requests and tokens a deployment serves, counted as Azure counts them.
 
 A request counts when it is sent, with an estimate of its tokens (those of the prompt and
 `max_tokens`), and is corrected by the usage in its answer. What the service says is left
@@ -21,7 +21,7 @@ _SHORTEST = 0.001  # seconds; a shorter wait might end before the slice by a rou
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was used of a limit in its last period.
+    """The use of a limit in its last period.
 
     Uses are counted in tenths of the period. A slice counts until all of it is over, so that
     no period, wherever it begins, has more than the limit.
@@ -58,7 +58,7 @@ class Window:
         """Return the window after a use, or after a correction of one.
 
         Args:
-            amount: How much; negative for what was counted too much.
+            amount: How much; negative if too much was counted before.
             now: The clock's seconds.
             at: When it was used; now, if left out.
         """
@@ -76,12 +76,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a deployment still serves; an unknown limit stays None.
+    """What a deployment can still serve; an unknown limit stays None.
 
     Attributes:
         requests: The window of requests.
         tokens: The window of tokens.
-        paused: Until when the service said that nothing is left, in the clock's seconds.
+        paused: The time until which the service said that nothing is left, in the clock's seconds.
     """
 
     requests: Window | None = None
@@ -124,8 +124,8 @@ class Budget:
     def after_response(self, headers: Mapping[str, str], now: float) -> Budget:
         """Return the budget after the service said what is left.
 
-        Only less than what was expected is believed: the service does not know yet of the
-        requests that are on their way to it.
+        The service's number counts only if it is lower than ours: the service does not know yet
+        about the requests that are on their way to it.
         """
         requests = _remaining_quota(headers, "remaining-requests")
         tokens = _remaining_quota(headers, "remaining-tokens")

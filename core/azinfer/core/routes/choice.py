@@ -11,7 +11,7 @@ from azinfer.core.routes.state import State
 
 _ROUNDS = 4  # pairs that are drawn before all deployments of a tier are looked at
 _STEPS = 3  # deployments that a conversation may move on to before load alone decides
-_SHORT = 4  # calls that a conversation's deployment may always have more than another
+_SHORT = 4  # calls that a conversation's own deployment may have in excess of another's
 
 
 class Tier:
@@ -31,7 +31,7 @@ class Tier:
 
     @property
     def ring(self) -> Ring:
-        """Where conversations belong; made when the first asks."""
+        """The ring that assigns conversations to deployments; made at its first use."""
         if self._ring is None:
             self._ring = Ring(self.keys, [member.weight for member in self.members])
         return self._ring
@@ -44,7 +44,7 @@ class Need:
     Attributes:
         tokens: The estimate of its tokens.
         avoid: Keys of deployments that it does not go to.
-        affinity: The hash of what its prompt begins with; None where it belongs nowhere.
+        affinity: The hash of what its prompt begins with; None if any deployment is as good.
     """
 
     tokens: int = 0

@@ -1,4 +1,4 @@
-"""What routes read of `azinfer.toml`: `[routes]` and `[aliases]`."""
+"""What routes read from `azinfer.toml`: `[routes]` and `[aliases]`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def directory_of(
         aliases: Aliases of the caller; they win too.
 
     Raises:
-        ConfigurationError: Something is wrong; of the file, the text has line and field.
+        ConfigurationError: Something is wrong; if it is in the file, the text has line and field.
     """
     tables = settings.names.tables("routes")
     own = settings.names.table("aliases")
@@ -127,7 +127,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}there are {', '.join(names) or 'no others'}"
+    return f"{meant}known: {', '.join(names) or 'none'}"
 
 
 def _policy(table: Table) -> Policy:
@@ -146,7 +146,7 @@ def _policy(table: Table) -> Policy:
 def _check_route(
     route: Route, directory: Directory, zones: Mapping[str, str | None], table: Table
 ) -> None:
-    """Raise what is wrong between this route and others."""
+    """Raise an error if this route does not fit the others and the endpoints."""
     try:
         plan(route, directory, zones)
     except ConfigurationError as error:
@@ -164,12 +164,12 @@ def _without_route(message: str) -> str:
 
 
 def _circle(alias: str, directory: Directory) -> str | None:
-    """Return what is wrong with an alias that means itself."""
+    """Return the error text for an alias that refers to itself, or None."""
     path = [alias]
     while (target := directory.aliases.get(path[-1].strip().casefold())) is not None:
         if path[-1].strip().casefold() in directory.routes:
             return None
         path.append(target)
         if len(path) > len(directory.aliases) + 1:
-            return f"means itself: {' → '.join(path[:5])}"
+            return f"refers to itself: {' → '.join(path[:5])}"
     return None

@@ -8,12 +8,15 @@ from typing import Any
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.messages import messages_to_wire
 
-_CHARACTERS = 4  # of English text in a token
+_CHARACTERS = 4  # characters of English text
 _USUAL_ANSWER = 16  # tokens that count where a call sets no limit
 _STATEFUL = ("previous_response_id",)
-# Items that say what the message itself says too; any other may refer to what a resource keeps.
+# Items that only repeat the message; others may refer to something stored on a resource.
 _PLAIN = ("message", "function_call", "custom_tool_call", "text", "tool_use")
-_BOUND = ("encrypted", "signature")  # how the names of fields begin that one resource can read
+_BOUND = (
+    "encrypted",
+    "signature",
+)  # beginnings of the names of fields that only one resource can read
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
@@ -50,7 +53,7 @@ def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str |
     if len(homes) > 1:
         raise ConfigurationError(
             f"the conversation has state of several resources ({', '.join(sorted(homes))}), "
-            "which no one of them can continue; leave out the state of all but one"
+            "and no resource can continue with the state of another; leave out all but one"
         )
     if homes:
         return homes.pop()

@@ -1,4 +1,4 @@
-"""What a route needs to know of a deployment."""
+"""What a route needs to know about a deployment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from azinfer.core.deployments import Deployment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a route needs to know of a deployment; None is not known.
+    """What a route needs to know about a deployment; None means unknown.
 
     Attributes:
         model: The model behind it.
@@ -18,8 +18,8 @@ class Facts:
         data_zone: Where the data is processed: `"global"`, or the `zone` of the endpoint.
         provisioned: Whether its capacity is paid for in advance, so that it is used first.
         concurrency: The most calls that run there at once.
-        requests: Requests that it serves, in each period of so many seconds.
-        tokens: Tokens that it serves, in each period of so many seconds.
+        requests: How many requests it serves in a period, and the seconds of that period.
+        tokens: How many tokens it serves in a period, and the seconds of that period.
     """
 
     model: str | None = None

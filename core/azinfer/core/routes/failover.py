@@ -18,7 +18,7 @@ from azinfer.core.errors import (
 from azinfer.core.routes.breaker import Failure
 from azinfer.core.routes.policy import Policy
 
-# Nothing of the request: the deployment is gone, or its credential is wrong.
+# The request is not to blame: the deployment is gone, or its credential is wrong.
 _SETUP = (AuthenticationError, PermissionDeniedError, DeploymentNotFoundError)
 _SETUP_PAUSE = 30.0
 

@@ -20,7 +20,7 @@ class Plan:
 
     Attributes:
         route: The route.
-        tiers: Its deployments by preference, those of routes that follow among them.
+        tiers: Its deployments by preference, including those of routes that follow.
         refused: Deployments that a guard leaves out, with the number of their tier, and why.
         spillover: The deployment on the same resource that the service itself may use instead
             of a provisioned one, by the key of the latter.
@@ -52,7 +52,7 @@ def plan(
 
     Raises:
         ConfigurationError: A route or endpoint that it names does not exist, a route contains
-            itself, or a deployment stands in it twice.
+            itself, or it contains a deployment twice.
     """
     tiers = [
         [_complete_member(member, route, directory, zones) for member in tier]
@@ -131,7 +131,7 @@ def _complete_member(
     if endpoint not in directory.endpoints:
         raise ConfigurationError(
             f"route {route.name!r}: {member} names an unknown endpoint; "
-            f"there are {', '.join(directory.endpoints)}"
+            f"choose from {', '.join(directory.endpoints)}"
         )
     deployments = directory.endpoints[endpoint]
     known = deployments.get(member.deployment) or Deployment(member.deployment)
@@ -143,5 +143,5 @@ def _refuse_twice(route: Route, tiers: list[list[Member]]) -> None:
     seen: set[str] = set()
     for member in (member for tier in tiers for member in tier):
         if member.key in seen:
-            raise ConfigurationError(f"route {route.name!r}: {member} stands in it twice")
+            raise ConfigurationError(f"route {route.name!r}: {member} appears in it twice")
         seen.add(member.key)

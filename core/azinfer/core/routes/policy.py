@@ -62,15 +62,16 @@ def _reason(name: str, value: object) -> str | None:
     if name in _WHOLE:
         if type(value) is int and value >= 1:
             return None
-        return f"give a whole number from 1, not {value!r}"
+        return f"must be a whole number of at least 1, not {value!r}"
     if name == "service_spillover":
-        return None if isinstance(value, bool) else f"give True or False, not {value!r}"
+        return None if isinstance(value, bool) else f"must be True or False, not {value!r}"
     if name == "hedge" and value is None:
         return None
     least, most = _RANGES[name]
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return None
-    return f"give a number from {least:g}{f' to {most:g}' if most < _LONG else ''}, not {value!r}"
+    limit = f" and at most {most:g}" if most < _LONG else ""
+    return f"must be a number of at least {least:g}{limit}, not {value!r}"
 
 
 def _either(choices: tuple[str, ...]) -> str:

@@ -63,7 +63,7 @@ def resolve(name: str, directory: Directory) -> Resolution:
     """Return what a name means, in any case.
 
     In this order: `name@endpoint`, a route, an alias, a deployment of the default endpoint, a
-    deployment of exactly one other endpoint. A name that nobody knows goes to the default
+    deployment of exactly one other endpoint. An unknown name is passed on to the default
     endpoint as it is, unless all deployments there are known.
 
     Raises:

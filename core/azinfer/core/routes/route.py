@@ -84,7 +84,7 @@ class Route:
             `"content_filter"`, `"data_zone"`, `"model"`, `"model_version"`. The first
             deployment of the route is what others are compared with. Embeddings are always
             guarded by model and version.
-        params: Options of a call where the caller does not give them.
+        params: Options of a call; those that the caller passes win.
 
     Example:
         >>> Route("chat", [["gpt-4o-ptu@main"], ["gpt-4o@main:3", "gpt-4o@west"]]).tiers[1][0]

@@ -21,14 +21,14 @@ _FREE = Budget()
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of a deployment that calls go to.
+    """What is known about a deployment that calls go to.
 
     Attributes:
         in_flight: Calls that are under way.
         latency: Seconds until an answer, as a moving average; None before the first.
-        progress: When something last came of a call, in the clock's seconds.
+        progress: When a call last received something, in the clock's seconds.
         breaker: Whether it may be called.
-        budget: What it still serves.
+        budget: What it can still serve.
         concurrency: The most calls at once; None is any number.
     """
 
@@ -59,9 +59,9 @@ class State:
         return max(wait, self.budget.wait(tokens, now)) if self.budget is not _FREE else wait
 
     def load(self, weight: float, now: float) -> float:
-        """Return how long a further call would probably take there, by its weight.
+        """Return how long a further call would probably take there, divided by its weight.
 
-        A deployment with calls under way is at least as slow as it has been silent.
+        A deployment with calls under way counts at least as slow as its present silence.
         """
         latency = self.latency or _UNKNOWN
         silence = now - self.progress
@@ -79,7 +79,7 @@ class Permit:
     Succeeded, Failed, Abandoned or Withdrawn ends it, and only once.
 
     Attributes:
-        began: When it was given, in the clock's seconds.
+        began: When it was issued, in the clock's seconds.
         tokens: The estimate that was counted.
         probe: Whether the request tries a deployment that was left alone.
     """
@@ -100,7 +100,7 @@ class Begun:
 class Opened:
     """A stream began: the service answers, and the call is still under way.
 
-    Its permit is then no probe any more.
+    From now on its permit does not count as a probe.
     """
 
     permit: Permit
@@ -109,13 +109,13 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """A call ended with its whole answer, or with an error that is not the deployment's.
+    """A call ended with its whole answer, or with an error that the deployment did not cause.
 
     Attributes:
         permit: The permit of the call.
         headers: The headers of the answer.
         tokens: The tokens that it used; None where they are not known.
-        stream: Whether the answer was a stream, which has counted when it began.
+        stream: Whether the answer was a stream, which was counted when it began.
     """
 
     permit: Permit
@@ -135,7 +135,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """The caller gave a call up: it says nothing of the deployment."""
+    """The caller gave up a call: this says nothing about the deployment."""
 
     permit: Permit
 
@@ -157,7 +157,7 @@ def apply_event(state: State, event: Event, now: float, policy: Policy) -> State
         state: The state before.
         event: What happened.
         now: The clock's seconds.
-        policy: The policy of the route that the call came by.
+        policy: The policy of the route of the call.
     """
     permit, breaker, budget = event.permit, state.breaker, state.budget
     match event:

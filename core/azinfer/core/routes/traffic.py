@@ -88,7 +88,7 @@ class Traffic:
         """Return a ticket for the deployment that takes a call, or the seconds until one may."""
         now = self._clock.monotonic()
         with self._lock:
-            self._apply_ended()
+            self._apply_outcomes()
             choice = self._choice(plan, need, now)
             if not isinstance(choice, Choice):
                 return choice
@@ -101,29 +101,29 @@ class Traffic:
         return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
 
     def settle(self, ticket: Ticket, event: Event, policy: Policy) -> None:
-        """Note what came of a request, without waiting for any lock.
+        """Record the outcome of a request, without waiting for any lock.
 
-        Garbage collection closes streams at any moment, also while this thread has the lock; who
-        takes the lock next then applies the event.
+        Garbage collection closes streams at any moment, also while this thread has the lock; the
+        thread that takes the lock next then applies the event.
         """
         self._ended.append((ticket, event, self._clock.monotonic(), policy))
         if self._lock.acquire(blocking=False):
             try:
-                self._apply_ended()
+                self._apply_outcomes()
             finally:
                 self._lock.release()
 
-    def _apply_ended(self) -> None:
-        """Apply the events of requests, in their order."""
+    def _apply_outcomes(self) -> None:
+        """Apply the outcomes of requests, in their order."""
         while self._ended:
             ticket, event, now, policy = self._ended.popleft()
             key = ticket.member.key
             self._states[key] = apply_event(self._states[key], event, now, policy)
 
     def look(self, plan: Plan, need: Need) -> Choice | float:
-        """Return what `take` would return, and take nothing."""
+        """Return what `take` would return, without taking a ticket."""
         with self._lock:
-            self._apply_ended()
+            self._apply_outcomes()
             return self._choice(plan, need, self._clock.monotonic())
 
     def _choice(self, plan: Plan, need: Need, now: float) -> Choice | float:
@@ -170,7 +170,7 @@ class Traffic:
         """
         now = self._clock.monotonic()
         with self._lock:
-            self._apply_ended()
+            self._apply_outcomes()
             states = dict(self._states)
         shown = [
             _candidate(member, number, states[member.key], now, member.key in avoid)
@@ -231,4 +231,4 @@ def _reason(state: State, now: float, avoided: bool) -> str:
         return f"after {state.breaker.reason}"
     if state.budget.wait(1, now):
         return "its rate limit is used up"
-    return "its calls are at their limit" if state.wait(1, now) else ""
+    return "its limit of concurrent calls is reached" if state.wait(1, now) else ""

@@ -22,7 +22,7 @@ class VectorLengths:
         Args:
             route: The name of the route.
             shape: What was asked for: operation, dimensions, whether bits are packed.
-            deployment: Who answered.
+            deployment: The deployment that answered.
             length: The numbers in each of its vectors.
 
         Example:

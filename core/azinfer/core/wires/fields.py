@@ -82,7 +82,7 @@ def without_idle(body: Json, wire: str) -> Json:
 
 
 def _demands(body: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """What a request needs: how to call it, its field, and the wires that have it."""
+    """Yield what a request needs: a description, its field, and the wires that have it."""
     for name in body:
         if name in _CARRIED_BY and not _is_idle(name, body[name]):
             yield f"{name}={_short(body[name])}", name, _CARRIED_BY[name]
@@ -93,7 +93,7 @@ def _demands(body: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         yield "response_format='json_object'", "response_format", wires
     for at, message in enumerate(body["messages"]):
         if isinstance(parts := message.get("content"), list) and any(map(_is_sound, parts)):
-            yield f"sound in messages[{at}]", "messages", _CHAT
+            yield f"audio in messages[{at}]", "messages", _CHAT
 
 
 def _is_idle(name: str, value: Any) -> bool:

@@ -20,7 +20,7 @@ from azinfer.core.wires.fields import is_carried
 _USE_RESPONSES = r"(?i)/v1/responses|responses api"
 _NOT_THIS_OPERATION = r"(?i)the (\w+) operation does not work with"
 _CHAT_OPERATION = "chatcompletion"
-# The model as a whole lacks Responses; the same words about a field or a tool mean that alone.
+# The model lacks Responses; the same words may also be about one field or tool alone.
 _NO_RESPONSES = (
     r"(?i)(?:not|n't) (?:supported|available|enabled) (?:by|in|on|with|for) (?:the )?responses|"
     r"(?:not|n't) support (?:the )?responses|responses api is (?:not|only|enabled only)"
@@ -30,14 +30,14 @@ _PART_OF_REQUEST = r"(?i)\b(?:parameter|argument|field|value|tool|input|item|con
 # within a sentence is about something else: an earlier response, a file, an item.
 _NO_ROUTE = r"(?i)resource not found|api_not_supported|page not found|^\W*not found\W*(?:$|check)"
 _NOT_SUPPORTED = ("api_not_supported", "OperationNotSupported")
-# They name what one resource keeps for Responses, which no other wire can read.
+# These fields name something stored for Responses, which no other wire can read.
 _KEPT = ("previous_response_id", "conversation")
 # What the OpenAI routes say of a Claude deployment, whatever its name is.
 _UNKNOWN_MODEL = r"(?i)^unknown model\b"
 
 
 class Choice(NamedTuple):
-    """A wire and how it is known to be right.
+    """A wire, and how it was chosen.
 
     Attributes:
         wire: The wire's name.
@@ -119,14 +119,14 @@ def is_missing(error: InferenceError) -> bool:
 
 
 def _lacks_responses(error: APIStatusError) -> bool:
-    """Whether a refusal says that the model has no Responses API."""
+    """Return whether a refusal says that the model has no Responses API."""
     if error.param not in (None, "model") or re.search(_PART_OF_REQUEST, error.message):
         return False
     return re.search(_NO_RESPONSES, error.message) is not None
 
 
 def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:
-    """The wire that a model is known to need for a request."""
+    """Return the wire that a model is known to need for a request, or None."""
     if facts is None:
         return None
     if facts.wires and "chat" not in facts.wires:
@@ -134,7 +134,7 @@ def _known_wire(body: Json, facts: ModelFacts | None) -> WireName | None:
     needs = facts.tools_on_chat == "never" or (
         facts.tools_on_chat == "without reasoning" and body.get("reasoning_effort") != "none"
     )
-    # What Responses lacks stays on chat, where the service may refuse it with a reason.
+    # A request with something that Responses lacks stays on chat: the service says why not.
     if needs and body.get("tools") and is_carried(body, "responses"):
         return "responses"
     return None

@@ -1,8 +1,8 @@
-"""What a wire wants back in the next request, kept on the assistant's message.
+"""What a wire needs back in the next request, kept on the assistant's message.
 
-Reasoning, signatures and service-side calls are readable to the wire that made them alone. They
-travel as one opaque mapping of JSON on the message, `state`, beside the text and the calls that
-every wire understands.
+Reasoning, signatures and service-side calls can only be read by the wire that made them. They are
+one opaque mapping of JSON on the message, `state`, beside the text and the calls that every wire
+understands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Earlier answers of a conversation: what their wire kept, with the caller's edits over it."""
+"""Earlier answers of a conversation: what their wire kept, with the caller's edits applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind: TypeAlias = Literal["text", "call", "other"]
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class EarlierCall:
     """One call of an earlier answer, in whatever form our schema has it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Called:
     text: str
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Called:
+    def of(cls, raw: Mapping[str, Any]) -> EarlierCall:
         """Read a call of a message in our schema."""
         is_custom = raw.get("type") == "custom"
         inner = raw.get("custom" if is_custom else "function")
@@ -49,7 +49,7 @@ def edited_turn(
     items: Sequence[Json],
     texts: Sequence[str],
     kind_of: Callable[[Json], tuple[Kind, str]],
-) -> Iterator[Json | str | tuple[Called, Json]]:
+) -> Iterator[Json | str | tuple[EarlierCall, Json]]:
     """Return the parts of an earlier answer in their order.
 
     What the caller removed or changed since counts: a text in place of the wire's texts, and
@@ -58,7 +58,7 @@ def edited_turn(
     Args:
         message: The assistant's message in our schema.
         items: What its wire kept; empty if another wire, or nobody, made it.
-        texts: The texts that these items amount to.
+        texts: The texts in these items.
         kind_of: The kind of an item, and the id of a call.
 
     Returns:
@@ -76,8 +76,8 @@ def _merged_turn(
     items: Sequence[Json],
     texts: Sequence[str],
     kind_of: Callable[[Json], tuple[Kind, str]],
-) -> Iterator[Json | str | tuple[Called, Json]]:
-    calls = {call.id: call for call in map(Called.of, message.get("tool_calls") or ())}
+) -> Iterator[Json | str | tuple[EarlierCall, Json]]:
+    calls = {call.id: call for call in map(EarlierCall.of, message.get("tool_calls") or ())}
     is_unedited = text in (texts or ("",))
     rest = "" if is_unedited else text
     for item in items:
@@ -107,7 +107,7 @@ def text_of_content(content: Any) -> str:
 
 
 def _joined_calls(chunks: Iterable[ToolCallChunk]) -> tuple[ToolCallChunk, ...]:
-    """The parts of calls in one chunk, one for each call, as readers expect them."""
+    """Return the parts of calls in one chunk, one for each call, as readers expect them."""
     calls: dict[int, ToolCallChunk] = {}
     for chunk in chunks:
         if before := calls.get(chunk.index):

@@ -10,7 +10,7 @@ from azinfer.core.model_profiles import adapt, apply_correction, is_lossless
 from azinfer.core.wires.state import foreign_wire
 from azinfer.core.wires.wire import Encoded, Mended, Situation
 
-# What other wires have fields for.
+# Fields that only other wires have.
 _ELSEWHERE = ("state", "is_error")
 _OF_ANSWERS = frozenset({*_ELSEWHERE, "reasoning_content"})
 
@@ -19,7 +19,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
     """Return a request as a model takes it on chat completions.
 
     Args:
-        body: The request in our schema; it is not written to.
+        body: The request in our schema; it is not changed.
         situation: What is known of the model and the resource.
     """
     wants_reasoning = situation.send_reasoning
@@ -63,7 +63,7 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
 
 
 def _thoughts(messages: Sequence[Json]) -> dict[int, str]:
-    """The reasoning that goes back, by the message's place; another wire's own does not."""
+    """Return the reasoning to send back, by the index of its message; only that of this wire."""
     return {
         at: message["reasoning_content"]
         for at, message in enumerate(messages)
@@ -73,4 +73,4 @@ def _thoughts(messages: Sequence[Json]) -> dict[int, str]:
 
 def _foreign(messages: Sequence[Json]) -> list[str]:
     wires = {wire for message in messages if (wire := foreign_wire(message, "chat"))}
-    return [f"messages without what the {wire} wire alone reads" for wire in sorted(wires)]
+    return [f"messages without the state of the {wire} wire" for wire in sorted(wires)]

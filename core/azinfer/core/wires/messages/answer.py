@@ -70,7 +70,7 @@ def finish_reason(raw: Json) -> str | None:
 
 
 def usage_of(counts: Any) -> Usage | None:
-    """Return the token counts; what was read is in three numbers here, and one of them new."""
+    """Return the token counts; tokens of the prompt are the sum of three numbers here."""
     if not isinstance(counts, dict):
         return None
     cached = as_count(counts.get("cache_read_input_tokens"))
@@ -98,7 +98,7 @@ def _message(raw: Json, blocks: Sequence[Json], routing: Routing | None) -> Mess
     calls = tuple(_call(each) for each in blocks if each.get("type") == "tool_use")
     refusal = None
     if raw.get("stop_reason") == "refusal":
-        # What was written before it is not to be used.
+        # The text before a refusal must not be used.
         texts, calls = [], ()
         refusal = as_text(as_object(raw.get("stop_details")).get("explanation")) or _REFUSED
     is_whole = raw.get("stop_reason") not in (None, "refusal")
@@ -120,7 +120,7 @@ def _check_content(block: Json) -> None:
     if block.get("type") == "tool_use":
         is_odd = is_odd or not isinstance(block.get("input") or "", str | dict)
     if is_odd:
-        raise invalid_response("a block with odd content", block)
+        raise invalid_response("a block with invalid content", block)
 
 
 def _call(block: Json) -> ToolCall:
@@ -136,7 +136,7 @@ def _call(block: Json) -> ToolCall:
 
 
 def _parse_inputs(blocks: Sequence[Json]) -> list[Json]:
-    """The blocks as they go back; the input of a streamed call came as text."""
+    """Return the blocks as they are sent back; the input of a streamed call came as text."""
     return [
         {**block, "input": _object(block["input"])}
         if isinstance(block.get("input"), str)
@@ -149,4 +149,4 @@ def _object(text: str) -> Any:
     try:
         return msgspec.json.decode(text or "{}")
     except (ValueError, RecursionError):
-        return {}  # cut short by the limit; such a call is not to be run
+        return {}  # cut off by the limit; such a call must not be run

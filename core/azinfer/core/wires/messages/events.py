@@ -30,7 +30,7 @@ _TEXTS = {
 
 
 class _OpenBlock:
-    """One content block as far as it came."""
+    """One content block, as far as it has come."""
 
     def __init__(self, block: Json, number: int | None) -> None:
         self.block = block
@@ -38,7 +38,7 @@ class _OpenBlock:
         self.pieces: dict[str, list[str]] = {}
 
     def value(self) -> Json:
-        """The block, its pieces put together."""
+        """The block, with its pieces joined."""
         texts = {field: "".join(pieces) for field, pieces in self.pieces.items()}
         if "input" in texts and not texts["input"]:
             texts["input"] = "{}"
@@ -56,7 +56,7 @@ class MessagesReader(StreamReader):
         self._calls = 0
 
     def completion(self) -> ChatCompletion:
-        """Return the answer as far as it came."""
+        """Return the answer as far as it has come."""
         content = [block.value() for _, block in sorted(self._blocks.items())]
         return self._decode({**self._message, "content": content})
 
@@ -68,9 +68,9 @@ class MessagesReader(StreamReader):
         return self._event(raw)
 
     def _split_events(self, data: bytes) -> Iterator[Any]:
-        """The events of one line, onto which services under load put two."""
+        """Yield the events of one line; services under load put two on one line."""
         text = data.decode(errors="replace").strip()
-        if text == "[DONE]":  # from a gateway in between
+        if text == "[DONE]":  # sent by some gateways
             self._is_ended = True
             return
         decoder, values = json.JSONDecoder(), []
@@ -121,7 +121,7 @@ class MessagesReader(StreamReader):
         )
 
     def _add(self, block: _OpenBlock, field: str, text: str, raw: Json) -> ChatCompletionChunk:
-        """The chunk of a piece of a block."""
+        """Return the chunk for a piece of a block."""
         pieces = block.pieces.get(field)
         if pieces is None:
             pieces = block.pieces[field] = []
@@ -161,7 +161,7 @@ class MessagesReader(StreamReader):
         index = len(self._blocks) if index is None else index
         opened = self._blocks[index] = _OpenBlock(dict(block), number)
         chunk = self._new_chunk((ChunkChoice(0, delta),), None, raw)
-        # Usually empty; what stands here already was not sent in pieces.
+        # Usually empty; text that is here already is not sent in pieces.
         rest = {name: text for name in ("text", "thinking") if (text := as_text(block.get(name)))}
         if number is not None and block.get("input"):
             rest["input"] = msgspec.json.encode(block["input"]).decode()
@@ -174,7 +174,7 @@ class MessagesReader(StreamReader):
         counts = as_object(self._message.get("usage"))
         self._message |= {key: value for key, value in changes.items() if value}
         self._message["usage"] = counts
-        # Zeros at the end are counts that some relay does not know.
+        # Some relays send zeros at the end for counts that they do not know.
         counts |= {key: value for key, value in as_object(raw.get("usage")).items() if value}
         choice = ChunkChoice(0, Delta(), finish_reason(self._message))
         return self._new_chunk((choice,), usage_of(counts), raw)

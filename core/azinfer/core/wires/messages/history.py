@@ -14,18 +14,18 @@ import msgspec
 
 from azinfer.core.completions import Json
 from azinfer.core.wires.state import foreign_wire, items_of
-from azinfer.core.wires.turns import Called, Kind, edited_turn
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
 
 _DATA_URL = r"data:([^;,]+)(?:;[^,]*)?,(.*)"
 _CALL_ID = r"[a-zA-Z0-9_-]{1,64}"
 
 
 class Turns:
-    """Makes `system` and `messages` of one request.
+    """Builds `system` and `messages` of one request.
 
     Attributes:
         system: The instructions before the conversation, as blocks.
-        messages: The turns, user and assistant by turns.
+        messages: The turns: user and assistant alternate.
         changes: What was changed or left out, for `routing.adapted`.
     """
 
@@ -36,7 +36,7 @@ class Turns:
         for message in messages:
             self._message(message)
         for turn in self.messages:
-            # The results of all calls come first, or they are refused.
+            # The results of all calls must come first; otherwise they are refused.
             blocks = sorted(turn["content"], key=lambda each: each.get("type") != "tool_result")
             is_text = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
             turn["content"] = blocks[0]["text"] if is_text else blocks
@@ -57,16 +57,16 @@ class Turns:
             self._add("user", self._blocks(content))
 
     def _add(self, role: str, blocks: list[Json]) -> None:
-        """Append blocks to the turn of a role, which may go on."""
+        """Append blocks to the last turn if it is of the same role, else as a new turn."""
         if self.messages and self.messages[-1]["role"] == role:
             self.messages[-1]["content"] += blocks
         elif blocks:
             self.messages.append({"role": role, "content": blocks})
 
     def _assistant(self, message: Json) -> Iterator[Json]:
-        """An earlier answer: its own blocks where this wire made it, else its text and calls."""
+        """Yield an earlier answer: its own blocks if this wire made it, else its text and calls."""
         if wire := foreign_wire(message, "messages"):
-            self.changes[f"messages without what the {wire} wire alone reads"] = None
+            self.changes[f"messages without the state of the {wire} wire"] = None
         blocks = items_of(message, "messages") or []
         text = "".join(str(block.get("text") or "") for block in blocks if _is_text(block))
         for part in edited_turn(message, blocks, [text] if text else (), _kind):
@@ -84,7 +84,7 @@ class Turns:
             elif part.get("text") != "":  # an empty text is refused
                 yield part
 
-    def _object(self, call: Called, arguments: str) -> Any:
+    def _object(self, call: EarlierCall, arguments: str) -> Any:
         try:
             value = msgspec.json.decode(arguments or "{}")
         except (ValueError, RecursionError):
@@ -133,7 +133,7 @@ class Turns:
 
 
 def _source(url: str) -> Json:
-    """Where an image or a document is: bare base64 with its type beside it, or a URL."""
+    """Return the source of an image or document: base64 with its media type, or a URL."""
     if match := re.fullmatch(_DATA_URL, url, re.DOTALL):
         return {"type": "base64", "media_type": match[1], "data": match[2]}
     return {"type": "url", "url": url}

@@ -16,14 +16,14 @@ from azinfer.core.wires.fields import check_carried, without_idle
 from azinfer.core.wires.messages.history import Turns
 from azinfer.core.wires.wire import Encoded, Mended, Situation
 
-# The answer's limit must be given; thinking counts towards it.
+# This wire requires a limit of the answer; thinking counts towards it.
 _LIMIT, _LIMIT_THINKING = 16_384, 32_768
 _LEAST_BUDGET = 1024
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576}
 _EFFORTS = {"minimal": "low"}
-# These think by a budget, all later ones adaptively.
+# These models think within a budget, all later ones adaptively.
 _BY_BUDGET = r"(?i)(?:.*/)?claude-(?:3\b|\w+-4(?:-[0-5])?(?:[-@]20\d{6})?$)"
-# What becomes something else here.
+# Fields that have another form here.
 _REWRITTEN = frozenset(
     {
         *("messages", "max_tokens", "max_completion_tokens", "stop", "tools", "tool_choice"),
@@ -31,7 +31,7 @@ _REWRITTEN = frozenset(
         *("user", "safety_identifier", "metadata", "n", "seed", "logprobs", "top_logprobs"),
     }
 )
-# What does not change the meaning of a request is left out, and recorded.
+# Fields that do not change the meaning of a request: left out, and recorded.
 _WITHOUT = ("verbosity", "store", "prompt_cache_key", "prompt_cache_retention")
 _LIMITS_OF_SCHEMAS = frozenset(
     {
@@ -122,7 +122,7 @@ def _rename_fields(body: Json, changes: dict[str, None]) -> Json:
 
 
 def _thinking(body: Json, situation: Situation) -> Json:
-    """How much to think: by effort on newer models, by a budget on those that know no other."""
+    """Return how much to think: an effort, or a budget for models that know only that."""
     effort = body.get("reasoning_effort")
     if not effort or "thinking" in body:
         return {}
@@ -133,7 +133,7 @@ def _thinking(body: Json, situation: Situation) -> Json:
     if learned == "enabled" or (by_budget and not learned):
         return _by_budget(effort, _limit(body, {"thinking": {}}, situation))
     config = {**(body.get("output_config") or {}), "effort": _EFFORTS.get(effort, effort)}
-    # Without it, newer models send their thinking with its text left out.
+    # Without `display`, newer models send their thinking without its text.
     return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": config}
 
 
@@ -141,7 +141,7 @@ def _by_budget(effort: str, limit: int) -> Json:
     budget = min(_BUDGETS.get(effort, _BUDGETS["xhigh"]), limit - 1)
     if budget < _LEAST_BUDGET:
         raise ConfigurationError(
-            f"max_tokens={limit} leaves no room to think: give more than {_LEAST_BUDGET}, or "
+            f"max_tokens={limit} leaves no room to think: pass more than {_LEAST_BUDGET}, or "
             "leave out reasoning_effort",
             param="max_tokens",
         )
@@ -176,7 +176,7 @@ def _tools(body: Json, changes: dict[str, None]) -> Json:
 
 
 def _tool(tool: Any) -> Any:
-    """A tool as it stands here; service-side tools go as they are."""
+    """Return a tool in the form of this wire; service-side tools are sent as they are."""
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         return tool
@@ -211,7 +211,7 @@ def _format(wanted: Any, changes: dict[str, None]) -> Json | None:
 
 
 def _move_limits(schema: Any, moved: dict[str, None]) -> Any:
-    """A schema whose limits, which are refused here, stand in descriptions."""
+    """Return a schema with its limits, which are refused here, moved to descriptions."""
     if isinstance(schema, list):
         return [_move_limits(each, moved) for each in schema]
     if not isinstance(schema, Mapping):
@@ -230,7 +230,7 @@ def _move_limits(schema: Any, moved: dict[str, None]) -> Any:
 
 
 def _move_limits_below(key: str, value: Any, moved: dict[str, None]) -> Any:
-    """The value of a schema's keyword: schemas, schemas by name, or a value of the caller's."""
+    """Return the value of a keyword: schemas, schemas by name, or a literal of the caller."""
     if key in _LITERAL:
         return value
     if key in _SCHEMAS_BY_NAME and isinstance(value, Mapping):

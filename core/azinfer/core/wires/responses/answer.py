@@ -142,7 +142,7 @@ def refusal_of(output: Sequence[Json]) -> str:
 
 
 def wants_json(raw: Json, response_format: Any) -> bool:
-    """Return whether the text was asked for as JSON, which commentary must stay out of."""
+    """Return whether JSON was requested, which commentary must not be mixed with."""
     text_format = as_object(as_object(raw.get("text")).get("format"))
     return text_format.get("type", "text") != "text" or isinstance(response_format, type)
 
@@ -184,7 +184,7 @@ def _call(item: Json, made_id: str) -> ToolCall:
 
 
 def _check_content(item: Json) -> None:
-    """Raise if an item that is read has something else than parts with texts."""
+    """Raise if an item has something other than parts with texts."""
     if item.get("type") not in ("message", "reasoning"):
         return
     for name in ("summary", "content"):
@@ -192,7 +192,7 @@ def _check_content(item: Json) -> None:
         texts = [part.get("text") for part in as_objects(parts)]
         is_list = parts is None or (isinstance(parts, list) and len(parts) == len(texts))
         if not is_list or not all(text is None or isinstance(text, str) for text in texts):
-            raise invalid_response(f"an item with odd {name}", item)
+            raise invalid_response(f"an item with invalid {name}", item)
 
 
 def _parts(output: Sequence[Json]) -> list[Json]:
@@ -205,7 +205,7 @@ def _text(item: Json) -> str:
 
 
 def _thought(item: Json) -> str:
-    """The reasoning of one item: its summary, or the text of open-weight models."""
+    """Return the reasoning of one item: its summary, or the text of open-weight models."""
     if item.get("type") != "reasoning":
         return ""
     parts = [*as_objects(item.get("summary")), *as_objects(item.get("content"))]

@@ -32,7 +32,7 @@ from azinfer.core.wires.responses.answer import (
 )
 from azinfer.core.wires.turns import join_chunks
 
-# Each event that brings a piece: of which part, and where it says which one.
+# The events with a piece of a part: the kind of the part, and the field with its index.
 _DELTAS = {
     "response.output_text.delta": ("output_text", "content_index"),
     "response.refusal.delta": ("refusal", "content_index"),
@@ -44,7 +44,7 @@ _DELTAS = {
 # The items that these parts belong to, for streams that begin with a delta.
 _OWNERS = {"arguments": "function_call", "input": "custom_tool_call"}
 _OWNERS |= {"summary_text": "reasoning", "reasoning_text": "reasoning"}
-# They repeat what came in pieces, or say that nothing came yet.
+# These events repeat what came in pieces, or say that nothing has come yet.
 _REPEATED = (
     *("response.queued", "response.in_progress", "response.content_part.added"),
     *("response.reasoning_summary_part.added", ".done"),
@@ -54,7 +54,7 @@ _LAST = ("response.completed", "response.incomplete")
 
 
 class _OpenItem:
-    """One output item as far as it came."""
+    """One output item, as far as it has come."""
 
     def __init__(self, item: Json) -> None:
         self.item = item
@@ -63,7 +63,7 @@ class _OpenItem:
         self.pieces: dict[tuple[str, int], list[str]] = {}
 
     def value(self) -> Json:
-        """The item; of one that is not done, what was streamed of it."""
+        """The item; if it is not done, what has been streamed of it."""
         if self.is_done:
             return self.item
         item: Json = {**self.item, "status": "in_progress"}
@@ -87,11 +87,11 @@ class ResponsesReader(StreamReader):
         self._items: dict[int, _OpenItem] = {}
         self._calls = 0
         self._failed: Json | None = None
-        # The part that a channel (text, reasoning) was last written by.
+        # The part that last wrote to each channel (text, reasoning).
         self._written: dict[str, Any] = {}
 
     def completion(self) -> ChatCompletion:
-        """Return the answer as far as it came."""
+        """Return the answer as far as it has come."""
         raw = {**self._response, "status": self._response.get("status", "completed")}
         if not self.done:
             raw["status"] = "in_progress"
@@ -127,11 +127,11 @@ class ResponsesReader(StreamReader):
             return None
         if kind == _FIRST:
             self._response = _object(raw, "response")
-        # Progress of service-side tools, and what is new, is to be read in `raw`.
+        # Progress of service-side tools, and unknown events, can be read in `raw`.
         return None if kind.endswith(_REPEATED) else self._new_chunk((), None, raw)
 
     def _piece(self, part: str, place: str, raw: Json) -> ChatCompletionChunk:
-        """The chunk of a piece of text, of reasoning or of a call's arguments."""
+        """Return the chunk for a piece of text, of reasoning or of a call's arguments."""
         text = raw.get("delta")
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
@@ -175,24 +175,24 @@ class ResponsesReader(StreamReader):
         return self._new_chunk((ChunkChoice(0, delta),), None, raw)
 
     def _apart(self, channel: str, own: Any, text: str) -> str:
-        """The first piece of a part, set off from what another part wrote before."""
+        """Return a piece, separated from the text of another part before it."""
         before = self._written.get(channel, own)
         self._written[channel] = own
         return text if before == own else f"\n\n{text}"
 
     def _is_aside(self, item: _OpenItem) -> bool:
-        """Whether a message is commentary on an answer in JSON, which must not mix."""
+        """Return whether a message is commentary on an answer in JSON: the two must not mix."""
         is_commentary = item.item.get("phase") == "commentary"
         return is_commentary and wants_json(self._response, self._response_format)
 
     def _number(self, item: _OpenItem) -> int:
-        """Which call of the answer an item is; not its place in the output."""
+        """Return the number of an item among the calls; it is not its index in the output."""
         if item.number is None:
             item.number, self._calls = self._calls, self._calls + 1
         return item.number
 
     def _item(self, raw: Json, *, is_done: bool) -> Iterator[ChatCompletionChunk]:
-        """What an item brings at its beginning, or at its end: what was not sent in pieces."""
+        """Yield what an item has at its beginning, or at its end, and was not sent in pieces."""
         item, index = _object(raw, "item"), as_index(raw.get("output_index"))
         if index is None:
             index = max(self._items, default=-1) + (not is_done or not self._items)
@@ -232,10 +232,10 @@ class ResponsesReader(StreamReader):
         return join_chunks([*chunks, chunk]) or chunk
 
     def _unfinished(self, output: Sequence[Json]) -> list[tuple[int, Json]]:
-        """The items of a whole answer that were not done before, each with its index.
+        """Return the items of a complete answer that were not done before, each with its index.
 
-        An item is the one that came under its index, or else the next of its type, since some
-        relays count in another way in events than in the answer.
+        An item is matched by its index, or else as the next of its type, since some relays count
+        differently in events and in the answer.
         """
         came = {at: item.item.get("type") for at, item in sorted(self._items.items())}
         kinds = [item.get("type") for item in output]
@@ -286,7 +286,7 @@ def _object(raw: Json, key: str) -> Json:
 
 
 def _parts(item: Json) -> Iterator[tuple[tuple[str, int], str]]:
-    """The parts of a whole item, each with the key under which its pieces were kept."""
+    """Yield the parts of a complete item, each with the key of its pieces."""
     if field := CALLS.get(str(item.get("type"))):
         yield (field, 0), as_text(item.get(field))
     for place in ("summary", "content"):

@@ -1,7 +1,7 @@
 """A conversation in our schema as items of the Responses API.
 
-On a resource's endpoint items go back without ids, as an id is a reference to what was kept, and
-nothing is; a project's endpoint wants the ids of reasoning.
+On a resource's endpoint, items are sent back without ids: an id refers to something stored, and
+nothing is stored. A project's endpoint requires the ids of reasoning.
 
 Source: "Use the Azure OpenAI Responses API", encrypted reasoning items; the order of items is
 that in which they were received.
@@ -16,15 +16,15 @@ from typing import Any
 from azinfer.core.completions import Json
 from azinfer.core.wires.responses.answer import CALLS, refusal_of, texts_of
 from azinfer.core.wires.state import foreign_wire, is_of, items_of
-from azinfer.core.wires.turns import Called, Kind, edited_turn
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
 from azinfer.core.wires.wire import Situation
 
-# Refuses reasoning items of more than one answer.
+# This model refuses reasoning items of more than one answer.
 _ONE_REASONING = r"(?i)(?:.*/)?gpt-6-astra"
 
 
 class Input:
-    """Makes the `input` of one request.
+    """Builds the `input` of one request.
 
     Attributes:
         changes: What was changed or left out, for `routing.adapted`.
@@ -59,10 +59,10 @@ class Input:
             yield {"type": "message", "role": role, "content": content}
 
     def _assistant(self, message: Json) -> Iterator[Json]:
-        """An earlier answer: its own items where this wire made it, else its text and calls."""
+        """Yield an earlier answer: its own items if this wire made it, else its text and calls."""
         items = items_of(message, "responses") or []
         if wire := foreign_wire(message, "responses"):
-            self.changes[f"messages without what the {wire} wire alone reads"] = None
+            self.changes[f"messages without the state of the {wire} wire"] = None
         if items and not is_of(message, self._situation.resource):
             self.changes["messages without what another resource encrypted"] = None
             items = [item for item in items if "encrypted_content" not in item]
@@ -77,7 +77,7 @@ class Input:
                 yield self._echo_item(part)
 
     def _echo_item(self, item: Json) -> Json:
-        """What this wire wrote, as it goes back."""
+        """Return an item that this wire wrote, as it is sent back."""
         if item.get("type") == "message":
             phase = {"phase": item["phase"]} if item.get("phase") else {}
             content = [_part_back(part) for part in item.get("content") or ()]
@@ -89,7 +89,7 @@ class Input:
         encrypted = {"encrypted_content": item["encrypted_content"]}
         return {"type": "reasoning", **own_id, "summary": summary, **encrypted}
 
-    def _call(self, call: Called, item: Json) -> Json:
+    def _call(self, call: EarlierCall, item: Json) -> Json:
         if call.is_custom:
             self._custom.add(call.id)
         kind = "custom_tool_call" if call.is_custom else "function_call"
@@ -105,14 +105,14 @@ def _kind(item: Json) -> tuple[Kind, str]:
 
 
 def _from_compaction(items: list[Json]) -> list[Json]:
-    """The items from the last compaction on, which stands for what was said before it."""
+    """Return the items from the last compaction on, which replaces all items before it."""
     at = max((at for at, item in enumerate(items) if item["type"] == "compaction"), default=0)
     kept = [item for item in items[:at] if item.get("role") in ("system", "developer")]
     return [*kept, *items[at:]]
 
 
 def _content(content: Any) -> Any:
-    """A message's content: its text, or parts under the names of this wire."""
+    """Return a message's content: its text, or parts under the names of this wire."""
     return [_part(part) for part in content] if isinstance(content, list) else content
 
 

@@ -1,7 +1,7 @@
 """A request in our schema as the Responses API takes it.
 
-Nothing is kept on the service unless `store=True` is given: each request has the whole history,
-and reasoning travels in it encrypted.
+Nothing is stored on the service unless the caller passes `store=True`: each request has the whole
+history, with encrypted reasoning in it.
 
 Source: "Create response" of the Azure OpenAI v1 REST reference, and "Use the Azure OpenAI
 Responses API", reasoning items.
@@ -21,10 +21,10 @@ from azinfer.core.wires.wire import Encoded, Mended, Situation
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
-# What services accept from every model that has summaries; without it they send none.
+# Services accept this for every model with summaries; without it they send no summary.
 _SUMMARY = "auto"
 _LIMITS = ("max_completion_tokens", "max_tokens")
-# What becomes something else, or says nothing here: usage always comes.
+# Fields that have another form or no meaning here: usage is always sent.
 _REWRITTEN = frozenset(
     {
         *("messages", "max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity"),
@@ -108,7 +108,7 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
 
 
 def _include(body: Json, situation: Situation) -> list[str]:
-    """What is asked for besides: encrypted reasoning where the model may have it."""
+    """Return what else to ask for: encrypted reasoning, where the model may have it."""
     include = list(body.get("include") or ())
     if body.get("logprobs"):
         include.append(_LOGPROBS)
@@ -119,7 +119,7 @@ def _include(body: Json, situation: Situation) -> list[str]:
 
 
 def _group_fields(body: Json, situation: Situation) -> Json:
-    """What stands in groups on this wire: `reasoning` and `text`."""
+    """Return the fields that are groups on this wire: `reasoning` and `text`."""
     reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
     if effort := body.get("reasoning_effort"):
         reasoning["effort"] = effort
@@ -139,11 +139,11 @@ def _format(wanted: Mapping[str, Any]) -> Json:
 
 
 def _tool(tool: Any) -> Any:
-    """A tool, flat on this wire; service-side tools go as they are."""
+    """Return a tool, which is flat on this wire; service-side tools are sent as they are."""
     if not isinstance(tool, Mapping):
         return tool
     if isinstance(function := tool.get("function"), Mapping):
-        # Left out, `strict` is tried as true here; on chat it is false.
+        # If `strict` is left out, this wire tries true; chat completions take false.
         return {"type": "function", **function, "strict": bool(function.get("strict"))}
     if isinstance(custom := tool.get("custom"), Mapping):
         custom = dict(custom)
@@ -156,7 +156,7 @@ def _tool(tool: Any) -> Any:
 
 
 def _choice(choice: Any) -> Any:
-    """A tool choice, flat on this wire."""
+    """Return a tool choice, which is flat on this wire."""
     if not isinstance(choice, Mapping):
         return choice
     kind = choice.get("type")
@@ -174,7 +174,7 @@ def _newest_reasoning(items: Sequence[Json]) -> Json | None:
 
 
 def _filter_items(body: Json, keep: Any, what: str) -> Mended | None:
-    """A body with some items of its input left out; None where that changes nothing."""
+    """Return a body without some items of its input; None where that changes nothing."""
     items = [item for item in body["input"] if keep(item)]
     if len(items) == len(body["input"]):
         return None
@@ -182,10 +182,11 @@ def _filter_items(body: Json, keep: Any, what: str) -> Mended | None:
 
 
 def _without_ids(body: Json, item_id: str) -> Mended | None:
-    """A body whose items have no ids where they are references to what was kept.
+    """Return a body without the ids of items that refer to something stored.
 
-    Service-side calls keep theirs, without which they are refused; the one that the service does
-    not know is left out. A reference of the caller's own stays, and so does its refusal.
+    Service-side calls keep their ids, since they are refused without them; a call that the
+    service does not know is left out. A reference that the caller wrote stays, and so does its
+    refusal.
     """
     items = []
     for item in body["input"]:
