@@ -234,9 +234,9 @@ def test_an_embedding_that_is_not_a_vector_is_an_error(
         ({"data": {}}, "no list of embeddings"),
         ({"data": [1]}, "not an object"),
         ({"data": [{"index": 0, "embedding": [1.0]}]}, "1 vectors for 2 inputs"),
-        ({"data": [{"index": 0, "embedding": [1.0]}] * 2}, "twice"),
-        ({"data": [{"index": 2, "embedding": [1.0]}]}, "not one of 2"),
-        ({"data": [{"index": -1, "embedding": [1.0]}]}, "not one of 2"),
+        ({"data": [{"index": 0, "embedding": [1.0]}] * 2}, "is repeated"),
+        ({"data": [{"index": 2, "embedding": [1.0]}]}, "not from 0 to 1"),
+        ({"data": [{"index": -1, "embedding": [1.0]}]}, "not from 0 to 1"),
         ({"data": [{"index": "0", "embedding": [1.0]}]}, "index 0"),
     ],
 )

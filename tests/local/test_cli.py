@@ -200,7 +200,7 @@ def test_any_gguf_file_can_be_served() -> None:
             ["serve", "--synthetic", "--onnx", "xy=missing.onnx"],
             "the file missing.onnx does not exist",
         ),
-        (["chat", "hi", "-m", "x"], "no endpoint: give --endpoint URL, set AZURE_INFERENCE_ENDP"),
+        (["chat", "hi", "-m", "x"], "no endpoint: pass --endpoint URL, set AZURE_INFERENCE_ENDP"),
         (["chat", "hi", "--endpoint", "https://e.org/"], "(--surface 'v1', 'models'"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_file_with_a_mistake_is_not_served(tmp_path: Path) -> None:
 
 
 def test_env_prints_the_variables_of_the_running_endpoint() -> None:
-    assert "no local endpoint runs: start one with `azinfer serve`" in azinfer("env").stderr
+    assert "no local endpoint is running: start one with `azinfer serve`" in azinfer("env").stderr
     with served("--synthetic", "--https", "--key", "it's[$5]") as (url, _, process):
         lines = azinfer("env", "--shell", "sh").stdout
         command = f"{lines}\n{COMMAND} embed word --model small-embed && {COMMAND} deployments"
@@ -278,7 +278,7 @@ def test_env_prints_the_variables_of_the_running_endpoint() -> None:
         # The killed process is still registered.
         done = azinfer("env")
         assert (done.returncode, done.stdout) == (1, "")
-        assert "no local endpoint runs" in done.stderr
+        assert "no local endpoint is running" in done.stderr
 
 
 def test_the_port_chooses_between_several_endpoints() -> None:
@@ -288,8 +288,8 @@ def test_the_port_chooses_between_several_endpoints() -> None:
         port = first.rpartition(":")[2]
         lines = azinfer("env", "--port", port, "--shell", "dotenv").stdout
         assert f"AZURE_AI_ENDPOINT={first}\nAZURE_AI_API_KEY={key}\n" in lines
-        assert "no local endpoint runs on port 1:" in azinfer("env", "--port", "1").stderr
-    assert "no local endpoint runs" in azinfer("env").stderr
+        assert "no local endpoint is running on port 1:" in azinfer("env", "--port", "1").stderr
+    assert "no local endpoint is running" in azinfer("env").stderr
 
 
 @pytest.mark.parametrize(

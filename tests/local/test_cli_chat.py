@@ -58,7 +58,7 @@ def test_text_from_a_pipe_is_sent_to_the_running_endpoint(endpoint: LocalEndpoin
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("first", 0.5, 40)
     done = azinfer("chat", stdin="")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no text to send: give TEXT, or pipe it in" in done.stderr
+    assert "there is no text to send: pass TEXT, or send it through a pipe" in done.stderr
 
 
 def test_json_has_text_routing_and_usage(endpoint: LocalEndpoint) -> None:

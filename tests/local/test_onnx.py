@@ -335,7 +335,7 @@ def test_a_text_that_the_model_ignores_is_refused(tiny: LocalEndpoint) -> None:
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["param"] == "input.1.text"
-    assert "reads no text; send the image alone" in error["message"]
+    assert "reads images but not text; send the image alone" in error["message"]
     assert posted(tiny, "/models/images/embeddings", (WHOLE, "")).status_code == 200
 
 
@@ -395,10 +395,10 @@ def feature_map() -> bytes:
 REFUSED: list[tuple[bytes | None, dict[str, Any], str]] = [
     (None, {}, "does not exist"),
     (b"none", {}, "cannot be loaded as an ONNX file"),
-    (joint(), {}, "wants input_ids beside an image; give the file of the image tower alone"),
-    (glass((1, "h", "w", 3, 1)), {}, "takes no images of shape"),
-    (glass((1, 8, 8, 3)), {}, "takes no images of shape"),
-    (glass((2, 3, 8, 8)), {}, "takes no images of shape"),
+    (joint(), {}, "needs input_ids besides an image; pass the file of the image tower alone"),
+    (glass((1, "h", "w", 3, 1)), {}, "does not take images of shape"),
+    (glass((1, 8, 8, 3)), {}, "does not take images of shape"),
+    (glass((2, 3, 8, 8)), {}, "does not take images of shape"),
     (glass((1, 3, 8, 8)), {"size": 16}, r"reads images of \[8, 8\] pixels, not of size 16"),
     (glass(), {"output": "al"}, "has no output 'al', but all"),
     (two(("logits", "tokens")), {}, "it is not clear which output is the vector"),
@@ -428,7 +428,7 @@ def test_an_invalid_model_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "joint.onnx").write_bytes(joint())
     path = tmp_path / "azinfer.toml"
     path.write_text('[local.deployments.images]\nengine = { kind = "onnx", path = "joint.onnx" }\n')
-    message = r"azinfer\.toml, line 2: local\.deployments\.images\.engine: .*wants input_ids"
+    message = r"azinfer\.toml, line 2: local\.deployments\.images\.engine: .*needs input_ids"
     with pytest.raises(ConfigurationError, match=message):
         read_endpoint_config(path)
 

@@ -103,7 +103,9 @@ class Embeddings:
             index = as_index(item.get("index", position))
             if index is None or not 0 <= index < count or vectors[index] is not None:
                 raise invalid_response(
-                    f"a repeated index, or one above {count - 1}: {str(item.get('index'))[:50]}", ""
+                    f"index {str(item.get('index'))[:50]}, which is repeated or "
+                    f"not from 0 to {count - 1}",
+                    "",
                 )
             vectors[index] = _vector(item.pop("embedding", None), encoding)
         whole = [vector for vector in vectors if vector is not None]

@@ -5,7 +5,7 @@ It is built in wings, each of which imports only itself and those before it:
 - `wire`: JSON, bodies, errors and the names of surfaces
 - `engines`: what writes answers and vectors
 - `resource`: deployments, keys, limits, filters and stored data
-- `api`: the HTTP operations, one folder each, and the way of a request to them
+- `api`: the HTTP operations, one folder each, and how a request gets to them
 - `server`: socket, TLS and uvicorn
 - `config`: the section `[local]` of `azinfer.toml`
 - `endpoint`: `LocalEndpoint`, which starts and stops it all

@@ -185,7 +185,7 @@ class LocalEndpoint:
         return LocalCredential(self._authenticator.issuer)
 
     def async_credential(self) -> AsyncLocalCredential:
-        """Return such a credential for async clients."""
+        """Return the same credential for async clients."""
         return AsyncLocalCredential(self._authenticator.issuer)
 
     def script(self, model: str, *answers: Scripted | Mapping[str, Any] | str) -> None:

@@ -1,6 +1,7 @@
 """Worker threads: long computations outside the event loop, few at a time.
 
-Two threads leave the event loop its share of the interpreter however many requests wait for them.
+With only two threads, the event loop keeps its share of the interpreter, however many requests
+wait.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Result = TypeVar("Result")
 
 
 async def run_in_worker(function: Callable[..., Result], *args: object) -> Result:
-    """Return what a function returns, called in a worker thread."""
+    """Call a function in a worker thread and return its result."""
     work = functools.partial(function, *args)
     return await asyncio.get_running_loop().run_in_executor(_threads(), work)
 

@@ -102,7 +102,10 @@ def test_a_whole_configuration_is_read() -> None:
         ("[routes.chat]\n", r"line 9: routes.chat.tiers: is missing; it must be a list"),
         ("[routes.chat]\ntiers = 3\n", "line 10: routes.chat.tiers: must be a list"),
         ("[routes.chat]\ntiers = []\n", "line 10: .*tiers: give at least one deployment"),
-        ('[routes.chat]\ntiers = ["a"]\n', "line 10: .*tiers: give a list of tiers, each a list"),
+        (
+            '[routes.chat]\ntiers = ["a"]\n',
+            "line 10: .*tiers: must be a list of tiers, each a list",
+        ),
         ("[routes.chat]\ntiers = [[3]]\n", 'line 10: .*tiers: name a deployment, like "gpt-4o@m'),
         (
             '[routes.chat]\ntiers = [["a@wst"]]\n',

@@ -98,7 +98,7 @@ def _route(name: str, table: Table, settings: ClientConfig) -> Route:
 def _tier(tier: Any, table: Table, endpoints: Iterable[str]) -> list[str | Member]:
     if not isinstance(tier, Sequence) or isinstance(tier, str):
         raise table.wrong(
-            'give a list of tiers, each a list of deployments, like [["gpt-4o@main"]]', "tiers"
+            'must be a list of tiers, each a list of deployments: [["gpt-4o@main"]]', "tiers"
         )
     return [_member(entry, table, endpoints) for entry in tier]
 
@@ -107,7 +107,9 @@ def _member(entry: Any, table: Table, endpoints: Iterable[str]) -> str | Member:
     if isinstance(entry, Member):
         return entry
     if not isinstance(entry, str):
-        raise table.wrong(f'name a deployment, like "gpt-4o@main:3", not {entry!r}', "tiers")
+        raise table.wrong(
+            f'must name a deployment, such as "gpt-4o@main:3", not {entry!r}', "tiers"
+        )
     if entry.startswith(NESTED):
         return entry
     try:

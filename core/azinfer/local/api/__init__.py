@@ -1,4 +1,4 @@
-"""The HTTP API: the way of a request from a route to its response.
+"""The HTTP API: how a request gets from its route to its response.
 
 `app` has the routes of every surface. `dispatch` takes a request through the common steps and
 turns errors into responses; `context` is the request, `admission` finds the deployment and checks

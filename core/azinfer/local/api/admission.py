@@ -31,7 +31,7 @@ _REQUIREMENTS: Mapping[str, str] = {
     "imageEmbeddings": "images",
 }
 
-# The wire that an operation is.
+# The wire of each operation for conversations.
 _WIRES = {"chatCompletion": "chat", "responses": "responses", "messages": "messages"}
 
 

@@ -1,4 +1,4 @@
-"""One request on its way through the API: its values, and the reading of its body."""
+"""One request on its way through the API: its values, and how its body is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from azinfer.local.wire.json import read_json
 from azinfer.local.worker_threads import run_in_worker
 
 _LARGEST_BODY = 32 * 1024 * 1024
-# What a request without a key may send: a form with a key or a secret.
+# The most bytes of a request without a key: a form with a key or a secret.
 _LARGEST_FORM, _MOST_FIELDS = 64 * 1024, 20
 # Larger bodies are read outside the event loop.
 _SHORT_BODY, _MOST_VALUES = 128 * 1024, 1_000_000

@@ -1,4 +1,4 @@
-"""Dispatch: the way of every request, from the socket to its operation and back.
+"""Dispatch: how every request gets from the socket to its operation and back.
 
 1. `_OperationApp` makes a `RequestContext` and starts the recording for the request log.
 2. `_check_access` checks the credential and the api-version.

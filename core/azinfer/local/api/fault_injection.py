@@ -102,7 +102,7 @@ class FaultyResponse:
 
 
 class _Aborted(Exception):  # noqa: N818
-    """The response is not continued."""
+    """The response ends here."""
 
 
 class FaultRaised(Exception):  # noqa: N818

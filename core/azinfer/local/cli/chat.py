@@ -44,9 +44,9 @@ def chat(
 
     Args:
         client: Its `model` is the deployment to call; if it has none, one is chosen here.
-        text: What to say; None or "-" to read it from the standard input.
+        text: The text to send; None or "-" to read it from the standard input.
         system: The system message.
-        options: Parameters of chat completions, as `temperature`.
+        options: Parameters of chat completions, such as `temperature`.
         as_json: Whether to print the whole answer as JSON.
 
     Raises:
@@ -59,7 +59,7 @@ def chat(
         return
     text = sys.stdin.read().strip() if text in (None, "-") else text
     if not text:
-        raise ConfigurationError("there is no text to send: give TEXT, or pipe it in")
+        raise ConfigurationError("there is no text to send: pass TEXT, or send it through a pipe")
     if as_json:
         write_json(_result(conversation.complete(text)))
         return
@@ -80,7 +80,7 @@ class Conversation:
     Attributes:
         model: The deployment for the next message, which may be changed.
         system: The system message, which may be changed.
-        messages: What was said, without the system message.
+        messages: The messages so far, without the system message.
         completion: The last answer.
         seconds: How long it took.
     """
@@ -110,7 +110,7 @@ class Conversation:
         return completion
 
     def stream(self, text: str) -> Iterator[str]:
-        """Yield the answer to a text in pieces; it joins the messages when it is whole."""
+        """Yield the answer to a text in pieces; it is added to the messages when it is complete."""
         start = time.perf_counter()
         with self.client.stream(self._with(text), model=self.model, **self._options) as chunks:
             for chunk in chunks:

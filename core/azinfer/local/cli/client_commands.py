@@ -57,7 +57,7 @@ def diagnose(
 
 
 def _cells(deployment: Deployment) -> tuple[str, ...]:
-    """Return the row of a deployment; a dash stands for what the service did not say."""
+    """Return the row of a deployment, with a dash for facts that the service did not send."""
     units = None if deployment.capacity is None else f"{deployment.capacity:g}"
     capacity = " ".join(filter(None, (deployment.capacity_type, units)))
     limits = ", ".join(

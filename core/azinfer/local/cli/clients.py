@@ -1,4 +1,4 @@
-"""Clients for commands: of the endpoint that the user names, or of the local one that runs."""
+"""Clients for commands: of the endpoint that the user names, or of the running local one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def open_client(
     surface: str | None = None,
     **options: Any,
 ) -> InferenceClient:
-    """Return a client, of the local endpoint that runs if nothing else is configured.
+    """Return a client; of the running local endpoint if nothing else is configured.
 
     Args:
-        endpoint: A URL; None for the environment's, or else the local endpoint that runs.
+        endpoint: A URL; None for the environment's, or else the running local endpoint.
         key: The key; None for the environment's, or that of the local endpoint.
         model: The deployment for calls that name none.
-        surface: The surface to speak, if the URL does not say.
-        **options: What the client's constructor takes besides.
+        surface: The surface to use, if the URL does not name it.
+        **options: Other arguments of the client's constructor.
 
     Raises:
         ConfigurationError: There is no endpoint or no key, or one is not valid.
@@ -42,7 +42,7 @@ def open_client(
     except ConfigurationError:
         if key is not None or endpoint is None or not is_loopback(_with_scheme(endpoint)):
             raise
-        # Servers on this machine often need no key; an endpoint of ours says that it does.
+        # Servers on this machine often need no key; if azinfer's own needs one, its error says so.
         return InferenceClient(endpoint, "no-key", model, surface=surface, **options)
 
 
@@ -66,11 +66,11 @@ def deployment_for(client: InferenceClient, deployments: Deployments, *, embeddi
     if names and (len(names) == 1 or is_loopback(client.endpoint.url)):
         return names[0]
     choices = ", ".join(names or deployments)
-    raise ConfigurationError(f"name the deployment by --model; this endpoint has: {choices}")
+    raise ConfigurationError(f"choose a deployment with --model; this endpoint has: {choices}")
 
 
 def _running(endpoint: str | None) -> RunningEndpoint | None:
-    """Return the local endpoint that runs, if it is the one that is meant."""
+    """Return the running local endpoint, if a URL is its own, or if there is no URL."""
     folder = data_folder()
     if endpoint is not None:
         named = origin_of(_with_scheme(endpoint))
@@ -84,7 +84,7 @@ def _running(endpoint: str | None) -> RunningEndpoint | None:
             raise
         variables = " or ".join(ENVIRONMENT)
         raise ConfigurationError(
-            f"no endpoint: give --endpoint URL, set {variables}, or start a local one with "
+            f"no endpoint: pass --endpoint URL, set {variables}, or start a local one with "
             "`azinfer serve`"
         ) from None
 

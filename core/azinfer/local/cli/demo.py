@@ -53,7 +53,7 @@ class Result:
 
     Attributes:
         summary: What came back, in short.
-        passed: Whether it is what it should be.
+        passed: Whether it is as expected.
         routing: Where the request went.
         usage: The tokens it used.
     """
@@ -69,7 +69,7 @@ Step = Callable[[InferenceClient], Result]
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A step with a framework, left out if that is not installed.
+    """A step with a framework; left out if the framework is not installed.
 
     Attributes:
         step: The step's name.

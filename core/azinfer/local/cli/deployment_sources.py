@@ -86,7 +86,7 @@ def proxied_deployments(
     """Return the deployments of other servers, or of a recording of them.
 
     Args:
-        upstreams: Each `NAME=URL`, or a URL for all that it lists.
+        upstreams: Each is `NAME=URL`, or a URL for all models that it lists.
         key: Their key.
         record: The file to record requests and responses in.
         replay: The file to answer from instead.

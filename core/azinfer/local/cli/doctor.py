@@ -28,7 +28,7 @@ _LOCAL_ACCOUNT = (
 def check_endpoint(
     open_client: Callable[[], InferenceClient], source: str | None, model: str | None
 ) -> Iterator[Finding]:
-    """Check an endpoint, until a step fails that the next ones need.
+    """Check an endpoint, until a step fails that later steps depend on.
 
     Args:
         open_client: Returns a client of the endpoint.
@@ -80,11 +80,11 @@ def _check_service(
             "deployments",
             None,
             f"not listed here: {in_options(error.message)}",
-            "give --source, the URL of a Foundry project or of an account in Resource Manager",
+            "pass --source, the URL of a Foundry project or of an account in Resource Manager",
         )
     else:
         yield Finding("credential", True, "accepted")
-        advice = "" if deployments else "make one in the portal, or with `az cognitiveservices`"
+        advice = "" if deployments else "create one in the portal, or with `az cognitiveservices`"
         names = ", ".join(deployments) or "there are no deployments"
         yield Finding("deployments", bool(deployments), names, advice)
     if model is not None:

@@ -1,4 +1,4 @@
-"""Errors as the command line reports them: in its options, with what to do next."""
+"""Errors as the command line reports them: with its options, and with what to do next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONS = {
 }
 _NOT_FOUND = 404
 _PATH_ADVICE = (
-    "check the path of --endpoint: give the address alone, or one that ends with /openai/v1, "
+    "check the path of --endpoint: pass the address alone, or one that ends with /openai/v1, "
     "/models or /openai/deployments/NAME"
 )
 

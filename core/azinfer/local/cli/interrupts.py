@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 EXIT_CODE = 130
-# Commands have this long to close what they opened; then the process ends without asking.
+# Seconds in which commands may close what they opened; after that the process ends anyway.
 _SECONDS_TO_CLOSE = 1.5
 
 
@@ -42,8 +42,8 @@ def is_interrupted() -> bool:
 def leave() -> NoReturn:
     """End the process now, with exit code 130.
 
-    Threads that are inside a model's native code cannot be stopped, and the interpreter would
-    wait for them; so it is not asked to end in its own order.
+    Threads inside a model's native code cannot be stopped, and an orderly exit of the interpreter
+    would wait for them.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

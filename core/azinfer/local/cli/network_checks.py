@@ -1,4 +1,4 @@
-"""Checks of the way to an endpoint: proxy, name, port, TLS; and what to do where one fails."""
+"""Checks of the connection to an endpoint: proxy, name, port, TLS; and what to do on failure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Finding:
 
     Attributes:
         step: What was checked.
-        passed: Whether it is as it should be; None if it could not be checked.
-        detail: What was seen.
-        advice: What to do next; empty if nothing.
+        passed: Whether the check passed; None if it was not possible.
+        detail: What the check found.
+        advice: What to do next; empty if there is nothing to do.
     """
 
     step: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def check_network(url: str) -> Iterator[Finding]:
-    """Check the way to a URL step by step, until a step fails.
+    """Check the connection to a URL step by step, until a step fails.
 
     Args:
         url: An endpoint's URL.
@@ -57,9 +57,9 @@ def check_network(url: str) -> Iterator[Finding]:
         connection = socket.create_connection((host, port), _TIMEOUT)
     except OSError as error:
         advice = (
-            "is `azinfer serve` running, on this port? `azinfer env` prints the one that runs"
+            "is `azinfer serve` running, on this port? `azinfer env` prints the running endpoint"
             if is_loopback(url)
-            else "a firewall, or the resource's network rules, may keep you out"
+            else "a firewall, or the resource's network rules, may block the connection"
         )
         yield Finding("connection", False, f"port {port}: {error.strerror or error}", advice)
         return
@@ -91,7 +91,7 @@ def key_advice(url: str) -> str:
     return (
         "copy the key again, from the same resource as the endpoint; a token must be for "
         f"{Endpoint.parse(url).surface.scope} and its owner needs the role Cognitive Services "
-        "User, which takes minutes to arrive"
+        "User, which takes some minutes to take effect"
     )
 
 
@@ -110,11 +110,11 @@ def _check_tls(connection: socket.socket, host: str) -> Finding:
         advice = (
             'for `azinfer serve --https`, run `eval "$(azinfer env)"` first'
             if is_loopback(f"//{host}")
-            else "if a proxy opens TLS, set SSL_CERT_FILE to its authorities and the usual ones"
+            else "if a proxy inspects TLS, set SSL_CERT_FILE to its authorities and the usual ones"
         )
         return Finding("TLS", False, f"not trusted: {error.verify_message}", advice)
     except OSError as error:
-        advice = "this port does not speak TLS: is it the right one, or does it want http://?"
+        advice = "this port does not speak TLS: check the port, or use http:// in --endpoint"
         return Finding("TLS", False, f"{error}", advice)
     issuer = {name: value for part in certificate["issuer"] for name, value in part}
     expiry = datetime.datetime.fromtimestamp(

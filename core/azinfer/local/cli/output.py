@@ -19,7 +19,7 @@ def write(text: str = "") -> None:
 
 
 def write_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value as JSON: dataclasses as objects, without the raw bodies that they keep.
+    """Print a value as JSON: dataclasses as objects, without their raw bodies.
 
     Args:
         value: Dataclasses, mappings, sequences and plain values.
@@ -34,12 +34,12 @@ def width() -> int:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lay out rows in a table, or as one block each where a table would have to break words.
+    """Lay out rows as a table, or as one block each if a table would have to break words.
 
     Args:
         columns: The headings.
         rows: One text for each column, not empty.
-        width: How many columns of the terminal there are.
+        width: The number of columns of the terminal.
 
     Returns:
         The lines, none longer than `width` unless a single word is.

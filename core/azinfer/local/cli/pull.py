@@ -15,7 +15,7 @@ def pull(names: Sequence[str], *, as_json: bool) -> None:
     """Fetch weights and print where they are.
 
     Args:
-        names: Models, in any case; none for those for chat and text.
+        names: Models, in any case; if it is empty, those for chat and text.
         as_json: Whether to print them as JSON.
 
     Raises:

@@ -20,7 +20,7 @@ def open_routes(config: Path, watch: float | None) -> InferenceClient:
 
     Args:
         config: The file.
-        watch: Seconds after which it is looked at again; None reads it once.
+        watch: Seconds after which it is checked again; None reads it once.
     """
     return InferenceClient.from_config(config, reload_after=watch)
 
@@ -28,13 +28,13 @@ def open_routes(config: Path, watch: float | None) -> InferenceClient:
 def show_routes(
     client: InferenceClient, *, as_json: bool, ask: bool, watch: float | None = None
 ) -> None:
-    """Print every route, once or again and again.
+    """Print every route, once or repeatedly.
 
     Args:
         client: Its routes are shown.
         as_json: Whether to print JSON.
-        ask: Whether to send one short question along each route before.
-        watch: Seconds between two pictures; None prints one.
+        ask: Whether to send one short question along each route first.
+        watch: Seconds between two updates; None prints once.
     """
     while True:
         if ask:

@@ -57,7 +57,7 @@ def register(folder: Path, endpoint: RunningEndpoint) -> Iterator[None]:
 
 
 def find_running(folder: Path, port: int | None = None, option: str = "--port") -> RunningEndpoint:
-    """Return the endpoint that runs.
+    """Return the running endpoint.
 
     Args:
         folder: Where endpoints are registered.
@@ -72,19 +72,21 @@ def find_running(folder: Path, port: int | None = None, option: str = "--port") 
         running = {port: running[port]} if port in running else {}
     if not running:
         where = f" on port {port}" if port is not None else ""
-        raise ConfigurationError(f"no local endpoint runs{where}: start one with `azinfer serve`")
+        raise ConfigurationError(
+            f"no local endpoint is running{where}: start one with `azinfer serve`"
+        )
     if len(running) > 1:
         choices = (str(each) for each in sorted(running))
         if option == "--endpoint":
             choices = (running[each].url for each in sorted(running))
         raise ConfigurationError(
-            f"several local endpoints run: choose {option} {' or '.join(choices)}"
+            f"several local endpoints are running: choose {option} {' or '.join(choices)}"
         )
     return next(iter(running.values()))
 
 
 def all_running(folder: Path) -> Iterator[RunningEndpoint]:
-    """Yield the endpoints that run; forget those whose process was killed.
+    """Yield the running endpoints; remove those whose process was killed.
 
     Args:
         folder: Where endpoints are registered.

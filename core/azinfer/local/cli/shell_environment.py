@@ -1,4 +1,4 @@
-"""The environment of clients: the variables for an endpoint, and how each shell sets them."""
+"""The environment of clients: the variables of an endpoint, and how each shell sets them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def format_variables(variables: Mapping[str, str], shell: str) -> str:
 
 
 def current_shell(environ: Mapping[str, str]) -> str:
-    """Return the shell that the user works in, as far as the environment shows."""
+    """Return the user's shell, as far as the environment shows it."""
     if environ.get("SHELL", "").endswith("fish"):
         return "fish"
     return "powershell" if "PSModulePath" in environ and "SHELL" not in environ else "sh"

@@ -10,7 +10,7 @@ from azinfer.local.engines.cassette.cassette import Cassette
 from azinfer.local.engines.upstream import UpstreamEngine, list_models
 from azinfer.local.resource.deployment import LocalDeployment
 
-# Recordings answer for it; nothing listens there.
+# A placeholder: recordings answer, and nothing listens there.
 _NOWHERE = "http://127.0.0.1:9/v1"
 
 

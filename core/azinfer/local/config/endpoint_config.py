@@ -1,7 +1,7 @@
 """The table `[local]` of `azinfer.toml`: an endpoint and its deployments.
 
     [local]
-    port = 8765                        # 0 for any free one; also host
+    port = 8765                        # 0 for any free port; also host
     key = "env:LOCAL_KEY"              # or the key itself; also key2
     https = true                       # also strict
     data = "kept"                      # a directory for files and batches, beside this file
@@ -339,7 +339,7 @@ def _convert(table: Table, name: str, convert: Callable[[Any], Any]) -> Any:
 def _list_of(convert: Callable[[Any, str], Any]) -> Callable[[Any], tuple[Any, ...]]:
     def convert_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise ConfigurationError("give a list")
+            raise ConfigurationError("must be a list")
         return tuple(convert(each, f"entry {at}") for at, each in enumerate(value, 1))
 
     return convert_all

@@ -65,7 +65,7 @@ def read_engine_spec(table: Table, folder: Path, environ: Mapping[str, str]) -> 
     if isinstance(value, str):
         _check_kind(value, table, "engine")
         if value != "synthetic":
-            raise table.wrong(f'give a table: {{ kind = "{value}", … }}', "engine")
+            raise table.wrong(f'must be a table: {{ kind = "{value}", … }}', "engine")
         return EngineSpec()
     inner = table.table("engine")
     kind = inner.require("kind", str)
@@ -128,7 +128,7 @@ def _file(table: Table, folder: Path, known: Sequence[Weights]) -> Settings:
     path, model = table.get("path", str), table.get("model", str)
     names = ", ".join(each.name for each in known)
     if (path is None) is (model is None):
-        raise table.wrong(f"give either a path, or a model: {names}")
+        raise table.wrong(f"must have either a path, or a model: {names}")
     if model is not None and model not in [each.name for each in known]:
         raise table.wrong(f"unknown model {model!r}; choose from {names}", "model")
     if path is not None and not (folder / path).is_file():
@@ -139,7 +139,7 @@ def _file(table: Table, folder: Path, known: Sequence[Weights]) -> Settings:
 def _upstream(table: Table, folder: Path, environ: Mapping[str, str]) -> Settings:
     url, credential = table.require("url", str), table.get("credential", str)
     if credential is not None and not credential.startswith("env:"):
-        reason = 'give "env:NAME", the variable with the key; keys do not belong in files'
+        reason = 'must be "env:NAME", the variable that has the key; keys do not belong in files'
         raise table.wrong(reason, "credential")
     try:
         UpstreamEngine(url)

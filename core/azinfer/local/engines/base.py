@@ -140,7 +140,7 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCapabilities:
-    """What an engine can do, and how it wants to be asked.
+    """What an engine can do, and which requests it gets.
 
     Attributes:
         chat: It has `chat`, and answers chats, responses and legacy completions.

@@ -19,7 +19,7 @@ def bert_to_gguf(tensors: Path, vocabulary: Path, config: Path, target: Path, na
 
     Args:
         tensors: The weights, as safetensors.
-        vocabulary: One WordPiece a line.
+        vocabulary: One WordPiece per line.
         config: The model's `config.json`.
         target: The file to write.
         name: What the model is called.
@@ -48,7 +48,7 @@ def bert_to_gguf(tensors: Path, vocabulary: Path, config: Path, target: Path, na
 def _add_vocabulary(writer: gguf.GGUFWriter, words: list[str]) -> None:
     special = [word.startswith("[") and word.endswith("]") for word in words]
     types = [gguf.TokenType.CONTROL if each else gguf.TokenType.NORMAL for each in special]
-    # llama.cpp marks the beginning of a word, WordPiece its continuation.
+    # llama.cpp marks the beginning of a word; WordPiece marks its continuation.
     tokens = [
         word if each else word[2:] if word.startswith("##") else f"\u2581{word}"
         for word, each in zip(words, special, strict=True)
@@ -69,7 +69,7 @@ def _add_tensors(writer: gguf.GGUFWriter, tensors: Path, blocks: int) -> None:
     for name, tensor in load_file(tensors).items():
         known = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if known is None or name.startswith("pooler"):
-            continue  # positions are counted, and the mean needs no pooler
+            continue  # llama.cpp counts positions itself, and a mean does not need a pooler
         data = tensor.astype(np.float32)
         if data.ndim == 2 and not {"position_embeddings", "token_type_embeddings"} & set(
             name.split(".")

@@ -217,7 +217,7 @@ def _load(llama: Any, params: Any, path: Path) -> Any:
         else:
             server.set_result(loaded)
 
-    # An interrupt only reaches the main thread, so it cannot leave a server half made here.
+    # An interrupt only reaches the main thread, so it cannot leave an incomplete server here.
     threading.Thread(target=load, name="azinfer-gguf-load").start()
     try:
         return server.result()

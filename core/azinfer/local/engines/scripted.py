@@ -195,7 +195,7 @@ class _Counted:
 
 
 class ScriptedEngine:
-    """Answers once, with the answer of a script.
+    """Gives one answer: that of a script.
 
     Args:
         scripted: The answer.

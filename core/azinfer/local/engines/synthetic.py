@@ -19,9 +19,9 @@ from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.worker_threads import run_in_worker
 
-# After so many tokens, others have their turn.
+# The tokens after which other tasks have their turn.
 _AT_ONCE = 10
-# Characters that are counted and made vectors of at once, in the event loop.
+# The most characters that are counted or embedded inside the event loop.
 _SHORT, _SLICE = 20_000, 64 * 1024
 _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
 _FAINT = 1e-4
@@ -36,15 +36,15 @@ _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
 class SyntheticEngine:
-    """Answers at once, always the same, and honestly synthetic.
+    """Answers at once, always the same, and says that the answer is synthetic.
 
-    It repeats the question as its answer, fills JSON Schemas with what it finds in the question,
-    gives texts that share words similar vectors, and images that look alike.
+    It repeats the question as its answer, fills JSON Schemas with values from the question, and
+    returns similar vectors for texts that share words and for images that look alike.
 
     Args:
-        text: What to answer; left out, the question is repeated.
-        dimensions: The length of its vectors; left out, that of the model which a deployment
-            says it is, or 384 where that is unknown.
+        text: The answer; by default the question is repeated.
+        dimensions: The length of its vectors; by default that of the deployment's model, or 384
+            if the model is unknown.
     """
 
     capabilities = EngineCapabilities(chat=True, embeddings=True, images=True, logprobs=True)
@@ -56,7 +56,7 @@ class SyntheticEngine:
         self._counter = PromptCounter()
 
     def with_default_dimensions(self, dimensions: int) -> SyntheticEngine:
-        """Return the engine with vectors of this length, or itself where its length was chosen."""
+        """Return the engine with vectors of this length, or itself if its length was chosen."""
         if not self._has_default_dimensions:
             return self
         engine = SyntheticEngine(self._text, dimensions=dimensions)
@@ -72,7 +72,7 @@ class SyntheticEngine:
         elif self._text is not None:
             text = self._text
         else:
-            # No model writes more, and many choices of a long question would fill the memory.
+            # No model writes more, and many choices for a long question would fill the memory.
             text = f"This is a synthetic answer to: {question[:_LONGEST_ANSWER]}"
             limit = min(limit, _MOST_TOKENS)
         cut, stop = min(
@@ -89,7 +89,7 @@ class SyntheticEngine:
         yield Piece("", 0, reason, count, stop=stop if reason == "stop" else None)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Vectors of the words in each text: the more words two share, the nearer they are."""
+        """Return vectors of the words in each text: the more two share, the nearer they are."""
         if sum(map(len, texts)) <= _SHORT:
             return self._embed(texts)
         return await run_in_worker(self._embed, texts)
@@ -98,7 +98,7 @@ class SyntheticEngine:
         return [self._vector(text) for text in texts], sum(map(count_tokens, texts))
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
-        """Vectors of how each image looks, and of the words of its text.
+        """Return vectors of how each image looks, and of the words of its text.
 
         Raises:
             EngineError: An image cannot be read, or the extra `models` is not installed.
@@ -114,7 +114,7 @@ class SyntheticEngine:
         ]
 
     async def aclose(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to free."""
 
     def _embed_image(self, at: int, data: bytes, text: str) -> list[float]:
         looks = [0.0] * self.dimensions
@@ -133,8 +133,8 @@ class SyntheticEngine:
             word = match[0]
             every.update(((" " if counts else "") + word).encode(errors="replace"))
             counts[word] = counts.get(word, 0) + 1
-        # So little in all dimensions that likeness is that of the words, and that no vector is
-        # nothing where it is cut to a few.
+        # A little in all dimensions: too little to change which vectors are similar, but enough that
+        # no vector is zero when it is cut to a few dimensions.
         numbers = [(byte - 127.5) * _FAINT for byte in every.digest(self.dimensions)]
         for word, count in (counts or {"": 1}).items():
             for seed in range(4):

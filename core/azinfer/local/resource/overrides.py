@@ -23,7 +23,7 @@ from azinfer.local.resource.latency import Latency
 
 
 class Overrides:
-    """What one deployment does besides what its engine does.
+    """What replaces or changes the behaviour of one deployment's engine.
 
     Args:
         deployment: The deployment, whose configuration gives the first script, latency and faults.
@@ -57,7 +57,7 @@ class Overrides:
         return _DelayedEngine(engine, self.latency, self.sleep)
 
     def set_script(self, answers: Sequence[Scripted]) -> None:
-        """Replace the script; no answers to use the engine."""
+        """Replace the script; without answers, use the engine."""
         self.script = Script(self.deployment.name, answers)
 
     async def wait(self) -> None:

@@ -20,7 +20,7 @@ class Prefix:
     """The beginning of a prompt up to a breakpoint.
 
     Attributes:
-        key: What it consists of, hashed.
+        key: A hash of its content.
         tokens: Its length.
         seconds: How long it stays in the cache after each use.
     """
@@ -37,7 +37,7 @@ class CacheUse:
     Attributes:
         read: Tokens that were cached before.
         written: Tokens that are cached from now on.
-        long_written: Those of them that stay for an hour.
+        long_written: The part of `written` that stays for an hour.
     """
 
     read: int = 0
@@ -46,7 +46,7 @@ class CacheUse:
 
 
 class PromptCache:
-    """The beginnings of prompts that were sent lately.
+    """The beginnings of prompts that were sent recently.
 
     Args:
         clock: Returns monotonic seconds.

@@ -1,4 +1,4 @@
-"""Sealed texts: what a resource gives away encrypted, and alone can read again.
+"""Sealed texts: a resource sends them encrypted, and only the same resource can read them.
 
 Signatures of thinking and encrypted reasoning are such texts. Another resource, or the same one
 after a restart, cannot read them.
@@ -20,11 +20,11 @@ class Seal:
         return "Seal(…)"
 
     def close(self, text: str) -> str:
-        """Return a text encrypted; each time a different one."""
+        """Return a text encrypted, each time differently."""
         return self._fernet.encrypt(text.encode(errors="surrogatepass")).decode()
 
     def open(self, sealed: object) -> str | None:
-        """Return the text of a sealed one; None if this resource did not seal it."""
+        """Return the original text; None if this resource did not seal it."""
         from cryptography.fernet import InvalidToken
 
         if not isinstance(sealed, str):

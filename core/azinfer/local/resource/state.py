@@ -1,6 +1,6 @@
 """The state of one local endpoint: deployments, keys, limits, overrides, log and stored data.
 
-It only has what outlives a request. What happens to a request is in `azinfer.local.api`.
+It has only what outlives a request. The way of a request is in `azinfer.local.api`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ResourceState:
         conversations: The stored conversations of the Responses API.
         threads: The stored threads of Messages.
         prompt_cache: The prompts that Messages cached.
-        seal: What encrypts reasoning so that this resource alone can read it.
+        seal: Encrypts reasoning so that only this resource can read it.
         tasks: Work that continues between requests.
     """
 

@@ -29,7 +29,7 @@ _HEADERS = (
     # With "no-referrer", browsers send the own page's form with `Origin: null`.
     (b"referrer-policy", b"same-origin"),
 )
-# No response but the page loads anything or is shown in a frame.
+# Only the page may load anything; no response may be shown in a frame.
 _DATA_HEADERS = (*_HEADERS, (_POLICY, b"default-src 'none'; frame-ancestors 'none'"))
 
 

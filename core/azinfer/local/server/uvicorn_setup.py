@@ -131,7 +131,7 @@ class BackgroundServer(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop
 
     def install_signal_handlers(self) -> None:
-        """Install none, for the signals belong to the process."""
+        """Do nothing: signals belong to the process."""
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, and set `over` at the end."""
@@ -144,7 +144,7 @@ class BackgroundServer(uvicorn.Server):
         """Start, and set `ready`."""
         self.loop = asyncio.get_running_loop()
         if self.config.ssl is not None:
-            # uvicorn has no argument for it, and the default is a minute.
+            # uvicorn has no argument for this, and its default is a minute.
             self.loop.create_server = functools.partial(  # type: ignore[method-assign]
                 self.loop.create_server, ssl_handshake_timeout=_HEAD_SECONDS
             )

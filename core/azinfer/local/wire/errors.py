@@ -260,13 +260,13 @@ def too_large(limit: int) -> ErrorResponse:
 
 
 def too_slow() -> ErrorResponse:
-    """The body of the request arrives too slowly; the connection is closed."""
+    """Return the error for a body that arrives too slowly; the connection is closed."""
     message = "The body of the request did not arrive in time."
     return ErrorResponse(408, error_body("RequestTimeout", message), {"connection": "close"})
 
 
 def wrong_host(host: str) -> ErrorResponse:
-    """The request is for a host that this endpoint does not serve."""
+    """Return the error for a request for a host that this endpoint does not serve."""
     message = (
         f"This endpoint does not serve the host {host[:200]!r}. Use localhost or 127.0.0.1, or "
         "allow the host with --allow-host (allowed_hosts= in Python)."
@@ -275,7 +275,7 @@ def wrong_host(host: str) -> ErrorResponse:
 
 
 def foreign_origin(origin: str) -> ErrorResponse:
-    """The request was made by a web page of another site."""
+    """Return the error for a request from a web page of another site."""
     message = (
         f"Requests of web pages from {origin[:200]!r} are refused here; only the endpoint's own "
         "page may use the admin API in a browser."

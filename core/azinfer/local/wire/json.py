@@ -1,6 +1,6 @@
 """JSON over the wire: read strictly, and written in ASCII only.
 
-So a request with half of a surrogate pair comes back unchanged.
+Therefore a text with half of a surrogate pair is returned unchanged.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Options:
         for name in value:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
                 raise settings.error(str(name), f"is not known; {hint}")
         return settings
 

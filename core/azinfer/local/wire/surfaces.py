@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODELS, V1, DEPLOYMENTS, SERVERLESS = "models", "v1", "deployments", "serverless"
 
-# Claude's own route of a resource, and that of Cohere's models.
+# A resource's own routes for Claude and for Cohere's models.
 ANTHROPIC, COHERE = "anthropic", "providers/cohere"
 PROJECT, ARM, LOGIN = "project", "arm", "login"
 

@@ -14,7 +14,7 @@ from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.request_log import LogEntry
 
 _ROWS = 200
-# The page shows so many deployments, and so many bytes of each body.
+# The most deployments on the page, and the most bytes of each body.
 _MOST_DEPLOYMENTS, _SHOWN_BYTES = 100, 128 * 1024
 _LONGEST = 100  # characters of a request's summary
 _FACTS = ("Name", "Model", "Capacity", "Content filter", "Rate limits", "Left now")

@@ -62,7 +62,7 @@ async def _requests(context: RequestContext) -> Response:
 
 
 def _write_log(entries: Sequence[LogEntry]) -> bytes:
-    """Return the log as JSON, written one entry at a time so that other threads run between."""
+    """Return the log as JSON, written one entry at a time, so that other threads can run."""
     parts = [json.dumps(entry.to_wire(), separators=(",", ":")).encode() for entry in entries]
     return b'{"value":[' + b",".join(parts) + b"]}"
 

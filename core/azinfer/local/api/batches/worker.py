@@ -1,8 +1,8 @@
 """The worker of one batch: checks its lines, runs their requests, and writes the results.
 
-Each result is stored at once, so a batch continues after the
-process ended for any reason. Lines use the same operations as requests over HTTP, with the same
-checks, filters and limits; a line that a rate limit refuses is repeated later.
+Each result is stored at once, so a batch can continue after the process ended for any reason.
+Lines use the same operations as requests over HTTP, with the same checks, filters and limits; a
+line that a rate limit refuses is repeated later.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _OPERATIONS: dict[str, Operation] = {
 
 
 class BatchWorker:
-    """Works on one batch until it ends.
+    """Processes one batch until it ends.
 
     Args:
         state: The state of the endpoint.
@@ -62,13 +62,13 @@ class BatchWorker:
         self._stop = asyncio.Event()
 
     def cancel(self) -> Json:
-        """Stop after the running lines, and return the batch."""
+        """Stop once the lines that run now are done, and return the batch."""
         self._update("cancelling", "cancelling_at")
         self._stop.set()
         return self._batch
 
     async def run(self) -> None:
-        """Do all work that is left."""
+        """Do all the work that remains."""
         try:
             if await self._prepare():
                 await self._ask_until_done()
@@ -174,7 +174,7 @@ class BatchWorker:
         return bool(self._store.now() >= self._batch["expires_at"])
 
     def _expire_rest(self) -> bool:
-        """Add an error for each line that is left; return whether there was one."""
+        """Add an error for each line without a result; return whether there was one."""
         message = "This request could not be executed before the completion window expired."
         error = {"code": "batch_expired", "message": message}
         late = [(number, parse_line(text, self._endpoint)) for number, text in self._lines_left()]

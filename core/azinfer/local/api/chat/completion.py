@@ -42,7 +42,7 @@ _log = logging.getLogger("azinfer.local")
 
 
 class WriterFactory(Protocol):
-    """Makes the writer of a response."""
+    """Creates the writer of a response."""
 
     def __call__(self, *, prompt_results: Json) -> ResponseWriter:
         """Return a writer that reports what the content filter found in the prompt."""
@@ -62,7 +62,7 @@ async def complete(
         context: The HTTP request.
         deployment: The deployment that answers.
         requests: One request for each prompt; they differ only in their messages.
-        make_writer: Makes the writer of the response.
+        make_writer: Creates the writer of the response.
         body: The body of a chat completion, for engines that get the whole request.
 
     Raises:
@@ -170,7 +170,7 @@ async def _finish_events(
     writer: ResponseWriter,
     finish: Callable[[], None],
 ) -> AsyncIterator[bytes]:
-    """Yield the first event and the others; errors become an event, for the status is sent."""
+    """Yield the first event and the others; errors become an event, as the status is sent."""
     try:
         yield first
         async for event in events:

@@ -231,7 +231,7 @@ def _schema_problem(text: str, schema: Mapping[str, Any]) -> str | None:
 async def _hold_back(
     pieces: AsyncGenerator[Piece], stream_filter: StreamingFilter, written: GeneratedChoice
 ) -> AsyncGenerator[Piece]:
-    """Pass through what the filter has checked; end the answer if it blocks."""
+    """Pass on what the filter has checked; end the answer if the filter blocks it."""
     async with aclosing(pieces):
         async for piece in pieces:
             text = stream_filter.feed(piece.text)
@@ -248,7 +248,7 @@ async def _hold_back(
 async def _annotate_late(
     pieces: AsyncGenerator[Piece], stream_filter: StreamingFilter
 ) -> AsyncGenerator[Piece]:
-    """Pass an answer through at once, with the filter's annotations from time to time."""
+    """Pass on an answer at once, with the filter's annotations from time to time."""
     async with aclosing(pieces):
         async for piece in pieces:
             stream_filter.feed(piece.text)

@@ -52,7 +52,7 @@ async def completions(context: RequestContext) -> Response:
         for prompt in prompts
     ]
     if len(prompts) * requests[0].n > 128:
-        raise bad_request(context.surface, "'n' times the prompts is over 128.", "n")
+        raise bad_request(context.surface, "'n' times the prompts must be at most 128.", "n")
     echoes = prompts if _echo(body, context.surface) else [""] * len(prompts)
     make_writer = partial(
         CompletionsWriter,

@@ -45,7 +45,7 @@ async def chat(context: RequestContext) -> Response:
 def _chunk_usage(
     context: RequestContext, deployment: LocalDeployment, request: ChatRequest
 ) -> Callable[[bool], Json | None] | None:
-    """Return what reports the usage on chunks, if the model does so without being asked."""
+    """Return a function that reports the usage on chunks, if the model does so unasked."""
     when = model_families.reports_usage(deployment, context.surface)
     if when is None or request.include_usage:
         return None

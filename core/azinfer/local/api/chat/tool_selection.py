@@ -20,8 +20,8 @@ from azinfer.local.wire.body import Json
 
 Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
 
-# With all-MiniLM-L6-v2, tests/benchmarks/calling.py: 17 of 18 messages get the right tool, or
-# rightly none.
+# With all-MiniLM-L6-v2, tests/benchmarks/calling.py: 17 of 18 messages get the right tool, or no
+# tool where that is right.
 _SIMILAR_ENOUGH = 0.17
 # A long message may request nothing, so one sentence of it must be more similar.
 _CLEARLY_SIMILAR, _MOST_CALLS = 0.35, 8
@@ -120,7 +120,6 @@ def restrict_to_text(schema: Json, text: str) -> Json:
     """Return a tool's schema, restricted to the texts, numbers and choices of a message.
 
     Properties without a match in the message, and those of other types, stay unchanged.
-
     """
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
@@ -150,7 +149,7 @@ def _contains(text: str, word: str) -> bool:
 
 
 def _spans(text: str) -> list[str]:
-    """Runs of words of a text, without the signs around them, up to so many."""
+    """Return the short sequences of words in a text, without punctuation around them."""
     words = [(each.start(), each.end()) for each in re.finditer(r"\S+", text)]
     spans: dict[str, None] = {}
     for length in range(1, _LONGEST_SPAN + 1):

@@ -38,7 +38,7 @@ async def embed(context: RequestContext) -> Response:
 
 
 async def embed_v1(context: RequestContext) -> Response:
-    """Answer `POST v1/embed`, whose vectors stand alone unless types are named."""
+    """Answer `POST v1/embed`, which returns a plain list of vectors unless types are named."""
     return await _embed(context, 1)
 
 
@@ -83,7 +83,7 @@ async def _vectors(
     images = [each for each in inputs if not isinstance(each, str)]
     of_texts: list[list[float]] = []
     of_images: list[list[float]] = []
-    tokens = 1000 * len(images)  # as many as were billed for one in crmne/ruby_llm's recording
+    tokens = 1000 * len(images)  # tokens of one image in crmne/ruby_llm's recording
     if texts:
         of_texts, read = await cast(EmbeddingEngine, deployment.engine).embed(texts)
         tokens += read
@@ -94,7 +94,7 @@ async def _vectors(
 
 
 def _read_inputs(body: Json, context: RequestContext) -> list[Input]:
-    """Return what is to be embedded.
+    """Return the inputs to embed.
 
     Raises:
         ErrorResponse: A field is not valid; the error names it.
@@ -106,7 +106,7 @@ def _read_inputs(body: Json, context: RequestContext) -> list[Input]:
         raise fields.error("input_type", f"invalid input_type {kind!r}: choose from {kinds}")
     names = [name for name in ("texts", "images", "inputs") if body.get(name)]
     if len(names) != 1:
-        message = "invalid request: give exactly one of texts, images and inputs"
+        message = "invalid request: pass exactly one of texts, images and inputs"
         raise fields.error("texts", message)
     (name,) = names
     values = body[name]

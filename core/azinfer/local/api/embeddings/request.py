@@ -17,7 +17,7 @@ _INPUT_TYPES = ("text", "query", "document")
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """An embeddings request that was checked."""
+    """An embeddings request after its check."""
 
     texts: list[str]
     dimensions: int | None
@@ -26,7 +26,7 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """An image embeddings request that was checked."""
+    """An image embeddings request after its check."""
 
     images: list[tuple[bytes, str | None]]
     dimensions: int | None

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from azinfer.local.worker_threads import run_in_worker
 
-# So many numbers are written in the event loop.
+# The most numbers that are written in the event loop.
 _SHORT = 8_192
 
 
@@ -54,7 +54,7 @@ async def embeddings_response(
 def _write_vectors(
     vectors: Sequence[Sequence[float]], dimensions: int | None, encoding: str
 ) -> bytes:
-    """Return the entries of vectors as JSON, one at a time so that other threads run between."""
+    """Return the entries of vectors as JSON, one at a time, so that other threads can run."""
     return b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}'
         % (at, msgspec.json.encode(encode(shorten(each, dimensions), encoding)))
@@ -79,8 +79,8 @@ def encode(vector: Sequence[float], encoding: str) -> Any:
         shift = 0 if encoding == "int8" else 128
         return [round(max(-1.0, min(1.0, number)) * 127) + shift for number in vector]
     if encoding in ("binary", "ubinary"):
-        # The signs of eight dimensions a byte, the first in the most significant bit; signed
-        # bytes are 128 less. So Cohere's models pack them ("int8 & binary embeddings").
+        # Each byte has the signs of eight dimensions, the first in the most significant bit;
+        # signed bytes are 128 less. Cohere's models do so ("int8 & binary embeddings").
         eights = [vector[at : at + 8] for at in range(0, len(vector), 8)]
         bits = ["".join("1" if number > 0 else "0" for number in each) for each in eights]
         shift = 128 if encoding == "binary" else 0

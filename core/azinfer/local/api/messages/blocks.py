@@ -26,7 +26,7 @@ def read_blocks(content: Any, where: str, seal: Seal) -> list[Json]:
     Args:
         content: The content of the turn.
         where: What errors call the turn, for example `messages.0`.
-        seal: What opens the signatures of thinking blocks.
+        seal: Opens the signatures of thinking blocks.
 
     Raises:
         ErrorResponse: A block is not valid; the error names it.
@@ -68,7 +68,7 @@ def _source(block: Json, where: str, seal: Seal) -> None:
 
 
 def _thinking(block: Json, where: str, seal: Seal) -> None:
-    """A thinking block goes back as it came: with its text, or without it where it was omitted."""
+    """Check that a thinking block is unchanged: with its text, or without if it was omitted."""
     _field(block, "signature", str, where)
     thought = seal.open(block["signature"])
     if thought is None:

@@ -82,7 +82,8 @@ def _check_version(context: RequestContext) -> None:
 def _continue_thread(context: RequestContext, body: Json) -> Json:
     """Return a request with the stored turns of its thread, if it continues one.
 
-    Clients that continue a thread send only what is new; what they leave out stays as it was.
+    Clients that continue a thread send only new messages; fields that they leave out stay as they
+    were.
     """
     thread = body.get("thread")
     if thread is None:

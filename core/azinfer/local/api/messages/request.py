@@ -33,14 +33,14 @@ _BREAKPOINTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesRequest:
-    """A message that was asked for, checked.
+    """A request for a message, after its check.
 
     Attributes:
         chat: The same request as a chat.
         chat_body: The body of that chat, for engines that get the whole request.
         thinks: Whether the answer may show thinking.
         shows_thinking: Whether thinking blocks have their text, or the signature alone.
-        prefixes: The beginnings of the prompt that are to be cached, shortest first.
+        prefixes: The beginnings of the prompt to cache, shortest first.
         prompt_tokens: The estimated length of the prompt.
     """
 
@@ -53,10 +53,10 @@ class MessagesRequest:
 
 
 def parse_messages_request(body: Json, seal: Seal) -> MessagesRequest:
-    """Check the body of a request, whose field `max_tokens` may only lack where tokens are counted.
+    """Return the checked request of a body; only to count tokens, it needs no `max_tokens`.
 
     Raises:
-        ErrorResponse: It is wrong; the error names the field.
+        ErrorResponse: The body is not valid; the error names the field.
     """
     turns = read_turns(body, seal)
     messages = as_chat_messages(_system(body), turns)

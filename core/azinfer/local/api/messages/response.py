@@ -26,7 +26,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageHead:
-    """What is known of an answer before it is written.
+    """What is known about an answer before it is written.
 
     Attributes:
         id: The id of the message.
@@ -68,7 +68,7 @@ class MessagesWriter:
     """One message while it is written.
 
     Attributes:
-        head: What is known of it before.
+        head: What is known about it beforehand.
         sign: Returns the signature of a thinking block.
         keep: Called with the content of the complete answer, unless it is a refusal.
         prompt_results: What the content filter found in the prompt, which has no field here.
@@ -132,7 +132,7 @@ class MessagesWriter:
         return events + _event("message_stop")
 
     def error_events(self, error: EngineError) -> bytes:
-        """Return the event that ends a stream early; only its type classes the error."""
+        """Return the event that ends a stream early; only its type says which error it is."""
         fields = {"type": error_type(error.status), "message": str(error)}
         return _event("error", error=fields)
 
@@ -152,7 +152,7 @@ class MessagesWriter:
         return {**head, "model": self.head.model}
 
     def _end(self, written: GeneratedChoice) -> Json:
-        """Return why the answer ended and what it cost, and keep it."""
+        """Return why the answer ended and its usage, and store the answer."""
         reason = _REASONS.get(written.finish_reason, written.finish_reason)
         sequence = written.stop if reason == "end_turn" else None
         if sequence is not None:
@@ -211,7 +211,7 @@ class MessagesWriter:
         if block["type"] == "thinking":
             block |= self._thinking("".join(self._thought))
             self._thought.clear()
-            # Exactly one: some clients keep the last and some join them.
+            # Exactly one: some clients keep the last one, and some join all of them.
             events += self._delta(type="signature_delta", signature=block["signature"])
         elif block["type"] == "tool_use" and not block["input"]:
             events += self._delta(type="input_json_delta", partial_json="")
@@ -231,7 +231,7 @@ def _tool_use(call_id: str, name: str, arguments: Json) -> Json:
 
 
 def _object(arguments: str) -> Json:
-    """Return the arguments of a call; what a limit cut short is empty."""
+    """Return the arguments of a call; empty if a limit cut them off."""
     try:
         value = json.loads(arguments or "{}")
     except ValueError:

@@ -17,10 +17,10 @@ from azinfer.local.wire.body import Json
 
 
 def read_turns(body: Json, seal: Seal) -> list[Json]:
-    """Return the turns of a request, user and assistant by turns, with their content as blocks.
+    """Return the turns of a request, alternately user and assistant, their content as blocks.
 
     Raises:
-        ErrorResponse: A turn is not valid, or a call and its result do not stand together.
+        ErrorResponse: A turn is not valid, or the result of a call does not follow it directly.
     """
     turns: list[Json] = []
     messages = body.get("messages")

@@ -43,7 +43,7 @@ def begin(
         The queued response, or its events as they come.
     """
     state, response_id = context.state, stored.response["id"]
-    # The request that began it ends long before, with an admission and a log entry of its own.
+    # The request that began it has ended by then, with its own admission and log entry.
     apart = replace(context, admission=None, trace=RequestTrace())
     work = _write(apart, response_id, run)
     task = state.tasks.begin(work, f"response {response_id}")
@@ -106,7 +106,7 @@ def _change(state: ResourceState, response_id: str, **fields: object) -> Json | 
 
 
 def cancel(state: ResourceState, stored: StoredResponse) -> Json:
-    """Stop writing a response and return it; one that is over stays as it is."""
+    """Stop writing a response and return it; a response that has ended stays as it is."""
     response = stored.response
     if response["status"] not in ("queued", "in_progress"):
         return response
@@ -116,7 +116,7 @@ def cancel(state: ResourceState, stored: StoredResponse) -> Json:
 
 
 def task_of(state: ResourceState, response_id: str) -> asyncio.Task[None] | None:
-    """Return the task that writes a response, or None if none does."""
+    """Return the task that writes a response, or None."""
     stored = state.responses.get(response_id)
     return stored.task if stored else None
 

@@ -87,13 +87,13 @@ def conversation_of(context: RequestContext, body: Json) -> Conversation | None:
     """Return the conversation that a response continues, or None if it names none.
 
     Raises:
-        ErrorResponse: It is unknown, or given together with a previous response.
+        ErrorResponse: It is unknown, or the request names a previous response too.
     """
     value = body.get("conversation")
     if value is None:
         return None
     if body.get("previous_response_id") is not None:
-        message = "Give 'conversation' or 'previous_response_id', not both."
+        message = "Pass 'conversation' or 'previous_response_id', not both."
         raise bad_request(context.surface, message, "conversation", "mutually_exclusive_parameters")
     name = value.get("id") if isinstance(value, Mapping) else value
     conversation = context.state.conversations.get(name)

@@ -27,7 +27,7 @@ class InputItems:
     Args:
         surface: The surface of the request, for errors.
         find_item: Returns the stored item with an id, for references.
-        seal: What opens encrypted reasoning.
+        seal: Opens encrypted reasoning.
     """
 
     def __init__(self, surface: str, find_item: FindItem, seal: Seal) -> None:
@@ -75,7 +75,7 @@ class InputItems:
         """Raise if a model refuses reasoning of more than one answer, as gpt-6-astra does.
 
         Raises:
-            ErrorResponse: It does.
+            ErrorResponse: The model refuses it.
         """
         if not _ONE_REASONING.match(model):
             return
@@ -99,7 +99,7 @@ class InputItems:
         return {**item, "type": kind}
 
     def _check_id(self, item: Mapping[str, Any], kind: str, where: str) -> None:
-        """Raise unless an id has the prefix of its kind; it may be made up."""
+        """Raise unless an id has the prefix of its kind; the rest of it may be invented."""
         item_id, prefix = item.get("id"), _PREFIXES.get(kind)
         if kind == "message" and item.get("role") != "assistant":
             return
@@ -110,7 +110,7 @@ class InputItems:
             raise self._wrong(f"{where}.id", message)
 
     def _reasoning(self, item: Mapping[str, Any], where: str) -> None:
-        """Encrypted reasoning must be this resource's; without it an id is a reference."""
+        """Check encrypted reasoning, which must be of this resource; an id alone is a reference."""
         sealed, item_id = item.get("encrypted_content"), item.get("id")
         if sealed is not None and self._seal.open(sealed) is None:
             message = (
@@ -225,7 +225,7 @@ def _text(content: Any) -> str:
 
 
 def show_item(item: Json) -> Json:
-    """Return an input item as lists of items have it, with the content of messages as parts."""
+    """Return an input item in the form of lists of items: the content of messages as parts."""
     content = {"content": _whole(item)} if "role" in item else {}
     return {"status": "completed", **item, **content}
 

@@ -127,7 +127,7 @@ async def get(context: RequestContext) -> Response:
 
 
 async def cancel(context: RequestContext) -> Response:
-    """Answer `POST responses/{id}/cancel`; a response that is over stays as it is."""
+    """Answer `POST responses/{id}/cancel`; a response that has ended stays as it is."""
     stored = _find_stored(context)
     if not stored.response["background"]:
         message = "Cannot cancel a synchronous response."

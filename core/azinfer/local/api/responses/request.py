@@ -18,7 +18,7 @@ FIELDS = frozenset(
     reasoning safety_identifier service_tier store stream stream_options temperature text
     tool_choice tools top_logprobs top_p truncation user""".split()  # noqa: SIM905
 )
-# The fields that a response repeats from its request, with defaults, and others.
+# The fields of a response: those of the request, with their defaults, and others.
 _DEFAULTS: Json = {
     "background": False,
     "content_filters": None,

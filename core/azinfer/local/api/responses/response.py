@@ -26,8 +26,8 @@ class WriterOptions:
     Attributes:
         is_padded: Whether parts of a stream are padded to hide how long they are.
         has_summary: Whether reasoning items show what was thought.
-        encrypt: Returns reasoning encrypted; None if it was not asked for.
-        in_background: Whether nobody waits for the response.
+        encrypt: Returns reasoning encrypted; None if it was not requested.
+        in_background: Whether the response is written in the background.
     """
 
     is_padded: bool = True
@@ -43,7 +43,7 @@ class ResponsesWriter:
         head: The fields that it has from the beginning: its id and the request's own fields.
         keep: Called with the whole response at the end.
         options: How it is written.
-        events: Where the events of a stream are kept.
+        events: Stores the events of a stream.
         prompt_results: The filter's results for the prompt.
     """
 

@@ -1,6 +1,6 @@
 """Cassettes: exchanges with an upstream, recorded to a file and replayed from it.
 
-A file has one exchange a line, as JSON: the request (operation and body, never a header) and the
+A file has one exchange per line, as JSON: the request (operation and body, never a header) and the
 response, with the seconds at which each part arrived. Credentials are not written: headers
 of requests are left out, of responses only some are kept, and if a response repeats the
 credential it is replaced.
@@ -131,7 +131,7 @@ class Cassette:
         key, message = key_of(operation, body), f"{self.path} has no recording of this {operation}"
         if not self._exchanges:
             return f"{message} request, nor of any other"
-        # Only those of about the same length can be near, and comparing takes long.
+        # Only requests of about the same length can be near, and a comparison takes long.
         by_length = sorted(
             range(len(self._keys)), key=lambda at: abs(len(self._keys[at]) - len(key))
         )

@@ -76,7 +76,7 @@ class _Recorded(httpx.AsyncByteStream):
                 text = part.decode("utf-8", "surrogateescape")
                 parts.append((round(self._seconds(), 6), text))
                 tail = tail[-len(_DONE) :] + text
-                if _DONE in tail and not is_done:  # who reads events stops here
+                if _DONE in tail and not is_done:  # readers of events stop here
                     is_done = True
                     self._finish(parts, None)
                 yield part

@@ -1,4 +1,4 @@
-"""The validator of JSON Schemas, with a budget and with patterns that never run away."""
+"""The validator of JSON Schemas, with a budget and with patterns in linear time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 @functools.cache
 def validator_class() -> Any:
-    """Return the class of validators, made once."""
+    """Return the class of validators, which is created once."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
     from jsonschema.validators import extend  # type: ignore[import-untyped]
 
@@ -27,7 +27,7 @@ def validator_class() -> Any:
 
 
 def _bound_keyword(keyword: Keyword) -> Keyword:
-    """Return a keyword's check that spends steps for what it compares."""
+    """Return the check of a keyword, which spends steps for each comparison."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         spend(1 + _size(value) // 20)
@@ -39,7 +39,7 @@ def _bound_keyword(keyword: Keyword) -> Keyword:
 
 
 def _size(value: Any) -> int:
-    """Return the number of entries of a keyword's value, as of an enum."""
+    """Return the number of entries of a keyword's value, such as an enum."""
     return len(value) if isinstance(value, list | dict) else 1
 
 

@@ -1,7 +1,7 @@
 """Budgets: how much work a caller's JSON Schema may cost.
 
 A schema of a few lines can describe a value of a billion items, or checks that double with each
-definition. So each piece of work counts its steps, and stops where they are used up.
+definition. So each piece of work counts its steps, and stops when they are used up.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Budget:
                 raise OverBudgetError
 
 
-# The budget of the work that this thread does now.
+# The budget of the present work of this thread.
 current: ContextVar[Budget] = ContextVar("budget")
 
 
@@ -72,7 +72,7 @@ def spend(steps: int = 1) -> None:
 
 
 async def run_in_thread(function: Callable[..., Result], *args: object) -> Result:
-    """Return what a function returns, which works outside the event loop under a budget."""
+    """Call a function with a budget, outside the event loop, and return its result."""
     return await run_in_worker(_run, function, *args)
 
 

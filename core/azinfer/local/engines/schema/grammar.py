@@ -43,7 +43,7 @@ def narrow_schema(schema: Mapping[str, Any]) -> Json:
     """
     narrow: Json = _narrow(schema, "schema")
     if _refers_to_root(schema):
-        # llama.cpp looks up definitions alone.
+        # llama.cpp looks up definitions itself.
         definitions = {**narrow.pop("$defs", {}), "_root": narrow}
         return {"$defs": definitions, "$ref": "#/$defs/_root"}
     return narrow

@@ -78,7 +78,7 @@ def parse(pattern: str) -> Part:
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if reader.rest:
-        raise ValueError(f"has {reader.rest[:1]!r} where no engine supports it")
+        raise ValueError(f"has {reader.rest[:1]!r} in a place where no engine supports it")
     compile_linear(pattern)
     return part
 
@@ -177,7 +177,7 @@ def example(part: Part, more: int = 0) -> str:
 
 
 class _Reader:
-    """What is left of a regular expression to be read."""
+    """The part of a regular expression that remains to be read."""
 
     def __init__(self, rest: str) -> None:
         self.rest = rest
@@ -208,7 +208,7 @@ class _Reader:
         if character in special:
             return special[character]()
         if character in "^$":
-            raise ValueError(f"has {character!r} inside, where no engine supports it")
+            raise ValueError(f"has {character!r} inside it, where no engine supports it")
         return Characters([(character, character)])
 
     def _quantify(self, part: Part) -> Part:

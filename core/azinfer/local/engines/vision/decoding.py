@@ -57,7 +57,7 @@ def check_sizes(images: Sequence[bytes]) -> None:
         images: The files, in their order in the input.
 
     Raises:
-        EngineError: They have; the error names the first image that is too many.
+        EngineError: They have too many; the error names the first image over the limit.
     """
     from PIL import Image
 
@@ -80,7 +80,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
-        # 16 bits a pixel: Pillow would cut off what is over 255, not scale it.
+        # 16 bits per pixel: Pillow would cut off values over 255 instead of scaling them.
         return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     if not image.has_transparency_data:
         return _to_mode(image, "RGB")

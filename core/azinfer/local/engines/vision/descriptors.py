@@ -31,7 +31,7 @@ def describe(picture: Image.Image) -> np.ndarray:
     places = pixels.reshape(_CELLS, _SIZE // _CELLS, _CELLS, _SIZE // _CELLS, 3).mean((1, 3))
     colours = _histogram(pixels)
     parts = (places.ravel() - 0.5, _edges(pixels.mean(2)).ravel(), colours)
-    # Each part counts alike, however many numbers it has.
+    # Each part has the same weight, however many numbers it has.
     return _unit(np.concatenate([_unit(part) for part in parts]))
 
 

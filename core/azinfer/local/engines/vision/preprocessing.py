@@ -1,6 +1,6 @@
 """Preprocessing: an image scaled, cropped and normalized for a vision model.
 
-Source: the image processors of Hugging Face's transformers, whose `preprocessor_config.json` lies
+Source: the image processors of Hugging Face's transformers, whose `preprocessor_config.json` is
 beside most models.
 """
 
@@ -31,7 +31,7 @@ STATISTICS: Mapping[str, tuple[Colour, Colour]] = {
 }
 _LARGEST = 4096
 _BICUBIC = 3
-# Of a long image this many times what the model reads is scaled, lest it fill the memory.
+# Of a long image, at most this many times the model's size is scaled, to limit the memory.
 _REACH = 32
 
 

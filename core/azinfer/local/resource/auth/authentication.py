@@ -51,7 +51,7 @@ class Authenticator:
         return token
 
     def redeem_page_token(self, token: str) -> bool:
-        """Use up a token of the page; return False if there is no such token, or no longer."""
+        """Use up a token of the page; return False if it is unknown or was used before."""
         matches = [
             each for each in self._page_tokens if hmac.compare_digest(each.encode(), token.encode())
         ]

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 _log = logging.getLogger("azinfer.local")
-# So many wrong credentials within so many seconds are refused at once; then the refusal waits,
-# twice as long each time up to a limit. Right ones never wait.
+# The number of wrong credentials, within some seconds, that are refused at once; after that each
+# refusal waits twice as long, up to a limit. Right credentials never wait.
 _FREE, _WINDOW = 10, 60.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 1.0
 

@@ -16,7 +16,7 @@ class Conversation:
     Attributes:
         id: Its id.
         created_at: When it was created, in seconds since 1970.
-        metadata: What the client wrote on it.
+        metadata: The metadata that the client attached to it.
         items: Its items, oldest first, each with an id.
     """
 

@@ -1,4 +1,4 @@
-"""The file store: files, batches and their results in one directory, safe from a sudden end.
+"""The file store: files, batches and their results in one directory, safe if the process dies.
 
 Everything in the database is complete. The content of a file gets its name only when all of it
 is written, and its row after that.
@@ -269,7 +269,7 @@ class FileStore:
 
 
 def _make_private(directory: Path, is_store: bool) -> None:
-    """Make a directory that only its owner may use; another one's directory keeps its mode."""
+    """Create a directory for its owner alone; an existing one stays as it is unless it is ours."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)

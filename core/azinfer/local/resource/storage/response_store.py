@@ -1,4 +1,4 @@
-"""Conversations: the responses that were stored, and what was said before each."""
+"""Stored responses, and the conversation before each of them."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class StoredResponse:
     """One stored response.
 
     Attributes:
-        response: The response as it was sent, or as far as it came.
+        response: The response as it was sent, or as far as it has been written.
         items: The input items, each with an id.
-        events: Its events; None if it was not asked for as a stream.
-        task: What writes it in the background; None otherwise.
+        events: Its events; None if it is not a stream.
+        task: The task that writes it in the background; None otherwise.
     """
 
     response: Json
@@ -94,7 +94,7 @@ class ResponseStore:
         return self._stored.get(response_id)
 
     def delete(self, response_id: str) -> bool:
-        """Delete a response; whether it was there."""
+        """Delete a response; return whether it existed."""
         self._size -= self._sizes.pop(response_id, 0)
         return self._stored.pop(response_id, None) is not None
 

@@ -1,4 +1,4 @@
-"""Threads of Messages: conversations that the service keeps under the ids of its answers."""
+"""Threads of Messages: conversations that the service stores by the ids of its answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class ThreadStore:
         self._turns: dict[str, Json] = {}
 
     def keep(self, message_id: str, body: Json, content: list[Json]) -> None:
-        """Store a request, with all messages so far, and what it was answered."""
+        """Store a request, with all messages so far, and its answer."""
         answer = {"role": "assistant", "content": content}
         self._turns[message_id] = {**body, "messages": [*body["messages"], answer]}
         while len(self._turns) > _MOST:
             del self._turns[next(iter(self._turns))]
 
     def get(self, message_id: object) -> Json | None:
-        """Return the request that an answer goes on from, with the answer in its messages."""
+        """Return the request of an answer, with the answer among its messages."""
         return self._turns.get(message_id) if isinstance(message_id, str) else None
 
     def clear(self) -> None:
