@@ -315,7 +315,7 @@ class TestBatches:
             ConfigurationError, match=r"requests\[0\] has no 'messages', only \['id'\]"
         ):
             await twins.of(create([{"id": "a"}]))
-        with pytest.raises(ConfigurationError, match="none at all"):
+        with pytest.raises(ConfigurationError, match="not an empty list"):
             await twins.of(create([]))
         mixed = [
             {**each, "wire": wire}
@@ -351,7 +351,9 @@ class TestBatches:
         client = InferenceClient(server.url, "a-key", "chat")
         ask: dict[str, Any] = {"messages": [UserMessage("hi")]}
         for doubled in ([{**ask, "id": "a"}] * 2, [ask, {**ask, "id": "0"}]):
-            with pytest.raises(ConfigurationError, match=r"requests\[1\] has the id '.' of an ear"):
+            with pytest.raises(
+                ConfigurationError, match=r"requests\[1\] has the same id '.' as an ear"
+            ):
                 client.batches.create(doubled)
         assert not server.received
 

@@ -1,4 +1,4 @@
-"""AzInferClient: what answers when an agent of AG2 asks its model."""
+"""AzInferClient: the model client that answers AG2's agents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from azinfer.core import AsyncInferenceClient, ChatCompletion, ChatMessage, Conf
 
 
 class AzInferClient(LLMClient):
-    """A model client of AG2; `AzInferConfig` makes it.
+    """A model client of AG2; `AzInferConfig` creates it.
 
     Args:
         client: The core client that sends.
@@ -37,7 +37,7 @@ class AzInferClient(LLMClient):
         self, client: AsyncInferenceClient, *, streaming: bool = False, **options: Any
     ) -> None:
         if (options.get("n") or 1) > 1:
-            raise ConfigurationError("an answer to an agent of AG2 is one: leave out n")
+            raise ConfigurationError("an agent of AG2 uses one answer: leave out n")
         self._client = client
         self._streaming = streaming
         self._options = options
@@ -75,14 +75,14 @@ class AzInferClient(LLMClient):
     def _call_options(
         self, tools: Iterable[ToolSchema], response_schema: ResponseProto[Any] | None
     ) -> dict[str, Any]:
-        """The options of one call."""
+        """Return the options of one call."""
         options = dict(self._options)
         if headers := options.get("headers"):
             options["headers"] = {name: reveal(value) for name, value in headers.items()}
         if wire := to_tools(tools):
             options["tools"] = wire
         else:
-            # Without tools it is refused.
+            # The service refuses it without tools.
             options.pop("tool_choice", None)
         if wanted := response_format_of(response_schema):
             options["response_format"] = wanted

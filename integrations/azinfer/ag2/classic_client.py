@@ -15,7 +15,7 @@ from azinfer.core import (
     Usage,
 )
 
-# Fields of an entry of config_list that are the wrapper's or this client's, and no options.
+# Fields of an entry of config_list for the wrapper or this client, which are not options.
 _NO_OPTIONS = frozenset(
     {
         *("api_key", "api_type", "api_version", "azure_ad_token_provider", "azure_endpoint"),
@@ -24,13 +24,13 @@ _NO_OPTIONS = frozenset(
         "timeout",
     }
 )
-# Fields that the openai SDK takes there, and that would do nothing here.
+# Fields that the openai SDK accepts there, and that would have no effect here.
 _REFUSED = ("azure_ad_token", "azure_deployment", "default_query", "organization", "project")
 
 
 @dataclass
 class Answer:
-    """What classic AG2 takes for a response: a chat completion with its price.
+    """What classic AG2 accepts as a response: a chat completion with its price.
 
     Attributes:
         completion: The answer.
@@ -72,14 +72,14 @@ class AzInferModelClient:
 
     Besides `base_url`, `api_key`, `api_version`, `timeout`, `max_retries`, `http_client` and
     `default_headers`, an entry may have `model_id`, `surface` and `azure_ad_token_provider`
-    (a function, or a credential of azure-identity); everything else goes to the wire.
+    (a function, or a credential of azure-identity); everything else is sent as it is.
 
     Args:
         config: The entry.
-        client: A ready client, instead of the place that the entry names.
+        client: A ready client, instead of the endpoint that the entry names.
 
     Raises:
-        ConfigurationError: The entry has what is not understood here.
+        ConfigurationError: The entry has a field that is not supported.
     """
 
     def __init__(self, config: Mapping[str, Any], *, client: InferenceClient | None = None) -> None:
@@ -87,7 +87,7 @@ class AzInferModelClient:
         self._client = client or _client_of(config)
 
     def create(self, params: dict[str, Any]) -> Answer:
-        """Ask the deployment, as AG2 wants it.
+        """Return the deployment's answer to a request of AG2.
 
         Raises:
             InferenceError: The core client's errors, as they are.
@@ -99,16 +99,16 @@ class AzInferModelClient:
         return Answer(self._client.complete(messages, **options))
 
     def message_retrieval(self, response: Answer) -> list[Any]:
-        """The answers: texts, or whole messages where they call tools or think aloud."""
+        """Return the answers: texts, or whole messages if they have tool calls or reasoning."""
         return [self._message(choice) for choice in response.choices]
 
     def cost(self, response: Answer) -> float:
-        """The price, as far as it is known: zero where the entry has no `price`."""
+        """Return the price; zero if the entry has no `price`."""
         return response.cost
 
     @staticmethod
     def get_usage(response: Answer) -> dict[str, Any]:
-        """Tokens, price and model, for the summary of usage."""
+        """Return tokens, price and model, for the summary of usage."""
         return {
             "prompt_tokens": response.usage.prompt_tokens,
             "completion_tokens": response.usage.completion_tokens,
@@ -148,7 +148,7 @@ class AzInferModelClient:
 
 
 def _client_of(config: Mapping[str, Any]) -> InferenceClient:
-    """The client of the place that an entry names."""
+    """Return the client for the endpoint that an entry names."""
     if names := [name for name in _REFUSED if config.get(name) is not None]:
         raise ConfigurationError(
             f"AzInferModelClient does not support {', '.join(names)}: leave it out; the "
@@ -157,7 +157,7 @@ def _client_of(config: Mapping[str, Any]) -> InferenceClient:
     provider = config.get("azure_ad_token_provider")
     if provider == "DEFAULT":
         raise ConfigurationError(
-            "azure_ad_token_provider='DEFAULT' is not known here: give DefaultAzureCredential() "
+            "azure_ad_token_provider='DEFAULT' is not supported: pass DefaultAzureCredential() "
             "of azure-identity itself"
         )
     return InferenceClient(
@@ -174,14 +174,14 @@ def _client_of(config: Mapping[str, Any]) -> InferenceClient:
 
 
 def _options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes to the core client, of all that AG2 hands over."""
+    """Return the options for the core client, from the arguments of AG2."""
     options = {
         name: value
         for name, value in {**params, **params.get("extra_body", {})}.items()
         if name not in _NO_OPTIONS and value is not None
     }
     if not options.get("tools"):
-        # Without tools these are refused.
+        # The service refuses these without tools.
         for name in ("tools", "tool_choice"):
             options.pop(name, None)
     if wanted := options.get("response_format"):
@@ -192,7 +192,7 @@ def _options(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _response_format(wanted: Any) -> Any:
-    """A response format of every form that AG2 knows: a type, a JSON Schema, or the wire's."""
+    """Return a response format from any form of AG2: a type, a JSON Schema, or the wire's."""
     if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_object", "json_schema"):
         return JsonSchema(str(wanted.get("title") or "response_format"), wanted)
     return wanted

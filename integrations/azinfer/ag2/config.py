@@ -39,55 +39,55 @@ _OPTIONS = (
 class AzInferConfig(ModelConfig):
     """The model of an agent, on any Azure AI endpoint: one class for every surface.
 
-    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
-    such a client as `client`. All agents of a configuration, and of copies that go to the same
-    place, share one client: its connections, its retries and what it learned.
+    Pass it an `endpoint` and a `credential` as for `azinfer.core.InferenceClient`, or such a client
+    as `client`. All agents of a configuration, and of its copies for the same endpoint, share one
+    client: its connections, its retries and what it learned.
 
     Attributes:
-        endpoint: Any URL that a portal or a sample shows; left out, the environment's. One with a
-            secret in its query becomes a SecretStr.
+        endpoint: Any URL that a portal or a sample shows; by default the environment's. With a
+            secret in its query it becomes a SecretStr.
         credential: A key, a credential of azure-identity, or a function that returns a token.
         model: The deployment's name, in any case.
-        model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say;
+        model_id: The model behind it, for example `"gpt-4.1"`, if its name does not say so;
             reports of usage name it.
         timeout: Seconds for each attempt, or a Timeout.
         max_retries: How often a call is sent again after a temporary failure.
-        headers: Sent with every request; secrets among them become SecretStr, as credentials do.
-        surface: The way to address deployments, where the URL does not say.
+        headers: Sent with every request; secrets among them become SecretStr, like credentials.
+        surface: The way to address deployments, if the URL does not say so.
         api_version: Sent instead of the surface's default.
         client: A ready client, instead of endpoint, credential, surface, api_version and
             max_retries.
         streaming: Whether answers come in parts, each a ModelMessageChunk.
         temperature: The randomness of an answer.
         max_tokens: The most tokens to write; sent as `max_completion_tokens` where the model
-            wants that.
+            needs that.
         top_p: The share of probability that is sampled from.
         stop: Texts that end an answer.
         seed: The same seed gives, as far as the service can, the same answer.
-        frequency_penalty: How much less likely words get that were used often.
-        presence_penalty: How much less likely words get that were used at all.
-        tool_choice: `"auto"`, `"none"`, `"required"` or a tool's name; sent where there are tools.
+        frequency_penalty: How much less likely tokens become that were used often.
+        presence_penalty: How much less likely tokens become that were used at all.
+        tool_choice: `"auto"`, `"none"`, `"required"` or a tool's name; sent only with tools.
         parallel_tool_calls: Whether several calls may come in one answer.
         reasoning_effort: How long reasoning models may think.
         max_completion_tokens: The most tokens to write, reasoning included.
         logprobs: Whether to return the log probabilities of tokens.
         top_logprobs: How many of the likeliest tokens to return at each position.
-        logit_bias: What to add to the likelihood of tokens, by their ids.
+        logit_bias: Numbers to add to the likelihood of tokens, by their ids.
         user: The end user, for the service's detection of abuse.
-        metadata: Labels for answers that the service keeps.
+        metadata: Labels for answers that the service stores.
         modalities: The kinds of output, for example `["text", "audio"]`.
-        prediction: Text that the answer will repeat for the most part.
-        store: Whether the service may keep the answer.
+        prediction: Text of which the answer will repeat a large part.
+        store: Whether the service may store the answer.
         service_tier: The tier of processing, for example `"priority"`.
-        prompt_cache_key: What requests with the same beginning have in common.
-        safety_identifier: The end user, in a form that names nobody.
+        prompt_cache_key: The same text for requests that begin alike, for the service's cache.
+        safety_identifier: The end user, in an anonymous form.
         verbosity: How long answers are: `"low"`, `"medium"` or `"high"`.
         default_headers: Another name of headers, which AG2's own configurations have.
         extra_body: Further options, sent as they are.
 
     Raises:
         ConfigurationError: The endpoint is not valid, the credential is missing, an option is
-            unknown, or `client` stands beside an endpoint or a credential.
+            unknown, or `client` is combined with an endpoint or a credential.
 
     Example:
         >>> from azinfer.ag2 import AzInferConfig
@@ -147,7 +147,7 @@ class AzInferConfig(ModelConfig):
     def __post_init__(self) -> None:
         if self.default_headers is not None:
             if self.headers is not None:
-                raise ConfigurationError("headers and default_headers are the same: give one")
+                raise ConfigurationError("headers and default_headers are the same: pass only one")
             object.__setattr__(self, "headers", self.default_headers)
             object.__setattr__(self, "default_headers", None)
         client = self._connect()
@@ -175,20 +175,20 @@ class AzInferConfig(ModelConfig):
         return self.copy(extra_body=copy.deepcopy(self.extra_body, memo))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        # The client refuses its own secrets; these headers are sent with each call instead.
+        # The client checks its own secrets; these headers are sent with each call instead.
         if names := [name for name in self.headers or () if is_secret_name(name)]:
             raise ConfigurationError(
                 f"a configuration with the header {names[0]!r}, which looks like a secret, cannot "
-                "be pickled: add it after the pickle was read, with copy(headers=…)"
+                "be pickled: add it after unpickling, with copy(headers=…)"
             )
         return object.__reduce_ex__(self, protocol)
 
     @property
     @override
     def provider(self) -> ModelProvider:
-        """AG2's closed list of providers has no Azure, so this does not say.
+        """No value: AG2's closed list of providers does not contain Azure.
 
-        AG2 takes that for "unknown"; answers and reports of usage say `"azure"`.
+        AG2 takes the error as "unknown"; answers and reports of usage say `"azure"`.
 
         Raises:
             NotImplementedError: Always.
@@ -197,23 +197,23 @@ class AzInferConfig(ModelConfig):
 
     @override
     def create_files_client(self) -> FilesClient[Any]:
-        """Nothing: files go with the message, as `DocumentInput(data=…)`.
+        """Raise: files are sent with the message, as `DocumentInput(data=…)`.
 
         Raises:
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            "azinfer uploads no files: send them with the message, as DocumentInput(data=…)"
+            "azinfer does not upload files: send them with the message, as DocumentInput(data=…)"
         )
 
     @override
     def copy(self, /, **overrides: Any) -> Self:
         """Return the configuration with changes, for example `copy(model="gpt-4.1")`.
 
-        Of another deployment it is not known which model is behind it, unless `model_id` says.
+        For another deployment, the model behind it counts as unknown unless `model_id` is passed.
 
         Raises:
-            ConfigurationError: What the class raises.
+            ConfigurationError: As for the class.
         """
         named = overrides.get("model") or self.model
         if named.casefold() != self.model.casefold():
@@ -225,7 +225,7 @@ class AzInferConfig(ModelConfig):
 
     @override
     def create(self) -> AzInferClient:
-        """The client of one turn; AG2 asks for one each time."""
+        """Return the client for one turn; AG2 asks for a new one each time."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         options = {name: value for name, value in own.items() if value not in (None, "")}
         options.update(self.extra_body or {})
@@ -233,5 +233,5 @@ class AzInferConfig(ModelConfig):
 
 
 def hide(value: Any, secret: bool) -> Any:
-    """A text that nothing shows if it is a secret, neither `repr` nor `dataclasses.asdict`."""
+    """Return a secret as SecretStr, which `repr` and `dataclasses.asdict` do not show."""
     return SecretStr(value) if secret and isinstance(value, str) else value

@@ -6,5 +6,5 @@ from pydantic import SecretStr
 
 
 def reveal(value: str | SecretStr) -> str:
-    """A text, whether it is closed or not."""
+    """Return the text of a value that may be a SecretStr."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -57,9 +57,9 @@ def to_prompt(prompt: Iterable[str], response_schema: ResponseProto[Any] | None)
 def to_messages(
     prompt: str, events: Iterable[BaseEvent], serializer: SerializerProto
 ) -> list[ChatMessage]:
-    """The history of a stream as core's messages; events that are no part of it are left out.
+    """Return the history of a stream as core's messages; other events are left out.
 
-    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
     only text there.
 
     Raises:
@@ -81,7 +81,7 @@ def to_messages(
 
 
 def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
-    """Tools as core has them.
+    """Return tools in the form of core.
 
     Raises:
         UnsupportedToolError: One is run by another provider, or loaded later.
@@ -90,7 +90,7 @@ def to_tools(schemas: Iterable[ToolSchema]) -> list[Tool]:
 
 
 def _unattached_results(events: Iterable[BaseEvent]) -> dict[str, ToolResultEvent]:
-    """Return results of tools outside of a ToolResultsEvent: of those that end a turn."""
+    """Return results of tools outside a ToolResultsEvent: those of tools that end a turn."""
     results = {each.parent_id: each for each in events if isinstance(each, ToolResultEvent)}
     for event in events:
         for each in event.results if isinstance(event, ToolResultsEvent) else ():
@@ -104,7 +104,7 @@ def _assistant_messages(
     calls, metadata = response.tool_calls.calls, response.metadata
     text, state = response.content, metadata.get(STATE)
     if state and text == metadata.get("refusal"):
-        text = None  # the state has it
+        text = None  # the state has this text
     if text or calls or state:
         # The arguments go back unchanged: invalid JSON must not fail here.
         yield AssistantMessage(
@@ -169,7 +169,7 @@ def _url(item: UrlInput) -> Part:
     if item.kind == BinaryType.AUDIO:
         return AudioPart(item.url)
     raise UnsupportedInputError(
-        f"UrlInput of the kind {_name_of(item.kind)}, which is not fetched: give its bytes",
+        f"UrlInput of the kind {_name_of(item.kind)}, which is not fetched: pass its bytes",
         PROVIDER,
     )
 

@@ -20,12 +20,12 @@ from azinfer.core import (
 )
 
 PROVIDER = "azure"
-# Where the metadata of an answer keeps what goes back to models that want it.
+# The key of an answer's metadata for what goes back to models that need it.
 STATE, REASONING = "azinfer_state", "azinfer_reasoning"
 
 
 def from_completion(answer: ChatCompletion) -> ModelResponse:
-    """An answer as AG2 has it."""
+    """Return an answer in the form of AG2."""
     message = answer.choices[0].message
     sound = message.audio or {}
     kept = message.state or message.reasoning
@@ -48,7 +48,7 @@ def from_completion(answer: ChatCompletion) -> ModelResponse:
 
 
 def from_usage(usage: core.Usage | None) -> Usage:
-    """Token counts as AG2 has them."""
+    """Return token counts in the form of AG2."""
     if usage is None:
         return Usage()
     return Usage(
@@ -61,7 +61,7 @@ def from_usage(usage: core.Usage | None) -> Usage:
 
 
 def _model_of(answer: ChatCompletion) -> str | None:
-    """The model that answered, for reports of usage: as declared, as served, or the deployment."""
+    """Return the model for reports of usage: as declared, as served, or the deployment."""
     routing = answer.routing
     if routing and routing.model_id_source == "declared":
         return routing.model_id

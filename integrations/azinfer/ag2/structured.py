@@ -13,7 +13,7 @@ from azinfer.core import JsonSchema, strict_schema
 def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
     """Return the schema that the service enforces, or None without one.
 
-    Where strict output cannot have it, for objects with any keys, it goes as it is.
+    A schema that strict output does not support, of objects with arbitrary keys, is sent as it is.
     """
     if wanted is None or not wanted.json_schema:
         return None
@@ -25,7 +25,7 @@ def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
 
 
 def _is_open(schema: Any) -> bool:
-    """Whether there are objects in it with keys that nobody named; strict output has none."""
+    """Return True if a schema allows objects with unnamed keys, which strict output does not."""
     if isinstance(schema, list):
         return any(map(_is_open, schema))
     if not isinstance(schema, dict):

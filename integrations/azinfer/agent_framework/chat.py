@@ -19,7 +19,7 @@ OptionsT = TypeVar("OptionsT", covariant=True, default=af.ChatOptions[Any])
 
 
 class ChatArguments(Arguments, total=False):
-    """The arguments of a chat client besides endpoint, credential and deployment."""
+    """The further arguments of a chat client, after endpoint, credential and deployment."""
 
     instruction_role: str | None
     middleware: Sequence[Any] | None
@@ -29,7 +29,7 @@ class ChatArguments(Arguments, total=False):
 
 
 class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
-    """The innermost layer: one request, whole or streamed."""
+    """The innermost layer: one request with a complete or a streamed answer."""
 
     _MODEL_VARIABLES: ClassVar[tuple[str, ...]] = (
         *("AZURE_OPENAI_CHAT_COMPLETION_MODEL", "AZURE_OPENAI_CHAT_MODEL"),
@@ -80,11 +80,11 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
     def _request(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the messages and the options of a call as core takes them."""
+        """Return the messages and the options of a call for core."""
         wanted = dict(options)
         if headers := kwargs.get("extra_headers"):
             wanted["headers"] = {**(wanted.get("headers") or {}), **headers}
-        # No wire keeps state unless asked: a conversation is the messages that are sent.
+        # No service stores state unless it is asked to: the messages are the whole conversation.
         wanted.pop("conversation_id", None)
         if instructions := wanted.pop("instructions", None):
             role = self.instruction_role or "system"
@@ -107,16 +107,16 @@ class AzInferChatClient(
     framework's; `wire` and every other key go to the core client.
 
     Args:
-        endpoint: Any URL that a portal or a sample shows. Left out: the environment's, under
+        endpoint: Any URL that a portal or a sample shows. By default the environment's, by
             azinfer's names or those of the framework's Azure clients.
         credential: A key, a credential of azure-identity, or a function that returns a token.
-        model: The deployment's name, in any case. Left out: the endpoint's own, or the
+        model: The deployment's name, in any case. By default the endpoint's own, or the
             environment's AZURE_OPENAI_CHAT_COMPLETION_MODEL, AZURE_OPENAI_CHAT_MODEL,
             AZURE_OPENAI_MODEL or FOUNDRY_MODEL.
-        **more: model_id (the model behind the deployment, if its name does not say), timeout
+        **more: model_id (the model behind the deployment, if its name does not say so), timeout
             (seconds for each attempt, or a Timeout), max_retries, headers, surface,
             api_version, wire (`"chat"`, `"responses"` or `"messages"`), client (a ready core
-            client, which stays yours to close), env_file_path and env_file_encoding (a file
+            client, which you close yourself), env_file_path and env_file_encoding (a file
             that is read before the environment),
             instruction_role (`"system"`, the default, or `"developer"`), and the framework's
             middleware, function_invocation_configuration, compaction_strategy, tokenizer,

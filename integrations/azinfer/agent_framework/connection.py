@@ -14,7 +14,7 @@ from opentelemetry.trace import get_current_span
 from azinfer import core
 from azinfer.agent_framework.errors import translated_errors
 
-# Variables that core reads, and the framework's names for them.
+# The variables that core reads, and the names of the framework for them.
 _SAME = {
     "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_BASE_URL",
     "AZURE_INFERENCE_ENDPOINT": "FOUNDRY_MODELS_ENDPOINT",
@@ -25,7 +25,7 @@ _OF_CORE = ("timeout", "max_retries", "headers", "surface", "api_version", "wire
 
 
 class Arguments(TypedDict, total=False):
-    """The arguments of both clients besides endpoint, credential and deployment."""
+    """The further arguments of both clients, after endpoint, credential and deployment."""
 
     model_id: str | None
     timeout: float | core.Timeout | None
@@ -85,7 +85,7 @@ class Connection:
                     f"no deployment at {at}: pass model=, or set {names_of}"
                 )
         self.model_id = model_id
-        self.endpoint, self.surface = at.url, at.surface.name  # keys are in the query alone
+        self.endpoint, self.surface = at.url, at.surface.name  # only the query may contain keys
         super().__init__(**more)
 
     async def __aenter__(self) -> Self:
@@ -95,7 +95,7 @@ class Connection:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop; a given `client` stays open."""
+        """Close the connections of this event loop; a client that was passed stays open."""
         if self._is_own:
             await self.client.aclose()
 
@@ -111,7 +111,7 @@ class Connection:
         return {"model": model, "model_id": options.get("model_id") or own}
 
     def _describe(self, answer: core.ChatCompletion | core.Embeddings) -> None:
-        """Add the way of a request to the framework's span, if its telemetry is on."""
+        """Add to the framework's span how a request was routed, if its telemetry is on."""
         if (routing := answer.routing) and observability.OBSERVABILITY_SETTINGS.ENABLED:
             facts = {
                 "azinfer.deployment": routing.deployment,
@@ -123,7 +123,7 @@ class Connection:
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
-    """Return the environment with a given file before it, as the framework's settings have it."""
+    """Return the environment with a file that wins over it, as for the framework's settings."""
     if path is not None and not os.path.exists(path):
         raise FileNotFoundError(path)
     file = dotenv_values(path, encoding=encoding or "utf-8") if path else {}

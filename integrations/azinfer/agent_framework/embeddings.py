@@ -52,7 +52,7 @@ class AzInferEmbeddingClient(EmbeddingTelemetryLayer[Any, list[float], Any], _Em
 
     `get_embeddings` takes texts, or images as Content with data or a URI; its options are
     `model`, `dimensions`, `input_type`, `model_id`, `timeout` and `headers`, and every other
-    key is sent as it is. Texts are sent in batches as large as the model takes. Arguments and
+    key is sent as it is. Texts are sent in batches as large as the model accepts. Arguments and
     errors are those of AzInferChatClient; the environment's deployment is
     AZURE_OPENAI_EMBEDDING_MODEL, AZURE_OPENAI_MODEL or FOUNDRY_EMBEDDING_MODEL.
 

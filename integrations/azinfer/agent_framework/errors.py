@@ -10,7 +10,7 @@ from agent_framework import exceptions as theirs
 
 from azinfer import core as ours
 
-# The framework's names of the kinds, the same in each of its families.
+# The framework's names for the kinds of errors, the same in each of its families.
 _KINDS: dict[type[ours.InferenceError], str] = {
     ours.AuthenticationError: "InvalidAuthException",
     ours.PermissionDeniedError: "InvalidAuthException",

@@ -13,9 +13,9 @@ from agent_framework import Content, FunctionTool, Message, normalize_tools, val
 from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
-# Where a message's `state` is: on contents of reasoning, which sessions keep.
+# The place of a message's `state`: on contents of reasoning, which sessions store.
 STATE = "state"
-# The framework's own state, which no service takes.
+# The framework's own state, which no service accepts.
 _STATE = ("function_approval_request", "function_approval_response", "text_reasoning", "usage")
 
 
@@ -58,7 +58,7 @@ def write_tools(options: Json) -> None:
     """
     tools = []
     for each in normalize_tools(options.pop("tools", None)):
-        functions = getattr(each, "functions", [each])  # an MCP server has several
+        functions = getattr(each, "functions", [each])  # an MCP server has several tools
         tools += [f.to_json_schema_spec() if isinstance(f, FunctionTool) else f for f in functions]
     mode = validate_tool_mode(options.pop("tool_choice", None)) or {}
     several = options.pop("allow_multiple_tool_calls", None)
@@ -94,7 +94,7 @@ def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
             calls.append({"id": each.call_id, "type": "function", "function": function})
     text, thought = texts.values()
     content = {"content": text} if text or not calls else {}
-    # Core knows what a model takes back, and leaves out the rest.
+    # Core knows what to send back to a model, and leaves out the rest.
     more = {"tool_calls": calls, "reasoning_content": thought, STATE: state}
     more = {name: value for name, value in more.items() if value}
     if text or more:
@@ -102,7 +102,7 @@ def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
 
 
 def _author(message: Message) -> Json:
-    """Return the author as the wire allows one: letters, digits, `_` and `-`, at most 64."""
+    """Return the author's name as the wire allows: letters, digits, `_` and `-`, at most 64."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "", message.author_name or "")[:64]
     return {"name": name} if name else {}
 

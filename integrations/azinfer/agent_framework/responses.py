@@ -19,7 +19,7 @@ _REFUSAL = {"core": {"model_output_kind": "refusal"}}  # the framework's mark fo
 
 
 def from_completion(answer: core.ChatCompletion, response_format: Any) -> ChatResponse[Any]:
-    """Return an answer as a response with one message a choice."""
+    """Return an answer as a response with one message for each choice."""
     messages = [
         Message("assistant", list(_contents(each)), raw_representation=each)
         for each in answer.choices
@@ -92,8 +92,8 @@ def from_usage(usage: core.Usage | None) -> UsageDetails | None:
 class _TextPart(Content):
     """The text of one chunk. Copies and pickles of it are plain Content.
 
-    A Content has 50 attributes. Here all but three are the class's, because a dictionary of 50
-    entries takes longer to make than the rest of an update.
+    A Content has 50 attributes. Here all but three belong to the class, because a dictionary of 50
+    entries takes longer to create than the rest of an update.
     """
 
     def __init__(self, text: str) -> None:
@@ -111,7 +111,7 @@ for _name, _value in vars(Content.from_text("", merge_mode="append")).items():
 
 
 def _facts(answer: core.ChatCompletion) -> Json:
-    """Return what is known of an answer besides its contents; ours under `azinfer`."""
+    """Return the facts about an answer besides its contents; azinfer's own are under `azinfer`."""
     routing = answer.routing
     attempt = routing.attempts[-1] if routing and routing.attempts else None
     first = answer.choices[0] if answer.choices else None
@@ -160,7 +160,7 @@ def _call(call: core.ToolCall, arguments: str, **more: Any) -> Content:
 
 
 def _late(choice: core.Choice) -> Iterator[Content]:
-    """Return what streams have whole only at their end: sound, and what goes back unread."""
+    """Return what is complete only at the end of a stream: audio, and state for the model."""
     message = choice.message
     if message.audio and (data := message.audio.get("data")):
         kind = f"audio/{message.audio.get('format') or 'wav'}"

@@ -11,7 +11,7 @@ _FORMATS = ("json_schema", "json_object", "text")
 
 
 def to_response_format(wanted: Any) -> Any:
-    """Return a response format as core takes it.
+    """Return a response format for core.
 
     Args:
         wanted: A pydantic model, a JSON Schema (sent as a strict one, by its title), or the

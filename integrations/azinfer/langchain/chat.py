@@ -39,10 +39,10 @@ _OPTIONS = (
 class ChatAzInfer(BaseChatModel, DeploymentConnection):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
-    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
-    such a client as `client`. Options that it does not name go into `model_kwargs`, or with the
-    call, and from there to the wire as they are. `metadata` is LangChain's own, for traces; the
-    service's goes into `model_kwargs={"metadata": …}`.
+    Pass it an `endpoint` and a `credential` as for `azinfer.core.InferenceClient`, or such a client
+    as `client`. Pass options without a field here in `model_kwargs` or with the call; they are sent
+    as they are. `metadata` is LangChain's own, for traces; pass the service's in
+    `model_kwargs={"metadata": …}`.
 
     Example:
         >>> from azinfer.langchain import ChatAzInfer
@@ -58,7 +58,7 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     temperature: float | None = None
     """The randomness of an answer."""
     max_tokens: int | None = None
-    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    """The most tokens to write; sent as `max_completion_tokens` where the model needs that."""
     top_p: float | None = None
     """The share of probability that is sampled from."""
     stop: list[str] | str | None = None
@@ -66,35 +66,35 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
     seed: int | None = None
     """The same seed gives, as far as the service can, the same answer."""
     n: int | None = None
-    """How many answers to write: `generate` gives them all, `invoke` the first, streams refuse."""
+    """How many answers to write: `generate` returns all, `invoke` the first; streams refuse it."""
     logprobs: bool | None = None
     """Whether to return the tokens' log probabilities."""
     top_logprobs: int | None = None
     """How many of the likeliest tokens to return at each position."""
     reasoning_effort: str | None = None
-    """How much a reasoning model thinks, for example `"low"`."""
+    """How much a reasoning model may think, for example `"low"`."""
     verbosity: str | None = None
     """How long answers are: `"low"`, `"medium"` or `"high"`."""
     frequency_penalty: float | None = None
-    """How much less likely a token gets each time it was used."""
+    """How much less likely a token becomes each time it was used."""
     presence_penalty: float | None = None
-    """How much less likely a token gets once it was used."""
+    """How much less likely a token becomes once it was used."""
     logit_bias: dict[str, int] | None = None
-    """What to add to the likelihood of tokens, by their ids."""
+    """Numbers to add to the likelihood of tokens, by their ids."""
     user: str | None = None
     """The end user, for the service's detection of abuse."""
     store: bool | None = None
-    """Whether the service may keep the answer."""
+    """Whether the service may store the answer."""
     service_tier: str | None = None
     """The tier of processing, for example `"priority"`."""
     prompt_cache_key: str | None = None
-    """What requests with the same beginning have in common, for the service's cache."""
+    """The same text for requests that begin alike, for the service's cache."""
     parallel_tool_calls: bool | None = None
     """Whether an answer may have several tool calls; sent with tools only."""
     max_completion_tokens: int | None = None
     """The most tokens to write, reasoning included."""
     streaming: bool = False
-    """Whether `invoke` streams inside, for callbacks that show tokens as they come."""
+    """Whether `invoke` uses a stream internally, for callbacks that show tokens as they come."""
 
     @model_validator(mode="after")
     def _name_version(self) -> Self:
@@ -156,7 +156,7 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         )
 
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """What goes to the core client: the call's options over the model's."""
+        """Return the options for the core client: those of the call win over the model's."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         options = {**own, **self.model_kwargs, **kwargs, **self._target(kwargs)}
         if stop is not None:
@@ -165,8 +165,8 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 
     @property
     def _first_call_index(self) -> int:
-        # LangChain numbers the v1 blocks of a stream from 0 on, and calls that had the same
-        # numbers would be added to them.
+        # LangChain numbers the v1 blocks of a stream from 0 on, and would add calls with the same
+        # numbers to them.
         return 1000 if self.output_version == "v1" else 0
 
     @override
@@ -230,14 +230,14 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 
     @override
     def get_num_tokens(self, text: str) -> int:
-        """Estimate the tokens of a text, with no tokenizer and no download: one for 4 bytes."""
+        """Estimate the tokens of a text without a tokenizer or a download: one for 4 bytes."""
         return math.ceil(len(text.encode()) / 4)
 
     @override
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None, **kwargs: Any
     ) -> int:
-        """Estimate the tokens of a conversation, with no tokenizer and no download."""
+        """Estimate the tokens of a conversation without a tokenizer or a download."""
         counted = count_tokens_approximately(messages)
         return counted + sum(self.get_num_tokens(str(tool)) for tool in to_tools(tools or (), None))
 
@@ -251,7 +251,7 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model call tools.
+        """Return a model that may call tools.
 
         Args:
             tools: Tools, functions, pydantic models, TypedDicts or schemas.
@@ -280,12 +280,12 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
         tools: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """Make answers values of a schema.
+        """Return a model whose answers are values of a schema.
 
         Args:
             schema: A pydantic model, a TypedDict or a JSON Schema.
             method: `"json_schema"` enforces it, `"function_calling"` asks for a tool
-                call with it, `"json_mode"` asks for JSON alone. Left out: what the model can.
+                call with it, `"json_mode"` asks for JSON alone. By default what the model supports.
             include_raw: Whether to answer `{"raw", "parsed", "parsing_error"}`.
             strict: Whether the service enforces the schema.
             tools: Tools that the model may call instead.
@@ -320,17 +320,17 @@ class ChatAzInfer(BaseChatModel, DeploymentConnection):
 def init_chat_model(
     model: str, *, model_provider: str | None = None, **named: Any
 ) -> BaseChatModel:
-    """Make a chat model of one string, where LangChain's own helper cannot know this class.
+    """Return a chat model for one string; LangChain's own helper does not know this class.
 
-    What takes a model's name in LangChain (`create_agent`, middleware) takes what this returns,
-    or a ChatAzInfer, in its place.
+    Where LangChain takes a model's name (`create_agent`, middleware), it also takes the model that
+    this function returns.
 
     Args:
         model: `"azinfer:<deployment>"` for a ChatAzInfer (or the deployment alone, with
             `model_provider="azinfer"`); anything else goes to
             `langchain.chat_models.init_chat_model`.
-        model_provider: Whose model, where `model` does not begin with it.
-        **named: What the class takes.
+        model_provider: The provider, if `model` does not begin with it.
+        **named: Arguments of the class.
 
     Example:
         >>> from azinfer.langchain import init_chat_model
@@ -348,5 +348,5 @@ def init_chat_model(
 
 def _one_choice(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("n", 1) > 1:
-        raise ConfigurationError("a LangChain stream has one answer: leave out n")
+        raise ConfigurationError("a stream of LangChain has only one answer: leave out n")
     return options

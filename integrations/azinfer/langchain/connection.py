@@ -36,19 +36,19 @@ _CLIENT_OPTIONS = (
 
 
 class DeploymentConnection(BaseModel):
-    """A deployment of an endpoint, as `azinfer.core.InferenceClient` takes it."""
+    """A deployment of an endpoint, with the arguments of `azinfer.core.InferenceClient`."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
         extra="forbid",
         protected_namespaces=(),
-        hide_input_in_errors=True,  # the input has the key in it
+        hide_input_in_errors=True,  # the input contains the key
     )
 
     endpoint: str | None = None
-    """Any URL that a portal or a sample shows; left out, the client's or the environment's.
+    """Any URL that a portal or a sample shows; by default the client's or the environment's.
 
-    Keys in its query are shown nowhere, so what is made of a dump needs them again:
+    Keys in its query are never shown, so an object that is created from a dump needs them again:
     `model_copy(update={"endpoint": …})`.
     """
     credential: Any = Field(
@@ -61,12 +61,12 @@ class DeploymentConnection(BaseModel):
     model: str | None = None
     """The deployment's name, in any case; a call may name another: `model="other"`."""
     model_id: str | None = None
-    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say.
+    """The model behind the deployment, for example `"gpt-4.1"`, if its name does not say so.
 
-    Where `model` is a configurable field, make this one too.
+    If `model` is a configurable field, make this a configurable field too.
     """
     timeout: float | Timeout | None = None
-    """Seconds for each attempt, or a Timeout; None is its defaults."""
+    """Seconds for each attempt, or a Timeout; None for its defaults."""
     max_retries: int = 2
     """How often a call is sent again after a temporary failure."""
     headers: dict[str, str] | None = Field(
@@ -77,11 +77,11 @@ class DeploymentConnection(BaseModel):
     )
     """Sent with every request; not shown, since gateways take their keys in headers."""
     surface: str | None = None
-    """The way to address deployments, where the URL does not say."""
+    """The way to address deployments, if the URL does not say so."""
     api_version: str | None = None
     """Sent instead of the surface's default."""
     client: InferenceClient | AsyncInferenceClient | None = Field(default=None, exclude=True)
-    """A ready client, instead of the fields above but `model` and `model_id`."""
+    """A ready client, instead of the fields above except `model` and `model_id`."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options of every call, sent as they are."""
 
@@ -125,7 +125,7 @@ class DeploymentConnection(BaseModel):
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:
-        """The core client, for what needs no network."""
+        """The core client, for operations without the network."""
         return self._ready
 
     @property
@@ -140,7 +140,7 @@ class DeploymentConnection(BaseModel):
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy; where its deployment is updated, it asks that one and not the old one."""
+        """Return a copy; if the update names a deployment, the copy calls that deployment."""
         options = dict(update or {})
         if not _same(options.get("model", self.model), self.model):
             options.setdefault("model_id", None)
@@ -150,11 +150,11 @@ class DeploymentConnection(BaseModel):
 
     @override
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Credentials have locks, and share their tokens.
+        # Credentials contain locks, and copies share their tokens.
         return super().__deepcopy__({**(memo or {}), id(self.credential): self.credential})
 
     def _target(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The deployment that a call is for, and the model behind it where that is known."""
+        """Return the deployment of a call, and the model behind it if it is known."""
         model = options.get("model") or self.model
         own = self.model_id if _same(model, self.model) else None
         return {"model": model, "model_id": options.get("model_id") or own}
@@ -165,7 +165,7 @@ def _same(deployment: str | None, other: str | None) -> bool:
 
 
 def _aliases_of(field: FieldInfo) -> list[str]:
-    """Return the other names that a field can be given by."""
+    """Return the other names of a field."""
     choices = field.validation_alias
     aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
     return [alias for alias in (*aliases, field.alias) if isinstance(alias, str)]

@@ -18,7 +18,7 @@ Kind = Literal["query", "document"]
 class AzInferEmbeddings(Embeddings, DeploymentConnection):
     """Embeddings of texts and images by any deployment that has them.
 
-    Texts are sent as texts, in batches as large as the model takes, several at once.
+    Texts are sent as texts, in batches as large as the model accepts, several at once.
 
     Example:
         >>> from azinfer.langchain import AzInferEmbeddings
@@ -32,57 +32,57 @@ class AzInferEmbeddings(Embeddings, DeploymentConnection):
     """
 
     dimensions: int | None = None
-    """How many numbers a vector has, where the model can choose."""
+    """How many numbers a vector has, if the model lets you choose."""
     query_type: str | None = None
-    """Sent as `input_type` with queries; left out, `"query"` where the model needs it (Cohere)."""
+    """Sent as `input_type` with queries; by default `"query"` if the model needs it (Cohere)."""
     document_type: str | None = None
-    """Sent as `input_type` with documents; left out, `"document"` where the model needs it."""
+    """Sent as `input_type` with documents; by default `"document"` if the model needs it."""
 
     def _options(self, call_options: dict[str, Any], kind: Kind | None = None) -> dict[str, Any]:
-        """What goes to the core client: the call's options over the fields."""
+        """Return the options for the core client: those of the call win over the fields."""
         target = self._target(call_options)
         types = {"query": self.query_type, "document": self.document_type}
         own = {
             "dimensions": self.dimensions,
             "input_type": types[kind] if kind else None,
-            "kind": kind,  # core sends it where model and surface have a field for it
+            "kind": kind,  # core sends it if model and surface have a field for it
         }
         options = {**own, **self.model_kwargs, **call_options, **target}
         return {name: value for name, value in options.items() if value is not None}
 
     @override
     def embed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
-        """Vectors of documents, shape `(len(texts), dimensions)`, in their order."""
+        """Return vectors of documents, shape `(len(texts), dimensions)`, in their order."""
         with translated_errors():
             return _lists(self.sync_client.embed(texts, **self._options(options, "document")))
 
     @override
     def embed_query(self, text: str, **options: Any) -> list[float]:
-        """The vector of a query, shape `(dimensions,)`."""
+        """Return the vector of a query, shape `(dimensions,)`."""
         with translated_errors():
             return _lists(self.sync_client.embed([text], **self._options(options, "query")))[0]
 
     @override
     async def aembed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
-        """Vectors of documents, shape `(len(texts), dimensions)`, in their order."""
+        """Return vectors of documents, shape `(len(texts), dimensions)`, in their order."""
         with translated_errors():
             options = self._options(options, "document")
             return _lists(await self.async_client.embed(texts, **options))
 
     @override
     async def aembed_query(self, text: str, **options: Any) -> list[float]:
-        """The vector of a query, shape `(dimensions,)`."""
+        """Return the vector of a query, shape `(dimensions,)`."""
         with translated_errors():
             options = self._options(options, "query")
             return _lists(await self.async_client.embed([text], **options))[0]
 
     def embed_images(self, images: Sequence[Any], **options: Any) -> list[list[float]]:
-        """Vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
+        """Return vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
         with translated_errors():
             return _lists(self.sync_client.embed_images(images, **self._options(options)))
 
     async def aembed_images(self, images: Sequence[Any], **options: Any) -> list[list[float]]:
-        """Vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
+        """Return vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""
         with translated_errors():
             options = self._options(options)
             return _lists(await self.async_client.embed_images(images, **options))
@@ -93,13 +93,13 @@ def _lists(embeddings: core.Embeddings) -> list[list[float]]:
 
 
 def init_embeddings(model: str, *, provider: str | None = None, **named: Any) -> Embeddings:
-    """Make embeddings of one string, where LangChain's own helper cannot know this class.
+    """Return embeddings for one string; LangChain's own helper does not know this class.
 
     Args:
         model: `"azinfer:<deployment>"` for AzInferEmbeddings (or the deployment alone, with
             `provider="azinfer"`); anything else goes to `langchain.embeddings.init_embeddings`.
-        provider: Whose embeddings, where `model` does not begin with it.
-        **named: What the class takes.
+        provider: The provider, if `model` does not begin with it.
+        **named: Arguments of the class.
 
     Example:
         >>> from azinfer.langchain import init_embeddings

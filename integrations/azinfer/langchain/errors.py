@@ -16,15 +16,15 @@ class _APIConnectionError(ours.APIConnectionError, theirs.ModelConnectionError):
 
 
 class _APITimeoutError(ours.APITimeoutError, theirs.ModelTimeoutError):
-    """No whole answer came within the time allowed."""
+    """No complete answer came within the time limit."""
 
 
 class _BadRequestError(ours.BadRequestError, theirs.ModelInvalidRequestError):
-    """The service refused the request as it stands."""
+    """The service refused the request as it is."""
 
 
 class _UnsupportedParameterError(ours.UnsupportedParameterError, theirs.ModelInvalidRequestError):
-    """The model behind the deployment does not take a parameter."""
+    """The model behind the deployment does not support a parameter."""
 
 
 class _ContentFilterError(ours.ContentFilterError, theirs.ModelInvalidRequestError):
@@ -60,22 +60,22 @@ class _ServerError(ours.ServerError, theirs.ModelAPIError):
 
 
 class _StreamInterruptedError(ours.StreamInterruptedError, theirs.ModelConnectionError):
-    """A stream ended before its answer did."""
+    """A stream ended before its answer was complete."""
 
 
 class _InvalidResponseError(ours.InvalidResponseError, theirs.ModelAPIError):
-    """The service answered with something that is not what the protocol says."""
+    """The service's answer does not follow the protocol."""
 
 
 class _APIStatusError(ours.APIStatusError, theirs.ModelAPIError):
-    """The service answered with an error of no known kind."""
+    """The service answered with an error of an unknown kind."""
 
 
 class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ModelAPIError):
     """Every deployment of a route failed."""
 
 
-# Each by its own kind, the first of its bases.
+# Each class by the azinfer class that it extends, the first of its bases.
 _BOTH: dict[type, type[ours.InferenceError]] = {
     both.__bases__[0]: both
     for both in (
@@ -91,7 +91,7 @@ _BOTH: dict[type, type[ours.InferenceError]] = {
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise what happens inside as an error that is LangChain's too."""
+    """Raise errors of the block as errors that are LangChain's too."""
     try:
         yield
     except ours.InferenceError as error:
@@ -104,8 +104,8 @@ def translated_errors() -> Iterator[None]:
 
 
 def answer_filtered(results: Mapping[str, Any]) -> ours.ContentFilterError:
-    """The error for an answer that a content filter cut off, from the filter's results."""
-    error = _ContentFilterError("a content filter cut the answer off before its value was whole")
+    """Return the error for an answer that a content filter cut off, from the filter's results."""
+    error = _ContentFilterError("a content filter cut off the answer before its value was complete")
     error.categories = {
         name: result.get("severity") or "detected"
         for name, result in results.items()

@@ -27,16 +27,16 @@ from azinfer.core import (
 
 Json = dict[str, Any]
 
-# Where an AIMessage keeps what core calls the state of an answer.
+# The key under which an AIMessage has the state of an answer, as core calls it.
 STATE = "azinfer_state"
-# Stands behind the streamed arguments of a call that must not run, after what closes them.
+# Follows the streamed arguments of a call that must not run, after the closing characters.
 _MARK = re.compile(r" /\* not valid: the model wrote all but the (\d) characters before this \*/\Z")
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
-    """LangChain messages in the wire form.
+    """Return LangChain messages in the wire form.
 
-    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
     only text there.
 
     Raises:
@@ -62,13 +62,13 @@ def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
 
 
 def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
-    """Tools of every form that LangChain knows, in the wire form."""
+    """Return tools of any form that LangChain knows in the wire form."""
     wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
     return [_strict(tool) for tool in wire] if strict else wire
 
 
 def mark_invalid(closing: str) -> str:
-    """Return what is added to streamed arguments to say that they are not valid JSON.
+    """Return the text that marks streamed arguments as invalid JSON.
 
     Args:
         closing: The characters that make them invalid.
@@ -84,7 +84,7 @@ def without_mark(arguments: str) -> str:
 
 
 def _strict(tool: Json) -> Json:
-    """A tool with every argument named; LangChain leaves defaults in, which are refused."""
+    """Return a tool whose schema is strict: LangChain keeps defaults, which services refuse."""
     function = tool.get("function")
     if not function or "parameters" not in function:
         return tool
@@ -93,10 +93,10 @@ def _strict(tool: Json) -> Json:
 
 
 def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]) -> Any:
-    """A tool choice of every form that LangChain knows, in the wire form.
+    """Return a tool choice of any form that LangChain knows in the wire form.
 
     Raises:
-        ConfigurationError: It names a tool that is not there.
+        ConfigurationError: It names a tool that does not exist.
     """
     if choice is True or choice == "any":
         return "required"
@@ -146,12 +146,12 @@ def _assistant(message: AIMessage) -> Json:
     more = message.additional_kwargs
     if more.get("function_call") and not calls:
         raise ConfigurationError(
-            "an AIMessage with function_call, the old form, cannot be sent: give tool_calls"
+            "an AIMessage with function_call, the old form, cannot be sent: pass tool_calls"
         )
     state = more.get(STATE)
     if text or not calls:
         wire["content"] = text or ("" if state else more.get("refusal") or "")
-    # Core sends them to the models that want them back.
+    # Core sends them to the models that need them back.
     if reasoning := more.get("reasoning_content"):
         wire["reasoning_content"] = reasoning
     if state:
@@ -175,7 +175,7 @@ def _content(message: BaseMessage) -> str | list[Json]:
 
 
 def _tool_content(message: ToolMessage) -> tuple[str, list[Json]]:
-    """The text of a tool's answer, and its media."""
+    """Return the text of a tool's answer, and its media."""
     if isinstance(message.content, str):
         return message.content, []
     parts = list(_parts(message))
@@ -185,13 +185,13 @@ def _tool_content(message: ToolMessage) -> tuple[str, list[Json]]:
 
 
 def _parts(message: BaseMessage) -> Iterator[Json]:
-    """The content of a message in the wire form, whatever provider's form it has."""
+    """Return the content of a message, in the form of any provider, in the wire form."""
     for block in message.content_blocks:
         translate = _BLOCKS.get(block["type"])
         if translate is None:
             raise ConfigurationError(
                 f"{type(message).__name__} with a content block of the type {block['type']!r}, "
-                f"which no deployment takes: {str(block)[:200]}"
+                f"which no deployment accepts: {str(block)[:200]}"
             )
         yield from translate(dict(block))
 
@@ -204,13 +204,13 @@ def _text(block: Json) -> Iterator[Json]:
 def _data(block: Json) -> Iterator[Json]:
     more = {**(block.get("extras") or {}), **block}
     if block["type"] == "file" and "base64" in block and not more.get("filename"):
-        # The wire wants a name with an ending that fits.
+        # The wire requires a file name with the right extension.
         block["filename"] = f"document{mimetypes.guess_extension(block.get('mime_type', '')) or ''}"
     try:
         wire = convert_to_openai_data_block(block)
     except (KeyError, ValueError) as error:
         raise ConfigurationError(
-            f"a content block of the type {block['type']!r} cannot be sent ({error}); give it "
+            f"a content block of the type {block['type']!r} cannot be sent ({error}); pass "
             "base64 and mime_type, or an image's url"
         ) from error
     if more.get("detail") and "image_url" in wire:
@@ -234,7 +234,7 @@ def _other(block: Json) -> Iterator[Json]:
         raise ConfigurationError(f"a content block cannot be sent: {str(value)[:200]}")
 
 
-# What models thought is never sent back, and calls stand in the message beside its content.
+# Models' thoughts are never sent back, and calls are a field of the message besides its content.
 _SILENT_BLOCKS = ("reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call")
 _SILENT = (
     *("thinking", "redacted_thinking", "reasoning", "reasoning_content"),

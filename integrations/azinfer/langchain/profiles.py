@@ -1,4 +1,4 @@
-"""A model's facts in the words of LangChain's model profiles."""
+"""A model's facts in the form of LangChain's model profiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from azinfer.core import ModelFacts
 
 
 def to_model_profile(facts: ModelFacts) -> ModelProfile | None:
-    """Return the profile of a model without what is unknown of it; None if the model is unknown."""
+    """Return the profile of a model, with known facts only; None if the model is unknown."""
     if not facts.name:
         return None
     images = "image" in facts.inputs if facts.inputs else None

@@ -38,7 +38,7 @@ CITATIONS = "citations"
 
 
 def from_completion(answer: ChatCompletion) -> ChatResult:
-    """Return an answer as LangChain has it, with one generation for each choice."""
+    """Return an answer in the form of LangChain, with one generation for each choice."""
     usage = from_usage(answer.usage)
     generations = [
         ChatGeneration(
@@ -77,7 +77,7 @@ class ResponseAccumulator:
             return _text_chunk(delta.content) if delta.content else None
         kwargs = {"reasoning_content": delta.reasoning, "refusal": delta.refusal}
         message = AIMessageChunk(
-            # LangChain would keep an empty text beside the block of a refusal.
+            # LangChain would keep an empty text besides the block of a refusal.
             content=delta.content or ([] if delta.refusal else ""),
             additional_kwargs={name: value for name, value in kwargs.items() if value},
             tool_call_chunks=self._tool_call_chunks(delta),
@@ -88,7 +88,7 @@ class ResponseAccumulator:
     def last(self, answer: ChatCompletion) -> ChatGenerationChunk:
         """Return the end of a stream: its usage, why it ended, and a refusal as a block.
 
-        Log probabilities are left out, since they came with their tokens; sound comes whole.
+        Log probabilities are left out, since they came with their tokens; audio is sent complete.
         """
         choice = answer.choices[0]
         sound, refusal = choice.message.audio, choice.message.refusal
@@ -99,7 +99,7 @@ class ResponseAccumulator:
                 **({STATE: choice.message.state} if choice.message.state else {}),
                 **({CITATIONS: notes} if (notes := _citations(choice.message)) else {}),
             },
-            tool_call_chunks=self._invalidating(choice),
+            tool_call_chunks=self._invalid_call_chunks(choice),
             usage_metadata=from_usage(answer.usage),
             response_metadata=_metadata(answer, replace(choice, logprobs=None)),
             chunk_position="last",
@@ -115,11 +115,11 @@ class ResponseAccumulator:
             for call in delta.tool_calls
         ]
 
-    def _invalidating(self, choice: Choice) -> list[ToolCallChunk]:
-        """Return chunks that make invalid calls of those whose arguments are not whole.
+    def _invalid_call_chunks(self, choice: Choice) -> list[ToolCallChunk]:
+        """Return chunks that make calls with incomplete arguments invalid.
 
-        LangChain completes streamed arguments by itself, so that an agent would run a tool on
-        half of them. A bracket that closes nothing is what it does not complete.
+        LangChain completes streamed arguments by itself, so an agent would run a tool with half
+        of its arguments. A closing bracket without an opening one prevents that.
         """
         calls = choice.message.tool_calls
         incomplete = {call.id for call in choice.incomplete_tool_calls}
@@ -144,7 +144,7 @@ def parse_arguments(name: str | None, text: str | None) -> Json:
 
 
 def from_usage(usage: Usage | None) -> UsageMetadata | None:
-    """Return token counts as LangChain has them."""
+    """Return token counts in the form of LangChain."""
     if usage is None:
         return None
     inputs = InputTokenDetails(cache_read=usage.cached_tokens)
@@ -175,7 +175,7 @@ def _tool_call_chunk(
 
 
 def _is_completed(text: str) -> bool:
-    """Return whether LangChain makes an object of streamed arguments."""
+    """Return whether LangChain completes streamed arguments to an object."""
     return not text or isinstance(_partial(text), dict)
 
 
@@ -188,7 +188,7 @@ def _is_object(function: Function) -> bool:
 
 
 def _bracket_for(text: str) -> str:
-    """Return what, behind streamed arguments, stops LangChain from completing them."""
+    """Return the bracket that stops LangChain from completing streamed arguments."""
     brackets = ("]", "}", '"]', '"}', '""]', '""}')
     return next(each for each in brackets if not isinstance(_partial(text + each), dict))
 
@@ -285,7 +285,7 @@ def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
     attempt = routing.attempts[-1] if routing and routing.attempts else None
     metadata = {
         "id": answer.id,
-        # Counters of usage go by this name, and skip answers without one.
+        # Counters of usage group answers by this name, and skip answers without one.
         "model_name": answer.model or (routing and (routing.model_id or routing.deployment)),
         "deployment": routing and routing.deployment,
         "finish_reason": choice.finish_reason,

@@ -22,13 +22,13 @@ from azinfer.core import strict_schema
 from azinfer.langchain.errors import answer_filtered
 from azinfer.langchain.responses import parse_arguments
 
-# What an answer comes to, whole or (True) as far as it came; None where it has no value.
+# Returns the value of a complete answer, or (True) of one so far; None if it has no value.
 Parse = Callable[[AIMessage, bool], Any]
 Make = Callable[[Any], Any]
 
 
 def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
-    """The `response_format` that asks for values of a schema."""
+    """Return the `response_format` that asks for values of a schema."""
     if method == "json_mode":
         return {"type": "json_object"}
     if isinstance(schema, dict) and schema.get("type") == "json_schema":
@@ -45,13 +45,13 @@ def response_format_of(schema: Any, method: str, strict: bool | None) -> dict[st
 
 
 def parser_of(schema: Any, method: str, include_raw: bool) -> Runnable[AIMessage, Any]:
-    """What makes a value of an answer, or `{"raw", "parsed", "parsing_error"}`.
+    """Return a parser that turns an answer into a value, or `{"raw", "parsed", "parsing_error"}`.
 
-    While an answer is streamed, they grow.
+    While an answer is streamed, the values grow.
     """
     kind, parse = _RawAndValues if include_raw else _Values, _parser_for(schema, method)
 
-    # Generators and no functions, so that values come while an answer is streamed.
+    # Generators and not functions, so that values come while an answer is streamed.
     def read(messages: Iterator[AIMessage]) -> Iterator[Any]:
         answer = kind(parse)
         for message in messages:
@@ -70,7 +70,7 @@ def parser_of(schema: Any, method: str, include_raw: bool) -> Runnable[AIMessage
 
 
 class _Values:
-    """The values that an answer comes to, part by part."""
+    """The values of an answer so far, part by part."""
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
@@ -78,7 +78,7 @@ class _Values:
         self._last: Any = None
 
     def add(self, message: AIMessage) -> Iterator[Any]:
-        """What a further part of the answer changes."""
+        """Yield the value that a further part of the answer changes."""
         self._whole = message if self._whole is None else self._whole + message
         value = None
         with suppress(Exception):  # no value yet
@@ -88,7 +88,7 @@ class _Values:
             yield value
 
     def end(self) -> Iterator[Any]:
-        """Return what the end of the answer adds."""
+        """Yield the value that the end of the answer adds."""
         value = self._value()
         if value is None or value != self._last:
             yield value
@@ -105,7 +105,7 @@ class _Values:
 
 
 class _RawAndValues(_Values):
-    """The same beside the parts themselves, with errors as values."""
+    """The same together with the parts themselves, with errors as values."""
 
     @override
     def add(self, message: AIMessage) -> Iterator[Any]:
@@ -122,9 +122,9 @@ class _RawAndValues(_Values):
 
 
 class _Part(dict[str, Any]):
-    """What a step after this one, and a trace, add up: messages grow, and the last value stays.
+    """A part that later steps and traces add up: messages grow, and the last value counts.
 
-    LangChain's AddableDict would add up lists, and adds no dictionaries.
+    LangChain's AddableDict would add up lists, and cannot add dictionaries.
     """
 
     def __add__(self, other: _Part) -> _Part:
@@ -154,7 +154,7 @@ def _parse_call(message: AIMessage, partial: bool, make: Make, name: str) -> Any
     if not partial:
         calls: Sequence[Any] = message.invalid_tool_calls
         if isinstance(message, AIMessageChunk):
-            calls = message.tool_call_chunks  # in whose tool calls LangChain mends what is broken
+            calls = message.tool_call_chunks  # in whose tool calls LangChain repairs broken JSON
         for call in calls:
             parse_arguments(call["name"], call["args"])
     arguments = [call["args"] for call in message.tool_calls if call["name"] == name]
@@ -182,7 +182,7 @@ def _check_complete(message: AIMessage) -> AIMessage:
         raise answer_filtered(message.response_metadata.get("content_filter_results", {}))
     if reason == "length":
         raise OutputParserException(
-            "the answer was cut off before its value was whole: raise max_tokens",
+            "the answer was cut off before its value was complete: raise max_tokens",
             llm_output=message.text,
         )
     return message

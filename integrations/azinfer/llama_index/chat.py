@@ -51,10 +51,9 @@ _OPTIONS = (
 class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
-    Give it an `endpoint` and a `credential` as `azinfer.core.InferenceClient` takes them, or
-    such a client as `client`. Options that it does not name go into `additional_kwargs`, or with
-    the call, and from there to the wire as they are; `model=` with a call asks another
-    deployment.
+    Pass it an `endpoint` and a `credential` as for `azinfer.core.InferenceClient`, or such a client
+    as `client`. Pass options without a field here in `additional_kwargs` or with the call; they are
+    sent as they are. `model=` with a call uses another deployment.
 
     Example:
         >>> from azinfer.llama_index import AzInferLLM
@@ -70,21 +69,21 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     temperature: float | None = None
     """The randomness of an answer."""
     max_tokens: int | None = None
-    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    """The most tokens to write; sent as `max_completion_tokens` where the model needs that."""
     logprobs: bool | None = None
     """Whether to return the log probabilities of tokens."""
     top_logprobs: int | None = None
     """How many of the likeliest tokens to return at each position."""
     reasoning_effort: str | None = None
-    """How much a reasoning model thinks, for example `"low"`."""
+    """How much a reasoning model may think, for example `"low"`."""
     verbosity: str | None = None
     """How long answers are: `"low"`, `"medium"` or `"high"`."""
     modalities: list[str] | None = None
     """The kinds of output, for example `["text", "audio"]`."""
     context_window: int | None = None
-    """Tokens in and out of one answer; left out, what is known of the model."""
+    """Tokens of a prompt and its answer together; by default what is known about the model."""
     is_function_calling_model: bool | None = None
-    """Whether the model calls tools; left out, what is known of the model."""
+    """Whether the model calls tools; by default what is known about the model."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options, sent as they are."""
 
@@ -96,10 +95,10 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     @property
     @override
     def metadata(self) -> LLMMetadata:
-        """What is known of the model, without a request.
+        """What is known about the model, without a request.
 
-        Where the model is unknown, the context window is LlamaIndex's own default and what
-        `max_tokens` leaves room for.
+        If the model is unknown, the context window is LlamaIndex's own default, enlarged by
+        `max_tokens`.
         """
         facts = self._facts
         written = self.max_tokens or DEFAULT_NUM_OUTPUTS
@@ -115,7 +114,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
 
     @property
     def _model_name(self) -> str | None:
-        """The model behind the deployment, as far as that is known, else the deployment."""
+        """The model behind the deployment if it is known, else the deployment."""
         if self._ready is None or self.model is None:
             return self.model_id or self.model
         return self._ready.explain(model=self.model, model_id=self.model_id).model_id or self.model
@@ -125,11 +124,11 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         return self.core_client.model_facts(model=self.model, model_id=self.model_id)
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What goes to the core client: the call's options over the model's."""
+        """Return the options for the core client: those of the call win over the model's."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         options = {**own, **self.additional_kwargs, **kwargs}
         if (options.get("n") or 1) > 1:
-            raise ConfigurationError("a LlamaIndex answer is one: leave out n")
+            raise ConfigurationError("LlamaIndex uses one answer: leave out n")
         options = {name: value for name, value in options.items() if value is not None}
         parallel = options.pop("allow_parallel_tool_calls", True)
         if not parallel and options.get("tools") and self._takes_parallel(options):
@@ -137,7 +136,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         return options
 
     def _takes_parallel(self, options: dict[str, Any]) -> bool:
-        """Whether the service knows `parallel_tool_calls`; OpenAI's reasoning models refuse it."""
+        """Return whether the service knows `parallel_tool_calls`; reasoning models refuse it."""
         model, model_id = options.get("model"), options.get("model_id")
         routing = self.core_client.explain(model=model, model_id=model_id)
         reasons = profile_of(routing.model_id).token_limit == "max_completion_tokens"
@@ -248,7 +247,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """Return the tool calls of a response, or of a part of one while it is streamed.
+        """Return the tool calls of a response, or of its part so far while it is streamed.
 
         Raises:
             ValueError: The answer has no calls, although `error_on_no_tool_call` is set.
@@ -290,7 +289,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Any:
-        """The same, awaited."""
+        """Return a value of a pydantic model; the same as `structured_predict`, awaited."""
         if not self._supports_structured:
             llm_kwargs = dict(llm_kwargs or {})
             return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -343,7 +342,7 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> dict[str, Any]:
-        """The chat that asks for a value."""
+        """Return the request that asks for a value."""
         request: Json = {
             name: value
             for name, value in (llm_kwargs or {}).items()

@@ -1,4 +1,4 @@
-"""What the model and the embeddings share: a deployment and its core client."""
+"""The part that the model and the embeddings share: a deployment and its core client."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _CLIENT_OPTIONS = (
 class DeploymentConnection(BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
-    Neither its dict nor its pickle contains a secret; of credentials they keep the names
-    `"entra"` and `"env:NAME"`. A component made from one looks for any other credential in the
+    Its dict and its pickle contain no secrets; of credentials they have only the names `"entra"`
+    and `"env:NAME"`. A component that is created from them takes any other credential from the
     environment. Otherwise pass it with `from_dict(data, credential=…)` or, after a pickle, set
     `credential`.
     """
@@ -52,13 +52,13 @@ class DeploymentConnection(BaseComponent):
         arbitrary_types_allowed=True,
         extra="forbid",
         protected_namespaces=(),
-        hide_input_in_errors=True,  # the input has the key in it
+        hide_input_in_errors=True,  # the input contains the key
     )
 
     endpoint: str | None = None
-    """Any URL that a portal or a sample shows; left out, the environment's.
+    """Any URL that a portal or a sample shows; by default the environment's.
 
-    Keys in its query are left out of dicts and pickles; set the endpoint again after those.
+    Keys in its query are left out of dicts and pickles; set the endpoint again afterwards.
     """
     credential: SkipJsonSchema[Any] = Field(
         default=None,
@@ -70,7 +70,7 @@ class DeploymentConnection(BaseComponent):
     model: str | None = None
     """The deployment's name, in any case."""
     model_id: str | None = None
-    """The model behind the deployment, for example `"gpt-4.1"`, where its name does not say."""
+    """The model behind the deployment, for example `"gpt-4.1"`, if its name does not say so."""
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout."""
     max_retries: int = 2
@@ -82,19 +82,19 @@ class DeploymentConnection(BaseComponent):
     )
     """Sent with every request; secret headers are left out of dicts and pickles."""
     surface: str | None = None
-    """The way to address deployments, where the URL does not say."""
+    """The way to address deployments, if the URL does not say so."""
     api_version: str | None = None
     """Sent instead of the surface's default."""
     client: SkipJsonSchema[InferenceClient | AsyncInferenceClient | None] = Field(
         default=None, repr=False, exclude=True
     )
-    """A ready client, instead of the fields above but `model` and `model_id`."""
+    """A ready client, instead of the fields above except `model` and `model_id`."""
 
     _ready: InferenceClient | AsyncInferenceClient | None = PrivateAttr(default=None)
 
     @classmethod
     def from_defaults(cls, **named: Any) -> Self:
-        """Make one, as the constructor does."""
+        """Create a component; the same as the constructor."""
         return cls(**named)
 
     @model_validator(mode="before")
@@ -115,7 +115,7 @@ class DeploymentConnection(BaseComponent):
         return self
 
     def _describe(self, client: InferenceClient | AsyncInferenceClient) -> None:
-        """Copy from a ready client what a dict of this component must have."""
+        """Copy from a ready client the fields that a dict of this component needs."""
         if self.endpoint is None:
             self.endpoint = client.endpoint.url
             self.surface = client.endpoint.surface.name
@@ -131,7 +131,7 @@ class DeploymentConnection(BaseComponent):
 
     @property
     def core_client(self) -> InferenceClient | AsyncInferenceClient:
-        """The core client that there is already; after a pickle, a new one."""
+        """The existing core client; after unpickling, a new one."""
         if self._ready is None:
             self._ready = self._connect()
         return self._ready
@@ -148,7 +148,7 @@ class DeploymentConnection(BaseComponent):
 
     @override
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return what the component can be made from again, without secrets."""
+        """Return the fields from which the component can be created again, without secrets."""
         named = {"credential": self.credential} if _is_name(self.credential) else {}
         return {**super().to_dict(**kwargs), **named}
 
@@ -167,7 +167,7 @@ class DeploymentConnection(BaseComponent):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        # Of a copy, because the one inherited takes what cannot be pickled out of the object.
+        # Use a copy, because the inherited method removes what cannot be pickled from the object.
         copied = self.__copy__()
         copied.client = copied._ready = None
         copied.credential = pickleable_credential(self.credential)
@@ -185,7 +185,7 @@ class DeploymentConnection(BaseComponent):
 
 
 def _is_name(credential: Any) -> bool:
-    """Whether a credential only says where it is to be had."""
+    """Return True if a credential is only the name of its source."""
     return isinstance(credential, str) and pickleable_credential(credential) is not None
 
 
@@ -196,7 +196,7 @@ def _without_secrets(headers: dict[str, str] | None) -> dict[str, str] | None:
 
 
 def _aliases_of(field: FieldInfo) -> list[str]:
-    """Return the other names that a field can be given by."""
+    """Return the other names of a field."""
     choices = field.validation_alias
     aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
     return [alias for alias in (*aliases, field.alias) if isinstance(alias, str)]

@@ -24,8 +24,8 @@ Kind = Literal["query", "document"]
 class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     """Embeddings of texts by any deployment that has them.
 
-    A batch of `embed_batch_size` texts, which is what progress and rate limiters count, is sent
-    in requests as large as the model takes, several at once.
+    A batch of `embed_batch_size` texts, which progress bars and rate limiters count, is sent in
+    requests as large as the model accepts, several at once.
 
     Example:
         >>> from azinfer.llama_index import AzInferEmbedding
@@ -39,13 +39,13 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
     """
 
     embed_batch_size: int = Field(default=2048, gt=0, le=2048)
-    """The most texts that are handed over at once."""
+    """The most texts in one batch."""
     dimensions: int | None = None
-    """How many numbers a vector has, where the model can choose."""
+    """How many numbers a vector has, if the model lets you choose."""
     query_type: str | None = None
-    """Sent as `input_type` for queries; left out, `"query"` where model and surface have it."""
+    """Sent as `input_type` for queries; by default `"query"` if model and surface have it."""
     document_type: str | None = None
-    """Sent as `input_type` for texts; left out, `"document"` where model and surface have it."""
+    """Sent as `input_type` for texts; by default `"document"` if model and surface have it."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options, sent as they are: `{"encoding_format": "int8"}`."""
 
@@ -61,7 +61,7 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
         return "AzInferEmbedding"
 
     def _options(self, input_type: str | None, kind: Kind | None) -> dict[str, Any]:
-        """What goes to the core client, which sends the kind where there is a field for it."""
+        """Return the options for the core client, which sends the kind if a field exists for it."""
         options = {
             "dimensions": self.dimensions,
             "input_type": input_type or None,
@@ -135,7 +135,7 @@ class AzInferImageEmbedding(AzInferEmbedding, MultiModalEmbedding):
 
 
 def _sendable(texts: Sequence[str]) -> list[str]:
-    # Services refuse a whole request for one empty text; a blank has as little to say.
+    # Services refuse a whole request for one empty text; a space has as little meaning.
     return [text or " " for text in texts]
 
 
@@ -146,7 +146,7 @@ def _lists(embeddings: Embeddings) -> list[Embedding]:
 
 
 def _source(image: Any) -> Any:
-    """An image in a form that core takes."""
+    """Return an image in a form that core accepts."""
     if isinstance(image, ImageDocument | ImageNode | ImageBlock):
         url = image.url if isinstance(image, ImageBlock) else image.image_url
         return _source(str(url) if url else image.resolve_image())

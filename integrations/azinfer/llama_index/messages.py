@@ -27,7 +27,7 @@ from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
 
-# Where an assistant's message keeps what core calls the state of an answer.
+# The key under which an assistant's message has the state of an answer, as core calls it.
 STATE = "azinfer_state"
 
 _ROLES = {
@@ -37,7 +37,7 @@ _ROLES = {
     MessageRole.ASSISTANT: "assistant",
     MessageRole.FUNCTION: "function",
     MessageRole.TOOL: "tool",
-    MessageRole.CHATBOT: "assistant",  # what Cohere and Google call it
+    MessageRole.CHATBOT: "assistant",  # the name in the APIs of Cohere and Google
     MessageRole.MODEL: "assistant",
 }
 
@@ -45,7 +45,7 @@ _ROLES = {
 def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
     """Return LlamaIndex messages in the wire form, without changing them.
 
-    Media in a tool's answer moves into a user message after the answers, since the wire takes
+    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
     only text there.
 
     Raises:
@@ -72,12 +72,12 @@ def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
 
 
 def to_tools(tools: Sequence[BaseTool]) -> list[Json]:
-    """Tools in the wire form."""
+    """Return tools in the wire form."""
     return [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
 
 
 def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
-    """A tool choice of every form that LlamaIndex's models know, in the wire form.
+    """Return a tool choice of any form that LlamaIndex's models know in the wire form.
 
     Args:
         choice: `"auto"`, `"none"`, `"required"` (or `"any"`, True), a tool's name, the wire form,
@@ -86,7 +86,7 @@ def to_tool_choice(choice: Any, required: bool, tools: Sequence[Json]) -> Any:
         tools: The tools, in the wire form.
 
     Raises:
-        ConfigurationError: It names a tool that is not there.
+        ConfigurationError: It names a tool that does not exist.
     """
     if choice is None or choice is False:
         return "required" if required else None
@@ -114,7 +114,7 @@ def _plain_message(role: str, message: ChatMessage) -> Json:
 
 
 def _tool_answer(message: ChatMessage) -> tuple[Json, list[Json]]:
-    """A tool's answer with its text, and the media of it."""
+    """Return a tool's answer with its text, and its media."""
     call_id = message.additional_kwargs.get("tool_call_id")
     if not call_id:
         raise ConfigurationError(
@@ -141,10 +141,10 @@ def _assistant(message: ChatMessage) -> Json:
     if state := message.additional_kwargs.get(STATE):
         wire["state"] = state
         if text == message.additional_kwargs.get("refusal"):
-            text = ""  # the state has it
+            text = ""  # the state has this text
     thoughts = [block.content for block in message.blocks if isinstance(block, ThinkingBlock)]
     if thought := "".join(text for text in thoughts if text):
-        wire["reasoning_content"] = thought  # core sends it to models that want it back
+        wire["reasoning_content"] = thought  # core sends it to models that need it back
     if text or not calls:
         wire["content"] = text
     if calls:
@@ -153,7 +153,7 @@ def _assistant(message: ChatMessage) -> Json:
 
 
 def _calls(message: ChatMessage) -> list[Json]:
-    """The calls of an assistant: its blocks, or what older versions kept beside them."""
+    """Return the calls of an assistant: its blocks, or the field of older versions."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
         return [to_call(each.tool_call_id, each.tool_name, each.tool_kwargs) for each in blocks]
@@ -162,7 +162,7 @@ def _calls(message: ChatMessage) -> list[Json]:
 
 
 def to_call(call_id: str | None, name: str, arguments: str | Mapping[str, Any]) -> Json:
-    """One call of a tool in the wire form, its arguments as a JSON string."""
+    """Return one tool call in the wire form, with its arguments as a JSON string."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     function = {"name": name, "arguments": text or "{}"}
     return {"id": call_id or "", "type": "function", "function": function}
@@ -203,7 +203,7 @@ def _document(block: DocumentBlock) -> Iterator[Json]:
         yield {"type": "text", "text": data.decode()}
         return
     name = block.title or "document"
-    if "." not in name:  # the wire wants a name with an ending that fits
+    if "." not in name:  # the wire requires a file name with the right extension
         name += mimetypes.guess_extension(kind) or ".pdf"
     url = _data_url(data, kind or "application/pdf")
     yield {"type": "file", "file": {"filename": name, "file_data": url}}
@@ -233,6 +233,6 @@ _BLOCKS: dict[type, Callable[[Any], Iterator[Json]]] = {
     DocumentBlock: _document,
     CitableBlock: _citable,
     CitationBlock: _citation,
-    ThinkingBlock: _nothing,  # it goes back beside the content: see `_assistant`
+    ThinkingBlock: _nothing,  # it is sent back besides the content: see `_assistant`
     CachePoint: _nothing,  # the service caches prompts by itself
 }

@@ -32,12 +32,12 @@ from azinfer.core import (
 )
 from azinfer.llama_index.messages import STATE, Json
 
-# Where a response names the tool calls that were cut off.
+# The key under which a response names the tool calls that were cut off.
 INCOMPLETE = "incomplete_tool_calls"
 
 
 def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatResponse:
-    """An answer as LlamaIndex has it.
+    """Return an answer in the form of LlamaIndex.
 
     Args:
         answer: The answer.
@@ -52,7 +52,7 @@ def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatRespo
 
 
 class ResponseAccumulator:
-    """What a streamed answer has come to so far.
+    """A streamed answer so far.
 
     Args:
         one_call: Whether to keep only the first of several tool calls.
@@ -64,9 +64,9 @@ class ResponseAccumulator:
         self._calls: dict[int, ToolCall] = {}
 
     def add(self, chunk: ChatCompletionChunk) -> ChatResponse | None:
-        """The whole so far, with what a chunk adds as its delta; None where it adds nothing.
+        """Return the answer so far, with a chunk's part as its delta; None if it adds nothing.
 
-        Usage and metadata come with the end: see `last`.
+        Usage and metadata come at the end: see `last`.
         """
         if not chunk.choices:
             return None
@@ -101,14 +101,14 @@ class ResponseAccumulator:
         )
 
     def last(self, answer: ChatCompletion) -> ChatResponse:
-        """What is known at the end: the whole answer, its usage, and why it ended."""
+        """Return the complete answer, its usage, and why it ended."""
         whole = from_completion(answer, self._one_call)
         whole.delta = ""
         return whole
 
 
 def to_completion(response: ChatResponse) -> CompletionResponse:
-    """A chat response as the completion that it is to a prompt."""
+    """Return a chat response as the completion of a prompt."""
     return CompletionResponse(
         text=response.message.content or "",
         additional_kwargs={**response.message.additional_kwargs, **response.additional_kwargs},
@@ -121,8 +121,8 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
 def to_selections(response: ChatResponse) -> list[ToolSelection]:
     """Return the tool calls of a response.
 
-    While a response is streamed, arguments are what has arrived of them. Arguments that are not
-    a JSON object count as none.
+    While a response is streamed, arguments are as complete as they have arrived. Arguments that are
+    not a JSON object count as empty.
 
     Raises:
         InvalidResponseError: A token limit or a content filter cut a call off.
@@ -201,7 +201,7 @@ def _sound(audio: Json) -> AudioBlock:
 
 
 def _raw(answer: ChatCompletion) -> Json:
-    """The answer's body, always with its usage, for LlamaIndex counts tokens there."""
+    """Return the answer's body, always with its usage: LlamaIndex counts tokens there."""
     return {**answer.raw, "usage": _counts(answer.usage)}
 
 
@@ -236,7 +236,7 @@ def _metadata(answer: ChatCompletion) -> Json:
 
 
 def _logprobs(logprobs: Json | None) -> list[list[LogProb]] | None:
-    """For each token its own probability first, then the likeliest others."""
+    """Return for each token its own log probability first, then those of the likeliest others."""
     tokens: Sequence[Json] = (logprobs or {}).get("content") or ()
     if not tokens:
         return None

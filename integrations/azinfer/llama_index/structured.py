@@ -1,4 +1,4 @@
-"""Structured output: values of a pydantic model from answers, whole and while they are written."""
+"""Structured output: values of a pydantic model, from complete and from streamed answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CUT = {
 
 
 def parse_value(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
-    """The value that an answer is.
+    """Return an answer as a value.
 
     Raises:
         InvalidResponseError: The model refused, or its answer was cut off.
@@ -33,10 +33,11 @@ def parse_value(response: ChatResponse, output_cls: type[BaseModel]) -> Any:
 
 
 def parse_stream(responses: Iterable[ChatResponse], output_cls: type[BaseModel]) -> Generator[Any]:
-    """What a streamed answer comes to, more and more of it, and at its end the whole value.
+    """Yield the value of a streamed answer as it grows, and the complete value at its end.
 
     Raises:
-        InvalidResponseError: As `whole` does, and ValidationError too.
+        InvalidResponseError: As for `parse_value`.
+        ValidationError: As for `parse_value`.
     """
     accumulator = _ValueAccumulator(output_cls)
     for response in responses:
@@ -47,7 +48,7 @@ def parse_stream(responses: Iterable[ChatResponse], output_cls: type[BaseModel])
 async def aparse_stream(
     responses: AsyncIterable[ChatResponse], output_cls: type[BaseModel]
 ) -> AsyncGenerator[Any]:
-    """The same of an async stream."""
+    """Yield the same from an async stream."""
     accumulator = _ValueAccumulator(output_cls)
     async for response in responses:
         for value in accumulator.add(response):
@@ -56,7 +57,7 @@ async def aparse_stream(
 
 
 class _ValueAccumulator:
-    """The values of an answer that is not whole yet: of the model, or with fields missing."""
+    """The values of an incomplete answer: of the model, or with missing fields."""
 
     def __init__(self, output_cls: type[BaseModel]) -> None:
         self._output_cls = output_cls
@@ -65,11 +66,11 @@ class _ValueAccumulator:
         self._last = ChatResponse(message=ChatMessage())
 
     def value(self) -> Any:
-        """The value at the end."""
+        """Return the value at the end."""
         return parse_value(self._last, self._output_cls)
 
     def add(self, response: ChatResponse) -> Iterable[Any]:
-        """The value so far, where there is a new one."""
+        """Return the value so far, if there is a new one."""
         self._last = response
         try:
             fields = from_json(_json_of(response), allow_partial="trailing-strings")
@@ -89,7 +90,7 @@ def _is_last(response: ChatResponse) -> bool:
 
 
 def _json_of(response: ChatResponse) -> str:
-    """The arguments of the first tool call, or the text."""
+    """Return the arguments of the first tool call, or the text."""
     for block in response.message.blocks:
         if isinstance(block, ToolCallBlock):
             return str(block.tool_kwargs)

@@ -34,23 +34,24 @@ class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
     The constructor does not touch the network.
 
     Args:
-        endpoint: Any URL that a portal or a sample shows, loopback over http included. Left
-            out: the environment's AZURE_AI_INFERENCE_ENDPOINT, or those that core looks for.
+        endpoint: Any URL that a portal or a sample shows, loopback over http included. By
+            default the environment's AZURE_AI_INFERENCE_ENDPOINT, or the variables of core.
         credential: A key, a credential of azure-identity, or a function that returns a token.
-            Left out: the environment's key for that endpoint.
+            By default the environment's key for that endpoint.
         model: The deployment's name, in any case; settings may name another for one request.
-            Left out: the endpoint's own, or the environment's AZURE_OPENAI_CHAT_DEPLOYMENT_NAME.
+            By default the endpoint's own, or the environment's
+            AZURE_OPENAI_CHAT_DEPLOYMENT_NAME.
         instruction_role: The role that instructions are sent with: `"system"` or `"developer"`.
-        model_id: The model behind it, for example `"gpt-4.1"`, where its name does not say.
+        model_id: The model behind it, for example `"gpt-4.1"`, if its name does not say so.
         timeout: Seconds for each attempt, or a Timeout.
         max_retries: How often a call is sent again after a temporary failure.
         headers: Sent with every request.
-        surface: The way to address deployments, where the URL does not say.
+        surface: The way to address deployments, if the URL does not say so.
         api_version: Sent instead of the surface's default.
-        client: A ready client, instead of the arguments above; it stays yours to close.
-        service_id: What the kernel knows this service by; the deployment's name when left out.
-        env_file_path: A file with what the environment lacks; `.env` when left out.
-        env_file_encoding: The encoding of that file; UTF-8 when left out.
+        client: A ready client, instead of the arguments above; you close it yourself.
+        service_id: The service's name in the kernel; by default the deployment's name.
+        env_file_path: A file with variables that the environment lacks; by default `.env`.
+        env_file_encoding: The encoding of that file; by default UTF-8.
 
     Raises:
         ServiceInitializationError: There is no endpoint, no credential or no deployment.
@@ -131,7 +132,7 @@ class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
     def _verify_function_choice_settings(self, settings: PromptExecutionSettings) -> None:
         if (self._options(settings).get("n") or 1) > 1:
             raise ServiceInvalidExecutionSettingsError(
-                "functions are called for one answer alone: leave out number_of_responses (n)"
+                "functions can be called for only one answer: leave out number_of_responses (n)"
             )
 
     @override

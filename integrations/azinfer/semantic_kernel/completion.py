@@ -26,8 +26,8 @@ from azinfer.semantic_kernel.telemetry import annotate_span, describe_answer
 class AzInferTextCompletion(DeploymentConnection, TextCompletionClientBase):
     """A text completion service: each prompt is sent to a chat deployment as a user message.
 
-    No surface has an operation for bare text any more, and every deployment that writes text
-    takes messages. Arguments, settings and errors are those of AzInferChatCompletion.
+    No surface has an operation for plain text any more, and every deployment that writes text
+    accepts messages. Arguments, settings and errors are those of AzInferChatCompletion.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferTextCompletion
@@ -110,6 +110,6 @@ class AzInferTextCompletion(DeploymentConnection, TextCompletionClientBase):
 
 
 def _metadata(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
-    """What is known of a text; what the model thought too, which texts have no content for."""
+    """Return the metadata of a text; with the reasoning, for which texts have no content."""
     thought = choice.message.reasoning
     return {**metadata_of(answer, choice), **({"reasoning": thought} if thought else {})}

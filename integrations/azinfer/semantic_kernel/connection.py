@@ -1,4 +1,4 @@
-"""What the three services share: a core client, new or ready."""
+"""The part that the three services share: a core client, new or ready."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDPOINTS = {
     "AZURE_AI_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_API_VERSION",
     "AZURE_OPENAI_ENDPOINT": "AZURE_OPENAI_API_VERSION",
 }
-# Semantic Kernel's names of what core knows under its own.
+# Semantic Kernel's names, and those of core for the same.
 _SAME = {
     "AZURE_INFERENCE_ENDPOINT": "AZURE_AI_INFERENCE_ENDPOINT",
     "AZURE_INFERENCE_CREDENTIAL": "AZURE_AI_INFERENCE_API_KEY",
@@ -40,7 +40,7 @@ _SAME = {
 
 
 class Arguments(TypedDict, total=False):
-    """What every service takes besides an endpoint, a credential and a deployment."""
+    """The further arguments of every service, after endpoint, credential and deployment."""
 
     model_id: str | None
     timeout: float | Timeout | None
@@ -135,7 +135,7 @@ class DeploymentConnection(AIServiceClientBase):
         return self._client.endpoint.url
 
     def _options(self, settings: PromptExecutionSettings, **more: Any) -> dict[str, Any]:
-        """Return the options of a call from the settings; the service's own name means itself."""
+        """Return the options of a call; the service's own name stands for its deployment."""
         own_settings = self.get_prompt_execution_settings_from_settings(settings)
         options = own_settings.prepare_settings_dict(**more)
         model = options.get("model") or self.ai_model_id
@@ -161,7 +161,7 @@ def _client_of(
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
-    """The environment over that of a file, with Semantic Kernel's names for what core looks up."""
+    """Return the environment, which wins over a file, also by Semantic Kernel's names."""
     kept = dotenv_values(path or ".env", encoding=encoding or "utf-8")
     known = ChainMap(os.environ, {name: text for name, text in kept.items() if text})
     same = {ours: known[theirs] for ours, theirs in _SAME.items() if known.get(theirs)}
@@ -169,7 +169,7 @@ def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
 
 
 def _api_version(endpoint: str | None, environ: Mapping[str, str]) -> str | None:
-    """The environment's version of the API, which belongs to the environment's endpoint."""
+    """Return the environment's version of the API, which is for the environment's endpoint."""
     for variable, version in _ENDPOINTS.items() if endpoint is None else ():
         if environ.get(variable):
             return environ.get(version)
@@ -177,7 +177,7 @@ def _api_version(endpoint: str | None, environ: Mapping[str, str]) -> str | None
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with a User-Agent that begins as that of Semantic Kernel's own services."""
+    """Return headers with a User-Agent that begins like that of Semantic Kernel's services."""
     titled = {name.title(): value for name, value in headers.items()}
     titled.setdefault("User-Agent", user_agent("semantic-kernel"))
     prepend_semantic_kernel_to_user_agent(titled)
@@ -185,7 +185,7 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _name(deployment: str | None, model_id: str | None, endpoint: Endpoint, variable: str) -> str:
-    """What the service calls its model: the deployment, or what stands for it at its URL."""
+    """Return the service's name for its model: the deployment, or a name from its URL."""
     if deployment is None and endpoint.surface.routes:
         raise ConfigurationError(
             f"no deployment: pass model=, the name of one at {endpoint}, or set {variable}"

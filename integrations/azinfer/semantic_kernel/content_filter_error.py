@@ -10,7 +10,7 @@ from azinfer import core as ours
 class ContentFilteredError(ours.ContentFilterError, theirs.ContentFilterAIException):
     """A content filter refused the prompt; `content_filter_result` says why by category."""
 
-    # Theirs is a dataclass, which would show no message and could be no key of a dictionary.
+    # Semantic Kernel's is a dataclass, without a message, and not hashable.
     __hash__ = Exception.__hash__
     __eq__ = object.__eq__
     __repr__ = Exception.__repr__
@@ -24,7 +24,7 @@ class ContentFilteredError(ours.ContentFilterError, theirs.ContentFilterAIExcept
 
 
 def _result(severity: str) -> theirs.ContentFilterResult:
-    """A category's result of its severity, or of `"detected"`, which has none."""
+    """Return a category's result for a severity, or for `"detected"`."""
     kind = theirs.ContentFilterResultSeverity
     known = severity in [each.value for each in kind]
     return theirs.ContentFilterResult(

@@ -25,7 +25,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
     """Embeddings of texts, and of images, by any deployment that has them.
 
     Vector stores of Semantic Kernel ask for raw embeddings of documents and for embeddings of
-    queries. Models and surfaces that have a field for that difference receive it. The other
+    queries. Models and surfaces with a field for that difference receive it. The other
     arguments, and errors, are those of AzInferChatCompletion.
 
     Example:
@@ -70,16 +70,16 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> np.ndarray[Any, Any]:
-        """Vectors of texts, shape `(len(texts), dimensions)`, in their order.
+        """Return vectors of texts, shape `(len(texts), dimensions)`, in their order.
 
         Args:
             texts: The texts; queries, if the model distinguishes them from documents.
             settings: Further options of the request.
-            batch_size: The most texts in one request; what the model takes when left out.
-            **kwargs: What wins over the settings.
+            batch_size: The most texts in one request; by default what the model accepts.
+            **kwargs: Options that win over the settings.
 
         Raises:
-            ServiceResponseException: Any request failed; nothing partial is returned.
+            ServiceResponseException: A request failed; no partial result is returned.
         """
         options = self._options_for("query", self.query_type, settings, kwargs)
         vectors = await self._vectors(texts, batch_size, options)
@@ -93,7 +93,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[list[float]]:
-        """The same as lists of numbers, for texts that are documents; arguments and errors too."""
+        """Return the same as lists of numbers, for documents; arguments and errors are the same."""
         options = self._options_for("document", self.document_type, settings, kwargs)
         vectors = await self._vectors(texts, batch_size, options)
         return [list(map(float, vector)) for vector in vectors]
@@ -104,16 +104,16 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         settings: PromptExecutionSettings | None = None,
         **kwargs: Any,
     ) -> np.ndarray[Any, Any]:
-        """Vectors of images, shape `(len(images), dimensions)`, in their order.
+        """Return vectors of images, shape `(len(images), dimensions)`, in their order.
 
         Args:
             images: ImageContent, bytes, Paths or URLs.
             settings: Further options of the request.
-            **kwargs: What wins over the settings.
+            **kwargs: Options that win over the settings.
 
         Raises:
             ServiceInvalidRequestError: An image has neither data nor a URL.
-            ServiceResponseException: Any request failed; nothing partial is returned.
+            ServiceResponseException: A request failed; no partial result is returned.
         """
         with translated_errors():
             sources = [
@@ -143,7 +143,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         settings: PromptExecutionSettings | None,
         more: dict[str, Any],
     ) -> dict[str, Any]:
-        """Return the options of a call; core sends the kind where there is a field for it."""
+        """Return the options of a call; core sends the kind if there is a field for it."""
         options = self._options(settings or PromptExecutionSettings(), **more)
         if input_type is not None:
             options.setdefault("input_type", input_type)
@@ -157,7 +157,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
             if dimensions is None or "dimensions" not in f"{error.param} {error.message}":
                 raise
             # Vector stores always name their dimensions, and models that cannot choose refuse
-            # that; where the model's own are the same, nothing is lost by not asking.
+            # that; if the model's own number is the same, it need not be sent.
             own = {name: value for name, value in options.items() if name != "dimensions"}
             embeddings = await self.client.embed(texts, **own)
             if len(embeddings.vectors[0]) != dimensions:

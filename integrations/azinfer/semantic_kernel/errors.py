@@ -14,7 +14,7 @@ Kinds = Mapping[type, type[ours.InferenceError]]
 
 
 class _InferenceError(ours.InferenceError, theirs.ServiceResponseException):
-    """What has no name of its own here."""
+    """An error without a more exact class here."""
 
 
 class _InitializationError(ours.ConfigurationError, theirs.ServiceInitializationError):
@@ -34,7 +34,7 @@ class _APIConnectionError(ours.APIConnectionError, theirs.ServiceResponseExcepti
 
 
 class _APITimeoutError(ours.APITimeoutError, theirs.ServiceResponseException):
-    """No whole answer came within the time allowed."""
+    """No complete answer came within the time limit."""
 
 
 class _APIStatusError(ours.APIStatusError, theirs.ServiceResponseException):
@@ -42,11 +42,11 @@ class _APIStatusError(ours.APIStatusError, theirs.ServiceResponseException):
 
 
 class _BadRequestError(ours.BadRequestError, theirs.ServiceInvalidRequestError):
-    """The service refused the request as it stands."""
+    """The service refused the request as it is."""
 
 
 class _UnsupportedParameterError(ours.UnsupportedParameterError, theirs.ServiceInvalidRequestError):
-    """The model behind the deployment does not take a parameter."""
+    """The model behind the deployment does not support a parameter."""
 
 
 class _ContextLengthExceededError(
@@ -84,7 +84,7 @@ class _ServerError(ours.ServerError, theirs.ServiceResponseException):
 
 
 class _StreamInterruptedError(ours.StreamInterruptedError, theirs.ServiceResponseException):
-    """A stream ended before its answer did."""
+    """A stream ended before its answer was complete."""
 
 
 class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ServiceResponseException):
@@ -92,7 +92,7 @@ class _RouteExhaustedError(ours.RouteExhaustedError, theirs.ServiceResponseExcep
 
 
 class _InvalidResponseError(ours.InvalidResponseError, theirs.ServiceInvalidResponseError):
-    """The service answered with something that is not what the protocol says."""
+    """The service's answer does not follow the protocol."""
 
 
 _KINDS: Kinds = {
@@ -118,7 +118,7 @@ _KINDS: Kinds = {
 
 @contextmanager
 def translated_errors(starting: bool = False) -> Iterator[None]:
-    """Raise what happens inside as an error that is Semantic Kernel's too.
+    """Raise errors of the block as errors that are Semantic Kernel's too.
 
     Args:
         starting: Whether a service is being created.
@@ -143,8 +143,8 @@ def _kind_of(error: ours.InferenceError) -> type[ours.InferenceError]:
 
 
 def _content_filter_error() -> type[ours.InferenceError]:
-    # Semantic Kernel keeps its error beside its OpenAI services, which take a second to import
-    # and warn of pydantic; that is spent, and kept quiet, once there is such an error.
+    # Semantic Kernel's own class is next to its OpenAI services, which take a second to import
+    # and warn about pydantic: it is imported, without the warnings, at the first such error.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from azinfer.semantic_kernel.content_filter_error import ContentFilteredError

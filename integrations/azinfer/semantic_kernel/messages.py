@@ -25,17 +25,17 @@ from azinfer.core import AudioPart, ConfigurationError, ImagePart
 
 Json = dict[str, Any]
 
-# Where the metadata of an answer keeps what core calls its state.
+# The key of an answer's metadata for its state, as core calls it.
 STATE = "azinfer_state"
 
 
 def to_messages(
     messages: Sequence[ChatMessageContent], instruction_role: str = "system"
 ) -> list[Json]:
-    """Messages of a chat history in the wire form.
+    """Return messages of a chat history in the wire form.
 
-    Each result of a function becomes a message of its own; what stands beside results, and media
-    in them, moves into a user message after them, since the wire takes only text there.
+    Each result of a function becomes a message of its own; contents besides results, and media in
+    them, are moved to a user message after them, since the wire accepts only text there.
 
     Args:
         messages: The messages, oldest first.
@@ -66,7 +66,7 @@ def to_messages(
 
 
 def image_source(item: ImageContent) -> bytes | str:
-    """The bytes or the URL of an image, as core takes them.
+    """Return the bytes or the URL of an image, as core accepts them.
 
     Raises:
         ConfigurationError: It has neither.
@@ -89,7 +89,7 @@ def _assistant(message: ChatMessageContent) -> Json:
     text = "".join(item.text for item in message.items if isinstance(item, TextContent))
     wire = {"role": "assistant", **_reasoning_fields(message)}
     if "state" in wire and text == message.metadata.get("refusal"):
-        text = ""  # the state has it
+        text = ""  # the state has this text
     if text or not calls:
         wire["content"] = text
     if calls:
@@ -98,7 +98,7 @@ def _assistant(message: ChatMessageContent) -> Json:
 
 
 def _reasoning_fields(message: ChatMessageContent) -> Json:
-    """What models want back beside text and calls; core sends it to those that do."""
+    """Return what models may need back besides text and calls; core sends it to those that do."""
     items = [item for item in message.items if isinstance(item, ReasoningContent)]
     thought = "".join(item.text or "" for item in items)
     kept = {"reasoning_content": thought, "state": message.metadata.get(STATE)}
@@ -115,7 +115,7 @@ def _call(item: FunctionCallContent) -> Json:
 
 
 def _results(message: ChatMessageContent) -> tuple[list[Json], list[Json]]:
-    """Return the results of functions, and the parts beside them that are not text."""
+    """Return the results of functions, and the parts besides them that are not text."""
     results: list[Json] = []
     beside: list[Json] = []
     for item in message.items:
@@ -128,7 +128,7 @@ def _results(message: ChatMessageContent) -> tuple[list[Json], list[Json]]:
         else:
             beside += _parts([item])
     if not results:
-        raise ConfigurationError("a message of the role tool has no FunctionResultContent")
+        raise ConfigurationError("a message with the role tool has no FunctionResultContent")
     return results, beside
 
 
@@ -137,7 +137,7 @@ def _media(result: Any) -> list[Json]:
 
 
 def _result_text(result: Any) -> str:
-    """A function's result as text: JSON where it is data, which models read better than reprs."""
+    """Return a function's result as text: data as JSON, which models read better than reprs."""
     if isinstance(result, BaseModel) and not isinstance(result, TextContent | ChatMessageContent):
         return result.model_dump_json()
     if isinstance(result, Mapping | list | tuple):
@@ -199,9 +199,9 @@ def _data_url(kind: str, data: bytes) -> str:
 
 
 def _url(item: BinaryContent) -> str:
-    """The URL of a content without data.
+    """Return the URL of a content without data.
 
-    Paths are refused: prompts may contain text of strangers, who must not read files.
+    Paths are refused: prompts may contain text from strangers, which must not make us read files.
     """
     url = str(item.uri or "")
     if not url.startswith(("https://", "http://", "data:")):

@@ -34,11 +34,11 @@ _Annotation = TypeVar("_Annotation", AnnotationContent, StreamingAnnotationConte
 
 
 def from_completion(answer: ChatCompletion, model: str) -> list[ChatMessageContent]:
-    """An answer as Semantic Kernel has it, one message a choice.
+    """Return an answer in the form of Semantic Kernel, one message for each choice.
 
     Args:
         answer: The answer.
-        model: What the service calls its model.
+        model: The service's name for its model.
     """
     return [
         ChatMessageContent(
@@ -56,14 +56,14 @@ def from_completion(answer: ChatCompletion, model: str) -> list[ChatMessageConte
 def from_chunk(
     chunk: ChatCompletionChunk, model: str, attempt: int
 ) -> list[StreamingChatMessageContent]:
-    """What a chunk adds, one message a choice; none where it adds nothing.
+    """Return what a chunk adds, one message for each choice; empty if it adds nothing.
 
-    Usage, metadata and the reason of the end come with the last messages: see `last_messages`.
+    Usage, metadata and the finish reason come with the last messages: see `last_messages`.
 
     Args:
         chunk: The chunk.
-        model: What the service calls its model; the same for all messages of a stream.
-        attempt: How often functions were called before.
+        model: The service's name for its model; the same for all messages of a stream.
+        attempt: The number of earlier rounds of function calls.
     """
     return [
         StreamingChatMessageContent(
@@ -99,9 +99,9 @@ def last_messages(
 
 
 def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
-    """What is known of an answer beside its contents, by Semantic Kernel's names where it has some.
+    """Return an answer's metadata, by Semantic Kernel's names where they exist.
 
-    Among it `usage` (a CompletionUsage), `logprobs`, `content_filter_results` and, as the service
+    It has `usage` (a CompletionUsage), `logprobs`, `content_filter_results` and, as the service
     spelled it, `finish_reason`; what the service did not send is left out.
     """
     routing = answer.routing
@@ -127,7 +127,7 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
 
 
 def from_usage(usage: Usage | None) -> CompletionUsage | None:
-    """Token counts as Semantic Kernel has them."""
+    """Return token counts in the form of Semantic Kernel."""
     if usage is None:
         return None
     return CompletionUsage(
@@ -139,7 +139,7 @@ def from_usage(usage: Usage | None) -> CompletionUsage | None:
 
 
 def from_finish_reason(reason: str | None) -> FinishReason | None:
-    """Why an answer ended; None for a reason that Semantic Kernel has no name for."""
+    """Return why an answer ended; None for a reason that Semantic Kernel does not know."""
     return FinishReason(reason) if reason in _REASONS else None
 
 
@@ -184,10 +184,10 @@ def _streamed_items(choice: ChunkChoice) -> Iterator[Any]:
 
 
 def _streamed_call(call: ToolCallChunk) -> Iterator[FunctionCallContent]:
-    """A part of a call, as the parts add up again.
+    """Return the parts of a call, which add up to the call again.
 
-    Semantic Kernel takes the part `{}` for no arguments at all and leaves it out of the sum, so
-    that an empty object inside of arguments is handed over in two parts.
+    Semantic Kernel takes the part `{}` as missing arguments and leaves it out of the sum, so an
+    empty object inside arguments is passed on in two parts.
     """
     texts = ["{", "}"] if call.arguments == "{}" and call.id is None else [call.arguments]
     for text in texts:

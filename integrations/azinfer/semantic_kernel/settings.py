@@ -1,4 +1,4 @@
-"""What a request asks for besides its messages or texts: the prompt execution settings."""
+"""The prompt execution settings: the options of a request besides its messages or texts."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from typing_extensions import override
 
 from azinfer.core import ConfigurationError, JsonSchema, Timeout, is_secret_name
 
-# Names on the wire, and names that other services' settings have for the same.
+# Names on the wire, and the names of other services' settings for the same.
 _MEANT = {
     "model": "ai_model_id",
     "n": "number_of_responses",
     "extra_body": "extra_parameters",
     "extra_headers": "headers",
 }
-# What other services write into their settings, and no caller asked for.
+# Fields that other services add to their settings, without the caller's request.
 _WRITTEN_BY_SERVICES = frozenset(
     {"input", "messages", "prompt", "stream", "structured_json_response"}
 )
 
 
 class AzInferPromptExecutionSettings(PromptExecutionSettings):
-    """What settings of chats and of embeddings have in common.
+    """The fields that settings of chats and of embeddings have in common.
 
-    Keys of `extension_data` that no field has are sent as they are. Settings of other services
-    are taken over field by field.
+    Keys of `extension_data` that are not fields are sent as they are. Settings of other services
+    are copied field by field.
     """
 
     ai_model_id: Annotated[str | None, Field(serialization_alias="model")] = None
-    """The deployment's name (any case) where it is not the service's own; also `model`."""
+    """The deployment's name (in any case) if it is not the service's own; also `model`."""
     model_id: str | None = None
-    """The model behind that deployment, for example `"gpt-4.1"`, where its name does not say."""
+    """The model behind that deployment, for example `"gpt-4.1"`, if its name does not say so."""
     user: str | None = None
-    """Who asks, for the service's detection of abuse."""
+    """The end user, for the service's detection of abuse."""
     timeout: float | Timeout | None = None
     """Seconds for each attempt, or a Timeout."""
     headers: dict[str, str | SecretStr] | None = None
@@ -61,7 +61,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
             if isinstance(value, SecretStr):
                 raise ConfigurationError(
                     f"settings with the header {name!r}, which looks like a secret, cannot be "
-                    "pickled: give it to the service, or set it after the pickle was read"
+                    "pickled: pass it to the service, or set it after unpickling"
                 )
         return super().__reduce_ex__(protocol)
 
@@ -76,10 +76,10 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
 
     @override
     def prepare_settings_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Everything that was set, by its name on the wire.
+        """Return all options that were set, by their names on the wire.
 
         Args:
-            **kwargs: What wins over what was set.
+            **kwargs: Options that win over those of the settings.
         """
         fields = type(self).model_fields
         values = {
@@ -101,7 +101,7 @@ class AzInferPromptExecutionSettings(PromptExecutionSettings):
 class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     """Options of a chat completion; the service decides what is left out.
 
-    Values are sent as they are: which are allowed is the deployment's to say.
+    Values are sent as they are: the deployment decides which are allowed.
 
     Example:
         >>> from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
@@ -115,11 +115,11 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     top_p: float | None = None
     """The share of probability that is sampled from."""
     max_tokens: int | None = None
-    """The most tokens to write; sent as `max_completion_tokens` where the model wants that."""
+    """The most tokens to write; sent as `max_completion_tokens` where the model needs that."""
     max_completion_tokens: int | None = None
-    """The same, with the tokens of reasoning."""
+    """The most tokens to write, including reasoning."""
     reasoning_effort: str | None = None
-    """How much to think: `"low"`, `"medium"`, `"high"`, or what else the model knows."""
+    """How much to think: `"low"`, `"medium"`, `"high"`, or another value of the model."""
     frequency_penalty: float | None = None
     """How much to avoid tokens by how often they occurred."""
     presence_penalty: float | None = None
@@ -129,17 +129,17 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     seed: int | None = None
     """The same seed gives, as far as the service can, the same answer."""
     number_of_responses: Annotated[int | None, Field(serialization_alias="n")] = None
-    """How many answers to write; also `n`. Functions are called for one answer alone."""
+    """How many answers to write; also `n`. Functions can be called for only one answer."""
     logprobs: bool | None = None
     """Whether to return the tokens' log probabilities, as `metadata["logprobs"]`."""
     top_logprobs: int | None = None
     """How many of the likeliest tokens to return at each position."""
     logit_bias: dict[str | int, float] | None = None
-    """What to add to the tokens' likelihood."""
+    """Numbers to add to the likelihood of tokens, by their ids."""
     response_format: dict[str, Any] | type | str | None = None
     """The form of the answer: a pydantic model or another class, or the wire's own form."""
     parallel_tool_calls: bool | None = None
-    """Whether several calls may come in one answer; sent with tools alone."""
+    """Whether several calls may come in one answer; sent only with tools."""
     tools: list[dict[str, Any]] | None = None
     """The functions that may be called; written by `function_choice_behavior`."""
     tool_choice: FunctionChoiceType | str | dict[str, Any] | None = None
@@ -147,9 +147,9 @@ class AzInferChatPromptExecutionSettings(AzInferPromptExecutionSettings):
     stream_options: dict[str, Any] | None = None
     """Options of streams; usage is requested wherever the model supports it."""
     store: bool | None = None
-    """Whether the service may keep the answer."""
+    """Whether the service may store the answer."""
     metadata: dict[str, str] | None = None
-    """Labels for what is kept."""
+    """Labels for answers that the service stores."""
 
     @override
     def prepare_settings_dict(self, **kwargs: Any) -> dict[str, Any]:
@@ -171,9 +171,9 @@ class AzInferEmbeddingPromptExecutionSettings(AzInferPromptExecutionSettings):
     """
 
     dimensions: int | None = None
-    """How many numbers a vector has, where the model can choose."""
+    """How many numbers a vector has, if the model lets you choose."""
     encoding_format: str | None = None
-    """How numbers travel; the vectors are the same."""
+    """The form in which numbers are sent; the vectors are the same."""
     input_type: str | None = None
     """`"query"`, `"document"` or `"text"`, if the model distinguishes them."""
 

@@ -1,7 +1,7 @@
 """More attributes of spans: the deployment, the model that answers, and all options.
 
-Semantic Kernel writes its service's model, whatever deployment a request names, and leaves out
-options that are zero or that its own settings spell otherwise. The names are those of
+Semantic Kernel writes the model of its service, even if a request names another deployment, and
+leaves out options that are zero or have other names in its own settings. The names are those of
 OpenTelemetry's conventions for generative AI.
 """
 
@@ -33,10 +33,10 @@ _OPTIONS = {
 def annotate_span(operation: str, deployment: str, options: Mapping[str, Any]) -> Span:
     """Return Semantic Kernel's span of a request, after adding the request's options.
 
-    It records nothing where Semantic Kernel's telemetry is off.
+    It records nothing if Semantic Kernel's telemetry is off.
 
     Args:
-        operation: What is done, as the conventions name it.
+        operation: The operation, by its name in the conventions.
         deployment: The deployment of the request.
         options: The options of the request, by their names on the wire.
     """

@@ -133,8 +133,8 @@ class SyntheticEngine:
             word = match[0]
             every.update(((" " if counts else "") + word).encode(errors="replace"))
             counts[word] = counts.get(word, 0) + 1
-        # A little in all dimensions: too little to change which vectors are similar, but enough that
-        # no vector is zero when it is cut to a few dimensions.
+        # A little in all dimensions: too little to change which vectors are similar, but enough
+        # that no vector is zero when it is cut to a few dimensions.
         numbers = [(byte - 127.5) * _FAINT for byte in every.digest(self.dimensions)]
         for word, count in (counts or {"": 1}).items():
             for seed in range(4):

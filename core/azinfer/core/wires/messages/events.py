@@ -38,7 +38,7 @@ class _OpenBlock:
         self.pieces: dict[str, list[str]] = {}
 
     def value(self) -> Json:
-        """The block, with its pieces joined."""
+        """Return the block, with its pieces joined."""
         texts = {field: "".join(pieces) for field, pieces in self.pieces.items()}
         if "input" in texts and not texts["input"]:
             texts["input"] = "{}"

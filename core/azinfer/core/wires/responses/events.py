@@ -63,7 +63,7 @@ class _OpenItem:
         self.pieces: dict[tuple[str, int], list[str]] = {}
 
     def value(self) -> Json:
-        """The item; if it is not done, what has been streamed of it."""
+        """Return the item; if it is not done, what has been streamed of it."""
         if self.is_done:
             return self.item
         item: Json = {**self.item, "status": "in_progress"}
