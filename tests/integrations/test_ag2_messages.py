@@ -635,5 +635,5 @@ def test_provider_and_files_client_are_not_implemented() -> None:
     config = AzInferConfig("https://contoso.services.ai.azure.com", KEY, "prod")
     with pytest.raises(NotImplementedError, match="no member for Azure"):
         _ = config.provider
-    with pytest.raises(NotImplementedError, match="uploads no files"):
+    with pytest.raises(NotImplementedError, match="does not upload files"):
         config.create_files_client()

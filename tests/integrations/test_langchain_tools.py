@@ -456,8 +456,8 @@ FILTERED["choices"][0]["content_filter_results"] = {
     [
         ([part(None, refusal="I "), part(None, refusal="won't")], ModelRefusalError, "I won't"),
         ([part('{"se'), part(None, "length")], OutputParserException, "raise max_tokens"),
-        ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut the answer off"),
-        ([part(None, "content_filter")], ModelInvalidRequestError, "filter cut the answer off"),
+        ([part('{"se'), FILTERED], ModelInvalidRequestError, "filter cut off the answer"),
+        ([part(None, "content_filter")], ModelInvalidRequestError, "filter cut off the answer"),
         ([part("no json"), part(None, "stop")], OutputParserException, "no json"),
         ([part('{"punchline": "p"}'), part(None, "stop")], OutputParserException, "setup"),
     ],
