@@ -306,6 +306,9 @@ class TestBatches:
         assert results["good"].error is None
         assert results["bad"].completion is None
         assert isinstance(results["bad"].error, BadRequestError)
+        file = await twins.of(twins.client.files.upload(path))
+        again = await twins.of(batches.create(file))
+        assert again.raw["input_file_id"] == file.id
 
     async def test_requests_without_messages_or_of_two_wires_are_refused(
         self, twins: Twins

@@ -38,10 +38,17 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+INNER = {
+    f"{name} {inner}": command
+    for name, group in COMMANDS.items()
+    for inner, command in getattr(group, "commands", {}).items()
+}
+
+
+@pytest.mark.parametrize("name", sorted({**COMMANDS, **INNER}))
 def test_help_has_every_word_of_its_source(name: str) -> None:
-    command = COMMANDS[name]
-    output = run(name, "--help")
+    command = {**COMMANDS, **INNER}[name]
+    output = run(*name.split(), "--help")
     texts = [command.callback.__doc__, command.epilog, *(each.help for each in command.params)]
     for text in texts:
         assert words(text) in words(output)

@@ -22,13 +22,13 @@ from azinfer.core.decoding import invalid_response
 from azinfer.core.endpoints import path_segment
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APITimeoutError, InferenceError
-from azinfer.core.files import next_page_of, resource_call
+from azinfer.core.files import File, next_page_of, resource_call
 from azinfer.core.json_body import encode_json
 from azinfer.core.json_fields import as_count, as_object
 from azinfer.core.surfaces import BATCHES
 from azinfer.core.wires.wire import wire_named
 
-Requests: TypeAlias = Iterable[Mapping[str, Any]] | str | Path
+Requests: TypeAlias = Iterable[Mapping[str, Any]] | str | Path | File
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST = 5.0, 60.0, 25 * 3600.0  # seconds
 
@@ -178,7 +178,7 @@ class Batches:
 
         Args:
             requests: Mappings with `messages`, an `id` of their own, and what `complete` takes
-                besides; or the path of a ready input file.
+                besides; or a ready input file: its path, or the File if it is uploaded.
             model: The deployment, where a request names none.
             endpoint: The operation that the lines of a ready file call.
             **options: metadata, output_expires_after, …, sent as they are.
@@ -188,6 +188,8 @@ class Batches:
                 that a batch lacks, or a name is a route or belongs to another endpoint.
         """
         files = self._client.files
+        if isinstance(requests, File):
+            return self._create(_creation(requests.id, endpoint, options))
         if isinstance(requests, str | Path):
             return self._create(_creation(files.upload(requests).id, endpoint, options))
         with tempfile.TemporaryDirectory() as folder:
@@ -289,6 +291,8 @@ class AsyncBatches:
     ) -> Batch:
         """Upload requests and create a batch; the same as `Batches.create`, awaited."""
         files = self._client.files
+        if isinstance(requests, File):
+            return await self._create(_creation(requests.id, endpoint, options))
         if isinstance(requests, str | Path):
             file = await files.upload(requests)
             return await self._create(_creation(file.id, endpoint, options))

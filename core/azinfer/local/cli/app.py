@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from azinfer.local.cli import bulk_app
+from azinfer.local.cli.batch_app import batch_app
 from azinfer.local.cli.options import EXIT_CODES, Endpoint, Json, Key, Model, Source, Surface
 
 app = typer.Typer(
@@ -305,3 +306,4 @@ def demo(
 
 
 bulk_app.add_to(app)
+app.add_typer(batch_app)

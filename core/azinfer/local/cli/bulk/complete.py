@@ -29,16 +29,16 @@ def complete(
     command = Command(
         kind="complete",
         what="prompts",
-        item=partial(_request, system),
+        item=partial(request_of, system),
         job=CompletionJob(client, CallOptions(model, None, None, None, options)),
         begin=partial(client.complete_many, model=model, **options),
-        record=_record,
+        record=record_of,
         answer_tokens=options.get("max_tokens") or _USUAL_ANSWER,
     )
     return run(client, model, command, settings)
 
 
-def _request(system: str | None, item: Any) -> Any:
+def request_of(system: str | None, item: Any) -> Any:
     """Return the request for a prompt; an object with messages is one already."""
     if isinstance(item, Mapping):
         return item
@@ -46,7 +46,8 @@ def _request(system: str | None, item: Any) -> Any:
     return [*before, {"role": "user", "content": item}]
 
 
-def _record(completion: ChatCompletion) -> dict[str, Any]:
+def record_of(completion: ChatCompletion) -> dict[str, Any]:
+    """Return the fields of a completion in the output."""
     usage = completion.usage
     record = {
         "text": completion.text,

@@ -1,0 +1,279 @@
+"""`azinfer batch`: prompts as batches of the service, within a day and at a lower price."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from azinfer.core import ConfigurationError, InferenceClient
+from azinfer.core.batch_requests import write_lines
+from azinfer.core.batches import Batch
+from azinfer.local.cli.bulk.batch_job import BatchJob, Part
+from azinfer.local.cli.bulk.complete import record_of, request_of
+from azinfer.local.cli.bulk.inputs import Input, Row, open_input
+from azinfer.local.cli.bulk.outputs import open_output
+from azinfer.local.cli.output import table, width, write, write_json
+
+# "Batch" of "Azure OpenAI quotas and limits": the most of one input file.
+_MOST_REQUESTS, _MOST_BYTES = 100_000, 200_000_000
+_ROOM = 10_000_000  # for the request that ends a file
+_MOST_SHOWN = 10
+_NAMES = "ids.jsonl"
+
+
+def prepare(
+    client: InferenceClient,
+    folder: Path,
+    source: Input,
+    system: str | None,
+    options: Mapping[str, Any],
+) -> None:
+    """Write the input files of a new job.
+
+    Args:
+        client: Its `model` is the deployment; nothing is sent.
+        folder: Where the job is to be; a new or an empty folder.
+        source: The prompts.
+        system: The system message, sent before each prompt.
+        options: Parameters of chat completions, as `max_tokens`.
+
+    Raises:
+        ConfigurationError: The folder has files, there is no prompt, or one cannot be in a batch.
+    """
+    source = open_input(source)
+    if client.model is None:
+        raise ConfigurationError("name the deployment for the batch by --model")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigurationError(f"{folder} is not empty: name another folder for the job")
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be made: {error}") from None
+    job = BatchJob(folder, client.model)
+    with (folder / _NAMES).open("wb") as names:
+        requests = _requests(source.rows(), names, system, options)
+        _write_parts(client, job, requests)
+    job.save()
+    total = sum(part.requests for part in job.parts)
+    write(f"{total:,} requests in {len(job.parts)} files of {folder}; `azinfer batch submit` next")
+
+
+def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json: bool) -> None:
+    """Upload the input files that are not submitted yet, and begin their batches.
+
+    Args:
+        client: Sends them.
+        folder: The job.
+        retry_failed: Whether requests that failed are submitted once more.
+        as_json: Whether to print the job as JSON.
+    """
+    job = BatchJob.open(folder)
+    if retry_failed:
+        _prepare_failed(job)
+    for part in job.parts:
+        if part.batch_id is not None:
+            continue
+        batch = None
+        if part.file_id is None:
+            file = client.files.upload(job.path_of(part))
+            part.file_id = file.id
+            job.save()
+        else:  # an earlier run may have been killed just before it could write down the batch
+            batch, file = _batch_of(client, part.file_id), client.files.get(part.file_id)
+        batch = batch or client.batches.create(file, endpoint=part.operation)
+        part.batch_id = batch.id
+        job.save()
+    _show(client, job, as_json=as_json)
+
+
+def watch(client: InferenceClient, folder: Path, *, as_json: bool) -> bool:
+    """Wait until every batch of a job has ended; return whether all are completed."""
+    job = BatchJob.open(folder)
+    for part in _submitted(job):
+        client.batches.wait(part.batch_id or "", on_progress=_report(part))
+    batches = _show(client, job, as_json=as_json)
+    return all(batch.status == "completed" for batch in batches)
+
+
+def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
+    """Write the results of a job in the order of its input; return whether there are no failures.
+
+    Args:
+        client: Reads them.
+        folder: The job.
+        output: The file to write; None for lines on the standard output.
+
+    Raises:
+        ConfigurationError: A batch has not ended.
+    """
+    job = BatchJob.open(folder)
+    target = open_output(output, "complete")
+    try:
+        with job.results() as results:
+            for part in _submitted(job):
+                if not part.fetched:
+                    _fetch_part(client, job, part, results)
+            with (folder / _NAMES).open("rb") as lines:
+                names = map(msgspec.json.decode, lines)
+                failures = _write_records(iter(results), names, target)
+        target.finish()
+    except BaseException:
+        target.abandon()
+        raise
+    for line in failures[:_MOST_SHOWN]:
+        _say(line)
+    if failures:
+        _say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
+    return not failures
+
+
+def _requests(
+    rows: Iterable[Row], names: BinaryIO, system: str | None, options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield requests that are known by their position, and write what the input calls them."""
+    for at, row in enumerate(rows):
+        names.write(msgspec.json.encode(row.id) + b"\n")
+        request = request_of(system, row.item)
+        own = dict(request) if isinstance(request, Mapping) else {"messages": request}
+        yield {**options, **own, "id": str(at)}
+
+
+def _write_parts(
+    client: InferenceClient, job: BatchJob, requests: Iterator[dict[str, Any]]
+) -> None:
+    """Write requests into files that are as large as the service takes."""
+    following = next(requests, None)
+    if following is None:
+        raise ConfigurationError("there is no prompt in the input")
+    while following is not None:
+        name = f"{len(job.parts) + 1:04}.jsonl"
+        count = 0
+
+        def some(file: BinaryIO) -> Iterator[dict[str, Any]]:
+            nonlocal following, count
+            while following is not None and count < _MOST_REQUESTS:
+                yield following
+                count, following = count + 1, next(requests, None)
+                if file.tell() > _MOST_BYTES - _ROOM:
+                    return
+
+        with (job.folder / name).open("wb") as file:
+            operation = write_lines(client, some(file), job.model, file)
+        job.parts.append(Part(name, count, operation))
+
+
+def _prepare_failed(job: BatchJob) -> None:
+    """Add a file with the requests that failed."""
+    with job.results() as results:
+        failed = results.failed()
+    if not failed:
+        raise ConfigurationError(f"no request of {job.folder} has failed, of those fetched")
+    if any(not part.fetched for part in job.parts):
+        raise ConfigurationError(f"{job.folder} has batches that are not fetched: fetch them first")
+    name, operation = f"{len(job.parts) + 1:04}.jsonl", job.parts[0].operation
+    left = set(failed)
+    with (job.folder / name).open("wb") as file:
+        for part in job.parts:
+            with job.path_of(part).open("rb") as lines:
+                for line in lines:
+                    at = int(msgspec.json.decode(line)["custom_id"])
+                    if at in left:
+                        left.remove(at)
+                        file.write(line)
+    job.parts.append(Part(name, len(failed), operation))
+    job.save()
+
+
+def _batch_of(client: InferenceClient, file_id: str) -> Batch | None:
+    """Return the batch of an input file, if there is one."""
+    batches = client.batches.list()
+    return next((each for each in batches if each.raw.get("input_file_id") == file_id), None)
+
+
+def _submitted(job: BatchJob) -> list[Part]:
+    """Return the parts of a job, all of which have a batch.
+
+    Raises:
+        ConfigurationError: One has no batch.
+    """
+    if any(part.batch_id is None for part in job.parts):
+        raise ConfigurationError(
+            f"{job.folder} is not submitted; `azinfer batch submit {job.folder}` does it"
+        )
+    return job.parts
+
+
+def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any) -> None:
+    """Keep the results of one batch, which has ended."""
+    batch = client.batches.get(part.batch_id or "")
+    if not batch.ended:
+        raise ConfigurationError(
+            f"batch {batch.id} of {part.name} is {batch.status}, {batch.completed:,} of "
+            f"{batch.total:,}: `azinfer batch watch {job.folder}` waits for its end"
+        )
+    for result in client.batches.results(batch.id):
+        if result.completion is not None:
+            results.put(int(result.id), record_of(result.completion))
+        else:
+            results.put(int(result.id), {"error": str(result.error)})
+    results.commit()
+    part.fetched = True
+    job.save()
+
+
+def _write_records(
+    records: Iterator[dict[str, Any]], names: Iterable[str | None], target: Any
+) -> list[str]:
+    """Write records with their positions and names; return a line for each failure."""
+    failures = []
+    for (at, name), record in zip(enumerate(names), records, strict=False):
+        known = {} if name is None else {"id": name}
+        target.write({"index": at, **known, **record})
+        if "error" in record:
+            failures.append(f"request {at:,}{f' ({name})' if name else ''}: {record['error']}")
+    return failures
+
+
+def _report(part: Part) -> Any:
+    """Return what prints each change of a batch in a terminal."""
+    last = ""
+
+    def report(batch: Batch) -> None:
+        nonlocal last
+        line = f"{part.name}: {batch.status}, {batch.completed:,} of {batch.total:,}"
+        if line != last and sys.stderr.isatty():
+            _say(line)
+        last = line
+
+    return report
+
+
+def _show(client: InferenceClient, job: BatchJob, *, as_json: bool) -> list[Batch]:
+    """Print the batches of a job, and return them."""
+    batches = [client.batches.get(part.batch_id or "") for part in job.parts]
+    facts = [
+        {
+            "file": part.name,
+            "batch": batch.id,
+            "status": batch.status,
+            "requests": part.requests,
+            "completed": batch.completed,
+            "failed": batch.failed,
+        }
+        for part, batch in zip(job.parts, batches, strict=True)
+    ]
+    if as_json:
+        write_json(facts)
+    else:
+        rows = [[str(value) for value in each.values()] for each in facts]
+        for line in table(tuple(facts[0]), rows, width()):
+            write(line)
+    return batches
+
+
+def _say(text: str) -> None:
+    print(f"azinfer: {text}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,123 @@
+"""The folder of a batch job: its input files, the ids of its batches, and the results so far.
+
+Every step is written down before the next begins, so that each command can be run again after it
+was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from azinfer.core import ConfigurationError
+from azinfer.core.json_body import encode_json
+
+_TABLE = "CREATE TABLE IF NOT EXISTS results (at INTEGER PRIMARY KEY, failed INTEGER, record BLOB)"
+
+
+@dataclass
+class Part:
+    """One input file, and what became of it.
+
+    Attributes:
+        name: The file, in the folder.
+        requests: How many requests it has.
+        operation: What they ask for.
+        file_id: The service's id of the uploaded file.
+        batch_id: The id of its batch.
+        fetched: Whether all its results are here.
+    """
+
+    name: str
+    requests: int
+    operation: str
+    file_id: str | None = None
+    batch_id: str | None = None
+    fetched: bool = False
+
+
+@dataclass
+class BatchJob:
+    """A folder with a job.
+
+    Attributes:
+        folder: The folder.
+        model: The deployment.
+        parts: Its input files.
+    """
+
+    folder: Path
+    model: str
+    parts: list[Part] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, folder: Path) -> BatchJob:
+        """Return the job of a folder.
+
+        Raises:
+            ConfigurationError: The folder has no job.
+        """
+        try:
+            facts = json.loads((folder / "job.json").read_text("utf-8"))
+            return cls(folder, facts["model"], [Part(**each) for each in facts["parts"]])
+        except FileNotFoundError:
+            reason = "`azinfer batch prepare` makes one"
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = f"its job.json cannot be read: {error}"
+        raise ConfigurationError(f"{folder} is not the folder of a batch job: {reason}")
+
+    def save(self) -> None:
+        """Write down where the job is; the file is whole whatever happens."""
+        facts = {"model": self.model, "parts": [asdict(part) for part in self.parts]}
+        new = self.folder / "job.json.part"
+        new.write_text(json.dumps(facts, indent=2), "utf-8")
+        new.replace(self.folder / "job.json")
+
+    def path_of(self, part: Part) -> Path:
+        """Return the path of an input file."""
+        return self.folder / part.name
+
+    @contextmanager
+    def results(self) -> Iterator[Results]:
+        """Open the results so far."""
+        with closing(sqlite3.connect(self.folder / "results.sqlite")) as database:
+            database.execute(_TABLE)
+            yield Results(database)
+
+
+class Results:
+    """Records by the position of their request in the input.
+
+    Args:
+        database: Where they are.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def put(self, at: int, record: Mapping[str, Any]) -> None:
+        """Keep a record, in place of an earlier one; `commit` makes it last."""
+        row = (at, "error" in record, encode_json(dict(record)))
+        self._database.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
+
+    def commit(self) -> None:
+        """Make all records last."""
+        self._database.commit()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records in the order of the input."""
+        query = "SELECT record FROM results ORDER BY at"
+        for (data,) in self._database.execute(query):
+            yield msgspec.json.decode(data)
+
+    def failed(self) -> set[int]:
+        """Return the positions of requests without an answer."""
+        query = "SELECT at FROM results WHERE failed"
+        return {at for (at,) in self._database.execute(query)}

@@ -1,0 +1,190 @@
+"""`azinfer batch`: a job in a folder, from prompts to answers, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from azinfer.core import InferenceError
+from azinfer.core.batches import Batch, Batches
+from azinfer.local import Fault, LocalDeployment, LocalEndpoint
+from azinfer.local.cli.app import app
+from azinfer.local.cli.bulk import batch as batches
+from azinfer.local.cli.bulk.batch_job import BatchJob
+from azinfer.local.cli.error_messages import describe
+
+PROMPTS = [f"Question {at}?" for at in range(12)]
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEndpoint]:
+    with LocalEndpoint([LocalDeployment("chat"), LocalDeployment("other")]) as endpoint:
+        monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
+        monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+        yield endpoint
+
+
+def run(command: str, folder: Path, *arguments: Any, stdin: str = "") -> tuple[int, str, str]:
+    """Run `azinfer batch`; return the exit code and what it prints."""
+    words = ["batch", command, str(folder), *map(str, arguments)]
+    result = CliRunner().invoke(app, words, input=stdin)
+    if isinstance(result.exception, InferenceError):
+        return result.exit_code, result.stdout, describe(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def prepare(folder: Path, lines: list[Any], *arguments: Any) -> tuple[int, str, str]:
+    stdin = "\n".join(map(json.dumps, lines))
+    return run("prepare", folder, "-m", "chat", "--format", "jsonl", *arguments, stdin=stdin)
+
+
+def sent(endpoint: LocalEndpoint, path: str) -> int:
+    """How often something was created."""
+    return sum(each.method == "POST" and each.path.endswith(path) for each in endpoint.requests)
+
+
+def records(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_job_goes_from_prompts_to_answers(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    own = {"id": "own", "messages": [{"role": "user", "content": "Own"}], "max_tokens": 3}
+    lines = [*PROMPTS, {"id": 7, "prompt": "Named"}, own]
+    code, output, _ = prepare(folder, lines, "--system", "Be brief.", "--max-tokens", 50)
+    assert code == 0
+    assert "14 requests in 1 files" in output
+    assert len(endpoint.requests) == 0
+    bodies = [each["body"] for each in records((folder / "0001.jsonl").read_text())]
+    assert [body["max_tokens"] for body in bodies] == [50] * 13 + [3]
+    assert [len(body["messages"]) for body in bodies] == [2] * 13 + [1]
+    code, output, _ = run("submit", folder)
+    assert code == 0
+    assert "0001.jsonl" in output
+    code, output, _ = run("watch", folder, "--json")
+    assert code == 0
+    [facts] = json.loads(output)
+    assert (facts["status"], facts["completed"], facts["failed"]) == ("completed", 14, 0)
+    code, output, errors = run("fetch", folder)
+    assert (code, errors) == (0, "")
+    found = records(output)
+    assert [each["index"] for each in found] == list(range(14))
+    assert [each["text"] for each in found[:12]] == [
+        f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS
+    ]
+    assert [each.get("id") for each in found[11:]] == [None, "7", "own"]
+    assert found[13]["finish_reason"] == "length"
+    assert run("fetch", folder, "-o", tmp_path / "answers.jsonl")[0] == 0
+    assert records((tmp_path / "answers.jsonl").read_text()) == found
+
+
+def test_a_large_input_becomes_several_files(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_MOST_REQUESTS", 5)
+    folder = tmp_path / "night"
+    assert "12 requests in 3 files" in prepare(folder, PROMPTS)[1]
+    assert [part.requests for part in BatchJob.open(folder).parts] == [5, 5, 2]
+    assert [run(command, folder)[0] for command in ("submit", "watch")] == [0, 0]
+    assert [each["index"] for each in records(run("fetch", folder)[1])] == list(range(12))
+    monkeypatch.setattr(batches, "_MOST_BYTES", batches._ROOM + 200)
+    prepare(tmp_path / "small", PROMPTS)
+    assert max(part.requests for part in BatchJob.open(tmp_path / "small").parts) < 4
+
+
+def test_nothing_is_submitted_twice(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_MOST_REQUESTS", 6)
+    folder = tmp_path / "night"
+    prepare(folder, PROMPTS)
+    saved = BatchJob.save
+    steps = iter(range(1, 100))
+
+    class Killed(BaseException):
+        pass
+
+    def die(job: BatchJob) -> None:
+        if next(steps) % 2 == 0:
+            raise Killed  # the batch is created, and its id is not written down
+        saved(job)
+
+    monkeypatch.setattr(BatchJob, "save", die)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run("submit", folder)
+    monkeypatch.setattr(BatchJob, "save", saved)
+    assert run("submit", folder)[0] == 0
+    assert run("submit", folder)[0] == 0
+    assert sent(endpoint, "/batches") == 2
+    assert sent(endpoint, "/files") == 3  # an upload that was not written down costs nothing
+    run("watch", folder)
+    assert len(records(run("fetch", folder)[1])) == 12
+
+
+def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    prepare(folder, [{"id": f"q{at}", "prompt": prompt} for at, prompt in enumerate(PROMPTS)])
+    endpoint.fail("chat", Fault("status", status=400, every=4))
+    run("submit", folder)
+    run("watch", folder)
+    output = tmp_path / "answers.jsonl"
+    code, _, errors = run("fetch", folder, "-o", output)
+    assert code == 1
+    assert "3 failed; `azinfer batch submit --retry-failed` sends them again" in errors
+    assert errors.count("azinfer: request ") == 3
+    assert "(q" in errors
+    failed = [each["index"] for each in records(output.read_text()) if "error" in each]
+    assert len(failed) == 3
+    endpoint.fail("chat")
+    assert run("submit", folder, "--retry-failed")[0] == 0
+    part = BatchJob.open(folder).parts[1]
+    lines = records((folder / part.name).read_text())
+    assert [int(each["custom_id"]) for each in lines] == failed
+    run("watch", folder)
+    assert run("fetch", folder, "-o", output)[0] == 0
+    found = records(output.read_text())
+    assert [each["id"] for each in found] == [f"q{at}" for at in range(12)]
+    assert not any("error" in each for each in found)
+    assert "no request of" in run("submit", folder, "--retry-failed")[2]
+
+
+def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    assert "is not the folder of a batch job: `azinfer batch prepare`" in run("submit", folder)[2]
+    assert "there is no prompt in the input" in prepare(tmp_path / "empty", [])[2]
+    done = run("prepare", folder, stdin="a")
+    assert "name the deployment for the batch by --model" in done[2]
+    prepare(folder, PROMPTS)
+    assert f"{folder} is not empty" in prepare(folder, PROMPTS)[2]
+    assert "is not submitted; `azinfer batch submit" in run("fetch", folder)[2]
+    (folder / "job.json").write_text("{")
+    assert "its job.json cannot be read" in run("watch", folder)[2]
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert "cannot be made" in prepare(file / "job", PROMPTS)[2]
+
+
+def test_a_batch_that_goes_on_is_not_fetched(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "night"
+    prepare(folder, PROMPTS)
+    run("submit", folder)
+    job = BatchJob.open(folder)
+
+    going = Batch(
+        id=job.parts[0].batch_id or "", status="in_progress", total=12, completed=3, failed=0
+    )
+    monkeypatch.setattr(Batches, "get", lambda self, batch_id: going)
+    code, output, errors = run("fetch", folder, "-o", tmp_path / "answers.jsonl")
+    assert (code, output) == (1, "")
+    assert "of 0001.jsonl is in_progress, 3 of 12: `azinfer batch watch" in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["night"]
