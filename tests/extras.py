@@ -81,14 +81,13 @@ def local(url: str) -> str:
     """What the local endpoint answers."""
     from azinfer.core import BadRequestError, InferenceClient, UserMessage
     from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-    from pictures import PNG
 
     with LocalEndpoint([LocalDeployment("chat", engine=SyntheticEngine(SAID))]) as endpoint:
         client = InferenceClient(endpoint.url, endpoint.key, model="chat")
         if importlib.util.find_spec("PIL") is None:
             message = ""
             try:
-                InferenceClient(f"{endpoint.url}/models", endpoint.key).embed_images([PNG])
+                InferenceClient(f"{endpoint.url}/models", endpoint.key).embed_images([b"\x89PNG"])
             except BadRequestError as error:
                 message = str(error)
             assert "azinfer[models]" in message, message
@@ -113,6 +112,15 @@ def models(url: str) -> str:
         except ConfigurationError:
             return local(url)
     raise AssertionError("a broken file was loaded")
+
+
+def migrate(url: str) -> str:
+    """What the local endpoint answers, if programs can be rewritten as well."""
+    from azinfer.migrate import migrate_source
+
+    result = migrate_source("from openai import AzureOpenAI\nclient = AzureOpenAI()\n")
+    assert "InferenceClient()" in result.after, result.after
+    return local(url)
 
 
 def onnx(url: str) -> str:
@@ -172,6 +180,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "ag2": ag2,
     "agent-framework": agent_framework,
     "local": local,
+    "migrate": migrate,
     "models": models,
     "onnx": onnx,
     "otel": otel,

@@ -64,6 +64,11 @@ FLOORS = {
         conventions frameworks contents call attempts instrumentation
         __init__
     """,
+    "azinfer.migrate": """
+        report rules program bindings kinds context
+        constructors methods model_objects litellm_calls imports rewriter
+        __init__
+    """,
     # The wings of the local endpoint.
     "azinfer.local": """
         directories file_lock worker_threads

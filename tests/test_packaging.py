@@ -21,6 +21,7 @@ import azinfer.core
 import azinfer.langchain
 import azinfer.llama_index
 import azinfer.local
+import azinfer.migrate
 import azinfer.semantic_kernel
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +137,7 @@ def test_core_loads_no_unneeded_module() -> None:
         ("opentelemetry", "azinfer.otel", "otel"),
         ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
         ("uvicorn", "azinfer.local", "local"),
+        ("libcst", "azinfer.migrate", "migrate"),
     ],
 )
 def test_a_missing_framework_names_the_extra(missing: str, module: str, extra: str) -> None:
@@ -171,6 +173,7 @@ def test_each_adapter_has_an_extra() -> None:
         azinfer.langchain,
         azinfer.llama_index,
         azinfer.local,
+        azinfer.migrate,
         azinfer.semantic_kernel,
     ],
 )

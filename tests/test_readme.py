@@ -98,6 +98,7 @@ def test_the_examples_of_a_module_pass(path: Path) -> None:
         "azinfer.llama_index.embeddings",
         "azinfer.local.endpoint",
         "azinfer.local.endpoints",
+        "azinfer.migrate.rewriter",
         "azinfer.semantic_kernel.chat",
         "azinfer.semantic_kernel.embeddings",
         "azinfer.semantic_kernel.settings",

@@ -286,6 +286,23 @@ def chat(
         chat(client, text, system=system, options=options, as_json=json)
 
 
+@app.command(epilog=f"{EXIT_CODES} An error is also a line to do by hand.")
+def migrate(
+    files: Annotated[list[Path], typer.Argument(help="Python files, or folders of them.")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Change the files. Default: show the changes.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Rewrite programs of azure-ai-inference, AzureOpenAI and others for azinfer.
+
+    Lines that need you are listed with their number. Needs the extra migrate.
+    """
+    from azinfer.local.cli.migrate import migrate
+
+    raise typer.Exit(0 if migrate(files, write_files=write, as_json=json) else 1)
+
+
 @app.command(epilog=f"{EXIT_CODES} An error is a step that fails.")
 def demo(
     synthetic: Annotated[

@@ -1,0 +1,108 @@
+"""Where a program binds names: assignments, loops, parameters, functions and classes."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from azinfer.migrate.program import dotted
+
+
+class Bindings(cst.CSTVisitor):
+    """Everything in a program that binds a name.
+
+    Attributes:
+        assigned: Targets and what they are assigned.
+        iterated: Targets of loops, and what the loops go through.
+        annotated: Targets and their types.
+        returned: What each function returns.
+        caught: Names of caught errors.
+        functions: All functions.
+        classes: The classes by their names.
+        globals: Names that a function declares global, by its node.
+    """
+
+    def __init__(self) -> None:
+        self.assigned: list[tuple[cst.CSTNode, cst.CSTNode]] = []
+        self.iterated: list[tuple[cst.CSTNode, cst.CSTNode]] = []
+        self.annotated: list[tuple[cst.CSTNode, cst.CSTNode]] = []
+        self.returned: list[tuple[cst.CSTNode, cst.FunctionDef]] = []
+        self.caught: list[cst.Name] = []
+        self.functions: list[cst.FunctionDef] = []
+        self.classes: dict[str, cst.ClassDef] = {}
+        self.globals: set[tuple[int, str]] = set()
+        self._inside: list[cst.FunctionDef] = []
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        for each in node.targets:
+            self._assign(each.target, node.value)
+
+    def _assign(self, target: cst.CSTNode, value: cst.CSTNode) -> None:
+        if not isinstance(target, cst.Tuple | cst.List):
+            self.assigned.append((target, value))
+        elif isinstance(value, cst.Tuple | cst.List):
+            for inner, each in zip(target.elements, value.elements, strict=False):
+                self._assign(inner.value, each.value)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self.assigned.append((node.target, node.value))
+        self.annotated.append((node.target, node.annotation))
+
+    def visit_NamedExpr(self, node: cst.NamedExpr) -> None:
+        self.assigned.append((node.target, node.value))
+
+    def visit_WithItem(self, node: cst.WithItem) -> None:
+        if node.asname is not None:
+            self.assigned.append((node.asname.name, node.item))
+
+    def visit_For(self, node: cst.For) -> None:
+        self.iterated.append((_counted(node.target, node.iter), _iterated(node.iter)))
+
+    def visit_CompFor(self, node: cst.CompFor) -> None:
+        self.iterated.append((_counted(node.target, node.iter), _iterated(node.iter)))
+
+    def visit_Param(self, node: cst.Param) -> None:
+        if node.annotation is not None:
+            self.annotated.append((node.name, node.annotation))
+
+    def visit_ExceptHandler(self, node: cst.ExceptHandler) -> None:
+        if node.name is not None and isinstance(node.name.name, cst.Name):
+            self.caught.append(node.name.name)
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        self.functions.append(node)
+        self._inside.append(node)
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        self._inside.pop()
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        self.classes[node.name.value] = node
+
+    def visit_Global(self, node: cst.Global) -> None:
+        if self._inside:
+            self.globals |= {(id(self._inside[-1]), each.name.value) for each in node.names}
+
+    def visit_Return(self, node: cst.Return) -> None:
+        if node.value is not None and self._inside:
+            self.returned.append((node.value, self._inside[-1]))
+
+
+def _is_call_of(node: cst.CSTNode, name: str) -> bool:
+    return isinstance(node, cst.Call) and dotted(node.func) == name and bool(node.args)
+
+
+def _iterated(node: cst.BaseExpression) -> cst.CSTNode:
+    """Return what `enumerate(x)`, `sorted(x)`, `zip(y, x)` and the like iterate: x."""
+    for name in ("enumerate", "sorted", "list", "reversed", "iter", "tuple", "zip"):
+        if _is_call_of(node, name) and isinstance(node, cst.Call):
+            return _iterated(node.args[-1 if name == "zip" else 0].value)
+    return node
+
+
+def _counted(target: cst.BaseExpression, iterated: cst.BaseExpression) -> cst.CSTNode:
+    """Return the target that gets the items, of `for i, item in enumerate(…)` the second."""
+    pairs = _is_call_of(iterated, "enumerate") or _is_call_of(iterated, "zip")
+    if pairs and isinstance(target, cst.Tuple) and target.elements:
+        return target.elements[-1].value
+    return target

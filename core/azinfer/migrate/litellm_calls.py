@@ -1,0 +1,157 @@
+"""litellm's functions: a call of `azure/…` becomes a client and a call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from azinfer.migrate.context import Args, Context, expanded, keyword_of, named, renamed, with_args
+from azinfer.migrate.rules import CORE
+
+_FUNCTIONS = {
+    "litellm.completion": ("InferenceClient", "complete"),
+    "litellm.acompletion": ("AsyncInferenceClient", "complete"),
+    "litellm.embedding": ("InferenceClient", "embed"),
+    "litellm.aembedding": ("AsyncInferenceClient", "embed"),
+}
+# The prefix of a model, and the variables of the environment that it reads.
+_PROVIDERS = {
+    "azure": ("AZURE_API_BASE", "AZURE_API_KEY"),
+    "azure_ai": ("AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
+}
+_CLIENT = {
+    "api_base": "endpoint",
+    "base_url": "endpoint",
+    "api_key": "credential",
+    "azure_ad_token_provider": "credential",
+    "num_retries": "max_retries",
+    "max_retries": "max_retries",
+}
+_DROPPED = (
+    *("api_version", "stream", "stream_options", "drop_params", "custom_llm_provider", "model"),
+    *("metadata", "caching", "verbose", "logger_fn"),
+)
+_REFUSED = (
+    "fallbacks",
+    "mock_response",
+    "azure_ad_token",
+    "base_model",
+    "cache",
+    "input_cost_per_token",
+)
+# Settings of the module that have no purpose any more.
+SETTINGS = (
+    *("drop_params", "set_verbose", "suppress_debug_info", "num_retries", "telemetry"),
+    *("modify_params", "turn_off_message_logging"),
+)
+
+
+def call_litellm(
+    context: Context, original: cst.Call, updated: cst.Call
+) -> cst.BaseExpression | None:
+    """Return the call of a client; None if the call is something else, or not for Azure."""
+    origin = context.program.origin(original.func, _FUNCTIONS)
+    if not origin:
+        return None
+    before, after = _by_name(original.args), _by_name(updated.args)
+    if any(arg.star for arg in original.args):
+        context.report(original, "arguments in **mapping cannot be read; write them as arguments")
+        return None
+    provider, model = _model(context, before, after)
+    streamed = context.kinds.is_streamed(original)
+    if provider not in _PROVIDERS or model is None or streamed is None:
+        if streamed is None:
+            reason = "stream= depends on a value: call client.stream(…) or complete(…)"
+            context.report(original, reason)
+        return None
+    context.handled.add(id(original.func))
+    class_name, method = _FUNCTIONS[origin]
+    client = cst.Call(context.use(origin, CORE, class_name), _client_args(context, after, provider))
+    method = "stream" if streamed else method
+    args: Args = [named("model", model)]
+    for name, arg in after.items():
+        if name in _REFUSED:
+            context.report(before[name], f"{name}= has no equal in azinfer; it was removed")
+        elif name == "extra_body":
+            args += expanded(arg)
+        elif name not in _CLIENT and name not in _DROPPED:
+            args.append(_call_argument(arg, name, method))
+    return with_args(updated.with_changes(func=cst.Attribute(client, cst.Name(method))), args)
+
+
+def _by_name(args: Sequence[cst.Arg]) -> dict[str, cst.Arg]:
+    """Return arguments by their names; the first two of litellm's functions need none."""
+    return {
+        keyword_of(arg) or ("model", "messages", *map(str, range(20)))[position]: arg
+        for position, arg in enumerate(args)
+    }
+
+
+def _call_argument(arg: cst.Arg, name: str, method: str) -> cst.Arg:
+    if arg.keyword is None:
+        return named("messages" if method != "embed" else "input", arg.value)
+    return renamed(arg, "headers") if name == "extra_headers" else arg
+
+
+def _client_args(context: Context, given: dict[str, cst.Arg], provider: str) -> Args:
+    """Return the endpoint and the credential, from the call or the provider's environment."""
+    values: dict[str, cst.BaseExpression] = {}
+    for old, new in _CLIENT.items():
+        if old in given and new not in values:
+            values[new] = given[old].value
+    for name, variable in zip(("endpoint", "credential"), _PROVIDERS[provider], strict=True):
+        if name not in values:
+            context.further.add(("", "os"))
+            values[name] = cst.parse_expression(f'os.environ["{variable}"]')
+    args = [cst.Arg(values.pop("endpoint")), cst.Arg(values.pop("credential"))]
+    return args + [named(name, value) for name, value in values.items()]
+
+
+def _model(
+    context: Context, before: dict[str, cst.Arg], given: dict[str, cst.Arg]
+) -> tuple[str, cst.BaseExpression | None]:
+    """Return the provider of a call, and the deployment's name without it."""
+    if "model" not in before:
+        return "", None
+    if "custom_llm_provider" in before:
+        explicit = before["custom_llm_provider"].value
+        return context.program.code(explicit).strip("'\""), given["model"].value
+    value = before["model"].value
+    known = context.kinds.assigned_value(value)
+    head = _head(known)
+    provider, slash, rest = head.partition("/")
+    if not slash:
+        if head == "":
+            reason = "the provider of model= is not in its text; write azure/… as a text"
+            context.report(value, reason)
+        return "", None
+    if known is not value:
+        return provider, _cut(value, provider)
+    if isinstance(known, cst.FormattedString):
+        return provider, _shorter(known, rest)
+    return provider, cst.SimpleString(f'"{rest}"')
+
+
+def _head(value: cst.CSTNode) -> str:
+    """Return the text with which a string begins; empty if that is not known."""
+    if isinstance(value, cst.SimpleString):
+        return str(value.evaluated_value)
+    if isinstance(value, cst.FormattedString) and value.parts:
+        first = value.parts[0]
+        return first.value if isinstance(first, cst.FormattedStringText) else ""
+    return ""
+
+
+def _cut(value: cst.BaseExpression, provider: str) -> cst.BaseExpression:
+    method = cst.Attribute(value, cst.Name("removeprefix"))
+    return cst.Call(method, [cst.Arg(cst.SimpleString(f'"{provider}/"'))])
+
+
+def _shorter(text: cst.FormattedString, head: str) -> cst.BaseExpression:
+    """Return an f-string whose first text is shorter, or the one value that is left of it."""
+    rest = list(text.parts[1:])
+    if not head and len(rest) == 1 and isinstance(rest[0], cst.FormattedStringExpression):
+        return rest[0].expression
+    first = [cst.FormattedStringText(head)] if head else []
+    return text.with_changes(parts=[*first, *rest])

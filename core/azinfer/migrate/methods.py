@@ -1,0 +1,345 @@
+"""Calls of the old clients' methods, and the parts of their answers."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from azinfer.migrate.context import (
+    Args,
+    Context,
+    expanded,
+    keyword_of,
+    named,
+    renamed,
+    text,
+    with_args,
+)
+from azinfer.migrate.kinds import Kind, text_key
+
+_CREATE = ("chat", "completions", "create")
+_PARSE = (("chat", "completions", "parse"), ("beta", "chat", "completions", "parse"))
+# The paths of methods that become one method, and how many attributes they have.
+_RENAMED: dict[tuple[str, ...], str] = {
+    ("openai-client", *_CREATE): "complete",
+    **{("openai-client", *path): "complete" for path in _PARSE},
+    ("openai-client", "embeddings", "create"): "embed",
+    ("openai-client", "responses", "create"): "complete",
+    ("chat-client", "complete"): "complete",
+    ("embed-client", "embed"): "embed",
+    ("image-client", "embed"): "embed_images",
+    **{(f"{kind}-client", "get_model_info"): "info" for kind in ("chat", "embed", "image")},
+}
+_SAME = ("with_options", "close", "__enter__", "__exit__", "__aenter__", "__aexit__", "copy")
+_ARGUMENTS = {"extra_headers": "headers"}
+_EXPANDED = ("model_extras", "extra_body")
+_REFUSED = ("body", "raw_response_hook", "cls", "extra_query")
+_CLIENTS = ("chat-client", "embed-client", "image-client", "openai-client")
+# Attributes of answers that have another place now: kind and path, and the new path.
+_MOVED: dict[tuple[str, ...], str] = {
+    ("usage", "prompt_tokens_details", "cached_tokens"): "cached_tokens",
+    ("usage", "completion_tokens_details", "reasoning_tokens"): "reasoning_tokens",
+    ("call-chunk", "function", "name"): "name",
+    ("call-chunk", "function", "arguments"): "arguments",
+    ("error", "error", "code"): "code",
+    ("error", "error", "message"): "message",
+    ("info", "model_provider_name"): "provider",
+    ("response", "output_text"): "text",
+}
+_UNKNOWN = {
+    "chat": (
+        "model_dump",
+        "model_dump_json",
+        "to_json",
+        "as_dict",
+        "system_fingerprint",
+        "_request_id",
+    ),
+    "response": ("output", "status", "error", "incomplete_details", "id"),
+    "message": ("function_call", "annotations", "to_dict", "model_dump", "as_dict"),
+    "embeddings": ("model_dump", "model_dump_json", "to_json", "as_dict"),
+    "error": ("body", "reason", "model"),
+}
+
+
+def call_method(
+    context: Context, original: cst.Call, updated: cst.Call
+) -> cst.BaseExpression | None:
+    """Return the call of the new method; None if the call is something else."""
+    kind = context.kinds.of(original.func)
+    if kind is None or not kind.path:
+        return None
+    if kind.name in _CLIENTS:
+        return _client_call(context, kind, (original, updated))
+    if kind.name in ("chat", "embeddings") and kind.path == ("model_dump",) and not updated.args:
+        return cst.Attribute(_without(updated.func, 1), cst.Name("raw"))
+    return None
+
+
+def _client_call(
+    context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call]
+) -> cst.BaseExpression | None:
+    original, updated = pair
+    name = _RENAMED.get((kind.name, *kind.path))
+    if name is None:
+        if kind.path == ("close",) and kind.is_async:
+            return updated.with_changes(func=_method(updated.func, 1, "aclose"))
+        if kind.path[-1] not in _SAME:
+            context.report(original, f"{'.'.join(kind.path)}() has no equal in azinfer")
+        return None
+    if kind.path == ("responses", "create"):
+        return _response_call(context, pair)
+    streamed = context.kinds.is_streamed(original)
+    if streamed is None:
+        context.report(original, "stream= depends on a value: call client.stream(…) or complete(…)")
+        return None
+    if streamed:
+        name = "stream"
+    args = _arguments(context, kind, pair, name)
+    return with_args(updated.with_changes(func=_method(updated.func, len(kind.path), name)), args)
+
+
+def _arguments(context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call], name: str) -> Args:
+    original, updated = pair
+    args: Args = []
+    for old, arg in zip(original.args, updated.args, strict=True):
+        if keyword_of(arg) in _REFUSED:
+            context.report(old, f"{keyword_of(arg)}= has no equal in azinfer; it was removed")
+        else:
+            args += _argument(arg, name)
+    present = {keyword_of(arg) for arg in args}
+    for default, code in kind.defaults:
+        if default not in present:
+            new = named(default, cst.parse_expression(code))
+            args += expanded(new) if default in _EXPANDED else [new]
+    return args
+
+
+def _argument(arg: cst.Arg, name: str) -> Args:
+    """Return what one argument of a method becomes."""
+    keyword = keyword_of(arg)
+    if not keyword and not arg.star and isinstance(arg.value, cst.Dict):
+        return [cst.Arg(arg.value, star="**")]
+    if keyword == "stream" or (keyword == "stream_options" and name == "stream"):
+        return []
+    if keyword in _EXPANDED:
+        return expanded(arg)
+    if keyword == "input" and name == "embed_images":
+        return [renamed(arg, "images")]
+    return [renamed(arg, _ARGUMENTS[keyword]) if keyword in _ARGUMENTS else arg]
+
+
+def _response_call(context: Context, pair: tuple[cst.Call, cst.Call]) -> cst.Call | None:
+    """Return a call of the Responses API as a conversation that is sent in that form."""
+    original, updated = pair
+    args: Args = []
+    given = {keyword_of(arg): arg for arg in updated.args}
+    unknown = set(given) - {
+        *("model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "timeout"),
+        *("stream", "user", "metadata"),
+    }
+    for name in sorted(unknown):
+        context.report(original, f"responses.create({name}=…) has no equal in complete()")
+    source = given.get("input")
+    if unknown or source is None or context.kinds.is_streamed(original) is not False:
+        if not unknown:
+            context.report(original, "responses.create() with a stream or without input=")
+        return None
+    messages = _messages(context, original, source.value, given.get("instructions"))
+    if messages is None:
+        return None
+    args.append(named("messages", messages))
+    for name, arg in given.items():
+        if name == "max_output_tokens":
+            args.append(renamed(arg, "max_tokens"))
+        elif name not in ("input", "instructions", "stream"):
+            args.append(arg)
+    args.append(named("wire", text("responses")))
+    return with_args(updated.with_changes(func=_method(updated.func, 2, "complete")), args)
+
+
+def _messages(
+    context: Context, call: cst.Call, value: cst.BaseExpression, instructions: cst.Arg | None
+) -> cst.BaseExpression | None:
+    known = context.kinds.assigned_value(value)
+    before = ""
+    if instructions is not None:
+        code = context.program.module.code_for_node(instructions.value)
+        before = f'{{"role": "system", "content": {code}}}'
+    code = context.program.module.code_for_node(value)
+    if isinstance(value, cst.List):
+        return cst.parse_expression(f"[{before}, *{code}]") if before else value
+    if isinstance(known, cst.List):
+        return cst.parse_expression(f"[{before}{', ' if before else ''}*{code}]")
+    if not isinstance(known, cst.SimpleString | cst.ConcatenatedString | cst.FormattedString):
+        context.report(call, "input= may be a text or a list: pass a list of messages instead")
+        return None
+    inside = f'{{"role": "user", "content": {code}}}'
+    return cst.parse_expression(f"[{before}{', ' if before else ''}{inside}]")
+
+
+def move_attribute(
+    context: Context, original: cst.Attribute, updated: cst.Attribute
+) -> cst.BaseExpression:
+    """Return an attribute of a client or an answer at its new place."""
+    if isinstance(context.program.parent(original), cst.AssignTarget | cst.AnnAssign):
+        return updated
+    if (short := _of_chunk(context, original, updated)) is not None:
+        return short
+    kind = context.kinds.of(original)
+    if kind is None:
+        return updated
+    if not kind.path:
+        is_vector = kind.name == "vector"
+        return _as_list(context, original, updated) if is_vector else updated
+    return _moved(context, kind, (original, updated))
+
+
+def _moved(
+    context: Context, kind: Kind, pair: tuple[cst.Attribute, cst.Attribute]
+) -> cst.BaseExpression:
+    """Return an attribute that is not a known part of an answer at its new place."""
+    original, updated = pair
+    if new := _MOVED.get((kind.name, *kind.path)):
+        return cst.Attribute(_without(updated, len(kind.path)), cst.Name(new))
+    if kind.name == "call-chunk" and kind.path == ("function",):
+        return updated.value
+    if kind.name == "message" and kind.path == ("parsed",):
+        return _parsed(context, original, updated)
+    if kind.path[0] in _UNKNOWN.get(kind.name, ()) and len(kind.path) == 1:
+        if not (kind.path == ("model_dump",) and _is_called(context, original)):
+            context.report(original, f".{kind.path[0]} of an answer has no equal; see answer.raw")
+        return updated
+    return _resource(context, kind, (original, updated))
+
+
+# What a chunk says of its first choice, which is missing in chunks with usage or filter results.
+_FIRST = {
+    ("delta", "content"): "text",
+    ("delta", "tool_calls"): "tool_calls",
+    ("finish_reason",): "finish_reason",
+}
+
+
+def _of_chunk(
+    context: Context, original: cst.Attribute, updated: cst.Attribute
+) -> cst.BaseExpression | None:
+    """Return `chunk.text` for `chunk.choices[0].delta.content`, which need not have a choice."""
+    node: cst.BaseExpression = original
+    new: cst.BaseExpression = updated
+    path: list[str] = []
+    while isinstance(node, cst.Attribute) and isinstance(new, cst.Attribute):
+        path.insert(0, node.attr.value)
+        node, new = node.value, new.value
+    name = _FIRST.get(tuple(path))
+    if name is None or not isinstance(node, cst.Subscript) or not isinstance(new, cst.Subscript):
+        return None
+    kind = context.kinds.of(node.value)
+    if kind is None or kind.name != "chunk-choices" or kind.path:
+        return None
+    if context.program.code(node.slice[0]).strip() != "0" or not isinstance(
+        new.value, cst.Attribute
+    ):
+        return None
+    return cst.Attribute(new.value.value, cst.Name(name))
+
+
+def _resource(
+    context: Context, kind: Kind, pair: tuple[cst.Attribute, cst.Attribute]
+) -> cst.BaseExpression:
+    """Return the client for `client.chat.completions` that is kept under a name of its own."""
+    original, updated = pair
+    parent = context.program.parent(original)
+    inside = isinstance(parent, cst.Attribute) or _is_called(context, original)
+    if kind.name != "openai-client" or inside:
+        return updated
+    if kind.path in (("chat", "completions"), ("embeddings",), ("chat",), ("beta", "chat")):
+        return _without(updated, len(kind.path))
+    name = _RENAMED.get((kind.name, *kind.path))
+    if name is not None and "responses" not in kind.path:
+        return _method(updated, len(kind.path), name)
+    return updated
+
+
+def _as_list(
+    context: Context, original: cst.Attribute, updated: cst.Attribute
+) -> cst.BaseExpression:
+    """Return a vector as the list that it was: azinfer's are arrays, for a tenth of the memory."""
+    parent = context.program.parent(original)
+    above = context.program.parent(parent) if parent is not None else None
+    if isinstance(parent, cst.Arg) and isinstance(above, cst.Call):
+        function = context.program.code(above.func)
+        if function in (
+            "len",
+            "sum",
+            "max",
+            "min",
+            "list",
+            "np.array",
+            "np.asarray",
+            "tuple",
+            "zip",
+        ):
+            return updated
+    if isinstance(parent, cst.Attribute):
+        return updated
+    return cst.Call(cst.Name("list"), [cst.Arg(updated)])
+
+
+def _parsed(
+    context: Context, original: cst.Attribute, updated: cst.Attribute
+) -> cst.BaseExpression:
+    """Return `answer.parsed` for `answer.choices[0].message.parsed`."""
+    message = context.kinds.assigned_value(original.value)
+    choice = message.value if isinstance(message, cst.Attribute) else None
+    if choice is not None:
+        choice = context.kinds.assigned_value(choice)
+    if isinstance(choice, cst.Subscript) and isinstance(choice.value, cst.Attribute):
+        return cst.Attribute(choice.value.value, cst.Name("parsed"))
+    context.report(original, ".parsed is an attribute of the whole answer now: answer.parsed")
+    return updated
+
+
+def subscript(
+    context: Context, original: cst.Subscript, updated: cst.Subscript
+) -> cst.BaseExpression:
+    """Return `answer.choices` for `answer["choices"]`, which only litellm's answers have."""
+    base = context.kinds.of(original.value)
+    key = text_key(original)
+    if base is None or key is None or base.name in ("object", "function"):
+        return updated
+    if base.path or base.name in _CLIENTS or not key.isidentifier():
+        return updated
+    attribute = cst.Attribute(updated.value, cst.Name(key))
+    if base.name == "item" and key == "embedding":
+        return cst.Call(cst.Name("list"), [cst.Arg(attribute)])
+    return attribute
+
+
+def _is_called(context: Context, node: cst.CSTNode) -> bool:
+    parent = context.program.parent(node)
+    return isinstance(parent, cst.Call) and parent.func is node
+
+
+def _without(node: cst.BaseExpression, count: int) -> cst.BaseExpression:
+    """Return an expression without its last attributes."""
+    while count and isinstance(node, cst.Attribute):
+        node, count = node.value, count - 1
+    return node
+
+
+def _method(func: cst.BaseExpression, attributes: int, name: str) -> cst.BaseExpression:
+    """Return `client.name` for `client.a.b`; a plain name of a method stays as it is."""
+    if not isinstance(func, cst.Attribute):
+        return func
+    base = func
+    whole = attributes
+    while attributes > 1 and isinstance(base.value, cst.Attribute) and whole:
+        base = cst.ensure_type(base.value, cst.Attribute)
+        attributes -= 1
+        if not _is_path(base.attr.value):
+            return cst.Attribute(base, cst.Name(name))
+    return cst.Attribute(base.value, cst.Name(name))
+
+
+def _is_path(name: str) -> bool:
+    return name in ("chat", "completions", "beta", "embeddings", "responses", "create", "parse")

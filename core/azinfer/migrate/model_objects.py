@@ -1,0 +1,164 @@
+"""Objects of azure.ai.inference.models whose shape is another one now: tools, images, audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import libcst as cst
+
+from azinfer.migrate.context import Context, keyword_of, named
+from azinfer.migrate.rules import CORE
+
+_MODELS = "azure.ai.inference.models"
+Builder = Callable[[Context, cst.Call, cst.Call, str], "cst.BaseExpression | None"]
+
+
+def build_model(
+    context: Context, original: cst.Call, updated: cst.Call
+) -> cst.BaseExpression | None:
+    """Return what takes the place of an object; None if the call makes something else."""
+    origin = context.program.origin(original.func, BUILDERS)
+    if not origin:
+        return None
+    result = BUILDERS[origin](context, original, updated, origin)
+    if result is not None:
+        context.handled.add(id(original.func))
+    return result
+
+
+def _value(args: Sequence[cst.Arg], name: str, position: int) -> cst.BaseExpression | None:
+    """Return an argument by its name or its position."""
+    for at, arg in enumerate(args):
+        if keyword_of(arg) == name or (at == position and arg.keyword is None and not arg.star):
+            return arg.value
+    return None
+
+
+def _tool(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    """`ChatCompletionsToolDefinition(function=…)` is the `Tool(…)` that its function becomes."""
+    return _value(updated.args, "function", 0)
+
+
+def _function(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    """`FunctionDefinition(…)` is a `Tool(…)` with the same arguments."""
+    return updated.with_changes(func=context.use(origin, CORE, "Tool"))
+
+
+def _choice(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    """`ChatCompletionsNamedToolChoice(function=…)` is the tool's name."""
+    return _value(updated.args, "function", 0)
+
+
+def _choice_function(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    return _value(updated.args, "name", 0)
+
+
+def _image_item(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    """`ImageContentItem(image_url=ImageUrl(…))` is `ImagePart(…)`, which the inner call is."""
+    return _value(updated.args, "image_url", 0)
+
+
+def _image_url(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    url, detail = _value(updated.args, "url", 0), _value(updated.args, "detail", 1)
+    if url is None:
+        return None
+    args = [cst.Arg(url)] + ([named("detail", detail)] if detail is not None else [])
+    return cst.Call(context.use(origin, CORE, "ImagePart"), args)
+
+
+def _image_file(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    file, detail = _value(updated.args, "image_file", 0), _value(updated.args, "detail", 2)
+    if file is None:
+        return None
+    args = [cst.Arg(_path(context, file))]
+    args += [named("detail", detail)] if detail is not None else []
+    return cst.Call(context.use(origin, CORE, "ImagePart"), args)
+
+
+def _audio_item(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    return _value(updated.args, "input_audio", 0) or _value(updated.args, "audio_url", 0)
+
+
+def _audio_file(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    file, form = _value(updated.args, "audio_file", 0), _value(updated.args, "audio_format", 1)
+    if file is None:
+        return None
+    args = [cst.Arg(_path(context, file))]
+    args += [named("format", form)] if form is not None else []
+    return cst.Call(context.use(origin, CORE, "AudioPart"), args)
+
+
+def _audio_url(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    url = _value(updated.args, "url", 0)
+    return url and cst.Call(context.use(origin, CORE, "AudioPart"), [cst.Arg(url)])
+
+
+def _embedding_file(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    """`ImageEmbeddingInput.load(image_file=…)` is a path, or an input with a text beside it."""
+    file, words = _value(updated.args, "image_file", 0), _value(updated.args, "text", 2)
+    if file is None:
+        return None
+    if words is None:
+        return _path(context, file)
+    args = [cst.Arg(_path(context, file)), named("text", words)]
+    return cst.Call(context.use(origin, CORE, "ImageInput"), args)
+
+
+def _embedding_input(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    return updated.with_changes(func=context.use(origin, CORE, "ImageInput"))
+
+
+def _path(context: Context, file: cst.BaseExpression) -> cst.Call:
+    context.further.add(("pathlib", "Path"))
+    return cst.Call(cst.Name("Path"), [cst.Arg(file)])
+
+
+def _load_client(
+    context: Context, original: cst.Call, updated: cst.Call, origin: str
+) -> cst.BaseExpression | None:
+    name = "AsyncInferenceClient" if ".aio." in origin else "InferenceClient"
+    context.report(original, "load_client() asked the service what its model is for; check the use")
+    return updated.with_changes(func=context.use(origin, CORE, name))
+
+
+BUILDERS: dict[str, Builder] = {
+    f"{_MODELS}.ChatCompletionsToolDefinition": _tool,
+    f"{_MODELS}.FunctionDefinition": _function,
+    f"{_MODELS}.ChatCompletionsNamedToolChoice": _choice,
+    f"{_MODELS}.ChatCompletionsNamedToolChoiceFunction": _choice_function,
+    f"{_MODELS}.ImageContentItem": _image_item,
+    f"{_MODELS}.ImageUrl": _image_url,
+    f"{_MODELS}.ImageUrl.load": _image_file,
+    f"{_MODELS}.AudioContentItem": _audio_item,
+    f"{_MODELS}.AudioUrlContentItem": _audio_item,
+    f"{_MODELS}.InputAudio.load": _audio_file,
+    f"{_MODELS}.InputAudioUrl": _audio_url,
+    f"{_MODELS}.ImageEmbeddingInput.load": _embedding_file,
+    f"{_MODELS}.ImageEmbeddingInput": _embedding_input,
+    "azure.ai.inference.load_client": _load_client,
+    "azure.ai.inference.aio.load_client": _load_client,
+}

@@ -1,0 +1,282 @@
+"""Rewrites the uses of old names, and reports those that it cannot rewrite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import libcst as cst
+
+from azinfer.migrate import constructors, litellm_calls, methods, model_objects
+from azinfer.migrate.context import Context
+from azinfer.migrate.imports import ImportEditor, with_further
+from azinfer.migrate.program import Program, dotted
+from azinfer.migrate.report import Migration
+from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
+
+_KEY = "azure.core.credentials.AzureKeyCredential"
+# Of these, other packages' names are none of our business.
+_OTHER_AZURE = re.compile(r"azure\.(?!core|identity|ai\.inference)")
+Handler = Callable[[Context, cst.Call, cst.Call], "cst.BaseExpression | None"]
+_HANDLERS: tuple[Handler, ...] = (
+    model_objects.build_model,
+    litellm_calls.call_litellm,
+    methods.call_method,
+    constructors.construct,
+)
+
+
+def migrate_source(text: str) -> Migration:
+    r"""Return a program rewritten for azinfer, and what is left to do by hand.
+
+    Args:
+        text: The program, on any mix of the packages that `azinfer.migrate` knows.
+
+    Raises:
+        SyntaxError: It is not valid Python.
+
+    Example:
+        >>> from azinfer.migrate import migrate_source
+        >>> program = "from openai import AzureOpenAI\nclient = AzureOpenAI(api_key='k')\n"
+        >>> print(migrate_source(program).after, end="")
+        from azinfer.core import InferenceClient
+        client = InferenceClient(credential='k')
+    """
+    try:
+        program = Program(text)
+    except cst.ParserSyntaxError as error:
+        raise SyntaxError(
+            f"not valid Python: {error.message}", ("", error.raw_line, 0, "")
+        ) from None
+    context = Context(program)
+    references = _References(program)
+    program.module.visit(references)
+    rewriter = _Rewriter(context, references.names)
+    module = cst.ensure_type(program.module.visit(rewriter), cst.Module)
+    kept: set[str] = set()
+    done: set[str] = set()
+    for node, origins in references.names.items():
+        (done if id(node) in context.handled else kept).update(origins)
+    for node in references.unknown(context):
+        context.report(node, f"{dotted(node)} has no equal in azinfer")
+    for each in references.stars:
+        context.report(each, "import * hides what is used; write the names")
+    module = cst.ensure_type(module.visit(ImportEditor(context.needed, kept, done)), cst.Module)
+    after = with_further(module, context.further).code
+    problems = tuple(sorted(context.problems))
+    return Migration(text, after, problems)
+
+
+class _References(cst.CSTVisitor):
+    """Uses of names of the old packages.
+
+    Attributes:
+        names: Each use, outermost first, and its possible origins.
+        stars: Imports of everything from an old package.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.names: dict[cst.CSTNode, list[str]] = {}
+        self.stars: list[cst.ImportFrom] = []
+        self.has_other_azure = False
+
+    def visit_Import(self, node: cst.Import) -> bool:
+        self.has_other_azure |= any(_OTHER_AZURE.match(dotted(each.name)) for each in node.names)
+        return False
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        module = dotted(node.module) if node.module is not None else ""
+        self.has_other_azure |= bool(_OTHER_AZURE.match(module + "."))
+        if isinstance(node.names, cst.ImportStar) and _is_old(module):
+            self.stars.append(node)
+        return False
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        return not self._note(node)
+
+    def visit_Name(self, node: cst.Name) -> None:
+        self._note(node)
+
+    def _note(self, node: cst.Name | cst.Attribute) -> bool:
+        origins = [each for each in self._program.origins(node) if _is_old(each)]
+        if origins:
+            self.names[node] = origins
+        return bool(origins)
+
+    def unknown(self, context: Context) -> list[cst.CSTNode]:
+        """Return uses of retired packages that were not rewritten."""
+        return [
+            node
+            for node, origins in self.names.items()
+            if id(node) not in context.handled
+            and any(each.startswith(ROOTS) for each in origins)
+            and not context.foreign & set(origins)
+        ]
+
+
+class _Rewriter(cst.CSTTransformer):
+    """Rewrites everything but imports."""
+
+    def __init__(self, context: Context, references: dict[cst.CSTNode, list[str]]) -> None:
+        super().__init__()
+        self._context = context
+        self._references = references
+        self._program = context.program
+        others = _References(self._program)
+        self._program.module.visit(others)
+        self._errors = {} if others.has_other_azure else AZURE_ERRORS
+        self._local_names = self._names_of_classes()
+        for node in references:
+            self._note_foreign(node)
+
+    def _names_of_classes(self) -> dict[str, tuple[str, str, str]]:
+        """Return the local names of old classes, for type comments: origin, module, name."""
+        values: dict[str, tuple[str, str, str]] = {}
+        for node, origins in self._references.items():
+            for origin in origins:
+                if origin in CLASSES and isinstance(node, cst.Name):
+                    rule = CLASSES[origin]
+                    values[node.value] = (origin, rule.module, rule.name)
+                elif origin in NAMES and isinstance(node, cst.Name):
+                    values[node.value] = (origin, *NAMES[origin])
+        return values
+
+    def _note_foreign(self, node: cst.CSTNode) -> None:
+        origin = self._program.origin(node, CLASSES)
+        parent = self._program.parent(node)
+        if not origin or not isinstance(parent, cst.Call) or parent.func is not node:
+            return
+        if not constructors.is_for_azure(self._context, parent, origin):
+            self._context.foreign.add(origin)
+            reason = "does not say that it calls Azure (no base_url= of Azure); it is left as it is"
+            self._context.report(parent, f"{dotted(node)}() {reason}")
+
+    def visit_Import(self, node: cst.Import) -> bool:
+        return False
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        return False
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        if original_node not in self._references:
+            return updated_node
+        return self._rename(original_node) or updated_node
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        if original_node in self._references:
+            return self._rename(original_node) or updated_node
+        return methods.move_attribute(self._context, original_node, updated_node)
+
+    def leave_Subscript(
+        self, original_node: cst.Subscript, updated_node: cst.Subscript
+    ) -> cst.BaseExpression:
+        return methods.subscript(self._context, original_node, updated_node)
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        for handler in _HANDLERS:
+            result = handler(self._context, original_node, updated_node)
+            if result is not None:
+                return result
+        return updated_node
+
+    def leave_Await(self, original_node: cst.Await, updated_node: cst.Await) -> cst.BaseExpression:
+        call = original_node.expression
+        kind = self._context.kinds.of(call)
+        if kind is not None and kind.name == "stream" and not kind.path:
+            return updated_node.expression  # a stream opens when it is read
+        return updated_node
+
+    def leave_Comment(self, original_node: cst.Comment, updated_node: cst.Comment) -> cst.Comment:
+        if not re.match(r"#\s*type:\s*(?!ignore)", updated_node.value):
+            return updated_node
+        return updated_node.with_changes(value=self._in_words(updated_node.value))
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.SimpleString:
+        above = self._program.parent(original_node)
+        while above is not None and not isinstance(above, cst.Annotation | cst.BaseStatement):
+            above = self._program.parent(above)
+        if not isinstance(above, cst.Annotation):
+            return updated_node
+        return updated_node.with_changes(value=self._in_words(updated_node.value))
+
+    def leave_Assign(
+        self, original_node: cst.Assign, updated_node: cst.Assign
+    ) -> cst.Assign | cst.RemovalSentinel:
+        target = original_node.targets[0].target
+        if isinstance(target, cst.Attribute):
+            names = [f"litellm.{each}" for each in litellm_calls.SETTINGS]
+            if self._program.origin(target, names) and self._has_azure_calls:
+                self._context.handled.add(id(target))
+                return cst.RemoveFromParent()
+        return updated_node
+
+    @property
+    def _has_azure_calls(self) -> bool:
+        return bool(re.search(r"azure(_ai)?/", self._program.module.code))
+
+    def _in_words(self, text: str) -> str:
+        """Return a text with the new names of classes in the place of the old ones."""
+
+        def new(match: re.Match[str]) -> str:
+            origin, module, name = self._local_names[match[0]]
+            if origin in self._context.foreign:
+                return match[0]
+            return self._context.use(origin, module, name).value
+
+        if not self._local_names:
+            return text
+        return re.sub(rf"(?<![\w.])({'|'.join(self._local_names)})(?!\w)", new, text)
+
+    def _rename(self, node: cst.Name | cst.Attribute) -> cst.BaseExpression | None:
+        origins = self._references[node]
+        if self._is_left_alone(node, origins):
+            return None
+        for origin in origins:
+            if origin in TEXTS:
+                self._context.handled.add(id(node))
+                return cst.SimpleString(f'"{TEXTS[origin]}"')
+            new = self._new_name(origin)
+            if new is not None:
+                self._context.handled.add(id(node))
+                return self._context.use(origin, *new)
+        return self._rename_base(node)
+
+    def _rename_base(self, node: cst.Name | cst.Attribute) -> cst.BaseExpression | None:
+        """Return `New.x` for `Old.x`, an attribute of a class that has a new name."""
+        if not isinstance(node, cst.Attribute):
+            return None
+        for origin in self._references[node]:
+            head, _, attribute = origin.rpartition(".")
+            new = self._new_name(head)
+            if new is not None and attribute != "load":
+                self._context.handled.add(id(node))
+                return cst.Attribute(self._context.use(head, *new), cst.Name(attribute))
+        return None
+
+    def _new_name(self, origin: str) -> tuple[str, str] | None:
+        if origin in CLASSES:
+            return CLASSES[origin].module, CLASSES[origin].name
+        return NAMES.get(origin) or self._errors.get(origin)
+
+    def _is_left_alone(self, node: cst.CSTNode, origins: list[str]) -> bool:
+        """Return whether a class stays: OpenAI's own, where some of its clients are not Azure's."""
+        if not self._context.foreign & set(origins):
+            return False
+        parent = self._program.parent(node)
+        if not isinstance(parent, cst.Call) or parent.func is not node:
+            return True
+        origin = self._program.origin(node, CLASSES)
+        return not constructors.is_for_azure(self._context, parent, origin)
+
+
+def _is_old(name: str) -> bool:
+    """Return whether a dotted name is one that this package knows."""
+    known = name in CLASSES or name in NAMES or name in TEXTS or name in AZURE_ERRORS
+    return (
+        known or name == _KEY or any(name == each or name.startswith(f"{each}.") for each in ROOTS)
+    )
