@@ -5,7 +5,8 @@ and Semantic Kernel's classes for Azure, and litellm's `azure/…`. The command 
 
 Modules, each of which imports only those before it: `report`, `rules` (tables), `program` (where
 names come from), `bindings`, `kinds` (what expressions are), `context`, then what rewrites:
-`constructors`, `methods`, `model_objects`, `litellm_calls` and `imports`, and `rewriter`, which runs them all.
+`constructors`, `methods`, `model_objects`, `litellm_calls` and `imports`, and `rewriter`, which
+runs them all.
 """
 
 try:

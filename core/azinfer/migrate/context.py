@@ -25,6 +25,7 @@ class Context:
         needed: The new names, as module and name, that take the place of each old one.
         further: Modules and names of the standard library that the new program needs.
         handled: References to old names that were rewritten, by their nodes.
+        known: References that stay, for a reason that was reported or because they are others'.
         foreign: Old classes that stay, because some of their objects do not call Azure.
     """
 
@@ -35,6 +36,7 @@ class Context:
         self.needed: dict[str, set[tuple[str, str]]] = {}
         self.further: set[tuple[str, str]] = set()
         self.handled: set[int] = set()
+        self.known: set[int] = set()
         self.foreign: set[str] = set()
 
     def report(self, node: cst.CSTNode, text: str) -> None:

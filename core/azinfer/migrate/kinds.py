@@ -8,7 +8,7 @@ import libcst as cst
 
 from azinfer.migrate.bindings import Bindings
 from azinfer.migrate.program import Program, dotted
-from azinfer.migrate.rules import CLASSES, NAMES, ClassRule
+from azinfer.migrate.rules import CLASSES, NAMES, TEXTS, ClassRule
 
 _ROUNDS = 6
 # The parts of answers that the rewriter knows, by their attributes and by what is inside.
@@ -261,12 +261,16 @@ class Kinds:
         if not rule.client:
             return None
         defaults = tuple(
-            (arg.keyword.value, self._program.code(arg.value))
+            (arg.keyword.value, self._default_code(arg.value))
             for arg in node.args
             if arg.keyword is not None and arg.keyword.value in rule.defaults
             if "(" not in self._program.code(arg.value)
         )
         return Kind(rule.client, is_async=rule.is_async, defaults=defaults)
+
+    def _default_code(self, value: cst.BaseExpression) -> str:
+        origin = self._program.origin(value, TEXTS)
+        return f'"{TEXTS[origin]}"' if origin else self._program.code(value)
 
     def _own_key(self, target: cst.CSTNode) -> Key | None:
         """Return the key of what an assignment binds."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
+from azinfer.migrate import methods
 from azinfer.migrate.context import Args, Context, expanded, keyword_of, named, renamed, with_args
 from azinfer.migrate.rules import CORE
 
@@ -54,16 +55,15 @@ def call_litellm(
     origin = context.program.origin(original.func, _FUNCTIONS)
     if not origin:
         return None
+    context.known.add(id(original.func))
     before, after = _by_name(original.args), _by_name(updated.args)
     if any(arg.star for arg in original.args):
         context.report(original, "arguments in **mapping cannot be read; write them as arguments")
         return None
     provider, model = _model(context, before, after)
-    streamed = context.kinds.is_streamed(original)
-    if provider not in _PROVIDERS or model is None or streamed is None:
-        if streamed is None:
-            reason = "stream= depends on a value: call client.stream(…) or complete(…)"
-            context.report(original, reason)
+    known = provider in _PROVIDERS and model is not None
+    streamed = methods.is_streamed(context, original) if known else None
+    if model is None or streamed is None:
         return None
     context.handled.add(id(original.func))
     class_name, method = _FUNCTIONS[origin]

@@ -45,6 +45,8 @@ _MOVED: dict[tuple[str, ...], str] = {
     ("info", "model_provider_name"): "provider",
     ("response", "output_text"): "text",
 }
+# Objects inside the usage, whose counts are in the usage itself now.
+_DETAILS = (("prompt_tokens_details",), ("completion_tokens_details",))
 _UNKNOWN = {
     "chat": (
         "model_dump",
@@ -88,9 +90,8 @@ def _client_call(
         return None
     if kind.path == ("responses", "create"):
         return _response_call(context, pair)
-    streamed = context.kinds.is_streamed(original)
+    streamed = is_streamed(context, original)
     if streamed is None:
-        context.report(original, "stream= depends on a value: call client.stream(…) or complete(…)")
         return None
     if streamed:
         name = "stream"
@@ -98,11 +99,26 @@ def _client_call(
     return with_args(updated.with_changes(func=_method(updated.func, len(kind.path), name)), args)
 
 
+def is_streamed(context: Context, call: cst.Call) -> bool | None:
+    """Return whether a call asks for a stream; report it and return None if that depends."""
+    streamed = context.kinds.is_streamed(call)
+    if streamed is None:
+        context.report(call, "stream= depends on a value: call client.stream(…) or complete(…)")
+    return streamed
+
+
 def _arguments(context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call], name: str) -> Args:
     original, updated = pair
     args: Args = []
     for old, arg in zip(original.args, updated.args, strict=True):
-        if keyword_of(arg) in _REFUSED:
+        if keyword_of(arg) == "encoding_format" and "base64" in context.program.code(old).lower():
+            context.report(old, "vectors in base64 arrive decoded, as numbers")
+        if not keyword_of(arg) and isinstance(context.kinds.assigned_value(old.value), cst.Dict):
+            args.append(cst.Arg(arg.value, star="**"))
+        elif not keyword_of(arg) and not arg.star and kind.name == "chat-client":
+            context.report(old, "a body that may be bytes or a file: pass messages= and options")
+            return list(updated.args)
+        elif keyword_of(arg) in _REFUSED:
             context.report(old, f"{keyword_of(arg)}= has no equal in azinfer; it was removed")
         else:
             args += _argument(arg, name)
@@ -117,8 +133,6 @@ def _arguments(context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call], na
 def _argument(arg: cst.Arg, name: str) -> Args:
     """Return what one argument of a method becomes."""
     keyword = keyword_of(arg)
-    if not keyword and not arg.star and isinstance(arg.value, cst.Dict):
-        return [cst.Arg(arg.value, star="**")]
     if keyword == "stream" or (keyword == "stream_options" and name == "stream"):
         return []
     if keyword in _EXPANDED:
@@ -199,6 +213,9 @@ def _moved(
 ) -> cst.BaseExpression:
     """Return an attribute that is not a known part of an answer at its new place."""
     original, updated = pair
+    parent = context.program.parent(original)
+    if kind.path in _DETAILS and kind.name == "usage" and not isinstance(parent, cst.Attribute):
+        return updated.value
     if new := _MOVED.get((kind.name, *kind.path)):
         return cst.Attribute(_without(updated, len(kind.path)), cst.Name(new))
     if kind.name == "call-chunk" and kind.path == ("function",):
@@ -290,12 +307,32 @@ def _parsed(
 ) -> cst.BaseExpression:
     """Return `answer.parsed` for `answer.choices[0].message.parsed`."""
     message = context.kinds.assigned_value(original.value)
-    choice = message.value if isinstance(message, cst.Attribute) else None
+    choice: cst.CSTNode | None = message.value if isinstance(message, cst.Attribute) else None
     if choice is not None:
         choice = context.kinds.assigned_value(choice)
     if isinstance(choice, cst.Subscript) and isinstance(choice.value, cst.Attribute):
         return cst.Attribute(choice.value.value, cst.Name("parsed"))
     context.report(original, ".parsed is an attribute of the whole answer now: answer.parsed")
+    return updated
+
+
+def comparison(
+    context: Context, original: cst.Comparison, updated: cst.Comparison
+) -> cst.BaseExpression:
+    """Return `calls` for `calls is not None`: without tool calls, azinfer has an empty tuple."""
+    left = original.left
+    if not isinstance(left, cst.Attribute) or left.attr.value != "tool_calls":
+        return updated
+    kind = context.kinds.of(left)
+    if kind is None or kind.name not in ("message", "call-chunks") or len(updated.comparisons) != 1:
+        return updated
+    [target] = updated.comparisons
+    if context.program.code(target.comparator) != "None":
+        return updated
+    if isinstance(target.operator, cst.IsNot | cst.NotEqual):
+        return updated.left
+    if isinstance(target.operator, cst.Is | cst.Equal):
+        return cst.UnaryOperation(cst.Not(), updated.left)
     return updated
 
 

@@ -145,6 +145,7 @@ def _load_client(
     return updated.with_changes(func=context.use(origin, CORE, name))
 
 
+LOADERS = ("azure.ai.inference.load_client", "azure.ai.inference.aio.load_client")
 BUILDERS: dict[str, Builder] = {
     f"{_MODELS}.ChatCompletionsToolDefinition": _tool,
     f"{_MODELS}.FunctionDefinition": _function,
@@ -159,6 +160,5 @@ BUILDERS: dict[str, Builder] = {
     f"{_MODELS}.InputAudioUrl": _audio_url,
     f"{_MODELS}.ImageEmbeddingInput.load": _embedding_file,
     f"{_MODELS}.ImageEmbeddingInput": _embedding_input,
-    "azure.ai.inference.load_client": _load_client,
-    "azure.ai.inference.aio.load_client": _load_client,
+    **dict.fromkeys(LOADERS, _load_client),
 }

@@ -49,7 +49,7 @@ class Program:
 
     def origins(self, node: cst.CSTNode) -> list[str]:
         """Return the dotted names that an expression may have been imported from."""
-        if not isinstance(node, cst.Name | cst.Attribute):
+        if not dotted(node):  # libcst also names what is called, as in `Client(…).close`
             return []
         names: Any = self._names.get(node, ())
         if callable(names):

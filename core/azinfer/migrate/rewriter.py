@@ -51,14 +51,14 @@ def migrate_source(text: str) -> Migration:
     context = Context(program)
     references = _References(program)
     program.module.visit(references)
-    rewriter = _Rewriter(context, references.names)
+    rewriter = _Rewriter(context, references.names, references.has_other_azure)
     module = cst.ensure_type(program.module.visit(rewriter), cst.Module)
     kept: set[str] = set()
     done: set[str] = set()
     for node, origins in references.names.items():
         (done if id(node) in context.handled else kept).update(origins)
     for node in references.unknown(context):
-        context.report(node, f"{dotted(node)} has no equal in azinfer")
+        context.report(node, f"{program.origins(node)[0]} has no equal in azinfer")
     for each in references.stars:
         context.report(each, "import * hides what is used; write the names")
     module = cst.ensure_type(module.visit(ImportEditor(context.needed, kept, done)), cst.Module)
@@ -109,7 +109,7 @@ class _References(cst.CSTVisitor):
         return [
             node
             for node, origins in self.names.items()
-            if id(node) not in context.handled
+            if id(node) not in context.handled | context.known
             and any(each.startswith(ROOTS) for each in origins)
             and not context.foreign & set(origins)
         ]
@@ -118,14 +118,17 @@ class _References(cst.CSTVisitor):
 class _Rewriter(cst.CSTTransformer):
     """Rewrites everything but imports."""
 
-    def __init__(self, context: Context, references: dict[cst.CSTNode, list[str]]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        references: dict[cst.CSTNode, list[str]],
+        has_other_azure: bool,
+    ) -> None:
         super().__init__()
         self._context = context
         self._references = references
         self._program = context.program
-        others = _References(self._program)
-        self._program.module.visit(others)
-        self._errors = {} if others.has_other_azure else AZURE_ERRORS
+        self._errors = {} if has_other_azure else AZURE_ERRORS
         self._local_names = self._names_of_classes()
         for node in references:
             self._note_foreign(node)
@@ -175,6 +178,11 @@ class _Rewriter(cst.CSTTransformer):
     ) -> cst.BaseExpression:
         return methods.subscript(self._context, original_node, updated_node)
 
+    def leave_Comparison(
+        self, original_node: cst.Comparison, updated_node: cst.Comparison
+    ) -> cst.BaseExpression:
+        return methods.comparison(self._context, original_node, updated_node)
+
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         for handler in _HANDLERS:
             result = handler(self._context, original_node, updated_node)
@@ -184,6 +192,8 @@ class _Rewriter(cst.CSTTransformer):
 
     def leave_Await(self, original_node: cst.Await, updated_node: cst.Await) -> cst.BaseExpression:
         call = original_node.expression
+        if isinstance(call, cst.Call) and self._program.origin(call.func, model_objects.LOADERS):
+            return updated_node.expression
         kind = self._context.kinds.of(call)
         if kind is not None and kind.name == "stream" and not kind.path:
             return updated_node.expression  # a stream opens when it is read
@@ -203,6 +213,15 @@ class _Rewriter(cst.CSTTransformer):
         if not isinstance(above, cst.Annotation):
             return updated_node
         return updated_node.with_changes(value=self._in_words(updated_node.value))
+
+    def leave_AssignTarget(
+        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
+    ) -> cst.AssignTarget:
+        # `Client = None`, where the import may fail.
+        if isinstance(updated_node.target, cst.Name):
+            name = self._in_words(updated_node.target.value)
+            return updated_node.with_changes(target=cst.Name(name))
+        return updated_node
 
     def leave_Assign(
         self, original_node: cst.Assign, updated_node: cst.Assign

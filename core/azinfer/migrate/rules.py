@@ -168,6 +168,7 @@ _KERNEL = {
     "credential": "credential",
     "deployment_name": "model",
     "ai_model_id": "model",
+    "async_client": "client",
     "default_headers": "headers",
     "api_version": DROPPED,
     "token_endpoint": DROPPED,
@@ -351,6 +352,7 @@ TEXTS: dict[str, str] = {
             "UINT8": "uint8",
             "UBINARY": "ubinary",
         },
+        "AudioContentFormat": {"WAV": "wav", "MP3": "mp3"},
         "ImageDetailLevel": {"AUTO": "auto", "LOW": "low", "HIGH": "high"},
     }.items()
     for member, text in members.items()
