@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client as http_client
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,39 @@ def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None
     with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
         assert http.get(f"{BASES[0]}/{body['id']}/content").content == CONTENT
+
+
+# The tables of azinfer 0.1, whose columns had another name.
+OLD_TABLES = """
+CREATE TABLE files (number INTEGER PRIMARY KEY, id TEXT UNIQUE, told TEXT);
+CREATE TABLE batches (number INTEGER PRIMARY KEY, id TEXT UNIQUE, told TEXT);
+CREATE TABLE results (
+    batch TEXT, line INTEGER, failed INTEGER, told TEXT, PRIMARY KEY (batch, line)
+) WITHOUT ROWID;
+CREATE INDEX expiry ON files (json_extract(told, '$.expires_at'));
+INSERT INTO files (id, told) VALUES ('file-1', '{"id": "file-1", "object": "file", "bytes": 9,
+    "created_at": 1, "filename": "old.jsonl", "purpose": "batch"}');
+INSERT INTO batches (id, told) VALUES ('batch_1', '{"id": "batch_1", "object": "batch",
+    "status": "completed", "created_at": 1, "input_file_id": "file-1"}');
+"""
+
+
+def test_a_data_directory_of_the_first_version_is_read(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "files").mkdir(parents=True)
+    (data / "files" / "file-1").write_bytes(CONTENT)
+    with contextlib.closing(sqlite3.connect(data / "store.sqlite")) as database:
+        database.executescript(OLD_TABLES)
+    for _ in range(2):  # the second start finds the present names
+        with (
+            LocalEndpoint([LocalDeployment("chat")], key="k", data=data) as endpoint,
+            httpx.Client(base_url=endpoint.url, headers={"api-key": "k"}) as http,
+        ):
+            names = [each["filename"] for each in http.get(BASES[0]).json()["data"]]
+            assert names[-1] == "old.jsonl"
+            assert http.get(f"{BASES[0]}/file-1/content").content == CONTENT
+            assert http.get("/openai/v1/batches/batch_1").json()["status"] == "completed"
+            assert upload(http).status_code == 200
 
 
 def test_an_unusable_data_directory_is_an_error(tmp_path: Path) -> None:

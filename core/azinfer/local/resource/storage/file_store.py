@@ -20,15 +20,16 @@ from azinfer.local.wire.body import Json
 
 UNFINISHED = ("validating", "in_progress", "finalizing", "cancelling")
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (number INTEGER PRIMARY KEY, id TEXT UNIQUE, told TEXT);
-CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY, id TEXT UNIQUE, told TEXT);
+CREATE TABLE IF NOT EXISTS files (number INTEGER PRIMARY KEY, id TEXT UNIQUE, record TEXT);
+CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY, id TEXT UNIQUE, record TEXT);
 CREATE TABLE IF NOT EXISTS results (
-    batch TEXT, line INTEGER, failed INTEGER, told TEXT, PRIMARY KEY (batch, line)
+    batch TEXT, line INTEGER, failed INTEGER, record TEXT, PRIMARY KEY (batch, line)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS expiry ON files (json_extract(told, '$.expires_at'));
+CREATE INDEX IF NOT EXISTS expiry ON files (json_extract(record, '$.expires_at'));
 """
 _KEEP_BATCH = """
-INSERT INTO batches (id, told) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET told = excluded.told
+INSERT INTO batches (id, record) VALUES (?, ?)
+ON CONFLICT (id) DO UPDATE SET record = excluded.record
 """
 # No other process may open it; data outlives the process, and the file survives a power cut.
 _EXCLUSIVE = (
@@ -85,7 +86,7 @@ class FileStore:
 
     def has_room(self, size: int) -> bool:
         """Return whether a file of so many bytes may be stored beside the others."""
-        query = "SELECT TOTAL(json_extract(told, '$.bytes')) FROM files"
+        query = "SELECT TOTAL(json_extract(record, '$.bytes')) FROM files"
         return bool(self._database().execute(query).fetchone()[0] + size <= LARGEST_STORE)
 
     def begin_file(self) -> tuple[str, Path]:
@@ -102,7 +103,7 @@ class FileStore:
             facts: Other fields of the file; `expires_after` in seconds becomes a time.
         """
         whole = self._place_file(file_id, facts)
-        self._write("INSERT INTO files (id, told) VALUES (?, ?)", file_id, json.dumps(whole))
+        self._write("INSERT INTO files (id, record) VALUES (?, ?)", file_id, json.dumps(whole))
         return whole
 
     def file(self, file_id: str) -> Json | None:
@@ -135,9 +136,9 @@ class FileStore:
         if after is not None:
             values[f"number {before} ?"] = self._number("files", after)
         if purpose is not None:
-            values["json_extract(told, '$.purpose') = ?"] = purpose
+            values["json_extract(record, '$.purpose') = ?"] = purpose
         where = " AND ".join(values) or "TRUE"
-        query = f"SELECT told FROM files WHERE {where} ORDER BY number {order} LIMIT ?"
+        query = f"SELECT record FROM files WHERE {where} ORDER BY number {order} LIMIT ?"
         rows = self._database().execute(query, (*values.values(), limit))
         return [json.loads(text) for (text,) in rows]
 
@@ -188,7 +189,7 @@ class FileStore:
 
     def results(self, batch_id: str, failed: bool) -> Iterable[str]:
         """Return the results of a batch that succeeded or failed, in the order of their lines."""
-        query = "SELECT told FROM results WHERE batch = ? AND failed = ? ORDER BY line"
+        query = "SELECT record FROM results WHERE batch = ? AND failed = ? ORDER BY line"
         return (result for (result,) in self._database().execute(query, (batch_id, failed)))
 
     def end_batch(self, batch: Json, files: Mapping[str, Json]) -> None:
@@ -200,7 +201,7 @@ class FileStore:
         """
         rows = [(name, json.dumps(self._place_file(name, each))) for name, each in files.items()]
         with self._database() as database:
-            database.executemany("INSERT INTO files (id, told) VALUES (?, ?)", rows)
+            database.executemany("INSERT INTO files (id, record) VALUES (?, ?)", rows)
             database.execute(_KEEP_BATCH, (batch["id"], json.dumps(batch)))
             database.execute("DELETE FROM results WHERE batch = ?", (batch["id"],))
 
@@ -220,7 +221,7 @@ class FileStore:
         return next((each["id"] for each in using if each["input_file_id"] == file_id), None)
 
     def _remove_expired(self) -> None:
-        query = "SELECT id FROM files WHERE json_extract(told, '$.expires_at') <= ?"
+        query = "SELECT id FROM files WHERE json_extract(record, '$.expires_at') <= ?"
         for (file_id,) in self._database().execute(query, (self.now(),)).fetchall():
             self.remove_file(file_id)
 
@@ -228,7 +229,7 @@ class FileStore:
         if row_id is not None and not row_id.isascii():
             return []
         which, values = ("WHERE id = ?", (row_id,)) if row_id is not None else ("", ())
-        query = f"SELECT told FROM {table} {which} ORDER BY number DESC"
+        query = f"SELECT record FROM {table} {which} ORDER BY number DESC"
         return [json.loads(text) for (text,) in self._database().execute(query, values)]
 
     def _write(self, statement: str, *values: object) -> None:
@@ -253,7 +254,10 @@ class FileStore:
             path.touch(mode=0o600)
             database = sqlite3.connect(path, timeout=0, check_same_thread=False)
             self._left.callback(database.close)
-            database.executescript(f"{_EXCLUSIVE} BEGIN IMMEDIATE; {_TABLES}")
+            database.executescript(f"{_EXCLUSIVE} BEGIN IMMEDIATE;")
+            _rename_old_columns(database)
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
             database.commit()
         except (OSError, sqlite3.Error) as error:
             self._left.close()
@@ -266,6 +270,14 @@ class FileStore:
             if path.name not in known:
                 path.unlink()
         return database
+
+
+def _rename_old_columns(database: sqlite3.Connection) -> None:
+    """Give the tables of azinfer 0.1 the present names of their columns."""
+    for table in ("files", "batches", "results"):
+        columns = database.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        if ("told",) in columns:
+            database.execute(f"ALTER TABLE {table} RENAME COLUMN told TO record")
 
 
 def _make_private(directory: Path, is_store: bool) -> None:
