@@ -28,7 +28,7 @@ FLOORS = {
         redaction toml_tables reasoning structured_output
         json_text error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints proxies deployment_lists secret_names retries deadline
-        message_parts messages json_body model_catalog model_profiles stream_reader
+        message_parts messages request_options json_body model_catalog model_profiles stream_reader
         choice_parts streaming wires
         embeddings embedding_requests
         local_addresses client_config credentials endpoint_knowledge

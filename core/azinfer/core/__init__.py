@@ -60,6 +60,7 @@ from azinfer.core.messages import (
 )
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
+from azinfer.core.request_options import ChatOptions, EmbeddingOptions
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Candidate, Decision, Routing
 from azinfer.core.secret_names import is_secret_name, pickleable_credential, without_secrets
@@ -84,6 +85,7 @@ __all__ = [
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatMessage",
+    "ChatOptions",
     "ChatStream",
     "Choice",
     "ChunkChoice",
@@ -101,6 +103,7 @@ __all__ = [
     "Detail",
     "DeveloperMessage",
     "Embedding",
+    "EmbeddingOptions",
     "Embeddings",
     "Endpoint",
     "FilePart",

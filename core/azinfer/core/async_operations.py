@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
@@ -36,6 +36,7 @@ from azinfer.core.streams import AsyncChatStream, OpenStream
 if TYPE_CHECKING:
     from azinfer.core.batches import AsyncBatches
     from azinfer.core.files import AsyncFiles
+    from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
 
 U = TypeVar("U")
@@ -45,6 +46,23 @@ class AsyncOperations(Operations):
     """The operations of `AsyncInferenceClient`."""
 
     _transport: AsyncTransport
+
+    @overload
+    async def complete(
+        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+    ) -> ChatCompletion: ...
+
+    @overload
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion: ...
 
     async def complete(
         self,
@@ -63,6 +81,23 @@ class AsyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         return await self._run(self._chat(messages, call_options, stream=False))
 
+    @overload
+    def stream(
+        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+    ) -> AsyncChatStream: ...
+
+    @overload
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncChatStream: ...
+
     def stream(
         self,
         messages: Sequence[ChatMessage],
@@ -80,6 +115,24 @@ class AsyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         attempts = self._chat(messages, call_options, stream=True)
         return AsyncChatStream(lambda: self._run_hedged(self._open_stream, attempts))
+
+    @overload
+    async def embed(
+        self, input: str | Sequence[str], **options: Unpack[EmbeddingCall]
+    ) -> Embeddings: ...
+
+    @overload
+    async def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings: ...
 
     async def embed(
         self,

@@ -7,7 +7,7 @@ in `operations.py`, `calls.py` and `attempts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
@@ -31,6 +31,7 @@ from azinfer.core.streams import ChatStream
 if TYPE_CHECKING:
     from azinfer.core.batches import Batches
     from azinfer.core.files import Files
+    from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
 
 U = TypeVar("U")
@@ -40,6 +41,23 @@ class SyncOperations(Operations):
     """The operations of `InferenceClient`."""
 
     _transport: Transport
+
+    @overload
+    def complete(
+        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+    ) -> ChatCompletion: ...
+
+    @overload
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatCompletion: ...
 
     def complete(
         self,
@@ -79,6 +97,23 @@ class SyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         return self._run(self._chat(messages, call_options, stream=False))
 
+    @overload
+    def stream(
+        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+    ) -> ChatStream: ...
+
+    @overload
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> ChatStream: ...
+
     def stream(
         self,
         messages: Sequence[ChatMessage],
@@ -97,6 +132,22 @@ class SyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         attempts = self._chat(messages, call_options, stream=True)
         return self._run_hedged(self._open_stream, attempts)
+
+    @overload
+    def embed(self, input: str | Sequence[str], **options: Unpack[EmbeddingCall]) -> Embeddings: ...
+
+    @overload
+    def embed(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str | None = None,
+        model_id: str | None = None,
+        kind: Kind | None = None,
+        timeout: float | Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Embeddings: ...
 
     def embed(
         self,

@@ -1,0 +1,75 @@
+"""The public API as type checkers see it: mypy and pyright read this file, nothing runs it."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from azinfer.core import (
+    AsyncChatStream,
+    AsyncInferenceClient,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatMessage,
+    ChatOptions,
+    ChatStream,
+    Deployments,
+    Embeddings,
+    InferenceClient,
+    InferenceError,
+    JsonSchema,
+    Tool,
+    Usage,
+    UserMessage,
+)
+from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.migrate import Migration, migrate_source
+
+CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+def use_the_sync_client(client: InferenceClient) -> None:
+    """Calls, streams and vectors of sync code."""
+    messages: list[ChatMessage] = [UserMessage("Hello"), {"role": "user", "content": "Hello"}]
+    answer = client.complete(messages, model="chat", temperature=0, tools=[Tool("f")], n=1)
+    assert_type(answer, ChatCompletion)
+    assert_type(answer.text, str)
+    assert_type(answer.usage, Usage | None)
+    assert_type(client.complete(messages, response_format=JsonSchema("city", CITY)), ChatCompletion)
+    assert_type(client.complete(messages, wire="responses", timeout=5), ChatCompletion)
+    # An option that azinfer does not name is sent as it is.
+    assert_type(client.complete(messages, safe_prompt=True), ChatCompletion)
+    options: ChatOptions = {"temperature": 0.2, "max_tokens": 10}
+    assert_type(client.complete(messages, model="chat", **options), ChatCompletion)
+    with client.stream(messages, top_p=0.5) as chunks:
+        assert_type(chunks, ChatStream)
+        for chunk in chunks:
+            assert_type(chunk, ChatCompletionChunk)
+    assert_type(client.embed(["a"], dimensions=256, kind="query"), Embeddings)
+    assert_type(client.deployments(), Deployments)
+    assert_type(client.with_options(timeout=5), InferenceClient)
+
+
+async def use_the_async_client(client: AsyncInferenceClient) -> None:
+    """The same, awaited."""
+    messages = [UserMessage("Hello")]
+    assert_type(await client.complete(messages, max_tokens=5, unknown=1), ChatCompletion)
+    async with client.stream(messages, seed=1) as chunks:
+        assert_type(chunks, AsyncChatStream)
+        async for chunk in chunks:
+            assert_type(chunk, ChatCompletionChunk)
+    assert_type(await client.embed("a", model="embed"), Embeddings)
+
+
+def refuse_wrong_types(client: InferenceClient) -> None:
+    """Errors for both checkers: each ignored line must be one."""
+    client.complete("Hello")  # type: ignore[arg-type, call-overload, unused-ignore]
+    client.complete([UserMessage("Hello")], model=3)  # type: ignore[call-overload, unused-ignore]
+    client.embed(3)  # type: ignore[arg-type, call-overload, unused-ignore]
+
+
+def use_the_rest(error: InferenceError) -> None:
+    """The local endpoint, errors and migrations."""
+    with LocalEndpoint([LocalDeployment("chat")]) as endpoint:
+        assert_type(endpoint.url, str)
+    assert_type(error.status, int | None)
+    assert_type(migrate_source(""), Migration)
