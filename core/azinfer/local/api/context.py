@@ -39,6 +39,7 @@ class RequestContext:
         id: The request id, which the response repeats in `apim-request-id`.
         trace: Facts for the request log.
         admission: The admission by a deployment; None before it and for requests without one.
+        has_client: Whether a client waits for the response, so that work stops when it leaves.
     """
 
     state: ResourceState
@@ -47,6 +48,7 @@ class RequestContext:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     trace: RequestTrace = field(default_factory=RequestTrace)
     admission: Admission | None = None
+    has_client: bool = True
 
     @property
     def api_version(self) -> str | None:

@@ -269,7 +269,7 @@ async def _pieces(chunks: asyncio.Queue[Any], alternatives: int | None) -> Async
     reason, sent = "stop", 0
     usage: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0}
     while (chunk := await chunks.get()) is not None:
-        _check(chunk)
+        _check(chunk, has_begun=sent > 0)
         if not isinstance(chunk, dict):
             continue
         usage = chunk.get("usage") or usage
@@ -302,11 +302,15 @@ def _logprobs(choice: Mapping[str, Any], alternatives: int | None) -> Mapping[st
     return {"logprobs": {"content": tokens, "refusal": None}}
 
 
-def _check(answer: Any) -> None:
+def _check(answer: Any, *, has_begun: bool = False) -> None:
     if isinstance(answer, EngineError):
         raise answer
     if isinstance(answer, dict) and (error := answer.get("error")):
         code = "BadRequest"
         if error.get("type") == "exceed_context_size_error":
             code = "context_length_exceeded"
-        raise EngineError(str(error.get("message") or error), code)
+        message = str(error.get("message") or error)
+        if has_begun:
+            # The request was good enough to begin an answer.
+            raise EngineError(message, "InternalServerError", status=500)
+        raise EngineError(message, code)

@@ -300,6 +300,11 @@ def not_allowed() -> ErrorResponse:
     return ErrorResponse(405, error_body("405", "Method Not Allowed"))
 
 
+def client_left() -> ErrorResponse:
+    """Return the error for a client that left before the response; only the log shows it."""
+    return ErrorResponse(499, error_body("ClientClosedRequest", "The client closed the request."))
+
+
 def bad_version() -> ErrorResponse:
     """Return the error for an invalid api-version."""
     return ErrorResponse(400, error_body("BadRequest", "API version not supported"))

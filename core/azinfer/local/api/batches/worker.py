@@ -158,7 +158,7 @@ class BatchWorker:
         """Return the id of a line's request, and its response."""
         operation = _refuse_stream if body.get("stream") else _OPERATIONS[self._endpoint]
         while True:
-            context = RequestContext(self._state, _request(body), V1)
+            context = RequestContext(self._state, _request(body), V1, has_client=False)
             try:
                 response = await respond(context, operation)
             finally:

@@ -22,6 +22,7 @@ from azinfer.local.api.chat.request import ChatRequest, check_schemas
 from azinfer.local.api.chat.response import GeneratedChoice, ResponseWriter, usage
 from azinfer.local.api.chat.strict_schemas import check_strict, has_strict
 from azinfer.local.api.chat.tool_selection import Similarity
+from azinfer.local.api.client_departure import stop_when_client_leaves
 from azinfer.local.api.context import RequestContext
 from azinfer.local.engines.base import (
     EmbeddingEngine,
@@ -87,7 +88,8 @@ async def complete(
                 media_type="text/event-stream",
                 headers={"cache-control": "no-cache"},
             )
-        choices = await _generate_all(generations, requests[0].n)
+        work = _generate_all(generations, requests[0].n)
+        choices = await stop_when_client_leaves(context, work)
     except BaseException:
         admission.over(None)
         raise

@@ -23,6 +23,7 @@ from azinfer.local.api.chat.response import (
     GeneratedChoice,
     event,
     prompt_filter_results,
+    stream_error,
     usage,
 )
 from azinfer.local.api.context import RequestContext
@@ -121,7 +122,7 @@ class CompletionsWriter:
 
     def error_events(self, error: EngineError) -> bytes:
         """Return the error and the end of the stream."""
-        return event({"error": {"code": error.code, "message": str(error)}}) + DONE
+        return event(stream_error(error)) + DONE
 
     def _head(self, choices: list[Json]) -> Json:
         head = {"id": self.id, "object": "text_completion", "created": self.created}

@@ -218,7 +218,7 @@ class ChatWriter:
 
     def error_events(self, error: EngineError) -> bytes:
         """Return the error and the end of the stream."""
-        return event({"error": {"code": error.code, "message": str(error)}}) + DONE
+        return event(stream_error(error)) + DONE
 
     def _choice(self, index: int, written: GeneratedChoice) -> Json:
         choice = _choice(index, written, self.openai)
@@ -269,6 +269,16 @@ DONE = b"data: [DONE]\n\n"
 def event(payload: Json) -> bytes:
     """Return a server-sent event."""
     return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
+
+
+def stream_error(error: EngineError) -> Json:
+    """Return an error in the middle of a stream.
+
+    The status is sent already, so clients class the error by its code and its type.
+    """
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    fields = {"message": str(error), "type": kind, "param": None, "code": error.code}
+    return {"error": {**fields, **error.more}}
 
 
 def tool_call(call_id: str, name: str, arguments: str) -> Json:

@@ -44,7 +44,7 @@ def begin(
     """
     state, response_id = context.state, stored.response["id"]
     # The request that began it has ended by then, with its own admission and log entry.
-    apart = replace(context, admission=None, trace=RequestTrace())
+    apart = replace(context, admission=None, trace=RequestTrace(), has_client=False)
     work = _write(apart, response_id, run)
     task = state.tasks.begin(work, f"response {response_id}")
     state.responses.add(replace(stored, task=task))
