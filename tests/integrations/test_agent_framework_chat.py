@@ -91,9 +91,13 @@ async def test_a_call_may_name_another_deployment(make: Make, endpoint: LocalEnd
         assert answer.text == "This is a synthetic answer to: hi"
     assert (await client.get_response(MESSAGE)).text == "Paris."
     # The model behind the client's own deployment is not that behind another.
-    assert client._target({"model": "echo"})["model_id"] is None
-    assert client._target({"model": "PARIS"})["model_id"] == "gpt-4.1"
-    assert client._target({"model": "echo", "model_id": "o3"})["model_id"] == "o3"
+    for options, model_id in (
+        ({"model": "echo"}, None),
+        ({"model": "PARIS"}, "gpt-4.1"),
+        ({"model": "echo", "model_id": "o3"}, "o3"),
+    ):
+        answer = await client.get_response(MESSAGE, options=options)
+        assert answer.raw_representation.routing.model_id == model_id
 
 
 async def test_options_are_sent_as_they_are(make: Make, endpoint: LocalEndpoint) -> None:

@@ -149,11 +149,14 @@ def test_results_are_text(result: Any, text: str) -> None:
     assert "is_error" not in message
 
 
-def test_media_of_results_follow_as_a_user_message() -> None:
+async def test_media_of_results_follow_as_a_user_message(
+    server: RawServer, raw: AzInferChatClient
+) -> None:
     picture = Content.from_data(PNG, "image/png")
     first = Content.from_function_result("c1", result=[Content.from_text("A cat"), picture])
     second = Content.from_function_result("c2", result=[picture])
-    wire = to_messages([Message("tool", [first]), Message("tool", [second]), user("And?")])
+    results = (Message("tool", [first]), Message("tool", [second]))
+    wire = await send(server, raw, *results, user("And?"))
     image = {"type": "image_url", "image_url": {"url": PICTURE}}
     assert wire == [
         {"role": "tool", "tool_call_id": "c1", "content": "A cat"},
@@ -161,7 +164,8 @@ def test_media_of_results_follow_as_a_user_message() -> None:
         {"role": "user", "content": [image, image]},
         {"role": "user", "content": "And?"},
     ]
-    assert to_messages([Message("tool", [second])])[-1] == {"role": "user", "content": [image]}
+    wire = await send(server, raw, results[1])
+    assert wire[-1] == {"role": "user", "content": [image]}
 
 
 def test_text_beside_results_is_the_users() -> None:

@@ -1,5 +1,6 @@
 """One client for every model deployment behind an Azure AI endpoint."""
 
+from azinfer.core.answer_details import details_of
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.citations import Citation
 from azinfer.core.client import (
@@ -18,6 +19,7 @@ from azinfer.core.completions import (
     ModelInfo,
     ToolCall,
     Usage,
+    continuation,
 )
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.embeddings import Embedding, Embeddings
@@ -45,7 +47,7 @@ from azinfer.core.errors import (
     UnsupportedParameterError,
     missing_extra,
 )
-from azinfer.core.message_parts import AudioPart, FilePart, ImagePart, TextPart
+from azinfer.core.message_parts import AudioPart, FilePart, ImagePart, TextPart, media_part
 from azinfer.core.messages import (
     AssistantMessage,
     ChatMessage,
@@ -139,8 +141,11 @@ __all__ = [
     "__version__",
     "adapter_client",
     "check_option_names",
+    "continuation",
+    "details_of",
     "forget_endpoints",
     "is_secret_name",
+    "media_part",
     "missing_extra",
     "pickleable_credential",
     "profile_of",

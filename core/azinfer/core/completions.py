@@ -6,12 +6,14 @@ Only values: `decoding.py` reads them from the wire form.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from azinfer.core.citations import Citation, citations_of
+from azinfer.core.json_fields import as_object, as_text
 from azinfer.core.routing import Routing
 
 Json = dict[str, Any]
@@ -216,6 +218,17 @@ class ChatCompletion:
         return self.choices[0].finish_reason
 
     @property
+    def conversation_id(self) -> str | None:
+        """The id under which the service keeps this conversation, if it does.
+
+        Only Responses with `store=True` keeps one. `continuation` makes options of it.
+        """
+        if "output" not in self.raw or self.raw.get("store") is not True:
+            return None
+        conversation = as_object(self.raw.get("conversation"))
+        return as_text(conversation.get("id")) or self.id or None
+
+    @property
     def parsed(self) -> Any:
         """The first choice as a value of the type that was passed as `response_format`.
 
@@ -226,6 +239,23 @@ class ChatCompletion:
                 example that the model refused or ran out of tokens.
         """
         return self._parse(self) if self._parse else None
+
+
+def continuation(conversation_id: str) -> Json:
+    """Return the options of a call that goes on with what the service keeps.
+
+    Args:
+        conversation_id: The `conversation_id` of an answer. Any other text has no options, since
+            other wires keep nothing.
+
+    Example:
+        >>> continuation("resp_1")
+        {'store': True, 'previous_response_id': 'resp_1'}
+    """
+    if not (match := re.match(r"\w*(resp|conv)_", conversation_id)):
+        return {}
+    name = "conversation" if match[1] == "conv" else "previous_response_id"
+    return {"store": True, name: conversation_id}
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,34 @@ def part_to_wire(part: Part | str) -> Json:
     return dict(part) if isinstance(part, Mapping) else part.to_wire()
 
 
+def media_part(
+    url: str, media_type: str, *, name: str | None = None, detail: str | None = None
+) -> Json:
+    """Return media as the part that takes its type, as it is sent.
+
+    Args:
+        url: A data URL; of an image or audio also a URL elsewhere, which is passed on.
+        media_type: Its media type, such as `image/png`.
+        name: The name of a file; left out, it is `document` with the ending of its type.
+        detail: The resolution of an image.
+
+    Raises:
+        ConfigurationError: It is a file elsewhere, and files are not fetched.
+    """
+    kind = media_type.lower()
+    if kind.startswith("image/"):
+        return ImagePart(url, detail).to_wire()
+    if kind.startswith("audio/"):
+        is_known = any(word in kind for word in ("mpeg", "mp3", "wav"))
+        return AudioPart(url, None if is_known else kind.partition("/")[2]).to_wire()
+    if not url.startswith("data:"):
+        raise ConfigurationError(
+            f"{kind or 'a file'} at {url[:100]!r} cannot be sent: files are not fetched; read it "
+            "and pass its data"
+        )
+    return FilePart(url, name or f"document{mimetypes.guess_extension(kind) or '.bin'}").to_wire()
+
+
 def image_url(source: Source) -> str:
     """Return an image as a URL: a data URL for bytes or a file, or the URL itself.
 

@@ -10,10 +10,11 @@ from agent_framework.observability import ChatTelemetryLayer
 from typing_extensions import TypeVar, override
 
 from azinfer.agent_framework.connection import Arguments, Connection
-from azinfer.agent_framework.errors import translated_errors
+from azinfer.agent_framework.errors import CHAT_ERRORS
 from azinfer.agent_framework.messages import to_messages, write_tools
 from azinfer.agent_framework.responses import Calls, from_chunk, from_completion, last_update
 from azinfer.agent_framework.structured import to_response_format
+from azinfer.core import continuation
 
 OptionsT = TypeVar("OptionsT", covariant=True, default=af.ChatOptions[Any])
 
@@ -57,7 +58,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
     async def _complete(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> af.ChatResponse[Any]:
-        with translated_errors():
+        with CHAT_ERRORS:
             wire, wanted = self._request(messages, options, kwargs)
             answer = await self.client.complete(wire, **wanted)
         self._describe(answer)
@@ -67,7 +68,7 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> AsyncIterator[af.ChatResponseUpdate]:
         calls: Calls = {}
-        with translated_errors():
+        with CHAT_ERRORS:
             wire, wanted = self._request(messages, options, kwargs)
             async with self.client.stream(wire, **wanted) as chunks:
                 async for chunk in chunks:
@@ -81,17 +82,18 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """Return the messages and the options of a call for core."""
-        wanted = dict(options)
+        wanted = {**options, "model": options.get("model") or self.model}
         if headers := kwargs.get("extra_headers"):
             wanted["headers"] = {**(wanted.get("headers") or {}), **headers}
-        # No service stores state unless it is asked to: the messages are the whole conversation.
-        wanted.pop("conversation_id", None)
+        if (kept := wanted.pop("conversation_id", None)) and wanted.get("store") is not False:
+            wanted |= continuation(kept)
         if instructions := wanted.pop("instructions", None):
             role = self.instruction_role or "system"
             messages = af.prepend_instructions_to_messages(list(messages), instructions, role)
         write_tools(wanted)
-        wanted["response_format"] = to_response_format(wanted.get("response_format"))
-        return to_messages(messages), {**wanted, **self._target(wanted)}
+        if form := wanted.get("response_format"):
+            wanted["response_format"] = to_response_format(form)
+        return to_messages(messages), wanted
 
 
 class AzInferChatClient(

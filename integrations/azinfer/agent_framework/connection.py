@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from opentelemetry.trace import get_current_span
 
 from azinfer import core
-from azinfer.agent_framework.errors import translated_errors
+from azinfer.agent_framework.errors import SETTING_ERRORS
 
 # The variables that core reads, and the names of the framework for them.
 _SAME = {
@@ -72,19 +72,20 @@ class Connection:
         if not (client or endpoint or environ.get("AZURE_INFERENCE_ENDPOINT")):
             options.setdefault("api_version", environ.get("AZURE_OPENAI_API_VERSION"))
         self._is_own = client is None
-        with translated_errors("Setting"):
+        with SETTING_ERRORS:
             self.client = core.adapter_client(
                 client, user_agent=agent["User-Agent"], environ=environ, **options
             ).to_async()
             at = self.client.endpoint
-            known = (environ.get(name) for name in self._MODEL_VARIABLES)
-            self.model = model or self.client.model or next(filter(None, known), None)
-            if self.model is None and at.surface.routes:
+            known = next(filter(None, map(environ.get, self._MODEL_VARIABLES)), None)
+            if self.client.model is None and known:
+                self.client = self.client.with_options(model=known, model_id=model_id)
+            elif self.client.model is None and at.surface.routes:
                 names_of = " or ".join(self._MODEL_VARIABLES)
                 raise core.ConfigurationError(
                     f"no deployment at {at}: pass model=, or set {names_of}"
                 )
-        self.model_id = model_id
+        self.model, self.model_id = self.client.model, model_id
         self.endpoint, self.surface = at.url, at.surface.name  # only the query may contain keys
         super().__init__(**more)
 
@@ -103,16 +104,9 @@ class Connection:
         """Return the URL of the endpoint."""
         return self.endpoint
 
-    def _target(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the deployment of a call, and the model behind it if that is known."""
-        model = options.get("model") or self.model
-        same = (model or "").casefold() == (self.model or "").casefold()
-        own = self.model_id if same else None
-        return {"model": model, "model_id": options.get("model_id") or own}
-
     def _describe(self, answer: core.ChatCompletion | core.Embeddings) -> None:
         """Add to the framework's span how a request was routed, if its telemetry is on."""
-        if (routing := answer.routing) and observability.OBSERVABILITY_SETTINGS.ENABLED:
+        if observability.OBSERVABILITY_SETTINGS.ENABLED and (routing := answer.routing):
             facts = {
                 "azinfer.deployment": routing.deployment,
                 "azinfer.model_id": answer.model or routing.model_id,

@@ -10,7 +10,7 @@ from agent_framework.observability import EmbeddingTelemetryLayer
 from typing_extensions import override
 
 from azinfer.agent_framework.connection import Arguments, Connection
-from azinfer.agent_framework.errors import translated_errors
+from azinfer.agent_framework.errors import EMBEDDING_ERRORS
 from azinfer.core import ConfigurationError, Embeddings
 
 
@@ -24,9 +24,8 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
     async def get_embeddings(
         self, values: Sequence[Any], *, options: Any = None
     ) -> af.GeneratedEmbeddings[list[float], Any]:
-        wanted = {**(options or {})}
-        with translated_errors("Integration"):
-            result = await self._embed(values, {**wanted, **self._target(wanted)})
+        with EMBEDDING_ERRORS:
+            result = await self._embed(values, {**(options or {})})
         self._describe(result)
         vectors = [af.Embedding(list(vector), model=result.model) for vector in result.vectors]
         usage = None

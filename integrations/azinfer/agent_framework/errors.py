@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from agent_framework import exceptions as theirs
@@ -37,17 +35,26 @@ for _kind in (getattr(ours, _name) for _name in ours.__all__):
             _join(_family, _kind, getattr(theirs, f"{_family}{_base}"))
 
 
-@contextmanager
-def translated_errors(family: str = "ChatClient") -> Iterator[None]:
-    """Raise an error of the block as one that is also the framework's, with ours as its cause.
+class TranslatedErrors:
+    """Raises an error of its block as one that is also the framework's, with ours as its cause.
 
     Args:
         family: `"ChatClient"`, `"Integration"` (embeddings) or `"Setting"` (constructors).
     """
-    try:
-        yield
-    except ours.InferenceError as error:
-        kind = next(_BOTH[family, each] for each in type(error).__mro__ if (family, each) in _BOTH)
-        both: Any = kind.__new__(kind, error.message)
-        both.__dict__.update(error.__dict__)
-        raise both from error
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ours.InferenceError):
+            keys = ((self._family, each) for each in type(error).__mro__)
+            kind = next(_BOTH[key] for key in keys if key in _BOTH)
+            both: Any = kind.__new__(kind, error.message)
+            both.__dict__.update(error.__dict__)
+            raise both from error
+
+
+CHAT_ERRORS, EMBEDDING_ERRORS = TranslatedErrors("ChatClient"), TranslatedErrors("Integration")
+SETTING_ERRORS = TranslatedErrors("Setting")

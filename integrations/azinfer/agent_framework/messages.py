@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agent_framework import Content, FunctionTool, Message, normalize_tools, validate_tool_mode
 
-from azinfer.core import AudioPart, ConfigurationError, ImagePart
+from azinfer.core import ConfigurationError, media_part
 
 Json = dict[str, Any]
 # The place of a message's `state`: on contents of reasoning, which sessions store.
@@ -20,10 +19,7 @@ _STATE = ("function_approval_request", "function_approval_response", "text_reaso
 
 
 def to_messages(messages: Sequence[Message]) -> list[Json]:
-    """Return messages in the wire form.
-
-    Each result of a function becomes a message of its own. Media in results follow as a user
-    message, since results are text on the wire.
+    """Return messages in core's form; each result of a function becomes a message of its own.
 
     Args:
         messages: The messages, oldest first.
@@ -32,15 +28,11 @@ def to_messages(messages: Sequence[Message]) -> list[Json]:
         ConfigurationError: A content cannot be sent; the text names its type.
     """
     wire: list[Json] = []
-    media: list[Json] = []
     for message in messages:
-        if media and message.role != "tool":
-            wire.append({"role": "user", "content": media})
-            media = []
         rest = []
         for each in message.contents:
             if each.type == "function_result":
-                wire.append(_result(each, media))
+                wire.append(_result(each))
             else:
                 rest.append(each)
         if message.role == "assistant":
@@ -48,7 +40,7 @@ def to_messages(messages: Sequence[Message]) -> list[Json]:
         elif parts := list(_parts(rest)):
             role = "user" if message.role == "tool" else message.role
             wire.append({"role": role, "content": _join_parts(parts, role), **_author(message)})
-    return [*wire, {"role": "user", "content": media}] if media else wire
+    return wire
 
 
 def write_tools(options: Json) -> None:
@@ -56,12 +48,15 @@ def write_tools(options: Json) -> None:
 
     Tools that the choice does not allow are left out; without tools the other two mean nothing.
     """
+    given, choice = options.pop("tools", None), options.pop("tool_choice", None)
+    several = options.pop("allow_multiple_tool_calls", None)
+    if not given:
+        return
     tools = []
-    for each in normalize_tools(options.pop("tools", None)):
+    for each in normalize_tools(given):
         functions = getattr(each, "functions", [each])  # an MCP server has several tools
         tools += [f.to_json_schema_spec() if isinstance(f, FunctionTool) else f for f in functions]
-    mode = validate_tool_mode(options.pop("tool_choice", None)) or {}
-    several = options.pop("allow_multiple_tool_calls", None)
+    mode = validate_tool_mode(choice) or {}
     if (allowed := mode.get("allowed_tools")) is not None:
         tools = [tool for tool in tools if tool.get("function", {}).get("name") in allowed]
     if tools:
@@ -69,16 +64,11 @@ def write_tools(options: Json) -> None:
         options |= {"tools": tools, "tool_choice": choice, "parallel_tool_calls": several}
 
 
-def _result(result: Content, media: list[Json]) -> Json:
-    """Return a function's result as a message, and add what is not text to `media`."""
+def _result(result: Content) -> Json:
     parts = list(_parts(result.items or ()))
-    texts = [part["text"] for part in parts if part["type"] == "text"]
-    attached = [part for part in parts if part["type"] != "text"]
-    media += attached
-    text = "\n".join(texts) if result.items else _json(result.result)
-    text = text or ("(attached below)" if attached else "")
+    content = _join_parts(parts, "tool") if parts else _json(result.result)
     error = {"is_error": True} if result.exception else {}
-    return {"role": "tool", "tool_call_id": result.call_id or "", "content": text, **error}
+    return {"role": "tool", "tool_call_id": result.call_id or "", "content": content, **error}
 
 
 def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
@@ -125,26 +115,11 @@ def _parts(contents: Iterable[Content]) -> Iterator[Json]:
         if each.type == "text":
             yield {"type": "text", "text": each.text}
         elif each.type in ("data", "uri"):
-            yield _media(each, each.uri or "", (each.media_type or "").lower())
+            more = each.additional_properties
+            detail, name = more.get("detail"), each.name or more.get("filename")
+            detail = detail if isinstance(detail, str) else None
+            yield media_part(each.uri or "", each.media_type or "", name=name, detail=detail)
         elif each.type == "hosted_file":
             yield {"type": "file", "file": {"file_id": each.file_id}}
         elif each.type not in _STATE:
             raise ConfigurationError(f"content of type {each.type!r} cannot be sent in a message")
-
-
-def _media(content: Content, uri: str, kind: str) -> Json:
-    more = content.additional_properties
-    if kind.startswith("image/"):
-        detail = more.get("detail")
-        return ImagePart(uri, detail if isinstance(detail, str) else None).to_wire()
-    if kind.startswith("audio/"):
-        known = any(word in kind for word in ("mpeg", "mp3", "wav"))
-        return AudioPart(uri, None if known else kind.partition("/")[2]).to_wire()
-    if not uri.startswith("data:"):
-        raise ConfigurationError(
-            f"{kind or 'content'} at {uri[:100]!r} cannot be sent: documents are not fetched; "
-            "read it and pass Content.from_data(…)"
-        )
-    ending = mimetypes.guess_extension(kind) or ".bin"
-    name = content.name or more.get("filename") or f"document{ending}"
-    return {"type": "file", "file": {"filename": name, "file_data": uri}}

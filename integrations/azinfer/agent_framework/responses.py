@@ -110,32 +110,28 @@ for _name, _value in vars(Content.from_text("", merge_mode="append")).items():
     setattr(_TextPart, _name, _value)
 
 
+# What stands under `azinfer` in the properties of a response, and beside it.
+_OURS = (
+    *("deployment", "surface", "request_id", "adapted", "routing"),
+    *("content_filter_results", "prompt_filter_results"),
+)
+_THEIRS = ("logprobs", "system_fingerprint")
+
+
 def _facts(answer: core.ChatCompletion) -> Json:
     """Return the facts about an answer besides its contents; azinfer's own are under `azinfer`."""
-    routing = answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
-    first = answer.choices[0] if answer.choices else None
-    ours = {
-        "deployment": routing and routing.deployment,
-        "surface": routing and routing.surface,
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "routing": routing and routing.trace,
-        "content_filter_results": first and first.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-    }
-    properties = {
-        "azinfer": _without_empty(ours),
-        "logprobs": first and first.logprobs,
-        "system_fingerprint": answer.raw.get("system_fingerprint"),
-    }
+    known, routing = core.details_of(answer), answer.routing
+    properties = {name: known[name] for name in _THEIRS if name in known}
+    if ours := {name: known[name] for name in _OURS if name in known}:
+        properties["azinfer"] = ours
     time = answer.created and datetime.fromtimestamp(answer.created, UTC).isoformat()
     return {
         "response_id": answer.id,
+        "conversation_id": answer.conversation_id,
         "model": answer.model or (routing and (routing.model_id or routing.deployment)),
         "created_at": time or None,
         "finish_reason": answer.finish_reason,
-        "additional_properties": _without_empty(properties),
+        "additional_properties": properties,
         "raw_representation": answer,
     }
 
@@ -201,9 +197,5 @@ def _annotations(message: core.Message) -> list[Any] | None:
             "file_id": each.file_id,
             "annotated_regions": [] if each.start is None else [region],
         }
-        notes.append(_without_empty(fields))
+        notes.append({name: value for name, value in fields.items() if value})
     return notes or None
-
-
-def _without_empty(facts: Json) -> Json:
-    return {name: value for name, value in facts.items() if value}

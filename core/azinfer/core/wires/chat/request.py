@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from azinfer.core.completions import Json
 from azinfer.core.errors import InferenceError
 from azinfer.core.model_profiles import adapt, apply_correction, is_lossless
+from azinfer.core.wires.chat.tool_media import with_text_results
 from azinfer.core.wires.state import foreign_wire
 from azinfer.core.wires.wire import Encoded, Mended, Situation
 
@@ -25,6 +26,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
     wants_reasoning = situation.send_reasoning
     if wants_reasoning is None:
         wants_reasoning = bool(situation.facts and situation.facts.reasoning_back)
+    body = with_text_results(body)
     changes: dict[str, None] = {}
     thoughts: dict[int, str] = {}
     # Most conversations have none of this.
