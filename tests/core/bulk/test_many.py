@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -327,6 +326,6 @@ def test_the_estimate_sends_nothing(server: RawServer) -> None:
         assert estimate(job, ["12345678"] * 200) == BulkEstimate(200, 3, 600)
         assert estimate(job, iter([])) == BulkEstimate(0, 0, 0)
         assert estimate(job, ["12345678"] * 20, batch_size=5).requests == 4
-        chats = CompletionJob(client, replace(options, options={"max_tokens": 100}))
+        chats = CompletionJob(client, options._replace(options={"max_tokens": 100}))
         assert estimate(chats, [[UserMessage("12345678")]] * 3) == BulkEstimate(3, 3, 306)
     assert server.received == []
