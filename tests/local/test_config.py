@@ -37,6 +37,8 @@ allowed_hosts = ["azinfer.internal"]
 data = "kept"
 page_size = 2
 token_lifetime = 60
+seed = 7
+max_file_bytes = 1000
 
 [local.deployments."Mistral-Large"]
 model_name = "mistral-large"
@@ -99,6 +101,8 @@ def test_all_fields_of_a_file_are_read(config_file: Callable[[str], Path], tmp_p
         "data": tmp_path / "kept",
         "page_size": 2,
         "token_lifetime": 60.0,
+        "seed": 7,
+        "max_file_bytes": 1000,
     }
     assert "mine" not in repr(settings)
     large, ptu, plain = settings.deployments

@@ -233,3 +233,23 @@ def test_files_end_with_an_endpoint_without_a_data_directory(
             upload(http)
             assert list(tmp_path.iterdir())
         assert not list(tmp_path.iterdir())
+
+
+def test_files_together_have_a_limit() -> None:
+    with (
+        LocalEndpoint(max_file_bytes=50) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http,
+    ):
+
+        def store(size: int) -> httpx.Response:
+            files = {"file": ("a.jsonl", b"x" * size)}
+            return http.post("/openai/v1/files", files=files, data={"purpose": "evals"})
+
+        first = store(40)
+        assert first.is_success, first.text
+        full = store(11)
+        assert full.status_code == 400
+        assert "The files would be over 50 bytes" in full.json()["error"]["message"]
+        assert store(10).is_success
+        assert http.delete(f"/openai/v1/files/{first.json()['id']}").is_success
+        assert store(40).is_success

@@ -91,6 +91,25 @@ def test_a_seed_gives_the_same_answer_and_another_another(client: InferenceClien
     assert ask(1) == ask(1) != ask(2)
 
 
+def test_an_endpoint_with_a_seed_answers_the_same_each_time(paths: list[Path]) -> None:
+    engine = GgufChat(paths[0], threads=2)
+    with (
+        LocalEndpoint([LocalDeployment("chat", engine=engine)], seed=5) as endpoint,
+        InferenceClient(endpoint.url, endpoint.key, "chat", timeout=120) as client,
+    ):
+        story = [UserMessage("Tell a story.")]
+
+        def ask(**more: Any) -> list[str]:
+            answer = client.complete(story, max_tokens=20, **more)
+            return [str(each.message.content) for each in answer.choices]
+
+        assert ask() == ask() == ask(seed=5)
+        assert ask() != ask(seed=6)
+        first, second = ask(n=2)
+        assert first != second
+        assert ask(n=2) == [first, second]
+
+
 def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:
     question = [UserMessage("Count from one to twenty in words.")]
     cut = client.complete(question, temperature=0, max_tokens=4)

@@ -26,7 +26,7 @@ from azinfer.local.resource.latency import Latency
 from azinfer.local.resource.overrides import Overrides, OverridesStore
 from azinfer.local.resource.registry import Registry
 from azinfer.local.resource.state import ResourceState
-from azinfer.local.resource.storage.file_store import FileStore
+from azinfer.local.resource.storage.file_store import LARGEST_STORE, FileStore
 from azinfer.local.resource.storage.request_log import RequestLog
 from azinfer.local.server import address
 from azinfer.local.server.request_guard import AllowedHosts, RequestGuard
@@ -53,6 +53,9 @@ class LocalEndpoint:
             they last until `stop`.
         page_size: The most entries on one page of a list of deployments.
         token_lifetime: The seconds for which its tokens are valid.
+        seed: The seed of requests that send none, so that the same request gives the same answer
+            also from a model that samples; None for a new answer each time.
+        max_file_bytes: The most bytes that all uploaded files may have together.
         clock: Returns monotonic seconds, for rate limits; replace it in tests.
         now: Returns seconds since 1970, for tokens, files and batches; replace it in tests.
         sleep: Waits for a latency; replace it in tests.
@@ -89,6 +92,8 @@ class LocalEndpoint:
         data: Path | str | None = None,
         page_size: int = 1000,
         token_lifetime: float = 3600.0,
+        seed: int | None = None,
+        max_file_bytes: int = LARGEST_STORE,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
@@ -105,7 +110,7 @@ class LocalEndpoint:
         self.ca_file = str(self._authority.ca_file) if self._authority else None
         self.requests = RequestLog()
         self._overrides_store = OverridesStore(sleep)
-        self._store = FileStore(None if data is None else Path(data), now)
+        self._store = FileStore(None if data is None else Path(data), now, max_file_bytes)
         self._state = ResourceState(
             registry=self._registry,
             authenticator=self._authenticator,
@@ -114,6 +119,7 @@ class LocalEndpoint:
             overrides=self._overrides_store,
             store=self._store,
             page_size=page_size,
+            seed=seed,
             clock=clock,
         )
         self._app = RequestGuard(make_app(self._state), AllowedHosts(host, allowed_hosts))

@@ -94,6 +94,10 @@ def serve(
         bool | None,
         typer.Option("--strict/--no-strict", help="Enforce the protocol strictly."),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The seed of requests without one: the same request, the same answer."),
+    ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")
     ] = False,
@@ -140,6 +144,7 @@ def serve(
         "key2": key2,
         "https": https,
         "strict": strict,
+        "seed": seed,
         "data": data,
     }
     sources = Sources(

@@ -8,6 +8,8 @@
     allowed_hosts = ["azinfer.internal"]   # names beside loopback names and host
     page_size = 1000                   # of lists of deployments
     token_lifetime = 3600              # seconds
+    seed = 7                           # of requests without one: the same answer each time
+    max_file_bytes = 4294967296        # of all uploads together
 
     [local.deployments."mistral-large"]
     model_name = "mistral-large-2411"  # also model_version, model_format
@@ -223,7 +225,13 @@ def _with_engine(plan: _Plan, factory: EngineFactory) -> LocalDeployment:
         raise plan.table.wrong(error.message, "engine") from None
 
 
-_BOUNDS = {"port": (0, 65_535), "page_size": (1, 1_000_000), "token_lifetime": (1, 86_400_000)}
+_BOUNDS = {
+    "port": (0, 65_535),
+    "page_size": (1, 1_000_000),
+    "token_lifetime": (1, 86_400_000),
+    "seed": (-(2**63), 2**63 - 1),
+    "max_file_bytes": (0, 2**63 - 1),
+}
 
 
 def _read_options(local: Table, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -238,6 +246,8 @@ def _read_options(local: Table, folder: Path, environ: Mapping[str, str]) -> dic
         "data": _read_directory(local, folder),
         "page_size": local.get("page_size", int),
         "token_lifetime": local.get("token_lifetime", float),
+        "seed": local.get("seed", int),
+        "max_file_bytes": local.get("max_file_bytes", int),
     }
     for name, (least, most) in _BOUNDS.items():
         value: Any = options[name]

@@ -35,6 +35,7 @@ class ResourceState:
         overrides: Scripts, faults and latencies of deployments.
         store: Files and batches.
         page_size: The most entries on one page of a list of deployments.
+        seed: The seed of requests that send none, or None.
         clock: Returns monotonic seconds, used to time requests.
         responses: The stored responses of the Responses API.
         conversations: The stored conversations of the Responses API.
@@ -51,6 +52,7 @@ class ResourceState:
     overrides: OverridesStore
     store: FileStore
     page_size: int
+    seed: int | None
     clock: Callable[[], float]
     responses: ResponseStore = field(default_factory=ResponseStore)
     conversations: ConversationStore = field(default_factory=ConversationStore)

@@ -20,7 +20,6 @@ from starlette.responses import FileResponse, Response
 
 from azinfer.local.api.context import RequestContext, read_parts
 from azinfer.local.api.pagination import read_page
-from azinfer.local.resource.storage.file_store import LARGEST_STORE
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
@@ -81,8 +80,9 @@ async def _store_upload(context: RequestContext, form: FormData) -> Json:
     if not isinstance(file, UploadFile):
         message = "Missing required parameter: 'file'."
         raise bad_request(context.surface, message, "file", "missing_required_parameter")
-    if not context.state.store.has_room(file.size or 0):
-        message = f"The files would be over {LARGEST_STORE} bytes; delete some first."
+    store = context.state.store
+    if not store.has_room(file.size or 0):
+        message = f"The files would be over {store.most_bytes} bytes; delete some first."
         raise bad_request(context.surface, message, "file", "storage_quota_exceeded")
     file_id, part = context.state.store.begin_file()
     try:

@@ -142,6 +142,7 @@ async def _start_generations(
                 deployment.filter,
                 similarity=similarity,
                 start=at * request.n,
+                seed=context.state.seed,
                 body=body,
             )
         )

@@ -44,6 +44,7 @@ class Generation:
         content_filter: The filter that ends a blocked choice.
         similarity: The similarity of texts, to choose tools; None to compare words.
         start: The index of its first choice in the response.
+        seed: The seed of a request that sends none.
         body: The whole body of the request, for engines that get it; by default it is
             made from the request.
 
@@ -59,6 +60,7 @@ class Generation:
         *,
         similarity: tool_selection.Similarity | None,
         start: int = 0,
+        seed: int | None = None,
         body: Json | None = None,
     ) -> None:
         self._request = request
@@ -76,7 +78,7 @@ class Generation:
             temperature=request.temperature,
             top_p=request.top_p,
             stop=request.stop,
-            seed=request.seed,
+            seed=seed if request.seed is None else request.seed,
             json_schema=request.json_schema,
             stream=request.stream,
             logprobs=request.logprobs,

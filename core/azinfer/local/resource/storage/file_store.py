@@ -35,7 +35,7 @@ ON CONFLICT (id) DO UPDATE SET record = excluded.record
 _EXCLUSIVE = (
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 )
-# All files of an endpoint together, in bytes.
+# All files of an endpoint together, in bytes, unless it says otherwise.
 LARGEST_STORE = 4 * 1024**3
 
 
@@ -47,13 +47,20 @@ class FileStore:
     Args:
         directory: The directory; None for a temporary one.
         now: Returns seconds since 1970.
+        most_bytes: The most bytes of all uploads together.
 
     Attributes:
+        most_bytes: The most bytes of all uploads together.
         lasting: Whether its data outlives it, and it may have earlier data.
     """
 
-    def __init__(self, directory: Path | None, now: Callable[[], float] = time.time) -> None:
-        self.now = now
+    def __init__(
+        self,
+        directory: Path | None,
+        now: Callable[[], float] = time.time,
+        most_bytes: int = LARGEST_STORE,
+    ) -> None:
+        self.now, self.most_bytes = now, most_bytes
         self._directory = directory
         self.lasting = directory is not None
         self._open: sqlite3.Connection | None = None
@@ -87,7 +94,7 @@ class FileStore:
     def has_room(self, size: int) -> bool:
         """Return whether a file of so many bytes may be stored beside the others."""
         query = "SELECT TOTAL(json_extract(record, '$.bytes')) FROM files"
-        return bool(self._database().execute(query).fetchone()[0] + size <= LARGEST_STORE)
+        return bool(self._database().execute(query).fetchone()[0] + size <= self.most_bytes)
 
     def begin_file(self) -> tuple[str, Path]:
         """Return the id of a new file, and the path for its content until `end_file`."""
