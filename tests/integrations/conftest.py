@@ -12,7 +12,7 @@ import pytest
 
 from azinfer.core import InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
-from client_driver import KEY, SURFACES, TestClock
+from client_driver import KEY, SURFACES, WIRES, TestClock
 from raw_server import RawServer
 
 
@@ -63,7 +63,7 @@ def llama_endpoint() -> Iterator[LocalEndpoint]:
     """Deployments that echo, that always answer the same, and that think in words."""
     thought = "Thought: I can answer without using any more tools.\nAnswer: Paris."
     deployments = [
-        LocalDeployment("Mistral-Large", "mistral-large-2411"),
+        LocalDeployment("Mistral-Large", "mistral-large-2411", wires=("chat", *WIRES)),
         LocalDeployment("prod"),
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
         LocalDeployment("thinker", engine=SyntheticEngine(thought)),
@@ -73,12 +73,18 @@ def llama_endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
+@pytest.fixture(params=[*SURFACES, *(pytest.param(wire, marks=pytest.mark.long) for wire in WIRES)])
+def address(request: pytest.FixtureRequest) -> str:
+    """The path of one of the main surfaces, or the one that names a wire."""
+    return {**SURFACES, **WIRES}[request.param]
+
+
 @pytest.fixture
-def llm(llama_endpoint: LocalEndpoint, path: str) -> Callable[..., Any]:
-    """Makes LLMs of LlamaIndex on that surface of the local endpoint."""
+def llm(llama_endpoint: LocalEndpoint, address: str) -> Callable[..., Any]:
+    """Makes LLMs of LlamaIndex at that address of the local endpoint."""
     from azinfer.llama_index import AzInferLLM  # for the same reason
 
-    url, key = llama_endpoint.url + path, llama_endpoint.key
+    url, key = llama_endpoint.url + address, llama_endpoint.key
 
     def make(model: str = "mistral-large", **named: Any) -> Any:
         return AzInferLLM(endpoint=url, credential=key, model=model, **named)
@@ -88,11 +94,11 @@ def llm(llama_endpoint: LocalEndpoint, path: str) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def embedding(llama_endpoint: LocalEndpoint, path: str) -> Any:
-    """An embedding of LlamaIndex on that surface of the local endpoint."""
+def embedding(llama_endpoint: LocalEndpoint, address: str) -> Any:
+    """An embedding of LlamaIndex at that address; vectors are on a surface beside a wire's."""
     from azinfer.llama_index import AzInferEmbedding  # for the same reason
 
-    url, key = llama_endpoint.url + path, llama_endpoint.key
+    url, key = llama_endpoint.url + address, llama_endpoint.key
     return AzInferEmbedding(endpoint=url, credential=key, model="embed")
 
 

@@ -25,7 +25,7 @@ from llama_index.core.workflow import Context
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from azinfer.local import LocalEndpoint
-from llama_index_calls import call_method, get_weather, ping, tool
+from llama_index_calls import call_method, get_weather, on_chat, ping, tool
 from raw_server import (
     RawServer,
 )
@@ -92,6 +92,7 @@ def test_a_workflow_picks_function_calling_and_hands_off(llm: Make) -> None:
     assert "sunny in New York" in str(response)
 
 
+@on_chat
 @agents
 def test_the_state_of_an_agent_is_kept_and_taken_up(
     llm: Make, llama_endpoint: LocalEndpoint
@@ -109,6 +110,7 @@ def test_the_state_of_an_agent_is_kept_and_taken_up(
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
+@on_chat
 def test_a_memory_with_a_call_is_stored_and_sent_again(
     llm: Make, llama_endpoint: LocalEndpoint, tmp_path: Path, kind: str
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_memory_with_a_call_is_stored_and_sent_again(
     assert json.loads(sent["function"]["arguments"]) == {"city": "New York"}
 
 
+@on_chat
 @agents
 def test_an_agent_remembers(llm: Make, llama_endpoint: LocalEndpoint, tmp_path: Path) -> None:
     agent = FunctionAgent(tools=[get_weather], llm=llm())
@@ -152,6 +155,7 @@ def test_a_react_agent_comes_to_its_answer(llm: Make) -> None:
     assert str(response) == "Paris."
 
 
+@on_chat
 @agents
 def test_an_image_of_a_tool_can_be_shown_to_the_model(
     llm: Make, llama_endpoint: LocalEndpoint

@@ -21,7 +21,7 @@ from llama_index.core.schema import BaseNode, TextNode
 
 from azinfer.llama_index import AzInferEmbedding
 from azinfer.local import LocalEndpoint
-from llama_index_calls import FACTS, call_method
+from llama_index_calls import FACTS, call_method, on_chat
 
 Make = Callable[..., Any]
 OLIVES = "In which month does the harvest of olives begin?"
@@ -70,6 +70,7 @@ def test_an_async_query_streams(llm: Make, embedding: AzInferEmbedding) -> None:
     assert FACTS[1] in "".join(asyncio.run(run_calls()))
 
 
+@on_chat
 def test_a_chat_engine_keeps_a_conversation(
     llm: Make, index: VectorStoreIndex, llama_endpoint: LocalEndpoint
 ) -> None:

@@ -10,12 +10,13 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 
 from azinfer.local import LocalEndpoint
-from llama_index_calls import Person, call_method
+from llama_index_calls import Person, call_method, on_chat
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("own_loop")
 
 
+@on_chat
 def test_a_value_is_predicted(llm: Make, llama_endpoint: LocalEndpoint, kind: str) -> None:
     prompt = PromptTemplate("'{name}' is 34 years old.")
     response = call_method(llm(), kind, "structured_predict", Person, prompt, name="Ann")

@@ -9,7 +9,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 
 from azinfer.local import LocalEndpoint
-from llama_index_calls import call_method, ping, tool
+from llama_index_calls import call_method, on_chat, ping, tool
 from raw_server import (
     RawServer,
     events,
@@ -69,6 +69,7 @@ def test_part_of_a_call_is_accepted(component: Make, server: RawServer, kind: st
     assert all(isinstance(each, dict) for each in seen)
 
 
+@on_chat
 def test_a_named_choice_forces_that_tool(
     llm: Make, llama_endpoint: LocalEndpoint, kind: str
 ) -> None:

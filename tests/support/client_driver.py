@@ -22,6 +22,8 @@ from azinfer.core import (
 KEY = "test-key-6ad8"
 # The path by which each of the main surfaces is reached.
 SURFACES = {"models": "/models", "v1": "/openai/v1", "deployments": "/openai"}
+# The paths that name the other wires of a conversation.
+WIRES = {"responses": "/openai/v1/responses", "messages": "/anthropic"}
 # Paths that an endpoint URL may have, and the path below which gpt-4.1 is then called.
 SHAPES = {
     "": SURFACES["v1"],

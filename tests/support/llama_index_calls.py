@@ -7,11 +7,16 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
+from client_driver import SURFACES
+
 USER = [ChatMessage("hi")]
+# Tests that look at the body of a request, which has another form on the other wires.
+on_chat = pytest.mark.parametrize("address", SURFACES, indirect=True)
 # The documents of indexes.
 FACTS = [
     "A deployment is a name given to a model under a configuration.",

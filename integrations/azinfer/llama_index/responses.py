@@ -206,9 +206,12 @@ def _raw(answer: ChatCompletion) -> Json:
 
 
 def _counts(usage: Usage | None) -> Json:
+    """The service's counts, and those of our schema: handlers read them whatever the wire."""
     if usage is None:
         return {}
-    return usage.raw or {name: value for name, value in asdict(usage).items() if name != "raw"}
+    counts = {name: value for name, value in asdict(usage).items() if name != "raw"}
+    sums = {name: counts[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    return {**usage.raw, **sums} if usage.raw else counts
 
 
 def _metadata(answer: ChatCompletion) -> Json:
