@@ -35,13 +35,13 @@ FLOORS = {
         routes
         network
         calls detours legs request_headers attempts observation hedging journeys routed_attempts
-        router streams
+        names router streams
         base_client rerank image_embeddings operations files batch_requests batches bulk
         sync_operations async_operations sync_bulk_operations async_bulk_operations client
         __init__
     """,
     "azinfer.core.routes": """
-        facts guard policy breaker affinity budget vector_lengths route state choice failover
+        facts guard policy breaker affinity lease budget vector_lengths route state choice failover
         resolution plan
         demand traffic config
         __init__
@@ -67,6 +67,10 @@ FLOORS = {
     "azinfer.migrate": """
         report rules program bindings kinds context
         constructors methods model_objects litellm_calls imports rewriter
+        __init__
+    """,
+    "azinfer.redis": """
+        scripts reports facts sharing
         __init__
     """,
     # The wings of the local endpoint.

@@ -122,7 +122,8 @@ class BaseClient:
         Raises:
             ConfigurationError: The file is not valid; the message has file, line and field.
         """
-        from azinfer.core.router import Router, Source
+        from azinfer.core.names import Source
+        from azinfer.core.router import Router
 
         source = Source(config, endpoint, tuple(routes), dict(aliases or {}))
         router = Router(source, cls, options, reload_after)

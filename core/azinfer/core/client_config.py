@@ -18,6 +18,8 @@ from azinfer.core.toml_tables import Table, read, table_of
 
 N = TypeVar("N", int, float)
 
+_LONGEST_EXCHANGE = 5  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
@@ -46,6 +48,21 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedConfig:
+    """The table `[shared]`: what processes share.
+
+    Attributes:
+        redis: The URL of a Redis server, or `"env:NAME"` with the variable that has it.
+        prefix: How all keys there begin.
+        timeout: Seconds that an exchange with it may take.
+    """
+
+    redis: str = field(repr=False)
+    prefix: str = "azinfer"
+    timeout: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
 class ClientConfig:
     """All endpoints, routes and aliases of a file.
 
@@ -54,12 +71,14 @@ class ClientConfig:
         endpoints: The endpoints by name.
         default: The endpoint to use where no other is named.
         names: The table that routes and aliases are read from.
+        shared: What processes share; None for nothing.
     """
 
     path: str
     endpoints: Mapping[str, EndpointConfig]
     default: str | None
     names: Table
+    shared: SharedConfig | None = None
 
     def endpoint(self, name: str | None = None) -> EndpointConfig:
         """Return the endpoint with a name, or the default one.
@@ -98,12 +117,31 @@ def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:
     for other in ("routes", "aliases"):  # read elsewhere
         root.get(other, dict)
     local = root.table("local")
+    shared = _shared(root)
     root.close()
     endpoints = {
         name: _endpoint(table, facts[name], local_address(local, name, table))
         for name, table in tables.items()
     }
-    return ClientConfig(root.path, endpoints, default, root)
+    return ClientConfig(root.path, endpoints, default, root, shared)
+
+
+def _shared(root: Table) -> SharedConfig | None:
+    """Return the table `[shared]`, if there is one."""
+    table = root.table("shared")
+    if "shared" not in root:
+        return None
+    redis, default = table.require("redis", str), SharedConfig("")
+    prefix, timeout = table.get("prefix", str), table.get("timeout", float)
+    table.close()
+    if not re.match(r"env:\w+$|rediss?://|unix://", redis):
+        raise table.wrong(
+            'must be a URL such as "redis://localhost:6379/0", or "env:NAME" with its variable',
+            "redis",
+        )
+    if timeout is not None and not 0 < timeout <= _LONGEST_EXCHANGE:
+        raise table.wrong(f"must be above 0 and at most {_LONGEST_EXCHANGE}", "timeout")
+    return SharedConfig(redis, prefix or default.prefix, timeout or default.timeout)
 
 
 def _usual(names: Iterable[str]) -> str | None:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from operator import is_
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from azinfer.core.attempts import CallAttempts
-from azinfer.core.client_config import ClientConfig, EndpointConfig, read_client_config
+from azinfer.core.client_config import EndpointConfig
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.deployments import Deployments
+from azinfer.core.endpoint_knowledge import EndpointKnowledge
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.journeys import Journey
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.locks import renew_after_fork
+from azinfer.core.names import Names, Source
 from azinfer.core.routed_attempts import RoutedAttempts
 from azinfer.core.routes import Route
 from azinfer.core.routes.affinity import affinity_of
 from azinfer.core.routes.choice import Choice, Need
-from azinfer.core.routes.config import directory_of, zones_of
+from azinfer.core.routes.config import zones_of
 from azinfer.core.routes.demand import estimated_tokens, home_of, wire_messages
 from azinfer.core.routes.guard import EMBEDDING_GUARDS
 from azinfer.core.routes.plan import Plan, plan
-from azinfer.core.routes.resolution import Directory, Resolution, resolve
+from azinfer.core.routes.resolution import Resolution, resolve
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.traffic import Ticket, Traffic
 from azinfer.core.routes.vector_lengths import Shape
@@ -51,69 +52,6 @@ _MOST_NAMES = 10_000  # meanings of names that are remembered
 MakeLeg: TypeAlias = Callable[
     [Any, str | None, Mapping[str, Any] | None, Mapping[str, str]], Leg[T]
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where names come from.
-
-    Attributes:
-        config: The file, or a mapping in its form.
-        endpoint: The default endpoint that the caller named.
-        routes: Routes of the caller.
-        aliases: Aliases of the caller.
-    """
-
-    config: str | Path | Mapping[str, Any]
-    endpoint: str | None
-    routes: tuple[Route, ...]
-    aliases: Mapping[str, str]
-
-    def read(self) -> Names:
-        """Return the names as they are now.
-
-        Raises:
-            ConfigurationError: Something is wrong with them.
-        """
-        settings = read_client_config(self.config)
-        default = settings.endpoint(self.endpoint)
-        name = next(name for name, each in settings.endpoints.items() if each is default)
-        directory = directory_of(settings, name, self.routes, self.aliases)
-        return Names(settings, directory)
-
-    def signature(self) -> tuple[int, int] | None:
-        """Return what changes when the file does; None without a file."""
-        if isinstance(self.config, Mapping):
-            return None
-        try:
-            status = Path(self.config).stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
-
-
-@dataclass(eq=False, slots=True)
-class Names:
-    """All names at one moment, and what was derived from them. Never changed, only replaced.
-
-    Attributes:
-        settings: The file.
-        directory: The names.
-        seen: What each endpoint had listed at that moment.
-        plans: Routes ready for use, by name and whether they are for embeddings.
-        meanings: The meanings of names that were used before.
-    """
-
-    settings: ClientConfig
-    directory: Directory
-    seen: tuple[Deployments, ...] = ()
-    plans: dict[tuple[str, bool], Plan] = field(default_factory=dict)
-    meanings: dict[str, Resolution] = field(default_factory=dict)
-
-    def settings_of(self, endpoint: str) -> EndpointConfig | None:
-        """Return the settings of an endpoint by its case-folded name; None if it has none."""
-        each = self.settings.endpoints.items()
-        return next((its for name, its in each if name.casefold() == endpoint), None)
 
 
 class Router:
@@ -146,6 +84,29 @@ class Router:
         self._signature = source.signature()
         self._look_again = clock.monotonic() + (reload_after or 0.0)
         self._names = self._ready(source.read())
+        self._share()
+
+    def _share(self) -> None:
+        """Share limits with other processes, if the file says so."""
+        shared = self._names.settings.shared
+        if shared is None:
+            return
+        from azinfer.redis import RedisSharing  # only programs with several processes load it
+
+        environ = self._options.get("environ")
+        self._traffic.sharing = RedisSharing(
+            shared, self._traffic, self._places, self._clock, environ
+        )
+
+    def _places(self) -> dict[str, tuple[str, EndpointKnowledge | None]]:
+        """Return the URL of each endpoint, and what is known of it once it was used."""
+        places: dict[str, tuple[str, EndpointKnowledge | None]] = {
+            name.casefold(): (each.url, None)
+            for name, each in self._names.settings.endpoints.items()
+        }
+        for name, (settings, client) in list(self._clients.items()):
+            places[name] = (settings.url, client._knowledge)
+        return places
 
     def renew_locks(self) -> None:
         """Use a new lock of the clients, the names and when they were read."""
@@ -161,6 +122,7 @@ class Router:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.renew_locks()
+        self._share()
 
     @property
     def default(self) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import azinfer.core
 from azinfer.core import ConfigurationError, InferenceClient
-from azinfer.core.router import Source
+from azinfer.core.names import Source
 from azinfer.core.routes import Member, Policy, Route
 from client_driver import KEY
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from azinfer.core import DeploymentNotFoundError, InferenceClient
-from azinfer.core.router import Names, Router
+from azinfer.core.names import Names
+from azinfer.core.router import Router
 from client_driver import KEY, USER, TestClock
 from fleet import Fleet, routed
 from raw_server import Peer, failure, reply

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from azinfer.core.routes.policy import Policy
 
+_GRACE = 1.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
@@ -17,6 +19,7 @@ class Breaker:
         until: When it lets one call through, in the clock's seconds; None while it is closed.
         probing: Whether that call is under way.
         reason: Why it opened.
+        elsewhere: Whether another process opened it, which also closes it.
     """
 
     failures: int = 0
@@ -24,6 +27,7 @@ class Breaker:
     until: float | None = None
     probing: bool = False
     reason: str = ""
+    elsewhere: bool = False
 
     def wait(self, now: float) -> float:
         """Return the seconds until a call may pass; infinite while a probe is under way."""
@@ -63,6 +67,23 @@ class Breaker:
     def after_abandon(self, probe: bool) -> Breaker:
         """Return the breaker after a call that was given up: the next call is the probe."""
         return replace(self, probing=False) if probe else self
+
+    def after_news(self, until: float | None, reason: str) -> Breaker:
+        """Return the breaker after another process opened or closed its own.
+
+        Args:
+            until: When that process tries the deployment; None if it is closed there.
+            reason: Why it opened.
+        """
+        if until is None:
+            return CLOSED if self.elsewhere and not self.probing else self
+        if self.until is not None and not self.elsewhere:
+            return self
+        # A while later, so that the process that opened it is the one that tries.
+        resume_at = until + _GRACE
+        if self.until is not None and resume_at <= self.until:
+            return self
+        return Breaker(self.failures, self.openings, resume_at, False, reason, True)
 
     def after_failure(self, failure: Failure, probe: bool, now: float, policy: Policy) -> Breaker:
         """Return the breaker after a failure.

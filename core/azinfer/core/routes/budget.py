@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from azinfer.core.routes.lease import Lease
+
 _SLICES = 10
 _SHORTEST = 0.001  # seconds; a shorter wait might end before the slice by a rounding error
 
@@ -82,20 +84,31 @@ class Budget:
         requests: The window of requests.
         tokens: The window of tokens.
         paused: The time until which the service said that nothing is left, in the clock's seconds.
+        lease: What this process may use of limits that it shares; None if it shares none.
     """
 
     requests: Window | None = None
     tokens: Window | None = None
     paused: float = 0.0
+    lease: Lease | None = None
 
     def wait(self, tokens: int, now: float) -> float:
-        """Return the seconds until a request of so many tokens fits; infinite if never."""
+        """Return the seconds until a request of so many tokens fits.
+
+        Infinite if it never does, or not before the next lease.
+        """
         waits = [max(0.0, self.paused - now)]
         if self.requests is not None:
             waits.append(self.requests.wait(1, now))
         if self.tokens is not None:
             waits.append(self.tokens.wait(tokens, now))
+        if self.lacks_lease(tokens, now) and not any(waits):
+            return math.inf
         return max(waits)
+
+    def lacks_lease(self, tokens: int, now: float) -> bool:
+        """Return whether only a lease is missing for a request of so many tokens."""
+        return self.lease is not None and not self.lease.covers(tokens, now)
 
     def after_begin(self, tokens: int, now: float) -> Budget:
         """Return the budget after a request was sent."""
@@ -105,13 +118,19 @@ class Budget:
             self,
             requests=self.requests and self.requests.after_use(1, now),
             tokens=self.tokens and self.tokens.after_use(tokens, now),
+            lease=self.lease and self.lease.after_use(1, tokens),
         )
 
     def after_usage(self, estimate: int, tokens: int, began: float, now: float) -> Budget:
         """Return the budget once it is known how many tokens a request used."""
         if self.tokens is None or tokens == estimate:
             return self
-        return replace(self, tokens=self.tokens.after_use(tokens - estimate, now, began))
+        used = tokens - estimate
+        return replace(
+            self,
+            tokens=self.tokens.after_use(used, now, began),
+            lease=self.lease and self.lease.after_use(0, used),
+        )
 
     def after_withdrawal(self, tokens: int, began: float, now: float) -> Budget:
         """Return the budget after a request that was counted and then not sent."""
@@ -119,6 +138,7 @@ class Budget:
             self,
             requests=self.requests and self.requests.after_use(-1, now, began),
             tokens=self.tokens and self.tokens.after_use(-tokens, now, began),
+            lease=self.lease and self.lease.after_use(-1, -tokens),
         )
 
     def after_response(self, headers: Mapping[str, str], now: float) -> Budget:
@@ -135,6 +155,8 @@ class Budget:
         for kind, left in (("requests", requests), ("tokens", tokens)):
             if left == 0 and (reset := _remaining_quota(headers, f"reset-{kind}")):
                 paused = max(paused, now + reset)
+        if self.lease is not None:  # the calls of others are counted by themselves
+            return replace(self, paused=paused)
         return Budget(
             _lower(self.requests, requests, now), _lower(self.tokens, tokens, now), paused
         )

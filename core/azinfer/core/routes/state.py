@@ -1,4 +1,4 @@
-"""The state of a deployment: one value, which `apply_event` alone changes."""
+"""The state of a deployment: one value, which `apply_event` and `apply_shared_event` change."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import assert_never
 from azinfer.core.routes.breaker import CLOSED, Breaker, Failure
 from azinfer.core.routes.budget import Budget, Window
 from azinfer.core.routes.facts import Facts
+from azinfer.core.routes.lease import Lease
 from azinfer.core.routes.policy import Policy
 
 _SMOOTHING = 0.3  # the share of the newest latency in the average
@@ -147,7 +148,46 @@ class Withdrawn:
     permit: Permit
 
 
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """This process may use so much of limits that it shares.
+
+    Attributes:
+        lease: How much, counted from when it was asked for; None is all of its own limits.
+        before: What was left of the earlier lease at that time.
+    """
+
+    lease: Lease | None
+    before: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Another process opened or closed its breaker.
+
+    Attributes:
+        until: When it tries the deployment, in the clock's seconds; None if it is closed.
+        reason: Why it opened.
+    """
+
+    until: float | None
+    reason: str = ""
+
+
 Event = Begun | Opened | Succeeded | Failed | Abandoned | Withdrawn
+# What comes from other processes, and belongs to no call.
+SharedEvent = Leased | News
+
+
+def apply_shared_event(state: State, event: SharedEvent) -> State:
+    """Return the state of a deployment after other processes said something of it."""
+    match event:
+        case Leased(lease=lease, before=before):
+            lease = lease and lease.without(before, state.budget.lease)
+            return replace(state, budget=replace(state.budget, lease=lease))
+        case News(until=until, reason=reason):
+            return replace(state, breaker=state.breaker.after_news(until, reason))
+    assert_never(event)
 
 
 def apply_event(state: State, event: Event, now: float, policy: Policy) -> State:

@@ -6,16 +6,27 @@ import threading
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from azinfer.core.clock import Clock
 from azinfer.core.locks import renew_after_fork
 from azinfer.core.routes.budget import Window
 from azinfer.core.routes.choice import Choice, Need, choose
+from azinfer.core.routes.facts import Facts
+from azinfer.core.routes.lease import Lease
 from azinfer.core.routes.plan import Plan
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.route import Member
-from azinfer.core.routes.state import Begun, Event, Permit, State, apply_event
+from azinfer.core.routes.state import (
+    Begun,
+    Event,
+    Leased,
+    Permit,
+    SharedEvent,
+    State,
+    apply_event,
+    apply_shared_event,
+)
 from azinfer.core.routes.vector_lengths import VectorLengths
 from azinfer.core.routing import Candidate
 
@@ -39,6 +50,19 @@ class Ticket:
     permit: Permit
 
 
+class Sharing(Protocol):
+    """What shares the limits of deployments with other processes."""
+
+    def refresh(self, plan: Plan) -> None:
+        """Bring the leases of a route up to date before a call, if they are old."""
+
+    def first_lease(self) -> Lease | None:
+        """Return the lease of a deployment before the first exchange."""
+
+    def miss(self, keys: Collection[str], tokens: int) -> None:
+        """Note that a call found no lease for deployments, and ask for them."""
+
+
 class Traffic:
     """The state of deployments; may be used from many threads.
 
@@ -47,9 +71,11 @@ class Traffic:
 
     Attributes:
         vector_lengths: How long the vectors of each deployment are.
+        sharing: What shares limits with other processes; None without.
     """
 
     vector_lengths: VectorLengths
+    sharing: Sharing | None = None
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -80,12 +106,23 @@ class Traffic:
         """Begin to count calls to the deployments of a route, or count them by new limits."""
         with self._lock:
             for member in (each for tier in plan.tiers for each in tier.members):
-                fresh = State.of(member.facts)
+                fresh = self._fresh(member.facts)
                 known = self._states.get(member.key)
                 self._states[member.key] = _with_new_limits(known, fresh) if known else fresh
 
+    def _fresh(self, facts: Facts) -> State:
+        """Return the state of a deployment that nothing was sent to yet."""
+        state = State.of(facts)
+        if self.sharing is None or not (facts.requests or facts.tokens):
+            return state
+        return apply_shared_event(state, Leased(self.sharing.first_lease()))
+
     def take(self, plan: Plan, need: Need) -> Ticket | float:
         """Return a ticket for the deployment that takes a call, or the seconds until one may."""
+        if self.sharing is not None:
+            self.sharing.refresh(plan)
+            if missed := self._without_lease(plan, need):
+                self.sharing.miss(missed, need.tokens)
         now = self._clock.monotonic()
         with self._lock:
             self._apply_outcomes()
@@ -99,6 +136,30 @@ class Traffic:
             permit = Permit(now, need.tokens, state.breaker.until is not None)
             self._states[key] = apply_event(state, Begun(permit), now, plan.route.policy)
         return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
+
+    def _without_lease(self, plan: Plan, need: Need) -> list[str]:
+        """Return the deployments that the call would go to before others, if they had leases."""
+        now = self._clock.monotonic()
+        choice = self.look(plan, need)
+        tiers = plan.tiers[: choice.tier + 1] if isinstance(choice, Choice) else plan.tiers
+        with self._lock:
+            return [
+                key
+                for tier in tiers
+                for key in tier.keys
+                if self._states[key].budget.lacks_lease(need.tokens, now)
+            ]
+
+    def states(self) -> dict[str, State]:
+        """Return the state of every deployment as it is now."""
+        with self._lock:
+            self._apply_ended()
+            return dict(self._states)
+
+    def hear(self, key: str, event: SharedEvent) -> None:
+        """Note what other processes say of a deployment."""
+        with self._lock:
+            self._states[key] = apply_shared_event(self._states[key], event)
 
     def settle(self, ticket: Ticket, event: Event, policy: Policy) -> None:
         """Record the outcome of a request, without waiting for any lock.

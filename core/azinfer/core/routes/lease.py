@@ -1,0 +1,56 @@
+"""Leases: what one process may use of a limit that it shares with others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What this process may still use of shared limits.
+
+    It ends with the slice of the limit's window in which it was given. What is left of it then
+    goes back to the others.
+
+    Attributes:
+        until: When it ends, in the clock's seconds.
+        requests: Requests that may be sent; None if no limit counts them.
+        tokens: Tokens that they may use; None if no limit counts them.
+    """
+
+    until: float
+    requests: float | None = None
+    tokens: float | None = None
+
+    def without(self, used: Lease | None, left: Lease | None) -> Lease:
+        """Return the lease less what was used of an earlier one in the meantime.
+
+        Args:
+            used: The earlier one when this one was asked for.
+            left: What is left of it now.
+        """
+        if used is None or left is None:
+            return self
+        requests = (used.requests or 0.0) - (left.requests or 0.0)
+        tokens = (used.tokens or 0.0) - (left.tokens or 0.0)
+        return replace(
+            self,
+            requests=None if self.requests is None else self.requests - requests,
+            tokens=None if self.tokens is None else self.tokens - tokens,
+        )
+
+    def covers(self, tokens: int, now: float) -> bool:
+        """Return whether a request of so many tokens may be sent."""
+        if now >= self.until:
+            return False
+        if self.requests is not None and self.requests < 1:
+            return False
+        return self.tokens is None or self.tokens >= tokens
+
+    def after_use(self, requests: int, tokens: int) -> Lease:
+        """Return the lease after a use; negative numbers give back what was not used."""
+        return replace(
+            self,
+            requests=None if self.requests is None else self.requests - requests,
+            tokens=None if self.tokens is None else self.tokens - tokens,
+        )

@@ -1,0 +1,75 @@
+"""Reports: what one process says of its use of a limit, and what it wants besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azinfer.core.routes.budget import Window
+from azinfer.core.routes.lease import Lease
+from azinfer.core.routes.state import State
+
+KINDS = ("requests", "tokens")
+
+
+@dataclass(slots=True)
+class Demand:
+    """What calls to one deployment wanted that found no lease.
+
+    Attributes:
+        requests: How many they were.
+        tokens: What they may use together.
+    """
+
+    requests: float = 0.0
+    tokens: float = 0.0
+
+    def miss(self, tokens: int) -> None:
+        """Count a call that found no lease."""
+        self.requests += 1
+        self.tokens += tokens
+
+    def wanted(self, kind: str, lease: Lease | None, state: State) -> float:
+        """Return how much of a limit is wanted until the next exchange.
+
+        It is what was missing, and twice what was used since the last exchange.
+
+        Args:
+            kind: `"requests"` or `"tokens"`.
+            lease: The last lease.
+            state: The state of the deployment.
+        """
+        missing: float = getattr(self, kind)
+        granted, left = getattr(lease, kind, None), getattr(state.budget.lease, kind, None)
+        used = 0.0 if granted is None or left is None else max(0.0, granted - left)
+        return missing + max(1.0, 2 * used)
+
+
+def arguments(window: Window, process: str, wanted: float, now: float) -> list[Any]:
+    """Return the arguments of the script that gives a lease.
+
+    Args:
+        window: What this process has used.
+        process: Its id.
+        wanted: How much it wants besides.
+        now: The clock's seconds.
+    """
+    width = window.period / 10
+    uses = [
+        (max(0.0, now - (number + 0.5) * width), amount)
+        for number, amount in window.slices
+        if amount > 0
+    ]
+    pairs = [text for age, amount in uses for text in (f"{age:.6f}", f"{amount:.6f}")]
+    return [process, window.period, window.limit, min(wanted, window.limit), *pairs]
+
+
+def windows_of(states: Mapping[str, State]) -> list[tuple[str, str, Window]]:
+    """Return every limit: the deployment's key, the kind, and what was used."""
+    return [
+        (key, kind, window)
+        for key, state in states.items()
+        for kind in KINDS
+        if (window := getattr(state.budget, kind)) is not None
+    ]

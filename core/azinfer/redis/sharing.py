@@ -1,0 +1,297 @@
+"""Sharing through Redis: a thread that exchanges leases, breakers and facts with the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from azinfer.core.client_config import SharedConfig
+from azinfer.core.clock import Clock
+from azinfer.core.errors import ConfigurationError
+from azinfer.core.redaction import hidden
+from azinfer.core.routes.budget import Window
+from azinfer.core.routes.lease import Lease
+from azinfer.core.routes.plan import Plan
+from azinfer.core.routes.state import Leased, News, State
+from azinfer.core.routes.traffic import Traffic
+from azinfer.redis.facts import Places, facts_of, learn
+from azinfer.redis.reports import Demand, arguments, windows_of
+from azinfer.redis.scripts import BREAKERS, LEASE
+
+_LOG = logging.getLogger("azinfer.redis")
+_TICK = 0.1  # seconds between exchanges while calls are sent
+_ACTIVE = 1.0  # seconds after the last call in which exchanges go on by themselves
+_MOMENT = 0.02  # seconds between exchanges that calls wait for
+_FACTS = 1.0  # seconds between exchanges of facts
+_AGAIN = 1.0  # seconds before a server that is gone is tried again
+_LEASE = 1.0  # seconds that a lease lasts, at most half a period of its limit
+
+
+class RedisSharing:
+    """Shares what routes know with the other processes that use the same server.
+
+    Args:
+        settings: The server.
+        traffic: What is shared.
+        places: Returns the URL of each endpoint, and what is known of it.
+        clock: Time.
+        environ: Where `"env:NAME"` is looked up; None for the process's environment.
+
+    Raises:
+        ConfigurationError: The variable of the URL is not set, or the URL is not valid.
+    """
+
+    def __init__(
+        self,
+        settings: SharedConfig,
+        traffic: Traffic,
+        places: Callable[[], Places],
+        clock: Clock,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings, self._traffic, self._clock = settings, traffic, clock
+        self._places = places
+        self._url = hidden(_url_of(settings.redis, os.environ if environ is None else environ))
+        self._connect()
+
+    def _connect(self) -> None:
+        """Begin as a process of its own, with a connection of its own."""
+        self._pid = os.getpid()
+        self._process = os.urandom(6).hex()
+        self._exchanging = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._demands: dict[str, Demand] = {}
+        self._opened: dict[str, float] = {}  # breakers that this process has published
+        self._leases: dict[str, Lease] = {}
+        self._facts: dict[str, str] = {}
+        self._next = self._next_all = self._next_facts = 0.0
+        self._missed_at = self._used_at = 0.0
+        self._gone = False
+        timeout = self._settings.timeout
+        try:
+            # A lost answer is not asked for again: an exchange says everything anew.
+            self._server = redis.Redis.from_url(
+                self._url,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),
+                retry_on_timeout=False,
+                decode_responses=True,
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"[shared] redis is not a valid URL: {error}") from None
+
+    def first_lease(self) -> Lease | None:
+        """Return the lease of a deployment before the first exchange: nothing."""
+        return None if self._gone else Lease(0.0, 0.0, 0.0)
+
+    def refresh(self, plan: Plan) -> None:
+        """Bring the leases of a route up to date before a call, if they are old.
+
+        The first call after a pause waits for one exchange, at most for the time-out; then a
+        thread goes on with it.
+        """
+        if os.getpid() != self._pid:
+            self._connect()  # a forked child
+        self._used_at = time.monotonic()
+        if self._used_at >= self._next and not self._gone:
+            self._exchange({key for tier in plan.tiers for key in tier.keys})
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+
+    def miss(self, keys: Collection[str], tokens: int) -> None:
+        """Note that a call found no lease for deployments, and ask for them.
+
+        The call waits for the exchange, unless another did a moment ago; then the thread asks.
+        """
+        for key in keys:
+            self._demands.setdefault(key, Demand()).miss(tokens)
+        now = time.monotonic()
+        if now - self._missed_at >= _MOMENT and not self._gone:
+            self._missed_at = now
+            self._exchange(())
+        else:
+            self._wake.set()
+
+    def _start(self) -> None:
+        work = (weakref.ref(self), self._wake)
+        self._thread = threading.Thread(
+            target=_exchange_often, args=work, name="azinfer-redis", daemon=True
+        )
+        self._thread.start()
+
+    def go_on(self) -> bool:
+        """Exchange what the thread has to; return False once no calls are sent any more."""
+        now = time.monotonic()
+        is_active = now - self._used_at < _ACTIVE
+        if not is_active:
+            self._exchange(self._leases.keys(), returning=True)
+        elif not self._gone:
+            with_all = now >= self._next_all
+            self._next_all = now + _ACTIVE / 2 if with_all else self._next_all
+            self._exchange(self._leases.keys() if with_all else self._used())
+        elif now >= self._next:
+            self._exchange(self._traffic.states().keys())
+        return is_active
+
+    def _used(self) -> list[str]:
+        """Return the deployments whose last lease was used."""
+        states = self._traffic.states()
+        return [key for key, lease in self._leases.items() if states[key].budget.lease != lease]
+
+    def _exchange(self, keys: Collection[str], *, returning: bool = False) -> None:
+        """Exchange everything with the server, unless another thread does.
+
+        Args:
+            keys: The deployments that need leases, besides those that calls missed.
+            returning: Whether leases are given back, because no calls are sent any more.
+        """
+        if not self._exchanging.acquire(blocking=False):
+            return
+        try:
+            began = time.monotonic()
+            self._next = began + _ACTIVE / 2
+            self._exchange_once({*keys, *self._demands}, returning, began)
+        except (redis.RedisError, OSError) as error:
+            if not returning:  # nobody waits for it then
+                self._lose(error)
+        else:
+            if self._gone:
+                self._gone = False
+                _LOG.info("Redis answers again: limits are shared")
+        finally:
+            self._exchanging.release()
+
+    def _exchange_once(self, keys: Collection[str], returning: bool, began: float) -> None:
+        states, now = self._traffic.states(), self._clock.monotonic()
+        names = {key: self._name_of(key) for key in states}
+        windows = windows_of({key: states[key] for key in keys if key in states})
+        pipe = self._server.pipeline(transaction=False)
+        demands = {key: self._demands.pop(key, Demand()) for key, _, _ in windows}
+        for key, kind, window in windows:
+            lease = self._leases.get(key)
+            wanted = 0.0 if returning else demands[key].wanted(kind, lease, states[key])
+            name = f"{self._settings.prefix}:{kind}:{names[key]}"
+            pipe.eval(LEASE, 1, name, *arguments(window, self._process, wanted, now))
+        pipe.eval(
+            BREAKERS, 1, f"{self._settings.prefix}:breakers", *self._openings(states, names, now)
+        )
+        with_facts = began >= self._next_facts
+        if with_facts:
+            self._send_facts(pipe)
+        answers = pipe.execute()
+        self._apply_leases(windows, answers, states, now)
+        self._apply_breakers(names, answers[len(windows)])
+        if with_facts:
+            self._next_facts = began + _FACTS
+            learn(answers[-1], self._places())
+
+    def _name_of(self, key: str) -> str:
+        """Return the name of a deployment that is the same in all processes."""
+        deployment, _, endpoint = key.rpartition("@")
+        url, _ = self._places().get(endpoint, (endpoint, None))
+        return f"{deployment}@{url}"
+
+    def _openings(
+        self, states: Mapping[str, State], names: Mapping[str, str], now: float
+    ) -> list[Any]:
+        """Return what the server is to know of the breakers of this process."""
+        opened: list[Any] = []
+        for key, state in states.items():
+            until = state.breaker.until
+            if until is None or state.breaker.elsewhere or self._opened.get(key) == until:
+                continue
+            self._opened[key] = until
+            opened += (names[key], max(0.0, until - now), state.breaker.reason)
+        closed = [key for key in self._opened if states[key].breaker.until is None]
+        for key in closed:
+            del self._opened[key]
+        return [self._process, len(opened) // 3, *opened, *(names[key] for key in closed)]
+
+    def _apply_leases(
+        self,
+        windows: Sequence[tuple[str, str, Window]],
+        answers: Sequence[Any],
+        states: Mapping[str, State],
+        now: float,
+    ) -> None:
+        amounts: dict[str, dict[str, float]] = {}
+        seconds: dict[str, float] = {}
+        for (key, kind, window), granted in zip(windows, answers, strict=False):
+            amounts.setdefault(key, {})[kind] = float(granted)
+            seconds[key] = min(seconds.get(key, _LEASE), window.period / 2)
+        for key, own in amounts.items():
+            lease = Lease(now + seconds[key], own.get("requests"), own.get("tokens"))
+            self._leases[key] = lease
+            self._traffic.hear(key, Leased(lease, states[key].budget.lease))
+
+    def _apply_breakers(self, names: Mapping[str, str], answer: list[str]) -> None:
+        now = self._clock.monotonic()
+        news = {
+            name: (float(seconds), reason)
+            for name, seconds, reason in zip(answer[::3], answer[1::3], answer[2::3], strict=True)
+        }
+        for key, state in self._traffic.states().items():
+            name = names.get(key)
+            if name in news:
+                seconds, reason = news[name]
+                if seconds > 0:
+                    self._traffic.hear(key, News(now + seconds, reason))
+            elif state.breaker.elsewhere:
+                self._traffic.hear(key, News(None))
+
+    def _send_facts(self, pipe: Any) -> None:
+        facts, name = facts_of(self._places()), f"{self._settings.prefix}:facts"
+        fresh = {key: text for key, text in facts.items() if self._facts.get(key) != text}
+        if fresh:
+            pipe.hset(name, mapping=fresh)
+        self._facts = facts
+        pipe.hgetall(name)
+
+    def _lose(self, error: Exception) -> None:
+        """Go on with the limits of this process alone."""
+        if not self._gone:
+            _LOG.warning(
+                "Redis does not answer (%s): each process keeps to the limits by itself until it "
+                "does",
+                type(error).__name__,
+            )
+        self._gone = True
+        self._next = time.monotonic() + _AGAIN
+        self._facts, self._opened, self._leases = {}, {}, {}
+        for key, state in self._traffic.states().items():
+            if state.budget.lease is not None:
+                self._traffic.hear(key, Leased(None))
+            if state.breaker.elsewhere:
+                self._traffic.hear(key, News(None))
+
+
+def _exchange_often(reference: weakref.ref[RedisSharing], wake: threading.Event) -> None:
+    """Exchange while calls are sent; end when no more are, or nobody uses the client any more."""
+    while True:
+        wake.wait(_TICK)
+        wake.clear()
+        sharing = reference()
+        if sharing is None or not sharing.go_on():
+            return
+        del sharing
+        time.sleep(_TICK / 20)
+
+
+def _url_of(text: str, environ: Mapping[str, str]) -> str:
+    if not text.startswith("env:"):
+        return text
+    variable = text.removeprefix("env:")
+    if not environ.get(variable):
+        raise ConfigurationError(f"[shared] redis: the variable {variable} is not set")
+    return environ[variable]
