@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 PORTIONS = {"ag2", "agent_framework", "core", "langchain", "llama_index", "local"}
-PORTIONS |= {"migrate", "otel", "semantic_kernel", "testing"}
+PORTIONS |= {"migrate", "otel", "redis", "semantic_kernel", "testing"}
 
 
 def check(folder: Path) -> None:

@@ -173,6 +173,23 @@ def parquet(url: str) -> str:
     return local(url)
 
 
+def redis(url: str) -> str:
+    """What a route answers whose Redis server is not there."""
+    import logging
+
+    from azinfer.core import InferenceClient, UserMessage
+
+    logging.getLogger("azinfer.redis").setLevel(logging.ERROR)
+    config = {
+        "endpoints": {"main": {"url": url}},
+        "deployments": {"m@main": {"rpm": 60}},
+        "routes": {"chat": {"tiers": [["m"]]}},
+        "shared": {"redis": "redis://127.0.0.1:1/0"},
+    }
+    with InferenceClient.from_config(config, environ={"AZURE_AI_API_KEY": "k"}) as client:
+        return client.complete([UserMessage("hi")], model="chat").text
+
+
 EXTRAS: dict[str, Callable[[str], str]] = {
     "langchain": langchain,
     "llama-index": llama_index,
@@ -185,6 +202,7 @@ EXTRAS: dict[str, Callable[[str], str]] = {
     "onnx": onnx,
     "otel": otel,
     "parquet": parquet,
+    "redis": redis,
 }
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ def test_core_loads_no_unneeded_module() -> None:
         ("langchain_core", "azinfer.langchain", "langchain"),
         ("llama_index.core", "azinfer.llama_index", "llama-index"),
         ("opentelemetry", "azinfer.otel", "otel"),
+        ("redis", "azinfer.redis", "redis"),
         ("semantic_kernel", "azinfer.semantic_kernel", "semantic-kernel"),
         ("uvicorn", "azinfer.local", "local"),
         ("libcst", "azinfer.migrate", "migrate"),

@@ -115,7 +115,9 @@ def test_endpoints_of_a_file_share_what_stands_above_them(
 
 
 def test_a_file_with_one_endpoint_is_the_main_one(config_file: Callable[[str], Path]) -> None:
-    path = config_file("[local]\nkey = 'only'\n[routes.chat]\ntiers = [['x']]\n")
+    path = config_file(
+        "[local]\nkey = 'only'\n[routes.chat]\ntiers = [['x']]\n[shared]\nredis = 'redis://x'\n"
+    )
     with LocalEndpoints.from_config(path) as local:
         assert {name: each.key for name, each in local.items()} == {"main": "only"}
     assert read_endpoint_configs(path) == {}

@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import pickle
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -181,10 +180,9 @@ def test_a_pickled_client_shares_as_a_process_of_its_own(
 ) -> None:
     monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
     config = shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})
-    client = InferenceClient.from_config(config)
-    copy = pickle.loads(pickle.dumps(client))
-    for each in (client, copy):
-        assert each.complete(USER, model="chat").text == "a"
+    with InferenceClient.from_config(config) as client, pickle.loads(pickle.dumps(client)) as copy:
+        for each in (client, copy):
+            assert each.complete(USER, model="chat").text == "a"
     owners = {
         field.split()[1]
         for key in store.scan_iter("azinfer:requests:*")
@@ -212,16 +210,18 @@ def test_a_forked_child_shares_as_a_process_of_its_own(
     child.start()
     child.join(30)
     assert answers.get() == "a"
-    assert client.complete(USER, model="chat").text == "a"
+    with client:
+        assert client.complete(USER, model="chat").text == "a"
 
 
 def test_the_thread_ends_with_the_client(fleet: Fleet, one_server: RedisServer) -> None:
     config = shared(fleet, one_server)
     with InferenceClient.from_config(config, environ=ENVIRON) as client:
         client.complete(USER, model="chat")
+        thread = client._router._traffic.sharing._thread
     del client
     gc.collect()
-    until(lambda: all(each.name != "azinfer-redis" for each in threading.enumerate()))
+    until(lambda: not thread.is_alive())
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ zone = "eu"
 ENVIRON = {"MY_KEY": KEY}
 WHOLE: dict[str, Any] = {
     "default": "main",
+    "shared": {"redis": "env:REDIS_URL", "prefix": "team", "timeout": 0.5},
     "endpoints": {
         "main": {"url": "https://contoso.services.ai.azure.com", "credential": "env:MY_KEY"},
         "west": {

@@ -197,7 +197,7 @@ def _read_local(path: str | Path) -> Table:
     """Return the table `[local]` of a file."""
     root = read(path)
     local = root.table("local")
-    for name in ("default", "endpoints", "deployments", "routes", "aliases"):
+    for name in ("default", "endpoints", "deployments", "routes", "aliases", "shared"):
         root.value(name)  # the client reads them
     root.close()
     return local
