@@ -105,7 +105,7 @@ def test_the_plan_detects_a_wrong_wing(
 
 def test_every_portion_is_typed() -> None:
     portions = [path for path in ROOT.glob("*/azinfer/*") if (path / "__init__.py").exists()]
-    assert len(portions) == 10
+    assert len(portions) == 11
     assert all((path / "py.typed").exists() for path in portions)
 
 

@@ -153,7 +153,7 @@ class Traffic:
     def states(self) -> dict[str, State]:
         """Return the state of every deployment as it is now."""
         with self._lock:
-            self._apply_ended()
+            self._apply_outcomes()
             return dict(self._states)
 
     def hear(self, key: str, event: SharedEvent) -> None:
