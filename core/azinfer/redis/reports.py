@@ -46,12 +46,21 @@ class Demand:
         return missing + max(1.0, 2 * used)
 
 
-def arguments(window: Window, process: str, wanted: float, now: float) -> list[Any]:
+def left_of(state: State, kind: str, now: float) -> float:
+    """Return what is left of a lease."""
+    lease = state.budget.lease
+    if lease is None or now >= lease.until:
+        return 0.0
+    return max(0.0, getattr(lease, kind) or 0.0)
+
+
+def arguments(window: Window, process: str, left: float, wanted: float, now: float) -> list[Any]:
     """Return the arguments of the script that gives a lease.
 
     Args:
         window: What this process has used.
         process: Its id.
+        left: What it keeps of the last lease.
         wanted: How much it wants besides.
         now: The clock's seconds.
     """
@@ -61,6 +70,7 @@ def arguments(window: Window, process: str, wanted: float, now: float) -> list[A
         for number, amount in window.slices
         if amount > 0
     ]
+    uses.append((0.0, left))
     pairs = [text for age, amount in uses for text in (f"{age:.6f}", f"{amount:.6f}")]
     return [process, window.period, window.limit, min(wanted, window.limit), *pairs]
 

@@ -21,10 +21,10 @@ from azinfer.core.redaction import hidden
 from azinfer.core.routes.budget import Window
 from azinfer.core.routes.lease import Lease
 from azinfer.core.routes.plan import Plan
-from azinfer.core.routes.state import Leased, News, State
+from azinfer.core.routes.state import GivenBack, Leased, News, State
 from azinfer.core.routes.traffic import Traffic
 from azinfer.redis.facts import Places, facts_of, learn
-from azinfer.redis.reports import Demand, arguments, windows_of
+from azinfer.redis.reports import KINDS, Demand, arguments, left_of, windows_of
 from azinfer.redis.scripts import BREAKERS, LEASE
 
 _LOG = logging.getLogger("azinfer.redis")
@@ -173,16 +173,16 @@ class RedisSharing:
             self._exchanging.release()
 
     def _exchange_once(self, keys: Collection[str], returning: bool, began: float) -> None:
+        wanted = self._give_back(keys, returning)
         states, now = self._traffic.states(), self._clock.monotonic()
         names = {key: self._name_of(key) for key in states}
-        windows = windows_of({key: states[key] for key in keys if key in states})
+        windows = windows_of({key: states[key] for key in wanted})
         pipe = self._server.pipeline(transaction=False)
-        demands = {key: self._demands.pop(key, Demand()) for key, _, _ in windows}
         for key, kind, window in windows:
-            lease = self._leases.get(key)
-            wanted = 0.0 if returning else demands[key].wanted(kind, lease, states[key])
+            left = left_of(states[key], kind, now)
+            more = max(0.0, wanted[key][kind] - left)
             name = f"{self._settings.prefix}:{kind}:{names[key]}"
-            pipe.eval(LEASE, 1, name, *arguments(window, self._process, wanted, now))
+            pipe.eval(LEASE, 1, name, *arguments(window, self._process, left, more, now))
         pipe.eval(
             BREAKERS, 1, f"{self._settings.prefix}:breakers", *self._openings(states, names, now)
         )
@@ -195,6 +195,25 @@ class RedisSharing:
         if with_facts:
             self._next_facts = began + _FACTS
             learn(answers[-1], self._places())
+
+    def _give_back(self, keys: Collection[str], returning: bool) -> dict[str, dict[str, float]]:
+        """Return what is wanted of each limit; what leases have beyond it is not used any more.
+
+        That comes first: what is reported as unused may be another process's at once.
+        """
+        states = self._traffic.states()
+        wanted: dict[str, dict[str, float]] = {}
+        for key in keys:
+            if key not in states:
+                continue
+            demand, lease = self._demands.pop(key, Demand()), self._leases.get(key)
+            amounts = {
+                kind: 0.0 if returning else demand.wanted(kind, lease, states[key])
+                for kind in KINDS
+            }
+            wanted[key] = amounts
+            self._traffic.hear(key, GivenBack(amounts["requests"], amounts["tokens"]))
+        return wanted
 
     def _name_of(self, key: str) -> str:
         """Return the name of a deployment that is the same in all processes."""
@@ -228,7 +247,8 @@ class RedisSharing:
         amounts: dict[str, dict[str, float]] = {}
         seconds: dict[str, float] = {}
         for (key, kind, window), granted in zip(windows, answers, strict=False):
-            amounts.setdefault(key, {})[kind] = float(granted)
+            left = left_of(states[key], kind, now)
+            amounts.setdefault(key, {})[kind] = left + float(granted)
             seconds[key] = min(seconds.get(key, _LEASE), window.period / 2)
         for key, own in amounts.items():
             lease = Lease(now + seconds[key], own.get("requests"), own.get("tokens"))

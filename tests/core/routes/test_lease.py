@@ -14,6 +14,7 @@ from azinfer.core.routes.lease import Lease
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.state import (
     Begun,
+    GivenBack,
     Leased,
     Permit,
     State,
@@ -60,6 +61,14 @@ def test_what_was_used_while_a_lease_was_asked_for_is_taken_from_it() -> None:
     assert only.budget.lease == Lease(102.0, 7)
     tokens = apply_shared_event(state, Leased(Lease(102.0, None, 50), before))
     assert tokens.budget.lease == Lease(102.0, None, 20)
+
+
+def test_what_is_given_back_is_not_used_any_more() -> None:
+    state = with_lease(Lease(101.0, 5, 100))
+    less = apply_shared_event(state, GivenBack(3, 500))
+    assert less.budget.lease == Lease(101.0, 3, 100)
+    assert apply_shared_event(less, GivenBack(0, 0)).wait(0, 100.0) == math.inf
+    assert apply_shared_event(with_lease(None), GivenBack(0, 0)).budget.lease is None
 
 
 def test_with_a_lease_the_service_only_says_when_nothing_is_left() -> None:
@@ -119,11 +128,18 @@ class LeaseMachine(RuleBasedStateMachine):
         wanted=st.integers(0, 25),
         lost=st.booleans(),
         between=st.integers(0, 5),
+        interrupts=st.booleans(),
     )
-    def exchange(self, process: int, wanted: int, lost: bool, between: int) -> None:
+    def exchange(
+        self, process: int, wanted: int, lost: bool, between: int, interrupts: bool = False
+    ) -> None:
         """Do what the script does; calls may be sent before its answer comes."""
-        before = self.states[process]
+        state = apply_shared_event(self.states[process], GivenBack(wanted, 0))
+        self.states[process] = before = state
         assert before.budget.requests is not None
+        assert before.budget.lease is not None
+        is_over = self.now >= before.budget.lease.until
+        left = 0.0 if is_over else max(0.0, before.budget.lease.requests or 0.0)
         current, own = math.floor(self.now / WIDTH), dict(before.budget.requests.slices)
         self.fields = {
             (slice, owner): amount
@@ -131,14 +147,17 @@ class LeaseMachine(RuleBasedStateMachine):
             if slice >= current - 10 and owner != process
         }
         own = {slice: amount for slice, amount in own.items() if slice >= current - 10}
+        own[current] = own.get(current, 0.0) + left
         total = sum(self.fields.values()) + sum(own.values())
-        granted = max(0.0, min(wanted, LIMIT - total))
-        own[current] = own.get(current, 0.0) + granted
+        granted = max(0.0, min(wanted - left, LIMIT - total))
+        own[current] += granted
         self.fields |= {(slice, process): amount for slice, amount in own.items()}
         if between:
             self.call(process, between)
+        if interrupts:
+            self.exchange((process + 1) % 3, 20, lost=False, between=9, interrupts=False)
         if not lost:
-            lease = Lease(self.now + 1.0, granted)
+            lease = Lease(self.now + 1.0, left + granted)
             self.states[process] = apply_shared_event(
                 self.states[process], Leased(lease, before.budget.lease)
             )

@@ -39,6 +39,14 @@ class Lease:
             tokens=None if self.tokens is None else self.tokens - tokens,
         )
 
+    def at_most(self, requests: float, tokens: float) -> Lease:
+        """Return the lease, or as much of it as is wanted."""
+        return replace(
+            self,
+            requests=None if self.requests is None else min(requests, self.requests),
+            tokens=None if self.tokens is None else min(tokens, self.tokens),
+        )
+
     def covers(self, tokens: int, now: float) -> bool:
         """Return whether a request of so many tokens may be sent."""
         if now >= self.until:

@@ -162,6 +162,19 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenBack:
+    """This process keeps at most so much of its lease; the rest is for others.
+
+    Attributes:
+        requests: Requests that it keeps.
+        tokens: Tokens that it keeps.
+    """
+
+    requests: float
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """Another process opened or closed its breaker.
 
@@ -176,7 +189,7 @@ class News:
 
 Event = Begun | Opened | Succeeded | Failed | Abandoned | Withdrawn
 # What comes from other processes, and belongs to no call.
-SharedEvent = Leased | News
+SharedEvent = Leased | GivenBack | News
 
 
 def apply_shared_event(state: State, event: SharedEvent) -> State:
@@ -184,6 +197,9 @@ def apply_shared_event(state: State, event: SharedEvent) -> State:
     match event:
         case Leased(lease=lease, before=before):
             lease = lease and lease.without(before, state.budget.lease)
+            return replace(state, budget=replace(state.budget, lease=lease))
+        case GivenBack(requests=requests, tokens=tokens):
+            lease = state.budget.lease and state.budget.lease.at_most(requests, tokens)
             return replace(state, budget=replace(state.budget, lease=lease))
         case News(until=until, reason=reason):
             return replace(state, breaker=state.breaker.after_news(until, reason))
