@@ -54,7 +54,9 @@ class LocalEndpoint:
         page_size: The most entries on one page of a list of deployments.
         token_lifetime: The seconds for which its tokens are valid.
         seed: The seed of requests that send none, so that the same request gives the same answer
-            also from a model that samples; None for a new answer each time.
+            also from a model that samples; None for a new answer each time. A real model answers
+            concurrent requests together, which may change the last digits of its numbers, and so
+            an answer.
         max_file_bytes: The most bytes that all uploaded files may have together.
         clock: Returns monotonic seconds, for rate limits; replace it in tests.
         now: Returns seconds since 1970, for tokens, files and batches; replace it in tests.
