@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from azinfer.core import (
 from azinfer.local import EngineError, LocalDeployment, LocalEndpoint, Prompt
 from azinfer.local.engines import weights
 from azinfer.local.engines.llama import GgufChat, GgufEmbeddings
+from azinfer.local.engines.schema import regex
+from azinfer.local.engines.schema.validation import verify
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +110,74 @@ def test_an_endpoint_with_a_seed_answers_the_same_each_time(paths: list[Path]) -
         assert ask() != ask(seed=6)
         first, second = ask(n=2)
         assert first != second
+
+
+TEXTS: list[dict[str, Any]] = [
+    *(
+        {"pattern": pattern}
+        for pattern in (
+            *("^a/b#c$", "^/[a-z]{3}$", r"^.{3,5}$", r"^[\w.]{3,6}$", "^[^a-z]{2,4}$"),
+            *('^"[a-z]{2}"$', r"^a\tb$", "^[éü]{2}x$", "^é{2}$", r"^\\[a-z]{2}$"),
+            *(r"^[a-z\\]{3}$", '^[a"b]{4}$', r"^\S{4}$", r"^\W{2}$", "^it's$", "^[a-f0-9-]{6}$"),
+            *(r"^\d{4}-\d{2}$", "^(?:foo|ba[rz])+$", r"^a\.b\*c$", r"^[\]\[]{3}$", r"^\$\{x\}$"),
+            *("^a&b<c>~@!%=;:,$", "^日本$", "^[一-龥]{2}$", r"^a{2}\nb$", r'^[^"\\]{3}$'),
+            *(r"^\^[\^^]$", r'^["\\]{2}$', r"^\x41\u0042$", "^[a-z]+$", "@", "x.*y"),
+        )
+    ),
+    {"pattern": "^[a-z]+$", "minLength": 3, "maxLength": 5},
+    {"pattern": "^[a-z]+@[a-z]+$", "maxLength": 9},
+    {"pattern": r"^\d{4}-\d\d-\d\d$", "format": "date"},
+    *(
+        {"format": name}
+        for name in (
+            *("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6"),
+            *("uri", "url", "uuid", "base64", "json-pointer", "unknown"),
+        )
+    ),
+    {"format": "uri", "minLength": 1, "maxLength": 2083},
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=str)
+def test_a_real_model_writes_texts_of_every_pattern_and_format(
+    client: InferenceClient, text: dict[str, Any]
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"value": {"type": "string", **text}},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "value", "schema": schema}}
+    question = [UserMessage("Invent a value.")]
+    answer = client.complete(question, response_format=wanted, max_tokens=200, seed=1)
+    if text != {"format": "unknown"}:
+        assert answer.finish_reason == "stop"
+        value = json.loads(answer.text)["value"]
+        assert verify(value, {"type": "string", **text}) is None
+        assert regex.found_in(text.get("pattern", ""), value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            {"pattern": "^[a-z]{9}$", "maxLength": 5},
+            "a pattern or format together with these",
+        ),
+        ({"pattern": "^x$", "format": "date"}, "has a pattern together with this format"),
+        ({"pattern": "^a(?=b)b$"}, "no engine supports"),
+        ({"pattern": "^[\x00-\x1f]$"}, "no JSON text has the characters"),
+    ],
+)
+def test_texts_that_a_grammar_cannot_assure_are_refused(
+    client: InferenceClient, text: dict[str, Any], reason: str
+) -> None:
+    schema = {"type": "object", "properties": {"value": {"type": "string", **text}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "value", "schema": schema}}
+    with pytest.raises(BadRequestError, match=re.escape(reason)) as caught:
+        client.complete([UserMessage("Invent a value.")], response_format=wanted)
+    assert "properties.value" in caught.value.message
 
 
 def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:

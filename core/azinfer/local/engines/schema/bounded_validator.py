@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from azinfer.local.engines.schema import regex
+from azinfer.local.engines.schema import formats, regex
 from azinfer.local.engines.schema.budget import spend
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
@@ -20,6 +20,7 @@ def validator_class() -> Any:
 
     keywords = {**Draft202012Validator.VALIDATORS, "pattern": _pattern}
     keywords["patternProperties"] = _pattern_properties
+    keywords["format"] = _format
     return extend(
         Draft202012Validator,
         {name: _bound_keyword(keyword) for name, keyword in keywords.items()},
@@ -48,6 +49,13 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 
     if validator.is_type(instance, "string") and not regex.found_in(pattern, instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _format(validator: Any, name: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if validator.is_type(instance, "string") and not formats.is_valid(name, instance):
+        yield ValidationError(f"{instance!r} does not have the format {name!r}")
 
 
 def _pattern_properties(

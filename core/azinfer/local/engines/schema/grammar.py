@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from azinfer.local.engines.base import EngineError
-from azinfer.local.engines.schema import regex
+from azinfer.local.engines.schema import formats, llama_pattern, regex
 
 Json = dict[str, Any]
 _STEPS = 100
@@ -22,14 +22,6 @@ _UNSUPPORTED = (
     *("propertyNames", "patternProperties", "unevaluatedProperties", "unevaluatedItems"),
     *("minProperties", "maxProperties"),
 )
-# Formats that llama.cpp knows stay; these become patterns. All others are annotations.
-_FORMATS = {
-    "email": r"^[a-z0-9]{1,20}(\.[a-z0-9]{1,20})?@[a-z0-9]{1,20}\.[a-z]{2,6}$",
-    "uri": r"^https://[a-z0-9]{1,20}\.[a-z]{2,6}(/[a-z0-9]{1,20})*$",
-    "url": r"^https://[a-z0-9]{1,20}\.[a-z]{2,6}(/[a-z0-9]{1,20})*$",
-    "hostname": r"^[a-z0-9]{1,20}\.[a-z]{2,6}$",
-    "ipv4": r"^[1-9][0-9]?\.[1-9]?[0-9]\.[1-9]?[0-9]\.[1-9]?[0-9]$",
-}
 _ANY: Json = {
     "anyOf": [{"type": "string", "maxLength": 60}, {"type": ["number", "boolean", "null"]}]
 }
@@ -79,7 +71,7 @@ def _narrow_by_type(schema: Json, where: str) -> Json:
         return _narrow_number(schema, where)
     if kind == "array" or "prefixItems" in schema or "items" in schema:
         return _narrow_array(schema, where)
-    return _narrow_string(schema) if kind == "string" or "pattern" in schema else schema
+    return _narrow_string(schema, where) if kind == "string" or "pattern" in schema else schema
 
 
 def _is_idle(schema: Mapping[str, Any], keyword: str) -> bool:
@@ -188,13 +180,36 @@ def _narrow_array(schema: Json, where: str) -> Json:
     return schema
 
 
-def _narrow_string(schema: Json) -> Json:
-    pattern = schema.get("pattern") or _FORMATS.get(schema.get("format", ""))
+def _narrow_string(schema: Json, where: str) -> Json:
+    """Return the schema of a text with all of its conditions in one pattern.
+
+    llama.cpp applies either the pattern or the lengths, and only to whole texts.
+    """
+    pattern = schema.get("pattern") or formats.PATTERNS.get(schema.get("format", ""))
     if not pattern or "enum" in schema or "const" in schema:
-        return schema
-    # llama.cpp applies either the pattern or the lengths, and only to whole texts.
-    schema = {name: value for name, value in schema.items() if name not in ("format", "pattern")}
-    return {**schema, "type": "string", "pattern": f"^{regex.to_plain(regex.parse(pattern))}$"}
+        return {name: value for name, value in schema.items() if name != "format"}
+    if "pattern" in schema and (of_format := formats.PATTERNS.get(schema.get("format", ""))):
+        pattern = _of_both(pattern, of_format, where)
+    try:
+        shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
+        whole = llama_pattern.fit(regex.parse(pattern), shortest, longest)
+    except ValueError as error:
+        raise _unsupported_error(f"{where}.pattern", f"{pattern!r}: {error}") from None
+    if whole is None:
+        raise _unsupported_error(where, "a pattern or format together with these lengths")
+    rest = {name: value for name, value in schema.items() if name not in _TEXT}
+    return {**rest, "type": "string", "pattern": f"^{whole}$"}
+
+
+_TEXT = ("format", "pattern", "minLength", "maxLength")
+
+
+def _of_both(pattern: str, of_format: str, where: str) -> str:
+    """Return the pattern of a format if its texts match another pattern too."""
+    part = regex.parse(of_format)
+    if all(regex.found_in(pattern, regex.example(part, more)) for more in range(3)):
+        return of_format
+    raise _unsupported_error(where, "a pattern together with this format")
 
 
 def _refers_to_root(schema: Any) -> bool:

@@ -127,21 +127,6 @@ def found_in(pattern: str, text: str) -> bool:
     return compile_linear(pattern).search(readable) is not None
 
 
-def to_plain(part: Part) -> str:
-    """Return an equal regular expression with only literals, classes, groups and repetitions."""
-    match part:
-        case Characters(ranges, negated):
-            ranges_text = "".join(_range(low, high) for low, high in ranges)
-            single = len(ranges) == 1 and ranges[0][0] == ranges[0][1] and not negated
-            return _literal(ranges[0][0]) if single else f"[{'^' * negated}{ranges_text}]"
-        case Repetition(inner, low, high):
-            return f"({to_plain(inner)}){{{low},{'' if high is None else high}}}"
-        case Sequence(parts):
-            return "".join(map(to_plain, parts))
-        case Alternatives(parts):
-            return f"({'|'.join(map(to_plain, parts))})"
-
-
 def example_length(part: Part, more: int = 0) -> int:
     """Return how long the text is that `example` makes, without making it."""
     match part:
@@ -277,14 +262,3 @@ class _Reader:
         matches = self.rest.startswith(sign)
         self.rest = self.rest[len(sign) :] if matches else self.rest
         return matches
-
-
-def _range(low: str, high: str) -> str:
-    return _literal(low) if low == high else f"{_literal(low)}-{_literal(high)}"
-
-
-def _literal(character: str) -> str:
-    if character.isalnum() or character in " _@:,;!%&=<>~'":
-        return character
-    controls = {value: name for name, value in _CONTROLS.items()}
-    return f"\\{controls.get(character, character)}"

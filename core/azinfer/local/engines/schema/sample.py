@@ -31,6 +31,9 @@ _FORMATS = {
     "ipv4": "127.0.0.1",
     "ipv6": "::1",
     "uri": "https://example.com/",
+    "url": "https://example.com/",
+    "iri": "https://example.com/",
+    "base64": "YQ==",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 
