@@ -13,7 +13,9 @@ from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.requirements import check_installed
-from azinfer.local.engines.schema.budget import run_in_thread
+from azinfer.local.engines.schema import validation
+from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
+from azinfer.local.engines.schema.prompted import find_schema
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
@@ -26,6 +28,8 @@ _SHORT, _SLICE = 20_000, 64 * 1024
 _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
 _FAINT = 1e-4
 _LENGTH = 384
+# What `json_object` asks for.
+_ANY_OBJECT = {"type": "object"}
 # What a model might have written instead, for log probabilities.
 _ALTERNATIVES = (
     *(" the", " a", " of", " to", " and", " in", " is", " it", " that", " for", " on", " with"),
@@ -38,8 +42,9 @@ _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 class SyntheticEngine:
     """Answers at once, always the same, and says that the answer is synthetic.
 
-    It repeats the question as its answer, fills JSON Schemas with values from the question, and
-    returns similar vectors for texts that share words and for images that look alike.
+    It repeats the question as its answer, fills JSON Schemas (also those in the text of the
+    prompt) with values from the question, and returns similar vectors for texts that share words
+    and for images that look alike.
 
     Args:
         text: The answer; by default the question is repeated.
@@ -67,7 +72,12 @@ class SyntheticEngine:
         """Write the answer token by token."""
         question = last_text(prompt.messages)
         limit = prompt.max_tokens
-        if prompt.json_schema is not None:
+        prompted = None
+        if self._text is None and prompt.json_schema in (None, _ANY_OBJECT):
+            prompted = await _prompted_answer(prompt.messages)
+        if prompted is not None:
+            text = prompted
+        elif prompt.json_schema is not None:
             text = await run_in_thread(_sample_text, prompt.json_schema, question)
         elif self._text is not None:
             text = self._text
@@ -159,6 +169,24 @@ def _logprobs(token: str, alternatives: int | None) -> Mapping[str, Any] | None:
     ]
     content = {**entries[0], "top_logprobs": entries[:alternatives]}
     return {"logprobs": {"content": [content], "refusal": None}}
+
+
+async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return an answer that conforms to a JSON Schema in the prompt, or None without one."""
+    if any('"properties"' in last_text([message]) for message in messages):
+        return await run_in_thread(_prompted_sample, messages)
+    return None
+
+
+def _prompted_sample(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    if (found := find_schema(messages)) is None:
+        return None
+    schema, text = found
+    try:
+        validation.check(schema, "the schema in the prompt")
+        return _sample_text(schema, text)
+    except (EngineError, OverBudgetError):
+        return None  # it was no schema for an answer, or one that nothing conforms to
 
 
 def _sample_text(schema: Mapping[str, Any], text: str) -> str:
