@@ -199,9 +199,8 @@ class Operations(BaseClient):
             call = make(
                 self, Place(call_options.model, call_options.model_id, call_options.headers)
             )
-            return self._seen(
-                CallAttempts(self._leg(call), rules), operation, call_options, messages
-            )
+            attempts = CallAttempts(self._leg(call), rules)
+            return self._seen(attempts, operation, call_options, messages)
         name = call_options.model or self.model
         model_id = call_options.model_id or (self.model_id if name == self.model else None)
         own, own_safe = (
@@ -231,7 +230,7 @@ class Operations(BaseClient):
         routed: CallAttempts[T] = self._router.attempts(
             leg, operation, name, rules, (messages, call_options.options)
         )
-        return self._seen(routed, operation, call_options, messages) if observers else routed
+        return self._seen(routed, operation, call_options, messages)
 
     def _seen(
         self,
@@ -241,6 +240,8 @@ class Operations(BaseClient):
         messages: Sequence[ChatMessage] | None,
     ) -> CallAttempts[T]:
         """Return attempts as the observers of all calls see them."""
+        if not observers:
+            return attempts
         model = call_options.model or self.model
         seen: CallAttempts[T] = observed(
             attempts, Subject(operation, model, call_options.options, messages)
