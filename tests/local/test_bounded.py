@@ -252,6 +252,20 @@ def test_others_are_served_while_vectors_are_made_and_written(
     assert [each["index"] for each in answer["data"]] == list(range(1_000))
 
 
+def test_others_are_served_while_vectors_are_written_in_every_type(http: httpx.Client) -> None:
+    types = ["float", "base64", "int8", "uint8", "binary", "ubinary"]
+    body = {
+        "model": "vectors",
+        "texts": ["words"] * 96,
+        "embedding_types": types,
+        "input_type": "search_document",
+    }
+    status, answer = while_busy(http, "/providers/cohere/v2/embed", body)
+    assert status == 200
+    assert list(answer["embeddings"]) == types
+    assert {len(rows) for rows in answer["embeddings"].values()} == {96}
+
+
 def test_others_are_served_while_one_long_text_is_made_a_vector(http: httpx.Client) -> None:
     body = {"model": "vectors", "input": "words and words " * 600_000}
     status, answer = while_busy(http, "/openai/v1/embeddings", body)

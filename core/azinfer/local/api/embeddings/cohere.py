@@ -5,20 +5,23 @@ Source: "Embed" of Cohere's API reference, versions 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 from starlette.responses import Response
 
 from azinfer.local.api.admission import admit, find_deployment
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.embeddings.request import read_image
-from azinfer.local.api.embeddings.response import encode, shorten
+from azinfer.local.api.embeddings.response import LONGEST_IN_LOOP, encode, shorten
 from azinfer.local.engines.base import EmbeddingEngine, ImageEngine
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.rate_limits import estimate_tokens
 from azinfer.local.wire.body import BodyReader, Json
-from azinfer.local.wire.json import AsciiResponse
+from azinfer.local.wire.errors import wrong_operation
+from azinfer.local.worker_threads import run_in_worker
 
 _FIELDS = frozenset(
     """embedding_types images input_type inputs max_tokens model output_dimension priority texts
@@ -49,6 +52,8 @@ async def _embed(context: RequestContext, version: int) -> Response:
     length = BodyReader(body, context.surface).whole("output_dimension", 1, 10**5)
     encodings = _read_encodings(body, context)
     texts = [each for each in inputs if isinstance(each, str)]
+    if len(texts) < len(inputs) and "images" not in deployment.operations:
+        raise wrong_operation("imageEmbeddings", deployment.model_name)
     admission = admit(context, deployment, estimate_tokens(texts, len(inputs) - len(texts)))
     tokens = None
     try:
@@ -57,22 +62,40 @@ async def _embed(context: RequestContext, version: int) -> Response:
     finally:
         admission.over(tokens)
     context.trace.usage = lambda: {"prompt_tokens": tokens}
-    rows = [shorten(each, length) for each in vectors]
-    vectors_by_type = {
-        name: [encode(row, name) for row in rows] for name in encodings or ("float",)
-    }
     is_bare = version == 1 and not encodings
     units: Json = {"input_tokens": tokens}
     if images := len(inputs) - len(texts):
         units["images"] = images
     payload = {
         "id": context.id,
-        "embeddings": vectors_by_type["float"] if is_bare else vectors_by_type,
         "texts": [each.lower() for each in texts] if version == 1 else texts,
         "meta": {"api_version": {"version": str(version)}, "billed_units": units},
         "response_type": "embeddings_floats" if is_bare else "embeddings_by_type",
     }
-    return AsciiResponse(payload)
+    names = encodings or ("float",)
+    if sum(map(len, vectors)) * len(names) <= LONGEST_IN_LOOP:
+        written = _write_vectors(vectors, length, names)
+    else:
+        written = await run_in_worker(_write_vectors, vectors, length, names)
+    embeddings = written["float"] if is_bare else _write_object(written)
+    head = json.dumps(payload, separators=(",", ":")).encode()
+    content = b"".join([head[:-1], b',"embeddings":', embeddings, b"}"])
+    return Response(content, media_type="application/json")
+
+
+def _write_vectors(
+    vectors: Sequence[Sequence[float]], length: int | None, encodings: Sequence[str]
+) -> dict[str, bytes]:
+    """Return the vectors in each encoding as JSON, a row at a time, so that others can run."""
+    rows = [shorten(each, length) for each in vectors]
+    return {
+        name: b"[%b]" % b",".join(msgspec.json.encode(encode(row, name)) for row in rows)
+        for name in encodings
+    }
+
+
+def _write_object(values: Mapping[str, bytes]) -> bytes:
+    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), each) for name, each in values.items())
 
 
 async def _vectors(

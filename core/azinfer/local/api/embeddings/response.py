@@ -18,7 +18,7 @@ from starlette.responses import Response
 from azinfer.local.worker_threads import run_in_worker
 
 # The most numbers that are written in the event loop.
-_SHORT = 8_192
+LONGEST_IN_LOOP = 8_192
 
 
 async def embeddings_response(
@@ -43,7 +43,7 @@ async def embeddings_response(
     counts = {"prompt_tokens": tokens, "total_tokens": tokens}
     fields = {"id": response_id, "object": "list", "model": model, "usage": counts}
     head = json.dumps(fields, separators=(",", ":")).encode()
-    if sum(map(len, vectors)) <= _SHORT:
+    if sum(map(len, vectors)) <= LONGEST_IN_LOOP:
         data = _write_vectors(vectors, dimensions, encoding)
     else:
         data = await run_in_worker(_write_vectors, vectors, dimensions, encoding)
