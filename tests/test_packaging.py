@@ -224,7 +224,7 @@ def test_the_licence_is_the_same_everywhere() -> None:
 
 def test_the_lock_has_every_dependency_and_no_address() -> None:
     lock = (ROOT / "requirements.lock").read_text("utf-8")
-    others = [path.read_text("utf-8") for path in (ROOT / "tests/local").glob("*.lock")]
+    others = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.lock")]
     for each in (lock, *others):
         assert "://" not in each
         assert "index" not in each.splitlines()[0]
