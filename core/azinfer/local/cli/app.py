@@ -200,14 +200,35 @@ def deployments(
     key: Key = None,
     surface: Surface = None,
     source: Source = None,
+    lock: Annotated[
+        Path | None, typer.Option(help="Write their facts to this file.", dir_okay=False)
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare them with this file: exit code 1 if a model, a version, a limit or a "
+            "filter has changed, or a model retires within 30 days.",
+            dir_okay=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the deployments of an endpoint, real or local."""
+    from datetime import date
+
     from azinfer.local.cli.client_commands import show_deployments
     from azinfer.local.cli.clients import open_client
+    from azinfer.local.cli.deployment_lock import check_deployments, lock_deployments
 
+    if lock is not None and check is not None:
+        raise typer.BadParameter("--lock and --check cannot be combined; choose one")
     with open_client(endpoint, key, surface=surface) as client:
-        show_deployments(client, source, as_json=json)
+        if lock is not None:
+            lock_deployments(client, source, lock)
+        elif check is None:
+            show_deployments(client, source, as_json=json)
+        elif not check_deployments(client, source, check, date.today(), as_json=json):
+            raise typer.Exit(1)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -225,9 +246,25 @@ def routes(
             "--ask", help="Send one short question along each route first; the service bills it."
         ),
     ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--import",
+            help="Print an azinfer.toml instead, made of LiteLLM's config.yaml (its path) or of "
+            "the environment's AZURE_ variables (the word env).",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show where the routes of azinfer.toml lead."""
+    if source is not None:
+        import os
+
+        from azinfer.local.cli.output import write
+        from azinfer.local.cli.route_import import import_routes
+
+        write(import_routes(source, os.environ).rstrip())
+        return
     from azinfer.local.cli.routes import open_routes, show_routes
 
     seconds = every if watch else None
