@@ -133,7 +133,8 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
-_FLOATS = msgspec.json.Decoder(list[float] | str)
+# As bytes, base64 is decoded more than twice as fast as by binascii.
+_FLOATS = msgspec.json.Decoder(list[float] | bytes)
 
 
 def decode_lazily(body: bytes, headers: Mapping[str, str]) -> Any:
@@ -229,10 +230,9 @@ def _vector(value: Any, encoding: str | None) -> Vector:
         if isinstance(value, msgspec.Raw):
             value = (msgspec.json if encoding in _INTEGERS else _FLOATS).decode(value)
         if isinstance(value, str):
-            floats = array("f", binascii.a2b_base64(value, strict_mode=True))
-            if sys.byteorder == "big":  # pragma: no cover
-                floats.byteswap()
-            return _finite(floats)
+            value = binascii.a2b_base64(value, strict_mode=True)
+        if isinstance(value, bytes):
+            return _finite(_floats(value))
         if not _NUMBERS.issuperset(map(type, value)):
             raise ValueError("it has values that are not numbers")
         if encoding in ("int8", "binary") and not _has_floats(value):
@@ -243,6 +243,13 @@ def _vector(value: Any, encoding: str | None) -> Vector:
         return _finite(array("f", struct.pack(f"{len(value)}f", *value)))
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidResponseError(f"an embedding is not a valid vector: {error}") from None
+
+
+def _floats(data: bytes) -> array[float]:
+    floats = array("f", data)
+    if sys.byteorder == "big":  # pragma: no cover
+        floats.byteswap()
+    return floats
 
 
 _NUMBERS = frozenset({int, float})
