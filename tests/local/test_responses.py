@@ -349,7 +349,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("input", {"input": 7}),
     ("input[0]", {"input": ["hi"]}),
     ("input[0].type", {"input": [{}]}),
-    ("input[0].type", {"input": [{"type": "web_search_call"}]}),
+    ("input[0].type", {"input": [{"type": "computer_call"}]}),
+    ("input[0].id", {"input": [{"type": "web_search_call"}]}),
+    ("input[0].input", {"input": [{**CALL, "type": "custom_tool_call"}]}),
     ("input[0].role", {"input": [{"role": "alien", "content": ""}]}),
     ("input[0].content", {"input": user(None)}),
     ("input[0].content[0].type", {"input": user(["a"])}),
@@ -378,7 +380,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("text.format.type", {"text": {"format": {"type": "xml"}}}),
     ("text.format.name", {"text": {"format": {"type": "json_schema"}}}),
     ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "a"}}}),
-    ("tools[0].type", {"tools": [{"type": "web_search"}]}),
+    ("tools[0].type", {"tools": [{"type": "computer"}]}),
     ("tool_choice.type", {"tools": [WEATHER], "tool_choice": {"type": "mcp"}}),
     ("background", {"background": True, "store": False}),
     ("prompt", {"prompt": {"id": "p"}}),
@@ -474,9 +476,17 @@ def test_filters_and_limits_apply_to_responses(guarded: httpx.Client, stream: bo
     assert prompt["source_type"] == "prompt"
     assert prompt["content_filter_results"]["violence"] == {"filtered": False, "severity": "low"}
     assert (completion["source_type"], completion["blocked"]) == ("completion", False)
-    response = response_of(ask(guarded, model="bad", stream=stream))
-    assert response["status"] == "incomplete"
-    assert response["incomplete_details"] == {"reason": "content_filter"}
+    answer = ask(guarded, model="bad", stream=stream)
+    if stream:
+        *_, failed, error = events(answer)
+        response = failed["response"]
+        assert (failed["type"], response["status"]) == ("response.failed", "failed")
+        assert response["error"] is None
+        assert (error["type"], error["error"]["code"]) == ("error", "content_policy_violation")
+    else:
+        response = answer.json()
+        assert response["status"] == "incomplete"
+        assert response["incomplete_details"] == {"reason": "content_filter"}
     assert response["content_filters"][1]["blocked"]
     assert ask(guarded, model="limited", stream=stream).status_code == 429
 

@@ -95,6 +95,8 @@ class Piece:
         cached_tokens: How many tokens of the prompt were in the engine's cache, on the last
             piece; None where it has no cache.
         message: Other fields of its message that are passed on, for example `refusal`.
+        service_items: What tools of the service did, as items of the Responses API, in a piece of
+            their own; the other wires leave them out.
     """
 
     text: str = ""
@@ -107,6 +109,7 @@ class Piece:
     usage: Mapping[str, Any] | None = None
     more: Mapping[str, Any] | None = None
     message: Mapping[str, Any] | None = None
+    service_items: Sequence[Mapping[str, Any]] = ()
     stop: str | None = None
     cached_tokens: int | None = None
 

@@ -57,6 +57,8 @@ class Scripted:
         text: The text of the answer.
         tool_calls: The tool calls.
         reasoning: The reasoning before the answer.
+        service_items: What tools of the service did before the text, as items of the Responses
+            API: `{"type": "web_search_call", "action": {…}}`. The other wires leave them out.
         finish_reason: The finish reason; by default `"tool_calls"` if there are any, else `"stop"`.
         prompt_tokens: The reported tokens of the prompt; by default they are counted.
         completion_tokens: The reported tokens of the answer; by default they are counted.
@@ -73,6 +75,7 @@ class Scripted:
     tool_calls: tuple[ScriptedCall, ...] = ()
     _: KW_ONLY
     reasoning: str = ""
+    service_items: tuple[Mapping[str, Any], ...] = ()
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -104,12 +107,14 @@ class Scripted:
             for at, each in enumerate(settings.list("tool_calls"))
         )
         value = {name: value for name, value in settings.values.items() if value is not None}
-        return cls(**{**value, "tool_calls": calls})
+        items = tuple(settings.list("service_items"))
+        return cls(**{**value, "tool_calls": calls, "service_items": items})
 
     def to_wire(self) -> dict[str, Any]:
         """Return the table that `from_wire` reads, without defaults."""
         fields_set = {each.name: getattr(self, each.name) for each in fields(self)}
         fields_set["tool_calls"] = [each.to_wire() for each in self.tool_calls]
+        fields_set["service_items"] = [dict(each) for each in self.service_items]
         return {name: value for name, value in fields_set.items() if value not in (None, "", [])}
 
     @property
@@ -130,6 +135,9 @@ def _check(settings: Options) -> None:
     for name in ("prompt_tokens", "completion_tokens", "times"):
         settings.whole(name, 0)
     settings.list("tool_calls")
+    for at, item in enumerate(settings.list("service_items")):
+        if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+            raise settings.error(f"service_items[{at}]", "must be a table with a type")
     try:
         re.compile(settings.text("matches") or "")
     except re.error as error:
@@ -229,6 +237,8 @@ class ScriptedEngine:
 def _pieces(answer: Scripted) -> Iterator[Piece]:
     for token in split(answer.reasoning):
         yield Piece(reasoning=token)
+    for item in answer.service_items:
+        yield Piece("", 0, service_items=[item])
     for token in split(answer.text):
         yield Piece(token)
     for index, call in enumerate(answer.tool_calls):

@@ -31,6 +31,7 @@ class GeneratedChoice:
     completion_tokens: int = 0
     filter_results: Json = field(default_factory=dict)
     tool_calls: list[Json] = field(default_factory=list)
+    service_items: list[Json] = field(default_factory=list)
     reasonings: list[str] = field(default_factory=list)
     usage: Json | None = None
     more: Json = field(default_factory=dict)
@@ -58,6 +59,9 @@ class GeneratedChoice:
         if piece.reasoning:
             self.reasonings.append(piece.reasoning)
             delta["reasoning_content"] = piece.reasoning
+        if piece.service_items:
+            delta["service_items"] = [dict(each) for each in piece.service_items]
+            self.service_items += delta["service_items"]
         if piece.calls:
             delta["tool_calls"] = [self._call(part) for part in piece.calls]
         self._count(piece)
@@ -199,6 +203,8 @@ class ChatWriter:
         if more and "content_filter_offsets" in more:
             late = {"index": index, "finish_reason": finish_reason, **more}
             return event({"id": "", **_CHUNK, "choices": [late]})
+        if "service_items" in delta:
+            return b""  # only Responses have them
         choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
         if self.calls_whole and not self._hold_calls(choice):
             return b""

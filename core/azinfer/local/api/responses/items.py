@@ -10,14 +10,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from azinfer.local.api.responses.tools import SERVICE_ITEMS
 from azinfer.local.resource.sealing import Seal
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request
 
 FindItem = Callable[[str], Json | None]
 _ONE_REASONING = re.compile(r"(?i)(?:.*/)?gpt-6-astra")
-_PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+_PREFIXES = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
 _FILE_SOURCES = ("file_data", "file_url", "file_id")
+_CALLS = ("function_call", "custom_tool_call")
+_OUTPUTS = tuple(f"{kind}_output" for kind in _CALLS)
 _ROLES = ("system", "developer", "user", "assistant")
 
 
@@ -57,13 +60,13 @@ class InputItems:
         self._check_calls(items)
         messages: list[Json] = []
         for item in items:
-            if item["type"] == "function_call":
-                function = {"name": item["name"], "arguments": item["arguments"]}
+            if item["type"] in _CALLS:
+                function = {"name": item["name"], "arguments": _arguments(item)}
                 call = {"id": item["call_id"], "type": "function", "function": function}
                 if not messages or messages[-1]["role"] != "assistant":
                     messages.append({"role": "assistant", "content": None})
                 messages[-1].setdefault("tool_calls", []).append(call)
-            elif item["type"] == "function_call_output":
+            elif item["type"] in _OUTPUTS:
                 output = _text(item["output"])
                 message = {"role": "tool", "tool_call_id": item["call_id"], "content": output}
                 messages.append(message)
@@ -89,6 +92,8 @@ class InputItems:
         kind = item.get("type") or ("message" if "role" in item else None)
         checks = {"message": self._message, "function_call": self._call}
         checks |= {"function_call_output": self._output, "reasoning": self._reasoning}
+        checks |= {"custom_tool_call": self._call, "custom_tool_call_output": self._output}
+        checks |= dict.fromkeys(SERVICE_ITEMS, self._service_item)
         if kind == "item_reference":
             return self._resolve(item.get("id"), where)
         if isinstance(kind, str) and kind in checks:
@@ -164,8 +169,12 @@ class InputItems:
         if str(part.get("file_url") or "").startswith("data:"):
             raise self._wrong(f"{where}.file_url", "Expected a URL that begins with https://.")
 
+    def _service_item(self, item: Mapping[str, Any], where: str) -> None:
+        self._texts(item, where, "id")
+
     def _call(self, item: Mapping[str, Any], where: str) -> None:
-        self._texts(item, where, "call_id", "name", "arguments")
+        is_custom = item.get("type") == "custom_tool_call"
+        self._texts(item, where, "call_id", "name", "input" if is_custom else "arguments")
 
     def _output(self, item: Mapping[str, Any], where: str) -> None:
         self._texts(item, where, "call_id")
@@ -184,9 +193,9 @@ class InputItems:
     def _check_calls(self, items: Sequence[Json]) -> None:
         open_calls: list[str] = []
         for item in items:
-            if item["type"] == "function_call":
+            if item["type"] in _CALLS:
                 open_calls.append(item["call_id"])
-            elif item["type"] == "function_call_output":
+            elif item["type"] in _OUTPUTS:
                 if item["call_id"] not in open_calls:
                     message = "No tool call found for function call output with call_id"
                     raise self._wrong("input", f"{message} {item['call_id']}.")
@@ -197,6 +206,12 @@ class InputItems:
 
     def _wrong(self, param: str, message: str, code: str = "") -> ErrorResponse:
         return bad_request(self._surface, message, param, code)
+
+
+def _arguments(item: Json) -> str:
+    """The arguments of a call as a chat has them; a free-form tool's are its one text."""
+    is_custom = item["type"] == "custom_tool_call"
+    return json.dumps({"input": item["input"]}) if is_custom else str(item["arguments"])
 
 
 def _content(item: Json) -> Any:

@@ -27,6 +27,7 @@ from azinfer.local.api.responses.request import (
     response_head,
 )
 from azinfer.local.api.responses.response import ResponsesWriter, WriterOptions
+from azinfer.local.api.responses.tools import custom_names
 from azinfer.local.engines.base import Prompt
 from azinfer.local.engines.synthetic import count_prompt_tokens
 from azinfer.local.resource.deployment import LocalDeployment
@@ -70,6 +71,7 @@ async def create(context: RequestContext) -> Response:
         has_summary=bool(head["reasoning"]["summary"]),
         encrypt=encrypt if _ENCRYPTED in (body.get("include") or ()) else None,
         in_background=head["background"],
+        custom=custom_names(body.get("tools")),
     )
     make_writer = partial(ResponsesWriter, head, keep, options, events)
     run = partial(complete, deployment=deployment, requests=[request], make_writer=make_writer)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from azinfer.local.api.responses.tools import chat_choice, chat_tools
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
 
@@ -84,12 +85,11 @@ def as_chat(body: Json, messages: list[Json], surface: str) -> Json:
     chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
-    if tools := _read_typed(body, "tools", list, surface):
-        chat["tools"] = [_tool(each, at, surface) for at, each in enumerate(tools)]
-    choice = body.get("tool_choice", "auto")
-    if isinstance(choice, Mapping):
-        choice = {"type": "function", "function": {"name": _named_tool(choice, surface)}}
-    if "tools" in chat or choice != "auto":
+    tools = chat_tools(_read_typed(body, "tools", list, surface) or (), surface)
+    if tools:
+        chat["tools"] = tools
+    choice = chat_choice(body.get("tool_choice", "auto"), body, tools, surface)
+    if choice is not None:
         chat["tool_choice"] = choice
     if wanted := (_read_typed(body, "text", dict, surface) or {}).get("format"):
         chat["response_format"] = _format(wanted, surface)
@@ -101,24 +101,6 @@ def _read_typed(body: Json, name: str, kind: type, surface: str) -> Any:
     if value is not None and not isinstance(value, kind):
         raise bad_request(surface, f"Invalid type for '{name}'.", name, "invalid_type")
     return value
-
-
-def _tool(tool: Any, at: int, surface: str) -> Json:
-    """Return a chat's nested tool from a response's flat one."""
-    kind = tool.get("type") if isinstance(tool, Mapping) else None
-    if kind != "function":
-        message = f"Tools of type {kind!r} are not supported here, only functions."
-        raise bad_request(surface, message, f"tools[{at}].type")
-    fields = ("name", "description", "parameters", "strict")
-    function = {name: tool[name] for name in fields if tool.get(name) is not None}
-    return {"type": "function", "function": function}
-
-
-def _named_tool(choice: Mapping[str, Any], surface: str) -> Any:
-    if choice.get("type") != "function":
-        message = f"A tool choice of type {choice.get('type')!r} is not supported here."
-        raise bad_request(surface, message, "tool_choice.type")
-    return choice.get("name")
 
 
 def _format(wanted: Any, surface: str) -> Json:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from azinfer.local.api.chat.response import GeneratedChoice, event, reasoning_tokens, usage
+from azinfer.local.api.responses.tools import custom_input, service_item
 from azinfer.local.engines.base import EngineError
 from azinfer.local.resource.storage.response_store import ResponseEvents
 from azinfer.local.wire.body import Json
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_ARGUMENTS = {"function_call": "arguments", "custom_tool_call": "input"}
 _FAILURES = {429: "rate_limit_exceeded"}
 
 
@@ -28,12 +30,14 @@ class WriterOptions:
         has_summary: Whether reasoning items show what was thought.
         encrypt: Returns reasoning encrypted; None if it was not requested.
         in_background: Whether the response is written in the background.
+        custom: The names of free-form tools.
     """
 
     is_padded: bool = True
     has_summary: bool = False
     encrypt: Callable[[str], str] | None = None
     in_background: bool = False
+    custom: frozenset[str] = frozenset()
 
 
 class ResponsesWriter:
@@ -72,6 +76,8 @@ class ResponsesWriter:
             item = self._reasoning()
             self._thoughts[item["id"]] = written.reasoning
             self._output.append(self._whole_reasoning(item))
+        for each in written.service_items:
+            self._output.append(service_item(each, self._next_id()))
         if written.text or not written.tool_calls:
             self._output.append(self._message(written.text))
         for call in written.tool_calls:
@@ -104,6 +110,8 @@ class ResponsesWriter:
         events = b""
         if thought := delta.get("reasoning_content"):
             events += self._add_reasoning(thought)
+        for each in delta.get("service_items") or ():
+            events += self._add_service_item(service_item(each, self._next_id()))
         if text := delta.get("content"):
             events += self._add_text(text)
         for call in delta.get("tool_calls") or ():
@@ -118,9 +126,21 @@ class ResponsesWriter:
             "incomplete" if choices[0].finish_reason in _INCOMPLETE else "completed"
         )
         response = self._finish(choices[0])
-        events = done + self._event(response["status"], response=response)
+        if choices[0].finish_reason == "content_filter":
+            events = done + self._filtered(response)
+        else:
+            events = done + self._event(response["status"], response=response)
         self._end_events()
         return events
+
+    def _filtered(self, response: Json) -> bytes:
+        """Return the events of an answer that the filter ends: the reason comes after the end."""
+        failed = {**response, "status": "failed", "error": None, "incomplete_details": None}
+        self._keep(failed)
+        message = "The response was filtered due to Azure OpenAI's content management policy."
+        error = {"type": "invalid_request_error", "code": "content_policy_violation"}
+        events = self._event("failed", response=failed)
+        return events + self._send("error", error={**error, "message": message, "param": None})
 
     def error_events(self, error: EngineError) -> bytes:
         """Return the events that end it early; clients raise at the first, which is nested."""
@@ -185,18 +205,30 @@ class ResponsesWriter:
             events += self._event("output_text.delta", **fields)
         return events
 
+    def _add_service_item(self, item: Json) -> bytes:
+        """Return the events of a service-side tool's work, which is done at once."""
+        events = self._begin(dict(item), item)
+        self._output[-1] |= item
+        place = {"item_id": item["id"], "output_index": len(self._output) - 1}
+        for stage in ("in_progress", "completed"):
+            events += self._event(f"{item['type']}.{stage}", **place)
+        return events
+
     def _add_call(self, call: Json) -> bytes:
         if "id" in call:
             item = self._call(call)
-            events = self._begin(item, {**item, "arguments": ""})
-            item["arguments"] = ""
+            field = _ARGUMENTS[item["type"]]
+            events = self._begin(item, {**item, field: ""})
+            item[field] = ""
             text = call["function"]["arguments"]
             return events + (self._argument(text) if text else b"")
         return self._argument(call["function"]["arguments"])
 
     def _argument(self, text: str) -> bytes:
         item = self._output[-1]
-        item["arguments"] += text
+        item[_ARGUMENTS[item["type"]]] += text
+        if item["type"] == "custom_tool_call":
+            return b""  # its input is one text of the JSON that comes in parts
         place = {"item_id": item["id"], "output_index": len(self._output) - 1}
         fields = {"delta": text, **self._padding(text), **place}
         return self._event("function_call_arguments.delta", **fields)
@@ -219,14 +251,23 @@ class ResponsesWriter:
                 place = self._summary()
                 events += self._event("reasoning_summary_text.done", text=part["text"], **place)
                 events += self._event("reasoning_summary_part.done", part=part, **place)
-        else:
+        elif item["type"] == "custom_tool_call":
+            item["input"] = custom_input(item["input"])
+            place = {"item_id": item["id"], "output_index": at}
+            events += self._event("custom_tool_call_input.delta", delta=item["input"], **place)
+            events += self._event("custom_tool_call_input.done", input=item["input"], **place)
+        elif item["type"] == "function_call":
             fields = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
             events += self._event("function_call_arguments.done", output_index=at, **fields)
         return events + self._event("output_item.done", output_index=at, item=item)
 
     def _reasoning(self) -> Json:
-        item_id = f"rs_{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
-        return {"id": item_id, "type": "reasoning", "status": "completed", "summary": []}
+        return {
+            "id": f"rs_{self._next_id()}",
+            "type": "reasoning",
+            "status": "completed",
+            "summary": [],
+        }
 
     def _whole_reasoning(self, item: Json) -> Json:
         """Return a whole reasoning item; its ciphertext differs each time."""
@@ -256,9 +297,16 @@ class ResponsesWriter:
         return {**head, "content": [_part(text)]}
 
     def _call(self, call: Json) -> Json:
-        item_id = f"fc_{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
-        function = {"call_id": call["id"], **call["function"]}
-        return {"id": item_id, "type": "function_call", "status": "completed", **function}
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        fields = {"status": "completed", "call_id": call["id"], "name": name}
+        if name in self._options.custom:
+            item = {"id": f"ctc_{self._next_id()}", "type": "custom_tool_call", **fields}
+            return {**item, "input": custom_input(arguments)}
+        item = {"id": f"fc_{self._next_id()}", "type": "function_call", **fields}
+        return {**item, "arguments": arguments}
+
+    def _next_id(self) -> str:
+        return f"{self._head['id'].removeprefix('resp_')}_{len(self._output)}"
 
     def _finish(self, written: GeneratedChoice) -> Json:
         """Return the whole response after storing it."""
