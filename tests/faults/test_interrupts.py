@@ -20,12 +20,14 @@ import pytest
 
 from azinfer.core import APITimeoutError, AsyncInferenceClient, BadRequestError, Clock, Timeout
 from azinfer.core.network.async_connection import AsyncConnection
+from azinfer.core.network.connection import Connection
 from certificates import Authority
 from client_driver import USER, ClientDriver, open_driver
 from raw_server import (
     Behaviour,
     Peer,
     RawServer,
+    chat,
     events,
     failure,
     part,
@@ -231,6 +233,26 @@ def test_an_interrupted_write_of_async_code_passes_through(
                     await client.complete([{"role": "user", "content": "x" * 12_000_000}])
 
     asyncio.run(call())
+
+
+@pytest.mark.parametrize("step", ["release", "is_stale"])
+def test_a_connection_whose_end_is_interrupted_is_closed(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    server.will(reply(chat()))
+    with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
+        driver.complete()
+        original, calls = getattr(Connection, step), []
+
+        def once(connection: Connection, now: float) -> Any:
+            calls.append(now)
+            return interrupted() if len(calls) == 1 else original(connection, now)
+
+        monkeypatch.setattr(Connection, step, once)
+        with pytest.raises(TimeoutError, match="from a handler"):
+            driver.complete()
+        assert server.wait_until(lambda: server.open_connections == 0)
+        assert driver.complete().text == "hello"
 
 
 def test_a_socket_that_is_gone_is_closed_without_an_error(

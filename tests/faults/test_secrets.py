@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import pickle
-import traceback
 from collections.abc import Callable
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -25,63 +21,10 @@ from azinfer.core import (
 from azinfer.core.errors import Detail
 from azinfer.core.redaction import SecretBytes, SecretText, redact, redact_error
 from client_driver import USER, ClientDriver
-from raw_server import Behaviour, RawServer, chat, events, failure, part, raw, reply, stream
+from leaks import FAULTS, MARKER, START, leaks_of
+from raw_server import RawServer, chat, failure, reply
 
-# With characters that JSON, URLs and HTML write in another way.
-MARKER = 'mk-9f3b/"7c21&e8d4\\5a60+b1'
-START = MARKER[:8]
 Ask = Callable[..., ClientDriver]
-
-
-def shown_by(error: BaseException) -> dict[str, str]:
-    """Each text in which an error may be seen, with the variables of all frames of azinfer."""
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    frames = [frame for frame in report.stack if "/azinfer/" in frame.filename]
-    texts = {
-        f"{frame.name}: {name}": text
-        for frame in frames
-        for name, text in (frame.locals or {}).items()
-    }
-    texts |= {"str": str(error), "repr": repr(error), "args": repr(error.args)}
-    texts["pickle"] = pickle.dumps(error).decode("latin-1")
-    texts["fields"] = repr(vars(error))
-    texts["cause"] = repr(error.__cause__) + repr(error.__context__)
-    return texts
-
-
-def leaks_of(error: BaseException) -> list[str]:
-    """Where an error shows the key, or its beginning."""
-    return [place for place, text in shown_by(error).items() if START in text]
-
-
-ECHO = f"The key {MARKER} is not valid."
-NESTED = failure(
-    "x", ECHO, param=MARKER, details=[{"loc": [MARKER], "msg": ECHO, "input": [MARKER]}]
-)
-ECHOES: dict[str, Behaviour] = {
-    f"{status} {name}": reply(body, status, {"x-echo": MARKER, "x-request-id": MARKER})
-    for status in (200, 400, 401, 404, 429, 500)
-    for name, body in {
-        "in JSON": NESTED,
-        "as text": ECHO,
-        "in a URL": f"https://a.example/?key={quote(MARKER, safe='')}",
-        "in HTML": f"<p>{escape(MARKER)}</p>",
-        "cut": "x" * (980 - len("The key ")) + ECHO,
-        "cut in the start of what is no JSON": "x" * 185 + MARKER,
-    }.items()
-}
-BROKEN: dict[str, Behaviour] = {
-    "a reset": raw(b"", "reset"),
-    "no HTTP": raw(b"SSH-2.0\r\n\r\n"),
-    "silence": raw(b"", "stall"),
-    "silence after headers": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "stall"),
-    "a cut body": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"),
-    "a redirect": reply("", 307, {"location": f"https://a.example/{quote(MARKER)}"}),
-    "an error inside a stream": stream(events(part("a"), failure("x", ECHO))),
-    "a stream that breaks": stream(events(part("a"), done=False)),
-    "an odd event": stream(events(part("a"), MARKER, done=False)),
-}
-FAULTS = {**ECHOES, **BROKEN}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

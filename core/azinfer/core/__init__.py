@@ -62,6 +62,7 @@ from azinfer.core.messages import (
 )
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
+from azinfer.core.redaction import HiddenEnvironment, hidden
 from azinfer.core.request_options import ChatOptions, EmbeddingOptions
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Candidate, Decision, Routing
@@ -110,6 +111,7 @@ __all__ = [
     "Endpoint",
     "FilePart",
     "Function",
+    "HiddenEnvironment",
     "ImageInput",
     "ImagePart",
     "InferenceClient",
@@ -144,6 +146,7 @@ __all__ = [
     "continuation",
     "details_of",
     "forget_endpoints",
+    "hidden",
     "is_secret_name",
     "media_part",
     "missing_extra",

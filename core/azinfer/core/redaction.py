@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,13 @@ def hidden(value: Any) -> Any:
     """Return text as SecretText, and any other value as it is."""
     is_open = isinstance(value, str) and not isinstance(value, SecretText)
     return SecretText(value) if is_open else value
+
+
+class HiddenEnvironment(ChainMap[str, str]):
+    """Variables of the environment, and of files; `repr` does not show them."""
+
+    def __repr__(self) -> str:
+        return f"HiddenEnvironment({len(self)} variables)"
 
 
 def redact(text: str, secret: str) -> str:

@@ -21,6 +21,7 @@ from azinfer.core import (
     Timeout,
     adapter_client,
     check_option_names,
+    hidden,
     is_secret_name,
     user_agent,
 )
@@ -165,6 +166,7 @@ class AzInferConfig(ModelConfig):
         options = {name: getattr(self, name) for name in _CLIENT_OPTIONS}
         if self.endpoint is not None:
             options["endpoint"] = reveal(self.endpoint)
+        options["credential"] = hidden(self.credential)  # tracebacks may show variables
         options["model"] = self.model or None
         return adapter_client(self.client, user_agent=user_agent("ag2"), **options).to_async()
 

@@ -14,7 +14,7 @@ from azinfer.agent_framework.errors import CHAT_ERRORS
 from azinfer.agent_framework.messages import to_messages, write_tools
 from azinfer.agent_framework.responses import Calls, from_chunk, from_completion, last_update
 from azinfer.agent_framework.structured import to_response_format
-from azinfer.core import continuation
+from azinfer.core import continuation, hidden
 
 OptionsT = TypeVar("OptionsT", covariant=True, default=af.ChatOptions[Any])
 
@@ -141,4 +141,5 @@ class AzInferChatClient(
         model: str | None = None,
         **more: Unpack[ChatArguments],
     ) -> None:
+        credential = hidden(credential)  # tracebacks may show variables
         super().__init__(endpoint=endpoint, credential=credential, model=model, **more)

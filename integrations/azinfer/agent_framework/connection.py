@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -64,6 +63,7 @@ class Connection:
         env_file_encoding: str | None = None,
         **more: Any,
     ) -> None:
+        credential = core.hidden(credential)  # tracebacks may show variables
         options: dict[str, Any] = {name: more.pop(name) for name in _OF_CORE if name in more}
         options |= {"endpoint": endpoint, "credential": credential}
         options |= {"model": model, "model_id": model_id}
@@ -121,6 +121,8 @@ def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
     if path is not None and not os.path.exists(path):
         raise FileNotFoundError(path)
     file = dotenv_values(path, encoding=encoding or "utf-8") if path else {}
-    known = ChainMap({name: value for name, value in file.items() if value}, os.environ)
+    known = core.HiddenEnvironment(
+        {name: value for name, value in file.items() if value}, os.environ
+    )
     same = {ours: known[theirs] for ours, theirs in _SAME.items() if known.get(theirs)}
-    return ChainMap({k: v for k, v in same.items() if not known.get(k)}, *known.maps)
+    return core.HiddenEnvironment({k: v for k, v in same.items() if not known.get(k)}, *known.maps)

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from azinfer.agent_framework.connection import Arguments, Connection
 from azinfer.agent_framework.errors import EMBEDDING_ERRORS
-from azinfer.core import ConfigurationError, Embeddings
+from azinfer.core import ConfigurationError, Embeddings, hidden
 
 
 class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]):
@@ -68,4 +68,5 @@ class AzInferEmbeddingClient(EmbeddingTelemetryLayer[Any, list[float], Any], _Em
         model: str | None = None,
         **more: Unpack[Arguments],
     ) -> None:
+        credential = hidden(credential)  # tracebacks may show variables
         super().__init__(endpoint, credential, model, **more)

@@ -21,7 +21,7 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from azinfer.core import ConfigurationError, Timeout, __version__, without_secrets
-from azinfer.langchain.connection import DeploymentConnection
+from azinfer.langchain.connection import DeploymentConnection, HiddenCredential
 from azinfer.langchain.errors import translated_errors
 from azinfer.langchain.messages import to_messages, to_tool_choice, to_tools
 from azinfer.langchain.profiles import to_model_profile
@@ -36,7 +36,7 @@ _OPTIONS = (
 )
 
 
-class ChatAzInfer(BaseChatModel, DeploymentConnection):
+class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
     """A chat model on any Azure AI endpoint: one class for every surface.
 
     Pass it an `endpoint` and a `credential` as for `azinfer.core.InferenceClient`, or such a client

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationError,
     field_serializer,
     model_validator,
 )
@@ -24,6 +25,8 @@ from azinfer.core import (
     Timeout,
     adapter_client,
     check_option_names,
+    hidden,
+    pickleable_credential,
     user_agent,
     without_secrets,
 )
@@ -33,6 +36,35 @@ _CLIENT_OPTIONS = (
     *("endpoint", "credential", "timeout", "max_retries", "headers"),
     *("surface", "api_version", "model", "model_id"),
 )
+_CREDENTIALS = frozenset({"credential", "api_key"})
+
+
+class HiddenCredential:
+    """The first base class of a component: a constructor that fails does not show its key."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        # Before pydantic has them: tracebacks may show the variables of its frames.
+        for name in _CREDENTIALS & values.keys():
+            if pickleable_credential(values[name]) is None:
+                values[name] = hidden(values[name])
+        failure = None
+        try:
+            super().__init__(*args, **values)
+        except ValidationError as error:
+            failure = _without_input(error)
+        if failure is not None:  # outside the block above, whose error has the input
+            raise failure
+
+
+def _without_input(error: ValidationError) -> ValidationError:
+    """Return a validation error without what was validated, which a pickle would contain."""
+    lines: list[Any] = [
+        {"input": None, **line} for line in error.errors(include_url=False, include_input=False)
+    ]
+    try:
+        return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+    except (KeyError, TypeError):  # an error of a kind that is not pydantic's own
+        return error
 
 
 class DeploymentConnection(BaseModel):

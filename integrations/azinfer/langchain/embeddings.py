@@ -9,13 +9,13 @@ from langchain_core.embeddings import Embeddings
 from typing_extensions import override
 
 from azinfer import core
-from azinfer.langchain.connection import DeploymentConnection
+from azinfer.langchain.connection import DeploymentConnection, HiddenCredential
 from azinfer.langchain.errors import translated_errors
 
 Kind = Literal["query", "document"]
 
 
-class AzInferEmbeddings(Embeddings, DeploymentConnection):
+class AzInferEmbeddings(HiddenCredential, Embeddings, DeploymentConnection):
     """Embeddings of texts and images by any deployment that has them.
 
     Texts are sent as texts, in batches as large as the model accepts, several at once.

@@ -10,11 +10,11 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 from typing_extensions import override
 
-from azinfer.langchain.connection import DeploymentConnection
+from azinfer.langchain.connection import DeploymentConnection, HiddenCredential
 from azinfer.langchain.errors import translated_errors
 
 
-class AzInferRerank(BaseDocumentCompressor, DeploymentConnection):
+class AzInferRerank(HiddenCredential, BaseDocumentCompressor, DeploymentConnection):
     """The documents that answer a query best, best first.
 
     Each is a copy with its score from 0 to 1 in `metadata["relevance_score"]`.

@@ -15,7 +15,7 @@ from llama_index.core.bridge.pydantic import (
     model_validator,
 )
 from llama_index.core.schema import BaseComponent
-from pydantic import AliasChoices
+from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import override
@@ -26,6 +26,7 @@ from azinfer.core import (
     Timeout,
     adapter_client,
     check_option_names,
+    hidden,
     is_secret_name,
     pickleable_credential,
     user_agent,
@@ -37,9 +38,38 @@ _CLIENT_OPTIONS = (
     *("endpoint", "credential", "timeout", "max_retries", "headers"),
     *("surface", "api_version", "model", "model_id"),
 )
+_CREDENTIALS = frozenset({"credential", "api_key"})
 
 
-class DeploymentConnection(BaseComponent):
+class HiddenCredential:
+    """The first base class of a component: a constructor that fails does not show its key."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        # Before pydantic has them: tracebacks may show the variables of its frames.
+        for name in _CREDENTIALS & values.keys():
+            if pickleable_credential(values[name]) is None:
+                values[name] = hidden(values[name])
+        failure = None
+        try:
+            super().__init__(*args, **values)
+        except ValidationError as error:
+            failure = _without_input(error)
+        if failure is not None:  # outside the block above, whose error has the input
+            raise failure
+
+
+def _without_input(error: ValidationError) -> ValidationError:
+    """Return a validation error without what was validated, which a pickle would contain."""
+    lines: list[Any] = [
+        {"input": None, **line} for line in error.errors(include_url=False, include_input=False)
+    ]
+    try:
+        return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+    except (KeyError, TypeError):  # an error of a kind that is not pydantic's own
+        return error
+
+
+class DeploymentConnection(HiddenCredential, BaseComponent):
     """A component of LlamaIndex whose requests go through core clients.
 
     Its dict and its pickle contain no secrets; of credentials they have only the names `"entra"`

@@ -20,6 +20,7 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
+from azinfer.core import hidden
 from azinfer.semantic_kernel.connection import PROVIDER, Arguments, DeploymentConnection
 from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.messages import to_messages
@@ -81,6 +82,7 @@ class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
         **more: Unpack[Arguments],
     ) -> None:
         role = instruction_role or "system"
+        credential = hidden(credential)  # tracebacks may show variables
         super().__init__(endpoint, credential, model, instruction_role=role, **more)
 
     @override

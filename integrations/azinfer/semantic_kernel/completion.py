@@ -15,7 +15,7 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 )
 from typing_extensions import override
 
-from azinfer.core import ChatCompletion, Choice, UserMessage
+from azinfer.core import ChatCompletion, Choice, UserMessage, hidden
 from azinfer.semantic_kernel.connection import PROVIDER, Arguments, DeploymentConnection
 from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.responses import metadata_of
@@ -45,6 +45,7 @@ class AzInferTextCompletion(DeploymentConnection, TextCompletionClientBase):
         model: str | None = None,
         **more: Unpack[Arguments],
     ) -> None:
+        credential = hidden(credential)  # tracebacks may show variables
         super().__init__(endpoint, credential, model, **more)
 
     @override

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -18,10 +17,12 @@ from azinfer.core import (
     AsyncInferenceClient,
     ConfigurationError,
     Endpoint,
+    HiddenEnvironment,
     InferenceClient,
     Timeout,
     adapter_client,
     check_option_names,
+    hidden,
     user_agent,
 )
 from azinfer.semantic_kernel.errors import translated_errors
@@ -84,6 +85,7 @@ class DeploymentConnection(AIServiceClientBase):
         env_file_encoding: str | None = None,
         **fields: Any,
     ) -> None:
+        credential = hidden(credential)  # tracebacks may show variables
         with translated_errors(starting=True):
             check_option_names(
                 type(self).__name__, fields, Arguments.__annotations__ | type(self).model_fields
@@ -163,7 +165,7 @@ def _client_of(
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
     """Return the environment, which wins over a file, also by Semantic Kernel's names."""
     kept = dotenv_values(path or ".env", encoding=encoding or "utf-8")
-    known = ChainMap(os.environ, {name: text for name, text in kept.items() if text})
+    known = HiddenEnvironment(os.environ, {name: text for name, text in kept.items() if text})
     same = {ours: known[theirs] for ours, theirs in _SAME.items() if known.get(theirs)}
     return known.new_child(same) if same else known
 

@@ -12,7 +12,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents.image_content import ImageContent
 from typing_extensions import override
 
-from azinfer.core import BadRequestError, Embeddings
+from azinfer.core import BadRequestError, Embeddings, hidden
 from azinfer.semantic_kernel.connection import Arguments, DeploymentConnection
 from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.messages import image_source
@@ -56,6 +56,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         **more: Unpack[Arguments],
     ) -> None:
         types = {"query_type": query_type, "document_type": document_type}
+        credential = hidden(credential)  # tracebacks may show variables
         super().__init__(endpoint, credential, model, **types, **more)
 
     @override

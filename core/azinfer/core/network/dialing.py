@@ -72,13 +72,14 @@ async def dial_async(host: str, port: int) -> socket.socket:
     import asyncio
 
     loop = asyncio.get_running_loop()
-    addresses = in_turns(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    kind = socket.SOCK_STREAM
+    addresses = _without_look_up(host, port) or await loop.getaddrinfo(host, port, type=kind)
     # asyncio's own race does not close all sockets when it is cancelled.
     sockets: set[socket.socket] = set()
     tasks: set[asyncio.Task[socket.socket]] = set()
     winner = None
     try:
-        winner = await _race(addresses, sockets, tasks)
+        winner = await _race(in_turns(addresses), sockets, tasks)
         return winner
     finally:
         for task in tasks:
@@ -199,6 +200,15 @@ class _LookUp(threading.Thread):
 _look_ups: dict[tuple[str, int, int], _LookUp] = {}
 
 
+def _without_look_up(host: str, port: int) -> list[AddressInfo]:
+    """Return the address of a host that is named by it, which needs no thread; else nothing."""
+    try:
+        flags = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror:
+        return []
+
+
 def _look_up(host: str, port: int, seconds: float) -> list[AddressInfo]:
     """Return the addresses of a host.
 
@@ -206,9 +216,8 @@ def _look_up(host: str, port: int, seconds: float) -> list[AddressInfo]:
         TimeoutError: The resolver has not answered within these seconds.
         OSError: The name is unknown.
     """
-    with suppress(socket.gaierror):  # an address needs no resolver, and so no thread
-        flags = socket.AI_NUMERICHOST
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    if addresses := _without_look_up(host, port):
+        return addresses
     key = (host, port, pool.generation)
     look_up = _look_ups.get(key)
     if look_up is None or not look_up.is_alive():

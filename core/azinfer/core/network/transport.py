@@ -135,10 +135,14 @@ class Transport:
             if failure is not None:
                 raise failure
         finally:
-            now = deadline.clock.monotonic()
-            connection.release(now)
-            if pool is not None and (unused := pool.give_back(connection, now)):
-                unused.close()
+            try:
+                now = deadline.clock.monotonic()
+                connection.release(now)
+                if pool is not None and (unused := pool.give_back(connection, now)):
+                    unused.close()
+            except BaseException:  # what a signal handler raises even here
+                _drop(pool, connection)
+                raise
 
     def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         if self._client is not None:
@@ -149,10 +153,15 @@ class Transport:
             self._pools, self._generation = {}, pools.generation
         host = origin_of(url)
         pool = self._pools.get(host) or self._new_pool(host)
-        now = deadline.clock.monotonic()
-        while (connection := pool.borrow()).is_stale(now):
-            pool.connections.discard(connection)
-            connection.close()
+        connection = None
+        try:
+            now = deadline.clock.monotonic()
+            while (connection := pool.borrow()).is_stale(now):
+                pool.connections.discard(connection)
+                connection.close()
+        except BaseException:
+            _drop(pool, connection)
+            raise
         return pool, connection
 
     def _new_pool(self, host: str) -> Pool:
@@ -266,6 +275,14 @@ class AsyncTransport:
         origin = address.Origin.in_environment(host, self._environ)
         made = self._origins[host] = (origin, partial(sockets.connection, origin))
         return made
+
+
+def _drop(pool: Pool | None, connection: Any) -> None:
+    """Close a connection of sync code whose use was interrupted; nobody else would."""
+    if pool is not None and connection is not None:
+        pool.connections.discard(connection)
+        connection.release(0.0)
+        connection.close()
 
 
 def _own(connection: Any, generation: int) -> Any:
