@@ -21,7 +21,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from rich.console import Console
 from rich.table import Table
-from run import CALLS, STREAMS, USER, cpu, serving
+from run import CALLS, STREAMS, USER, cpu, serve
 
 from azinfer.core import InferenceClient
 from azinfer.langchain import ChatAzInfer
@@ -105,13 +105,13 @@ def models(url: str) -> dict[str, Any]:
     }
 
 
-def invoked(model: Any) -> None:
+def call_model(model: Any) -> None:
     """Ask, one call after the other."""
     for _ in range(CALLS):
         assert model.invoke(QUESTION).content
 
 
-def streamed(model: Any) -> None:
+def read_streams(model: Any) -> None:
     """Read streams to their end."""
     for _ in range(STREAMS):
         for _chunk in model.stream(QUESTION):
@@ -129,7 +129,7 @@ def bare(client: InferenceClient, stream: bool) -> None:
             assert client.complete(USER).text
 
 
-def imported(module: str) -> float:
+def import_seconds(module: str) -> float:
     """CPU seconds that an import takes in a fresh process."""
     code = f"import time; began = time.process_time(); import {module}; "
     code += "print(time.process_time() - began)"
@@ -153,23 +153,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with serving() as url:
+    with serve() as url:
         began = time.perf_counter()
         chat_models = models(url)
         client = InferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
         calls: dict[str, Callable[[], Any]] = {
-            name: functools.partial(invoked, model)
+            name: functools.partial(call_model, model)
             for name, model in chat_models.items()
             if name != REMEMBERED
         }
         calls["core"] = functools.partial(bare, client, False)
         streams: dict[str, Callable[[], Any]] = {
-            name: functools.partial(streamed, model) for name, model in chat_models.items()
+            name: functools.partial(read_streams, model) for name, model in chat_models.items()
         }
         streams["core"] = functools.partial(bare, client, True)
         call, stream = medians(calls, rounds, cpu), medians(streams, rounds, cpu)
     imports: dict[str, Callable[[], Any]] = {
-        name: functools.partial(imported, module) for name, module in MODULES.items()
+        name: functools.partial(import_seconds, module) for name, module in MODULES.items()
     }
     load = medians(imports, rounds, lambda work: work())
     table = Table("", "import", "invoke", "over core", "streamed chunk", "to the floor", "to least")

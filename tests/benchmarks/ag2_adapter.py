@@ -54,7 +54,7 @@ class Floor:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[str]:
+def serve() -> Iterator[str]:
     """The URL of a server in a process of its own."""
     command = [sys.executable, str(Path(__file__).parent / "server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -105,7 +105,7 @@ def cpu(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def imported(module: str) -> float:
+def import_seconds(module: str) -> float:
     """CPU seconds that an import takes in a fresh process."""
     code = f"import time; began = time.process_time(); import {module}; "
     code += "print(time.process_time() - began)"
@@ -124,7 +124,7 @@ def medians(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def measured(url: str, streaming: bool, rounds: int) -> dict[str, float]:
+def measure_turns(url: str, streaming: bool, rounds: int) -> dict[str, float]:
     """CPU seconds of a turn, or of a stream, by each configuration and by core."""
     count = STREAMS if streaming else ASKS
     client = AsyncInferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
@@ -142,11 +142,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     began = time.perf_counter()
-    with serving() as url:
-        ask, stream = measured(url, False, rounds), measured(url, True, rounds)
+    with serve() as url:
+        ask, stream = measure_turns(url, False, rounds), measure_turns(url, True, rounds)
     modules = {FLOOR: "ag2", "azinfer.ag2": "azinfer.ag2", "ag2 OpenAIConfig": "ag2.config.openai"}
     works: dict[str, Callable[[], float]] = {
-        name: lambda name=name: imported(modules[name])  # type: ignore[misc]
+        name: lambda name=name: import_seconds(modules[name])  # type: ignore[misc]
         for name in ask
         if name in modules
     }

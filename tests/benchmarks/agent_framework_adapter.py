@@ -13,7 +13,7 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from adapters import imported, medians
+from adapters import import_seconds, medians
 from agent_framework import (
     BaseChatClient,
     ChatMiddlewareLayer,
@@ -28,7 +28,7 @@ from agent_framework.openai import OpenAIChatCompletionClient
 from openai import AsyncOpenAI
 from rich.console import Console
 from rich.table import Table
-from run import CALLS, STREAMS, USER, cpu, serving
+from run import CALLS, STREAMS, USER, cpu, serve
 
 from azinfer.agent_framework import AzInferChatClient
 from azinfer.core import AsyncInferenceClient
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    with serving() as url, asyncio.Runner() as runner:
+    with serve() as url, asyncio.Runner() as runner:
         core = AsyncInferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
         sdk = AsyncOpenAI(base_url=f"{url}/openai/v1", api_key="k")
         ours = AzInferChatClient(f"{url}/openai/v1", "k", "gpt-4.1")
@@ -140,11 +140,11 @@ def main() -> None:
         runner.run(sdk.close())
         runner.run(ours.aclose())
     imports: dict[str, Callable[[], Any]] = {
-        name: functools.partial(imported, module) for name, module in MODULES.items()
+        name: functools.partial(import_seconds, module) for name, module in MODULES.items()
     }
     load = medians(imports, rounds, lambda work: work())
 
-    def added(taken: dict[str, float], name: str) -> float:
+    def overhead(taken: dict[str, float], name: str) -> float:
         return taken[name] - taken[BELOW[name]]
 
     table = Table("", "call", "adds", "streamed chunk", "adds")
@@ -154,14 +154,14 @@ def main() -> None:
         table.add_row(
             name,
             f"{calls[name] * each:.0f} µs",
-            f"{added(calls, name) * each:.0f} µs" if more else "",
+            f"{overhead(calls, name) * each:.0f} µs" if more else "",
             f"{streams[name] * chunk:.1f} µs",
-            f"{added(streams, name) * chunk:.1f} µs" if more else "",
+            f"{overhead(streams, name) * chunk:.1f} µs" if more else "",
         )
     console = Console(width=110)
     console.print(table)
     for what, taken in (("call", calls), ("chunk", streams)):
-        ratio = added(taken, OURS) / added(taken, THEIRS)
+        ratio = overhead(taken, OURS) / overhead(taken, THEIRS)
         console.print(f"a {what} adds {ratio:.2f} of what the framework's own client adds")
     for name in MODULES:
         console.print(

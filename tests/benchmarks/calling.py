@@ -79,7 +79,7 @@ class Score:
     wrong: Sequence[str]
 
 
-async def measured(client: AsyncInferenceClient) -> Score:
+async def measure(client: AsyncInferenceClient) -> Score:
     """Ask every message once, at temperature 0."""
     tools = arguments = 0
     wrong = []
@@ -103,7 +103,7 @@ async def _main() -> None:
     deployments = [LocalDeployment("chat", engine=chat), LocalDeployment("embed", engine=embed)]
     with LocalEndpoint(deployments) as endpoint:
         async with AsyncInferenceClient(endpoint.url, endpoint.key, "chat", timeout=120) as client:
-            score = await measured(client)
+            score = await measure(client)
     print("\n".join(score.wrong))
     print(f"right tool {score.tools}, and right arguments {score.arguments}, of {len(LABELLED)}")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adapters import imported, medians
+from adapters import import_seconds, medians
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms import MockLLM
@@ -32,7 +32,7 @@ from llama_index.llms.azure_inference import (  # type: ignore[import-untyped]
 from llama_index.llms.azure_openai import AzureOpenAI  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
-from run import CALLS, STREAMS, TEXTS, USER, cpu, serving, wall
+from run import CALLS, STREAMS, TEXTS, USER, cpu, serve, wall
 
 from azinfer.core import InferenceClient
 from azinfer.llama_index import AzInferEmbedding, AzInferLLM
@@ -90,13 +90,13 @@ def embeddings(url: str) -> dict[str, Any]:
     }
 
 
-def called(model: Any) -> None:
+def call_model(model: Any) -> None:
     """Ask, one call after the other."""
     for _ in range(CALLS):
         assert model.chat(QUESTION).message.content
 
 
-def streamed(model: Any) -> None:
+def read_streams(model: Any) -> None:
     """Read streams to their end."""
     for _ in range(STREAMS):
         for _chunk in model.stream_chat(QUESTION):
@@ -116,16 +116,18 @@ def bare(client: InferenceClient, what: str) -> None:
                     pass
 
 
-def measured(rounds: int) -> dict[str, dict[str, float]]:
+def measure_all(rounds: int) -> dict[str, dict[str, float]]:
     """CPU seconds of calls, streams and embedding batches, by what is measured."""
-    with serving() as url:
+    with serve() as url:
         client = InferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
         chat_models, vectors = models(url), embeddings(url)
         embed = [each.get_text_embedding_batch for each in vectors.values()]
         works: dict[str, Works] = {
-            "call": {name: functools.partial(called, each) for name, each in chat_models.items()},
+            "call": {
+                name: functools.partial(call_model, each) for name, each in chat_models.items()
+            },
             "stream": {
-                name: functools.partial(streamed, each) for name, each in chat_models.items()
+                name: functools.partial(read_streams, each) for name, each in chat_models.items()
             },
             "embed": {
                 name: functools.partial(each, TEXTS)
@@ -137,7 +139,7 @@ def measured(rounds: int) -> dict[str, dict[str, float]]:
         return {what: medians(each, rounds, cpu) for what, each in works.items()}
 
 
-def piped(rounds: int) -> float:
+def time_pipeline(rounds: int) -> float:
     """Time that a pipeline takes to embed 200 paragraphs with the real small model, over core's.
 
     Median of the rounds; in each, one goes after the other, in turns first.
@@ -168,8 +170,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     began = time.perf_counter()
-    result = measured(rounds)
-    imports: Works = {name: functools.partial(imported, module) for name, module in MODULES.items()}
+    result = measure_all(rounds)
+    imports: Works = {
+        name: functools.partial(import_seconds, module) for name, module in MODULES.items()
+    }
     load = medians(imports, rounds, lambda work: work())
     call, stream, embed = result["call"], result["stream"], result["embed"]
     table = Table("", "import", "chat", "over core", "streamed chunk", "2,048 embeddings")
@@ -183,7 +187,7 @@ def main() -> None:
             f"{per_chunk:.0f} µs",
             f"{embed[name] / embed[CORE]:.2f} × core" if name in embed else "",
         )
-    pipe = piped(rounds)
+    pipe = time_pipeline(rounds)
     console = Console(width=110)
     console.print(table)
     console.print("import: ratio to llama_index.core; embeddings: 1,536 numbers, ratio to core")

@@ -72,7 +72,7 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serve() -> Iterator[Server]:
     """Start the server and end it."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -82,7 +82,7 @@ def serving() -> Iterator[Server]:
         process.communicate("")
 
 
-def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, int, float, float]:
+def run_wrk(server: Server, seconds: float, model: str = "chat") -> tuple[int, int, float, float]:
     """Requests, those not answered 200, seconds, and seconds of the server's processor time."""
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -103,7 +103,7 @@ def loaded(server: Server, seconds: float, model: str = "chat") -> tuple[int, in
     return int(requests), int(wrong[0]) if wrong else 0, float(took) * _SECONDS[unit], spent
 
 
-async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
+async def count_streams(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
     """How many streams ended as they should and how many did not, `at_once` all the time."""
     good = bad = 0
     until = time.monotonic() + seconds
@@ -132,12 +132,12 @@ async def streamed(server: Server, seconds: float, at_once: int = 200) -> tuple[
     return good, bad
 
 
-async def crowded(
+async def load_limited(
     server: Server, seconds: float = 5
 ) -> tuple[tuple[int, int], tuple[int, int, float, float]]:
     """Streams, and requests to a deployment with a limit beside them."""
-    limited = asyncio.to_thread(loaded, server, seconds, "limited")
-    return await asyncio.gather(streamed(server, seconds), limited)
+    limited = asyncio.to_thread(run_wrk, server, seconds, "limited")
+    return await asyncio.gather(count_streams(server, seconds), limited)
 
 
 def main() -> None:
@@ -145,20 +145,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
     seconds = parser.parse_args().seconds
-    with serving() as server:
-        loaded(server, 2)
+    with serve() as server:
+        run_wrk(server, 2)
         first = server.memory
-        requests, wrong, took, spent = loaded(server, seconds)
+        requests, wrong, took, spent = run_wrk(server, seconds)
         print(
             f"chats: {requests} in {took:.1f} s ({requests / took:,.0f}/s), {wrong} not 200; "
             f"{requests / spent:,.0f} for each second of the server's processor time"
         )
         for _ in range(3):
-            loaded(server, max(1, seconds // 2))
+            run_wrk(server, max(1, seconds // 2))
         print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
-        good, bad = asyncio.run(streamed(server, seconds))
+        good, bad = asyncio.run(count_streams(server, seconds))
         print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
-        (good, bad), (requests, wrong, _, _) = asyncio.run(crowded(server))
+        (good, bad), (requests, wrong, _, _) = asyncio.run(load_limited(server))
         print(
             f"limited to 500 requests, beside 200 streams: {requests - wrong} of {requests} were "
             f"let in; of the streams {good} whole, {bad} lost or mixed"

@@ -65,7 +65,7 @@ class Endpoints:
 
 
 @contextlib.contextmanager
-def serving(count: int) -> Iterator[Endpoints]:
+def serve(count: int) -> Iterator[Endpoints]:
     command = [sys.executable, str(HERE / "routing_server.py"), str(count)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -235,7 +235,7 @@ ROUTERS: list[Any] = [Azinfer, LiteLLM, LangChain, PydanticAI, OpenAI]
 LONGEST = 30.0  # seconds after which a router begins no further call of a scenario
 
 
-async def gathered(
+async def count_successes(
     call: Callable[[], Awaitable[Any]], calls: int, at_once: int, longest: float = 30.0
 ) -> tuple[int, float]:
     """Return how many calls succeeded, and the seconds that the slowest of them took."""
@@ -256,26 +256,26 @@ async def gathered(
     return len(good), max(good, default=0.0)
 
 
-async def limited(kind: Any, endpoints: Endpoints) -> str:
+async def run_limited(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script({**LIMITED, "retry_after": 5})
     router = kind(endpoints.urls)
-    good, _ = await gathered(router.call, 120, 4)
+    good, _ = await count_successes(router.call, 120, 4)
     await router.close()
     return f"{endpoints.counts()[0]} ({good} good)"
 
 
-async def reopened(kind: Any, endpoints: Endpoints) -> str:
+async def run_reopened(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script({**LIMITED, "retry_after": 3}, {"delay": 0.2}, {"delay": 0.2})
     router = kind(endpoints.urls)
-    good, _ = await gathered(router.call, 300, 12)
+    good, _ = await count_successes(router.call, 300, 12)
     await router.close()
     return f"{endpoints.counts()[0]} ({good} good)"
 
 
-async def hanging(kind: Any, endpoints: Endpoints) -> str:
+async def run_hanging(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script({"hang": True})
     router = kind(endpoints.urls, hedge=0.25)
-    good, slowest = await gathered(router.call, 12, 12, longest=5.0)
+    good, slowest = await count_successes(router.call, 12, 12, longest=5.0)
     await router.close()
     return f"{good} of 12" + (f", slowest {slowest:.2f} s" if good else "")
 
@@ -288,16 +288,16 @@ async def cut(kind: Any, endpoints: Endpoints) -> str:
         tokens = [text async for text, _ in router.stream() if text]
         assert len("".join(tokens).split()) == 21
 
-    good, _ = await gathered(read, 30, 1)
+    good, _ = await count_successes(read, 30, 1)
     await router.close()
     return f"{good} of 30"
 
 
-async def throttled(kind: Any, endpoints: Endpoints) -> str:
+async def run_throttled(kind: Any, endpoints: Endpoints) -> str:
     script = {**LIMITED, "retry_after": 1, "for_seconds": 1.5}
     endpoints.script(script, script, script)
     router = kind(endpoints.urls)
-    good, _ = await gathered(router.call, 6, 6)
+    good, _ = await count_successes(router.call, 6, 6)
     await router.close()
     return f"{good} of 6"
 
@@ -305,44 +305,44 @@ async def throttled(kind: Any, endpoints: Endpoints) -> str:
 async def slow(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script({"delay": 0.3}, {"delay": 0.3}, {"delay": 0.02})
     router = kind(endpoints.urls, tiers=False)
-    await gathered(router.call, 300, 4)
+    await count_successes(router.call, 300, 4)
     await router.close()
     counts = endpoints.counts()
     return f"{100 * (counts[0] + counts[1]) / sum(counts):.0f} %"
 
 
-async def rejected(kind: Any, endpoints: Endpoints) -> str:
+async def run_rejected(kind: Any, endpoints: Endpoints) -> str:
     script = {"refuses": "max_tokens"}
     endpoints.script(script, script, script)
     router = kind(endpoints.urls)
-    good, _ = await gathered(lambda: router.call(max_tokens=5), 20, 1)
+    good, _ = await count_successes(lambda: router.call(max_tokens=5), 20, 1)
     await router.close()
     return f"{sum(endpoints.counts())} ({good} good)"
 
 
-async def filtered(kind: Any, endpoints: Endpoints) -> str:
+async def run_filtered(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script({"status": 400, "code": "content_filter"})
     router = kind(endpoints.urls)
-    await gathered(router.call, 20, 1)
+    await count_successes(router.call, 20, 1)
     await router.close()
     return f"{sum(endpoints.counts()[1:])} of 20"
 
 
-async def encrypted(kind: Any, endpoints: Endpoints) -> str:
+async def run_encrypted(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script(*({"resource": f"resource-{at}"} for at in range(3)))
     router = kind(endpoints.urls, tiers=False)
     if not hasattr(router, "converse"):
         await router.close()
         return "–"
-    good, _ = await gathered(router.converse, 200, 4)
+    good, _ = await count_successes(router.converse, 200, 4)
     await router.close()
     return f"{200 - good} of 200"
 
 
-async def prefixed(kind: Any, endpoints: Endpoints) -> str:
+async def run_prefixed(kind: Any, endpoints: Endpoints) -> str:
     endpoints.script()
     router = kind(endpoints.urls, tiers=False, affinity="prefix")
-    await gathered(router.call, 200, 4)
+    await count_successes(router.call, 200, 4)
     counts = endpoints.counts()
     home = counts.index(max(counts))
     await router.close()
@@ -350,29 +350,29 @@ async def prefixed(kind: Any, endpoints: Endpoints) -> str:
     full[home] = {"at_once": 1, "delay": 0.02}
     endpoints.script(*full)
     router = kind(endpoints.urls, tiers=False, affinity="prefix")
-    await gathered(router.call, 200, 8)
+    await count_successes(router.call, 200, 8)
     await router.close()
     shares = [100 * each[home] / sum(each) for each in (counts, endpoints.counts())]
     return f"{shares[0]:.0f} %, full {shares[1]:.0f} %"
 
 
 SCENARIOS: dict[str, Any] = {
-    "first always 429, 120 calls, 4 at once: calls to it": limited,
-    "429 with re-opening, 300 calls, 12 at once: calls to it": reopened,
-    "first hangs, 12 calls: answered within 5 s": hanging,
+    "first always 429, 120 calls, 4 at once: calls to it": run_limited,
+    "429 with re-opening, 300 calls, 12 at once: calls to it": run_reopened,
+    "first hangs, 12 calls: answered within 5 s": run_hanging,
     "first cuts streams after 5 tokens: whole streams": cut,
-    "all on 429 for 1.5 s: answered": throttled,
+    "all on 429 for 1.5 s: answered": run_throttled,
     "two of three slow (300 ms): share of calls to the slow": slow,
-    "a rejected parameter, 20 calls: requests": rejected,
-    "a refused prompt: sent elsewhere": filtered,
-    "encrypted reasoning continued: failures": encrypted,
-    "the same prefix, 200 calls: share on one": prefixed,
+    "a rejected parameter, 20 calls: requests": run_rejected,
+    "a refused prompt: sent elsewhere": run_filtered,
+    "encrypted reasoning continued: failures": run_encrypted,
+    "the same prefix, 200 calls: share on one": run_prefixed,
 }
 
 
 async def behaviours(only: str) -> None:
     table = Table("scenario", *(kind.name for kind in ROUTERS))
-    with serving(3) as endpoints:
+    with serve(3) as endpoints:
         for name, scenario in SCENARIOS.items():
             if only and only not in scenario.__name__:
                 continue
@@ -451,7 +451,7 @@ async def costs(rounds: int) -> dict[str, float]:
     """Return the CPU milliseconds of a call, for each client the median of rounds in turn."""
     kinds: list[Any] = [Plain, Unrouted, Azinfer, Three, Thousand, *ROUTERS[1:]]
     taken: dict[str, list[float]] = collections.defaultdict(list)
-    with serving(3) as endpoints:
+    with serve(3) as endpoints:
         routers = []
         for kind in kinds:
             with contextlib.suppress(ModuleNotFoundError):
@@ -472,7 +472,7 @@ async def costs(rounds: int) -> dict[str, float]:
 async def first_chunk() -> float:
     """Return the milliseconds from when the service sent the first chunk to when it is read."""
     late = []
-    with serving(3) as endpoints:
+    with serve(3) as endpoints:
         endpoints.script({"token_seconds": 0.005})
         router = Azinfer(endpoints.urls)
         for _ in range(30):
@@ -501,12 +501,12 @@ asyncio.run(main())
 """
 
 
-def unrouted(before: str, rounds: int) -> float:
+def unrouted_ratio(before: str, rounds: int) -> float:
     """Return the CPU time of a client without routes, as a ratio to that of an earlier build."""
     builds = {"before": before, "now": str(HERE.parents[1] / "core")}
     taken: dict[str, list[float]] = collections.defaultdict(list)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with serving(1) as endpoints:
+    with serve(1) as endpoints:
         for _ in range(rounds):
             for name, folder in builds.items():
                 command = [sys.executable, "-c", BEFORE, folder, endpoints.urls[0]]
@@ -535,9 +535,8 @@ def main() -> None:
     Console().print(table)
     print(f"first chunk: {asyncio.run(first_chunk()):.1f} ms after the service sent it")
     if options.before:
-        print(
-            f"without routes, to the build before: {unrouted(options.before, options.rounds):.2f}"
-        )
+        ratio = unrouted_ratio(options.before, options.rounds)
+        print(f"without routes, to the build before: {ratio:.2f}")
 
 
 if __name__ == "__main__":

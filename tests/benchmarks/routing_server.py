@@ -124,11 +124,11 @@ class Endpoint:
             choice = {"index": 0, "delta": {"content": f"{self.number} "}, "finish_reason": finish}
             sent = {"at": time.time()}
             chunk = {**HEAD, "object": "chat.completion.chunk", "choices": [choice], **sent}
-            chunked(writer, b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            write_chunk(writer, b"data: " + json.dumps(chunk).encode() + b"\n\n")
             await writer.drain()
             if seconds := self.script.get("token_seconds"):
                 await asyncio.sleep(seconds)
-        chunked(writer, b"data: [DONE]\n\n")
+        write_chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
         return True
 
@@ -168,7 +168,7 @@ def send(
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
 
 
-def chunked(writer: asyncio.StreamWriter, data: bytes) -> None:
+def write_chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 

@@ -188,7 +188,7 @@ def at_once(
     """Async chat calls, `many` of them at once; core's with an httpx client of the caller."""
     headers = {"x-latency": "100"} if latency else {}
 
-    async def gathered(ask: Callable[[], Any]) -> None:
+    async def gather(ask: Callable[[], Any]) -> None:
         free = asyncio.Semaphore(many)
 
         async def one() -> None:
@@ -209,14 +209,14 @@ def at_once(
                 target = f"{url}/openai/v1/chat/completions"
                 orjson.loads((await client.post(target, content=body)).content)
 
-            await gathered(ask)
+            await gather(ask)
 
     async def ours() -> None:
         own_http_client = http() if http is not None else None
         async with AsyncInferenceClient(
             f"{url}/openai/v1", "k", "m", headers=headers, http_client=own_http_client
         ) as client:
-            await gathered(lambda: client.complete(USER))
+            await gather(lambda: client.complete(USER))
         if own_http_client is not None:
             await own_http_client.aclose()
 
@@ -225,14 +225,14 @@ def at_once(
         async with AsyncChatCompletionsClient(
             endpoint=f"{url}/models", credential=credential, model="m", headers=headers
         ) as client:
-            await gathered(lambda: client.complete(messages=USER))
+            await gather(lambda: client.complete(messages=USER))
 
     async def theirs() -> None:
         async with openai.AsyncOpenAI(
             base_url=f"{url}/openai/v1", api_key="k", default_headers=headers
         ) as client:
             create = client.chat.completions.create
-            await gathered(lambda: create(model="m", messages=USER))
+            await gather(lambda: create(model="m", messages=USER))
 
     works = (plain, ours, azure, theirs)
     return {name: functools.partial(_run, work) for name, work in zip(PEERS, works, strict=True)}
@@ -262,7 +262,9 @@ def _import(names: str, before: str = "pass") -> float:
     return float(done.stdout)
 
 
-def measured(works: dict[str, Work], rounds: int, clock: Callable[[Work], float]) -> dict[str, Any]:
+def measure_ratios(
+    works: dict[str, Work], rounds: int, clock: Callable[[Work], float]
+) -> dict[str, Any]:
     """The median of each peer's ratio to the first one, and that one's seconds."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for at in range(rounds + 1):
@@ -279,7 +281,7 @@ def measured(works: dict[str, Work], rounds: int, clock: Callable[[Work], float]
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[str]:
+def serve() -> Iterator[str]:
     """The server, in its own process."""
     command = [sys.executable, str(HERE / "server.py")]
     with subprocess.Popen(
@@ -298,7 +300,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     console = Console(width=120)
-    with serving() as url:
+    with serve() as url:
         sync = Sync(url)
         rows: list[tuple[str, dict[str, Work], Callable[[Work], float], float, str]] = [
             ("chat call, sync", sync.calls(), cpu, CALLS, "0.9"),
@@ -333,7 +335,7 @@ def main() -> None:
         table = Table("work", *PEERS, "goal", title="ratio to httpx + orjson in the same round")
         for name, works, clock, count, goal in rows:
             with console.status(name):
-                result = measured(works, rounds if clock is cpu else min(3, rounds), clock)
+                result = measure_ratios(works, rounds if clock is cpu else min(3, rounds), clock)
             base = result["base"] / count * 1000
             cells = [f"{result[peer]:.2f}" for peer in PEERS[1:]]
             table.add_row(name, f"1.00 ({base:.2f} ms)", *cells, goal)

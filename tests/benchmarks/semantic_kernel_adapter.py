@@ -13,13 +13,13 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, ClassVar
 
-from adapters import imported, medians
+from adapters import import_seconds, medians
 from azure.ai.inference.aio import ChatCompletionsClient
 from azure.core.credentials import AzureKeyCredential
 from openai import AsyncAzureOpenAI
 from rich.console import Console
 from rich.table import Table
-from run import CALLS, STREAMS, USER, cpu, serving
+from run import CALLS, STREAMS, USER, cpu, serve
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.contents import (
     AuthorRole,
@@ -85,14 +85,14 @@ def user_history() -> ChatHistory:
     return history
 
 
-async def called(service: Any) -> None:
+async def call_service(service: Any) -> None:
     """Ask, one call after the other."""
     settings = service.get_prompt_execution_settings_class()()
     for _ in range(CALLS):
         assert str(await service.get_chat_message_content(user_history(), settings))
 
 
-async def streamed(service: Any) -> None:
+async def read_streams(service: Any) -> None:
     """Read streams to their end."""
     settings = service.get_prompt_execution_settings_class()()
     for _ in range(STREAMS):
@@ -111,7 +111,7 @@ async def bare(client: AsyncInferenceClient, stream: bool) -> None:
             assert (await client.complete(USER)).text
 
 
-async def closed(expected: dict[str, Any], client: AsyncInferenceClient) -> None:
+async def close_all(expected: dict[str, Any], client: AsyncInferenceClient) -> None:
     """Close what has something to close."""
     await expected[OURS].aclose()
     await expected["AzureAIInferenceChatCompletion"].client.close()
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with serving() as url, asyncio.Runner() as runner:
+    with serve() as url, asyncio.Runner() as runner:
         result = services(url)
         client = AsyncInferenceClient(f"{url}/openai/v1", "k", "gpt-4.1")
 
@@ -138,11 +138,11 @@ def main() -> None:
                 for name, each in asks.items()
             }
 
-        call = medians(works(called, False), rounds, cpu)
-        stream = medians(works(streamed, True), rounds, cpu)
-        runner.run(closed(result, client))
+        call = medians(works(call_service, False), rounds, cpu)
+        stream = medians(works(read_streams, True), rounds, cpu)
+        runner.run(close_all(result, client))
     imports: dict[str, Callable[[], Any]] = {
-        name: functools.partial(imported, module) for name, module in MODULES.items()
+        name: functools.partial(import_seconds, module) for name, module in MODULES.items()
     }
     load = medians(imports, rounds, lambda work: work())
     table = Table("", "import", "call", "over core", "streamed chunk", "over core's own")

@@ -332,7 +332,7 @@ PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url"
 ASKED = {"role": "user", "content": "hi"}
 
 
-def called(*ids: str) -> list[dict[str, Any]]:
+def call_messages(*ids: str) -> list[dict[str, Any]]:
     calls = [{"id": each, "type": "function", "function": {"name": "f"}} for each in ids]
     answers = [{"role": "tool", "tool_call_id": each, "content": "x"} for each in ids]
     return [{"role": "assistant", "tool_calls": calls}, *answers]
@@ -368,7 +368,7 @@ def called(*ids: str) -> list[dict[str, Any]]:
             {"messages": [ASKED]},
             2,
         ),
-        ("mistral-large", {"messages": called("abc123XYZ")}, None, 0),
+        ("mistral-large", {"messages": call_messages("abc123XYZ")}, None, 0),
         ("gpt-4.1", {"parallel_tool_calls": False, "tool_choice": "auto"}, {}, 2),
         ("gpt-4.1", {"parallel_tool_calls": True, "tools": [{}], "tool_choice": "none"}, None, 0),
         ("gpt-4.1", {"tool_choice": "required"}, None, 0),
@@ -398,7 +398,7 @@ def test_a_request_is_adapted_to_its_model_without_loss(
 
 
 def test_foreign_call_ids_are_shortened_on_both_sides() -> None:
-    messages = called("call_28791505", "abc123XYZ")
+    messages = call_messages("call_28791505", "abc123XYZ")
     result, changes = adapt({"messages": messages}, profile_of("mistral-large"))
     assistant, first, second = result["messages"]
     ids = [call["id"] for call in assistant["tool_calls"]]
@@ -484,11 +484,11 @@ def test_clients_are_context_managers(server: RawServer) -> None:
     with InferenceClient(f"{server.url}/models", KEY, "m") as client:
         client.complete(USER)
 
-    async def entered() -> None:
+    async def enter() -> None:
         async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
             await client.complete(USER)
 
-    asyncio.run(entered())
+    asyncio.run(enter())
     assert server.wait_until(lambda: server.open_connections == 0)
 
 

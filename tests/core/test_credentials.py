@@ -83,7 +83,7 @@ class SecretText:
         return "from-pydantic"
 
 
-def sent(server: RawServer) -> list[str | None]:
+def authorizations(server: RawServer) -> list[str | None]:
     return [request.header("authorization") for request in server.received]
 
 
@@ -126,7 +126,7 @@ def test_a_token_has_the_scope_of_the_surface(
     credential = TokenCredential(clock)
     ask(path, credential, surface=surface).complete()
     assert credential.scopes == [scope]
-    assert sent(server) == ["Bearer token-1"]
+    assert authorizations(server) == ["Bearer token-1"]
     assert server.received[0].header("api-key") is None
 
 
@@ -172,7 +172,7 @@ def test_a_token_for_another_audience_is_replaced_once_and_for_all(
     driver.complete()
     driver.complete()
     assert credential.scopes == [COGNITIVE, "https://ai.azure.com/.default"]
-    assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+    assert authorizations(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
 
 
 def test_a_service_cannot_choose_the_audience_of_a_token(
@@ -210,7 +210,7 @@ def test_clients_of_one_credential_request_a_token_once(
     for client in (ask(credential=credential), ask("/models", credential)):
         client.complete()
         client.complete()
-    assert sent(server) == ["Bearer token-1"] * 4
+    assert authorizations(server) == ["Bearer token-1"] * 4
 
 
 @dataclass
@@ -230,7 +230,7 @@ def test_a_credential_that_cannot_be_hashed_has_its_tokens_cached_too(
     driver = ask(credential=Unhashable(TokenCredential(clock)))
     driver.complete()
     driver.complete()
-    assert sent(server) == ["Bearer token-1"] * 2
+    assert authorizations(server) == ["Bearer token-1"] * 2
 
 
 def test_a_token_is_renewed_before_it_expires(
@@ -241,7 +241,7 @@ def test_a_token_is_renewed_before_it_expires(
     driver.complete()
     clock.now += 3600 - 299
     driver.complete()
-    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+    assert authorizations(server) == ["Bearer token-1", "Bearer token-2"]
 
 
 def test_an_old_token_is_used_while_renewal_fails(
@@ -254,7 +254,7 @@ def test_an_old_token_is_used_while_renewal_fails(
     clock.now += 3600 - 100
     credential.broken = True
     driver.complete()
-    assert sent(server) == ["Bearer token-1"] * 2
+    assert authorizations(server) == ["Bearer token-1"] * 2
     clock.now += 100
     with pytest.raises(AuthenticationError, match="returned no token: RuntimeError: no login"):
         driver.complete()
@@ -308,7 +308,7 @@ def failing(form: str, error: Exception) -> Any:
 def test_a_token_is_fetched_for_each_attempt(ask: Ask, server: RawServer, clock: TestClock) -> None:
     server.will(reply(failure(), 500), reply(chat()))
     ask(credential=TokenCredential(clock, lives=0)).complete()
-    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+    assert authorizations(server) == ["Bearer token-1", "Bearer token-2"]
 
 
 def test_a_401_is_retried_once_with_a_fresh_token(
@@ -316,7 +316,7 @@ def test_a_401_is_retried_once_with_a_fresh_token(
 ) -> None:
     server.will(reply(failure("401"), 401), reply(chat()))
     ask(credential=TokenCredential(clock)).complete()
-    assert sent(server) == ["Bearer token-1", "Bearer token-2"]
+    assert authorizations(server) == ["Bearer token-1", "Bearer token-2"]
     assert not clock.waits
 
 
@@ -338,7 +338,7 @@ def test_a_credential_function_is_called_for_each_attempt(ask: Ask, server: RawS
     server.will(reply(failure(), 500), reply(chat()))
     tokens = iter(["a", "b"])
     ask(credential=lambda: next(tokens)).complete()
-    assert sent(server) == ["Bearer a", "Bearer b"]
+    assert authorizations(server) == ["Bearer a", "Bearer b"]
 
 
 def test_the_same_token_after_a_401_is_not_retried(ask: Ask, server: RawServer) -> None:
@@ -349,11 +349,11 @@ def test_the_same_token_after_a_401_is_not_retried(ask: Ask, server: RawServer) 
 
 
 def test_a_failing_credential_function_is_an_error(ask: Ask, server: RawServer) -> None:
-    def broken() -> str:
+    def fail() -> str:
         raise OSError("vault is sealed")
 
     with pytest.raises(AuthenticationError, match="OSError: vault is sealed"):
-        ask(credential=broken).complete()
+        ask(credential=fail).complete()
     assert not server.received
 
 
@@ -372,7 +372,7 @@ def test_async_credentials_serve_async_clients(server: RawServer, clock: TestClo
             await asyncio.gather(*(driver.client.complete([{"role": "user"}]) for _ in range(5)))
 
         driver.run(at_once())
-    assert sent(server) == ["Bearer awaited"] + ["Bearer token-1"] * 5
+    assert authorizations(server) == ["Bearer awaited"] + ["Bearer token-1"] * 5
     assert credential.scopes == [COGNITIVE]
 
 
@@ -425,7 +425,7 @@ def test_a_sync_credential_does_not_block_the_loop(server: RawServer, clock: Tes
     with open_driver("async", f"{server.url}/models", Slow(clock), "m", clock=clock) as driver:
         loop = driver._runner.get_loop()
         driver.complete()
-    assert sent(server) == ["Bearer token-1"]
+    assert authorizations(server) == ["Bearer token-1"]
 
 
 @pytest.mark.parametrize(
@@ -640,7 +640,7 @@ def test_a_pickled_client_finds_its_function_by_name(
         assert b"a-token" not in data
         driver.client = pickle.loads(data)
         driver.complete()
-    assert sent(server) == ["Bearer a-token"]
+    assert authorizations(server) == ["Bearer a-token"]
     assert server.received[0].header("x-team") == "a"
 
 

@@ -28,7 +28,7 @@ from raw_server import RawServer, failure, reply, vectors
 Ask = Callable[..., ClientDriver]
 
 
-def encoded(*numbers: float) -> str:
+def encode(*numbers: float) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
@@ -182,8 +182,8 @@ def test_vectors_are_ordered_by_their_index() -> None:
     [
         ([1.5, -2.0], None, array("f", [1.5, -2.0])),
         ([1, 2], None, array("f", [1, 2])),
-        (encoded(1.5, -2.0), None, array("f", [1.5, -2.0])),
-        (encoded(1.5, -2.0), "float", array("f", [1.5, -2.0])),
+        (encode(1.5, -2.0), None, array("f", [1.5, -2.0])),
+        (encode(1.5, -2.0), "float", array("f", [1.5, -2.0])),
         ([1.5, 2.0], "base64", array("f", [1.5, 2.0])),
         ([-128, 127], "int8", array("b", [-128, 127])),
         ([0, 255], "uint8", array("B", [0, 255])),
@@ -214,9 +214,9 @@ def test_a_vector_is_read_by_the_type_of_its_value(
         ([[300]], "int8"),
         ([[-1]], "uint8"),
         ([[1e39]], None),
-        ([encoded(float("nan"))], None),
-        ([encoded(1, float("inf"))], None),
-        ([encoded(float("-inf"), 1)], None),
+        ([encode(float("nan"))], None),
+        ([encode(1, float("inf"))], None),
+        ([encode(float("-inf"), 1)], None),
         ([[1.0], [1.0, 2.0]], None),
     ],
 )

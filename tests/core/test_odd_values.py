@@ -176,7 +176,7 @@ def whole(wire: str) -> Callable[[Any], Any]:
     return read
 
 
-def streamed(wire: str, before: list[Any], after: list[Any]) -> Callable[[Any], Any]:
+def stream_reader(wire: str, before: list[Any], after: list[Any]) -> Callable[[Any], Any]:
     def read(raw: Any) -> Any:
         reader = wire_named(wire).reader({}, None, "", None)
         chunks = [*reader.feed(events(*before, raw, *after, done=wire == "chat"))]
@@ -223,17 +223,20 @@ PIECE = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delt
 END = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": CLAUDE_USAGE}
 READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "chat": (CHAT, whole("chat")),
-    "chunk": (CHUNK, streamed("chat", [part("a")], [part("b", "stop")])),
-    "first chunk": (CHUNK, streamed("chat", [], [part("b", "stop")])),
+    "chunk": (CHUNK, stream_reader("chat", [part("a")], [part("b", "stop")])),
+    "first chunk": (CHUNK, stream_reader("chat", [], [part("b", "stop")])),
     "response": (RESPONSE, whole("responses")),
-    "first event": (CREATED, streamed("responses", [], [DONE])),
-    "delta": (DELTA, streamed("responses", [CREATED], [DONE])),
-    "last event": (DONE, streamed("responses", [CREATED, DELTA], [])),
-    "only event": (DONE, streamed("responses", [], [])),
+    "first event": (CREATED, stream_reader("responses", [], [DONE])),
+    "delta": (DELTA, stream_reader("responses", [CREATED], [DONE])),
+    "last event": (DONE, stream_reader("responses", [CREATED, DELTA], [])),
+    "only event": (DONE, stream_reader("responses", [], [])),
     "message": (CLAUDE, whole("messages")),
-    "start": (BEGUN, streamed("messages", [], [END, STOPPED])),
-    "piece": (PIECE, streamed("messages", [BEGUN, {**BLOCK, "content_block": {}}], [END, STOPPED])),
-    "end": (END, streamed("messages", [BEGUN], [STOPPED])),
+    "start": (BEGUN, stream_reader("messages", [], [END, STOPPED])),
+    "piece": (
+        PIECE,
+        stream_reader("messages", [BEGUN, {**BLOCK, "content_block": {}}], [END, STOPPED]),
+    ),
+    "end": (END, stream_reader("messages", [BEGUN], [STOPPED])),
     "error": (ERROR, error),
     "list": (PAGE, lists),
     "classic list": (CLASSIC, lists),
@@ -243,12 +246,12 @@ READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 for item in RESPONSE["output"]:
     READERS[f"item {item['type']}"] = (
         {**ITEM, "item": item},
-        streamed("responses", [CREATED], [DONE]),
+        stream_reader("responses", [CREATED], [DONE]),
     )
 for block in CLAUDE["content"]:
     READERS[f"block {block['type']}"] = (
         {**BLOCK, "content_block": block},
-        streamed("messages", [BEGUN], [END, STOPPED]),
+        stream_reader("messages", [BEGUN], [END, STOPPED]),
     )
 
 

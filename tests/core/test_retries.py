@@ -327,7 +327,7 @@ def test_a_budget_may_be_shared_by_threads() -> None:
     assert sum(taken) == 100
 
 
-def refused(name: str, message: str, status: int = 400) -> Any:
+def refusal(name: str, message: str, status: int = 400) -> Any:
     return reply(failure("unsupported_parameter", message, param=name), status)
 
 
@@ -336,7 +336,7 @@ UNSUPPORTED += "'max_completion_tokens' instead."
 
 
 def test_a_renamed_parameter_is_learned(ask: Ask, server: RawServer) -> None:
-    server.will(refused("max_tokens", UNSUPPORTED), reply(chat()))
+    server.will(refusal("max_tokens", UNSUPPORTED), reply(chat()))
     driver = ask(model="prod-chat")
     answer = driver.complete(max_tokens=5)
     assert answer.routing is not None
@@ -361,14 +361,14 @@ def test_the_old_parameter_name_is_learned_too(ask: Ask, server: RawServer) -> N
 
 
 def test_a_refusal_of_both_parameter_names_is_an_error(ask: Ask, server: RawServer) -> None:
-    server.will(refused("max_tokens", UNSUPPORTED))
+    server.will(refusal("max_tokens", UNSUPPORTED))
     with pytest.raises(BadRequestError):
         ask(model="prod-chat").complete(max_tokens=5)
     assert len(server.received) == 2
 
 
 def test_a_field_of_the_caller_is_never_left_out(ask: Ask, server: RawServer) -> None:
-    server.will(refused("temperature", "Unsupported parameter: temperature"))
+    server.will(refusal("temperature", "Unsupported parameter: temperature"))
     with pytest.raises(BadRequestError) as caught:
         ask(model="prod-chat").complete(temperature=0.3)
     assert caught.value.param == "temperature"
@@ -389,7 +389,7 @@ def test_a_field_of_our_own_is_left_out_where_it_is_refused(ask: Ask, server: Ra
 
 def test_base64_is_not_requested_after_a_refusal(ask: Ask, server: RawServer) -> None:
     answer = {"data": [{"index": 0, "embedding": [1.0]}], "model": "e"}
-    server.will(refused("encoding_format", "no base64", 422), reply(answer))
+    server.will(refusal("encoding_format", "no base64", 422), reply(answer))
     driver = ask(model="prod-embed")
     assert list(driver.embed("a").vectors[0]) == [1.0]
     driver.embed("a")
@@ -457,7 +457,7 @@ def test_the_only_tool_by_name_is_required_where_names_are_refused(
 
 
 def test_a_named_tool_of_several_is_not_replaced_by_required(ask: Ask, server: RawServer) -> None:
-    server.will(refused("tool_choice", "tool_choice must be a string", 422))
+    server.will(refusal("tool_choice", "tool_choice must be a string", 422))
     with pytest.raises(BadRequestError):
         ask(model="prod-chat").complete(tools=[TOOL, TOOL], tool_choice="f")
     assert len(server.received) == 1

@@ -26,13 +26,13 @@ credential = "env:MY_KEY"
 ENVIRON = {"MY_KEY": KEY}
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_toml(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "azinfer.toml"
     path.write_text(text, "utf-8")
     return path
 
 
-def configured(kind: str, path: Path, **named: Any) -> ClientDriver:
+def driver_of(kind: str, path: Path, **named: Any) -> ClientDriver:
     """A driver whose client comes from a file."""
     cls = InferenceClient if kind == "sync" else AsyncInferenceClient
     driver = ClientDriver(kind, "localhost", KEY)
@@ -63,7 +63,7 @@ model_id = "gpt-5-mini"
 port = 1
 """
     server.will(reply(chat()))
-    driver = configured(kind, written(tmp_path, text), model="prod")
+    driver = driver_of(kind, write_toml(tmp_path, text), model="prod")
     answer = driver.complete(max_tokens=5)
     driver.close()
     assert answer.routing is not None
@@ -79,8 +79,8 @@ port = 1
 def test_arguments_win_over_the_file(tmp_path: Path, server: RawServer, kind: str) -> None:
     server.will(reply(chat()))
     text = f'[endpoints.a]\nurl = "{server.url}"\nheaders = {{ x-a = "1" }}\n'
-    driver = configured(
-        kind, written(tmp_path, text), model="m", credential="other-key", headers={"x-b": "2"}
+    driver = driver_of(
+        kind, write_toml(tmp_path, text), model="m", credential="other-key", headers={"x-b": "2"}
     )
     driver.complete()
     driver.close()
@@ -92,20 +92,20 @@ def test_arguments_win_over_the_file(tmp_path: Path, server: RawServer, kind: st
 def test_the_file_is_read_from_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(tmp_path, MAIN)
+    write_toml(tmp_path, MAIN)
     monkeypatch.chdir(tmp_path)
     client = InferenceClient.from_config(environ=ENVIRON)
     assert client.endpoint.url == "https://contoso.services.ai.azure.com/openai/v1"
 
 
 def test_another_endpoint_is_chosen_by_its_name(tmp_path: Path) -> None:
-    path = written(tmp_path, MAIN + '[endpoints.west]\nurl = "localhost:1"\n')
+    path = write_toml(tmp_path, MAIN + '[endpoints.west]\nurl = "localhost:1"\n')
     client = InferenceClient.from_config(path, endpoint="west", credential=KEY)
     assert client.endpoint.url == "http://localhost:1/openai/v1"
     with pytest.raises(ConfigurationError, match=r"has no endpoint 'east', only main, west"):
         InferenceClient.from_config(path, endpoint="east", credential=KEY)
     assert "contoso" in InferenceClient.from_config(path, credential=KEY).endpoint.url
-    path = written(tmp_path, MAIN.replace("main", "a") + '[endpoints.b]\nurl = "localhost:1"\n')
+    path = write_toml(tmp_path, MAIN.replace("main", "a") + '[endpoints.b]\nurl = "localhost:1"\n')
     with pytest.raises(ConfigurationError, match=r"several endpoints: pass endpoint=.*a, b"):
         InferenceClient.from_config(path, credential=KEY)
 
@@ -133,7 +133,7 @@ model_version = "2411"
 model_format = "Mistral AI"
 content_filter = "none"
 """
-    driver = configured(kind, written(tmp_path, text))
+    driver = driver_of(kind, write_toml(tmp_path, text))
     listing = driver.deployments()
     prod = listing["PROD"]
     assert (prod.name, prod.model_name, prod.model_version) == ("Prod", "gpt-4o", "1")
@@ -150,7 +150,7 @@ def test_a_wrong_name_suggests_what_is_declared(
 ) -> None:
     server.will(reply(failure("DeploymentNotFound"), 404))
     text = f'[endpoints.main]\nurl = "{server.url}"\n[deployments."prod-chat@main"]\n'
-    driver = configured(kind, written(tmp_path, text), credential=KEY, model="prod-chta")
+    driver = driver_of(kind, write_toml(tmp_path, text), credential=KEY, model="prod-chta")
     with pytest.raises(DeploymentNotFoundError) as caught:
         driver.complete()
     driver.close()
@@ -181,13 +181,13 @@ def test_a_wrong_name_suggests_what_is_declared(
     ],
 )
 def test_mistakes_are_errors_with_line_and_field(tmp_path: Path, text: str, expected: str) -> None:
-    path = written(tmp_path, text)
+    path = write_toml(tmp_path, text)
     with pytest.raises(ConfigurationError, match=f"azinfer.toml, {expected}"):
         InferenceClient.from_config(path, environ=ENVIRON)
 
 
 def test_a_key_in_the_file_is_refused_and_not_shown(tmp_path: Path) -> None:
-    path = written(tmp_path, f'[endpoints.main]\nurl = "localhost"\ncredential = "{KEY}"\n')
+    path = write_toml(tmp_path, f'[endpoints.main]\nurl = "localhost"\ncredential = "{KEY}"\n')
     with pytest.raises(ConfigurationError, match=r"line 3: .*credential: .*\"env:NAME\"") as caught:
         InferenceClient.from_config(path)
     assert KEY not in str(caught.value)
@@ -195,7 +195,7 @@ def test_a_key_in_the_file_is_refused_and_not_shown(tmp_path: Path) -> None:
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"credential='env:MY_KEY': .*not set"):
-        InferenceClient.from_config(written(tmp_path, MAIN), environ={})
+        InferenceClient.from_config(write_toml(tmp_path, MAIN), environ={})
 
 
 def test_a_credential_by_name_is_a_key_that_can_be_rotated(server: RawServer, kind: str) -> None:

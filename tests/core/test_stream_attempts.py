@@ -142,11 +142,11 @@ def test_silence_before_the_first_chunk_is_retried(ask: Ask, server: RawServer) 
 
 @pytest.mark.parametrize("fault", ["a connection that ends at once", "an overloaded server"])
 def test_a_failed_stream_leaves_no_connection_open(ask: Ask, server: RawServer, fault: str) -> None:
-    def stalling(peer: Peer) -> None:
+    def stall(peer: Peer) -> None:
         TRANSIENT[fault][0](peer)
         peer.until_left()
 
-    server.will(stalling)
+    server.will(stall)
     with pytest.raises(InferenceError):
         ask(max_retries=0).stream()
     assert server.wait_until(lambda: server.open_connections == 0)

@@ -69,15 +69,15 @@ def call(index: Any, arguments: str | None = None, **more: Any) -> dict[str, Any
     return {"index": index, **function, **more}
 
 
-def begun(index: Any, name: str) -> dict[str, Any]:
+def first_part(index: Any, name: str) -> dict[str, Any]:
     return {"index": index, "id": name, "function": {"name": name, "arguments": ""}}
 
 
 CALLS: dict[str, list[list[Any]]] = {
-    "an index alone": [[begun(0, "f")], [{"index": 0}], [call(0, "{}")]],
-    "function null": [[begun(0, "f")], [{"index": 0, "function": None}], [call(0, "{}")]],
-    "nothing at all": [[begun(0, "f")], [{}], [call(0, "{}")]],
-    "an index alone at the end": [[begun(0, "f")], [call(0, "{}")], [{"index": 0}]],
+    "an index alone": [[first_part(0, "f")], [{"index": 0}], [call(0, "{}")]],
+    "function null": [[first_part(0, "f")], [{"index": 0, "function": None}], [call(0, "{}")]],
+    "nothing at all": [[first_part(0, "f")], [{}], [call(0, "{}")]],
+    "an index alone at the end": [[first_part(0, "f")], [call(0, "{}")], [{"index": 0}]],
 }
 
 
@@ -101,7 +101,7 @@ def test_a_part_that_says_nothing_before_any_call_is_an_error(ask: Ask, server: 
 def test_an_index_may_be_written_with_a_fraction(kind: Callable[[int], Any]) -> None:
     one, two = kind(0), kind(1)
     parts = [
-        part(tool_calls=[begun(one, "f"), begun(two, "g")]),
+        part(tool_calls=[first_part(one, "f"), first_part(two, "g")]),
         part(tool_calls=[call(two, '{"x":1}'), call(one, "{}")]),
     ]
     reader = ChatReader({})

@@ -31,7 +31,7 @@ from raw_server import Peer, RawServer, chat, chunked, events, failure, part, ra
 Ask = Callable[..., ClientDriver]
 
 
-def decoded(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
+def decode(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
     decoder = EventDecoder()
     results = []
     for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
@@ -59,7 +59,7 @@ def decoded(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
     ],
 )
 def test_events_are_those_of_the_standard(data: bytes, expected: list[tuple[bytes, bytes]]) -> None:
-    assert decoded(data) == expected
+    assert decode(data) == expected
 
 
 def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
@@ -67,7 +67,7 @@ def test_events_are_the_same_wherever_they_are_cut_once_or_twice() -> None:
     whole = [(b"", b"a\nb"), (b"", b"c\nd"), (b"", b"e"), (b"", b"f")]
     for first in range(len(data) + 1):
         for second in range(first, len(data) + 1):
-            assert decoded(data, first, second) == whole, (first, second)
+            assert decode(data, first, second) == whole, (first, second)
 
 
 line = st.sampled_from(
@@ -84,7 +84,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(
 ) -> None:
     whole = b"".join(text + end for text, end in lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
-    assert decoded(whole, *cuts) == decoded(whole)
+    assert decode(whole, *cuts) == decode(whole)
 
 
 PIECES = ["<think>", "</think>", "<th", "ink>", "</thi", "nk>", "a", "\n", " ", "é", "<", ">"]
@@ -535,21 +535,21 @@ def test_a_cancelled_stream_closes_its_connection(server: RawServer) -> None:
     server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
     with open_driver("async", f"{server.url}/models", "k", "m") as driver:
 
-        async def cancelled() -> None:
+        async def cancel() -> None:
             begun = asyncio.Event()
 
-            async def reading() -> None:
+            async def read_stream() -> None:
                 async with driver.client.stream([{"role": "user"}]) as chunks:
                     async for _ in chunks:
                         begun.set()
 
-            task = asyncio.create_task(reading())
+            task = asyncio.create_task(read_stream())
             await begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-        driver.run(cancelled())
+        driver.run(cancel())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 

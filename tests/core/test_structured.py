@@ -26,7 +26,7 @@ def leaf(held: Any, default: Any) -> Pair:
     return {**kept, "default": default}, kept
 
 
-def closed(properties: dict[str, Pair], is_map: bool) -> Pair:
+def object_pair(properties: dict[str, Pair], is_map: bool) -> Pair:
     results = {"type": "object", "properties": {name: each[0] for name, each in properties.items()}}
     wanted = {
         "type": "object",
@@ -57,7 +57,7 @@ PLACES = ["$defs", "patternProperties", "anyOf", "oneOf", "prefixItems", "items"
 schemas = st.recursive(
     st.builds(leaf, values, values),
     lambda inner: st.one_of(
-        st.builds(closed, st.dictionaries(names, inner, max_size=3), st.booleans()),
+        st.builds(object_pair, st.dictionaries(names, inner, max_size=3), st.booleans()),
         st.builds(inside, st.sampled_from(PLACES), st.lists(inner, min_size=1, max_size=3)),
     ),
     max_leaves=8,

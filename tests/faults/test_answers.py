@@ -53,7 +53,7 @@ WHOLE = answer(chat())
 TEXT = json.dumps(chat()).encode()
 
 
-def headed(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+def with_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     lines = [f"HTTP/1.1 {status}", "content-type: application/json", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
@@ -62,7 +62,7 @@ def silent(peer: Peer) -> None:
     peer.until_left()
 
 
-def dripping(data: bytes) -> Behaviour:
+def drip(data: bytes) -> Behaviour:
     """Send the head, then a byte at a time, for as long as somebody listens."""
 
     def behave(peer: Peer) -> None:
@@ -92,7 +92,7 @@ RETRIED = {
     "a status line that is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "close"),
     "a malformed chunk size": raw(chunked(TEXT).replace(b"\r\n\r\n", b"\r\n\r\nzz", 1), "close"),
     "a cut gzip stream": raw(
-        headed(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"),
+        with_head(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"),
         "close",
     ),
     "502 in HTML": reply("<html>Bad Gateway</html>", 502, content_type="text/html"),
@@ -129,8 +129,10 @@ REFUSED: dict[str, Behaviour] = {
     "a list": reply(b"[]"),
     "a string": reply(b'"hello"'),
     "cut JSON of the right length": reply(TEXT[:-10]),
-    "an encoding that nobody asked for": raw(headed(TEXT, LENGTH, "content-encoding: br"), "keep"),
-    "damaged gzip": raw(headed(TEXT, LENGTH, "content-encoding: gzip"), "keep"),
+    "an encoding that nobody asked for": raw(
+        with_head(TEXT, LENGTH, "content-encoding: br"), "keep"
+    ),
+    "damaged gzip": raw(with_head(TEXT, LENGTH, "content-encoding: gzip"), "keep"),
     "nesting 200,000 deep": reply(b'{"a":' * 200_000),
     "no choices": reply({"choices": []}),
     "an error under 200": reply(failure("no_model_name", "no model")),
@@ -169,7 +171,7 @@ ACCEPTED: dict[str, Behaviour] = {
         "",
     ),
     "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\n\r\n" + UTF8, "close"),
-    "an answer ended by closing": raw(headed(UTF8, "connection: close"), "close"),
+    "an answer ended by closing": raw(with_head(UTF8, "connection: close"), "close"),
     "chunks": raw(chunked(UTF8, content_type="application/json"), ""),
     "content in parts": reply(
         chat(None, message={"content": [{"type": "text", "text": "größe 日本"}]})
@@ -208,11 +210,11 @@ def test_unusual_content_does_not_crash(
 
 SLOW: dict[str, Behaviour] = {
     "no headers": silent,
-    "headers, then silence": raw(headed(b"", LENGTH), "stall"),
+    "headers, then silence": raw(with_head(b"", LENGTH), "stall"),
     "half a body, then silence": raw(WHOLE[:-5], "stall"),
-    "a byte now and then": dripping(headed(b"", "content-length: 1000000")),
-    "a body without end": dripping(headed(b"", "transfer-encoding: chunked")),
-    "headers a byte at a time": dripping(b"HTTP/1.1 200 OK\r\nx: "),
+    "a byte now and then": drip(with_head(b"", "content-length: 1000000")),
+    "a body without end": drip(with_head(b"", "transfer-encoding: chunked")),
+    "headers a byte at a time": drip(b"HTTP/1.1 200 OK\r\nx: "),
 }
 
 
@@ -266,7 +268,7 @@ def test_a_service_behind_a_slow_proxy_times_out(
 
 def test_an_endless_body_is_refused_at_the_limit(ask: Ask, server: RawServer) -> None:
     def endless(peer: Peer) -> None:
-        peer.send(headed(b"", "transfer-encoding: chunked"))
+        peer.send(with_head(b"", "transfer-encoding: chunked"))
         block = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
         try:
             while True:
@@ -314,7 +316,7 @@ def test_a_compression_bomb_does_not_fill_the_memory(kind: str, server: RawServe
 
 def test_leftover_bytes_never_answer_the_next_call(ask: Ask, server: RawServer) -> None:
     late = answer(chat("of the call before"))
-    short = headed(TEXT, f"content-length: {len(TEXT) - 40}")
+    short = with_head(TEXT, f"content-length: {len(TEXT) - 40}")
     server.will(raw(short, ""), GOOD)
     driver = ask()
     with pytest.raises(InvalidResponseError):
@@ -342,14 +344,14 @@ def test_a_late_response_never_answers_the_next_call(ask: Ask, server: RawServer
 def test_the_answer_to_another_request_is_not_taken(ask: Ask, server: RawServer) -> None:
     requests: list[str] = []
 
-    def echoing(request: Any) -> Behaviour:
+    def echo(request: Any) -> Behaviour:
         requests.append(request.header("x-ms-client-request-id"))
         # The first answer has the id of a request that this process never sent.
         wrong = requests[0][:18] + "-ffff-000000000000"
         content = wrong if len(requests) == 1 else requests[-1]
         return reply(chat(), headers={"x-ms-client-request-id": content})
 
-    server.choose = echoing
+    server.choose = echo
     assert ask().complete().text == "hello"
     assert len(requests) == 2
 
@@ -581,7 +583,7 @@ def test_an_unreachable_service_is_an_error_that_says_so(ask: Ask, server: RawSe
             driver.complete()
 
 
-def calling(*calls: Any) -> list[Any]:
+def tool_answers(*calls: Any) -> list[Any]:
     """A whole answer that calls tools, and the same as a stream."""
     whole = chat(None, message={"tool_calls": list(calls)})
     pieces = [part(None, None, tool_calls=[call]) for call in calls]
@@ -597,7 +599,7 @@ def test_arguments_of_any_form_are_a_json_string(
     ask: Ask, server: RawServer, arguments: Any, read: str, streamed: bool
 ) -> None:
     call = {"id": "a", "index": 0, "function": {"name": "f", "arguments": arguments}}
-    server.will(calling(call)[streamed])
+    server.will(tool_answers(call)[streamed])
     completion = ask().stream().completion if streamed else ask().complete()
     assert [each.function.arguments for each in completion.tool_calls] == [read]
     assert completion.finish_reason == "tool_calls"
@@ -609,7 +611,7 @@ def test_two_calls_with_one_id_both_reach_the_caller(
 ) -> None:
     first = {"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}}
     second = {"id": "a", "index": 1, "function": {"name": "g", "arguments": "{}"}}
-    server.will(calling(first, second)[streamed])
+    server.will(tool_answers(first, second)[streamed])
     completion = ask().stream().completion if streamed else ask().complete()
     assert [each.function.name for each in completion.tool_calls] == ["f", "g"]
 

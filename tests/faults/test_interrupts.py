@@ -82,14 +82,14 @@ def test_an_async_credential_that_hangs_is_a_time_out(server: RawServer, kind_of
     class Credential:
         get_token = staticmethod(forever)
 
-    async def calling() -> None:
+    async def call() -> None:
         credential: Any = forever if kind_of == "function" else Credential()
         timeout = Timeout(total=0.2)
         client = AsyncInferenceClient(f"{server.url}/models", credential, "m", timeout=timeout)
         with pytest.raises(APITimeoutError, match=r"no token within 0\.2 seconds"):
             await client.complete(USER)
 
-    asyncio.run(asyncio.wait_for(calling(), 20))
+    asyncio.run(asyncio.wait_for(call(), 20))
     assert not server.received
 
 
@@ -318,11 +318,11 @@ def test_the_first_error_of_a_batch_ends_all(ask: Ask, server: RawServer) -> Non
         if "bad" in request.json["input"]:
             return reply(failure("invalid_prompt"), 400)
 
-        def waiting(peer: Peer) -> None:
+        def wait_for_release(peer: Peer) -> None:
             released.wait(30)
             reply(vectors([1.0]))(peer)
 
-        return waiting
+        return wait_for_release
 
     server.choose = choose
     driver = ask("/models", model="cohere-embed-v3-english", clock=Clock())

@@ -110,7 +110,7 @@ def test_twenty_cancelled_calls_leave_nothing_open(server: RawServer) -> None:
     )
     with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
-        async def cancelled() -> None:
+        async def cancel_calls() -> None:
             await asyncio.gather(*(driver.client.complete(user(at)) for at in range(20)))
             work = [asyncio.create_task(driver.client.complete(user("wait"))) for _ in range(20)]
             while len(server.received) < 40:
@@ -122,7 +122,7 @@ def test_twenty_cancelled_calls_leave_nothing_open(server: RawServer) -> None:
             later = await asyncio.gather(*(driver.client.complete(user(at)) for at in range(20)))
             assert [answer.text for answer in later] == [str(at) for at in range(20)]
 
-        driver.run(cancelled())
+        driver.run(cancel_calls())
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
@@ -130,7 +130,7 @@ def test_a_cancelled_embedding_ends_all_its_requests(server: RawServer) -> None:
     server.will(Peer.until_left)
     with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
-        async def cancelled() -> None:
+        async def cancel_calls() -> None:
             work = asyncio.create_task(driver.client.embed(["a"] * 96 * 8))
             while len(server.received) < 8:
                 await asyncio.sleep(0)
@@ -138,7 +138,7 @@ def test_a_cancelled_embedding_ends_all_its_requests(server: RawServer) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await work
 
-        driver.run(cancelled())
+        driver.run(cancel_calls())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
@@ -192,7 +192,7 @@ gc.collect()
 """
 
 
-def whispered(server: RawServer, script: str, *args: str) -> tuple[int, str, str]:
+def run_script(server: RawServer, script: str, *args: str) -> tuple[int, str, str]:
     """What a program says that talks to the server and closes nothing."""
     whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
 
@@ -208,7 +208,7 @@ def whispered(server: RawServer, script: str, *args: str) -> tuple[int, str, str
 
 
 def test_dropped_clients_emit_no_warnings(server: RawServer) -> None:
-    assert whispered(server, DROPPED) == (0, "", "")
+    assert run_script(server, DROPPED) == (0, "", "")
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
@@ -216,7 +216,7 @@ def test_dropped_clients_emit_no_warnings(server: RawServer) -> None:
 def test_a_client_dropped_after_concurrent_calls_emits_no_warnings(
     server: RawServer, left: str
 ) -> None:
-    assert whispered(server, DROPPED_AT_ONCE, "20", left) == (0, "", "")
+    assert run_script(server, DROPPED_AT_ONCE, "20", left) == (0, "", "")
     assert server.wait_until(lambda: server.open_connections == 0)
 
 

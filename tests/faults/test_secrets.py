@@ -51,14 +51,14 @@ BAD = f"{MARKER}\nwith a line"
 def test_a_key_that_does_not_fit_is_in_no_traceback(
     kind: str, server: RawServer, credential: Any
 ) -> None:
-    def calling() -> None:
+    def call() -> None:
         if kind == "sync":
             InferenceClient(server.url, credential, "m").complete(USER)
         else:
             asyncio.run(AsyncInferenceClient(server.url, credential, "m").complete(USER))
 
     with pytest.raises(InferenceError) as caught:
-        calling()
+        call()
     assert leaks_of(caught.value) == []
 
 

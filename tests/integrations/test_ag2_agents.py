@@ -101,7 +101,7 @@ def called_in_parts(*deltas: dict[str, Any]) -> Behaviour:
     return stream(events(*parts, part(None, "tool_calls")))
 
 
-def listening() -> tuple[MemoryStream, list[BaseEvent]]:
+def listen() -> tuple[MemoryStream, list[BaseEvent]]:
     """A stream, and all that will happen on it."""
     heard: list[BaseEvent] = []
     stream = MemoryStream()
@@ -118,7 +118,7 @@ def contents(heard: list[BaseEvent], kind: type[Any]) -> list[str]:
     return [event.content for event in heard if isinstance(event, kind)]
 
 
-def sent(server: RawServer) -> list[Any]:
+def bodies_of(server: RawServer) -> list[Any]:
     """The bodies that came, and in each the deployment."""
     return [request.request_body for request in server.received]
 
@@ -154,17 +154,17 @@ async def test_a_tool_loop_has_two_rounds(raw: Make, server: RawServer) -> None:
     )
     agent = Agent("a", config=raw(), tools=[get_weather, get_time])
     assert (await agent.ask(QUESTION)).body == "Sunny at noon."
-    assert [message["role"] for message in sent(server)[2]["messages"]] == [
+    assert [message["role"] for message in bodies_of(server)[2]["messages"]] == [
         *("user", "assistant", "tool", "assistant", "tool")
     ]
-    assert [each.get("content") for each in sent(server)[2]["messages"][2::2]] == [
+    assert [each.get("content") for each in bodies_of(server)[2]["messages"][2::2]] == [
         *("Sunny in Delft", "Noon in Delft")
     ]
 
 
 async def test_tools_are_called_in_parallel(config: AzInferConfig) -> None:
     agent = Agent("a", config=config, tools=[get_weather, get_time])
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
     assert sorted(event.name or "" for event in heard if isinstance(event, ToolResultEvent)) == [
         *("get_time", "get_weather")
@@ -173,7 +173,7 @@ async def test_tools_are_called_in_parallel(config: AzInferConfig) -> None:
 
 
 async def test_the_chunks_of_a_stream_add_up(config: AzInferConfig) -> None:
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     agent = Agent("a", config=config.copy(streaming=True))
     answered = await agent.ask("hi", stream=heard_on)
     chunks = contents(heard, ModelMessageChunk)
@@ -184,7 +184,7 @@ async def test_the_chunks_of_a_stream_add_up(config: AzInferConfig) -> None:
 
 async def test_tools_are_called_in_parallel_while_streaming(config: AzInferConfig) -> None:
     agent = Agent("a", config=config.copy(streaming=True), tools=[get_weather, get_time])
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
     results = [event for event in heard if isinstance(event, ToolResultEvent)]
     assert len(results) == 2
@@ -204,12 +204,12 @@ async def test_a_conversation_continues(config: AzInferConfig, endpoint: LocalEn
 async def test_reasoning_is_reported(raw: Make, server: RawServer) -> None:
     # agno-agi/agno#8400: reasoning_content is not returned
     server.will(reply(chat("4", message={"reasoning_content": "2+2"})))
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     answered = await Agent("a", config=raw()).ask("2+2?", stream=heard_on)
     assert contents(heard, ModelReasoning) == ["2+2"]
     assert answered.body == "4"
     await answered.ask("sure?")
-    assert sent(server)[1]["messages"][1] == {"role": "assistant", "content": "4"}
+    assert bodies_of(server)[1]["messages"][1] == {"role": "assistant", "content": "4"}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ async def test_reasoning_is_reported_while_it_streams(
     raw: Make, server: RawServer, parts: list[Any]
 ) -> None:
     server.will(stream(events(*parts, part(None, "stop"))))
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     answered = await Agent("a", config=raw(streaming=True)).ask("2+2?", stream=heard_on)
     assert "".join(contents(heard, ModelReasoning)) == "2+2"
     assert "".join(contents(heard, ModelMessageChunk)) == answered.body == "4"
@@ -357,11 +357,13 @@ async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoin
 
 async def test_malformed_arguments_go_back_unchanged(raw: Make, server: RawServer) -> None:
     server.will(calls(call("get_weather", "{broken")), reply(chat("Sorry.")))
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     answered = await Agent("a", config=raw(), tools=[get_weather]).ask(QUESTION, stream=heard_on)
     assert answered.body == "Sorry."
     assert any(isinstance(event, ToolErrorEvent) for event in heard)
-    assert sent(server)[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{broken"
+    assert (
+        bodies_of(server)[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{broken"
+    )
 
 
 async def test_fragments_of_two_calls_stay_apart(raw: Make, server: RawServer) -> None:
@@ -382,7 +384,9 @@ async def test_fragments_of_two_calls_stay_apart(raw: Make, server: RawServer) -
     )
     agent = Agent("a", config=raw(streaming=True), tools=[get_weather, get_time])
     assert (await agent.ask(QUESTION)).body == "Done."
-    answers = {each["content"] for each in sent(server)[1]["messages"] if each["role"] == "tool"}
+    answers = {
+        each["content"] for each in bodies_of(server)[1]["messages"] if each["role"] == "tool"
+    }
     assert answers == {"Sunny in Delft", "Noon in Oslo"}
 
 
@@ -390,7 +394,7 @@ async def test_reasoning_models_get_what_they_take(raw: Make, server: RawServer)
     server.will(reply(chat("hi")))
     config = raw(model="prod", model_id="o3", max_tokens=9, reasoning_effort="low")
     await Agent("a", config=config).ask("hi")
-    (body,) = sent(server)
+    (body,) = bodies_of(server)
     assert (body["max_completion_tokens"], body["reasoning_effort"]) == (9, "low")
     assert body.keys() <= {"model", "messages", "max_completion_tokens", "reasoning_effort"}
 
@@ -403,11 +407,11 @@ async def test_a_human_is_asked_for_input(config: AzInferConfig) -> None:
 
     requests: list[str] = []
 
-    def answering(event: Any) -> str:
+    def answer_input(event: Any) -> str:
         requests.append(event.content)
         return "yes"
 
-    agent = Agent("a", config=config, tools=[book_flight], hitl_hook=answering)
+    agent = Agent("a", config=config, tools=[book_flight], hitl_hook=answer_input)
     answered = await agent.ask("Please book a flight to New York")
     assert (answered.body, requests) == (
         "This is a synthetic answer to: New York: yes",
@@ -486,7 +490,7 @@ async def test_telemetry_of_ag2_names_the_model_that_answered(
 async def test_a_task_is_handed_on(config: AzInferConfig) -> None:
     tasks = TaskConfig(config=config.copy(model="paris"))
     agent = Agent("a", config=config, tasks=tasks)
-    heard_on, heard = listening()
+    heard_on, heard = listen()
     await agent.ask("Run a subtask for 'the capital of France'", stream=heard_on)
     assert [event.kind for event in heard if isinstance(event, UsageEvent)] == [
         *("model_call", "subtask", "model_call")

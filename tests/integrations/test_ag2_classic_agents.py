@@ -139,7 +139,7 @@ class Out(IOStream):
         return "exit"
 
     @property
-    def streamed(self) -> list[str]:
+    def chunk_texts(self) -> list[str]:
         """The texts of the chunks."""
         return [each.content.content for each in self.seen if each.type == "stream"]
 
@@ -183,8 +183,8 @@ def test_a_stream_is_shown_as_it_comes(entry: Callable[..., Json]) -> None:
     out = Out()
     with IOStream.set_default(out):
         reply = agent("a", entry(stream=True)).generate_reply(messages=HI)
-    assert len(out.streamed) > 3
-    assert "".join(out.streamed) == reply == "This is a synthetic answer to: hi"
+    assert len(out.chunk_texts) > 3
+    assert "".join(out.chunk_texts) == reply == "This is a synthetic answer to: hi"
 
 
 @pytest.mark.parametrize("streaming", [False, True])

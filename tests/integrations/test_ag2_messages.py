@@ -69,12 +69,12 @@ def local(surface: str, endpoint: LocalEndpoint) -> Make:
     return config
 
 
-def asking(config: AzInferConfig) -> Any:
+def agent_of(config: AzInferConfig) -> Any:
     """An agent that may be asked with several inputs, which AG2's types do not say."""
     return Agent("a", config=config)
 
 
-def sent(server: RawServer, at: int = -1) -> Any:
+def body_of(server: RawServer, at: int = -1) -> Any:
     """The body of a request, and in it the deployment."""
     return server.received[at].request_body
 
@@ -135,7 +135,7 @@ async def test_an_input_is_encoded_correctly(
 ) -> None:
     server.will(reply(chat()))
     await Agent("a", config=configuration()).ask(arguments)
-    assert sent(server)["messages"] == [{"role": "user", "content": content}]
+    assert body_of(server)["messages"] == [{"role": "user", "content": content}]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_unsupported_content_is_an_error(
     configuration: Make, server: RawServer, arguments: Input, expected: str
 ) -> None:
     with pytest.raises(UnsupportedInputError, match=expected):
-        await asking(configuration()).ask("look", arguments)
+        await agent_of(configuration()).ask("look", arguments)
     assert not server.received
 
 
@@ -183,7 +183,7 @@ async def test_the_arguments_of_a_tool_are_an_object(
 
     server.will(reply(chat()))
     await Agent("a", config=configuration(), tools=[wait]).ask("hi")
-    (tools_field,) = sent(server)["tools"]
+    (tools_field,) = body_of(server)["tools"]
     assert tools_field["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
@@ -204,7 +204,7 @@ async def test_media_in_tool_results_follow_them(configuration: Make, server: Ra
     ]
     server.will(reply(chat(None, "tool_calls", message={"tool_calls": wanted})), reply(chat()))
     await Agent("a", config=configuration(), tools=[look, peek]).ask("look")
-    assert sent(server)["messages"][2:] == [
+    assert body_of(server)["messages"][2:] == [
         {"role": "tool", "tool_call_id": "look", "content": "here"},
         {"role": "tool", "tool_call_id": "peek", "content": "(attached below)"},
         {
@@ -215,7 +215,7 @@ async def test_media_in_tool_results_follow_them(configuration: Make, server: Ra
             ],
         },
     ]
-    assert [each["function"]["parameters"] for each in sent(server)["tools"]] == [
+    assert [each["function"]["parameters"] for each in body_of(server)["tools"]] == [
         {"type": "object", "properties": {}}
     ] * 2
 
@@ -230,7 +230,7 @@ async def test_a_summary_replaces_earlier_messages(configuration: Make, server: 
     ]
     await stream.history.replace(past)
     await Agent("a", config=configuration()).ask("And now?", stream=stream)
-    assert sent(server)["messages"] == [
+    assert body_of(server)["messages"] == [
         {"role": "user", "content": "[What was said before, in short]\nWe spoke of olives."},
         {"role": "user", "content": "And now?"},
     ]
@@ -249,7 +249,7 @@ async def test_a_schema_keeps_its_names(configuration: Make, server: RawServer) 
     schema = ResponseSchema(Node, name="My tree!")
     answered = await Agent("a", config=configuration(), response_schema=schema).ask("hi")
     assert await answered.content() == Node(default="a")
-    json_schema_field = sent(server)["response_format"]["json_schema"]
+    json_schema_field = body_of(server)["response_format"]["json_schema"]
     assert json_schema_field["name"] == "My_tree_"
     assert json_schema_field["schema"]["$defs"]["Node"]["required"] == [
         "default",
@@ -265,7 +265,7 @@ async def test_a_schema_with_any_keys_goes_as_it_is(configuration: Make, server:
     server.will(reply(chat("{}")))
     raw = ResponseSchema.from_schema(schema, name="any")
     await Agent("a", config=configuration(), response_schema=raw).ask("hi")
-    json_schema_field = sent(server)["response_format"]["json_schema"]
+    json_schema_field = body_of(server)["response_format"]["json_schema"]
     assert json_schema_field == {"name": "any", "schema": schema, "strict": False}
 
 
@@ -273,8 +273,8 @@ async def test_a_schema_can_be_requested_in_words(configuration: Make, server: R
     server.will(reply(chat('{"default": "a"}')))
     agent = Agent("a", config=configuration(), response_schema=PromptedSchema(Node))
     assert await (await agent.ask("hi")).content() == Node(default="a")
-    assert "response_format" not in sent(server)
-    assert "children" in sent(server)["messages"][0]["content"]
+    assert "response_format" not in body_of(server)
+    assert "children" in body_of(server)["messages"][0]["content"]
 
 
 async def test_options_are_sent_as_they_are(configuration: Make, server: RawServer) -> None:
@@ -285,7 +285,7 @@ async def test_options_are_sent_as_they_are(configuration: Make, server: RawServ
         **options, **more, extra_body={"user": "u", "seed": 1}, headers={"x-a": "1"}
     )
     await Agent("a", config=config).ask("hi")
-    assert sent(server) == {
+    assert body_of(server) == {
         "model": "gpt-4.1",
         "messages": [{"role": "user", "content": "hi"}],
         **options,
@@ -304,10 +304,10 @@ async def test_choices_about_tools_are_sent_where_there_are_tools(
     server.will(reply(chat()))
     config = configuration(tool_choice="look", parallel_tool_calls=False)
     await Agent("a", config=config).ask("hi")
-    assert sent(server).keys() == {"model", "messages"}
+    assert body_of(server).keys() == {"model", "messages"}
     await Agent("a", config=config, tools=[look]).ask("hi")
-    assert sent(server)["tool_choice"] == {"type": "function", "function": {"name": "look"}}
-    assert sent(server)["parallel_tool_calls"] is False
+    assert body_of(server)["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    assert body_of(server)["parallel_tool_calls"] is False
 
 
 async def test_filter_results_are_in_the_metadata(configuration: Make, server: RawServer) -> None:

@@ -42,7 +42,7 @@ OSLO = ScriptedCall("get_weather", {"city": "Oslo"}, "c1")
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[LocalEndpoint]:
+def shared_endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments, as strict as the service."""
     deployments = [LocalDeployment("echo"), LocalDeployment("Mistral-Large")]
     with LocalEndpoint(deployments, strict=True) as endpoint:
@@ -50,11 +50,11 @@ def shared() -> Iterator[LocalEndpoint]:
 
 
 @pytest.fixture
-def endpoint(shared: LocalEndpoint) -> LocalEndpoint:
+def endpoint(shared_endpoint: LocalEndpoint) -> LocalEndpoint:
     """The same, with nothing scripted or recorded."""
-    shared.reset()
-    shared.requests.clear()
-    return shared
+    shared_endpoint.reset()
+    shared_endpoint.requests.clear()
+    return shared_endpoint
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def chats(surface: str, endpoint: LocalEndpoint) -> AzInferChatClient:
     return AzInferChatClient(endpoint.url, endpoint.key, "echo", surface=surface)
 
 
-def sent(endpoint: LocalEndpoint) -> list[tuple[str, str]]:
+def messages_of(endpoint: LocalEndpoint) -> list[tuple[str, str]]:
     """Return the roles and texts of the last request."""
     return [
         (each["role"], each.get("content", "")) for each in endpoint.requests[-1].body["messages"]
@@ -78,7 +78,7 @@ async def test_a_session_keeps_the_conversation(
     endpoint.script("echo", "Hello Ada.", "You are Ada.")
     await agent.run("I am Ada.", session=session)
     assert (await agent.run("Who am I?", session=session)).text == "You are Ada."
-    assert sent(endpoint) == [
+    assert messages_of(endpoint) == [
         ("system", "Be brief."),
         ("user", "I am Ada."),
         ("assistant", "Hello Ada."),
@@ -133,7 +133,7 @@ async def test_streams_of_one_session_follow_each_other(
     for text in ("One", "Two"):
         async for _ in agent.run(text, stream=True, session=session):
             pass
-    assert [role for role, _ in sent(endpoint)] == ["user", "assistant", "user"]
+    assert [role for role, _ in messages_of(endpoint)] == ["user", "assistant", "user"]
 
 
 class Name(ContextProvider):
@@ -156,7 +156,7 @@ async def test_a_context_provider_adds_to_a_run(
     name = Name()
     agent = chats.as_agent(instructions="Be brief.", context_providers=[name])
     await agent.run("hi")
-    assert sent(endpoint)[0] == ("system", "Be brief.\nThe user is Ada.")
+    assert messages_of(endpoint)[0] == ("system", "Be brief.\nThe user is Ada.")
     assert name.answers == ["This is a synthetic answer to: hi"]
 
 
@@ -234,7 +234,7 @@ async def test_an_agent_may_be_a_tool_of_another(
     endpoint.script("echo", Scripted(tool_calls=(call,)), "From the expert.", "It is so.")
     answer = await chats.as_agent(tools=[expert.as_tool()]).run("Why?")
     assert answer.text == "It is so."
-    assert sent(endpoint)[-1] == ("tool", "From the expert.")
+    assert messages_of(endpoint)[-1] == ("tool", "From the expert.")
 
 
 async def test_one_agent_may_change_its_deployment_for_a_run(
@@ -261,8 +261,10 @@ async def test_agents_work_one_after_another(
     endpoint.script("echo", "A poem.", "Nice poem.")
     result = await SequentialBuilder(participants=pair(chats)).build().run("Write")
     assert [str(output) for output in result.get_outputs()] == ["Nice poem."]
-    assert sent(endpoint)[0] == ("system", "Criticise.")
-    assert ("assistant", "A poem.") in sent(endpoint) or ("user", "A poem.") in sent(endpoint)
+    assert messages_of(endpoint)[0] == ("system", "Criticise.")
+    assert ("assistant", "A poem.") in messages_of(endpoint) or ("user", "A poem.") in messages_of(
+        endpoint
+    )
 
 
 async def test_agents_work_at_once(chats: AzInferChatClient, endpoint: LocalEndpoint) -> None:
@@ -282,7 +284,7 @@ async def test_agents_take_turns_in_a_group(
         max_rounds=3,
     ).build()
     await workflow.run("Write")
-    assert [each[1] for each in sent(endpoint)[1:]] == ["Write", "A poem.", "Nice poem."]
+    assert [each[1] for each in messages_of(endpoint)[1:]] == ["Write", "A poem.", "Nice poem."]
     names = [each.get("name") for each in endpoint.requests[-1].body["messages"]]
     assert names[2:] == ["writer", "critic"]
 

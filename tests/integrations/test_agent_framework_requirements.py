@@ -163,7 +163,7 @@ async def test_tools_run_on_the_responses_wire(
     assert kinds[-1] == "function_call_output"
 
 
-def reasoned(text: str = "Yes.") -> Message:
+def answer_with_state(text: str = "Yes.") -> Message:
     """Return an answer with state, as another wire leaves it in a session."""
     thought = Content.from_text_reasoning(text="Hm.")
     state = Content.from_text_reasoning(additional_properties={"state": STATE})
@@ -172,7 +172,7 @@ def reasoned(text: str = "Yes.") -> Message:
 
 def test_state_goes_back_through_a_stored_session() -> None:
     session = AgentSession()
-    session.state["messages"] = [reasoned().to_dict()]
+    session.state["messages"] = [answer_with_state().to_dict()]
     saved = json.loads(json.dumps(session.to_dict()))
     again = AgentSession.from_dict(saved).state["messages"]
     assert to_messages(again) == [
@@ -182,7 +182,7 @@ def test_state_goes_back_through_a_stored_session() -> None:
 
 async def test_the_chat_wire_leaves_other_wires_state_out(server: RawServer, url: str) -> None:
     server.will(reply(chat()))
-    await client(url).get_response([user("hi"), reasoned(), user("And?")])
+    await client(url).get_response([user("hi"), answer_with_state(), user("And?")])
     assert server.received[0].request_body["messages"][1] == {
         "role": "assistant",
         "content": "Yes.",

@@ -198,11 +198,11 @@ def test_messages_are_streamed_token_by_token(model: ChatAzInfer) -> None:
     assert len(texts) > 3
     assert "Sunny in New York" in "".join(texts)
 
-    async def streamed() -> list[Any]:
+    async def stream_parts() -> list[Any]:
         result = agent.astream(ASKED, stream_mode="messages")
         return [part async for part, _ in result if isinstance(part, AIMessageChunk)]
 
-    texts = [each.text for each in asyncio.run(streamed())]
+    texts = [each.text for each in asyncio.run(stream_parts())]
     assert "Sunny in New York" in "".join(texts)
 
 
@@ -276,18 +276,18 @@ def test_another_model_object_may_answer_a_step(
     other = ChatAzInfer(endpoint=endpoint.url, credential=endpoint.key, model="paris")
 
     @wrap_model_call
-    def swapped(request: Any, handler: Any) -> Any:
+    def swap_model(request: Any, handler: Any) -> Any:
         return handler(request.override(model=other))
 
-    assert last(create_agent(model, [], middleware=[swapped]).invoke(ASKED)) == "Paris."
+    assert last(create_agent(model, [], middleware=[swap_model]).invoke(ASKED)) == "Paris."
 
 
 def test_another_deployment_may_answer_a_step(model: ChatAzInfer) -> None:
     @wrap_model_call
-    def routed(request: Any, handler: Any) -> Any:
+    def route_model(request: Any, handler: Any) -> Any:
         return handler(request.override(model_settings={"model": "PARIS"}))
 
-    state = create_agent(model, [], middleware=[routed]).invoke(ASKED)
+    state = create_agent(model, [], middleware=[route_model]).invoke(ASKED)
     assert last(state) == "Paris."
     assert state["messages"][-1].response_metadata["deployment"] == "Paris"
 

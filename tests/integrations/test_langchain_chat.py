@@ -80,7 +80,7 @@ def local(endpoint: LocalEndpoint, **named: Any) -> ChatAzInfer:
     )
 
 
-def sent(server: RawServer, at: int = 0) -> Any:
+def body_of(server: RawServer, at: int = 0) -> Any:
     return server.received[at].json
 
 
@@ -250,7 +250,7 @@ def test_log_probabilities_come_once(make: Make, server: RawServer) -> None:
     assert [each["token"] for each in probabilities] == ["a", "b"]
     answer = model.invoke("hi")
     assert answer.response_metadata["logprobs"] == whole["choices"][0]["logprobs"]
-    assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 2)
+    assert (body_of(server)["logprobs"], body_of(server)["top_logprobs"]) == (True, 2)
 
 
 def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) -> None:
@@ -263,7 +263,7 @@ def test_sound_is_kept_and_sent_back_by_its_id(make: Make, server: RawServer) ->
     answer = make().invoke("hi")
     assert answer.additional_kwargs["audio"] == sound
     make().invoke([*USER, answer])
-    assert sent(server, 2)["messages"][1]["audio"] == {"id": "a1"}
+    assert body_of(server, 2)["messages"][1]["audio"] == {"id": "a1"}
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -294,7 +294,7 @@ def test_the_blocks_of_v1_are_the_content_if_requested(
     assert (blocks[0]["reasoning"], blocks[1]["text"]) == ("2+2", "4")
     assert (blocks[2]["name"], blocks[2]["args"]) == ("f", {})
     model.invoke([*USER, whole])
-    wire = sent(server, 1)["messages"][1]
+    wire = body_of(server, 1)["messages"][1]
     assert (wire["content"], len(wire["tool_calls"])) == ("4", 1)
 
 
@@ -377,10 +377,10 @@ def test_callbacks_see_tokens_and_usage(make: Make, server: RawServer) -> None:
     assert "".join(tokens.seen) == "ab"
     assert counter.usage_metadata["m"]["total_tokens"] == 5
 
-    async def streamed() -> str:
+    async def stream_text() -> str:
         return "".join([chunk.text async for chunk in make().astream("hi", config)])
 
-    assert asyncio.run(streamed()) == "ab"
+    assert asyncio.run(stream_text()) == "ab"
     assert "".join(tokens.seen) == "abab"
     assert counter.usage_metadata["m"]["total_tokens"] == 10
 
@@ -503,7 +503,7 @@ def test_configured_options_take_effect(endpoint: LocalEndpoint, server: RawServ
     model = local(endpoint).configurable_fields(**fields)
     chosen: Any = {"endpoint": f"{server.url}/models", "model": "there", "temperature": 0.5}
     model.with_config(configurable=chosen).invoke("hi")
-    assert (sent(server)["model"], sent(server)["temperature"]) == ("there", 0.5)
+    assert (body_of(server)["model"], body_of(server)["temperature"]) == ("there", 0.5)
     assert server.received[0].target.startswith("/models/")
 
 
@@ -548,10 +548,10 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
     model.invoke("hi", model="other")
     model.invoke("hi", model="PROD")
     model.invoke("hi", model="other", model_id="o4-mini")
-    assert "max_completion_tokens" in sent(server)
-    assert "max_tokens" in sent(server, 1)
-    assert "max_completion_tokens" in sent(server, 2)
-    assert "max_completion_tokens" in sent(server, 3)
+    assert "max_completion_tokens" in body_of(server)
+    assert "max_tokens" in body_of(server, 1)
+    assert "max_completion_tokens" in body_of(server, 2)
+    assert "max_completion_tokens" in body_of(server, 3)
     client = InferenceClient(f"{server.url}/openai/v1", KEY, "prod", model_id="o3")
     assert ChatAzInfer(client=client, model="PROD").model_id == "o3"
     assert ChatAzInfer(client=client, model="other").model_id is None
@@ -580,18 +580,18 @@ def test_options_reach_the_wire(make: Make, server: RawServer) -> None:
         temperature=0, stop=["x"], seed=0, model_kwargs={"user": "me"}, headers={"x-a": "1"}
     )
     model.invoke("hi", top_p=0.5, stop=["y"])
-    body = sent(server)
+    body = body_of(server)
     assert (body["temperature"], body["seed"], body["top_p"]) == (0, 0, 0.5)
     assert (body["stop"], body["user"]) == (["y"], "me")
     assert server.received[0].header("x-a") == "1"
     assert "azinfer/" in (server.received[0].header("user-agent") or "")
     assert not {"model_id", "timeout", "n"} & body.keys()
     make(model_kwargs={"seed": 3, "top_k": 1}).invoke("hi", top_k=2)
-    assert (sent(server, 1)["seed"], sent(server, 1)["top_k"]) == (3, 2)
+    assert (body_of(server, 1)["seed"], body_of(server, 1)["top_k"]) == (3, 2)
     make(stop="x", n=2).invoke("hi")
-    assert (sent(server, 2)["stop"], sent(server, 2)["n"]) == (["x"], 2)
+    assert (body_of(server, 2)["stop"], body_of(server, 2)["n"]) == (["x"], 2)
     make(stop="x").invoke("hi", stop=[])
-    assert not sent(server, 3).get("stop")
+    assert not body_of(server, 3).get("stop")
 
 
 def test_a_misspelt_argument_is_an_error() -> None:

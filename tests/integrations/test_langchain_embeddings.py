@@ -25,7 +25,7 @@ from raw_server import Peer, RawServer, Received, failure, reply, vectors
 Make = Callable[..., AzInferEmbeddings]
 
 
-def counted(request: Received) -> Any:
+def numbered_vectors(request: Received) -> Any:
     """Vectors that contain their place in the request."""
     return reply(vectors(*([float(at), 1.0] for at in range(len(request.json["input"])))))
 
@@ -33,7 +33,7 @@ def counted(request: Received) -> Any:
 @pytest.fixture
 def make(server: RawServer) -> Make:
     """Makes embeddings of the raw server, which counts."""
-    server.choose = counted
+    server.choose = numbered_vectors
 
     def embeddings(path: str = "/models", **named: Any) -> AzInferEmbeddings:
         named = {"credential": KEY, "model": "prod", "max_retries": 0, **named}
@@ -119,7 +119,7 @@ def test_a_few_batches_run_concurrently(make: Make, server: RawServer) -> None:
             most = max(most, at_once)
             lock.notify_all()
             lock.wait_for(lambda: most >= 8, 5)
-        counted(peer.received)(peer)
+        numbered_vectors(peer.received)(peer)
         with lock:
             at_once -= 1
 
@@ -196,7 +196,7 @@ print(heavy & {name.partition(".")[0] for name in sys.modules})
 
 def test_no_tokenizer_is_fetched(server: RawServer) -> None:
     # langchain-ai/langchain#24248; openai/tiktoken#369
-    server.choose = counted
+    server.choose = numbered_vectors
     command = [sys.executable, "-c", OFFLINE, f"{server.url}/openai/v1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"

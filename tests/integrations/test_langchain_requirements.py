@@ -122,10 +122,10 @@ def test_structured_output_with_raw_streams_and_keeps_its_usage(
     whole = sum(raw[1:], raw[0])
     assert whole.usage_metadata["total_tokens"] == 5
 
-    async def streamed() -> list[Any]:
+    async def stream_all() -> list[Any]:
         return [each async for each in structured.astream("hi")]
 
-    assert asyncio.run(streamed())[-1] == {"parsed": {"city": "Delft"}, "parsing_error": None}
+    assert asyncio.run(stream_all())[-1] == {"parsed": {"city": "Delft"}, "parsing_error": None}
 
 
 @every_surface
@@ -137,10 +137,12 @@ def test_a_first_chunk_without_choices_is_accepted(
     server.will(stream(events(EMPTY, part("a", "stop"))))
     model = make(path)
 
-    async def streamed() -> str:
+    async def stream_all() -> str:
         return "".join([chunk.text async for chunk in model.astream("hi")])
 
-    text = asyncio.run(streamed()) if asynchronous else "".join(c.text for c in model.stream("hi"))
+    text = (
+        asyncio.run(stream_all()) if asynchronous else "".join(c.text for c in model.stream("hi"))
+    )
     assert text == "a"
 
 

@@ -39,7 +39,7 @@ def make(server: RawServer) -> Make:
     return model
 
 
-def sent(server: RawServer, at: int = 0) -> Any:
+def body_of(server: RawServer, at: int = 0) -> Any:
     return server.received[at].json
 
 
@@ -89,7 +89,7 @@ def test_tools_may_have_every_form(make: Make, server: RawServer, form: Any, nam
         form, name = named, "named"
     server.will(reply(chat()))
     make().bind_tools([form]).invoke("hi")
-    (wire,) = sent(server)["tools"]
+    (wire,) = body_of(server)["tools"]
     assert (wire["type"], wire["function"]["name"]) == ("function", name)
 
 
@@ -115,7 +115,7 @@ def test_a_tool_choice_may_have_every_form(
 ) -> None:
     server.will(reply(chat()))
     make().bind_tools([weather], tool_choice=choice).invoke("hi")
-    assert sent(server).get("tool_choice") == wire
+    assert body_of(server).get("tool_choice") == wire
 
 
 def test_a_tool_choice_that_names_no_tool_is_an_error(make: Make) -> None:
@@ -133,7 +133,7 @@ def test_strict_tools_are_closed_all_the_way_down(make: Make, server: RawServer)
     whole = {"type": "function", "function": {"name": "at", "parameters": parameters}}
     theirs = {"type": "web_search_preview"}  # a tool of the service's own
     make().bind_tools([ready, whole, theirs], tool_choice="at", strict=True).invoke("hi")
-    tools = sent(server)["tools"]
+    tools = body_of(server)["tools"]
     assert (tools[0], tools[2]) == (ready, theirs)
     closed = {"additionalProperties": False, "type": "object"}
     assert tools[1]["function"]["parameters"] == {
@@ -153,9 +153,9 @@ def test_strict_and_parallel_are_sent_with_tools_alone(make: Make, server: RawSe
     server.will(reply(chat()))
     make().bind_tools([weather], strict=True, parallel_tool_calls=False).invoke("hi")
     make().bind_tools([], parallel_tool_calls=False).invoke("hi")
-    assert sent(server)["parallel_tool_calls"] is False
-    assert sent(server)["tools"][0]["function"]["strict"] is True
-    assert not {"tools", "parallel_tool_calls"} & sent(server, 1).keys()
+    assert body_of(server)["parallel_tool_calls"] is False
+    assert body_of(server)["tools"][0]["function"]["strict"] is True
+    assert not {"tools", "parallel_tool_calls"} & body_of(server, 1).keys()
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
@@ -172,11 +172,11 @@ def test_structured_output_by_every_method(
     else:
         server.will(reply(chat(json.dumps(value))))
     answer = make().with_structured_output(schema, method=method, seed=7).invoke("hi")
-    assert sent(server)["seed"] == 7
+    assert body_of(server)["seed"] == 7
     assert answer == (Joke(setup="s") if schema is Joke else value)
-    wanted = sent(server).get("response_format")
+    wanted = body_of(server).get("response_format")
     if method == "function_calling":
-        assert sent(server)["tool_choice"]["function"]["name"] == name
+        assert body_of(server)["tool_choice"]["function"]["name"] == name
     elif method == "json_mode":
         assert wanted == {"type": "json_object"}
     else:
@@ -192,10 +192,10 @@ def test_structured_output_by_every_method(
 def test_the_method_is_what_the_model_can_do(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"city": "Delft"}')))
     make(model_id="gpt-4.1").with_structured_output(Place).invoke("hi")
-    assert "response_format" in sent(server)
+    assert "response_format" in body_of(server)
     llama = make(model="prod", model_id="Llama-3.3-70B-Instruct")
     assert llama.with_structured_output(Place).invoke("hi") is None
-    assert "tools" in sent(server, 1)
+    assert "tools" in body_of(server, 1)
 
 
 def test_the_trace_has_method_and_schema(make: Make, server: RawServer) -> None:
@@ -210,20 +210,23 @@ def test_the_trace_has_method_and_schema(make: Make, server: RawServer) -> None:
     make().with_structured_output(Place).invoke("hi", {"callbacks": [options]})
     assert options.format["kwargs"] == {"method": "json_schema"}
     assert options.format["schema"]["properties"].keys() == {"city"}
-    assert "ls_structured_output_format" not in sent(server)
+    assert "ls_structured_output_format" not in body_of(server)
 
 
 def test_json_needs_no_schema(make: Make, server: RawServer) -> None:
     server.will(reply(chat('{"city": "Delft"}')))
     answer = make().with_structured_output(None, method="json_mode").invoke("hi")
-    assert (answer, sent(server)["response_format"]) == ({"city": "Delft"}, {"type": "json_object"})
+    assert (answer, body_of(server)["response_format"]) == (
+        {"city": "Delft"},
+        {"type": "json_object"},
+    )
 
 
 def test_a_complete_response_format_is_accepted(make: Make, server: RawServer) -> None:
     server.will(reply(chat("{}")))
     whole = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     assert make().with_structured_output(whole).invoke("hi") == {}
-    assert sent(server)["response_format"] == whole
+    assert body_of(server)["response_format"] == whole
 
 
 def test_raw_answers_are_returned_beside_parsed_values(make: Make, server: RawServer) -> None:
@@ -258,7 +261,7 @@ def both_ways(server: RawServer, request: Any, *parts: Any) -> tuple[list[Any], 
     return list(request.stream("hi")), asyncio.run(read())
 
 
-def streamed(server: RawServer, request: Any, *parts: Any) -> list[Any]:
+def read_both(server: RawServer, request: Any, *parts: Any) -> list[Any]:
     """The same, where both give the same."""
     result, again = both_ways(server, request, *parts)
     assert again == result
@@ -268,13 +271,13 @@ def streamed(server: RawServer, request: Any, *parts: Any) -> list[Any]:
 def test_values_are_streamed_in_growing_parts(make: Make, server: RawServer) -> None:
     model = make()
     parts = [part('{"ci'), part('ty": "De'), part('lft"}'), part(None, "stop")]
-    grown = streamed(server, model.with_structured_output(Place), *parts)
+    grown = read_both(server, model.with_structured_output(Place), *parts)
     assert grown == [{}, {"city": "De"}, {"city": "Delft"}]
     call = {"index": 0, "id": "c", "function": {"name": "Joke", "arguments": '{"setup"'}}
     rest = {"index": 0, "function": {"arguments": ': "s"}'}}
     parts = [part(None, tool_calls=[call]), part(None, "tool_calls", tool_calls=[rest])]
     structured = model.with_structured_output(Joke, method="function_calling")
-    assert streamed(server, structured, *parts)[-1] == Joke(setup="s")
+    assert read_both(server, structured, *parts)[-1] == Joke(setup="s")
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
@@ -313,7 +316,7 @@ def test_a_step_after_a_raw_answer_gets_it_whole_in_a_stream(
     text = json.dumps(value)
     structured = make().with_structured_output(None, method="json_mode", include_raw=True)
     parts = [part(text[:4]), part(text[4:]), part(None, "stop")]
-    assert streamed(server, structured | whole, *parts) == [(text, value)]
+    assert read_both(server, structured | whole, *parts) == [(text, value)]
 
 
 def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawServer) -> None:
@@ -325,17 +328,17 @@ def test_a_tool_may_be_called_instead_of_giving_a_value(make: Make, server: RawS
     answer = structured.invoke("hi")
     assert (answer["parsed"], answer["parsing_error"]) == (None, None)
     assert answer["raw"].tool_calls[0]["args"] == {"city": "Delft"}
-    assert sent(server)["tools"][0]["function"]["name"] == "weather"
+    assert body_of(server)["tools"][0]["function"]["name"] == "weather"
     make().with_structured_output(Place, tools=[weather], strict=True).invoke("hi")
-    assert sent(server, 2)["tools"][0]["function"]["strict"] is True
+    assert body_of(server, 2)["tools"][0]["function"]["strict"] is True
     structured = make().with_structured_output(Place, tools=[weather], method="function_calling")
     assert structured.invoke("hi") is None
-    names = [each["function"]["name"] for each in sent(server, 3)["tools"]]
-    assert (names, sent(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
+    names = [each["function"]["name"] for each in body_of(server, 3)["tools"]]
+    assert (names, body_of(server, 3)["tool_choice"]) == (["Place", "weather"], "auto")
     structured = make().with_structured_output(Joke, tools=[weather], method="function_calling")
     assert structured.invoke("hi") is None
     parts = [part(None, tool_calls=[{"index": 0, **call}]), part(None, "tool_calls")]
-    assert streamed(server, structured, *parts) == [None]  # and not nothing, for a step after it
+    assert read_both(server, structured, *parts) == [None]  # and not nothing, for a step after it
 
 
 @pytest.mark.parametrize("arguments", ["{broken", '{"setup": "s"', "[1]"])
@@ -366,7 +369,7 @@ def test_a_call_without_arguments_is_an_empty_value(make: Make, server: RawServe
     call = {"index": 0, "id": "c", "function": {"name": "place", "arguments": ""}}
     structured = make().with_structured_output(SCHEMA, method="function_calling")
     parts = [part(None, tool_calls=[call]), part(None, "tool_calls")]
-    assert streamed(server, structured, *parts) == [{}]
+    assert read_both(server, structured, *parts) == [{}]
 
 
 def test_a_call_whose_arguments_are_not_an_object_is_kept_as_invalid(
@@ -431,7 +434,7 @@ class Known(BaseModel):
 
     @field_validator("city")
     @classmethod
-    def known(cls, city: str) -> str:
+    def check_city(cls, city: str) -> str:
         """Its name, if it is one."""
         return {"Delft": "Delft"}[city]
 
@@ -439,7 +442,7 @@ class Known(BaseModel):
 def test_an_incomplete_streamed_value_is_accepted(make: Make, server: RawServer) -> None:
     structured = make().with_structured_output(Known)
     parts = [part('{"city": "De'), part('lft"}'), part(None, "stop")]
-    assert streamed(server, structured, *parts) == [Known(city="Delft")]
+    assert read_both(server, structured, *parts) == [Known(city="Delft")]
 
 
 FILTERED = part(None, "content_filter")
@@ -506,7 +509,7 @@ def test_a_strict_schema_names_every_field_and_has_no_defaults(
     server.will(reply(chat("{}")))
     structured = make().with_structured_output(Trip, method=method, strict=True, include_raw=True)
     structured.invoke("hi")
-    body = sent(server)
+    body = body_of(server)
     if method == "json_schema":
         wanted = body["response_format"]["json_schema"]
     else:

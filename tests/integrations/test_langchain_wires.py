@@ -21,7 +21,7 @@ from langchain_core.messages import (
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.langchain import ChatAzInfer
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, streamed
+from wire_bodies import ANSWERS, given_back, stream_of
 
 
 def f(a: int) -> str:
@@ -61,7 +61,7 @@ def through_load(message: AIMessage) -> AIMessage:
 def test_a_tool_loop_gives_back_what_the_model_thought(
     server: RawServer, wire: str, kept: Any, is_streamed: bool
 ) -> None:
-    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
     model = ChatAzInfer(
         endpoint=server.url, credential="a-key", model="m", model_kwargs={"wire": wire}
     ).bind_tools([f])

@@ -43,7 +43,7 @@ agents = pytest.mark.filterwarnings(
 pytestmark = pytest.mark.usefixtures("own_loop")
 
 
-def sent(server: RawServer) -> list[Any]:
+def bodies_of(server: RawServer) -> list[Any]:
     return [request.json for request in server.received]
 
 

@@ -88,7 +88,7 @@ def local(endpoint: LocalEndpoint, **named: Any) -> AzInferLLM:
     return AzInferLLM(endpoint=endpoint.url, credential=endpoint.key, **{"model": "paris", **named})
 
 
-def sent(server: RawServer, at: int = 0) -> Any:
+def body_of(server: RawServer, at: int = 0) -> Any:
     return server.received[at].json
 
 
@@ -221,7 +221,7 @@ def test_a_message_is_encoded_correctly(
     before = message.model_dump_json() if not _has_a_file(message) else None
     server.will(reply(chat()))
     make().chat([message])
-    assert sent(server)["messages"] == [wire]
+    assert body_of(server)["messages"] == [wire]
     if before:
         assert message.model_dump_json() == before
 
@@ -244,7 +244,7 @@ def test_files_are_read_when_they_are_sent(make: Make, server: RawServer, tmp_pa
             )
         ]
     )
-    assert sent(server)["messages"][0]["content"] == [IMAGE, SOUND, FILE, text("# Notes")]
+    assert body_of(server)["messages"][0]["content"] == [IMAGE, SOUND, FILE, text("# Notes")]
 
 
 def test_media_in_tool_results_follow_them(make: Make, server: RawServer) -> None:
@@ -264,14 +264,14 @@ def test_media_in_tool_results_follow_them(make: Make, server: RawServer) -> Non
             ChatMessage("what is it?"),
         ]
     )
-    assert sent(server)["messages"][1:] == [
+    assert body_of(server)["messages"][1:] == [
         {"role": "tool", "tool_call_id": "a", "content": "(attached below)"},
         {"role": "tool", "tool_call_id": "b", "content": "b\nc"},
         {"role": "user", "content": [IMAGE]},
         {"role": "user", "content": "what is it?"},
     ]
     make().chat([answer("a", ImageBlock(image=PNG))])
-    assert sent(server, 1)["messages"][-1] == {"role": "user", "content": [IMAGE]}
+    assert body_of(server, 1)["messages"][-1] == {"role": "user", "content": [IMAGE]}
 
 
 @pytest.mark.parametrize(
@@ -341,8 +341,8 @@ def test_a_completion_is_the_text_with_the_same_facts(
         [("a", -0.1)],
         [("b", -0.2), ("c", -3.0)],
     ]
-    assert sent(server)["messages"] == [{"role": "user", "content": "hi"}]
-    assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 1)
+    assert body_of(server)["messages"] == [{"role": "user", "content": "hi"}]
+    assert (body_of(server)["logprobs"], body_of(server)["top_logprobs"]) == (True, 1)
 
 
 def test_sound_comes_as_a_block_and_goes_back_by_its_id(make: Make, server: RawServer) -> None:
@@ -353,7 +353,7 @@ def test_sound_comes_as_a_block_and_goes_back_by_its_id(make: Make, server: RawS
     assert sound.resolve_audio().read() == WAV
     assert answer.message.content == "Hello."
     make().chat([*USER, answer.message, ChatMessage("louder")])
-    assert sent(server, 1)["messages"][1] == {"role": "assistant", "audio": {"id": "a1"}}
+    assert body_of(server, 1)["messages"][1] == {"role": "assistant", "audio": {"id": "a1"}}
 
 
 def test_a_refusal_is_returned(make: Make, server: RawServer) -> None:
@@ -402,7 +402,7 @@ def test_a_stream_grows_and_ends_with_its_usage(make: Make, server: RawServer, k
     )
     assert extras["prompt_filter_results"] == [{"prompt_index": 0}]
     assert all(isinstance(each.raw, dict) for each in answer)
-    assert sent(server)["stream_options"] == {"include_usage": True}
+    assert body_of(server)["stream_options"] == {"include_usage": True}
 
 
 def test_a_streamed_completion_grows(make: Make, server: RawServer, kind: str) -> None:
@@ -437,7 +437,7 @@ def test_a_tool_choice_may_have_any_form(
 ) -> None:
     server.will(reply(chat()))
     make().chat_with_tools([tool()], "hi", tool_choice=choice, tool_required=required)
-    assert sent(server).get("tool_choice") == wire
+    assert body_of(server).get("tool_choice") == wire
 
 
 def test_a_choice_of_no_tool_is_an_error(make: Make) -> None:
@@ -524,7 +524,7 @@ def test_the_method_for_values_depends_on_the_model(
     answer = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert answer == Person(name="Ann", age=34)
     assert options == {"seed": 1, "tool_choice": "none"}
-    body = sent(server)
+    body = body_of(server)
     assert [each["content"] for each in body["messages"]] == ["Be brief.", "Who is Ann?"]
     assert body["seed"] == 1
     if model_id == "gpt-4.1":
@@ -569,7 +569,7 @@ def test_models_without_tools_and_schemas_are_prompted_in_words(
     options: dict[str, Any] = {}
     person = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert person == Person(name="Ann", age=34)
-    assert not {"tools", "response_format"} & sent(server).keys()
+    assert not {"tools", "response_format"} & body_of(server).keys()
     answer = call_method(
         llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann"
     )
@@ -637,7 +637,7 @@ def test_options_reach_the_wire_and_calls_win(make: Make, server: RawServer) -> 
     llm = make(temperature=0, max_tokens=9, additional_kwargs=kept, headers={"x-a": "1"})
     llm.chat(USER, top_p=0.5)
     llm.chat(USER, stop=["y"], temperature=1, max_tokens=3, seed=0)
-    first, second = sent(server), sent(server, 1)
+    first, second = body_of(server), body_of(server, 1)
     assert (first["temperature"], first["max_tokens"], first["top_p"]) == (0, 9, 0.5)
     assert (first["stop"], first["user"]) == (["x"], "me")
     assert (second["temperature"], second["max_tokens"], second["seed"]) == (1, 3, 0)
@@ -676,8 +676,8 @@ def test_a_model_id_belongs_to_its_own_deployment(make: Make, server: RawServer)
     llm = make(model="prod", model_id="o3", max_tokens=5)
     llm.chat(USER, model="PROD")
     llm.chat(USER, model="other")
-    assert "max_completion_tokens" in sent(server)
-    assert "max_tokens" in sent(server, 1)
+    assert "max_completion_tokens" in body_of(server)
+    assert "max_tokens" in body_of(server, 1)
 
 
 @pytest.mark.parametrize("form", [InferenceClient, AsyncInferenceClient])

@@ -42,7 +42,7 @@ OLIVES = "In which month does the harvest of olives begin?"
 pytestmark = pytest.mark.usefixtures("own_loop")
 
 
-def sent(server: RawServer) -> list[Any]:
+def bodies_of(server: RawServer) -> list[Any]:
     return [request.json for request in server.received]
 
 
@@ -98,7 +98,7 @@ def test_a_batch_goes_in_requests_as_large_as_the_model_takes(
     texts = [str(number) for number in range(200)]
     response = call_method(embedding, kind, "get_text_embedding_batch", texts)
     assert response == [[float(number)] for number in range(200)]
-    assert sorted(len(body["input"]) for body in sent(server)) == [8, 96, 96]
+    assert sorted(len(body["input"]) for body in bodies_of(server)) == [8, 96, 96]
 
 
 def test_workers_bound_concurrent_requests(component: Make, server: RawServer) -> None:
@@ -120,7 +120,7 @@ def test_queries_and_texts_differ_where_model_and_surface_support_it(
         call_method(embedding, kind, "get_query_embedding", "a")
         call_method(embedding, kind, "get_text_embedding", "a")
         call_method(embedding, kind, "get_text_embedding_batch", ["a"])
-    input_types = [body.get("input_type") for body in sent(server)]
+    input_types = [body.get("input_type") for body in bodies_of(server)]
     has_field = model_id.startswith("Cohere") and path == SURFACES["models"]
     known = ["query", "document", "document"] if has_field else [None] * 3
     assert input_types == [*known, "q", "d", "d"]
@@ -185,7 +185,7 @@ def test_integers_stay_integers(
     response = call_method(embedding, kind, "get_text_embedding", "a")
     assert response == row
     assert all(isinstance(number, int) for number in response)
-    assert sent(server)[0]["encoding_format"] == encoding
+    assert bodies_of(server)[0]["encoding_format"] == encoding
 
 
 @pytest.fixture

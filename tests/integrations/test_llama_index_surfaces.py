@@ -30,7 +30,7 @@ Make = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("own_loop")
 
 
-def sent(server: RawServer) -> list[Any]:
+def bodies_of(server: RawServer) -> list[Any]:
     return [request.json for request in server.received]
 
 
@@ -163,7 +163,7 @@ def test_reasoning_models_take_the_defaults(component: Make, server: RawServer, 
     call_method(component(model_id="o3"), kind, "chat", USER)
     call_method(component(model_id="o3", max_tokens=9), kind, "chat", USER)
     call_method(component(max_tokens=9), kind, "chat", USER)
-    first, second, third, fourth = sent(server)
+    first, second, third, fourth = bodies_of(server)
     assert not {"temperature", "max_tokens", "max_completion_tokens"} & first.keys()
     assert second["max_completion_tokens"] == fourth["max_completion_tokens"] == 9
     assert third["max_tokens"] == 9
@@ -174,7 +174,7 @@ def test_parameters_that_are_unknown_pass(
 ) -> None:
     server.will(reply(chat()))
     call_method(component(additional_kwargs={"safe_prompt": True}), kind, "chat", USER)
-    assert sent(server)[0]["safe_prompt"] is True
+    assert bodies_of(server)[0]["safe_prompt"] is True
     passed = server.received[0].header("extra-parameters")
     assert passed == ("pass-through" if path == "/models" else None)
 
@@ -183,7 +183,7 @@ def test_parameters_of_a_call_win(component: Make, server: RawServer, kind: str)
     server.will(reply(chat()))
     model = component(temperature=0.5, max_tokens=9, additional_kwargs={"stop": ["x"]})
     call_method(model, kind, "chat", USER, temperature=0, max_tokens=3, stop=["y"])
-    (body,) = sent(server)
+    (body,) = bodies_of(server)
     assert (body["temperature"], body["max_tokens"], body["stop"]) == (0, 3, ["y"])
 
 
@@ -271,13 +271,13 @@ def test_leaving_a_stream_early_closes_it(component: Make, server: RawServer, ki
     server.will(stream(events(part("a"), part("b"), done=False), "stall"))
     model = component()
 
-    async def left() -> bool:
+    async def leave_early() -> bool:
         async for _ in await model.astream_chat(USER):
             break
         return await asyncio.to_thread(server.wait_until, lambda: server.open_connections == 0)
 
     if kind == "async":
-        assert asyncio.run(left())
+        assert asyncio.run(leave_early())
     else:
         for _ in model.stream_chat(USER):
             break

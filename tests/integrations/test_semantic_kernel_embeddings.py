@@ -111,7 +111,7 @@ async def test_a_vector_store_returns_the_nearest_record(
     assert [len(each.body["input"]) for each in endpoint.requests] == [3, 1]
 
 
-def counted(request: Any) -> Any:
+def numbered_vectors(request: Any) -> Any:
     """Vectors that contain their place in the request."""
     count = len(request.json["input"])
     rows = [{"index": at, "embedding": [float(at), 1.0]} for at in range(count)]
@@ -120,7 +120,7 @@ def counted(request: Any) -> Any:
 
 async def test_documents_and_queries_are_distinguished(server: RawServer, embedding: Make) -> None:
     # Azure/azure-sdk-for-python#41001; BerriAI/litellm#11434
-    server.choose = counted
+    server.choose = numbered_vectors
     embed = embedding(query_type="query", document_type="document")
     await embed.generate_raw_embeddings(["a"])
     await embed.generate_embeddings(["a"])
@@ -146,7 +146,7 @@ async def test_many_texts_go_in_batches_and_come_in_order(
     server: RawServer, embedding: Make
 ) -> None:
     # microsoft/semantic-kernel#2099
-    server.choose = counted
+    server.choose = numbered_vectors
     embed = embedding(model_id="Cohere-embed-v3-english")
     embeddings = await embed.generate_embeddings([str(at) for at in range(200)])
     assert sorted(len(each.json["input"]) for each in server.received) == [8, 96, 96]
@@ -156,7 +156,7 @@ async def test_many_texts_go_in_batches_and_come_in_order(
     assert [len(each.json["input"]) for each in server.received] == [2, 2, 1]
 
 
-def fixed(length: int, says: Callable[[], Any]) -> Callable[[Any], Any]:
+def fixed_dimensions(length: int, says: Callable[[], Any]) -> Callable[[Any], Any]:
     """A model that cannot choose its dimensions, and how it says so."""
 
     def choose(request: Any) -> Any:
@@ -177,7 +177,7 @@ def fixed(length: int, says: Callable[[], Any]) -> Callable[[Any], Any]:
 async def test_dimensions_are_not_sent_to_models_with_fixed_dimensions(
     server: RawServer, embedding: Make, says: Any
 ) -> None:
-    server.choose = fixed(384, says)
+    server.choose = fixed_dimensions(384, says)
     embeddings = await embedding().generate_embeddings(["a"], Settings(dimensions=384))
     assert embeddings.shape == (1, 384)
     with pytest.raises(ServiceInvalidRequestError):
@@ -194,7 +194,7 @@ async def test_other_refusals_are_raised(server: RawServer, embedding: Make) -> 
 async def test_options_and_another_deployment_reach_the_wire(
     server: RawServer, embedding: Make
 ) -> None:
-    server.choose = counted
+    server.choose = numbered_vectors
     settings = Settings(
         ai_model_id="other",
         encoding_format="float",

@@ -680,7 +680,7 @@ async def test_a_span_ends_when_its_stream_does(
     usage = {"choices": [], "usage": USAGE}
     server.will(stream(events({"choices": []}, part("a"), part("b", "stop"), usage)))
     messages = service().get_streaming_chat_message_content(user_history(), SETTINGS)
-    seen = [str(each) async for each in _watched(messages, spans)]
+    seen = [str(each) async for each in _watch(messages, spans)]
     assert seen == ["a", "b", ""]
     (span,) = spans.get_finished_spans()
     span_attributes = dict(span.attributes or {})
@@ -691,7 +691,7 @@ async def test_a_span_ends_when_its_stream_does(
     assert span_attributes["gen_ai.response.finish_reason"] == "FinishReason.STOP"
 
 
-async def _watched(messages: Any, spans: InMemorySpanExporter) -> AsyncIterator[Any]:
+async def _watch(messages: Any, spans: InMemorySpanExporter) -> AsyncIterator[Any]:
     async for each in messages:
         assert not spans.get_finished_spans()
         yield each

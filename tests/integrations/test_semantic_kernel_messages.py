@@ -69,7 +69,7 @@ def call(name: str | None = "p-f", arguments: Any = '{"x":1}', **named: Any) -> 
     return FunctionCallContent(id="c", name=name, arguments=arguments, **named)
 
 
-def called(arguments: str = '{"x":1}', name: str = "p-f", **more: Any) -> dict[str, Any]:
+def call_message(arguments: str = '{"x":1}', name: str = "p-f", **more: Any) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     calls = [{"id": "c", "type": "function", "function": function}]
     return {"role": "assistant", **more, "tool_calls": calls}
@@ -152,12 +152,12 @@ MESSAGES: list[tuple[ChatMessageContent, Any]] = [
         message("user", ReasoningContent(text="hm"), text("4")),
         {"role": "user", "content": "4"},
     ),
-    (message("assistant", call()), called()),
-    (message("assistant", call(arguments={"x": 1})), called('{"x": 1}')),
-    (message("assistant", call(arguments=None)), called("{}")),
-    (message("assistant", text("so"), call()), called(content="so")),
-    (message("assistant", call(None, plugin_name="p", function_name="f")), called()),
-    (message("assistant", call(None, function_name="f")), called(name="f")),
+    (message("assistant", call()), call_message()),
+    (message("assistant", call(arguments={"x": 1})), call_message('{"x": 1}')),
+    (message("assistant", call(arguments=None)), call_message("{}")),
+    (message("assistant", text("so"), call()), call_message(content="so")),
+    (message("assistant", call(None, plugin_name="p", function_name="f")), call_message()),
+    (message("assistant", call(None, function_name="f")), call_message(name="f")),
 ]
 
 

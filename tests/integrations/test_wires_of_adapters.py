@@ -19,7 +19,7 @@ from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.llama_index import AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, streamed
+from wire_bodies import ANSWERS, given_back, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
 STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
@@ -43,7 +43,7 @@ def server() -> Iterator[RawServer]:
     server.stop()
 
 
-def sent(server: RawServer, wire: str) -> Any:
+def rest_of_request(server: RawServer, wire: str) -> Any:
     """What the last request had after the question."""
     return server.received[-1].json["input" if wire == "responses" else "messages"][1:]
 
@@ -53,7 +53,7 @@ def sent(server: RawServer, wire: str) -> Any:
 def test_llama_index_gives_back_what_the_model_thought(
     server: RawServer, wire: Any, is_streamed: bool
 ) -> None:
-    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
     llm = AzInferLLM(client=InferenceClient(server.url, "a-key", "m", wire=wire))
     tools = [FunctionTool.from_defaults(f)]
     question = ChatMessage(role=MessageRole.USER, content="do it")
@@ -65,7 +65,7 @@ def test_llama_index_gives_back_what_the_model_thought(
     more = {"tool_call_id": "c1"}
     result = ChatMessage(role=MessageRole.TOOL, content="yes", additional_kwargs=more)
     llm.chat([question, kept, result])
-    assert sent(server, wire) == given_back(wire, "yes")
+    assert rest_of_request(server, wire) == given_back(wire, "yes")
 
 
 @WIRES
@@ -73,7 +73,7 @@ def test_llama_index_gives_back_what_the_model_thought(
 async def test_semantic_kernel_gives_back_what_the_model_thought(
     server: RawServer, wire: Any, is_streamed: bool
 ) -> None:
-    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(ANSWERS[wire]))
     client = AsyncInferenceClient(server.url, "a-key", "m", wire=wire)
     service = AzInferChatCompletion(client=client)
     history = ChatHistory()
@@ -93,7 +93,7 @@ async def test_semantic_kernel_gives_back_what_the_model_thought(
     result = FunctionResultContent(id=call.id, name="f", result="yes")
     history.add_message(ChatMessageContent(role=AuthorRole.TOOL, items=[result]))
     await service.get_chat_message_contents(history, Settings())
-    assert sent(server, wire) == given_back(wire, "yes")
+    assert rest_of_request(server, wire) == given_back(wire, "yes")
     await client.aclose()
 
 
@@ -103,12 +103,12 @@ async def test_ag2_gives_back_what_the_model_thought(
     server: RawServer, wire: Any, is_streamed: bool
 ) -> None:
     ends = {"responses": SAID_ON_RESPONSES, "messages": SAID_ON_MESSAGES}[wire]
-    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(ends))
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(ends))
     client = AsyncInferenceClient(server.url, "a-key", "m", wire=wire)
     agent = Agent("it", config=AzInferConfig(client=client, streaming=is_streamed), tools=[tool(f)])
     answer = await agent.ask("do it")
     assert answer.body == "done"
-    assert sent(server, wire) == given_back(wire, "1")
+    assert rest_of_request(server, wire) == given_back(wire, "1")
     await client.aclose()
 
 

@@ -221,7 +221,7 @@ def test_our_clients_accept_the_credentials(own: LocalEndpoint) -> None:
         assert client.deployments(f"{own.url}/api/projects/p")["only"].model_name == "only"
     assert "Bearer" not in repr(credential)
 
-    async def asking() -> str:
+    async def send() -> str:
         async with (
             own.async_credential() as credential,
             AsyncInferenceClient(own.url, credential, "only") as client,
@@ -229,7 +229,7 @@ def test_our_clients_accept_the_credentials(own: LocalEndpoint) -> None:
             assert repr(credential) == "AsyncLocalCredential(…)"
             return (await client.complete([UserMessage("hi")])).text
 
-    assert asyncio.run(asking())
+    assert asyncio.run(send())
 
 
 def test_our_client_reports_an_expired_token() -> None:
@@ -255,12 +255,12 @@ def test_azure_identity_gets_tokens_from_the_local_authority(secure: LocalEndpoi
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims["tid"], claims["appid"], claims["aud"]) == ("tenant", "client", COGNITIVE)
 
-    async def asking() -> str:
+    async def send() -> str:
         async with AsyncClientSecretCredential("t", "c", secure.key, **fields) as credential:
             return (await credential.get_token(f"{COGNITIVE}/.default")).token
 
-    for each in (token, asyncio.run(asking())):
-        with httpx.Client(verify=_trusting(secure), base_url=secure.url) as client:
+    for each in (token, asyncio.run(send())):
+        with httpx.Client(verify=_ssl_context(secure), base_url=secure.url) as client:
             answer = client.get("/openai/v1/models", headers={"authorization": f"Bearer {each}"})
             assert answer.status_code == 200
 
@@ -304,7 +304,7 @@ def test_no_secret_is_in_the_request_log(own: LocalEndpoint) -> None:
     assert not [secret for secret in ('"first"', '"second"', "=first", token) if secret in shown]
 
 
-def _trusting(endpoint: LocalEndpoint) -> Any:
+def _ssl_context(endpoint: LocalEndpoint) -> Any:
     import ssl
 
     return ssl.create_default_context(cafile=endpoint.ca_file)

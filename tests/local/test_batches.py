@@ -65,7 +65,7 @@ class Asker:
             if reached(batch):
                 return batch
 
-    def ended(self, batch_id: str) -> Json:
+    def wait_for_end(self, batch_id: str) -> Json:
         return self.until(batch_id, lambda batch: batch["status"] in ENDED)
 
     def results(self, file_id: str | None) -> dict[str, Json]:
@@ -89,7 +89,7 @@ class Waiting(SyntheticEngine):
             yield piece
 
 
-def served(**named: Any) -> LocalEndpoint:
+def serve(**named: Any) -> LocalEndpoint:
     words = {"violence": {"bomb": "high"}}
     deployments = [
         LocalDeployment(
@@ -105,7 +105,7 @@ def served(**named: Any) -> LocalEndpoint:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
-    with served() as endpoint:
+    with serve() as endpoint:
         yield endpoint
 
 
@@ -144,7 +144,7 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
         "request_counts": {"total": 0, "completed": 0, "failed": 0},
         "metadata": {"a": "b"},
     }
-    ended = asker.ended(batch["id"])
+    ended = asker.wait_for_end(batch["id"])
     changed = {name: value for name, value in ended.items() if value != batch[name]}
     for name in ("in_progress_at", "finalizing_at", "completed_at"):
         assert changed.pop(name) >= created
@@ -169,11 +169,11 @@ def test_a_batch_has_the_documented_form(asker: Asker, endpoint_path: str) -> No
 def test_a_batch_runs_embeddings_and_responses(asker: Asker) -> None:
     body: Json = {"model": "other", "input": ["a", "b"]}
     batch = asker.create([line("e", body, "/embeddings")], "/v1/embeddings")
-    (result,) = asker.results(asker.ended(batch["id"])["output_file_id"]).values()
+    (result,) = asker.results(asker.wait_for_end(batch["id"])["output_file_id"]).values()
     assert len(result["response"]["body"]["data"]) == 2
     body = {"model": "chat", "input": "hi"}
     batch = asker.create([line("r", body, "/v1/responses")], "/responses")
-    (result,) = asker.results(asker.ended(batch["id"])["output_file_id"]).values()
+    (result,) = asker.results(asker.wait_for_end(batch["id"])["output_file_id"]).values()
     assert result["response"]["body"]["output"][0]["content"][0]["text"] == "Paris."
 
 
@@ -184,7 +184,7 @@ def test_lines_are_checked_like_requests(asker: Asker) -> None:
         "stream": chat(stream=True),
     }
     batch = asker.create([line(name, body) for name, body in wrong.items()])
-    ended = asker.ended(batch["id"])
+    ended = asker.wait_for_end(batch["id"])
     assert ended["output_file_id"] is None
     results = asker.results(ended["error_file_id"])
     assert {name: each["response"]["body"]["error"]["param"] for name, each in results.items()} == {
@@ -217,7 +217,7 @@ def test_an_invalid_file_fails_before_the_batch_starts(
 ) -> None:
     asker = Asker(endpoint.url, endpoint.key)
     with asker.http:
-        ended = asker.ended(asker.create(lines)["id"])
+        ended = asker.wait_for_end(asker.create(lines)["id"])
     assert ended["status"] == "failed"
     assert isinstance(ended["failed_at"], int)
     assert ended["errors"]["object"] == "list"
@@ -235,24 +235,24 @@ def test_the_numbers_of_lines_and_errors_are_limited(
 ) -> None:
     asker = Asker(endpoint.url, endpoint.key)
     with asker.http:
-        ended = asker.ended(asker.create(["1"] * count)["id"])
+        ended = asker.wait_for_end(asker.create(["1"] * count)["id"])
     assert [error["code"] for error in ended["errors"]["data"]] == codes
 
 
 def test_names_of_deployments_are_found_in_any_case(asker: Asker) -> None:
     batch = asker.create([line("a", chat(model="Chat")), line("b", chat(model="CHAT"))])
-    assert asker.ended(batch["id"])["request_counts"]["completed"] == 2
+    assert asker.wait_for_end(batch["id"])["request_counts"]["completed"] == 2
 
 
 def test_a_strict_endpoint_requires_a_batch_deployment() -> None:
-    with served(strict=True) as endpoint:
+    with serve(strict=True) as endpoint:
         asker = Asker(endpoint.url, endpoint.key)
         with asker.http:
-            ended = asker.ended(asker.create([GOOD])["id"])
+            ended = asker.wait_for_end(asker.create([GOOD])["id"])
             assert ended["errors"]["data"][0]["code"] == "invalid_request"
             assert "chat is GlobalStandard" in ended["errors"]["data"][0]["message"]
             batch = asker.create([line("a", chat(model="nightly"))])
-            assert asker.ended(batch["id"])["status"] == "completed"
+            assert asker.wait_for_end(batch["id"])["status"] == "completed"
         with httpx.Client(base_url=endpoint.url, headers={"api-key": endpoint.key}) as http:
             assert http.get("/openai/batches").status_code == 404
             version = {"api-version": "2025-03-01-preview"}
@@ -304,7 +304,7 @@ def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
     cancelling = asker.http.post(f"/batches/{batch['id']}/cancel").json()
     assert cancelling["status"] == "cancelling"
     assert isinstance(cancelling["cancelling_at"], int)
-    ended = asker.ended(batch["id"])
+    ended = asker.wait_for_end(batch["id"])
     assert ended["status"] == "cancelled"
     assert isinstance(ended["cancelled_at"], int)
     assert ended["request_counts"] == {"total": 28, "completed": 20, "failed": 0}
@@ -317,9 +317,9 @@ def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
 
 def test_a_line_waits_for_its_rate_limit_unless_it_can_never_fit(asker: Asker) -> None:
     lines = [line(str(at), chat(model="limited")) for at in range(10)]
-    ended = asker.ended(asker.create(lines)["id"])
+    ended = asker.wait_for_end(asker.create(lines)["id"])
     assert ended["request_counts"] == {"total": 10, "completed": 10, "failed": 0}
-    ended = asker.ended(asker.create([line("a", chat(model="tiny"))])["id"])
+    ended = asker.wait_for_end(asker.create([line("a", chat(model="tiny"))])["id"])
     (result,) = asker.results(ended["error_file_id"]).values()
     assert result["response"]["status_code"] == 429
 
@@ -342,7 +342,7 @@ def test_a_batch_expires_after_its_window() -> None:
             expiry = {"anchor": "created_at", "seconds": 1_209_600}
             # All but one of eight at once have nothing left to do when the time is over.
             batch = asker.create(lines + [line(f"d{at}", chat()) for at in range(7)])
-            ended = asker.ended(batch["id"])
+            ended = asker.wait_for_end(batch["id"])
             assert ended["status"] == "expired"
             assert ended["expired_at"] == ended["expires_at"]
             late = asker.results(ended["error_file_id"])
@@ -355,13 +355,13 @@ def test_a_batch_expires_after_its_window() -> None:
                 f"d{at}" for at in range(7)
             }
             batch = asker.create([line("a", chat())], output_expires_after=expiry)
-            output = asker.ended(batch["id"])["output_file_id"]
+            output = asker.wait_for_end(batch["id"])["output_file_id"]
             file = asker.http.get(f"/files/{output}").json()
             assert file["expires_at"] == now + 1_209_600
 
 
 def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
-    with served(data=tmp_path, key="k") as endpoint:
+    with serve(data=tmp_path, key="k") as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
             lines = [line("a", chat()), line("b", chat("wait"))]
@@ -373,9 +373,9 @@ def test_a_batch_outlives_its_endpoint(tmp_path: Path) -> None:
     with LocalEndpoint([LocalDeployment("chat")], data=tmp_path, key="k") as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            ended = asker.ended(batch["id"])
+            ended = asker.wait_for_end(batch["id"])
             assert set(asker.results(ended["output_file_id"])) == {"a", "b"}
-            assert asker.ended(cancelled["id"])["status"] == "cancelled"
+            assert asker.wait_for_end(cancelled["id"])["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("code", ["input_modified", "server_error"])
@@ -383,7 +383,7 @@ def test_a_batch_whose_input_is_deleted_fails_and_keeps_its_results(
     tmp_path: Path, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1_800_000_000.0
-    with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
+    with serve(data=tmp_path, key="k", now=lambda: now) as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
             batch = asker.create([line("a", chat()), line("b", chat("wait"))])
@@ -394,10 +394,10 @@ def test_a_batch_whose_input_is_deleted_fails_and_keeps_its_results(
             database.execute("DELETE FROM files")
     else:
         (tmp_path / "files" / batch["input_file_id"]).unlink()
-    with served(data=tmp_path, key="k", now=lambda: now) as endpoint:
+    with serve(data=tmp_path, key="k", now=lambda: now) as endpoint:
         asker = Asker(endpoint.url, "k")
         with asker.http:
-            ended = asker.ended(batch["id"])
+            ended = asker.wait_for_end(batch["id"])
             assert (ended["status"], ended["errors"]["data"][0]["code"]) == ("failed", code)
             assert set(asker.results(ended["output_file_id"])) == {"a"}
     assert ("FileNotFoundError" in caplog.text) == (code == "server_error")
@@ -410,7 +410,7 @@ def test_a_batch_continues_after_its_process_is_killed(tmp_path: Path) -> None:
         asker = Asker(process.stdout.readline().strip(), "local-key")
         with asker.http, half_an_upload(asker):
             whole = asker.create([line("whole", chat())])
-            asker.ended(whole["id"])
+            asker.wait_for_end(whole["id"])
             batch = asker.create([line(str(at), chat()) for at in range(60)])
             asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 19)
             os.kill(process.pid, signal.SIGKILL)
@@ -420,7 +420,7 @@ def test_a_batch_continues_after_its_process_is_killed(tmp_path: Path) -> None:
     with LocalEndpoint([LocalDeployment("chat", engine=engine)], data=tmp_path) as endpoint:
         asker = Asker(endpoint.url, endpoint.key)
         with asker.http:
-            ended = asker.ended(batch["id"])
+            ended = asker.wait_for_end(batch["id"])
             assert ended["request_counts"] == {"total": 60, "completed": 60, "failed": 0}
             results = asker.results(ended["output_file_id"])
             texts = [

@@ -42,7 +42,7 @@ async def sleep(seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[LocalEndpoint]:
+def running_endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments, of which one was configured to be slow and to fail."""
     configured = LocalDeployment(
         "configured",
@@ -58,11 +58,11 @@ def running() -> Iterator[LocalEndpoint]:
 
 
 @pytest.fixture
-def endpoint(running: LocalEndpoint) -> LocalEndpoint:
+def endpoint(running_endpoint: LocalEndpoint) -> LocalEndpoint:
     """The endpoint as it was configured."""
-    running.reset()
+    running_endpoint.reset()
     WAITED.clear()
-    return running
+    return running_endpoint
 
 
 @pytest.fixture

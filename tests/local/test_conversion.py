@@ -32,7 +32,7 @@ FACTS = {
 Tensors = dict[str, np.ndarray]
 
 
-def drawn() -> Tensors:
+def draw_weights() -> Tensors:
     """The weights of a BERT by the names of its files; what is not used for vectors too."""
     random = np.random.default_rng(0)
     shapes = {
@@ -60,13 +60,13 @@ def drawn() -> Tensors:
     return {**tensors, "embeddings.position_ids": np.arange(POSITIONS)[None]}
 
 
-def computed(tensors: Tensors, words: list[str]) -> Any:
+def compute_vector(tensors: Tensors, words: list[str]) -> Any:
     """The vector of a text as the paper on BERT has it, the mean of the last layer."""
 
     def linear(x: Any, name: str) -> Any:
         return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
 
-    def normed(x: Any, name: str) -> Any:
+    def normalize(x: Any, name: str) -> Any:
         spread = np.sqrt(x.var(-1, keepdims=True) + FACTS["layer_norm_eps"])
         x = (x - x.mean(-1, keepdims=True)) / spread
         return x * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
@@ -74,7 +74,7 @@ def computed(tensors: Tensors, words: list[str]) -> Any:
     tokens = [WORDS.index(word) for word in ("[CLS]", *words, "[SEP]")]
     x = tensors["embeddings.word_embeddings.weight"][tokens]
     x = x + tensors["embeddings.position_embeddings.weight"][: len(tokens)]
-    x = normed(x + tensors["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+    x = normalize(x + tensors["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     for layer in range(LAYERS):
         at = f"encoder.layer.{layer}."
         query, key, value = (
@@ -86,23 +86,23 @@ def computed(tensors: Tensors, words: list[str]) -> Any:
         scores = np.exp(query @ key.transpose(0, 2, 1) / math.sqrt(WIDTH / HEADS))
         mixed = (scores / scores.sum(-1, keepdims=True)) @ value
         mixed = mixed.transpose(1, 0, 2).reshape(len(tokens), WIDTH)
-        x = normed(
+        x = normalize(
             x + linear(mixed, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm"
         )
         inner = linear(x, f"{at}intermediate.dense")
         inner = inner * (1 + np.vectorize(math.erf)(inner / math.sqrt(2))) / 2
-        x = normed(x + linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
+        x = normalize(x + linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
     vector = x.mean(0)
     return vector / np.linalg.norm(vector)
 
 
 @pytest.fixture(scope="module")
 def tensors() -> Tensors:
-    return drawn()
+    return draw_weights()
 
 
 @pytest.fixture(scope="module")
-def converted(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gguf_file(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model as GGUF."""
     folder = tmp_path_factory.mktemp("bert")
     save_file(tensors, folder / "model.safetensors")
@@ -119,9 +119,9 @@ def converted(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_converted_model_computes_the_vectors_of_its_weights(
-    tensors: Tensors, converted: Path
+    tensors: Tensors, gguf_file: Path
 ) -> None:
-    engine = engine_of(converted)
+    engine = engine_of(gguf_file)
     assert isinstance(engine, GgufEmbeddings)
     texts = {"the cats": ["the", "cat", "##s"], "dog": ["dog"], "cat dog": ["cat", "dog"]}
     with (
@@ -132,15 +132,15 @@ def test_a_converted_model_computes_the_vectors_of_its_weights(
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == 5 + 3 + 4
     result = np.array([list(vector) for vector in answer.vectors])
-    right = np.array([computed(tensors, words) for words in texts.values()])
+    right = np.array([compute_vector(tensors, words) for words in texts.values()])
     likeness = result @ right.T
     # Weights of 8 bits differ a little; another text differs much.
     assert likeness.diagonal().min() > 0.999
     assert likeness[~np.eye(len(texts), dtype=bool)].max() < 0.99
 
 
-def test_a_converted_model_keeps_its_matrices_in_8_bits_and_no_pooler(converted: Path) -> None:
-    reader = GGUFReader(converted)
+def test_a_converted_model_keeps_its_matrices_in_8_bits_and_no_pooler(gguf_file: Path) -> None:
+    reader = GGUFReader(gguf_file)
     kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
     assert kinds["blk.1.attn_q.weight"] == kinds["token_embd.weight"] == "Q8_0"
     assert kinds["position_embd.weight"] == kinds["blk.0.attn_q.bias"] == "F32"

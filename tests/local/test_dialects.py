@@ -456,7 +456,7 @@ def test_reasoning_models_refuse_temperature_in_responses_too(ask: Any) -> None:
     )
 
 
-def embedded(ask: Any, path: str = "/models/embeddings", **body: Any) -> httpx.Response:
+def embed_text(ask: Any, path: str = "/models/embeddings", **body: Any) -> httpx.Response:
     answer = ask("lenient", path, {"model": "vectors", "input": "a cat", **body})
     assert isinstance(answer, httpx.Response)
     return answer
@@ -464,7 +464,7 @@ def embedded(ask: Any, path: str = "/models/embeddings", **body: Any) -> httpx.R
 
 def test_dimensions_shorten_vectors(ask: Any) -> None:
     def vector(encoding: str) -> list[Any]:
-        data = embedded(ask, encoding_format=encoding).json()["data"]
+        data = embed_text(ask, encoding_format=encoding).json()["data"]
         result: list[Any] = data[0]["embedding"]
         return result
 
@@ -483,7 +483,7 @@ def test_dimensions_shorten_vectors(ask: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "query", "document"])
 def test_input_type_is_accepted(ask: Any, kind: str) -> None:
-    assert embedded(ask, input_type=kind).status_code == 200
+    assert embed_text(ask, input_type=kind).status_code == 200
 
 
 IDS = "Token ids are those of another tokenizer"
@@ -512,7 +512,7 @@ V1 = "/openai/v1/embeddings"
 def test_invalid_options_of_vectors_are_refused(
     ask: Any, path: str, body: Json, status: int, message: str
 ) -> None:
-    answer = embedded(ask, path, **body)
+    answer = embed_text(ask, path, **body)
     assert answer.status_code == status
     assert message in answer.text
 

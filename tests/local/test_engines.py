@@ -39,7 +39,7 @@ def test_the_engine_that_the_documentation_shows_works() -> None:
             InferenceClient(f"{endpoint.url}/models", endpoint.key, "loud").embed_images([PNG])
 
 
-def drawn(shape: str, colour: str, size: tuple[int, int] = (96, 96)) -> Image.Image:
+def draw_shape(shape: str, colour: str, size: tuple[int, int] = (96, 96)) -> Image.Image:
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
     box = (size[0] // 5, size[1] // 5, 4 * size[0] // 5, 4 * size[1] // 5)
@@ -79,7 +79,7 @@ def likeness(first: list[float], second: list[float]) -> float:
 
 def test_images_that_look_alike_are_near(client: InferenceClient) -> None:
     """Each changed image finds the one that it was made of, among six."""
-    originals = [drawn(s, c) for s in ("circle", "square", "stripes") for c in ("red", "blue")]
+    originals = [draw_shape(s, c) for s in ("circle", "square", "stripes") for c in ("red", "blue")]
     known = vectors_of(client, *map(file_of, originals))
     changed = [
         file_of(original.resize((50, 70)), "JPEG", quality=60)
@@ -104,7 +104,7 @@ def test_shortened_vectors_are_never_zero(client: InferenceClient, dimensions: i
 
 
 def test_vectors_of_images_are_unit_vectors_and_always_the_same(client: InferenceClient) -> None:
-    image = file_of(drawn("circle", "green"))
+    image = file_of(draw_shape("circle", "green"))
     first, second = vectors_of(client, image, image)
     assert first == second
     assert len(first) == 256
@@ -114,7 +114,7 @@ def test_vectors_of_images_are_unit_vectors_and_always_the_same(client: Inferenc
 
 
 def test_a_text_beside_an_image_counts(client: InferenceClient) -> None:
-    image = file_of(drawn("square", "red"))
+    image = file_of(draw_shape("square", "red"))
     plain, cat, cats, dog = vectors_of(
         client, image, (image, "a cat"), (image, "the cat"), (image, "one dog")
     )
@@ -131,7 +131,7 @@ def test_transparent_pixels_are_white(client: InferenceClient) -> None:
     assert likeness(clear, white) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG", b"GIF89a", file_of(drawn("circle", "red"))[:60]])
+@pytest.mark.parametrize("data", [b"\x89PNG", b"GIF89a", file_of(draw_shape("circle", "red"))[:60]])
 def test_data_that_is_not_an_image_is_refused(client: InferenceClient, data: bytes) -> None:
     with pytest.raises(BadRequestError, match=r"input\.0\.image: the image cannot be read"):
         client.embed_images([data])

@@ -169,15 +169,15 @@ def test_a_strict_endpoint_requires_an_api_version_for_files(strict: LocalEndpoi
 
 
 def test_files_outlive_an_endpoint_with_a_data_directory(tmp_path: Path) -> None:
-    def served() -> LocalEndpoint:
+    def serve() -> LocalEndpoint:
         return LocalEndpoint([LocalDeployment("chat")], key="k", data=tmp_path / "data")
 
-    with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
+    with serve() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
         body = upload(http).json()
         with pytest.raises(ConfigurationError, match="that no other endpoint uses"):
-            served().start()
-    with served() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
+            serve().start()
+    with serve() as endpoint, httpx.Client(headers={"api-key": "k"}) as http:
         http.base_url = endpoint.url
         assert http.get(f"{BASES[0]}/{body['id']}/content").content == CONTENT
 

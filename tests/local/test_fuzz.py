@@ -204,7 +204,7 @@ def test_no_request_breaks_the_endpoint(
         phases=[hypothesis.Phase.generate],
     )
     @hypothesis.given(st.one_of(values))
-    def tried(values: tuple[str, Case[Any]]) -> None:
+    def try_case(values: tuple[str, Case[Any]]) -> None:
         words, case = values
         answer = case.call(str(http.base_url), headers={"api-key": KEY}, session=session)
         counts[answer.status_code] += 1
@@ -213,6 +213,6 @@ def test_no_request_breaks_the_endpoint(
         check(answer, words, surface)
 
     with requests.Session() as session:
-        tried()
+        try_case()
     assert counts.total() >= CASES
     logging.getLogger(__name__).info("%s: %s", surface, dict(counts))

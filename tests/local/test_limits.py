@@ -53,7 +53,7 @@ def clock() -> Turned:
 
 
 @pytest.fixture
-def serving(clock: Turned) -> Iterator[Callable[..., httpx.Client]]:
+def serve_deployments(clock: Turned) -> Iterator[Callable[..., httpx.Client]]:
     """Serves deployments on the clock and gives a plain HTTP client of them."""
     opened: list[Any] = []
 
@@ -75,9 +75,9 @@ def post_chat(http: httpx.Client, model: str = "chat", **options: Any) -> httpx.
 
 
 def test_requests_are_counted_for_each_renewal_period(
-    serving: Callable[..., httpx.Client], clock: Turned
+    serve_deployments: Callable[..., httpx.Client], clock: Turned
 ) -> None:
-    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
+    http = serve_deployments(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
     first, second, third = (post_chat(http) for _ in range(3))
     assert [each.status_code for each in (first, second, third)] == [200, 200, 429]
     assert first.headers["x-ratelimit-limit-requests"] == "2"
@@ -96,8 +96,10 @@ def test_requests_are_counted_for_each_renewal_period(
     assert post_chat(http).status_code == 200
 
 
-def test_a_refusal_is_in_the_words_of_the_surface(serving: Callable[..., httpx.Client]) -> None:
-    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
+def test_a_refusal_is_in_the_words_of_the_surface(
+    serve_deployments: Callable[..., httpx.Client],
+) -> None:
+    http = serve_deployments(LocalDeployment("chat", "m", rate_limits=(SLICE,)))
     for _ in range(2):
         post_chat(http)
     for path in ("/openai/v1/chat/completions", "/openai/deployments/chat/chat/completions"):
@@ -107,10 +109,10 @@ def test_a_refusal_is_in_the_words_of_the_surface(serving: Callable[..., httpx.C
 
 
 def test_tokens_are_admitted_by_estimate_and_settled_by_usage(
-    serving: Callable[..., httpx.Client], clock: Turned
+    serve_deployments: Callable[..., httpx.Client], clock: Turned
 ) -> None:
     engine = SyntheticEngine("one two three four")
-    http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
+    http = serve_deployments(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
     first = post_chat(http, max_tokens=60)
     assert first.headers["x-ratelimit-remaining-tokens"] == "39"
     used = first.json()["usage"]["total_tokens"]
@@ -125,17 +127,19 @@ def test_tokens_are_admitted_by_estimate_and_settled_by_usage(
     assert post_chat(http, max_tokens=90).status_code == 200
 
 
-def test_a_stream_is_settled_when_it_ends(serving: Callable[..., httpx.Client]) -> None:
+def test_a_stream_is_settled_when_it_ends(serve_deployments: Callable[..., httpx.Client]) -> None:
     engine = SyntheticEngine("one two three")
-    http = serving(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
+    http = serve_deployments(LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,)))
     assert post_chat(http, max_tokens=90, stream=True).text.endswith("[DONE]\n\n")
     assert int(post_chat(http, max_tokens=1).headers["x-ratelimit-remaining-tokens"]) > 80
 
 
-def test_the_prompt_of_an_answer_that_is_cut_counts(serving: Callable[..., httpx.Client]) -> None:
+def test_the_prompt_of_an_answer_that_is_cut_counts(
+    serve_deployments: Callable[..., httpx.Client],
+) -> None:
     harsh = ContentFilter("harsh", {"violence": {"fight": "high"}})
     engine = SyntheticEngine("a fight ")
-    http = serving(
+    http = serve_deployments(
         LocalDeployment("chat", engine=engine, rate_limits=(MINUTE,), content_filter=harsh)
     )
     prompt = [{"role": "user", "content": "word" * 60}]
@@ -144,8 +148,8 @@ def test_the_prompt_of_an_answer_that_is_cut_counts(serving: Callable[..., httpx
     assert post_chat(http, messages=prompt).status_code == 429
 
 
-def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:
-    http = serving(LocalDeployment("embed", rate_limits=(RateLimit("token", 10, 60),)))
+def test_embeddings_count_too(serve_deployments: Callable[..., httpx.Client]) -> None:
+    http = serve_deployments(LocalDeployment("embed", rate_limits=(RateLimit("token", 10, 60),)))
     body = {"model": "embed", "input": "x" * 40}
     assert http.post("/models/embeddings", json=body).status_code == 200
     again = http.post("/models/embeddings", json=body)
@@ -153,10 +157,10 @@ def test_embeddings_count_too(serving: Callable[..., httpx.Client]) -> None:
 
 
 def test_deployments_of_one_model_have_separate_limits(
-    serving: Callable[..., httpx.Client],
+    serve_deployments: Callable[..., httpx.Client],
 ) -> None:
     engine = SyntheticEngine()
-    http = serving(
+    http = serve_deployments(
         LocalDeployment("small", "m", engine, rate_limits=(RateLimit("request", 1, 10),)),
         LocalDeployment("large", "m", engine, rate_limits=(RateLimit("request", 3, 10),)),
         LocalDeployment("free", "m", engine),
@@ -170,14 +174,14 @@ def test_deployments_of_one_model_have_separate_limits(
 
 
 def test_refused_and_broken_requests_free_their_place(
-    serving: Callable[..., httpx.Client],
+    serve_deployments: Callable[..., httpx.Client],
 ) -> None:
     class Broken(SyntheticEngine):
         async def chat(self, prompt: Prompt) -> Any:
             raise RuntimeError("bug")
             yield
 
-    http = serving(
+    http = serve_deployments(
         LocalDeployment("chat", engine=Broken(), capacity_type="ProvisionedManaged", capacity=1)
     )
     for stream in (False, True, False):
@@ -271,9 +275,11 @@ def test_tokens_are_exact_under_load() -> None:
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind[0])
 def test_every_answer_has_the_remaining_limits(
-    serving: Callable[..., httpx.Client], kind: tuple[str, dict[str, Any]]
+    serve_deployments: Callable[..., httpx.Client], kind: tuple[str, dict[str, Any]]
 ) -> None:
-    http = serving(LocalDeployment("chat", "m", rate_limits=(SLICE, RateLimit("token", 900, 60))))
+    http = serve_deployments(
+        LocalDeployment("chat", "m", rate_limits=(SLICE, RateLimit("token", 900, 60)))
+    )
     path, body = kind
     answer = http.post(path, json=body)
     assert answer.status_code == 200

@@ -102,7 +102,7 @@ def test_the_log_has_why_a_request_was_routed(
 
 
 def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
-    async def reading() -> tuple[LogEntry, LogEntry]:
+    async def read() -> tuple[LogEntry, LogEntry]:
         async with azinfer_endpoint.requests.listen() as entries:
             client = AsyncInferenceClient(model="chat")
             async with client, client.stream([UserMessage("Hello")]) as chunks:
@@ -110,7 +110,7 @@ def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
                     pass
             return await anext(entries), await anext(entries)
 
-    first, last = asyncio.run(reading())
+    first, last = asyncio.run(read())
     assert (first.open, last.open) == (True, False)
     assert first.request_id == last.request_id
     assert first.completion_tokens == 1
@@ -123,7 +123,7 @@ def test_a_stream_is_in_the_log_twice(azinfer_endpoint: LocalEndpoint) -> None:
 def test_an_abandoned_stream_is_closed_in_the_log(azinfer_endpoint: LocalEndpoint) -> None:
     azinfer_endpoint.fail("chat", Fault("stall", after=3))
 
-    async def leaving() -> LogEntry:
+    async def leave() -> LogEntry:
         async with azinfer_endpoint.requests.listen() as entries:
             client = AsyncInferenceClient(model="chat")
             async with client, client.stream([UserMessage("Hello")]) as chunks:
@@ -132,18 +132,18 @@ def test_an_abandoned_stream_is_closed_in_the_log(azinfer_endpoint: LocalEndpoin
                 pass
             return entry
 
-    entry = asyncio.run(leaving())
+    entry = asyncio.run(leave())
     assert entry.fault == "stall"
     assert "[DONE]" not in entry.answer
 
 
 def test_closed_listeners_are_removed(azinfer_endpoint: LocalEndpoint) -> None:
-    async def listening() -> None:
+    async def listen() -> None:
         async with azinfer_endpoint.requests.listen():
             pass
         azinfer_endpoint.requests.listen()
 
-    asyncio.run(listening())
+    asyncio.run(listen())
     # The second listener's loop is closed, which must not disturb who asks.
     client = InferenceClient(model="chat")
     assert client.complete([UserMessage("Hello")]).text

@@ -372,7 +372,8 @@ def test_a_full_deployment_spills_over(own: LocalEndpoint) -> None:
     )
     answers = [ask(own, "ptu") for _ in range(3)]
     values = [
-        (each.status_code, each.headers["x-ms-deployment-name"], _spilled(each)) for each in answers
+        (each.status_code, each.headers["x-ms-deployment-name"], _spill_headers(each))
+        for each in answers
     ]
     assert values == [
         (200, "ptu", ("false", None)),
@@ -421,7 +422,7 @@ def test_names_that_no_header_can_carry_break_no_answer(own: LocalEndpoint) -> N
     assert "spills over to '\\xe9\\\\x85', which is not another" in missing
 
 
-def _spilled(answer: httpx.Response) -> tuple[str | None, str | None]:
+def _spill_headers(answer: httpx.Response) -> tuple[str | None, str | None]:
     headers = answer.headers
     return headers.get("x-ms-is-spilled-over"), headers.get("x-ms-spillover-from-deployment")
 
@@ -445,7 +446,7 @@ def test_a_stream_and_embeddings_spill_over_too(own: LocalEndpoint) -> None:
             headers={"api-key": "k"},
             json={"model": "ptu", "input": inputs},
         )
-        assert (answer.status_code, _spilled(answer)) == (200, ("true", "ptu"))
+        assert (answer.status_code, _spill_headers(answer)) == (200, ("true", "ptu"))
 
 
 def test_an_unknown_spillover_deployment_prevents_the_start() -> None:

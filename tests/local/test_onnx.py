@@ -35,7 +35,7 @@ PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Made = Callable[..., Path]
 
 
-def seeded() -> dict[str, np.ndarray]:
+def seed_weights() -> dict[str, np.ndarray]:
     """The weights of a tiny model: patches, and a projection."""
     random = np.random.default_rng(0)
     shapes = {"patches": (WIDE, 3, PATCH, PATCH), "bias": (WIDE,), "projection": (WIDE, LONG)}
@@ -54,12 +54,12 @@ def vision(side: int | str = "side") -> bytes:
         node("MatMul", [INNER, "projection"], "image_embeds"),
     ]
     inputs = {"pixel_values": ("count", 3, side, side)}
-    return onnx_files.model(nodes, inputs, {"image_embeds": ("count", LONG)}, seeded())
+    return onnx_files.model(nodes, inputs, {"image_embeds": ("count", LONG)}, seed_weights())
 
 
-def computed(pixels: np.ndarray) -> Any:
+def compute_vector(pixels: np.ndarray) -> Any:
     """The vector of an image, its colours from 0 to 1, as ImageNet's are prepared."""
-    weights = seeded()
+    weights = seed_weights()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     image = ((pixels - mean) / std).transpose(2, 0, 1)
     rows, columns = (side // PATCH for side in image.shape[1:])
@@ -138,8 +138,10 @@ def test_any_model_computes_the_vectors_of_its_weights_over_http(write_model: Ma
         with pytest.raises(BadRequestError, match="less than or equal to 5"):
             client.embed_images([file_of(Image.fromarray(pictures[0]))], dimensions=6)
     for vector, picture in zip(answer.vectors, pictures, strict=True):
-        assert list(vector) == pytest.approx(list(computed(picture / 255)), abs=1e-5)
-    assert list(short.vectors[0]) == pytest.approx(list(unit(computed(pictures[0] / 255)[:2])))
+        assert list(vector) == pytest.approx(list(compute_vector(picture / 255)), abs=1e-5)
+    assert list(short.vectors[0]) == pytest.approx(
+        list(unit(compute_vector(pictures[0] / 255)[:2]))
+    )
 
 
 def test_half_precision_is_as_close_as_possible(write_model: Made) -> None:
@@ -208,7 +210,7 @@ def test_the_middle_of_a_very_long_image_is_seen(eye: Callable[..., Any]) -> Non
         assert eye(file_of(Image.fromarray(wide)), 8, 8, fit=fit).shape == (8, 8, 3)
 
 
-def turned(picture: Image.Image) -> bytes:
+def turn(picture: Image.Image) -> bytes:
     """On its side, with an EXIF orientation that says so."""
     exif = Image.Exif()
     exif[0x112] = 6
@@ -222,7 +224,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 
 
 FORMS: dict[str, tuple[Callable[[Image.Image], bytes], Callable[[Image.Image], Image.Image]]] = {
-    "turned": (turned, lambda picture: picture),
+    "turned": (turn, lambda picture: picture),
     "grey": (lambda p: file_of(p.convert("L")), lambda p: p.convert("L").convert("RGB")),
     "grey and clear": (
         lambda p: file_of(on_white(p.convert("L").convert("RGB")).convert("LA")),
@@ -286,7 +288,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-def posted(endpoint: LocalEndpoint, path: str, *inputs: tuple[bytes, str | None]) -> Any:
+def post_images(endpoint: LocalEndpoint, path: str, *inputs: tuple[bytes, str | None]) -> Any:
     """The answer to several images in one request."""
     values = [
         {
@@ -321,22 +323,22 @@ def test_data_that_is_not_an_image_is_refused_with_its_index(
     tiny: LocalEndpoint, path: str, kind: str
 ) -> None:
     data, reason = BROKEN[kind]
-    answer = posted(tiny, path, (WHOLE, None), (data, None))
+    answer = post_images(tiny, path, (WHOLE, None), (data, None))
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("BadRequest", "input.1.image")
     assert error["message"].startswith("input.1.image: ")
     assert reason in error["message"]
-    assert posted(tiny, path, (WHOLE, None)).status_code == 200
+    assert post_images(tiny, path, (WHOLE, None)).status_code == 200
 
 
 def test_a_text_that_the_model_ignores_is_refused(tiny: LocalEndpoint) -> None:
-    answer = posted(tiny, "/models/images/embeddings", (WHOLE, None), (WHOLE, "a cat"))
+    answer = post_images(tiny, "/models/images/embeddings", (WHOLE, None), (WHOLE, "a cat"))
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["param"] == "input.1.text"
     assert "reads images but not text; send the image alone" in error["message"]
-    assert posted(tiny, "/models/images/embeddings", (WHOLE, "")).status_code == 200
+    assert post_images(tiny, "/models/images/embeddings", (WHOLE, "")).status_code == 200
 
 
 def test_the_model_is_listed_with_its_capabilities(tiny: LocalEndpoint) -> None:
@@ -588,7 +590,7 @@ def test_an_inner_tensor_becomes_an_output(write_model: Made) -> None:
     before = vector("image_embeds")
     add_output(path, INNER)
     assert (vector("image_embeds") == before).all()
-    assert unit(vector(INNER) @ seeded()["projection"]) == pytest.approx(before, abs=1e-6)
+    assert unit(vector(INNER) @ seed_weights()["projection"]) == pytest.approx(before, abs=1e-6)
 
 
 async def test_work_does_not_block_the_event_loop(write_model: Made) -> None:

@@ -61,7 +61,7 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
-def broken(document: str, name: str, value: Any) -> set[str]:
+def violations(document: str, name: str, value: Any) -> set[str]:
     """Where a value leaves a schema: the rule that it breaks and the field that does it."""
     schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMAS[document]["$defs"]}
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
@@ -124,7 +124,7 @@ def test_chats(http: httpx.Client, document: str, body: Json) -> None:
     path, name = SURFACES[document]
     answer = http.post(path, json={"model": "chat", "messages": ASK, **body})
     assert answer.status_code == 200
-    assert broken(document, name, answer.json()) == set()
+    assert violations(document, name, answer.json()) == set()
 
 
 @pytest.mark.parametrize("document", SURFACES)
@@ -135,7 +135,7 @@ def test_streams(http: httpx.Client, document: str) -> None:
         usage = {"include_usage": True}
         body = {"model": "chat", "messages": ASK, "stream": True, "stream_options": usage, **body}
         for chunk in events(http.post(path, json=body)):
-            left |= broken(document, STREAMS[document], chunk)
+            left |= violations(document, STREAMS[document], chunk)
     assert left == LEAVES[document]
 
 
@@ -158,25 +158,25 @@ def test_streams(http: httpx.Client, document: str) -> None:
 def test_vectors(http: httpx.Client, path: str, document: str, name: str, body: Json) -> None:
     answer = http.post(path, json={"model": "chat", "input": ["a", "b"], **body})
     assert answer.status_code == 200
-    assert broken(document, name, answer.json()) == set()
+    assert violations(document, name, answer.json()) == set()
 
 
 def test_images_and_info(http: httpx.Client) -> None:
     body = {"model": "chat", "input": [{"image": DATA_URL}]}
     answer = http.post(f"/models/images/embeddings{VERSION}", json=body)
-    assert broken("models", "EmbeddingsResult", answer.json()) == set()
+    assert violations("models", "EmbeddingsResult", answer.json()) == set()
     answer = http.get(f"/models/info{VERSION}&model=chat")
-    assert broken("models", "ModelInfo", answer.json()) == set()
+    assert violations("models", "ModelInfo", answer.json()) == set()
 
 
 @pytest.mark.parametrize("body", [{}, {"n": 2, "echo": True}, {"model": "guarded"}])
 def test_completions(http: httpx.Client, body: Json) -> None:
     path = CLASSIC.format("completions").replace("chat/", f"{body.get('model', 'chat')}/")
     answer = http.post(path, json={"prompt": "a", **body})
-    assert broken("classic", "createCompletionResponse", answer.json()) == set()
+    assert violations("classic", "createCompletionResponse", answer.json()) == set()
     for chunk in events(http.post(path, json={"prompt": "a", "stream": True, **body})):
         # A stream reports why it ends only at its end.
-        assert broken("classic", "createCompletionResponse", chunk) <= LEAVES_COMPLETION
+        assert violations("classic", "createCompletionResponse", chunk) <= LEAVES_COMPLETION
 
 
 LEAVES_COMPLETION = {"enum choices.finish_reason", "type choices.finish_reason"}
@@ -208,31 +208,31 @@ def test_responses(http: httpx.Client, body: Json) -> None:
     body = {"model": "chat", "input": ASK, **body}
     answer = http.post("/openai/v1/responses", json=body)
     assert answer.status_code == 200
-    assert broken("v1", "AzureResponse", answer.json()) == set()
+    assert violations("v1", "AzureResponse", answer.json()) == set()
     url = f"/openai/v1/responses/{answer.json()['id']}"
-    assert broken("v1", "AzureResponse", http.get(url).json()) == set()
+    assert violations("v1", "AzureResponse", http.get(url).json()) == set()
     items = http.get(f"{url}/input_items").json()
-    assert broken("v1", "OpenAI.ResponseItemList", items) == set()
+    assert violations("v1", "OpenAI.ResponseItemList", items) == set()
     left = set()
     for event in events(http.post("/openai/v1/responses", json={**body, "stream": True})):
-        left |= broken("v1", "OpenAI.ResponseStreamEvent.any", event)
+        left |= violations("v1", "OpenAI.ResponseStreamEvent.any", event)
     assert left == LEAVES_EVENTS
-    assert broken("v1", "ResponseDeleted", http.delete(url).json()) == set()
+    assert violations("v1", "ResponseDeleted", http.delete(url).json()) == set()
 
 
 def test_files_and_models(http: httpx.Client) -> None:
     form: Json = {"files": {"file": ("a.jsonl", b"{}")}, "data": {"purpose": "batch"}}
     file = http.post("/openai/v1/files", **form).json()
     url = f"/openai/v1/files/{file['id']}"
-    assert broken("v1", "AzureOpenAIFile", file) == set()
-    assert broken("v1", "AzureOpenAIFile", http.get(url).json()) == set()
+    assert violations("v1", "AzureOpenAIFile", file) == set()
+    assert violations("v1", "AzureOpenAIFile", http.get(url).json()) == set()
     listed = http.get("/openai/v1/files").json()
-    assert broken("v1", "AzureListFilesResponse", listed) == set()
-    assert broken("v1", "OpenAI.DeleteFileResponse", http.delete(url).json()) == set()
+    assert violations("v1", "AzureListFilesResponse", listed) == set()
+    assert violations("v1", "OpenAI.DeleteFileResponse", http.delete(url).json()) == set()
     models = http.get("/openai/v1/models").json()
-    assert broken("v1", "OpenAI.ListModelsResponse", models) == set()
+    assert violations("v1", "OpenAI.ListModelsResponse", models) == set()
     model = http.get("/openai/v1/models/chat").json()
-    assert broken("v1", "OpenAI.Model", model) == set()
+    assert violations("v1", "OpenAI.Model", model) == set()
 
 
 CLASSIC_CHAT = CLASSIC.format(CHAT)
@@ -280,7 +280,7 @@ def test_errors(
 ) -> None:
     answer = http.post(path, json={"messages": ASK, **body})
     assert answer.status_code == status
-    assert broken(document, name, answer.json()) == left
+    assert violations(document, name, answer.json()) == left
 
 
 def test_the_check_detects_a_wrong_answer(http: httpx.Client) -> None:
@@ -288,4 +288,4 @@ def test_the_check_detects_a_wrong_answer(http: httpx.Client) -> None:
     answer["output"][0]["content"][0]["text"] = 7
     del answer["object"]
     values = {"type output.content.text", "required object"}
-    assert broken("v1", "AzureResponse", answer) == values
+    assert violations("v1", "AzureResponse", answer) == values

@@ -84,7 +84,7 @@ def more_deployments(endpoint: LocalEndpoint) -> Iterator[None]:
 
 
 @cache
-def taken(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
+def run_tour(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
     """How a tour went: the versions of what was tried, and what failed of each step."""
     script, path, *_ = TOURS[tour]
     env = {name: each for name, each in os.environ.items() if not name.upper().startswith(_FOREIGN)}
@@ -116,7 +116,7 @@ def test_another_client_works_unchanged_over_https(
 
 
 def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
-    steps = taken(tour, endpoint.url, endpoint.key, endpoint.ca_file)["steps"]
+    steps = run_tour(tour, endpoint.url, endpoint.key, endpoint.ca_file)["steps"]
     failed = {name: went for name, went in steps.items() if went is not None}
     assert not failed, "\n\n".join(f"{name}:\n{went}" for name, went in failed.items())
     assert len(steps) == count
@@ -125,7 +125,7 @@ def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
 def test_the_readme_of_core_lists_the_tested_clients(endpoint: LocalEndpoint) -> None:
     tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
     for tour in TOURS:
-        tried += taken(tour, endpoint.url, endpoint.key, None)["versions"].items()
+        tried += run_tour(tour, endpoint.url, endpoint.key, None)["versions"].items()
     readme = (ROOT / "core/README.md").read_text("utf-8")
     table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
     values = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)

@@ -74,7 +74,7 @@ def begun_batch(http: httpx.Client, model: str = "chat") -> str:
     return str(batch.json()["id"])
 
 
-def listed(http: httpx.Client) -> dict[str, int]:
+def count_listed(http: httpx.Client) -> dict[str, int]:
     return {
         name: len(http.get(f"/openai/v1/{name}").json()["data"]) for name in ("files", "batches")
     }
@@ -90,10 +90,10 @@ def test_reset_removes_files_batches_and_responses(
         assert http.get(path).status_code == 200
         begun_batch(http)
         assert engine.begun.wait(30)
-        assert listed(http) == {"files": 1, "batches": 1}
+        assert count_listed(http) == {"files": 1, "batches": 1}
         reset(endpoint)
         assert engine.left.is_set()
-        assert listed(http) == {"files": 0, "batches": 0}
+        assert count_listed(http) == {"files": 0, "batches": 0}
         assert http.get(path).status_code == 404
         engine.free.set()
         batch_id = begun_batch(http)
@@ -102,7 +102,7 @@ def test_reset_removes_files_batches_and_responses(
         ] != "completed":
             assert result["status"] in ("validating", "in_progress", "finalizing")
         assert result["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
-        assert listed(http) == {"files": 2, "batches": 1}
+        assert count_listed(http) == {"files": 2, "batches": 1}
 
 
 def test_reset_keeps_a_data_directory_and_its_batches(engine: Holding, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_reset_keeps_a_data_directory_and_its_batches(engine: Holding, tmp_path:
         engine.free.set()
         while http.get(f"/openai/v1/batches/{batch_id}").json()["status"] != "completed":
             pass
-        assert listed(http) == {"files": 2, "batches": 1}
+        assert count_listed(http) == {"files": 2, "batches": 1}
 
 
 def test_a_stream_from_before_a_reset_is_not_in_the_log(
@@ -192,4 +192,4 @@ def test_a_stopped_endpoint_can_be_reset_too() -> None:
         begun_batch(http, "first")
     endpoint.reset()
     with endpoint, client_of(endpoint) as http:
-        assert listed(http) == {"files": 0, "batches": 0}
+        assert count_listed(http) == {"files": 0, "batches": 0}

@@ -441,7 +441,7 @@ class Failing(SyntheticEngine):
 
 
 @pytest.fixture
-def guarded() -> Iterator[httpx.Client]:
+def guarded_client() -> Iterator[httpx.Client]:
     """A deployment that filters and one that fails."""
     words = {"violence": {"bomb": "high", "knife": "low"}}
     deployments = [
@@ -459,19 +459,19 @@ def guarded() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_failure_in_the_middle_is_reported(guarded: httpx.Client) -> None:
-    *_, last = events(ask(guarded, model="failing", stream=True))
+def test_a_failure_in_the_middle_is_reported(guarded_client: httpx.Client) -> None:
+    *_, last = events(ask(guarded_client, model="failing", stream=True))
     assert last["type"] == "response.failed"
     assert last["response"]["status"] == "failed"
     assert last["response"]["error"] == {"code": "server_error", "message": "the context is full"}
-    answer = ask(guarded, model="failing")
+    answer = ask(guarded_client, model="failing")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_filters_and_limits_apply_to_responses(guarded: httpx.Client, stream: bool) -> None:
-    refused = ask(guarded, model="guarded", input="a bomb", stream=stream)
+def test_filters_and_limits_apply_to_responses(guarded_client: httpx.Client, stream: bool) -> None:
+    refused = ask(guarded_client, model="guarded", input="a bomb", stream=stream)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_filter")
-    response = response_of(ask(guarded, model="guarded", input="a knife", stream=stream))
+    response = response_of(ask(guarded_client, model="guarded", input="a knife", stream=stream))
     prompt, completion = response["content_filters"]
     assert prompt["source_type"] == "prompt"
     assert prompt["content_filter_results"]["violence"] == {"filtered": False, "severity": "low"}
@@ -488,7 +488,7 @@ def test_filters_and_limits_apply_to_responses(guarded: httpx.Client, stream: bo
         assert response["status"] == "incomplete"
         assert response["incomplete_details"] == {"reason": "content_filter"}
     assert response["content_filters"][1]["blocked"]
-    assert ask(guarded, model="limited", stream=stream).status_code == 429
+    assert ask(guarded_client, model="limited", stream=stream).status_code == 429
 
 
 def test_a_deployment_must_be_named_and_support_responses(http: httpx.Client) -> None:

@@ -81,13 +81,13 @@ def ask(http: httpx.Client, **body: Any) -> Any:
     return http.post("/responses", json={"model": "chat", "input": "hi", **body})
 
 
-def answered(http: httpx.Client, **body: Any) -> Any:
+def answer_of(http: httpx.Client, **body: Any) -> Any:
     response = ask(http, **body)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-def refused(http: httpx.Client, **body: Any) -> Any:
+def refusal_of(http: httpx.Client, **body: Any) -> Any:
     response = ask(http, **body)
     assert response.status_code == 400, response.text
     return response.json()["error"]
@@ -100,7 +100,7 @@ def read_events(text: str) -> list[Any]:
     return values
 
 
-def streamed(http: httpx.Client, **body: Any) -> list[Any]:
+def events_of(http: httpx.Client, **body: Any) -> list[Any]:
     return read_events(ask(http, stream=True, **body).text)
 
 
@@ -108,7 +108,7 @@ def test_reasoning_comes_first_and_encrypted_three_times_differently(
     resource: LocalEndpoint, http: httpx.Client
 ) -> None:
     resource.script("chat", Scripted("I look.", CALLS, reasoning="It asks."))
-    events = streamed(http, tools=[TOOL], reasoning={"summary": "auto"}, **ENCRYPTED)
+    events = events_of(http, tools=[TOOL], reasoning={"summary": "auto"}, **ENCRYPTED)
     numbers = [each["sequence_number"] for each in events]
     assert numbers == list(range(len(events)))
     added = [each for each in events if each["type"] == "response.output_item.added"]
@@ -136,14 +136,14 @@ def test_reasoning_comes_first_and_encrypted_three_times_differently(
         call = {**response["output"][2], "id": "fc_made_up"}
         for extra in ({}, {"id": "rs_made_up"}):
             again = [{"role": "user", "content": "hi"}, {**reasoning, **extra}, call, output]
-            assert answered(http, input=again, store=False)["status"] == "completed"
+            assert answer_of(http, input=again, store=False)["status"] == "completed"
 
 
 def test_whole_answers_have_reasoning_text_and_calls_in_order(
     resource: LocalEndpoint, http: httpx.Client
 ) -> None:
     resource.script("chat", Scripted("I look.", CALLS, reasoning="It asks."))
-    output = answered(http, tools=[TOOL])["output"]
+    output = answer_of(http, tools=[TOOL])["output"]
     assert [each["type"] for each in output] == ["reasoning", "message", "function_call"]
     assert "encrypted_content" not in output[0]
     assert output[0]["summary"] == []
@@ -154,10 +154,10 @@ def test_encrypted_reasoning_opens_only_on_the_resource_that_made_it(
     resource: LocalEndpoint, http: httpx.Client
 ) -> None:
     resource.script("chat", Scripted("Yes.", reasoning="Hm."))
-    items = answered(http, **ENCRYPTED)["output"]
+    items = answer_of(http, **ENCRYPTED)["output"]
     resource.script("chat")
     again = [{"role": "user", "content": "hi"}, *items, {"role": "user", "content": "more"}]
-    assert answered(http, input=again, store=False)
+    assert answer_of(http, input=again, store=False)
     with LocalEndpoint([LocalDeployment("chat")], key="local-key") as other:
         body = {"model": "chat", "input": again}
         headers = {"api-key": other.key}
@@ -171,12 +171,12 @@ def test_references_to_reasoning_resolve_only_if_it_is_stored(
     resource: LocalEndpoint, http: httpx.Client
 ) -> None:
     resource.script("chat", *[Scripted("Yes.", reasoning="Hm.")] * 2)
-    stored, gone = (answered(http, store=store)["output"][0] for store in (True, False))
+    stored, gone = (answer_of(http, store=store)["output"][0] for store in (True, False))
     user = {"role": "user", "content": "hi"}
     resource.script("chat")
     for item in ({"type": "item_reference", "id": stored["id"]}, stored):
-        assert answered(http, input=[user, item, user])["status"] == "completed"
-    error = refused(http, input=[user, gone, user])
+        assert answer_of(http, input=[user, item, user])["status"] == "completed"
+    error = refusal_of(http, input=[user, gone, user])
     assert (error["param"], error["code"]) == ("input", "invalid_value")
     assert error["message"].startswith(f"Item with id '{gone['id']}' not found.")
 
@@ -186,27 +186,27 @@ def test_made_up_ids_need_their_prefix(http: httpx.Client) -> None:
         ({"type": "message", "role": "assistant", "content": "x"}, "msg"),
         ({"type": "reasoning", "summary": []}, "rs"),
     ):
-        error = refused(http, input=[{"role": "user", "content": "hi"}, {**item, "id": "x"}])
+        error = refusal_of(http, input=[{"role": "user", "content": "hi"}, {**item, "id": "x"}])
         if prefix == "msg":
             text = "Invalid 'input[1].id': 'x'. Expected an ID that begins with 'msg'."
             assert error["message"] == text
-    assert answered(http, input=[{"role": "user", "content": "hi", "id": "anything"}])
+    assert answer_of(http, input=[{"role": "user", "content": "hi", "id": "anything"}])
 
 
 def test_astra_refuses_reasoning_of_two_answers(
     resource: LocalEndpoint, http: httpx.Client
 ) -> None:
     resource.script("astra", *[Scripted("Yes.", reasoning="Hm.")] * 4)
-    first, second = (answered(http, model="astra", **ENCRYPTED)["output"] for _ in range(2))
+    first, second = (answer_of(http, model="astra", **ENCRYPTED)["output"] for _ in range(2))
     user = {"role": "user", "content": "hi"}
-    error = refused(http, model="astra", input=[user, *first, user, *second, user])
+    error = refusal_of(http, model="astra", input=[user, *first, user, *second, user])
     assert error["message"] == "Conflicting authenticated continuation identities."
-    assert answered(http, model="astra", input=[user, first[1], user, *second, user])
-    assert answered(http, input=[user, *first, user, *second, user])  # another model takes both
+    assert answer_of(http, model="astra", input=[user, first[1], user, *second, user])
+    assert answer_of(http, input=[user, *first, user, *second, user])  # another model takes both
 
 
 def test_a_failed_stream_has_the_nested_error_and_no_completed_half(http: httpx.Client) -> None:
-    *_, error, failed = streamed(http, model="failing")
+    *_, error, failed = events_of(http, model="failing")
     text = {"code": "rate_limit_exceeded", "message": "Out of words."}
     nested = {"type": "rate_limit_exceeded", "param": None, **text}
     assert (error["type"], error["error"]) == ("error", nested)
@@ -220,7 +220,7 @@ def test_a_failed_stream_has_the_nested_error_and_no_completed_half(http: httpx.
 
 
 def test_a_stream_is_replayed_from_any_number(http: httpx.Client) -> None:
-    events = streamed(http)
+    events = events_of(http)
     path = f"/responses/{events[-1]['response']['id']}?stream=true"
     replayed = http.get(path)
     assert replayed.headers["content-type"].startswith("text/event-stream")
@@ -228,16 +228,16 @@ def test_a_stream_is_replayed_from_any_number(http: httpx.Client) -> None:
     assert read_events(http.get(f"{path}&starting_after=3").text) == events[4:]
     wrong = http.get(f"{path}&starting_after=x").json()["error"]
     assert wrong["param"] == "starting_after"
-    whole = answered(http)["id"]
+    whole = answer_of(http)["id"]
     error = http.get(f"/responses/{whole}?stream=true").json()["error"]
     assert (error["param"], "stream=true" in error["message"]) == ("stream", True)
-    failed = streamed(http, model="failing")
+    failed = events_of(http, model="failing")
     path = f"/responses/{failed[-1]['response']['id']}?stream=true"
     assert read_events(http.get(path).text) == failed
 
 
 def test_a_background_response_is_polled(http: httpx.Client) -> None:
-    begun = answered(http, background=True)
+    begun = answer_of(http, background=True)
     assert (begun["status"], begun["background"], begun["output"]) == ("queued", True, [])
     path = f"/responses/{begun['id']}"
     while (response := http.get(path).json())["status"] in ("queued", "in_progress"):
@@ -246,14 +246,14 @@ def test_a_background_response_is_polled(http: httpx.Client) -> None:
     assert response["output"][0]["content"][0]["text"].endswith("hi")
     cancelled = http.post(f"{path}/cancel").json()
     assert cancelled["status"] == "completed"  # it is over
-    error = refused(http, background=True, store=False)
+    error = refusal_of(http, background=True, store=False)
     assert error["param"] == "background"
-    synchronous = answered(http)["id"]
+    synchronous = answer_of(http)["id"]
     assert http.post(f"/responses/{synchronous}/cancel").status_code == 400
 
 
 def test_a_background_response_is_cancelled(http: httpx.Client) -> None:
-    begun = answered(http, model="endless", background=True)
+    begun = answer_of(http, model="endless", background=True)
     path = f"/responses/{begun['id']}"
     while http.get(path).json()["status"] == "queued":
         pass
@@ -262,7 +262,7 @@ def test_a_background_response_is_cancelled(http: httpx.Client) -> None:
         assert http.post(f"{path}/cancel").json()["status"] == "cancelled"
     assert Endless.stopped.wait(30)
     assert http.get(path).json()["status"] == "cancelled"
-    deleted = answered(http, model="endless", background=True)["id"]
+    deleted = answer_of(http, model="endless", background=True)["id"]
     while http.get(f"/responses/{deleted}").json()["status"] == "queued":
         pass
     Endless.stopped.clear()
@@ -272,7 +272,7 @@ def test_a_background_response_is_cancelled(http: httpx.Client) -> None:
 
 
 def test_a_background_response_is_streamed_and_followed(http: httpx.Client) -> None:
-    events = streamed(http, background=True)
+    events = events_of(http, background=True)
     kinds = [each["type"] for each in events]
     assert kinds[:3] == ["response.created", "response.queued", "response.in_progress"]
     assert kinds[-1] == "response.completed"
@@ -282,21 +282,21 @@ def test_a_background_response_is_streamed_and_followed(http: httpx.Client) -> N
 
 def test_a_background_response_fails_as_a_value(http: httpx.Client) -> None:
     ask(http, model="tight")
-    begun = answered(http, model="tight", background=True)
+    begun = answer_of(http, model="tight", background=True)
     path = f"/responses/{begun['id']}"
     while (response := http.get(path).json())["status"] in ("queued", "in_progress"):
         pass
     assert response["status"] == "failed"
     assert response["error"]["code"] == "rate_limit_exceeded"
-    events = streamed(http, model="tight", background=True)
+    events = events_of(http, model="tight", background=True)
     assert events[-1]["type"] == "response.failed"
-    assert streamed(http, model="failing", background=True)[-2]["type"] == "error"
+    assert events_of(http, model="failing", background=True)[-2]["type"] == "error"
 
 
 def test_input_tokens_are_counted(http: httpx.Client) -> None:
     body = {"model": "chat", "input": "hi", "instructions": "Be brief."}
     counted = http.post("/responses/input_tokens", json=body).json()
-    used = answered(http, instructions="Be brief.")["usage"]["input_tokens"]
+    used = answer_of(http, instructions="Be brief.")["usage"]["input_tokens"]
     assert counted == {"object": "response.input_tokens", "input_tokens": used}
 
 
@@ -311,7 +311,7 @@ def test_newer_models_take_tools_on_responses_alone(http: httpx.Client) -> None:
         problem = error(model=model)
         assert (problem["param"], problem["code"]) == ("reasoning_effort", None)
         assert "/v1/responses" in problem["message"]
-        assert answered(http, model=model, tools=[TOOL])
+        assert answer_of(http, model=model, tools=[TOOL])
     assert error(model="gpt-5.4", reasoning_effort="none") is None
     assert error(model="astra", reasoning_effort="none") is not None
     assert error(model="gpt-5.4", tools=None) is None
@@ -323,9 +323,9 @@ def test_a_conversation_keeps_what_responses_add(http: httpx.Client) -> None:
     conversation = http.post("/conversations", json=body).json()
     assert (conversation["object"], conversation["metadata"]) == ("conversation", {"user": "1"})
     path = f"/conversations/{conversation['id']}"
-    first = answered(http, conversation=conversation["id"])
+    first = answer_of(http, conversation=conversation["id"])
     assert first["conversation"] == {"id": conversation["id"]}
-    second = streamed(http, conversation={"id": conversation["id"]}, input="more")[-1]["response"]
+    second = events_of(http, conversation={"id": conversation["id"]}, input="more")[-1]["response"]
     assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"] + 10
     listed = http.get(f"{path}/items?order=asc").json()["data"]
     roles = [item["role"] for item in listed]
@@ -346,7 +346,7 @@ def test_a_conversation_keeps_what_responses_add(http: httpx.Client) -> None:
 
 
 def test_a_wrong_conversation_is_refused(http: httpx.Client) -> None:
-    both = refused(http, conversation="c", previous_response_id="r")
+    both = refusal_of(http, conversation="c", previous_response_id="r")
     assert both["param"] == "conversation"
     for body, param in (({"metadata": 1}, "metadata"), ({"items": 1}, "items")):
         answer = http.post("/conversations", json=body)

@@ -676,16 +676,16 @@ def test_embeddings_have_the_documented_form(http: httpx.Client) -> None:
 
 
 def test_vectors_are_the_same_in_every_encoding_and_cut_to_unit_length(http: httpx.Client) -> None:
-    def embedded(**options: Any) -> Any:
+    def embed_text(**options: Any) -> Any:
         body = {"model": "embed", "input": "a cat", **options}
         return http.post("/models/embeddings", json=body).json()["data"][0]["embedding"]
 
-    floats = embedded()
-    packed = base64.b64decode(embedded(encoding_format="base64"))
+    floats = embed_text()
+    packed = base64.b64decode(embed_text(encoding_format="base64"))
     assert struct.unpack("<8f", packed) == pytest.approx(floats)
-    assert sum(number**2 for number in embedded(dimensions=3)) == pytest.approx(1)
-    assert len(embedded(dimensions=3)) == 3
-    assert embedded(dimensions=8) == floats
+    assert sum(number**2 for number in embed_text(dimensions=3)) == pytest.approx(1)
+    assert len(embed_text(dimensions=3)) == 3
+    assert embed_text(dimensions=8) == floats
 
 
 def test_texts_that_share_words_are_near(http: httpx.Client) -> None:

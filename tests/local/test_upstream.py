@@ -36,7 +36,7 @@ Serving = Callable[..., InferenceClient]
 
 
 @pytest.fixture
-def serving() -> Iterator[Serving]:
+def serve() -> Iterator[Serving]:
     """Serves an upstream as `chat` and gives a client of that: `serving(url, model="m")`."""
     with ExitStack() as stack:
 
@@ -51,9 +51,9 @@ def serving() -> Iterator[Serving]:
 
 
 @pytest.fixture
-def client(server: RawServer, serving: Serving) -> InferenceClient:
+def client(server: RawServer, serve: Serving) -> InferenceClient:
     """A client of an endpoint whose upstream is the raw server."""
-    return serving(f"{server.url}/v1", model="real-model")
+    return serve(f"{server.url}/v1", model="real-model")
 
 
 def test_a_request_is_passed_on_unchanged(server: RawServer, client: InferenceClient) -> None:
@@ -92,10 +92,10 @@ def test_usage_and_other_fields_come_back_whole(server: RawServer, client: Infer
 
 
 def test_the_deployments_name_is_the_model_where_none_is_set(
-    server: RawServer, serving: Serving
+    server: RawServer, serve: Serving
 ) -> None:
     server.will(reply(chat()))
-    client = serving(f"{server.url}/openai/deployments/x?api-version=2024-10-21")
+    client = serve(f"{server.url}/openai/deployments/x?api-version=2024-10-21")
     client.complete(HELLO, model="CHAT")
     (result,) = server.received
     assert result.target == "/openai/deployments/x/chat/completions?api-version=2024-10-21"
@@ -266,19 +266,19 @@ def test_an_unreadable_answer_is_an_error(server: RawServer, client: InferenceCl
         client.embed("a")
 
 
-def test_an_unreachable_upstream_is_named(serving: Serving) -> None:
+def test_an_unreachable_upstream_is_named(serve: Serving) -> None:
     dead = RawServer().start()
     dead.stop()
-    client = serving(f"{dead.url}/v1")
+    client = serve(f"{dead.url}/v1")
     with pytest.raises(ServerError, match=f"{dead.url}/v1 cannot be reached") as caught:
         client.complete(HELLO)
     assert (caught.value.status, caught.value.code) == (502, "upstream_unreachable")
 
 
-def test_a_silent_upstream_times_out(server: RawServer, serving: Serving) -> None:
+def test_a_silent_upstream_times_out(server: RawServer, serve: Serving) -> None:
     server.will(Peer.until_left)
     with pytest.raises(ServerError, match="did not answer in time"):
-        serving(f"{server.url}/v1", timeout=0.2).complete(HELLO)
+        serve(f"{server.url}/v1", timeout=0.2).complete(HELLO)
 
 
 def test_usage_is_requested_where_possible(server: RawServer, client: InferenceClient) -> None:
@@ -326,10 +326,10 @@ def test_other_operations_use_the_upstreams_chat(server: RawServer) -> None:
     assert (result["tool_choice"], result["model"]) == ("auto", "m")
 
 
-def test_an_azinfer_endpoint_can_be_the_upstream(serving: Serving) -> None:
+def test_an_azinfer_endpoint_can_be_the_upstream(serve: Serving) -> None:
     chat_engine = SyntheticEngine()
     with LocalEndpoint([LocalDeployment("real", engine=chat_engine)], key=SECRET) as above:
-        client = serving(f"{above.url}/openai/v1", model="real")
+        client = serve(f"{above.url}/openai/v1", model="real")
         assert client.complete(HELLO).text == "This is a synthetic answer to: Hello"
         with client.stream(HELLO, stream_options={"include_usage": True}) as chunks:
             assert "".join(chunk.text for chunk in chunks).endswith("Hello")

@@ -96,7 +96,7 @@ def finish(answer: ChatCompletion, history: list[Any]) -> list[Any]:
     return [*history, answer.choices[0].message, *results]
 
 
-def echoed(resource: LocalEndpoint) -> list[str]:
+def echoed_kinds(resource: LocalEndpoint) -> list[str]:
     """Return the kinds of what the newest request sent back of the answer before."""
     body = resource.requests[-1].body
     if "input" in body:
@@ -138,7 +138,7 @@ def test_a_tool_loop_is_the_same_on_every_wire(
         last = client.complete(finish(answer, history), tools=[TOOL], reasoning_effort="low")
     assert (last.text, last.finish_reason) == ("It is sunny.", "stop")
     if expected in ECHOED:
-        assert echoed(resource) == ECHOED[expected]
+        assert echoed_kinds(resource) == ECHOED[expected]
 
 
 @pytest.mark.parametrize("wire", ["responses", "messages"])

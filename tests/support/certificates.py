@@ -39,7 +39,7 @@ class Authority:
             .add_extension(x509.KeyUsage(**usage), critical=True)
         )
         self.path = folder / "authority.pem"
-        self.path.write_bytes(self._signed(builder))
+        self.path.write_bytes(self._sign(builder))
 
     def server_context(self, host: str) -> ssl.SSLContext:
         """The TLS settings of a server with a certificate for `host`, a name or an address."""
@@ -57,7 +57,7 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        path.write_bytes(private + self._signed(builder))
+        path.write_bytes(private + self._sign(builder))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
@@ -78,5 +78,5 @@ class Authority:
             )
         )
 
-    def _signed(self, builder: x509.CertificateBuilder) -> bytes:
+    def _sign(self, builder: x509.CertificateBuilder) -> bytes:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -89,7 +89,7 @@ KINDS: dict[str, Callable[[Draw, Colour, Colour], None]] = {
 }
 
 
-def drawn(kind: str, seed: int) -> Image.Image:
+def draw_thing(kind: str, seed: int) -> Image.Image:
     """A thing in colours, of a size and at a place that follow from the seed."""
     chance = random.Random(f"{kind} {seed}")
 
@@ -113,7 +113,7 @@ def cut_and_mirrored(picture: Image.Image) -> Image.Image:
     return ImageOps.mirror(picture.crop((width // 10, height // 12, width - width // 20, height)))
 
 
-def changed(picture: Image.Image) -> Image.Image:
+def recolour(picture: Image.Image) -> Image.Image:
     """The same, and in other colours."""
     red, green, blue = cut_and_mirrored(picture).split()
     return ImageEnhance.Contrast(Image.merge("RGB", (green, red, blue))).enhance(0.8)

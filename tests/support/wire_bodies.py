@@ -23,7 +23,7 @@ MESSAGE = {"id": "m", "content": BLOCKS, "stop_reason": "tool_use"}
 ANSWERS = {"responses": RESPONSE, "messages": MESSAGE}
 
 
-def streamed(wire: str) -> Any:
+def stream_of(wire: str) -> Any:
     """The answer of a wire, in events."""
     if wire == "responses":
         items = [

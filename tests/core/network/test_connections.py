@@ -50,7 +50,7 @@ WHOLE = answer(chat())
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], None] | None) -> Iterator[str]:
+def listen(serve: Callable[[socket.socket], None] | None) -> Iterator[str]:
     """The URL of a server that does with its one connection what it likes, or nothing at all."""
     ended = threading.Event()
 
@@ -81,7 +81,7 @@ def once(kind: str, url: str, **named: Any) -> AbstractContextManager[ClientDriv
 
 def test_a_service_that_does_not_read_the_request_times_out(kind: str) -> None:
     with (
-        listening(lambda accepted: None) as host,
+        listen(lambda accepted: None) as host,
         once(kind, f"http://{host}/models", timeout=Timeout(read=0.3)) as driver,
         pytest.raises(APITimeoutError, match=r"could not be sent within 0\.3 seconds"),
     ):
@@ -99,7 +99,7 @@ def test_a_slow_upload_succeeds_while_it_makes_progress(kind: str) -> None:
         accepted.sendall(WHOLE)
 
     with (
-        listening(slowly) as host,
+        listen(slowly) as host,
         once(kind, f"http://{host}/models", timeout=Timeout(read=0.8)) as driver,
     ):
         assert driver.complete(LARGE).text == "hello"
@@ -119,7 +119,7 @@ def test_a_slow_upload_over_tls_succeeds(kind: str, authority: Authority) -> Non
 
     began, environ = time.monotonic(), {"SSL_CERT_FILE": str(authority.path)}
     with (
-        listening(slowly) as host,
+        listen(slowly) as host,
         once(kind, f"https://{host}/models", timeout=Timeout(read=0.8), environ=environ) as driver,
     ):
         assert driver.complete(LARGE).text == "hello"
@@ -148,7 +148,7 @@ def test_a_connection_with_half_a_request_is_not_reused(
 
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
-        listening(refuse) as host,
+        listen(refuse) as host,
         once("async", f"http{'s' * over_tls}://{host}/models", environ=environ) as driver,
     ):
         with pytest.raises(APIStatusError) as caught:
@@ -165,7 +165,7 @@ def test_an_early_refusal_of_a_request_is_read(kind: str) -> None:
         accepted.close()
 
     with (
-        listening(refuse) as host,
+        listen(refuse) as host,
         once(kind, f"http://{host}/models") as driver,
         pytest.raises(APIStatusError) as caught,
     ):
@@ -174,7 +174,7 @@ def test_an_early_refusal_of_a_request_is_read(kind: str) -> None:
 
 
 def test_a_service_that_is_silent_before_tls_times_out(kind: str) -> None:
-    with listening(None) as host:
+    with listen(None) as host:
         timeout = Timeout(connect=0.2)
         with (
             open_driver(
@@ -195,7 +195,7 @@ def test_an_endless_stream_ends_at_its_deadline(kind: str) -> None:
                 return  # the client left
 
     with (
-        listening(drip) as host,
+        listen(drip) as host,
         once(kind, f"http://{host}/models", timeout=Timeout(total=0.5)) as driver,
         pytest.raises(APITimeoutError, match=r"no complete response came within 0\.5") as caught,
     ):
@@ -250,7 +250,7 @@ def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> No
 def read_slowly(driver: ClientDriver) -> None:
     """Read a stream slower than it comes; in a task, letting others in between."""
 
-    async def reading() -> None:
+    async def read_stream() -> None:
         async with driver.client.stream(USER) as chunks:
             async for _ in chunks:
                 await asyncio.sleep(0.005)
@@ -258,7 +258,7 @@ def read_slowly(driver: ClientDriver) -> None:
     if driver.kind == "sync":
         driver.read(lambda chunk: threading.Event().wait(0.005))
     else:
-        driver.run(reading())
+        driver.run(read_stream())
 
 
 @pytest.mark.parametrize("through", ["sockets", "httpx"])
@@ -274,7 +274,7 @@ def test_a_stream_faster_than_its_reader_ends_at_its_deadline(kind: str, through
                 accepted.sendall(events_of(part("x"), done=False) * 100)
 
     with (
-        listening(pour) as host,
+        listen(pour) as host,
         once(kind, f"http://{host}/models", timeout=Timeout(total=0.5), **named) as driver,
     ):
         began = time.monotonic()
@@ -312,7 +312,7 @@ class Flood:
 
 def test_an_unread_stream_is_not_buffered_without_limit(kind: str) -> None:
     flood = Flood()
-    with listening(flood) as host, once(kind, f"http://{host}/models") as driver:
+    with listen(flood) as host, once(kind, f"http://{host}/models") as driver:
         if kind == "sync":
             with driver.client.stream(USER) as chunks:
                 assert flood.blocked.wait(10)
@@ -385,7 +385,7 @@ def test_closing_a_client_while_it_connects_leaves_no_connection(
 
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
-        listening(late) as host,
+        listen(late) as host,
         once(kind, f"https://{host}/models", environ=environ) as driver,
         suppress(APIConnectionError),
     ):
@@ -413,13 +413,13 @@ def in_thread(work: Callable[[], Any]) -> Iterator[list[BaseException]]:
     """Do some work beside, and wait for its end; gives the error that it ended with."""
     errors: list[BaseException] = []
 
-    def worked() -> None:
+    def do_work() -> None:
         try:
             work()
         except APIConnectionError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=worked, daemon=True)
+    thread = threading.Thread(target=do_work, daemon=True)
     thread.start()
     yield errors
     thread.join(5)
@@ -543,12 +543,12 @@ def test_a_stream_whose_client_is_closed_is_interrupted(kind: str, server: RawSe
     def closed(chunk: Any) -> None:
         driver.client.close()
 
-    async def aclosed() -> None:
+    async def aclose_client() -> None:
         async for _ in driver.client.stream(USER):
             await driver.client.aclose()
 
     with pytest.raises(StreamInterruptedError, match="closed meanwhile") as caught:
-        driver.read(closed) if kind == "sync" else driver.run(aclosed())
+        driver.read(closed) if kind == "sync" else driver.run(aclose_client())
     assert caught.value.partial is not None
     assert caught.value.partial.text == "begun"
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -585,7 +585,7 @@ def test_https_goes_through_the_tunnel_of_a_proxy(
     server = serve_tls("no-such-host.invalid")
     tunnels = Tunnels(server.port)
     endpoint, environ = "https://no-such-host.invalid", {"SSL_CERT_FILE": str(authority.path)}
-    with listening(tunnels) as host:
+    with listen(tunnels) as host:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{host}")
         with once(kind, f"{endpoint}/models", environ=environ, surface="models") as driver:
             assert [driver.complete().text for _ in range(2)] == ["hello"] * 2

@@ -24,7 +24,7 @@ def tier(*names: str) -> Tier:
     return Tier([Member.parse(name) for name in names])
 
 
-def chosen(choice: Choice | float, tiers: list[Tier]) -> str:
+def key_of(choice: Choice | float, tiers: list[Tier]) -> str:
     assert isinstance(choice, Choice)
     return tiers[choice.tier].keys[choice.index]
 
@@ -37,9 +37,9 @@ def pick(tiers: list[Tier], states: dict[str, State], need: Need | None = None) 
 
 def test_tiers_come_in_order() -> None:
     tiers = [tier("a@m"), tier("b@m", "c@m")]
-    assert chosen(pick(tiers, {}), tiers) == "a@m"
-    assert chosen(pick(tiers, {"a@m": OPEN, "b@m": FULL}), tiers) == "c@m"
-    assert chosen(pick(tiers, {}, Need(avoid={"a@m", "c@m"})), tiers) == "b@m"
+    assert key_of(pick(tiers, {}), tiers) == "a@m"
+    assert key_of(pick(tiers, {"a@m": OPEN, "b@m": FULL}), tiers) == "c@m"
+    assert key_of(pick(tiers, {}, Need(avoid={"a@m", "c@m"})), tiers) == "b@m"
 
 
 def test_the_wait_is_for_the_soonest() -> None:
@@ -55,7 +55,7 @@ def test_the_only_free_deployment_is_chosen() -> None:
     names = [f"d{number}@m" for number in range(200)]
     tiers = [tier(*names)]
     states = {name: OPEN for name in names if name != "d77@m"}
-    assert chosen(pick(tiers, states), tiers) == "d77@m"
+    assert key_of(pick(tiers, states), tiers) == "d77@m"
 
 
 @given(st.integers(2, 9), st.integers(0, 2**32))
@@ -71,7 +71,7 @@ def test_only_free_deployments_are_chosen(count: int, seed: int) -> None:
         assert State() not in states.values()
 
 
-def simulated(latencies: dict[str, float], calls: int, at_once: int) -> dict[str, int]:
+def simulate(latencies: dict[str, float], calls: int, at_once: int) -> dict[str, int]:
     """How many calls go to each deployment when so many run at once."""
     chance, policy, tiers = random.Random(5), Policy(), [tier(*latencies)]
     states = {key: State() for key in tiers[0].keys}
@@ -95,7 +95,7 @@ def simulated(latencies: dict[str, float], calls: int, at_once: int) -> dict[str
 
 
 def test_few_calls_go_to_slow_deployments() -> None:
-    counts = simulated({"a@m": 0.3, "b@m": 0.3, "c@m": 0.02}, 400, 4)
+    counts = simulate({"a@m": 0.3, "b@m": 0.3, "c@m": 0.02}, 400, 4)
     assert counts["a@m"] + counts["b@m"] <= 0.05 * 400
 
 
@@ -113,23 +113,23 @@ def test_calls_are_spread_by_weight() -> None:
 
 def test_a_conversation_stays_where_it_was() -> None:
     tiers = [tier("a@m", "b@m", "c@m")]
-    home = chosen(pick(tiers, {}, Need(affinity=123)), tiers)
-    assert all(chosen(pick(tiers, {}, Need(affinity=123)), tiers) == home for _ in range(20))
+    home = key_of(pick(tiers, {}, Need(affinity=123)), tiers)
+    assert all(key_of(pick(tiers, {}, Need(affinity=123)), tiers) == home for _ in range(20))
     busy = {home: State(in_flight=7, latency=0.5)}
-    assert chosen(pick(tiers, busy, Need(affinity=123)), tiers) == home
+    assert key_of(pick(tiers, busy, Need(affinity=123)), tiers) == home
 
 
 def test_a_conversation_yields_where_its_place_is_busy() -> None:
     tiers = [tier("a@m", "b@m", "c@m")]
-    home = chosen(pick(tiers, {}, Need(affinity=123)), tiers)
-    second = chosen(pick(tiers, {home: FULL}, Need(affinity=123)), tiers)
+    home = key_of(pick(tiers, {}, Need(affinity=123)), tiers)
+    second = key_of(pick(tiers, {home: FULL}, Need(affinity=123)), tiers)
     assert second != home
     seeds = random.Random(3)
     busy = {key: State() for key in tiers[0].keys} | {home: State(in_flight=9, latency=0.5)}
     others = set()
     for _ in range(30):
         choice = choose(tiers, busy, Need(affinity=123), 10.0, seeds.random)
-        others.add(chosen(choice, tiers))
+        others.add(key_of(choice, tiers))
     assert second in others
     everywhere = {key: State(in_flight=9, concurrency=9) for key in tiers[0].keys}
     assert choose(tiers, everywhere, Need(affinity=123), 10.0, seeds.random) == float("inf")

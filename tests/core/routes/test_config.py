@@ -185,7 +185,7 @@ def test_the_schema_is_a_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def accepted(config: Any) -> bool:
+def accepts(config: Any) -> bool:
     try:
         read(config)
     except ConfigurationError:
@@ -194,7 +194,7 @@ def accepted(config: Any) -> bool:
 
 
 def test_the_schema_and_the_reader_accept_the_whole_configuration() -> None:
-    assert accepted(WHOLE)
+    assert accepts(WHOLE)
     VALIDATOR.validate(WHOLE)
 
 
@@ -206,7 +206,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(each for key, inner in below for each in places(inner, (*path, key)))]
 
 
-def changed(path: tuple[Any, ...], change: Any) -> Any:
+def change_at(path: tuple[Any, ...], change: Any) -> Any:
     config = copy.deepcopy(WHOLE)
     if not path:
         return change(config)
@@ -229,13 +229,13 @@ TABLES = [path for path in PLACES if path != ("local",) and path[-2:] != ("chat"
 def test_the_schema_and_the_reader_agree_on_values(path: tuple[Any, ...], value: Any) -> None:
     if path[-1] in ("default", "url", "api_version"):
         return  # names and URLs have rules that a schema cannot say
-    config = changed(path, lambda _: value)
+    config = change_at(path, lambda _: value)
     valid = VALIDATOR.is_valid(config)
     # What depends on other parts of the file is the reader's alone.
     if path in (("endpoints",), ("deployments",), ("routes",), ("aliases",)):
-        assert valid or not accepted(config)
+        assert valid or not accepts(config)
     else:
-        assert accepted(config) is valid, (path, value)
+        assert accepts(config) is valid, (path, value)
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: ".".join(path))
@@ -245,9 +245,11 @@ def test_the_schema_and_the_reader_know_the_same_fields(path: tuple[Any, ...]) -
         inner = inner[key]
     if not isinstance(inner, dict):
         return
-    config = changed(path, lambda table: {**table, "unheard_of": "x"})
-    assert accepted(config) is VALIDATOR.is_valid(config), path
+    config = change_at(path, lambda table: {**table, "unheard_of": "x"})
+    assert accepts(config) is VALIDATOR.is_valid(config), path
     for name in inner:
-        less = changed(path, lambda table, name=name: {k: v for k, v in table.items() if k != name})
+        less = change_at(
+            path, lambda table, name=name: {k: v for k, v in table.items() if k != name}
+        )
         if name not in ("main", "west", "cheap", "default"):
-            assert accepted(less) is VALIDATOR.is_valid(less), (path, name)
+            assert accepts(less) is VALIDATOR.is_valid(less), (path, name)

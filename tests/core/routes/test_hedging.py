@@ -160,7 +160,7 @@ def test_a_cancelled_call_gives_its_place_back(fleet: Fleet) -> None:
     fleet["a"].will(SILENT)
     with routed("async", fleet.config(TWO)) as driver:
 
-        async def cancelled() -> None:
+        async def cancel_call() -> None:
             messages: list[Any] = [{"role": "user", "content": "x"}]
             task = asyncio.create_task(driver.client.complete(messages, model="chat"))
             while not fleet["a"].received:
@@ -169,7 +169,7 @@ def test_a_cancelled_call_gives_its_place_back(fleet: Fleet) -> None:
             await asyncio.wait([task])
             assert task.cancelled()
 
-        driver.run(cancelled())
+        driver.run(cancel_call())
         assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 
 
@@ -242,7 +242,7 @@ def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) ->
     fleet["a"].will(SILENT)
     with routed("async", fleet.config(TWO, policy={"hedge": 30, "failures": 1})) as driver:
 
-        async def cancelled() -> None:
+        async def cancel_call() -> None:
             task = asyncio.create_task(driver.client.complete(USER, model="chat"))
             while not fleet["a"].received:
                 await asyncio.sleep(0.01)
@@ -250,7 +250,7 @@ def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) ->
             await asyncio.wait([task])
             assert task.cancelled()
 
-        driver.run(cancelled())
+        driver.run(cancel_call())
         (a, _) = driver.client.explain(model="chat").decision.candidates
     assert (a.state, a.in_flight) == ("closed", 0)
 

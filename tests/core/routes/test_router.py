@@ -123,14 +123,14 @@ def test_the_usage_of_a_stream_corrects_its_estimate(
     config = fleet.config([["m@a"]], deployments={"m@a": {"tpm": 1000}})
     with routed(kind, config, clock=clock) as driver:
 
-        def left() -> Any:
+        def tokens_left() -> Any:
             return driver.client.explain(model="chat").decision.candidates[0].tokens_left
 
         assert driver.stream(model="chat", max_tokens=400).text == "a"
-        assert left() == 993
+        assert tokens_left() == 993
         # A stream that was left early has no usage: its estimate stays.
         driver.read(lambda chunk: True, model="chat", max_tokens=400)
-        assert left() == 593
+        assert tokens_left() == 593
 
 
 def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: TestClock) -> None:

@@ -72,7 +72,9 @@ def answer(wire: str, content: list[Json], **more: Any) -> Message:
     return wire_named(wire).decode(raw, {}, ROUTING).choices[0].message
 
 
-def sent(wire: str, *messages: Any, situation: Situation = SAME) -> tuple[list[Json], list[str]]:
+def next_request(
+    wire: str, *messages: Any, situation: Situation = SAME
+) -> tuple[list[Json], list[str]]:
     """What an answer becomes in the next request, after the first message."""
     encoded = wire_named(wire).encode(in_our_schema([HI, *messages], {}), situation)
     key = {"responses": "input"}.get(wire, "messages")
@@ -83,7 +85,7 @@ RESPONSES, MESSAGES = answer("responses", OUTPUT), answer("messages", BLOCKS)
 
 
 def test_items_go_back_in_their_order_and_without_ids() -> None:
-    items, changes = sent("responses", RESPONSES, ToolMessage("1", "c1"))
+    items, changes = next_request("responses", RESPONSES, ToolMessage("1", "c1"))
     assert items == [
         SEARCH,
         {"type": "reasoning", "summary": [], "encrypted_content": "x"},
@@ -106,7 +108,7 @@ def test_items_go_back_in_their_order_and_without_ids() -> None:
 
 
 def test_a_project_wants_the_ids_of_reasoning() -> None:
-    items, _ = sent(
+    items, _ = next_request(
         "responses", RESPONSES, situation=Situation(resource="contoso", in_project=True)
     )
     assert items[1] == {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
@@ -116,12 +118,12 @@ def test_a_project_wants_the_ids_of_reasoning() -> None:
 
 def test_reasoning_without_its_ciphertext_is_left_out() -> None:
     message = answer("responses", [{**REASONING, "encrypted_content": None}, SAID])
-    items, _ = sent("responses", message)
+    items, _ = next_request("responses", message)
     assert [item["type"] for item in items] == ["message"]
 
 
 def test_reasoning_of_another_resource_is_left_out_and_recorded() -> None:
-    items, changes = sent("responses", RESPONSES, situation=Situation(resource="fabrikam"))
+    items, changes = next_request("responses", RESPONSES, situation=Situation(resource="fabrikam"))
     assert [item["type"] for item in items] == ["web_search_call", "message", "function_call"]
     assert changes == ["messages without what another resource encrypted"]
 
@@ -135,7 +137,7 @@ def test_reasoning_of_another_resource_is_left_out_and_recorded() -> None:
 )
 def test_a_model_that_takes_one_reasoning_item_gets_the_newest(situation: Situation) -> None:
     newest = answer("responses", [{**REASONING, "encrypted_content": "y"}, SAID])
-    items, changes = sent("responses", RESPONSES, newest, situation=situation)
+    items, changes = next_request("responses", RESPONSES, newest, situation=situation)
     kept = [item for item in items if item["type"] == "reasoning"]
     assert [item["encrypted_content"] for item in kept] == ["y"]
     assert changes == ["messages with the newest reasoning alone"]
@@ -156,7 +158,7 @@ def test_a_compaction_stands_for_what_was_before_it() -> None:
 
 
 def test_blocks_go_back_first_and_unchanged() -> None:
-    turns, changes = sent("messages", MESSAGES, ToolMessage("1", "c1"))
+    turns, changes = next_request("messages", MESSAGES, ToolMessage("1", "c1"))
     assert turns == [
         {"role": "assistant", "content": BLOCKS},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "1"}]},
@@ -167,22 +169,22 @@ def test_blocks_go_back_first_and_unchanged() -> None:
 def test_an_empty_text_is_left_out() -> None:
     empty = {"type": "text", "text": ""}
     for blocks in ([BLOCKS[3]], [BLOCKS[2], BLOCKS[3]]):
-        turns, _ = sent("messages", answer("messages", [empty, *blocks]))
+        turns, _ = next_request("messages", answer("messages", [empty, *blocks]))
         assert turns[0]["content"] == blocks
-    assert sent("messages", AssistantMessage("")) == ([], [])
-    assert sent("responses", AssistantMessage("")) == ([], [])
+    assert next_request("messages", AssistantMessage("")) == ([], [])
+    assert next_request("responses", AssistantMessage("")) == ([], [])
 
 
 def test_a_refusal_goes_back_as_it_came() -> None:
     refusal = {"type": "refusal", "refusal": "no"}
-    items, _ = sent("responses", answer("responses", [{**SAID, "content": [refusal]}]))
+    items, _ = next_request("responses", answer("responses", [{**SAID, "content": [refusal]}]))
     assert items[0]["content"] == [refusal]
 
 
 def test_an_assistants_parts_are_its_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "x"}]
     message = {"role": "assistant", "content": parts}
-    assert sent("messages", message)[0] == [{"role": "assistant", "content": "ab"}]
+    assert next_request("messages", message)[0] == [{"role": "assistant", "content": "ab"}]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_an_assistants_parts_are_its_text() -> None:
     ],
 )
 def test_a_history_continues_on_another_wire(wire: str, message: Message, note: str) -> None:
-    items, changes = sent(wire, message, ToolMessage("1", "c1"))
+    items, changes = next_request(wire, message, ToolMessage("1", "c1"))
     assert note in changes
     text = json.dumps(items)
     assert "I look." in text
@@ -208,22 +210,22 @@ def test_a_history_continues_on_another_wire(wire: str, message: Message, note: 
 class TestStateSurvives:
     def test_pickles_and_copies(self, wire: str, message: Message) -> None:
         for other in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
-            assert sent(wire, other) == sent(wire, message)
+            assert next_request(wire, other) == next_request(wire, message)
 
     def test_json_and_typed_messages(self, wire: str, message: Message) -> None:
         state = json.loads(json.dumps(message.state))
         typed = AssistantMessage(message.content, message.tool_calls, state=state)
         plain = json.loads(json.dumps(typed.to_wire()))
-        assert sent(wire, typed) == sent(wire, plain) == sent(wire, message)
+        assert next_request(wire, typed) == next_request(wire, plain) == next_request(wire, message)
 
     def test_other_spellings_of_the_same_arguments(self, wire: str, message: Message) -> None:
         plain = json.loads(json.dumps(AssistantMessage("I look.", message.tool_calls).to_wire()))
         plain["tool_calls"][0]["function"]["arguments"] = '{ "a" : 1 }'
         plain["state"] = message.state
-        assert sent(wire, plain) == sent(wire, message)
+        assert next_request(wire, plain) == next_request(wire, message)
 
     def test_state_of_other_wires_is_not_sent(self, wire: str, message: Message) -> None:
-        bare = sent(wire, AssistantMessage(message.content, message.tool_calls))[0]
+        bare = next_request(wire, AssistantMessage(message.content, message.tool_calls))[0]
         for state in (
             {"wire": wire},
             {"wire": wire, "items": "x"},
@@ -231,7 +233,8 @@ class TestStateSurvives:
             {},
         ):
             assert (
-                sent(wire, AssistantMessage("I look.", message.tool_calls, state=state))[0] == bare
+                next_request(wire, AssistantMessage("I look.", message.tool_calls, state=state))[0]
+                == bare
             )
 
 
@@ -239,7 +242,7 @@ class TestStateSurvives:
 class TestEditsWin:
     def test_a_changed_text_stands_where_the_text_was(self, wire: str, message: Message) -> None:
         edited = AssistantMessage("Redacted.", message.tool_calls, state=message.state)
-        items = flat(sent(wire, edited)[0])
+        items = flat(next_request(wire, edited)[0])
         assert "I look." not in json.dumps(items)
         kinds = [kind(item) for item in items]
         assert kinds.index("text") < kinds.index("call")
@@ -247,7 +250,7 @@ class TestEditsWin:
 
     def test_a_removed_text_is_gone(self, wire: str, message: Message) -> None:
         edited = AssistantMessage(None, message.tool_calls, state=message.state)
-        assert "text" not in [kind(item) for item in flat(sent(wire, edited)[0])]
+        assert "text" not in [kind(item) for item in flat(next_request(wire, edited)[0])]
 
     def test_an_added_text_stands_before_the_calls(self, wire: str, message: Message) -> None:
         content = [
@@ -255,12 +258,12 @@ class TestEditsWin:
         ]
         bare = answer(wire, content)
         edited = AssistantMessage("Added.", bare.tool_calls, state=bare.state)
-        kinds = [kind(item) for item in flat(sent(wire, edited)[0])]
+        kinds = [kind(item) for item in flat(next_request(wire, edited)[0])]
         assert kinds.index("text") < kinds.index("call")
 
     def test_a_removed_call_is_gone_and_a_new_one_there(self, wire: str, message: Message) -> None:
         new = {"id": "c2", "function": {"name": "g", "arguments": "{}"}}
-        items = flat(sent(wire, AssistantMessage("I look.", [new], state=message.state))[0])
+        items = flat(next_request(wire, AssistantMessage("I look.", [new], state=message.state))[0])
         calls = [item for item in items if kind(item) == "call"]
         assert [(call.get("call_id") or call["id"], call["name"]) for call in calls] == [
             ("c2", "g")
@@ -268,7 +271,9 @@ class TestEditsWin:
 
     def test_changed_arguments_count(self, wire: str, message: Message) -> None:
         call = {"id": "c1", "function": {"name": "f", "arguments": '{"a":2}'}}
-        items = flat(sent(wire, AssistantMessage("I look.", [call], state=message.state))[0])
+        items = flat(
+            next_request(wire, AssistantMessage("I look.", [call], state=message.state))[0]
+        )
         (call,) = [item for item in items if kind(item) == "call"]
         assert call.get("arguments", '{"a":2}') == '{"a":2}'
         assert call.get("input", {"a": 2}) == {"a": 2}
@@ -279,7 +284,7 @@ class TestReasoningOnChat:
     FOREIGN = AssistantMessage("5", reasoning="foreign", state=RESPONSES.state)
 
     def body(self, **situation: Any) -> tuple[list[Json], list[str]]:
-        return sent("chat", self.THOUGHT, self.FOREIGN, situation=Situation(**situation))
+        return next_request("chat", self.THOUGHT, self.FOREIGN, situation=Situation(**situation))
 
     @pytest.mark.parametrize(
         "situation",

@@ -32,7 +32,7 @@ ROWS = [
 HI = UserMessage("hi")
 
 
-def encoded(
+def encode(
     wire: str, messages: Any = (HI,), situation: Situation | None = None, **options: Any
 ) -> Encoded:
     return wire_named(wire).encode(in_our_schema(messages, options), situation or Situation())
@@ -72,7 +72,7 @@ def test_typed_parts_and_tools_are_encoded(tmp_path: Path) -> None:
         FilePart("https://example.com/c.pdf"),
         FilePart("data:text/plain;base64,eA==", "d.txt"),
     ]
-    body = encoded(
+    body = encode(
         "responses", [UserMessage(parts)], tools=[CustomTool("sql", "runs"), Tool("f")]
     ).body
     assert body["input"][0]["content"] == [
@@ -102,7 +102,7 @@ def test_typed_parts_and_tools_are_encoded(tmp_path: Path) -> None:
 
 def test_what_is_not_a_tool_is_left_to_the_service() -> None:
     for wire in ("responses", "messages"):
-        assert encoded(wire, tools=["x"]).body["tools"] == ["x"]
+        assert encode(wire, tools=["x"]).body["tools"] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_what_is_not_a_tool_is_left_to_the_service() -> None:
 )
 def test_a_refusal_goes_back_as_text(answer: Json) -> None:
     history = [HI, answer, UserMessage("why?")]
-    assert encoded("messages", history).body["messages"] == [
+    assert encode("messages", history).body["messages"] == [
         {"role": "user", "content": "hi"},
         {"role": "assistant", "content": "I will not"},
         {"role": "user", "content": "why?"},
     ]
     text = {"type": "output_text", "text": "I will not", "annotations": []}
-    assert encoded("responses", history).body["input"][1] == {
+    assert encode("responses", history).body["input"][1] == {
         "type": "message",
         "role": "assistant",
         "content": [text],
@@ -131,7 +131,7 @@ def test_a_call_of_a_free_form_tool_goes_back_on_chat_as_it_came() -> None:
     answer = Message(
         None, reasoning=None, tool_calls=(ToolCall("c1", Function("sql", "select 1"), "custom"),)
     )
-    body = encoded("chat", [HI, answer, ToolMessage("1", "c1", is_error=True)]).body
+    body = encode("chat", [HI, answer, ToolMessage("1", "c1", is_error=True)]).body
     wire = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
     assert body["messages"][1] == {"role": "assistant", "tool_calls": [wire]}
     assert body["messages"][2] == {"role": "tool", "tool_call_id": "c1", "content": "1"}
@@ -154,7 +154,7 @@ class TestThinking:
         ],
     )
     def test_older_models_think_by_a_budget(self, model: str | None, by_budget: bool) -> None:
-        body = encoded(
+        body = encode(
             "messages", situation=Situation(model_id=model), reasoning_effort="medium"
         ).body
         budget = {"type": "enabled", "budget_tokens": 8192}
@@ -168,7 +168,7 @@ class TestThinking:
         for kind in ("enabled", "adaptive"):
             situation = Situation(model_id="claude-opus-4-5", learned={"thinking": kind})
             assert (
-                encoded("messages", situation=situation, reasoning_effort="low").body["thinking"][
+                encode("messages", situation=situation, reasoning_effort="low").body["thinking"][
                     "type"
                 ]
                 == kind
@@ -176,18 +176,18 @@ class TestThinking:
 
     def test_a_budget_leaves_room_for_the_answer(self) -> None:
         situation = Situation(model_id="claude-opus-4-5")
-        body = encoded(
+        body = encode(
             "messages", situation=situation, reasoning_effort="high", max_tokens=2000
         ).body
         assert body["thinking"]["budget_tokens"] == 1999
         with pytest.raises(ConfigurationError, match="max_tokens=1000 leaves no room to think"):
-            encoded("messages", situation=situation, reasoning_effort="high", max_tokens=1000)
+            encode("messages", situation=situation, reasoning_effort="high", max_tokens=1000)
 
     def test_the_limit_is_at_most_that_of_the_model(self) -> None:
         facts = find("claude-opus-4-1", is_model_id=True)
         assert facts is not None
         situation = Situation(model_id=facts.name, facts=facts)
-        most = encoded("messages", situation=situation, reasoning_effort="low").body["max_tokens"]
+        most = encode("messages", situation=situation, reasoning_effort="low").body["max_tokens"]
         assert most == min(32_768, facts.max_output or 32_768)
 
     def test_limits_move_and_properties_stay_whatever_they_are_called(self) -> None:
@@ -204,7 +204,7 @@ class TestThinking:
             "additionalProperties": True,
         }
         wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-        request = encoded("messages", response_format=wanted)
+        request = encode("messages", response_format=wanted)
         assert request.body["output_config"]["format"]["schema"] == {
             **schema,
             "properties": {
@@ -228,12 +228,12 @@ class TestThinking:
     def test_a_format_without_its_schema_is_refused(self, described: Any) -> None:
         wanted = {"type": "json_schema", "json_schema": described}
         with pytest.raises(ConfigurationError, match="response_format") as caught:
-            encoded("messages", response_format=wanted)
+            encode("messages", response_format=wanted)
         assert caught.value.param == "response_format"
 
     def test_an_effort_and_a_schema_share_their_group(self) -> None:
         schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
-        body = encoded("messages", reasoning_effort="max", response_format=schema).body
+        body = encode("messages", reasoning_effort="max", response_format=schema).body
         assert body["output_config"] == {
             "effort": "max",
             "format": {"type": "json_schema", "schema": {"type": "object"}},
@@ -243,17 +243,17 @@ class TestThinking:
 class TestEncryptedReasoning:
     def test_thinking_is_not_requested_of_other_models(self) -> None:
         situation = Situation(facts=find("gpt-4.1", is_model_id=True))
-        assert "include" not in encoded("responses", situation=situation).body
+        assert "include" not in encode("responses", situation=situation).body
 
     def test_thinking_is_not_requested_after_a_refusal(self) -> None:
         situation = Situation(learned={"include": ""})
-        assert "include" not in encoded("responses", situation=situation).body
-        assert encoded("responses", situation=situation, logprobs=True).body["include"] == [
+        assert "include" not in encode("responses", situation=situation).body
+        assert encode("responses", situation=situation, logprobs=True).body["include"] == [
             "message.output_text.logprobs"
         ]
 
 
-def refused(message: str, **facts: Any) -> InferenceError:
+def refusal(message: str, **facts: Any) -> InferenceError:
     return BadRequestError(message, status=400, **facts)
 
 
@@ -276,15 +276,15 @@ class TestMending:
         self, message: str, code: str | None
     ) -> None:
         mend = wire_named("responses").mend
-        mended = mend({"input": self.INPUT}, refused(message, code=code))
+        mended = mend({"input": self.INPUT}, refusal(message, code=code))
         assert mended is not None
         assert mended.body == {"input": self.INPUT[:1]}
         assert mended.change == "messages without unreadable reasoning"
         assert not mended.learned
-        assert mend(mended.body, refused(message, code=code)) is None
+        assert mend(mended.body, refusal(message, code=code)) is None
 
     def test_a_model_that_takes_one_reasoning_item_gets_the_newest(self) -> None:
-        error = refused("Conflicting authenticated continuation identities.")
+        error = refusal("Conflicting authenticated continuation identities.")
         mended = wire_named("responses").mend({"input": self.INPUT}, error)
         assert mended is not None
         assert mended.body["input"] == [self.INPUT[0], self.INPUT[2]]
@@ -308,19 +308,19 @@ class TestMending:
             {"type": "reasoning", "id": "rs_1"},
             *others,
         ]
-        mended = wire_named("responses").mend({"input": items}, refused(message))
+        mended = wire_named("responses").mend({"input": items}, refusal(message))
         assert mended is not None
         assert mended.body["input"] == [{"type": "reasoning"}, *others]
-        assert wire_named("responses").mend(mended.body, refused(message)) is None
+        assert wire_named("responses").mend(mended.body, refusal(message)) is None
 
     def test_a_reference_of_the_callers_own_stays_and_is_refused(self) -> None:
         items = [{"type": "item_reference", "id": "msg_1"}]
-        error = refused("Item with id 'msg_1' not found.")
+        error = refusal("Item with id 'msg_1' not found.")
         assert wire_named("responses").mend({"input": items}, error) is None
 
     def test_include_is_left_out_where_it_is_refused(self) -> None:
         mend = wire_named("responses").mend
-        error = refused("Encrypted content is not supported with this model.", param="include")
+        error = refusal("Encrypted content is not supported with this model.", param="include")
         own, both = ["reasoning.encrypted_content"], ["x", "reasoning.encrypted_content"]
         alone, rest = (
             mend({"input": [], "include": own}, error),
@@ -335,8 +335,8 @@ class TestMending:
         assert mend({"input": []}, error) is None
 
     def test_other_refusals_of_responses_stand(self) -> None:
-        assert wire_named("responses").mend({"input": self.INPUT}, refused("no")) is None
-        assert wire_named("chat").mend({}, refused("no")) is None
+        assert wire_named("responses").mend({"input": self.INPUT}, refusal("no")) is None
+        assert wire_named("chat").mend({}, refusal("no")) is None
 
     @pytest.mark.parametrize(
         "message",
@@ -354,23 +354,23 @@ class TestMending:
             {"role": "assistant", "content": [thought, {"type": "redacted_thinking"}, text]},
             {"role": "assistant", "content": "b"},
         ]
-        mended = wire_named("messages").mend({"messages": turns}, refused(message))
+        mended = wire_named("messages").mend({"messages": turns}, refusal(message))
         assert mended is not None
         assert mended.body["messages"][1]["content"] == [text]
-        assert wire_named("messages").mend(mended.body, refused(message)) is None
+        assert wire_named("messages").mend(mended.body, refusal(message)) is None
 
     def test_a_model_gets_the_kind_of_thinking_that_it_supports(self) -> None:
         mend = wire_named("messages").mend
-        error = refused("adaptive thinking is not supported on this model")
+        error = refusal("adaptive thinking is not supported on this model")
         for config in ({}, {"format": {"type": "json_schema"}}):
-            body = encoded("messages", reasoning_effort="low", output_config=config or None).body
+            body = encode("messages", reasoning_effort="low", output_config=config or None).body
             by_budget = mend(body, error)
             assert by_budget is not None
             assert by_budget.body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
             assert by_budget.body.get("output_config", {}) == config
             assert by_budget.learned == {"thinking": "enabled"}
         assert by_budget is not None
-        error = refused('"thinking.type.enabled" is not supported for this model. Use adaptive')
+        error = refusal('"thinking.type.enabled" is not supported for this model. Use adaptive')
         adaptive = mend(by_budget.body, error)
         assert adaptive is not None
         assert adaptive.body["thinking"] == {"type": "adaptive"}

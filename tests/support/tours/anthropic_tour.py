@@ -60,7 +60,7 @@ async def items_of(values: Any) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def opened(context: Any) -> AsyncIterator[Any]:
+async def open_context(context: Any) -> AsyncIterator[Any]:
     """Enter a sync or an async context."""
     if hasattr(context, "__aenter__"):
         async with context as inside:
@@ -87,7 +87,7 @@ async def stream(client: Any) -> None:
     kinds = [event.type for event in events]
     assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
     assert events[-2].usage.input_tokens == events[0].message.usage.input_tokens > 0
-    async with opened(client.messages.stream(model="claude", **ASKED)) as stream:
+    async with open_context(client.messages.stream(model="claude", **ASKED)) as stream:
         assert "".join([text async for text in items_of(stream.text_stream)]) == "Paris."
         final = await result_of(stream.get_final_message())
         assert final.usage.output_tokens == 2
@@ -97,7 +97,7 @@ async def tools_and_thinking(client: Any) -> None:
     """Two turns with a tool; thinking goes back with its signature, whole and streamed."""
     options = {"tools": [TOOL], "max_tokens": 4000, "model": "thinker"}
     first = await result_of(client.messages.create(messages=USER, **options))
-    async with opened(client.messages.stream(messages=USER, **options)) as stream:
+    async with open_context(client.messages.stream(messages=USER, **options)) as stream:
         second = await result_of(stream.get_final_message())
     for answer in (first, second):
         kinds = [block.type for block in answer.content]
@@ -172,7 +172,7 @@ async def errors(client: Any) -> None:
     texts = []
 
     async def read() -> None:
-        async with opened(client.messages.stream(model="failing", **ASKED)) as stream:
+        async with open_context(client.messages.stream(model="failing", **ASKED)) as stream:
             async for text in items_of(stream.text_stream):
                 texts.append(text)
 
@@ -196,7 +196,7 @@ def make_step(kind: str, run: Callable[[Any], Any]) -> Step:
     """Return a step that does one thing with one kind of client."""
 
     async def step(url: str, key: str) -> None:
-        async with opened(KINDS[kind](url, key)) as client:
+        async with open_context(KINDS[kind](url, key)) as client:
             await run(client)
 
     return step

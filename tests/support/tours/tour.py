@@ -46,7 +46,7 @@ def take(packages: list[str], steps: Mapping[str, Step]) -> None:
         try:
             result = step(url, key)
             if inspect.isawaitable(result):
-                asyncio.run(_awaited(result))
+                asyncio.run(_await(result))
             went[name] = None
         except Exception:
             went[name] = traceback.format_exc()
@@ -67,5 +67,5 @@ async def failure_of(work: Awaitable[Any]) -> Any:
     raise AssertionError("no error was raised")
 
 
-async def _awaited(expected: Any) -> Any:
+async def _await(expected: Any) -> Any:
     return await expected
