@@ -233,7 +233,7 @@ def test_an_endpoint_of_one_model_has_one_route(ask: Ask, server: RawServer) -> 
 
 
 def test_a_route_of_deployments_needs_a_name(ask: Ask, server: RawServer) -> None:
-    with pytest.raises(ConfigurationError, match="name the deployment"):
+    with pytest.raises(ConfigurationError, match="name of the deployment is missing"):
         ask(model=None).embed_images([PNG])
     assert not server.received
 

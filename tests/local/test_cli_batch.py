@@ -161,7 +161,7 @@ def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> 
     assert "is not the folder of a batch job: `azinfer batch prepare`" in run("submit", folder)[2]
     assert "there is no prompt in the input" in prepare(tmp_path / "empty", [])[2]
     done = run("prepare", folder, stdin="a")
-    assert "name the deployment for the batch by --model" in done[2]
+    assert "choose the deployment for the batch with --model" in done[2]
     prepare(folder, PROMPTS)
     assert f"{folder} is not empty" in prepare(folder, PROMPTS)[2]
     assert "is not submitted; `azinfer batch submit" in run("fetch", folder)[2]
@@ -169,7 +169,7 @@ def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> 
     assert "its job.json cannot be read" in run("watch", folder)[2]
     file = tmp_path / "file"
     file.write_text("x")
-    assert "cannot be made" in prepare(file / "job", PROMPTS)[2]
+    assert "cannot be created" in prepare(file / "job", PROMPTS)[2]
 
 
 def test_a_batch_that_goes_on_is_not_fetched(

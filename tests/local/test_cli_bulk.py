@@ -139,7 +139,7 @@ def test_lines_of_text_come_from_files_and_pipes(endpoint: LocalEndpoint, tmp_pa
         (["--concurrency", "0"], "a", "--concurrency must be auto or a number above 0, not '0'"),
         (["-o", "out.xlsx"], "a", "--output 'out.xlsx' has an unknown ending; choose from .jsonl"),
         (["-o", "no/where.npy"], "a", "no/where.npy cannot be written"),
-        (["--resume"], "a", "--resume continues the work for a file: give --output FILE"),
+        (["--resume"], "a", "--resume continues the work for a file: pass --output FILE"),
         (["--prices", "p.toml"], "a", "--prices is for --dry-run"),
     ],
 )
@@ -223,10 +223,10 @@ def test_nothing_is_lost_by_mistake(endpoint: LocalEndpoint, tmp_path: Path) -> 
     assert embed("-o", path, stdin="a\nb").returncode == 0
     before = path.read_text()
     done = embed("-o", path, stdin="c")
-    assert f"{path} exists: name another file, or give --force" in done.stderr
+    assert f"{path} exists: use another file, or pass --force" in done.stderr
     done = embed("-o", path, "--resume", stdin="c")
     assert (done.returncode, path.read_text()) == (0, before)
-    assert "is complete; --force begins again" in done.stderr
+    assert "is complete; --force starts again" in done.stderr
     assert len(inputs(endpoint)) == 1
     assert embed("-o", path, "--force", stdin="c").returncode == 0
     assert len(records(path.read_text())) == 1
@@ -235,7 +235,7 @@ def test_nothing_is_lost_by_mistake(endpoint: LocalEndpoint, tmp_path: Path) -> 
     done = embed("-o", path, "--resume", stdin="c")
     assert "is not a checkpoint of azinfer" in done.stderr
     done = embed("-o", path, stdin="c")
-    assert "--resume continues it, --force begins again" in done.stderr
+    assert "--resume continues it, --force starts again" in done.stderr
 
 
 def test_the_dry_run_counts_and_sends_nothing(endpoint: LocalEndpoint, tmp_path: Path) -> None:

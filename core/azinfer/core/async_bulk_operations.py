@@ -50,7 +50,7 @@ class AsyncBulkOperations(AsyncOperations):
         """
         from azinfer.core.bulk import BulkOptions, EmbeddingJob, begin_async
 
-        client = self.with_options(max_retries=0)  # the work repeats requests by itself
+        client = self.with_options(max_retries=0)  # bulk work repeats requests itself
         job = EmbeddingJob(client, CallOptions(model, model_id, timeout, headers, options, kind))
         bulk = BulkOptions(
             ordered=ordered,

@@ -192,7 +192,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ModelInfo:
-        """Return the model behind a deployment; on the surfaces models, serverless and managed.
+        """Return the model behind a deployment; only models, serverless and managed have this.
 
         The same as `InferenceClient.info`, awaited.
         """

@@ -47,12 +47,12 @@ class CallAttempts(Generic[T]):
     The clients only send, read and wait; every decision is made here.
 
     Args:
-        leg: What is asked, and of which deployment.
+        leg: The call, and the deployment that it goes to.
         rules: What the client allows.
-        decision: How the name of the call led to the deployment, where a file of names says.
+        decision: How the name of the call led to the deployment, for a client from a file.
 
     Attributes:
-        rejected: The secret that the service did not take.
+        rejected: The secret that the service did not accept.
     """
 
     leg: Leg[T]
@@ -66,7 +66,7 @@ class CallAttempts(Generic[T]):
         self._take(leg)
 
     def _start(self, rules: Rules) -> None:
-        """Begin to count time and attempts."""
+        """Begin to count the time and the attempts."""
         self.timeout, self.max_retries = rules.timeout, rules.max_retries
         self.budget, self.clock = rules.budget, rules.clock
         self._id = f"{_PROCESS}-{next(call_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
@@ -77,7 +77,7 @@ class CallAttempts(Generic[T]):
         self._failure: InferenceError | None = None
 
     def _take(self, leg: Leg[T]) -> None:
-        """Send what comes next to the deployment of a leg."""
+        """Send the next requests to the deployment of a leg."""
         self.leg, self.call = leg, leg.call
         # A copy: calls do not change each other, and only a success is remembered.
         self.corrections = self.call.target.corrections.copy()
@@ -92,27 +92,27 @@ class CallAttempts(Generic[T]):
 
     @property
     def hedge(self) -> float | None:
-        """Seconds without an answer after which a second request is sent; None never."""
+        """Seconds without an answer after which a second request is sent; None for never."""
         return None
 
     def ready(self) -> float:
         """Return the seconds to wait before a request can be sent; 0 if it can be now.
 
         Raises:
-            RouteExhaustedError: No deployment can take it in the time that the call has.
+            RouteExhaustedError: No deployment can take it in the time that is left for the call.
         """
         return 0.0
 
     def close(self) -> None:
-        """End the call, however it ended; harmless twice."""
+        """End the call, however it ended; it can be called twice."""
 
     def handle_interruption(self, error: InferenceError) -> InferenceError:
-        """Return the error of a stream that broke after its first chunk, described."""
+        """Return the error of a stream that broke after its first chunk, with its context."""
         return self.with_context(error)
 
     @property
     def credential(self) -> Source:
-        """What authorises the next request."""
+        """The credential for the next request."""
         return self.leg.credential
 
     @property
@@ -132,7 +132,7 @@ class CallAttempts(Generic[T]):
         return Deadline(self.clock, min(self._end, began + attempt), self.timeout)
 
     def handle_rejected_credential(self) -> None:
-        """Go on after the credential has nothing but the secret that was rejected.
+        """Continue after the credential had only the rejected secret.
 
         Raises:
             InferenceError: Nothing else can be sent.
@@ -141,15 +141,15 @@ class CallAttempts(Generic[T]):
         raise self._failure
 
     def handle_failed_credential(self, error: InferenceError) -> None:
-        """Go on after the credential returned no token, or raise its error."""
+        """Continue after the credential returned no token, or raise its error."""
         raise error
 
     def request(self, secret: Secret, stream: bool = False) -> tuple[Request, Deadline]:
-        """The next request, and by when it must be done.
+        """Return the next request, and the deadline for it.
 
         Args:
-            secret: What authorises it.
-            stream: Whether its answer is to come as a stream.
+            secret: The secret for it.
+            stream: Whether to request its answer as a stream.
         """
         self._secret = secret
         self._began = self.clock.monotonic()
@@ -255,9 +255,9 @@ class CallAttempts(Generic[T]):
         return self._next_wait(error)
 
     def _next_wait(self, error: InferenceError) -> float:
-        """Return the seconds to wait after an error that is not the request's form."""
+        """Return the seconds to wait after an error that is not about the form of the request."""
         if self.call.creates and may_have_arrived(error):
-            advice = f"It may have been done: look at {self.call.creates} before you repeat it."
+            advice = f"It may have succeeded: check {self.call.creates} before you repeat it."
             error.message = with_advice(error.message, advice)
             raise error
         self._may_be_done = self._may_be_done or may_have_arrived(error)
@@ -307,7 +307,7 @@ class CallAttempts(Generic[T]):
         if change is None or change[0] in self._changed:
             return False
         name, new_name = change
-        # Another call may have learned it in the meantime, and this one was built before.
+        # Another call may have learned this after the present one was built.
         self._changed.add(name)
         self._learn({name: new_name})
         self._body, adaptation = apply_correction(self._body, name, new_name)
@@ -321,7 +321,7 @@ class CallAttempts(Generic[T]):
         self._learned.update(corrections)
 
     def _correct_on_wire(self, error: InferenceError) -> bool:
-        """Send the body that the wire makes of this one after the refusal, if it has one."""
+        """Send the body that the wire proposes after the refusal, if there is one."""
         wire = self.call.wire
         mended = wire.mend(self._body or {}, error) if wire else None
         if mended is None or mended.change in self._changed:
@@ -333,7 +333,7 @@ class CallAttempts(Generic[T]):
         return True
 
     def _detour(self, error: InferenceError) -> bool:
-        """Send the same call where a refusal points to: on another wire, or to another route."""
+        """Send the same call where a refusal points: on another wire, or to another route."""
         other = detour(self.call, error, self._body or {}, self._places)
         if other is None:
             return False
@@ -383,6 +383,6 @@ class CallAttempts(Generic[T]):
 
 def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
     if not known:
-        return "Check model=; client.deployments() lists what there is."
+        return "Check model=; client.deployments() lists the deployments."
     nearest = f"Did you mean {' or '.join(map(repr, suggestions))}? " if suggestions else ""
     return f"{nearest}This endpoint has: {', '.join(sorted(known))}."

@@ -36,7 +36,7 @@ MAX_RETRIES = 2
 
 
 class BaseClient:
-    """What the sync and the async client share; nothing here touches the network."""
+    """The part that the sync and the async client share; nothing here touches the network."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class BaseClient:
         self._knowledge = knowledge_of(self.endpoint)
         self._joined: tuple[Deployments | None, Deployments] = (None, Deployments())
         self._targets: dict[tuple[str, str | None, str | None], Target] = {}
-        self._router: Any = None  # only what from_config made has one
+        self._router: Any = None  # only clients that `from_config` created have one
         self._added: Mapping[str, str] = {}
         self._added_wire: WireName | None = None
-        self._gets_secrets = True  # whether headers of the caller with a secret's name go there
+        self._gets_secrets = True  # whether the caller's secret headers are sent to it
         self._open_up()
 
     @classmethod
@@ -108,15 +108,15 @@ class BaseClient:
                 `[deployments."<name>@<endpoint>"]` (model_id, model_version, model_format,
                 capacity_type, capacity, content_filter, rpm, tpm, concurrency),
                 `[routes.<name>]` (tiers, policy, guard, params) and `[aliases]`.
-            endpoint: The default endpoint; left out, the file's `default`, else the only one,
-                else the one called main.
-            routes: Routes besides those of the file; they win over these.
-            aliases: Aliases besides those of the file; they win too.
-            reload_after: Seconds after which a call looks whether the file has changed; None
-                never does. A file that is wrong is not taken, with one warning in the log.
-            **options: What the constructor takes besides; it wins over the file. credential,
+            endpoint: The default endpoint; by default the file's `default`, else its only
+                endpoint, else the one called main.
+            routes: Routes in addition to those of the file, over which they win.
+            aliases: Aliases in addition to those of the file, over which they win.
+            reload_after: Seconds after which a call checks whether the file has changed; None for
+                never. A new version with an error is not used, with one warning in the log.
+            **options: Other arguments of the constructor, which win over the file. credential,
                 surface, api_version and headers whose names are like a secret's (`api-key`) are
-                for the default endpoint. On a route, `attempts` of its policy counts in place
+                for the default endpoint. On a route, `attempts` of its policy counts instead
                 of max_retries.
 
         Raises:
@@ -152,14 +152,15 @@ class BaseClient:
         stays as it is.
 
         Args:
-            model: The deployment's name. Another name than this client's leaves its `model_id`
-                behind.
+            model: The deployment's name. If it is not this client's, its `model_id` is not taken
+                over.
             model_id: The model behind that deployment.
             timeout: Seconds for each attempt, or a Timeout.
             max_retries: How often a call is sent again after a temporary failure; on a route,
                 `attempts` of its policy counts instead.
-            headers: Sent with every request besides this client's; these win. Of a client from
-                a file, those whose names are like a secret's go to the default endpoint only.
+            headers: Sent with every request in addition to this client's, over which they win. Of a
+                client from a file, headers whose names are like a secret's are sent only to
+                the default endpoint.
             surface: Another way to address the deployments of the same resource.
             api_version: Sent instead of the surface's default. This and the surface are for
                 clients of one endpoint.
@@ -202,14 +203,14 @@ class BaseClient:
         return client
 
     def _open_up(self) -> None:
-        """Begin with a retry budget and connections that no other client shares."""
+        """Create a retry budget and connections for this client alone."""
         self._budget = RetryBudget()
         self._transports: dict[str, Any] = {}
         self._twin: Any = None
         self._connect()
 
     def _connect(self) -> None:
-        """Use the transport that the clients made of one another share; each client has its own."""
+        """Use one transport for this client and for those that `with_options` creates from it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
@@ -241,7 +242,7 @@ class BaseClient:
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Everything inside is either never changed or meant to be shared.
+        # Every part is either never changed or meant to be shared.
         return self.__copy__()
 
     def _convert(self, kind: type[ClientT]) -> ClientT:
@@ -270,7 +271,7 @@ class BaseClient:
             model_id: The model behind it.
 
         Raises:
-            ConfigurationError: It could not be sent.
+            ConfigurationError: The request could not be sent.
         """
         if self._router is not None:
             client, name, decision = self._router.explain(model or self.model, operation)
@@ -298,14 +299,14 @@ class BaseClient:
         return target.routing(target.url(target.corrections), wire=choice)
 
     def model_facts(self, *, model: str | None = None, model_id: str | None = None) -> ModelFacts:
-        """Return what is known of the model behind a deployment, without sending anything.
+        """Return what is known about the model behind a deployment, without sending anything.
 
         Args:
             model: The deployment's name; by default that of the client.
             model_id: The model behind it.
 
         Returns:
-            The facts; all of them are empty where the model is unknown.
+            The facts; all of them are empty if the model is unknown.
         """
         known, source = self._model_id_of(model or self.model, model_id)
         return find(known, is_model_id=source != "guessed") or UNKNOWN_MODEL
@@ -317,7 +318,7 @@ class BaseClient:
         return joined if listed is self._knowledge.deployments else self._join()
 
     def _join(self) -> Deployments:
-        """Use a new list; what was derived from the old one may be wrong now."""
+        """Use a new list, and forget what was derived from the old one."""
         listed = self._knowledge.deployments
         self._joined = (listed, self._declared.over(listed))
         self._targets.clear()
@@ -383,8 +384,8 @@ class BaseClient:
         Args:
             body: The request in our schema.
             target: Where it is sent.
-            wire: What the call asks for.
-            added: What `with_options` of a client from a file asked for.
+            wire: The wire that the call names.
+            added: The wire that was passed to `with_options` of a client from a file.
         """
         endpoint, learned = self.endpoint, self._knowledge.wires
         return choose_wire(

@@ -41,20 +41,20 @@ NOTHING: Mapping[str, str] = {}
 
 
 class Target(NamedTuple):
-    """Where a call is sent, and what is known of the model there.
+    """Where a call is sent, and what is known about the model there.
 
     Attributes:
         endpoint: The base URL and its surface.
-        operation: What is called there.
+        operation: The operation that is called.
         model: The name of the deployment.
-        profile: What the model's family takes.
-        model_id: The model behind the deployment, where that is known.
+        profile: What the model's family accepts.
+        model_id: The model behind the deployment, if it is known.
         model_id_source: How that is known: `"declared"`, `"listed"` or `"guessed"`.
-        corrections: What the deployment refused before: a field's name to the one it takes
-            instead, or "". All calls share it, and each adds what it learned.
-        headers: Sent besides our own.
+        corrections: The fields that the deployment refused before, each with the name that it
+            accepts instead, or "". All calls share them, and each adds what it learns.
+        headers: Sent in addition to azinfer's own.
         facts: The model's row in the catalog.
-        wire: The wire that is declared for the deployment.
+        wire: The wire that the configuration declares for the deployment.
     """
 
     endpoint: Endpoint
@@ -83,10 +83,10 @@ class Target(NamedTuple):
         Args:
             url: The URL of the request.
             adapted: How the request was adapted to the model.
-            wire: The wire that it takes.
-            requested: The name that was asked for, if it is not the deployment's.
+            wire: The wire of the call.
+            requested: The name that the caller used, if it is not the deployment's.
             deployment: The deployment that answered, if the service said so.
-            **response: What is known once a response has come: other fields of Routing.
+            **response: Other fields of Routing, which are known once a response has come.
         """
         return Routing(
             requested=requested or self.model,
@@ -125,13 +125,13 @@ class Call(NamedTuple, Generic[T]):
         response_format: What the caller passed as `response_format`.
         wire: The wire of a conversation.
         choice: How that wire was chosen.
-        on_wire: Makes the same call for another wire; raises if that cannot carry it.
-        beside: Makes the same call for another route of the resource, should this one be missing.
+        on_wire: Creates the same call for another wire; raises if that wire cannot carry it.
+        beside: Creates the same call for another route of the resource, if this one is missing.
         learn: Remembers for all clients that the deployment needs this wire, or this route.
         upload: A form with a file, sent in place of a body.
         method: The method, where it is not GET without a body and POST with one.
-        creates: What lists the things of which each request makes one more, for example
-            `"client.files.list()"`; None where the request can be sent again without harm.
+        creates: The call that lists the things that each request creates, for example
+            `"client.files.list()"`; None if the request can be sent again without harm.
     """
 
     target: Target
@@ -152,7 +152,7 @@ class Call(NamedTuple, Generic[T]):
     creates: str | None = None
 
 
-# What the client itself reads of a call's options.
+# The options of a call that the client itself reads.
 _OF_CLIENT = ("send_reasoning", "wire")
 
 
@@ -161,7 +161,7 @@ def in_our_schema(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
 
     Args:
         messages: The conversation.
-        options: What the caller asked for besides.
+        options: The other options of the caller.
     """
     return {"messages": messages_to_wire(messages), **_options_to_wire(options)}
 
@@ -171,9 +171,9 @@ class Conversation(NamedTuple):
 
     Attributes:
         body: The request in our schema.
-        options: What the caller asked for, as it was given.
+        options: The options of the caller, unchanged.
         stream: Whether the answer comes in chunks.
-        on_wire: Makes the call for another wire.
+        on_wire: Creates the call for another wire.
         learn: Remembers for all clients that the deployment needs the call's wire.
     """
 
@@ -188,9 +188,9 @@ def chat(conversation: Conversation, target: Target, choice: Choice) -> Call[Cha
     """Return the call that asks for the next message of a conversation.
 
     Args:
-        conversation: What is asked.
+        conversation: The request.
         target: Where it is sent.
-        choice: The wire that it takes.
+        choice: The wire of the call.
 
     Raises:
         ConfigurationError: The wire cannot carry it; the text names the field.
@@ -242,7 +242,7 @@ def embeddings(
     options: Mapping[str, Any],
     kind: str | None = None,
 ) -> Call[Embeddings]:
-    """Return the call that embeds one request's worth of texts.
+    """Return the call that embeds the texts of one request.
 
     Args:
         target: Where it is sent.
@@ -283,7 +283,7 @@ def _kind_field(target: Target, body: Json, kind: str | None) -> dict[str, str]:
 
     Source: "Get embeddings", `input_type`, of the model inference REST reference. The v1 and
     deployments surfaces do not define the field and answer 400 to it; of the models there,
-    Cohere's alone make different vectors of queries and of documents.
+    only Cohere's create different vectors for queries and for documents.
     """
     check_kind(kind)
     if kind is None or "input_type" in body or "input_type" in target.corrections:
@@ -332,7 +332,7 @@ def _options_to_wire(options: Mapping[str, Any]) -> Json:
 
 
 def _asks_for_usage(target: Target) -> bool:
-    """Return True if a stream should report its usage; a refusal of that is learned."""
+    """Return True if a stream should report its usage; if that is refused, it is remembered."""
     surface, profile = target.endpoint.surface, target.profile
     if surface in (V1, DEPLOYMENTS) or profile.streams_usage:
         return True

@@ -52,7 +52,7 @@ class ToolCallAccumulator:
         return start
 
     def flush(self) -> str:
-        """Return what was kept back and has become something else than no arguments."""
+        """Return the text that was kept back, unless it stands for no arguments."""
         text, self._kept_back = self._kept_back or "", None
         return text if full_arguments(text) == text else ""
 
@@ -128,7 +128,7 @@ class ChoiceAccumulator:
     def _delta(self, raw: Json) -> Json:
         """Return what a choice adds; some services send a message too, or instead.
 
-        A message beside deltas is the whole so far, of which only what is new counts.
+        A message beside deltas repeats the whole text so far, of which only the new part counts.
         """
         delta, message = as_object(raw.get("delta")), as_object(raw.get("message"))
         if not message:
@@ -149,7 +149,7 @@ class ChoiceAccumulator:
         return more
 
     def flush(self) -> Delta | None:
-        """Return what was kept back because it might have become a tag, or no arguments."""
+        """Return the text that was kept back as a possible tag, or as possibly no arguments."""
         thought, text = self._splitter.finish()
         self._add_text_parts(text, thought, None)
         calls = tuple(

@@ -1,4 +1,4 @@
-"""Sources that answers name: what each wire calls annotations, citations or context.
+"""Sources that answers name; the wires call them annotations, citations or context.
 
 Sources: "Annotations" of "Create chat completion" and of "The response object", `context` of
 "Azure OpenAI On Your Data", and "Citations" of Anthropic's documentation.
@@ -21,7 +21,7 @@ class Citation:
 
     Attributes:
         title: Its title or the name of its file; None if it has none.
-        url: Its address, or its path where a service knows only that; None if it has none.
+        url: Its address, or its path if the service knows only that; None if it has none.
         text: The passage of the source that the answer relies on; None if it is not sent.
         start: Where the text that relies on it begins in `content` of the message, in
             characters; None if the service names no place.
@@ -107,7 +107,7 @@ def _annotation(note: Json, offset: int) -> Citation:
 
 
 def _passage(note: Json, start: int, end: int) -> Citation:
-    """Return a passage of a source, which stands behind a part of the text if that is known."""
+    """Return a passage of a source, with the part of the text that it supports, if known."""
     return Citation(
         _first(note, "title", "document_title"),
         _first(note, "url", "source", "filepath"),

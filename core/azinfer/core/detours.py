@@ -1,4 +1,4 @@
-"""Where else a call can go after a refusal: on another wire, or to another route."""
+"""Detours: where else a call can go after a refusal: another wire, or another route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def detour(
 ) -> tuple[Call[T], str] | None:
     """Return the same call for another place and what changed, or None if there is none.
 
-    If the last place has refused it too, the error's message gets the answer of the first.
+    If the last place refuses it too, the answer of the first is added to the error's message.
 
     Args:
         call: The call that was refused.
@@ -48,7 +48,7 @@ def detour(
 def _beside(
     call: Call[T], error: InferenceError, tried: dict[str, str]
 ) -> tuple[Call[T], str] | None:
-    """The call at the other route of the resource, where this one does not exist."""
+    """Return the call for the other route of the resource, if this one does not exist."""
     if call.beside is None or not is_missing(error):
         return None
     other = call.beside()

@@ -28,7 +28,7 @@ from azinfer.core.model_catalog import family_of
 from azinfer.core.routing import Routing
 from azinfer.core.surfaces import EMBED, IMAGES
 
-# It takes texts and images in one input; version 3 takes an image alone, in another field.
+# This model takes text and image in one input; version 3 takes only an image, in another field.
 _VERSION_4 = r"(?i)embed.*v-?4"
 
 
@@ -37,7 +37,7 @@ def image_operation(endpoint: Endpoint, knowledge: EndpointKnowledge, target: Ta
 
     Args:
         endpoint: The client's endpoint; a surface that has images itself comes first.
-        knowledge: What this process has learned of it.
+        knowledge: What this process has learned about it.
         target: The deployment.
     """
     if learned := knowledge.image_routes.get((target.model or "").casefold()):
@@ -51,7 +51,7 @@ def image_operation(endpoint: Endpoint, knowledge: EndpointKnowledge, target: Ta
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One image to embed; models take one in a request.
+    """One image to embed; models accept one for each request.
 
     Attributes:
         image: The image, with or without a text.
@@ -67,12 +67,12 @@ class ImageRequest:
 def image_call(
     client: BaseClient, target_of: Callable[[str], Target], request: ImageRequest
 ) -> Call[Embeddings]:
-    """Return the call that embeds an image, and goes to the other route if one is missing.
+    """Return the call that embeds an image, and that uses the other route if one is missing.
 
     Args:
-        client: Whose endpoint.
-        target_of: Returns where an operation of the deployment is.
-        request: What is asked for.
+        client: The client of the endpoint.
+        target_of: Returns the target of an operation of the deployment.
+        request: The image and its options.
     """
     operation = image_operation(client.endpoint, client._knowledge, target_of(IMAGES))
     make = partial(_call, client, target_of, request)
@@ -104,7 +104,9 @@ def _cohere_call(target: Target, request: ImageRequest) -> Call[Embeddings]:
         ConfigurationError: The deployment has no name, or `kind` is neither of the two.
     """
     if not target.model:
-        raise ConfigurationError("name the deployment: pass model= to the call or the client")
+        raise ConfigurationError(
+            "the name of the deployment is missing: pass model= to the call or the client"
+        )
     further = {name: value for name, value in request.options.items() if value is not None}
     encoding = str(further.pop("encoding_format", "float"))
     if "dimensions" in further:

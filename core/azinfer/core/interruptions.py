@@ -1,4 +1,4 @@
-"""Errors that come from elsewhere into the middle of an operation."""
+"""Errors from elsewhere that interrupt an operation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _VARARGS = 0x04  # of co_flags. Source: the documentation of `inspect`, "Code Ob
 def is_interruption(error: BaseException, callbacks: Iterable[CodeType] = ()) -> bool:
     """Return True if a signal handler raised an error, or one of some callbacks.
 
-    Their errors may be of any class, also one that sockets raise, but they are not failures of
-    the operation in whose middle they ran: they pass through, and nothing is tried again.
+    Their errors may be of any class, also of those that sockets raise, but they are not failures
+    of the operation that they interrupted: they pass through, and nothing is tried again.
 
     Args:
-        error: What was caught.
+        error: The error that was caught.
         callbacks: The code of functions whose errors, and those of all that they call, are not
             failures of the operation either.
     """

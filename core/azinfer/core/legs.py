@@ -1,4 +1,4 @@
-"""One deployment's part of a call: its request, and the time and retries that it may take."""
+"""One deployment's part of a call: the request, and the time and retries that are allowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from azinfer.core.retries import RetryBudget, Timeout
 
 
 class Rules(NamedTuple):
-    """What the client allows a call.
+    """The limits that the client sets for a call.
 
     Attributes:
         timeout: How long it may take.
@@ -28,12 +28,12 @@ class Rules(NamedTuple):
 
 
 class Leg(NamedTuple, Generic[T]):
-    """A call to one deployment, and what is known there.
+    """A call to one deployment, and what is known about it.
 
     Attributes:
-        call: What is asked.
-        credential: What authorises it.
-        known: Deployments that a wrong name may have meant.
+        call: The call.
+        credential: The credential for it.
+        known: Known deployments, to suggest for a wrong name.
     """
 
     call: Call[T]

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 LOCAL = "local"  # the URL of an endpoint that runs on this machine
 FIRST_PORT = 8765  # of `azinfer serve`; further endpoints without a port have the next ones
-# Who listens on a wildcard address is reached at the loopback address.
+# An endpoint that listens on a wildcard address is reached at the loopback address.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -27,7 +27,7 @@ class LocalAddress(NamedTuple):
 
 
 def local_address(local: Table, name: str, table: Table) -> LocalAddress | None:
-    """Return where the local endpoint of a name is, when `azinfer serve` runs it.
+    """Return where the local endpoint with a name is when `azinfer serve` runs it.
 
     None if the URL of the table is not `"local"`.
 

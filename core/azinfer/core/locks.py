@@ -1,4 +1,4 @@
-"""Locks that a forked child can use, whichever threads of its parent had them."""
+"""Locks that a forked child can use, even if threads of its parent had them."""
 
 from __future__ import annotations
 

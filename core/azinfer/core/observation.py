@@ -1,4 +1,4 @@
-"""Observation: who sees each call. By default nobody, which costs a call one comparison."""
+"""Observation of calls. By default nothing observes them, which costs a call one comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a caller asks for.
+    """The request of a caller, for observers.
 
     Attributes:
         operation: The operation, for example `"chat/completions"`.
@@ -24,14 +24,14 @@ class Subject:
     messages: Sequence[Any] | None
 
 
-# Returns the attempts that are used in place of those of a call.
+# An observer returns the attempts to use instead of those of a call.
 Observer: TypeAlias = Callable[[Any, Subject], Any]
 
 observers: list[Observer] = []
 
 
 def observed(attempts: Any, subject: Subject) -> Any:
-    """Return the attempts of a call as all observers see them."""
+    """Return the attempts of a call, with all observers applied."""
     for observer in observers:
         attempts = observer(attempts, subject)
     return attempts

@@ -1,4 +1,4 @@
-"""What the operations of both clients share: the attempts that each call begins with."""
+"""The part that the operations of both clients share: creating the attempts of each call."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ Kind: TypeAlias = Literal["query", "document"]
 
 
 class CallOptions(NamedTuple):
-    """What a caller gave besides messages, texts or images.
+    """The arguments of a call besides messages, texts or images.
 
     Attributes:
-        model: The deployment, route or alias; the client's own when left out.
+        model: The deployment, route or alias; by default that of the client.
         model_id: The model behind it.
         timeout: Seconds for each attempt, or a Timeout.
-        headers: Sent besides the client's.
+        headers: Sent in addition to the client's.
         options: Everything that is sent as it is.
-        kind: What vectors are for.
+        kind: What the vectors are for: `"query"` or `"document"`.
     """
 
     model: str | None
@@ -57,14 +57,14 @@ class CallOptions(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where one request of a call goes.
+    """The destination of one request of a call.
 
     Attributes:
         deployment: The name of the deployment.
         model_id: The model behind it.
-        headers: Sent besides those of its client.
-        params: Options where the caller gave none.
-        wire: The wire that `with_options` of a client from a file asked for.
+        headers: Sent in addition to those of its client.
+        params: Default options; those of the caller win.
+        wire: The wire that was passed to `with_options` of a client from a file.
     """
 
     deployment: str | None
@@ -75,7 +75,7 @@ class Place(NamedTuple):
 
 
 class Operations(BaseClient):
-    """What the operations of both clients share; nothing here touches the network."""
+    """The part that the operations of both clients share; nothing here touches the network."""
 
     def _chat(
         self, messages: Sequence[ChatMessage], call_options: CallOptions, *, stream: bool
@@ -113,7 +113,7 @@ class Operations(BaseClient):
     ) -> Call[ChatCompletion]:
         wire = wire_named(choice.wire or "")
         target = self._place(wire.operation, place)
-        # No closure that refers to itself: the garbage collector would have to find each.
+        # Do not use a closure that refers to itself: the garbage collector would have to find it.
         on_wire = partial(self._call_on_wire, body, options, place, stream)
         learn = partial(self._knowledge.learn_wire, target.model, wire.name)
         conversation = calls.Conversation(body, options, stream, on_wire, learn)
@@ -130,7 +130,7 @@ class Operations(BaseClient):
     def _image_embedding(
         self, image: ImageInput, call_options: CallOptions
     ) -> CallAttempts[Embeddings]:
-        # Only programs that embed images load it.
+        # loaded only by programs that embed images
         from azinfer.core.image_embeddings import ImageRequest, image_call
 
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
@@ -162,7 +162,7 @@ class Operations(BaseClient):
     def _reranking(
         self, query: str, documents: Sequence[str], call_options: CallOptions
     ) -> CallAttempts[Reranking]:
-        from azinfer.core.rerank import reranking  # only programs that rerank load it
+        from azinfer.core.rerank import reranking  # loaded only by programs that rerank
 
         def rerank(client: Operations, place: Place) -> Call[Reranking]:
             target, options = (
@@ -215,7 +215,7 @@ class Operations(BaseClient):
             params: Mapping[str, Any] | None,
             headers: Mapping[str, str],
         ) -> Leg[T]:
-            # Secrets are for the default endpoint, unless the caller named the place itself.
+            # Secrets are for the default endpoint, unless the caller named the endpoint itself.
             standing = added if client._gets_secrets else added_safe
             once = own if client._gets_secrets or params is None else own_safe
             place = Place(
@@ -249,7 +249,7 @@ class Operations(BaseClient):
         return seen
 
     def _at_default(self) -> Self:
-        """Return the client of what is the default endpoint now; files and lists are there."""
+        """Return the client of the current default endpoint, which has the files and lists."""
         if self._router is None:
             return self
         default = self._router.default
@@ -274,18 +274,18 @@ class Operations(BaseClient):
         return Leg(call, self._credential, self._known_deployments)
 
     def _batches(self, texts: list[str], call_options: CallOptions) -> list[list[str]]:
-        """Return texts in requests that the model takes."""
+        """Return texts divided into requests that the model accepts."""
         return batches(texts, self._embedding_profile(call_options))
 
     def _embedding_profile(self, call_options: CallOptions) -> Profile:
-        """Return what the model takes that embeds texts first."""
+        """Return what the model accepts to which texts go first."""
         client, name = self, call_options.model
         if self._router is not None:
             client, name = self._router.first(call_options.model or self.model, EMBEDDINGS)
         return client._target(EMBEDDINGS, name, call_options.model_id, None).profile
 
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
-        """The URL of a list of deployments, and the scope of a token for it."""
+        """Return the URL of a list of deployments, and the scope of a token for it."""
         url, scope = list_url(self.endpoint, source)
         if origin_of(url) != origin_of(self.endpoint.url) and not isinstance(
             self._credential, Tokens
@@ -302,7 +302,7 @@ class Operations(BaseClient):
 
 
 def _merge_params(options: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
-    """Return the options of a call, and those of the place where the caller gave none."""
+    """Return the options of a call, with those of its place as defaults."""
     if not place.params:
         return options
     call_options = {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Bulk operations of the sync client; the package `bulk` does the work, and is loaded by the first.
+"""Bulk operations of the sync client; the package `bulk` does the work, and is loaded at first use.
 
 Its twin is `async_bulk_operations.py`.
 """
@@ -55,21 +55,22 @@ class SyncBulkOperations(SyncOperations):
             timeout: Seconds for each attempt, or a Timeout; for each request.
             headers: Sent with each request, besides those of the client.
             ordered: Whether results come in the order of the texts; else as they are ready.
-            concurrency: The number of requests at once. Left out, it follows from what the
-                service takes: from its refusals (429) and its `x-ratelimit-*` headers.
-            checkpoint: A file, made by the first run, that keeps every finished request. The
-                same call continues from it, and pays for nothing twice.
+            concurrency: The number of requests at once. By default it follows from what
+                the service accepts: from its refusals (429) and its `x-ratelimit-*` headers.
+            checkpoint: A file that the first run creates and that stores every finished request.
+                The same call continues from it, and pays for nothing twice.
             on_progress: Called with a BulkProgress after each request.
-            total: The number of texts, for the progress, where the input has no length.
-            batch_size: The most texts in one request, below what the model takes.
+            total: The number of texts, for the progress, if the input has no length.
+            batch_size: The most texts in one request, if that is less than the model accepts.
             **options: dimensions, input_type, encoding_format, …, sent as they are.
 
         Returns:
-            An iterator over a BulkResult for each text. What concerns one text is its `error`;
-            the iterator raises only what ends the work, which a checkpoint then continues.
+            An iterator over a BulkResult for each text. An error of one text is its `error`; the
+            iterator raises only errors that end the work, which a checkpoint can continue.
 
         Raises:
-            ConfigurationError: The checkpoint is of another input, model or options, or in use.
+            ConfigurationError: The checkpoint belongs to another input, model or options, or is
+                in use.
 
         Example:
             ```
@@ -77,9 +78,9 @@ class SyncBulkOperations(SyncOperations):
                 save(result.index, result.value)
             ```
         """
-        from azinfer.core.bulk import BulkOptions, EmbeddingJob, begin  # only bulk work loads it
+        from azinfer.core.bulk import BulkOptions, EmbeddingJob, begin  # loaded only by bulk work
 
-        client = self.with_options(max_retries=0)  # the work repeats requests by itself
+        client = self.with_options(max_retries=0)  # bulk work repeats requests itself
         job = EmbeddingJob(client, CallOptions(model, model_id, timeout, headers, options, kind))
         bulk = BulkOptions(
             ordered=ordered,
@@ -111,23 +112,23 @@ class SyncBulkOperations(SyncOperations):
         Args:
             requests: Any iterable of conversations: each is a list of messages, or a mapping with
                 `messages` and options of its own, as for `batches.create`.
-            model: The deployment, where a request names none.
+            model: The deployment, if a request does not name one.
             model_id: The model behind it.
             timeout: Seconds for each attempt, or a Timeout; for each request.
             headers: Sent with each request, besides those of the client.
             ordered: Whether results come in the order of the requests; else as they are ready.
-            concurrency: The number of requests at once; left out, it finds itself as in
-                `embed_many`.
-            checkpoint: A file that keeps every finished request, as in `embed_many`.
+            concurrency: The number of requests at once; by default it is found as in `embed_many`.
+            checkpoint: A file that stores every finished request, as in `embed_many`.
             on_progress: Called with a BulkProgress after each request.
-            total: The number of requests, for the progress, where the input has no length.
-            **options: Parameters of `complete`, where a request has none of its own.
+            total: The number of requests, for the progress, if the input has no length.
+            **options: Parameters of `complete`; those of a request win.
 
         Returns:
-            An iterator over a BulkResult for each request, as of `embed_many`.
+            An iterator over a BulkResult for each request, as for `embed_many`.
 
         Raises:
-            ConfigurationError: The checkpoint is of another input, model or options, or in use.
+            ConfigurationError: The checkpoint belongs to another input, model or options, or is
+                in use.
 
         Example:
             ```
@@ -136,7 +137,7 @@ class SyncBulkOperations(SyncOperations):
                 print(result.error or result.value.text)
             ```
         """
-        from azinfer.core.bulk import BulkOptions, CompletionJob, begin  # only bulk work loads it
+        from azinfer.core.bulk import BulkOptions, CompletionJob, begin  # loaded only by bulk work
 
         client = self.with_options(max_retries=0)
         job = CompletionJob(client, CallOptions(model, model_id, timeout, headers, options))

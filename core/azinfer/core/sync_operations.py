@@ -205,7 +205,7 @@ class SyncOperations(Operations):
     ) -> Embeddings:
         """Return the vectors of images, each alone or with a text; one request for each.
 
-        They are made by Cohere's route of the resource, or by `/models` where that is missing.
+        They come from Cohere's route of the resource, or from `/models` if that is missing.
 
         Args:
             images: Bytes, paths or URLs, pairs of one of these and a text, or ImageInput.
@@ -238,7 +238,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ModelInfo:
-        """Return the model behind a deployment; on the surfaces models, serverless and managed.
+        """Return the model behind a deployment; only models, serverless and managed have this.
 
         Args:
             model: The deployment's name, in any case; by default that of the client.
@@ -260,8 +260,8 @@ class SyncOperations(Operations):
 
         Args:
             source: The URL of a Foundry project, or of an account in Azure Resource Manager
-                (`https://management.azure.com/subscriptions/…/accounts/…`). Left out: the
-                endpoint's project, else the resource's own list, which Azure no longer has
+                (`https://management.azure.com/subscriptions/…/accounts/…`). By default
+                the endpoint's project, else the resource's own list, which Azure no longer has
                 everywhere.
             timeout: Seconds for each attempt, or a Timeout, for each page.
 
@@ -294,14 +294,14 @@ class SyncOperations(Operations):
         Args:
             query: The question.
             documents: The texts to rank.
-            model: The deployment of a rerank model; the client's own when left out.
-            top_n: How many of the best to return; all when left out.
+            model: The deployment of a rerank model; by default that of the client.
+            top_n: How many of the best to return; by default all.
             timeout: Seconds for each attempt, or a Timeout, for this call.
-            headers: Sent with this call besides the client's.
+            headers: Sent with this call, besides those of the client.
             **options: max_tokens_per_doc, …, sent as they are.
 
         Raises:
-            ConfigurationError: There is nothing to rank, or the resource has no such route.
+            ConfigurationError: There are no documents, or the resource has no such route.
         """
         call_options = CallOptions(model, None, timeout, headers, {"top_n": top_n, **options})
         return self._run(self._reranking(query, documents, call_options))

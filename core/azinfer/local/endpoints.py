@@ -20,7 +20,7 @@ class LocalEndpoints(Mapping[str, LocalEndpoint]):
         endpoints: The endpoints; the first is the default one of `config`.
 
     Raises:
-        ConfigurationError: There are none.
+        ConfigurationError: There are no endpoints.
 
     Example:
         >>> from azinfer.core import InferenceClient
@@ -42,7 +42,7 @@ class LocalEndpoints(Mapping[str, LocalEndpoint]):
 
     def __init__(self, endpoints: Mapping[str, LocalEndpoint]) -> None:
         if not endpoints:
-            raise ConfigurationError("give at least one endpoint, with its name")
+            raise ConfigurationError("pass at least one endpoint, with its name")
         self._endpoints = dict(endpoints)
 
     @classmethod
@@ -153,6 +153,6 @@ def _facts(deployment: LocalDeployment) -> dict[str, Any]:
 
 
 def _variable(name: str) -> str:
-    # Names that differ in punctuation alone stay apart.
+    # Names that differ only in punctuation get different variables.
     code = re.sub(r"\W", lambda match: f"_{ord(match[0]):x}_", name)
     return f"AZINFER_LOCAL_{code}_KEY"

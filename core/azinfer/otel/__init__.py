@@ -3,7 +3,7 @@
 Each call is one span with the names of the GenAI conventions, with a child for each request that
 it sends, and two metrics: tokens and duration. Where a framework has a span of the same call
 already (Agent Framework, Semantic Kernel), only the requests are added to it, and nothing is
-counted twice. What prompts and answers say is recorded only if you ask for it; keys never are.
+counted twice. Prompts and answers are recorded only if you ask for it; keys never are.
 
     from azinfer.otel import instrument
 

@@ -1,4 +1,4 @@
-"""Attempts that are observed: those of core, and a span for each request that they send."""
+"""Observed attempts: those of core, with a span for each request that they send."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from azinfer.otel.conventions import server_attributes
 
 
 class ObservedAttempts:
-    """The attempts of a call, which record what they do; in all else they are those of core.
+    """The attempts of a call, which also record what they do.
 
     Args:
         attempts: The attempts.
         call: The call that they belong to.
-        tracer: Makes the spans of requests.
+        tracer: Creates the spans of requests.
     """
 
     def __init__(self, attempts: Any, call: Call, tracer: Tracer) -> None:
@@ -48,11 +48,11 @@ class ObservedAttempts:
         return seconds
 
     def handle_rejected_credential(self) -> None:
-        """Go on after the credential has nothing but the secret that was rejected."""
+        """Continue after the credential had only the rejected secret."""
         self._noted(self._attempts.handle_rejected_credential)
 
     def handle_failed_credential(self, error: InferenceError) -> None:
-        """Go on after the credential returned no token, or raise its error."""
+        """Continue after the credential returned no token, or raise its error."""
         self._noted(self._attempts.handle_failed_credential, error)
 
     def wait_after(self, error: InferenceError) -> float:
@@ -63,7 +63,7 @@ class ObservedAttempts:
         return seconds
 
     def _noted(self, step: Any, *arguments: Any) -> Any:
-        """Do a step, and note the error with which it ends the call."""
+        """Do a step, and record the error with which it ends the call."""
         try:
             return step(*arguments)
         except BaseException as error:
@@ -94,7 +94,7 @@ class ObservedAttempts:
         return request, deadline
 
     def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
-        """Return the value of a whole answer; it ends the call."""
+        """Return the value of a complete answer, which ends the call."""
         value = self._attempts.value_of(status, headers, body)
         self._request.set_attribute("http.response.status_code", status)
         self._end_request()
@@ -126,7 +126,7 @@ class ObservedAttempts:
         self._end()
 
     def close(self) -> None:
-        """End the call, however it ended; harmless twice."""
+        """End the call, however it ended; it can be called twice."""
         self._attempts.close()
         self._end()
 
@@ -136,7 +136,7 @@ class ObservedAttempts:
         self._is_closed = True
         reader, call = self._reader, self._call
         if reader is None and call.error is None:
-            error = sys.exc_info()[1]  # a step that has no other place here, as a credential's
+            error = sys.exc_info()[1]  # a step without a method here, such as one of a credential
             call.error = error if isinstance(error, InferenceError) else None
         self._end_request()
         if reader is not None and reader.done and call.error is None:

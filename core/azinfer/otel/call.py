@@ -37,11 +37,11 @@ from azinfer.otel.frameworks import is_model_call
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
-    """Where telemetry goes, and what of it.
+    """Where telemetry is recorded, and what is recorded.
 
     Attributes:
-        tracer: Makes the spans.
-        logger: Takes the events with contents, in version 1.36 of the conventions.
+        tracer: Creates the spans.
+        logger: Records the events with contents, in version 1.36 of the conventions.
         duration: The seconds of calls.
         tokens: The tokens of calls.
         latest: Whether names are those of the newest conventions.
@@ -62,13 +62,13 @@ class Call:
     """The span and the metrics of one call; a hedge belongs to the same call.
 
     Args:
-        recorder: Where telemetry goes.
-        subject: What the caller asks for.
+        recorder: Where telemetry is recorded.
+        subject: The request of the caller.
         context: Where the call was made.
         url: The URL of the endpoint; None if a route decides later.
 
     Attributes:
-        context: Where the spans of requests belong.
+        context: The parent of the spans of requests.
         error: The error that ends the call, unless a hedge answers.
     """
 
@@ -83,12 +83,12 @@ class Call:
         self._open = 0
         self._began: float | None = None
         self._is_over = False
-        # A framework's span stands for the call: nothing of it is recorded twice.
+        # A framework's span stands for the call, so that nothing is recorded twice.
         self._is_others = is_model_call(get_current_span(context))
         self.span: Span = INVALID_SPAN
 
     def begin(self) -> None:
-        """Begin the span, unless that is done."""
+        """Begin the span, unless it has begun."""
         with self._lock:
             if self._began is not None:
                 return
@@ -145,7 +145,7 @@ class Call:
         self._recorder.logger.emit(record)
 
     def locate(self, url: str) -> None:
-        """Note where the first request of a route went."""
+        """Record where the first request of a route went."""
         if self._url is None:
             self._url = url
             self.span.set_attributes(self._common())
@@ -156,7 +156,7 @@ class Call:
             self._open += 1
 
     def succeed(self, value: Any) -> None:
-        """End the call with its value; what else is under way is a hedge that lost."""
+        """End the call with its value; any other request under way is a hedge that lost."""
         if not self._end():
             return
         response = _response_attributes(value)
@@ -168,10 +168,10 @@ class Call:
         self._finish({}, value)
 
     def close(self, partial: ChatCompletion | None = None) -> None:
-        """Count what is not under way any more; the last one ends the call.
+        """Count a request that has ended; the last one ends the call.
 
         Args:
-            partial: What had come of a stream that the caller left.
+            partial: The answer so far, if the caller left the stream.
         """
         with self._lock:
             self._open -= 1
@@ -219,7 +219,7 @@ class Call:
 
 
 def _response_attributes(value: Any) -> dict[str, Any]:
-    """Return the attributes for an answer and its way."""
+    """Return the attributes for an answer and its routing."""
     attributes: dict[str, Any] = {}
     if model := getattr(value, "model", None):
         attributes["gen_ai.response.model"] = model

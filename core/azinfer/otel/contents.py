@@ -1,4 +1,4 @@
-"""Contents: what prompts and answers say, in the forms of both versions of the conventions."""
+"""Contents of prompts and answers, in the forms of both versions of the conventions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EVENTS = {
 
 
 def input_messages(messages: Sequence[Any]) -> str:
-    """Return a conversation as the newest conventions have it: JSON of messages in parts."""
+    """Return a conversation in the form of the newest conventions: JSON of messages in parts."""
     return _json([_message(each) for each in messages_to_wire(messages)])
 
 
 def output_messages(answer: ChatCompletion) -> str:
-    """Return the messages of an answer as the newest conventions have them."""
+    """Return the messages of an answer in the form of the newest conventions."""
     return _json(
         [
             {**_message(_wire(each)), "finish_reason": each.finish_reason or ""}
@@ -98,7 +98,7 @@ def _content_parts(parts: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a body in the types that events take."""
+    """Return a body with the types that events accept."""
     return json.loads(_json(value))
 
 

@@ -10,7 +10,7 @@ _MODEL_CALLS = (
     *("chat", "chat.completions", "text_completion", "text_completions"),
     *("generate_content", "embeddings", "text.completions"),
 )
-# The same in the words of OpenInference and of OpenLLMetry.
+# The same, by the names of OpenInference and of OpenLLMetry.
 _OTHERS = {
     "openinference.span.kind": ("LLM", "EMBEDDING", "RERANKER"),
     "llm.request.type": ("chat", "completion", "embedding", "rerank"),
@@ -31,5 +31,5 @@ def is_model_call(span: Span) -> bool:
 
 
 def is_suppressed(context: Context) -> bool:
-    """Return whether the program wants no telemetry here."""
+    """Return whether the program suppresses telemetry here."""
     return bool(get_value(_SUPPRESS_INSTRUMENTATION_KEY, context))

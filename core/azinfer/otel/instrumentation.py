@@ -39,15 +39,15 @@ def instrument(
     tokens: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Record every call of every client of this process from now on; again replaces the first.
+    """Record every call of every client of this process from now on; a second call replaces this.
 
     Args:
-        tracer_provider: Where spans go; left out, to the provider that the program has set. It
+        tracer_provider: The provider for spans; by default the one that the program has set. It
             is never set here.
-        meter_provider: Where metrics go.
-        logger_provider: Where the events with contents go, in version 1.36 of the conventions.
-        contents: Whether prompts, answers and the texts of errors are recorded. Left out, the
-            variable OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT says it.
+        meter_provider: The provider for metrics.
+        logger_provider: The provider for events with contents, in version 1.36 of the conventions.
+        contents: Whether prompts, answers and the texts of errors are recorded. By default the
+            variable OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT decides.
         tokens: Whether tokens are recorded: False if another instrumentation that does not make
             its span the current one counts them, for example callbacks of a framework.
         environ: The environment; None for that of the process.
@@ -79,7 +79,7 @@ def instrument(
         context = get_current()
         if subject.operation not in OPERATIONS or is_suppressed(context):
             return attempts
-        # The deployment of a route is known later.
+        # The deployment of a route is not known yet.
         known = getattr(attempts, "call", None)
         url = known.target.endpoint.url if known is not None else None
         return ObservedAttempts(attempts, Call(recorder, subject, context, url), recorder.tracer)

@@ -32,7 +32,7 @@ class AzInferRerank(HiddenCredential, BaseDocumentCompressor, DeploymentConnecti
     """
 
     top_n: int | None = Field(default=None, gt=0)
-    """The most documents that are kept; left out, all of them."""
+    """The most documents to keep; by default all of them."""
 
     def _options(self) -> dict[str, Any]:
         return {"model": self.model, "top_n": self.top_n, **self.model_kwargs}
@@ -63,7 +63,7 @@ class AzInferRerank(HiddenCredential, BaseDocumentCompressor, DeploymentConnecti
 
 
 def _ranked(documents: Sequence[Document], ranking: Iterable[Any]) -> list[Document]:
-    """Copies of documents in the order of a ranking, each with its score."""
+    """Return copies of documents in the order of a ranking, each with its score."""
     ranked = []
     for result in ranking:
         document = documents[result.index]

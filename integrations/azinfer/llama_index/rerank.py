@@ -33,7 +33,7 @@ class AzInferRerank(DeploymentConnection, BaseNodePostprocessor):
     """
 
     top_n: int | None = Field(default=None, gt=0)
-    """The most nodes that are kept; left out, all of them."""
+    """The most nodes to keep; by default all of them."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options, sent as they are: `{"max_tokens_per_doc": 512}`."""
 
@@ -59,7 +59,7 @@ class AzInferRerank(DeploymentConnection, BaseNodePostprocessor):
         return _ranked(nodes, await self.async_client.rerank(**self._request(nodes, query_bundle)))
 
     def _request(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> dict[str, Any]:
-        """What goes to the core client; texts are those that would be embedded."""
+        """Return the arguments for the core client; texts are those that would be embedded."""
         if query is None:
             raise ValueError("AzInferRerank needs the query: pass query_bundle= or query_str=")
         top_n, name = self.top_n or len(nodes), self.model or self.core_client.model or "unknown"

@@ -1,8 +1,8 @@
 """Bulk work: any number of texts or requests, with the results as an iterator.
 
 `client.embed_many` and `client.complete_many` begin it. The number of requests at once follows
-from what the service takes, failures are values with their items, memory is bounded, and a
-checkpoint continues what was interrupted.
+from what the service accepts, failures are returned with their items, memory is bounded, and a
+checkpoint continues interrupted work.
 
 `run.py` decides everything by a clock; `threads.py` and `tasks.py` only send and wait.
 """

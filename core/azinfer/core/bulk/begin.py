@@ -1,4 +1,4 @@
-"""The beginning of bulk work: a job, its checkpoint, its run and what hands out its results."""
+"""The beginning of bulk work: the job, its checkpoint, its run, and the iterator of its results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def begin_async(
 def estimate(
     job: Job[Item, Value], items: Iterable[Item], batch_size: int | None = None
 ) -> BulkEstimate:
-    """Return what bulk work would ask, without sending anything."""
+    """Return what bulk work would send, without sending anything."""
     planner = Planner(job, None, batch_size)
     requests, tokens = 0, 0.0
     for item in items:

@@ -1,7 +1,7 @@
-"""The checkpoint of bulk work: one SQLite file with what is done, so that a run can be continued.
+"""The checkpoint of bulk work: one SQLite file with the finished requests, to continue a run.
 
 Each finished request is one row, written before its results are handed out: the position of its
-first item, the number of items, what they are known by, and the values. A process that is killed
+first item, the number of items, their digest, and the values. A process that is killed
 loses only the requests that were under way.
 """
 
@@ -27,21 +27,21 @@ CREATE TABLE IF NOT EXISTS done (
 
 
 class Checkpoint:
-    """What is done, in a file that one run at a time uses.
+    """The finished requests, in a file that only one run at a time can use.
 
     Args:
-        path: The file; a new one is made where there is none.
-        work: What is asked: the operation, the model and the options, as JSON values.
+        path: The file; it is created if it does not exist.
+        work: The operation, the model and the options, as JSON values.
 
     Raises:
-        ConfigurationError: The file is not a checkpoint, is of other work, or is in use.
+        ConfigurationError: The file is not a checkpoint, belongs to other work, or is in use.
     """
 
     def __init__(self, path: str | Path, work: Mapping[str, Any]) -> None:
         self.path = str(path)
         self._past_the_last = False
         try:
-            # Threads take turns, by the lock of the run.
+            # The lock of the run allows one thread at a time.
             self._database = sqlite3.connect(
                 self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -75,14 +75,14 @@ class Checkpoint:
         self._end = run("SELECT coalesce(max(first + count), 0) FROM done").fetchone()[0]
 
     def _check(self, known: Mapping[str, Any], work: Mapping[str, Any]) -> None:
-        """Raise if the file is of other work."""
+        """Raise if the file belongs to other work."""
         wanted = {"format": _FORMAT, **work}
         for name in sorted(known.keys() | wanted) if known else ():
             if known.get(name) != wanted.get(name):
                 raise ConfigurationError(
-                    f"{self.path} was made with {name} {_short(known.get(name))}, and this run has "
-                    f"{_short(wanted.get(name))}: name another file, or delete this one to begin "
-                    "again"
+                    f"{self.path} was created with {name} {_short(known.get(name))}, this run has "
+                    f"{_short(wanted.get(name))}: use another file, or delete this one to "
+                    "begin again"
                 )
 
     def next(self, first: int) -> tuple[int, int, bytes] | None:
@@ -106,10 +106,10 @@ class Checkpoint:
         return data
 
     def store(self, first: int, count: int, digest: bytes, tokens: int, data: bytes) -> None:
-        """Keep the values of a request; they are in the file when this returns.
+        """Store the values of a request; they are in the file when this returns.
 
         Raises:
-            ConfigurationError: The file cannot be written, as where the disk is full.
+            ConfigurationError: The file cannot be written, for example because the disk is full.
         """
         row = (first, count, digest, tokens, data)
         try:
@@ -118,14 +118,14 @@ class Checkpoint:
             raise ConfigurationError(f"{self.path} cannot be written: {error}") from None
 
     def close(self) -> None:
-        """Close the file, which another run may then use; harmless twice."""
+        """Close the file, so that another run can use it; it can be called twice."""
         self._database.close()
 
 
 def _describe(path: str, error: sqlite3.Error) -> str:
     if "locked" in str(error):
-        return f"{path} is in use by another run: wait for its end, or name another file"
-    return f"{path} is not a checkpoint of azinfer: {error}; name another file"
+        return f"{path} is in use by another run: wait for its end, or use another file"
+    return f"{path} is not a checkpoint of azinfer: {error}; use another file"
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What bulk work asks the service, embeddings or completions, and how its answers are kept."""
+"""The jobs of bulk work, embeddings or completions: their requests, and how answers are stored."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from azinfer.core.routes.demand import estimated_tokens
 from azinfer.core.routing import Routing
 from azinfer.core.wires.wire import wire_named
 
-_BYTES = 4  # of text in a token, as the service estimates before it answers
+_BYTES = 4  # characters of text in a token, as the service estimates before it answers
 _DENSEST = 3 / _BYTES  # no tokenizer needs more than about one token for three bytes
 
 _ANY = ({"role": "user", "content": ""},)
 
 
 class Job(ABC, Generic[Item, Value]):
-    """What is done with the items of the input.
+    """The work that is done with the items of the input.
 
     Attributes:
         most_items: The most items in one request.
         most_tokens: The most tokens in one request, as they are estimated.
-        work: What is asked besides the items, as JSON values.
+        work: The operation, the model and the options, as JSON values.
     """
 
     most_items: int
@@ -44,11 +44,11 @@ class Job(ABC, Generic[Item, Value]):
 
     @abstractmethod
     def tokens_of(self, item: Item) -> float:
-        """Return how many tokens an item is expected to take; 0 where it is not valid."""
+        """Return how many tokens an item is expected to use; 0 if it is not valid."""
 
     @abstractmethod
     def digest(self, items: Sequence[Item]) -> bytes:
-        """Return what items are known by in a checkpoint."""
+        """Return a hash by which a checkpoint recognises items."""
 
     @abstractmethod
     def attempts(self, items: Sequence[Item]) -> CallAttempts[Any]:
@@ -63,12 +63,12 @@ class Job(ABC, Generic[Item, Value]):
         """Return the values of an answer, one for each item.
 
         Raises:
-            InvalidResponseError: They do not fit to those before.
+            InvalidResponseError: They do not match earlier values.
         """
 
     @abstractmethod
     def dump(self, values: Sequence[Value]) -> bytes:
-        """Return values as they are stored."""
+        """Return values in the form in which they are stored."""
 
     @abstractmethod
     def load(self, data: bytes, count: int) -> Sequence[Value]:
@@ -116,7 +116,7 @@ class EmbeddingJob(Job[str, Vector]):
         return self._client._embedding(list(items), self._options)
 
     def values(self, answer: Embeddings) -> Sequence[Vector]:
-        """Return the vectors, which are as long as those before."""
+        """Return the vectors; they must be as long as the earlier ones."""
         vectors = answer.vectors
         self._check(len(vectors[0]))
         return vectors
@@ -168,7 +168,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
             body = self._body(item)
             return float(estimated_tokens(body["messages"], body))
         except (ConfigurationError, TypeError, ValueError, AttributeError):
-            return 0.0  # it is not valid, as its result will say
+            return 0.0  # it is not valid; its result will have the error
 
     def digest(self, items: Sequence[Any]) -> bytes:
         """Return a hash of requests."""
@@ -240,7 +240,7 @@ def headers_of(answer: Any) -> Mapping[str, str]:
 
 
 def _work(operation: str, client: Operations, options: CallOptions) -> dict[str, Any]:
-    """Return what a checkpoint is made for, beside the input."""
+    """Return the work of a checkpoint, apart from the input."""
     body = in_our_schema(_ANY, options.options)
     del body["messages"]
     values = {

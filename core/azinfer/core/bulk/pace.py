@@ -1,7 +1,7 @@
 """The pace of bulk work: how many requests at once, and how many tokens in a minute.
 
 Nobody configures it. The rate limits come from the headers of the answers (`x-ratelimit-*`), and
-the number of concurrent requests grows until the service refuses one for its load.
+the number of concurrent requests grows until the service refuses one because of its load.
 
 A request counts with the estimate that the service makes before it answers, and with its usage
 once that is known. Sources: "Manage Azure OpenAI quota", how token and request limits are
@@ -17,19 +17,19 @@ from dataclasses import dataclass, field
 
 MOST_AT_ONCE = 64
 _FIRST_AT_ONCE = 8
-# Before the first answer shows the limits, no more tokens than a small quota has.
+# The most tokens before the first answer shows the limits: as many as a small quota has.
 _FIRST_TOKENS = 120_000
-# A request that is under way so long has been counted by the service.
+# Seconds after which the service has counted a request that is under way.
 _LONGEST_WAY = 1.0
-# Less than this share of a limit that is missing is no sign of other clients: estimates differ.
+# If less than this share of a limit is missing, it need not be other clients: estimates differ.
 _NOISE = 0.03
-# So small is a request beside the limit that what does not fit at the end of a minute is little.
+# The share of a limit that a request may have, so that little is unused at the end of a minute.
 _SHARE = 40
-# A service that says nothing of limits but asks to wait so long counts tokens: requests of fewer
-# use more of what it counts.
+# A service that does not report limits but asks to wait this long counts tokens: smaller requests
+# use more of its limit.
 _LONG_PAUSE, _SMALLEST = 2.0, 2000.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
-_FEWEST_CALM, _MOST_CALM = 16, 4096  # successes before one more request at once is tried
+_FEWEST_CALM, _MOST_CALM = 16, 4096  # successes before one more concurrent request is tried
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Use:
 
 
 class _Window:
-    """What this run used of one limit in the last period."""
+    """How much of one limit this run used in the last period."""
 
     def __init__(self, kind: str, period: float) -> None:
         self.limit, self.period = math.inf, period
@@ -64,21 +64,21 @@ class _Window:
         return use
 
     def end(self, use: _Use, amount: float, now: float) -> None:
-        """Correct a use once its request was answered."""
+        """Correct a use after its request was answered."""
         self._under_way -= use.begun
-        if use.amount:  # else its period is over
+        if use.amount:  # otherwise its period is over
             self._used += amount - use.amount
             use.amount = amount
         use.at = min(use.at, now)
 
     def learn(self, headers: Mapping[str, str], use: _Use, now: float) -> None:
-        """Read what an answer says of the limit: its size, and what is left of it."""
+        """Read from an answer the size of the limit, and what is left of it."""
         left = _number(headers, f"remaining-{self._kind}")
         limit = _number(headers, f"limit-{self._kind}")
         self.period = _number(headers, f"renewalperiod-{self._kind}") or self.period
         if limit:
             self.limit, self.is_stated = limit, True
-        elif left is not None:  # older versions of the service say only what is left
+        elif left is not None:  # older versions of the service report only what is left
             known = 0.0 if math.isinf(self.limit) else self.limit
             self.limit = max(known, left + use.surely)
         if left is not None:
@@ -117,7 +117,7 @@ class Sent:
     Attributes:
         began: When it was sent.
         tokens: Its tokens in the window of tokens.
-        request: Itself in the window of requests.
+        request: Its use in the window of requests.
         estimate: How many tokens it was expected to take.
     """
 
@@ -132,12 +132,12 @@ class Pace:
     """Decide when the next request may be sent.
 
     Args:
-        fixed: The number of requests at once; None finds it.
+        fixed: The number of requests at once; None if it is to be found.
 
     Attributes:
-        limit: The most requests at once, now.
+        limit: The present maximum of requests at once.
         in_flight: The requests that are under way.
-        paused: Until when nothing is sent.
+        paused: The time until which nothing is sent.
         refused: How many requests exceeded a limit.
     """
 
@@ -224,11 +224,11 @@ class Pace:
         self._learn(headers, sent, now)
         pause = retry_after or self._backoff()
         if sent.estimate > self._tokens.limit:
-            return pause  # parts of it may fit now
+            return pause  # smaller parts of it may fit now
         used_up = self._tokens.wait(sent.estimate, now) or self._requests.wait(1, now)
         for window in (self._tokens, self._requests):
             window.forget_others(now + pause)
-        if not (used_up and self._tokens.is_stated):  # else a smaller one may fit
+        if not (used_up and self._tokens.is_stated):  # otherwise a smaller one may fit
             self.paused = max(self.paused, now + pause)
         if not used_up:
             self._lower(sent, self.in_flight, now)
@@ -259,7 +259,7 @@ class Pace:
         return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures - 1, 10))
 
     def _lower(self, sent: Sent, limit: float, now: float) -> None:
-        """Send fewer at once. Requests of one burst together take no more than half."""
+        """Send fewer at once. The requests of one burst together reduce it by at most half."""
         if self.fixed is not None:
             return
         if sent.began > self._lowered:

@@ -1,7 +1,7 @@
 """Parts: the items of one request, and how the input is cut into them.
 
-A part of a second run has the boundaries of the first, as the checkpoint has them: vectors of
-quantised models depend on what else is in the request.
+A part of a second run has the same boundaries as in the first, from the checkpoint: vectors of
+quantised models depend on the other texts of a request.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Part(Generic[Item, Value]):
     Attributes:
         first: The position of its first item in the input.
         items: The items.
-        tokens: How many tokens they are expected to take.
-        digest: What the items are known by in a checkpoint; empty without one.
+        tokens: How many tokens they are expected to use.
+        digest: A hash by which the checkpoint recognises the items; empty without one.
         stored: Whether the checkpoint has the values.
         sent: The request that is under way.
         tries: How often it failed while others succeeded.
-        results: What became of the items, once that is known.
+        results: The results of the items, once they are known.
     """
 
     first: int
@@ -54,8 +54,8 @@ class Planner(Generic[Item, Value]):
     """Cut the input into parts, item by item.
 
     Args:
-        job: What is done with the items.
-        checkpoint: What an earlier run did.
+        job: The work that is done with the items.
+        checkpoint: The finished requests of an earlier run.
         most: The most items of a part.
     """
 
@@ -74,7 +74,7 @@ class Planner(Generic[Item, Value]):
 
         Args:
             item: The item.
-            best_tokens: The most tokens of a part, beside what the model takes.
+            best_tokens: The most tokens of a part, besides the model's own limit.
 
         Raises:
             ConfigurationError: The checkpoint was made for another input.
@@ -99,7 +99,7 @@ class Planner(Generic[Item, Value]):
         if self._checkpoint is not None and (known := self._checkpoint.end()) > end:
             raise ConfigurationError(
                 f"{self._checkpoint.path} has results of {known:,} items, and the input has only "
-                f"{end:,}: it was made for another input; name another file"
+                f"{end:,}: it was created for another input; use another file"
             )
         return [self._close()] if self._kept else []
 
@@ -117,8 +117,8 @@ class Planner(Generic[Item, Value]):
         if self._stored and digest != self._stored:
             assert self._checkpoint is not None
             raise ConfigurationError(
-                f"items {first:,} to {first + len(items) - 1:,} differ from those that "
-                f"{self._checkpoint.path} has results of: it was made for another input; name "
+                f"items {first:,} to {first + len(items) - 1:,} differ from those in "
+                f"{self._checkpoint.path}: it was created for another input; use "
                 "another file"
             )
         part: Part[Item, Value] = Part(first, items, tokens, digest, bool(self._stored))
@@ -127,7 +127,7 @@ class Planner(Generic[Item, Value]):
         return part
 
     def _open(self) -> None:
-        """Begin a part: with how many items it ends, and what an earlier run has of them."""
+        """Begin a part: find its number of items, and what an earlier run stored of them."""
         self._count, self._stored = self._most, b""
         if self._checkpoint is None or (row := self._checkpoint.next(self._first)) is None:
             return
@@ -141,7 +141,7 @@ class Planner(Generic[Item, Value]):
 def divide(
     part: Part[Item, Value], job: Job[Item, Value], checkpointed: bool, most_tokens: float
 ) -> list[Part[Item, Value]]:
-    """Return a part in smaller ones: of fewer tokens, and of half as many items at most."""
+    """Return a part divided into smaller ones, with fewer tokens and at most half the items."""
     most = (len(part.items) + 1) // 2
     groups: list[list[Item]] = []
     sizes: list[float] = []

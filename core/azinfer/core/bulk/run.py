@@ -1,7 +1,7 @@
-"""The decisions of bulk work: what is sent next and when, what is repeated, what is handed out.
+"""The decisions of bulk work: what is sent next and when, what is repeated, what is returned.
 
 Nothing here waits or touches the network: `threads.py` and `tasks.py` send what `next` returns and
-report what came of it. The caller of a run in several threads locks it.
+report the outcome. The caller of a run in several threads locks it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from azinfer.core.errors import (
     UnsupportedParameterError,
 )
 
-# Texts whose vectors may be in memory: ten requests of the largest models.
+# The most texts whose vectors are in memory: ten requests of the largest models.
 _MOST_ITEMS = 20_480
-# Parts that are planned, under way or not handed out yet.
+# The most parts that are planned, under way or not returned yet.
 _MOST_PARTS = 4 * MOST_AT_ONCE
-_TRIES = 5  # of a part that fails while others succeed
-_SAME_FAILURES = 8  # of the first requests, after which no other is expected to succeed
+_TRIES = 5  # attempts of a part that fails while others succeed
+_SAME_FAILURES = 8  # failures of the first requests, after which no other is expected to succeed
 # No other request would succeed either.
 _FATAL = (AuthenticationError, PermissionDeniedError, DeploymentNotFoundError)
-# One item alone is the reason.
+# A single item is the reason.
 _OF_ITEM = (ContentFilterError, ContextLengthExceededError)
 
 
@@ -50,13 +50,13 @@ class Run(Generic[Item, Value]):
     """Bulk work from its first item to its last.
 
     Args:
-        job: What is done with the items.
+        job: The work that is done with the items.
         options: How it is done.
-        checkpoint: What an earlier run did, and where to keep what this one does.
+        checkpoint: The finished requests of an earlier run, and the store for those of this run.
         clock: Time and chance.
 
     Attributes:
-        error: What ended the run before its end.
+        error: The error that ended the run early.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Run(Generic[Item, Value]):
         self._pace = Pace(options.concurrency)
         self._queue: deque[Part[Item, Value]] = deque()
         self._delayed: list[tuple[float, Part[Item, Value]]] = []
-        self._ready: dict[int, Part[Item, Value]] = {}  # by position, in the order of their end
+        self._ready: dict[int, Part[Item, Value]] = {}  # by position, as they ended
         self._parts, self._items, self._position = 0, 0, 0
         self._ended = self._closed = False
         self._began = self._last_success = clock.monotonic()
@@ -94,7 +94,7 @@ class Run(Generic[Item, Value]):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will be handed out."""
+        """Whether all results have been returned."""
         return self.error is not None or self._closed or (self._ended and not self._parts)
 
     def add(self, part: Part[Item, Value]) -> None:
@@ -109,7 +109,7 @@ class Run(Generic[Item, Value]):
             self._queue.append(part)
 
     def end_input(self, total: int) -> None:
-        """Note that the input has ended."""
+        """Record that the input has ended."""
         self._ended, self._total = True, total
 
     def next(self) -> Part[Item, Value] | float:
@@ -119,7 +119,7 @@ class Run(Generic[Item, Value]):
             return math.inf
         waiting = [each for each in self._delayed if each[0] > now]
         for at, part in self._delayed:
-            if at <= now:  # behind another one, whose outcome shows whether the service is down
+            if at <= now:  # wait for another one, whose outcome shows whether the service is down
                 self._queue.insert(1, part)
         self._delayed = waiting
         if not self._queue:
@@ -135,7 +135,7 @@ class Run(Generic[Item, Value]):
         return part
 
     def succeed(self, part: Part[Item, Value], answer: Any, values: Sequence[Value]) -> None:
-        """Take the answer for a part, with its values."""
+        """Accept the answer for a part, with its values."""
         now, usage = self._clock.monotonic(), usage_of(answer)
         used = usage.total_tokens if usage else None
         assert part.sent is not None
@@ -151,7 +151,7 @@ class Run(Generic[Item, Value]):
         self._finish(part, _results(part, values))
 
     def fail(self, part: Part[Item, Value], error: InferenceError) -> None:
-        """Take an error for a part: repeat it, divide it, end the run, or make it a result."""
+        """Handle an error for a part: repeat it, divide it, end the run, or make it a result."""
         now = self._clock.monotonic()
         self._requests += error.status is not None
         assert part.sent is not None
@@ -165,14 +165,14 @@ class Run(Generic[Item, Value]):
         self._close_if_idle()
 
     def stop(self, part: Part[Item, Value], error: Exception) -> None:
-        """End the run for an error that is not one of the service."""
+        """End the run because of an error that is not the service's."""
         assert part.sent is not None
         self._pace.fail(part.sent, self._clock.monotonic(), overloaded=False)
         self.error = error
         self._close_if_idle()
 
     def take(self) -> list[BulkResult[Item, Value]] | None:
-        """Return the results of the next part that can be handed out; None: not yet."""
+        """Return the results of the next part that is ready; None if there is none yet."""
         if self._options.ordered:
             part = self._ready.pop(self._position, None)
         else:
@@ -190,7 +190,7 @@ class Run(Generic[Item, Value]):
         return _results(part, values)
 
     def progress(self) -> BulkProgress:
-        """Return how far the run is."""
+        """Return the progress of the run."""
         return BulkProgress(
             total=self._total,
             done=self._done,
@@ -208,8 +208,8 @@ class Run(Generic[Item, Value]):
         """Send nothing more.
 
         Args:
-            at_once: Whether to drop the answers that are still under way; else they go into the
-                checkpoint when they come.
+            at_once: Whether to drop the answers that are still under way; otherwise they are stored
+                in the checkpoint when they come.
         """
         self._closed = True
         self._queue.clear()
@@ -250,7 +250,7 @@ class Run(Generic[Item, Value]):
             self._queue.appendleft(part)
 
     def _handle_failure(self, part: Part[Item, Value], error: InferenceError, now: float) -> None:
-        """Repeat a request later; give up if others succeed meanwhile, or nothing does for long."""
+        """Repeat a request later; give up if others succeed, or none does for a long time."""
         assert part.sent is not None
         others = self._last_success > part.sent.began
         self._pace.fail(part.sent, now, overloaded=not others)
@@ -291,7 +291,7 @@ class Run(Generic[Item, Value]):
         return self._same_failures >= _SAME_FAILURES
 
     def _divide(self, part: Part[Item, Value]) -> None:
-        """Send a part in smaller ones, before everything else."""
+        """Send a part as smaller ones, before everything else."""
         smaller = divide(
             part, self.job, self.checkpoint is not None, max(1.0, self._pace.best_tokens)
         )
@@ -312,7 +312,7 @@ def _is_refusal(error: InferenceError) -> bool:
 
 
 def _is_quota(error: InferenceError) -> bool:
-    """Return whether the account is used up, which no wait changes."""
+    """Return whether the quota of the account is used up, which waiting does not change."""
     return isinstance(error, RateLimitError) and error.code == "insufficient_quota"
 
 
@@ -323,5 +323,5 @@ def _is_transient(error: InferenceError) -> bool:
 
 
 def _is_never(error: InferenceError, patience: float) -> bool:
-    """Return whether the service asks to wait for longer than this run waits for anything."""
+    """Return whether the service asks for a longer wait than this run ever accepts."""
     return (error.retry_after or 0.0) > patience

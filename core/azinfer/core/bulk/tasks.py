@@ -24,13 +24,13 @@ from azinfer.core.errors import InferenceError
 
 
 class AsyncBulkResults(AsyncIterator[BulkResult[Item, Value]], Generic[Item, Value]):
-    """The results of bulk work, one for each item, as they are made.
+    """The results of bulk work, one for each item, as they become ready.
 
     The same as BulkResults for `async for` and `async with`; the end drops answers that are still
     under way.
 
     Attributes:
-        progress: How far the work is.
+        progress: The progress of the work.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class AsyncBulkResults(AsyncIterator[BulkResult[Item, Value]], Generic[Item, Val
 
     @property
     def progress(self) -> BulkProgress:
-        """How far the work is."""
+        """The progress of the work."""
         return self._work.run.progress()
 
     async def aclose(self) -> None:
-        """Send nothing more; harmless twice."""
+        """Send nothing more; it can be called twice."""
         self._end()
         await self._work.close()
 

@@ -1,6 +1,6 @@
-"""The shell of bulk work for sync code, which only sends, waits and hands out.
+"""The shell of bulk work for sync code, which only sends, waits and returns results.
 
-Its twin is `tasks.py`. What both decide is in `run.py`.
+Its twin is `tasks.py`. The decisions of both are in `run.py`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LONGEST_SLEEP = 1.0  # seconds, so that threads of a closed run end soon
 
 
 class BulkResults(Iterator[BulkResult[Item, Value]], Generic[Item, Value]):
-    """The results of bulk work, one for each item, as they are made.
+    """The results of bulk work, one for each item, as they become ready.
 
-    The first `next` begins to send. Requests go on while the caller works on a result, as far as
-    memory allows. Leaving the `with` block, or `close`, ends the work; answers that are under way
-    then still go into the checkpoint.
+    The first `next` begins to send. Requests continue while the caller works on a result, as far
+    as memory allows. Leaving the `with` block, or `close`, ends the work; answers that are still
+    under way are stored in the checkpoint.
 
     Attributes:
-        progress: How far the work is.
+        progress: The progress of the work.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class BulkResults(Iterator[BulkResult[Item, Value]], Generic[Item, Value]):
 
     @property
     def progress(self) -> BulkProgress:
-        """How far the work is."""
+        """The progress of the work."""
         return self._work.progress()
 
     def close(self) -> None:
-        """Send nothing more; harmless twice."""
+        """Send nothing more; it can be called twice."""
         self._end()
 
     def _next_results(self) -> list[BulkResult[Item, Value]]:
@@ -160,7 +160,7 @@ class Work(Generic[Item, Value]):
             return results, progress, self.run.over
 
     def progress(self) -> BulkProgress:
-        """Return how far the run is."""
+        """Return the progress of the run."""
         with self._changed:
             return self.run.progress()
 

@@ -1,4 +1,4 @@
-"""What bulk work hands out: a result for each item, and how far the work is."""
+"""The values of bulk work: a result for each item, the progress, and an estimate."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class BulkResult(Generic[Item, Value]):
-    """What became of one item.
+    """The result of one item.
 
     Attributes:
         index: The item's position in the input, from 0.
         item: The item itself: a text, or a request.
-        value: Its vector or its completion; None where there is an error.
-        error: Why there is no value. It is not raised, so that the others go on.
+        value: Its vector or its completion; None if there is an error.
+        error: Why there is no value. It is not raised, so that the other items continue.
     """
 
     index: int
@@ -32,17 +32,17 @@ class BulkResult(Generic[Item, Value]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkProgress:
-    """How far bulk work is.
+    """The progress of bulk work.
 
     Attributes:
-        total: The number of items; None where the input does not say and has not ended.
+        total: The number of items; None if it is unknown before the end of the input.
         done: Items with a value, including those of the checkpoint.
         failed: Items with an error.
         resumed: Items whose values came from the checkpoint; they cost nothing.
         requests: Requests that were answered or refused, in this run.
         refused: How many of them exceeded a rate limit (429).
         in_flight: Requests that are under way.
-        concurrency: The most requests at once that the service seems to take now.
+        concurrency: The most requests at once that the service seems to accept now.
         tokens: Tokens that the answers of this run report.
         seconds: How long this run has taken.
     """
@@ -70,7 +70,7 @@ class BulkProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at this rate; None where that is unknown."""
+        """How long the rest will take at this rate; None if that is unknown."""
         if self.total is None or not self.rate:
             return None
         return max(0.0, (self.total - self.done - self.failed) / self.rate)
@@ -78,7 +78,7 @@ class BulkProgress:
 
 @dataclass(frozen=True, slots=True)
 class BulkEstimate:
-    """What bulk work will ask, estimated without sending anything.
+    """An estimate of bulk work, made without sending anything.
 
     Attributes:
         items: The number of items.
@@ -100,14 +100,14 @@ class BulkOptions:
     """How bulk work is done.
 
     Attributes:
-        ordered: Whether results come in the order of the input; else as they are ready.
-        concurrency: The number of requests at once; None finds it.
-        checkpoint: A file that keeps what is done.
+        ordered: Whether results come in the order of the input; otherwise as they are ready.
+        concurrency: The number of requests at once; None if it is to be found.
+        checkpoint: A file that stores finished requests.
         on_progress: Called after each request.
-        total: The number of items, where the input does not have a length.
-        batch_size: The most texts in one request, below what the model takes.
-        patience: Seconds without any success after which a service that fails, or refuses for
-            its limits, ends the run.
+        total: The number of items, if the input does not have a length.
+        batch_size: The most texts in one request, if that is less than the model accepts.
+        patience: Seconds without any success after which the run ends, if the service fails or
+            refuses because of its limits.
     """
 
     ordered: bool = True

@@ -85,7 +85,7 @@ async def dial_async(host: str, port: int) -> socket.socket:
         for task in tasks:
             task.cancel()
         try:
-            # Only then the loop has forgotten the sockets, and another may get their numbers.
+            # Only then has the loop forgotten the sockets, so that others may get their numbers.
             await asyncio.gather(*tasks, return_exceptions=True)
         except BaseException:
             winner = None
@@ -147,7 +147,7 @@ def _socket_error(error: BaseException) -> BaseException:
 
 
 def in_turns(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """Return addresses so that IPv6 and IPv4 take turns, from the family of the first one on."""
+    """Return addresses with IPv6 and IPv4 in turns, beginning with the family of the first one."""
     first = [each for each in addresses if each[0] == addresses[0][0]]
     others = [each for each in addresses if each[0] != addresses[0][0]]
     pairs = chain.from_iterable(zip_longest(first, others))
@@ -224,7 +224,7 @@ def _look_up(host: str, port: int, seconds: float) -> list[AddressInfo]:
         look_up = _LookUp(host, port)
         try:
             look_up.start()
-        except RuntimeError:  # the interpreter ends, and starts no threads any more
+        except RuntimeError:  # the interpreter is ending, and does not start threads any more
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         _look_ups[key] = look_up
     look_up.join(seconds)

@@ -17,7 +17,7 @@ class Waiter:
     """Waits until a socket that does not block can be read or written.
 
     Args:
-        sock: The socket, or what has its `fileno`.
+        sock: The socket, or an object with its `fileno`.
     """
 
     def __init__(self, sock: Any) -> None:
@@ -29,10 +29,10 @@ class Waiter:
         return self._socket.fileno() < 0 or bool(self._reading(0))
 
     def wait_after(self, blocked: OSError, seconds: float) -> None:
-        """Wait for what kept an operation of the socket from going on.
+        """Wait until an operation of the socket that would have blocked can continue.
 
         Raises:
-            TimeoutError: It still does.
+            TimeoutError: It still cannot.
         """
         wants_to_read = isinstance(blocked, WANTS_TO_READ)
         (self.wait_to_read if wants_to_read else self.wait_to_write)(seconds)

@@ -1,4 +1,4 @@
-"""A wire as a value: how a request becomes a body, and a body an answer."""
+"""A wire as a value: how a request becomes a body, and how a body becomes an answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Situation(NamedTuple):
     """What an encoder needs to know besides the request.
 
     Attributes:
-        stream: Whether the answer is to come in chunks.
-        model_id: The model behind the deployment, where that is known.
-        profile: What its family takes.
+        stream: Whether the answer is requested as a stream.
+        model_id: The model behind the deployment, if it is known.
+        profile: What its family accepts.
         facts: Its row in the catalog.
-        learned: What it refused before: a field's name to the one it takes instead, or "".
-        resource: The resource that is called; what one resource encrypted, no other can read.
+        learned: The fields that it refused before, each with the name that it accepts, or "".
+        resource: The resource that is called; only it can read what it encrypted.
         in_project: Whether the URL is a Foundry project's, which checks echoed items strictly.
-        counts_usage: Whether a streamed chat is to ask for its usage.
-        send_reasoning: Whether earlier reasoning goes back on chat; None leaves it to the facts.
+        counts_usage: Whether a streamed chat asks for its usage.
+        send_reasoning: Whether earlier reasoning is sent back on chat; None if the facts decide.
     """
 
     stream: bool = False
@@ -49,9 +49,9 @@ class Encoded(NamedTuple):
     """A request as it is sent.
 
     Attributes:
-        body: What is sent, without the deployment's name.
+        body: The body, without the deployment's name.
         adapted: What was changed to suit the wire and the model.
-        ours: Fields that the caller did not give, which are left out if they are refused.
+        ours: Fields that the caller did not pass; they are left out if they are refused.
     """
 
     body: Json
@@ -63,9 +63,9 @@ class Mended(NamedTuple):
     """A body in another form, after the service refused the first.
 
     Attributes:
-        body: What is sent instead.
+        body: The new body.
         change: What was changed.
-        learned: What to remember of the model; empty where only this conversation is concerned.
+        learned: What to remember about the model; empty if it is about this conversation only.
     """
 
     body: Json
@@ -75,15 +75,15 @@ class Mended(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """One form in which a service takes a conversation and answers it.
+    """One form in which a service accepts a conversation and answers it.
 
     Attributes:
-        name: The name by which it is asked for.
-        operation: What follows the base of a surface that has it.
-        encode: Makes a body of a request in our schema.
-        decode: Makes the answer of a whole body; its arguments are those of `decode_completion`.
-        reader: Makes what reads a streamed answer, of the arguments of a StreamReader.
-        mend: Makes another body after a refusal; None where nothing can be done.
+        name: Its name, as for `wire=`.
+        operation: Its path below the base of a surface that has it.
+        encode: Creates a body from a request in our schema.
+        decode: Creates the answer from a complete body; arguments as for `decode_completion`.
+        reader: Creates the reader of a streamed answer from the arguments of a StreamReader.
+        mend: Creates another body after a refusal; None if nothing can be done.
         headers: Sent with every request.
     """
 

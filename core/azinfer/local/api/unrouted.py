@@ -26,7 +26,7 @@ _OF_BROWSERS = ("/favicon.ico", "/apple-touch-icon.png", "/robots.txt")
 
 
 class UnroutedRequests:
-    """Answers requests that no route takes, and writes them to the request log.
+    """Answers requests that match no route, and writes them to the request log.
 
     Args:
         state: The state of the endpoint.

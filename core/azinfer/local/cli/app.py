@@ -272,7 +272,7 @@ def routes(
         show_routes(client, as_json=json, ask=ask, watch=seconds)
 
 
-@app.command(epilog=f"{EXIT_CODES} An error is a step that fails.")
+@app.command(epilog=f"{EXIT_CODES} A step that fails is an error.")
 def doctor(
     endpoint: Endpoint = None,
     key: Key = None,
@@ -328,7 +328,7 @@ def chat(
         chat(client, text, system=system, options=options, as_json=json)
 
 
-@app.command(epilog=f"{EXIT_CODES} An error is also a line to do by hand.")
+@app.command(epilog=f"{EXIT_CODES} A line to change by hand is an error too.")
 def migrate(
     files: Annotated[list[Path], typer.Argument(help="Python files, or folders of them.")],
     write: Annotated[
@@ -345,7 +345,7 @@ def migrate(
     raise typer.Exit(0 if migrate(files, write_files=write, as_json=json) else 1)
 
 
-@app.command(epilog=f"{EXIT_CODES} An error is a step that fails.")
+@app.command(epilog=f"{EXIT_CODES} A step that fails is an error.")
 def demo(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")

@@ -42,13 +42,13 @@ def prepare(
         str | None, typer.Option(help="Instructions for the model, sent before each prompt.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="How much answers vary, from 0 to 2.")
+        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="The length at which an answer is cut, in tokens.")
+        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
     ] = None,
 ) -> None:
-    """Write prompts into input files of a new job, and send nothing."""
+    """Write prompts into the input files of a new job, without sending them."""
     from azinfer.local.cli.bulk.batch import prepare
     from azinfer.local.cli.bulk.inputs import Input
     from azinfer.local.cli.clients import open_client
@@ -65,14 +65,14 @@ def submit(
     folder: Folder,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Send what failed, of the results fetched, again."),
+        typer.Option("--retry-failed", help="Send the requests again that failed."),
     ] = False,
     endpoint: Endpoint = None,
     key: Key = None,
     surface: Surface = None,
     json: Json = False,
 ) -> None:
-    """Upload the files of a job and begin their batches, each once."""
+    """Upload the files of a job and create one batch for each."""
     from azinfer.local.cli.bulk.batch import submit
     from azinfer.local.cli.clients import open_client
 
@@ -80,7 +80,7 @@ def submit(
         submit(client, folder, retry_failed=retry_failed, as_json=json)
 
 
-@batch_app.command(epilog=f"{EXIT_CODES} An error is also a batch that did not complete.")
+@batch_app.command(epilog=f"{EXIT_CODES} A batch that did not complete is an error too.")
 def watch(
     folder: Folder,
     endpoint: Endpoint = None,
@@ -97,7 +97,7 @@ def watch(
             raise typer.Exit(1)
 
 
-@batch_app.command(epilog=f"{EXIT_CODES} An error is also a request that failed.")
+@batch_app.command(epilog=f"{EXIT_CODES} A request that failed is an error too.")
 def fetch(
     folder: Folder,
     output: Annotated[

@@ -43,18 +43,18 @@ Resume = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Begin again, and replace the output if it exists.")
+    bool, typer.Option("--force", help="Start again, and replace the output if it exists.")
 ]
 Concurrency = Annotated[
     str,
     typer.Option(
-        help="The number of requests at once. auto: as many as the service takes, within its "
-        "rate limits."
+        help="The number of requests at once. auto: as many as the service accepts, within "
+        "its rate limits."
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Count requests and estimated tokens, and send none of them."),
+    typer.Option("--dry-run", help="Count requests and estimated tokens; send nothing."),
 ]
 Prices = Annotated[
     Path | None,
@@ -68,8 +68,8 @@ Prices = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the bulk commands to the command line."""
-    app.command(epilog=f"{EXIT_CODES} An error is also a text that failed.")(embed)
-    app.command(epilog=f"{EXIT_CODES} An error is also a prompt that failed.")(complete)
+    app.command(epilog=f"{EXIT_CODES} A text that failed is an error too.")(embed)
+    app.command(epilog=f"{EXIT_CODES} A prompt that failed is an error too.")(complete)
 
 
 def embed(
@@ -97,8 +97,8 @@ def embed(
 ) -> None:
     """Turn any number of texts into vectors.
 
-    Texts of arguments give one line with a vector each; other input gives records with index, id
-    (if the input has one) and vector or error, in the order of the input.
+    For texts that are arguments, each line of the output is a vector. For other input, it is a
+    record with index, id (if the input has one) and vector or error, in the order of the input.
     """
     from azinfer.local.cli.bulk.embed import embed, embed_texts
     from azinfer.local.cli.clients import open_client
@@ -128,10 +128,10 @@ def complete(
         str | None, typer.Option(help="Instructions for the model, sent before each prompt.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="How much answers vary, from 0 to 2.")
+        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="The length at which an answer is cut, in tokens.")
+        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
     ] = None,
     resume: Resume = False,
     force: Force = False,
@@ -142,7 +142,7 @@ def complete(
 ) -> None:
     """Complete any number of prompts.
 
-    A JSON object with "messages" is a request of its own, with whatever options it has. The output
+    A JSON object with "messages" is a complete request, with its own options. The output
     has records with index, id (if the input has one) and text or error, in the order of the input.
     """
     from azinfer.local.cli.bulk.complete import complete
@@ -157,7 +157,7 @@ def complete(
 
 
 def _settings(options: dict[str, Any], whole: str | None = None) -> Any:
-    """Return the settings that the options of a command say."""
+    """Return the settings for the options of a command."""
     from azinfer.core import ConfigurationError
     from azinfer.local.cli.bulk.inputs import FORMATS, Input
     from azinfer.local.cli.bulk.run import Settings

@@ -11,15 +11,15 @@ EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong options, 130 stopped by Ct
 Endpoint = Annotated[
     str | None,
     typer.Option(
-        help="The endpoint's URL, in any form. Default: the environment's AZURE_AI_ENDPOINT or "
-        "the like, or else the local endpoint that runs."
+        help="The endpoint's URL, in any form. Default: AZURE_AI_ENDPOINT or a similar variable of "
+        "the environment, or else the running local endpoint."
     ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
-        help="The key to send. Default: the environment's AZURE_AI_API_KEY or the like, or that "
-        "of the local endpoint that runs.",
+        help="The key to send. Default: AZURE_AI_API_KEY or a similar variable of the environment, "
+        "or else the key of the running local endpoint.",
         envvar="AZINFER_KEY",
     ),
 ]
@@ -36,8 +36,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="The deployment's name, in any case. Default: the only one for the job, or the "
-        "local endpoint's first.",
+        help="The deployment's name, in any case. Default: the only suitable deployment, or "
+        "the first one of a local endpoint.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

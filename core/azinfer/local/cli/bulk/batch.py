@@ -20,7 +20,7 @@ from azinfer.local.cli.output import table, width, write, write_json
 
 # "Batch" of "Azure OpenAI quotas and limits": the most of one input file.
 _MOST_REQUESTS, _MOST_BYTES = 100_000, 200_000_000
-_ROOM = 10_000_000  # for the request that ends a file
+_ROOM = 10_000_000  # bytes for the last request of a file
 _MOST_SHOWN = 10
 _NAMES = "ids.jsonl"
 
@@ -36,23 +36,23 @@ def prepare(
 
     Args:
         client: Its `model` is the deployment; nothing is sent.
-        folder: Where the job is to be; a new or an empty folder.
+        folder: The folder for the job; it must be new or empty.
         source: The prompts.
         system: The system message, sent before each prompt.
-        options: Parameters of chat completions, as `max_tokens`.
+        options: Parameters of chat completions, such as `max_tokens`.
 
     Raises:
         ConfigurationError: The folder has files, there is no prompt, or one cannot be in a batch.
     """
     source = open_input(source)
     if client.model is None:
-        raise ConfigurationError("name the deployment for the batch by --model")
+        raise ConfigurationError("choose the deployment for the batch with --model")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ConfigurationError(f"{folder} is not empty: name another folder for the job")
+            raise ConfigurationError(f"{folder} is not empty: use another folder for the job")
     except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be made: {error}") from None
+        raise ConfigurationError(f"{folder} cannot be created: {error}") from None
     job = BatchJob(folder, client.model)
     with (folder / _NAMES).open("wb") as names:
         requests = _requests(source.rows(), names, system, options)
@@ -82,7 +82,7 @@ def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json
             file = client.files.upload(job.path_of(part))
             part.file_id = file.id
             job.save()
-        else:  # an earlier run may have been killed just before it could write down the batch
+        else:  # an earlier run may have been killed just before it could store the batch
             batch, file = _batch_of(client, part.file_id), client.files.get(part.file_id)
         batch = batch or client.batches.create(file, endpoint=part.operation)
         part.batch_id = batch.id
@@ -134,7 +134,7 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
 def _requests(
     rows: Iterable[Row], names: BinaryIO, system: str | None, options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield requests that are known by their position, and write what the input calls them."""
+    """Yield requests with their position as id, and store the ids of the input."""
     for at, row in enumerate(rows):
         names.write(msgspec.json.encode(row.id) + b"\n")
         request = request_of(system, row.item)
@@ -145,7 +145,7 @@ def _requests(
 def _write_parts(
     client: InferenceClient, job: BatchJob, requests: Iterator[dict[str, Any]]
 ) -> None:
-    """Write requests into files that are as large as the service takes."""
+    """Write requests into files that are as large as the service accepts."""
     following = next(requests, None)
     if following is None:
         raise ConfigurationError("there is no prompt in the input")
@@ -171,7 +171,7 @@ def _prepare_failed(job: BatchJob) -> None:
     with job.results() as results:
         failed = results.failed()
     if not failed:
-        raise ConfigurationError(f"no request of {job.folder} has failed, of those fetched")
+        raise ConfigurationError(f"no fetched request of {job.folder} has failed")
     if any(not part.fetched for part in job.parts):
         raise ConfigurationError(f"{job.folder} has batches that are not fetched: fetch them first")
     name, operation = f"{len(job.parts) + 1:04}.jsonl", job.parts[0].operation
@@ -208,7 +208,7 @@ def _submitted(job: BatchJob) -> list[Part]:
 
 
 def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any) -> None:
-    """Keep the results of one batch, which has ended."""
+    """Store the results of one batch, which has ended."""
     batch = client.batches.get(part.batch_id or "")
     if not batch.ended:
         raise ConfigurationError(
@@ -239,7 +239,7 @@ def _write_records(
 
 
 def _report(part: Part) -> Any:
-    """Return what prints each change of a batch in a terminal."""
+    """Return a function that prints each change of a batch in a terminal."""
     last = ""
 
     def report(batch: Batch) -> None:

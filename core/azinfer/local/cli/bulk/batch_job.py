@@ -1,7 +1,7 @@
 """The folder of a batch job: its input files, the ids of its batches, and the results so far.
 
-Every step is written down before the next begins, so that each command can be run again after it
-was killed.
+Every step is stored before the next begins, so that each command can be run again after it was
+killed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _TABLE = "CREATE TABLE IF NOT EXISTS results (at INTEGER PRIMARY KEY, failed INT
 
 @dataclass
 class Part:
-    """One input file, and what became of it.
+    """One input file, and its state.
 
     Attributes:
         name: The file, in the folder.
         requests: How many requests it has.
-        operation: What they ask for.
+        operation: The operation of its requests.
         file_id: The service's id of the uploaded file.
         batch_id: The id of its batch.
-        fetched: Whether all its results are here.
+        fetched: Whether all its results were fetched.
     """
 
     name: str
@@ -59,7 +59,7 @@ class BatchJob:
 
     @classmethod
     def open(cls, folder: Path) -> BatchJob:
-        """Return the job of a folder.
+        """Return the job in a folder.
 
         Raises:
             ConfigurationError: The folder has no job.
@@ -68,13 +68,13 @@ class BatchJob:
             facts = json.loads((folder / "job.json").read_text("utf-8"))
             return cls(folder, facts["model"], [Part(**each) for each in facts["parts"]])
         except FileNotFoundError:
-            reason = "`azinfer batch prepare` makes one"
+            reason = "`azinfer batch prepare` creates one"
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = f"its job.json cannot be read: {error}"
         raise ConfigurationError(f"{folder} is not the folder of a batch job: {reason}")
 
     def save(self) -> None:
-        """Write down where the job is; the file is whole whatever happens."""
+        """Store the state of the job; the file is always complete."""
         facts = {"model": self.model, "parts": [asdict(part) for part in self.parts]}
         new = self.folder / "job.json.part"
         new.write_text(json.dumps(facts, indent=2), "utf-8")
@@ -96,19 +96,19 @@ class Results:
     """Records by the position of their request in the input.
 
     Args:
-        database: Where they are.
+        database: The database with the records.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def put(self, at: int, record: Mapping[str, Any]) -> None:
-        """Keep a record, in place of an earlier one; `commit` makes it last."""
+        """Store a record, in place of an earlier one; `commit` makes this permanent."""
         row = (at, "error" in record, encode_json(dict(record)))
         self._database.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
 
     def commit(self) -> None:
-        """Make all records last."""
+        """Make all changes permanent."""
         self._database.commit()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

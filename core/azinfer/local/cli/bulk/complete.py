@@ -11,7 +11,7 @@ from azinfer.core.bulk import CompletionJob
 from azinfer.core.operations import CallOptions
 from azinfer.local.cli.bulk.run import Command, Settings, choose_model, run
 
-_USUAL_ANSWER = 16  # tokens that the estimate counts where there is no limit
+_USUAL_ANSWER = 16  # tokens that the estimate counts for an answer without a limit
 
 
 def complete(
@@ -21,9 +21,9 @@ def complete(
 
     Args:
         client: Its `model` is the deployment to call; if it has none, one is chosen here.
-        settings: The input, the output, and how.
+        settings: The input, the output, and the other options.
         system: The system message, sent before each prompt.
-        options: Parameters of chat completions, as `max_tokens`.
+        options: Parameters of chat completions, such as `max_tokens`.
     """
     model = choose_model(client, embeddings=False)
     command = Command(
@@ -39,7 +39,7 @@ def complete(
 
 
 def request_of(system: str | None, item: Any) -> Any:
-    """Return the request for a prompt; an object with messages is one already."""
+    """Return the request for a prompt; an object with messages is a request already."""
     if isinstance(item, Mapping):
         return item
     before = [{"role": "system", "content": system}] if system else []

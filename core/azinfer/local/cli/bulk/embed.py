@@ -24,9 +24,9 @@ def embed(
 
     Args:
         client: Its `model` is the deployment to call; if it has none, one is chosen here.
-        settings: The input, the output, and how.
+        settings: The input, the output, and the other options.
         batch_size: The most texts in one request.
-        options: Parameters of embeddings, as `dimensions`.
+        options: Parameters of embeddings, such as `dimensions`.
     """
     model = choose_model(client, embeddings=True)
     command = Command(
@@ -47,8 +47,8 @@ def embed_texts(
 
     Args:
         client: Its `model` is the deployment to call; if it has none, one is chosen here.
-        texts: What to embed.
-        options: Parameters of embeddings, as `dimensions`.
+        texts: The texts to embed.
+        options: Parameters of embeddings, such as `dimensions`.
         as_json: Whether to print one JSON object instead, with usage and routing.
     """
     model = client.model or deployment_for(client, deployments_of(client, None), embeddings=True)

@@ -1,6 +1,6 @@
 """The input of bulk commands: texts of arguments, of the standard input, or of files.
 
-Nothing guesses types: a text that looks like a date stays the text that it is.
+Types are not guessed: a text that looks like a date stays a text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from azinfer.core import ConfigurationError, missing_extra
 
 FORMATS = ("text", "jsonl", "csv", "parquet")
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_ROWS = 1024  # of a Parquet file that are in memory
+_ROWS = 1024  # rows of a Parquet file that are in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Row:
 
     Attributes:
         item: The text, or the object of a line of JSON.
-        id: What the input calls it; None if it has no `id`.
+        id: Its `id` in the input; None if it has none.
     """
 
     item: Any
@@ -43,7 +43,7 @@ class Input:
         texts: Texts of arguments.
         files: Files; `-` is the standard input.
         column: The column, or the field of an object, that has the text.
-        format: How files are read; None goes by their names.
+        format: The format of files; None if their names decide.
         whole: A field whose objects are items as a whole, for example `messages`.
     """
 
@@ -54,7 +54,7 @@ class Input:
     whole: str | None = None
 
     def rows(self) -> Iterator[Row]:
-        """Yield the items, reading as they are wanted.
+        """Yield the items, reading the input as they are taken.
 
         Raises:
             ConfigurationError: A file cannot be read, or a line is not valid; the message has its
@@ -76,7 +76,7 @@ class Input:
         with ExitStack() as stack:
             lines: TextIO = sys.stdin
             if name != "-":
-                # A form feed and the like inside a text ends no line.
+                # A form feed or a similar character inside a text does not end a line.
                 lines = stack.enter_context(Path(name).open(encoding="utf-8-sig", newline=""))
             if kind == "csv":
                 yield from self._csv_rows(name, lines)
@@ -129,7 +129,7 @@ class Input:
                 return Row(text, key)
             fields = ", ".join(map(repr, value)) or "none"
             raise ConfigurationError(
-                f"{place} has no text in {self.column!r}; name the field by --column; it has: "
+                f"{place} has no text in {self.column!r}; choose a field with --column; it has: "
                 f"{fields}"
             )
         raise ConfigurationError(f"{place} is not a text: {str(value)[:50]!r}")
@@ -137,24 +137,24 @@ class Input:
     def _check_column(self, name: str, columns: Sequence[str]) -> None:
         if self.column not in columns:
             raise ConfigurationError(
-                f"{_title(name)} has no column {self.column!r}; name one by --column: "
+                f"{_title(name)} has no column {self.column!r}; choose one with --column: "
                 f"{', '.join(columns)}"
             )
 
 
 def open_input(source: Input) -> Input:
-    """Return an input that has something: arguments, files, or else the standard input.
+    """Return the input: arguments, files, or else the standard input.
 
     Raises:
         ConfigurationError: There is no input, or a file is missing.
     """
     for name in source.files:
         if name != "-" and not Path(name).exists():
-            raise ConfigurationError(f"{name!r} does not exist; give --input a file, or -")
+            raise ConfigurationError(f"{name!r} does not exist; pass a file to --input, or -")
     if source.texts or source.files:
         return source
     if sys.stdin.isatty():
-        raise ConfigurationError("there is no input: give TEXT, --input FILE, or pipe it in")
+        raise ConfigurationError("there is no input: pass TEXT or --input FILE, or use a pipe")
     return replace(source, files=("-",))
 
 

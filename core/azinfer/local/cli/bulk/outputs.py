@@ -1,6 +1,6 @@
 """The output of bulk commands: JSONL, Parquet or .npy, written as results come.
 
-A file is complete or not there: it is written beside its name and moved there at the end.
+A file is complete or does not exist: it is written under another name and renamed at the end.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import msgspec
 
 from azinfer.core import ConfigurationError, missing_extra
 
-_ROWS = 2048  # of a Parquet file that are in memory
+_ROWS = 2048  # rows of a Parquet file that are in memory
 _NPY_TYPES = {"f": "<f4", "b": "|i1", "B": "|u1"}
-_NPY_HEAD = 128  # bytes, which are written again when the number of rows is known
+_NPY_HEAD = 128  # bytes of the head, which is written again when the number of rows is known
 
 
 class Output(ABC):
-    """Something that takes one record for each item."""
+    """A file or stream that takes one record for each item."""
 
     @abstractmethod
     def write(self, record: Mapping[str, Any]) -> None:
@@ -30,11 +30,11 @@ class Output(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is left, and give the file its name."""
+        """Write the rest, and give the file its name."""
 
     @abstractmethod
     def abandon(self) -> None:
-        """Remove what is not complete."""
+        """Remove the incomplete file."""
 
 
 class Lines(Output):
@@ -55,12 +55,12 @@ class Lines(Output):
             self._file.flush()
 
     def finish(self) -> None:
-        """Move the file to its name."""
+        """Give the file its name."""
         if self._path is not None:
             _complete(self._file, self._path)
 
     def abandon(self) -> None:
-        """Remove what is not complete."""
+        """Remove the incomplete file."""
         if self._path is not None:
             _remove(self._file, self._path)
 
@@ -92,7 +92,7 @@ class Numbers(Output):
         self._file.write(self._empty() if vector is None else vector.tobytes())
 
     def finish(self) -> None:
-        """Write the head, and move the file to its name."""
+        """Write the head, and give the file its name."""
         shape = (self._rows, self._length)
         fields = {"descr": _NPY_TYPES[self._type], "fortran_order": False, "shape": shape}
         text = repr(fields).ljust(_NPY_HEAD - 11) + "\n"
@@ -102,7 +102,7 @@ class Numbers(Output):
         _complete(self._file, self._path)
 
     def abandon(self) -> None:
-        """Remove what is not complete."""
+        """Remove the incomplete file."""
         _remove(self._file, self._path)
 
     def _empty(self) -> bytes:
@@ -145,13 +145,13 @@ class Table(Output):
             self._flush()
 
     def finish(self) -> None:
-        """Write the last records, and move the file to its name."""
+        """Write the last records, and give the file its name."""
         self._flush()
         self._writer.close()
         _complete(self._file, self._path)
 
     def abandon(self) -> None:
-        """Remove what is not complete."""
+        """Remove the incomplete file."""
         self._writer.close()
         _remove(self._file, self._path)
 

@@ -1,4 +1,4 @@
-"""What bulk work will cost: requests, estimated tokens, and money by the user's own prices."""
+"""The cost of bulk work: requests, estimated tokens, and money by the user's own prices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from azinfer.core import ConfigurationError
 from azinfer.core.toml_tables import Table, read
 
-_TOKENS = 1_000_000  # that a price is for
+_TOKENS = 1_000_000  # tokens that a price is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Price:
     """The price of a model.
 
     Attributes:
-        currency: The currency, in the user's word.
-        input: For a million tokens of texts.
-        output: For a million tokens of answers.
+        currency: The currency, as the user writes it.
+        input: The price of a million tokens of texts.
+        output: The price of a million tokens of answers.
     """
 
     currency: str
@@ -26,7 +26,7 @@ class Price:
     output: float
 
     def cost(self, input_tokens: float, output_tokens: float = 0.0) -> float:
-        """Return the price of so many tokens."""
+        """Return the price of a number of tokens."""
         return (input_tokens * self.input + output_tokens * self.output) / _TOKENS
 
 
@@ -42,7 +42,7 @@ def read_price(path: Path, *names: str | None) -> Price:
 
     Args:
         path: The file.
-        *names: The deployment and its model, of which the file has one, in any case.
+        *names: The deployment and its model, in any case; the file has one of them.
 
     Raises:
         ConfigurationError: The file is not valid, or has no such model.

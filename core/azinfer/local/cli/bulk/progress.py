@@ -1,4 +1,4 @@
-"""How far bulk work is, as a bar in a terminal; nothing elsewhere."""
+"""The progress of bulk work, as a bar in a terminal; elsewhere nothing is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Bar:
     """A bar on the standard error, with rate, tokens and time left.
 
     Args:
-        what: What is counted, for example `"texts"`.
+        what: The name of the items, for example `"texts"`.
     """
 
     def __init__(self, what: str) -> None:
@@ -42,7 +42,7 @@ class Bar:
             self._live.stop()
 
     def show(self, progress: BulkProgress) -> None:
-        """Show how far the work is now."""
+        """Show the present progress."""
         if self._live is not None:
             self._live.update(
                 self._task,

@@ -1,8 +1,8 @@
-"""`azinfer embed` and `azinfer complete`: read items, send them, write what becomes of them.
+"""`azinfer embed` and `azinfer complete`: read items, send them, and write their results.
 
-With `--output`, every finished request is kept in a checkpoint beside the output, so that
-`--resume` continues after a kill. The output itself is written anew from it, and is therefore whole
-whatever happened.
+With `--output`, every finished request is stored in a checkpoint next to the output, so that
+`--resume` continues after a kill. The output itself is written again from the checkpoint, so it is
+always complete.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Settings:
         output: The file to write; None for the standard output.
         resume: Whether to continue after an interrupted run.
         force: Whether to replace an output.
-        concurrency: The number of requests at once; None finds it.
+        concurrency: The number of requests at once; None if it is to be found.
         dry_run: Whether to only count.
         prices: A file with prices, for the estimate.
         as_json: Whether to print a summary as JSON.
@@ -57,13 +57,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What makes one of the two commands.
+    """The differences between the two commands.
 
     Attributes:
         kind: `"embed"` or `"complete"`.
-        what: What is counted.
-        item: Returns what is sent for an item of the input.
-        job: What is done, for the estimate.
+        what: The name of the items.
+        item: Returns the text or request for an item of the input.
+        job: The job, for the estimate.
         begin: Begins the work, with the items and the options that both have.
         record: Returns the fields of a value in the output.
         answer_tokens: The tokens of an answer that the estimate counts; 0 for embeddings.
@@ -79,14 +79,14 @@ class Command:
 
 
 def choose_model(client: InferenceClient, *, embeddings: bool) -> str:
-    """Return the deployment to call, after listing what there is, which says what it takes.
+    """Return the deployment to call, after listing the deployments, which shows its limits.
 
     Raises:
         ConfigurationError: The user must choose.
     """
     if client.model is None:
         return deployment_for(client, deployments_of(client, None), embeddings=embeddings)
-    with suppress(InferenceError):  # else requests are as large as an unknown model takes
+    with suppress(InferenceError):  # otherwise requests are as large as an unknown model accepts
         deployments_of(client, None)
     return client.model
 
@@ -101,7 +101,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         settings: Its options.
 
     Raises:
-        InferenceError: The work cannot begin, or cannot go on.
+        InferenceError: The work cannot begin, or cannot continue.
     """
     if settings.prices is not None and not settings.dry_run:
         raise ConfigurationError("--prices is for --dry-run, which estimates what the work costs")
@@ -110,7 +110,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         _show_estimate(client, model, command, settings, source)
         return True
     if settings.resume and settings.output is not None and _is_complete(settings.output):
-        _say(f"{settings.output} is complete; --force begins again")
+        _say(f"{settings.output} is complete; --force starts again")
         return True
     checkpoint = _prepare_checkpoint(settings)
     items = _Items(command, source)
@@ -136,7 +136,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
 
 @dataclass
 class _Items:
-    """The items on their way: what the input calls them, until their results come."""
+    """The items that are under way: their ids in the input, until their results come."""
 
     command: Command
     source: Input
@@ -162,7 +162,7 @@ def _write_all(
         output.finish()
     except BaseException:
         if checkpoint is not None and results.progress.done:
-            _say(f"what is done is in {checkpoint}; --resume continues")
+            _say(f"the finished part is in {checkpoint}; --resume continues")
         elif checkpoint is not None:
             _delete(checkpoint)
         raise
@@ -196,7 +196,7 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
     output = settings.output
     if output is None:
         if settings.resume:
-            raise ConfigurationError("--resume continues the work for a file: give --output FILE")
+            raise ConfigurationError("--resume continues the work for a file: pass --output FILE")
         return None
     checkpoint = _checkpoint_of(output)
     if settings.force and not settings.resume:
@@ -204,11 +204,11 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
         return checkpoint
     if checkpoint.exists() and not settings.resume:
         raise ConfigurationError(
-            f"{checkpoint} has what an interrupted run has done: --resume continues it, --force "
-            "begins again"
+            f"{checkpoint} has the results of an interrupted run: --resume continues it, --force "
+            "starts again"
         )
     if output.exists() and not settings.resume:
-        raise ConfigurationError(f"{output} exists: name another file, or give --force")
+        raise ConfigurationError(f"{output} exists: use another file, or pass --force")
     return checkpoint
 
 
@@ -218,7 +218,7 @@ def _delete(checkpoint: Path) -> None:
 
 
 def _count(source: Input) -> int | None:
-    """Return the number of items, where the input can be read twice."""
+    """Return the number of items, if the input can be read twice."""
     if any(name == "-" or not Path(name).is_file() for name in source.files):
         return None
     return sum(1 for _ in source.rows())
@@ -227,7 +227,7 @@ def _count(source: Input) -> int | None:
 def _show_estimate(
     client: InferenceClient, model: str, command: Command, settings: Settings, source: Input
 ) -> None:
-    """Print what the work would be, without sending anything of it."""
+    """Print an estimate of the work, without sending anything."""
     result = estimate(command.job, _Items(command, source))
     answers = result.items * command.answer_tokens
     facts: dict[str, Any] = {
@@ -257,7 +257,7 @@ def _summarise(
     progress: BulkProgress,
     failures: list[BulkResult[Any, Any]],
 ) -> None:
-    """Print failures, and in a terminal or as JSON what was done."""
+    """Print failures, and in a terminal or as JSON a summary."""
     for result in failures[:_MOST_SHOWN]:
         assert result.error is not None
         _say(f"item {result.index:,}: {describe_error(result.error)}")
@@ -270,7 +270,7 @@ def _summarise(
         write_json({"output": str(settings.output), **_facts(progress)})
     elif sys.stderr.isatty():
         done = f"{progress.done:,} {command.what} in {settings.output}"
-        resumed = f", {progress.resumed:,} of them from before" if progress.resumed else ""
+        resumed = f", {progress.resumed:,} of them from an earlier run" if progress.resumed else ""
         _say(f"{done}{resumed}: {progress.tokens:,} tokens, {duration(progress.seconds)}")
 
 
