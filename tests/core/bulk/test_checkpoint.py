@@ -102,7 +102,7 @@ def test_completions_are_stored_as_they_come(ask: Ask, server: RawServer, path: 
         ({"model": "other"}, 'was created with model "gpt-4.1", this run has "other"'),
         ({"dimensions": 5}, 'was created with options {}, this run has {"dimensions": 5}'),
         ({"kind": "query"}, 'was created with kind null, this run has "query"'),
-        ({"items": ["9", *TEXTS[1:]]}, "items 0 to 9 differ from those that"),
+        ({"items": ["9", *TEXTS[1:]]}, "items 0 to 9 differ from those in"),
         ({"items": TEXTS[:25]}, "has results of 100 items, and the input has only 25"),
         ({"items": ["x" * 3000, *TEXTS]}, "items 0 to 9 differ"),
     ],
