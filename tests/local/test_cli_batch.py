@@ -153,7 +153,7 @@ def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: P
     found = records(output.read_text())
     assert [each["id"] for each in found] == [f"q{at}" for at in range(12)]
     assert not any("error" in each for each in found)
-    assert "no request of" in run("submit", folder, "--retry-failed")[2]
+    assert "no fetched request of" in run("submit", folder, "--retry-failed")[2]
 
 
 def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> None:

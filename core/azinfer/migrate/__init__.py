@@ -1,12 +1,12 @@
-"""Programs on other packages for Azure, rewritten for azinfer: `pip install 'azinfer[migrate]'`.
+"""Programs of other packages for Azure, rewritten for azinfer: `pip install 'azinfer[migrate]'`.
 
 It reads azure-ai-inference, `AzureOpenAI` and `OpenAI` on Azure, langchain-azure-ai, LlamaIndex's
 and Semantic Kernel's classes for Azure, and litellm's `azure/…`. The command is `azinfer migrate`.
 
 Modules, each of which imports only those before it: `report`, `rules` (tables), `program` (where
-names come from), `bindings`, `kinds` (what expressions are), `context`, then what rewrites:
-`constructors`, `methods`, `model_objects`, `litellm_calls` and `imports`, and `rewriter`, which
-runs them all.
+names come from), `bindings`, `kinds` (what expressions are), `context`, then the modules that
+rewrite: `constructors`, `methods`, `model_objects`, `litellm_calls` and `imports`, and `rewriter`,
+which runs them all.
 """
 
 try:

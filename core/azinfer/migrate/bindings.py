@@ -11,10 +11,10 @@ class Bindings(cst.CSTVisitor):
     """Everything in a program that binds a name.
 
     Attributes:
-        assigned: Targets and what they are assigned.
-        iterated: Targets of loops, and what the loops go through.
+        assigned: Targets of assignments, and their values.
+        iterated: Targets of loops, and the values that the loops go through.
         annotated: Targets and their types.
-        returned: What each function returns.
+        returned: The values that each function returns.
         caught: Names of caught errors.
         functions: All functions.
         classes: The classes by their names.
@@ -93,7 +93,7 @@ def _is_call_of(node: cst.CSTNode, name: str) -> bool:
 
 
 def _iterated(node: cst.BaseExpression) -> cst.CSTNode:
-    """Return what `enumerate(x)`, `sorted(x)`, `zip(y, x)` and the like iterate: x."""
+    """Return `x` for `enumerate(x)`, `sorted(x)`, `zip(y, x)` and similar calls."""
     for name in ("enumerate", "sorted", "list", "reversed", "iter", "tuple", "zip"):
         if _is_call_of(node, name) and isinstance(node, cst.Call):
             return _iterated(node.args[-1 if name == "zip" else 0].value)
@@ -101,7 +101,7 @@ def _iterated(node: cst.BaseExpression) -> cst.CSTNode:
 
 
 def _counted(target: cst.BaseExpression, iterated: cst.BaseExpression) -> cst.CSTNode:
-    """Return the target that gets the items, of `for i, item in enumerate(…)` the second."""
+    """Return the target of the items: the second one of `for i, item in enumerate(…)`."""
     pairs = _is_call_of(iterated, "enumerate") or _is_call_of(iterated, "zip")
     if pairs and isinstance(target, cst.Tuple) and target.elements:
         return target.elements[-1].value

@@ -10,16 +10,16 @@ from azinfer.migrate.context import Args, Context, keyword_of, named, renamed, w
 from azinfer.migrate.rules import CLASSES, DROPPED, ClassRule
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
-# Tokens as texts, which azinfer takes as functions that return them.
+# Tokens as texts; azinfer accepts functions that return them instead.
 _TOKENS = ("azure_ad_token", "ad_token")
-# Of several arguments with one meaning, the first of these is the deployment.
+# The first of these arguments that is there is the deployment.
 _DEPLOYMENT = ("azure_deployment", "engine", "deployment_name", "deployment_id", "deployment")
 _AZURE = re.compile(r"azure|/openai/v1|localhost|127\.0\.0\.1", re.IGNORECASE)
 _PLAIN = ("openai.OpenAI", "openai.AsyncOpenAI")
 
 
 def is_for_azure(context: Context, call: cst.Call, origin: str) -> bool:
-    """Return whether a constructor makes a client for Azure; only OpenAI's may be for others."""
+    """Return whether a constructor creates a client for Azure; OpenAI's may be for others."""
     if origin not in _PLAIN:
         return True
     for arg in call.args:
@@ -91,7 +91,7 @@ def _without_key_object(context: Context, old: cst.Arg, arg: cst.Arg) -> cst.Arg
 
 
 def _without_repeats(context: Context, original: cst.Call, args: Args) -> Args:
-    """Return arguments of which none has a name twice."""
+    """Return arguments without repeated names."""
     seen: set[str] = set()
     kept: Args = []
     for arg in args:

@@ -1,4 +1,4 @@
-"""What all rewriting of one program shares: its kinds, its problems, and the imports it needs."""
+"""The context of rewriting one program: its kinds, its problems, and the imports it needs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Context:
         program: The program.
 
     Attributes:
-        kinds: What its expressions are.
-        problems: What could not be rewritten.
-        needed: The new names, as module and name, that take the place of each old one.
+        kinds: The kinds of its expressions.
+        problems: The parts that could not be rewritten.
+        needed: The new names, as module and name, that replace each old one.
         further: Modules and names of the standard library that the new program needs.
         handled: References to old names that were rewritten, by their nodes.
-        known: References that stay, for a reason that was reported or because they are others'.
+        known: References that stay, because this was reported or because they are not Azure's.
         foreign: Old classes that stay, because some of their objects do not call Azure.
     """
 
@@ -40,11 +40,11 @@ class Context:
         self.foreign: set[str] = set()
 
     def report(self, node: cst.CSTNode, text: str) -> None:
-        """Note what cannot be rewritten, with its line."""
+        """Record a part that cannot be rewritten, with its line."""
         self.problems.add(Problem(self.program.line(node), text))
 
     def use(self, origin: str, module: str, name: str) -> cst.Name:
-        """Return a new name that takes the place of an old one, and note its import."""
+        """Return a new name that replaces an old one, and record its import."""
         self.needed.setdefault(origin, set()).add((module, name))
         return cst.Name(name)
 

@@ -1,4 +1,4 @@
-"""Imports: the new names in the place of the old ones, and none twice."""
+"""Imports: new names replace the old ones, and no name is imported twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ImportEditor(cst.CSTTransformer):
     """Rewrites import statements after the uses of their names were rewritten.
 
     Args:
-        needed: The new names, as module and name, that take the place of each old one.
+        needed: The new names, as module and name, that replace each old one.
         kept: Old names, by their dotted origin, that are still used.
         handled: Old names that were rewritten.
     """
@@ -172,7 +172,7 @@ def _imported(line: cst.BaseStatement) -> list[str]:
 
 
 def with_further(module: cst.Module, further: set[tuple[str, str]]) -> cst.Module:
-    """Return a module that imports what it needs of the standard library, after its docstring."""
+    """Return a module with the imports that it needs from the standard library."""
     code = module.code
     missing = {
         (where, name)

@@ -1,4 +1,4 @@
-"""What an expression is: a client, an answer, a part of one. Plain assignments are followed."""
+"""The kind of an expression: a client, an answer, a part of one. Simple assignments count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INSIDE = {
     "call-chunks": "call-chunk",
     "stream": "chunk",
 }
-# What the methods of clients return.
+# The kinds that methods of clients return.
 _METHODS: dict[tuple[str, ...], str] = {
     ("chat-client", "complete"): "chat",
     ("chat-client", "get_model_info"): "info",
@@ -61,14 +61,14 @@ _ANNOTATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an expression is.
+    """The kind of an expression.
 
     Attributes:
         name: A client (`"openai-client"`), a value (`"chat"`), a `"function"` or an `"object"`.
         path: Attributes below it that the rewriter does not know as parts.
         is_async: Whether a client's methods are awaited.
         defaults: Arguments of the client's constructor that go with each call, as code.
-        returns: What a function returns.
+        returns: The kind that a function returns.
         owner: The class of an object, by its node.
     """
 
@@ -102,7 +102,7 @@ class Kinds:
                 break
 
     def of(self, node: cst.CSTNode) -> Kind | None:
-        """Return what an expression is; None if unknown."""
+        """Return the kind of an expression; None if unknown."""
         match node:
             case cst.Name():
                 return self._named(node)
@@ -129,7 +129,7 @@ class Kinds:
         return False
 
     def assigned_value(self, node: cst.CSTNode) -> cst.CSTNode:
-        """Return what a name was assigned, if that happened once; else the node itself."""
+        """Return the value of a name that is assigned once; else the node itself."""
         if not isinstance(node, cst.Name):
             return node
         keys = self._keys(node)
@@ -197,7 +197,7 @@ class Kinds:
         return Kind("object", owner=id(owner)) if owner is not None else None
 
     def _only_defaults(self, rule: ClassRule) -> tuple[tuple[str, str], ...]:
-        """Return the defaults of the only client of a class that the program makes."""
+        """Return the defaults of the only client of a class that the program creates."""
         kinds = [
             kind
             for _, value in self._bindings.assigned
@@ -273,7 +273,7 @@ class Kinds:
         return f'"{TEXTS[origin]}"' if origin else self._program.code(value)
 
     def _own_key(self, target: cst.CSTNode) -> Key | None:
-        """Return the key of what an assignment binds."""
+        """Return the key of the target of an assignment."""
         if isinstance(target, cst.Name):
             scope = self._program.scope(target)
             owner = self._program.function_of(target)

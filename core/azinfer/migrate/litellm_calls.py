@@ -1,4 +1,4 @@
-"""litellm's functions: a call of `azure/…` becomes a client and a call of it."""
+"""litellm's functions: a call of `azure/…` becomes a client and a call of that client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _REFUSED = (
     "cache",
     "input_cost_per_token",
 )
-# Settings of the module that have no purpose any more.
+# Settings of the module that are not needed any more.
 SETTINGS = (
     *("drop_params", "set_verbose", "suppress_debug_info", "num_retries", "telemetry"),
     *("modify_params", "turn_off_message_logging"),
@@ -149,7 +149,7 @@ def _cut(value: cst.BaseExpression, provider: str) -> cst.BaseExpression:
 
 
 def _shorter(text: cst.FormattedString, head: str) -> cst.BaseExpression:
-    """Return an f-string whose first text is shorter, or the one value that is left of it."""
+    """Return an f-string with a shorter first text, or the only value that remains."""
     rest = list(text.parts[1:])
     if not head and len(rest) == 1 and isinstance(rest[0], cst.FormattedStringExpression):
         return rest[0].expression

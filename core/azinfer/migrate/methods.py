@@ -18,7 +18,7 @@ from azinfer.migrate.kinds import Kind, text_key
 
 _CREATE = ("chat", "completions", "create")
 _PARSE = (("chat", "completions", "parse"), ("beta", "chat", "completions", "parse"))
-# The paths of methods that become one method, and how many attributes they have.
+# The paths of methods that become one method, and the number of their attributes.
 _RENAMED: dict[tuple[str, ...], str] = {
     ("openai-client", *_CREATE): "complete",
     **{("openai-client", *path): "complete" for path in _PARSE},
@@ -131,7 +131,7 @@ def _arguments(context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call], na
 
 
 def _argument(arg: cst.Arg, name: str) -> Args:
-    """Return what one argument of a method becomes."""
+    """Return the new form of one argument of a method."""
     keyword = keyword_of(arg)
     if keyword == "stream" or (keyword == "stream_options" and name == "stream"):
         return []
@@ -229,7 +229,7 @@ def _moved(
     return _resource(context, kind, (original, updated))
 
 
-# What a chunk says of its first choice, which is missing in chunks with usage or filter results.
+# Fields of a chunk's first choice, which is missing in chunks with usage or filter results.
 _FIRST = {
     ("delta", "content"): "text",
     ("delta", "tool_calls"): "tool_calls",
@@ -280,7 +280,7 @@ def _resource(
 def _as_list(
     context: Context, original: cst.Attribute, updated: cst.Attribute
 ) -> cst.BaseExpression:
-    """Return a vector as the list that it was: azinfer's are arrays, for a tenth of the memory."""
+    """Return a vector as a list, as it was: azinfer's are arrays, with a tenth of the memory."""
     parent = context.program.parent(original)
     above = context.program.parent(parent) if parent is not None else None
     if isinstance(parent, cst.Arg) and isinstance(above, cst.Call):

@@ -1,4 +1,4 @@
-"""Objects of azure.ai.inference.models whose shape is another one now: tools, images, audio."""
+"""Objects of azure.ai.inference.models that have another form now: tools, images, audio."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Builder = Callable[[Context, cst.Call, cst.Call, str], "cst.BaseExpression | Non
 def build_model(
     context: Context, original: cst.Call, updated: cst.Call
 ) -> cst.BaseExpression | None:
-    """Return what takes the place of an object; None if the call makes something else."""
+    """Return the new form of an object; None if the call creates something else."""
     origin = context.program.origin(original.func, BUILDERS)
     if not origin:
         return None
@@ -37,21 +37,21 @@ def _value(args: Sequence[cst.Arg], name: str, position: int) -> cst.BaseExpress
 def _tool(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
-    """`ChatCompletionsToolDefinition(function=…)` is the `Tool(…)` that its function becomes."""
+    """Return the `Tool(…)` of the function of `ChatCompletionsToolDefinition(function=…)`."""
     return _value(updated.args, "function", 0)
 
 
 def _function(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
-    """`FunctionDefinition(…)` is a `Tool(…)` with the same arguments."""
+    """Return a `Tool(…)` with the arguments of `FunctionDefinition(…)`."""
     return updated.with_changes(func=context.use(origin, CORE, "Tool"))
 
 
 def _choice(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
-    """`ChatCompletionsNamedToolChoice(function=…)` is the tool's name."""
+    """Return the tool's name for `ChatCompletionsNamedToolChoice(function=…)`."""
     return _value(updated.args, "function", 0)
 
 
@@ -64,7 +64,7 @@ def _choice_function(
 def _image_item(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
-    """`ImageContentItem(image_url=ImageUrl(…))` is `ImagePart(…)`, which the inner call is."""
+    """Return the `ImagePart(…)` for `ImageContentItem(image_url=…)`: that of the inner call."""
     return _value(updated.args, "image_url", 0)
 
 
@@ -116,7 +116,7 @@ def _audio_url(
 def _embedding_file(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
-    """`ImageEmbeddingInput.load(image_file=…)` is a path, or an input with a text beside it."""
+    """Return a path for `ImageEmbeddingInput.load(image_file=…)`, or an input with its text."""
     file, words = _value(updated.args, "image_file", 0), _value(updated.args, "text", 2)
     if file is None:
         return None

@@ -1,4 +1,4 @@
-"""A parsed program: where its names come from, and at which line each node stands."""
+"""A parsed program: where its names come from, and on which line each node is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import libcst as cst
 from libcst import metadata
 
-# Where packages define or show again the classes that the rules name by their shortest path.
+# Where packages define or re-export the classes that the rules name by their shortest path.
 _ALIASES = {
     "azure.ai.inference._patch.": "azure.ai.inference.",
     "azure.ai.inference.models._models.": "azure.ai.inference.models.",
@@ -30,7 +30,7 @@ _ALIASES = {
 
 
 class Program:
-    """A program with what libcst knows of it.
+    """A program with the facts that libcst knows about it.
 
     Args:
         text: The program.
@@ -49,7 +49,7 @@ class Program:
 
     def origins(self, node: cst.CSTNode) -> list[str]:
         """Return the dotted names that an expression may have been imported from."""
-        if not dotted(node):  # libcst also names what is called, as in `Client(…).close`
+        if not dotted(node):  # libcst also names the called object, as in `Client(…).close`
             return []
         names: Any = self._names.get(node, ())
         if callable(names):

@@ -1,4 +1,4 @@
-"""What a migration reports: the new text of a program, and what is left to do by hand."""
+"""The report of a migration: the new text of a program, and the lines to change by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Problem:
 
     Attributes:
         line: Its line in the program as it was, from 1.
-        text: What it is, and what to do about it.
+        text: The problem, and what to do about it.
     """
 
     line: int
@@ -25,8 +25,8 @@ class Migration:
 
     Attributes:
         before: The text of the program.
-        after: The text with everything rewritten that could be; the same if there was nothing.
-        problems: What could not, by line.
+        after: The rewritten text; the same if there was nothing to rewrite.
+        problems: The parts that could not be rewritten, by line.
     """
 
     before: str

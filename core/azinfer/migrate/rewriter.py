@@ -15,7 +15,7 @@ from azinfer.migrate.report import Migration
 from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
-# Of these, other packages' names are none of our business.
+# Other packages of Azure, whose names are not reported.
 _OTHER_AZURE = re.compile(r"azure\.(?!core|identity|ai\.inference)")
 Handler = Callable[[Context, cst.Call, cst.Call], "cst.BaseExpression | None"]
 _HANDLERS: tuple[Handler, ...] = (
@@ -27,7 +27,7 @@ _HANDLERS: tuple[Handler, ...] = (
 
 
 def migrate_source(text: str) -> Migration:
-    r"""Return a program rewritten for azinfer, and what is left to do by hand.
+    r"""Return a program rewritten for azinfer, and the lines to change by hand.
 
     Args:
         text: The program, on any mix of the packages that `azinfer.migrate` knows.
@@ -239,7 +239,7 @@ class _Rewriter(cst.CSTTransformer):
         return bool(re.search(r"azure(_ai)?/", self._program.module.code))
 
     def _in_words(self, text: str) -> str:
-        """Return a text with the new names of classes in the place of the old ones."""
+        """Return a text in which new names of classes replace the old ones."""
 
         def new(match: re.Match[str]) -> str:
             origin, module, name = self._local_names[match[0]]
@@ -283,7 +283,7 @@ class _Rewriter(cst.CSTTransformer):
         return NAMES.get(origin) or self._errors.get(origin)
 
     def _is_left_alone(self, node: cst.CSTNode, origins: list[str]) -> bool:
-        """Return whether a class stays: OpenAI's own, where some of its clients are not Azure's."""
+        """Return whether a class stays: OpenAI's own, if some of its clients are not Azure's."""
         if not self._context.foreign & set(origins):
             return False
         parent = self._program.parent(node)
@@ -294,7 +294,7 @@ class _Rewriter(cst.CSTTransformer):
 
 
 def _is_old(name: str) -> bool:
-    """Return whether a dotted name is one that this package knows."""
+    """Return whether a dotted name is an old one that this package knows."""
     known = name in CLASSES or name in NAMES or name in TEXTS or name in AZURE_ERRORS
     return (
         known or name == _KEY or any(name == each or name.startswith(f"{each}.") for each in ROOTS)

@@ -1,4 +1,4 @@
-"""Which class of another package becomes which class of azinfer, and its arguments with it."""
+"""The rules: which class of another package becomes which class of azinfer, with arguments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ClassRule:
     Attributes:
         module: The module of the new class.
         name: The new class.
-        arguments: The new name of each known argument; `DROPPED` for those without a purpose now.
+        arguments: The new name of each known argument; `DROPPED` for those that are not needed now.
         positional: The names of positional arguments, in their order.
-        client: What the rewriter calls its objects, if their methods are rewritten too.
+        client: The kind of its objects, if their methods are rewritten too.
         is_async: Whether those methods are awaited.
         defaults: Arguments that were defaults of every call and now go with each call.
         any_argument: Whether arguments that are not listed pass unchanged.
@@ -219,7 +219,7 @@ CLASSES: dict[str, ClassRule] = {
     f"{_SK}.open_ai.AzureChatPromptExecutionSettings": _CHAT_SETTINGS,
 }
 
-# Packages that belong to Azure or are retired with it: what is left of them is reported.
+# Packages of Azure, or retired with it: uses that remain are reported.
 ROOTS = (
     *("azure.ai.inference", "openai", "litellm", "langchain_azure_ai"),
     *("llama_index.llms.azure_inference", "llama_index.llms.azure_openai"),
@@ -228,7 +228,7 @@ ROOTS = (
 )
 
 _M = "azure.ai.inference.models"
-# Names that become another name, wherever they stand.
+# Names that become another name, wherever they are.
 NAMES: dict[str, tuple[str, str]] = {
     **{
         f"{_M}.{old}": (CORE, new)
@@ -326,7 +326,7 @@ _FINISHED = {
     "CONTENT_FILTERED": "content_filter",
     "TOOL_CALLS": "tool_calls",
 }
-# Members of enumerations that become the text that they stand for.
+# Members of enumerations that become their text.
 TEXTS: dict[str, str] = {
     f"{_M}.{old}.{member}": text
     for old, members in {

@@ -206,7 +206,7 @@ def _raw(answer: ChatCompletion) -> Json:
 
 
 def _counts(usage: Usage | None) -> Json:
-    """The service's counts, and those of our schema: handlers read them whatever the wire."""
+    """Return the service's counts and those of our schema, which handlers read on every wire."""
     if usage is None:
         return {}
     counts = {name: value for name, value in asdict(usage).items() if name != "raw"}

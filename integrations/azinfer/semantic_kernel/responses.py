@@ -83,7 +83,7 @@ def from_chunk(
 def last_messages(
     answer: ChatCompletion, model: str, attempt: int
 ) -> list[StreamingChatMessageContent]:
-    """The messages that end a stream, one a choice, with its sources and the metadata."""
+    """Return the messages that end a stream, one for each choice, with sources and metadata."""
     return [
         StreamingChatMessageContent(
             role=AuthorRole.ASSISTANT,
@@ -160,7 +160,7 @@ def _items(choice: Choice) -> Iterator[Any]:
 
 
 def _annotations(message: Message, kind: type[_Annotation]) -> Iterator[_Annotation]:
-    """The sources that a message names."""
+    """Return the sources that a message names."""
     for each in message.citations:
         yield kind(
             file_id=each.file_id,

@@ -87,7 +87,7 @@ class _Window:
             self._others_until = now + self.period
 
     def forget_others(self, at: float) -> None:
-        """After this moment, try again as if no other client used the limit."""
+        """Act from now on as if no other client used the limit."""
         self._others_until = min(self._others_until, at)
 
     def wait(self, amount: float, now: float) -> float:

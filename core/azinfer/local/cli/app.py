@@ -336,9 +336,10 @@ def migrate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Rewrite programs of azure-ai-inference, AzureOpenAI and others for azinfer.
+    """Rewrite programs that use other packages.
 
-    Lines that need you are listed with their number. Needs the extra migrate.
+    It knows azure-ai-inference, AzureOpenAI and others. Lines that you must change by hand are
+    listed with their numbers. Needs the extra migrate.
     """
     from azinfer.local.cli.migrate import migrate
 

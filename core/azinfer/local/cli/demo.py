@@ -263,7 +263,7 @@ def _run_agent(client: InferenceClient, model: str) -> Result:
 
     @tool
     def get_weather(city: str) -> str:
-        """The current weather in a city."""
+        """Return the current weather in a city."""
         cities.append(city)
         return f"It is sunny in {city}."
 

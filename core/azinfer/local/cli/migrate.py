@@ -17,7 +17,7 @@ _SKIPPED = frozenset({".venv", "venv", ".git", "node_modules", "__pycache__", "s
 
 
 def migrate(paths: Sequence[Path], *, write_files: bool, as_json: bool) -> bool:
-    """Rewrite programs, or print what would change; print what is left to do by hand.
+    """Rewrite programs, or print what would change; print the lines to change by hand.
 
     Args:
         paths: Files, or folders with `.py` files.
@@ -25,7 +25,7 @@ def migrate(paths: Sequence[Path], *, write_files: bool, as_json: bool) -> bool:
         as_json: Whether to print one JSON list, with the changes and the problems of each file.
 
     Returns:
-        Whether nothing is left to do by hand.
+        Whether no line has to be changed by hand.
 
     Raises:
         ConfigurationError: A path does not exist, or a file is not valid Python.

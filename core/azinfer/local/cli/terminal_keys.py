@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def keep_typed_keys() -> Iterator[None]:
-    """Keep keys that are pressed between two prompts for the next prompt, as they are.
+    """Keep keys that are pressed between two prompts for the next prompt, unchanged.
 
     In the terminal's usual mode the kernel edits lines itself: a Ctrl-D that is pressed while an
     answer is written becomes the end of an input that nobody reads, and the next prompt reads a

@@ -163,7 +163,7 @@ class InputItems:
                 raise self._wrong(place, f"Missing required parameter: '{place}'.")
 
     def _file(self, part: Mapping[str, Any], where: str) -> None:
-        """A file is there by its data, its URL or its id; data is no URL."""
+        """Check that a file has its data, its URL or its id; data must not be a URL."""
         if not any(isinstance(part.get(name), str) for name in _FILE_SOURCES):
             raise self._wrong(f"{where}.file_data", f"Missing one of {', '.join(_FILE_SOURCES)}.")
         if str(part.get("file_url") or "").startswith("data:"):
