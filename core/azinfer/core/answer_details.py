@@ -1,4 +1,4 @@
-"""What is known of an answer besides its contents, as frameworks keep it: plain data."""
+"""What is known about an answer besides its contents, as frameworks keep it: plain data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from azinfer.core.completions import ChatCompletion, Choice, Json
 
 
 def details_of(answer: ChatCompletion, choice: Choice | None = None) -> Json:
-    """Return what is known of an answer besides its contents, as plain data.
+    """Return what is known about an answer besides its contents, as plain data.
 
     Args:
         answer: The answer.

@@ -37,7 +37,7 @@ class InferenceClient(SyncBulkOperations):
             `"deployments"`, `"serverless"` or `"managed"`.
         api_version: Sent instead of the surface's default.
         wire: The form of conversations: `"chat"`, `"responses"` or `"messages"`. Left out, it is
-            learned from the service's refusals and known of many models.
+            learned from the service's refusals and known for many models.
         timeout: Seconds for each attempt, or a Timeout; None is its defaults.
         max_retries: How often a call is sent again after a temporary failure; on a route,
             `attempts` of its policy counts instead.

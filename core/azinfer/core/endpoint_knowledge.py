@@ -18,7 +18,7 @@ _MOST_ENDPOINTS = 1000
 
 @dataclass(eq=False, slots=True)
 class EndpointKnowledge:
-    """What is known of one endpoint.
+    """What is known about one endpoint.
 
     Attributes:
         deployments: The list that the service returned last.
@@ -60,7 +60,7 @@ _KNOWN: dict[str, EndpointKnowledge] = {}
 
 
 def knowledge_of(endpoint: Endpoint) -> EndpointKnowledge:
-    """Return what is known of an endpoint's resource; all of its surfaces share it."""
+    """Return what is known about an endpoint's resource; all of its surfaces share it."""
     key = _key(endpoint)
     known = _KNOWN.get(key)
     if known is None:

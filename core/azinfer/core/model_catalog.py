@@ -39,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one object for each row
 class ModelFacts:
-    """What is known of a model; None (or empty) where no trustworthy source was found.
+    """What is known about a model; None (or empty) where no trustworthy source was found.
 
     Attributes:
         name: The model's id, as its maker spells it.

@@ -274,7 +274,7 @@ class RoutedAttempts(CallAttempts[T]):
         self._next_wait(error)
 
     def close(self) -> None:
-        """End the call, however it ended; harmless twice."""
+        """End the call, however it ended; it can be called twice."""
         stream = self._stream
         if stream is None:
             self._settle(Abandoned)

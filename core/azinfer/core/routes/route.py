@@ -22,7 +22,7 @@ class Member:
         deployment: Its name, in any case.
         endpoint: The name of its endpoint; None is the default one.
         weight: How much of the tier's load it takes, relative to the others; above 0.
-        facts: What is known of it.
+        facts: What is known about it.
     """
 
     deployment: str

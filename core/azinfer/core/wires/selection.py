@@ -1,4 +1,4 @@
-"""Which wire a conversation takes: declared, learned from a refusal, or known of the model.
+"""Which wire a conversation takes: declared, learned from a refusal, or known for the model.
 
 Sources: "Azure OpenAI reasoning models" and "Use the Azure OpenAI Responses API" (models that
 answer on one wire alone), and the refusals themselves.
@@ -66,7 +66,7 @@ def choose_wire(
         has: Returns whether the endpoint has an address for an operation.
         declared: What the caller or the endpoint's URL says; it is taken as it is.
         learned: What this process learned of the deployment.
-        facts: What is known of the model.
+        facts: What is known about the model.
     """
     if declared is not None:
         return Choice(declared, "declared")
@@ -86,7 +86,7 @@ def wire_after(
     Args:
         error: The refusal.
         wire: The wire that was refused.
-        model: What is known of the model's name, or the deployment's.
+        model: What is known about the model's name, or the deployment's.
         body: The request that was refused.
     """
     if not isinstance(error, APIStatusError) or error.status not in (400, 404, 405, 422, 424):

@@ -21,7 +21,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
 
     Args:
         body: The request in our schema; it is not changed.
-        situation: What is known of the model and the resource.
+        situation: What is known about the model and the resource.
     """
     wants_reasoning = situation.send_reasoning
     if wants_reasoning is None:

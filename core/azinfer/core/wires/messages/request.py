@@ -56,7 +56,7 @@ def encode(body: Json, situation: Situation) -> Encoded:
 
     Args:
         body: The request in our schema, which is that of chat completions.
-        situation: What is known of the model and the resource.
+        situation: What is known about the model and the resource.
 
     Raises:
         ConfigurationError: It has something that this wire cannot carry.
