@@ -476,7 +476,7 @@ def test_filters_and_limits_apply_to_responses(guarded_client: httpx.Client, str
     assert prompt["source_type"] == "prompt"
     assert prompt["content_filter_results"]["violence"] == {"filtered": False, "severity": "low"}
     assert (completion["source_type"], completion["blocked"]) == ("completion", False)
-    answer = ask(guarded, model="bad", stream=stream)
+    answer = ask(guarded_client, model="bad", stream=stream)
     if stream:
         *_, failed, error = events(answer)
         response = failed["response"]
