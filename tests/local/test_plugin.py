@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from azinfer.local import LocalDeployment, LocalEndpoint
+
 pytest_plugins = ["pytester"]
 
 PROJECT = """
@@ -75,3 +77,77 @@ def test_a_project_can_define_its_own_deployments(pytester: pytest.Pytester) -> 
     pytester.makepyfile(LIMITED)
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error")
     result.assert_outcomes(passed=3)
+
+
+RECORDED = """
+import pytest
+from azinfer.core import BadRequestError, InferenceClient, UserMessage
+
+@pytest.mark.parametrize("word", ["sea", "a/b: c"])
+def test_answers(azinfer_recording, word):
+    client = InferenceClient(model="chat")
+    assert client.complete([UserMessage(word)]).text == f"This is a synthetic answer to: {word}"
+    with client.stream([UserMessage(word)]) as chunks:
+        assert "".join(chunk.text for chunk in chunks).endswith(word)
+    assert len(client.embed("x", model="vectors").vectors[0]) == 384
+
+def test_another_request(azinfer_recording):
+    client = InferenceClient(model="chat", max_retries=0)
+    client.complete([UserMessage("recorded")], temperature=0)
+    if not azinfer_recording.deployments[0].engine.url.startswith("http://127.0.0.1:9/"):
+        return
+    with pytest.raises(BadRequestError) as caught:
+        client.complete([UserMessage("changed")], temperature=0)
+    assert "the nearest, in line 1, differs in messages[0].content" in str(caught.value)
+    assert "recorded \\"recorded\\", requested \\"changed\\"" in str(caught.value)
+"""
+ASYNC = """
+import pytest
+from azinfer.core import UserMessage
+
+@pytest.mark.asyncio
+async def test_answers(azinfer_recording, azinfer_async_client):
+    answer = await azinfer_async_client.complete([UserMessage("sea")], model="chat")
+    assert answer.text.endswith("sea")
+
+@pytest.mark.asyncio
+async def test_an_endpoint(azinfer_endpoint, azinfer_script, azinfer_async_client):
+    azinfer_script("chat", "scripted")
+    answer = await azinfer_async_client.complete([UserMessage("sea")], model="chat")
+    assert answer.text == "scripted"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("module", "count"), [(RECORDED, 3), (ASYNC, 2)])
+def test_recordings_are_made_and_replayed_without_a_network(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, module: str, count: int
+) -> None:
+    pytester.makepyfile(test_recorded=module)
+    deployments = [LocalDeployment("chat"), LocalDeployment("vectors")]
+    with LocalEndpoint(deployments, key="very-secret-key") as upstream:
+        url = f"{upstream.url}/openai/v1"
+        pytester.makeini(
+            f"[pytest]\nazinfer_upstream =\n    chat={url}\n    vectors={url}\n"
+            "asyncio_default_fixture_loop_scope = function"
+        )
+        monkeypatch.setenv("AZINFER_UPSTREAM_KEY", "very-secret-key")
+        result = pytester.runpytest_subprocess("-W", "error", "--azinfer-record")
+        result.assert_outcomes(passed=count)
+        assert upstream.requests
+    monkeypatch.delenv("AZINFER_UPSTREAM_KEY")
+    files = sorted((pytester.path / "cassettes" / "test_recorded").iterdir())
+    assert "very-secret-key" not in "".join(each.read_text("utf-8") for each in files)
+    result = pytester.runpytest_subprocess("-W", "error")
+    result.assert_outcomes(passed=count)
+
+
+@pytest.mark.long
+def test_a_test_without_a_recording_says_how_to_make_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(RECORDED)
+    result = pytester.runpytest_subprocess("-p", "no:asyncio")
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(["*has no recording at *cassettes*; run it once with*"])
+    result = pytester.runpytest_subprocess("-p", "no:asyncio", "--azinfer-record")
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(["*--azinfer-record needs an upstream*"])
