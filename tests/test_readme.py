@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 README, CORE, INTEGRATIONS = (
     (ROOT / folder / "README.md").read_text("utf-8") for folder in ("", "core", "integrations")
 )
-ALL = README + CORE + INTEGRATIONS
+ASSISTANTS = (ROOT / "docs/pages/moving/assistants.md").read_text("utf-8")
+ALL = README + CORE + INTEGRATIONS + ASSISTANTS
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", ALL, re.DOTALL | re.MULTILINE)
 MODULES = sorted(path for path in (ROOT / "core/azinfer/core").glob("*.py"))
 

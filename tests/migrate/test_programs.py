@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from azinfer.migrate import Migration, migrate_source
+from moving_pages import PAGES, pairs_of
 from program_runs import Run
 
 FOLDER = Path(__file__).parent / "programs"
@@ -58,6 +59,14 @@ def test_programs_give_the_same_answers_afterwards(kind: str, run: Run) -> None:
     assert different.keys() <= BY_HAND[kind].keys(), different
     assert len(programs) == 20
     assert len(programs) - len(different) >= 16
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pairs_of_a_page_give_the_same_answers(page: Path, run: Run) -> None:
+    before, after = ("\n".join(blocks) for blocks in zip(*pairs_of(page), strict=True))
+    first, second = run([before, after])
+    assert first == second
+    assert (first["error"], first["output"].count("\n") > 2) == ("", True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
