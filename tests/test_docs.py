@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -22,6 +24,16 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 HOWTO = {path.stem: path.read_text("utf-8") for path in sorted(DOCS.glob("pages/howto/*.md"))}
 BETWEEN = "\nprint('~~~')\n"
+
+
+def script(name: str) -> Any:
+    """Return a script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def programs_of(page: str) -> list[str]:
@@ -79,22 +91,12 @@ def test_troubleshooting_names_every_error() -> None:
 
 
 def test_every_page_is_in_the_list_of_the_site() -> None:
-    sys.path.insert(0, str(DOCS))
-    try:
-        import build
-    finally:
-        sys.path.remove(str(DOCS))
-    assert set(build.TITLES) == HOWTO.keys()
+    assert set(script("build_site").TITLES) == HOWTO.keys()
 
 
 def test_the_pictures_are_those_that_the_script_draws() -> None:
-    sys.path.insert(0, str(DOCS))
-    try:
-        import pictures
-    finally:
-        sys.path.remove(str(DOCS))
     drawn = (DOCS / "pictures/request.svg").read_text("utf-8")
-    assert drawn == pictures.draw_request()
+    assert drawn == script("draw_pictures").draw_request()
     readme = (ROOT / "README.md").read_text("utf-8")
     for name in ("request.svg", "demo.svg"):
         ElementTree.parse(DOCS / "pictures" / name)

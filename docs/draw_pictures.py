@@ -1,4 +1,4 @@
-"""Draw the pictures of the README and the documentation: `python docs/pictures.py`.
+"""Draw the pictures of the README and the documentation: `python docs/draw_pictures.py`.
 
 - `request.svg`: how a request travels
 - `demo.svg`: what `azinfer demo --synthetic` prints

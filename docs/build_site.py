@@ -1,4 +1,4 @@
-"""Build the documentation as a site: `python docs/build.py FOLDER`; a warning is an error.
+"""Build the documentation as a site: `python docs/build_site.py FOLDER`; a warning is an error.
 
 Nothing is written twice: the start page is the README, the reference comes from docstrings, and the
 notebooks are converted. `docs/pages` has only what is nowhere else.
