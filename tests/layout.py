@@ -27,7 +27,7 @@ FLOORS = {
         interruptions locks version clock json_fields citations routing completions errors
         redaction toml_tables reasoning structured_output answer_details
         json_text error_bodies error_responses decoding chunks sse surfaces
-        deployments endpoints proxies deployment_lists secret_names retries deadline
+        deployments endpoints proxies account_search deployment_lists secret_names retries deadline
         message_parts messages request_options json_body model_catalog model_profiles stream_reader
         choice_parts streaming wires
         embeddings embedding_requests

@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from azinfer.core.account_search import AZURE, find_account_async
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.credentials import Keys, Secret
@@ -205,14 +206,28 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.deployments`, awaited.
         """
-        url: str | None
         client = self._at_default()
-        url, scope = client._list_target(source)
+        if source == AZURE:
+            source = client._knowledge.account or await client._find_account(timeout)
+        return client._remember(await client._pages(*client._list_target(source), timeout))
+
+    async def _find_account(self, timeout: float | Timeout | None) -> str:
+        scope = self._management_scope()
+
+        async def read(url: str) -> list[Mapping[str, Any]]:
+            return [*(await self._pages(url, scope, timeout))]
+
+        return self._know_account(await find_account_async(self.endpoint, read))
+
+    async def _pages(
+        self, first: str, scope: str | None, timeout: float | Timeout | None
+    ) -> list[Json]:
         pages: list[Json] = []
+        url: str | None = first
         while url:
-            pages.append(await client._run(client._page(url, scope, timeout)))
+            pages.append(await self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
-        return client._remember(pages)
+        return pages
 
     async def rerank(
         self,

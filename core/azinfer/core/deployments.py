@@ -48,6 +48,8 @@ class Deployment:
         raw: The entry as the service sent it.
         concurrency: The most calls at once that a route sends there.
         wire: The form of conversations that the configuration declares for it.
+        sources: Where each fact is from, by its name: `"azure"` (Azure Resource Manager),
+            `"project"`, `"classic"` (the resource's own list) or `"declared"`.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Deployment:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     concurrency: int | None = None
     wire: WireName | None = None
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_wire(cls, raw: Mapping[str, Any]) -> Deployment:
@@ -72,13 +75,21 @@ class Deployment:
         "Deployments - List" of the AI Foundry projects REST API.
         """
         if "properties" in raw:
-            return _from_arm(raw)
+            return _with_source(_from_arm(raw), "azure")
         if "modelName" in raw or raw.get("type") == "ModelDeployment":
-            return _from_project(raw)
-        return cls(raw["id"], raw.get("model"), raw=raw)
+            return _with_source(_from_project(raw), "project")
+        return _with_source(cls(raw["id"], raw.get("model"), raw=raw), "classic")
 
 
-_FACTS = tuple(each.name for each in fields(Deployment) if each.name != "name")
+_FACTS = tuple(
+    each.name for each in fields(Deployment) if each.name not in ("name", "raw", "sources")
+)
+
+
+def _with_source(deployment: Deployment, source: str) -> Deployment:
+    """Return a deployment whose facts are all from one list."""
+    known = (name for name in _FACTS if getattr(deployment, name))
+    return replace(deployment, sources=dict.fromkeys(known, source))
 
 
 def _from_arm(raw: Mapping[str, Any]) -> Deployment:
@@ -146,8 +157,11 @@ class Deployments(Mapping[str, Deployment]):
         """Return the deployments of both; where both know a fact, that of this object counts."""
         joined = dict(others._by_name)
         for name, deployment in self._by_name.items():
+            other = joined.get(name, deployment)
             known = {at: fact for at in _FACTS if (fact := getattr(deployment, at))}
-            joined[name] = replace(joined.get(name, deployment), **known)
+            own = {at: deployment.sources.get(at, "declared") for at in known}
+            raw = deployment.raw or other.raw
+            joined[name] = replace(other, **known, raw=raw, sources={**other.sources, **own})
         return Deployments(joined.values())
 
     def nearest(self, name: str) -> tuple[str, ...]:

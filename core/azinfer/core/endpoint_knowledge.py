@@ -26,12 +26,14 @@ class EndpointKnowledge:
             field, and the name that it has there (empty: the field is left out).
         wires: The wires that deployments need, by the deployment's name.
         image_routes: The operations that embed images, by the deployment's name.
+        account: The URL of its account in Azure Resource Manager, once it was found.
     """
 
     deployments: Deployments = field(default_factory=Deployments)
     corrections: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     wires: dict[str, WireName] = field(default_factory=dict)
     image_routes: dict[str, str] = field(default_factory=dict)
+    account: str | None = None
 
     def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
         """Return the corrections for one deployment; all clients see what is added to them."""

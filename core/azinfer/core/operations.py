@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from azinfer.core import calls
+from azinfer.core.account_search import management_origin
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.base_client import BaseClient
 from azinfer.core.calls import Call, Target
@@ -295,6 +296,15 @@ class Operations(BaseClient):
                 "to list deployments there, pass a credential of azure-identity to the client"
             )
         return url, scope
+
+    def _management_scope(self) -> str | None:
+        """The scope of a token for Azure Resource Manager; a key is sent to no other host."""
+        _, scope = self._list_target(f"{management_origin(self.endpoint.url)}/subscriptions/-")
+        return scope
+
+    def _know_account(self, url: str) -> str:
+        self._knowledge.account = url
+        return url
 
     def _remember(self, pages: list[Json]) -> Deployments:
         self._knowledge.deployments = from_pages(pages)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from azinfer.core.account_search import AZURE, find_account
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.deadline import Deadline
@@ -260,23 +261,35 @@ class SyncOperations(Operations):
 
         Args:
             source: The URL of a Foundry project, or of an account in Azure Resource Manager
-                (`https://management.azure.com/subscriptions/…/accounts/…`). By default
-                the endpoint's project, else the resource's own list, which Azure no longer has
-                everywhere.
+                (`https://management.azure.com/subscriptions/…/accounts/…`), or `"azure"` to
+                find this account by the endpoint's host. By default the endpoint's project, else
+                the resource's own list, which Azure no longer has everywhere.
             timeout: Seconds for each attempt, or a Timeout, for each page.
 
         Raises:
             ConfigurationError: The endpoint has no list, or a key would be sent to another host.
             AuthenticationError: The list is that of a project, and the credential is a key.
         """
-        url: str | None
         client = self._at_default()
-        url, scope = client._list_target(source)
+        if source == AZURE:
+            source = client._knowledge.account or client._find_account(timeout)
+        return client._remember(client._pages(*client._list_target(source), timeout))
+
+    def _find_account(self, timeout: float | Timeout | None) -> str:
+        scope = self._management_scope()
+
+        def read(url: str) -> list[Mapping[str, Any]]:
+            return [*self._pages(url, scope, timeout)]
+
+        return self._know_account(find_account(self.endpoint, read))
+
+    def _pages(self, first: str, scope: str | None, timeout: float | Timeout | None) -> list[Json]:
         pages: list[Json] = []
+        url: str | None = first
         while url:
-            pages.append(client._run(client._page(url, scope, timeout)))
+            pages.append(self._run(self._page(url, scope, timeout)))
             url = next_page(pages, url)
-        return client._remember(pages)
+        return pages
 
     def rerank(
         self,

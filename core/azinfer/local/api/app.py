@@ -103,6 +103,10 @@ _LISTS: tuple[tuple[str, str, Operation], ...] = (
     ("/{tenant}/v2.0/.well-known/openid-configuration", LOGIN, token_endpoint.configuration),
 )
 _ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
+_SEARCHED: tuple[tuple[str, Operation], ...] = (
+    ("/subscriptions", management.subscriptions),
+    ("/subscriptions/{subscription}/providers/{provider}/accounts", management.accounts),
+)
 _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
     ("GET", "{account}/deployments", management.deployments),
     ("GET", "{account}/deployments/{deployment}", management.get),
@@ -163,6 +167,7 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
         make_route(state, _ACCOUNT + path, ARM, method, operation)
         for method, path, operation in _MANAGEMENT
     ]
+    managing += [make_route(state, path, ARM, "GET", operation) for path, operation in _SEARCHED]
     tokens = make_route(state, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", token_endpoint.token)
     administration = [
         make_route(state, path, V1, method, operation, logged=False)

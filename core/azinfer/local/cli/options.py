@@ -29,7 +29,10 @@ Surface = Annotated[
 ]
 Source = Annotated[
     str | None,
-    typer.Option(help="Where deployments are listed: the URL of a Foundry project or an account."),
+    typer.Option(
+        help="Where deployments are listed: the URL of a Foundry project or an account, or azure "
+        "to find the account by the endpoint's host."
+    ),
 ]
 Model = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 _GAP = 2
-_PRIVATE = frozenset({"raw", "headers"})
+_PRIVATE = frozenset({"raw", "headers", "sources"})
 
 
 def write(text: str = "") -> None:

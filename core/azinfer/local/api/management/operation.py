@@ -25,6 +25,37 @@ from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, in_arm
 from azinfer.local.wire.json import AsciiResponse
 
+_LOCAL = "local"  # the subscription, the resource group, the account and the region
+
+
+async def subscriptions(context: RequestContext) -> Response:
+    """Answer the list of subscriptions, which has one."""
+    entry = {
+        "id": f"/subscriptions/{_LOCAL}",
+        "subscriptionId": _LOCAL,
+        "displayName": "The local endpoint",
+        "state": "Enabled",
+    }
+    return AsciiResponse({"value": [entry]})
+
+
+async def accounts(context: RequestContext) -> Response:
+    """Answer the list of a subscription's accounts, which is this endpoint."""
+    named = context.http.path_params
+    url = str(context.http.base_url)
+    entry = {
+        "id": (
+            f"/subscriptions/{named['subscription']}/resourceGroups/{_LOCAL}"
+            f"/providers/{named['provider']}/accounts/{_LOCAL}"
+        ),
+        "name": _LOCAL,
+        "type": f"{named['provider']}/accounts",
+        "kind": "AIServices",
+        "location": _LOCAL,
+        "properties": {"endpoint": url, "endpoints": {"AI Foundry API": url}},
+    }
+    return AsciiResponse({"value": [entry]})
+
 
 async def deployments(context: RequestContext) -> Response:
     """Answer the list of an account's deployments."""
