@@ -35,6 +35,7 @@ SCRIPTS = ROOT / "tests" / "support" / "tours"
 # Two versions of one package cannot be in one environment; `.ci/run setup` puts these here.
 OPENAI_3 = ROOT / ".venv" / "openai3"
 ANTHROPIC_2 = ROOT / ".venv" / "anthropic2"
+WIRES = ROOT / ".venv" / "wires"
 # Which script, where its package is if not in the environment, and how many steps it has over
 # http and, where some of its classes want TLS, over https.
 TOURS: dict[str, tuple[str, Path | None, int, int]] = {
@@ -43,9 +44,12 @@ TOURS: dict[str, tuple[str, Path | None, int, int]] = {
     "anthropic 0": ("anthropic", None, 28, 0),
     "anthropic 2": ("anthropic", ANTHROPIC_2, 28, 0),
     "azure-ai-projects": ("projects", None, 2, 2),
+    "cohere": ("cohere", WIRES, 14, 0),
     "langchain": ("langchain", None, 36, 0),
+    "langchain-anthropic": ("langchain_anthropic", None, 4, 0),
     "litellm": ("litellm", None, 14, 0),
     "llama-index": ("llama_index", None, 9, 0),
+    "pydantic-ai": ("pydantic_ai", WIRES, 12, 0),
     "semantic-kernel": ("semantic_kernel", None, 3, 6),
 }
 _FOREIGN = ("ANTHROPIC", "AZURE", "OPENAI", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -73,6 +77,7 @@ def more_deployments(endpoint: LocalEndpoint) -> Iterator[None]:
     deployments = [
         LocalDeployment("claude", "claude-sonnet-5", SyntheticEngine("Paris.")),
         LocalDeployment("echo"),
+        LocalDeployment("cohere"),
         LocalDeployment("thinker", script=script),
         LocalDeployment("failing", engine=Failing()),
     ]
