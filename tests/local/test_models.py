@@ -180,6 +180,20 @@ def test_texts_that_a_grammar_cannot_assure_are_refused(
     assert "properties.value" in caught.value.message
 
 
+def test_a_repeatable_engine_embeds_a_text_the_same_in_every_request(paths: list[Path]) -> None:
+    engine = GgufEmbeddings(paths[1], threads=2, repeatable=True)
+    texts = [f"{'a longer text ' * at}number {at}" for at in range(12)]
+
+    async def embed() -> None:
+        together, tokens = await engine.embed(texts)
+        alone = [await engine.embed([text]) for text in texts]
+        assert together == [vector for (vector,), _ in alone]
+        assert tokens == sum(each for _, each in alone)
+        await engine.aclose()
+
+    asyncio.run(embed())
+
+
 def test_max_tokens_and_stop_end_an_answer(client: InferenceClient) -> None:
     question = [UserMessage("Count from one to twenty in words.")]
     cut = client.complete(question, temperature=0, max_tokens=4)

@@ -21,7 +21,7 @@ try:
     # In its strict mode it only takes async fixtures that are made with its own decorator.
     from pytest_asyncio import fixture as async_fixture
 except ImportError:
-    async_fixture = pytest.fixture
+    async_fixture = pytest.fixture  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from azinfer.core import AsyncInferenceClient
