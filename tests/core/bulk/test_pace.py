@@ -260,3 +260,12 @@ def test_others_that_use_everything_are_waited_for() -> None:
     pace.succeed(pace.begin(1, 0.0), 1, headers, 0.1)
     assert pace.wait(50, 1.0) == pytest.approx(59.1)
     assert pace.wait(50, 61.0) == 0.0
+
+
+def test_what_was_refused_goes_before_what_comes_later() -> None:
+    clock = TestClock(now=1000.0)
+    service = LimitedService(LocalDeployment("embed", capacity=10), clock)
+    simulation = Simulation(service, options=BulkOptions(), clock=clock)
+    results = simulation.results(texts(10), 120)
+    # With 769 texts in a minute, the first are handed out while others wait for the limit.
+    assert len(results) > 1_000

@@ -6,8 +6,9 @@ report the outcome. The caller of a run in several threads locks it.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic
 
@@ -70,7 +71,9 @@ class Run(Generic[Item, Value]):
         self.error: Exception | None = None
         self._options, self._clock = options, clock
         self._pace = Pace(options.concurrency)
-        self._queue: deque[Part[Item, Value]] = deque()
+        # By position, so that results in order come soon.
+        self._queue: list[tuple[float, int, Part[Item, Value]]] = []
+        self._pushed = itertools.count()
         self._delayed: list[tuple[float, Part[Item, Value]]] = []
         self._ready: dict[int, Part[Item, Value]] = {}  # by position, as they ended
         self._parts, self._items, self._position = 0, 0, 0
@@ -106,7 +109,7 @@ class Run(Generic[Item, Value]):
             self._resumed += len(part.items)
             self._ready[part.first] = part
         else:
-            self._queue.append(part)
+            self._push(part)
 
     def end_input(self, total: int) -> None:
         """Record that the input has ended."""
@@ -119,18 +122,18 @@ class Run(Generic[Item, Value]):
             return math.inf
         waiting = [each for each in self._delayed if each[0] > now]
         for at, part in self._delayed:
-            if at <= now:  # wait for another one, whose outcome shows whether the service is down
-                self._queue.insert(1, part)
+            if at <= now:  # behind another one, whose outcome shows whether the service is down
+                self._push(part, self._queue[0][0] + 0.5 if self._queue else None)
         self._delayed = waiting
         if not self._queue:
             return min((at - now for at, _ in waiting), default=math.inf)
-        part = self._queue[0]
+        part = self._queue[0][2]
         if len(part.items) > 1 and part.tokens > 2 * self._pace.best_tokens:
-            self._divide(self._queue.popleft())
-            part = self._queue[0]
+            self._divide(heapq.heappop(self._queue)[2])
+            part = self._queue[0][2]
         if wait := self._pace.wait(part.tokens, now):
             return wait
-        self._queue.popleft()
+        heapq.heappop(self._queue)
         part.sent = self._pace.begin(part.tokens, now)
         return part
 
@@ -218,6 +221,11 @@ class Run(Generic[Item, Value]):
             self.checkpoint.close()
         self._close_if_idle()
 
+    def _push(self, part: Part[Item, Value], place: float | None = None) -> None:
+        """Put a part among those to be sent, by its position or at another place."""
+        place = float(part.first) if place is None else place
+        heapq.heappush(self._queue, (place, next(self._pushed), part))
+
     def _close_if_idle(self) -> None:
         if self._closed and self.checkpoint is not None and not self._pace.in_flight:
             self.checkpoint.close()
@@ -247,7 +255,7 @@ class Run(Generic[Item, Value]):
         elif now - self._last_success > self._options.patience or pause > self._options.patience:
             self.error = error
         else:
-            self._queue.appendleft(part)
+            self._push(part)
 
     def _handle_failure(self, part: Part[Item, Value], error: InferenceError, now: float) -> None:
         """Repeat a request later; give up if others succeed, or none does for a long time."""
@@ -291,12 +299,13 @@ class Run(Generic[Item, Value]):
         return self._same_failures >= _SAME_FAILURES
 
     def _divide(self, part: Part[Item, Value]) -> None:
-        """Send a part as smaller ones, before everything else."""
+        """Send a part in smaller ones."""
         smaller = divide(
             part, self.job, self.checkpoint is not None, max(1.0, self._pace.best_tokens)
         )
         self._parts += len(smaller) - 1
-        self._queue.extendleft(reversed(smaller))
+        for each in smaller:
+            self._push(each)
 
 
 def _results(part: Part[Item, Value], values: Sequence[Value]) -> list[BulkResult[Item, Value]]:
