@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ag2 import Agent, tool
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from langchain_core.messages import ToolMessage
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.tools import FunctionTool
 from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
 from semantic_kernel.contents.chat_message_content import ChatMessageContent
@@ -16,8 +18,10 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from azinfer.ag2 import AzInferConfig
 from azinfer.core import AsyncInferenceClient, InferenceClient
 from azinfer.core.endpoint_knowledge import forget_endpoints
+from azinfer.langchain import ChatAzInfer
 from azinfer.llama_index import AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
+from pictures import PNG
 from raw_server import RawServer, chat, reply
 from wire_bodies import ANSWERS, given_back, stream_of
 
@@ -137,3 +141,26 @@ async def test_reasoning_goes_back_to_models_that_want_it(server: RawServer) -> 
         history.add_message((await service.get_chat_message_contents(history, Settings()))[0])
         await service.get_chat_message_contents(history, Settings())
     assert server.received[-1].json["messages"][1]["reasoning_content"] == "2 and 2"
+
+
+@WIRES
+def test_pictures_in_results_of_tools_stay_there(server: RawServer, wire: Any) -> None:
+    server.will(reply({"responses": SAID_ON_RESPONSES, "messages": SAID_ON_MESSAGES}[wire]))
+    core_client = InferenceClient(server.url, "a-key", "m", wire=wire)
+    blocks = [TextBlock(text="A cat"), ImageBlock(image=PNG)]
+    more = {"tool_call_id": "c1"}
+    AzInferLLM(client=core_client).chat(
+        [ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=more)]
+    )
+    picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    parts: list[Any] = [
+        {"type": "text", "text": "A cat"},
+        {"type": "image_url", "image_url": {"url": picture}},
+    ]
+    ChatAzInfer(client=core_client).invoke([ToolMessage(parts, tool_call_id="c1")])
+    name, kind = ("input", "input_image") if wire == "responses" else ("messages", "image")
+    for request in server.received:
+        (item,) = request.json[name]
+        inner = item["output"] if wire == "responses" else item["content"][0]["content"]
+        assert [each["type"] for each in inner][1] == kind
+    assert len(server.received) == 2

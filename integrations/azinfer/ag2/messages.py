@@ -59,9 +59,6 @@ def to_messages(
 ) -> list[ChatMessage]:
     """Return the history of a stream as core's messages; other events are left out.
 
-    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
-    only text there.
-
     Raises:
         UnsupportedInputError: An input has no wire form.
     """
@@ -121,14 +118,10 @@ def _assistant_messages(
 def _tool_messages(
     results: Sequence[ToolResultEvent], serializer: SerializerProto
 ) -> Iterator[ChatMessage]:
-    media: list[Part] = []
     for each in results:
         parts = [_part(part, serializer) for part in each.result.parts]
         texts = [part.text for part in parts if isinstance(part, TextPart)]
-        media += (more := [part for part in parts if not isinstance(part, TextPart)])
-        yield ToolMessage("\n".join(texts) or "(attached below)" * bool(more), each.parent_id)
-    if media:
-        yield UserMessage(media)
+        yield ToolMessage("\n".join(texts) if len(texts) == len(parts) else parts, each.parent_id)
 
 
 def _content(inputs: Sequence[Input], serializer: SerializerProto) -> str | list[Part]:

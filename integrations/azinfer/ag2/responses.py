@@ -15,13 +15,13 @@ from ag2.events import (
 )
 
 from azinfer import core
-from azinfer.core import (
-    ChatCompletion,
-)
+from azinfer.core import ChatCompletion, details_of
 
 PROVIDER = "azure"
 # The key of an answer's metadata for what goes back to models that need it.
 STATE, REASONING = "azinfer_state", "azinfer_reasoning"
+# Details that a response of AG2 has in other places.
+_ELSEWHERE = ("id", "created", "model", "finish_reason", "surface", "system_fingerprint")
 
 
 def from_completion(answer: ChatCompletion) -> ModelResponse:
@@ -69,19 +69,11 @@ def _model_of(answer: ChatCompletion) -> str | None:
 
 
 def _metadata(answer: ChatCompletion) -> dict[str, Any]:
-    choice, routing = answer.choices[0], answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    message = answer.choices[0].message
     metadata = {
-        "deployment": routing and routing.deployment,
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "routing": routing and routing.trace,
-        "refusal": choice.message.refusal,
-        "citations": [each.to_dict() for each in choice.message.citations],
-        "logprobs": choice.logprobs,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-        STATE: choice.message.state,
-        REASONING: choice.message.reasoning,
+        **details_of(answer),
+        "citations": [each.to_dict() for each in message.citations],
+        STATE: message.state,
+        REASONING: message.reasoning,
     }
-    return {name: value for name, value in metadata.items() if value}
+    return {name: value for name, value in metadata.items() if value and name not in _ELSEWHERE}

@@ -36,29 +36,10 @@ _MARK = re.compile(r" /\* not valid: the model wrote all but the (\d) characters
 def to_messages(messages: Sequence[BaseMessage]) -> list[Json]:
     """Return LangChain messages in the wire form.
 
-    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
-    only text there.
-
     Raises:
         ConfigurationError: A content block cannot be sent; the text names it.
     """
-    wire: list[Json] = []
-    media: list[Json] = []
-    for message in messages:
-        if media and not isinstance(message, ToolMessage):
-            wire.append({"role": "user", "content": media})
-            media = []
-        if isinstance(message, ToolMessage):
-            text, more = _tool_content(message)
-            media += more
-            failed = {"is_error": True} if message.status == "error" else {}
-            answer = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text}
-            wire.append(answer | failed)
-        else:
-            wire.append(_message(message))
-    if media:
-        wire.append({"role": "user", "content": media})
-    return wire
+    return [_message(message) for message in messages]
 
 
 def to_tools(tools: Sequence[Any], strict: bool | None) -> list[Json]:
@@ -113,6 +94,8 @@ def to_tool_choice(choice: str | bool | Mapping[str, Any], tools: Sequence[Json]
 def _message(message: BaseMessage) -> Json:
     if isinstance(message, AIMessage):
         return _assistant(message)
+    if isinstance(message, ToolMessage):
+        return _tool_answer(message)
     named = {"name": message.name} if message.name else {}
     return {"role": _role(message), "content": _content(message), **named}
 
@@ -174,14 +157,14 @@ def _content(message: BaseMessage) -> str | list[Json]:
     return list(_parts(message)) or ""
 
 
-def _tool_content(message: ToolMessage) -> tuple[str, list[Json]]:
-    """Return the text of a tool's answer, and its media."""
-    if isinstance(message.content, str):
-        return message.content, []
-    parts = list(_parts(message))
-    texts = [part["text"] for part in parts if part["type"] == "text"]
-    media = [part for part in parts if part["type"] != "text"]
-    return "\n".join(texts) or ("(attached below)" if media else ""), media
+def _tool_answer(message: ToolMessage) -> Json:
+    content: Any = message.content
+    if not isinstance(content, str):
+        content = list(_parts(message))
+        if all(part["type"] == "text" for part in content):
+            content = "\n".join(part["text"] for part in content)
+    failed = {"is_error": True} if message.status == "error" else {}
+    return {"role": "tool", "tool_call_id": message.tool_call_id, "content": content, **failed}
 
 
 def _parts(message: BaseMessage) -> Iterator[Json]:

@@ -28,6 +28,7 @@ from azinfer.core import (
     Function,
     Message,
     Usage,
+    details_of,
 )
 from azinfer.langchain.messages import STATE, Json, mark_invalid, without_mark
 
@@ -35,6 +36,8 @@ from azinfer.langchain.messages import STATE, Json, mark_invalid, without_mark
 PROVIDER = "azinfer"
 # Where an AIMessage keeps the sources that it names.
 CITATIONS = "citations"
+# Details that a message of LangChain has in other places, or under another name.
+_ELSEWHERE = ("created", "model", "refusal", "surface", "system_fingerprint")
 
 
 def from_completion(answer: ChatCompletion) -> ChatResult:
@@ -282,21 +285,8 @@ def _from_calls(choice: Choice) -> tuple[list[ToolCall], list[InvalidToolCall]]:
 
 def _metadata(answer: ChatCompletion, choice: Choice) -> Json:
     routing = answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
-    metadata = {
-        "id": answer.id,
-        # Counters of usage group answers by this name, and skip answers without one.
-        "model_name": answer.model or (routing and (routing.model_id or routing.deployment)),
-        "deployment": routing and routing.deployment,
-        "finish_reason": choice.finish_reason,
-        "logprobs": choice.logprobs,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "routing": routing and routing.trace,
-    }
-    return {
-        "model_provider": PROVIDER,
-        **{name: value for name, value in metadata.items() if value},
-    }
+    details = {"model_provider": PROVIDER, **details_of(answer, choice)}
+    # Counters of usage group answers by this name, and skip answers without one.
+    if name := answer.model or (routing and (routing.model_id or routing.deployment)):
+        details["model_name"] = name
+    return {name: value for name, value in details.items() if name not in _ELSEWHERE}

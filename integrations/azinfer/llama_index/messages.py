@@ -45,30 +45,10 @@ _ROLES = {
 def to_messages(messages: Sequence[ChatMessage]) -> list[Json]:
     """Return LlamaIndex messages in the wire form, without changing them.
 
-    Media in a tool's answer are moved to a user message after the answers, since the wire accepts
-    only text there.
-
     Raises:
         ConfigurationError: A content block cannot be sent; the text names it.
     """
-    wire: list[Json] = []
-    media: list[Json] = []
-    for message in messages:
-        role = _ROLES[message.role]
-        if media and role != "tool":
-            wire.append({"role": "user", "content": media})
-            media = []
-        if role == "tool":
-            answer, more = _tool_answer(message)
-            wire.append(answer)
-            media += more
-        else:
-            wire.append(
-                _assistant(message) if role == "assistant" else _plain_message(role, message)
-            )
-    if media:
-        wire.append({"role": "user", "content": media})
-    return wire
+    return [_message(_ROLES[message.role], message) for message in messages]
 
 
 def to_tools(tools: Sequence[BaseTool]) -> list[Json]:
@@ -113,19 +93,23 @@ def _plain_message(role: str, message: ChatMessage) -> Json:
     return wire
 
 
-def _tool_answer(message: ChatMessage) -> tuple[Json, list[Json]]:
-    """Return a tool's answer with its text, and its media."""
+def _message(role: str, message: ChatMessage) -> Json:
+    if role == "tool":
+        return _tool_answer(message)
+    return _assistant(message) if role == "assistant" else _plain_message(role, message)
+
+
+def _tool_answer(message: ChatMessage) -> Json:
     call_id = message.additional_kwargs.get("tool_call_id")
     if not call_id:
         raise ConfigurationError(
             "a message with the role 'tool' needs the id of the call that it answers: "
             "ChatMessage(…, additional_kwargs={'tool_call_id': …})"
         )
-    parts = list(_parts(message.blocks))
-    texts = [part["text"] for part in parts if part["type"] == "text"]
-    media = [part for part in parts if part["type"] != "text"]
-    text = "\n".join(texts) or ("(attached below)" if media else "")
-    return {"role": "tool", "tool_call_id": call_id, "content": text}, media
+    content: Any = list(_parts(message.blocks))
+    if all(part["type"] == "text" for part in content):
+        content = "\n".join(part["text"] for part in content)
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 def _assistant(message: ChatMessage) -> Json:

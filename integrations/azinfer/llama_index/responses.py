@@ -29,11 +29,14 @@ from azinfer.core import (
     Message,
     ToolCall,
     Usage,
+    details_of,
 )
 from azinfer.llama_index.messages import STATE, Json
 
 # The key under which a response names the tool calls that were cut off.
 INCOMPLETE = "incomplete_tool_calls"
+# Details that a response has in other places, or under another name.
+_ELSEWHERE = ("id", "created", "model", "refusal", "surface", "system_fingerprint", "logprobs")
 
 
 def from_completion(answer: ChatCompletion, one_call: bool = False) -> ChatResponse:
@@ -215,22 +218,15 @@ def _counts(usage: Usage | None) -> Json:
 
 
 def _metadata(answer: ChatCompletion) -> Json:
-    choice, routing, usage = answer.choices[0], answer.routing, answer.usage
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
+    choice, usage = answer.choices[0], answer.usage
     fields = {
-        "finish_reason": choice.finish_reason,
+        **details_of(answer),
         "model_name": answer.model,
-        "deployment": routing and routing.deployment,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "routing": routing and routing.trace,
         INCOMPLETE: ", ".join(call.function.name for call in choice.incomplete_tool_calls),
         "cached_tokens": usage and usage.cached_tokens,
         "reasoning_tokens": usage and usage.reasoning_tokens,
     }
-    details = {name: value for name, value in fields.items() if value}
+    details = {n: value for n, value in fields.items() if value and n not in _ELSEWHERE}
     if usage:
         details["prompt_tokens"] = usage.prompt_tokens
         details["completion_tokens"] = usage.completion_tokens

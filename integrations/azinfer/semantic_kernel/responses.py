@@ -27,6 +27,7 @@ from azinfer.core import (
     Message,
     ToolCallChunk,
     Usage,
+    details_of,
 )
 from azinfer.semantic_kernel.messages import STATE
 
@@ -104,23 +105,9 @@ def metadata_of(answer: ChatCompletion, choice: Choice) -> dict[str, Any]:
     It has `usage` (a CompletionUsage), `logprobs`, `content_filter_results` and, as the service
     spelled it, `finish_reason`; what the service did not send is left out.
     """
-    routing = answer.routing
-    attempt = routing.attempts[-1] if routing and routing.attempts else None
     metadata = {
-        "id": answer.id,
-        "created": answer.created,
-        "system_fingerprint": answer.raw.get("system_fingerprint"),
+        **details_of(answer, choice),
         "usage": from_usage(answer.usage),
-        "logprobs": choice.logprobs,
-        "model": answer.model,
-        "deployment": routing and routing.deployment,
-        "request_id": attempt and attempt.request_id,
-        "adapted": list(routing.adapted) if routing else None,
-        "routing": routing and routing.trace,
-        "finish_reason": choice.finish_reason,
-        "refusal": choice.message.refusal,
-        "content_filter_results": choice.content_filter_results,
-        "prompt_filter_results": list(answer.prompt_filter_results),
         STATE: choice.message.state,
     }
     return {name: value for name, value in metadata.items() if value}
