@@ -336,12 +336,12 @@ def test_the_password_in_a_url_is_not_repeated(url: str) -> None:
 
 @pytest.mark.parametrize("operation", [IMAGES, INFO])
 def test_what_v1_lacks_goes_to_the_models_surface_of_the_resource(operation: str) -> None:
-    assert Endpoint.parse(FOUNDRY).serving(operation).url == f"{FOUNDRY}/models"
+    assert Endpoint.parse(FOUNDRY).endpoint_for(operation).url == f"{FOUNDRY}/models"
 
 
 def test_an_operation_stays_where_it_exists() -> None:
     endpoint = Endpoint.parse(f"{FOUNDRY}/models")
-    assert endpoint.serving(IMAGES) is endpoint
+    assert endpoint.endpoint_for(IMAGES) is endpoint
     assert endpoint.on(MODELS) is endpoint
 
 
@@ -353,7 +353,7 @@ def test_an_unavailable_operation_is_an_error_that_names_its_surface(
     url: str, operation: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"models.*serverless"):
-        Endpoint.parse(url).serving(operation)
+        Endpoint.parse(url).endpoint_for(operation)
 
 
 def test_info_on_the_models_surface_takes_the_version_that_has_it() -> None:

@@ -150,7 +150,7 @@ class Endpoint:
         parsed = Endpoint.parse(url, named, version)
         return replace(self, url=parsed.url, surface=parsed.surface, api_version=version)
 
-    def serving(self, operation: str) -> Endpoint:
+    def endpoint_for(self, operation: str) -> Endpoint:
         """Return the endpoint for an operation: this one, or the resource's `models` surface.
 
         Raises:

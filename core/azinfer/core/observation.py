@@ -30,7 +30,7 @@ Observer: TypeAlias = Callable[[Any, Subject], Any]
 observers: list[Observer] = []
 
 
-def observed(attempts: Any, subject: Subject) -> Any:
+def apply_observers(attempts: Any, subject: Subject) -> Any:
     """Return the attempts of a call, with all observers applied."""
     for observer in observers:
         attempts = observer(attempts, subject)

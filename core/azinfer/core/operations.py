@@ -21,7 +21,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.model_profiles import Profile
-from azinfer.core.observation import Subject, observed, observers
+from azinfer.core.observation import Subject, apply_observers, observers
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import without_secret_headers
@@ -201,7 +201,7 @@ class Operations(BaseClient):
                 self, Place(call_options.model, call_options.model_id, call_options.headers)
             )
             attempts = CallAttempts(self._leg(call), rules)
-            return self._seen(attempts, operation, call_options, messages)
+            return self._observe(attempts, operation, call_options, messages)
         name = call_options.model or self.model
         model_id = call_options.model_id or (self.model_id if name == self.model else None)
         own, own_safe = (
@@ -231,23 +231,23 @@ class Operations(BaseClient):
         routed: CallAttempts[T] = self._router.attempts(
             leg, operation, name, rules, (messages, call_options.options)
         )
-        return self._seen(routed, operation, call_options, messages)
+        return self._observe(routed, operation, call_options, messages)
 
-    def _seen(
+    def _observe(
         self,
         attempts: CallAttempts[T],
         operation: str,
         call_options: CallOptions,
         messages: Sequence[ChatMessage] | None,
     ) -> CallAttempts[T]:
-        """Return attempts as the observers of all calls see them."""
+        """Return attempts that the observers of all calls can follow."""
         if not observers:
             return attempts
         model = call_options.model or self.model
-        seen: CallAttempts[T] = observed(
+        observed: CallAttempts[T] = apply_observers(
             attempts, Subject(operation, model, call_options.options, messages)
         )
-        return seen
+        return observed
 
     def _at_default(self) -> Self:
         """Return the client of the current default endpoint, which has the files and lists."""

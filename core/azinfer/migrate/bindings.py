@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from azinfer.migrate.program import dotted
+from azinfer.migrate.program import dotted_name
 
 
 class Bindings(cst.CSTVisitor):
@@ -56,10 +56,10 @@ class Bindings(cst.CSTVisitor):
             self.assigned.append((node.asname.name, node.item))
 
     def visit_For(self, node: cst.For) -> None:
-        self.iterated.append((_counted(node.target, node.iter), _iterated(node.iter)))
+        self.iterated.append((_item_target(node.target, node.iter), _iterable_of(node.iter)))
 
     def visit_CompFor(self, node: cst.CompFor) -> None:
-        self.iterated.append((_counted(node.target, node.iter), _iterated(node.iter)))
+        self.iterated.append((_item_target(node.target, node.iter), _iterable_of(node.iter)))
 
     def visit_Param(self, node: cst.Param) -> None:
         if node.annotation is not None:
@@ -89,18 +89,18 @@ class Bindings(cst.CSTVisitor):
 
 
 def _is_call_of(node: cst.CSTNode, name: str) -> bool:
-    return isinstance(node, cst.Call) and dotted(node.func) == name and bool(node.args)
+    return isinstance(node, cst.Call) and dotted_name(node.func) == name and bool(node.args)
 
 
-def _iterated(node: cst.BaseExpression) -> cst.CSTNode:
+def _iterable_of(node: cst.BaseExpression) -> cst.CSTNode:
     """Return `x` for `enumerate(x)`, `sorted(x)`, `zip(y, x)` and similar calls."""
     for name in ("enumerate", "sorted", "list", "reversed", "iter", "tuple", "zip"):
         if _is_call_of(node, name) and isinstance(node, cst.Call):
-            return _iterated(node.args[-1 if name == "zip" else 0].value)
+            return _iterable_of(node.args[-1 if name == "zip" else 0].value)
     return node
 
 
-def _counted(target: cst.BaseExpression, iterated: cst.BaseExpression) -> cst.CSTNode:
+def _item_target(target: cst.BaseExpression, iterated: cst.BaseExpression) -> cst.CSTNode:
     """Return the target of the items: the second one of `for i, item in enumerate(…)`."""
     pairs = _is_call_of(iterated, "enumerate") or _is_call_of(iterated, "zip")
     if pairs and isinstance(target, cst.Tuple) and target.elements:

@@ -6,7 +6,7 @@ import re
 
 import libcst as cst
 
-from azinfer.migrate.context import Args, Context, keyword_of, named, renamed, with_args
+from azinfer.migrate.context import Args, Context, keyword_arg, keyword_of, rename_arg, with_args
 from azinfer.migrate.rules import CLASSES, DROPPED, ClassRule
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
@@ -61,7 +61,7 @@ def _argument(
             context.report(old, f"{name}= was a default of every call; pass it with each call")
         return []
     if name in _TOKENS:
-        return [named("credential", cst.Lambda(cst.Parameters(), arg.value))]
+        return [keyword_arg("credential", cst.Lambda(cst.Parameters(), arg.value))]
     new = rule.arguments.get(name)
     if new is None:
         what = context.program.code(old.value)
@@ -73,7 +73,7 @@ def _argument(
         new = "model"
     elif new == "model" and name in ("model", "model_name") and has_deployment:
         new = "model_id" if rule.module == "azinfer.langchain" else "model"
-    return [_without_key_object(context, old, renamed(arg, new))]
+    return [_without_key_object(context, old, rename_arg(arg, new))]
 
 
 def _without_key_object(context: Context, old: cst.Arg, arg: cst.Arg) -> cst.Arg:

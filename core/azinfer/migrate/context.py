@@ -54,13 +54,13 @@ def keyword_of(arg: cst.Arg) -> str:
     return arg.keyword.value if arg.keyword is not None else ""
 
 
-def named(name: str, value: cst.BaseExpression) -> cst.Arg:
+def keyword_arg(name: str, value: cst.BaseExpression) -> cst.Arg:
     """Return a new keyword argument."""
     tight = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
     return cst.Arg(value, cst.Name(name), equal=tight)
 
 
-def renamed(arg: cst.Arg, name: str) -> cst.Arg:
+def rename_arg(arg: cst.Arg, name: str) -> cst.Arg:
     """Return a keyword argument under another name."""
     return arg.with_changes(keyword=cst.Name(name))
 
@@ -88,12 +88,12 @@ def text(value: str) -> cst.SimpleString:
     return cst.SimpleString(f'"{value}"')
 
 
-def expanded(arg: cst.Arg) -> Args:
+def expand(arg: cst.Arg) -> Args:
     """Return `**value` for an argument with a dictionary, or its items as arguments."""
     value = arg.value
     if isinstance(value, cst.Dict) and all(map(_is_plain_item, value.elements)):
         return [
-            named(str(each.key.evaluated_value), each.value)
+            keyword_arg(str(each.key.evaluated_value), each.value)
             for each in value.elements
             if isinstance(each, cst.DictElement) and isinstance(each.key, cst.SimpleString)
         ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
-from azinfer.migrate.program import dotted, short_name
+from azinfer.migrate.program import dotted_name, short_name
 
 Names = Mapping[str, set[tuple[str, str]]]
 
@@ -54,13 +54,13 @@ class ImportEditor(cst.CSTTransformer):
     def _from(
         self, statement: cst.ImportFrom
     ) -> tuple[cst.ImportFrom | None, set[tuple[str, str]]]:
-        module = dotted(statement.module) if statement.module is not None else ""
+        module = dotted_name(statement.module) if statement.module is not None else ""
         if statement.relative or isinstance(statement.names, cst.ImportStar):
             return statement, set()
         kept: list[cst.ImportAlias] = []
         new: set[tuple[str, str]] = set()
         for alias in statement.names:
-            origin = short_name(f"{module}.{dotted(alias.name)}")
+            origin = short_name(f"{module}.{dotted_name(alias.name)}")
             names = self._names_below(origin)
             new |= names
             if self._is_used(origin) or not (names or self._was_handled(origin)):
@@ -76,7 +76,7 @@ class ImportEditor(cst.CSTTransformer):
         kept: list[cst.ImportAlias] = []
         new: set[tuple[str, str]] = set()
         for alias in statement.names:
-            origin = dotted(alias.name)
+            origin = dotted_name(alias.name)
             names = self._names_below(origin)
             new |= names
             if self._is_used(origin) or not (names or self._was_handled(origin)):
@@ -142,14 +142,14 @@ def _without_repeats(
             kept.append(line)
             continue
         known = names.setdefault(module, [])
-        known += [each for each in _imported(line) if each not in known]
+        known += [each for each in _names_of(line) if each not in known]
         if module not in first:
             first[module] = len(kept)
             kept.append(line)
     for module, position in first.items():
         old = cst.ensure_type(kept[position], cst.SimpleStatementLine)
         new = _import_line(module, sorted(names[module]))
-        if set(_imported(old)) != set(names[module]):
+        if set(_names_of(old)) != set(names[module]):
             kept[position] = new.with_changes(leading_lines=old.leading_lines)
     return kept
 
@@ -160,15 +160,15 @@ def _our_module(line: cst.BaseStatement) -> str | None:
     [statement] = line.body
     if not isinstance(statement, cst.ImportFrom) or isinstance(statement.names, cst.ImportStar):
         return None
-    module = dotted(statement.module) if statement.module is not None else ""
+    module = dotted_name(statement.module) if statement.module is not None else ""
     is_plain = all(alias.asname is None for alias in statement.names)
     return module if module.startswith("azinfer.") and is_plain else None
 
 
-def _imported(line: cst.BaseStatement) -> list[str]:
+def _names_of(line: cst.BaseStatement) -> list[str]:
     [statement] = cst.ensure_type(line, cst.SimpleStatementLine).body
     names = cst.ensure_type(statement, cst.ImportFrom).names
-    return [] if isinstance(names, cst.ImportStar) else [dotted(each.name) for each in names]
+    return [] if isinstance(names, cst.ImportStar) else [dotted_name(each.name) for each in names]
 
 
 def with_further(module: cst.Module, further: set[tuple[str, str]]) -> cst.Module:
@@ -199,5 +199,5 @@ def _is_head(line: cst.BaseStatement) -> bool:
     return (
         isinstance(first, cst.ImportFrom)
         and first.module is not None
-        and dotted(first.module) == "__future__"
+        and dotted_name(first.module) == "__future__"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import libcst as cst
 
 from azinfer.migrate.bindings import Bindings
-from azinfer.migrate.program import Program, dotted
+from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.rules import CLASSES, NAMES, TEXTS, ClassRule
 
 _ROUNDS = 6
@@ -105,7 +105,7 @@ class Kinds:
         """Return the kind of an expression; None if unknown."""
         match node:
             case cst.Name():
-                return self._named(node)
+                return self._kind_of_name(node)
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Subscript():
@@ -124,7 +124,7 @@ class Kinds:
         """Return whether a call asks for a stream; None if that depends on a value."""
         for arg in call.args:
             if arg.keyword is not None and arg.keyword.value == "stream":
-                literal = dotted(arg.value)
+                literal = dotted_name(arg.value)
                 return {"True": True, "False": False, "None": False}.get(literal)
         return False
 
@@ -148,7 +148,7 @@ class Kinds:
             if kind is not None and not kind.path:
                 self._bind(target, _part(kind, _INSIDE.get(kind.name)))
         for target, annotation in self._bindings.annotated:
-            self._bind(target, self._annotated(annotation))
+            self._bind(target, self._kind_of_annotation(annotation))
         for name in self._bindings.caught:
             self._bind(name, Kind("error"))
         for function in self._bindings.functions:
@@ -162,7 +162,7 @@ class Kinds:
     def _bind_function(self, function: cst.FunctionDef) -> None:
         kind: Kind | None = None
         if function.returns is not None:
-            kind = self._annotated(function.returns.annotation)
+            kind = self._kind_of_annotation(function.returns.annotation)
         for value, owner in self._bindings.returned:
             if owner is function:
                 kind = kind or self.of(value)
@@ -175,14 +175,16 @@ class Kinds:
         else:
             self._bind(function.name, returned)
 
-    def _annotated(self, node: cst.CSTNode) -> Kind | None:
+    def _kind_of_annotation(self, node: cst.CSTNode) -> Kind | None:
         if isinstance(node, cst.Annotation):
             node = node.annotation
         if isinstance(node, cst.Subscript):
             inner = [each.slice for each in node.slice if isinstance(each.slice, cst.Index)]
-            return next((kind for each in inner if (kind := self._annotated(each.value))), None)
+            return next(
+                (kind for each in inner if (kind := self._kind_of_annotation(each.value))), None
+            )
         if isinstance(node, cst.BinaryOperation):
-            return self._annotated(node.left) or self._annotated(node.right)
+            return self._kind_of_annotation(node.left) or self._kind_of_annotation(node.right)
         if isinstance(node, cst.SimpleString):
             return None
         if origin := self._program.origin(node, CLASSES):
@@ -193,7 +195,7 @@ class Kinds:
         new = NAMES.get(self._program.origin(node, NAMES), ("", ""))[1]
         if new in _ANNOTATIONS:
             return Kind(_ANNOTATIONS[new])
-        owner = self._bindings.classes.get(dotted(node))
+        owner = self._bindings.classes.get(dotted_name(node))
         return Kind("object", owner=id(owner)) if owner is not None else None
 
     def _only_defaults(self, rule: ClassRule) -> tuple[tuple[str, str], ...]:
@@ -204,11 +206,11 @@ class Kinds:
             if isinstance(value, cst.Call)
             and (origin := self._program.origin(value.func, CLASSES))
             and CLASSES[origin] == rule
-            and (kind := self._constructed(value, origin)) is not None
+            and (kind := self._kind_of_constructor(value, origin)) is not None
         ]
         return kinds[0].defaults if len(kinds) == 1 else ()
 
-    def _named(self, node: cst.Name) -> Kind | None:
+    def _kind_of_name(self, node: cst.Name) -> Kind | None:
         for key in self._keys(node):
             if key in self._env:
                 return self._env[key]
@@ -216,7 +218,7 @@ class Kinds:
 
     def _attribute(self, node: cst.Attribute) -> Kind | None:
         name = node.attr.value
-        if dotted(node.value) in ("self", "cls"):
+        if dotted_name(node.value) in ("self", "cls"):
             owner = self._class_of(node)
             return self._env.get((id(owner), name)) if owner is not None else None
         base = self.of(node.value)
@@ -238,10 +240,10 @@ class Kinds:
 
     def _call(self, node: cst.Call) -> Kind | None:
         if origin := self._program.origin(node.func, CLASSES):
-            return self._constructed(node, origin)
+            return self._kind_of_constructor(node, origin)
         if origin := self._program.origin(node.func, _LITELLM):
             return Kind("stream" if self.is_streamed(node) else _LITELLM[origin])
-        owner = self._bindings.classes.get(dotted(node.func))
+        owner = self._bindings.classes.get(dotted_name(node.func))
         if owner is not None:
             return Kind("object", owner=id(owner))
         kind = self.of(node.func)
@@ -256,7 +258,7 @@ class Kinds:
             result = "stream"
         return Kind(result) if result else None
 
-    def _constructed(self, node: cst.Call, origin: str) -> Kind | None:
+    def _kind_of_constructor(self, node: cst.Call, origin: str) -> Kind | None:
         rule = CLASSES[origin]
         if not rule.client:
             return None
@@ -283,7 +285,7 @@ class Kinds:
                 while scope is not None and scope.parent is not scope:
                     scope = scope.parent
             return (id(scope), target.value)
-        if isinstance(target, cst.Attribute) and dotted(target.value) in ("self", "cls"):
+        if isinstance(target, cst.Attribute) and dotted_name(target.value) in ("self", "cls"):
             owner = self._class_of(target)
             return (id(owner), target.attr.value) if owner is not None else None
         return None

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import libcst as cst
 
 from azinfer.migrate import methods
-from azinfer.migrate.context import Args, Context, expanded, keyword_of, named, renamed, with_args
+from azinfer.migrate.context import (
+    Args,
+    Context,
+    expand,
+    keyword_arg,
+    keyword_of,
+    rename_arg,
+    with_args,
+)
 from azinfer.migrate.rules import CORE
 
 _FUNCTIONS = {
@@ -69,12 +77,12 @@ def call_litellm(
     class_name, method = _FUNCTIONS[origin]
     client = cst.Call(context.use(origin, CORE, class_name), _client_args(context, after, provider))
     method = "stream" if streamed else method
-    args: Args = [named("model", model)]
+    args: Args = [keyword_arg("model", model)]
     for name, arg in after.items():
         if name in _REFUSED:
             context.report(before[name], f"{name}= has no equal in azinfer; it was removed")
         elif name == "extra_body":
-            args += expanded(arg)
+            args += expand(arg)
         elif name not in _CLIENT and name not in _DROPPED:
             args.append(_call_argument(arg, name, method))
     return with_args(updated.with_changes(func=cst.Attribute(client, cst.Name(method))), args)
@@ -90,33 +98,33 @@ def _by_name(args: Sequence[cst.Arg]) -> dict[str, cst.Arg]:
 
 def _call_argument(arg: cst.Arg, name: str, method: str) -> cst.Arg:
     if arg.keyword is None:
-        return named("messages" if method != "embed" else "input", arg.value)
-    return renamed(arg, "headers") if name == "extra_headers" else arg
+        return keyword_arg("messages" if method != "embed" else "input", arg.value)
+    return rename_arg(arg, "headers") if name == "extra_headers" else arg
 
 
-def _client_args(context: Context, given: dict[str, cst.Arg], provider: str) -> Args:
+def _client_args(context: Context, arguments: dict[str, cst.Arg], provider: str) -> Args:
     """Return the endpoint and the credential, from the call or the provider's environment."""
     values: dict[str, cst.BaseExpression] = {}
     for old, new in _CLIENT.items():
-        if old in given and new not in values:
-            values[new] = given[old].value
+        if old in arguments and new not in values:
+            values[new] = arguments[old].value
     for name, variable in zip(("endpoint", "credential"), _PROVIDERS[provider], strict=True):
         if name not in values:
             context.further.add(("", "os"))
             values[name] = cst.parse_expression(f'os.environ["{variable}"]')
     args = [cst.Arg(values.pop("endpoint")), cst.Arg(values.pop("credential"))]
-    return args + [named(name, value) for name, value in values.items()]
+    return args + [keyword_arg(name, value) for name, value in values.items()]
 
 
 def _model(
-    context: Context, before: dict[str, cst.Arg], given: dict[str, cst.Arg]
+    context: Context, before: dict[str, cst.Arg], arguments: dict[str, cst.Arg]
 ) -> tuple[str, cst.BaseExpression | None]:
     """Return the provider of a call, and the deployment's name without it."""
     if "model" not in before:
         return "", None
     if "custom_llm_provider" in before:
         explicit = before["custom_llm_provider"].value
-        return context.program.code(explicit).strip("'\""), given["model"].value
+        return context.program.code(explicit).strip("'\""), arguments["model"].value
     value = before["model"].value
     known = context.kinds.assigned_value(value)
     head = _head(known)

@@ -7,10 +7,10 @@ import libcst as cst
 from azinfer.migrate.context import (
     Args,
     Context,
-    expanded,
+    expand,
+    keyword_arg,
     keyword_of,
-    named,
-    renamed,
+    rename_arg,
     text,
     with_args,
 )
@@ -125,8 +125,8 @@ def _arguments(context: Context, kind: Kind, pair: tuple[cst.Call, cst.Call], na
     present = {keyword_of(arg) for arg in args}
     for default, code in kind.defaults:
         if default not in present:
-            new = named(default, cst.parse_expression(code))
-            args += expanded(new) if default in _EXPANDED else [new]
+            new = keyword_arg(default, cst.parse_expression(code))
+            args += expand(new) if default in _EXPANDED else [new]
     return args
 
 
@@ -136,38 +136,38 @@ def _argument(arg: cst.Arg, name: str) -> Args:
     if keyword == "stream" or (keyword == "stream_options" and name == "stream"):
         return []
     if keyword in _EXPANDED:
-        return expanded(arg)
+        return expand(arg)
     if keyword == "input" and name == "embed_images":
-        return [renamed(arg, "images")]
-    return [renamed(arg, _ARGUMENTS[keyword]) if keyword in _ARGUMENTS else arg]
+        return [rename_arg(arg, "images")]
+    return [rename_arg(arg, _ARGUMENTS[keyword]) if keyword in _ARGUMENTS else arg]
 
 
 def _response_call(context: Context, pair: tuple[cst.Call, cst.Call]) -> cst.Call | None:
     """Return a call of the Responses API as a conversation that is sent in that form."""
     original, updated = pair
     args: Args = []
-    given = {keyword_of(arg): arg for arg in updated.args}
-    unknown = set(given) - {
+    by_name = {keyword_of(arg): arg for arg in updated.args}
+    unknown = set(by_name) - {
         *("model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "timeout"),
         *("stream", "user", "metadata"),
     }
     for name in sorted(unknown):
         context.report(original, f"responses.create({name}=…) has no equal in complete()")
-    source = given.get("input")
+    source = by_name.get("input")
     if unknown or source is None or context.kinds.is_streamed(original) is not False:
         if not unknown:
             context.report(original, "responses.create() with a stream or without input=")
         return None
-    messages = _messages(context, original, source.value, given.get("instructions"))
+    messages = _messages(context, original, source.value, by_name.get("instructions"))
     if messages is None:
         return None
-    args.append(named("messages", messages))
-    for name, arg in given.items():
+    args.append(keyword_arg("messages", messages))
+    for name, arg in by_name.items():
         if name == "max_output_tokens":
-            args.append(renamed(arg, "max_tokens"))
+            args.append(rename_arg(arg, "max_tokens"))
         elif name not in ("input", "instructions", "stream"):
             args.append(arg)
-    args.append(named("wire", text("responses")))
+    args.append(keyword_arg("wire", text("responses")))
     return with_args(updated.with_changes(func=_method(updated.func, 2, "complete")), args)
 
 
@@ -205,10 +205,10 @@ def move_attribute(
     if not kind.path:
         is_vector = kind.name == "vector"
         return _as_list(context, original, updated) if is_vector else updated
-    return _moved(context, kind, (original, updated))
+    return _move(context, kind, (original, updated))
 
 
-def _moved(
+def _move(
     context: Context, kind: Kind, pair: tuple[cst.Attribute, cst.Attribute]
 ) -> cst.BaseExpression:
     """Return an attribute that is not a known part of an answer at its new place."""
@@ -221,7 +221,7 @@ def _moved(
     if kind.name == "call-chunk" and kind.path == ("function",):
         return updated.value
     if kind.name == "message" and kind.path == ("parsed",):
-        return _parsed(context, original, updated)
+        return _move_parsed(context, original, updated)
     if kind.path[0] in _UNKNOWN.get(kind.name, ()) and len(kind.path) == 1:
         if not (kind.path == ("model_dump",) and _is_called(context, original)):
             context.report(original, f".{kind.path[0]} of an answer has no equal; see answer.raw")
@@ -302,7 +302,7 @@ def _as_list(
     return cst.Call(cst.Name("list"), [cst.Arg(updated)])
 
 
-def _parsed(
+def _move_parsed(
     context: Context, original: cst.Attribute, updated: cst.Attribute
 ) -> cst.BaseExpression:
     """Return `answer.parsed` for `answer.choices[0].message.parsed`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import libcst as cst
 
-from azinfer.migrate.context import Context, keyword_of, named
+from azinfer.migrate.context import Context, keyword_arg, keyword_of
 from azinfer.migrate.rules import CORE
 
 _MODELS = "azure.ai.inference.models"
@@ -74,7 +74,7 @@ def _image_url(
     url, detail = _value(updated.args, "url", 0), _value(updated.args, "detail", 1)
     if url is None:
         return None
-    args = [cst.Arg(url)] + ([named("detail", detail)] if detail is not None else [])
+    args = [cst.Arg(url)] + ([keyword_arg("detail", detail)] if detail is not None else [])
     return cst.Call(context.use(origin, CORE, "ImagePart"), args)
 
 
@@ -85,7 +85,7 @@ def _image_file(
     if file is None:
         return None
     args = [cst.Arg(_path(context, file))]
-    args += [named("detail", detail)] if detail is not None else []
+    args += [keyword_arg("detail", detail)] if detail is not None else []
     return cst.Call(context.use(origin, CORE, "ImagePart"), args)
 
 
@@ -102,7 +102,7 @@ def _audio_file(
     if file is None:
         return None
     args = [cst.Arg(_path(context, file))]
-    args += [named("format", form)] if form is not None else []
+    args += [keyword_arg("format", form)] if form is not None else []
     return cst.Call(context.use(origin, CORE, "AudioPart"), args)
 
 
@@ -122,7 +122,7 @@ def _embedding_file(
         return None
     if words is None:
         return _path(context, file)
-    args = [cst.Arg(_path(context, file)), named("text", words)]
+    args = [cst.Arg(_path(context, file)), keyword_arg("text", words)]
     return cst.Call(context.use(origin, CORE, "ImageInput"), args)
 
 

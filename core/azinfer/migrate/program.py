@@ -49,7 +49,7 @@ class Program:
 
     def origins(self, node: cst.CSTNode) -> list[str]:
         """Return the dotted names that an expression may have been imported from."""
-        if not dotted(node):  # libcst also names the called object, as in `Client(…).close`
+        if not dotted_name(node):  # libcst also names the called object, as in `Client(…).close`
             return []
         names: Any = self._names.get(node, ())
         if callable(names):
@@ -93,10 +93,10 @@ def short_name(name: str) -> str:
     return name
 
 
-def dotted(node: cst.CSTNode) -> str:
+def dotted_name(node: cst.CSTNode) -> str:
     """Return `a.b.c` of a name or an attribute; empty for anything else."""
     if isinstance(node, cst.Name):
         return node.value
-    if isinstance(node, cst.Attribute) and (before := dotted(node.value)):
+    if isinstance(node, cst.Attribute) and (before := dotted_name(node.value)):
         return f"{before}.{node.attr.value}"
     return ""

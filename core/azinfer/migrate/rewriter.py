@@ -10,7 +10,7 @@ import libcst as cst
 from azinfer.migrate import constructors, litellm_calls, methods, model_objects
 from azinfer.migrate.context import Context
 from azinfer.migrate.imports import ImportEditor, with_further
-from azinfer.migrate.program import Program, dotted
+from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.report import Migration
 from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
 
@@ -82,11 +82,13 @@ class _References(cst.CSTVisitor):
         self.has_other_azure = False
 
     def visit_Import(self, node: cst.Import) -> bool:
-        self.has_other_azure |= any(_OTHER_AZURE.match(dotted(each.name)) for each in node.names)
+        self.has_other_azure |= any(
+            _OTHER_AZURE.match(dotted_name(each.name)) for each in node.names
+        )
         return False
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        module = dotted(node.module) if node.module is not None else ""
+        module = dotted_name(node.module) if node.module is not None else ""
         self.has_other_azure |= bool(_OTHER_AZURE.match(module + "."))
         if isinstance(node.names, cst.ImportStar) and _is_old(module):
             self.stars.append(node)
@@ -153,7 +155,7 @@ class _Rewriter(cst.CSTTransformer):
         if not constructors.is_for_azure(self._context, parent, origin):
             self._context.foreign.add(origin)
             reason = "does not say that it calls Azure (no base_url= of Azure); it is left as it is"
-            self._context.report(parent, f"{dotted(node)}() {reason}")
+            self._context.report(parent, f"{dotted_name(node)}() {reason}")
 
     def visit_Import(self, node: cst.Import) -> bool:
         return False

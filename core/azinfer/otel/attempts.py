@@ -49,20 +49,20 @@ class ObservedAttempts:
 
     def handle_rejected_credential(self) -> None:
         """Continue after the credential had only the rejected secret."""
-        self._noted(self._attempts.handle_rejected_credential)
+        self._do(self._attempts.handle_rejected_credential)
 
     def handle_failed_credential(self, error: InferenceError) -> None:
         """Continue after the credential returned no token, or raise its error."""
-        self._noted(self._attempts.handle_failed_credential, error)
+        self._do(self._attempts.handle_failed_credential, error)
 
     def wait_after(self, error: InferenceError) -> float:
         """End the span of a request that failed, and return the seconds before the next one."""
         self._end_request(error)
         self._reader = None
-        seconds: float = self._noted(self._attempts.wait_after, error)
+        seconds: float = self._do(self._attempts.wait_after, error)
         return seconds
 
-    def _noted(self, step: Any, *arguments: Any) -> Any:
+    def _do(self, step: Any, *arguments: Any) -> Any:
         """Do a step, and record the error with which it ends the call."""
         try:
             return step(*arguments)

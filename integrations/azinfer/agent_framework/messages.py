@@ -48,12 +48,12 @@ def write_tools(options: Json) -> None:
 
     Tools that the choice does not allow are left out; without tools the other two mean nothing.
     """
-    given, choice = options.pop("tools", None), options.pop("tool_choice", None)
+    definitions, choice = options.pop("tools", None), options.pop("tool_choice", None)
     several = options.pop("allow_multiple_tool_calls", None)
-    if not given:
+    if not definitions:
         return
     tools = []
-    for each in normalize_tools(given):
+    for each in normalize_tools(definitions):
         functions = getattr(each, "functions", [each])  # an MCP server has several tools
         tools += [f.to_json_schema_spec() if isinstance(f, FunctionTool) else f for f in functions]
     mode = validate_tool_mode(choice) or {}

@@ -47,7 +47,7 @@ class AzInferRerank(HiddenCredential, BaseDocumentCompressor, DeploymentConnecti
         texts = [document.page_content for document in documents]
         with translated_errors():
             ranking = self.sync_client.rerank(query, texts, **self._options())
-        return _ranked(documents, ranking)
+        return _rank(documents, ranking)
 
     @override
     async def acompress_documents(
@@ -59,10 +59,10 @@ class AzInferRerank(HiddenCredential, BaseDocumentCompressor, DeploymentConnecti
         texts = [document.page_content for document in documents]
         with translated_errors():
             ranking = await self.async_client.rerank(query, texts, **self._options())
-        return _ranked(documents, ranking)
+        return _rank(documents, ranking)
 
 
-def _ranked(documents: Sequence[Document], ranking: Iterable[Any]) -> list[Document]:
+def _rank(documents: Sequence[Document], ranking: Iterable[Any]) -> list[Document]:
     """Return copies of documents in the order of a ranking, each with its score."""
     ranked = []
     for result in ranking:

@@ -48,7 +48,7 @@ class AzInferRerank(DeploymentConnection, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if not nodes:
             return []
-        return _ranked(nodes, self.sync_client.rerank(**self._request(nodes, query_bundle)))
+        return _rank(nodes, self.sync_client.rerank(**self._request(nodes, query_bundle)))
 
     @override
     async def _apostprocess_nodes(
@@ -56,7 +56,7 @@ class AzInferRerank(DeploymentConnection, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if not nodes:
             return []
-        return _ranked(nodes, await self.async_client.rerank(**self._request(nodes, query_bundle)))
+        return _rank(nodes, await self.async_client.rerank(**self._request(nodes, query_bundle)))
 
     def _request(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> dict[str, Any]:
         """Return the arguments for the core client; texts are those that would be embedded."""
@@ -66,11 +66,11 @@ class AzInferRerank(DeploymentConnection, BaseNodePostprocessor):
         start = ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name)
         _dispatcher.event(start)
         texts = [each.node.get_content(metadata_mode=MetadataMode.EMBED) for each in nodes]
-        asked = {"query": query.query_str, "documents": texts}
-        return {**asked, "model": self.model, "top_n": self.top_n, **self.additional_kwargs}
+        request = {"query": query.query_str, "documents": texts}
+        return {**request, "model": self.model, "top_n": self.top_n, **self.additional_kwargs}
 
 
-def _ranked(nodes: list[NodeWithScore], ranking: Iterable[Any]) -> list[NodeWithScore]:
+def _rank(nodes: list[NodeWithScore], ranking: Iterable[Any]) -> list[NodeWithScore]:
     ranked = [NodeWithScore(node=nodes[each.index].node, score=each.score) for each in ranking]
     _dispatcher.event(ReRankEndEvent(nodes=ranked))
     return ranked

@@ -245,8 +245,8 @@ class Run(Generic[Item, Value]):
         """Wait for a limit to renew. A request that is larger than it never fits."""
         assert part.sent is not None
         never = _is_never(error, self._options.patience)
-        asked = None if never and len(part.items) > 1 else error.retry_after
-        pause = self._pace.refuse(part.sent, asked, error.headers, now)
+        requested_wait = None if never and len(part.items) > 1 else error.retry_after
+        pause = self._pace.refuse(part.sent, requested_wait, error.headers, now)
         too_large = never or part.tokens > self._pace.token_limit
         if too_large and len(part.items) > 1:
             self._divide(part)

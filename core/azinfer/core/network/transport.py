@@ -273,8 +273,8 @@ class AsyncTransport:
         from azinfer.core.network import async_connection as sockets
 
         origin = address.Origin.in_environment(host, self._environ)
-        made = self._origins[host] = (origin, partial(sockets.connection, origin))
-        return made
+        entry = self._origins[host] = (origin, partial(sockets.connection, origin))
+        return entry
 
 
 def _drop(pool: Pool | None, connection: Any) -> None:

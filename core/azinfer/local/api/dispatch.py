@@ -70,7 +70,7 @@ async def respond(context: RequestContext, operation: Operation) -> Response:
         error = _engine_error_response(context.surface, failure)
     except Exception:
         _log.exception("request %s failed", context.id)
-        error = errors.broken(context.id)
+        error = errors.internal_error(context.id)
     if context.surface == ANTHROPIC:
         error = anthropic_errors.translate(error, context.id)
     return error.to_response()

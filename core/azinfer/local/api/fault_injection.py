@@ -45,7 +45,7 @@ def _usual_error(
     if status == 429:
         return errors.rate_limited(surface, deployment.name, deployment.model_name, 1)
     if status >= 500:
-        return errors.broken(request_id)
+        return errors.internal_error(request_id)
     return errors.bad_request(surface, f"This is a fault of status {status}.", code=str(status))
 
 

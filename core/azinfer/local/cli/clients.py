@@ -32,7 +32,7 @@ def open_client(
     Raises:
         ConfigurationError: There is no endpoint or no key, or one is not valid.
     """
-    running = _running(endpoint)
+    running = _running_endpoint(endpoint)
     if running is not None:
         endpoint, key = endpoint or running.url, key or running.key
         if running.ca_file is not None:
@@ -69,7 +69,7 @@ def deployment_for(client: InferenceClient, deployments: Deployments, *, embeddi
     raise ConfigurationError(f"choose a deployment with --model; this endpoint has: {choices}")
 
 
-def _running(endpoint: str | None) -> RunningEndpoint | None:
+def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
     """Return the running local endpoint, if a URL is its own, or if there is no URL."""
     folder = data_folder()
     if endpoint is not None:

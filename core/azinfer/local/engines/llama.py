@@ -296,8 +296,8 @@ async def _pieces(chunks: asyncio.Queue[Any], alternatives: int | None) -> Async
 
 def _logprobs(choice: Mapping[str, Any], alternatives: int | None) -> Mapping[str, Any] | None:
     """Return the log probabilities of a chunk in the service's form, without the token ids."""
-    found = (choice.get("logprobs") or {}).get("content")
-    if alternatives is None or not found:
+    entries = (choice.get("logprobs") or {}).get("content")
+    if alternatives is None or not entries:
         return None
     names = ("token", "logprob", "bytes")
     tokens = [
@@ -308,7 +308,7 @@ def _logprobs(choice: Mapping[str, Any], alternatives: int | None) -> Mapping[st
                 for likely in each["top_logprobs"][:alternatives]
             ],
         }
-        for each in found
+        for each in entries
     ]
     return {"logprobs": {"content": tokens, "refusal": None}}
 

@@ -164,7 +164,7 @@ class Script:
             EngineError: The script has no answer left for the conversation.
         """
         text = last_text(messages)
-        left = [each for each in self._answers if each.left and each.scripted.answers(text)]
+        left = [each for each in self._answers if each.uses_left and each.scripted.answers(text)]
         chosen = [each for each in left if each.scripted.chooses] or left
         if not chosen:
             raise EngineError(
@@ -179,7 +179,7 @@ class Script:
         return [{**each.scripted.to_wire(), "given": each.count} for each in self._answers]
 
     def _describe_rest(self) -> str:
-        use = sum(not each.left for each in self._answers)
+        use = sum(not each.uses_left for each in self._answers)
         waiting = len(self._answers) - use
         return f"{use} of its {len(self._answers)} are used up" + (
             f" and {waiting} answer other messages" if waiting else ""
@@ -194,7 +194,7 @@ class _Counted:
         self._times = once if scripted.times is None else scripted.times
 
     @property
-    def left(self) -> bool:
+    def uses_left(self) -> bool:
         return self._times is None or self.count < self._times
 
     def use(self) -> Scripted:

@@ -288,7 +288,7 @@ def not_found() -> ErrorResponse:
     return ErrorResponse(404, error_body("404", "Resource not found"))
 
 
-def missing(message: str, param: str | None = None) -> ErrorResponse:
+def unknown_id(message: str, param: str | None = None) -> ErrorResponse:
     """Return the error for an id that no file, batch or response has."""
     return ErrorResponse(
         404, {"error": {**openai_error_body(message, "", param)["error"], "code": None}}
@@ -310,7 +310,7 @@ def bad_version() -> ErrorResponse:
     return ErrorResponse(400, error_body("BadRequest", "API version not supported"))
 
 
-def broken(request_id: str) -> ErrorResponse:
+def internal_error(request_id: str) -> ErrorResponse:
     """Return the error for a failure of the endpoint itself."""
     message = f"The server had an error processing your request (request id {request_id})."
     return ErrorResponse(500, error_body("InternalServerError", message))

@@ -153,7 +153,7 @@ def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format
     is_json = wants_json(raw, response_format)
     content = final if is_json else whole
     thoughts = [
-        _text(item) if is_json and item.get("phase") == "commentary" else _thought(item)
+        _text(item) if is_json and item.get("phase") == "commentary" else _reasoning_of(item)
         for item in output
     ]
     calls = tuple(
@@ -204,7 +204,7 @@ def _text(item: Json) -> str:
     return "".join(str(part["text"]) for part in _parts([item]) if part.get("text"))
 
 
-def _thought(item: Json) -> str:
+def _reasoning_of(item: Json) -> str:
     """Return the reasoning of one item: its summary, or the text of open-weight models."""
     if item.get("type") != "reasoning":
         return ""

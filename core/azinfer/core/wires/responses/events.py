@@ -222,7 +222,7 @@ class ResponsesReader(StreamReader):
         self._response = response = _object(raw, "response")
         chunks = [
             chunk
-            for at, item in self._unfinished(as_objects(response.get("output")))
+            for at, item in self._unfinished_items(as_objects(response.get("output")))
             for chunk in self._item({"item": item, "output_index": at}, is_done=True)
         ]
         self.done = True
@@ -231,7 +231,7 @@ class ResponsesReader(StreamReader):
         chunk = self._new_chunk((last,), usage_of(response.get("usage")), raw)
         return join_chunks([*chunks, chunk]) or chunk
 
-    def _unfinished(self, output: Sequence[Json]) -> list[tuple[int, Json]]:
+    def _unfinished_items(self, output: Sequence[Json]) -> list[tuple[int, Json]]:
         """Return the items of a complete answer that were not done before, each with its index.
 
         An item is matched by its index, or else as the next of its type, since some relays count

@@ -111,11 +111,11 @@ def _deployment_row(state: ResourceState, deployment: LocalDeployment) -> h.Node
         h.td[deployment.capacity_type, h.small[f"capacity {deployment.units:g}"]],
         h.td[deployment.filter.name, deployment.filter.active and h.small["looks for words"]],
         h.td[[h.div[each] for each in limits] or "none"],
-        h.td[_remaining(state.limits(deployment).headers())],
+        h.td[_remaining_bars(state.limits(deployment).headers())],
     ]
 
 
-def _remaining(headers: Mapping[str, str]) -> h.Node:
+def _remaining_bars(headers: Mapping[str, str]) -> h.Node:
     """Return the use of a provisioned capacity and what is left of each limit, as bars."""
     used = headers.get("azure-openai-deployment-utilization")
     busy = used and h.div[h.meter(min="0", max="100", value=used.rstrip("%")), f" {used} in use"]

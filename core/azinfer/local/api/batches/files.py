@@ -132,7 +132,7 @@ def _find_file(context: RequestContext) -> Json:
     name = context.http.path_params["file"]
     file = context.state.store.file(name)
     if file is None:
-        raise errors.missing(f"No such File object: {name}", "id")
+        raise errors.unknown_id(f"No such File object: {name}", "id")
     return file
 
 

@@ -106,7 +106,7 @@ def _find_batch(context: RequestContext) -> Json:
     name = context.http.path_params["batch"]
     batch = context.state.store.batch(name)
     if batch is None:
-        raise errors.missing(f"No batch found with id '{name}'.", "batch_id")
+        raise errors.unknown_id(f"No batch found with id '{name}'.", "batch_id")
     return batch
 
 

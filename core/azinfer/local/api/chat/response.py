@@ -171,7 +171,7 @@ class ChatWriter:
     calls_whole: bool = False
     chunk_usage: Callable[[bool], Json | None] | None = None
     prompt_results: Json = field(default_factory=dict)
-    _held_calls: dict[int, GeneratedChoice] = field(default_factory=dict, init=False)
+    _pending_calls: dict[int, GeneratedChoice] = field(default_factory=dict, init=False)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """Return the whole body."""
@@ -206,7 +206,7 @@ class ChatWriter:
         if "service_items" in delta:
             return b""  # only Responses have them
         choice: Json = {"index": index, "delta": delta, "finish_reason": finish_reason}
-        if self.calls_whole and not self._hold_calls(choice):
+        if self.calls_whole and not self._collect_calls(choice):
             return b""
         if more:
             choice |= more
@@ -234,19 +234,19 @@ class ChatWriter:
             choice["message"]["tool_calls"] = [_mistral_call(each) for each in written.tool_calls]
         return choice
 
-    def _hold_calls(self, choice: Json) -> bool:
+    def _collect_calls(self, choice: Json) -> bool:
         """Keep parts of calls until the end of a choice; return whether to send its chunk."""
         delta: Json = choice["delta"]
         choice["logprobs"] = None
-        held = self._held_calls.setdefault(choice["index"], GeneratedChoice())
+        pending = self._pending_calls.setdefault(choice["index"], GeneratedChoice())
         parts = delta.pop("tool_calls", ())
-        held.add(Piece("", 0, calls=parts))
+        pending.add(Piece("", 0, calls=parts))
         if "role" in delta:
             delta["content"] = ""
-        if choice["finish_reason"] is None or not held.tool_calls:
+        if choice["finish_reason"] is None or not pending.tool_calls:
             return bool(delta or choice["finish_reason"])
         choice["finish_reason"] = "tool_calls"
-        calls = map(_mistral_call, held.tool_calls)
+        calls = map(_mistral_call, pending.tool_calls)
         choice["delta"] = {
             "tool_calls": [{"function": each["function"], "id": each["id"]} for each in calls]
         }

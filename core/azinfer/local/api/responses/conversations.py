@@ -98,7 +98,7 @@ def conversation_of(context: RequestContext, body: Json) -> Conversation | None:
     name = value.get("id") if isinstance(value, Mapping) else value
     conversation = context.state.conversations.get(name)
     if conversation is None:
-        raise errors.missing(f"Conversation with id '{name}' not found.", "conversation")
+        raise errors.unknown_id(f"Conversation with id '{name}' not found.", "conversation")
     return conversation
 
 
@@ -106,7 +106,7 @@ def _find(context: RequestContext) -> Conversation:
     name = context.http.path_params["conversation"]
     conversation = context.state.conversations.get(name)
     if conversation is None:
-        raise errors.missing(f"Conversation with id '{name}' not found.")
+        raise errors.unknown_id(f"Conversation with id '{name}' not found.")
     return conversation
 
 
@@ -115,7 +115,7 @@ def _find_item(context: RequestContext, conversation: Conversation) -> Json:
     for item in conversation.items:
         if item["id"] == name:
             return item
-    raise errors.missing(f"Item with id '{name}' not found in conversation '{conversation.id}'.")
+    raise errors.unknown_id(f"Item with id '{name}' not found in conversation '{conversation.id}'.")
 
 
 def _read_items(context: RequestContext, body: Json) -> list[Json]:

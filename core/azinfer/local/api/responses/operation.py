@@ -159,7 +159,7 @@ def _find_stored(context: RequestContext) -> StoredResponse:
     name = context.http.path_params["response"]
     stored = context.state.responses.get(name)
     if stored is None:
-        raise errors.missing(f"Response with id '{name}' not found.")
+        raise errors.unknown_id(f"Response with id '{name}' not found.")
     return stored
 
 

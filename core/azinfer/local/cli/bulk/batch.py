@@ -93,7 +93,7 @@ def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json
 def watch(client: InferenceClient, folder: Path, *, as_json: bool) -> bool:
     """Wait until every batch of a job has ended; return whether all are completed."""
     job = BatchJob.open(folder)
-    for part in _submitted(job):
+    for part in _submitted_parts(job):
         client.batches.wait(part.batch_id or "", on_progress=_report(part))
     batches = _show(client, job, as_json=as_json)
     return all(batch.status == "completed" for batch in batches)
@@ -114,7 +114,7 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
     target = open_output(output, "complete")
     try:
         with job.results() as results:
-            for part in _submitted(job):
+            for part in _submitted_parts(job):
                 if not part.fetched:
                     _fetch_part(client, job, part, results)
             with (folder / _NAMES).open("rb") as lines:
@@ -169,7 +169,7 @@ def _write_parts(
 def _prepare_failed(job: BatchJob) -> None:
     """Add a file with the requests that failed."""
     with job.results() as results:
-        failed = results.failed()
+        failed = results.failed_positions()
     if not failed:
         raise ConfigurationError(f"no fetched request of {job.folder} has failed")
     if any(not part.fetched for part in job.parts):
@@ -194,7 +194,7 @@ def _batch_of(client: InferenceClient, file_id: str) -> Batch | None:
     return next((each for each in batches if each.raw.get("input_file_id") == file_id), None)
 
 
-def _submitted(job: BatchJob) -> list[Part]:
+def _submitted_parts(job: BatchJob) -> list[Part]:
     """Return the parts of a job, all of which have a batch.
 
     Raises:

@@ -117,7 +117,7 @@ class Results:
         for (data,) in self._database.execute(query):
             yield msgspec.json.decode(data)
 
-    def failed(self) -> set[int]:
+    def failed_positions(self) -> set[int]:
         """Return the positions of requests without an answer."""
         query = "SELECT at FROM results WHERE failed"
         return {at for (at,) in self._database.execute(query)}
