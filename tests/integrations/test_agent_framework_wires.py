@@ -21,10 +21,10 @@ from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.local import LocalDeployment, LocalEndpoint, Scripted, ScriptedCall
 from client_driver import KEY
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, streamed
+from wire_bodies import ANSWERS, given_back, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
-STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
+STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "stream_of"])
 OSLO = ScriptedCall("get_weather", {"city": "Oslo"}, "c1")
 TIME = ScriptedCall("get_time", {}, "c2")
 DONE = {
@@ -125,7 +125,7 @@ async def test_structured_output_is_a_value(make: Any, wire: str) -> None:
 async def test_what_a_model_thought_goes_back_through_a_stored_session(
     server: RawServer, wire: Any, is_streamed: bool
 ) -> None:
-    server.will(streamed(wire) if is_streamed else reply(ANSWERS[wire]), reply(DONE[wire]))
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(DONE[wire]))
     agent = client(f"{server.url}/openai/v1", wire=wire, model="m").as_agent(tools=[f])
     session = agent.create_session()
     # The second answer comes whole, also in the place of a stream.
