@@ -24,7 +24,7 @@ from raw_server import RawServer, chat, reply
 from wire_bodies import ANSWERS, given_back, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
-STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "stream_of"])
+STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
 OSLO = ScriptedCall("get_weather", {"city": "Oslo"}, "c1")
 TIME = ScriptedCall("get_time", {}, "c2")
 DONE = {

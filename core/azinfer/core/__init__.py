@@ -62,7 +62,7 @@ from azinfer.core.messages import (
 )
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile, profile_of
-from azinfer.core.redaction import HiddenEnvironment, hide
+from azinfer.core.redaction import HiddenEnvironment, hidden
 from azinfer.core.request_options import ChatOptions, EmbeddingOptions
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Attempt, Candidate, Decision, Routing

@@ -19,7 +19,7 @@ from azinfer.core.errors import (
 )
 from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.core.model_profiles import profile_of
-from azinfer.core.redaction import hide
+from azinfer.core.redaction import hidden
 from azinfer.core.retries import RetryBudget, Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import refuse_to_pickle_secrets
@@ -56,7 +56,7 @@ class BaseClient:
         environ: Mapping[str, str] | None = None,
         wire: WireName | None = None,
     ) -> None:
-        credential = hide(credential)  # tracebacks may show variables
+        credential = hidden(credential)  # tracebacks may show variables
         url = endpoint or endpoint_from(environ)
         self.endpoint = Endpoint.parse(url, surface, api_version)
         self.model = model or self.endpoint.deployment

@@ -12,7 +12,7 @@ from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.local_addresses import LocalAddress, local_address
-from azinfer.core.redaction import hide
+from azinfer.core.redaction import hidden
 from azinfer.core.surfaces import WIRES, WireName
 from azinfer.core.toml_tables import Table, read, table_of
 
@@ -172,7 +172,7 @@ def _endpoint(
             "credential",
         )
     if local is not None:
-        credential = config.credential or hide(local.credential)
+        credential = config.credential or hidden(local.credential)
         config = replace(config, url=local.url, credential=credential)
     for name in ("surface", "api_version"):
         if getattr(config, name) == "":

@@ -15,7 +15,7 @@ from azinfer.core.clock import Clock
 from azinfer.core.errors import AuthenticationError, ConfigurationError
 from azinfer.core.interruptions import is_interruption
 from azinfer.core.locks import renew_after_fork
-from azinfer.core.redaction import SecretText, hide
+from azinfer.core.redaction import SecretText, hidden
 from azinfer.core.secret_names import pickleable_credential, refuse_to_pickle
 from azinfer.core.surfaces import Surface
 
@@ -54,7 +54,7 @@ class Secret:
     __slots__ = ("headers", "names", "value")
 
     def __init__(self, value: str, names: tuple[str, ...]) -> None:
-        self.value = hide(value)
+        self.value = hidden(value)
         self.names = names
         self.headers = tuple(
             (name, f"Bearer {value}" if name == "authorization" else value) for name in names
@@ -91,7 +91,7 @@ class Keys:
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """Return the headers for one attempt, or None if the only secret is the rejected one."""
-        value, last = hide(self._read()), self._last
+        value, last = hidden(self._read()), self._last
         if last is None or last.value != value or last.names != surface.key_headers:
             last = self._last = Secret(_check_secret(value, self._name), surface.key_headers)
         return None if last.value == rejected else last
@@ -116,7 +116,7 @@ class TokenFunction:
 
     def secret(self, surface: Surface, scope: str | None, rejected: str | None) -> Secret | None:
         """Return the headers for one attempt, or None if the only secret is the rejected one."""
-        value = hide(_call(self._function))
+        value = hidden(_call(self._function))
         if inspect.isawaitable(value):
             _discard(value)
             raise ConfigurationError(
@@ -129,10 +129,10 @@ class TokenFunction:
         self, surface: Surface, scope: str | None, rejected: str | None
     ) -> Secret | None:
         """Do the same in async code."""
-        value = hide(_call(self._function))
+        value = hidden(_call(self._function))
         if inspect.isawaitable(value):
             try:
-                value = hide(await value)
+                value = hidden(await value)
             except Exception as error:
                 _no_token(error)
         return _bearer(value, rejected)
@@ -253,7 +253,7 @@ def source_of(credential: Any, url: str, environ: Mapping[str, str] | None, cloc
         return _from_environment(url, environ)
     if hasattr(credential, "get_secret_value"):  # pydantic's SecretStr
         credential = credential.get_secret_value()
-    credential = hide(credential)
+    credential = hidden(credential)
     if isinstance(credential, str):
         return _source_by_name(credential, environ, clock) or _key_source(credential)
     if hasattr(credential, "get_token"):
@@ -388,7 +388,7 @@ def _no_token(error: Exception) -> Any:
 
 
 def _bearer(value: Any, rejected: str | None) -> Secret | None:
-    value = hide(value)
+    value = hidden(value)
     token = _check_secret(value, "the token")
     return None if token == rejected else Secret(token, ("authorization",))
 

@@ -38,7 +38,7 @@ class SecretBytes(bytes):
         return f"SecretBytes({len(self)} bytes)"
 
 
-def hide(value: Any) -> Any:
+def hidden(value: Any) -> Any:
     """Return text as SecretText, and any other value as it is."""
     is_open = isinstance(value, str) and not isinstance(value, SecretText)
     return SecretText(value) if is_open else value

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from azinfer.core.client_config import SharedConfig
 from azinfer.core.clock import Clock
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.redaction import hide
+from azinfer.core.redaction import hidden
 from azinfer.core.routes.budget import Window
 from azinfer.core.routes.lease import Lease
 from azinfer.core.routes.plan import Plan
@@ -60,7 +60,7 @@ class RedisSharing:
     ) -> None:
         self._settings, self._traffic, self._clock = settings, traffic, clock
         self._places = places
-        self._url = hide(_url_of(settings.redis, os.environ if environ is None else environ))
+        self._url = hidden(_url_of(settings.redis, os.environ if environ is None else environ))
         self._connect()
 
     def _connect(self) -> None:
