@@ -25,8 +25,9 @@ _MOST_MEGABYTES, _LONGEST = 120, 900
 
 def block(start: str) -> str:
     """Return the README's one block of commands that has a text."""
-    (found,) = [each for each in BLOCKS if start in each]
-    return found
+    found: list[str] = [each for each in BLOCKS if start in each]
+    assert len(found) == 1, (start, found)
+    return found[0]
 
 
 class Stranger:
