@@ -87,7 +87,8 @@ def local(url: str) -> str:
         if importlib.util.find_spec("PIL") is None:
             message = ""
             try:
-                InferenceClient(f"{endpoint.url}/models", endpoint.key).embed_images([b"\x89PNG"])
+                images = InferenceClient(f"{endpoint.url}/models", endpoint.key, "chat")
+                images.embed_images([b"\x89PNG"])
             except BadRequestError as error:
                 message = str(error)
             assert "azinfer[models]" in message, message
