@@ -75,7 +75,7 @@ FLOORS = {
     """,
     # The wings of the local endpoint.
     "azinfer.local": """
-        directories file_lock worker_threads
+        directories file_lock turns worker_threads
         wire engines resource api server config endpoint endpoints cli
         __init__
     """,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import re
@@ -21,6 +23,7 @@ from azinfer.local.engines.base import EngineError
 from azinfer.local.engines.schema import regex, validation
 from azinfer.local.engines.schema.budget import Budget, OverBudgetError, current, spend
 from azinfer.local.engines.schema.sample import make_sample
+from azinfer.local.turns import take_turn
 
 CHAT = "/openai/v1/chat/completions"
 Json = dict[str, Any]
@@ -302,3 +305,51 @@ def test_images_are_refused_that_are_large_together(http: httpx.Client) -> None:
     path = "/models/images/embeddings?api-version=2024-05-01-preview"
     status, _ = while_busy(http, path, {"model": "chat", "input": [{"image": url}] * 4})
     assert status == 200
+
+
+def test_only_some_slices_of_work_run_each_time_that_the_loop_turns() -> None:
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        for _ in range(5):
+            await take_turn()
+            done += 1
+
+    async def watch() -> int:
+        tasks = [asyncio.create_task(work()) for _ in range(100)]
+        cancelled = [asyncio.create_task(work()) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in cancelled:
+            task.cancel()
+        most = 0
+        while not all(task.done() for task in tasks):
+            before = done
+            await asyncio.sleep(0)
+            most = max(most, done - before)
+        return most
+
+    assert asyncio.run(watch()) == 8
+    assert done == 500
+
+
+def test_others_are_served_while_hundreds_of_long_streams_begin(http: httpx.Client) -> None:
+    messages = [{"role": "user", "content": "word " * 20_000}]
+    content = json.dumps({"model": "chat", "messages": messages, "stream": True}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\napi-key: k\r\n"
+    sent = head.encode() + f"content-length: {len(content)}\r\n\r\n".encode() + content
+    with contextlib.ExitStack() as stack:
+        address = (http.base_url.host, http.base_url.port)
+        socks = [stack.enter_context(socket.create_connection(address, 120)) for _ in range(100)]
+        for sock in socks:
+            sock.sendall(sent)
+        # Long before the last stream has written its 16,384 tokens, many others are served.
+        while not all(_has_begun(sock) for sock in socks):
+            assert http.get("/_azinfer/health").status_code == 200
+        for _ in range(10):
+            assert http.get("/_azinfer/health").status_code == 200
+        assert not any(b"[DONE]" in sock.recv(65_536, socket.MSG_PEEK) for sock in socks)
+
+
+def _has_begun(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from azinfer.local.api.exchange_recorder import RequestTrace
 from azinfer.local.resource.rate_limits import Admission
 from azinfer.local.resource.state import ResourceState
+from azinfer.local.turns import take_turn
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json, check_extras
 from azinfer.local.wire.json import read_json
@@ -22,6 +23,8 @@ from azinfer.local.worker_threads import run_in_worker
 _LARGEST_BODY = 32 * 1024 * 1024
 # The most bytes of a request without a key: a form with a key or a secret.
 _LARGEST_FORM, _MOST_FIELDS = 64 * 1024, 20
+# Bodies up to here are read at once; of longer ones only some each time that the loop turns.
+_QUICK_BODY = 8 * 1024
 # Larger bodies are read outside the event loop.
 _SHORT_BODY, _MOST_VALUES = 128 * 1024, 1_000_000
 # How long a body may be silent, in seconds, and how fast it must be after that, in bytes a second.
@@ -71,6 +74,8 @@ class RequestContext:
                 content type is not JSON.
         """
         self.trace.body = content = await self.read_content()
+        if len(content) > _QUICK_BODY:
+            await take_turn()
         kind = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self.state.strict and kind != "application/json":
             raise errors.not_json(self.surface, content.decode(errors="replace"))

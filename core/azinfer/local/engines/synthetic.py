@@ -19,6 +19,7 @@ from azinfer.local.engines.schema.prompted import find_schema
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
+from azinfer.local.turns import take_turn
 from azinfer.local.worker_threads import run_in_worker
 
 # The tokens after which other tasks have their turn.
@@ -93,7 +94,7 @@ class SyntheticEngine:
         for at, token in enumerate(itertools.islice(tokens, limit), 1):
             yield Piece(token[0], more=_logprobs(token[0], prompt.logprobs))
             if not at % _AT_ONCE:
-                await asyncio.sleep(0)
+                await take_turn()
         reason = "stop" if next(tokens, None) is None else "length"
         count = await self._counter.count(prompt)
         yield Piece("", 0, reason, count, stop=stop if reason == "stop" else None)
