@@ -1,13 +1,15 @@
-"""LlamaIndex, Semantic Kernel and AG2 on every wire: models get back what they want back."""
+"""LlamaIndex, Semantic Kernel, AG2 and Agent Framework: models get back what they want back."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ag2 import Agent, tool
+from agent_framework import AgentSession
 from langchain_core.messages import ToolMessage
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.tools import FunctionTool
@@ -16,6 +18,7 @@ from semantic_kernel.contents.chat_message_content import ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from azinfer.ag2 import AzInferConfig
+from azinfer.agent_framework import AzInferChatClient
 from azinfer.core import AsyncInferenceClient, InferenceClient
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.langchain import ChatAzInfer
@@ -113,6 +116,30 @@ async def test_ag2_gives_back_what_the_model_thought(
     answer = await agent.ask("do it")
     assert answer.body == "done"
     assert rest_of_request(server, wire) == given_back(wire, "1")
+    await client.aclose()
+
+
+@WIRES
+@STREAMED
+async def test_agent_framework_gives_back_what_the_model_thought(
+    server: RawServer, wire: Any, is_streamed: bool
+) -> None:
+    ends = {"responses": SAID_ON_RESPONSES, "messages": SAID_ON_MESSAGES}[wire]
+    server.will(stream_of(wire) if is_streamed else reply(ANSWERS[wire]), reply(ends))
+    client = AsyncInferenceClient(server.url, "a-key", "m", wire=wire)
+    agent = AzInferChatClient(client=client).as_agent(tools=[f])
+    session = agent.create_session()
+    if is_streamed:
+        parts = [part async for part in agent.run("do it", session=session, stream=True)]
+        assert "".join(part.text for part in parts) == "done"
+    else:
+        assert (await agent.run("do it", session=session)).text == "done"
+    assert rest_of_request(server, wire) == given_back(wire, "1")
+    # The next turn, after the session was stored as JSON, has it all once more.
+    again = AgentSession.from_dict(json.loads(json.dumps(session.to_dict())))
+    server.will(reply(ends))
+    await agent.run("again", session=again)
+    assert rest_of_request(server, wire)[: len(given_back(wire, "1"))] == given_back(wire, "1")
     await client.aclose()
 
 
