@@ -181,8 +181,6 @@ async def test_without_store_nothing_is_kept_and_no_id_is_given(
     make: Any, endpoint: LocalEndpoint, wire: str
 ) -> None:
     options: Any = {"conversation_id": "resp_1", "store": False}
-    if wire == "messages":
-        options = {}
     for answer in await both(make(wire), options=options):
         assert answer.conversation_id is None
     for request in endpoint.requests:

@@ -25,7 +25,7 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
         self, values: Sequence[Any], *, options: Any = None
     ) -> af.GeneratedEmbeddings[list[float], Any]:
         with EMBEDDING_ERRORS:
-            result = await self._embed(values, {**(options or {})})
+            result = await self._embed(values, {"model": self.model, **(options or {})})
         self._describe(result)
         vectors = [af.Embedding(list(vector), model=result.model) for vector in result.vectors]
         usage = None
