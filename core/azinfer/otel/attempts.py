@@ -32,6 +32,8 @@ class ObservedAttempts:
         call.open()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_attempts":  # not yet there
+            raise AttributeError(name)
         return getattr(self._attempts, name)
 
     def __del__(self) -> None:
