@@ -24,8 +24,8 @@ def search(*lists: Any) -> tuple[list[str], str]:
     for pages in lists:
         try:
             urls.append(searching.send(pages))
-        except StopIteration as found:
-            return urls, found.value
+        except StopIteration as end:
+            return urls, end.value
     raise AssertionError("more lists are wanted")
 
 

@@ -131,6 +131,18 @@ def test_a_server_that_is_not_there_changes_nothing(
     assert "each process keeps to the limits by itself" in caplog.text
 
 
+def test_a_store_that_others_have_written_to_fails_no_call(
+    fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
+) -> None:
+    store.set("azinfer:breakers", "not a hash")
+    store.hset("azinfer:facts", b"\xff", b"\xff")
+    with routed(kind, shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})) as driver:
+        assert [driver.complete(model="chat").text for _ in range(12)].count("a") == 10
+    store.delete("azinfer:breakers")
+    with routed(kind, shared(fleet, one_server)) as driver:
+        assert driver.complete(model="chat").text == "a"
+
+
 def test_a_server_that_dies_and_comes_back_fails_no_call(
     fleet: Fleet, kind: str, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

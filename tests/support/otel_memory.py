@@ -51,8 +51,8 @@ class Telemetry:
     @property
     def requests(self) -> list[ReadableSpan]:
         """The spans of requests, in the order of their beginnings."""
-        found = [each for each in self.spans if attributes(each).get("http.request.method")]
-        return sorted(found, key=lambda each: each.start_time or 0)
+        spans = [each for each in self.spans if attributes(each).get("http.request.method")]
+        return sorted(spans, key=lambda each: each.start_time or 0)
 
     @property
     def events(self) -> list[Any]:

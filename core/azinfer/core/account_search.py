@@ -67,8 +67,8 @@ def find_account(endpoint: Endpoint, read: Callable[[str], list[Page]]) -> str:
             pages = []
         try:
             url = search.send(pages)
-        except StopIteration as found:
-            return str(found.value)
+        except StopIteration as end:
+            return str(end.value)
 
 
 async def find_account_async(
@@ -84,8 +84,8 @@ async def find_account_async(
             pages = []
         try:
             url = search.send(pages)
-        except StopIteration as found:
-            return str(found.value)
+        except StopIteration as end:
+            return str(end.value)
 
 
 def management_origin(url: str) -> str:

@@ -147,7 +147,9 @@ class RedisSharing:
     def _used(self) -> list[str]:
         """Return the deployments whose last lease was used."""
         states = self._traffic.states()
-        return [key for key, lease in self._leases.items() if states[key].budget.lease != lease]
+        return [
+            key for key, lease in list(self._leases.items()) if states[key].budget.lease != lease
+        ]
 
     def _exchange(self, keys: Collection[str], *, returning: bool = False) -> None:
         """Exchange everything with the server, unless another thread does.
@@ -161,8 +163,9 @@ class RedisSharing:
         try:
             began = time.monotonic()
             self._next = began + _ACTIVE / 2
-            self._exchange_once({*keys, *self._demands}, returning, began)
-        except (redis.RedisError, OSError) as error:
+            self._exchange_once({*list(keys), *list(self._demands)}, returning, began)
+        except (redis.RedisError, OSError, ValueError, TypeError) as error:
+            # The last two: somebody else has written there.
             if not returning:  # nobody waits for it then
                 self._lose(error)
         else:

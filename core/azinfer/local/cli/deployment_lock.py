@@ -85,16 +85,16 @@ def check_deployments(
     """
     before = read_lock(path)
     now = deployments_of(client, source)
-    found = list(differences(before, {each.name: facts_of(each) for each in now.values()}))
-    found += retirements(now, today)
+    changes = list(differences(before, {each.name: facts_of(each) for each in now.values()}))
+    changes += retirements(now, today)
     if as_json:
-        write_json(found)
+        write_json(changes)
     else:
-        for each in found:
+        for each in changes:
             write(str(each))
-        if not found:
+        if not changes:
             write(f"{len(before)} deployments are as in {path}")
-    return not found
+    return not changes
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
