@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a contributor has set must not decide what a test sees."""
+    """Remove a contributor's own variables, which must not affect tests."""
     for variable in os.environ:
         if variable.upper().startswith(_AZURE):
             monkeypatch.delenv(variable)
@@ -47,7 +47,7 @@ def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_learned() -> None:
-    """Ports come again, and what one test's service refused says nothing of another's."""
+    """Forget learned facts: ports are used again by services of other tests."""
     forget_endpoints()
 
 

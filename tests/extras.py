@@ -1,4 +1,4 @@
-"""Make one call with what one extra brings, and nothing else: `python tests/extras.py ag2`."""
+"""Make one call with the packages of one extra only: `python tests/extras.py ag2`."""
 
 import asyncio
 import importlib.util
@@ -11,7 +11,7 @@ SAID = "Hello."
 
 
 def langchain(url: str) -> str:
-    """What a chat model answers."""
+    """Return the answer of a chat model."""
     from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 
     assert AzInferEmbeddings(endpoint=url, credential="k", model="e").embed_query("hi") == [1.0]
@@ -19,7 +19,7 @@ def langchain(url: str) -> str:
 
 
 def llama_index(url: str) -> str:
-    """What an LLM answers."""
+    """Return the answer of an LLM."""
     from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 
     embedding = AzInferEmbedding(endpoint=url, credential="k", model="e")
@@ -28,7 +28,7 @@ def llama_index(url: str) -> str:
 
 
 def semantic_kernel(url: str) -> str:
-    """What a line of agents answers: orchestrations need more than kernels do."""
+    """Return the answer of agents in a row: orchestrations need more packages than kernels."""
     from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
     from semantic_kernel.agents.runtime import InProcessRuntime
 
@@ -54,7 +54,7 @@ def semantic_kernel(url: str) -> str:
 
 
 def ag2(url: str) -> str:
-    """What an agent answers."""
+    """Return the answer of an agent."""
     from ag2 import Agent
 
     from azinfer.ag2 import AzInferConfig
@@ -64,7 +64,7 @@ def ag2(url: str) -> str:
 
 
 def agent_framework(url: str) -> str:
-    """What an agent with a session answers."""
+    """Return the answer of an agent with a session."""
     from azinfer.agent_framework import AzInferChatClient, AzInferEmbeddingClient
 
     async def run() -> str:

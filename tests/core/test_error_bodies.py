@@ -1,4 +1,4 @@
-"""Error bodies in the clothes in which services, proxies and gateways send them."""
+"""Error bodies in all forms in which services, proxies and gateways send them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are broken, cut, late, foreign or malicious: never lied about, never for ever."""
+"""Answers that are broken, cut, late, foreign or malicious: a typed error, and no endless wait."""
 
 from __future__ import annotations
 

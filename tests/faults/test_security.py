@@ -22,7 +22,7 @@ Ask = Callable[..., ClientDriver]
 
 @pytest.fixture
 def other() -> Iterator[RawServer]:
-    """Another host, which must hear nothing."""
+    """Another host, which must receive nothing."""
     server = RawServer().start()
     server.will(reply(chat("stolen")))
     yield server

@@ -102,7 +102,7 @@ def called_in_parts(*deltas: dict[str, Any]) -> Behaviour:
 
 
 def listen() -> tuple[MemoryStream, list[BaseEvent]]:
-    """A stream, and all that will happen on it."""
+    """Return a stream, and a list of all its events."""
     heard: list[BaseEvent] = []
     stream = MemoryStream()
 
@@ -114,12 +114,12 @@ def listen() -> tuple[MemoryStream, list[BaseEvent]]:
 
 
 def contents(heard: list[BaseEvent], kind: type[Any]) -> list[str]:
-    """What all events of a kind say."""
+    """Return the contents of all events of a kind."""
     return [event.content for event in heard if isinstance(event, kind)]
 
 
 def bodies_of(server: RawServer) -> list[Any]:
-    """The bodies that came, and in each the deployment."""
+    """Return the bodies that arrived, with the deployment in each."""
     return [request.request_body for request in server.received]
 
 

@@ -48,9 +48,9 @@ HI: Any = [{"role": "user", "content": "hi"}]
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten() -> Iterator[None]:
-    """Lets go of the model clients that autogen's log remembers as long as the process lives.
+    """Release the model clients that autogen's log keeps for the life of the process.
 
-    They share their connections with all other clients, whose tests want to see them close.
+    They share their connections with all other clients, whose tests check that these close.
     """
     yield
     log_cache_seed_value.cache_clear()
@@ -116,7 +116,7 @@ def with_tools(entry: Json) -> tuple[ConversableAgent, ConversableAgent]:
         register_function(
             function, caller=caller, executor=runner, description="The weather or time in a city."
         )
-    # AG2 makes its clients anew for each tool: the model client comes last.
+    # AG2 creates its clients again for each tool, so the model client is registered last.
     caller.register_model_client(CLIENT)
     return caller, runner
 
@@ -135,7 +135,7 @@ class Out(IOStream):
         self.seen.append(message)
 
     def input(self, prompt: str = "", *, password: bool = False) -> str:
-        """Nobody is there."""
+        """Return no input: nobody is there."""
         return "exit"
 
     @property
@@ -402,7 +402,7 @@ def test_a_ready_client_works(endpoint: LocalEndpoint) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Cache]:
-    """A cache on the disk; autogen keeps the frames of who makes one, with all that is there."""
+    """A cache on the disk; autogen keeps the frames of its creator, with all their variables."""
     with Cache.disk(7, str(tmp_path)) as cache:
         yield cache
 

@@ -70,12 +70,12 @@ def local(surface: str, endpoint: LocalEndpoint) -> Make:
 
 
 def agent_of(config: AzInferConfig) -> Any:
-    """An agent that may be asked with several inputs, which AG2's types do not say."""
+    """Return an agent that accepts several inputs, which AG2's types do not show."""
     return Agent("a", config=config)
 
 
 def body_of(server: RawServer, at: int = -1) -> Any:
-    """The body of a request, and in it the deployment."""
+    """Return the body of a request, with the deployment in it."""
     return server.received[at].request_body
 
 

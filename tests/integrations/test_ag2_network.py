@@ -49,7 +49,7 @@ def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
 
 @dataclass
 class Ear(BaseHubListener):
-    """Hears what is said in a hub, by whom."""
+    """Records the messages in a hub, with their senders."""
 
     messages: list[tuple[str, str]] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Ear(BaseHubListener):
         self.failed.append(exc)
 
     async def first(self, count: int) -> list[tuple[str, str]]:
-        """Wait until so much was said."""
+        """Wait until a number of messages was sent."""
         async with asyncio.timeout(20), self._news:
             await self._news.wait_for(lambda: len(self.messages) >= count or bool(self.failed))
         assert not self.failed

@@ -1,4 +1,4 @@
-"""What users of AG2 and AutoGen on Azure suffered from, each with the behaviour that ends it."""
+"""Problems of users of AG2 and AutoGen on Azure, each with the behaviour that solves it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ both = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream
 
 
 async def answer_text(config: AzInferConfig, **named: Any) -> str | None:
-    """What an agent answers."""
+    """Return an agent's answer."""
     return (await Agent("a", config=config, **named).ask("hi")).body
 
 

@@ -1,4 +1,4 @@
-"""What users of the framework and of its OpenAI client rely on, and what other wires bring."""
+"""Behaviour that users of the framework and of its OpenAI client rely on, and other wires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users of LangChain on Azure suffered from, each with the behaviour that ends it."""
+"""Problems of users of LangChain on Azure, each with the behaviour that solves it."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_a_token_is_requested_before_each_request_and_renewed_after_a_401(
 
 
 class Credential:
-    """A credential as azure-identity has them; it remembers where it was asked."""
+    """A credential in the form of azure-identity's; it records the threads that called it."""
 
     def __init__(self) -> None:
         self.threads: list[int] = []

@@ -1,4 +1,4 @@
-"""Tools and structured output of ChatAzInfer: what is asked for, and what is made of answers."""
+"""Tools and structured output of ChatAzInfer: the requests, and how answers are read."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_refusals_and_answers_cut_off_raise(make: Make, server: RawServer, metho
 
 
 def both_ways(server: RawServer, request: Any, *parts: Any) -> tuple[list[Any], list[Any]]:
-    """What a stream gives in sync and in async code."""
+    """Return the parts of a stream in sync and in async code."""
     server.will(stream(events(*parts)))
 
     async def read() -> list[Any]:
@@ -262,7 +262,7 @@ def both_ways(server: RawServer, request: Any, *parts: Any) -> tuple[list[Any], 
 
 
 def read_both(server: RawServer, request: Any, *parts: Any) -> list[Any]:
-    """The same, where both give the same."""
+    """Return the parts of a stream, after checking that sync and async code agree."""
     result, again = both_ways(server, request, *parts)
     assert again == result
     return result

@@ -1,4 +1,4 @@
-"""What users of LlamaIndex on Azure suffered from, each with the behaviour that ends it."""
+"""Problems of users of LlamaIndex on Azure, each with the behaviour that solves it."""
 
 from __future__ import annotations
 

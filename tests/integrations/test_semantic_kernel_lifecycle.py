@@ -1,4 +1,4 @@
-"""What surrounds an answer: errors, time, connections, secrets, the environment, telemetry."""
+"""Everything around an answer: errors, time, connections, secrets, environment, telemetry."""
 
 from __future__ import annotations
 

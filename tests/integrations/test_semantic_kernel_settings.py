@@ -1,4 +1,4 @@
-"""Prompt execution settings: typed fields, other services' settings, and what nobody knows."""
+"""Prompt execution settings: typed fields, other services' settings, and unknown fields."""
 
 from __future__ import annotations
 

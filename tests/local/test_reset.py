@@ -1,4 +1,4 @@
-"""To begin anew: nothing of what went on before is left, and nothing of it goes on."""
+"""Reset: nothing from before is left, and nothing continues."""
 
 from __future__ import annotations
 

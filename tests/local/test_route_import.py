@@ -89,8 +89,8 @@ def test_a_config_of_litellm_becomes_routes(tmp_path: Path) -> None:
     assert (
         "# put the key of https://west.openai.azure.com into the variable WEST_KEY" in done.output
     )
-    assert "# not taken over: claude (anthropic/claude-x)" in done.output
-    assert "# not taken over: the fallbacks of claude" in done.output
+    assert "# not converted: claude (anthropic/claude-x)" in done.output
+    assert "# not converted: the fallbacks of claude" in done.output
     client = load(done.output, tmp_path, {"AZURE_KEY_MAIN": "k", "WEST_KEY": "k"})
     assert set(client.routes) == {"gpt-4o", "mistral.large", "small"}
     assert client.explain(model="GPT-4").deployment == "gpt-4o-ptu"

@@ -63,6 +63,6 @@ def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[Cli
 
 
 def limited(seconds: float | None = None) -> Any:
-    """The behaviour of a deployment whose rate limit is used up."""
+    """Return the behaviour of a deployment whose rate limit is used up."""
     headers = {} if seconds is None else {"retry-after": f"{seconds:g}"}
     return reply(failure("RateLimitReached", "too many requests"), 429, headers)

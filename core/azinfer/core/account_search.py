@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
 from azinfer.core.errors import ConfigurationError, PermissionDeniedError
 
-AZURE = "azure"  # the source of deployments that is searched for
+AZURE = "azure"  # the value of `source=` for which the account is searched
 _SUBSCRIPTIONS_VERSION = "2022-12-01"
 _ACCOUNTS_VERSION = "2025-09-01"
 _MANAGEMENT = {
@@ -23,7 +23,7 @@ Page = Mapping[str, Any]
 def search_account(endpoint: Endpoint) -> Generator[str, list[Page], str]:
     """Return the URL of the account of an endpoint, after yielding the URLs of lists to read.
 
-    Each list comes back as its pages; a list that may not be read comes back without any.
+    Each list is sent back as its pages; for a list that must not be read, there are no pages.
 
     Source: "Subscriptions - List" and "Accounts - List" of the management REST APIs.
 
@@ -31,7 +31,7 @@ def search_account(endpoint: Endpoint) -> Generator[str, list[Page], str]:
         endpoint: The endpoint.
 
     Raises:
-        ConfigurationError: No subscription has it, as far as the credential may read them.
+        ConfigurationError: No subscription that the credential may read has the account.
     """
     host, origin = urlsplit(endpoint.url).hostname or "", management_origin(endpoint.url)
     subscriptions = yield f"{origin}/subscriptions?api-version={_SUBSCRIPTIONS_VERSION}"
@@ -45,8 +45,8 @@ def search_account(endpoint: Endpoint) -> Generator[str, list[Page], str]:
             if host in _hosts(account):
                 return f"{origin}{account.get('id')}"
     raise ConfigurationError(
-        f"no account has the endpoint {host}: this credential reads {len(names)} subscriptions "
-        f"({', '.join(names[:5]) or '-'}); sign in with one that may read the account, or pass "
+        f"no account has the endpoint {host}: this credential can read {len(names)} subscriptions "
+        f"({', '.join(names[:5]) or '-'}); use one that can read the account, or pass "
         "source=, its URL in Azure Resource Manager"
     )
 

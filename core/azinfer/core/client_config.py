@@ -117,7 +117,7 @@ def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:
     for other in ("routes", "aliases"):  # read elsewhere
         root.get(other, dict)
     local = root.table("local")
-    shared = _shared(root)
+    shared = _shared_config(root)
     root.close()
     endpoints = {
         name: _endpoint(table, facts[name], local_address(local, name, table))
@@ -126,7 +126,7 @@ def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:
     return ClientConfig(root.path, endpoints, default, root, shared)
 
 
-def _shared(root: Table) -> SharedConfig | None:
+def _shared_config(root: Table) -> SharedConfig | None:
     """Return the table `[shared]`, if there is one."""
     table = root.table("shared")
     if "shared" not in root:

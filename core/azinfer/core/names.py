@@ -1,4 +1,4 @@
-"""Names that calls may use: where they come from, and all of them at a moment."""
+"""Names that calls may use: where they come from, and all of them at one moment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Source:
         """Return the names as they are now.
 
         Raises:
-            ConfigurationError: Something is wrong with them.
+            ConfigurationError: A name is not valid.
         """
         settings = read_client_config(self.config)
         default = settings.endpoint(self.endpoint)
@@ -44,7 +44,7 @@ class Source:
         return Names(settings, directory)
 
     def signature(self) -> tuple[int, int] | None:
-        """Return what changes when the file does; None without a file."""
+        """Return a value that changes when the file does; None without a file."""
         if isinstance(self.config, Mapping):
             return None
         try:

@@ -5,9 +5,9 @@
     [shared]
     redis = "env:REDIS_URL"        # or redis://host:6379/0; also prefix, timeout (0.2 s)
 
-Each process takes leases of what the limits of a deployment still allow, several times a second
-while it sends calls, and not for each call. Without the server every process counts by itself, and
-no call fails for it.
+Each process leases a part of what the limits of a deployment still allow, several times a second
+while it sends calls, and not for each call. If the server is missing, every process counts by
+itself, and no call fails because of that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Facts that one process has learned of endpoints, for the others to know."""
+"""Facts that one process has learned about endpoints, for the other processes."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def _read(facts: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
 
 
 def _may_be_shared(name: str, text: str) -> bool:
-    # Whoever writes to the server must not decide for whom tokens are made.
+    # Writers to the server must not decide the audience of tokens.
     return "://" not in name and "://" not in text

@@ -1,4 +1,4 @@
-"""Reports: what one process says of its use of a limit, and what it wants besides."""
+"""Reports: how much of a limit one process has used, and how much more it wants."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KINDS = ("requests", "tokens")
 
 @dataclass(slots=True)
 class Demand:
-    """What calls to one deployment wanted that found no lease.
+    """The demand of calls to one deployment that found no lease.
 
     Attributes:
-        requests: How many they were.
-        tokens: What they may use together.
+        requests: The number of the calls.
+        tokens: The tokens that they may use together.
     """
 
     requests: float = 0.0
@@ -33,7 +33,7 @@ class Demand:
     def wanted(self, kind: str, lease: Lease | None, state: State) -> float:
         """Return how much of a limit is wanted until the next exchange.
 
-        It is what was missing, and twice what was used since the last exchange.
+        It is the missing amount, and twice the amount that was used since the last exchange.
 
         Args:
             kind: `"requests"` or `"tokens"`.
@@ -60,8 +60,8 @@ def arguments(window: Window, process: str, left: float, wanted: float, now: flo
     Args:
         window: What this process has used.
         process: Its id.
-        left: What it keeps of the last lease.
-        wanted: How much it wants besides.
+        left: The part of the last lease that it keeps.
+        wanted: How much more it wants.
         now: The clock's seconds.
     """
     width = window.period / 10
@@ -76,7 +76,7 @@ def arguments(window: Window, process: str, left: float, wanted: float, now: flo
 
 
 def windows_of(states: Mapping[str, State]) -> list[tuple[str, str, Window]]:
-    """Return every limit: the deployment's key, the kind, and what was used."""
+    """Return every limit: the deployment's key, the kind, and the used amount."""
     return [
         (key, kind, window)
         for key, state in states.items()

@@ -1,4 +1,4 @@
-"""What Redis itself does, so that no other process comes in between.
+"""The scripts that Redis itself runs, so that no other process can interfere.
 
 All times are those of the server. What a process has used or reserved of a slice of a window has a
 field of its own, which each exchange sets anew: a script that runs twice, after a lost answer,

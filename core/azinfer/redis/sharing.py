@@ -29,20 +29,20 @@ from azinfer.redis.scripts import BREAKERS, LEASE
 
 _LOG = logging.getLogger("azinfer.redis")
 _TICK = 0.1  # seconds between exchanges while calls are sent
-_ACTIVE = 1.0  # seconds after the last call in which exchanges go on by themselves
+_ACTIVE = 1.0  # seconds after the last call in which exchanges continue
 _MOMENT = 0.02  # seconds between exchanges that calls wait for
 _FACTS = 1.0  # seconds between exchanges of facts
-_AGAIN = 1.0  # seconds before a server that is gone is tried again
+_AGAIN = 1.0  # seconds until a server that does not answer is tried again
 _LEASE = 1.0  # seconds that a lease lasts, at most half a period of its limit
 
 
 class RedisSharing:
-    """Shares what routes know with the other processes that use the same server.
+    """Shares the knowledge of routes with the other processes that use the same server.
 
     Args:
         settings: The server.
-        traffic: What is shared.
-        places: Returns the URL of each endpoint, and what is known of it.
+        traffic: The traffic that is shared.
+        places: Returns the URL of each endpoint, and what is known about it.
         clock: Time.
         environ: Where `"env:NAME"` is looked up; None for the process's environment.
 
@@ -79,7 +79,7 @@ class RedisSharing:
         self._gone = False
         timeout = self._settings.timeout
         try:
-            # A lost answer is not asked for again: an exchange says everything anew.
+            # A lost answer is not requested again: each exchange sends everything.
             self._server = redis.Redis.from_url(
                 self._url,
                 socket_timeout=timeout,
@@ -99,7 +99,7 @@ class RedisSharing:
         """Bring the leases of a route up to date before a call, if they are old.
 
         The first call after a pause waits for one exchange, at most for the time-out; then a
-        thread goes on with it.
+        thread continues the exchanges.
         """
         if os.getpid() != self._pid:
             self._connect()  # a forked child
@@ -110,7 +110,7 @@ class RedisSharing:
             self._start()
 
     def miss(self, keys: Collection[str], tokens: int) -> None:
-        """Note that a call found no lease for deployments, and ask for them.
+        """Record that a call found no lease for deployments, and request leases.
 
         The call waits for the exchange, unless another did a moment ago; then the thread asks.
         """
@@ -131,7 +131,7 @@ class RedisSharing:
         self._thread.start()
 
     def go_on(self) -> bool:
-        """Exchange what the thread has to; return False once no calls are sent any more."""
+        """Make the exchanges that are due; return False once no calls are sent any more."""
         now = time.monotonic()
         is_active = now - self._used_at < _ACTIVE
         if not is_active:
@@ -200,9 +200,9 @@ class RedisSharing:
             learn(answers[-1], self._places())
 
     def _give_back(self, keys: Collection[str], returning: bool) -> dict[str, dict[str, float]]:
-        """Return what is wanted of each limit; what leases have beyond it is not used any more.
+        """Return the wanted amount of each limit, and stop using the rest of the leases.
 
-        That comes first: what is reported as unused may be another process's at once.
+        The latter comes first: another process may get a part that is reported as unused at once.
         """
         states = self._traffic.states()
         wanted: dict[str, dict[str, float]] = {}
@@ -227,7 +227,7 @@ class RedisSharing:
     def _openings(
         self, states: Mapping[str, State], names: Mapping[str, str], now: float
     ) -> list[Any]:
-        """Return what the server is to know of the breakers of this process."""
+        """Return the state of this process's breakers for the server."""
         opened: list[Any] = []
         for key, state in states.items():
             until = state.breaker.until
@@ -282,7 +282,7 @@ class RedisSharing:
         pipe.hgetall(name)
 
     def _lose(self, error: Exception) -> None:
-        """Go on with the limits of this process alone."""
+        """Continue with the limits of this process alone."""
         if not self._gone:
             _LOG.warning(
                 "Redis does not answer (%s): each process keeps to the limits by itself until it "
@@ -300,7 +300,7 @@ class RedisSharing:
 
 
 def _exchange_often(reference: weakref.ref[RedisSharing], wake: threading.Event) -> None:
-    """Exchange while calls are sent; end when no more are, or nobody uses the client any more."""
+    """Make exchanges while calls are sent; end when there are none, or the client is gone."""
     while True:
         wake.wait(_TICK)
         wake.clear()

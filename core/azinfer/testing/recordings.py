@@ -20,7 +20,7 @@ _FOLDER = "cassettes"
 def cassette_path(node: pytest.Item) -> Path:
     """Return the file of a test's recording, in a folder beside its module.
 
-    Parameters are part of its name; what no file name can have is replaced.
+    Parameters are part of its name; characters that a file name cannot have are replaced.
     """
     name = re.sub(r"[^\w.=\[\]-]+", "_", node.name)[:150]
     return node.path.parent / _FOLDER / node.path.stem / f"{name}.jsonl"

@@ -1,4 +1,4 @@
-"""Leases: what one process may use of a limit that it shares with others."""
+"""Leases: the part of a shared limit that one process may use."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What this process may still use of shared limits.
+    """The part of shared limits that this process may still use.
 
-    It ends with the slice of the limit's window in which it was given. What is left of it then
-    goes back to the others.
+    It ends with the slice of the limit's window in which it was granted. The rest of it then goes
+    back to the other processes.
 
     Attributes:
         until: When it ends, in the clock's seconds.
@@ -23,10 +23,10 @@ class Lease:
     tokens: float | None = None
 
     def without(self, used: Lease | None, left: Lease | None) -> Lease:
-        """Return the lease less what was used of an earlier one in the meantime.
+        """Return the lease minus what was used of an earlier one in the meantime.
 
         Args:
-            used: The earlier one when this one was asked for.
+            used: The earlier one at the time when this one was requested.
             left: What is left of it now.
         """
         if used is None or left is None:
@@ -48,7 +48,7 @@ class Lease:
         )
 
     def covers(self, tokens: int, now: float) -> bool:
-        """Return whether a request of so many tokens may be sent."""
+        """Return whether a request with a number of tokens may be sent."""
         if now >= self.until:
             return False
         if self.requests is not None and self.requests < 1:

@@ -1,4 +1,4 @@
-"""Locks of deployments: a file with their facts, and what has changed since it was written."""
+"""Locks of deployments: a file with their facts, and the changes since it was written."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.output import write, write_json
 
 _FACTS = ("model_name", "model_version", "model_format", "capacity_type", "capacity")
-_DAYS = 30  # before its retirement a model is a problem
+_DAYS = 30  # days before its retirement in which a model is reported
 _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it was, or will not stay as it is.
+    """One change since the file was written, or one that is coming.
 
     Attributes:
         deployment: The deployment.
         kind: `"changed"`, `"gone"`, `"new"` or `"retires"`.
-        fact: What has changed; for a retirement, the model.
+        fact: The fact that has changed; for a retirement, the model.
         before: The value in the file.
         now: The value now; for a retirement, the date.
     """
@@ -69,7 +69,7 @@ def lock_deployments(client: InferenceClient, source: str | None, path: Path) ->
 def check_deployments(
     client: InferenceClient, source: str | None, path: Path, today: date, *, as_json: bool
 ) -> bool:
-    """Print what has changed since a file was written; return whether nothing has.
+    """Print the changes since a file was written; return whether there are none.
 
     A model that retires within 30 days counts, too.
 
@@ -108,12 +108,12 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigurationError(
-            f"{path} is not a file of `azinfer deployments --lock`; write it anew"
+            f"{path} is not a file of `azinfer deployments --lock`; write it again"
         ) from None
 
 
 def facts_of(deployment: Deployment) -> dict[str, Any]:
-    """Return the facts of a deployment that its users depend on; those that are listed.
+    """Return the listed facts of a deployment on which its users depend.
 
     Source of the options of upgrades: "Accounts - Deployments" of the Cognitive Services
     management REST API.
@@ -133,7 +133,7 @@ def facts_of(deployment: Deployment) -> dict[str, Any]:
 def differences(
     before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Difference]:
-    """Yield what is different; a fact that one of both lists does not have is not compared."""
+    """Yield the differences; a fact that one of the lists does not have is not compared."""
     names = {name.casefold(): name for name in now}
     for name, facts in before.items():
         current = now.get(names.get(name.casefold(), ""))
@@ -150,7 +150,7 @@ def differences(
 
 
 def retirements(deployments: Mapping[str, Deployment], today: date) -> Iterator[Difference]:
-    """Yield the deployments whose models retire soon, or have."""
+    """Yield the deployments whose models retire soon or are retired."""
     for each in deployments.values():
         model = each.model_name or ""
         facts = find(f"{model}-{each.model_version}", is_model_id=True) or find(

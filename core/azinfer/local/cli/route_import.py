@@ -14,7 +14,7 @@ from azinfer.core import ConfigurationError, missing_extra
 
 ENVIRONMENT = "env"
 _VARIABLE = re.compile(r"os\.environ/(\w+)")
-# For each kind of endpoint: the variables of its URL, its key, its version and its deployment.
+# The variables of each kind of endpoint: its URL, its key, its version and its deployment.
 _VARIABLES = (
     (
         "AZURE_OPENAI_ENDPOINT",
@@ -45,14 +45,14 @@ _VARIABLES = (
 
 @dataclass(slots=True)
 class Imported:
-    """What an `azinfer.toml` will say.
+    """The content of a new `azinfer.toml`.
 
     Attributes:
         endpoints: The tables of endpoints, by name.
         deployments: Facts about deployments, by `name@endpoint`.
         routes: The tiers of each route.
         aliases: Other names of routes.
-        notes: What could not be taken over, for the reader.
+        notes: What could not be converted, for the reader.
     """
 
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def import_routes(source: str, environ: Mapping[str, str]) -> str:
         environ: The environment.
 
     Raises:
-        ConfigurationError: There is nothing in it to take over, or the file cannot be read.
+        ConfigurationError: There is nothing in it to convert, or the file cannot be read.
         ModuleNotFoundError: PyYAML is not installed.
     """
     if source == ENVIRONMENT:
@@ -132,7 +132,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def from_environment(environ: Mapping[str, str]) -> Imported:
-    """Return what the usual variables say, also those with an ending such as `_WEST`."""
+    """Return the content of the usual variables, also of those with an ending such as `_WEST`."""
     imported, members = Imported(), list[str]()
     for variable in sorted(environ, key=len):
         for url, keys, versions, models in _VARIABLES:
@@ -157,7 +157,7 @@ def _first(names: Iterable[str], ending: str, environ: Mapping[str, str]) -> str
 
 
 def from_litellm(config: Mapping[str, Any]) -> Imported:
-    """Return what a config.yaml of LiteLLM says.
+    """Return the content of a config.yaml of LiteLLM.
 
     Source: "Proxy config.yaml" and "Router - Load Balancing" of LiteLLM's documentation.
     """
@@ -188,7 +188,7 @@ def _member(
     provider, _, deployment = str(parameters.get("model") or "").partition("/")
     url = _text(parameters.get("api_base"))
     if provider not in ("azure", "azure_ai") or not deployment or not url:
-        imported.notes.append(f"not taken over: {group} ({parameters.get('model')})")
+        imported.notes.append(f"not converted: {group} ({parameters.get('model')})")
         return None
     if variable := _VARIABLE.fullmatch(url):
         imported.notes.append(f"write the URL that the variable {variable[1]} has into the file")
@@ -231,11 +231,11 @@ def _version(value: Any) -> str | None:
 
 
 def _add_fallbacks(imported: Imported, fallbacks: Any) -> None:
-    """Append the routes that follow a route: all but the last by their deployments."""
+    """Append the routes that follow a route: all except the last as their deployments."""
     for group, others in [pair for each in _tables(fallbacks) for pair in each.items()]:
         names = [str(each) for each in others if str(each) in imported.routes]
         if group not in imported.routes or not names:
-            imported.notes.append(f"not taken over: the fallbacks of {group}")
+            imported.notes.append(f"not converted: the fallbacks of {group}")
             continue
         seen = {member for tier in imported.routes[group] for member in tier}
         for name in names[:-1]:
@@ -265,5 +265,5 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a text, a number or a list as TOML writes them, which is as JSON does."""
+    """Return a text, a number or a list in the form of TOML, which is that of JSON."""
     return json.dumps(value, ensure_ascii=False)

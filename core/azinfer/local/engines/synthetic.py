@@ -180,9 +180,9 @@ async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _prompted_sample(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    if (found := find_schema(messages)) is None:
+    if (pair := find_schema(messages)) is None:
         return None
-    schema, text = found
+    schema, text = pair
     try:
         validation.check(schema, "the schema in the prompt")
         return _sample_text(schema, text)

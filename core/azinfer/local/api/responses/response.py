@@ -127,13 +127,13 @@ class ResponsesWriter:
         )
         response = self._finish(choices[0])
         if choices[0].finish_reason == "content_filter":
-            events = done + self._filtered(response)
+            events = done + self._filter_events(response)
         else:
             events = done + self._event(response["status"], response=response)
         self._end_events()
         return events
 
-    def _filtered(self, response: Json) -> bytes:
+    def _filter_events(self, response: Json) -> bytes:
         """Return the events of an answer that the filter ends: the reason comes after the end."""
         failed = {**response, "status": "failed", "error": None, "incomplete_details": None}
         self._keep(failed)

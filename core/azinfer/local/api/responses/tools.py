@@ -25,7 +25,7 @@ SERVICE_TOOLS = {
 SERVICE_ITEMS = frozenset([*SERVICE_TOOLS.values(), "mcp_list_tools", "mcp_approval_request"])
 PREFIXES = {"web_search_call": "ws", "file_search_call": "fs", "code_interpreter_call": "ci"}
 PREFIXES |= {"image_generation_call": "ig", "mcp_call": "mcp", "mcp_list_tools": "mcpl"}
-# What the engine writes for a free-form tool, whose input is one text.
+# The schema for a free-form tool, whose input is one text.
 _INPUT = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -34,7 +34,7 @@ _INPUT = {
 
 
 def chat_tools(tools: Sequence[Any], surface: str) -> list[Json]:
-    """Return the tools of a response that an engine may call, nested as a chat has them.
+    """Return the tools of a response that an engine may call, in the nested form of a chat.
 
     Raises:
         ErrorResponse: A tool has a type that does not exist here.
@@ -71,7 +71,7 @@ def custom_names(tools: Any) -> frozenset[str]:
 
 
 def chat_choice(choice: Any, body: Json, tools: Sequence[Json], surface: str) -> Any:
-    """Return a tool choice as a chat has it; None where there is nothing to choose from.
+    """Return a tool choice in the form of a chat; None if there is nothing to choose from.
 
     Raises:
         ErrorResponse: It has a type that does not exist here, or that no tool has.
@@ -98,6 +98,6 @@ def custom_input(arguments: str) -> str:
 
 
 def service_item(item: Mapping[str, Any], item_id: str) -> Json:
-    """Return a scripted item of a service-side tool as an answer has it."""
+    """Return a scripted item of a service-side tool in the form of an answer."""
     prefix = PREFIXES.get(str(item["type"]), "st")
     return {"id": f"{prefix}_{item_id}", "status": "completed", **item}

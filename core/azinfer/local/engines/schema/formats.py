@@ -1,6 +1,6 @@
 """Formats of JSON Schema: a pattern for grammars, and a check of values, for each.
 
-All other formats are annotations, as the specification has it.
+All other formats are annotations, as in the specification.
 """
 
 from __future__ import annotations

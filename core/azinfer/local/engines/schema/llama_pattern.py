@@ -1,8 +1,8 @@
 """Regular expressions in the form that llama.cpp turns into a grammar without losing any of it.
 
-Its converter copies most of a pattern into the grammar as it stands. An escape that the grammar
-does not know makes it drop the whole pattern without a word, and a quote or a backslash would end
-the JSON string that the pattern is part of. So patterns are written anew: over the characters of
+Its converter copies most of a pattern into the grammar unchanged. An escape that the grammar does
+not know makes it silently drop the whole pattern, and a quote or a backslash would end
+the JSON string that the pattern is part of. So patterns are written again: over the characters of
 JSON text, with only the escapes that are known on both sides.
 Source: `common/json-schema-to-grammar.cpp` and `src/llama-grammar.cpp` of llama.cpp.
 """
@@ -20,9 +20,9 @@ from azinfer.local.engines.schema.regex import (
 )
 
 _ESCAPED, _ESCAPED_IN_CLASS = frozenset('^$.[]|(){}*+?\\-"'), frozenset('[]\\-"')
-# What no character of a JSON string may be: controls, the quote, the backslash.
+# Characters that a JSON string cannot contain: controls, the quote, the backslash.
 _FORBIDDEN = (("\x00", "\x1f"), ('"', '"'), ("\\", "\\"))
-# Patterns without an end go on for at most so many more repetitions: a small model never ends.
+# The most further repetitions of patterns without an end: a small model would never stop.
 _MOST_REPEATED = 60
 
 
@@ -68,7 +68,7 @@ def fit(part: Part, shortest: int, longest: int | None) -> str | None:
     """Return a pattern for llama.cpp whose texts also have a length between two bounds.
 
     Returns:
-        The pattern, or None where the lengths cannot be assured.
+        The pattern, or None if the lengths cannot be guaranteed.
     """
     if isinstance(part, Repetition) and isinstance(part.part, Characters):
         high = part.low + _MOST_REPEATED if part.high is None else part.high
@@ -118,7 +118,7 @@ def _without_forbidden(ranges: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _literal(character: str) -> str:
-    """Return the pattern of a character as JSON text has it."""
+    """Return the pattern of a character in JSON text."""
     text = json.dumps(character, ensure_ascii=False)[1:-1]
     return "".join(f"\\{each}" if each in _ESCAPED else each for each in text)
 

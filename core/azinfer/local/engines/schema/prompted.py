@@ -13,14 +13,14 @@ from typing import Any
 from azinfer.local.engines.base import last_text
 from azinfer.local.engines.schema.budget import spend
 
-# A schema stands in the first part of a message, among few other objects.
+# A schema is in the first part of a message, among few other objects.
 _LONGEST, _MOST_TRIES = 50_000, 100
 
 
 def find_schema(messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str] | None:
-    """Return the JSON Schema that a prompt asks for, and what the user says beside it.
+    """Return the JSON Schema that a prompt asks for, and the user's text without it.
 
-    Of several the last one counts: those before it are examples.
+    Of several schemas the last one counts: those before it are examples.
 
     Args:
         messages: The conversation, oldest first.
@@ -29,15 +29,15 @@ def find_schema(messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], 
         The schema and the text of the newest message of the user without schemas, or None if no
         message has a schema.
     """
-    found = None
+    schema = None
     for message in messages:
         if message.get("role") in ("system", "developer", "user"):
             schemas, _ = _split(last_text([message]))
-            found = schemas[-1] if schemas else found
-    if found is None:
+            schema = schemas[-1] if schemas else schema
+    if schema is None:
         return None
     users = [each for each in messages if each.get("role") == "user"] or messages
-    return found, _split(last_text(users[-1:]))[1]
+    return schema, _split(last_text(users[-1:]))[1]
 
 
 def _split(text: str) -> tuple[list[dict[str, Any]], str]:
