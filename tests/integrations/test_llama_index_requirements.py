@@ -21,7 +21,7 @@ from azinfer.core import BadRequestError, ConfigurationError, Timeout
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding, AzInferLLM
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import KEY, SURFACES
-from llama_index_calls import USER, call_method, tool
+from llama_index_calls import USER, call_method, payload_of, tool
 from raw_server import RawServer, chat, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
@@ -52,7 +52,7 @@ def test_no_request_is_sent_before_the_first_question(
     # the LLM asked whenever its metadata was read: run-llama/llama_index#15169
     instance = make(kind, path, model=None)
     repr(instance)
-    instance.to_payload()
+    payload_of(instance)
     instance.to_dict()
     if kind is AzInferLLM:
         assert instance.metadata.is_chat_model

@@ -25,6 +25,12 @@ FACTS = [
 ]
 
 
+def payload_of(component: Any) -> dict[str, Any]:
+    """Return what events of the framework have of a component; before 0.14.24 nothing."""
+    payload: dict[str, Any] = component.to_payload() if hasattr(component, "to_payload") else {}
+    return payload
+
+
 class Person(BaseModel):
     """A person."""
 
