@@ -329,3 +329,9 @@ def test_the_estimate_sends_nothing(server: RawServer) -> None:
         chats = CompletionJob(client, options._replace(options={"max_tokens": 100}))
         assert estimate(chats, [[UserMessage("12345678")]] * 3) == BulkEstimate(3, 3, 306)
     assert server.received == []
+
+
+@pytest.mark.parametrize("method", ["embed_many", "complete_many"])
+def test_one_text_is_not_a_list_of_letters(ask: Ask, method: str) -> None:
+    with pytest.raises(ConfigurationError, match="pass a list of items, not one text: 'hello'"):
+        results_of(ask(), method, "hello")

@@ -14,6 +14,7 @@ from azinfer.core.bulk.run import Run
 from azinfer.core.bulk.tasks import AsyncBulkResults, AsyncWork
 from azinfer.core.bulk.threads import BulkResults, Work
 from azinfer.core.bulk.values import BulkEstimate, BulkOptions, Item, Value
+from azinfer.core.errors import ConfigurationError
 
 
 def begin(
@@ -54,6 +55,8 @@ def estimate(
 def _prepare(
     client: Any, job: Job[Item, Value], items: Any, options: BulkOptions
 ) -> tuple[Planner[Item, Value], Run[Item, Value]]:
+    if isinstance(items, str):  # else each of its letters would be an item
+        raise ConfigurationError(f"pass a list of items, not one text: {items[:50]!r}")
     if options.total is None and isinstance(items, Sized):
         options = replace(options, total=len(items))
     checkpoint = None
