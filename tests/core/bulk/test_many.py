@@ -335,3 +335,26 @@ def test_the_estimate_sends_nothing(server: RawServer) -> None:
 def test_one_text_is_not_a_list_of_letters(ask: Ask, method: str) -> None:
     with pytest.raises(ConfigurationError, match="pass a list of items, not one text: 'hello'"):
         results_of(ask(), method, "hello")
+
+
+def test_work_on_a_route_goes_on_where_a_deployment_is_throttled(server: RawServer) -> None:
+    busy = reply(failure("429", "slow down"), 429, {"retry-after": "30"})
+    numbered = itertools.count()
+
+    def throttle_one(request: Any) -> Any:
+        throttled = request.json["model"] == "one" and next(numbered) > 2
+        return busy if throttled else echo(request)
+
+    server.choose = throttle_one
+    config = {
+        "endpoints": {"main": {"url": f"{server.url}/openai/v1", "credential": "env:KEY"}},
+        "deployments": {
+            f"{name}@main": {"model_id": "m", "model_version": "1"} for name in ("one", "two")
+        },
+        "routes": {"embed": {"tiers": [["one@main", "two@main"]]}},
+    }
+    with InferenceClient.from_config(config, environ={"KEY": "k"}, clock=TestClock()) as client:
+        results = list(client.embed_many(map(str, range(400)), model="embed", batch_size=10))
+    assert numbers(results) == list(map(float, range(400)))
+    models = [request.json["model"] for request in server.received]
+    assert {"one", "two"} == set(models)
