@@ -353,3 +353,15 @@ def test_others_are_served_while_hundreds_of_long_streams_begin(http: httpx.Clie
 
 def _has_begun(sock: socket.socket) -> bool:
     return bool(select.select([sock], [], [], 0)[0])
+
+
+def test_the_page_shows_a_hundred_deployments_and_counts_the_others() -> None:
+    deployments = [LocalDeployment(f"chat-{at}") for at in range(120)]
+    with (
+        LocalEndpoint(deployments) as endpoint,
+        httpx.Client(follow_redirects=True, headers={"sec-fetch-site": "none"}) as http,
+    ):
+        page = http.get(endpoint.page_url()).text
+    assert "chat-99" in page
+    assert "chat-100" not in page
+    assert "20 more; GET /_azinfer/deployments returns all of them." in page

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import Cassette, LocalDeployment, LocalEndpoint, UpstreamEngine
-from azinfer.local.engines.cassette.exchanges import Exchange
+from azinfer.local.engines.cassette.exchanges import Exchange, key_of
 from raw_server import RawServer, chat, chunked, events, part, raw, reply, vectors
 
 SECRET = "upstream-key-51c7"
@@ -137,7 +139,7 @@ def test_cassettes_have_no_credentials(server: RawServer, tape: Path, serve: Ser
     assert SECRET not in "".join(result.split('"], [0.2, "'))
     assert SECRET not in result
     assert "authorization" not in result.lower()
-    assert cassette.find("embeddings", {"input": "x"}).parts == [(0.2, "no: [credential]!")]
+    assert Cassette(tape).find("embeddings", {"input": "x"}).parts == [(0.2, "no: [credential]!")]
 
 
 def test_an_unrecorded_request_names_the_nearest_one(
@@ -226,3 +228,39 @@ def test_an_invalid_cassette_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\n")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Cassette(tmp_path / "binary")
+
+
+def count_exchanges() -> int:
+    gc.collect()
+    return sum(isinstance(each, Exchange) for each in gc.get_objects())
+
+
+def test_a_recording_keeps_no_exchange_in_memory(
+    server: RawServer, tape: Path, serve: Serving
+) -> None:
+    server.will(*(reply(chat(str(at))) for at in range(20)))
+    before = count_exchanges()
+    client = serve(Cassette(tape, "record"), f"{server.url}/v1")
+    for at in range(20):
+        client.complete(say(f"Question {at}"))
+    assert tape.read_text("utf-8").count("\n") == 20
+    assert count_exchanges() <= before
+
+
+def test_a_request_is_found_among_many_by_one_look_up(
+    tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Cassette(tape, "record")
+    bodies = [{"model": "m", "messages": [str(at)]} for at in range(500)]
+    for body in bodies:
+        recording.add(Exchange("chat/completions", body, 200, {}, [(0.1, "{}")]), "")
+    replay = Cassette(tape)
+    compared: list[Any] = []
+
+    def count_keys(operation: str, body: Any) -> str:
+        compared.append(body)
+        return key_of(operation, body)
+
+    monkeypatch.setattr("azinfer.local.engines.cassette.cassette.key_of", count_keys)
+    assert replay.find("chat/completions", bodies[-1]).body == bodies[-1]
+    assert compared == [bodies[-1]]
