@@ -25,9 +25,9 @@ _MOST_MEGABYTES, _LONGEST = 120, 900
 
 def block(start: str) -> str:
     """Return the README's one block of commands that has a text."""
-    found: list[str] = [each for each in BLOCKS if start in each]
-    assert len(found) == 1, (start, found)
-    return found[0]
+    matches: list[str] = [each for each in BLOCKS if start in each]
+    assert len(matches) == 1, (start, matches)
+    return matches[0]
 
 
 class Stranger:

@@ -126,6 +126,13 @@ def test_the_command_shows_the_changes_and_writes_only_if_asked(tmp_path: Path) 
     assert path.read_text() == after(AZURE)
 
 
+def test_the_command_keeps_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_bytes(AZURE.replace("\n", "\r\n").encode())
+    assert azinfer(path, "--write").returncode == 0
+    assert path.read_bytes() == after(AZURE).replace("\n", "\r\n").encode()
+
+
 def test_the_command_lists_lines_to_do_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(AZURE + "client.models.list()\n")

@@ -36,8 +36,7 @@ def migrate(paths: Sequence[Path], *, write_files: bool, as_json: bool) -> bool:
     results: list[tuple[Path, Migration]] = []
     for path in _files(paths):
         try:
-            text = path.read_text("utf-8")
-            result = migrate_source(text)
+            result = migrate_source(path.read_bytes().decode())  # with its own line ends
         except (SyntaxError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} cannot be read: {error}") from None
         results.append((path, result))
