@@ -198,6 +198,18 @@ def test_a_place_that_is_not_known_is_none(place: Json) -> None:
     assert Message("hello", raw={"annotations": [note]}).citations == (Citation(None, URL),)
 
 
+def test_a_plain_answer_names_no_source(server: RawServer) -> None:
+    server.will(reply(chat("hello")))
+    with InferenceClient(server.url, "a-key", "m") as client:
+        assert client.complete(QUESTION).citations == ()
+
+
+def test_a_citation_is_plain_data_without_what_is_not_known() -> None:
+    assert PLACED.to_dict() == {"title": "A", "url": URL, "start": 3, "end": 6}
+    assert Citation("B", start=0, end=2).to_dict() == {"title": "B", "start": 0, "end": 2}
+    assert Citation(file_id="f-1", text="").to_dict() == {"text": "", "file_id": "f-1"}
+
+
 async def test_the_async_client_has_citations_too(server: RawServer) -> None:
     server.will(reply(chat("so Yes.", message={"annotations": [NOTE]})))
     async with AsyncInferenceClient(server.url, "a-key", "m") as client:

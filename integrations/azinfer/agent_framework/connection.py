@@ -117,7 +117,11 @@ class Connection:
 
 
 def _environment(path: str | None, encoding: str | None) -> Mapping[str, str]:
-    """Return the environment with a file that wins over it, as for the framework's settings."""
+    """Return the environment with a file that wins over it, as for the framework's settings.
+
+    `load_settings` returns the variables of a fixed list; core also reads others, such as that of
+    `credential="env:NAME"`.
+    """
     if path is not None and not os.path.exists(path):
         raise FileNotFoundError(path)
     file = dotenv_values(path, encoding=encoding or "utf-8") if path else {}

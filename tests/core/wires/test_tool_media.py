@@ -54,6 +54,11 @@ def test_media_follow_all_results_of_a_turn_on_chat() -> None:
     ]
 
 
+def test_texts_of_a_result_are_one_text_on_chat() -> None:
+    (result,) = encoded("chat", ToolMessage(["a", "b"], "c1"))["messages"]
+    assert result == {"role": "tool", "tool_call_id": "c1", "content": "a\nb"}
+
+
 def test_other_messages_stay_the_same_object() -> None:
     body = {"messages": [{"role": "user", "content": "hi"}, {"role": "tool", "content": "x"}]}
     sent = wire_named("chat").encode(body, Situation()).body
