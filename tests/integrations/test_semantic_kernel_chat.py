@@ -443,7 +443,7 @@ async def test_functions_need_a_kernel_and_one_answer(
         await ask(settings)
     for several in ({"number_of_responses": 2}, {"extra_parameters": {"n": 2}}):
         settings = Settings(function_choice_behavior=Auto(), **several)
-        with pytest.raises(ServiceInvalidExecutionSettingsError, match="one answer alone"):
+        with pytest.raises(ServiceInvalidExecutionSettingsError, match="only one answer"):
             await ask(settings, kernel=kernel(w=Weather()))
     assert not server.received
 

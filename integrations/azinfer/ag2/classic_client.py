@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azinfer.ag2.structured import json_schema_of
 from azinfer.core import (
     ChatCompletion,
     Choice,
     ConfigurationError,
     InferenceClient,
-    JsonSchema,
     Usage,
 )
 
@@ -194,5 +194,5 @@ def _options(params: Mapping[str, Any]) -> dict[str, Any]:
 def _response_format(wanted: Any) -> Any:
     """Return a response format from any form of AG2: a type, a JSON Schema, or the wire's."""
     if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_object", "json_schema"):
-        return JsonSchema(str(wanted.get("title") or "response_format"), wanted)
+        return json_schema_of(str(wanted.get("title") or "response_format"), wanted)
     return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ag2.response import ResponseProto
@@ -17,11 +18,24 @@ def response_format_of(wanted: ResponseProto[Any] | None) -> JsonSchema | None:
     """
     if wanted is None or not wanted.json_schema:
         return None
-    name = re.sub(r"[^\w-]", "_", wanted.name, flags=re.ASCII)[:64]
-    closed = strict_schema(wanted.json_schema)
+    return json_schema_of(wanted.name, wanted.json_schema, wanted.description)
+
+
+def json_schema_of(
+    name: str, schema: Mapping[str, Any], description: str | None = None
+) -> JsonSchema:
+    """Return a schema in the form that strict output requires, or as it is if it cannot be strict.
+
+    Args:
+        name: Its name; characters that no name may have become `_`.
+        schema: The schema.
+        description: What the answer is.
+    """
+    name = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:64]
+    closed = strict_schema(schema)
     if _is_open(closed):
-        return JsonSchema(name, wanted.json_schema, False, wanted.description)
-    return JsonSchema(name, closed, True, wanted.description)
+        return JsonSchema(name, schema, False, description)
+    return JsonSchema(name, closed, True, description)
 
 
 def _is_open(schema: Any) -> bool:

@@ -106,7 +106,19 @@ def test_a_slow_upload_succeeds_while_it_makes_progress(kind: str) -> None:
     assert time.monotonic() - began > 0.8
 
 
-def test_a_slow_upload_over_tls_succeeds(kind: str, authority: Authority) -> None:
+class Small(socket.socket):
+    """A socket with a small buffer, so that each of its steps is a short one."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+
+
+def test_a_slow_upload_over_tls_succeeds(
+    kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socket", Small)
+
     def slowly(plain: socket.socket) -> None:
         with authority.server_context("127.0.0.1").wrap_socket(plain, server_side=True) as accepted:
             size = 0

@@ -143,8 +143,11 @@ def writes_calls_whole(deployment: LocalDeployment, surface: str) -> bool:
     """
     if deployment.engine_capabilities.passes_requests_through:
         return False
+    if surface not in (MODELS, SERVERLESS):
+        return False
+    # Their ids, of nine characters, are as special as the form of their calls.
     family = family_of(deployment.model_name, is_model_id=deployment.has_model)
-    return surface in (MODELS, SERVERLESS) and family == "mistral"
+    return bool(family and parameters_of_families()[family].get("short_call_ids"))
 
 
 def _check_tools(body: Json, deployment: LocalDeployment) -> None:
