@@ -199,8 +199,7 @@ class RoutedAttempts(CallAttempts[T]):
         """Raise InvalidResponseError if other deployments return vectors of another length."""
         journey, ticket = self._journey, self._ticket
         assert ticket is not None
-        if journey.shape is None:
-            return
+        assert journey.shape is not None  # as of every call that returns vectors
         reason = journey.traffic.vector_lengths.check(
             journey.plan.route.name, journey.shape, ticket.member.key, length
         )
