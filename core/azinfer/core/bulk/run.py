@@ -35,8 +35,9 @@ from azinfer.core.errors import (
     UnsupportedParameterError,
 )
 
-# The most texts whose vectors are in memory: ten requests of the largest models.
-_MOST_ITEMS = 20_480
+# Texts whose vectors may be in memory before one more request is planned: with it, six of the
+# largest models.
+_MOST_ITEMS = 5 * 2048
 # The most parts that are planned, under way or not returned yet.
 _MOST_PARTS = 4 * MOST_AT_ONCE
 _TRIES = 5  # attempts of a part that fails while others succeed
@@ -92,7 +93,7 @@ class Run(Generic[Item, Value]):
     @property
     def has_room(self) -> bool:
         """Whether further parts may be planned."""
-        full = self._items >= _MOST_ITEMS or self._parts >= _MOST_PARTS
+        full = self._items > _MOST_ITEMS or self._parts >= _MOST_PARTS
         return not (full or self._closed or self.error)
 
     @property
