@@ -14,6 +14,7 @@ from azinfer.core import (
     AsyncInferenceClient,
     Clock,
     ConfigurationError,
+    HiddenEnvironment,
     InferenceClient,
     InferenceError,
     Timeout,
@@ -99,6 +100,11 @@ def test_values_with_secrets_have_no_text_of_their_own() -> None:
     for value in (SecretText(MARKER), SecretBytes(MARKER.encode())):
         assert START not in repr([value])
     assert json.dumps(SecretText("a")) == '"a"'
+
+
+def test_an_environment_does_not_show_its_values() -> None:
+    environ = HiddenEnvironment({"KEY": MARKER}, {"KEY": "b", "OTHER": MARKER})
+    assert (repr(environ), environ["KEY"]) == ("HiddenEnvironment(2 variables)", MARKER)
 
 
 def test_every_logger_is_quiet_about_the_key(
