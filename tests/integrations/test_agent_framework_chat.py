@@ -91,11 +91,12 @@ async def test_a_call_may_name_another_deployment(make: Make, endpoint: LocalEnd
         assert answer.text == "This is a synthetic answer to: hi"
     assert (await client.get_response(MESSAGE)).text == "Paris."
     # The model behind the client's own deployment is not that behind another.
-    for options, model_id in (
+    choices: list[tuple[Any, str | None]] = [
         ({"model": "echo"}, None),
         ({"model": "PARIS"}, "gpt-4.1"),
         ({"model": "echo", "model_id": "o3"}, "o3"),
-    ):
+    ]
+    for options, model_id in choices:
         answer = await client.get_response(MESSAGE, options=options)
         assert answer.raw_representation.routing.model_id == model_id
 
