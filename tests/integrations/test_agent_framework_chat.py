@@ -97,8 +97,8 @@ async def test_a_call_may_name_another_deployment(make: Make, endpoint: LocalEnd
         ({"model": "echo", "model_id": "o3"}, "o3"),
     ]
     for options, model_id in choices:
-        answer = await client.get_response(MESSAGE, options=options)
-        assert answer.raw_representation.routing.model_id == model_id
+        completion: Any = (await client.get_response(MESSAGE, options=options)).raw_representation
+        assert completion.routing.model_id == model_id
 
 
 async def test_options_are_sent_as_they_are(make: Make, endpoint: LocalEndpoint) -> None:
