@@ -51,7 +51,8 @@ def decode(
         _check_content(item)
     if raw.get("status") in ("failed", "cancelled"):
         raise failure(raw, headers)
-    logprobs = [entry for part in _parts(output) for entry in as_objects(part.get("logprobs"))]
+    parts = [part for part in _parts(output) if part.get("logprobs")]
+    logprobs = [entry for part in parts for entry in as_objects(part["logprobs"])]
     prompt = [each for each in _filters(raw) if each.get("source_type") == "prompt"]
     created = raw.get("created_at")
     choice = Choice(
@@ -138,7 +139,7 @@ def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
 
 def refusal_of(output: Sequence[Json]) -> str:
     """Return why the model refuses to answer; empty if it does not refuse."""
-    return "".join(as_text(part.get("refusal")) for part in _parts(output))
+    return "".join(as_text(part["refusal"]) for part in _parts(output) if "refusal" in part)
 
 
 def wants_json(raw: Json, response_format: Any) -> bool:
@@ -188,9 +189,10 @@ def _check_content(item: Json) -> None:
     if item.get("type") not in ("message", "reasoning"):
         return
     for name in ("summary", "content"):
-        parts = item.get(name)
+        if (parts := item.get(name)) is None:
+            continue
         texts = [part.get("text") for part in as_objects(parts)]
-        is_list = parts is None or (isinstance(parts, list) and len(parts) == len(texts))
+        is_list = isinstance(parts, list) and len(parts) == len(texts)
         if not is_list or not all(text is None or isinstance(text, str) for text in texts):
             raise invalid_response(f"an item with invalid {name}", item)
 
@@ -201,7 +203,10 @@ def _parts(output: Sequence[Json]) -> list[Json]:
 
 
 def _text(item: Json) -> str:
-    return "".join(str(part["text"]) for part in _parts([item]) if part.get("text"))
+    if item.get("type") != "message":
+        return ""
+    parts = as_objects(item.get("content"))
+    return "".join([str(part["text"]) for part in parts if part.get("text")])
 
 
 def _reasoning_of(item: Json) -> str:

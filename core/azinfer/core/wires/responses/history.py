@@ -106,7 +106,10 @@ def _kind(item: Json) -> tuple[Kind, str]:
 
 def _from_compaction(items: list[Json]) -> list[Json]:
     """Return the items from the last compaction on, which replaces all items before it."""
-    at = max((at for at, item in enumerate(items) if item["type"] == "compaction"), default=0)
+    places = [at for at, item in enumerate(items) if item["type"] == "compaction"]
+    if not places:
+        return items
+    at = places[-1]
     kept = [item for item in items[:at] if item.get("role") in ("system", "developer")]
     return [*kept, *items[at:]]
 
