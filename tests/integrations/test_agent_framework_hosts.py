@@ -12,13 +12,13 @@ from azinfer.local import LocalDeployment, LocalEndpoint, Scripted, ScriptedCall
 
 ROOT = Path(__file__).parents[2]
 TOUR = ROOT / "tests" / "support" / "tours" / "agent_framework_tour.py"
-# powerfx, which definitions need, wants another cffi; `.ci/run setup` puts these here.
+# powerfx, which definitions need, wants another cffi; `.ci/run long` puts these here.
 HOSTS = ROOT / ".venv" / "agent-framework-hosts"
 LOOK = Scripted("I look.", (ScriptedCall("get_weather", {"city": "New York"}),), contains="How is")
 
 
 def test_agents_work_where_others_host_them(tmp_path: Path) -> None:
-    assert HOSTS.is_dir(), f"{HOSTS} is missing; `.ci/run setup` makes it"
+    assert HOSTS.is_dir(), f"{HOSTS} is missing; `.ci/run long` makes it"
     deployments = [
         LocalDeployment("fixed", engine=SyntheticEngine("Paris.")),
         LocalDeployment("thinker", script=(LOOK, Scripted("It is sunny.", contains="Sunny"))),
