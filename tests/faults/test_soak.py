@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import soak
+
+SOAK = Path(__file__).parents[1] / "benchmarks" / "soak.py"
+KINDS = ("complete", "stream", "embed", "left early", "cancelled", "interrupted")
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system does not say")
 def test_nothing_is_lost_crossed_untyped_or_left_over() -> None:
-    result = soak.run(15)
-    assert result.wrong == []
-    kinds = {"complete", "stream", "embed", "left early", "cancelled", "interrupted"}
-    assert kinds <= result.outcomes.keys()
+    # In a process of its own: a signal that interrupts the measuring of coverage in one of its
+    # locks stops that thread for good.
+    done = subprocess.run(
+        [sys.executable, str(SOAK), "--seconds", "15"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [kind for kind in KINDS if f"'{kind}'" not in done.stdout + done.stderr] == []
