@@ -13,7 +13,7 @@ import pytest
 from azinfer.core import StreamInterruptedError
 from azinfer.core.network import pool
 from client_driver import StreamedCompletion, open_driver
-from raw_server import Peer, RawServer, chunked, events, part, stream
+from raw_server import Peer, RawServer, chat, chunked, events, part, reply, stream
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -171,3 +171,32 @@ def test_an_open_response_belongs_to_one_process(
         monkeypatch.undo()
         if kind == "async":  # only the parent may close it
             driver.run(streamed.stream._stream.response.connection.close())
+
+
+SHARED_LOOP = """
+import asyncio, os, sys
+from azinfer.core import AsyncInferenceClient, UserMessage
+
+loop = asyncio.new_event_loop()
+client = AsyncInferenceClient(sys.argv[1], "k", "m")
+
+async def ask():
+    await client.complete([UserMessage("hi")])
+
+loop.run_until_complete(ask())
+if (child := os.fork()) == 0:
+    loop.run_until_complete(ask())
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+loop.run_until_complete(ask())
+"""
+
+
+def test_a_child_that_runs_its_parents_loop_opens_a_connection_of_its_own(
+    server: RawServer,
+) -> None:
+    server.will(*[reply(chat())] * 3)
+    command = [sys.executable, "-c", SHARED_LOOP, f"{server.url}/models"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stdout == "7\n", done.stderr
+    assert server.connections == 2

@@ -140,7 +140,7 @@ def test_a_slow_upload_over_tls_succeeds(
 
 @pytest.mark.parametrize("over_tls", [False, True])
 def test_a_connection_with_half_a_request_is_not_reused(
-    over_tls: bool, authority: Authority
+    over_tls: bool, kind: str, authority: Authority
 ) -> None:
     # It would take the rest of the first request for the beginning of the next.
     refused, left = threading.Event(), threading.Event()
@@ -161,13 +161,34 @@ def test_a_connection_with_half_a_request_is_not_reused(
     environ = {"SSL_CERT_FILE": str(authority.path)}
     with (
         listen(refuse) as host,
-        once("async", f"http{'s' * over_tls}://{host}/models", environ=environ) as driver,
+        once(kind, f"http{'s' * over_tls}://{host}/models", environ=environ) as driver,
     ):
         with pytest.raises(APIStatusError) as caught:
             driver.complete(LARGE)
         assert caught.value.status == 413
         refused.set()
         assert left.wait(5)
+
+
+def test_an_early_refusal_of_an_upload_is_read(kind: str) -> None:
+    left = threading.Event()
+
+    def refuse(accepted: socket.socket) -> None:
+        accepted.recv(1000)
+        accepted.sendall(answer(failure("too_large"), 413))
+        left.wait(10)
+
+    with listen(refuse) as host, once(kind, f"http://{host}/openai/v1") as driver:
+        with pytest.raises(APIStatusError) as caught:
+            driver.run(driver.client.files.upload(b"x" * 30_000_000, filename="big.jsonl"))
+        left.set()
+    assert caught.value.status == 413
+
+
+def test_a_time_limit_of_a_month_is_no_error(kind: str, server: RawServer) -> None:
+    server.will(reply(chat()))
+    with open_driver(kind, f"{server.url}/models", KEY, "m", timeout=3e6) as driver:
+        assert driver.complete().text == "hello"
 
 
 def test_an_early_refusal_of_a_request_is_read(kind: str) -> None:

@@ -42,6 +42,7 @@ class Connection:
         self._waiter: Waiter | None = None
         self._closed = False
         self._busy = False
+        self._is_written = False
         self._free_since = 0.0
         self._generation = pool.generation
 
@@ -61,10 +62,11 @@ class Connection:
             self._socket.setblocking(False)
             self._waiter = Waiter(self._socket)
         self._parser.expect()
-        self._write(data, deadline)
-        if not isinstance(request.body, bytes):
-            for piece in request.body:
-                self._write(piece, deadline)
+        self._is_written = False
+        is_written = self._write(data, deadline)
+        if is_written and not isinstance(request.body, bytes):
+            is_written = all(self._write(piece, deadline) for piece in request.body)
+        self._is_written = is_written
         while not self._parser.status:
             self._receive(deadline)
         return self._parser.status, self._parser.headers
@@ -76,9 +78,9 @@ class Connection:
         return self._parser.take_parts()
 
     def release(self, now: float) -> None:
-        """End the request; close the connection if its response is not complete."""
+        """End the request; close the connection if request or response is not complete."""
         self._busy, self._free_since = False, now
-        if not self._parser.reusable:
+        if not (self._is_written and self._parser.reusable):
             self.close()
 
     def close(self) -> None:
@@ -109,10 +111,11 @@ class Connection:
                 raise
             raise connect_error(error, deadline) from None
 
-    def _write(self, data: bytes, deadline: Deadline) -> None:
+    def _write(self, data: bytes, deadline: Deadline) -> bool:
+        """Return whether all of it was written: a service may refuse a request before that."""
         left = memoryview(data)
         try:
-            while left:
+            while left and not self._parser.status:
                 left = left[self._write_piece(left, deadline) :]
                 if left:
                     deadline.remaining()
@@ -121,7 +124,8 @@ class Connection:
                 raise
             if isinstance(error, TimeoutError):
                 raise send_error(deadline) from None
-            # A service that refuses a request may respond before it has read all of it.
+            # It has closed the connection, perhaps after a response.
+        return not left
 
     def _write_piece(self, left: memoryview, deadline: Deadline) -> int:
         """Return how many bytes the network has accepted; 0 after a wait until it accepts some."""
@@ -133,20 +137,31 @@ class Connection:
             if is_interruption(blocked):
                 raise
             waiter.wait_after(blocked, deadline.limit(deadline.timeout.read))
-            return 0
+        if waiter.is_readable():
+            self._parse_received()
+        return 0
 
     def _receive(self, deadline: Deadline) -> None:
-        (sock, waiter), data = self._open_socket(), None
-        while data is None:
-            # A record of TLS fits into one piece, so none of it waits where no socket says so.
+        """Wait for bytes, or the end, and parse them."""
+        _, waiter = self._open_socket()
+        # A record of TLS fits into one piece, so none of it waits where no socket says so.
+        is_parsed = False
+        while not is_parsed:
             waiter.wait_to_read(deadline.limit(deadline.timeout.read))
-            try:
-                data = sock.recv(PIECE)
-            except BLOCKED as blocked:  # what came was a part of a record of TLS
-                if is_interruption(blocked):
-                    raise
+            is_parsed = self._parse_received()
+
+    def _parse_received(self) -> bool:
+        """Return False if only a part of a record of TLS has come, or one without content."""
+        sock, _ = self._open_socket()
+        try:
+            data = sock.recv(PIECE)
+        except BLOCKED as blocked:
+            if is_interruption(blocked):
+                raise
+            return False
         # A socket that is closed by this side ends too, but that ends no response.
         self._parser.feed(data) if data or self._closed else self._parser.eof()
+        return True
 
     def _open_socket(self) -> tuple[Any, Waiter]:
         sock, waiter = self._socket, self._waiter

@@ -22,6 +22,7 @@ from azinfer.core.network import pool
 if TYPE_CHECKING:
     import asyncio
 
+LONGEST_POLL = 2**31 - 1  # milliseconds, 24 days; a longer one is an error
 _NEXT_ADDRESS = 0.25  # seconds until the next address of a host is tried too
 
 AddressInfo: TypeAlias = tuple[Any, Any, int, str, Any]  # as `socket.getaddrinfo` returns it
@@ -176,7 +177,8 @@ def _writable(sockets: Sequence[socket.socket], seconds: float) -> list[socket.s
     poller = select.poll()
     for sock in sockets:
         poller.register(sock, select.POLLOUT)
-    descriptors = {descriptor for descriptor, _ in poller.poll(max(1, seconds * 1000))}
+    limit = min(max(1, seconds * 1000), LONGEST_POLL)
+    descriptors = {descriptor for descriptor, _ in poller.poll(limit)}
     return [sock for sock in sockets if sock.fileno() in descriptors]
 
 

@@ -142,6 +142,8 @@ async def _close_with_loop(key: Any, pool: Pool) -> AsyncGenerator[None]:
 def _reset_after_fork() -> None:
     """In a forked child, leave the parent's sockets alone and begin with empty pools."""
     global _pools, _lock, _loop_pools, generation
+    for pool in (*_pools.values(), *_loop_pools.values()):
+        pool.is_drained = True
     _parent_pools.extend((*_pools.values(), _loop_pools))
     _loop_pools = {}
     _pools = weakref.WeakValueDictionary()

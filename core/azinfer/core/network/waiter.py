@@ -10,6 +10,7 @@ import math
 import select
 from typing import Any
 
+from azinfer.core.network.dialing import LONGEST_POLL
 from azinfer.core.network.tls import WANTS_TO_READ
 
 
@@ -22,7 +23,7 @@ class Waiter:
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
-        self._reading = _poll_of(sock, reading=True)
+        self._reading = _poll_of(sock)
 
     def is_readable(self) -> bool:
         """Return whether bytes have come, or the end, or another thread closed the socket."""
@@ -30,6 +31,8 @@ class Waiter:
 
     def wait_after(self, blocked: OSError, seconds: float) -> None:
         """Wait until an operation of the socket that would have blocked can continue.
+
+        A write also stops waiting when there is something to read.
 
         Raises:
             TimeoutError: It still cannot.
@@ -43,28 +46,31 @@ class Waiter:
         Raises:
             TimeoutError: Nothing came.
         """
-        if not self._reading(math.ceil(seconds * 1000)):
+        if not self._reading(_milliseconds(seconds)):
             raise TimeoutError("the service sent nothing")
 
     def wait_to_write(self, seconds: float) -> None:
-        """Wait until the network accepts more bytes.
+        """Wait until the network accepts more bytes, or until bytes came.
 
         Raises:
             TimeoutError: It accepted none.
         """
-        if not _poll_of(self._socket, reading=False)(math.ceil(seconds * 1000)):
+        if not _poll_of(self._socket, writing=True)(_milliseconds(seconds)):
             raise TimeoutError("the network accepted nothing")
 
 
-def _poll_of(sock: Any, *, reading: bool) -> Any:
+def _milliseconds(seconds: float) -> int:
+    return min(math.ceil(seconds * 1000), LONGEST_POLL)
+
+
+def _poll_of(sock: Any, *, writing: bool = False) -> Any:
     """Return a function of milliseconds that returns what is ready by then, if anything."""
     if hasattr(select, "poll"):
         poller = select.poll()
-        poller.register(sock.fileno(), select.POLLIN if reading else select.POLLOUT)
+        poller.register(sock.fileno(), select.POLLIN | (select.POLLOUT if writing else 0))
         return poller.poll
 
     def wait(milliseconds: int) -> Any:  # pragma: no cover
-        reads, writes = ([sock], []) if reading else ([], [sock])
-        return any(select.select(reads, writes, [], milliseconds / 1000))
+        return any(select.select([sock], [sock] if writing else [], [], milliseconds / 1000))
 
     return wait  # pragma: no cover
