@@ -413,6 +413,22 @@ class TestBatches:
         await twins.close()
 
     @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_a_batch_that_failed_validation_has_an_error_for_each_request(
+        self, server: RawServer, kind: str
+    ) -> None:
+        counts = {"total": 0, "completed": 0, "failed": 0}
+        ended = {"id": "b", "status": "failed", "request_counts": counts, "input_file_id": "in"}
+        lines = "\n".join(json.dumps({"custom_id": f"r{at}"}) for at in range(2)) + "\n"
+        server.choose = lambda request: reply(
+            lines.encode() if "/files/in/" in request.target else ended
+        )
+        twins = Twins(kind, server.url, "a-key")
+        results = await twins.all(twins.client.batches.results("b"))
+        assert [each.id for each in results] == ["r0", "r1"]
+        assert all("ended as 'failed'" in each.error.message for each in results)
+        await twins.close()
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
     async def test_requests_of_an_expired_batch_that_are_in_no_file_are_errors(
         self, server: RawServer, kind: str
     ) -> None:

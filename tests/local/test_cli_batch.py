@@ -156,6 +156,41 @@ def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: P
     assert "no fetched request of" in run("submit", folder, "--retry-failed")[2]
 
 
+def test_a_batch_without_results_moves_no_answer(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_MOST_REQUESTS", 6)
+    folder, output = tmp_path / "night", tmp_path / "answers.jsonl"
+    prepare(folder, [{"id": f"q{at}", "prompt": prompt} for at, prompt in enumerate(PROMPTS)])
+    assert [run(command, folder)[0] for command in ("submit", "watch")] == [0, 0]
+    first = BatchJob.open(folder).parts[0].batch_id
+    answered = Batches.get
+
+    def get(self: Batches, batch_id: str) -> Batch:
+        """Return the first batch as one that failed validation, and whose input is deleted."""
+        batch = answered(self, batch_id)
+        if batch_id != first:
+            return batch
+        names = {"input_file_id": "file-gone"}
+        return Batch(id=batch_id, status="failed", total=0, completed=0, failed=0, raw=names)
+
+    monkeypatch.setattr(Batches, "get", get)
+    assert run("fetch", folder, "-o", output)[0] == 1
+    found = records(output.read_text())
+    assert [(each["index"], each["id"]) for each in found] == [(at, f"q{at}") for at in range(12)]
+    assert ["error" in each for each in found] == [True] * 6 + [False] * 6
+    assert [each["text"] for each in found[6:]] == [
+        f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS[6:]
+    ]
+    run("submit", folder, "--retry-failed")
+    assert BatchJob.open(folder).parts[2].requests == 6
+    run("watch", folder)
+    assert run("fetch", folder, "-o", output)[0] == 0
+    assert [each["text"] for each in records(output.read_text())] == [
+        f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS
+    ]
+
+
 def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     folder = tmp_path / "night"
     assert "is not the folder of a batch job: `azinfer batch prepare`" in run("submit", folder)[2]

@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from azinfer.core import InferenceError
+from azinfer.core.bulk.checkpoint import Checkpoint
 from azinfer.local import Fault, Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.local.cli.app import app
 from azinfer.local.cli.error_messages import describe
@@ -236,6 +237,78 @@ def test_nothing_is_lost_by_mistake(endpoint: LocalEndpoint, tmp_path: Path) -> 
     assert "is not a checkpoint of azinfer" in done.stderr
     done = embed("-o", path, stdin="c")
     assert "--resume continues it, --force starts again" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [["-i", "other.txt"], ["-i", "in.txt", "--format", "jsonl"]])
+def test_a_resumed_run_that_fails_keeps_the_earlier_results(
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("a\nbad\nb")
+    Path("other.txt").write_text("x\ny")
+    server.choose = refuse_bad_texts
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", server.url)
+    monkeypatch.setenv("AZURE_AI_API_KEY", "a-key")
+    assert embed("-i", "in.txt", "-o", "out.jsonl", "--batch-size", 1).returncode == 1
+    done = embed(*wrong, "-o", "out.jsonl", "--batch-size", 1, "--resume")
+    assert done.returncode == 1
+    assert "the finished part is in out.jsonl.checkpoint" in done.stderr
+    server.choose = lambda request: reply(vectors([1.0, 0.5]))
+    done = embed("-i", "in.txt", "-o", "out.jsonl", "--batch-size", 1, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["resumed"] == 2
+
+
+@pytest.mark.parametrize("option", ["--resume", "--force"])
+def test_a_second_run_leaves_the_files_of_a_running_one_alone(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr("azinfer.core.bulk.checkpoint._PATIENCE", 0.0)
+    monkeypatch.setattr("azinfer.local.cli.bulk.run._PATIENCE", 0.0)
+    part, checkpoint = tmp_path / "out.jsonl.part", tmp_path / "out.jsonl.checkpoint"
+    part.write_text("records of the first run")
+    running = Checkpoint(checkpoint, {})
+    try:
+        done = embed("-o", tmp_path / "out.jsonl", option, stdin="a")
+        assert done.returncode == 1
+        assert "out.jsonl.checkpoint is in use by another run" in done.stderr
+        assert part.read_text() == "records of the first run"
+        assert checkpoint.exists()
+    finally:
+        running.close()
+    part.unlink()
+    assert embed("-o", tmp_path / "out.jsonl", "--force", stdin="a").returncode == 0
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_force_replaces_a_file_that_is_not_a_checkpoint(
+    endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    (tmp_path / "out.jsonl.checkpoint").write_text("my notes " * 100)
+    assert embed("-o", tmp_path / "out.jsonl", "--force", stdin="a").returncode == 0
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_a_damaged_table_is_named(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    path.write_text("not a table")
+    done = embed("-i", path)
+    assert done.returncode == 1
+    assert "in.parquet cannot be read: Parquet magic bytes" in " ".join(done.stderr.split())
+
+
+def test_tool_calls_are_in_a_table_as_json(server: RawServer, tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    body = {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice]}
+    server.choose = lambda request: reply(body if request.method == "POST" else {"data": []})
+    target = ["--endpoint", server.url, "--key", "a-key", "-m", "chat"]
+    path = tmp_path / "out.parquet"
+    done = azinfer("complete", *target, "Hello", "-o", path)
+    assert done.returncode == 0, done.stderr
+    [text] = parquet.read_table(path)["tool_calls"].to_pylist()
+    assert json.loads(text) == [call]
 
 
 def test_the_dry_run_counts_and_sends_nothing(endpoint: LocalEndpoint, tmp_path: Path) -> None:

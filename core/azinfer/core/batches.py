@@ -147,6 +147,16 @@ def _files_of(batch: Batch) -> list[str]:
     return [name for name in names if name]
 
 
+def _compared_files(batch: Batch, seen: set[str]) -> list[str]:
+    """Return the input file of an ended batch, unless every request has a result.
+
+    A batch that failed validation has a total of 0, whatever its input has.
+    """
+    name = batch.raw.get("input_file_id")
+    is_whole = 0 < batch.total <= len(seen)
+    return [name] if name and batch.ended and not is_whole else []
+
+
 def _missing_result(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
     """Return the result of a request that no file has, as when the batch expired before it."""
     name = str(_decode_line(line).get("custom_id")) if line.strip() else None
@@ -253,8 +263,8 @@ class Batches:
                 if result := decode_result(line):
                     seen.add(result.id)
                     yield result
-        if batch.ended and len(seen) < batch.total:
-            for line in self._lines(batch.raw["input_file_id"]):
+        for file_id in _compared_files(batch, seen):
+            for line in self._lines(file_id):
                 if result := _missing_result(batch, line, seen):
                     yield result
 
@@ -350,8 +360,8 @@ class AsyncBatches:
                 if result := decode_result(line):
                     seen.add(result.id)
                     yield result
-        if batch.ended and len(seen) < batch.total:
-            async for line in self._lines(batch.raw["input_file_id"]):
+        for file_id in _compared_files(batch, seen):
+            async for line in self._lines(file_id):
                 if result := _missing_result(batch, line, seen):
                     yield result
 

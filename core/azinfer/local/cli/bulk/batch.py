@@ -118,6 +118,8 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
                 if not part.fetched:
                     _fetch_part(client, job, part, results)
             with (folder / _NAMES).open("rb") as lines:
+                results.add_missing(sum(1 for _ in lines), "its batch has no result for it")
+                lines.seek(0)
                 names = map(msgspec.json.decode, lines)
                 failures = _write_records(iter(results), names, target)
         target.finish()
@@ -215,7 +217,9 @@ def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any
             f"batch {batch.id} of {part.name} is {batch.status}, {batch.completed:,} of "
             f"{batch.total:,}: `azinfer batch watch {job.folder}` waits for its end"
         )
-    for result in client.batches.results(batch.id):
+    # After a failed validation there is no file, and the uploaded input may be deleted by now.
+    has_results = any(batch.raw.get(name) for name in ("output_file_id", "error_file_id"))
+    for result in client.batches.results(batch.id) if has_results else ():
         if result.completion is not None:
             results.put(int(result.id), record_of(result.completion))
         else:
@@ -226,11 +230,11 @@ def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any
 
 
 def _write_records(
-    records: Iterator[dict[str, Any]], names: Iterable[str | None], target: Any
+    records: Iterator[tuple[int, dict[str, Any]]], names: Iterable[str | None], target: Any
 ) -> list[str]:
     """Write records with their positions and names; return a line for each failure."""
     failures = []
-    for (at, name), record in zip(enumerate(names), records, strict=False):
+    for (at, record), name in zip(records, names, strict=True):  # each position has a record
         known = {} if name is None else {"id": name}
         target.write({"index": at, **known, **record})
         if "error" in record:

@@ -111,11 +111,18 @@ class Results:
         """Make all changes permanent."""
         self._database.commit()
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the records in the order of the input."""
-        query = "SELECT record FROM results ORDER BY at"
-        for (data,) in self._database.execute(query):
-            yield msgspec.json.decode(data)
+    def add_missing(self, requests: int, error: str) -> None:
+        """Store an error for each request of a job that has no record."""
+        record = encode_json({"error": error})
+        rows = ((at, True, record) for at in range(requests))
+        self._database.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", rows)
+        self.commit()
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield positions and records, in the order of the input."""
+        query = "SELECT at, record FROM results ORDER BY at"
+        for at, data in self._database.execute(query):
+            yield at, msgspec.json.decode(data)
 
     def failed_positions(self) -> set[int]:
         """Return the positions of requests without an answer."""

@@ -105,10 +105,16 @@ class Input:
 
     def _parquet_rows(self, name: str) -> Iterator[Row]:
         try:
-            from pyarrow import parquet  # type: ignore[import-untyped]
+            from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise missing_extra("parquet", error) from None
-        with parquet.ParquetFile(name) as file:
+        try:
+            yield from self._table_rows(name, parquet.ParquetFile)
+        except ArrowException as error:
+            raise ConfigurationError(f"{name} cannot be read: {error}") from None
+
+    def _table_rows(self, name: str, opened: Any) -> Iterator[Row]:
+        with opened(name) as file:
             columns = file.schema_arrow.names
             self._check_column(name, columns)
             wanted = [self.column, *(["id"] if "id" in columns and self.column != "id" else [])]

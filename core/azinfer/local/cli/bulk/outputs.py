@@ -133,6 +133,7 @@ class Table(Output):
             columns += [("vector", pyarrow.list_(pyarrow.float32()))]
         else:
             columns += [("text", text), ("finish_reason", text), ("tokens", pyarrow.int64())]
+            columns += [("tool_calls", text)]  # as JSON
         self._schema = pyarrow.schema([*columns, ("error", text)])
         self._file = _part(path).open("wb")
         self._writer = parquet.ParquetWriter(self._file, self._schema)
@@ -162,6 +163,8 @@ class Table(Output):
 
     def _column(self, field: Any) -> Any:
         values = [record.get(field.name) for record in self._records]
+        if field.name == "tool_calls":
+            values = [calls and msgspec.json.encode(calls).decode() for calls in values]
         if field.name != "vector":
             return self._arrow.array(values, field.type)
         offsets, numbers = [0], bytearray()

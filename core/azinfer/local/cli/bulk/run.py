@@ -7,10 +7,11 @@ always complete.
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from azinfer.local.cli.output import write, write_json
 
 _OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
 _MOST_SHOWN = 10  # failures that are printed
+_PATIENCE = 1.0  # seconds to wait for a run that is just ending
+_CLEARING = "BEGIN EXCLUSIVE; DROP TABLE IF EXISTS done; DROP TABLE IF EXISTS facts; COMMIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +117,16 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         return True
     checkpoint = _prepare_checkpoint(settings)
     items = _Items(command, source)
-    output = open_output(settings.output, command.kind)
-    try:
-        with Bar(command.what) as bar:
-            results = command.begin(
-                items,
-                concurrency=settings.concurrency,
-                checkpoint=checkpoint,
-                on_progress=bar.show,
-                total=_count(source) if bar.is_visible else None,
-            )
-            failures = _write_all(results, items, output, checkpoint)
-    except BaseException:
-        output.abandon()
-        raise
+    with Bar(command.what) as bar:
+        # This locks the checkpoint, so it comes before the output of a run that may be going on.
+        results = command.begin(
+            items,
+            concurrency=settings.concurrency,
+            checkpoint=checkpoint,
+            on_progress=bar.show,
+            total=_count(source) if bar.is_visible else None,
+        )
+        failures = _write_all(results, items, settings, checkpoint)
     if checkpoint is not None and not failures:
         _delete(checkpoint)
     _summarise(command, settings, results.progress, failures)
@@ -149,23 +148,34 @@ class _Items:
 
 
 def _write_all(
-    results: BulkResults[Any, Any], items: _Items, output: Output, checkpoint: Path | None
+    results: BulkResults[Any, Any], items: _Items, settings: Settings, checkpoint: Path | None
 ) -> list[BulkResult[Any, Any]]:
     """Write every result; return those without a value."""
-    failures: list[BulkResult[Any, Any]] = []
     try:
         with results:
-            for result in results:
-                output.write(_record(result, items))
-                if result.error is not None:
-                    failures.append(result)
-        output.finish()
+            output = open_output(settings.output, items.command.kind)
+            try:
+                return _write_each(results, items, output)
+            except BaseException:
+                output.abandon()
+                raise
     except BaseException:
-        if checkpoint is not None and results.progress.done:
+        if checkpoint is not None and (settings.resume or results.progress.done):
             _say(f"the finished part is in {checkpoint}; --resume continues")
-        elif checkpoint is not None:
+        elif checkpoint is not None:  # this run created it, and it is empty
             _delete(checkpoint)
         raise
+
+
+def _write_each(
+    results: BulkResults[Any, Any], items: _Items, output: Output
+) -> list[BulkResult[Any, Any]]:
+    failures: list[BulkResult[Any, Any]] = []
+    for result in results:
+        output.write(_record(result, items))
+        if result.error is not None:
+            failures.append(result)
+    output.finish()
     return failures
 
 
@@ -198,9 +208,11 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
         if settings.resume:
             raise ConfigurationError("--resume continues the work for a file: pass --output FILE")
         return None
+    if not output.parent.is_dir():
+        raise ConfigurationError(f"{output} cannot be written: {output.parent} is not a folder")
     checkpoint = _checkpoint_of(output)
     if settings.force and not settings.resume:
-        _delete(checkpoint)
+        _clear(checkpoint)
         return checkpoint
     if checkpoint.exists() and not settings.resume:
         raise ConfigurationError(
@@ -210,6 +222,26 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
     if output.exists() and not settings.resume:
         raise ConfigurationError(f"{output} exists: use another file, or pass --force")
     return checkpoint
+
+
+def _clear(checkpoint: Path) -> None:
+    """Remove the results of an earlier run.
+
+    Raises:
+        ConfigurationError: A run is using them.
+    """
+    if not checkpoint.exists():
+        return
+    try:
+        with closing(sqlite3.connect(checkpoint, timeout=_PATIENCE)) as database:
+            # The file stays, as another run could lock it just before it is deleted.
+            database.executescript(_CLEARING)
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise ConfigurationError(
+                f"{checkpoint} is in use by another run: wait for its end, or use another file"
+            ) from None
+        _delete(checkpoint)  # it is not a checkpoint
 
 
 def _delete(checkpoint: Path) -> None:
