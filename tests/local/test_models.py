@@ -318,7 +318,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"not": {"type": "string"}}, "schema.properties.x has not,"),
     ({"type": "array", "contains": {"const": 1}}, "has contains,"),
     ({"type": "array", "uniqueItems": True, "minItems": 2}, "uniqueItems with more than one item"),
-    ({"type": "object", "patternProperties": {"^a": {}}}, "has patternProperties,"),
+    (
+        {"type": "object", "patternProperties": {"^a": {}}, "additionalProperties": False},
+        "has patternProperties,",
+    ),
     ({"type": "number", "minimum": 2, "exclusiveMaximum": 2}, "numbers with these bounds"),
 ]
 
@@ -328,6 +331,7 @@ def test_schemas_that_cannot_be_enforced_are_refused(
     client: InferenceClient, schema: dict[str, Any], message: str
 ) -> None:
     whole = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+    whole["additionalProperties"] = False
     with pytest.raises(BadRequestError, match=message) as caught:
         client.complete([UserMessage("hi")], response_format=JsonSchema("x", whole))
     assert caught.value.code == "invalid_json_schema"

@@ -46,12 +46,13 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
-    """A deployment that filters and one that does not."""
+    """Deployments that filter, one that reasons, and one that does neither."""
     words = {"violence": {"bomb": "high", "knife": "low"}}
     result = ContentFilter(words=words, blocklists={"mine": ["secret"]})
     deployments = [
         LocalDeployment("chat", engine=SyntheticEngine()),
         LocalDeployment("guarded", engine=SyntheticEngine("A knife."), content_filter=result),
+        LocalDeployment("thinker", "o3", engine=SyntheticEngine()),
         LocalDeployment("bad", engine=SyntheticEngine("A bomb."), content_filter=result),
     ]
     with (
@@ -216,7 +217,8 @@ def test_responses(http: httpx.Client, body: Json) -> None:
     left = set()
     for event in events(http.post("/openai/v1/responses", json={**body, "stream": True})):
         left |= violations("v1", "OpenAI.ResponseStreamEvent.any", event)
-    assert left == LEAVES_EVENTS
+    # A filter ends a stream with an error besides, in another form than the document has.
+    assert left == LEAVES_EVENTS | ({"enum type"} if body["model"] == "bad" else set())
     assert violations("v1", "ResponseDeleted", http.delete(url).json()) == set()
 
 
@@ -247,7 +249,7 @@ ERRORS: list[tuple[str, str, str, Json, int, set[str]]] = [
     # A refused field of a model is reported in the words of its back end.
     (
         *("models", "Azure.Core.Foundations.ErrorResponse", f"/models/{CHAT}"),
-        *({"model": "chat", "logprobs": True}, 422, {"required error"}),
+        *({"model": "thinker", "logprobs": True}, 422, {"required error"}),
     ),
     (
         *("models", "Azure.Core.Foundations.ErrorResponse", f"/models/{CHAT}"),
