@@ -330,7 +330,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_schemas_that_cannot_be_enforced_are_refused(
     client: InferenceClient, schema: dict[str, Any], message: str
 ) -> None:
-    whole = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
+    whole: dict[str, Any] = {"type": "object", "properties": {"x": schema}, "required": ["x"]}
     whole["additionalProperties"] = False
     with pytest.raises(BadRequestError, match=message) as caught:
         client.complete([UserMessage("hi")], response_format=JsonSchema("x", whole))
