@@ -97,6 +97,12 @@ def test_a_route_leads_from_one_resource_to_another() -> None:
     assert len(local) == 2
 
 
+def test_different_names_have_different_variables() -> None:
+    names = ("a b", "a_20_b", "a__b", "a-b", "a_b")
+    local = LocalEndpoints({name: saying(name) for name in names})
+    assert len(local.environ()) == len(names)
+
+
 def test_endpoints_of_a_file_share_what_stands_above_them(
     config_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

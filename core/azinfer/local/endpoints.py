@@ -153,6 +153,6 @@ def _facts(deployment: LocalDeployment) -> dict[str, Any]:
 
 
 def _variable(name: str) -> str:
-    # Names that differ only in punctuation get different variables.
-    code = re.sub(r"\W", lambda match: f"_{ord(match[0]):x}_", name)
+    # Different names get different variables: the "_" that marks a code is itself written as one.
+    code = re.sub(r"[\W_]", lambda match: f"_{ord(match[0]):x}_", name)
     return f"AZINFER_LOCAL_{code}_KEY"
