@@ -196,6 +196,23 @@ def test_numbers_stay_between_their_bounds() -> None:
     assert max(choices) == 1
 
 
+UNCOUNTABLE: list[dict[str, Any]] = [
+    {"type": "number", "minimum": 5, "maximum": 1},
+    {"type": "integer", "minimum": 5, "maximum": 1},
+    {"type": "number", "minimum": -1e308, "maximum": 1e308},
+    {"type": "number", "minimum": 1, "multipleOf": 1e-320},
+    {"type": "number", "minimum": 1, "multipleOf": 0},
+]
+
+
+@pytest.mark.parametrize("schema", UNCOUNTABLE)
+def test_bounds_without_countable_numbers_are_refused(schema: Any) -> None:
+    with pytest.raises(EngineError) as caught:
+        narrow_schema(of(price=schema))
+    assert "schema.properties.price has numbers with these bounds" in str(caught.value)
+    assert (caught.value.code, caught.value.status) == ("invalid_json_schema", 400)
+
+
 def test_a_schema_that_refers_to_itself_is_named() -> None:
     schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
     assert narrow_schema(schema) == {

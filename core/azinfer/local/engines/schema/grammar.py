@@ -117,12 +117,30 @@ _ANNOTATIONS = ("title", "description", "default", "examples", "$schema", "$id",
 
 
 def _narrow_number(schema: Json, where: str) -> Json:
+    try:
+        narrow = _within_bounds(schema)
+    except (ArithmeticError, ValueError):  # beyond what a float can be, or a step of zero
+        narrow = None
+    if narrow is None:
+        raise _unsupported_error(where, "numbers with these bounds")
+    return narrow
+
+
+def _within_bounds(schema: Json) -> Json | None:
+    """Return the schema of numbers within the bounds; None if there are none.
+
+    Raises:
+        ArithmeticError: The numbers are too large or too small to be counted.
+        ValueError: A bound is not a number.
+    """
     bounds = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
     if "enum" in schema or "const" in schema or not any(name in schema for name in bounds):
         return schema
     whole = schema["type"] == "integer"
     step = schema.get("multipleOf")
     low, high = _tightest_bound(schema, "inimum", max), _tightest_bound(schema, "aximum", min)
+    if low is not None and high is not None and low > high:
+        return None
     if step is None and (whole or low is None or high is None):
         # Whole numbers are numbers too.
         if low is not None:
@@ -134,9 +152,7 @@ def _narrow_number(schema: Json, where: str) -> Json:
     choices = [each for each in _choices(low, high, step) if _allows(schema, each)]
     if whole:
         choices = [int(each) for each in choices if each == int(each)]
-    if not choices:
-        raise _unsupported_error(where, "numbers with these bounds")
-    return {"enum": choices}
+    return {"enum": choices} if choices else None
 
 
 def _tightest_bound(schema: Json, name: str, choose: Callable[..., Any]) -> float | None:
