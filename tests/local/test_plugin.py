@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 
+from azinfer.core import ConfigurationError
 from azinfer.local import LocalDeployment, LocalEndpoint
+from azinfer.testing.recordings import recording
 
 pytest_plugins = ["pytester"]
 
@@ -140,6 +145,49 @@ def test_recordings_are_made_and_replayed_without_a_network(
     assert "very-secret-key" not in "".join(each.read_text("utf-8") for each in files)
     result = pytester.runpytest_subprocess("-W", "error")
     result.assert_outcomes(passed=count)
+
+
+REFUSED = """
+import pytest
+from azinfer.core import InferenceClient, UserMessage
+
+@pytest.mark.parametrize("text", ["This is a synthetic answer to: sea", "other"])
+def test_answers(azinfer_recording, text):
+    assert InferenceClient(model="chat").complete([UserMessage("sea")]).text == text
+
+def test_nothing(azinfer_recording):
+    pass
+"""
+
+
+@pytest.mark.long
+def test_a_recording_that_fails_leaves_the_old_one(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZINFER_UPSTREAM_KEY", "very-secret-key")
+    folder = pytester.mkdir("cassettes") / "test_refused"
+    folder.mkdir()
+    names = ["test_answers[This_is_a_synthetic_answer_to_sea]", "test_answers[other]"]
+    files = [folder / f"{name}.jsonl" for name in (*names, "test_nothing")]
+    for file in files:
+        file.write_text("old")
+    pytester.makepyfile(test_refused=REFUSED)
+    with LocalEndpoint([LocalDeployment("chat")], key="very-secret-key") as upstream:
+        pytester.makeini(f"[pytest]\nazinfer_upstream =\n    chat={upstream.url}/openai/v1\n")
+        result = pytester.runpytest_subprocess("-p", "no:asyncio", "--azinfer-record")
+    result.assert_outcomes(passed=2, failed=1)
+    assert [file.read_text() == "old" for file in files] == [False, True, True]
+    assert [file.name for file in folder.glob("*.part")] == ["test_answers[other].jsonl.part"]
+
+
+def test_an_upstream_that_is_not_there_leaves_the_old_recording(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text("old")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(ConfigurationError):
+        recording(path, [f"http://127.0.0.1:{port}/v1"])
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("chat.jsonl", "old")]
 
 
 @pytest.mark.long

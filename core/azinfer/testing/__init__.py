@@ -103,8 +103,9 @@ def azinfer_recording(
 
     `pytest --azinfer-record` makes the recording: requests go to the upstream of the ini option
     `azinfer_upstream`, and are written with their answers to `cassettes/MODULE/TEST.jsonl` beside
-    the module, without credentials. A request that is not recorded fails, and the error names the
-    nearest that is. The environment variables are set as for `azinfer_endpoint`.
+    the module, without credentials. If the test fails, an earlier recording stays, and the new
+    one is beside it as `TEST.jsonl.part`. A request that is not recorded fails, and the error names
+    the nearest that is. The environment variables are set as for `azinfer_endpoint`.
 
     Raises:
         ConfigurationError: The test has no recording, or there is no upstream to record.
@@ -113,7 +114,8 @@ def azinfer_recording(
     from azinfer.local import LocalEndpoint
 
     path = recordings.cassette_path(request.node)
-    if request.config.getoption(recordings.OPTION):
+    is_new, failed = request.config.getoption(recordings.OPTION), request.session.testsfailed
+    if is_new:
         deployments = recordings.recording(path, request.config.getini(recordings.UPSTREAM))
     else:
         deployments = recordings.recorded(path)
@@ -122,6 +124,8 @@ def azinfer_recording(
         monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
         monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
         yield endpoint
+    if is_new:
+        recordings.finish(path, is_successful=request.session.testsfailed == failed)
 
 
 @async_fixture

@@ -44,10 +44,10 @@ def recorded(path: Path) -> list[LocalDeployment]:
 
 
 def recording(path: Path, upstreams: Sequence[str]) -> list[LocalDeployment]:
-    """Return deployments that pass requests on, and record them in a new file.
+    """Return deployments that pass requests on, and record them beside a file.
 
     Args:
-        path: The file; one from an earlier run is replaced.
+        path: The file; `finish` replaces one from an earlier run.
         upstreams: `NAME=URL` for a deployment NAME, or a URL for all models that it lists. Their
             key is in the environment variable `AZINFER_UPSTREAM_KEY`.
 
@@ -64,6 +64,31 @@ def recording(path: Path, upstreams: Sequence[str]) -> list[LocalDeployment]:
             f"configuration, and its key in the environment variable {KEY_VARIABLE}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    cassette = Cassette(path, "record")
-    return upstream_deployments(upstreams, os.environ.get(KEY_VARIABLE), cassette)
+    part = _part_of(path)
+    part.unlink(missing_ok=True)
+    cassette = Cassette(part, "record")
+    try:
+        return upstream_deployments(upstreams, os.environ.get(KEY_VARIABLE), cassette)
+    except BaseException:
+        part.unlink()
+        raise
+
+
+def finish(path: Path, *, is_successful: bool) -> None:
+    """Put a new recording in its place, if the test passed and sent requests.
+
+    The recording of a test that failed stays beside the old one, as `.part`.
+
+    Args:
+        path: The file that was passed to `recording`.
+        is_successful: Whether the test passed.
+    """
+    part = _part_of(path)
+    if not part.stat().st_size:
+        part.unlink()
+    elif is_successful:
+        part.replace(path)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
