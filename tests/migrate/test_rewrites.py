@@ -69,6 +69,53 @@ def test_clients_of_others_are_left_alone() -> None:
     assert "left as it is" in text
 
 
+@pytest.mark.parametrize("arguments", ["api_key='k'", "base_url=url, api_key='k'"])
+@pytest.mark.parametrize(
+    "uses",
+    [
+        "r = client.chat.completions.create(model='m', messages=[])\nprint(r.model_dump())\n",
+        "v = client.embeddings.create(model='e', input=['a']).data[0].embedding\n",
+        "chat = client.with_options(timeout=1).chat.completions\nchat.create(model='m')\n",
+        "def f(c: OpenAI) -> None:\n    c.chat.completions.create(model='m')\n",
+        "def f():\n    return client\nf().close()\nclient['a']\n",
+    ],
+)
+def test_calls_of_clients_that_stay_are_left_alone(arguments: str, uses: str) -> None:
+    program = f"from openai import OpenAI\nclient = OpenAI({arguments})\n{uses}"
+    assert after(program) == program
+    assert [line for line, _ in problems(program)] == [2]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "client = AzureOpenAI() if azure else OpenAI()\n\n\n\n",
+        "client = azure and AzureOpenAI() or OpenAI()\n\n\n\n",
+        "if azure:\n    client = AzureOpenAI()\nelse:\n    client = OpenAI()\n",
+        "if azure:\n    client = OpenAI()\nelse:\n    client = AzureOpenAI()\n",
+        "def make():\n    if azure: return AzureOpenAI()\n    return OpenAI()\nclient = make()\n",
+        "a = OpenAI(base_url='https://x.azure.com')\nb = OpenAI()\ndef f(client: OpenAI): pass\n\n",
+        "c = OpenAI()\ndef f(client: AzureOpenAI | OpenAI): pass\n\n\n",
+        "c = OpenAI()\ndef f(client: Union[AzureOpenAI, OpenAI]): pass\n\n\n",
+    ],
+)
+def test_calls_of_clients_that_may_stay_are_reported(client: str) -> None:
+    calls = "    r = client.chat.completions.create(model='m')\n    print(r.model_dump())\n"
+    calls += "    client.embeddings.create(model='e')\n"
+    if "(client:" in client:
+        client = client.replace(": pass\n", ":\n" + calls)
+    else:
+        client += calls.replace("    ", "")
+    program = "from openai import AzureOpenAI, OpenAI\n" + client
+    lines = program.splitlines()
+    assert [line for line in after(program).splitlines() if "create" in line] == [
+        line for line in lines if "create" in line
+    ]
+    assert "model_dump()" in after(program)
+    reported = {lines[line - 1].strip() for line, text in problems(program) if "stays" in text}
+    assert reported == {line.strip() for line in lines if "create" in line}
+
+
 def test_models_of_others_are_left_alone() -> None:
     program = "import litellm\nlitellm.completion(model='mistral/large', messages=[])\n"
     assert (after(program), problems(program)) == (program, [])

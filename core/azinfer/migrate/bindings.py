@@ -18,6 +18,7 @@ class Bindings(cst.CSTVisitor):
         caught: Names of caught errors.
         functions: All functions.
         classes: The classes by their names.
+        calls: All calls.
         globals: Names that a function declares global, by its node.
     """
 
@@ -29,6 +30,7 @@ class Bindings(cst.CSTVisitor):
         self.caught: list[cst.Name] = []
         self.functions: list[cst.FunctionDef] = []
         self.classes: dict[str, cst.ClassDef] = {}
+        self.calls: list[cst.Call] = []
         self.globals: set[tuple[int, str]] = set()
         self._inside: list[cst.FunctionDef] = []
 
@@ -78,6 +80,9 @@ class Bindings(cst.CSTVisitor):
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
         self.classes[node.name.value] = node
+
+    def visit_Call(self, node: cst.Call) -> None:
+        self.calls.append(node)
 
     def visit_Global(self, node: cst.Global) -> None:
         if self._inside:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
 from azinfer.migrate.context import Args, Context, keyword_arg, keyword_of, rename_arg, with_args
@@ -14,19 +12,6 @@ _KEY = "azure.core.credentials.AzureKeyCredential"
 _TOKENS = ("azure_ad_token", "ad_token")
 # The first of these arguments that is there is the deployment.
 _DEPLOYMENT = ("azure_deployment", "engine", "deployment_name", "deployment_id", "deployment")
-_AZURE = re.compile(r"azure|/openai/v1|localhost|127\.0\.0\.1", re.IGNORECASE)
-_PLAIN = ("openai.OpenAI", "openai.AsyncOpenAI")
-
-
-def is_for_azure(context: Context, call: cst.Call, origin: str) -> bool:
-    """Return whether a constructor creates a client for Azure; OpenAI's may be for others."""
-    if origin not in _PLAIN:
-        return True
-    for arg in call.args:
-        if keyword_of(arg) in ("base_url", "azure_endpoint"):
-            value = context.kinds.assigned_value(arg.value)
-            return bool(_AZURE.search(context.program.code(value) + context.program.code(arg)))
-    return False
 
 
 def construct(context: Context, original: cst.Call, updated: cst.Call) -> cst.Call | None:

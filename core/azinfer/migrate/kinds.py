@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import libcst as cst
 
@@ -11,6 +13,8 @@ from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.rules import CLASSES, NAMES, TEXTS, ClassRule
 
 _ROUNDS = 6
+_AZURE = re.compile(r"azure|/openai/v1|localhost|127\.0\.0\.1", re.IGNORECASE)
+_PLAIN = ("openai.OpenAI", "openai.AsyncOpenAI")
 # The parts of answers that the rewriter knows, by their attributes and by what is inside.
 _PARTS: dict[str, dict[str, str]] = {
     "chat": {"choices": "choices", "usage": "usage"},
@@ -65,6 +69,7 @@ class Kind:
 
     Attributes:
         name: A client (`"openai-client"`), a value (`"chat"`), a `"function"` or an `"object"`.
+            `"foreign"` is a client that stays, `"mixed"` one of which some objects may stay.
         path: Attributes below it that the rewriter does not know as parts.
         is_async: Whether a client's methods are awaited.
         defaults: Arguments of the client's constructor that go with each call, as code.
@@ -95,10 +100,18 @@ class Kinds:
         self._env: dict[Key, Kind] = {}
         self._bindings = Bindings()
         program.module.visit(self._bindings)
+        self._find_kinds()
+        mixed = {key: kind for key, kind in self._env.items() if _core(kind).name == "mixed"}
+        if mixed:
+            # What was derived from them before they were known to be mixed is found again.
+            self._env = mixed
+            self._find_kinds()
+
+    def _find_kinds(self) -> None:
         for _ in range(_ROUNDS):
-            before = len(self._env)
+            before = dict(self._env)
             self._bind_all()
-            if len(self._env) == before:
+            if self._env == before:
                 break
 
     def of(self, node: cst.CSTNode) -> Kind | None:
@@ -115,10 +128,20 @@ class Kinds:
             case cst.Await() | cst.NamedExpr():
                 return self.of(node.expression if isinstance(node, cst.Await) else node.value)
             case cst.IfExp():
-                return self.of(node.body) or self.of(node.orelse)
+                return _either(self.of(node.body), self.of(node.orelse))
             case cst.BooleanOperation():
-                return self.of(node.left) or self.of(node.right)
+                return _either(self.of(node.left), self.of(node.right))
         return None
+
+    def is_for_azure(self, call: cst.Call, origin: str) -> bool:
+        """Return whether a constructor creates a client for Azure; OpenAI's may be for others."""
+        if origin not in _PLAIN:
+            return True
+        for arg in call.args:
+            if arg.keyword is not None and arg.keyword.value in ("base_url", "azure_endpoint"):
+                value = self.assigned_value(arg.value)
+                return bool(_AZURE.search(self._program.code(value) + self._program.code(arg)))
+        return False
 
     def is_streamed(self, call: cst.Call) -> bool | None:
         """Return whether a call asks for a stream; None if that depends on a value."""
@@ -148,7 +171,10 @@ class Kinds:
             if kind is not None and not kind.path:
                 self._bind(target, _part(kind, _INSIDE.get(kind.name)))
         for target, annotation in self._bindings.annotated:
-            self._bind(target, self._kind_of_annotation(annotation))
+            key = self._own_key(target)
+            kind = self._kind_of_annotation(annotation)
+            if key is not None and kind is not None:
+                self._env.setdefault(key, kind)
         for name in self._bindings.caught:
             self._bind(name, Kind("error"))
         for function in self._bindings.functions:
@@ -157,7 +183,10 @@ class Kinds:
     def _bind(self, target: cst.CSTNode, kind: Kind | None) -> None:
         key = self._own_key(target)
         if key is not None and kind is not None:
-            self._env.setdefault(key, kind)
+            self._note(key, kind)
+
+    def _note(self, key: Key, kind: Kind) -> None:
+        self._env[key] = _either(self._env.get(key), kind) or kind
 
     def _bind_function(self, function: cst.FunctionDef) -> None:
         kind: Kind | None = None
@@ -165,13 +194,13 @@ class Kinds:
             kind = self._kind_of_annotation(function.returns.annotation)
         for value, owner in self._bindings.returned:
             if owner is function:
-                kind = kind or self.of(value)
+                kind = _either(kind, self.of(value))
         if kind is None:
             return
         returned = Kind("function", returns=kind)
         above = self._program.function_of(function)
         if isinstance(above, cst.ClassDef):
-            self._env.setdefault((id(above), function.name.value), returned)
+            self._note((id(above), function.name.value), returned)
         else:
             self._bind(function.name, returned)
 
@@ -180,23 +209,36 @@ class Kinds:
             node = node.annotation
         if isinstance(node, cst.Subscript):
             inner = [each.slice for each in node.slice if isinstance(each.slice, cst.Index)]
-            return next(
-                (kind for each in inner if (kind := self._kind_of_annotation(each.value))), None
-            )
+            return reduce(_either, (self._kind_of_annotation(each.value) for each in inner), None)
         if isinstance(node, cst.BinaryOperation):
-            return self._kind_of_annotation(node.left) or self._kind_of_annotation(node.right)
+            left, right = map(self._kind_of_annotation, (node.left, node.right))
+            return _either(left, right)
         if isinstance(node, cst.SimpleString):
             return None
         if origin := self._program.origin(node, CLASSES):
             rule = CLASSES[origin]
             if not rule.client:
                 return None
-            return Kind(rule.client, is_async=rule.is_async, defaults=self._only_defaults(rule))
+            kind = Kind(rule.client, is_async=rule.is_async, defaults=self._only_defaults(rule))
+            return self._of_constructors(origin) or kind
         new = NAMES.get(self._program.origin(node, NAMES), ("", ""))[1]
         if new in _ANNOTATIONS:
             return Kind(_ANNOTATIONS[new])
         owner = self._bindings.classes.get(dotted_name(node))
         return Kind("object", owner=id(owner)) if owner is not None else None
+
+    def _of_constructors(self, origin: str) -> Kind | None:
+        """Return whether the objects of a class stay, by its constructors; None if none does."""
+        if origin not in _PLAIN:
+            return None
+        for_azure = {
+            self.is_for_azure(call, origin)
+            for call in self._bindings.calls
+            if self._program.origin(call.func, (origin,))
+        }
+        if False not in for_azure:
+            return None
+        return Kind("mixed" if True in for_azure else "foreign")
 
     def _only_defaults(self, rule: ClassRule) -> tuple[tuple[str, str], ...]:
         """Return the defaults of the only client of a class that the program creates."""
@@ -207,6 +249,7 @@ class Kinds:
             and (origin := self._program.origin(value.func, CLASSES))
             and CLASSES[origin] == rule
             and (kind := self._kind_of_constructor(value, origin)) is not None
+            and kind.name != "foreign"
         ]
         return kinds[0].defaults if len(kinds) == 1 else ()
 
@@ -262,6 +305,8 @@ class Kinds:
         rule = CLASSES[origin]
         if not rule.client:
             return None
+        if not self.is_for_azure(node, origin):
+            return Kind("foreign")
         defaults = tuple(
             (arg.keyword.value, self._default_code(arg.value))
             for arg in node.args
@@ -304,6 +349,25 @@ class Kinds:
         while above is not None and not isinstance(above, cst.ClassDef):
             above = self._program.function_of(above)
         return above
+
+
+def _core(kind: Kind) -> Kind:
+    """Return the kind of a function's value, or of anything else itself."""
+    return kind.returns if kind.returns is not None else kind
+
+
+def _either(one: Kind | None, other: Kind | None) -> Kind | None:
+    """Return the kind of an object that has one kind or another: the first that is known.
+
+    A client that is rewritten or stays, depending on what happens in the program, is mixed.
+    """
+    if one is None or other is None:
+        return one or other
+    if one.returns is not None and other.returns is not None:
+        return replace(one, returns=_either(one.returns, other.returns))
+    if one.name != other.name and {one.name, other.name} & {"foreign", "mixed"}:
+        return Kind("mixed", one.path)
+    return one
 
 
 def _part(base: Kind, name: str | None) -> Kind | None:

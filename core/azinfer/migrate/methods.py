@@ -33,6 +33,7 @@ _SAME = ("with_options", "close", "__enter__", "__exit__", "__aenter__", "__aexi
 _ARGUMENTS = {"extra_headers": "headers"}
 _EXPANDED = ("model_extras", "extra_body")
 _REFUSED = ("body", "raw_response_hook", "cls", "extra_query")
+_OTHERS = ("object", "function", "foreign", "mixed")
 _CLIENTS = ("chat-client", "embed-client", "image-client", "openai-client")
 # Attributes of answers that have another place now: kind and path, and the new path.
 _MOVED: dict[tuple[str, ...], str] = {
@@ -69,6 +70,10 @@ def call_method(
     """Return the call of the new method; None if the call is something else."""
     kind = context.kinds.of(original.func)
     if kind is None or not kind.path:
+        return None
+    if kind.name == "mixed":
+        name = ".".join(kind.path)
+        context.report(original, f"{name}() stays: its client may be one that was left as it is")
         return None
     if kind.name in _CLIENTS:
         return _client_call(context, kind, (original, updated))
@@ -342,7 +347,7 @@ def subscript(
     """Return `answer.choices` for `answer["choices"]`, which only litellm's answers have."""
     base = context.kinds.of(original.value)
     key = text_key(original)
-    if base is None or key is None or base.name in ("object", "function"):
+    if base is None or key is None or base.name in _OTHERS:
         return updated
     if base.path or base.name in _CLIENTS or not key.isidentifier():
         return updated

@@ -152,7 +152,7 @@ class _Rewriter(cst.CSTTransformer):
         parent = self._program.parent(node)
         if not origin or not isinstance(parent, cst.Call) or parent.func is not node:
             return
-        if not constructors.is_for_azure(self._context, parent, origin):
+        if not self._context.kinds.is_for_azure(parent, origin):
             self._context.foreign.add(origin)
             reason = "does not say that it calls Azure (no base_url= of Azure); it is left as it is"
             self._context.report(parent, f"{dotted_name(node)}() {reason}")
@@ -292,7 +292,7 @@ class _Rewriter(cst.CSTTransformer):
         if not isinstance(parent, cst.Call) or parent.func is not node:
             return True
         origin = self._program.origin(node, CLASSES)
-        return not constructors.is_for_azure(self._context, parent, origin)
+        return not self._context.kinds.is_for_azure(parent, origin)
 
 
 def _is_old(name: str) -> bool:
