@@ -51,7 +51,7 @@ class TextJob(Job[str, Any]):
     def dump(self, values: Sequence[Any]) -> bytes:
         return b"".join(vector.tobytes() for vector in values)
 
-    def load(self, data: bytes, count: int) -> Sequence[Any]:
+    def load(self, data: bytes, items: Sequence[str]) -> Sequence[Any]:
         raise NotImplementedError
 
 

@@ -285,6 +285,13 @@ class Operations(BaseClient):
             client, name = self._router.first(call_options.model or self.model, EMBEDDINGS)
         return client._target(EMBEDDINGS, name, call_options.model_id, None).profile
 
+    def _destination(self, operation: str, name: str | None) -> dict[str, Any]:
+        """Return where calls of a name go: an endpoint, or a route and its deployments."""
+        if self._router is not None:
+            destination: dict[str, Any] = self._router.destination(name or self.model, operation)
+            return destination
+        return {"endpoint": origin_of(self.endpoint.url)}
+
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """Return the URL of a list of deployments, and the scope of a token for it."""
         url, scope = list_url(self.endpoint, source)

@@ -14,6 +14,7 @@ from azinfer.core.client_config import EndpointConfig
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import EndpointKnowledge
+from azinfer.core.endpoints import Endpoint, origin_of
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.journeys import Journey
 from azinfer.core.legs import Leg, Rules
@@ -184,6 +185,24 @@ class Router:
         member = self._plan(meaning.route, operation, names).tiers[0].members[0]
         return self._client(member.endpoint or "", names), member.deployment
 
+    def destination(self, name: str | None, operation: str) -> dict[str, Any]:
+        """Return where calls may go, as JSON values.
+
+        Returns:
+            The origin of the `endpoint`; or the name of the `route`, and its `deployments` in the
+            form `name@origin`, whichever of them a call takes now.
+        """
+        names = self._current()
+        meaning = self._meaning(name, names)
+        if meaning.route is None:
+            return {"endpoint": _origin_in(names, meaning.endpoint)}
+        ready = self._plan(meaning.route, operation, names)
+        members = [*ready.refused, *(each for tier in ready.tiers for each in tier.members)]
+        places = {
+            f"{each.deployment.casefold()}@{_origin_in(names, each.endpoint)}" for each in members
+        }
+        return {"route": ready.route.name, "deployments": sorted(places)}
+
     def explain(self, name: str | None, operation: str) -> tuple[Any, str | None, Decision]:
         """Return where a call would go now: the client, the deployment, and why."""
         names = self._current()
@@ -338,6 +357,13 @@ class Router:
             if names.settings_of(endpoint) == settings and endpoint not in moved
         }
         self._names = self._ready(names)
+
+
+def _origin_in(names: Names, endpoint: str | None) -> str:
+    """Return the origin of an endpoint, whose credential may be missing."""
+    settings = names.settings_of(endpoint or "")
+    assert settings is not None
+    return origin_of(Endpoint.parse(settings.url).url)
 
 
 def _shape(operation: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> Shape | None:

@@ -7,6 +7,7 @@ import sqlite3
 from array import array
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from azinfer.core import (
     BadRequestError,
     ConfigurationError,
+    InferenceClient,
     InvalidResponseError,
     Timeout,
     UserMessage,
@@ -22,10 +24,15 @@ from azinfer.core import (
 from azinfer.core.bulk import checkpoint as checkpoints
 from bulk_calls import echo, echo_chat, numbers, results_of, texts_of
 from client_driver import ClientDriver
-from raw_server import RawServer, failure, reply, vectors
+from raw_server import RawServer, chat, failure, reply, vectors
 
 Ask = Callable[..., ClientDriver]
 TEXTS = [str(at) for at in range(100)]
+
+
+@dataclass
+class City:
+    city: str
 
 
 @pytest.fixture
@@ -94,6 +101,68 @@ def test_completions_are_stored_as_they_come(ask: Ask, server: RawServer, path: 
     assert results[0].value == first[0].value
     again = results_of(driver, "complete_many", requests, checkpoint=path)
     assert [result.value for result in again] == [result.value for result in results]
+
+
+def test_a_stored_completion_has_the_format_of_its_own_request(
+    ask: Ask, server: RawServer, path: Path
+) -> None:
+    server.choose = lambda request: reply(chat('{"city": "Oslo"}'))
+    driver = ask()
+    requests = [{"messages": [UserMessage("where?")], "response_format": City}]
+    for _ in range(2):
+        [result] = results_of(driver, "complete_many", requests, checkpoint=path)
+        assert result.value is not None
+        assert result.value.parsed == City("Oslo")
+    assert len(server.received) == 1
+
+
+def test_a_checkpoint_of_another_endpoint_is_refused(
+    ask: Ask, server: RawServer, path: Path
+) -> None:
+    server.choose = echo
+    results_of(ask(), "embed_many", TEXTS, checkpoint=path)
+    results_of(ask("/models"), "embed_many", TEXTS, checkpoint=path)
+    other = ClientDriver("sync", "https://contoso.openai.azure.com", "k", model="gpt-4.1")
+    with pytest.raises(ConfigurationError) as caught:
+        results_of(other, "embed_many", TEXTS, checkpoint=path)
+    assert (
+        f'was created with endpoint "{server.url}", this run has "https://contoso.openai.azure.com"'
+    ) in caught.value.message
+    assert len(server.received) == 1
+
+
+def test_a_checkpoint_of_a_route_is_for_its_deployments(server: RawServer, path: Path) -> None:
+    def embed(model: str, url: str = server.url, members: tuple[str, ...] = ("a@x", "b@y")) -> None:
+        config = {
+            "default": "x",
+            "endpoints": {
+                "x": {"url": server.url, "credential": "env:KEY"},
+                "y": {"url": url, "credential": "env:KEY"},
+            },
+            "deployments": {
+                name: {"model_id": "m", "model_version": "1"} for name in ("a@x", "b@y", "c@y")
+            },
+            "routes": {"r": {"tiers": [list(members)]}},
+        }
+        with InferenceClient.from_config(config, environ={"KEY": "k"}) as client:
+            list(client.embed_many(TEXTS, model=model, checkpoint=path))
+
+    server.choose = echo
+    embed("r")
+    embed("r", members=("b@y", "A@x"))
+    assert len(server.received) == 2
+    with pytest.raises(ConfigurationError) as caught:
+        embed("r", "https://other.openai.azure.com")
+    both = f'["a@{server.url}", "b@https://other.openai.azure.com"]'
+    assert f"this run has {both}" in caught.value.message
+    with pytest.raises(ConfigurationError, match=r"was created with deployments .* this run has"):
+        embed("r", members=("a@x", "c@y"))
+    with pytest.raises(ConfigurationError, match=r"was created with deployments .* has null"):
+        embed("c@y")
+    path.unlink()
+    embed("b@y")
+    with pytest.raises(ConfigurationError, match=r'this run has "https://other\.openai'):
+        embed("b@y", "https://other.openai.azure.com")
 
 
 @pytest.mark.parametrize(

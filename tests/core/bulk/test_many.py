@@ -276,6 +276,77 @@ def test_an_unexpected_error_is_raised(ask: Ask, server: RawServer) -> None:
         results_of(ask(clock=Broken()), "embed_many", ["1"])
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_whatever_ends_a_request_reaches_the_caller(
+    ask: Ask, kind: str, raised: type[BaseException]
+) -> None:
+    def fail() -> str:
+        raise raised("log in first")
+
+    async def fail_later() -> str:
+        return fail()
+
+    driver = ask(credential=fail if kind == "sync" else fail_later)
+    with pytest.raises(raised):
+        results_of(driver, "embed_many", ["1"])
+
+
+def test_whatever_reading_an_answer_raises_reaches_the_caller(
+    ask: Ask, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: Any, answer: Any) -> Any:
+        raise MemoryError("too many vectors")
+
+    server.choose = echo
+    monkeypatch.setattr(EmbeddingJob, "values", fail)
+    with pytest.raises(MemoryError, match="too many vectors"):
+        results_of(ask(), "embed_many", ["1"])
+
+
+def limit_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Refuse to start further threads of bulk work, as a full system does."""
+    start, started = threading.Thread.start, itertools.count(1)
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "azinfer-bulk" and next(started) > most:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("kind", ["sync"])
+def test_a_system_without_further_threads_gets_fewer_requests_at_once(
+    ask: Ask, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.choose = echo
+    limit_threads(monkeypatch, 3)
+    results = results_of(ask(), "embed_many", map(str, range(100)), batch_size=1)
+    assert numbers(results) == list(map(float, range(100)))
+
+
+@pytest.mark.parametrize("kind", ["sync"])
+def test_a_system_without_any_thread_ends_the_work(
+    ask: Ask, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_threads(monkeypatch, 0)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        results_of(ask(), "embed_many", ["1"])
+    assert server.received == []
+
+
+@pytest.mark.parametrize("kind", ["sync"])
+@pytest.mark.parametrize("most", [1, 2])
+def test_work_that_nothing_can_wake_ends(
+    ask: Ask, server: RawServer, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    server.choose = lambda request: reply(failure("429", "busy"), 429, {"retry-after": "30"})
+    limit_threads(monkeypatch, most)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        results_of(ask(max_retries=0), "embed_many", ["1"])
+    assert len(server.received) == 1
+
+
 def test_work_that_is_left_sends_nothing_more(ask: Ask, server: RawServer, kind: str) -> None:
     server.choose = echo
     driver = ask()

@@ -224,6 +224,26 @@ def test_a_quota_that_opens_tomorrow_ends_the_run_at_once() -> None:
     assert simulation.clock.now < 1010
 
 
+def test_a_service_that_is_down_until_tomorrow_ends_the_run_at_once() -> None:
+    outage = ServerError("maintenance", status=503, retry_after=86_400.0)
+    simulation = Simulation(lambda part, now: outage)
+    assert simulation.results(["text"] * 4) == []
+    assert simulation.run.error is outage
+    assert simulation.clock.now < 1010
+
+
+def test_an_item_waits_no_longer_than_the_patience() -> None:
+    busy = ServerError("busy", status=503, retry_after=86_400.0)
+    simulation = Simulation(
+        lambda part, now: busy if part.items == ["bad"] else answer(part.items, 1),
+        options=BulkOptions(batch_size=1, concurrency=1),
+    )
+    results = simulation.results(["good", "bad"])
+    assert [result.item for result in results if result.error] == ["bad"]
+    assert simulation.run.error is None
+    assert simulation.clock.now < 1610
+
+
 def test_a_text_above_the_limit_is_a_result() -> None:
     clock = TestClock(now=1000.0)
     service = LimitedService(LocalDeployment("embed", capacity=1), clock)

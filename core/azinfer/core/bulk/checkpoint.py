@@ -31,7 +31,7 @@ class Checkpoint:
 
     Args:
         path: The file; it is created if it does not exist.
-        work: The operation, the model and the options, as JSON values.
+        work: The operation, the model, where it is and the options, as JSON values.
 
     Raises:
         ConfigurationError: The file is not a checkpoint, belongs to other work, or is in use.

@@ -35,7 +35,7 @@ class Job(ABC, Generic[Item, Value]):
     Attributes:
         most_items: The most items in one request.
         most_tokens: The most tokens in one request, as they are estimated.
-        work: The operation, the model and the options, as JSON values.
+        work: The operation, the model, where it is and the options, as JSON values.
     """
 
     most_items: int
@@ -71,8 +71,8 @@ class Job(ABC, Generic[Item, Value]):
         """Return values in the form in which they are stored."""
 
     @abstractmethod
-    def load(self, data: bytes, count: int) -> Sequence[Value]:
-        """Return stored values."""
+    def load(self, data: bytes, items: Sequence[Item]) -> Sequence[Value]:
+        """Return the stored values of some items."""
 
 
 class EmbeddingJob(Job[str, Vector]):
@@ -125,10 +125,10 @@ class EmbeddingJob(Job[str, Vector]):
         """Return vectors as their type and their numbers."""
         return values[0].typecode.encode() + b"".join(vector.tobytes() for vector in values)
 
-    def load(self, data: bytes, count: int) -> Sequence[Vector]:
+    def load(self, data: bytes, items: Sequence[str]) -> Sequence[Vector]:
         """Return stored vectors."""
         kind, numbers = data[:1].decode(), memoryview(data)[1:]
-        size = len(numbers) // count
+        size = len(numbers) // len(items)
         vectors: list[Vector] = []
         for at in range(0, len(numbers), size):
             vector: Any = array(kind)
@@ -200,10 +200,11 @@ class CompletionJob(Job[Any, ChatCompletion]):
         wire = (routing and routing.wire) or "chat"
         return encode_json({"wire": wire, "body": values[0].raw})
 
-    def load(self, data: bytes, count: int) -> Sequence[ChatCompletion]:
-        """Return a stored completion."""
+    def load(self, data: bytes, items: Sequence[Any]) -> Sequence[ChatCompletion]:
+        """Return a stored completion, in the format that its request names."""
         stored = msgspec.json.decode(data)
-        response_format = self._options.options.get("response_format")
+        _, options = self._split(items[0])
+        response_format = options.options.get("response_format")
         wire = wire_named(stored["wire"])
         return (wire.decode(stored["body"], {}, None, "call_", response_format),)
 
@@ -250,5 +251,6 @@ def _work(operation: str, client: Operations, options: CallOptions) -> dict[str,
         "kind": options.kind,
         "options": msgspec.json.decode(encode_json(body)),
         "byteorder": sys.byteorder,
+        **client._destination(operation, options.model),
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -69,7 +69,7 @@ class Run(Generic[Item, Value]):
         clock: Clock,
     ) -> None:
         self.job, self.checkpoint = job, checkpoint
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._options, self._clock = options, clock
         self._pace = Pace(options.concurrency)
         # By position, so that results in order come soon.
@@ -168,12 +168,27 @@ class Run(Generic[Item, Value]):
             self._handle_rejection(part, error)
         self._close_if_idle()
 
-    def stop(self, part: Part[Item, Value], error: Exception) -> None:
+    def stop(self, part: Part[Item, Value], error: BaseException) -> None:
         """End the run because of an error that is not the service's."""
         assert part.sent is not None
         self._pace.fail(part.sent, self._clock.monotonic(), overloaded=False)
-        self.error = error
+        if not self._closed:  # the end of a run cancels what is under way
+            self.error = error
         self._close_if_idle()
+
+    def postpone(self, step: Part[Item, Value] | float, error: Exception) -> None:
+        """Take back a step that could not begin, until a request that is under way ends.
+
+        Args:
+            step: What `next` returned.
+            error: Why it could not begin; it ends the run if no request is under way.
+        """
+        if isinstance(step, Part):
+            assert step.sent is not None
+            self._pace.fail(step.sent, self._clock.monotonic(), overloaded=False)
+            self._push(step)
+        if not self._pace.in_flight:
+            self.error = error
 
     def take(self) -> list[BulkResult[Item, Value]] | None:
         """Return the results of the next part that is ready; None if there is none yet."""
@@ -190,7 +205,7 @@ class Run(Generic[Item, Value]):
             assert part.results is not None
             return part.results
         assert self.checkpoint is not None
-        values = self.job.load(self.checkpoint.values_of(part.first), len(part.items))
+        values = self.job.load(self.checkpoint.values_of(part.first), part.items)
         return _results(part, values)
 
     def progress(self) -> BulkProgress:
@@ -264,7 +279,9 @@ class Run(Generic[Item, Value]):
         others = self._last_success > part.sent.began
         self._pace.fail(part.sent, now, overloaded=not others)
         part.tries += others
-        too_long = now - self._last_success > self._options.patience
+        patience = self._options.patience
+        hopeless = not self._succeeded and _is_never(error, patience)
+        too_long = hopeless or now - self._last_success > patience
         alone = self._succeeded and not (self._queue or self._delayed or self._pace.in_flight)
         if part.tries >= _TRIES or (too_long and alone):
             self._give_up(part, error)
@@ -273,7 +290,7 @@ class Run(Generic[Item, Value]):
         else:
             jitter = 0.75 + 0.5 * self._clock.random()
             wait = error.retry_after or min(30.0, 0.5 * 2.0**part.tries) * jitter
-            self._delayed.append((now + wait, part))
+            self._delayed.append((now + min(wait, patience), part))
 
     def _handle_rejection(self, part: Part[Item, Value], error: InferenceError) -> None:
         """End the run if every request will be refused; else find the item that is the reason."""

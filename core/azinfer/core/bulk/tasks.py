@@ -191,7 +191,7 @@ class AsyncWork(Generic[Item, Value]):
             report = await self._send(step)
             try:
                 report()
-            except Exception as error:  # the checkpoint cannot be written
+            except BaseException as error:  # the checkpoint cannot be written
                 self.run.error = error
             self._changed.set()
             step = self.run.next()
@@ -205,12 +205,12 @@ class AsyncWork(Generic[Item, Value]):
         except InferenceError as error:
             failure = error
             return lambda: run.fail(part, failure)
-        except Exception as error:
+        except BaseException as error:  # whatever it is: the caller waits for this request
             unexpected = error
             return lambda: run.stop(part, unexpected)
         try:
             values = run.job.values(answer)
-        except InferenceError as error:
+        except BaseException as error:
             changed = error
             return lambda: run.stop(part, changed)
         return lambda: run.succeed(part, answer, values)

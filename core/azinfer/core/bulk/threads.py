@@ -172,11 +172,16 @@ class Work(Generic[Item, Value]):
 
     def _start(self) -> None:
         """Send everything that may be sent now, each part in a thread; wake when more may be."""
-        while isinstance(step := self.run.next(), Part):
-            self._spawn(self._send_each, step)
-        if math.isfinite(step) and not self._wakes:
-            self._wakes = True
-            self._spawn(self._wake, min(step, _LONGEST_SLEEP))
+        step: Part[Item, Value] | float = math.inf
+        try:
+            while isinstance(step := self.run.next(), Part):
+                self._spawn(self._send_each, step)
+            if math.isfinite(step) and not self._wakes:
+                self._spawn(self._wake, min(step, _LONGEST_SLEEP))
+                self._wakes = True
+        except RuntimeError as error:  # the system starts no further thread
+            self.run.postpone(step, error)
+            self._changed.notify_all()
 
     def _spawn(self, work: Callable[[Any], None], argument: Any) -> None:
         context = contextvars.copy_context()
@@ -198,7 +203,7 @@ class Work(Generic[Item, Value]):
             with self._changed:
                 try:
                     report()
-                except Exception as error:  # the checkpoint cannot be written
+                except BaseException as error:  # the checkpoint cannot be written
                     self.run.error = error
                 self._news = True
                 self._changed.notify_all()
@@ -213,12 +218,12 @@ class Work(Generic[Item, Value]):
         except InferenceError as error:
             failure = error
             return lambda: run.fail(part, failure)
-        except Exception as error:
+        except BaseException as error:  # whatever it is: the caller waits for this request
             unexpected = error
             return lambda: run.stop(part, unexpected)
         try:
             values = run.job.values(answer)
-        except InferenceError as error:
+        except BaseException as error:
             changed = error
             return lambda: run.stop(part, changed)
         return lambda: run.succeed(part, answer, values)
