@@ -221,8 +221,19 @@ def test_a_429_is_waited_for_and_nothing_is_lost(ask: Ask, server: RawServer) ->
 
 
 def test_progress_says_how_far_it_is(ask: Ask, server: RawServer) -> None:
-    server.choose = echo
     reports: list[BulkProgress] = []
+    reported = threading.Event()
+
+    def answer_last_after_a_report(request: Any) -> Any:
+        if "39" in request.json["input"]:
+            reported.wait(10)
+        return echo(request)
+
+    def report(progress: BulkProgress) -> None:
+        reports.append(progress)
+        reported.set()
+
+    server.choose = answer_last_after_a_report
     driver = ask()
 
     def texts() -> Iterator[Any]:
@@ -230,7 +241,7 @@ def test_progress_says_how_far_it_is(ask: Ask, server: RawServer) -> None:
             driver.client._clock.now += 0.5  # each text takes half a second to read
             yield str(at) if at != 35 else None
 
-    results_of(driver, "embed_many", texts(), total=40, batch_size=10, on_progress=reports.append)
+    results_of(driver, "embed_many", texts(), total=40, batch_size=10, on_progress=report)
     last = reports[-1]
     assert (last.total, last.done, last.failed, last.resumed) == (40, 39, 1, 0)
     assert (last.tokens, last.in_flight) == (2 * last.requests, 0)
