@@ -6,7 +6,10 @@ import logging
 import multiprocessing
 import os
 import pickle
+import socket
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +83,7 @@ def test_what_is_not_used_goes_back(
         assert driver.complete(model="chat").text == "a"
         until(lambda: _used(store, "requests") == 1.0)
         sharing = driver.client._router._traffic.sharing
-        until(lambda: not sharing._thread.is_alive())
+        until(lambda: sharing._thread is None)
         assert driver.complete(model="chat").text == "a"
 
 
@@ -130,6 +133,30 @@ def test_a_server_that_is_not_there_changes_nothing(
     assert "each process keeps to the limits by itself" in caplog.text
 
 
+def test_a_name_that_resolves_slowly_delays_no_event_loop(
+    fleet: Fleet, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, answered, threads = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host != "redis.internal":
+            return real(host, *arguments, **options)
+        threads.append(threading.current_thread().name)
+        if threads[-1] == "azinfer-redis":  # anywhere else, it would wait for itself
+            answered.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    table = {"redis": "redis://redis.internal:6379"}
+    config = {**fleet.config(TWO, deployments={"m@a": {"rpm": 60}}), "shared": table}
+    with routed(kind, config) as driver:
+        answers = [driver.complete(model="chat").text for _ in range(3)]
+        answered.set()
+    assert answers == ["a"] * 3
+    assert set(threads) == {"azinfer-redis"}
+    assert caplog.text.count("Redis does not answer (TimeoutError)") == 1
+
+
 def test_a_store_that_others_have_written_to_fails_no_call(
     fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
 ) -> None:
@@ -159,7 +186,7 @@ def test_a_server_that_dies_and_comes_back_fails_no_call(
         until(lambda: answer() and len(caplog.records) == 2)
         with redis.Redis.from_url(own_server.url) as client:
             until(lambda: answer() and bool(client.keys("azinfer:requests:*")))
-        until(lambda: not driver.client._router._traffic.sharing._thread.is_alive())
+        until(lambda: driver.client._router._traffic.sharing._thread is None)
     assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -242,6 +269,7 @@ def test_the_thread_ends_once_no_calls_are_sent(fleet: Fleet, one_server: RedisS
         ({"redis": "redis://x", "ttl": 9}, "shared.ttl: is unknown"),
         ({"redis": "env:NO_REDIS"}, "the variable NO_REDIS is not set"),
         ({"redis": "redis://x:port"}, "is not a valid URL"),
+        ({"redis": "redis://:geheim/12@x:6379/0"}, "with %2F for / in the password"),
     ],
 )
 def test_a_mistake_in_the_table_is_an_error(
@@ -251,6 +279,8 @@ def test_a_mistake_in_the_table_is_an_error(
     with pytest.raises(ConfigurationError) as caught:
         AsyncInferenceClient.from_config(config, environ=ENVIRON)
     assert message in caught.value.message
+    assert "geheim" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
 
 
 def test_the_url_may_be_in_the_environment(

@@ -33,6 +33,8 @@ _ACTIVE = 1.0  # seconds after the last call in which exchanges continue
 _MOMENT = 0.02  # seconds between exchanges that calls wait for
 _FACTS = 1.0  # seconds between exchanges of facts
 _AGAIN = 1.0  # seconds until a server that does not answer is tried again
+# The deployments of a call that waits for an exchange, and what ends its wait.
+Request = tuple[Collection[str], threading.Event]
 _LEASE = 1.0  # seconds that a lease lasts, at most half a period of its limit
 
 
@@ -70,6 +72,8 @@ class RedisSharing:
         self._exchanging = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._waiting = threading.Lock()  # guards the next, and the end of the thread
+        self._request: Request | None = None
         self._demands: dict[str, Demand] = {}
         self._opened: dict[str, float] = {}  # breakers that this process has published
         self._leases: dict[str, Lease] = {}
@@ -77,7 +81,7 @@ class RedisSharing:
         self._next = self._next_all = self._next_facts = 0.0
         self._missed_at = self._used_at = 0.0
         self._gone = False
-        timeout = self._settings.timeout
+        timeout, is_valid = self._settings.timeout, True
         try:
             # A lost answer is not requested again: each exchange sends everything.
             self._server = redis.Redis.from_url(
@@ -88,8 +92,14 @@ class RedisSharing:
                 retry_on_timeout=False,
                 decode_responses=True,
             )
-        except ValueError as error:
-            raise ConfigurationError(f"[shared] redis is not a valid URL: {error}") from None
+        except ValueError:
+            # Its message may show a part of the password; so it is not even the context.
+            is_valid = False
+        if not is_valid:
+            raise ConfigurationError(
+                "[shared] redis is not a valid URL; write redis://:PASSWORD@HOST:PORT/DATABASE, "
+                "with %2F for / in the password, %23 for # and %3F for ?"
+            )
 
     def first_lease(self) -> Lease | None:
         """Return the lease of a deployment before the first exchange: nothing."""
@@ -105,9 +115,10 @@ class RedisSharing:
             self._connect()  # a forked child
         self._used_at = time.monotonic()
         if self._used_at >= self._next and not self._gone:
-            self._exchange({key for tier in plan.tiers for key in tier.keys})
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
+            self._wait_for_exchange({key for tier in plan.tiers for key in tier.keys})
+        else:
+            with self._waiting:
+                self._start()
 
     def miss(self, keys: Collection[str], tokens: int) -> None:
         """Record that a call found no lease for deployments, and request leases.
@@ -123,7 +134,28 @@ class RedisSharing:
         else:
             self._wake.set()
 
+    def _wait_for_exchange(self, keys: Collection[str]) -> None:
+        """Wait for one exchange of the thread, at most for the time-out.
+
+        The thread makes it, because a look-up of the server's name has no time-out: the call, or
+        the event loop of an async client, does not wait for it. If the thread makes another one,
+        for this call or for others, nothing is waited for.
+        """
+        done = threading.Event()
+        with self._waiting:
+            if self._request is not None or self._exchanging.locked():
+                self._wake.set()
+                return
+            self._request = (keys, done)
+            self._start()
+        self._wake.set()
+        if not done.wait(self._settings.timeout):
+            self._lose(TimeoutError())
+
     def _start(self) -> None:
+        """Start the thread, unless it runs."""
+        if self._thread is not None and self._thread.is_alive():
+            return
         work = (weakref.ref(self), self._wake)
         self._thread = threading.Thread(
             target=_exchange_often, args=work, name="azinfer-redis", daemon=True
@@ -132,6 +164,20 @@ class RedisSharing:
 
     def go_on(self) -> bool:
         """Make the exchanges that are due; return False once no calls are sent any more."""
+        request = self._request
+        try:
+            is_active = self._exchange_due(request[0] if request is not None else ())
+        finally:
+            if request is not None:
+                self._request = None
+                request[1].set()
+        with self._waiting:
+            is_active = is_active or self._request is not None
+            self._thread = self._thread if is_active else None
+        return is_active
+
+    def _exchange_due(self, requested: Collection[str]) -> bool:
+        """Make the exchange that is due; return whether calls are sent."""
         now = time.monotonic()
         is_active = now - self._used_at < _ACTIVE
         if not is_active:
@@ -139,7 +185,7 @@ class RedisSharing:
         elif not self._gone:
             with_all = now >= self._next_all
             self._next_all = now + _ACTIVE / 2 if with_all else self._next_all
-            self._exchange(self._leases.keys() if with_all else self._used())
+            self._exchange({*requested, *(list(self._leases) if with_all else self._used())})
         elif now >= self._next:
             self._exchange(self._traffic.states().keys())
         return is_active
@@ -237,7 +283,7 @@ class RedisSharing:
             opened += (names[key], max(0.0, until - now), state.breaker.reason)
         closed = [key for key in self._opened if states[key].breaker.until is None]
         for key in closed:
-            del self._opened[key]
+            self._opened.pop(key, None)  # a call that waited too long may have emptied it
         return [self._process, len(opened) // 3, *opened, *(names[key] for key in closed)]
 
     def _apply_leases(
