@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -65,15 +66,18 @@ def run(config: dict[str, Any], seconds: float, act: Any = None) -> list[Any]:
 @pytest.fixture
 def config(fleet: Fleet, own_server: RedisServer) -> dict[str, Any]:
     facts = {"m@a": {"rpm": LIMIT * 6}}
-    config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 6, "attempts": 8})
+    config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 4, "attempts": 8})
     return {**config, "shared": {"redis": own_server.url, "timeout": 1}}
 
 
 def test_processes_use_the_whole_limit_and_no_more(fleet: Fleet, config: dict[str, Any]) -> None:
-    results = run(config, 6)  # within one period of ten seconds
+    began = time.monotonic()
+    results = run(config, 4)
+    # One period of ten seconds, unless the machine is busy.
+    periods = 1 + (time.monotonic() - began) // 10
     counts = [count for counts, _ in results for count in counts]
     assert [errors for _, errors in results] == [[]] * PROCESSES
-    assert LIMIT * 0.99 <= sum(counts) <= LIMIT * 1.01
+    assert LIMIT * 0.99 <= sum(counts) <= LIMIT * 1.01 * periods
     assert sum(counts) == fleet.counts["a"]
     assert min(counts) >= 1
 
