@@ -183,11 +183,13 @@ def test_a_server_that_dies_and_comes_back_fails_no_call(
         own_server.kill()
         until(lambda: answer() and len(caplog.records) == 1)
         own_server.start()
-        until(lambda: answer() and len(caplog.records) == 2)
+        until(lambda: answer() and len(caplog.records) >= 2)
         with redis.Redis.from_url(own_server.url) as client:
             until(lambda: answer() and bool(client.keys("azinfer:requests:*")))
         until(lambda: driver.client._router._traffic.sharing._thread is None)
-    assert [each.levelname for each in caplog.records] == ["WARNING", "INFO"]
+    # Two threads may both report that it is back, but nobody is warned twice.
+    levels = [each.levelname for each in caplog.records]
+    assert (levels[0], set(levels[1:])) == ("WARNING", {"INFO"})
 
 
 def test_facts_are_learned_from_others(one_server: RedisServer, store: redis.Redis) -> None:
