@@ -166,7 +166,10 @@ def parquet(url: str) -> str:
 
     from azinfer.local import LocalDeployment, LocalEndpoint
 
-    with tempfile.TemporaryDirectory() as folder, LocalEndpoint([LocalDeployment("e")]) as endpoint:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalEndpoint([LocalDeployment("vectors")]) as endpoint,
+    ):
         path = Path(folder, "vectors.parquet")
         command = [str(Path(sys.executable).with_name("azinfer")), "embed", "hi", "-o", str(path)]
         subprocess.run([*command, "--endpoint", endpoint.url, "--key", endpoint.key], check=True)
