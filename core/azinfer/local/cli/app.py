@@ -9,7 +9,17 @@ import typer
 
 from azinfer.local.cli import bulk_app
 from azinfer.local.cli.batch_app import batch_app
-from azinfer.local.cli.options import EXIT_CODES, Endpoint, Json, Key, Model, Source, Surface
+from azinfer.local.cli.options import (
+    EXIT_CODES,
+    Endpoint,
+    Json,
+    Key,
+    MaxTokens,
+    Model,
+    Source,
+    Surface,
+    Temperature,
+)
 
 app = typer.Typer(
     name="azinfer",
@@ -310,12 +320,8 @@ def chat(
     system: Annotated[
         str | None, typer.Option(help="Instructions for the model, sent before the text.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
-    ] = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
     json: Json = False,
 ) -> None:
     """Send a text to a deployment, or have a conversation."""

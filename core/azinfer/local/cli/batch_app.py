@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from azinfer.local.cli.bulk_app import Files, Format
-from azinfer.local.cli.options import EXIT_CODES, Endpoint, Json, Key, Model, Surface
+from azinfer.local.cli.options import (
+    EXIT_CODES,
+    Endpoint,
+    Json,
+    Key,
+    MaxTokens,
+    Model,
+    Surface,
+    Temperature,
+)
 
 Folder = Annotated[Path, typer.Argument(help="The folder of the job.", file_okay=False)]
 
@@ -41,12 +50,8 @@ def prepare(
     system: Annotated[
         str | None, typer.Option(help="Instructions for the model, sent before each prompt.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
-    ] = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
 ) -> None:
     """Write prompts into the input files of a new job, without sending them."""
     from azinfer.local.cli.bulk.batch import prepare

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from azinfer.local.cli.options import EXIT_CODES, Endpoint, Json, Key, Model, Surface
+from azinfer.local.cli.options import (
+    EXIT_CODES,
+    Endpoint,
+    Json,
+    Key,
+    MaxTokens,
+    Model,
+    Surface,
+    Temperature,
+)
 
 Files = Annotated[
     list[str] | None,
@@ -127,12 +136,8 @@ def complete(
     system: Annotated[
         str | None, typer.Option(help="Instructions for the model, sent before each prompt.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="How much answers may vary, from 0 to 2.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
-    ] = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
     resume: Resume = False,
     force: Force = False,
     concurrency: Concurrency = "auto",

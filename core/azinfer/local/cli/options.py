@@ -34,6 +34,10 @@ Source = Annotated[
         "to find the account by the endpoint's host."
     ),
 ]
+Temperature = Annotated[float | None, typer.Option(help="How much answers may vary, from 0 to 2.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -106,3 +107,8 @@ def _block(columns: Sequence[str], row: Sequence[str], width: int) -> list[str]:
     for column, cell in zip(columns[1:], row[1:], strict=True):
         lines += wrap_text(f"{column}: {cell}", width, "  ")
     return lines
+
+
+def say(text: str) -> None:
+    """Print a message about the work itself, apart from its output."""
+    print(f"azinfer: {text}", file=sys.stderr)  # noqa: T201

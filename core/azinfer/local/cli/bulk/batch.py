@@ -16,7 +16,7 @@ from azinfer.local.cli.bulk.batch_job import BatchJob, Part
 from azinfer.local.cli.bulk.complete import record_of, request_of
 from azinfer.local.cli.bulk.inputs import Input, Row, open_input
 from azinfer.local.cli.bulk.outputs import open_output
-from azinfer.local.cli.output import table, width, write, write_json
+from azinfer.local.cli.output import say, table, width, write, write_json
 
 # "Batch" of "Azure OpenAI quotas and limits": the most of one input file.
 _MOST_REQUESTS, _MOST_BYTES = 100_000, 200_000_000
@@ -127,9 +127,9 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
         target.abandon()
         raise
     for line in failures[:_MOST_SHOWN]:
-        _say(line)
+        say(line)
     if failures:
-        _say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
+        say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
     return not failures
 
 
@@ -250,7 +250,7 @@ def _report(part: Part) -> Any:
         nonlocal last
         line = f"{part.name}: {batch.status}, {batch.completed:,} of {batch.total:,}"
         if line != last and sys.stderr.isatty():
-            _say(line)
+            say(line)
         last = line
 
     return report
@@ -277,7 +277,3 @@ def _show(client: InferenceClient, job: BatchJob, *, as_json: bool) -> list[Batc
         for line in table(tuple(facts[0]), rows, width()):
             write(line)
     return batches
-
-
-def _say(text: str) -> None:
-    print(f"azinfer: {text}", file=sys.stderr)  # noqa: T201

@@ -25,7 +25,7 @@ from azinfer.local.cli.bulk.progress import Bar, duration
 from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe as describe_error
-from azinfer.local.cli.output import write, write_json
+from azinfer.local.cli.output import say, write, write_json
 
 _OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
 _MOST_SHOWN = 10  # failures that are printed
@@ -113,7 +113,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         _show_estimate(client, model, command, settings, source)
         return True
     if settings.resume and settings.output is not None and _is_complete(settings.output):
-        _say(f"{settings.output} is complete; --force starts again")
+        say(f"{settings.output} is complete; --force starts again")
         return True
     checkpoint = _prepare_checkpoint(settings)
     items = _Items(command, source)
@@ -161,7 +161,7 @@ def _write_all(
                 raise
     except BaseException:
         if checkpoint is not None and (settings.resume or results.progress.done):
-            _say(f"the finished part is in {checkpoint}; --resume continues")
+            say(f"the finished part is in {checkpoint}; --resume continues")
         elif checkpoint is not None:  # this run created it, and it is empty
             _delete(checkpoint)
         raise
@@ -292,10 +292,10 @@ def _summarise(
     """Print failures, and in a terminal or as JSON a summary."""
     for result in failures[:_MOST_SHOWN]:
         assert result.error is not None
-        _say(f"item {result.index:,}: {describe_error(result.error)}")
+        say(f"item {result.index:,}: {describe_error(result.error)}")
     if failures:
         again = "; --resume tries them again" if settings.output else ""
-        _say(f"{len(failures):,} of {progress.done + progress.failed:,} failed{again}")
+        say(f"{len(failures):,} of {progress.done + progress.failed:,} failed{again}")
     if settings.output is None:
         return
     if settings.as_json:
@@ -303,13 +303,9 @@ def _summarise(
     elif sys.stderr.isatty():
         done = f"{progress.done:,} {command.what} in {settings.output}"
         resumed = f", {progress.resumed:,} of them from an earlier run" if progress.resumed else ""
-        _say(f"{done}{resumed}: {progress.tokens:,} tokens, {duration(progress.seconds)}")
+        say(f"{done}{resumed}: {progress.tokens:,} tokens, {duration(progress.seconds)}")
 
 
 def _facts(progress: BulkProgress) -> dict[str, Any]:
     names = ("done", "failed", "resumed", "requests", "refused", "tokens", "seconds")
     return {name: getattr(progress, name) for name in names}
-
-
-def _say(text: str) -> None:
-    print(f"azinfer: {text}", file=sys.stderr)  # noqa: T201
