@@ -43,7 +43,7 @@ def test_a_worker_of_ray_that_is_killed_loses_nothing(tmp_path: Path) -> None:
             env={**os.environ, **SETTINGS, "PYTHONPATH": path, "AZURE_AI_API_KEY": endpoint.key},
         )
         assert done.returncode == 0, done.stderr
-        result = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads((tmp_path / "result.json").read_text("utf-8"))
         sent: Counter[str] = Counter()
         for entry in endpoint.requests:
             body: Any = entry.body

@@ -55,7 +55,7 @@ class Killed(Embed):
 
 
 def main(url: str, folder: Path) -> None:
-    """Run the work and print its result."""
+    """Run the work and write its result into the folder."""
     ray.init(
         num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False
     )
@@ -75,7 +75,8 @@ def main(url: str, folder: Path) -> None:
         "vectors": [list(map(float, row["vector"])) for row in rows],
         "errors": sum(row["error"] is not None for row in rows),
     }
-    print(json.dumps(result))  # noqa: T201
+    # Ray writes lines of its own to the output, also in the middle of ours: the result has a file.
+    (folder / "result.json").write_text(json.dumps(result), "utf-8")
     ray.shutdown()
 
 
