@@ -8,7 +8,6 @@ Azure OpenAI REST API.
 from __future__ import annotations
 
 import hashlib
-import json
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 from azinfer.local.engines.base import EngineError, Piece
 from azinfer.local.wire.body import Json
+from azinfer.local.wire.json import write_json
 
 
 @dataclass(slots=True, kw_only=True)
@@ -274,7 +274,7 @@ DONE = b"data: [DONE]\n\n"
 
 def event(payload: Json) -> bytes:
     """Return a server-sent event."""
-    return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + write_json(payload) + b"\n\n"
 
 
 def stream_error(error: EngineError) -> Json:
