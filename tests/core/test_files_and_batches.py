@@ -265,6 +265,20 @@ class TestFiles:
             tracemalloc.stop()
         assert most < 15_000_000  # the endpoint of this process is measured too
 
+    def test_a_failed_batch_has_its_reasons(self) -> None:
+        entries = [
+            {"code": "bad_model", "message": "No such model.", "param": "model", "line": 3},
+            {"message": "The file is empty."},
+            {},
+            "odd",
+        ]
+        batch = decode_batch({"id": "b", "errors": {"object": "list", "data": entries}})
+        reasons = ("line 3: bad_model: No such model.", "The file is empty.", "no reason")
+        assert batch.errors == reasons
+        oddities: list[Any] = [None, "text", {"data": {}}, {"data": None}]
+        for odd in oddities:
+            assert decode_batch({"id": "b", "errors": odd}).errors == ()
+
     @pytest.mark.parametrize("decode", [decode_file, decode_batch])
     def test_an_object_without_an_id_is_an_error(self, decode: Any) -> None:
         with pytest.raises(InvalidResponseError, match="no id of a"):

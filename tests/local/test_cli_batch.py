@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,9 +183,9 @@ def test_a_batch_without_results_moves_no_answer(
     assert [each["text"] for each in found[6:]] == [
         f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS[6:]
     ]
-    run("submit", folder, "--retry-failed")
+    assert run("submit", folder, "--retry-failed")[0] == 0
     assert BatchJob.open(folder).parts[2].requests == 6
-    run("watch", folder)
+    assert run("watch", folder)[0] == 0
     assert run("fetch", folder, "-o", output)[0] == 0
     assert [each["text"] for each in records(output.read_text())] == [
         f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS
@@ -223,3 +224,58 @@ def test_a_batch_that_goes_on_is_not_fetched(
     assert (code, output) == (1, "")
     assert "of 0001.jsonl is in_progress, 3 of 12: `azinfer batch watch" in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["night"]
+
+
+def test_a_batch_that_fails_validation_says_why(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    prepare(folder, PROMPTS)
+    part = folder / "0001.jsonl"
+    part.write_bytes(part.read_bytes().replace(b'"model":"chat"', b'"model":"missing"'))
+    run("submit", folder)
+    code, _, errors = run("watch", folder)
+    assert code == 1
+    reasons = [line for line in errors.splitlines() if "0001.jsonl: line" in line]
+    assert len(reasons) == 10
+    assert reasons[0].startswith("azinfer: 0001.jsonl: line 1: ")
+    assert "missing" in reasons[0]
+    assert "and 2 more" in errors
+    code, output, _ = run("submit", folder, "--json")  # it is not sent again
+    assert code == 1
+    assert len(json.loads(output)[0]["errors"]) == 12
+
+
+def test_a_mistake_in_the_input_leaves_no_folder(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "jobs" / "night"
+    code, _, errors = prepare(folder, [*PROMPTS, 5])
+    assert (code, "line 13 is not a text" in errors) == (1, True)
+    assert not folder.exists()
+    folder.mkdir()
+    assert prepare(folder, [5])[0] == 1
+    assert list(folder.iterdir()) == []
+    assert prepare(folder, PROMPTS)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["submit", "fetch"])
+def test_one_command_at_a_time_changes_a_job(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    folder = tmp_path / "night"
+    prepare(folder, PROMPTS)
+    if command == "fetch":
+        assert [run(each, folder)[0] for each in ("submit", "watch")] == [0, 0]
+    refused = []
+    saved = BatchJob.save
+
+    def save(job: BatchJob) -> None:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refused.append(job)
+        os.close(handle)
+        saved(job)
+
+    monkeypatch.setattr(BatchJob, "save", save)
+    assert run(command, folder)[0] == 0
+    assert len(refused) == (2 if command == "submit" else 1)

@@ -129,6 +129,21 @@ def test_lines_of_text_come_from_files_and_pipes(endpoint: LocalEndpoint, tmp_pa
     assert len(embed("a", "-i", path).stdout.splitlines()) == 41
 
 
+@pytest.mark.parametrize("first", ["", "\n \n"])
+def test_json_lines_from_a_pipe_are_recognised(endpoint: LocalEndpoint, first: str) -> None:
+    lines = [json.dumps({"id": f"id-{at}", "text": text}) for at, text in enumerate(TEXTS)]
+    stdin = first + "\n".join(lines)
+    result = records(embed(stdin=stdin).stdout)
+    assert [each["id"] for each in result] == [f"id-{at}" for at in range(40)]
+    assert inputs(endpoint) == [TEXTS]
+    embed("--format", "text", stdin=stdin)
+    assert inputs(endpoint)[1] == lines
+    embed(stdin='[1, 2]\n{"text": "a"}')
+    assert inputs(endpoint)[2] == ["[1, 2]", '{"text": "a"}']
+    assert "line 1 has no text in 'text'" in embed(stdin='{"body": "a"}').stderr
+    assert embed(stdin=first).stdout == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "problem"),
     [

@@ -15,6 +15,7 @@ import pytest
 from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, Piece, Prompt, SyntheticEngine
 from azinfer.local.cli.chat import Conversation, run_command
+from azinfer.local.cli.clients import open_client
 from azinfer.local.cli.running_endpoints import RunningEndpoint, register
 from terminals import COMMAND, terminal
 
@@ -200,3 +201,13 @@ def test_several_running_endpoints_need_a_choice(endpoint: LocalEndpoint, tmp_pa
     assert "choose --endpoint http://127.0.0.1:" in message
     assert endpoint.url in message
     assert second.url in message
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_the_running_endpoint_is_known_by_every_name_of_this_machine(
+    endpoint: LocalEndpoint, name: str
+) -> None:
+    port = endpoint.url.rpartition(":")[2]
+    with open_client(f"http://{name}:{port}", None) as client:
+        assert client.embed("a", model="first").vectors
+    assert open_client(f"http://{name}:1", None).endpoint.url  # another server, without a key

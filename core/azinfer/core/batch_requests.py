@@ -51,6 +51,14 @@ def write_lines(
     return operations.pop()
 
 
+def describe_entry(entry: Mapping[str, Any]) -> str:
+    """Return an entry of a batch's `errors`: the line of the input file, the code, the message."""
+    parts = [str(entry[name]) for name in ("code", "message") if entry.get(name)]
+    if entry.get("line") is not None:
+        parts.insert(0, f"line {entry['line']}")
+    return ": ".join(parts) or "no reason"
+
+
 def _call(
     client: Operations, request: Mapping[str, Any], model: str | None, place: str
 ) -> Call[ChatCompletion]:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from azinfer.core.batch_requests import write_lines
+from azinfer.core.batch_requests import describe_entry, write_lines
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import invalid_response
 from azinfer.core.endpoints import path_segment
@@ -24,7 +24,7 @@ from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APITimeoutError, InferenceError
 from azinfer.core.files import File, next_page_of, resource_call
 from azinfer.core.json_body import encode_json
-from azinfer.core.json_fields import as_count, as_object
+from azinfer.core.json_fields import as_count, as_object, as_objects
 from azinfer.core.surfaces import BATCHES
 from azinfer.core.wires.wire import wire_named
 
@@ -44,6 +44,7 @@ class Batch:
         total: How many requests it has, once that is known.
         completed: How many were answered.
         failed: How many ended with an error.
+        errors: Why the batch itself failed, as when its file is not valid.
         raw: The object as the service sent it.
     """
 
@@ -58,6 +59,14 @@ class Batch:
     def ended(self) -> bool:
         """Whether the batch has reached its end and cannot change any more."""
         return self.status in _ENDED
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why the batch failed, one sentence for each line of the input file that is the reason.
+
+        Source: "Getting started with Azure OpenAI batch deployments", the object `errors`.
+        """
+        return tuple(map(describe_entry, as_objects(as_object(self.raw.get("errors")).get("data"))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def prepare(
         prepare(client, folder, source, system, options)
 
 
-@batch_app.command(epilog=EXIT_CODES)
+@batch_app.command(epilog=f"{EXIT_CODES} A batch that failed already is an error too.")
 def submit(
     folder: Folder,
     retry_failed: Annotated[
@@ -82,7 +82,8 @@ def submit(
     from azinfer.local.cli.clients import open_client
 
     with open_client(endpoint, key, surface=surface) as client:
-        submit(client, folder, retry_failed=retry_failed, as_json=json)
+        if not submit(client, folder, retry_failed=retry_failed, as_json=json):
+            raise typer.Exit(1)
 
 
 @batch_app.command(epilog=f"{EXIT_CODES} A batch that did not complete is an error too.")

@@ -30,7 +30,8 @@ Files = Annotated[
 Format = Annotated[
     str | None,
     typer.Option(
-        help="How to read input: text, jsonl, csv or parquet. Default: by the file's name."
+        help="How to read input: text, jsonl, csv or parquet. Default: by the file's name; the "
+        "standard input is jsonl if its first line is a JSON object, else text."
     ),
 ]
 Output = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 from azinfer.core import ConfigurationError, Deployments, InferenceClient
 from azinfer.core.credentials import ENVIRONMENT
@@ -73,8 +74,8 @@ def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
     """Return the running local endpoint, if a URL is its own, or if there is no URL."""
     folder = data_folder()
     if endpoint is not None:
-        named = origin_of(_with_scheme(endpoint))
-        return next((each for each in all_running(folder) if origin_of(each.url) == named), None)
+        named = _origin(_with_scheme(endpoint))
+        return next((each for each in all_running(folder) if _origin(each.url) == named), None)
     if any(os.environ.get(variable) for variable in ENVIRONMENT):
         return None
     try:
@@ -87,6 +88,15 @@ def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
             f"no endpoint: pass --endpoint URL, set {variables}, or start a local one with "
             "`azinfer serve`"
         ) from None
+
+
+def _origin(url: str) -> str:
+    """Return the scheme and host of a URL, with one name for all names of this machine."""
+    origin = origin_of(url)
+    if not is_loopback(origin):
+        return origin
+    parts = urlsplit(origin)
+    return f"{parts.scheme}://localhost:{parts.port}"
 
 
 def _with_scheme(endpoint: str) -> str:

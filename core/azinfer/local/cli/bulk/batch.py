@@ -23,6 +23,7 @@ _MOST_REQUESTS, _MOST_BYTES = 100_000, 200_000_000
 _ROOM = 10_000_000  # bytes for the last request of a file
 _MOST_SHOWN = 10
 _NAMES = "ids.jsonl"
+_COLUMNS = ("file", "batch", "status", "requests", "completed", "failed")
 
 
 def prepare(
@@ -47,6 +48,7 @@ def prepare(
     source = open_input(source)
     if client.model is None:
         raise ConfigurationError("choose the deployment for the batch with --model")
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -54,15 +56,22 @@ def prepare(
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be created: {error}") from None
     job = BatchJob(folder, client.model)
-    with (folder / _NAMES).open("wb") as names:
-        requests = _requests(source.rows(), names, system, options)
-        _write_parts(client, job, requests)
-    job.save()
+    try:
+        with (folder / _NAMES).open("wb") as names:
+            requests = _requests(source.rows(), names, system, options)
+            _write_parts(client, job, requests)
+        job.save()
+    except BaseException:  # else the folder would be refused when the mistake is corrected
+        for path in folder.iterdir():
+            path.unlink()
+        if is_new:
+            folder.rmdir()
+        raise
     total = sum(part.requests for part in job.parts)
     write(f"{total:,} requests in {len(job.parts)} files of {folder}; `azinfer batch submit` next")
 
 
-def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json: bool) -> None:
+def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json: bool) -> bool:
     """Upload the input files that are not submitted yet, and begin their batches.
 
     Args:
@@ -70,28 +79,26 @@ def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json
         folder: The job.
         retry_failed: Whether requests that failed are submitted once more.
         as_json: Whether to print the job as JSON.
+
+    Returns:
+        Whether no batch has failed already, apart from those whose results are fetched.
     """
-    job = BatchJob.open(folder)
-    if retry_failed:
-        _prepare_failed(job)
-    for part in job.parts:
-        if part.batch_id is not None:
-            continue
-        batch = None
-        if part.file_id is None:
-            file = client.files.upload(job.path_of(part))
-            part.file_id = file.id
-            job.save()
-        else:  # an earlier run may have been killed just before it could store the batch
-            batch, file = _batch_of(client, part.file_id), client.files.get(part.file_id)
-        batch = batch or client.batches.create(file, endpoint=part.operation)
-        part.batch_id = batch.id
-        job.save()
-    _show(client, job, as_json=as_json)
+    with BatchJob.lock(folder) as job:
+        if retry_failed:
+            _prepare_failed(job)
+        for part in job.parts:
+            if part.batch_id is None:
+                _submit_part(client, job, part)
+        batches = _show(client, job, as_json=as_json)
+        return not any(batch.ended and batch.status != "completed" for batch in batches)
 
 
 def watch(client: InferenceClient, folder: Path, *, as_json: bool) -> bool:
-    """Wait until every batch of a job has ended; return whether all are completed."""
+    """Wait until every batch of a job has ended.
+
+    Returns:
+        Whether all are completed, apart from those whose results are fetched.
+    """
     job = BatchJob.open(folder)
     for part in _submitted_parts(job):
         client.batches.wait(part.batch_id or "", on_progress=_report(part))
@@ -110,14 +117,23 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
     Raises:
         ConfigurationError: A batch has not ended.
     """
-    job = BatchJob.open(folder)
+    with BatchJob.lock(folder) as job:
+        failures = _write_results(client, job, output)
+    _say_all(failures)
+    if failures:
+        say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
+    return not failures
+
+
+def _write_results(client: InferenceClient, job: BatchJob, output: Path | None) -> list[str]:
+    """Fetch what is not fetched yet, and write all results; return a line for each failure."""
     target = open_output(output, "complete")
     try:
         with job.results() as results:
             for part in _submitted_parts(job):
                 if not part.fetched:
                     _fetch_part(client, job, part, results)
-            with (folder / _NAMES).open("rb") as lines:
+            with (job.folder / _NAMES).open("rb") as lines:
                 results.add_missing(sum(1 for _ in lines), "its batch has no result for it")
                 lines.seek(0)
                 names = map(msgspec.json.decode, lines)
@@ -126,11 +142,7 @@ def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
     except BaseException:
         target.abandon()
         raise
-    for line in failures[:_MOST_SHOWN]:
-        say(line)
-    if failures:
-        say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
-    return not failures
+    return failures
 
 
 def _requests(
@@ -166,6 +178,20 @@ def _write_parts(
         with (job.folder / name).open("wb") as file:
             operation = write_lines(client, some(file), job.model, file)
         job.parts.append(Part(name, count, operation))
+
+
+def _submit_part(client: InferenceClient, job: BatchJob, part: Part) -> None:
+    """Upload an input file and begin its batch, unless an earlier run did."""
+    batch = None
+    if part.file_id is None:
+        file = client.files.upload(job.path_of(part))
+        part.file_id = file.id
+        job.save()
+    else:  # an earlier run may have been killed just before it could store the batch
+        batch, file = _batch_of(client, part.file_id), client.files.get(part.file_id)
+    batch = batch or client.batches.create(file, endpoint=part.operation)
+    part.batch_id = batch.id
+    job.save()
 
 
 def _prepare_failed(job: BatchJob) -> None:
@@ -242,6 +268,14 @@ def _write_records(
     return failures
 
 
+def _say_all(lines: list[str]) -> None:
+    """Print the first lines, and how many more there are."""
+    for line in lines[:_MOST_SHOWN]:
+        say(line)
+    if len(lines) > _MOST_SHOWN:
+        say(f"and {len(lines) - _MOST_SHOWN:,} more")
+
+
 def _report(part: Part) -> Any:
     """Return a function that prints each change of a batch in a terminal."""
     last = ""
@@ -257,7 +291,7 @@ def _report(part: Part) -> Any:
 
 
 def _show(client: InferenceClient, job: BatchJob, *, as_json: bool) -> list[Batch]:
-    """Print the batches of a job, and return them."""
+    """Print the batches of a job; return those whose results are not fetched."""
     batches = [client.batches.get(part.batch_id or "") for part in job.parts]
     facts = [
         {
@@ -267,13 +301,17 @@ def _show(client: InferenceClient, job: BatchJob, *, as_json: bool) -> list[Batc
             "requests": part.requests,
             "completed": batch.completed,
             "failed": batch.failed,
+            "errors": list(batch.errors),
         }
         for part, batch in zip(job.parts, batches, strict=True)
     ]
     if as_json:
         write_json(facts)
     else:
-        rows = [[str(value) for value in each.values()] for each in facts]
-        for line in table(tuple(facts[0]), rows, width()):
+        rows = [[str(each[name]) for name in _COLUMNS] for each in facts]
+        for line in table(_COLUMNS, rows, width()):
             write(line)
-    return batches
+    pairs = [pair for pair in zip(job.parts, batches, strict=True) if not pair[0].fetched]
+    for part, batch in pairs:
+        _say_all([f"{part.name}: {reason}" for reason in batch.errors])
+    return [batch for _, batch in pairs]

@@ -18,6 +18,7 @@ import msgspec
 
 from azinfer.core import ConfigurationError
 from azinfer.core.json_body import encode_json
+from azinfer.local.file_lock import lock_folder
 
 _TABLE = "CREATE TABLE IF NOT EXISTS results (at INTEGER PRIMARY KEY, failed INTEGER, record BLOB)"
 
@@ -72,6 +73,18 @@ class BatchJob:
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = f"its job.json cannot be read: {error}"
         raise ConfigurationError(f"{folder} is not the folder of a batch job: {reason}")
+
+    @classmethod
+    @contextmanager
+    def lock(cls, folder: Path) -> Iterator[BatchJob]:
+        """Wait until no other command changes the job in a folder, and open it.
+
+        Raises:
+            ConfigurationError: The folder has no job.
+        """
+        cls.open(folder)
+        with lock_folder(folder):
+            yield cls.open(folder)
 
     def save(self) -> None:
         """Store the state of the job; the file is always complete."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 
@@ -43,7 +44,8 @@ class Input:
         texts: Texts of arguments.
         files: Files; `-` is the standard input.
         column: The column, or the field of an object, that has the text.
-        format: The format of files; None if their names decide.
+        format: The format of files; None if their names decide, and for the standard input its
+            first line: a JSON object begins JSON lines.
         whole: A field whose objects are items as a whole, for example `messages`.
     """
 
@@ -69,12 +71,14 @@ class Input:
                 raise ConfigurationError(f"{_title(name)} cannot be read: {error}") from None
 
     def _file_rows(self, name: str) -> Iterator[Row]:
-        kind = self.format or ("text" if name == "-" else _format_of(name))
+        kind = self.format or (None if name == "-" else _format_of(name))
         if kind == "parquet":
             yield from self._parquet_rows(name)
             return
         with ExitStack() as stack:
-            lines: TextIO = sys.stdin
+            lines: Iterable[str] = sys.stdin
+            if kind is None:
+                kind, lines = _format_of_lines(lines)
             if name != "-":
                 # A form feed or a similar character inside a text does not end a line.
                 lines = stack.enter_context(Path(name).open(encoding="utf-8-sig", newline=""))
@@ -96,7 +100,7 @@ class Input:
                 raise ConfigurationError(f"{place} is not JSON: {error}") from None
             yield self._row(value, place)
 
-    def _csv_rows(self, name: str, lines: TextIO) -> Iterator[Row]:
+    def _csv_rows(self, name: str, lines: Iterable[str]) -> Iterator[Row]:
         csv.field_size_limit(sys.maxsize)
         reader = csv.DictReader(lines)
         self._check_column(name, reader.fieldnames or ())
@@ -135,8 +139,8 @@ class Input:
                 return Row(text, key)
             fields = ", ".join(map(repr, value)) or "none"
             raise ConfigurationError(
-                f"{place} has no text in {self.column!r}; choose a field with --column; it has: "
-                f"{fields}"
+                f"{place} has no text in {self.column!r}; choose a field with --column, or pass "
+                f"--format text; it has: {fields}"
             )
         raise ConfigurationError(f"{place} is not a text: {str(value)[:50]!r}")
 
@@ -166,6 +170,20 @@ def open_input(source: Input) -> Input:
 
 def _format_of(name: str) -> str:
     return _BY_SUFFIX.get(Path(name).suffix.lower(), "text")
+
+
+def _format_of_lines(lines: Iterable[str]) -> tuple[str, Iterable[str]]:
+    """Return the format of lines from a pipe, by the first one that is not empty, and all lines."""
+    remaining, empty = iter(lines), []
+    for line in remaining:
+        if not line.strip():
+            empty.append(line)
+            continue
+        with suppress(msgspec.DecodeError, UnicodeError):
+            if isinstance(msgspec.json.decode(line), dict):
+                return "jsonl", chain(empty, (line,), remaining)
+        return "text", chain((line,), remaining)
+    return "text", ()
 
 
 def _title(name: str) -> str:
