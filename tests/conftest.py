@@ -46,7 +46,7 @@ def no_azure_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_learned() -> None:
+def forget_learned_facts() -> None:
     """Forget learned facts: ports are used again by services of other tests."""
     forget_endpoints()
 

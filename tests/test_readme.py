@@ -135,12 +135,12 @@ def test_the_conversation_of_assistants_runs_on_responses(endpoint: LocalEndpoin
 @pytest.mark.parametrize("kept_by", ["conversation", "previous_response_id"])
 def test_the_service_may_keep_the_history_instead(endpoint: LocalEndpoint, kept_by: str) -> None:
     client = core.InferenceClient(endpoint.url, endpoint.key, "small-chat", wire="responses")
-    made = httpx.post(
+    response = httpx.post(
         f"{endpoint.url}/openai/v1/conversations", headers={"api-key": endpoint.key}, json={}
     )
     keep: dict[str, Any] = {"store": True}
     if kept_by == "conversation":
-        keep["conversation"] = made.json()["id"]
+        keep["conversation"] = response.json()["id"]
     first = client.complete([core.UserMessage("My name is Ada.")], **keep)
     if kept_by == "previous_response_id":
         keep["previous_response_id"] = first.id

@@ -260,14 +260,14 @@ def run(name: str, url: str, count: int) -> dict[str, float]:
 
 def compare(rounds: int, million: bool) -> None:
     """Print what each client takes, medians of interleaved rounds."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CLIENTS}
+    measurements: dict[str, list[dict[str, float]]] = {name: [] for name in CLIENTS}
     with server() as url:
         for _ in range(rounds):
-            for name, measured in found.items():
+            for name, measured in measurements.items():
                 measured.append(run(name, url, 20_000))
         rows = {
             name: {key: statistics.median(each[key] for each in measured) for key in measured[0]}
-            for name, measured in found.items()
+            for name, measured in measurements.items()
         }
         print(f"{'20,000 texts':<16}{'wall s':>8}{'/ ideal':>9}{'CPU s':>8}{'MB':>8}")
         for name, row in rows.items():
@@ -296,7 +296,7 @@ def compare(rounds: int, million: bool) -> None:
             )
 
 
-def limited(seconds: float) -> None:
+def print_limit_use(seconds: float) -> None:
     """Print how much of a limit is used in this time, over real sockets."""
     from azinfer.core import InferenceClient, RateLimit
     from azinfer.local import LocalDeployment, LocalEndpoint
@@ -336,6 +336,6 @@ if __name__ == "__main__":
         parser.add_argument("--limit", action="store_true")
         options: Any = parser.parse_args()
         if options.limit:
-            limited(29.5)
+            print_limit_use(29.5)
         else:
             compare(options.rounds, options.million)

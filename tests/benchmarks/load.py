@@ -121,14 +121,14 @@ async def count_streams(server: Server, seconds: float, at_once: int = 200) -> t
             ended = lines[-1] == b"data: [DONE]\n" and choices[-1]["finish_reason"] == "stop"
             return ended and text == f"This is a synthetic answer to: {message}"
 
-        async def going_on(number: int) -> None:
+        async def keep_calling(number: int) -> None:
             nonlocal good, bad
             while time.monotonic() < until:
                 right = await one(number)
                 good, bad = good + right, bad + (not right)
                 number += at_once
 
-        await asyncio.gather(*(going_on(number) for number in range(at_once)))
+        await asyncio.gather(*(keep_calling(number) for number in range(at_once)))
     return good, bad
 
 

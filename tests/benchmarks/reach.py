@@ -57,15 +57,15 @@ def models() -> list[MapModel]:
     if spec is None or spec.origin is None:
         raise SystemExit("litellm is not installed; it is in the group `peers`")
     rows: dict[str, Any] = json.loads((Path(spec.origin).parent / MAP).read_text("utf-8"))
-    found: dict[str, MapModel] = {}
+    models_by_name: dict[str, MapModel] = {}
     for key, row in sorted(rows.items()):
         is_azure = str(row.get("litellm_provider")) in ("azure", "azure_ai")
         if not is_azure or row.get("mode") not in ("chat", "responses"):
             continue
         name = re.sub(_VERSION, "", key.rpartition("/")[2]).replace("model_router", "model-router")
         if name not in _NO_MODELS:
-            found.setdefault(name.casefold(), _model(name, row))
-    return list(found.values())
+            models_by_name.setdefault(name.casefold(), _model(name, row))
+    return list(models_by_name.values())
 
 
 def _model(name: str, row: Mapping[str, Any]) -> MapModel:
@@ -95,18 +95,20 @@ def _other_name(at: int) -> str:
     return f"deployment-{at:03}"
 
 
-def unreached(endpoint: LocalEndpoint, listed: Sequence[MapModel], way: Way) -> dict[str, str]:
+def find_unreached(endpoint: LocalEndpoint, listed: Sequence[MapModel], way: Way) -> dict[str, str]:
     """Return the models that did not answer, each with the reason."""
     forget_endpoints()
     wire: Any = "chat" if way == "chat alone" else None
     errors: dict[str, str] = {}
     with InferenceClient(endpoint.url, endpoint.key, wire=wire, max_retries=0) as client:
         for at, model in enumerate(listed):
-            asked: dict[str, Any] = {"tools": [TOOL]} if model.has_tools else {}
-            asked |= {"reasoning_effort": "high"} if model.reasons else {}
+            options: dict[str, Any] = {"tools": [TOOL]} if model.has_tools else {}
+            options |= {"reasoning_effort": "high"} if model.reasons else {}
             name = _other_name(at) if way == "by another name" else model.name
             try:
-                answer = client.complete([UserMessage("What is the weather?")], model=name, **asked)
+                answer = client.complete(
+                    [UserMessage("What is the weather?")], model=name, **options
+                )
                 assert answer.tool_calls or answer.text
             except InferenceError as error:
                 errors[model.name] = error.message
@@ -119,7 +121,7 @@ def main() -> None:
     print(f"{len(listed)} names: " + ", ".join(f"{n} {w}" for w, n in _count(listed).items()))
     with resource(listed) as endpoint:
         for way in WAYS:
-            errors = unreached(endpoint, listed, way)
+            errors = find_unreached(endpoint, listed, way)
             print(f"\n{way}: {len(listed) - len(errors)} of {len(listed)}")
             for name, reason in errors.items():
                 print(f"  {name}: {reason[:100]}")

@@ -40,14 +40,14 @@ def server() -> Any:
     server.stop()
 
 
-def typed(*values: Json) -> bytes:
+def typed_events(*values: Json) -> bytes:
     """Events of the newer wires, which end without `[DONE]`."""
     return events(*values).replace(b"data: [DONE]\n\n", b"")
 
 
 def answers(server: RawServer, wire: Any, whole: Any, *parts: Json) -> list[ChatCompletion]:
     """An answer as it comes whole, and in parts."""
-    server.will(reply(whole), stream(events(*parts) if wire == "chat" else typed(*parts)))
+    server.will(reply(whole), stream(events(*parts) if wire == "chat" else typed_events(*parts)))
     with InferenceClient(server.url, "a-key", "m", wire=wire) as client:
         answer = client.complete(QUESTION)
         with client.stream(QUESTION) as chunks:

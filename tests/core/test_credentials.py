@@ -265,7 +265,7 @@ def test_an_old_token_is_used_while_renewal_fails(
 def test_the_failure_of_a_credential_is_the_cause_of_the_error(
     ask: Ask, server: RawServer, form: str, raised: type[Exception]
 ) -> None:
-    driver = ask(credential=failing(form, raised("no login")))
+    driver = ask(credential=failing_credential(form, raised("no login")))
     if form == "async function" and driver.kind == "sync":
         pytest.skip("sync code refuses it")
     with pytest.raises(AuthenticationError, match=f": {raised.__name__}: no login") as caught:
@@ -281,7 +281,7 @@ def test_the_failure_of_a_credential_is_the_cause_of_the_error(
 def test_a_mistake_in_the_code_of_a_credential_passes_through(
     ask: Ask, server: RawServer, form: str, mistake: type[Exception]
 ) -> None:
-    driver = ask(credential=failing(form, mistake("a mistake")))
+    driver = ask(credential=failing_credential(form, mistake("a mistake")))
     if form == "async function" and driver.kind == "sync":
         pytest.skip("sync code refuses it")
     with pytest.raises(mistake, match="a mistake"):
@@ -289,7 +289,7 @@ def test_a_mistake_in_the_code_of_a_credential_passes_through(
     assert not server.received
 
 
-def failing(form: str, error: Exception) -> Any:
+def failing_credential(form: str, error: Exception) -> Any:
     """A credential that raises an error."""
 
     def function(*scopes: str) -> str:

@@ -31,7 +31,7 @@ from azinfer.core.files import decode_file
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import TestClock
 from fleet import Fleet
-from raw_server import Peer, RawServer, chunked, failure, raw, reply
+from raw_server import Peer, RawServer, chunked_answer, failure, raw, reply
 
 BATCH: dict[str, Any] = {"id": "batch_1", "status": "in_progress"}
 
@@ -233,7 +233,7 @@ class TestFiles:
     async def test_a_download_is_retried_at_its_start_alone(
         self, server: RawServer, kind: str
     ) -> None:
-        broken = chunked(b"abc", whole=False, content_type="application/octet-stream")
+        broken = chunked_answer(b"abc", whole=False, content_type="application/octet-stream")
         server.will(reply(failure("500"), 500), raw(broken))
         clock = TestClock()
         twins = Twins(kind, server.url, "a-key", clock=clock)

@@ -230,7 +230,7 @@ def test_a_number_bounds_each_attempt() -> None:
 
 
 def silent(peer: Any) -> None:
-    peer.until_left()
+    peer.wait_until_client_leaves()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from raw_server import (
     Behaviour,
     Peer,
     RawServer,
-    chunked,
+    chunked_answer,
     events,
     failure,
     part,
@@ -64,7 +64,7 @@ TRANSIENT: dict[str, tuple[Behaviour, type[InferenceError]]] = {
         StreamInterruptedError,
     ),
     "a chunked body that is cut": (
-        raw(chunked(events(*PREAMBLE, done=False), whole=False), "close"),
+        raw(chunked_answer(events(*PREAMBLE, done=False), whole=False), "close"),
         StreamInterruptedError,
     ),
     "the end inside the first event": (stream(b'data: {"choi'), StreamInterruptedError),
@@ -144,7 +144,7 @@ def test_silence_before_the_first_chunk_is_retried(ask: Ask, server: RawServer) 
 def test_a_failed_stream_leaves_no_connection_open(ask: Ask, server: RawServer, fault: str) -> None:
     def stall(peer: Peer) -> None:
         TRANSIENT[fault][0](peer)
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     server.will(stall)
     with pytest.raises(InferenceError):

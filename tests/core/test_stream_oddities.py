@@ -87,8 +87,8 @@ def test_a_part_that_says_nothing_is_skipped_after_a_call_began(
 ) -> None:
     parts = [part(tool_calls=calls) for calls in CALLS[name]]
     server.will(stream(events(*parts, part(None, "tool_calls"))))
-    (made,) = ask().stream().completion.tool_calls
-    assert (made.id, made.function.name, made.function.arguments) == ("f", "f", "{}")
+    (calls,) = ask().stream().completion.tool_calls
+    assert (calls.id, calls.function.name, calls.function.arguments) == ("f", "f", "{}")
 
 
 def test_a_part_that_says_nothing_before_any_call_is_an_error(ask: Ask, server: RawServer) -> None:
@@ -106,10 +106,10 @@ def test_an_index_may_be_written_with_a_fraction(kind: Callable[[int], Any]) -> 
     ]
     reader = ChatReader({})
     list(reader.feed(events(*parts, part(None, "tool_calls"))))
-    made = [
+    calls = [
         (each.function.name, each.function.arguments) for each in reader.completion().tool_calls
     ]
-    assert made == [("f", "{}"), ("g", '{"x":1}')]
+    assert calls == [("f", "{}"), ("g", '{"x":1}')]
     reader = ChatReader({})
     parts = [part("b", index=two), part("a", index=one)]
     list(reader.feed(events(*parts, part(None, "stop", two), part(None, "stop", one))))

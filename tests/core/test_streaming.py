@@ -26,7 +26,18 @@ from azinfer.core.reasoning import Splitter, split
 from azinfer.core.sse import EventDecoder
 from azinfer.core.streaming import ChatReader
 from client_driver import ClientDriver, open_driver
-from raw_server import Peer, RawServer, chat, chunked, events, failure, part, raw, reply, stream
+from raw_server import (
+    Peer,
+    RawServer,
+    chat,
+    chunked_answer,
+    events,
+    failure,
+    part,
+    raw,
+    reply,
+    stream,
+)
 
 Ask = Callable[..., ClientDriver]
 
@@ -288,9 +299,9 @@ def test_tool_calls_are_assembled_however_they_come(
     ] == expected
     streamed: dict[int, list[Any]] = {}
     for piece in (piece for chunk in read.chunks for piece in chunk.tool_calls):
-        held = streamed.setdefault(piece.index, [None, None, ""])
-        held[:2] = [held[0] or piece.id, held[1] or piece.name]
-        held[2] += piece.arguments
+        call = streamed.setdefault(piece.index, [None, None, ""])
+        call[:2] = [call[0] or piece.id, call[1] or piece.name]
+        call[2] += piece.arguments
     assert sorted(map(tuple, streamed.values())) == sorted(expected)
 
 
@@ -380,15 +391,15 @@ def test_nothing_after_done_is_read(ask: Ask, server: RawServer) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        chunked(events(part("a", "stop"), done=False)),
-        chunked(events(part("a"), done=True)),
-        chunked(events(part("a", "stop"), "null", done=False)),
-        chunked(b"data: " + json.dumps(part("a", "stop")).encode()),
-        chunked(events(part("a", "stop"), " [DONE] ", done=False)),
-        chunked(events(part("a", "stop")), content_type=""),
-        chunked(json.dumps(chat("a")).encode(), content_type="application/json"),
-        chunked(b" \n" + json.dumps(chat("a")).encode()),
-        chunked(b"\xef\xbb\xbf" + json.dumps(chat("a")).encode()),
+        chunked_answer(events(part("a", "stop"), done=False)),
+        chunked_answer(events(part("a"), done=True)),
+        chunked_answer(events(part("a", "stop"), "null", done=False)),
+        chunked_answer(b"data: " + json.dumps(part("a", "stop")).encode()),
+        chunked_answer(events(part("a", "stop"), " [DONE] ", done=False)),
+        chunked_answer(events(part("a", "stop")), content_type=""),
+        chunked_answer(json.dumps(chat("a")).encode(), content_type="application/json"),
+        chunked_answer(b" \n" + json.dumps(chat("a")).encode()),
+        chunked_answer(b"\xef\xbb\xbf" + json.dumps(chat("a")).encode()),
     ],
 )
 def test_a_complete_stream_has_no_error(ask: Ask, server: RawServer, body: bytes) -> None:
@@ -472,7 +483,7 @@ def test_an_incomplete_stream_is_an_error(
     expected: str,
     partial: str | None,
 ) -> None:
-    server.will(raw(chunked(body) if body else chunked(b"\n"), "keep"))
+    server.will(raw(chunked_answer(body) if body else chunked_answer(b"\n"), "keep"))
     with pytest.raises(raised, match=expected) as caught:
         ask().stream()
     error = caught.value
@@ -492,7 +503,7 @@ def test_the_connection_of_a_stream_is_reused(ask: Ask, server: RawServer) -> No
     ended = threading.Event()
 
     def late_end(peer: Peer) -> None:
-        peer.send(chunked(events(part("a", "stop")))[:-5])
+        peer.send(chunked_answer(events(part("a", "stop")))[:-5])
         ended.wait(0.02)  # never set: the end comes in a packet of its own
         peer.send(b"0\r\n\r\n")
 
@@ -503,19 +514,19 @@ def test_the_connection_of_a_stream_is_reused(ask: Ask, server: RawServer) -> No
 
 
 def test_a_stream_is_complete_before_its_connection_ends(ask: Ask, server: RawServer) -> None:
-    server.will(raw(chunked(events(part("a", "stop")))[:-5], "stall"))
+    server.will(raw(chunked_answer(events(part("a", "stop")))[:-5], "stall"))
     assert ask().stream().completion.text == "a"
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_leaving_a_stream_early_closes_its_connection(ask: Ask, server: RawServer) -> None:
-    server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
+    server.will(raw(chunked_answer(events(part("a"), done=False))[:-5], "stall"))
     ask().read(lambda chunk: True)
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_an_abandoned_stream_closes_its_connection(server: RawServer) -> None:
-    server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
+    server.will(raw(chunked_answer(events(part("a"), done=False))[:-5], "stall"))
     with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
         chunks = driver.client.stream([{"role": "user"}])
         next(chunks)
@@ -525,14 +536,14 @@ def test_an_abandoned_stream_closes_its_connection(server: RawServer) -> None:
 
 
 def test_a_stream_that_was_never_read_closes_its_connection(server: RawServer) -> None:
-    server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
+    server.will(raw(chunked_answer(events(part("a"), done=False))[:-5], "stall"))
     with open_driver("sync", f"{server.url}/models", "k", "m") as driver:
         driver.client.stream([{"role": "user"}]).close()
         assert server.wait_until(lambda: server.open_connections == 0)
 
 
 def test_a_cancelled_stream_closes_its_connection(server: RawServer) -> None:
-    server.will(raw(chunked(events(part("a"), done=False))[:-5], "stall"))
+    server.will(raw(chunked_answer(events(part("a"), done=False))[:-5], "stall"))
     with open_driver("async", f"{server.url}/models", "k", "m") as driver:
 
         async def cancel() -> None:

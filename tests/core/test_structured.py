@@ -21,9 +21,9 @@ values = st.recursive(
 )
 
 
-def leaf(held: Any, default: Any) -> Pair:
-    kept = {"title": "a", "enum": [held], "const": held, "examples": [held], "x-own": held}
-    return {**kept, "default": default}, kept
+def leaf(value: Any, default: Any) -> Pair:
+    schema = {"title": "a", "enum": [value], "const": value, "examples": [value], "x-own": value}
+    return {**schema, "default": default}, schema
 
 
 def object_pair(properties: dict[str, Pair], is_map: bool) -> Pair:

@@ -37,7 +37,7 @@ from raw_server import (
     RawServer,
     answer,
     chat,
-    chunked,
+    chunked_answer,
     events,
     failure,
     part,
@@ -59,7 +59,7 @@ def with_head(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 
 def silent(peer: Peer) -> None:
-    peer.until_left()
+    peer.wait_until_client_leaves()
 
 
 def drip(data: bytes) -> Behaviour:
@@ -85,12 +85,14 @@ LENGTH = f"content-length: {len(TEXT)}"
 RETRIED = {
     "a reset in the middle of a body": raw(WHOLE[:-5], "reset"),
     "a body shorter than its length": raw(WHOLE[:-5], "close"),
-    "chunks without the last one": raw(chunked(TEXT, whole=False), "close"),
+    "chunks without the last one": raw(chunked_answer(TEXT, whole=False), "close"),
     "no headers, then a reset": lambda peer: peer.reset(),
     "an orderly close before the answer": lambda peer: peer.close(),
     "a head that is cut": raw(b"HTTP/1.1 200 OK\r\ncontent-le", "close"),
     "a status line that is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "close"),
-    "a malformed chunk size": raw(chunked(TEXT).replace(b"\r\n\r\n", b"\r\n\r\nzz", 1), "close"),
+    "a malformed chunk size": raw(
+        chunked_answer(TEXT).replace(b"\r\n\r\n", b"\r\n\r\nzz", 1), "close"
+    ),
     "a cut gzip stream": raw(
         with_head(gzip.compress(TEXT)[:-9], "content-encoding: gzip", "connection: close"),
         "close",
@@ -172,7 +174,7 @@ ACCEPTED: dict[str, Behaviour] = {
     ),
     "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\n\r\n" + UTF8, "close"),
     "an answer ended by closing": raw(with_head(UTF8, "connection: close"), "close"),
-    "chunks": raw(chunked(UTF8, content_type="application/json"), ""),
+    "chunks": raw(chunked_answer(UTF8, content_type="application/json"), ""),
     "content in parts": reply(
         chat(None, message={"content": [{"type": "text", "text": "größe 日本"}]})
     ),
@@ -436,7 +438,7 @@ def test_a_broken_stream_is_a_typed_error_with_its_partial_answer(
 
 
 def test_a_chunked_stream_that_is_cut_is_interrupted(ask: Ask, server: RawServer) -> None:
-    server.will(raw(chunked(events(part("hel"), done=False), whole=False), "close"))
+    server.will(raw(chunked_answer(events(part("hel"), done=False), whole=False), "close"))
     with pytest.raises(StreamInterruptedError) as caught:
         ask().stream()
     assert caught.value.partial is not None

@@ -13,7 +13,7 @@ import pytest
 from azinfer.core import StreamInterruptedError
 from azinfer.core.network import pool
 from client_driver import StreamedCompletion, open_driver
-from raw_server import Peer, RawServer, chat, chunked, events, part, reply, stream
+from raw_server import Peer, RawServer, chat, chunked_answer, events, part, reply, stream
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -140,7 +140,7 @@ def test_a_child_that_reads_its_parents_stream_gets_an_error(
 
     def behave(peer: Peer) -> None:
         start, rest = events(part("a"), done=False), events(part("b"), part("c", "stop"))
-        head, _, last = chunked(start).rpartition(b"0\r\n\r\n")
+        head, _, last = chunked_answer(start).rpartition(b"0\r\n\r\n")
         peer.send(head + last)
         ended.wait(1)  # until the child has asked for more
         peer.send(f"{len(rest):x}\r\n".encode() + rest + b"\r\n0\r\n\r\n")

@@ -61,13 +61,13 @@ def test_what_a_signal_handler_raises_passes_through(
         if operation == "stream, later":
             stream(events(part("a"), done=False), "keep")(peer)
         os.kill(os.getpid(), signal.SIGUSR1)
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     server.will(silent)
     driver = ask(clock=Clock(), timeout=Timeout(total=20))
     if driver.kind == "async":
         pytest.skip("asyncio runs handlers outside of tasks")
-    with handling(handler), pytest.raises(raised, match="from a handler"):
+    with signal_handler(handler), pytest.raises(raised, match="from a handler"):
         getattr(driver, operation.partition(",")[0])()
     assert len(server.received) == 1
     assert server.wait_until(lambda: server.open_connections == 0)
@@ -105,7 +105,7 @@ def test_what_a_handler_raises_while_a_request_is_sent_passes_through(
 
     def deaf(peer: Peer) -> None:
         sent.wait(30)
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     def interrupt() -> None:
         time.sleep(0.3)  # until the buffers of the sockets are full: the request waits in `send`
@@ -116,7 +116,7 @@ def test_what_a_handler_raises_while_a_request_is_sent_passes_through(
     if driver.kind == "async":
         pytest.skip("asyncio runs handlers outside of tasks")
     thread = threading.Thread(target=interrupt)
-    with handling(handler), listening_to_nothing() as url:
+    with signal_handler(handler), url_of_silent_server() as url:
         driver.client.endpoint = type(driver.client.endpoint).parse(url)
         thread.start()
         with pytest.raises(raised, match="from a handler"):
@@ -126,7 +126,7 @@ def test_what_a_handler_raises_while_a_request_is_sent_passes_through(
 
 
 @contextmanager
-def handling(handler: Callable[..., None]) -> Iterator[None]:
+def signal_handler(handler: Callable[..., None]) -> Iterator[None]:
     """Handle SIGUSR1 in the meantime."""
     before = signal.signal(signal.SIGUSR1, handler)
     try:
@@ -136,7 +136,7 @@ def handling(handler: Callable[..., None]) -> Iterator[None]:
 
 
 @contextmanager
-def listening_to_nothing() -> Iterator[str]:
+def url_of_silent_server() -> Iterator[str]:
     """The URL of a server that reads nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/models"
@@ -164,18 +164,18 @@ HANDLERS: dict[str, Callable[..., None]] = {
 def test_a_handler_of_any_form_is_recognised(ask: Ask, server: RawServer, form: str) -> None:
     def silent(peer: Peer) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     server.will(silent)
     driver = ask(clock=Clock(), timeout=Timeout(total=20))
     if driver.kind == "async":
         pytest.skip("asyncio runs handlers outside of tasks")
-    with handling(HANDLERS[form]), pytest.raises(OSError, match="from a handler"):
+    with signal_handler(HANDLERS[form]), pytest.raises(OSError, match="from a handler"):
         driver.complete()
     assert len(server.received) == 1
 
 
-def interrupted(*args: Any, **named: Any) -> Any:
+def interrupt_call(*args: Any, **named: Any) -> Any:
     """Do what a system call does in whose middle a handler raises an error."""
     stop_with(TimeoutError, signal.SIGUSR1, sys._getframe())
 
@@ -187,7 +187,7 @@ def test_an_interrupted_connect_is_not_tried_again(
     class Interrupted(socket.socket):
         pass
 
-    setattr(Interrupted, step, interrupted)
+    setattr(Interrupted, step, interrupt_call)
     driver = ask()
     if driver.kind == "async":
         driver.run(asyncio.sleep(0))
@@ -203,7 +203,7 @@ def test_a_read_of_certificates_that_is_interrupted_passes_through(
 ) -> None:
     driver = ask(environ={"SSL_CERT_FILE": str(authority.path)}, surface="models")
     driver.client.endpoint = type(driver.client.endpoint).parse("https://a.invalid/models")
-    monkeypatch.setattr(ssl, "create_default_context", interrupted)
+    monkeypatch.setattr(ssl, "create_default_context", interrupt_call)
     with pytest.raises(TimeoutError, match="from a handler"):
         driver.complete()
 
@@ -214,7 +214,7 @@ def test_an_interrupted_close_passes_through(
     server.will(stream(events(part("a"), done=False), "keep"))
     driver = ClientDriver("sync", f"{server.url}/models", "k", "m")
     chunks = driver.client.stream(USER)
-    monkeypatch.setattr(socket.socket, "shutdown", interrupted, raising=False)
+    monkeypatch.setattr(socket.socket, "shutdown", interrupt_call, raising=False)
     with pytest.raises(TimeoutError, match="from a handler"):
         driver.client.close()
     monkeypatch.undo()
@@ -226,9 +226,9 @@ def test_an_interrupted_write_of_async_code_passes_through(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def call() -> None:
-        with listening_to_nothing() as url:
+        with url_of_silent_server() as url:
             async with AsyncInferenceClient(url, "k", "m", max_retries=2) as client:
-                monkeypatch.setattr(AsyncConnection, "_next_event", interrupted)
+                monkeypatch.setattr(AsyncConnection, "_next_event", interrupt_call)
                 with pytest.raises(TimeoutError, match="from a handler"):
                     await client.complete([{"role": "user", "content": "x" * 12_000_000}])
 
@@ -246,7 +246,7 @@ def test_a_connection_whose_end_is_interrupted_is_closed(
 
         def once(connection: Connection, now: float) -> Any:
             calls.append(now)
-            return interrupted() if len(calls) == 1 else original(connection, now)
+            return interrupt_call() if len(calls) == 1 else original(connection, now)
 
         monkeypatch.setattr(Connection, step, once)
         with pytest.raises(TimeoutError, match="from a handler"):
@@ -283,7 +283,7 @@ def test_a_handler_that_raises_inside_a_token_function_passes_through(
         return "a-token"
 
     driver = ask(credential=token)
-    with handling(handler), pytest.raises(raised, match="from a handler"):
+    with signal_handler(handler), pytest.raises(raised, match="from a handler"):
         driver.complete()
     assert not server.received
 
@@ -296,7 +296,7 @@ def test_what_a_progress_function_raises_passes_through(
     def on_progress(sent: int, size: int) -> None:
         raise raised("from a callback")
 
-    server.will(Peer.until_left)
+    server.will(Peer.wait_until_client_leaves)
     http = None
     if through == "httpx":
         http = httpx.Client() if kind == "sync" else httpx.AsyncClient()

@@ -17,10 +17,21 @@ import pytest
 
 from azinfer.core import AsyncInferenceClient, Clock, InferenceClient, InferenceError
 from client_driver import KEY, USER, ClientDriver, TestClock, open_driver
-from raw_server import Peer, RawServer, answer, chat, chunked, events, failure, part, raw, reply
+from raw_server import (
+    Peer,
+    RawServer,
+    answer,
+    chat,
+    chunked_answer,
+    events,
+    failure,
+    part,
+    raw,
+    reply,
+)
 
 Ask = Callable[..., ClientDriver]
-BEGUN = raw(chunked(events(part("a"), done=False))[:-5], "stall")
+BEGUN = raw(chunked_answer(events(part("a"), done=False))[:-5], "stall")
 DESCRIPTORS = "/proc/self/fd"
 
 
@@ -106,7 +117,9 @@ def test_a_thousand_abandoned_streams_leave_nothing_open(kind: str, server: RawS
 
 def test_twenty_cancelled_calls_leave_nothing_open(server: RawServer) -> None:
     server.choose = lambda request: (
-        Peer.until_left if text_of(request) == "wait" else reply(chat(text_of(request)))
+        Peer.wait_until_client_leaves
+        if text_of(request) == "wait"
+        else reply(chat(text_of(request)))
     )
     with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
@@ -127,7 +140,7 @@ def test_twenty_cancelled_calls_leave_nothing_open(server: RawServer) -> None:
 
 
 def test_a_cancelled_embedding_ends_all_its_requests(server: RawServer) -> None:
-    server.will(Peer.until_left)
+    server.will(Peer.wait_until_client_leaves)
     with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
         async def cancel_calls() -> None:
@@ -194,11 +207,11 @@ gc.collect()
 
 def run_script(server: RawServer, script: str, *args: str) -> tuple[int, str, str]:
     """What a program says that talks to the server and closes nothing."""
-    whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
+    whole = raw(chunked_answer(events(part("a"), part("b", "stop"))), "keep")
 
     def choose(request: Any) -> Any:
         if text_of(request) == "wait":
-            return Peer.until_left
+            return Peer.wait_until_client_leaves
         return whole if request.json.get("stream") else reply(chat())
 
     server.choose = choose
@@ -311,7 +324,7 @@ def test_memory_does_not_grow(kind: str, server: RawServer) -> None:
 
 
 def test_unused_connections_are_closed(kind: str, server: RawServer) -> None:
-    whole = raw(chunked(events(part("a"), part("b", "stop"))), "keep")
+    whole = raw(chunked_answer(events(part("a"), part("b", "stop"))), "keep")
     server.choose = lambda request: whole if request.json.get("stream") else reply(chat())
     clock = TestClock()
     with open_driver(kind, f"{server.url}/models", KEY, "m", clock=clock) as driver:
@@ -356,7 +369,7 @@ def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -
     server.will(BEGUN)
     with open_driver("async", f"{server.url}/models", KEY, "m") as driver:
 
-        async def closed_meanwhile() -> None:
+        async def close_while_reading() -> None:
             chunks = driver.client.stream(USER)
             assert (await anext(chunks)).text == "a"
             reading = asyncio.ensure_future(anext(chunks))
@@ -370,7 +383,7 @@ def test_a_stream_may_be_closed_while_another_task_reads_it(server: RawServer) -
             await chunks.aclose()
             assert [chunk async for chunk in chunks] == []
 
-        driver.run(closed_meanwhile())
+        driver.run(close_while_reading())
         assert server.wait_until(lambda: server.open_connections == 0)
 
 

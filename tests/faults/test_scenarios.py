@@ -41,7 +41,7 @@ def driver(table_kind: str, table_server: RawServer) -> Iterator[ClientDriver]:
     driver.close()
 
 
-def sending(data: bytes, scenario: Scenario, url: str) -> Behaviour:
+def send_answer(data: bytes, scenario: Scenario, url: str) -> Behaviour:
     """Send an answer, as a whole or each byte alone."""
     data = data.replace(HOST.encode(), url.encode())
 
@@ -110,7 +110,7 @@ def text_before(error: InferenceError) -> str:
 def run(driver: ClientDriver, server: RawServer, scenario: Scenario) -> list[str]:
     """Return how what the caller gets differs from what was expected."""
     forget_endpoints()
-    server.will(*[sending(data, scenario, server.url) for data in scenario.answers])
+    server.will(*[send_answer(data, scenario, server.url) for data in scenario.answers])
     clock, driver.client._budget = driver.client._clock, RetryBudget()
     clock.now, clock.waits = TestClock.now, []
     driver.client.max_retries = scenario.retries

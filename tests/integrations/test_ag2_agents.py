@@ -95,7 +95,7 @@ def calls(*wanted: dict[str, Any]) -> Behaviour:
     return reply(chat(None, "tool_calls", message={"tool_calls": list(wanted)}))
 
 
-def called_in_parts(*deltas: dict[str, Any]) -> Behaviour:
+def tool_call_stream(*deltas: dict[str, Any]) -> Behaviour:
     """A stream that calls tools."""
     parts = [part(None, None, tool_calls=[delta]) for delta in deltas]
     return stream(events(*parts, part(None, "tool_calls")))
@@ -124,12 +124,12 @@ def bodies_of(server: RawServer) -> list[Any]:
 
 
 async def test_an_agent_answers(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
-    answered = await Agent("a", "Be brief.", config=config).ask("hi")
-    assert answered.body == "This is a synthetic answer to: hi"
-    assert answered.response.finish_reason == "stop"
-    assert answered.response.response_id
-    assert answered.response.metadata["deployment"] == "echo"
-    assert answered.response.metadata["request_id"]
+    agent_reply = await Agent("a", "Be brief.", config=config).ask("hi")
+    assert agent_reply.body == "This is a synthetic answer to: hi"
+    assert agent_reply.response.finish_reason == "stop"
+    assert agent_reply.response.response_id
+    assert agent_reply.response.metadata["deployment"] == "echo"
+    assert agent_reply.response.metadata["request_id"]
     assert endpoint.requests[-1].body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "hi"},
@@ -144,8 +144,8 @@ async def test_without_a_prompt_there_is_no_system_message(
 
 
 async def test_an_agent_calls_its_tool_and_answers(config: AzInferConfig) -> None:
-    answered = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
-    assert answered.body == "This is a synthetic answer to: Sunny in New York"
+    agent_reply = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    assert agent_reply.body == "This is a synthetic answer to: Sunny in New York"
 
 
 async def test_a_tool_loop_has_two_rounds(raw: Make, server: RawServer) -> None:
@@ -165,30 +165,30 @@ async def test_a_tool_loop_has_two_rounds(raw: Make, server: RawServer) -> None:
 async def test_tools_are_called_in_parallel(config: AzInferConfig) -> None:
     agent = Agent("a", config=config, tools=[get_weather, get_time])
     heard_on, heard = listen()
-    answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
+    agent_reply = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
     assert sorted(event.name or "" for event in heard if isinstance(event, ToolResultEvent)) == [
         *("get_time", "get_weather")
     ]
-    assert answered.body
+    assert agent_reply.body
 
 
 async def test_the_chunks_of_a_stream_add_up(config: AzInferConfig) -> None:
     heard_on, heard = listen()
     agent = Agent("a", config=config.copy(streaming=True))
-    answered = await agent.ask("hi", stream=heard_on)
+    agent_reply = await agent.ask("hi", stream=heard_on)
     chunks = contents(heard, ModelMessageChunk)
     assert len(chunks) > 3
-    assert "".join(chunks) == answered.body == "This is a synthetic answer to: hi"
-    assert contents(heard, ModelMessage) == [answered.body]
+    assert "".join(chunks) == agent_reply.body == "This is a synthetic answer to: hi"
+    assert contents(heard, ModelMessage) == [agent_reply.body]
 
 
 async def test_tools_are_called_in_parallel_while_streaming(config: AzInferConfig) -> None:
     agent = Agent("a", config=config.copy(streaming=True), tools=[get_weather, get_time])
     heard_on, heard = listen()
-    answered = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
+    agent_reply = await agent.ask("Use get_weather and get_time for New York", stream=heard_on)
     results = [event for event in heard if isinstance(event, ToolResultEvent)]
     assert len(results) == 2
-    assert answered.body == "".join(contents(heard, ModelMessageChunk))
+    assert agent_reply.body == "".join(contents(heard, ModelMessageChunk))
 
 
 async def test_a_conversation_continues(config: AzInferConfig, endpoint: LocalEndpoint) -> None:
@@ -205,10 +205,10 @@ async def test_reasoning_is_reported(raw: Make, server: RawServer) -> None:
     # agno-agi/agno#8400: reasoning_content is not returned
     server.will(reply(chat("4", message={"reasoning_content": "2+2"})))
     heard_on, heard = listen()
-    answered = await Agent("a", config=raw()).ask("2+2?", stream=heard_on)
+    agent_reply = await Agent("a", config=raw()).ask("2+2?", stream=heard_on)
     assert contents(heard, ModelReasoning) == ["2+2"]
-    assert answered.body == "4"
-    await answered.ask("sure?")
+    assert agent_reply.body == "4"
+    await agent_reply.ask("sure?")
     assert bodies_of(server)[1]["messages"][1] == {"role": "assistant", "content": "4"}
 
 
@@ -225,16 +225,16 @@ async def test_reasoning_is_reported_while_it_streams(
 ) -> None:
     server.will(stream(events(*parts, part(None, "stop"))))
     heard_on, heard = listen()
-    answered = await Agent("a", config=raw(streaming=True)).ask("2+2?", stream=heard_on)
+    agent_reply = await Agent("a", config=raw(streaming=True)).ask("2+2?", stream=heard_on)
     assert "".join(contents(heard, ModelReasoning)) == "2+2"
-    assert "".join(contents(heard, ModelMessageChunk)) == answered.body == "4"
+    assert "".join(contents(heard, ModelMessageChunk)) == agent_reply.body == "4"
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_usage_is_reported(config: AzInferConfig, streaming: bool) -> None:
     config = config.copy(streaming=streaming)
-    answered = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
-    report = await answered.usage()
+    agent_reply = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
+    report = await agent_reply.usage()
     assert len(report.records) == 2
     assert report.by_provider.keys() == {"azure"}
     assert report.by_model.keys() == {"gpt-4.1"}
@@ -281,8 +281,8 @@ async def test_a_429_is_retried_by_core(raw: Make, server: RawServer, streaming:
     busy = reply({"error": {"code": "429"}}, 429, {"retry-after": "0"})
     good = stream(events(part("hi", "stop"))) if streaming else reply(chat("hi"))
     server.will(busy, good)
-    answered = await Agent("a", config=raw(max_retries=1, streaming=streaming)).ask("hi")
-    assert (answered.body, len(server.received)) == ("hi", 2)
+    agent_reply = await Agent("a", config=raw(max_retries=1, streaming=streaming)).ask("hi")
+    assert (agent_reply.body, len(server.received)) == ("hi", 2)
 
 
 async def test_ten_turns_use_one_connection(raw: Make, server: RawServer) -> None:
@@ -330,9 +330,9 @@ async def test_an_answer_is_a_value_of_a_schema(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     agent = Agent("a", config=config, response_schema=Place)
-    answered = await agent.ask("Take 'Delft' and 'Holland'.")
-    assert await answered.content() == Place(city="Delft", country="Holland")
-    number = await answered.ask("How many are 42?", response_schema=int)
+    agent_reply = await agent.ask("Take 'Delft' and 'Holland'.")
+    assert await agent_reply.content() == Place(city="Delft", country="Holland")
+    number = await agent_reply.ask("How many are 42?", response_schema=int)
     assert await number.content() == 42
     await number.ask("In words, please.", response_schema=None)
     assert "response_format" not in endpoint.requests[-1].body
@@ -349,17 +349,17 @@ async def test_a_schema_is_closed_where_it_can_be(config: AzInferConfig, endpoin
     ) == ("Place", True, "Where it is.")
     assert json_schema_field["schema"]["required"] == ["city", "country"]
     assert json_schema_field["schema"]["additionalProperties"] is False
-    answered = await agent.ask("Delft", response_schema=dict[str, int])
+    agent_reply = await agent.ask("Delft", response_schema=dict[str, int])
     json_schema_field = endpoint.requests[-1].body["response_format"]["json_schema"]
     assert json_schema_field["strict"] is False
-    assert answered.body
+    assert agent_reply.body
 
 
 async def test_malformed_arguments_go_back_unchanged(raw: Make, server: RawServer) -> None:
     server.will(calls(call("get_weather", "{broken")), reply(chat("Sorry.")))
     heard_on, heard = listen()
-    answered = await Agent("a", config=raw(), tools=[get_weather]).ask(QUESTION, stream=heard_on)
-    assert answered.body == "Sorry."
+    agent_reply = await Agent("a", config=raw(), tools=[get_weather]).ask(QUESTION, stream=heard_on)
+    assert agent_reply.body == "Sorry."
     assert any(isinstance(event, ToolErrorEvent) for event in heard)
     assert (
         bodies_of(server)[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{broken"
@@ -373,7 +373,7 @@ async def test_fragments_of_two_calls_stay_apart(raw: Make, server: RawServer) -
         return {"index": index, **details, "function": {"name": name, "arguments": arguments}}
 
     server.will(
-        called_in_parts(
+        tool_call_stream(
             delta(0, "", "get_weather"),
             delta(1, '{"city"', "get_time"),
             delta(0, '{"city": "De'),
@@ -412,8 +412,8 @@ async def test_a_human_is_asked_for_input(config: AzInferConfig) -> None:
         return "yes"
 
     agent = Agent("a", config=config, tools=[book_flight], hitl_hook=answer_input)
-    answered = await agent.ask("Please book a flight to New York")
-    assert (answered.body, requests) == (
+    agent_reply = await agent.ask("Please book a flight to New York")
+    assert (agent_reply.body, requests) == (
         "This is a synthetic answer to: New York: yes",
         ["Really?"],
     )
@@ -442,9 +442,9 @@ async def test_an_agent_is_the_tool_of_another(
     driver = Agent(
         "asker", config=config, tools=[expert.as_tool(description="Knows the capital of a country")]
     )
-    answered = await driver.ask("What is the capital of the country France?")
-    assert answered.body == "This is a synthetic answer to: Paris."
-    report = await answered.usage()
+    agent_reply = await driver.ask("What is the capital of the country France?")
+    assert agent_reply.body == "This is a synthetic answer to: Paris."
+    report = await agent_reply.usage()
     assert report.by_model.keys() >= {"gpt-4.1", "Mistral-Large-2411"}
 
 
@@ -457,14 +457,17 @@ async def test_a_long_conversation_is_summarised(
         compact=SummarizeCompact(2, config.copy(model="paris")),
         compact_trigger=CompactTrigger(max_events=3),
     )
-    answered = await Agent("a", config=config, knowledge=knowledge).ask("one")
+    agent_reply = await Agent("a", config=config, knowledge=knowledge).ask("one")
     for text in ("two", "three"):
-        answered = await answered.ask(text)
+        agent_reply = await agent_reply.ask(text)
     questions = [each.body for each in endpoint.requests if each.deployment == "echo"]
     messages_field = questions[-1]["messages"]
     assert messages_field[0]["content"] == "[What was said before, in short]\nParis."
     assert messages_field[-1] == {"role": "user", "content": "three"}
-    assert {each.kind for each in (await answered.usage()).records} == {"model_call", "compaction"}
+    assert {each.kind for each in (await agent_reply.usage()).records} == {
+        "model_call",
+        "compaction",
+    }
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -40,7 +40,7 @@ from azinfer.ag2 import AzInferClient, AzInferConfig
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import KEY
-from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
+from raw_server import RawServer, chat, chat_reply, events, failure, part, reply, stream
 from recording_clients import AsyncRecordingClient
 
 Make = Callable[..., AzInferConfig]
@@ -247,8 +247,8 @@ class Node(BaseModel):
 async def test_a_schema_keeps_its_names(configuration: Make, server: RawServer) -> None:
     server.will(reply(chat('{"default": "a"}')))
     schema = ResponseSchema(Node, name="My tree!")
-    answered = await Agent("a", config=configuration(), response_schema=schema).ask("hi")
-    assert await answered.content() == Node(default="a")
+    agent_reply = await Agent("a", config=configuration(), response_schema=schema).ask("hi")
+    assert await agent_reply.content() == Node(default="a")
     json_schema_field = body_of(server)["response_format"]["json_schema"]
     assert json_schema_field["name"] == "My_tree_"
     assert json_schema_field["schema"]["$defs"]["Node"]["required"] == [
@@ -331,23 +331,23 @@ async def test_a_refusal_is_returned(
 ) -> None:
     whole = reply(chat(None, message={"refusal": "I won't"}))
     server.will(stream(events(part(None, "stop", refusal="I won't"))) if streaming else whole)
-    answered = await Agent("a", config=configuration(streaming=streaming)).ask("hi")
-    assert answered.body == answered.response.metadata["refusal"] == "I won't"
+    agent_reply = await Agent("a", config=configuration(streaming=streaming)).ask("hi")
+    assert agent_reply.body == agent_reply.response.metadata["refusal"] == "I won't"
 
 
 async def test_sound_is_a_file(configuration: Make, server: RawServer) -> None:
     sound = {"id": "a1", "data": "QQ==", "transcript": "A", "expires_at": 1}
     server.will(reply(chat(None, message={"audio": sound})))
-    answered = await Agent("a", config=configuration()).ask("hi")
-    assert (answered.body, answered.files[0].data) == ("A", b"A")
+    agent_reply = await Agent("a", config=configuration()).ask("hi")
+    assert (agent_reply.body, agent_reply.files[0].data) == ("A", b"A")
 
 
 async def test_a_filtered_answer_has_no_text(configuration: Make, server: RawServer) -> None:
     raw = chat(None, "content_filter")
     raw["choices"][0].pop("message")
     server.will(reply(raw))
-    answered = await Agent("a", config=configuration()).ask("hi")
-    assert (answered.body, answered.response.finish_reason) == (None, "content_filter")
+    agent_reply = await Agent("a", config=configuration()).ask("hi")
+    assert (agent_reply.body, agent_reply.response.finish_reason) == (None, "content_filter")
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -375,9 +375,9 @@ async def test_chunks_without_a_delta_are_accepted(configuration: Make, server: 
             )
         )
     )
-    answered = await Agent("a", config=configuration(streaming=True)).ask("hi")
-    assert answered.body == "Paris"
-    assert answered.response.metadata["prompt_filter_results"] == [{"prompt_index": 0}]
+    agent_reply = await Agent("a", config=configuration(streaming=True)).ask("hi")
+    assert agent_reply.body == "Paris"
+    assert agent_reply.response.metadata["prompt_filter_results"] == [{"prompt_index": 0}]
 
 
 async def test_a_stream_may_be_cut_anywhere(configuration: Make, server: RawServer) -> None:
@@ -502,7 +502,7 @@ async def test_a_secret_among_headers_is_sent(
 ) -> None:
     secret = {"ocp-apim-subscription-key": "another-secret"}
     ready = AsyncInferenceClient(url, KEY, "gpt-4.1")
-    server.will(answered(streaming))
+    server.will(chat_reply(streaming))
     for config in (
         configuration(headers=secret, streaming=streaming),
         configuration(streaming=streaming).copy(headers=secret),
@@ -529,8 +529,8 @@ async def test_an_endpoint_with_a_secret_in_its_url_is_not_shown(
 
 async def test_stored_conversations_contain_no_secret(endpoint: LocalEndpoint, local: Make) -> None:
     config = local()
-    answered = await Agent("a", config=config).ask("hi")
-    stored = json.dumps([event.to_dict() for event in await answered.history.get_events()])
+    agent_reply = await Agent("a", config=config).ask("hi")
+    stored = json.dumps([event.to_dict() for event in await agent_reply.history.get_events()])
     assert "Paris." in stored
     assert endpoint.key not in stored
 
@@ -579,8 +579,8 @@ def test_a_copy_goes_elsewhere_with_the_same_key(
     server.will(reply(chat("elsewhere")))
     config = local()
     other = config.copy(endpoint=f"{server.url}/models")
-    answered = [asyncio.run(Agent("a", config=each).ask("hi")).body for each in (other, config)]
-    assert answered == ["elsewhere", "Paris."]
+    texts = [asyncio.run(Agent("a", config=each).ask("hi")).body for each in (other, config)]
+    assert texts == ["elsewhere", "Paris."]
     assert server.received[0].header("api-key") == endpoint.key
 
 

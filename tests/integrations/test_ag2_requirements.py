@@ -17,7 +17,7 @@ from azinfer import core
 from azinfer.ag2 import AzInferConfig
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import KEY, SHAPES
-from raw_server import RawServer, answered, chat, failure, reply
+from raw_server import RawServer, chat, chat_reply, failure, reply
 
 Make = Callable[..., AzInferConfig]
 both = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
@@ -84,7 +84,7 @@ async def test_a_token_that_is_refused_is_renewed(
     async def token() -> str:
         return next(tokens)
 
-    server.will(answered(streaming), reply(failure("401"), 401), answered(streaming))
+    server.will(chat_reply(streaming), reply(failure("401"), 401), chat_reply(streaming))
     config = configuration(credential=token, streaming=streaming)
     assert [await answer_text(config) for _ in range(2)] == ["hello"] * 2
     headers = [request.header("authorization") for request in server.received]
@@ -96,7 +96,7 @@ def test_one_configuration_works_in_three_event_loops(
     configuration: Make, server: RawServer, streaming: bool
 ) -> None:
     # run-llama/llama_index#20433
-    server.will(*[answered(streaming)] * 3)
+    server.will(*[chat_reply(streaming)] * 3)
     config = configuration(streaming=streaming)
     assert [asyncio.run(answer_text(config)) for _ in range(3)] == ["hello"] * 3
 
@@ -183,7 +183,7 @@ async def test_a_limit_under_a_wrong_name_is_learned(
 ) -> None:
     # chatboxai/chatbox#2271; obot-platform/obot#2862; microsoft/autogen PR 5860
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
-    server.will(reply(refused, 400), answered(streaming))
+    server.will(reply(refused, 400), chat_reply(streaming))
     config = configuration(model="prod", max_tokens=9, streaming=streaming)
     assert [await answer_text(config) for _ in range(2)] == ["hello"] * 2
     bodies = [each.request_body for each in server.received]

@@ -356,7 +356,7 @@ async def test_leaving_a_stream_early_closes_its_connection(
 
     def behave(peer: Any) -> None:
         sse(events(part("hel"), done=False), "keep")(peer)
-        peer.until_left()
+        peer.wait_until_client_leaves()
         left.append(True)
 
     server.will(behave)

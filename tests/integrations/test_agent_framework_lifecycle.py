@@ -324,7 +324,7 @@ with LocalEndpoint([LocalDeployment("chat")]) as endpoint:
 async def test_a_call_that_takes_too_long_is_the_frameworks_error(
     server: RawServer, url: str
 ) -> None:
-    server.will(*[lambda peer: peer.until_left()] * 2)
+    server.will(*[lambda peer: peer.wait_until_client_leaves()] * 2)
     for arguments in ({"timeout": 0.05}, {}):
         chat_client = client(url, **arguments)
         options: Any = {} if arguments else {"timeout": 0.05}

@@ -21,7 +21,7 @@ from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.local import LocalDeployment, LocalEndpoint, Scripted, ScriptedCall
 from client_driver import KEY
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, stream_of
+from wire_bodies import ANSWERS, items_after_question, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
 STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
@@ -131,13 +131,13 @@ async def test_what_a_model_thought_goes_back_through_a_stored_session(
     # The second answer comes whole, also in the place of a stream.
     assert (await run(agent, "do it", session, is_streamed)).text == "done"
     name = "input" if wire == "responses" else "messages"
-    assert server.received[1].json[name][1:] == given_back(wire, "yes 1")
+    assert server.received[1].json[name][1:] == items_after_question(wire, "yes 1")
     stored = json.dumps(session.to_dict())
     assert KEY not in stored
     server.will(reply(DONE[wire]))
     await agent.run("and?", session=AgentSession.from_dict(json.loads(stored)))
     sent = server.received[2].json[name]
-    assert sent[1 : 1 + len(given_back(wire, ""))] == given_back(wire, "yes 1")
+    assert sent[1 : 1 + len(items_after_question(wire, ""))] == items_after_question(wire, "yes 1")
     assert session.service_session_id is None
 
 

@@ -29,7 +29,7 @@ from azinfer.core.surfaces import WireName
 from azinfer.langchain import ChatAzInfer
 from azinfer.llama_index import AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
-from cited_answers import PLACE, TEXT, URL, cited
+from cited_answers import PLACE, TEXT, URL, cited_replies
 from raw_server import RawServer
 
 pytestmark = pytest.mark.parametrize("wire", get_args(WireName))
@@ -40,7 +40,7 @@ def server(wire: Any) -> Iterator[RawServer]:
     """A server that answers whole, then streamed, then without sources."""
     forget_endpoints()
     server = RawServer().start()
-    server.will(*cited(wire))
+    server.will(*cited_replies(wire))
     yield server
     server.stop()
 
@@ -90,7 +90,7 @@ def test_langchain_has_annotations_of_its_text(server: RawServer, wire: Any) -> 
         assert (second["title"], second["extras"]) == ("B", {"file_id": "f-1"})
         assert message.additional_kwargs["citations"] == block["annotations"]
         assert first.get("cited_text") == ("Yes" if wire == "messages" else None)
-    server.will(*cited(wire))
+    server.will(*cited_replies(wire))
     model.invoke([HumanMessage("hi"), answer, HumanMessage("and?")])
     assert "extras" not in server.received[-1].body.decode()
 
@@ -128,7 +128,7 @@ async def test_semantic_kernel_has_annotations(server: RawServer, wire: Any) -> 
         assert first.citation_type is CitationType.URL_CITATION
         assert second.citation_type is CitationType.FILE_CITATION
         history.add_message(message)
-    server.will(*cited(wire))
+    server.will(*cited_replies(wire))
     await service.get_chat_message_contents(history, settings)
     assert len(server.received) == 3
 

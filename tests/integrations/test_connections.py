@@ -15,7 +15,7 @@ from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
 from client_driver import KEY, SURFACES
 from frameworks import CHATS
-from raw_server import RawServer, answered, reply, vectors
+from raw_server import RawServer, chat_reply, reply, vectors
 
 Ask = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 def test_a_request_names_the_adapter_and_the_version_of_its_framework(
     server: RawServer, framework: str
 ) -> None:
-    server.will(answered(False))
+    server.will(chat_reply(False))
     url = f"{server.url}/openai/v1"
     CHATS[framework](endpoint=url, credential=KEY, model="gpt-4.1")
     CHATS[framework](client=InferenceClient(url, KEY, "gpt-4.1"))
@@ -44,7 +44,7 @@ def test_a_request_names_the_adapter_and_the_version_of_its_framework(
 
 
 def test_a_ready_client_takes_the_options_of_the_adapter(server: RawServer, framework: str) -> None:
-    server.will(answered(False))
+    server.will(chat_reply(False))
     client = InferenceClient(server.url, KEY, "gpt-4.1", model_id="gpt-4.1", headers={"x-a": "1"})
     CHATS[framework](client=client, surface="models", model="o3", headers={"x-b": "2"})
     (request,) = server.received

@@ -47,7 +47,7 @@ from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 from azinfer.langchain.errors import translated_errors
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import CLIENT_OPTIONS, KEY
-from raw_server import RawServer, answered, chat, events, failure, part, reply, stream
+from raw_server import RawServer, chat, chat_reply, events, failure, part, reply, stream
 
 Make = Callable[..., ChatAzInfer]
 
@@ -320,7 +320,7 @@ def test_leaving_a_stream_early_closes_its_connection(
 
 
 def test_cancelling_a_call_closes_its_connection(make: Make, server: RawServer) -> None:
-    server.will(lambda peer: peer.until_left())
+    server.will(lambda peer: peer.wait_until_client_leaves())
 
     async def cancel() -> None:
         call = asyncio.create_task(make().ainvoke("hi"))
@@ -395,7 +395,7 @@ def test_callbacks_see_why_an_answer_ended_and_what_was_counted(
         def on_llm_end(self, response: Any, **kwargs: Any) -> None:
             self.seen = response
 
-    server.will(answered(streaming))
+    server.will(chat_reply(streaming))
     ends = Ends()
     answer = make(streaming=streaming).invoke("hi", {"callbacks": [ends]})
     assert ends.seen.generations[0][0].generation_info["finish_reason"] == "stop"
@@ -479,7 +479,7 @@ def test_connections_and_time_outs_are_langchains_errors(make: Make, server: Raw
     server.will(lambda peer: peer.reset())
     with pytest.raises(ModelConnectionError):
         make().invoke("hi")
-    server.will(lambda peer: peer.until_left())
+    server.will(lambda peer: peer.wait_until_client_leaves())
     with pytest.raises(ModelTimeoutError):
         make(timeout=0.2).invoke("hi")
 
@@ -522,7 +522,7 @@ def test_time_outs_and_headers_may_be_a_calls_own(make: Make, server: RawServer)
     server.will(reply(chat()))
     make().invoke("hi", headers={"x-a": "1"})
     assert server.received[0].header("x-a") == "1"
-    server.will(lambda peer: peer.until_left())
+    server.will(lambda peer: peer.wait_until_client_leaves())
     with pytest.raises(ModelTimeoutError):
         make().invoke("hi", timeout=0.2)
 

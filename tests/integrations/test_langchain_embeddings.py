@@ -20,12 +20,12 @@ from azinfer.core import InferenceClient
 from azinfer.langchain import AzInferEmbeddings
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import KEY
-from raw_server import Peer, RawServer, Received, failure, reply, vectors
+from raw_server import Peer, RawServer, ReceivedRequest, failure, reply, vectors
 
 Make = Callable[..., AzInferEmbeddings]
 
 
-def numbered_vectors(request: Received) -> Any:
+def numbered_vectors(request: ReceivedRequest) -> Any:
     """Vectors that contain their place in the request."""
     return reply(vectors(*([float(at), 1.0] for at in range(len(request.json["input"])))))
 

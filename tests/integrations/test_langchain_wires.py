@@ -21,7 +21,7 @@ from langchain_core.messages import (
 from azinfer.core.endpoint_knowledge import forget_endpoints
 from azinfer.langchain import ChatAzInfer
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, stream_of
+from wire_bodies import ANSWERS, items_after_question, stream_of
 
 
 def f(a: int) -> str:
@@ -77,7 +77,9 @@ def test_a_tool_loop_gives_back_what_the_model_thought(
     failed = ToolMessage("no", tool_call_id="c1", status="error")
     model.invoke([question, kept(answer), failed])
     sent = server.received[-1].json
-    assert sent["input" if wire == "responses" else "messages"][1:] == given_back(wire, "no", True)
+    assert sent["input" if wire == "responses" else "messages"][1:] == items_after_question(
+        wire, "no", True
+    )
 
 
 @pytest.mark.parametrize(("model_id", "goes_back"), [("DeepSeek-V4-Pro", True), ("gpt-4.1", False)])

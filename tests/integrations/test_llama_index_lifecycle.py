@@ -116,7 +116,7 @@ def test_a_token_is_renewed_after_a_401(component: Make, server: RawServer, kind
 
 
 def test_a_slow_deployment_is_not_waited_for(server: RawServer, path: str, kind: str) -> None:
-    server.will(lambda peer: peer.until_left())
+    server.will(lambda peer: peer.wait_until_client_leaves())
     model = AzInferLLM(
         endpoint=server.url + path, credential=KEY, model="m", timeout=0.2, max_retries=0
     )

@@ -14,7 +14,7 @@ from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferTextEmbedding
 from client_driver import KEY
 from frameworks import ask_ag2, ask_langchain, ask_llama_index
-from raw_server import RawServer, answered
+from raw_server import RawServer, chat_reply
 
 CONTOSO = "https://contoso.openai.azure.com"
 SHARED: dict[str, Any] = {"reasoning_effort": "low", "verbosity": "low", "temperature": 0.5}
@@ -47,7 +47,7 @@ AG2 = {
 def test_options_of_the_constructor_reach_the_wire(
     server: RawServer, ask: Callable[..., None], options: dict[str, Any]
 ) -> None:
-    server.will(answered(False))
+    server.will(chat_reply(False))
     url = f"{server.url}/openai/v1"
     ask(endpoint=url, credential=KEY, model="m", default_headers={"x-a": "1"}, **options)
     (request,) = server.received
@@ -56,7 +56,7 @@ def test_options_of_the_constructor_reach_the_wire(
 
 
 def test_parallel_tool_calls_are_sent_with_tools_only(server: RawServer) -> None:
-    server.will(answered(False))
+    server.will(chat_reply(False))
     model = ChatAzInfer(
         endpoint=f"{server.url}/openai/v1", credential=KEY, model="m", parallel_tool_calls=False
     )
@@ -67,7 +67,7 @@ def test_parallel_tool_calls_are_sent_with_tools_only(server: RawServer) -> None
 
 
 def test_metadata_of_langchain_stays_with_langchain(server: RawServer) -> None:
-    server.will(answered(False))
+    server.will(chat_reply(False))
     kwargs = {"metadata": {"team": "a"}}
     ask_langchain(
         endpoint=f"{server.url}/openai/v1",

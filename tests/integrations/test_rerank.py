@@ -91,8 +91,8 @@ class TestRankers:
     ) -> None:
         scores(server)
         named: dict[str, Any] = {further: {"max_tokens_per_doc": 512}}
-        made = ranker(endpoint=server.url, credential="k", model="rank", top_n=2, **named)
-        assert by(kind)(made, ["a", "abc", "ab"]) == [("abc", 0.03), ("ab", 0.02)]
+        component = ranker(endpoint=server.url, credential="k", model="rank", top_n=2, **named)
+        assert by(kind)(component, ["a", "abc", "ab"]) == [("abc", 0.03), ("ab", 0.02)]
         (request,) = server.received
         assert request.target == "/providers/cohere/v2/rerank"
         assert request.json == {
@@ -184,17 +184,19 @@ def test_reranking_is_an_event_of_llama_index(server: RawServer) -> None:
 
 
 def test_a_postprocessor_needs_the_query() -> None:
-    made = Postprocessor(endpoint="https://contoso.openai.azure.com", credential="k", model="r")
+    component = Postprocessor(
+        endpoint="https://contoso.openai.azure.com", credential="k", model="r"
+    )
     with pytest.raises(ValueError, match="needs the query: pass query_bundle="):
-        made.postprocess_nodes([NodeWithScore(node=TextNode(text="a"))])
+        component.postprocess_nodes([NodeWithScore(node=TextNode(text="a"))])
 
 
 def test_a_dump_has_no_secret_and_is_enough_to_make_another() -> None:
-    made = Postprocessor(
+    component = Postprocessor(
         endpoint="https://contoso.openai.azure.com", credential="secret", model="rank", top_n=3
     )
-    assert "secret" not in repr(made) + str(made.to_dict())
-    again = Postprocessor.from_dict(made.to_dict(), credential="other")
+    assert "secret" not in repr(component) + str(component.to_dict())
+    again = Postprocessor.from_dict(component.to_dict(), credential="other")
     assert (again.model, again.top_n, again.class_name()) == ("rank", 3, "AzInferRerank")
     compressor = Compressor(
         endpoint="https://contoso.openai.azure.com", credential="secret", model="rank"

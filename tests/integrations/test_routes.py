@@ -9,8 +9,8 @@ import pytest
 
 from azinfer.core import AsyncInferenceClient
 from client_driver import KEY
-from fleet import Fleet, limited
-from raw_server import answered, reply, vectors
+from fleet import Fleet, rate_limit_reply
+from raw_server import chat_reply, reply, vectors
 
 FACTS = {"model_id": "text-embedding-3-small", "model_version": "1"}
 
@@ -19,11 +19,11 @@ FACTS = {"model_id": "text-embedding-3-small", "model_version": "1"}
 def fleet() -> Iterator[Fleet]:
     """A first endpoint that is always full, and a second that answers."""
     fleet = Fleet("ab")
-    fleet["a"].will(limited(60))
+    fleet["a"].will(rate_limit_reply(60))
     fleet["b"].choose = lambda request: (
         reply(vectors([1.0, 2.0]))
         if "embeddings" in request.target
-        else answered(request.json.get("stream", False), "from b")
+        else chat_reply(request.json.get("stream", False), "from b")
     )
     yield fleet
     fleet.stop()

@@ -40,7 +40,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from kernels import user_history
-from leaks import CALLERS, FAULTS, MARKER, START, shown_by
+from leaks import CALLERS, FAULTS, MARKER, START, visible_texts
 from raw_server import Behaviour, RawServer, chat, events, part, reply, stream, vectors
 
 pytestmark = pytest.mark.long
@@ -86,7 +86,9 @@ class Places:
 
     def see_error(self, place: str, error: BaseException) -> None:
         """Look at an error, with the variables of all frames but those of this file."""
-        for where, text in shown_by(error, lambda path: path not in (__file__, *CALLERS)).items():
+        for where, text in visible_texts(
+            error, lambda path: path not in (__file__, *CALLERS)
+        ).items():
             self.see(f"{place}: {type(error).__name__}: {where}", text)
 
 
@@ -156,7 +158,7 @@ class Events(BaseEventHandler):
         self.places.see("an event of LlamaIndex as JSON", event.model_dump_json(fallback=str))
 
 
-async def listed(updates: AsyncIterator[Any]) -> list[Any]:
+async def collect_updates(updates: AsyncIterator[Any]) -> list[Any]:
     """Return all parts of a stream."""
     return [update async for update in updates]
 
@@ -173,9 +175,9 @@ def langchain(url: str, options: Any, places: Places, _: Any) -> tuple[list[Any]
     return [model, embeddings, model.bind_tools([])], [
         lambda: model.ainvoke("hi", config),
         lambda: asyncio.to_thread(model.invoke, "hi", config),
-        lambda: listed(model.astream("hi", config)),
+        lambda: collect_updates(model.astream("hi", config)),
         lambda: asyncio.to_thread(lambda: list(model.stream("hi", config))),
-        lambda: listed(model.astream_events("hi", config, version="v2")),
+        lambda: collect_updates(model.astream_events("hi", config, version="v2")),
         lambda: embeddings.aembed_query("hi"),
         lambda: asyncio.to_thread(embeddings.embed_documents, ["hi"]),
     ]
@@ -188,7 +190,7 @@ def llama_index(url: str, options: Any, places: Places, _: Any) -> tuple[list[An
     embedding = AzInferEmbedding(endpoint=url, **options)
 
     async def stream() -> list[Any]:
-        return await listed(await llm.astream_complete("hi"))
+        return await collect_updates(await llm.astream_complete("hi"))
 
     return [llm, embedding, llm.metadata], [
         lambda: llm.acomplete("hi"),
@@ -206,7 +208,9 @@ def semantic_kernel(url: str, options: Any, places: Places, _: Any) -> tuple[lis
     settings = AzInferChatPromptExecutionSettings(temperature=0.5)
     return [service, embedding, settings], [
         lambda: service.get_chat_message_contents(user_history(), settings),
-        lambda: listed(service.get_streaming_chat_message_content(user_history(), settings)),
+        lambda: collect_updates(
+            service.get_streaming_chat_message_content(user_history(), settings)
+        ),
         lambda: embedding.generate_embeddings(["hi"]),
     ]
 
@@ -241,7 +245,7 @@ def agent_framework(url: str, options: Any, places: Places, _: Any) -> tuple[lis
     user = [af.Message("user", ["hi"])]
     return [client, embedding, agent, agent.create_session()], [
         lambda: client.get_response(user),
-        lambda: listed(client.get_response(user, stream=True)),
+        lambda: collect_updates(client.get_response(user, stream=True)),
         lambda: agent.run("hi"),
         lambda: embedding.get_embeddings(["hi"]),
     ]
@@ -250,7 +254,7 @@ def agent_framework(url: str, options: Any, places: Places, _: Any) -> tuple[lis
 ADAPTERS = [langchain, llama_index, semantic_kernel, ag2, agent_framework]
 
 
-def answering(server: RawServer) -> None:
+def answer_every_call(server: RawServer) -> None:
     """Let the server answer every call as it should."""
 
     def choose(request: Any) -> Behaviour:
@@ -282,7 +286,7 @@ async def test_no_place_shows_the_key(
         objects, calls = adapter(url, options, places, provider)
         for each in objects:
             places.see_value(f"{type(each).__name__}", each)
-        answering(server)
+        answer_every_call(server)
         for call in calls:
             for each in (await call(),):
                 places.see_value(f"answer {type(each).__name__}", each)
@@ -339,6 +343,6 @@ def test_a_key_in_the_open_would_be_found(places: Places) -> None:
     with pytest.raises(ValueError, match="with") as caught:
         Open().call()
     places.see_error("an error", caught.value)
-    found, places.hits = places.hits, []
-    assert "an object: fields" in found
-    assert "an error: ValueError: str" in found
+    hits, places.hits = places.hits, []
+    assert "an object: fields" in hits
+    assert "an error: ValueError: str" in hits

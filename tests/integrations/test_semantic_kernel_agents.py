@@ -34,7 +34,7 @@ from semantic_kernel.functions import KernelArguments
 
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
-from kernels import Weather, sent
+from kernels import Weather, request_body
 from raw_server import RawServer, chat, reply
 
 Make = Callable[..., Any]
@@ -252,7 +252,7 @@ async def test_the_name_of_an_agent_goes_to_the_wire(server: RawServer, service:
     guide = agent(service())
     first = await guide.get_response(messages="hi")
     await guide.get_response(messages="and?", thread=first.thread)
-    assert sent(server, 1)["messages"][2] == {
+    assert request_body(server, 1)["messages"][2] == {
         "role": "assistant",
         "content": "a",
         "name": "Guide",

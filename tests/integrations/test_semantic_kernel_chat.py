@@ -36,7 +36,7 @@ from azinfer.semantic_kernel import (
     AzInferChatPromptExecutionSettings,
     AzInferTextCompletion,
 )
-from kernels import Weather, added, kernel, sent, streamed, user_history
+from kernels import Weather, collect_stream, join_messages, kernel, request_body, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
 
 Settings = AzInferChatPromptExecutionSettings
@@ -94,7 +94,7 @@ async def test_a_prompt_is_answered_in_parts(make: Any, endpoint: LocalEndpoint)
         for message in messages
     ]
     assert len([each for each in parts if str(each)]) > 3
-    whole = added(parts)
+    whole = join_messages(parts)
     assert str(whole) == "This is a synthetic answer to: Name three colours"
     assert whole.finish_reason == FinishReason.STOP
     assert whole.metadata["usage"].prompt_tokens > 0
@@ -166,7 +166,7 @@ async def test_functions_are_called_until_there_is_an_answer(make: Any, stream_i
     test_kernel, history = kernel(chat_service, weather=weather), user_history(NEW_YORK)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        parts = await streamed(chat_service, history, settings, kernel=test_kernel)
+        parts = await collect_stream(chat_service, history, settings, kernel=test_kernel)
         text = "".join(str(each) for each in parts if each.role == AuthorRole.ASSISTANT)
         assert {each.function_invoke_attempt for each in parts} == {0, 1}
     else:
@@ -188,7 +188,7 @@ async def test_two_functions_are_called_in_one_turn(make: Any, stream_it: bool) 
     history = user_history("Call w-get_weather for Delft and w-get_time, please")
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        await streamed(chat_service, history, settings, kernel=test_kernel)
+        await collect_stream(chat_service, history, settings, kernel=test_kernel)
     else:
         await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
     assert sorted(weather.calls) == ["Delft", "time"]
@@ -265,7 +265,7 @@ async def test_a_filter_stops_the_calls(make: Any) -> None:
     (result,) = answer.items
     assert isinstance(result, FunctionResultContent)
     assert str(result) == "Sunny in New York"
-    parts = await streamed(chat_service, user_history(NEW_YORK), settings, kernel=test_kernel)
+    parts = await collect_stream(chat_service, user_history(NEW_YORK), settings, kernel=test_kernel)
     assert parts[-1].role == AuthorRole.TOOL
 
 
@@ -345,17 +345,17 @@ async def test_several_rounds_of_calls_run(
     test_kernel = kernel(chat_service, w=weather)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        parts = await streamed(chat_service, history, settings, kernel=test_kernel)
+        parts = await collect_stream(chat_service, history, settings, kernel=test_kernel)
         # A call and what it gave, twice, then the answer; each part of a stream ends with usage.
         attempts = [each.function_invoke_attempt for each in parts]
         assert attempts == [0, 0, 0, 1, 1, 1, 2, 2]
-        text = str(added([each for each in parts if each.function_invoke_attempt == 2]))
+        text = str(join_messages([each for each in parts if each.function_invoke_attempt == 2]))
     else:
         text = str(
             await chat_service.get_chat_message_content(history, settings, kernel=test_kernel)
         )
     assert (text, weather.calls) == ("Sunny", ["time", "Delft"])
-    roles = [each["role"] for each in sent(server, 2)["messages"]]
+    roles = [each["role"] for each in request_body(server, 2)["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "tool"]
 
 
@@ -372,8 +372,8 @@ async def test_calls_end_after_as_many_rounds_as_were_allowed(
     if stream_it:
         # Semantic Kernel asks once more for a whole answer, but not for a stream.
         server.will(stream(events(part(None, None, tool_calls=calls), part(None, "tool_calls"))))
-        *parts, last = await streamed(chat_service, None, settings, kernel=test_kernel)
-        assert added(parts).finish_reason == FinishReason.TOOL_CALLS
+        *parts, last = await collect_stream(chat_service, None, settings, kernel=test_kernel)
+        assert join_messages(parts).finish_reason == FinishReason.TOOL_CALLS
         assert (last.role, last.finish_reason) == (AuthorRole.TOOL, None)
         assert len(server.received) == 1
     else:
@@ -383,7 +383,7 @@ async def test_calls_end_after_as_many_rounds_as_were_allowed(
         )
         assert answer.finish_reason == FinishReason.TOOL_CALLS
         assert len(server.received) == 2
-        assert not {"tools", "tool_choice"} & sent(server, 1).keys()
+        assert not {"tools", "tool_choice"} & request_body(server, 1).keys()
     assert weather.calls == ["time"]
 
 
@@ -396,7 +396,9 @@ async def test_functions_that_are_not_called_leave_an_answer_as_it_is(
     test_kernel = kernel(chat_service, w=weather)
     settings = Settings(function_choice_behavior=Auto())
     if stream_it:
-        answer: Any = added(await streamed(chat_service, None, settings, kernel=test_kernel))
+        answer: Any = join_messages(
+            await collect_stream(chat_service, None, settings, kernel=test_kernel)
+        )
     else:
         answer = await chat_service.get_chat_message_content(
             user_history(), settings, kernel=test_kernel
@@ -421,7 +423,7 @@ async def test_broken_arguments_go_back_to_the_model_and_the_chat_continues(
         user_history(), settings, kernel=test_kernel
     )
     assert str(answer) == "Sorry"
-    messages_field = sent(server, 1)["messages"]
+    messages_field = request_body(server, 1)["messages"]
     assert messages_field[1]["tool_calls"][0]["function"]["arguments"] == "{broken"
     assert (messages_field[2]["role"], messages_field[2]["tool_call_id"]) == ("tool", "call0")
 
@@ -434,7 +436,7 @@ async def test_functions_need_a_kernel_and_one_answer(
 
     async def ask(settings: Settings, **named: Any) -> None:
         if stream_it:
-            await streamed(chat_service, None, settings, **named)
+            await collect_stream(chat_service, None, settings, **named)
         else:
             await chat_service.get_chat_message_contents(user_history(), settings, **named)
 
@@ -456,8 +458,8 @@ async def test_parallel_calls_are_forbidden_with_functions_alone(
     settings = Settings(function_choice_behavior=Auto(), parallel_tool_calls=False)
     for instance in (kernel(w=Weather()), Kernel()):
         await chat_service.get_chat_message_contents(user_history(), settings, kernel=instance)
-    assert sent(server)["parallel_tool_calls"] is False
-    assert not {"tools", "tool_choice", "parallel_tool_calls"} & sent(server, 1).keys()
+    assert request_body(server)["parallel_tool_calls"] is False
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & request_body(server, 1).keys()
 
 
 @pytest.mark.parametrize(
@@ -484,7 +486,7 @@ async def test_answers_have_the_requested_format(make: Any, form: Any) -> None:
     history = user_history("I met 'Ann', who is 34")
     answer = await chat_service.get_chat_message_content(history, settings)
     assert Person.model_validate_json(str(answer)) == Person(name="Ann", age=34)
-    whole = added(await streamed(chat_service, history, settings))
+    whole = join_messages(await collect_stream(chat_service, history, settings))
     assert Person.model_validate_json(str(whole)) == Person(name="Ann", age=34)
 
 

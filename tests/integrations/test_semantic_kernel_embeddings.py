@@ -26,7 +26,7 @@ from azinfer.semantic_kernel import (
     AzInferEmbeddingPromptExecutionSettings,
     AzInferTextEmbedding,
 )
-from kernels import kernel, sent
+from kernels import kernel, request_body
 from pictures import PNG
 from raw_server import RawServer, failure, reply, vectors
 
@@ -203,7 +203,7 @@ async def test_options_and_another_deployment_reach_the_wire(
         extra_parameters={"truncate": "END"},
     )
     await embedding().generate_embeddings(["a"], settings)
-    assert sent(server) == {
+    assert request_body(server) == {
         "input": ["a"],
         "model": "other",
         "encoding_format": "float",

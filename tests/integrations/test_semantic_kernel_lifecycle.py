@@ -44,7 +44,7 @@ from azinfer.semantic_kernel import (
 )
 from azinfer.semantic_kernel.errors import translated_errors
 from client_driver import CLIENT_OPTIONS, KEY
-from kernels import added, kernel, sent, streamed, user_history
+from kernels import collect_stream, join_messages, kernel, request_body, user_history
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 from recording_clients import AsyncRecordingClient
 
@@ -92,7 +92,7 @@ async def test_an_error_is_both_semantic_kernels_and_azinfers(
 
     for asking in (
         service().get_chat_message_contents(user_history(), SETTINGS),
-        streamed(service()),
+        collect_stream(service()),
         writer.get_text_contents("hi", SETTINGS),
         write(),
     ):
@@ -139,7 +139,7 @@ async def test_connections_and_time_outs_are_semantic_kernels_errors(
     with pytest.raises(ServiceResponseException) as caught:
         await service().get_chat_message_contents(user_history(), SETTINGS)
     assert isinstance(caught.value, core.APIConnectionError)
-    server.will(lambda peer: peer.until_left())
+    server.will(lambda peer: peer.wait_until_client_leaves())
     for settings in (SETTINGS, AzInferChatPromptExecutionSettings(timeout=0.1)):
         chat_service = service(timeout=0.1 if settings is SETTINGS else 60)
         with pytest.raises(ServiceResponseException) as caught:
@@ -185,7 +185,7 @@ async def test_a_refused_prompt_is_semantic_kernels_own_error(surface: str) -> N
         chat_service = AzInferChatCompletion(endpoint.url, endpoint.key, "chat", surface=surface)
         for asking in (
             chat_service.get_chat_message_contents(user_history("how to stab"), SETTINGS),
-            streamed(chat_service, user_history("how to stab")),
+            collect_stream(chat_service, user_history("how to stab")),
         ):
             with pytest.raises(ServiceContentFilterException) as caught:
                 await asking
@@ -228,10 +228,10 @@ with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
 
         print(isinstance(error, ContentFilterAIException))
 """
-    assert _run(program, "-W", "error").splitlines() == ["True"]
+    assert run_program(program, "-W", "error").splitlines() == ["True"]
 
 
-def _run(program: str, *options: str) -> str:
+def run_program(program: str, *options: str) -> str:
     """What a program prints, and on stderr nothing."""
     command = [sys.executable, *options, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -248,7 +248,7 @@ async def test_a_busy_endpoint_is_retried(
     server.will(busy, busy, answer)
     chat_service = service(max_retries=2)
     if stream_it:
-        assert str(added(await streamed(chat_service))) == "a"
+        assert str(join_messages(await collect_stream(chat_service))) == "a"
     else:
         assert str(await chat_service.get_chat_message_content(user_history(), SETTINGS)) == "a"
     assert len(server.received) == 3
@@ -281,7 +281,7 @@ def test_one_service_works_in_several_event_loops(server: RawServer, service: Ma
     for _ in range(2):
         answer = asyncio.run(chat_service.get_chat_message_content(user_history(), SETTINGS))
         assert str(answer) == "hello"
-    assert str(added(asyncio.run(streamed(chat_service)))) == "hello"
+    assert str(join_messages(asyncio.run(collect_stream(chat_service)))) == "hello"
 
 
 @pytest.mark.parametrize("by", ["chat", "text", "kernel"])
@@ -375,7 +375,10 @@ with LocalEndpoint() as endpoint:
     for surface in ("v1", "models", "deployments"):
         asyncio.run(main(endpoint.url, endpoint.key, surface))
 """
-    assert _run(program, "-W", "error").splitlines() == ["This is a synthetic answer to: hi"] * 3
+    assert (
+        run_program(program, "-W", "error").splitlines()
+        == ["This is a synthetic answer to: hi"] * 3
+    )
 
 
 def test_no_secret_is_shown_or_kept(service: Make) -> None:
@@ -620,7 +623,10 @@ async def test_a_reasoning_model_gets_its_own_parameters(server: RawServer, serv
     history.add_user_message("hi")
     settings = AzInferChatPromptExecutionSettings(max_tokens=5, reasoning_effort="low")
     (answer,) = await own_service.get_chat_message_contents(history, settings)
-    assert (sent(server)["max_completion_tokens"], sent(server)["reasoning_effort"]) == (5, "low")
+    assert (
+        request_body(server)["max_completion_tokens"],
+        request_body(server)["reasoning_effort"],
+    ) == (5, "low")
     assert answer.metadata["adapted"] == ["max_tokens → max_completion_tokens"]
 
 
@@ -637,7 +643,7 @@ async def test_a_badly_formed_stream_is_read(server: RawServer, service: Make) -
         peer.close()
 
     server.will(drip)
-    whole = added(await streamed(service()))
+    whole = join_messages(await collect_stream(service()))
     assert (str(whole), whole.metadata["usage"].prompt_tokens) == ("grün", 3)
 
 
@@ -702,7 +708,7 @@ async def test_a_span_ends_when_its_stream_breaks_or_is_left(
 ) -> None:
     server.will(stream(events(part("a"), done=False)))
     with pytest.raises(ServiceResponseException):
-        await streamed(service())
+        await collect_stream(service())
     (span,) = spans.get_finished_spans()
     assert "StreamInterruptedError" in str(dict(span.attributes or {})["error.type"])
     server.will(stream(events(part("a"), done=False), "stall"))
@@ -727,7 +733,7 @@ async def test_a_span_names_the_requested_deployment_and_the_answering_model(
     if stream_it:
         last = {"choices": [], "model": "gpt-4.1-2025-04-14", "usage": usage}
         server.will(stream(events({**part("a", "stop"), "model": last["model"]}, last)))
-        await streamed(service(), settings=settings)
+        await collect_stream(service(), settings=settings)
     else:
         server.will(reply(chat(model="gpt-4.1-2025-04-14", usage=usage)))
         await service().get_chat_message_contents(user_history(), settings)
@@ -735,7 +741,7 @@ async def test_a_span_names_the_requested_deployment_and_the_answering_model(
     span_attributes = dict(span.attributes or {})
     assert span.name == "chat other"
     assert span_attributes["gen_ai.provider.name"] == "azure.ai.inference"
-    assert span_attributes["gen_ai.request.model"] == sent(server)["model"] == "other"
+    assert span_attributes["gen_ai.request.model"] == request_body(server)["model"] == "other"
     assert span_attributes["gen_ai.response.model"] == "gpt-4.1-2025-04-14"
     assert span_attributes["gen_ai.response.finish_reasons"] == ("stop",)
     assert span_attributes["gen_ai.request.temperature"] == 0
@@ -754,7 +760,7 @@ async def test_a_span_of_the_callers_own_is_left_alone(
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     with decorators.tracer.start_as_current_span("mine"):
         await service().get_chat_message_contents(user_history(), SETTINGS)
-        await streamed(service())
+        await collect_stream(service())
     (span,) = spans.get_finished_spans()
     assert (span.name, dict(span.attributes or {})) == ("mine", {})
 
@@ -799,7 +805,7 @@ async def test_telemetry_works_with_reasoning_and_calls(
     parts = [part(None, None, reasoning_content="hm"), part(None, "tool_calls", tool_calls=[call])]
     server.will(stream(events(*parts)))
     with caplog.at_level(logging.INFO, decorators.__name__):
-        await streamed(service())
+        await collect_stream(service())
     assert len(spans.get_finished_spans()) == 1
     assert any("p-f" in record.getMessage() for record in caplog.records)
 
@@ -820,7 +826,7 @@ async def test_messages_are_recorded_only_if_enabled(
     server.will(stream(events(part("answered", "stop"))) if stream_it else reply(chat("answered")))
     with caplog.at_level(logging.INFO, decorators.__name__):
         if stream_it:
-            await streamed(service(), user_history("a question"))
+            await collect_stream(service(), user_history("a question"))
         else:
             await service().get_chat_message_contents(user_history("a question"), SETTINGS)
     (span,) = spans.get_finished_spans()

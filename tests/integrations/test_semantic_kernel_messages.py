@@ -31,7 +31,7 @@ from semantic_kernel.exceptions import ServiceInvalidRequestError
 
 from azinfer import core
 from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
-from kernels import added, sent, streamed, user_history
+from kernels import collect_stream, join_messages, request_body, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
 
 Make = Callable[..., Any]
@@ -167,7 +167,7 @@ async def test_a_message_is_encoded_correctly(
 ) -> None:
     server.will(reply(chat()))
     await service().get_chat_message_contents(ChatHistory(messages=[arguments]), SETTINGS)
-    assert sent(server)["messages"] == [wire]
+    assert request_body(server)["messages"] == [wire]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_a_result_of_a_function_is_sent_as_text(
     history.add_message(message("tool", result))
     await service().get_chat_message_contents(history, SETTINGS)
     answered = {"role": "tool", "tool_call_id": "c", "content": content}
-    assert sent(server)["messages"][2:] == [answered]
+    assert request_body(server)["messages"][2:] == [answered]
 
 
 async def test_results_in_one_message_are_all_sent_and_media_follow_them(
@@ -213,10 +213,10 @@ async def test_results_in_one_message_are_all_sent_and_media_follow_them(
         {"role": "tool", "tool_call_id": "d", "content": "b"},
         user(image, {"type": "text", "text": "a note"}),
     ]
-    assert sent(server)["messages"][2:] == expected
+    assert request_body(server)["messages"][2:] == expected
     history.add_user_message("what is it?")
     await service().get_chat_message_contents(history, SETTINGS)
-    assert sent(server, 1)["messages"][2:] == [
+    assert request_body(server, 1)["messages"][2:] == [
         *expected,
         {"role": "user", "content": "what is it?"},
     ]
@@ -230,7 +230,11 @@ async def test_media_follow_all_results_of_a_turn(server: RawServer, service: Ma
     history.add_message(message("tool", FunctionResultContent(id="c", result=image)))
     history.add_message(message("tool", FunctionResultContent(id="d", result="b")))
     await service().get_chat_message_contents(history, SETTINGS)
-    assert [each["role"] for each in sent(server)["messages"][2:]] == ["tool", "tool", "user"]
+    assert [each["role"] for each in request_body(server)["messages"][2:]] == [
+        "tool",
+        "tool",
+        "user",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,10 @@ async def test_instructions_have_the_role_that_the_service_was_given(
     developer = service(instruction_role="developer")
     await developer.get_chat_message_contents(history, SETTINGS)
     await service().get_chat_message_contents(history, SETTINGS)
-    assert [sent(server, at)["messages"][0]["role"] for at in (0, 1)] == ["developer", "system"]
+    assert [request_body(server, at)["messages"][0]["role"] for at in (0, 1)] == [
+        "developer",
+        "system",
+    ]
 
 
 async def test_an_answer_has_text_usage_and_finish_reason(server: RawServer, service: Make) -> None:
@@ -334,7 +341,7 @@ async def test_an_unknown_reason_to_end_breaks_nothing(
 ) -> None:
     server.will(reply(chat("a", reason)), stream(events(part("a", reason))))
     (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
-    whole = added(await streamed(service()))
+    whole = join_messages(await collect_stream(service()))
     for each in (answer, whole):
         assert (each.content, each.finish_reason) == ("a", known)
         assert each.metadata["finish_reason"] == reason
@@ -345,7 +352,7 @@ async def test_a_refusal_is_the_text_and_in_the_metadata(server: RawServer, serv
     (answer,) = await service().get_chat_message_contents(user_history(), SETTINGS)
     assert (answer.content, answer.metadata["refusal"]) == ("I won't", "I won't")
     server.will(stream(events(part(None, None, refusal="I won't"), part(None, "stop"))))
-    whole = added(await streamed(service()))
+    whole = join_messages(await collect_stream(service()))
     assert (whole.content, whole.metadata["refusal"]) == ("I won't", "I won't")
 
 
@@ -357,11 +364,11 @@ async def test_all_choices_are_returned(server: RawServer, service: Make) -> Non
     settings = AzInferChatPromptExecutionSettings(number_of_responses=2)
     answers = await service().get_chat_message_contents(user_history(), settings)
     assert [str(each) for each in answers] == ["a", "b"]
-    messages = await streamed(service(), settings=settings)
+    messages = await collect_stream(service(), settings=settings)
     for index, reply_text, reason in ((0, "a", "stop"), (1, "b", "length")):
-        whole = added([each for each in messages if each.choice_index == index])
+        whole = join_messages([each for each in messages if each.choice_index == index])
         assert (str(whole), whole.finish_reason) == (reply_text, reason)
-    assert (sent(server)["n"], sent(server, 1)["n"]) == (2, 2)
+    assert (request_body(server)["n"], request_body(server, 1)["n"]) == (2, 2)
 
 
 async def test_a_stream_adds_up_with_usage_once(server: RawServer, service: Make) -> None:
@@ -378,14 +385,14 @@ async def test_a_stream_adds_up_with_usage_once(server: RawServer, service: Make
     parts[4]["choices"][0]["logprobs"] = {"content": [{"token": "4"}]}
     parts[5]["choices"][0]["logprobs"] = {"content": [{"token": "2"}]}
     server.will(stream(events(*parts)))
-    messages = await streamed(service())
+    messages = await collect_stream(service())
     assert [len(each.items) for each in messages] == [1, 2, 1, 0]
     assert [each.metadata.get("logprobs", {}).get("content") for each in messages[:3]] == [
         None,
         [{"token": "4"}],
         [{"token": "2"}],
     ]
-    whole = added(messages)
+    whole = join_messages(messages)
     thought, reply_text = whole.items
     assert (type(thought), str(thought)) == (StreamingReasoningContent, "2+2")
     assert (str(reply_text), whole.content) == ("42", "42")
@@ -405,11 +412,11 @@ async def test_usage_of_models_of_other_makers_is_reported(
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     server.will(stream(events(part("a"), {**part("b", "stop"), "usage": usage})))
     mistral = service(model="mistral-large")
-    messages = await streamed(mistral)
+    messages = await collect_stream(mistral)
     # On the models surface such a model always sends it, and may refuse the option.
-    assert ("stream_options" in sent(server)) is (surface != "models")
+    assert ("stream_options" in request_body(server)) is (surface != "models")
     assert ["usage" in each.metadata for each in messages] == [False, False, True]
-    assert added(messages).metadata["usage"].completion_tokens == 2
+    assert join_messages(messages).metadata["usage"].completion_tokens == 2
 
 
 def fragment(index: int, arguments: str, **first: Any) -> Any:
@@ -437,8 +444,8 @@ async def test_interleaved_fragments_of_calls_add_up_each_to_its_own(
             )
         )
     )
-    messages = await streamed(service())
-    whole = added(messages)
+    messages = await collect_stream(service())
+    whole = join_messages(messages)
     calls = [item for item in whole.items if isinstance(item, FunctionCallContent)]
     assert [(each.id, each.name, each.index, each.arguments) for each in calls] == [
         ("a", "p-f", 0, '{"x":{}}'),
@@ -468,8 +475,8 @@ async def test_a_history_survives_a_round_trip_and_is_sent_the_same(
     assert type(again.messages[3].items[0]) is ReasoningContent
     for each in (history, again):
         await asking.get_chat_message_contents(each, SETTINGS)
-    assert sent(server, 1) == sent(server, 2)
-    parts = sent(server, 1)["messages"]
+    assert request_body(server, 1) == request_body(server, 2)
+    parts = request_body(server, 1)["messages"]
     assert [each["role"] for each in parts] == ["system", "user", "user", "assistant", "tool"]
 
 
@@ -479,14 +486,14 @@ async def test_a_streamed_answer_in_a_history_survives_a_round_trip(
     server.will(stream(events(part(None, None, reasoning_content="hm"), part("4", "stop"))))
     asking = service()
     history = user_history()
-    history.add_message(added(await streamed(asking)))
+    history.add_message(join_messages(await collect_stream(asking)))
     again = ChatHistory.restore_chat_history(history.serialize())
     assert [type(each) for each in again.messages[1].items] == [ReasoningContent, TextContent]
     assert [str(each) for each in again.messages[1].items] == ["hm", "4"]
     for each in (history, again):
         server.will(reply(chat()))
         await asking.get_chat_message_contents(each, SETTINGS)
-    assert sent(server, 1) == sent(server, 2)
+    assert request_body(server, 1) == request_body(server, 2)
     assert again.messages[1].metadata["finish_reason"] == "stop"
 
 
@@ -524,4 +531,4 @@ async def test_messages_of_every_service_are_taken(server: RawServer, service: M
     )
     history = ChatHistory(messages=[streamed_before])
     await service().get_chat_message_contents(history, SETTINGS)
-    assert sent(server)["messages"] == [{"role": "assistant", "content": "a"}]
+    assert request_body(server)["messages"] == [{"role": "assistant", "content": "a"}]

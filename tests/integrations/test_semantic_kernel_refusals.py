@@ -10,7 +10,7 @@ from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoic
 from semantic_kernel.contents import ChatHistory, FunctionResultContent
 
 from azinfer.semantic_kernel import AzInferChatPromptExecutionSettings
-from kernels import Weather, added, kernel, streamed, user_history
+from kernels import Weather, collect_stream, join_messages, kernel, user_history
 from raw_server import RawServer
 from tool_calls import (
     NO_ARGUMENTS,
@@ -31,10 +31,10 @@ async def answer(chat: Any, history: ChatHistory, streaming: bool, plugin: Any =
     options: dict[str, Any] = {"kernel": kernel(chat, **plugins)}
     if not streaming:
         return await chat.get_chat_message_content(history, settings, **options)
-    messages = await streamed(chat, history, settings, **options)
+    messages = await collect_stream(chat, history, settings, **options)
     rounds = max(message.function_invoke_attempt or 0 for message in messages)
     last = [each for each in messages if each.function_invoke_attempt == rounds]
-    return added([each for each in last if each.role == "assistant"])
+    return join_messages([each for each in last if each.role == "assistant"])
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -79,5 +79,5 @@ async def test_a_refusal_is_the_text_and_goes_back_as_text(
 
 async def test_usage_in_every_chunk_is_the_last_one(server: RawServer, service: Make) -> None:
     count_in_every_chunk(server)
-    usage = added(await streamed(service())).metadata["usage"]
+    usage = join_messages(await collect_stream(service())).metadata["usage"]
     assert (usage.prompt_tokens, usage.completion_tokens) == (3, 3)

@@ -25,8 +25,8 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from client_driver import KEY, SHAPES
-from kernels import Weather, added, kernel, sent, streamed, user_history
-from raw_server import RawServer, answered, chat, events, failure, part, reply, stream, vectors
+from kernels import Weather, collect_stream, join_messages, kernel, request_body, user_history
+from raw_server import RawServer, chat, chat_reply, events, failure, part, reply, stream, vectors
 
 Make = Callable[..., Any]
 Settings = AzInferChatPromptExecutionSettings
@@ -40,7 +40,7 @@ async def answer_text(
     """What is answered, whole or streamed."""
     settings = settings or Settings()
     if stream_it:
-        return str(added(await streamed(chat_service, None, settings, **named)))
+        return str(join_messages(await collect_stream(chat_service, None, settings, **named)))
     return str(await chat_service.get_chat_message_content(user_history(), settings, **named))
 
 
@@ -112,7 +112,7 @@ async def test_a_token_that_is_refused_is_renewed(
     async def token() -> str:
         return next(tokens)
 
-    server.will(answered(stream_it), reply(failure("401"), 401), answered(stream_it))
+    server.will(chat_reply(stream_it), reply(failure("401"), 401), chat_reply(stream_it))
     chat_service = service(credential=token)
     for _ in range(2):
         assert await answer_text(chat_service, stream_it) == "hello"
@@ -125,7 +125,7 @@ def test_services_work_in_three_event_loops(server: RawServer, service: Make) ->
     def choose(request: Any) -> Any:
         if "input" in request.json:
             return reply(vectors([1.0]))
-        return answered("stream" in request.json)
+        return chat_reply("stream" in request.json)
 
     server.choose = choose
     chat_service, embedding = service(), service(AzInferTextEmbedding)
@@ -171,10 +171,13 @@ async def test_a_function_may_be_required_by_its_name(
     server: RawServer, service: Make, stream_it: bool
 ) -> None:
     # microsoft/semantic-kernel#10452: "Currently only named tools are supported"
-    server.will(answered(stream_it))
+    server.will(chat_reply(stream_it))
     by_name = {"type": "function", "function": {"name": "get_time"}}
     await answer_text(service(), stream_it, Settings(tools=[by_name], tool_choice=by_name))
-    assert (sent(server)["tool_choice"], sent(server)["tools"]) == (by_name, [by_name])
+    assert (request_body(server)["tool_choice"], request_body(server)["tools"]) == (
+        by_name,
+        [by_name],
+    )
 
 
 @both
@@ -207,7 +210,7 @@ async def test_chunks_of_the_asynchronous_filter_are_accepted(
             )
         )
     )
-    whole = added(await streamed(service()))
+    whole = join_messages(await collect_stream(service()))
     assert str(whole) == "Paris"
     assert whole.metadata["content_filter_results"] == {"hate": {"filtered": False}}
 
@@ -224,7 +227,7 @@ async def test_an_answer_that_is_cut_by_a_filter_says_so(
     server.will(stream(events(last)) if stream_it else reply(whole))
     chat_service = service()
     if stream_it:
-        answer: Any = added(await streamed(chat_service))
+        answer: Any = join_messages(await collect_stream(chat_service))
     else:
         answer = await chat_service.get_chat_message_content(user_history(), Settings())
     assert answer.finish_reason.value == "content_filter"
@@ -255,11 +258,11 @@ async def test_a_limit_under_a_wrong_name_is_learned(
 ) -> None:
     # chatboxai/chatbox#2271; obot-platform/obot#2862; microsoft/autogen PR 5860
     refused = failure("unsupported_parameter", "Use 'max_completion_tokens'.", param="max_tokens")
-    server.will(reply(refused, 400), answered(stream_it))
+    server.will(reply(refused, 400), chat_reply(stream_it))
     chat_service = service(model="prod")
     for _ in range(2):
         assert await answer_text(chat_service, stream_it, Settings(max_tokens=9)) == "hello"
-    bodies = [sent(server, at) for at in range(3)]
+    bodies = [request_body(server, at) for at in range(3)]
     assert [body.get("max_tokens") for body in bodies] == [9, None, None]
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 9, 9]
 

@@ -22,7 +22,7 @@ from azinfer.semantic_kernel import (
     AzInferTextEmbedding,
 )
 from client_driver import KEY
-from kernels import Weather, kernel, sent, streamed, user_history
+from kernels import Weather, collect_stream, kernel, request_body, user_history
 from raw_server import RawServer, chat, events, part, reply, stream, vectors
 
 # Any: what no field has may be given too, which types of Semantic Kernel's settings do not say.
@@ -88,9 +88,9 @@ async def test_every_setting_reaches_the_wire(
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     chat_service = service(model="prod")
     await chat_service.get_chat_message_contents(user_history(), Chat(**copy.deepcopy(arguments)))
-    await streamed(chat_service, settings=Chat(**copy.deepcopy(arguments)))
+    await collect_stream(chat_service, settings=Chat(**copy.deepcopy(arguments)))
     for at, more in ((0, set()), (1, {"stream", "stream_options"})):
-        body = sent(server, at)
+        body = request_body(server, at)
         assert body.pop("messages")
         assert {name: body[name] for name in body.keys() - more} == {"model": "prod", **wire}
 
@@ -122,9 +122,9 @@ async def test_options_of_streams_go_with_streams_alone(server: RawServer, servi
     server.will(reply(chat()), stream(events(part("a", "stop"))))
     settings = Chat(stream_options={"include_usage": False})
     await service().get_chat_message_contents(user_history(), settings)
-    await streamed(service(), settings=settings)
-    assert "stream_options" not in sent(server)
-    assert sent(server, 1)["stream_options"] == {"include_usage": False}
+    await collect_stream(service(), settings=settings)
+    assert "stream_options" not in request_body(server)
+    assert request_body(server, 1)["stream_options"] == {"include_usage": False}
 
 
 async def test_generic_settings_are_taken_over_with_what_no_field_has(
@@ -133,7 +133,7 @@ async def test_generic_settings_are_taken_over_with_what_no_field_has(
     server.will(reply(chat()))
     generic = PromptExecutionSettings(temperature=0, top_k=3, model="other", max_tokens=4)
     await service().get_chat_message_contents(user_history(), generic)
-    body = sent(server)
+    body = request_body(server)
     assert (body["temperature"], body["top_k"], body["max_tokens"]) == (0, 3, 4)
     assert body["model"] == "other"
     assert not {"extension_data", "service_id"} & body.keys()
@@ -160,7 +160,7 @@ async def test_settings_of_openai_are_taken_over(server: RawServer, service: Mak
     theirs.stream, theirs.messages = True, [{"role": "user", "content": "another question"}]
     server.will(reply(chat()))
     await service().get_chat_message_contents(user_history(), theirs)
-    body = sent(server)
+    body = request_body(server)
     assert body.pop("response_format")["json_schema"]["name"] == "Person"
     assert body.pop("messages") == [{"role": "user", "content": "hi"}]
     assert body == {"model": "other", "n": 2, "temperature": 0.5, "top_k": 3}
@@ -182,7 +182,7 @@ async def test_functions_chosen_in_settings_of_azure_openai_are_taken_over(
     await service(model="prod").get_chat_message_contents(
         user_history(), theirs, kernel=test_kernel
     )
-    body = sent(server)
+    body = request_body(server)
     assert [each["function"]["name"] for each in body["tools"]] == ["p-get_time", "p-get_weather"]
     assert (body["tool_choice"], body["max_completion_tokens"]) == ("auto", 5)
     assert body.keys() == {
@@ -279,9 +279,9 @@ async def test_a_form_of_a_pydantic_model_is_strict_on_the_wire(
     server.will(reply(chat('{"name": "Ann", "age": 1}')), stream(events(part("{}", "stop"))))
     settings = Chat(response_format=Person)
     await service().get_chat_message_contents(user_history(), settings)
-    await streamed(service(), settings=settings)
+    await collect_stream(service(), settings=settings)
     for at in (0, 1):
-        wanted = sent(server, at)["response_format"]
+        wanted = request_body(server, at)["response_format"]
         assert (wanted["type"], wanted["json_schema"]["name"]) == ("json_schema", "Person")
         assert wanted["json_schema"]["strict"] is True
         schema = wanted["json_schema"]["schema"]
@@ -295,7 +295,7 @@ async def test_a_form_that_is_a_dictionary_is_sent_as_it_is(
     server.will(reply(chat("{}")))
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     await service().get_chat_message_contents(user_history(), Chat(response_format=form))
-    assert sent(server)["response_format"] == form
+    assert request_body(server)["response_format"] == form
 
 
 async def test_time_and_headers_are_those_of_the_request(server: RawServer, service: Make) -> None:
@@ -305,7 +305,7 @@ async def test_time_and_headers_are_those_of_the_request(server: RawServer, serv
     await chat_service.get_chat_message_contents(user_history(), settings)
     assert server.received[0].header("x-a") == "1"
     assert server.received[0].header("x-b") == "2"
-    assert not {"headers", "timeout"} & sent(server).keys()
+    assert not {"headers", "timeout"} & request_body(server).keys()
 
 
 async def test_another_deployment_may_answer_and_has_its_own_model(
@@ -320,13 +320,13 @@ async def test_another_deployment_may_answer_and_has_its_own_model(
         Chat(max_tokens=5, ai_model_id="other", model_id="gpt-5"),
     ):
         await chat_service.get_chat_message_contents(user_history(), settings)
-    assert [body["model"] for body in map(sent, [server] * 4, range(4))] == [
+    assert [body["model"] for body in map(request_body, [server] * 4, range(4))] == [
         "prod",
         "prod",
         "other",
         "other",
     ]
-    limits = ["max_completion_tokens" in sent(server, at) for at in range(4)]
+    limits = ["max_completion_tokens" in request_body(server, at) for at in range(4)]
     assert limits == [True, True, False, True]
 
 
@@ -340,8 +340,8 @@ async def test_a_service_of_a_ready_client_has_a_model_of_its_own(
     await AzInferChatCompletion(client=client).get_chat_message_contents(
         user_history(), Chat(max_tokens=5)
     )
-    assert "max_completion_tokens" in sent(server)
-    assert "max_tokens" in sent(server, 1)
+    assert "max_completion_tokens" in request_body(server)
+    assert "max_tokens" in request_body(server, 1)
 
 
 async def test_the_deployment_of_a_request_names_its_messages(
@@ -351,7 +351,7 @@ async def test_the_deployment_of_a_request_names_its_messages(
     settings = Chat(ai_model_id="other")
     (answer,) = await service().get_chat_message_contents(user_history(), settings)
     assert answer.ai_model_id == "other"
-    parts = await streamed(service(), settings=settings)
+    parts = await collect_stream(service(), settings=settings)
     assert {each.ai_model_id for each in parts} == {"other"}
     writer = service(AzInferTextCompletion, model="prod")
     texts: list[Any] = [each async for each in writer.get_streaming_text_content("hi", settings)]
@@ -384,7 +384,7 @@ execution_settings:
     )
     result = await kernel(service()).invoke(function, who="Ann")
     assert str(result) == "Delft"
-    body = sent(server)
+    body = request_body(server)
     assert (body["temperature"], body["top_k"]) == (0, 7)
     assert body["response_format"] == {"type": "json_object"}
     assert body["messages"] == [{"role": "user", "content": "Where is Ann?"}]

@@ -26,7 +26,7 @@ from azinfer.llama_index import AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from pictures import PNG
 from raw_server import RawServer, chat, reply
-from wire_bodies import ANSWERS, given_back, stream_of
+from wire_bodies import ANSWERS, items_after_question, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
 STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
@@ -72,7 +72,7 @@ def test_llama_index_gives_back_what_the_model_thought(
     more = {"tool_call_id": "c1"}
     result = ChatMessage(role=MessageRole.TOOL, content="yes", additional_kwargs=more)
     llm.chat([question, kept, result])
-    assert rest_of_request(server, wire) == given_back(wire, "yes")
+    assert rest_of_request(server, wire) == items_after_question(wire, "yes")
 
 
 @WIRES
@@ -100,7 +100,7 @@ async def test_semantic_kernel_gives_back_what_the_model_thought(
     result = FunctionResultContent(id=call.id, name="f", result="yes")
     history.add_message(ChatMessageContent(role=AuthorRole.TOOL, items=[result]))
     await service.get_chat_message_contents(history, Settings())
-    assert rest_of_request(server, wire) == given_back(wire, "yes")
+    assert rest_of_request(server, wire) == items_after_question(wire, "yes")
     await client.aclose()
 
 
@@ -115,7 +115,7 @@ async def test_ag2_gives_back_what_the_model_thought(
     agent = Agent("it", config=AzInferConfig(client=client, streaming=is_streamed), tools=[tool(f)])
     answer = await agent.ask("do it")
     assert answer.body == "done"
-    assert rest_of_request(server, wire) == given_back(wire, "1")
+    assert rest_of_request(server, wire) == items_after_question(wire, "1")
     await client.aclose()
 
 
@@ -134,12 +134,14 @@ async def test_agent_framework_gives_back_what_the_model_thought(
         assert "".join(part.text for part in parts) == "done"
     else:
         assert (await agent.run("do it", session=session)).text == "done"
-    assert rest_of_request(server, wire) == given_back(wire, "1")
+    assert rest_of_request(server, wire) == items_after_question(wire, "1")
     # The next turn, after the session was stored as JSON, has it all once more.
     again = AgentSession.from_dict(json.loads(json.dumps(session.to_dict())))
     server.will(reply(ends))
     await agent.run("again", session=again)
-    assert rest_of_request(server, wire)[: len(given_back(wire, "1"))] == given_back(wire, "1")
+    assert rest_of_request(server, wire)[
+        : len(items_after_question(wire, "1"))
+    ] == items_after_question(wire, "1")
     await client.aclose()
 
 

@@ -100,12 +100,12 @@ def test_an_unknown_key_name_is_not_renewed(own: LocalEndpoint) -> None:
 
 
 def test_a_running_client_follows_a_renewed_key(own: LocalEndpoint) -> None:
-    class Held:
+    class KeyHolder:
         @property
         def key(self) -> str:
             return own.key
 
-    with InferenceClient(own.url, Held(), "only") as client:
+    with InferenceClient(own.url, KeyHolder(), "only") as client:
         assert client.complete([UserMessage("hi")]).text
         httpx.post(
             f"{own.url}{ACCOUNT}/regenerateKey",

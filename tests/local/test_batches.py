@@ -293,10 +293,10 @@ def test_batches_are_listed_in_pages(asker: Asker) -> None:
 
 def test_a_cancelled_batch_keeps_its_results(asker: Asker) -> None:
     # Seven of eight at once hang, so the eighth goes through all that can be answered.
-    held = [line(f"h{at}", chat("wait")) for at in range(7)]
+    blocked_lines = [line(f"h{at}", chat("wait")) for at in range(7)]
     quick = [line(f"q{at}", chat()) for at in range(20)]
     last = line("last", chat("wait"))
-    batch = asker.create([*held, *quick, last])
+    batch = asker.create([*blocked_lines, *quick, last])
     running = asker.until(batch["id"], lambda batch: batch["request_counts"]["completed"] == 20)
     assert running["status"] == "in_progress"
     refused = asker.http.delete(f"/files/{batch['input_file_id']}")

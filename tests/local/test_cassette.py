@@ -22,7 +22,7 @@ from azinfer.core import (
 )
 from azinfer.local import Cassette, LocalDeployment, LocalEndpoint, UpstreamEngine
 from azinfer.local.engines.cassette.exchanges import Exchange, key_of
-from raw_server import RawServer, chat, chunked, events, part, raw, reply, vectors
+from raw_server import RawServer, chat, chunked_answer, events, part, raw, reply, vectors
 
 SECRET = "upstream-key-51c7"
 Serving = Callable[..., InferenceClient]
@@ -114,7 +114,7 @@ def test_errors_and_broken_streams_are_replayed(
 ) -> None:
     server.will(
         reply({"error": {"message": "slow down"}}, 429, {"retry-after": "3"}),
-        raw(chunked(events(part("one"), done=False), whole=False)),
+        raw(chunked_answer(events(part("one"), done=False), whole=False)),
     )
     for mode in ("record", "replay"):
         client = serve(Cassette(tape, mode, pace=False), f"{server.url}/v1")
@@ -174,7 +174,7 @@ def test_irrelevant_differences_are_not_compared(
 
 
 def test_an_abandoned_stream_is_not_recorded(server: RawServer, tape: Path, serve: Serving) -> None:
-    server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
+    server.will(raw(chunked_answer(events(part("one"), done=False), whole=False), "stall"))
     client = serve(Cassette(tape, "record"), f"{server.url}/v1")
     with client.stream(say("a")) as chunks:
         next(chunks)

@@ -46,7 +46,7 @@ def prepare(folder: Path, lines: list[Any], *arguments: Any) -> tuple[int, str, 
     return run("prepare", folder, "-m", "chat", "--format", "jsonl", *arguments, stdin=stdin)
 
 
-def sent(endpoint: LocalEndpoint, path: str) -> int:
+def creations(endpoint: LocalEndpoint, path: str) -> int:
     """How often something was created."""
     return sum(each.method == "POST" and each.path.endswith(path) for each in endpoint.requests)
 
@@ -75,15 +75,15 @@ def test_a_job_goes_from_prompts_to_answers(endpoint: LocalEndpoint, tmp_path: P
     assert (facts["status"], facts["completed"], facts["failed"]) == ("completed", 14, 0)
     code, output, errors = run("fetch", folder)
     assert (code, errors) == (0, "")
-    found = records(output)
-    assert [each["index"] for each in found] == list(range(14))
-    assert [each["text"] for each in found[:12]] == [
+    rows = records(output)
+    assert [each["index"] for each in rows] == list(range(14))
+    assert [each["text"] for each in rows[:12]] == [
         f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS
     ]
-    assert [each.get("id") for each in found[11:]] == [None, "7", "own"]
-    assert found[13]["finish_reason"] == "length"
+    assert [each.get("id") for each in rows[11:]] == [None, "7", "own"]
+    assert rows[13]["finish_reason"] == "length"
     assert run("fetch", folder, "-o", tmp_path / "answers.jsonl")[0] == 0
-    assert records((tmp_path / "answers.jsonl").read_text()) == found
+    assert records((tmp_path / "answers.jsonl").read_text()) == rows
 
 
 def test_a_large_input_becomes_several_files(
@@ -124,8 +124,8 @@ def test_nothing_is_submitted_twice(
     monkeypatch.setattr(BatchJob, "save", saved)
     assert run("submit", folder)[0] == 0
     assert run("submit", folder)[0] == 0
-    assert sent(endpoint, "/batches") == 2
-    assert sent(endpoint, "/files") == 3  # an upload that was not written down costs nothing
+    assert creations(endpoint, "/batches") == 2
+    assert creations(endpoint, "/files") == 3  # an upload that was not written down costs nothing
     run("watch", folder)
     assert len(records(run("fetch", folder)[1])) == 12
 
@@ -151,9 +151,9 @@ def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: P
     assert [int(each["custom_id"]) for each in lines] == failed
     run("watch", folder)
     assert run("fetch", folder, "-o", output)[0] == 0
-    found = records(output.read_text())
-    assert [each["id"] for each in found] == [f"q{at}" for at in range(12)]
-    assert not any("error" in each for each in found)
+    rows = records(output.read_text())
+    assert [each["id"] for each in rows] == [f"q{at}" for at in range(12)]
+    assert not any("error" in each for each in rows)
     assert "no fetched request of" in run("submit", folder, "--retry-failed")[2]
 
 
@@ -177,10 +177,10 @@ def test_a_batch_without_results_moves_no_answer(
 
     monkeypatch.setattr(Batches, "get", get)
     assert run("fetch", folder, "-o", output)[0] == 1
-    found = records(output.read_text())
-    assert [(each["index"], each["id"]) for each in found] == [(at, f"q{at}") for at in range(12)]
-    assert ["error" in each for each in found] == [True] * 6 + [False] * 6
-    assert [each["text"] for each in found[6:]] == [
+    rows = records(output.read_text())
+    assert [(each["index"], each["id"]) for each in rows] == [(at, f"q{at}") for at in range(12)]
+    assert ["error" in each for each in rows] == [True] * 6 + [False] * 6
+    assert [each["text"] for each in rows[6:]] == [
         f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS[6:]
     ]
     assert run("submit", folder, "--retry-failed")[0] == 0

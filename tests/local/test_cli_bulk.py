@@ -460,9 +460,9 @@ def rows_of(checkpoint: Path) -> list[Any]:
         return database.execute("SELECT first FROM done").fetchall()
 
 
-def wait_for(holds: Any) -> None:
+def wait_for(condition: Any) -> None:
     end = time.monotonic() + 30
-    while not holds():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
 

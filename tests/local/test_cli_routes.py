@@ -12,7 +12,7 @@ from signal import SIGINT
 
 import pytest
 
-from fleet import Fleet, limited
+from fleet import Fleet, rate_limit_reply
 from raw_server import chat, reply
 
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
@@ -79,7 +79,7 @@ def test_routes_are_shown_without_a_request(fleet: Fleet, config: Path) -> None:
 
 
 def test_asking_shows_who_answers(fleet: Fleet, config: Path) -> None:
-    fleet["a"].will(limited(30))
+    fleet["a"].will(rate_limit_reply(30))
     done = azinfer("--config", str(config), "--ask")
     first, second = rows(done.stdout)[2:]
     assert first.startswith("chat 1 m@a open 0 - - after 429, ")

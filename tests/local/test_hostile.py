@@ -214,10 +214,6 @@ def nest(depth: int) -> dict[str, Any]:
     return schema
 
 
-def held_to(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-
-
 ODD: list[tuple[dict[str, Any], int]] = [
     ({"messages": [{"role": "user", "content": "\ud800 half"}]}, 200),
     ({"messages": [{"role": "user", "content": "\x00\x07\u202e"}]}, 200),

@@ -491,7 +491,7 @@ def test_azures_management_client_makes_changes_and_deletes(
     assert [each.count for each in result.properties.rate_limits] == [4, 4000]
     assert result.system_data is not None
     assert result.system_data.created_at is not None
-    assert asked_securely(secure, "made") == 200
+    assert post_over_tls(secure, "made") == 200
     change = PatchResourceTagsAndSku(sku=Sku(name="DataZoneStandard", capacity=9))
     changed = azure.deployments.begin_update(*where, "made", change).result()
     assert changed.sku is not None
@@ -548,14 +548,14 @@ def test_azures_management_client_reports_a_refusal(
         azure.deployments.begin_create_or_update("g", "a", "made", wanted)
 
 
-def asked_securely(endpoint: LocalEndpoint, model: str) -> int:
+def post_over_tls(endpoint: LocalEndpoint, model: str) -> int:
     import ssl
 
-    trusting = ssl.create_default_context(cafile=endpoint.ca_file)
+    trust_context = ssl.create_default_context(cafile=endpoint.ca_file)
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
     return httpx.post(
         f"{endpoint.url}/models/chat/completions",
         headers={"api-key": endpoint.key},
         json=body,
-        verify=trusting,
+        verify=trust_context,
     ).status_code

@@ -269,7 +269,7 @@ def test_a_real_model_follows_a_schema(client: InferenceClient) -> None:
     assert json.loads(answer.text) == {"name": "Ann", "age": 34}
 
 
-HELD: list[tuple[dict[str, Any], str]] = [
+SCHEMA_KEYWORDS: list[tuple[dict[str, Any], str]] = [
     ({"c": {"type": "string", "enum": ["red", "blue"]}}, "My car is blue."),
     ({"c": {"const": 3}}, "Three."),
     ({"z": {"type": "string", "pattern": r"^\d{4} [A-Z]{2}$"}}, "I live at 2611 AB."),
@@ -287,7 +287,7 @@ HELD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("properties", "text"), HELD)
+@pytest.mark.parametrize(("properties", "text"), SCHEMA_KEYWORDS)
 def test_a_real_model_obeys_every_keyword_of_a_schema(
     client: InferenceClient, properties: dict[str, Any], text: str
 ) -> None:

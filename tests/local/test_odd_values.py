@@ -13,7 +13,7 @@ import pytest
 
 from azinfer.local import LocalDeployment, LocalEndpoint, UpstreamEngine
 from pictures import DATA_URL
-from raw_server import RawServer, chunked, events, raw, reply
+from raw_server import RawServer, chunked_answer, events, raw, reply
 
 # As JSON, for some are no values that Python would write, or read.
 ODD = [
@@ -71,7 +71,10 @@ CHAT = {
 }
 NAMED = {"type": "function", "function": {"name": "f"}}
 CALLING = {**CHAT, "tools": [{"type": "function", "function": FUNCTION}], "tool_choice": NAMED}
-HELD = {"type": "json_schema", "json_schema": {"name": "n", "strict": False, "schema": SCHEMA}}
+SCHEMA_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "n", "strict": False, "schema": SCHEMA},
+}
 RESPONSE = {
     "model": "chat",
     "input": [
@@ -130,7 +133,7 @@ ARM = (
     "?api-version=2025-09-01"
 )
 ASKED: list[tuple[str, str, dict[str, Any]]] = [
-    ("POST", "/openai/v1/chat/completions", {**CHAT, "response_format": HELD}),
+    ("POST", "/openai/v1/chat/completions", {**CHAT, "response_format": SCHEMA_FORMAT}),
     ("POST", "/models/chat/completions", {**CALLING, "stream": True}),
     ("POST", "/openai/v1/responses", RESPONSE),
     ("POST", "/openai/responses", {**RESPONSE, "stream": True}),
@@ -209,14 +212,24 @@ def test_odd_values_break_nothing(
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}
 LOGPROBS = {"content": [{"token": "a", "logprob": -1.0, "top_logprobs": []}]}
-WRITTEN = {"role": "assistant", "content": "Hi.", "reasoning_content": "r", "tool_calls": [CALL]}
-TOLD = [
+UPSTREAM_MESSAGE = {
+    "role": "assistant",
+    "content": "Hi.",
+    "reasoning_content": "r",
+    "tool_calls": [CALL],
+}
+UPSTREAM_ANSWERS = [
     (
         "chat/completions",
         {"model": "up", "messages": [{"role": "user", "content": "hi"}]},
         {
             "choices": [
-                {"index": 0, "message": WRITTEN, "finish_reason": "stop", "logprobs": LOGPROBS}
+                {
+                    "index": 0,
+                    "message": UPSTREAM_MESSAGE,
+                    "finish_reason": "stop",
+                    "logprobs": LOGPROBS,
+                }
             ],
             "usage": USAGE,
         },
@@ -228,7 +241,7 @@ TOLD = [
             "choices": [
                 {
                     "index": 0,
-                    "delta": {**WRITTEN, "tool_calls": [{"index": 0, **CALL}]},
+                    "delta": {**UPSTREAM_MESSAGE, "tool_calls": [{"index": 0, **CALL}]},
                     "finish_reason": "stop",
                     "logprobs": LOGPROBS,
                 }
@@ -244,7 +257,9 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "options", "fields"), TOLD, ids=["chat", "stream", "embeddings"])
+@pytest.mark.parametrize(
+    ("path", "options", "fields"), UPSTREAM_ANSWERS, ids=["chat", "stream", "embeddings"]
+)
 def test_odd_values_from_an_upstream_break_nothing(
     server: RawServer,
     caplog: pytest.LogCaptureFixture,
@@ -262,7 +277,7 @@ def test_odd_values_from_an_upstream_break_nothing(
             for odd in ODD:
                 body = replace_value(fields, place, odd)
                 streams = options.get("stream", False)
-                server.will(raw(chunked(events(body)), "keep") if streams else reply(body))
+                server.will(raw(chunked_answer(events(body)), "keep") if streams else reply(body))
                 answer = http.post(path, json=options)
                 assert answer.status_code in (200, 502), (place, odd, answer.text)
                 assert not caplog.records, (place, odd)

@@ -475,7 +475,7 @@ def test_a_configuration_file_sets_the_preprocessing(tmp_path: Path) -> None:
 
 
 HALF = [0.5, 0.5, 0.5]
-TOLD: list[tuple[Mapping[str, Any], Preprocessing]] = [
+PREPROCESSING_CASES: list[tuple[Mapping[str, Any], Preprocessing]] = [
     (  # CLIP
         {"do_center_crop": True, "crop_size": 224, "size": 224, "resample": 3},
         Preprocessing(shortest_edge=224, size=224),
@@ -505,7 +505,7 @@ TOLD: list[tuple[Mapping[str, Any], Preprocessing]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "right"), TOLD)
+@pytest.mark.parametrize(("fields", "right"), PREPROCESSING_CASES)
 @pytest.mark.parametrize("folder", ["", "onnx"])
 def test_preprocessor_config_sets_the_preprocessing(
     tmp_path: Path, fields: Mapping[str, Any], right: Preprocessing, folder: str

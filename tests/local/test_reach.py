@@ -11,25 +11,25 @@ from azinfer.local import LocalEndpoint
 
 
 @pytest.fixture(scope="module")
-def listed() -> list[reach.MapModel]:
+def map_models() -> list[reach.MapModel]:
     return reach.models()
 
 
 @pytest.fixture(scope="module")
-def resource(listed: list[reach.MapModel]) -> Iterator[LocalEndpoint]:
-    with reach.resource(listed) as endpoint:
+def resource(map_models: list[reach.MapModel]) -> Iterator[LocalEndpoint]:
+    with reach.resource(map_models) as endpoint:
         yield endpoint
 
 
 @pytest.mark.parametrize("way", reach.WAYS[1:])
 def test_every_model_is_reached(
-    resource: LocalEndpoint, listed: list[reach.MapModel], way: reach.Way
+    resource: LocalEndpoint, map_models: list[reach.MapModel], way: reach.Way
 ) -> None:
-    assert len(listed) >= 156
-    assert reach.unreached(resource, listed, way) == {}
+    assert len(map_models) >= 156
+    assert reach.find_unreached(resource, map_models, way) == {}
 
 
 def test_chat_completions_alone_do_not_reach_them(
-    resource: LocalEndpoint, listed: list[reach.MapModel]
+    resource: LocalEndpoint, map_models: list[reach.MapModel]
 ) -> None:
-    assert len(reach.unreached(resource, listed, "chat alone")) > 30
+    assert len(reach.find_unreached(resource, map_models, "chat alone")) > 30

@@ -20,8 +20,8 @@ MANAGED = (
 )
 
 
-class Holding(SyntheticEngine):
-    """An engine that answers when it is let go, and knows who has left before."""
+class PausedEngine(SyntheticEngine):
+    """An engine that answers after `free` is set, and records whether the client left earlier."""
 
     def __init__(self) -> None:
         super().__init__("Paris.")
@@ -41,13 +41,13 @@ class Holding(SyntheticEngine):
 
 
 @pytest.fixture
-def engine() -> Holding:
+def engine() -> PausedEngine:
     """The engine of the deployment `chat`."""
-    return Holding()
+    return PausedEngine()
 
 
 @pytest.fixture
-def endpoint(engine: Holding) -> Iterator[LocalEndpoint]:
+def endpoint(engine: PausedEngine) -> Iterator[LocalEndpoint]:
     """An endpoint that keeps its files for as long as it lasts."""
     with LocalEndpoint([LocalDeployment("chat", "m", engine), LocalDeployment("free")]) as endpoint:
         yield endpoint
@@ -82,7 +82,7 @@ def count_listed(http: httpx.Client) -> dict[str, int]:
 
 @pytest.mark.parametrize("reset", [LocalEndpoint.reset, over_http], ids=["here", "over HTTP"])
 def test_reset_removes_files_batches_and_responses(
-    endpoint: LocalEndpoint, engine: Holding, reset: Callable[[LocalEndpoint], None]
+    endpoint: LocalEndpoint, engine: PausedEngine, reset: Callable[[LocalEndpoint], None]
 ) -> None:
     with client_of(endpoint) as http:
         response = http.post("/openai/v1/responses", json={"model": "free", "input": "hi"}).json()
@@ -105,7 +105,7 @@ def test_reset_removes_files_batches_and_responses(
         assert count_listed(http) == {"files": 2, "batches": 1}
 
 
-def test_reset_keeps_a_data_directory_and_its_batches(engine: Holding, tmp_path: Path) -> None:
+def test_reset_keeps_a_data_directory_and_its_batches(engine: PausedEngine, tmp_path: Path) -> None:
     deployments = [LocalDeployment("chat", "m", engine)]
     with (
         LocalEndpoint(deployments, data=tmp_path) as endpoint,
@@ -122,7 +122,7 @@ def test_reset_keeps_a_data_directory_and_its_batches(engine: Holding, tmp_path:
 
 
 def test_a_stream_from_before_a_reset_is_not_in_the_log(
-    endpoint: LocalEndpoint, engine: Holding
+    endpoint: LocalEndpoint, engine: PausedEngine
 ) -> None:
     with client_of(endpoint) as http:
         body = {**CHAT, "stream": True}

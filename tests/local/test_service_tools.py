@@ -34,14 +34,14 @@ ASK = [UserMessage("Look it up.")]
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
-    found = Scripted(
+    search_call = Scripted(
         "It rains.", reasoning="Hm.", service_items=(SEARCH, CODE), contains="Look", times=10**6
     )
     query = Scripted("", (ScriptedCall("sql", "select 1"),), contains="Query", times=10**6)
     result = Scripted("One.", contains="1 row", times=10**6)
     words = {"violence": {"bomb": "high"}}
     deployments = [
-        LocalDeployment("finder", script=(found, query, result)),
+        LocalDeployment("finder", script=(search_call, query, result)),
         LocalDeployment("plain"),
         LocalDeployment(
             "bad", engine=SyntheticEngine("A bomb."), content_filter=ContentFilter(words=words)

@@ -58,7 +58,7 @@ def config_file(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def saying(text: str) -> LocalEndpoint:
+def endpoint_with_text(text: str) -> LocalEndpoint:
     return LocalEndpoint([LocalDeployment("gpt-4o", engine=SyntheticEngine(text=text))])
 
 
@@ -71,7 +71,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_a_route_leads_from_one_resource_to_another() -> None:
-    with LocalEndpoints({"main": saying("main"), "far west": saying("west")}) as local:
+    with LocalEndpoints(
+        {"main": endpoint_with_text("main"), "far west": endpoint_with_text("west")}
+    ) as local:
         assert local["main"].key != local["far west"].key
         facts = local.config()["deployments"]["gpt-4o@far west"]
         assert (facts["model_id"], facts["capacity_type"]) == ("gpt-4o", "GlobalStandard")
@@ -99,7 +101,7 @@ def test_a_route_leads_from_one_resource_to_another() -> None:
 
 def test_different_names_have_different_variables() -> None:
     names = ("a b", "a_20_b", "a__b", "a-b", "a_b")
-    local = LocalEndpoints({name: saying(name) for name in names})
+    local = LocalEndpoints({name: endpoint_with_text(name) for name in names})
     assert len(local.environ()) == len(names)
 
 
@@ -160,7 +162,7 @@ def test_what_is_for_one_endpoint_is_refused_for_several(
 
 
 def test_all_stop_if_one_cannot_start() -> None:
-    first = saying("first")
+    first = endpoint_with_text("first")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         second = LocalEndpoint(port=taken.getsockname()[1])
         with pytest.raises(InferenceError, match="cannot listen"):

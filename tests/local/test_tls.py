@@ -209,12 +209,12 @@ named = {
     "model": "chat",
     "credential_scopes": ["https://cognitiveservices.azure.com/.default"],
 }
-asked = {"messages": [{"role": "user", "content": "hi"}]}
+request = {"messages": [{"role": "user", "content": "hi"}]}
 
 with ClientSecretCredential("t", "c", key, **entra) as credential:
     with ChatCompletionsClient(credential=credential, **named) as client:
-        print(client.complete(**asked).choices[0].message.content)
-        parts = client.complete(**asked, stream=True)
+        print(client.complete(**request).choices[0].message.content)
+        parts = client.complete(**request, stream=True)
         print("".join(each.choices[0].delta.content or "" for each in parts if each.choices))
 
 async def asking():
@@ -222,7 +222,7 @@ async def asking():
         AsyncClientSecretCredential("t", "c", key, **entra) as credential,
         AsyncChatCompletionsClient(credential=credential, **named) as client,
     ):
-        print((await client.complete(**asked)).choices[0].message.content)
+        print((await client.complete(**request)).choices[0].message.content)
 
 asyncio.run(asking())
 """

@@ -23,7 +23,18 @@ from azinfer.core import (
     UserMessage,
 )
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine, UpstreamEngine
-from raw_server import Peer, RawServer, answer, chat, chunked, events, part, raw, reply, vectors
+from raw_server import (
+    Peer,
+    RawServer,
+    answer,
+    chat,
+    chunked_answer,
+    events,
+    part,
+    raw,
+    reply,
+    vectors,
+)
 
 SECRET = "upstream-key-51c7"
 HELLO = [UserMessage("Hello")]
@@ -107,7 +118,7 @@ def test_the_first_chunk_arrives_while_the_upstream_waits(
 ) -> None:
     go_on = threading.Event()
     first, rest = (
-        chunked(events(part("one"), done=False), whole=False),
+        chunked_answer(events(part("one"), done=False), whole=False),
         events(part(" two", "stop")),
     )
 
@@ -129,7 +140,7 @@ def test_the_first_chunk_arrives_while_the_upstream_waits(
 def test_an_abandoned_stream_closes_the_upstream_stream(
     server: RawServer, client: InferenceClient
 ) -> None:
-    server.will(raw(chunked(events(part("one"), done=False), whole=False), "stall"))
+    server.will(raw(chunked_answer(events(part("one"), done=False), whole=False), "stall"))
     with client.stream(HELLO) as chunks:
         next(chunks)
         assert server.open_connections == 1
@@ -145,7 +156,7 @@ def test_reasoning_and_calls_are_streamed_in_any_shape(
 
     server.will(
         raw(
-            chunked(
+            chunked_answer(
                 events(
                     part(reasoning_content="Hm."),
                     part("It is "),
@@ -236,11 +247,11 @@ def test_a_refused_prompt_keeps_its_reason(server: RawServer, client: InferenceC
 @pytest.mark.parametrize(
     ("behaviour", "message"),
     [
-        (raw(chunked(events(part("one"), done=False), whole=False)), "broke off"),
-        (raw(chunked(events(part("one"), done=False))), "without a finish reason"),
-        (raw(chunked(events(part("one"), "{oops"))), "not a JSON object"),
+        (raw(chunked_answer(events(part("one"), done=False), whole=False)), "broke off"),
+        (raw(chunked_answer(events(part("one"), done=False))), "without a finish reason"),
+        (raw(chunked_answer(events(part("one"), "{oops"))), "not a JSON object"),
         (
-            raw(chunked(events(part("one"), {"error": {"message": "overloaded"}}))),
+            raw(chunked_answer(events(part("one"), {"error": {"message": "overloaded"}}))),
             "overloaded",
         ),
     ],
@@ -276,7 +287,7 @@ def test_an_unreachable_upstream_is_named(serve: Serving) -> None:
 
 
 def test_a_silent_upstream_times_out(server: RawServer, serve: Serving) -> None:
-    server.will(Peer.until_left)
+    server.will(Peer.wait_until_client_leaves)
     with pytest.raises(ServerError, match="did not answer in time"):
         serve(f"{server.url}/v1", timeout=0.2).complete(HELLO)
 
@@ -287,7 +298,7 @@ def test_usage_is_requested_where_possible(server: RawServer, client: InferenceC
     def choose(received: Any) -> Any:
         if "stream_options" in received.json:
             return reply(refusal, 400)
-        return raw(chunked(events(part("one", "stop"))))
+        return raw(chunked_answer(events(part("one", "stop"))))
 
     server.choose = choose
     for _ in range(2):

@@ -15,7 +15,7 @@ import pytest
 from azinfer.core import ConfigurationError
 from azinfer.local import LocalDeployment, LocalEndpoint, UpstreamEngine
 from azinfer.local.engines import upstream_body
-from raw_server import Peer, RawServer, chat, chunked, events, part, raw, reply
+from raw_server import Peer, RawServer, chat, chunked_answer, events, part, raw, reply
 
 SECRET = "sk-upstream/key+51c7"
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
@@ -179,7 +179,7 @@ def test_an_answer_without_choices_is_an_error(server: RawServer, serve: Serve, 
 
 @pytest.mark.parametrize("usage", [None, {"prompt_tokens": 1, "completion_tokens": 0}])
 def test_a_stream_without_choices_is_an_error(server: RawServer, serve: Serve, usage: Any) -> None:
-    server.will(raw(chunked(events({"choices": [], "usage": usage}))))
+    server.will(raw(chunked_answer(events({"choices": [], "usage": usage}))))
     answer = serve().post("chat/completions", json={**CHAT, "stream": True})
     assert "it sent no choice" in answer.text
 
@@ -191,11 +191,11 @@ def test_a_stream_that_ends_with_done_is_whole_without_a_finish_reason(
         (part("Hi."), "stop"),
         (part(tool_calls=[{"index": 0, "id": "1", "function": {"name": "f"}}]), "tool_calls"),
     ):
-        server.will(raw(chunked(events(piece))))
+        server.will(raw(chunked_answer(events(piece))))
         answer = serve().post("chat/completions", json={**CHAT, "stream": True})
         assert '"error"' not in answer.text
         assert f'"finish_reason":"{reason}"' in answer.text
-        server.will(raw(chunked(events(piece, done=False))))
+        server.will(raw(chunked_answer(events(piece, done=False))))
         answer = serve().post("chat/completions", json={**CHAT, "stream": True})
         assert '"upstream_interrupted"' in answer.text
 
@@ -264,7 +264,7 @@ def test_answers_of_an_upstream_never_show_its_key(server: RawServer, serve: Ser
     answer = http.post("chat/completions", json=CHAT)
     assert answer.json()["choices"][0]["message"]["content"] == "I am [credential]."
     assert SECRET not in answer.text
-    server.will(raw(chunked(events(part(f"I am {SECRET}.", finish_reason="stop")))))
+    server.will(raw(chunked_answer(events(part(f"I am {SECRET}.", finish_reason="stop")))))
     answer = http.post("chat/completions", json={**CHAT, "stream": True})
     assert "I am [credential]." in answer.text
     assert SECRET not in answer.text

@@ -86,8 +86,8 @@ def clean(resource: LocalEndpoint) -> Iterator[None]:
 
 
 def open_client(resource: LocalEndpoint, **options: Any) -> InferenceClient:
-    given = {"model": "thinker", "max_retries": 0, **options}
-    return InferenceClient(resource.url, credential=resource.key, **given)
+    arguments = {"model": "thinker", "max_retries": 0, **options}
+    return InferenceClient(resource.url, credential=resource.key, **arguments)
 
 
 def finish(answer: ChatCompletion, history: list[Any]) -> list[Any]:

@@ -27,12 +27,12 @@ from azinfer.core import (
 )
 from azinfer.otel import uninstrument
 from client_driver import KEY, USER, ClientDriver, TestClock
-from fleet import Fleet, limited, routed
+from fleet import Fleet, rate_limit_reply, routed_driver
 from otel_memory import Telemetry, attributes
 from raw_server import (
     RawServer,
     chat,
-    chunked,
+    chunked_answer,
     events,
     failure,
     part,
@@ -148,7 +148,7 @@ def test_embeddings_are_calls_too(
 def test_each_attempt_is_a_child(
     driver: ClientDriver, server: RawServer, telemetry: Telemetry
 ) -> None:
-    server.will(limited(1), raw(b"", "reset"), reply(chat()))
+    server.will(rate_limit_reply(1), raw(b"", "reset"), reply(chat()))
     driver.complete()
     first, second, third = telemetry.requests
     assert attributes(first)["error.type"] == "429"
@@ -322,7 +322,7 @@ def test_a_stream_that_was_never_entered_has_no_span(
 def test_a_broken_stream_is_an_error(
     driver: ClientDriver, server: RawServer, telemetry: Telemetry
 ) -> None:
-    server.will(raw(chunked(events(part("one"), done=False), whole=False)))
+    server.will(raw(chunked_answer(events(part("one"), done=False), whole=False)))
     with pytest.raises(StreamInterruptedError):
         driver.stream()
     assert attributes(telemetry.call)["error.type"] == "StreamInterruptedError"
@@ -349,8 +349,8 @@ def test_a_cancelled_call_is_left_early(server: RawServer, telemetry: Telemetry)
 
 
 def test_a_route_says_who_answered(fleet: Fleet, kind: str, telemetry: Telemetry) -> None:
-    fleet["a"].will(limited(1))
-    with routed(kind, fleet.config(TWO)) as driver:
+    fleet["a"].will(rate_limit_reply(1))
+    with routed_driver(kind, fleet.config(TWO)) as driver:
         driver.complete(model="chat")
     call = attributes(telemetry.call)
     assert telemetry.call.name == "chat chat"
@@ -361,10 +361,10 @@ def test_a_route_says_who_answered(fleet: Fleet, kind: str, telemetry: Telemetry
 
 
 def test_an_exhausted_route_is_one_error(fleet: Fleet, kind: str, telemetry: Telemetry) -> None:
-    fleet["a"].will(limited(9))
-    fleet["b"].will(limited(9))
+    fleet["a"].will(rate_limit_reply(9))
+    fleet["b"].will(rate_limit_reply(9))
     with (
-        routed(kind, fleet.config(TWO, policy={"wait": 0})) as driver,
+        routed_driver(kind, fleet.config(TWO, policy={"wait": 0})) as driver,
         pytest.raises(RouteExhaustedError),
     ):
         driver.complete(model="chat")
@@ -374,7 +374,7 @@ def test_an_exhausted_route_is_one_error(fleet: Fleet, kind: str, telemetry: Tel
 
 def test_a_hedge_is_a_child_of_the_same_call(fleet: Fleet, kind: str, telemetry: Telemetry) -> None:
     fleet["a"].will(raw(b"", "stall"))
-    with routed(kind, fleet.config(TWO, policy={"hedge": 0.02})) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy={"hedge": 0.02})) as driver:
         assert driver.complete(model="chat").text == "b"
     lost, won = telemetry.requests
     assert attributes(lost)["azinfer.lost_to_hedge"] is True

@@ -28,7 +28,7 @@ from azinfer.core.routes.traffic import Traffic
 from azinfer.redis import RedisSharing
 from azinfer.redis.scripts import LEASE
 from client_driver import KEY, USER
-from fleet import Fleet, limited, routed
+from fleet import Fleet, rate_limit_reply, routed_driver
 from raw_server import chat, reply
 from redis_server import RedisServer
 
@@ -42,15 +42,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def shared(fleet: Fleet, server: RedisServer, **more: Any) -> dict[str, Any]:
+def shared_config(fleet: Fleet, server: RedisServer, **more: Any) -> dict[str, Any]:
     return {**fleet.config(more.pop("tiers", TWO), **more), "shared": {"redis": server.url}}
 
 
 def test_processes_share_a_limit(
     fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
 ) -> None:
-    config = shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})  # 10 in 10 s
-    with routed(kind, config) as one, routed(kind, config) as two:
+    config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})  # 10 in 10 s
+    with routed_driver(kind, config) as one, routed_driver(kind, config) as two:
         answers = [driver.complete(model="chat").text for _ in range(8) for driver in (one, two)]
     assert answers.count("a") in (9, 10)  # the other process may have one in reserve
     assert len(answers) == 16
@@ -60,16 +60,16 @@ def test_processes_share_a_limit(
 def test_tokens_are_shared_too(
     fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
 ) -> None:
-    config = shared(fleet, one_server, deployments={"m@a": {"tpm": 1000}})
+    config = shared_config(fleet, one_server, deployments={"m@a": {"tpm": 1000}})
     long: list[Any] = [{"role": "user", "content": "x" * 2000}]
     fleet["a"].will(reply(chat("a", usage={"total_tokens": 600})))
-    with routed(kind, config) as one, routed(kind, config) as two:
+    with routed_driver(kind, config) as one, routed_driver(kind, config) as two:
         assert one.complete(long, model="chat", max_tokens=100).text == "a"
-        until(lambda: _used(store, "tokens") >= 600)
+        until(lambda: total_usage(store, "tokens") >= 600)
         assert two.complete(long, model="chat", max_tokens=100).text == "b"
 
 
-def _used(store: redis.Redis, kind: str) -> float:
+def total_usage(store: redis.Redis, kind: str) -> float:
     return sum(
         float(amount) for key in store.scan_iter(f"azinfer:{kind}:*") for amount in store.hvals(key)
     )
@@ -78,10 +78,10 @@ def _used(store: redis.Redis, kind: str) -> float:
 def test_what_is_not_used_goes_back(
     fleet: Fleet, one_server: RedisServer, store: redis.Redis
 ) -> None:
-    config = shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})
-    with routed("sync", config) as driver:
+    config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})
+    with routed_driver("sync", config) as driver:
         assert driver.complete(model="chat").text == "a"
-        until(lambda: _used(store, "requests") == 1.0)
+        until(lambda: total_usage(store, "requests") == 1.0)
         sharing = driver.client._router._traffic.sharing
         until(lambda: sharing._thread is None)
         assert driver.complete(model="chat").text == "a"
@@ -106,9 +106,9 @@ def _sum(store: redis.Redis) -> float:
 def test_a_breaker_opens_and_closes_for_all(
     fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
 ) -> None:
-    config = shared(fleet, one_server)
-    fleet["a"].will(limited(1), reply(chat("a")))
-    with routed(kind, config) as one, routed(kind, config) as two:
+    config = shared_config(fleet, one_server)
+    fleet["a"].will(rate_limit_reply(1), reply(chat("a")))
+    with routed_driver(kind, config) as one, routed_driver(kind, config) as two:
         assert one.complete(model="chat").text == "b"
         until(lambda: store.exists("azinfer:breakers") == 1)
 
@@ -125,8 +125,8 @@ def test_a_server_that_is_not_there_changes_nothing(
     fleet: Fleet, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = RedisServer()  # never started
-    config = shared(fleet, server, deployments={"m@a": {"rpm": 60}}, policy={"wait": 0})
-    with caplog.at_level(logging.INFO, "azinfer.redis"), routed(kind, config) as driver:
+    config = shared_config(fleet, server, deployments={"m@a": {"rpm": 60}}, policy={"wait": 0})
+    with caplog.at_level(logging.INFO, "azinfer.redis"), routed_driver(kind, config) as driver:
         answers = [driver.complete(model="chat").text for _ in range(12)]
     assert answers == ["a"] * 10 + ["b"] * 2
     assert [each.levelname for each in caplog.records] == ["WARNING"]
@@ -149,7 +149,7 @@ def test_a_name_that_resolves_slowly_delays_no_event_loop(
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     table = {"redis": "redis://redis.internal:6379"}
     config = {**fleet.config(TWO, deployments={"m@a": {"rpm": 60}}), "shared": table}
-    with routed(kind, config) as driver:
+    with routed_driver(kind, config) as driver:
         answers = [driver.complete(model="chat").text for _ in range(3)]
         answered.set()
     assert answers == ["a"] * 3
@@ -162,18 +162,20 @@ def test_a_store_that_others_have_written_to_fails_no_call(
 ) -> None:
     store.set("azinfer:breakers", "not a hash")
     store.hset("azinfer:facts", b"\xff", b"\xff")
-    with routed(kind, shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})) as driver:
+    with routed_driver(
+        kind, shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})
+    ) as driver:
         assert [driver.complete(model="chat").text for _ in range(12)].count("a") == 10
     store.delete("azinfer:breakers")
-    with routed(kind, shared(fleet, one_server)) as driver:
+    with routed_driver(kind, shared_config(fleet, one_server)) as driver:
         assert driver.complete(model="chat").text == "a"
 
 
 def test_a_server_that_dies_and_comes_back_fails_no_call(
     fleet: Fleet, kind: str, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = shared(fleet, own_server, deployments={"m@a": {"rpm": 60000}})
-    with caplog.at_level(logging.INFO, "azinfer.redis"), routed(kind, config) as driver:
+    config = shared_config(fleet, own_server, deployments={"m@a": {"rpm": 60000}})
+    with caplog.at_level(logging.INFO, "azinfer.redis"), routed_driver(kind, config) as driver:
 
         def answer() -> bool:
             assert driver.complete(model="chat").text in ("a", "b")
@@ -219,7 +221,7 @@ def test_a_pickled_client_shares_as_a_process_of_its_own(
     fleet: Fleet, one_server: RedisServer, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
-    config = shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})
+    config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})
     with InferenceClient.from_config(config) as client, pickle.loads(pickle.dumps(client)) as copy:
         for each in (client, copy):
             assert each.complete(USER, model="chat").text == "a"
@@ -241,7 +243,7 @@ def test_a_forked_child_shares_as_a_process_of_its_own(
     fleet: Fleet, one_server: RedisServer, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_AI_API_KEY", KEY)
-    config = shared(fleet, one_server, deployments={"m@a": {"rpm": 60}})
+    config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})
     client = InferenceClient.from_config(config)
     assert client.complete(USER, model="chat").text == "a"
     context = multiprocessing.get_context("fork")
@@ -255,7 +257,7 @@ def test_a_forked_child_shares_as_a_process_of_its_own(
 
 
 def test_the_thread_ends_once_no_calls_are_sent(fleet: Fleet, one_server: RedisServer) -> None:
-    config = shared(fleet, one_server)
+    config = shared_config(fleet, one_server)
     with InferenceClient.from_config(config, environ=ENVIRON) as client:
         client.complete(USER, model="chat")
         thread = client._router._traffic.sharing._thread
@@ -290,6 +292,6 @@ def test_the_url_may_be_in_the_environment(
 ) -> None:
     table = {"redis": "env:MY_REDIS", "prefix": "mine", "timeout": 1}
     config = {**fleet.config(TWO, deployments={"m@a": {"rpm": 60}}), "shared": table}
-    with routed("sync", config, environ={**ENVIRON, "MY_REDIS": one_server.url}) as driver:
+    with routed_driver("sync", config, environ={**ENVIRON, "MY_REDIS": one_server.url}) as driver:
         driver.complete(model="chat")
         assert len(list(store.scan_iter("mine:requests:m@http*"))) == 1

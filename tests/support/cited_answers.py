@@ -53,7 +53,7 @@ def _messages() -> tuple[Any, Any]:
 _WIRES = {"chat": _chat, "responses": _responses, "messages": _messages}
 
 
-def cited(wire: str) -> tuple[Any, Any]:
+def cited_replies(wire: str) -> tuple[Any, Any]:
     """Return the answer of a wire as a server sends it whole, and in parts."""
     whole, parts = _WIRES[wire]()
     return reply(whole), stream(parts)

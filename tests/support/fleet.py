@@ -50,7 +50,7 @@ class Fleet:
 
 
 @contextmanager
-def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[ClientDriver]:
+def routed_driver(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[ClientDriver]:
     """A driver whose client comes from a configuration."""
     cls = InferenceClient if kind == "sync" else AsyncInferenceClient
     environ = {"AZURE_AI_API_KEY": KEY}
@@ -62,7 +62,7 @@ def routed(kind: str, config: Mapping[str, Any], **options: Any) -> Iterator[Cli
         driver.close()
 
 
-def limited(seconds: float | None = None) -> Any:
+def rate_limit_reply(seconds: float | None = None) -> Any:
     """Return the behaviour of a deployment whose rate limit is used up."""
     headers = {} if seconds is None else {"retry-after": f"{seconds:g}"}
     return reply(failure("RateLimitReached", "too many requests"), 429, headers)

@@ -57,7 +57,7 @@ def user_history(text: str = "hi") -> ChatHistory:
     return history
 
 
-async def streamed(
+async def collect_stream(
     chat: AzInferChatCompletion,
     history: ChatHistory | None = None,
     settings: PromptExecutionSettings | None = None,
@@ -69,11 +69,11 @@ async def streamed(
     return [message async for messages in stream for message in messages]
 
 
-def added(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageContent:
+def join_messages(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageContent:
     """What messages of one role add up to."""
     return reduce(lambda whole, message: whole + message, messages)
 
 
-def sent(server: RawServer, at: int = 0) -> Any:
+def request_body(server: RawServer, at: int = 0) -> Any:
     """The body of a request, and in it the deployment, which some URLs name instead."""
     return server.received[at].request_body

@@ -54,7 +54,7 @@ def is_ours(path: str) -> bool:
     return "/azinfer/" in path
 
 
-def shown_by(error: BaseException, counts: Callable[[str], bool] = is_ours) -> dict[str, str]:
+def visible_texts(error: BaseException, counts: Callable[[str], bool] = is_ours) -> dict[str, str]:
     """Each text in which an error may be seen, with the variables of the frames that count."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     reports, frames = [report], []
@@ -79,4 +79,4 @@ def shown_by(error: BaseException, counts: Callable[[str], bool] = is_ours) -> d
 
 def leaks_of(error: BaseException, counts: Callable[[str], bool] = is_ours) -> list[str]:
     """Where an error shows the key, or its beginning."""
-    return [place for place, text in shown_by(error, counts).items() if START in text]
+    return [place for place, text in visible_texts(error, counts).items() if START in text]

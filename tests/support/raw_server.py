@@ -15,7 +15,7 @@ from typing import Any
 
 
 @dataclass
-class Received:
+class ReceivedRequest:
     """One request as it came over the socket."""
 
     method: str
@@ -45,7 +45,7 @@ class Received:
 class Peer:
     """The other end of one connection, for a behaviour to write to."""
 
-    def __init__(self, sock: socket.socket, server: RawServer, received: Received) -> None:
+    def __init__(self, sock: socket.socket, server: RawServer, received: ReceivedRequest) -> None:
         self.sock = sock
         self.server = server
         self.received = received
@@ -69,7 +69,7 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
-    def until_left(self) -> None:
+    def wait_until_client_leaves(self) -> None:
         """Wait until the client closes its end, or the server is stopped."""
         self.open = False
         with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def raw(data: bytes, then: str = "close") -> Behaviour:
         elif then == "reset":
             peer.reset()
         elif then == "stall":
-            peer.until_left()
+            peer.wait_until_client_leaves()
 
     return behave
 
@@ -129,7 +129,9 @@ def stream(data: bytes, then: str = "close") -> Behaviour:
     return raw(head + data, then)
 
 
-def chunked(data: bytes, whole: bool = True, content_type: str = "text/event-stream") -> bytes:
+def chunked_answer(
+    data: bytes, whole: bool = True, content_type: str = "text/event-stream"
+) -> bytes:
     """An answer in chunked coding; without its last chunk where it is not whole."""
     head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
     return head.encode() + f"{len(data):x}\r\n".encode() + data + b"\r\n" + b"0\r\n\r\n" * whole
@@ -143,7 +145,7 @@ def chat(text: str | None = "hello", finish: str = "stop", **more: Any) -> dict[
     return {"id": "c1", "created": 1, "model": "m", "choices": [choice], "usage": usage, **more}
 
 
-def answered(streamed: bool, text: str = "hello") -> Behaviour:
+def chat_reply(streamed: bool, text: str = "hello") -> Behaviour:
     """The whole answer to a chat, streamed or not."""
     return stream(events(part(text, "stop"))) if streamed else reply(chat(text))
 
@@ -180,9 +182,9 @@ class RawServer:
     """
 
     behaviours: list[Behaviour] = field(default_factory=list)
-    choose: Callable[[Received], Behaviour] | None = None
+    choose: Callable[[ReceivedRequest], Behaviour] | None = None
     tls: ssl.SSLContext | None = None
-    received: list[Received] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     connections: int = 0
     open_connections: int = 0
     _lock: threading.Condition = field(default_factory=threading.Condition)
@@ -221,10 +223,10 @@ class RawServer:
         for thread in self._threads:
             thread.join(5)
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
         """Wait until a condition on the connections is true."""
         with self._lock:
-            return self._lock.wait_for(holds, seconds)
+            return self._lock.wait_for(condition, seconds)
 
     def _accept(self) -> None:
         while True:
@@ -269,29 +271,29 @@ class RawServer:
                 self.open_connections -= 1
                 self._lock.notify_all()
 
-    def _next(self, request: Received) -> Behaviour:
+    def _next(self, request: ReceivedRequest) -> Behaviour:
         if self.choose is not None:
             return self.choose(request)
         return self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
 
 
-def _requests(sock: socket.socket, number: int) -> Iterator[Received]:
-    held = b""
+def _requests(sock: socket.socket, number: int) -> Iterator[ReceivedRequest]:
+    buffer = b""
     while True:
-        while b"\r\n\r\n" not in held:
+        while b"\r\n\r\n" not in buffer:
             more = sock.recv(65536)
             if not more:
                 return
-            held += more
-        head, _, held = held.partition(b"\r\n\r\n")
+            buffer += more
+        head, _, buffer = buffer.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ", 2)
         headers = [(key, value.strip()) for key, _, value in (at.partition(":") for at in lines)]
         length = next((int(v) for k, v in headers if k.lower() == "content-length"), 0)
-        while len(held) < length:
+        while len(buffer) < length:
             more = sock.recv(1 << 20)
             if not more:
                 return
-            held += more
-        yield Received(method, target, headers, held[:length], number)
-        held = held[length:]
+            buffer += more
+        yield ReceivedRequest(method, target, headers, buffer[:length], number)
+        buffer = buffer[length:]

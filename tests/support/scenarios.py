@@ -80,7 +80,7 @@ def head(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
     return "\r\n".join((status, *headers, "\r\n")).encode("latin-1")
 
 
-def sized(*headers: str, status: str = "HTTP/1.1 200 OK", body: bytes = BODY) -> bytes:
+def sized_response(*headers: str, status: str = "HTTP/1.1 200 OK", body: bytes = BODY) -> bytes:
     """Return a response with its right length."""
     return head(*headers, f"content-length: {len(body)}", status=status) + body
 
@@ -286,10 +286,10 @@ CONTENTS: dict[str, tuple[str, bytes, Expected]] = {
 }
 
 
-def framing() -> Iterator[Scenario]:
+def framing_scenarios() -> Iterator[Scenario]:
     """HTTP/1.1 as it is and as it should not be."""
     for line, expected in STATUS_LINES.items():
-        yield Scenario(f"status line {line!r}", (sized(status=line),), expected)
+        yield Scenario(f"status line {line!r}", (sized_response(status=line),), expected)
     for length, expected in LENGTHS.items():
         name = f"content-length {length[:40]!r}"
         yield Scenario(name, (head(f"content-length: {length}") + BODY,), expected)
@@ -299,11 +299,13 @@ def framing() -> Iterator[Scenario]:
     for name, (data, expected) in CHUNKS.items():
         yield Scenario(f"chunks: {name}", (data,), expected)
     for header, expected in HEADERS.items():
-        yield Scenario(f"header {header[:40]!r} {len(header)}", (sized(header),), expected)
+        yield Scenario(f"header {header[:40]!r} {len(header)}", (sized_response(header),), expected)
     for before, expected in BEFORE.items():
-        yield Scenario(f"before it {before[:60]!r}", (before.encode() + sized(),), expected)
+        yield Scenario(
+            f"before it {before[:60]!r}", (before.encode() + sized_response(),), expected
+        )
     for name, (coding, data, expected) in CONTENTS.items():
-        data = sized(f"content-encoding: {coding}", body=data)
+        data = sized_response(f"content-encoding: {coding}", body=data)
         yield Scenario(f"content-encoding: {name}", (data,), expected)
     yield from cuts()
 
@@ -318,19 +320,21 @@ def cuts() -> Iterator[Scenario]:
     )
     yield Scenario("no length", (head() + BODY,), HELLO)
     yield Scenario("no length in HTTP/1.0", (head(status="HTTP/1.0 200 OK") + BODY,), HELLO)
-    yield Scenario("each byte alone", (sized(),), HELLO, pieces=True)
+    yield Scenario("each byte alone", (sized_response(),), HELLO, pieces=True)
     yield Scenario("each byte of chunks alone", (in_chunks("{}", "{}"),), HELLO, pieces=True)
     yield Scenario("nothing", (b"",), LOST)
-    for at in (1, 9, 15, 20, 40, len(sized()) - SIZE, len(sized()) - 1):
-        yield Scenario(f"cut after {at}", (sized()[:at],), LOST)
-    yield Scenario("a second response", (sized() + answer(chat("foreign")),), HELLO, closes=False)
-    yield Scenario("line feeds alone", (sized().replace(b"\r\n", b"\n"),), MAYBE)
+    for at in (1, 9, 15, 20, 40, len(sized_response()) - SIZE, len(sized_response()) - 1):
+        yield Scenario(f"cut after {at}", (sized_response()[:at],), LOST)
+    yield Scenario(
+        "a second response", (sized_response() + answer(chat("foreign")),), HELLO, closes=False
+    )
+    yield Scenario("line feeds alone", (sized_response().replace(b"\r\n", b"\n"),), MAYBE)
 
 
 # JSON. Source: RFC 8259, sections 2 to 9.
 
 
-def replaced(old: str, new: str) -> bytes:
+def body_with(old: str, new: str) -> bytes:
     """Return the body of a chat with some text replaced."""
     assert old in BODY.decode()
     return BODY.decode().replace(old, new).encode("utf-8", "surrogatepass")
@@ -384,13 +388,13 @@ BODIES: dict[bytes, Expected] = {
     b"[" * 100_000: TYPED,
     b'{"a":' * 100_000: TYPED,
     b"[" * 100_000 + b"]" * 100_000: TYPED,
-    replaced("hello", "\xff").replace(b"\xc3\xbf", b"\xff"): TYPED,
-    replaced('"id": "c1"', '"id": "a", "id": "c1"'): HELLO,
-    replaced('"created": 1', '"created": 1e0'): HELLO,
-    replaced('"created": 1', '"created": 1' + "0" * 400): MAYBE,
-    replaced('"created": 1', '"created": -0.0'): HELLO,
-    replaced('"created": 1', '"created": 1e400'): MAYBE,
-    replaced('"created": 1', '"created": 1' + "0" * 5000): MAYBE,
+    body_with("hello", "\xff").replace(b"\xc3\xbf", b"\xff"): TYPED,
+    body_with('"id": "c1"', '"id": "a", "id": "c1"'): HELLO,
+    body_with('"created": 1', '"created": 1e0'): HELLO,
+    body_with('"created": 1', '"created": 1' + "0" * 400): MAYBE,
+    body_with('"created": 1', '"created": -0.0'): HELLO,
+    body_with('"created": 1', '"created": 1e400'): MAYBE,
+    body_with('"created": 1', '"created": 1' + "0" * 5000): MAYBE,
 }
 NOT_JSON = [
     *('"\\ud800"', '"\ud800"', '"\\x"', '"\\u12"', '"a\nb"', '"a', "'hello'", "hello", "undefined"),
@@ -414,16 +418,16 @@ def with_field(field: str, value: Any) -> bytes:
 def json_oddities() -> Iterator[Scenario]:
     """JSON as it is and as it should not be."""
     for text, value in TEXTS.items():
-        data = answer(replaced('"hello"', text))
+        data = answer(body_with('"hello"', text))
         yield Scenario(f"content {text[:40]}", (data,), {"text": value})
         chunk = json.dumps(part("X", "stop")).replace('"X"', text)
         expected: Expected = {"text": value}
-        yield Scenario(f"delta {text[:40]}", (streamed(events(chunk)),), expected, "stream")
+        yield Scenario(f"delta {text[:40]}", (stream_response(events(chunk)),), expected, "stream")
     for text in NOT_JSON:
-        yield Scenario(f"content {text!r}", (answer(replaced('"hello"', text)),), TYPED)
+        yield Scenario(f"content {text!r}", (answer(body_with('"hello"', text)),), TYPED)
         chunk = json.dumps(part("X", "stop")).replace('"X"', text)
         data = f"data: {chunk}\n\ndata: [DONE]\n\n".encode("utf-8", "surrogatepass")
-        yield Scenario(f"delta {text!r}", (streamed(data),), TYPED, "stream")
+        yield Scenario(f"delta {text!r}", (stream_response(data),), TYPED, "stream")
     for at, (body, expected) in enumerate(BODIES.items()):
         yield Scenario(f"body {at} {body[:24]!r}", (answer(body),), expected)
     for field in (*FIELDS, *CHOICE_FIELDS, *MESSAGE_FIELDS):
@@ -520,7 +524,7 @@ def retry_after() -> Iterator[Scenario]:
 # Server-sent events. Source: "Parsing an event stream" of the HTML standard.
 
 
-def streamed(data: bytes) -> bytes:
+def stream_response(data: bytes) -> bytes:
     """Return a stream that the end of its connection ends."""
     return head("content-type: text/event-stream", "connection: close") + data
 
@@ -591,32 +595,32 @@ def event_streams() -> Iterator[Scenario]:
     """Streams of events, whole, cut and odd."""
     for name, text in GRAMMAR.items():
         for end, shown in (("\n", "LF"), ("\r\n", "CRLF"), ("\r", "CR")):
-            data = streamed(text.replace("\n", end).encode())
+            data = stream_response(text.replace("\n", end).encode())
             yield Scenario(f"{name}, {shown}", (data,), HELLO, "stream")
     for end, shown in (("\n", "LF"), ("\r\n", "CRLF"), ("\r", "CR")):
         for name in ("plain", "two lines of data", "a byte-order mark"):
-            data = streamed(GRAMMAR[name].replace("\n", end).encode())
+            data = stream_response(GRAMMAR[name].replace("\n", end).encode())
             title = f"{name}, {shown}, each byte alone"
             yield Scenario(title, (data,), HELLO, "stream", pieces=True)
     for at in range(1, PLAIN.index(LO.encode()) + len(LO), 9):
         expected: Expected = {"error": InferenceError, "partial": at}
-        yield Scenario(f"cut after {at}", (streamed(PLAIN[:at]),), expected, "stream")
+        yield Scenario(f"cut after {at}", (stream_response(PLAIN[:at]),), expected, "stream")
     for name, (chunks, expected) in CHUNKS_OF.items():
-        yield Scenario(f"chunks: {name}", (streamed(events(*chunks)),), expected, "stream")
+        yield Scenario(f"chunks: {name}", (stream_response(events(*chunks)),), expected, "stream")
     for text in ("é", "😀", "\u2028", "\u0085", "\x7f", "\ufeff", "a\\n\\nb"):
         chunk = json.dumps(part("X", "stop")).replace("X", text)
         value = {"text": text.replace("\\n", "\n")}
-        data = streamed(events(chunk))
+        data = stream_response(events(chunk))
         yield Scenario(f"text {text!r}", (data,), value, "stream", pieces=True)
-    broken = streamed(events(part("X", "stop")).replace(b"X", b"\xc3"))
+    broken = stream_response(events(part("X", "stop")).replace(b"X", b"\xc3"))
     yield Scenario("a cut character", (broken,), TYPED, "stream")
-    yield Scenario("nothing", (streamed(b""),), TYPED, "stream")
-    yield Scenario("DONE alone", (streamed(b"data: [DONE]\n\n"),), TYPED, "stream")
-    yield Scenario("a comment alone", (streamed(b":\n\n"),), TYPED, "stream")
-    yield Scenario("HTML", (streamed(b"<html>sign in</html>"),), TYPED, "stream")
+    yield Scenario("nothing", (stream_response(b""),), TYPED, "stream")
+    yield Scenario("DONE alone", (stream_response(b"data: [DONE]\n\n"),), TYPED, "stream")
+    yield Scenario("a comment alone", (stream_response(b":\n\n"),), TYPED, "stream")
+    yield Scenario("HTML", (stream_response(b"<html>sign in</html>"),), TYPED, "stream")
     yield Scenario("JSON", (answer(chat()),), HELLO, "stream")
-    yield Scenario("events for a plain call", (streamed(PLAIN),), {"maybe": "hello"})
-    endless = streamed(b"data: " + b"x" * (17 * 1024 * 1024))
+    yield Scenario("events for a plain call", (stream_response(PLAIN),), {"maybe": "hello"})
+    endless = stream_response(b"data: " + b"x" * (17 * 1024 * 1024))
     yield Scenario("an endless line", (endless,), TYPED, "stream")
 
 
@@ -703,7 +707,7 @@ def error_bodies() -> Iterator[Scenario]:
         expected = {"error": kind, "code": code}
         data = failure(code, WHY)
         yield Scenario(f"{code} under 200", (answer(data),), expected)
-        yield Scenario(f"{code} in a stream", (streamed(events(data)),), expected, "stream")
+        yield Scenario(f"{code} in a stream", (stream_response(events(data)),), expected, "stream")
 
 
 # Token counts in headers, of models that do not count in the body.
@@ -762,7 +766,7 @@ def count_headers() -> Iterator[Scenario]:
 TWO = [[1.0, 2.0], [3.0, 4.0]]
 
 
-def packed(*numbers: float) -> str:
+def packed_floats(*numbers: float) -> str:
     """Return floats as base64."""
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
@@ -779,8 +783,8 @@ def row(index: Any, vector: Any) -> dict[str, Any]:
 
 EMBEDDED: dict[str, tuple[Any, Expected]] = {
     "floats": (vectors(*TWO), {"vectors": TWO}),
-    "base64": (vectors(packed(1, 2), packed(3, 4)), {"vectors": TWO}),
-    "both": (vectors([1.0, 2.0], packed(3, 4)), {"vectors": TWO}),
+    "base64": (vectors(packed_floats(1, 2), packed_floats(3, 4)), {"vectors": TWO}),
+    "both": (vectors([1.0, 2.0], packed_floats(3, 4)), {"vectors": TWO}),
     "integers": (vectors([1, 2], [3, 4]), {"vectors": TWO}),
     "the other order": (rows(row(1, TWO[1]), row(0, TWO[0])), {"vectors": TWO}),
     "no indices": (rows({"embedding": TWO[0]}, {"embedding": TWO[1]}), {"vectors": TWO}),
@@ -807,14 +811,17 @@ EMBEDDED: dict[str, tuple[Any, Expected]] = {
     "an index too large": (rows(row(0, TWO[0]), row(2, TWO[1])), INVALID),
     "a negative index": (rows(row(0, TWO[0]), row(-1, TWO[1])), INVALID),
     "different lengths": (vectors([1.0, 2.0], [3.0]), INVALID),
-    "base64 of other length": (vectors(packed(1, 2), packed(3)), INVALID),
+    "base64 of other length": (vectors(packed_floats(1, 2), packed_floats(3)), INVALID),
     "an empty vector": (vectors([], []), INVALID),
     "an empty text": (vectors("", ""), INVALID),
-    "base64 that is cut": (vectors(packed(1, 2)[:-3], packed(3, 4)), INVALID),
-    "base64 of 7 bytes": (vectors(base64.b64encode(b"1234567").decode(), packed(1)), INVALID),
-    "base64 with blanks": (vectors("AACA PwAAAEA=", packed(3, 4)), INVALID),
-    "base64 of NaN": (vectors(packed(float("nan"), 2), packed(3, 4)), INVALID),
-    "base64 of infinity": (vectors(packed(float("inf"), 2), packed(3, 4)), INVALID),
+    "base64 that is cut": (vectors(packed_floats(1, 2)[:-3], packed_floats(3, 4)), INVALID),
+    "base64 of 7 bytes": (
+        vectors(base64.b64encode(b"1234567").decode(), packed_floats(1)),
+        INVALID,
+    ),
+    "base64 with blanks": (vectors("AACA PwAAAEA=", packed_floats(3, 4)), INVALID),
+    "base64 of NaN": (vectors(packed_floats(float("nan"), 2), packed_floats(3, 4)), INVALID),
+    "base64 of infinity": (vectors(packed_floats(float("inf"), 2), packed_floats(3, 4)), INVALID),
     "an entry that is null": (rows(None, row(1, TWO[1])), INVALID),
     "an entry that is a list": (rows(*TWO), INVALID),
 }
@@ -852,7 +859,7 @@ def embedding_shapes() -> Iterator[Scenario]:
 # Lists of deployments, page by page.
 
 
-def listed(*names: str, link: Any = None, key: str = "data") -> bytes:
+def deployments_page(*names: str, link: Any = None, key: str = "data") -> bytes:
     """Return a page of the list."""
     entries = [{"id": name, "model": "gpt-4.1", "status": "succeeded"} for name in names]
     return answer({key: entries, **({} if link is None else {"nextLink": link})})
@@ -861,25 +868,31 @@ def listed(*names: str, link: Any = None, key: str = "data") -> bytes:
 HOST = "http://127.0.0.1:*****"  # is replaced by that of the server, which is as long
 NEXT = "/openai/deployments?api-version=2022-12-01&page=2"
 LISTS: dict[str, tuple[Sequence[Any], Expected]] = {
-    "one page": ([listed("a", "b")], {"names": ["a", "b"]}),
-    "no entries": ([listed()], {"names": []}),
-    "value": ([listed("a", key="value")], {"names": ["a"]}),
-    "two pages": ([listed("a", link=HOST + NEXT), listed("b")], {"names": ["a", "b"]}),
-    "two pages of value": (
-        [listed("a", link=HOST + NEXT, key="value"), listed("b", key="value")],
+    "one page": ([deployments_page("a", "b")], {"names": ["a", "b"]}),
+    "no entries": ([deployments_page()], {"names": []}),
+    "value": ([deployments_page("a", key="value")], {"names": ["a"]}),
+    "two pages": (
+        [deployments_page("a", link=HOST + NEXT), deployments_page("b")],
         {"names": ["a", "b"]},
     ),
-    "an empty page": ([listed(link=HOST + NEXT), listed("b")], {"names": ["b"]}),
-    "an empty link": ([listed("a", link="")], {"names": ["a"]}),
-    "a link that is false": ([listed("a", link=False)], {"names": ["a"]}),
-    "a link that is a number": ([listed("a", link=1)], INVALID),
-    "a link that is a list": ([listed("a", link=["x"])], INVALID),
-    "a link that is an object": ([listed("a", link={"href": "x"})], INVALID),
-    "a link to another host": ([listed("a", link="https://evil.example/x")], INVALID),
-    "a link to another port": ([listed("a", link="http://127.0.0.1:1/x")], INVALID),
-    "a link without a host": ([listed("a", link=NEXT)], INVALID),
-    "a link that is a word": ([listed("a", link="next")], INVALID),
-    "a link that is no URL": ([listed("a", link="http://[")], INVALID),
+    "two pages of value": (
+        [deployments_page("a", link=HOST + NEXT, key="value"), deployments_page("b", key="value")],
+        {"names": ["a", "b"]},
+    ),
+    "an empty page": (
+        [deployments_page(link=HOST + NEXT), deployments_page("b")],
+        {"names": ["b"]},
+    ),
+    "an empty link": ([deployments_page("a", link="")], {"names": ["a"]}),
+    "a link that is false": ([deployments_page("a", link=False)], {"names": ["a"]}),
+    "a link that is a number": ([deployments_page("a", link=1)], INVALID),
+    "a link that is a list": ([deployments_page("a", link=["x"])], INVALID),
+    "a link that is an object": ([deployments_page("a", link={"href": "x"})], INVALID),
+    "a link to another host": ([deployments_page("a", link="https://evil.example/x")], INVALID),
+    "a link to another port": ([deployments_page("a", link="http://127.0.0.1:1/x")], INVALID),
+    "a link without a host": ([deployments_page("a", link=NEXT)], INVALID),
+    "a link that is a word": ([deployments_page("a", link="next")], INVALID),
+    "a link that is no URL": ([deployments_page("a", link="http://[")], INVALID),
     "data null": ([answer({"data": None})], {"names": []}),
     "data an object": ([answer({"data": {}})], ANY),
     "data a number": ([answer({"data": 1})], INVALID),
@@ -893,10 +906,10 @@ LISTS: dict[str, tuple[Sequence[Any], Expected]] = {
     "HTML": ([answer("<html>")], TYPED),
     "an error": ([answer(INSIDE, 403)], {"error": PermissionDeniedError}),
     "an error on the second page": (
-        [listed("a", link=HOST + NEXT), answer(INSIDE, 500)],
+        [deployments_page("a", link=HOST + NEXT), answer(INSIDE, 500)],
         {"error": ServerError},
     ),
-    "a cut page": ([listed("a")[:-5]], LOST),
+    "a cut page": ([deployments_page("a")[:-5]], LOST),
 }
 
 
@@ -911,7 +924,7 @@ def lists() -> Iterator[Scenario]:
 
 
 FAMILIES = {
-    "HTTP framing": framing,
+    "HTTP framing": framing_scenarios,
     "JSON oddities": json_oddities,
     "Retry-After": retry_after,
     "event streams": event_streams,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raw_server import Behaviour, RawServer, Received, chat, events, part, reply, stream
+from raw_server import Behaviour, RawServer, ReceivedRequest, chat, events, part, reply, stream
 
 # What a model writes as the arguments of a tool without parameters.
 NO_ARGUMENTS: tuple[Any, ...] = (None, "", "null", "[]", [], {}, " null")
@@ -26,7 +26,7 @@ def answer_with_call(
 ) -> None:
     """Call a tool, and answer "done" once a tool has answered; a stream has two pieces."""
 
-    def choose(request: Received) -> Behaviour:
+    def choose(request: ReceivedRequest) -> Behaviour:
         is_streamed = request.json.get("stream")
         if request.json["messages"][-1]["role"] == "tool":
             return stream(events(part("done", "stop"))) if is_streamed else reply(chat("done"))

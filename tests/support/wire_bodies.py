@@ -41,7 +41,7 @@ def stream_of(wire: str) -> Any:
     return stream(events(*starts, delta, {"type": "message_stop"}, done=False))
 
 
-def given_back(wire: str, result: str, is_error: bool = False) -> list[Any]:
+def items_after_question(wire: str, result: str, is_error: bool = False) -> list[Any]:
     """What follows the question in the request after the answer and a tool's result."""
     if wire == "responses":
         return [

@@ -27,7 +27,7 @@ def texts(words: int) -> Iterator[str]:
     return ("word " * words for _ in itertools.count())
 
 
-def limited(
+def simulate_limit(
     words: int, capacity: int = 100, latency: float = 0.08, seconds: float = 300.0, **named: Any
 ) -> tuple[float, float, Simulation]:
     """The share of a limit that was used, and the share of requests that were refused."""
@@ -44,32 +44,32 @@ def limited(
     ("words", "latency"), [(3, 0.08), (10, 0.08), (200, 0.08), (2000, 0.08), (20, 3.0), (200, 20.0)]
 )
 def test_a_limit_of_tokens_is_used_up_with_few_refusals(words: int, latency: float) -> None:
-    used, refused, _ = limited(words, latency=latency)
+    used, refused, _ = simulate_limit(words, latency=latency)
     assert 0.95 <= used <= 1.0
     assert refused < 0.02
 
 
 @pytest.mark.parametrize("ratio", [0.7, 1.3])
 def test_texts_may_take_other_numbers_of_tokens_than_estimated(ratio: float) -> None:
-    used, refused, _ = limited(20, tokens=lambda each: int(sum(map(len, each)) / 4 * ratio))
+    used, refused, _ = simulate_limit(20, tokens=lambda each: int(sum(map(len, each)) / 4 * ratio))
     assert 0.95 <= used <= 1.0
     assert refused < 0.02
 
 
 def test_a_service_that_says_only_what_is_left_is_used_too() -> None:
-    used, refused, _ = limited(20, own=lambda name: "remaining" in name or "retry" in name)
+    used, refused, _ = simulate_limit(20, own=lambda name: "remaining" in name or "retry" in name)
     assert used > 0.85
     assert refused < 0.05
 
 
 def test_a_service_that_says_nothing_of_its_limits_is_used_too() -> None:
-    used, refused, _ = limited(20, own=lambda name: "retry" in name)
+    used, refused, _ = simulate_limit(20, own=lambda name: "retry" in name)
     assert used > 0.85
     assert refused < 0.06
 
 
 def test_few_requests_a_minute_have_many_texts_each() -> None:
-    used, _, simulation = limited(20, capacity=1)
+    used, _, simulation = simulate_limit(20, capacity=1)
     assert used > 0.85
     assert max(count for _, count in simulation.sent[8:]) > 1
 

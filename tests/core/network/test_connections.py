@@ -32,11 +32,11 @@ from raw_server import (
     Behaviour,
     Peer,
     RawServer,
-    Received,
+    ReceivedRequest,
     answer,
-    answered,
     chat,
-    chunked,
+    chat_reply,
+    chunked_answer,
     failure,
     part,
     raw,
@@ -242,7 +242,7 @@ def test_an_endless_stream_through_httpx_ends_at_its_deadline(server: RawServer)
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
         threading.Event().wait(0.8)
         peer.send(events_of(part("x"), done=False))
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     server.will(late)
     http, timeout = httpx.AsyncClient(), Timeout(total=1)
@@ -273,7 +273,7 @@ print(asyncio.run(client.complete(user)).text)
 
 
 def test_a_stream_can_be_closed_when_its_loop_is_closed(server: RawServer) -> None:
-    begun = raw(chunked(events_of(part("begun"), done=False), whole=False), "stall")
+    begun = raw(chunked_answer(events_of(part("begun"), done=False), whole=False), "stall")
     server.will(begun, reply(chat()))
     command = [sys.executable, "-c", LOOP_CLOSED, f"{server.url}/models"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -371,7 +371,7 @@ def test_a_connection_with_paused_reading_is_not_reused(
     body = events_of(part("a"), done=False) + padding + events_of(part("", "stop"))
 
     def whole(peer: Peer) -> None:
-        peer.send(chunked(body))
+        peer.send(chunked_answer(body))
         sent.set()
         signal.wait(10)
         peer.send(answer(chat("another's")))
@@ -460,7 +460,7 @@ def in_thread(work: Callable[[], Any]) -> Iterator[list[BaseException]]:
 
 
 def test_closing_a_client_wakes_a_waiting_call(server: RawServer) -> None:
-    server.will(Peer.until_left)
+    server.will(Peer.wait_until_client_leaves)
     driver = ClientDriver("sync", f"{server.url}/models", KEY, "m", max_retries=0)
     with in_thread(driver.complete) as errors:
         assert server.wait_until(lambda: len(server.received) == 1)
@@ -493,13 +493,15 @@ def test_the_exit_of_a_forked_child_keeps_the_parents_streams_open(server: RawSe
     gone = threading.Event()
 
     def halves(peer: Peer) -> None:
-        head, _, body = chunked(events_of(part("a"), done=False), whole=False).partition(b"{")
+        head, _, body = chunked_answer(events_of(part("a"), done=False), whole=False).partition(
+            b"{"
+        )
         peer.send(head + b"{" + body)
         gone.wait(10)
         body = events_of(part("b", "stop"))
         peer.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
 
-    def behave(request: Received) -> Behaviour:
+    def behave(request: ReceivedRequest) -> Behaviour:
         if request.json.get("stream"):
             return halves
         gone.set()
@@ -515,7 +517,7 @@ def test_the_exit_of_a_forked_child_keeps_the_parents_streams_open(server: RawSe
 def test_uvloop_works(server: RawServer) -> None:
     import uvloop
 
-    server.choose = lambda request: answered(bool(request.json.get("stream")))
+    server.choose = lambda request: chat_reply(bool(request.json.get("stream")))
 
     async def run_calls() -> list[str]:
         async with AsyncInferenceClient(f"{server.url}/models", KEY, "m") as client:
@@ -529,7 +531,7 @@ def test_uvloop_works(server: RawServer) -> None:
 def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
     kind: str, server: RawServer
 ) -> None:
-    whole = raw(chunked(events_of(part("a"), part("b", "stop"))), "keep")
+    whole = raw(chunked_answer(events_of(part("a"), part("b", "stop"))), "keep")
     event = threading.Event()
 
     def late(peer: Peer) -> None:
@@ -569,7 +571,7 @@ def test_closing_a_finished_stream_keeps_its_connection_for_the_next_call(
 
 
 def test_a_stream_whose_client_is_closed_is_interrupted(kind: str, server: RawServer) -> None:
-    begun = chunked(events_of(part("begun"), done=False), whole=False)
+    begun = chunked_answer(events_of(part("begun"), done=False), whole=False)
     server.will(raw(begun, "stall"))
     driver = ClientDriver(kind, f"{server.url}/models", KEY, "m")
 

@@ -40,7 +40,7 @@ def silent_addresses(count: int) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def refusing_address() -> Iterator[Any]:
+def closed_port_address() -> Iterator[Any]:
     """An address that refuses connections, since nothing listens there."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -75,7 +75,7 @@ def test_many_silent_addresses_share_one_connect_timeout(
     monkeypatch.setattr(dialing, "_NEXT_ADDRESS", 0.05)
     with (
         silent_addresses(3) as silent,
-        refusing_address() as refusing,
+        closed_port_address() as refusing,
         driver_for(kind, connect=0.4) as driver,
     ):
         resolve(*silent, *[refusing] * (last == "refusing"))
@@ -103,7 +103,7 @@ def test_the_first_address_that_answers_is_used(
 def test_after_an_address_that_refuses_the_next_is_tried(
     kind: str, server: RawServer, resolve: Resolve
 ) -> None:
-    with refusing_address() as refusing, plain_driver(kind, server) as driver:
+    with closed_port_address() as refusing, plain_driver(kind, server) as driver:
         resolve(refusing, refusing, (*V4, ("127.0.0.1", server.port)))
         assert driver.complete().text == "hello"
 
@@ -119,7 +119,7 @@ def test_a_machine_without_ipv6_uses_ipv4(kind: str, server: RawServer, resolve:
 def test_a_host_of_which_no_address_accepts_is_an_error(
     kind: str, server: RawServer, resolve: Resolve, why: str
 ) -> None:
-    with refusing_address() as refusing, plain_driver(kind, server) as driver:
+    with closed_port_address() as refusing, plain_driver(kind, server) as driver:
         broken = (9999, *V4[1:], ("::1", 1, 0, 0))
         resolve(*{"refused": [broken, refusing], "family": [broken], "none": []}[why])
         with pytest.raises(APIConnectionError, match="check the endpoint and the network") as error:

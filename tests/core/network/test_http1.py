@@ -52,7 +52,7 @@ CASES = {
 }
 
 
-def asked_for() -> ResponseParser:
+def parser_expecting_answer() -> ResponseParser:
     """ResponseParser of which one is expected."""
     answers = ResponseParser()
     answers.expect()
@@ -74,7 +74,7 @@ def read(answers: ResponseParser, case: Case, cuts: list[int]) -> bytes:
 @example(list(range(1000)))
 def test_a_response_is_parsed_however_its_bytes_are_cut(name: str, cuts: list[int]) -> None:
     case = CASES[name]
-    answers = asked_for()
+    answers = parser_expecting_answer()
     assert read(answers, case, cuts) == case.body
     assert (answers.status, answers.ended) == (case.status, True)
     assert answers.reusable is case.reusable
@@ -102,7 +102,7 @@ def test_a_response_before_any_request_is_refused() -> None:
 
 
 def test_informational_responses_have_no_body() -> None:
-    answers = asked_for()
+    answers = parser_expecting_answer()
     answers.feed(b"HTTP/1.1 104 Soon\r\ncontent-length: 5\r\n\r\nhello" + WHOLE)
     assert (answers.status, answers.take_parts()) == (200, [b"{}"])
 
@@ -123,7 +123,7 @@ def test_informational_responses_have_no_body() -> None:
     ],
 )
 def test_a_malformed_response_is_an_error(data: bytes, expected: str) -> None:
-    answers = asked_for()
+    answers = parser_expecting_answer()
     with pytest.raises(APIConnectionError, match=expected):
         deque(map(answers.feed, (data[at : at + 50_000] for at in range(0, len(data), 50_000))))
     assert not answers.reusable
@@ -139,7 +139,7 @@ def test_a_malformed_response_is_an_error(data: bytes, expected: str) -> None:
     ],
 )
 def test_an_incomplete_response_is_an_error(data: bytes, expected: str) -> None:
-    answers = asked_for()
+    answers = parser_expecting_answer()
     answers.feed(data)
     with pytest.raises(APIConnectionError, match=expected):
         answers.eof()

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from azinfer.core import InferenceError, RouteExhaustedError, StreamInterruptedError
 from client_driver import TestClock
-from fleet import Fleet, limited, routed
-from raw_server import Behaviour, chat, chunked, events, failure, part, raw, reply, stream
+from fleet import Fleet, rate_limit_reply, routed_driver
+from raw_server import Behaviour, chat, chunked_answer, events, failure, part, raw, reply, stream
 
 # What a deployment does, whole and streamed; only the first is an answer.
 FAULTS: dict[str, tuple[Behaviour, Behaviour]] = {
     "good": (reply(chat("whole answer")), stream(events(part("whole "), part("answer", "stop")))),
-    "429": (limited(1), limited(1)),
+    "429": (rate_limit_reply(1), rate_limit_reply(1)),
     "503": (reply(failure("x"), 503), reply(failure("x"), 503)),
     "404": (reply(failure("DeploymentNotFound"), 404), reply(failure("DeploymentNotFound"), 404)),
     "reset": (raw(b"", "reset"), raw(b"", "reset")),
     "garbage": (reply(b"no JSON"), stream(b": nothing\n\n")),
     "cut": (
         raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "close"),
-        raw(chunked(events(part("whole "), done=False), whole=False), "close"),
+        raw(chunked_answer(events(part("whole "), done=False), whole=False), "close"),
     ),
 }
 PLANS = st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4)
@@ -48,7 +48,7 @@ def test_an_answer_is_whole_and_once_or_an_error_lists_the_attempts(
     policy = {"wait": 2, "attempts": 5}
     deployments = {"m@b": {"rpm": 30, "concurrency": 1}}
     config = fleet.config(tiers, policy=policy, deployments=deployments)
-    with routed("sync", config, clock=clock) as driver:
+    with routed_driver("sync", config, clock=clock) as driver:
         for streamed in streams:
             for server, plan in zip(fleet.servers.values(), plans, strict=True):
                 server.will(*(FAULTS[fault][streamed] for fault in plan))

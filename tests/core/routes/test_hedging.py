@@ -13,7 +13,7 @@ from azinfer.core.routes import Policy
 from azinfer.core.routes.state import Event, Opened
 from azinfer.core.routes.traffic import Ticket, Traffic
 from client_driver import USER, TestClock
-from fleet import Fleet, routed
+from fleet import Fleet, routed_driver
 from raw_server import Behaviour, Peer, chat, events, failure, part, raw, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
@@ -33,7 +33,7 @@ def late(event: threading.Event, behaviour: Behaviour) -> Behaviour:
 
 def test_a_hedge_answers_for_a_silent_deployment(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(SILENT)
-    with routed(kind, fleet.config(TWO, policy=HEDGED)) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy=HEDGED)) as driver:
         answers = [driver.complete(model="chat") for _ in range(4)]
         candidates = driver.client.explain(model="chat").decision.candidates
     assert [answer.text for answer in answers] == ["b"] * 4
@@ -49,13 +49,13 @@ def test_a_hedge_answers_for_a_silent_deployment(fleet: Fleet, kind: str) -> Non
 def test_a_hedged_stream_begins_where_it_is_answered(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(SILENT)
     fleet["b"].will(stream(events(part("b", "stop"))))
-    with routed(kind, fleet.config(TWO, policy=HEDGED)) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy=HEDGED)) as driver:
         assert driver.stream(model="chat").text == "b"
         assert driver.client.explain(model="chat").decision.candidates[1].in_flight == 0
 
 
 def test_a_fast_deployment_is_not_hedged(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(TWO, policy={"hedge": 30})) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy={"hedge": 30})) as driver:
         assert driver.complete(model="chat").text == "a"
     assert fleet.counts == {"a": 1, "b": 0, "c": 0}
 
@@ -64,7 +64,7 @@ def test_hedges_stay_in_their_budget(fleet: Fleet, kind: str) -> None:
     go_on = threading.Event()
     fleet["a"].will(SILENT)
     policy = {"hedge": 0.01, "hedge_share": 0, "failures": 100}
-    with routed(kind, fleet.config(TWO, policy=policy)) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy=policy)) as driver:
         assert [driver.complete(model="chat").text for _ in range(20)] == ["b"] * 20
         fleet["a"].will(late(go_on, reply(chat("a"))))
         threading.Timer(0.05, go_on.set).start()
@@ -76,7 +76,7 @@ def test_without_a_second_deployment_the_first_is_awaited(fleet: Fleet, kind: st
     go_on = threading.Event()
     fleet["a"].will(late(go_on, reply(chat("a"))))
     threading.Timer(0.05, go_on.set).start()
-    with routed(kind, fleet.config([["m@a"]], policy={"hedge": 0.01})) as driver:
+    with routed_driver(kind, fleet.config([["m@a"]], policy={"hedge": 0.01})) as driver:
         assert driver.complete(model="chat").text == "a"
     assert fleet.counts["a"] == 1
 
@@ -86,11 +86,11 @@ def test_the_first_may_still_win(fleet: Fleet, kind: str) -> None:
 
     def behave(peer: Peer) -> None:
         go_on.set()
-        peer.until_left()
+        peer.wait_until_client_leaves()
 
     fleet["a"].will(late(go_on, reply(chat("a"))))
     fleet["b"].will(behave)
-    with routed(kind, fleet.config(TWO, policy={"hedge": 0.02})) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy={"hedge": 0.02})) as driver:
         answer = driver.complete(model="chat")
     assert answer.text == "a"
     assert answer.routing is not None
@@ -117,7 +117,7 @@ def test_if_one_fails_the_other_is_awaited(fleet: Fleet, kind: str, first: str) 
     fleet[first].will(refuse)
     fleet[other].will(answer)
     policy = {"hedge": 0.02, "attempts": 1}
-    with routed(kind, fleet.config(TWO, policy=policy)) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy=policy)) as driver:
         assert driver.complete(model="chat").text == other
 
 
@@ -132,7 +132,7 @@ def test_if_both_fail_the_call_raises(fleet: Fleet, kind: str) -> None:
     fleet["b"].will(last)
     policy = {"hedge": 0.02, "attempts": 1}
     with (
-        routed(kind, fleet.config(TWO, policy=policy)) as driver,
+        routed_driver(kind, fleet.config(TWO, policy=policy)) as driver,
         pytest.raises(RouteExhaustedError) as caught,
     ):
         driver.complete(model="chat")
@@ -150,7 +150,7 @@ def test_a_stream_that_comes_too_late_is_closed(fleet: Fleet) -> None:
 
     fleet["a"].will(behave)
     fleet["b"].will(stream(events(part("b", "stop"))))
-    with routed("sync", fleet.config(TWO, policy=HEDGED)) as driver:
+    with routed_driver("sync", fleet.config(TWO, policy=HEDGED)) as driver:
         assert driver.stream(model="chat").text == "b"
         go_on.set()
         assert left.wait(10)
@@ -158,7 +158,7 @@ def test_a_stream_that_comes_too_late_is_closed(fleet: Fleet) -> None:
 
 def test_a_cancelled_call_gives_its_place_back(fleet: Fleet) -> None:
     fleet["a"].will(SILENT)
-    with routed("async", fleet.config(TWO)) as driver:
+    with routed_driver("async", fleet.config(TWO)) as driver:
 
         async def cancel_call() -> None:
             messages: list[Any] = [{"role": "user", "content": "x"}]
@@ -204,7 +204,7 @@ def test_a_lost_request_is_not_sent_again(fleet: Fleet) -> None:
     fleet["a"].will(late(begun, reply(failure("x"), 503)), reply(chat("a")))
     fleet["b"].will(signal(begun, late(waiting, reply(chat("b")))))
     config = fleet.config(TWO, policy=HEDGED, deployments={"m@b": {"concurrency": 1}})
-    with routed("sync", config, clock=Waiting()) as driver:
+    with routed_driver("sync", config, clock=Waiting()) as driver:
         assert driver.complete(model="chat").text == "b"
         go_on.set()
         wait_for_losers()
@@ -228,7 +228,7 @@ def test_a_hedge_that_cannot_carry_the_call_uses_nothing_up(fleet: Fleet, kind: 
     facts = {"claude-x@b": {"wire": "messages", "rpm": 60, "tpm": 1000}}
     policy = {"hedge": 0.01, "hedge_share": 0, "failures": 100}
     config = fleet.config([["m@a"], ["claude-x@b"]], policy=policy, deployments=facts)
-    with routed(kind, config) as driver:
+    with routed_driver(kind, config) as driver:
         assert [driver.complete(model="chat", seed=1).text for _ in range(21)] == ["a"] * 21
         candidates = driver.client.explain(model="chat").decision.candidates
         assert [each.in_flight for each in candidates] == [0, 0]
@@ -240,7 +240,7 @@ def test_a_hedge_that_cannot_carry_the_call_uses_nothing_up(fleet: Fleet, kind: 
 
 def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) -> None:
     fleet["a"].will(SILENT)
-    with routed("async", fleet.config(TWO, policy={"hedge": 30, "failures": 1})) as driver:
+    with routed_driver("async", fleet.config(TWO, policy={"hedge": 30, "failures": 1})) as driver:
 
         async def cancel_call() -> None:
             task = asyncio.create_task(driver.client.complete(USER, model="chat"))
@@ -272,7 +272,7 @@ def test_a_stream_that_begins_while_it_loses_gives_one_place_back(
     fleet["a"].will(late(hedged, stream(events(part("a", "stop")))))
     answer = late(begun, stream(events(part("b", "stop"))))
     fleet["b"].will(signal(hedged, answer))
-    with routed("sync", fleet.config(TWO, policy=HEDGED)) as driver:
+    with routed_driver("sync", fleet.config(TWO, policy=HEDGED)) as driver:
         assert driver.stream(model="chat").text == "b"
         go_on.set()
         wait_for_losers()
@@ -284,6 +284,6 @@ def test_a_call_that_the_only_deployment_cannot_carry_is_an_error_at_once(
     fleet: Fleet, kind: str
 ) -> None:
     config = fleet.config([["claude-x@a"]], deployments={"claude-x@a": {"wire": "messages"}})
-    with routed(kind, config) as driver, pytest.raises(ConfigurationError, match="seed"):
+    with routed_driver(kind, config) as driver, pytest.raises(ConfigurationError, match="seed"):
         driver.complete(model="chat", seed=1)
     assert fleet.counts["a"] == 0

@@ -12,7 +12,7 @@ from azinfer.core import DeploymentNotFoundError, InferenceClient
 from azinfer.core.names import Names
 from azinfer.core.router import Router
 from client_driver import KEY, USER, TestClock
-from fleet import Fleet, routed
+from fleet import Fleet, routed_driver
 from raw_server import Peer, failure, reply
 
 
@@ -33,7 +33,7 @@ def test_endpoints_may_swap_their_urls(
 ) -> None:
     path.write_text(toml(fleet, east="a", west="b"), "utf-8")
     options: dict[str, Any] = {"clock": clock, "reload_after": 1}
-    with routed(kind, path, **options) as driver:  # type: ignore[arg-type]
+    with routed_driver(kind, path, **options) as driver:  # type: ignore[arg-type]
         names = ("m@east", "m@west")
         assert [driver.complete(model=name).text for name in names] == ["a", "b"]
         path.write_text(toml(fleet, east="b", west="a") + "# new\n", "utf-8")
@@ -47,7 +47,7 @@ def test_files_and_lists_follow_the_default_endpoint(
 ) -> None:
     path.write_text(toml(fleet, east="a", west="b"), "utf-8")
     options: dict[str, Any] = {"clock": clock, "reload_after": 1, "headers": {"x-token": "mine"}}
-    with routed(kind, path, **options) as driver:  # type: ignore[arg-type]
+    with routed_driver(kind, path, **options) as driver:  # type: ignore[arg-type]
         driver.complete(model="m@east")
         driver.complete(model="m@west")
         east = "c" if default == "east" else "a"
@@ -72,7 +72,7 @@ def test_a_call_ends_with_the_file_that_it_began_with(
     text = toml(fleet, "a", a="a", b="b")
     path.write_text(text + '[routes.chat]\ntiers = [["m@a"], ["m@b"]]\n', "utf-8")
     options: dict[str, Any] = {"clock": clock, "reload_after": 1}
-    with routed("sync", path, **options) as driver:  # type: ignore[arg-type]
+    with routed_driver("sync", path, **options) as driver:  # type: ignore[arg-type]
 
         def change(peer: Peer) -> None:
             path.write_text(toml(fleet, "a", a="a"), "utf-8")

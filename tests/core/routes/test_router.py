@@ -20,14 +20,14 @@ from azinfer.core import (
 )
 from azinfer.core.routes import Member, Policy, Route
 from client_driver import KEY, USER, TestClock
-from fleet import Fleet, limited, routed
+from fleet import Fleet, rate_limit_reply, routed_driver
 from raw_server import answer, chat, events, part, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
 
 
 def test_explaining_sends_nothing(fleet: Fleet, kind: str, clock: TestClock) -> None:
-    fleet["a"].will(limited(5))
+    fleet["a"].will(rate_limit_reply(5))
     config = fleet.config(
         [["m@a"], ["m@b:2", "m@c"]],
         guard=["content_filter"],
@@ -36,7 +36,7 @@ def test_explaining_sends_nothing(fleet: Fleet, kind: str, clock: TestClock) -> 
             "m@b": {"content_filter": "x", "rpm": 60, "tpm": 1000},
         },
     )
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         before = driver.client.explain(model="Chat")
         assert sum(fleet.counts.values()) == 0
         driver.complete(model="chat")
@@ -57,9 +57,9 @@ def test_explaining_sends_nothing(fleet: Fleet, kind: str, clock: TestClock) -> 
 def test_explaining_a_route_that_is_closed_shows_its_first_deployment(
     fleet: Fleet, kind: str, clock: TestClock
 ) -> None:
-    fleet["a"].will(limited(5))
+    fleet["a"].will(rate_limit_reply(5))
     config = fleet.config([["m@a"]], policy={"wait": 0})
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError):
             driver.complete(model="chat")
         routing = driver.client.explain(model="chat")
@@ -70,7 +70,7 @@ def test_explaining_a_route_that_is_closed_shows_its_first_deployment(
 
 
 def test_explaining_names_says_what_they_mean(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(aliases={"x": "m@b"}), model="x") as driver:
+    with routed_driver(kind, fleet.config(aliases={"x": "m@b"}), model="x") as driver:
         routing = driver.client.explain()
         assert (routing.requested, routing.deployment) == ("x", "m")
         assert routing.decision.resolution == "alias, name@endpoint"
@@ -80,7 +80,7 @@ def test_explaining_names_says_what_they_mean(fleet: Fleet, kind: str) -> None:
 
 def test_a_listed_endpoint_refuses_unknown_names_without_a_request(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply({"data": [{"id": "gpt-4o"}]}))
-    with routed(kind, fleet.config(TWO)) as driver:
+    with routed_driver(kind, fleet.config(TWO)) as driver:
         assert driver.client.explain(model="gpt4o").decision.resolution == "passed through"
         driver.deployments()
         with pytest.raises(DeploymentNotFoundError) as caught:
@@ -94,7 +94,7 @@ def test_rate_limits_are_kept_and_calls_wait_for_them(
     fleet: Fleet, kind: str, clock: TestClock
 ) -> None:
     facts = {"m@a": {"rpm": 12}}
-    with routed(kind, fleet.config([["m@a"]], deployments=facts), clock=clock) as driver:
+    with routed_driver(kind, fleet.config([["m@a"]], deployments=facts), clock=clock) as driver:
         start = clock.now
         for _ in range(5):
             driver.complete(model="chat")
@@ -105,7 +105,7 @@ def test_rate_limits_are_kept_and_calls_wait_for_them(
 def test_tokens_are_estimated_and_settled(fleet: Fleet, kind: str, clock: TestClock) -> None:
     facts = {"m@a": {"tpm": 1000}}
     config = fleet.config([["m@a"], ["m@b"]], deployments=facts)
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         long: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "x" * 2000}]}]
         assert driver.complete(long, model="chat", max_tokens=100).text == "a"
         left = driver.client.explain(model="chat").decision.candidates[0].tokens_left
@@ -121,7 +121,7 @@ def test_the_usage_of_a_stream_corrects_its_estimate(
     whole = events(part("a", "stop"), usage)
     fleet["a"].will(stream(whole), stream(events(part("one"), done=False), "stall"))
     config = fleet.config([["m@a"]], deployments={"m@a": {"tpm": 1000}})
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
 
         def tokens_left() -> Any:
             return driver.client.explain(model="chat").decision.candidates[0].tokens_left
@@ -135,7 +135,7 @@ def test_the_usage_of_a_stream_corrects_its_estimate(
 
 def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: TestClock) -> None:
     config = fleet.config([["m@a"]], deployments={"m@a": {"concurrency": 1}}, policy={"wait": 3})
-    with routed("sync", config, clock=clock) as driver:
+    with routed_driver("sync", config, clock=clock) as driver:
         client = driver.client
         with client.stream(USER, model="chat"), pytest.raises(RouteExhaustedError) as caught:
             client.complete(USER, model="chat")
@@ -146,7 +146,7 @@ def test_concurrency_is_kept_and_calls_wait_for_a_place(fleet: Fleet, clock: Tes
 
 def test_conversations_that_begin_alike_go_to_one_deployment(fleet: Fleet, kind: str) -> None:
     config = fleet.config([["m@a", "m@b", "m@c"]], policy={"affinity": "prefix"})
-    with routed(kind, config) as driver:
+    with routed_driver(kind, config) as driver:
         for number in range(12):
             later = [*USER, {"role": "assistant", "content": "x"}] * (1 + number % 2)
             driver.complete([*later, *USER], model="chat")
@@ -154,7 +154,7 @@ def test_conversations_that_begin_alike_go_to_one_deployment(fleet: Fleet, kind:
 
 
 def test_calls_with_one_cache_key_go_to_one_deployment(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
+    with routed_driver(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
         for number in range(12):
             messages: list[Any] = [{"role": "user", "content": str(number)}]
             answer = driver.complete(messages, model="chat", prompt_cache_key="team")
@@ -170,7 +170,7 @@ def state(server: Any, wire: str = "responses") -> dict[str, Any]:
 
 
 def test_state_goes_back_to_its_resource(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
+    with routed_driver(kind, fleet.config([["m@a", "m@b", "m@c"]])) as driver:
         for _ in range(6):
             message = AssistantMessage("x", state=state(fleet["b"]))
             assert driver.complete([*USER, message, *USER], model="chat").text == "b"
@@ -180,10 +180,10 @@ def test_state_goes_back_to_its_resource(fleet: Fleet, kind: str) -> None:
 
 
 def test_state_never_goes_to_another_resource(fleet: Fleet, kind: str, clock: TestClock) -> None:
-    fleet["b"].will(limited(30))
+    fleet["b"].will(rate_limit_reply(30))
     message = AssistantMessage("x", state=state(fleet["b"]))
     config = fleet.config([["m@a", "m@b", "m@c"]], policy={"wait": 1})
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError, match="has state of '127") as caught:
             driver.complete([*USER, message, *USER], model="chat")
         assert caught.value.skipped["m@a"] == "the conversation belongs to another resource"
@@ -196,7 +196,7 @@ def test_state_never_goes_to_another_resource(fleet: Fleet, kind: str, clock: Te
 def test_state_of_an_unknown_resource_needs_a_route_of_one(fleet: Fleet, kind: str) -> None:
     message = AssistantMessage("x", state=state(None))
     routes = {"one": {"tiers": [["m@a", "n@a"]]}}
-    with routed(kind, fleet.config([["m@a", "m@b"]], routes=routes)) as driver:
+    with routed_driver(kind, fleet.config([["m@a", "m@b"]], routes=routes)) as driver:
         with pytest.raises(RouteExhaustedError, match="state of 'an unknown resource'"):
             driver.complete([*USER, message], model="chat")
         with pytest.raises(RouteExhaustedError, match="unknown resource"):
@@ -207,7 +207,7 @@ def test_state_of_an_unknown_resource_needs_a_route_of_one(fleet: Fleet, kind: s
 def test_state_of_two_resources_is_refused(fleet: Fleet, kind: str) -> None:
     one, two = (AssistantMessage("x", state=state(fleet[name])) for name in "ab")
     with (
-        routed(kind, fleet.config(TWO)) as driver,
+        routed_driver(kind, fleet.config(TWO)) as driver,
         pytest.raises(ConfigurationError, match="state of several resources"),
     ):
         driver.complete([*USER, one, two], model="chat")
@@ -219,7 +219,7 @@ def test_the_service_is_asked_to_spill_over(fleet: Fleet, kind: str) -> None:
     tiers = [["ptu@a"], ["other@b", "std@a"]]
     facts = {"ptu@a": {"capacity_type": "ProvisionedManaged"}}
     routes = {"off": {"tiers": tiers, "policy": {"service_spillover": False}}}
-    with routed(kind, fleet.config(tiers, deployments=facts, routes=routes)) as driver:
+    with routed_driver(kind, fleet.config(tiers, deployments=facts, routes=routes)) as driver:
         answer = driver.complete(model="chat", headers={"x-mine": "1"})
         driver.complete(model="off")
     first, second = fleet["a"].received
@@ -230,7 +230,7 @@ def test_the_service_is_asked_to_spill_over(fleet: Fleet, kind: str) -> None:
 
 
 def test_a_router_is_shared_copied_and_pickled(fleet: Fleet) -> None:
-    fleet["a"].will(limited(60))
+    fleet["a"].will(rate_limit_reply(60))
     config = json.loads(json.dumps(fleet.config(TWO)))
     for each in config["endpoints"].values():
         each["credential"] = "env:MY_KEY"
@@ -249,7 +249,7 @@ def test_a_router_is_shared_copied_and_pickled(fleet: Fleet) -> None:
 
 def test_options_go_to_every_endpoint_but_credentials_to_the_default(fleet: Fleet) -> None:
     options: dict[str, Any] = {"credential": "mine", "headers": {"x-all": "1"}}
-    with routed("sync", fleet.config(), **options) as driver:
+    with routed_driver("sync", fleet.config(), **options) as driver:
         driver.complete(model="m@a")
         driver.complete(model="m@b")
     a, b = fleet["a"].received[0], fleet["b"].received[0]
@@ -259,7 +259,7 @@ def test_options_go_to_every_endpoint_but_credentials_to_the_default(fleet: Flee
 
 def test_the_routes_of_a_client_are_listed(fleet: Fleet) -> None:
     route = Route("Mine", [[Member("m", "c")]], Policy(), guard=("model",))
-    with routed("sync", fleet.config(TWO), routes=[route]) as driver:
+    with routed_driver("sync", fleet.config(TWO), routes=[route]) as driver:
         assert driver.client.routes == ("chat", "Mine")
     assert InferenceClient("localhost", KEY).routes == ()
 
@@ -277,7 +277,7 @@ def test_a_changed_file_is_read_again(
     path = tmp_path / "azinfer.toml"
     path.write_text(toml(fleet, '[["m@a"]]'), "utf-8")
     options: dict[str, Any] = {"clock": clock, "reload_after": 5}
-    with routed(kind, path, **options) as driver, caplog.at_level(logging.WARNING):  # type: ignore[arg-type]
+    with routed_driver(kind, path, **options) as driver, caplog.at_level(logging.WARNING):  # type: ignore[arg-type]
         assert driver.complete(model="chat").text == "a"
         path.write_text(toml(fleet, '[["m@b"], ["m@c"]]'), "utf-8")
         assert driver.complete(model="chat").text == "a"
@@ -306,9 +306,9 @@ def test_a_new_file_keeps_what_is_known_and_changes_limits(
     path = tmp_path / "azinfer.toml"
     text = toml(fleet, '[["m@a"], ["m@b"]]')
     path.write_text(text + '[deployments."m@b"]\nrpm = 60\ntpm = 1000\n', "utf-8")
-    fleet["a"].will(limited(60))
+    fleet["a"].will(rate_limit_reply(60))
     options: dict[str, Any] = {"clock": clock, "reload_after": 1}
-    with routed("sync", path, **options) as driver:  # type: ignore[arg-type]
+    with routed_driver("sync", path, **options) as driver:  # type: ignore[arg-type]
         driver.complete(model="chat")
         path.write_text(text + '[deployments."m@b"]\nrpm = 120\nconcurrency = 3\n', "utf-8")
         clock.now += 1
@@ -320,7 +320,7 @@ def test_a_new_file_keeps_what_is_known_and_changes_limits(
 def test_answers_correct_the_budget(fleet: Fleet, kind: str, clock: TestClock) -> None:
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "8"}
     fleet["a"].will(lambda peer: peer.send(answer(chat("a"), 200, headers)))
-    with routed(kind, fleet.config(TWO), clock=clock) as driver:
+    with routed_driver(kind, fleet.config(TWO), clock=clock) as driver:
         assert driver.complete(model="chat").text == "a"
         assert driver.complete(model="chat").text == "b"
         (a, _) = driver.client.explain(model="chat").decision.candidates
@@ -333,7 +333,7 @@ def test_many_names_are_understood_but_not_all_remembered(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("azinfer.core.router._MOST_NAMES", 2)
-    with routed("sync", fleet.config()) as driver:
+    with routed_driver("sync", fleet.config()) as driver:
         for number in range(4):
             assert driver.client.explain(model=f"m{number}").deployment == f"m{number}"
 
@@ -367,9 +367,9 @@ TEXT = {"type": "output_text", "text": "hi", "annotations": []}
 def test_only_what_one_resource_can_read_keeps_a_conversation_there(
     fleet: Fleet, kind: str, clock: TestClock, item: Any, goes_on: bool
 ) -> None:
-    fleet["a"].will(limited(30))
+    fleet["a"].will(rate_limit_reply(30))
     message = AssistantMessage("hi", state={**state(fleet["a"]), "items": [item]})
-    with routed(kind, fleet.config(TWO, policy={"wait": 1}), clock=clock) as driver:
+    with routed_driver(kind, fleet.config(TWO, policy={"wait": 1}), clock=clock) as driver:
         if goes_on:
             assert driver.complete([*USER, message, *USER], model="chat").text == "b"
             return
@@ -381,7 +381,7 @@ def test_only_what_one_resource_can_read_keeps_a_conversation_there(
 def test_a_call_that_never_fits_fails_at_once(fleet: Fleet, kind: str, clock: TestClock) -> None:
     config = fleet.config([["m@a"]], deployments={"m@a": {"tpm": 1000}})
     long: list[Any] = [{"role": "user", "content": "x" * 8000}]
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError, match="may use 2016 tokens, more than m@a can"):
             driver.complete(long, model="chat")
         assert clock.waits == []

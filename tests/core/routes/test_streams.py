@@ -15,8 +15,8 @@ from azinfer.core import (
     StreamInterruptedError,
 )
 from client_driver import USER, TestClock
-from fleet import Fleet, limited, routed
-from raw_server import chunked, events, failure, part, raw, reply, stream
+from fleet import Fleet, rate_limit_reply, routed_driver
+from raw_server import chunked_answer, events, failure, part, raw, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
 GOOD = stream(events(part("b", "stop")))
@@ -25,7 +25,7 @@ OPEN = stream(events(part("one"), done=False), "stall")
 
 def cut(*parts: Any) -> Any:
     """The behaviour that breaks a stream off after some chunks."""
-    return raw(chunked(events(*parts, done=False), whole=False), "close")
+    return raw(chunked_answer(events(*parts, done=False), whole=False), "close")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def streams(fleet: Fleet) -> None:
 
 
 def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
-    with routed(kind, fleet.config(TWO)) as driver:
+    with routed_driver(kind, fleet.config(TWO)) as driver:
         streamed = driver.stream(model="chat")
     assert streamed.text == "a"
     assert streamed.stream.routing.decision.endpoint == "a"
@@ -44,7 +44,7 @@ def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        limited(1),
+        rate_limit_reply(1),
         reply(failure("x"), 503),
         raw(b"", "reset"),
         cut(),
@@ -56,7 +56,7 @@ def test_a_stream_says_who_answered(fleet: Fleet, kind: str) -> None:
 )
 def test_a_stream_without_a_chunk_moves_on(fleet: Fleet, kind: str, behaviour: Any) -> None:
     fleet["a"].will(behaviour)
-    with routed(kind, fleet.config(TWO)) as driver:
+    with routed_driver(kind, fleet.config(TWO)) as driver:
         streamed = driver.stream(model="chat")
     assert streamed.text == "b"
     first, second = streamed.stream.routing.attempts
@@ -66,7 +66,7 @@ def test_a_stream_without_a_chunk_moves_on(fleet: Fleet, kind: str, behaviour: A
 
 def test_a_stream_that_broke_is_not_sent_again(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(cut(part("one "), part("two")))
-    with routed(kind, fleet.config(TWO)) as driver:
+    with routed_driver(kind, fleet.config(TWO)) as driver:
         with pytest.raises(StreamInterruptedError) as caught:
             driver.stream(model="chat")
         assert fleet.counts["b"] == 0
@@ -80,7 +80,7 @@ def test_a_stream_that_broke_is_not_sent_again(fleet: Fleet, kind: str) -> None:
 def test_an_error_in_the_middle_counts_too(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(stream(events(part("one"), failure("500", "down", status=500), done=False)))
     config = fleet.config(TWO, policy={"failures": 1})
-    with routed(kind, config) as driver:
+    with routed_driver(kind, config) as driver:
         with pytest.raises(APIStatusError):
             driver.stream(model="chat")
         assert driver.stream(model="chat").text == "b"
@@ -88,7 +88,7 @@ def test_an_error_in_the_middle_counts_too(fleet: Fleet, kind: str) -> None:
 
 def test_a_refused_request_stays(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(reply(failure("x"), 400))
-    with routed(kind, fleet.config(TWO)) as driver, pytest.raises(BadRequestError):
+    with routed_driver(kind, fleet.config(TWO)) as driver, pytest.raises(BadRequestError):
         driver.stream(model="chat")
     assert fleet.counts["b"] == 0
 
@@ -96,7 +96,7 @@ def test_a_refused_request_stays(fleet: Fleet, kind: str) -> None:
 def test_streams_keep_their_place_until_they_end(fleet: Fleet, kind: str, clock: TestClock) -> None:
     facts = {"m@a": {"concurrency": 1}}
     config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 0.1})
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         inside: list[Any] = []
 
         def second(chunk: Any) -> bool:
@@ -112,14 +112,14 @@ def test_streams_keep_their_place_until_they_end(fleet: Fleet, kind: str, clock:
 
 
 def test_a_stream_that_is_dropped_gives_its_place_back(fleet: Fleet) -> None:
-    with routed("sync", fleet.config(TWO)) as driver:
+    with routed_driver("sync", fleet.config(TWO)) as driver:
         driver.client.stream([{"role": "user", "content": "x"}], model="chat")
         gc.collect()
         assert driver.client.explain(model="chat").decision.candidates[0].in_flight == 0
 
 
 def test_a_stream_closed_twice_gives_one_place_back(fleet: Fleet) -> None:
-    with routed("sync", fleet.config(TWO)) as driver:
+    with routed_driver("sync", fleet.config(TWO)) as driver:
         chunks = driver.client.stream([{"role": "user", "content": "x"}], model="chat")
         chunks.close()
         chunks.close()
@@ -131,7 +131,7 @@ def test_an_exhausted_route_has_no_stream(fleet: Fleet, kind: str, clock: TestCl
     for name in "ab":
         fleet[name].will(cut())
     config = fleet.config(TWO, policy={"attempts": 4})
-    with routed(kind, config, clock=clock) as driver:
+    with routed_driver(kind, config, clock=clock) as driver:
         with pytest.raises(RouteExhaustedError) as caught:
             driver.stream(model="chat")
         candidates = driver.client.explain(model="chat").decision.candidates
@@ -144,7 +144,7 @@ def test_a_dropped_stream_closes_at_once_also_after_a_failure(fleet: Fleet, mode
     fleet["a"].will(reply(failure("x"), 503))
     again = reply(failure("x"), 429, {"retry-after-ms": "1"})
     fleet["b"].will(*([again] if model == "m@b" else []), OPEN)
-    with routed("sync", fleet.config(TWO)) as driver:
+    with routed_driver("sync", fleet.config(TWO)) as driver:
         gc.disable()
         try:
             assert next(driver.client.stream(USER, model=model)).text == "one"
@@ -167,7 +167,7 @@ def test_a_stream_may_end_while_its_own_thread_chooses_a_deployment(fleet: Fleet
             return 0.5
 
     config = fleet.config([["m@a", "n@a"]])
-    with routed("sync", config, clock=Dropping()) as driver:
+    with routed_driver("sync", config, clock=Dropping()) as driver:
         streams.append(driver.client.stream(USER, model="chat"))
         done = threading.Thread(target=driver.client.explain, kwargs={"model": "chat"}, daemon=True)
         done.start()

@@ -24,13 +24,13 @@ IMAGE = {"type": "image_url", "image_url": {"url": PICTURE}}
 PDF = "data:application/pdf;base64,JVBERi0="
 
 
-def encoded(wire: str, *messages: Any) -> Any:
+def encode_messages(wire: str, *messages: Any) -> Any:
     body = {"messages": messages_to_wire(list(messages))}
     return wire_named(wire).encode(body, Situation()).body
 
 
 def test_media_follow_all_results_of_a_turn_on_chat() -> None:
-    messages = encoded(
+    messages = encode_messages(
         "chat",
         UserMessage("hi"),
         ToolMessage(["A cat", ImagePart(PICTURE), "and a dog"], "c1"),
@@ -55,7 +55,7 @@ def test_media_follow_all_results_of_a_turn_on_chat() -> None:
 
 
 def test_texts_of_a_result_are_one_text_on_chat() -> None:
-    (result,) = encoded("chat", ToolMessage(["a", "b"], "c1"))["messages"]
+    (result,) = encode_messages("chat", ToolMessage(["a", "b"], "c1"))["messages"]
     assert result == {"role": "tool", "tool_call_id": "c1", "content": "a\nb"}
 
 
@@ -67,9 +67,9 @@ def test_other_messages_stay_the_same_object() -> None:
 
 def test_media_stay_in_results_where_the_wire_has_a_place() -> None:
     result = ToolMessage(["A cat", ImagePart(PICTURE)], "c1")
-    (turn,) = encoded("messages", result)["messages"]
+    (turn,) = encode_messages("messages", result)["messages"]
     assert [each["type"] for each in turn["content"][0]["content"]] == ["text", "image"]
-    (item,) = encoded("responses", result)["input"]
+    (item,) = encode_messages("responses", result)["input"]
     assert [each["type"] for each in item["output"]] == ["input_text", "input_image"]
 
 

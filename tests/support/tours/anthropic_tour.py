@@ -140,7 +140,7 @@ async def tool_runner(client: Any) -> None:
     assert final.content[0].text == "It is sunny."
 
 
-async def parsed(client: Any) -> None:
+async def parsed_answer(client: Any) -> None:
     """An answer as a pydantic model."""
     parse = client.messages.parse(model="echo", output_format=City, **ASKED)
     answer = await result_of(parse)
@@ -186,7 +186,7 @@ STEPS = {
     "stream": stream,
     "tools and thinking": tools_and_thinking,
     "tool runner": tool_runner,
-    "parse": parsed,
+    "parse": parsed_answer,
     "count_tokens": count,
     "errors": errors,
 }

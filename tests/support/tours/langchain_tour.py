@@ -89,7 +89,7 @@ def tools(model: Callable[[str], Any]) -> None:
     assert "Sunny" in calling.invoke([("user", ASK), answer, fields]).text
 
 
-def structured(model: Callable[[str], Any]) -> None:
+def structured_answer(model: Callable[[str], Any]) -> None:
     """An answer as a pydantic model."""
     wanted = model("mistral-large").with_structured_output(City, method="json_schema")
     assert wanted.invoke(ASK) == City(city="New York")
@@ -100,7 +100,7 @@ STEPS = {
     "stream": stream,
     "async": chat_async,
     "tools": tools,
-    "structured": structured,
+    "structured": structured_answer,
 }
 
 

@@ -57,18 +57,18 @@ async def streams(wire: str, url: str, key: str) -> None:
 async def calls_tools(wire: str, url: str, key: str) -> None:
     """A tool loop of a model that thinks; the history goes on in another run."""
     agent = Agent(model_of(wire, "thinker", url, key))
-    asked: list[str] = []
+    questions: list[str] = []
 
     @agent.tool_plain  # type: ignore[untyped-decorator]
     def get_weather(city: str) -> str:
         """The weather in a city."""
-        asked.append(city)
+        questions.append(city)
         return "Sunny"
 
     result = await agent.run(ASK)
-    assert (result.output, asked) == ("It is sunny.", ["New York"])
+    assert (result.output, questions) == ("It is sunny.", ["New York"])
     again = await agent.run(ASK, message_history=result.all_messages())
-    assert (again.output, asked) == ("It is sunny.", ["New York"] * 2)
+    assert (again.output, questions) == ("It is sunny.", ["New York"] * 2)
 
 
 async def returns_values(wire: str, url: str, key: str) -> None:
