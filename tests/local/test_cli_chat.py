@@ -121,12 +121,22 @@ def test_a_conversation_in_a_terminal(endpoint: LocalEndpoint, tmp_path: Path) -
     assert len(saved["messages"]) == 5
 
 
-def test_ctrl_c_leaves_a_conversation(endpoint: LocalEndpoint) -> None:
+def test_ctrl_c_at_an_empty_prompt_leaves_a_conversation(endpoint: LocalEndpoint) -> None:
     with terminal("chat", "-m", "first") as chat:
+        chat.read_until(">")
+        chat.press("\x03")
+        chat.read_until("Press Ctrl-C again, or Ctrl-D, to leave.")
+        chat.read_until(">")
+        chat.press("not sent\x03")
+        chat.read_until("not sent")
+        chat.read_until(">")
+        chat.press("\x03")
+        chat.read_until("again")
         chat.read_until(">")
         chat.press("\x03")
         assert chat.wait() == 130
         assert "Traceback" not in chat.output
+    assert not any("chat/completions" in each.path for each in endpoint.requests)
 
 
 class Waiting:
@@ -155,6 +165,26 @@ def test_keys_pressed_during_an_answer_reach_the_next_prompt(endpoint: LocalEndp
         engine.may_end.set()
         chat.read_until("talking to later")
         assert chat.wait() == 0
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(endpoint: LocalEndpoint) -> None:
+    endpoint.deploy(LocalDeployment("waiting", engine=Waiting()))
+    with terminal("chat", "-m", "waiting") as chat:
+        chat.read_until(">")
+        for _ in range(2):
+            chat.press("Hello\r")
+            chat.read_until("Wait ")
+            chat.press("\x03")
+            chat.read_until("(stopped; the conversation goes on without this message)")
+            chat.read_until(">")
+        chat.press("/model first\r")
+        chat.read_until("talking to first")
+        chat.press("Anyone?\r")
+        chat.read_until("This is a synthetic answer to: Anyone?")
+        chat.read_until(">")
+        chat.press("\x04")
+        assert chat.wait() == 0
+    assert [each["content"] for each in body_of(endpoint)["messages"]] == ["Anyone?"]
 
 
 def test_commands_of_a_conversation(endpoint: LocalEndpoint, tmp_path: Path) -> None:

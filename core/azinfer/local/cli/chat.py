@@ -20,6 +20,7 @@ from azinfer.core import (
 from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe
+from azinfer.local.cli.interrupts import end_only_the_block
 from azinfer.local.cli.output import write, write_json
 from azinfer.local.cli.terminal_keys import keep_typed_keys
 
@@ -29,7 +30,9 @@ HELP = """\
 /save FILE     write the conversation to a file, as JSON
 /new           start a new conversation
 /help          show this
-/quit          leave (also Ctrl-D)"""
+/quit          leave (also Ctrl-D)
+
+Ctrl-C stops an answer."""
 
 
 def chat(
@@ -197,17 +200,34 @@ def _converse(conversation: Conversation) -> None:
     from prompt_toolkit.history import InMemoryHistory
 
     session: PromptSession[str] = PromptSession(history=InMemoryHistory())
+
+    def read_line() -> str:
+        try:
+            return session.prompt("> ").strip()
+        except KeyboardInterrupt:
+            if session.default_buffer.text:  # Ctrl-C only clears the line
+                return ""
+            raise
+
     write(f"Talking to {conversation.model}. /help shows the commands; Ctrl-D leaves.")
-    with keep_typed_keys():
-        _answer_lines(conversation, lambda: session.prompt("> "))
+    with keep_typed_keys(), end_only_the_block():
+        _answer_lines(conversation, read_line)
 
 
 def _answer_lines(conversation: Conversation, read_line: Callable[[], str]) -> None:
+    may_leave = False
     while True:
         try:
-            line = read_line().strip()
+            line = read_line()
         except EOFError:
             return
+        except KeyboardInterrupt:
+            if may_leave:
+                raise
+            may_leave = True
+            write("Press Ctrl-C again, or Ctrl-D, to leave.")
+            continue
+        may_leave = False
         try:
             if line in ("/quit", "/exit"):
                 return
@@ -217,6 +237,8 @@ def _answer_lines(conversation: Conversation, read_line: Callable[[], str]) -> N
                 _answer(conversation, line)
         except InferenceError as error:
             write(f"azinfer: {describe(error)}")
+        except KeyboardInterrupt:
+            write("\n  (stopped; the conversation goes on without this message)")
 
 
 def run_command(conversation: Conversation, line: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -37,6 +38,16 @@ def install() -> None:
 def is_interrupted() -> bool:
     """Return whether Ctrl-C was pressed since `install`."""
     return signal.getsignal(signal.SIGINT) is _exit_now
+
+
+@contextlib.contextmanager
+def end_only_the_block() -> Iterator[None]:
+    """Raise KeyboardInterrupt on every Ctrl-C in a block, and do not end the process."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def leave() -> NoReturn:
