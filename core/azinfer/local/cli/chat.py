@@ -228,17 +228,22 @@ def _answer_lines(conversation: Conversation, read_line: Callable[[], str]) -> N
             write("Press Ctrl-C again, or Ctrl-D, to leave.")
             continue
         may_leave = False
-        try:
-            if line in ("/quit", "/exit"):
-                return
-            if line.startswith("/"):
-                write(run_command(conversation, line))
-            elif line:
-                _answer(conversation, line)
-        except InferenceError as error:
-            write(f"azinfer: {describe(error)}")
-        except KeyboardInterrupt:
-            write("\n  (stopped; the conversation goes on without this message)")
+        if line in ("/quit", "/exit"):
+            return
+        _answer_line(conversation, line)
+
+
+def _answer_line(conversation: Conversation, line: str) -> None:
+    """Answer a text or run a command; print an error, and go on after Ctrl-C."""
+    try:
+        if line.startswith("/"):
+            write(run_command(conversation, line))
+        elif line:
+            _answer(conversation, line)
+    except InferenceError as error:
+        write(f"azinfer: {describe(error)}")
+    except KeyboardInterrupt:
+        write("\n  (stopped; the conversation goes on without this message)")
 
 
 def run_command(conversation: Conversation, line: str) -> str:
