@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
 from azinfer.core.errors import ConfigurationError, PermissionDeniedError
 
-AZURE = "azure"  # the value of `source=` for which the account is searched
 _SUBSCRIPTIONS_VERSION = "2022-12-01"
 _ACCOUNTS_VERSION = "2025-09-01"
 _MANAGEMENT = {

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from azinfer.core.async_operations import AsyncOperations
 from azinfer.core.completions import ChatCompletion
-from azinfer.core.embeddings import Vector
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
 from azinfer.core.retries import Timeout
@@ -16,6 +15,7 @@ from azinfer.core.retries import Timeout
 if TYPE_CHECKING:
     from azinfer.core.bulk import AsyncBulkResults
     from azinfer.core.bulk.values import OnProgress
+    from azinfer.core.embeddings import Vector
 
 Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
 

@@ -13,29 +13,21 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from azinfer.core.account_search import AZURE, find_account_async
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.credentials import Keys, Secret
 from azinfer.core.deadline import Deadline
-from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
-from azinfer.core.embedding_requests import map_async
-from azinfer.core.embeddings import (
-    Embeddings,
-    check_texts,
-    is_size_error,
-    merge_embeddings,
-)
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
-from azinfer.core.operations import CallOptions, Kind, Operations, T
+from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import AsyncChatStream, OpenStream
 
 if TYPE_CHECKING:
     from azinfer.core.batches import AsyncBatches
+    from azinfer.core.embeddings import Embeddings
     from azinfer.core.files import AsyncFiles
     from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
@@ -150,6 +142,10 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.embed`, awaited.
         """
+        # loaded only by programs that embed texts
+        from azinfer.core.embedding_requests import embed_async
+        from azinfer.core.embeddings import check_texts, is_size_error, merge_embeddings
+
         texts = check_texts(input)
         call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
@@ -162,7 +158,7 @@ class AsyncOperations(Operations):
             middle = len(batch) // 2
             return merge_embeddings([await embed(batch[:middle]), await embed(batch[middle:])])
 
-        return merge_embeddings(await map_async(embed, self._batches(texts, call_options)))
+        return await embed_async(embed, self._batches(texts, call_options))
 
     async def embed_images(
         self,
@@ -179,12 +175,14 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.embed_images`, awaited.
         """
+        from azinfer.core.embedding_requests import embed_async
+
         call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         async def embed(image: ImageInput) -> Embeddings:
             return await self._run(self._image_embedding(image, call_options))
 
-        return merge_embeddings(await map_async(embed, image_inputs(images)))
+        return await embed_async(embed, image_inputs(images))
 
     async def info(
         self,
@@ -212,6 +210,8 @@ class AsyncOperations(Operations):
         return client._remember(await client._pages(*client._list_target(source), timeout))
 
     async def _find_account(self, timeout: float | Timeout | None) -> str:
+        from azinfer.core.account_search import find_account_async
+
         scope = self._management_scope()
 
         async def read(url: str) -> list[Mapping[str, Any]]:
@@ -222,6 +222,8 @@ class AsyncOperations(Operations):
     async def _pages(
         self, first: str, scope: str | None, timeout: float | Timeout | None
     ) -> list[Json]:
+        from azinfer.core.deployment_lists import next_page
+
         pages: list[Json] = []
         url: str | None = first
         while url:

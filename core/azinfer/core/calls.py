@@ -10,7 +10,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.decoding import decode_json, decode_model_info, invalid_response
-from azinfer.core.embeddings import Embeddings, check_kind, decode_lazily
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import (
     ConfigurationError,
@@ -18,13 +17,12 @@ from azinfer.core.errors import (
 from azinfer.core.json_text import json_text
 from azinfer.core.messages import (
     CustomTool,
-    ImageInput,
     Tool,
     messages_to_wire,
     response_format_to_wire,
     tool_choice_to_wire,
 )
-from azinfer.core.model_catalog import ModelFacts, family_of
+from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile
 from azinfer.core.network import Upload
 from azinfer.core.routing import Routing
@@ -224,7 +222,7 @@ def chat(conversation: Conversation, target: Target, choice: Choice) -> Call[Cha
 
     return Call(
         target,
-        _with_model(encoded.body, target),
+        with_model(encoded.body, target),
         read,
         adapted=encoded.adapted,
         ours=encoded.ours,
@@ -234,63 +232,6 @@ def chat(conversation: Conversation, target: Target, choice: Choice) -> Call[Cha
         on_wire=conversation.on_wire,
         learn=conversation.learn,
     )
-
-
-def embeddings(
-    target: Target,
-    texts: Sequence[str],
-    options: Mapping[str, Any],
-    kind: str | None = None,
-) -> Call[Embeddings]:
-    """Return the call that embeds the texts of one request.
-
-    Args:
-        target: Where it is sent.
-        texts: The texts of this request.
-        options: Further fields of the body.
-        kind: `"query"` or `"document"`; sent where model and surface have a field for it.
-    """
-    body: Json = {"input": list(texts), **_set_options(options)}
-    own = _kind_field(target, body, kind)
-    if not {"encoding_format"} & (body.keys() | target.corrections.keys()) and (
-        target.profile.base64 or target.endpoint.surface in (V1, DEPLOYMENTS)
-    ):
-        own["encoding_format"] = "base64"  # a quarter of the bytes of floats in JSON
-    return _embedding_call(target, {**body, **own}, len(texts), frozenset(own))
-
-
-def image_embeddings(
-    target: Target,
-    image: ImageInput,
-    options: Mapping[str, Any],
-    kind: str | None = None,
-) -> Call[Embeddings]:
-    """Return the call that embeds one image; models take one image in a request.
-
-    Args:
-        target: Where it is sent.
-        image: The image, with or without a text.
-        options: Further fields of the body.
-        kind: `"query"` or `"document"`; sent where model and surface have a field for it.
-    """
-    body: Json = {"input": [image.to_wire()], **_set_options(options)}
-    own = _kind_field(target, body, kind)
-    return _embedding_call(target, {**body, **own}, 1, frozenset(own))
-
-
-def _kind_field(target: Target, body: Json, kind: str | None) -> dict[str, str]:
-    """Return the field that says what a text is for, where model and surface have it.
-
-    Source: "Get embeddings", `input_type`, of the model inference REST reference. The v1 and
-    deployments surfaces do not define the field and answer 400 to it; of the models there,
-    only Cohere's create different vectors for queries and for documents.
-    """
-    check_kind(kind)
-    if kind is None or "input_type" in body or "input_type" in target.corrections:
-        return {}
-    is_model_id = target.model_id_source != "guessed"
-    is_cohere = family_of(target.model_id, is_model_id=is_model_id) == "cohere"
-    return {"input_type": kind} if is_cohere and target.endpoint.surface.input_type else {}
 
 
 def info(target: Target) -> Call[ModelInfo]:
@@ -316,7 +257,7 @@ def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
 
 def _options_to_wire(options: Mapping[str, Any]) -> Json:
     """Return options as they are sent; None means that an option is not set."""
-    wire = _set_options(options)
+    wire = set_options(options)
     for name in _OF_CLIENT:
         wire.pop(name, None)
     if tools := wire.get("tools"):
@@ -339,7 +280,8 @@ def _asks_for_usage(target: Target) -> bool:
     return surface == MODELS and profile.streams_usage is None
 
 
-def _set_options(options: Mapping[str, Any]) -> Json:
+def set_options(options: Mapping[str, Any]) -> Json:
+    """Return the options that are set; None means that an option is not set."""
     if "model_extras" in options:
         raise ConfigurationError(
             "model_extras= is not an option: pass its content as options of the call, such as "
@@ -348,19 +290,7 @@ def _set_options(options: Mapping[str, Any]) -> Json:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _embedding_call(
-    target: Target, body: Json, count: int, ours: frozenset[str]
-) -> Call[Embeddings]:
-    encoding = body.get("encoding_format")
-
-    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        raw = (decode_json if encoding == "base64" else decode_lazily)(data, headers)
-        return Embeddings.from_wire(raw, headers, count, encoding, routing)
-
-    return Call(target, _with_model(body, target), read, ours=ours)
-
-
-def _with_model(body: Json, target: Target) -> Json:
+def with_model(body: Json, target: Target) -> Json:
     """Return the body, with the name of the deployment if the surface needs it there.
 
     Raises:

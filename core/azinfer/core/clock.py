@@ -1,6 +1,5 @@
 """Time and random numbers, passed as an argument, so that tests do not have to wait."""
 
-import random
 import time
 
 
@@ -17,6 +16,8 @@ class Clock:
 
     def random(self) -> float:
         """Return a random number from 0 up to 1, for jitter."""
+        import random  # slow to import, and needed only where a call is repeated
+
         return random.random()
 
     def sleep(self, seconds: float) -> None:

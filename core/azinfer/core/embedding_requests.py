@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from azinfer.core.embeddings import Embeddings
+from azinfer.core.embeddings import Embeddings, merge_embeddings
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 
 
-def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> list[Embeddings]:
-    """Return the embeddings of each part, with concurrent requests.
+def embed_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> Embeddings:
+    """Return the embeddings of all parts together, with concurrent requests.
 
     The first error, or an interrupt, ends the whole call at once: requests under way continue in
     daemon threads until they end, and their answers are dropped.
     """
     if len(parts) < 2:
-        return [embed(part) for part in parts]
+        return merge_embeddings([embed(part) for part in parts])
     import contextvars
     import queue
     import threading
@@ -43,7 +43,7 @@ def map_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> 
             answers[at] = answer
     finally:
         deque(_take_rest(left), 0)  # nothing further is sent
-    return [answers[at] for at in range(len(parts))]
+    return merge_embeddings([answers[at] for at in range(len(parts))])
 
 
 def _embed_each(
@@ -67,9 +67,9 @@ def _take_rest(left: SimpleQueue[Any]) -> Iterator[Any]:
         yield item
 
 
-async def map_async(
+async def embed_async(
     embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
-) -> list[Embeddings]:
+) -> Embeddings:
     """Do the same in one event loop."""
     import asyncio
 
@@ -81,7 +81,7 @@ async def map_async(
 
     work = [asyncio.ensure_future(one(part)) for part in parts]
     try:
-        return list(await asyncio.gather(*work))
+        return merge_embeddings(await asyncio.gather(*work))
     finally:
         for each in work:
             each.cancel()

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from azinfer.core import calls
 from azinfer.core.base_client import BaseClient
 from azinfer.core.calls import Call, Target
 from azinfer.core.completions import Json, Usage
 from azinfer.core.decoding import decode_json, invalid_response
+from azinfer.core.embedding_calls import image_embeddings
 from azinfer.core.embeddings import Embeddings, check_kind
 from azinfer.core.endpoint_knowledge import EndpointKnowledge
 from azinfer.core.endpoints import Endpoint
@@ -92,7 +92,7 @@ def _call(
     if operation == EMBED:
         call = _cohere_call(target, request)
     else:
-        call = calls.image_embeddings(target, request.image, request.options, request.kind)
+        call = image_embeddings(target, request.image, request.options, request.kind)
     learn = partial(client._knowledge.learn_image_route, target.model, operation)
     return call._replace(learn=learn)
 

@@ -7,7 +7,6 @@ messages), "How to use embeddings" (2,048 inputs), Mistral's and Cohere's API re
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -184,6 +183,8 @@ def _short(call_id: str, changes: dict[str, None]) -> str:
     if re.fullmatch("[A-Za-z0-9]{9}", call_id):
         return call_id
     changes["tool-call ids → 9 characters"] = None
+    import hashlib  # slow to import, and only some models want short ids
+
     return hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()[:9]
 
 

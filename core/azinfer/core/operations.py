@@ -7,15 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from azinfer.core import calls
-from azinfer.core.account_search import management_origin
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.base_client import BaseClient
 from azinfer.core.calls import Call, Target
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.credentials import Tokens
-from azinfer.core.deployment_lists import from_pages, list_url
-from azinfer.core.deployments import Deployments
-from azinfer.core.embeddings import Embeddings, batches
 from azinfer.core.endpoints import origin_of
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
@@ -30,10 +26,13 @@ from azinfer.core.wires.selection import Choice
 from azinfer.core.wires.wire import wire_named
 
 if TYPE_CHECKING:
+    from azinfer.core.deployments import Deployments
+    from azinfer.core.embeddings import Embeddings
     from azinfer.core.rerank import Reranking
 
 T = TypeVar("T")
 
+AZURE = "azure"  # the value of `source=` for which the account is searched
 Kind: TypeAlias = Literal["query", "document"]
 
 
@@ -121,10 +120,12 @@ class Operations(BaseClient):
         return calls.chat(conversation, target, choice)
 
     def _embedding(self, texts: list[str], call_options: CallOptions) -> CallAttempts[Embeddings]:
+        from azinfer.core.embedding_calls import text_embeddings  # only programs that embed
+
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             target = client._place(EMBEDDINGS, place)
             options = _merge_params(call_options.options, place)
-            return calls.embeddings(target, texts, options, call_options.kind)
+            return text_embeddings(target, texts, options, call_options.kind)
 
         return self._attempts(EMBEDDINGS, embed, call_options)
 
@@ -276,6 +277,8 @@ class Operations(BaseClient):
 
     def _batches(self, texts: list[str], call_options: CallOptions) -> list[list[str]]:
         """Return texts divided into requests that the model accepts."""
+        from azinfer.core.embeddings import batches
+
         return batches(texts, self._embedding_profile(call_options))
 
     def _embedding_profile(self, call_options: CallOptions) -> Profile:
@@ -294,6 +297,8 @@ class Operations(BaseClient):
 
     def _list_target(self, source: str | None) -> tuple[str, str | None]:
         """Return the URL of a list of deployments, and the scope of a token for it."""
+        from azinfer.core.deployment_lists import list_url
+
         url, scope = list_url(self.endpoint, source)
         if origin_of(url) != origin_of(self.endpoint.url) and not isinstance(
             self._credential, Tokens
@@ -306,6 +311,8 @@ class Operations(BaseClient):
 
     def _management_scope(self) -> str | None:
         """The scope of a token for Azure Resource Manager; a key is sent to no other host."""
+        from azinfer.core.account_search import management_origin
+
         _, scope = self._list_target(f"{management_origin(self.endpoint.url)}/subscriptions/-")
         return scope
 
@@ -314,6 +321,8 @@ class Operations(BaseClient):
         return url
 
     def _remember(self, pages: list[Json]) -> Deployments:
+        from azinfer.core.deployment_lists import from_pages
+
         self._knowledge.deployments = from_pages(pages)
         return self._known_deployments
 

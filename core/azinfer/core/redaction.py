@@ -5,7 +5,6 @@ The only module that redacts.
 
 from __future__ import annotations
 
-import html
 import json
 from collections import ChainMap
 from collections.abc import Mapping
@@ -114,6 +113,8 @@ def _redact_value(value: Any, secret: str) -> Any:
 
 def _forms(secret: str) -> set[str]:
     """Return a secret as URLs, JSON, HTML and Python write it."""
+    import html  # slow to import, and only errors are redacted
+
     quoted = json.dumps(secret)[1:-1]
     return {
         secret,

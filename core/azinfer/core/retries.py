@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import (
@@ -181,7 +180,11 @@ def _number(text: str | None) -> float:
 def _seconds(text: str | None, clock: Clock) -> float:
     if seconds := _number(text):
         return seconds
+    if not text:
+        return 0.0
+    from email.utils import parsedate_to_datetime  # slow to import, and dates are rare
+
     try:
-        return max(0.0, parsedate_to_datetime(text or "").timestamp() - clock.time())
+        return max(0.0, parsedate_to_datetime(text).timestamp() - clock.time())
     except (ValueError, OverflowError):
         return 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from types import FunctionType
@@ -24,6 +23,8 @@ def pickleable_credential(credential: Any) -> Any:
         return credential if credential == "entra" or credential.startswith("env:") else None
     if not isinstance(credential, FunctionType):  # methods and partials would include their values
         return None
+    import pickle  # slow to import, and few clients are pickled
+
     try:
         pickle.dumps(credential)
     except (pickle.PicklingError, AttributeError):  # a lambda, or a function inside another

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from azinfer.core.completions import ChatCompletion
-from azinfer.core.embeddings import Vector
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
 from azinfer.core.retries import Timeout
@@ -19,6 +18,7 @@ from azinfer.core.sync_operations import SyncOperations
 if TYPE_CHECKING:
     from azinfer.core.bulk import BulkResults
     from azinfer.core.bulk.values import OnProgress
+    from azinfer.core.embeddings import Vector
 
 Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
 Texts: TypeAlias = Iterable[str]

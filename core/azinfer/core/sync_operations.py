@@ -9,28 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from azinfer.core.account_search import AZURE, find_account
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.deadline import Deadline
-from azinfer.core.deployment_lists import next_page
 from azinfer.core.deployments import Deployments
-from azinfer.core.embedding_requests import map_in_threads
-from azinfer.core.embeddings import (
-    Embeddings,
-    check_texts,
-    is_size_error,
-    merge_embeddings,
-)
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
-from azinfer.core.operations import CallOptions, Kind, Operations, T
+from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 from azinfer.core.streams import ChatStream
 
 if TYPE_CHECKING:
     from azinfer.core.batches import Batches
+    from azinfer.core.embeddings import Embeddings
     from azinfer.core.files import Files
     from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
@@ -179,6 +171,10 @@ class SyncOperations(Operations):
         Raises:
             InferenceError: A request failed; no partial result is returned.
         """
+        # loaded only by programs that embed texts
+        from azinfer.core.embedding_requests import embed_in_threads
+        from azinfer.core.embeddings import check_texts, is_size_error, merge_embeddings
+
         texts = check_texts(input)
         call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
@@ -191,7 +187,7 @@ class SyncOperations(Operations):
             middle = len(batch) // 2
             return merge_embeddings([embed(batch[:middle]), embed(batch[middle:])])
 
-        return merge_embeddings(map_in_threads(embed, self._batches(texts, call_options)))
+        return embed_in_threads(embed, self._batches(texts, call_options))
 
     def embed_images(
         self,
@@ -225,12 +221,14 @@ class SyncOperations(Operations):
             ConfigurationError: The resource has no surface with this operation.
             InferenceError: A request failed; no partial result is returned.
         """
+        from azinfer.core.embedding_requests import embed_in_threads
+
         call_options = CallOptions(model, model_id, timeout, headers, options, kind)
 
         def embed(image: ImageInput) -> Embeddings:
             return self._run(self._image_embedding(image, call_options))
 
-        return merge_embeddings(map_in_threads(embed, image_inputs(images)))
+        return embed_in_threads(embed, image_inputs(images))
 
     def info(
         self,
@@ -276,6 +274,8 @@ class SyncOperations(Operations):
         return client._remember(client._pages(*client._list_target(source), timeout))
 
     def _find_account(self, timeout: float | Timeout | None) -> str:
+        from azinfer.core.account_search import find_account
+
         scope = self._management_scope()
 
         def read(url: str) -> list[Mapping[str, Any]]:
@@ -284,6 +284,8 @@ class SyncOperations(Operations):
         return self._know_account(find_account(self.endpoint, read))
 
     def _pages(self, first: str, scope: str | None, timeout: float | Timeout | None) -> list[Json]:
+        from azinfer.core.deployment_lists import next_page
+
         pages: list[Json] = []
         url: str | None = first
         while url:
@@ -349,9 +351,8 @@ class SyncOperations(Operations):
                 request, deadline = self._next(attempts)
                 try:
                     response = self._transport.open(request, deadline)
-                    return attempts.value_of(
-                        response.status, response.headers, b"".join(response.parts)
-                    )
+                    body = b"".join(response.parts)
+                    return attempts.value_of(response.status, response.headers, body)
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 self._clock.sleep(wait)
@@ -365,9 +366,8 @@ class SyncOperations(Operations):
                 try:
                     response = self._transport.open(request, deadline)
                     if response.status >= 300:
-                        raise attempts.error_of(
-                            response.status, response.headers, b"".join(response.parts)
-                        )
+                        body = b"".join(response.parts)
+                        raise attempts.error_of(response.status, response.headers, body)
                     reader = attempts.reader(response.status, response.headers, deadline)
                     stream = ChatStream(response, reader, attempts)
                     stream.read_ahead()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -35,6 +34,8 @@ class Upload:
         fields: Mapping[str, str],
         on_progress: Progress | None = None,
     ) -> None:
+        import secrets  # slow to import, and few programs upload
+
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._source, self._on_progress = source, on_progress
