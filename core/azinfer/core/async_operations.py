@@ -23,7 +23,6 @@ from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
 from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
-from azinfer.core.streams import AsyncChatStream, OpenStream
 
 if TYPE_CHECKING:
     from azinfer.core.batches import AsyncBatches
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from azinfer.core.files import AsyncFiles
     from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
+    from azinfer.core.streams import AsyncChatStream, OpenStream
 
 U = TypeVar("U")
 
@@ -107,6 +107,8 @@ class AsyncOperations(Operations):
         """
         call_options = CallOptions(model, model_id, timeout, headers, options)
         attempts = self._chat(messages, call_options, stream=True)
+        from azinfer.core.streams import AsyncChatStream  # loaded only by programs that stream
+
         return AsyncChatStream(lambda: self._run_hedged(self._open_stream, attempts))
 
     @overload
@@ -296,6 +298,8 @@ class AsyncOperations(Operations):
         return response.status, response.headers, body
 
     async def _open_stream(self, attempts: CallAttempts[Any]) -> OpenStream:
+        from azinfer.core.streams import OpenStream
+
         try:
             while True:
                 request, deadline = await self._next(attempts, stream=True)

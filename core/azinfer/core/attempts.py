@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from azinfer.core.calls import API_VERSION, NOTHING, Call, T, call_numbers
 from azinfer.core.credentials import Secret, Source
@@ -27,8 +27,10 @@ from azinfer.core.redaction import redact_error, redact_headers
 from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standing_headers
 from azinfer.core.retries import may_have_arrived, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
-from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import scope_of
+
+if TYPE_CHECKING:
+    from azinfer.core.stream_reader import StreamReader
 
 _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 

@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from azinfer.core.citations import Citation, citations_of
 from azinfer.core.json_fields import as_object, as_text
 from azinfer.core.routing import Routing
+
+if TYPE_CHECKING:
+    from azinfer.core.citations import Citation
 
 Json = dict[str, Any]
 
@@ -97,6 +99,8 @@ class Message:
     @property
     def citations(self) -> tuple[Citation, ...]:
         """The sources that the message names, of a search, a file or Azure's "on your data"."""
+        from azinfer.core.citations import citations_of  # few answers have sources
+
         return citations_of(self.raw, self.content or "")
 
 

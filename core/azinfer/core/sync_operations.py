@@ -18,7 +18,6 @@ from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
 from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
-from azinfer.core.streams import ChatStream
 
 if TYPE_CHECKING:
     from azinfer.core.batches import Batches
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from azinfer.core.files import Files
     from azinfer.core.request_options import ChatCall, EmbeddingCall
     from azinfer.core.rerank import Reranking
+    from azinfer.core.streams import ChatStream
 
 U = TypeVar("U")
 
@@ -123,8 +123,7 @@ class SyncOperations(Operations):
         supports it. Reading raises StreamInterruptedError if the response breaks off.
         """
         call_options = CallOptions(model, model_id, timeout, headers, options)
-        attempts = self._chat(messages, call_options, stream=True)
-        return self._run_hedged(self._open_stream, attempts)
+        return self._run_hedged(self._open_stream, self._chat(messages, call_options, stream=True))
 
     @overload
     def embed(self, input: str | Sequence[str], **options: Unpack[EmbeddingCall]) -> Embeddings: ...
@@ -350,9 +349,9 @@ class SyncOperations(Operations):
             while True:
                 request, deadline = self._next(attempts)
                 try:
-                    response = self._transport.open(request, deadline)
-                    body = b"".join(response.parts)
-                    return attempts.value_of(response.status, response.headers, body)
+                    head = self._transport.open(request, deadline)
+                    # The body has no name here: tracebacks show the values of names.
+                    return attempts.value_of(head.status, head.headers, b"".join(head.parts))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 self._clock.sleep(wait)
@@ -360,16 +359,17 @@ class SyncOperations(Operations):
             attempts.close()
 
     def _open_stream(self, attempts: CallAttempts[Any]) -> ChatStream:
+        from azinfer.core.streams import ChatStream  # loaded only by programs that stream
+
         try:
             while True:
                 request, deadline = self._next(attempts, stream=True)
                 try:
-                    response = self._transport.open(request, deadline)
-                    if response.status >= 300:
-                        body = b"".join(response.parts)
-                        raise attempts.error_of(response.status, response.headers, body)
-                    reader = attempts.reader(response.status, response.headers, deadline)
-                    stream = ChatStream(response, reader, attempts)
+                    head = self._transport.open(request, deadline)
+                    if head.status >= 300:
+                        raise attempts.error_of(head.status, head.headers, b"".join(head.parts))
+                    reader = attempts.reader(head.status, head.headers, deadline)
+                    stream = ChatStream(head, reader, attempts)
                     stream.read_ahead()
                     return stream
                 except InferenceError as error:

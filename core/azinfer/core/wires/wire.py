@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.errors import ConfigurationError, InferenceError
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import UNKNOWN, Profile
-from azinfer.core.stream_reader import StreamReader
 from azinfer.core.surfaces import WIRES, WireName
+
+if TYPE_CHECKING:
+    from azinfer.core.stream_reader import StreamReader
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -73,8 +74,7 @@ class Mended(NamedTuple):
     learned: Mapping[str, str] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wire:
+class Wire(NamedTuple):
     """One form in which a service accepts a conversation and answers it.
 
     Attributes:
