@@ -7,6 +7,7 @@ So a model refuses a field once per process and not once per client, and after
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoints import Endpoint
@@ -27,13 +28,22 @@ class EndpointKnowledge:
         wires: The wires that deployments need, by the deployment's name.
         image_routes: The operations that embed images, by the deployment's name.
         account: The URL of its account in Azure Resource Manager, once it was found.
+        listings: How many lists all endpoints of this process have returned, by which others
+            notice a new one.
     """
+
+    listings: ClassVar[int] = 0
 
     deployments: Deployments = field(default_factory=Deployments)
     corrections: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     wires: dict[str, WireName] = field(default_factory=dict)
     image_routes: dict[str, str] = field(default_factory=dict)
     account: str | None = None
+
+    def remember(self, deployments: Deployments) -> None:
+        """Remember the list that the service returned."""
+        self.deployments = deployments
+        EndpointKnowledge.listings += 1
 
     def corrections_of(self, surface: str, deployment: str | None) -> dict[str, str]:
         """Return the corrections for one deployment; all clients see what is added to them."""
@@ -49,7 +59,8 @@ class EndpointKnowledge:
 
     def add(self, other: EndpointKnowledge) -> None:
         """Add what another process has learned; what this one has learned itself wins."""
-        self.deployments = self.deployments or other.deployments
+        if not self.deployments:
+            self.remember(other.deployments)
         self.wires = {**other.wires, **self.wires}
         self.image_routes = {**other.image_routes, **self.image_routes}
         for key, corrections in other.corrections.items():

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from azinfer.core.errors import InferenceError, RouteExhaustedError
 from azinfer.core.routes.choice import Need
 from azinfer.core.routes.plan import Plan
+from azinfer.core.routes.resolution import Resolution
 from azinfer.core.routes.traffic import Traffic
 from azinfer.core.routes.vector_lengths import Shape
-from azinfer.core.routing import Attempt, Decision
+from azinfer.core.routing import Attempt
 
 _SHOWN = 8  # attempts and skipped deployments in the text of an error
 
 
-@dataclass(frozen=True, slots=True)
-class Journey:
+class Journey(NamedTuple):
     """What one call asks of a route.
 
     Attributes:
         plan: The route.
         traffic: The state of its deployments.
         need: What the call asks of a deployment.
-        decision: How its name led to the route.
+        meaning: How its name led to the route.
         home: The resource whose state the conversation carries, or None.
         shape: What decides the length of the vectors that it asks for; None without vectors.
     """
@@ -31,13 +31,12 @@ class Journey:
     plan: Plan
     traffic: Traffic
     need: Need
-    decision: Decision
+    meaning: Resolution
     home: str | None = None
     shape: Shape | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(NamedTuple):
     """What a call did on its route.
 
     Attributes:

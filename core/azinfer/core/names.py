@@ -62,6 +62,7 @@ class Names:
         settings: The file.
         directory: The names.
         seen: What each endpoint had listed at that moment.
+        listings: How many lists this process had read by then.
         plans: Routes ready for use, by name and whether they are for embeddings.
         meanings: The meanings of names that were used before.
     """
@@ -69,6 +70,7 @@ class Names:
     settings: ClientConfig
     directory: Directory
     seen: tuple[Deployments, ...] = ()
+    listings: int = 0
     plans: dict[tuple[str, bool], Plan] = field(default_factory=dict)
     meanings: dict[str, Resolution] = field(default_factory=dict)
 

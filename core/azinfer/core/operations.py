@@ -205,11 +205,7 @@ class Operations(BaseClient):
             return self._observe(attempts, operation, call_options, messages)
         name = call_options.model or self.model
         model_id = call_options.model_id or (self.model_id if name == self.model else None)
-        own, own_safe = (
-            call_options.headers or {},
-            without_secret_headers(call_options.headers or {}),
-        )
-        added, added_safe = self._added, without_secret_headers(self._added)
+        own, added, added_wire = call_options.headers or {}, self._added, self._added_wire
 
         def leg(
             client: Operations,
@@ -217,16 +213,13 @@ class Operations(BaseClient):
             params: Mapping[str, Any] | None,
             headers: Mapping[str, str],
         ) -> Leg[T]:
-            # Secrets are for the default endpoint, unless the caller named the endpoint itself.
-            standing = added if client._gets_secrets else added_safe
-            once = own if client._gets_secrets or params is None else own_safe
-            place = Place(
-                deployment,
-                model_id,
-                {**headers, **standing, **once},
-                params or {},
-                self._added_wire,
-            )
+            if added or own:
+                # Secrets are for the default endpoint, unless the caller named the endpoint itself.
+                is_safe = client._gets_secrets
+                standing = added if is_safe else without_secret_headers(added)
+                once = own if is_safe or params is None else without_secret_headers(own)
+                headers = {**headers, **standing, **once}
+            place = Place(deployment, model_id, headers, params or {}, added_wire)
             return client._leg(make(client, place))
 
         routed: CallAttempts[T] = self._router.attempts(
@@ -323,7 +316,7 @@ class Operations(BaseClient):
     def _remember(self, pages: list[Json]) -> Deployments:
         from azinfer.core.deployment_lists import from_pages
 
-        self._knowledge.deployments = from_pages(pages)
+        self._knowledge.remember(from_pages(pages))
         return self._known_deployments
 
 

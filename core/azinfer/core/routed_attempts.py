@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import T
 from azinfer.core.deadline import Deadline
-from azinfer.core.embeddings import Embeddings
 from azinfer.core.errors import (
     ConfigurationError,
     ContentFilterError,
@@ -50,7 +48,6 @@ class RoutedAttempts(CallAttempts[T]):
     """
 
     decision: Decision
-    _permit: Permit | None = None
 
     def __init__(
         self,
@@ -59,10 +56,11 @@ class RoutedAttempts(CallAttempts[T]):
         rules: Rules,
         avoid: frozenset[str] = frozenset(),
     ) -> None:
+        # The permit of the request under way. A list, whose `pop` only one thread can win.
+        self._permits: list[Permit] = []
         self._start(rules)
         self._journey, self._make, self._rules = journey, make, rules
         self._policy = journey.plan.route.policy
-        self.decision = journey.decision
         self._tried, self._need = avoid, journey.need
         self._unable: dict[str, str] = {}
         self._rounds = self._polls = 0
@@ -73,7 +71,8 @@ class RoutedAttempts(CallAttempts[T]):
 
     def __del__(self) -> None:
         # Nothing else ends a stream that was dropped before its first chunk was read.
-        self.close()
+        if self._permits:
+            self.close()
 
     @property
     def hedge(self) -> float | None:
@@ -88,8 +87,9 @@ class RoutedAttempts(CallAttempts[T]):
                 hedge was answered first.
             ConfigurationError: The first deployment cannot take it in this form.
         """
-        self._stop_if_lost()
-        if self._permit is not None:
+        if self._lost:
+            raise self._lost_error()
+        if self._permits:
             return 0.0  # the same deployment again, in another form
         while not isinstance(ticket := self._take_ticket(), float):
             if self._try_going(ticket):
@@ -101,7 +101,7 @@ class RoutedAttempts(CallAttempts[T]):
     def _take_ticket(self) -> Ticket | float:
         need = self._need
         if self._tried:
-            need = replace(need, avoid=frozenset(need.avoid) | self._tried)
+            need = need._replace(avoid=frozenset(need.avoid) | self._tried)
         return self._journey.traffic.take(self._journey.plan, need)
 
     def _try_going(self, ticket: Ticket) -> bool:
@@ -114,29 +114,30 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             self._go(ticket)
         except ConfigurationError as error:
-            self._settle(Withdrawn)
+            self._withdraw()
             if not self._attempts:
                 raise
             self._leave_out(ticket, error.message)
             return False
-        self._stop_if_lost()
+        if self._lost:
+            raise self._lost_error()
         return True
 
-    def _stop_if_lost(self) -> None:
-        if self._lost:
-            self.close()
-            raise self._exhausted_error()
+    def _lost_error(self) -> RouteExhaustedError:
+        """End the call, because a hedge was answered first."""
+        self.close()
+        return self._exhausted_error()
 
     def _go(self, ticket: Ticket) -> None:
         """Send what comes next to the deployment of a ticket."""
-        self._ticket, self._permit = ticket, ticket.permit
+        self._ticket = ticket
+        self._permits.append(ticket.permit)
         self._polls = 0
-        name = self.decision
-        # Not `replace`, which takes twice the time.
+        meaning = self._journey.meaning
         self.decision = Decision(
-            requested=name.requested,
-            resolution=name.resolution,
-            route=name.route,
+            requested=meaning.requested,
+            resolution=meaning.rule,
+            route=self._journey.plan.route.name,
             endpoint=ticket.member.endpoint,
             tier=ticket.tier,
             why=ticket.why,
@@ -190,18 +191,22 @@ class RoutedAttempts(CallAttempts[T]):
             InferenceError: It is an error, or cannot be read.
         """
         value = super().value_of(status, headers, body)
-        if isinstance(value, Embeddings) and value.vectors:
-            self._check_length(len(value.vectors[0]))
-        self._settle(lambda permit: Succeeded(permit, headers, _tokens_of(value)))
+        if self._journey.shape is not None:
+            self._check_length(value)
+        if (permit := self._take_permit()) is not None:
+            tokens = _tokens_of(value) if self._journey.plan.counts_tokens else None
+            self._settle(Succeeded(permit, headers, tokens))
         return value
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, embeddings: Any) -> None:
         """Raise InvalidResponseError if other deployments return vectors of another length."""
-        journey, ticket = self._journey, self._ticket
+        if not embeddings.vectors:
+            return
+        length, journey, ticket = len(embeddings.vectors[0]), self._journey, self._ticket
         assert ticket is not None
-        assert journey.shape is not None  # as of every call that returns vectors
+        assert journey.shape is not None
         reason = journey.traffic.vector_lengths.check(
-            journey.plan.route.name, journey.shape, ticket.member.key, length
+            journey.plan.route.name, journey.shape, ticket.key, length
         )
         if reason:
             self._leave_out(ticket, reason)
@@ -213,15 +218,16 @@ class RoutedAttempts(CallAttempts[T]):
         """Exclude the deployment of a ticket from the rest of this call."""
         member = ticket.member
         self._unable[f"{member.deployment}@{member.endpoint}"] = reason
-        self._need = replace(self._need, avoid=frozenset(self._need.avoid) | {member.key})
+        self._need = self._need._replace(avoid=frozenset(self._need.avoid) | {ticket.key})
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
         """Return the reader of the stream that an answer begins."""
         reader = super().reader(status, headers, deadline)
-        permit = self.__dict__.pop("_permit", None)  # the winner may end it meanwhile
-        if permit is not None and self._ticket is not None:
-            self._journey.traffic.settle(self._ticket, Opened(permit, headers), self._policy)
-            self._permit, self._stream = replace(permit, probe=False), reader
+        permit = self._take_permit()  # the winner may end it meanwhile
+        if permit is not None:
+            self._settle(Opened(permit, headers))
+            self._stream = reader
+            self._permits.append(permit._replace(probe=False))
         if self._lost:
             self.close()
         return reader
@@ -237,21 +243,20 @@ class RoutedAttempts(CallAttempts[T]):
         if self._lost or not moves_on(error, self._policy):
             raise error
         assert self._ticket is not None  # the attempt that failed had one
-        self._tried |= {self._ticket.member.key}
+        self._tried |= {self._ticket.key}
         if len(self._attempts) >= self._policy.attempts:
             raise self._exhausted_error()
         return 0.0
 
     def _count(self, error: InferenceError) -> None:
         """Record what an error means for its deployment."""
-        failure, stream = failure_of(error), self._stream is not None
-
-        def event(permit: Permit) -> Event:
-            if failure is None:
-                return Succeeded(permit, error.headers, stream=stream)
-            return Failed(permit, failure, error.headers)
-
-        self._settle(event)
+        permit, failure = self._take_permit(), failure_of(error)
+        if permit is None:
+            return
+        if failure is None:
+            self._settle(Succeeded(permit, error.headers, stream=self._stream is not None))
+        else:
+            self._settle(Failed(permit, failure, error.headers))
 
     def handle_rejected_credential(self) -> None:
         """Go on to another deployment.
@@ -274,11 +279,12 @@ class RoutedAttempts(CallAttempts[T]):
 
     def close(self) -> None:
         """End the call, however it ended; it can be called twice."""
-        stream = self._stream
-        if stream is None:
-            self._settle(Abandoned)
+        if not self._permits or (permit := self._take_permit()) is None:
+            return
+        if self._stream is None:
+            self._settle(Abandoned(permit))
         else:
-            self._settle(lambda each: Succeeded(each, {}, self._tokens_of(stream), stream=True))
+            self._settle(Succeeded(permit, {}, self._tokens_of(self._stream), stream=True))
 
     def _tokens_of(self, stream: StreamReader) -> int | None:
         """Return the tokens that a whole stream used; None if no limit counts them."""
@@ -290,7 +296,8 @@ class RoutedAttempts(CallAttempts[T]):
         """End the call because a hedge was answered first: its deployment was silent."""
         # First, so that a thread that begins a request now ends its permit itself.
         self._lost = True
-        self._settle(lambda permit: Failed(permit, Failure("silence"), {}))
+        if (permit := self._take_permit()) is not None:
+            self._settle(Failed(permit, Failure("silence"), {}))
 
     def twin(self) -> RoutedAttempts[T] | None:
         """Return the hedge of this call, on its way to another deployment.
@@ -299,7 +306,7 @@ class RoutedAttempts(CallAttempts[T]):
         cannot take the call in this form.
         """
         traffic = self._journey.traffic
-        if self._ticket is None or self._permit is None or not traffic.may_hedge():
+        if self._ticket is None or not self._permits or not traffic.may_hedge():
             return None
         twin = self._start_twin(self._ticket)
         if twin is None:
@@ -307,7 +314,7 @@ class RoutedAttempts(CallAttempts[T]):
         return twin
 
     def _start_twin(self, own: Ticket) -> RoutedAttempts[T] | None:
-        avoid = self._tried | {own.member.key}
+        avoid = self._tried | {own.key}
         twin = RoutedAttempts(self._journey, self._make, self._rules, avoid)
         ticket = twin._take_ticket()
         if isinstance(ticket, float):
@@ -315,7 +322,7 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             twin._go(ticket)
         except ConfigurationError:
-            twin._settle(Withdrawn)
+            twin._withdraw()
             return None
         twin._end = self._end
         seconds = self.clock.monotonic() - self._began
@@ -327,12 +334,23 @@ class RoutedAttempts(CallAttempts[T]):
         member = ticket.member
         return Attempt(None, "Hedged", seconds, None, member.deployment, member.endpoint)
 
-    def _settle(self, event: Callable[[Permit], Event]) -> None:
-        """End the permit, if there still is one."""
-        # One step, as the thread of a hedge may end it at the same moment.
-        permit = self.__dict__.pop("_permit", None)
-        if permit is not None and self._ticket is not None:
-            self._journey.traffic.settle(self._ticket, event(permit), self._policy)
+    def _withdraw(self) -> None:
+        """End the permit of a request that was not sent."""
+        if (permit := self._take_permit()) is not None:
+            self._settle(Withdrawn(permit))
+
+    def _take_permit(self) -> Permit | None:
+        """Return the permit, which the caller must end; None if it was ended before."""
+        try:
+            # One step, as the thread of a hedge may end it at the same moment.
+            return self._permits.pop()
+        except IndexError:
+            return None
+
+    def _settle(self, event: Event) -> None:
+        """Record what became of the request to the present deployment."""
+        assert self._ticket is not None  # there was a permit
+        self._journey.traffic.settle(self._ticket, event, self._policy)
 
     def _exhausted_error(self, seconds: float | None = None) -> RouteExhaustedError:
         """Return the error of a call that no deployment answered."""

@@ -46,6 +46,7 @@ _OWN = ("credential", "surface", "api_version", "headers", "wire")
 _NAMES = ("model", "model_id")  # of calls, not of endpoints
 _DEFAULT_ONLY = ("credential", "surface", "api_version", "http_client")
 _SECRETS = ("credential", "environ", "http_client")
+_ANYWHERE = Need()
 _MOST_NAMES = 10_000  # meanings of names that are remembered
 
 # Creates the leg of a call from a client, the name of a deployment, and the params of a route,
@@ -166,14 +167,11 @@ class Router:
             headers = {_SPILLOVER: other} if other else {}
             return make(client, member.deployment, params, headers)
 
-        if ready.route.policy.hedge:
+        if ready.route.policy.hedge is not None:
             self._traffic.earn_hedge(ready.route.policy.hedge_share)
         need, home = self._need(ready, names, prompt)
-        decision = Decision(
-            requested=meaning.requested, resolution=meaning.rule, route=ready.route.name
-        )
         shape = _shape(operation, params, prompt[1])
-        journey = Journey(ready, self._traffic, need, decision, home, shape)
+        journey = Journey(ready, self._traffic, need, meaning, home, shape)
         return RoutedAttempts(journey, leg, rules)
 
     def first(self, name: str | None, operation: str) -> tuple[Any, str | None]:
@@ -222,7 +220,7 @@ class Router:
         )
         member = ready.tiers[0].members[0]
         if isinstance(choice, Choice):
-            member = ready.tiers[choice.tier].members[choice.index]
+            member = ready.tiers[choice.tier].members[choice.position]
             decision = replace(decision, endpoint=member.endpoint, tier=choice.tier, why=choice.why)
         return self._client(member.endpoint or "", names), member.deployment, decision
 
@@ -237,7 +235,7 @@ class Router:
         """Return what a call asks of a deployment, and whose state it carries."""
         messages, options = prompt
         if messages is None:
-            return Need(), None
+            return _ANYWHERE, None
         home = home_of(messages, options)
         policy = ready.route.policy
         tokens, affinity = 0, None
@@ -247,12 +245,13 @@ class Router:
             affinity = affinity_of(policy.affinity, wire, options)
         elif "prompt_cache_key" in options:
             affinity = affinity_of(policy.affinity, (), options)
-        return Need(tokens, self._away(home, ready, names), affinity), home
+        elif home is None:
+            return _ANYWHERE, None
+        away = frozenset() if home is None else self._away(home, ready, names)
+        return Need(tokens, away, affinity), home
 
-    def _away(self, home: str | None, ready: Plan, names: Names) -> frozenset[str]:
+    def _away(self, home: str, ready: Plan, names: Names) -> frozenset[str]:
         """Return the keys of deployments on other resources than that of the state."""
-        if home is None:
-            return frozenset()
         members = [member for tier in ready.tiers for member in tier.members]
         resources = {member.key: self._resource(member, names) for member in members}
         if home == "" and len(set(resources.values())) == 1:
@@ -312,14 +311,21 @@ class Router:
 
     def _current(self) -> Names:
         """Return the names as they are now: after a new file, and after new lists."""
+        names = self._names
+        if (
+            len(names.seen) == len(self._clients)
+            and names.listings == EndpointKnowledge.listings
+            and (self._reload_after is None or self._clock.monotonic() < self._look_again)
+        ):
+            return names  # as almost always, and without a lock
         with self._lock:
             if self._reload_after is not None and self._clock.monotonic() >= self._look_again:
                 self._reload(self._reload_after)
-            names = self._names
-            if len(names.seen) != len(self._clients) or not all(
-                map(is_, names.seen, self._listed_deployments())
-            ):
+            names, listings = self._names, EndpointKnowledge.listings
+            seen = self._listed_deployments()
+            if len(names.seen) != len(seen) or not all(map(is_, names.seen, seen)):
                 names = self._names = self._ready(names)
+            names.listings = listings  # of before, so that a list that comes now is noticed
             return names
 
     def _listed_deployments(self) -> tuple[Deployments, ...]:

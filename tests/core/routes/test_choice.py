@@ -26,7 +26,7 @@ def tier(*names: str) -> Tier:
 
 def key_of(choice: Choice | float, tiers: list[Tier]) -> str:
     assert isinstance(choice, Choice)
-    return tiers[choice.tier].keys[choice.index]
+    return tiers[choice.tier].keys[choice.position]
 
 
 def pick(tiers: list[Tier], states: dict[str, State], need: Need | None = None) -> Choice | float:
@@ -66,7 +66,7 @@ def test_only_free_deployments_are_chosen(count: int, seed: int) -> None:
     tiers = [tier(*names)]
     choice = choose(tiers, states, Need(affinity=seed), 10.0, chance.random, [0])
     if isinstance(choice, Choice):
-        assert states[names[choice.index]] == State()
+        assert states[names[choice.position]] == State()
     else:
         assert State() not in states.values()
 
@@ -84,7 +84,7 @@ def simulate(latencies: dict[str, float], calls: int, at_once: int) -> dict[str,
             states[key] = apply_event(states[key], Succeeded(permit, {}), now, policy)
         choice = choose(tiers, states, Need(), now, chance.random, [last])
         assert isinstance(choice, Choice)
-        last = choice.index
+        last = choice.position
         key = tiers[0].keys[last]
         permit = Permit(now, 0, False)
         states[key] = apply_event(states[key], Begun(permit), now, policy)
@@ -106,7 +106,7 @@ def test_calls_are_spread_by_weight() -> None:
     for _ in range(100):
         choice = choose(tiers, states, Need(), 0.0, chance.random)
         assert isinstance(choice, Choice)
-        key = tiers[0].keys[choice.index]
+        key = tiers[0].keys[choice.position]
         states[key] = apply_event(states[key], Begun(Permit(0.0, 0, False)), 0.0, policy)
     assert states["a@m"].in_flight in range(73, 78)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -113,7 +111,7 @@ class StateMachine(RuleBasedStateMachine):
         if permit is None:
             return
         self.apply(Opened(permit, {}))
-        opened = replace(permit, probe=False)
+        opened = permit._replace(probe=False)
         failure = Failure("stream broke", True)
         event = Failed(opened, failure, {}) if breaks else Succeeded(opened, {}, stream=True)
         self.end(opened, lambda _: event)

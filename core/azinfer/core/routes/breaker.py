@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from azinfer.core.routes.policy import Policy
 
 _GRACE = 1.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(NamedTuple):
     """Whether a deployment may be called. Calls pass while it is closed.
 
     Attributes:
@@ -45,7 +44,7 @@ class Breaker:
 
     def after_begin(self) -> Breaker:
         """Return the breaker after a call passed it: if it is open, no second call passes."""
-        return self if self.until is None else replace(self, probing=True)
+        return self if self.until is None else self._replace(probing=True)
 
     def after_success(self, probe: bool) -> Breaker:
         """Return the breaker after a success.
@@ -66,7 +65,7 @@ class Breaker:
 
     def after_abandon(self, probe: bool) -> Breaker:
         """Return the breaker after a call that was given up: the next call is the probe."""
-        return replace(self, probing=False) if probe else self
+        return self._replace(probing=False) if probe else self
 
     def after_news(self, until: float | None, reason: str) -> Breaker:
         """Return the breaker after another process opened or closed its own.
@@ -98,18 +97,17 @@ class Breaker:
             if failure.retry_after is None:
                 return self
             resume_at = now + min(failure.retry_after, policy.retry_after)
-            return replace(self, until=max(self.until, resume_at))
+            return self._replace(until=max(self.until, resume_at))
         failures = self.failures + 1
         if not (probe or failure.opens or failures >= policy.failures):
-            return replace(self, failures=failures)
+            return self._replace(failures=failures)
         pause = min(policy.longest_pause, policy.pause * 2 ** min(self.openings, 30))
         if failure.retry_after is not None:
             pause = min(failure.retry_after, policy.retry_after)
         return Breaker(failures, self.openings + 1, now + pause, False, failure.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why an attempt counts against its deployment.
 
     Attributes:

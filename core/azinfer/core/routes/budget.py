@@ -12,17 +12,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import NamedTuple
 
 from azinfer.core.routes.lease import Lease
 
+_REQUESTS_LEFT, _TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
 _SLICES = 10
 _SHORTEST = 0.001  # seconds; a shorter wait might end before the slice by a rounding error
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The use of a limit in its last period.
 
     Uses are counted in tenths of the period. A slice counts until all of it is over, so that
@@ -70,14 +70,13 @@ class Window:
         if number < last - _SLICES:
             return self
         counts[number] = max(0.0, counts.get(number, 0.0) + amount)
-        return replace(self, slices=tuple(sorted(counts.items())))
+        return self._replace(slices=tuple(sorted(counts.items())))
 
     def _number(self, at: float) -> int:
         return math.floor(at * _SLICES / self.period)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """What a deployment can still serve; an unknown limit stays None.
 
     Attributes:
@@ -97,7 +96,10 @@ class Budget:
 
         Infinite if it never does, or not before the next lease.
         """
-        waits = [max(0.0, self.paused - now)]
+        paused = max(0.0, self.paused - now)
+        if self.requests is None and self.tokens is None and self.lease is None:
+            return paused
+        waits = [paused]
         if self.requests is not None:
             waits.append(self.requests.wait(1, now))
         if self.tokens is not None:
@@ -114,8 +116,7 @@ class Budget:
         """Return the budget after a request was sent."""
         if self.requests is None and self.tokens is None:
             return self
-        return replace(
-            self,
+        return self._replace(
             requests=self.requests and self.requests.after_use(1, now),
             tokens=self.tokens and self.tokens.after_use(tokens, now),
             lease=self.lease and self.lease.after_use(1, tokens),
@@ -126,16 +127,14 @@ class Budget:
         if self.tokens is None or tokens == estimate:
             return self
         used = tokens - estimate
-        return replace(
-            self,
+        return self._replace(
             tokens=self.tokens.after_use(used, now, began),
             lease=self.lease and self.lease.after_use(0, used),
         )
 
     def after_withdrawal(self, tokens: int, began: float, now: float) -> Budget:
         """Return the budget after a request that was counted and then not sent."""
-        return replace(
-            self,
+        return self._replace(
             requests=self.requests and self.requests.after_use(-1, now, began),
             tokens=self.tokens and self.tokens.after_use(-tokens, now, began),
             lease=self.lease and self.lease.after_use(-1, -tokens),
@@ -147,16 +146,20 @@ class Budget:
         The service's number counts only if it is lower than ours: the service does not know yet
         about the requests that are on their way to it.
         """
-        requests = _remaining_quota(headers, "remaining-requests")
-        tokens = _remaining_quota(headers, "remaining-tokens")
+        if _REQUESTS_LEFT not in headers and _TOKENS_LEFT not in headers:
+            return self
+        requests = _quota(headers, _REQUESTS_LEFT)
+        tokens = _quota(headers, _TOKENS_LEFT)
         if requests is None and tokens is None:
             return self
         paused = self.paused
         for kind, left in (("requests", requests), ("tokens", tokens)):
-            if left == 0 and (reset := _remaining_quota(headers, f"reset-{kind}")):
+            if left == 0 and (reset := _quota(headers, f"x-ratelimit-reset-{kind}")):
                 paused = max(paused, now + reset)
-        if self.lease is not None:  # the calls of others are counted by themselves
-            return replace(self, paused=paused)
+        counts_nothing = self.requests is None and self.tokens is None
+        # With a lease, the calls of others are counted by themselves.
+        if counts_nothing or self.lease is not None:
+            return self if paused == self.paused else self._replace(paused=paused)
         return Budget(
             _lower(self.requests, requests, now), _lower(self.tokens, tokens, now), paused
         )
@@ -169,8 +172,8 @@ def _lower(window: Window | None, left: float | None, now: float) -> Window | No
     return window.after_use(over, now) if over > 0 else window
 
 
-def _remaining_quota(headers: Mapping[str, str], name: str) -> float | None:
-    text = headers.get(f"x-ratelimit-{name}")
+def _quota(headers: Mapping[str, str], name: str) -> float | None:
+    text = headers.get(name)
     if text is None:
         return None
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from azinfer.core.routes.affinity import Ring
 from azinfer.core.routes.route import Member
@@ -20,25 +20,26 @@ class Tier:
     Attributes:
         members: The deployments.
         keys: The names by which their states are kept, in the same order.
+        weights: How much of the load each takes.
     """
 
-    __slots__ = ("_ring", "keys", "members")
+    __slots__ = ("_ring", "keys", "members", "weights")
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = tuple(members)
         self.keys = tuple(member.key for member in members)
+        self.weights = tuple(member.weight for member in members)
         self._ring: Ring | None = None
 
     @property
     def ring(self) -> Ring:
         """The ring that assigns conversations to deployments; made at its first use."""
         if self._ring is None:
-            self._ring = Ring(self.keys, [member.weight for member in self.members])
+            self._ring = Ring(self.keys, self.weights)
         return self._ring
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What a call asks of a deployment.
 
     Attributes:
@@ -52,18 +53,17 @@ class Need:
     affinity: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Where a call goes.
 
     Attributes:
         tier: The number of the tier, from 0.
-        index: The number of the deployment in the tier.
+        position: The number of the deployment in the tier.
         why: Why it was chosen.
     """
 
     tier: int
-    index: int
+    position: int
     why: str
 
 
@@ -91,16 +91,19 @@ def choose(
         if the route has none.
     """
     for number, tier in enumerate(tiers):
+        if len(tier.keys) == 1:
+            (key,) = tier.keys
+            if key not in need.avoid and not states[key].wait(need.tokens, now):
+                return Choice(number, 0, "the only one")
+            continue
         picker = _Picker(tier, states, need, now)
-        index = None
         if need.affinity is not None:
             index = picker.preferred_index(need.affinity, chance)
-        why = "affinity"
-        if index is None:
-            before = last[number] if number < len(last) else None
-            index, why = picker.lightest(chance, before)
+            if index is not None:
+                return Choice(number, index, "affinity")
+        index = picker.lightest(chance, last[number] if number < len(last) else None)
         if index is not None:
-            return Choice(number, index, why)
+            return Choice(number, index, "less loaded")
     waits = [
         states[key].wait(need.tokens, now)
         for tier in tiers
@@ -123,26 +126,33 @@ class _Picker:
         key = self.tier.keys[index]
         return key not in self.need.avoid and not self.states[key].wait(self.need.tokens, self.now)
 
-    def load(self, index: int) -> float:
-        """Return how loaded a deployment is."""
-        return self.states[self.tier.keys[index]].load(self.tier.members[index].weight, self.now)
-
-    def lightest(self, chance: Callable[[], float], last: int | None) -> tuple[int | None, str]:
-        """Return the less loaded of two random deployments and the last one, and why."""
+    def lightest(self, chance: Callable[[], float], last: int | None) -> int | None:
+        """Return the less loaded of two random deployments and the last one."""
         count = len(self.tier.keys)
-        if count == 1:
-            return (0 if self.free(0) else None), "the only one"
         for _ in range(_ROUNDS if count > _ROUNDS else 1):
             first = int(chance() * count)
             second = int(chance() * (count - 1))
             drawn = {first, second + (second >= first)}
             if last is not None and last < count:
                 drawn.add(last)
-            if free := [index for index in drawn if self.free(index)]:
-                return min(free, key=self.load), "less loaded"
-        if free := [index for index in range(count) if self.free(index)]:
-            return min(free, key=self.load), "less loaded"
-        return None, ""
+            index = self.lightest_of(drawn)
+            if index is not None:
+                return index
+        return self.lightest_of(range(count))
+
+    def lightest_of(self, indexes: Iterable[int]) -> int | None:
+        """Return the least loaded of deployments that can take the call now."""
+        tier, states, tokens, now = self.tier, self.states, self.need.tokens, self.now
+        best, least = None, float("inf")
+        for index in indexes:
+            key = tier.keys[index]
+            state = states[key]
+            if key in self.need.avoid or state.wait(tokens, now):
+                continue
+            load = state.load(tier.weights[index], now)
+            if best is None or load < least:
+                best, least = index, load
+        return best
 
     def preferred_index(self, affinity: int, chance: Callable[[], float]) -> int | None:
         """Return where a conversation belongs, unless it is busy."""

@@ -10,7 +10,7 @@ from azinfer.core.messages import messages_to_wire
 
 _CHARACTERS = 4  # characters of English text
 _USUAL_ANSWER = 16  # tokens that count where a call sets no limit
-_STATEFUL = ("previous_response_id",)
+_STATEFUL = "previous_response_id"
 # Items that only repeat the message; others may refer to something stored on a resource.
 _PLAIN = ("message", "function_call", "custom_tool_call", "text", "tool_use")
 _BOUND = (
@@ -48,8 +48,14 @@ def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str |
     Raises:
         ConfigurationError: There is state of two resources.
     """
-    homes = {home for message in messages or () if (home := _home(message)) is not None}
-    homes.discard("") if len(homes) > 1 else None
+    homes = set()
+    for message in messages or ():
+        is_mapping = type(message) is dict or isinstance(message, Mapping)
+        state = message.get("state") if is_mapping else getattr(message, "state", None)
+        if state is not None and (home := _home(state)) is not None:
+            homes.add(home)
+    if len(homes) > 1:
+        homes.discard("")
     if len(homes) > 1:
         raise ConfigurationError(
             f"the conversation has state of several resources ({', '.join(sorted(homes))}), "
@@ -57,11 +63,11 @@ def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str |
         )
     if homes:
         return homes.pop()
-    return "" if any(options.get(name) for name in _STATEFUL) else None
+    return "" if options.get(_STATEFUL) else None
 
 
-def _home(message: Any) -> str | None:
-    state = message.get("state") if isinstance(message, Mapping) else _attribute(message)
+def _home(state: Any) -> str | None:
+    """Return the resource of the state of a message; None if any resource can continue."""
     if not isinstance(state, Mapping) or all(map(_is_plain, state.get("items") or ())):
         return None
     return str(state.get("resource") or "")
@@ -79,10 +85,6 @@ def _is_bound(value: Any) -> bool:
             str(name).startswith(_BOUND) or _is_bound(each) for name, each in value.items() if each
         )
     return isinstance(value, list | tuple) and any(map(_is_bound, value))
-
-
-def _attribute(message: Any) -> Any:
-    return getattr(message, "state", None)
 
 
 def _texts(contents: Iterable[Any]) -> Iterable[str]:

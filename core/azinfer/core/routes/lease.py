@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The part of shared limits that this process may still use.
 
     It ends with the slice of the limit's window in which it was granted. The rest of it then goes
@@ -33,16 +32,14 @@ class Lease:
             return self
         requests = (used.requests or 0.0) - (left.requests or 0.0)
         tokens = (used.tokens or 0.0) - (left.tokens or 0.0)
-        return replace(
-            self,
+        return self._replace(
             requests=None if self.requests is None else self.requests - requests,
             tokens=None if self.tokens is None else self.tokens - tokens,
         )
 
     def at_most(self, requests: float, tokens: float) -> Lease:
         """Return the lease, or as much of it as is wanted."""
-        return replace(
-            self,
+        return self._replace(
             requests=None if self.requests is None else min(requests, self.requests),
             tokens=None if self.tokens is None else min(tokens, self.tokens),
         )
@@ -57,8 +54,7 @@ class Lease:
 
     def after_use(self, requests: int, tokens: int) -> Lease:
         """Return the lease after a use; negative numbers give back what was not used."""
-        return replace(
-            self,
+        return self._replace(
             requests=None if self.requests is None else self.requests - requests,
             tokens=None if self.tokens is None else self.tokens - tokens,
         )

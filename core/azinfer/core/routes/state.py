@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from azinfer.core.routes.breaker import CLOSED, Breaker, Failure
 from azinfer.core.routes.budget import Budget, Window
@@ -15,13 +14,10 @@ from azinfer.core.routes.policy import Policy
 _SMOOTHING = 0.3  # the share of the newest latency in the average
 _FORGETTING = 30.0  # seconds after which the latency of an idle deployment counts half
 _UNKNOWN = 1e-4  # seconds: a deployment that was never called is tried before others
+FREE = Budget()  # that of a deployment without limits
 
 
-_FREE = Budget()
-
-
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What is known about a deployment that calls go to.
 
     Attributes:
@@ -37,14 +33,14 @@ class State:
     latency: float | None = None
     progress: float = 0.0
     breaker: Breaker = CLOSED
-    budget: Budget = _FREE
+    budget: Budget = FREE
     concurrency: int | None = None
 
     @classmethod
     def of(cls, facts: Facts) -> State:
         """Return the state of a deployment that nothing was sent to yet."""
         requests, tokens = facts.requests, facts.tokens
-        budget = _FREE
+        budget = FREE
         if requests or tokens:
             budget = Budget(requests and Window(*requests), tokens and Window(*tokens))
         return cls(budget=budget, concurrency=facts.concurrency)
@@ -57,7 +53,7 @@ class State:
         if self.concurrency is not None and self.in_flight >= self.concurrency:
             return float("inf")
         wait = self.breaker.wait(now) if self.breaker.until is not None else 0.0
-        return max(wait, self.budget.wait(tokens, now)) if self.budget is not _FREE else wait
+        return max(wait, self.budget.wait(tokens, now)) if self.budget is not FREE else wait
 
     def load(self, weight: float, now: float) -> float:
         """Return how long a further call would probably take there, divided by its weight.
@@ -73,8 +69,7 @@ class State:
         return (self.in_flight + 1) * latency / weight
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """The right to send one request.
 
     Succeeded, Failed, Abandoned or Withdrawn ends it, and only once.
@@ -90,15 +85,13 @@ class Permit:
     probe: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """A request is sent."""
 
     permit: Permit
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A stream began: the service answers, and the call is still under way.
 
     From now on its permit does not count as a probe.
@@ -108,8 +101,7 @@ class Opened:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """A call ended with its whole answer, or with an error that the deployment did not cause.
 
     Attributes:
@@ -125,8 +117,7 @@ class Succeeded:
     stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A call ended with an error that counts against the deployment."""
 
     permit: Permit
@@ -134,22 +125,19 @@ class Failed:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Abandoned:
+class Abandoned(NamedTuple):
     """The caller gave up a call: this says nothing about the deployment."""
 
     permit: Permit
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawn(NamedTuple):
     """A call was not sent, so that it has used nothing of the limits."""
 
     permit: Permit
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(NamedTuple):
     """This process may use so much of limits that it shares.
 
     Attributes:
@@ -161,8 +149,7 @@ class Leased:
     before: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GivenBack:
+class GivenBack(NamedTuple):
     """This process keeps at most so much of its lease; the rest is for others.
 
     Attributes:
@@ -174,8 +161,7 @@ class GivenBack:
     tokens: float
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """Another process opened or closed its breaker.
 
     Attributes:
@@ -187,9 +173,9 @@ class News:
     reason: str = ""
 
 
-Event = Begun | Opened | Succeeded | Failed | Abandoned | Withdrawn
+Event: TypeAlias = Begun | Opened | Succeeded | Failed | Abandoned | Withdrawn
 # What comes from other processes, and belongs to no call.
-SharedEvent = Leased | GivenBack | News
+SharedEvent: TypeAlias = Leased | GivenBack | News
 
 
 def apply_shared_event(state: State, event: SharedEvent) -> State:
@@ -197,12 +183,12 @@ def apply_shared_event(state: State, event: SharedEvent) -> State:
     match event:
         case Leased(lease=lease, before=before):
             lease = lease and lease.without(before, state.budget.lease)
-            return replace(state, budget=replace(state.budget, lease=lease))
+            return state._replace(budget=state.budget._replace(lease=lease))
         case GivenBack(requests=requests, tokens=tokens):
             lease = state.budget.lease and state.budget.lease.at_most(requests, tokens)
-            return replace(state, budget=replace(state.budget, lease=lease))
+            return state._replace(budget=state.budget._replace(lease=lease))
         case News(until=until, reason=reason):
-            return replace(state, breaker=state.breaker.after_news(until, reason))
+            return state._replace(breaker=state.breaker.after_news(until, reason))
     assert_never(event)
 
 
@@ -220,16 +206,15 @@ def apply_event(state: State, event: Event, now: float, policy: Policy) -> State
         case Begun():
             progress = state.progress if state.in_flight else now
             return State(
-                in_flight=state.in_flight + 1,
-                latency=state.latency,
-                progress=progress,
-                breaker=breaker.after_begin(),
-                budget=budget.after_begin(permit.tokens, now),
-                concurrency=state.concurrency,
+                state.in_flight + 1,
+                state.latency,
+                progress,
+                breaker.after_begin(),
+                budget.after_begin(permit.tokens, now),
+                state.concurrency,
             )
         case Opened(headers=headers):
-            return replace(
-                state,
+            return state._replace(
                 latency=_average(state.latency, now - permit.began),
                 progress=now,
                 breaker=breaker.after_answer(permit.probe),
@@ -239,28 +224,26 @@ def apply_event(state: State, event: Event, now: float, policy: Policy) -> State
             if tokens is not None:
                 budget = budget.after_usage(permit.tokens, tokens, permit.began, now)
             return State(
-                in_flight=state.in_flight - 1,
-                latency=state.latency if stream else _average(state.latency, now - permit.began),
-                progress=now,
-                breaker=breaker.after_success(permit.probe),
-                budget=budget if stream else budget.after_response(headers, now),
-                concurrency=state.concurrency,
+                state.in_flight - 1,
+                state.latency if stream else _average(state.latency, now - permit.began),
+                now,
+                breaker.after_success(permit.probe),
+                budget if stream else budget.after_response(headers, now),
+                state.concurrency,
             )
         case Failed(failure=failure, headers=headers):
-            return replace(
-                state,
+            return state._replace(
                 in_flight=state.in_flight - 1,
                 progress=now,
                 breaker=breaker.after_failure(failure, permit.probe, now, policy),
                 budget=budget.after_response(headers, now),
             )
         case Abandoned():
-            return replace(
-                state, in_flight=state.in_flight - 1, breaker=breaker.after_abandon(permit.probe)
+            return state._replace(
+                in_flight=state.in_flight - 1, breaker=breaker.after_abandon(permit.probe)
             )
         case Withdrawn():
-            return replace(
-                state,
+            return state._replace(
                 in_flight=state.in_flight - 1,
                 breaker=breaker.after_abandon(permit.probe),
                 budget=budget.after_withdrawal(permit.tokens, permit.began, now),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from azinfer.core.clock import Clock
 from azinfer.core.locks import renew_after_fork
@@ -18,6 +17,7 @@ from azinfer.core.routes.plan import Plan
 from azinfer.core.routes.policy import Policy
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.state import (
+    FREE,
     Begun,
     Event,
     Leased,
@@ -33,8 +33,7 @@ from azinfer.core.routing import Candidate
 _MOST_HEDGES = 20.0  # at once, after many calls without one
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """The right to send one request to one deployment.
 
     Attributes:
@@ -42,12 +41,14 @@ class Ticket:
         tier: The number of its tier, from 0.
         why: Why it was chosen.
         permit: The permit that ends when the request does.
+        key: The name by which the state of the deployment is kept.
     """
 
     member: Member
     tier: int
     why: str
     permit: Permit
+    key: str
 
 
 class Sharing(Protocol):
@@ -96,7 +97,7 @@ class Traffic:
 
     def _open(self) -> None:
         self.renew_locks()
-        self._ended: deque[tuple[Ticket, Event, float, Policy]] = deque()
+        self._ended: deque[tuple[str, Event, float, Policy]] = deque()
         self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
         self._hedges = _MOST_HEDGES
@@ -124,18 +125,21 @@ class Traffic:
             if missed := self._without_lease(plan, need):
                 self.sharing.miss(missed, need.tokens)
         now = self._clock.monotonic()
+        states, route = self._states, plan.route
         with self._lock:
-            self._apply_outcomes()
+            if self._ended:
+                self._apply_outcomes()
             choice = self._choice(plan, need, now)
-            if not isinstance(choice, Choice):
+            if isinstance(choice, float):
                 return choice
-            tier = plan.tiers[choice.tier]
-            key = tier.keys[choice.index]
-            self._last[plan.route.name][choice.tier] = choice.index
-            state = self._states[key]
+            number, index, why = choice
+            tier = plan.tiers[number]
+            key = tier.keys[index]
+            self._last[route.name][number] = index
+            state = states[key]
             permit = Permit(now, need.tokens, state.breaker.until is not None)
-            self._states[key] = apply_event(state, Begun(permit), now, plan.route.policy)
-        return Ticket(tier.members[choice.index], choice.tier, choice.why, permit)
+            states[key] = apply_event(state, Begun(permit), now, route.policy)
+        return Ticket(tier.members[index], number, why, permit, key)
 
     def _without_lease(self, plan: Plan, need: Need) -> list[str]:
         """Return the deployments that the call would go to before others, if they had leases."""
@@ -167,7 +171,7 @@ class Traffic:
         Garbage collection closes streams at any moment, also while this thread has the lock; the
         thread that takes the lock next then applies the event.
         """
-        self._ended.append((ticket, event, self._clock.monotonic(), policy))
+        self._ended.append((ticket.key, event, self._clock.monotonic(), policy))
         if self._lock.acquire(blocking=False):
             try:
                 self._apply_outcomes()
@@ -176,10 +180,10 @@ class Traffic:
 
     def _apply_outcomes(self) -> None:
         """Apply the outcomes of requests, in their order."""
-        while self._ended:
-            ticket, event, now, policy = self._ended.popleft()
-            key = ticket.member.key
-            self._states[key] = apply_event(self._states[key], event, now, policy)
+        ended, states = self._ended, self._states
+        while ended:
+            key, event, now, policy = ended.popleft()
+            states[key] = apply_event(states[key], event, now, policy)
 
     def look(self, plan: Plan, need: Need) -> Choice | float:
         """Return what `take` would return, without taking a ticket."""
@@ -188,9 +192,9 @@ class Traffic:
             return self._choice(plan, need, self._clock.monotonic())
 
     def _choice(self, plan: Plan, need: Need, now: float) -> Choice | float:
-        last = self._last.setdefault(plan.route.name, [])
-        if len(last) != len(plan.tiers):
-            last[:] = [0] * len(plan.tiers)
+        last = self._last.get(plan.route.name)
+        if last is None or len(last) != len(plan.tiers):
+            last = self._last[plan.route.name] = [0] * len(plan.tiers)
         return choose(plan.tiers, self._states, need, now, self._clock.random, last)
 
     def may_hedge(self) -> bool:
@@ -254,17 +258,19 @@ class Traffic:
 
 def _with_new_limits(known: State, fresh: State) -> State:
     """Return a state with new limits, in which what was used and is under way still counts."""
-    budget = replace(
-        known.budget,
-        requests=_window(known.budget.requests, fresh.budget.requests),
-        tokens=_window(known.budget.tokens, fresh.budget.tokens),
-    )
-    return replace(known, concurrency=fresh.concurrency, budget=budget)
+    if fresh.budget == FREE:
+        budget = FREE._replace(paused=known.budget.paused) if known.budget.paused else FREE
+    else:
+        budget = known.budget._replace(
+            requests=_window(known.budget.requests, fresh.budget.requests),
+            tokens=_window(known.budget.tokens, fresh.budget.tokens),
+        )
+    return known._replace(concurrency=fresh.concurrency, budget=budget)
 
 
 def _window(known: Window | None, fresh: Window | None) -> Window | None:
     same_period = known is not None and fresh is not None and known.period == fresh.period
-    return replace(fresh, slices=known.slices) if same_period and known and fresh else fresh
+    return fresh._replace(slices=known.slices) if same_period and known and fresh else fresh
 
 
 def _candidate(member: Member, tier: int, state: State, now: float, avoided: bool) -> Candidate:
