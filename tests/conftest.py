@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from azinfer.core import forget_endpoints
 from certificates import Authority
@@ -19,6 +20,9 @@ from raw_server import RawServer, chat, reply
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("azinfer", deadline=None)
 hypothesis.settings.load_profile("azinfer")
+# A busy machine may need more than the 5 seconds of httpx for an answer.
+for _limit in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _limit, 60.0)
 # Tests with other people's clients, real models, browsers, signals or many random requests.
 _LONG = {
     *("test_fuzz", "test_openapi", "test_peers", "test_clients", "test_page", "test_notebooks"),
@@ -71,7 +75,7 @@ def server() -> Iterator[RawServer]:
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which of the two clients a test is about."""
+    """The kind of client under test: `sync` or `async`."""
     name: str = request.param
     return name
 

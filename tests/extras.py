@@ -78,7 +78,7 @@ def agent_framework(url: str) -> str:
 
 
 def local(url: str) -> str:
-    """What the local endpoint answers."""
+    """Return the answer of the local endpoint."""
     from azinfer.core import BadRequestError, InferenceClient, UserMessage
     from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 
@@ -96,7 +96,7 @@ def local(url: str) -> str:
 
 
 def models(url: str) -> str:
-    """What the local endpoint answers, if its packages can read the files of models as well."""
+    """Return the answer of the local endpoint; check that its packages can read model files."""
     import tempfile
     from pathlib import Path
 
@@ -116,7 +116,7 @@ def models(url: str) -> str:
 
 
 def migrate(url: str) -> str:
-    """What the local endpoint answers, if programs can be rewritten as well."""
+    """Return the answer of the local endpoint; check that programs can be rewritten."""
     from azinfer.migrate import migrate_source
 
     result = migrate_source("from openai import AzureOpenAI\nclient = AzureOpenAI()\n")
@@ -125,7 +125,7 @@ def migrate(url: str) -> str:
 
 
 def onnx(url: str) -> str:
-    """What the local endpoint answers, if it embeds an image with a model as well."""
+    """Return the answer of the local endpoint; check that a model embeds an image."""
     import tempfile
     from pathlib import Path
 
@@ -149,7 +149,7 @@ def onnx(url: str) -> str:
 
 
 def otel(url: str) -> str:
-    """What a client answers whose calls go to a program without an OpenTelemetry SDK."""
+    """Return the answer of a client in a program without an OpenTelemetry SDK."""
     from azinfer.core import InferenceClient, UserMessage
     from azinfer.otel import instrument
 
@@ -159,7 +159,7 @@ def otel(url: str) -> str:
 
 
 def parquet(url: str) -> str:
-    """What the local endpoint answers, if the command line writes a table of vectors too."""
+    """Return the answer of the local endpoint; check that the command line writes Parquet."""
     import subprocess
     import tempfile
     from pathlib import Path
@@ -178,7 +178,7 @@ def parquet(url: str) -> str:
 
 
 def redis(url: str) -> str:
-    """What a route answers whose Redis server is not there."""
+    """Return the answer of a route whose Redis server is not running."""
     import logging
 
     from azinfer.core import InferenceClient, UserMessage

@@ -133,7 +133,7 @@ def imports_of(module: str) -> frozenset[str]:
 
 
 def floor_of(name: str, package: str) -> str:
-    """Return the floor of a package on which a module, or a name of it, stands."""
+    """Return the floor of a package to which a module, or a name in it, belongs."""
     floor = name.removeprefix(f"{package}.").partition(".")[0]
     is_floor = f"{package}.{floor}" in modules() or f"{package}.{floor}.__init__" in modules()
     return floor if is_floor else "__init__"

@@ -1,4 +1,4 @@
-"""The documentation is true: its programs run, its pairs are what `azinfer migrate` writes."""
+"""The documentation is true: its programs run, and its pairs are what `azinfer migrate` writes."""
 
 from __future__ import annotations
 

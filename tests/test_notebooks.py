@@ -14,7 +14,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def outputs(notebook: Any) -> list[list[str]]:
-    """What each code cell shows: what it printed as one text, then its other outputs.
+    """Return what each code cell shows: its printed text, then its other outputs.
 
     A kernel hands over what is printed in as many parts as time makes of it. What goes to
     stderr is left out.

@@ -1,4 +1,4 @@
-"""What the folders promise: see "Layout" in the README."""
+"""The rules of the folders, as the README's section "Layout" states them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNREAD = shutil.ignore_patterns("__pycache__", "*.json*", "*.pyc")
 
 
 def import_without(names: list[str], module: str, then: str = "") -> str:
-    """What the import of a module says on stderr where others are not installed."""
+    """Return the stderr of importing a module while others are not installed."""
     code = BLOCKED.format(names=names, module=module, then=then or "pass")
     command = [sys.executable, "-W", "error", "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr

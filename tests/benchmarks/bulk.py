@@ -241,7 +241,7 @@ def measure(name: str, url: str, count: int) -> None:
 
 
 def run(name: str, url: str, count: int) -> dict[str, float]:
-    """What a client takes, in a process of its own."""
+    """Return the resources that a client uses, in its own process."""
     command = [sys.executable, __file__, "client", name, url, str(count)]
     environ = {
         **os.environ,

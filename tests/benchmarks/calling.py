@@ -1,4 +1,4 @@
-"""How often the small real models call the right tool with the right arguments.
+"""Measure how often the small real models call the right tool with the right arguments.
 
     python tests/benchmarks/calling.py
 

@@ -104,7 +104,7 @@ def run_wrk(server: Server, seconds: float, model: str = "chat") -> tuple[int, i
 
 
 async def count_streams(server: Server, seconds: float, at_once: int = 200) -> tuple[int, int]:
-    """How many streams ended as they should and how many did not, `at_once` all the time."""
+    """Return how many streams ended correctly and how many did not, with `at_once` at any time."""
     good = bad = 0
     until = time.monotonic() + seconds
     url = f"{server.url}/openai/v1/chat/completions"

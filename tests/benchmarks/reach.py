@@ -1,4 +1,4 @@
-"""How many Azure text models answer `complete` with tools and reasoning.
+"""Count the Azure text models that answer `complete` with tools and reasoning.
 
     python tests/benchmarks/reach.py
 

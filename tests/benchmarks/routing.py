@@ -49,7 +49,7 @@ class Endpoints:
         self.urls = [f"http://127.0.0.1:{port}/openai/v1" for port in ports]
 
     def script(self, *scripts: dict[str, Any]) -> None:
-        """Say what the endpoints do from now on; those that are left out are healthy."""
+        """Set the behaviour of the endpoints; those not named are healthy."""
         for at, port in enumerate(self.ports):
             script = scripts[at] if at < len(scripts) else {}
             self._ask(port, "script", json.dumps(script).encode())

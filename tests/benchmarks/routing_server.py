@@ -150,7 +150,7 @@ def response(resource: str, number: int) -> dict[str, Any]:
 
 
 def foreign(body: dict[str, Any], resource: str) -> bool:
-    """Whether a conversation has state that another resource encrypted."""
+    """Return whether a conversation has state that another resource encrypted."""
     items = [item for item in body.get("input", ()) if isinstance(item, dict)]
     return any(item.get("encrypted_content", resource) != resource for item in items)
 

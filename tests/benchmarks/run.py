@@ -81,7 +81,7 @@ class Sync:
         self.url = url
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        """What httpx and orjson alone do."""
+        """Make the call with httpx and orjson alone."""
         headers = {"content-type": "application/json", "api-key": "k"}
         return self.http.post(self.url + path, content=orjson.dumps(body), headers=headers)
 

@@ -1,4 +1,4 @@
-"""A server that costs nothing: precomputed bytes, in a process of its own."""
+"""A server that uses almost no CPU: precomputed bytes, in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Soak test: mixed calls with faults for minutes, and what is lost, crossed, untyped or left over.
+"""Soak test: mixed calls with faults for minutes; counts lost, mixed up, untyped and leaked ones.
 
     python tests/benchmarks/soak.py --seconds 600
 
@@ -216,7 +216,7 @@ class Soak:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further call begins."""
+        """Return whether no further call may begin."""
         return time.monotonic() - self._began > self.seconds or len(self.wrong) > 100
 
     def begin(self) -> str:

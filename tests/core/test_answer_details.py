@@ -1,4 +1,4 @@
-"""What frameworks keep of an answer besides its contents, and what continues a conversation."""
+"""Details of an answer that frameworks keep, and ids that continue a conversation."""
 
 from __future__ import annotations
 

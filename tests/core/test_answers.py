@@ -1,4 +1,4 @@
-"""Answers are typed values: choices, tool calls, reasoning, usage, and what was parsed."""
+"""Answers are typed values: choices, tool calls, reasoning, usage and parsed output."""
 
 from __future__ import annotations
 

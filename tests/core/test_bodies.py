@@ -1,4 +1,4 @@
-"""Bodies that services really sent, each with its public source, and what they mean."""
+"""Bodies that real services sent, each with its public source, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_stream_of_another_operation_is_an_error(body: dict[str, Any]) -> None
 
 
 def describe_answer(answer: ChatCompletion) -> dict[str, Any]:
-    """What an answer says, without what it does not say."""
+    """Return the fields of an answer that have a value."""
     usage = answer.usage
     results = set(answer.choices[0].content_filter_results)
     for prompt in answer.prompt_filter_results:

@@ -193,7 +193,7 @@ def test_other_fields_name_no_source(raw: Json) -> None:
 @pytest.mark.parametrize(
     "place", [{}, {"start_index": 0, "end_index": 0}, {"start_index": "1", "end_index": None}]
 )
-def test_a_place_that_is_not_known_is_none(place: Json) -> None:
+def test_an_unknown_place_leaves_the_citation_without_positions(place: Json) -> None:
     note = {"type": "url_citation", "url": URL, "title": 1, **place}
     assert Message("hello", raw={"annotations": [note]}).citations == (Citation(None, URL),)
 

@@ -1,4 +1,4 @@
-"""What a process has learned of an endpoint: all of its clients know it, until tests forget it."""
+"""Facts learned about an endpoint: all clients of a process share them; tests can reset them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What errors offer to the libraries and log files that read them."""
+"""Attributes of errors that other libraries and log files read."""
 
 from __future__ import annotations
 

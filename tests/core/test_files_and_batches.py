@@ -117,9 +117,7 @@ class TestFiles:
         with pytest.raises(ConfigurationError, match="pass filename="):
             await twins.of(twins.client.files.upload(b"{}"))
 
-    async def test_a_path_as_text_and_one_that_is_not_there(
-        self, twins: Twins, tmp_path: Path
-    ) -> None:
+    async def test_a_path_may_be_text_and_must_exist(self, twins: Twins, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_bytes(b"{}")
         file = await twins.of(twins.client.files.upload(str(tmp_path / "a.jsonl")))
         assert file.filename == "a.jsonl"

@@ -1,4 +1,4 @@
-"""Images at the route that a resource has for them, and at the other where that one is missing."""
+"""Embeddings of images, on the route for images and on the one that replaces it."""
 
 from __future__ import annotations
 

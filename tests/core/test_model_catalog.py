@@ -222,7 +222,9 @@ def test_a_models_id_in_the_middle_of_a_name_has_a_family_too() -> None:
         ("Cohere-Embed-V5-Pro", 2048, 768, 3072),
     ],
 )
-def test_lengths_of_vectors(name: str, default: int, takes: int | None, refuses: int) -> None:
+def test_the_catalog_knows_lengths_of_vectors(
+    name: str, default: int, takes: int | None, refuses: int
+) -> None:
     row = find(name)
     assert row is not None
     assert row.dimension_choices is not None

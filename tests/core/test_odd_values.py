@@ -145,7 +145,7 @@ def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 
 
 def odd_forms(value: Any) -> Iterator[tuple[str, Any]]:
-    """Each form of a value with one field of another type, and where."""
+    """Yield copies of a value with one field of another type each, and the path of this field."""
     for place in places_in(value):
         for odd in ODD:
             form = {"": copy.deepcopy(value)}

@@ -1,4 +1,4 @@
-"""What goes over the wire, byte for byte, for each operation on each surface."""
+"""Requests, byte for byte, for each operation on each surface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries and time-outs, on a clock that only counts."""
+"""Retries and timeouts, on a clock that only counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that fail before their first chunk was handed out: attempts like any other."""
+"""Streams that fail before the caller has their first chunk: they are retried like any call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: every rule of server-sent events, chunks, and the whole they add up to."""
+"""Streams: all rules of server-sent events, the chunks, and the answer that they form."""
 
 from __future__ import annotations
 

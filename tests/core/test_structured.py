@@ -1,4 +1,4 @@
-"""Schemas for strict output: every property named, and nothing else changed."""
+"""Schemas for strict output: every property is required, and nothing else changes."""
 
 from __future__ import annotations
 

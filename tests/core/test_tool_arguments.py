@@ -1,4 +1,4 @@
-"""Arguments of tool calls: none at all in every form, broken ones, and those that were cut off."""
+"""Arguments of tool calls: absent, invalid or cut off."""
 
 from __future__ import annotations
 

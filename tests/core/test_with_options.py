@@ -1,4 +1,4 @@
-"""Clients made of another by `with_options`: what differs, and what they share."""
+"""Clients created by `with_options`: what differs from the first client, and what they share."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ gc.collect()
 
 
 def run_script(server: RawServer, script: str, *args: str) -> tuple[int, str, str]:
-    """What a program says that talks to the server and closes nothing."""
+    """Return the output of a program that calls the server and closes nothing."""
     whole = raw(chunked_answer(events(part("a"), part("b", "stop"))), "keep")
 
     def choose(request: Any) -> Any:

@@ -27,14 +27,14 @@ def table_server() -> Iterator[RawServer]:
 
 @pytest.fixture(scope="module", params=["sync", "async"])
 def table_kind(request: pytest.FixtureRequest) -> str:
-    """Which of the two clients; all scenarios of one after the other."""
+    """The kind of client: all scenarios run with one kind before the other."""
     kind: str = request.param
     return kind
 
 
 @pytest.fixture(scope="module")
 def driver(table_kind: str, table_server: RawServer) -> Iterator[ClientDriver]:
-    """One client for all scenarios, so that each one is also a call after another's fault."""
+    """One client for all scenarios, so that each call also follows the fault of another."""
     url = f"{table_server.url}/openai/v1"
     driver = ClientDriver(table_kind, url, KEY, model="gpt-4.1", clock=TestClock())
     yield driver

@@ -1,4 +1,4 @@
-"""What azinfer.ag2 sends and reads: inputs, tools, faults of the wire, and where secrets are."""
+"""Requests and answers of azinfer.ag2: inputs, tools, faults of the network, and secrets."""
 
 from __future__ import annotations
 

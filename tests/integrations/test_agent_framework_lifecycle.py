@@ -1,4 +1,4 @@
-"""What surrounds a call: settings, secrets, copies, connections, event loops and telemetry."""
+"""Everything around a call: settings, secrets, copies, connections, event loops and telemetry."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VARIABLES = {
 
 @pytest.fixture(autouse=True)
 def no_foundry_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a contributor has set must not decide what a test sees."""
+    """Remove a contributor's own variables, which must not affect tests."""
     for name in ("MODELS_ENDPOINT", "MODELS_API_KEY", "PROJECT_ENDPOINT", "MODEL"):
         monkeypatch.delenv(f"FOUNDRY_{name}", raising=False)
 

@@ -1,4 +1,4 @@
-"""Responses and Messages through Agent Framework: what each wire brings, keeps and takes back."""
+"""Responses and Messages through Agent Framework: what each wire adds and keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all adapters share: how they name themselves, ready clients with options, kinds of text."""
+"""What all adapters share: their User-Agent, ready clients with options, and kinds of text."""
 
 from __future__ import annotations
 

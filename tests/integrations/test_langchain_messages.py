@@ -1,4 +1,4 @@
-"""What LangChain messages become on the wire, over real HTTP."""
+"""LangChain messages as requests, over real HTTP."""
 
 from __future__ import annotations
 

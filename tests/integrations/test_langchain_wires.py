@@ -1,4 +1,4 @@
-"""LangChain on every wire: what a model wants back goes through its messages and checkpoints."""
+"""LangChain on every wire: reasoning state survives messages and checkpoints."""
 
 from __future__ import annotations
 

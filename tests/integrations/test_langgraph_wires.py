@@ -53,7 +53,7 @@ def model_of(endpoint: LocalEndpoint, wire: str) -> ChatAzInfer:
 
 
 def reasoning_in(body: Any, wire: str) -> int:
-    """How many pieces of earlier reasoning a request gives back, each readable to its maker."""
+    """Return how many readable pieces of earlier reasoning a request contains."""
     if wire == "responses":
         items = [item for item in body["input"] if item.get("type") == "reasoning"]
         assert body["store"] is False

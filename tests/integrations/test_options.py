@@ -96,6 +96,6 @@ def test_a_misspelt_option_is_an_error_that_names_the_nearest(
         kind(endpoint=CONTOSO, credential=KEY, model="m", **{name: 1})
 
 
-def test_headers_have_one_name_only() -> None:
+def test_headers_and_default_headers_cannot_be_combined() -> None:
     with pytest.raises(ConfigurationError, match="headers and default_headers are the same"):
         AzInferConfig(CONTOSO, KEY, "m", headers={"a": "b"}, default_headers={"a": "b"})

@@ -36,7 +36,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 
 def scores(server: RawServer) -> None:
-    """Rank documents by their length, the longest first; as many as are asked for."""
+    """Rank documents by length, the longest first, and return as many as requested."""
 
     def choose(request: Any) -> Any:
         texts = request.json["documents"]
@@ -103,7 +103,7 @@ class TestRankers:
             "max_tokens_per_doc": 512,
         }
 
-    def test_all_are_kept_unless_a_number_is_given(
+    def test_all_documents_are_returned_without_top_n(
         self, server: RawServer, ranker: Any, by: Any, further: str, kind: str
     ) -> None:
         scores(server)

@@ -49,7 +49,7 @@ def assert_traced(metadata: Any) -> None:
     assert trace["attempts"][-1]["status"] == 200
 
 
-async def test_langchain(client: AsyncInferenceClient, fleet: Fleet) -> None:
+async def test_langchain_follows_a_route(client: AsyncInferenceClient, fleet: Fleet) -> None:
     from azinfer.langchain import AzInferEmbeddings, ChatAzInfer
 
     chat = ChatAzInfer(client=client, model="chat")
@@ -74,7 +74,7 @@ def test_langchain_in_sync_code(fleet: Fleet) -> None:
         assert "".join(str(part.content) for part in chat.stream("hi")) == "from b"
 
 
-async def test_llama_index(client: AsyncInferenceClient) -> None:
+async def test_llama_index_follows_a_route(client: AsyncInferenceClient) -> None:
     from llama_index.core.llms import ChatMessage
 
     from azinfer.llama_index import AzInferEmbedding, AzInferLLM
@@ -89,7 +89,7 @@ async def test_llama_index(client: AsyncInferenceClient) -> None:
     assert await embedding.aget_text_embedding("x") == [1.0, 2.0]
 
 
-async def test_semantic_kernel(client: AsyncInferenceClient) -> None:
+async def test_semantic_kernel_follows_a_route(client: AsyncInferenceClient) -> None:
     from semantic_kernel.contents import ChatHistory
 
     from azinfer.semantic_kernel import (
@@ -114,7 +114,7 @@ async def test_semantic_kernel(client: AsyncInferenceClient) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_ag2(client: AsyncInferenceClient, streaming: bool) -> None:
+async def test_ag2_follows_a_route(client: AsyncInferenceClient, streaming: bool) -> None:
     from ag2 import Agent
 
     from azinfer.ag2 import AzInferConfig
@@ -123,7 +123,7 @@ async def test_ag2(client: AsyncInferenceClient, streaming: bool) -> None:
     assert (await agent.ask("hi")).body == "from b"
 
 
-async def test_agent_framework(client: AsyncInferenceClient) -> None:
+async def test_agent_framework_follows_a_route(client: AsyncInferenceClient) -> None:
     from agent_framework import Agent
 
     from azinfer.agent_framework import AzInferChatClient

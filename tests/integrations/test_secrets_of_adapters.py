@@ -1,4 +1,4 @@
-"""A marker key through every adapter: nothing that is traced, written or raised shows it."""
+"""A marker key through every adapter: no trace, file or error shows it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Places:
             self.hits.append(place)
 
     def see_value(self, place: str, value: Any) -> None:
-        """Look at all texts that a value has of its own, or by the usual ways to write it."""
+        """Check all texts in a value, and the texts of the usual ways to write it."""
         ways: dict[str, Callable[[Any], Any]] = {
             "repr": repr,
             "fields": lambda each: {k: str(v) for k, v in vars(each).items()},
@@ -331,7 +331,7 @@ async def test_a_key_that_does_not_fit_is_shown_nowhere(
         places.see_error("a call", caught.value)
 
 
-def test_a_key_in_the_open_would_be_found(places: Places) -> None:
+def test_the_search_for_keys_finds_an_unprotected_key(places: Places) -> None:
     class Open:
         def __init__(self) -> None:
             self.key = MARKER

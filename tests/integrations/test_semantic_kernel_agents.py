@@ -66,7 +66,7 @@ def make(surface: str, endpoint: LocalEndpoint) -> Any:
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[InProcessRuntime]:
-    """Where orchestrations run."""
+    """The runtime of orchestrations."""
     runtime = InProcessRuntime()
     runtime.start()
     yield runtime
@@ -183,7 +183,7 @@ async def test_an_agent_hands_over_to_another(
 
 
 def ledger(satisfied: bool) -> str:
-    """What a manager of agents says of their work."""
+    """Return the progress report of a manager of agents."""
     no, yes = {"reason": "r", "answer": False}, {"reason": "r", "answer": True}
     return json.dumps(
         {

@@ -232,7 +232,7 @@ with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
 
 
 def run_program(program: str, *options: str) -> str:
-    """What a program prints, and on stderr nothing."""
+    """Return the output of a program, which must not write to stderr."""
     command = [sys.executable, *options, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

@@ -37,7 +37,7 @@ both = pytest.mark.parametrize("stream_it", [False, True], ids=["whole", "stream
 async def answer_text(
     chat_service: Any, stream_it: bool, settings: Any = None, **named: Any
 ) -> str:
-    """What is answered, whole or streamed."""
+    """Return the text of an answer, whole or streamed."""
     settings = settings or Settings()
     if stream_it:
         return str(join_messages(await collect_stream(chat_service, None, settings, **named)))

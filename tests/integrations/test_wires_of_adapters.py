@@ -1,4 +1,4 @@
-"""LlamaIndex, Semantic Kernel, AG2 and Agent Framework: models get back what they want back."""
+"""LlamaIndex, Semantic Kernel, AG2 and Agent Framework return a model's reasoning state to it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def server() -> Iterator[RawServer]:
 
 
 def rest_of_request(server: RawServer, wire: str) -> Any:
-    """What the last request had after the question."""
+    """Return the items of the last request after the question."""
     return server.received[-1].json["input" if wire == "responses" else "messages"][1:]
 
 

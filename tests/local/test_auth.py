@@ -1,4 +1,4 @@
-"""Who may ask: two keys that are renewed while it serves, and tokens of a local issuer."""
+"""Who may call: two keys that can be renewed at run time, and tokens of a local issuer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches on both surfaces, asked with a plain HTTP client."""
+"""Batches on both surfaces, called with a plain HTTP client."""
 
 from __future__ import annotations
 

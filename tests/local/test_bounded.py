@@ -1,4 +1,4 @@
-"""No request can block the others or fill the memory: each is answered or refused in bounds."""
+"""No request can block others or fill the memory: each is answered or refused within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchanges with an upstream, recorded and answered from the recording."""
+"""Cassettes: calls to an upstream are recorded, and answered from the recording."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Serving = Callable[..., InferenceClient]
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:
-    """Where a cassette lies."""
+    """The path of a cassette."""
     return tmp_path / "tape.jsonl"
 
 

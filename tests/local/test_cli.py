@@ -133,7 +133,7 @@ def test_chat_and_embed_call_a_server() -> None:
 
 
 def test_sigterm_stops_a_server_in_order(tmp_path: Path) -> None:
-    """As a container or an init system ends it, while a stream is open and a batch goes on."""
+    """Send the signal of a container or an init system during a stream and a batch."""
     path = tmp_path / "azinfer.toml"
     path.write_text(
         "[local.deployments.slow]\nlatency = { first_token = 0, per_token = 60 }\n", "utf-8"

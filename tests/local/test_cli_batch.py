@@ -47,7 +47,7 @@ def prepare(folder: Path, lines: list[Any], *arguments: Any) -> tuple[int, str, 
 
 
 def creations(endpoint: LocalEndpoint, path: str) -> int:
-    """How often something was created."""
+    """Return how many objects were created at a path."""
     return sum(each.method == "POST" and each.path.endswith(path) for each in endpoint.requests)
 
 

@@ -192,7 +192,7 @@ def test_vectors_become_a_table(endpoint: LocalEndpoint, tmp_path: Path) -> None
 
 
 def refuse_bad_texts(request: Any) -> Any:
-    """Answer requests without a bad text; there is no list of deployments."""
+    """Refuse requests that contain a bad text, answer others, and list no deployments."""
     if request.method == "GET":
         return reply(failure("404", "no such route"), 404)
     texts = request.json["input"]
@@ -234,7 +234,7 @@ def test_failures_are_listed_and_tried_again(
     assert not (tmp_path / "out.jsonl.checkpoint").exists()
 
 
-def test_nothing_is_lost_by_mistake(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+def test_existing_output_is_kept_without_force(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     assert embed("-o", path, stdin="a\nb").returncode == 0
     before = path.read_text()

@@ -78,7 +78,7 @@ def test_routes_are_shown_without_a_request(fleet: Fleet, config: Path) -> None:
     assert sum(fleet.counts.values()) == 0
 
 
-def test_asking_shows_who_answers(fleet: Fleet, config: Path) -> None:
+def test_ask_shows_which_deployment_answers_next(fleet: Fleet, config: Path) -> None:
     fleet["a"].will(rate_limit_reply(30))
     done = azinfer("--config", str(config), "--ask")
     first, second = rows(done.stdout)[2:]

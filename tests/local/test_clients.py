@@ -1,4 +1,4 @@
-"""Other people's clients work on the local endpoint unchanged; only the address is another."""
+"""Clients of other packages work on the local endpoint; only the address differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Legacy completions on the classic surface, asked with a plain HTTP client.
+"""Legacy completions on the classic surface, called with a plain HTTP client.
 
 The expected bodies follow "Create completion" of the Azure OpenAI REST API.
 """

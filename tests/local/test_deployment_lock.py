@@ -1,4 +1,4 @@
-"""`azinfer deployments --lock` and `--check`: what has changed, and what retires soon."""
+"""`azinfer deployments --lock` and `--check`: changes, and models that retire soon."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(endpoint: LocalEndpoint, *arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_nothing_has_changed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+def test_check_passes_while_nothing_changes(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     path = tmp_path / "deployments.lock"
     assert run(endpoint, "--lock", str(path)) == (0, f"{path}: 2 deployments\n")
     locked = json.loads(path.read_text())["deployments"]["chat"]
@@ -49,7 +49,7 @@ def test_nothing_has_changed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     assert run(endpoint, "--check", str(path), "--json") == (0, "[]\n")
 
 
-def test_what_has_changed_is_listed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+def test_check_lists_the_changes(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     path = tmp_path / "deployments.lock"
     run(endpoint, "--lock", str(path))
     endpoint.deploy(LocalDeployment("CHAT", "gpt-4.1", model_version="2026-01-01", capacity=20))
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_a_lock_is_refused(
         run(endpoint, "--check", str(path))
 
 
-def test_only_one_of_both_is_possible(endpoint: LocalEndpoint) -> None:
+def test_lock_and_check_cannot_be_combined(endpoint: LocalEndpoint) -> None:
     code, output = run(endpoint, "--lock", "a", "--check", "b")
     assert code == 2
     assert "cannot be combined" in output

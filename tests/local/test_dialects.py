@@ -55,7 +55,7 @@ DEPLOYMENTS = [
 
 @pytest.fixture(scope="module")
 def endpoints() -> Iterator[dict[str, LocalEndpoint]]:
-    """One that is lenient and one that is strict, and both with one deployment only."""
+    """A lenient and a strict endpoint, and both again with one deployment only."""
     with (
         LocalEndpoint(DEPLOYMENTS, key=KEY, clock=lambda: 0.0) as lenient,
         LocalEndpoint(DEPLOYMENTS, key=KEY, strict=True) as strict,

@@ -1,4 +1,4 @@
-"""Engines: one's own, and what the synthetic one sees in images."""
+"""Engines: custom ones, and what the synthetic engine sees in images."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def likeness(first: list[float], second: list[float]) -> float:
 
 
 def test_images_that_look_alike_are_near(client: InferenceClient) -> None:
-    """Each changed image finds the one that it was made of, among six."""
+    """The nearest of six images to each changed image is its original."""
     originals = [draw_shape(s, c) for s in ("circle", "square", "stripes") for c in ("red", "blue")]
     known = vectors_of(client, *map(file_of, originals))
     changed = [

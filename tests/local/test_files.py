@@ -1,4 +1,4 @@
-"""Files on both surfaces, asked with a plain HTTP client."""
+"""Files on both surfaces, called with a plain HTTP client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What schemathesis makes of each surface's requests, right and wrong: none breaks the endpoint.
+"""Requests that schemathesis generates, right and wrong: none breaks the endpoint.
 
 `tests/local/requests` has what official documents say may be asked. An ordinary run sends some of
 the cases; `AZINFER_FUZZ=2000 pytest tests/local/test_fuzz.py` sends so many to each surface, by

@@ -1,4 +1,4 @@
-"""What no honest client sends: it is refused or survived, and the next request is served."""
+"""Hostile input is refused or survived, and the next request is served."""
 
 from __future__ import annotations
 

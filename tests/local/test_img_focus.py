@@ -1,4 +1,4 @@
-"""The real vision transformer: its weights are fetched, and it knows pictures again."""
+"""The real vision transformer: its weights are downloaded, and it recognizes pictures."""
 
 from __future__ import annotations
 

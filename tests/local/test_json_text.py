@@ -1,4 +1,4 @@
-"""JSON on the wire: the fast way and the other one read and write the same."""
+"""JSON on the wire: the fast and the plain implementation read and write the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process is killed in the middle of its work: the next start is clean, and nothing is half.
+"""A killed process: the next start is clean, and no file is incomplete.
 
 Batches that are killed are in `test_batches.py`, weights in `test_models.py`.
 """

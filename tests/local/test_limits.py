@@ -48,7 +48,7 @@ class Turned:
 
 @pytest.fixture
 def clock() -> Turned:
-    """A clock that stands still."""
+    """A clock that only moves when a test turns it."""
     return Turned()
 
 

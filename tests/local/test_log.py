@@ -1,4 +1,4 @@
-"""The request log and the pytest plugin that rests on it."""
+"""The request log, and the pytest plugin that uses it."""
 
 from __future__ import annotations
 

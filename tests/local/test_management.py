@@ -1,4 +1,4 @@
-"""Deployments are made, changed and deleted while the endpoint serves, as on Azure."""
+"""Deployments are created, changed and deleted at run time, as on Azure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def body(capacity: int = 5, sku: str = "GlobalStandard", **properties: Any) -> d
 
 @pytest.fixture
 def clock() -> Callable[[], float]:
-    """A clock that stands still."""
+    """A clock that only moves when a test turns it."""
     return lambda: 1000.0
 
 

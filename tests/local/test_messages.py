@@ -1,4 +1,4 @@
-"""Anthropic Messages, asked with a plain HTTP client.
+"""Anthropic Messages, called with a plain HTTP client.
 
 The expected errors are those of recorded or quoted answers: vercel/ai (results without their
 call), can1357/oh-my-pi#4679 (the hosting on Azure), BerriAI/litellm#16964 (a wrong key) and

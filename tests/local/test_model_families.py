@@ -1,4 +1,4 @@
-"""Deployments behave as the model that they say they are: limits, lengths of vectors, streams."""
+"""Deployments behave like the model that they are set to: limits, lengths of vectors, streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real models: their weights are fetched and checked, and they answer."""
+"""Real models: their weights are downloaded and checked, and they answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each part of a request, or of what an upstream says, replaced by each odd value: none breaks."""
+"""Odd values in every field of a request and of an upstream's answer: none breaks the endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vision models made here, by path: ONNX Runtime sees what was sent, and computes their weights."""
+"""Vision models written by tests: ONNX Runtime gets the pixels sent and computes their weights."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def write_model(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def eye(write_model: Made) -> Callable[..., Any]:
-    """What a model sees of a file, as numbers of colour from 0 to 1, shape (height, width, 3)."""
+    """Return the pixels that a model gets, from 0 to 1, shape (height, width, 3)."""
 
     def see(data: bytes, height: int, width: int, **settings: Any) -> Any:
         path = write_model(glass((1, 3, height, width)))
@@ -389,7 +389,7 @@ def joint() -> bytes:
 
 
 def feature_map() -> bytes:
-    """A model that has numbers for each place of an image, and none for all of it."""
+    """A model with one vector for each place of an image, but no vector for the whole image."""
     nodes = [node("Neg", ["image"], "map")]
     return onnx_files.model(nodes, {"image": OPEN}, {"map": OPEN}, {})
 
@@ -646,7 +646,7 @@ def test_the_largest_images_fit_into_memory(write_model: Made, tmp_path: Path) -
 
 
 def test_onnx_runtime_sends_no_telemetry(write_model: Made, tmp_path: Path) -> None:
-    """Where it does, it keeps a number of the device in the user's folder."""
+    """If it did, it would store a device id in the user's folder."""
     home = tmp_path / "home"
     home.mkdir()
     code = (

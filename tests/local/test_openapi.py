@@ -63,7 +63,7 @@ def http() -> Iterator[httpx.Client]:
 
 
 def violations(document: str, name: str, value: Any) -> set[str]:
-    """Where a value leaves a schema: the rule that it breaks and the field that does it."""
+    """Return each violation of a schema: the rule and the field that breaks it."""
     schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMAS[document]["$defs"]}
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(value))
     return {f"{error.validator} {_place(error)}".strip() for error in errors}
@@ -121,7 +121,7 @@ LEAVES = {
 
 @pytest.mark.parametrize("document", SURFACES)
 @pytest.mark.parametrize("body", CHATS)
-def test_chats(http: httpx.Client, document: str, body: Json) -> None:
+def test_chats_match_the_document(http: httpx.Client, document: str, body: Json) -> None:
     path, name = SURFACES[document]
     answer = http.post(path, json={"model": "chat", "messages": ASK, **body})
     assert answer.status_code == 200
@@ -129,7 +129,7 @@ def test_chats(http: httpx.Client, document: str, body: Json) -> None:
 
 
 @pytest.mark.parametrize("document", SURFACES)
-def test_streams(http: httpx.Client, document: str) -> None:
+def test_streams_match_the_document(http: httpx.Client, document: str) -> None:
     path, _ = SURFACES[document]
     left: set[str] = set()
     for body in CHATS:
@@ -156,13 +156,15 @@ def test_streams(http: httpx.Client, document: str) -> None:
         (CLASSIC.format("embeddings"), "classic", "embeddings", {}),
     ],
 )
-def test_vectors(http: httpx.Client, path: str, document: str, name: str, body: Json) -> None:
+def test_vectors_match_the_document(
+    http: httpx.Client, path: str, document: str, name: str, body: Json
+) -> None:
     answer = http.post(path, json={"model": "chat", "input": ["a", "b"], **body})
     assert answer.status_code == 200
     assert violations(document, name, answer.json()) == set()
 
 
-def test_images_and_info(http: httpx.Client) -> None:
+def test_images_and_info_match_the_document(http: httpx.Client) -> None:
     body = {"model": "chat", "input": [{"image": DATA_URL}]}
     answer = http.post(f"/models/images/embeddings{VERSION}", json=body)
     assert violations("models", "EmbeddingsResult", answer.json()) == set()
@@ -171,7 +173,7 @@ def test_images_and_info(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"n": 2, "echo": True}, {"model": "guarded"}])
-def test_completions(http: httpx.Client, body: Json) -> None:
+def test_completions_match_the_document(http: httpx.Client, body: Json) -> None:
     path = CLASSIC.format("completions").replace("chat/", f"{body.get('model', 'chat')}/")
     answer = http.post(path, json={"prompt": "a", **body})
     assert violations("classic", "createCompletionResponse", answer.json()) == set()
@@ -205,7 +207,7 @@ LEAVES_EVENTS = {"type response.usage"}
 
 
 @pytest.mark.parametrize("body", RESPONSES)
-def test_responses(http: httpx.Client, body: Json) -> None:
+def test_responses_match_the_document(http: httpx.Client, body: Json) -> None:
     body = {"model": "chat", "input": ASK, **body}
     answer = http.post("/openai/v1/responses", json=body)
     assert answer.status_code == 200
@@ -222,7 +224,7 @@ def test_responses(http: httpx.Client, body: Json) -> None:
     assert violations("v1", "ResponseDeleted", http.delete(url).json()) == set()
 
 
-def test_files_and_models(http: httpx.Client) -> None:
+def test_files_and_models_match_the_document(http: httpx.Client) -> None:
     form: Json = {"files": {"file": ("a.jsonl", b"{}")}, "data": {"purpose": "batch"}}
     file = http.post("/openai/v1/files", **form).json()
     url = f"/openai/v1/files/{file['id']}"
@@ -271,7 +273,7 @@ ERRORS: list[tuple[str, str, str, Json, int, set[str]]] = [
 
 
 @pytest.mark.parametrize(("document", "name", "path", "body", "status", "left"), ERRORS)
-def test_errors(
+def test_errors_match_the_document(
     http: httpx.Client,
     document: str,
     name: str,

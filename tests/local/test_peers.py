@@ -1,4 +1,4 @@
-"""Other people's clients on the local endpoint, unchanged, each in a process of its own.
+"""Clients of other packages, unchanged, on the local endpoint, each in its own process.
 
 What they do is in `tests/support/tours`.
 """
@@ -90,7 +90,7 @@ def more_deployments(endpoint: LocalEndpoint) -> Iterator[None]:
 
 @cache
 def run_tour(tour: str, url: str, key: str, ca_file: str | None) -> dict[str, Any]:
-    """How a tour went: the versions of what was tried, and what failed of each step."""
+    """Return the result of a tour: the versions of its packages, and the error of each step."""
     script, path, *_ = TOURS[tour]
     env = {name: each for name, each in os.environ.items() if not name.upper().startswith(_FOREIGN)}
     env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it fetches one when it is imported

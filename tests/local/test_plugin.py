@@ -1,4 +1,4 @@
-"""The pytest plugin: an endpoint in tests of one's own, as it was for each of them."""
+"""The pytest plugin: an endpoint in a user's own tests, reset for each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reset: nothing from before is left, and nothing continues."""
+"""Reset: no state remains, and no work continues."""
 
 from __future__ import annotations
 

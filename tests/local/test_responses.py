@@ -1,4 +1,4 @@
-"""The Responses API, asked with a plain HTTP client.
+"""The Responses API, called with a plain HTTP client.
 
 The expected bodies follow answers recorded by others in public: posit-dev/chatlas
 (`test_azure_simple_request.yaml`) and crmne/ruby_llm (`chat_responses_protocol_…_gpt-5-nano`).

@@ -1,4 +1,4 @@
-"""Nobody without a key makes the endpoint work, and no web page reaches it."""
+"""Without a key nobody can use the endpoint, and no web page reaches it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN = "/tenant/oauth2/v2.0/token"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
-    """One deployment, one more host."""
+    """An endpoint with one deployment that accepts one more host name."""
     deployments = [LocalDeployment("chat")]
     with LocalEndpoint(deployments, key="k", allowed_hosts=["azinfer.internal"]) as endpoint:
         yield endpoint
@@ -299,7 +299,7 @@ def test_the_address_of_the_page_opens_it_once_and_has_no_key(endpoint: LocalEnd
     assert "works only once" in again.text
 
 
-def test_a_key_in_an_address_opens_nothing(endpoint: LocalEndpoint) -> None:
+def test_a_key_in_the_query_is_refused(endpoint: LocalEndpoint) -> None:
     assert httpx.get(f"{endpoint.url}/?key=k").status_code == 401
     assert httpx.get(f"{endpoint.url}/?token=k").status_code == 401
 

@@ -1,4 +1,4 @@
-"""The local endpoint's wire form, asked with a plain HTTP client."""
+"""The answers of the local endpoint on the wire, read by a plain HTTP client."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def client(endpoint: LocalEndpoint) -> Iterator[InferenceClient]:
         yield client
 
 
-def answered(client: InferenceClient, is_streamed: bool, *args: Any, **named: Any) -> Any:
+def call_client(client: InferenceClient, is_streamed: bool, *args: Any, **named: Any) -> Any:
     if not is_streamed:
         return client.complete(*args, **named)
     with client.stream(*args, **named) as chunks:
@@ -75,14 +75,14 @@ def test_items_of_service_tools_are_read_and_go_back(
     client: InferenceClient, endpoint: LocalEndpoint, is_streamed: bool
 ) -> None:
     tools = [{"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}]
-    answer = answered(client, is_streamed, ASK, tools=tools)
+    answer = call_client(client, is_streamed, ASK, tools=tools)
     assert (answer.text, answer.tool_calls) == ("It rains.", ())
     kinds = ["reasoning", "web_search_call", "code_interpreter_call", "message"]
     assert [item["type"] for item in answer.raw["output"]] == kinds
     _, search, code, _ = answer.raw["output"]
     assert search == {"id": search["id"], "status": "completed", **SEARCH}
     assert (search["id"][:3], code["id"][:3]) == ("ws_", "ci_")
-    assert answered(client, is_streamed, [*ASK, answer.choices[0].message, *ASK], tools=tools)
+    assert call_client(client, is_streamed, [*ASK, answer.choices[0].message, *ASK], tools=tools)
     items = endpoint.requests[-1].body["input"]
     assert [item["type"] for item in items] == ["message", *kinds, "message"]
     assert items[2] == search
@@ -93,7 +93,7 @@ def test_other_wires_leave_items_of_service_tools_out(
 ) -> None:
     for wire in ("chat", "messages"):
         for is_streamed in (False, True):
-            answer = answered(client, is_streamed, ASK, wire=wire)
+            answer = call_client(client, is_streamed, ASK, wire=wire)
             assert answer.text == "It rains."
             assert "web_search" not in str(answer.raw)
     body = {"model": "finder", "stream": True, "messages": [{"role": "user", "content": "Look"}]}
@@ -123,11 +123,11 @@ def test_a_free_form_tool_is_called_with_text(
 ) -> None:
     tools = [CustomTool("sql", "Runs a query"), Tool("f", parameters={"type": "object"})]
     history: list[Any] = [UserMessage("Query it.")]
-    answer = answered(client, is_streamed, history, tools=tools)
+    answer = call_client(client, is_streamed, history, tools=tools)
     (call,) = answer.tool_calls
     assert (call.type, call.function.name, call.function.arguments) == ("custom", "sql", "select 1")
     history += [answer.choices[0].message, ToolMessage("1 row", call.id)]
-    assert answered(client, is_streamed, history, tools=tools).text == "One."
+    assert call_client(client, is_streamed, history, tools=tools).text == "One."
     kinds = [item["type"] for item in endpoint.requests[-1].body["input"]]
     assert kinds == ["message", "custom_tool_call", "custom_tool_call_output"]
 
@@ -138,7 +138,7 @@ def test_a_synthetic_model_calls_a_free_form_tool(
     client: InferenceClient, model: str, is_streamed: bool
 ) -> None:
     choice = {"type": "custom", "custom": {"name": "sql"}}
-    answer = answered(
+    answer = call_client(
         client,
         is_streamed,
         [UserMessage("Query it with sql.")],

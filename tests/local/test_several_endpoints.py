@@ -1,4 +1,4 @@
-"""Several local endpoints at once: each is a resource of its own, and routes lead between them."""
+"""Several local endpoints at once: each is its own resource, and routes connect them."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_mistake_names_its_line(
     assert message in str(caught.value)
 
 
-def test_what_is_for_one_endpoint_is_refused_for_several(
+def test_options_for_one_endpoint_are_refused_for_several(
     config_file: Callable[[str], Path],
 ) -> None:
     path = config_file(FILE.replace("env:WEST", "west"))

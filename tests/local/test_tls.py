@@ -1,4 +1,4 @@
-"""https on one's own machine: an authority made once, trusted by what clients already read."""
+"""https on a local machine: an authority is created once and trusted through existing variables."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ asyncio.run(asking())
 
 
 def ask(code: str, endpoint: LocalEndpoint, *variables: str) -> list[str]:
-    """What a program prints that has the endpoint and its authority from the environment."""
+    """Return the output of a program whose environment names the endpoint and its authority."""
     assert endpoint.ca_file is not None
     environ = {
         **{name: value for name, value in os.environ.items() if "CERT" not in name},

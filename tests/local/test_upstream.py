@@ -1,4 +1,4 @@
-"""Deployments whose answers come from a server elsewhere."""
+"""Deployments whose answers come from another server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upstream sends is limited in size and time, and never shows the upstream's key."""
+"""Answers of an upstream are limited in size and time, and never show its key."""
 
 from __future__ import annotations
 

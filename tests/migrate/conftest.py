@@ -1,4 +1,4 @@
-"""A local endpoint over https, and the variables that lead every package to it."""
+"""A local endpoint over https, and the variables that point every package at it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `azinfer migrate` follows, what it leaves, and what its command prints."""
+"""What `azinfer migrate` rewrites, what it leaves unchanged, and what its command prints."""
 
 from __future__ import annotations
 

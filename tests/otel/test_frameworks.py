@@ -74,7 +74,7 @@ async def test_semantic_kernel_keeps_its_span(
     check(telemetry, "framework")
 
 
-def test_langchain_has_none_so_the_span_is_ours(
+def test_langchain_has_no_spans_so_azinfer_records_them(
     telemetry: Telemetry, server: RawServer, streamed: bool
 ) -> None:
     model: Any = ChatAzInfer(endpoint=server.url, credential=KEY, model="m")

@@ -1,4 +1,4 @@
-"""A process to be killed: it answers the first lines of a batch, and then never another.
+"""A process to be killed: it answers the first lines of a batch and then stops answering.
 
 `python batch_server.py DIRECTORY ANSWERED` prints its address; its key is `local-key`.
 """

@@ -1,4 +1,4 @@
-"""A service in virtual time: it answers what a run of bulk work sends, under real limits.
+"""A service in virtual time that answers the requests of bulk work under real limits.
 
 Events happen in the order of their times, so that minutes pass in no time, the same way each time.
 """

@@ -1,4 +1,4 @@
-"""Pictures of things, drawn by chance that repeats: each kind looks another way each time."""
+"""Random pictures of things from a fixed seed: each picture of a kind looks different."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several endpoints that answer as a test wants, and a client of all of them."""
+"""Several endpoints with scripted answers, and a client of all of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many requests each server got."""
+        """Return how many requests each server got."""
         return {name: len(server.received) for name, server in self.servers.items()}
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""One question to a chat model of each framework, made of the same options."""
+"""One question to a chat model of each framework, with the same options."""
 
 from __future__ import annotations
 

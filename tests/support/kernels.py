@@ -16,7 +16,7 @@ from raw_server import RawServer
 
 
 class Weather:
-    """A plugin that remembers what it was asked."""
+    """A plugin that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -70,7 +70,7 @@ async def collect_stream(
 
 
 def join_messages(messages: list[StreamingChatMessageContent]) -> StreamingChatMessageContent:
-    """What messages of one role add up to."""
+    """Return the sum of messages of one role."""
     return reduce(lambda whole, message: whole + message, messages)
 
 

@@ -1,4 +1,4 @@
-"""A key that must appear nowhere, faults that echo it, and where an error may show it."""
+"""A key that must appear nowhere, faults that echo it, and places where an error may show it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def is_ours(path: str) -> bool:
 
 
 def visible_texts(error: BaseException, counts: Callable[[str], bool] = is_ours) -> dict[str, str]:
-    """Each text in which an error may be seen, with the variables of the frames that count."""
+    """Return each text that may show an error, with the variables of the frames that count."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     reports, frames = [report], []
     while reports:
@@ -78,5 +78,5 @@ def visible_texts(error: BaseException, counts: Callable[[str], bool] = is_ours)
 
 
 def leaks_of(error: BaseException, counts: Callable[[str], bool] = is_ours) -> list[str]:
-    """Where an error shows the key, or its beginning."""
+    """Return the texts of an error that show the key or its beginning."""
     return [place for place, text in visible_texts(error, counts).items() if START in text]

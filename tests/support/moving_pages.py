@@ -10,7 +10,7 @@ PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "assistants"
 
 
 def pairs_of(page: Path) -> list[tuple[str, str]]:
-    """Return the pairs of a page, in their order; each goes on where the one before it ended."""
+    """Return the pairs of a page in order; each continues the one before it."""
     blocks = re.findall(
         r'^```python title="(\w+)"\n(.*?)^```', page.read_text("utf-8"), re.S | re.M
     )

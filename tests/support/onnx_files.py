@@ -1,4 +1,4 @@
-"""ONNX files made by hand: what `onnx.proto` says, in the encoding of Protocol Buffers."""
+"""ONNX files written by hand, in the encoding of Protocol Buffers that `onnx.proto` defines."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from azinfer.otel import instrument
 
 
 class Telemetry:
-    """What was recorded."""
+    """The spans and metrics that were recorded."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()

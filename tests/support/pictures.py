@@ -1,4 +1,4 @@
-"""A picture that is one, as small as can be."""
+"""The smallest valid picture."""
 
 import base64
 import io

@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass
 class ReceivedRequest:
-    """One request as it came over the socket."""
+    """One request as it arrived over the socket."""
 
     method: str
     target: str
@@ -25,7 +25,7 @@ class ReceivedRequest:
     connection: int
 
     def header(self, name: str) -> str | None:
-        """A header's value, or None."""
+        """Return a header's value, or None."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     @property
@@ -57,13 +57,13 @@ class Peer:
             self.sock.sendall(data)
 
     def close(self) -> None:
-        """End the connection in order."""
+        """Close the connection cleanly."""
         self.open = False
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
-        """Break the connection off."""
+        """Reset the connection."""
         self.open = False
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -86,7 +86,7 @@ def answer(
     headers: Mapping[str, str] | None = None,
     content_type: str = "application/json",
 ) -> bytes:
-    """A whole HTTP/1.1 answer with a right Content-Length."""
+    """Return a whole HTTP/1.1 answer with the correct Content-Length."""
     if isinstance(body, str):
         body = body.encode()
     elif not isinstance(body, bytes):
@@ -97,13 +97,13 @@ def answer(
 
 
 def reply(*args: Any, **named: Any) -> Behaviour:
-    """The behaviour that sends one whole answer."""
+    """Return the behaviour that sends one whole answer."""
     data = answer(*args, **named)
     return lambda peer: peer.send(data)
 
 
 def raw(data: bytes, then: str = "close") -> Behaviour:
-    """The behaviour that sends bytes as they are and then closes, resets, stalls or keeps."""
+    """Return the behaviour that sends bytes unchanged and then closes, resets, stalls or keeps."""
 
     def behave(peer: Peer) -> None:
         peer.send(data)
@@ -118,13 +118,13 @@ def raw(data: bytes, then: str = "close") -> Behaviour:
 
 
 def events(*payloads: Any, done: bool = True) -> bytes:
-    """Server-sent events of JSON payloads (or of text as it is)."""
+    """Return server-sent events of JSON payloads, or of text unchanged."""
     texts = [each if isinstance(each, str) else json.dumps(each) for each in payloads]
     return "".join(f"data: {text}\n\n" for text in texts + ["[DONE]"] * done).encode()
 
 
 def stream(data: bytes, then: str = "close") -> Behaviour:
-    """The behaviour that answers with an event stream, ended by closing the connection."""
+    """Return the behaviour that sends an event stream and closes the connection."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
     return raw(head + data, then)
 
@@ -132,13 +132,13 @@ def stream(data: bytes, then: str = "close") -> Behaviour:
 def chunked_answer(
     data: bytes, whole: bool = True, content_type: str = "text/event-stream"
 ) -> bytes:
-    """An answer in chunked coding; without its last chunk where it is not whole."""
+    """Return an answer in chunked coding, without its last chunk unless `whole`."""
     head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
     return head.encode() + f"{len(data):x}\r\n".encode() + data + b"\r\n" + b"0\r\n\r\n" * whole
 
 
 def chat(text: str | None = "hello", finish: str = "stop", **more: Any) -> dict[str, Any]:
-    """A chat completion."""
+    """Return a chat completion."""
     message = {"role": "assistant", "content": text, **more.pop("message", {})}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     choice = {"index": 0, "finish_reason": finish, "message": message}
@@ -146,19 +146,19 @@ def chat(text: str | None = "hello", finish: str = "stop", **more: Any) -> dict[
 
 
 def chat_reply(streamed: bool, text: str = "hello") -> Behaviour:
-    """The whole answer to a chat, streamed or not."""
+    """Return the behaviour that answers a chat, streamed or not."""
     return stream(events(part(text, "stop"))) if streamed else reply(chat(text))
 
 
 def part(content: Any = None, finish: Any = None, index: int = 0, **delta: Any) -> dict[str, Any]:
-    """One chunk of a streamed chat completion."""
+    """Return one chunk of a streamed chat completion."""
     details = delta if content is None else {"content": content, **delta}
     choice = {"index": index, "delta": details, "finish_reason": finish}
     return {"id": "c1", "created": 1, "model": "m", "choices": [choice]}
 
 
 def vectors(*rows: Any, **more: Any) -> dict[str, Any]:
-    """An embeddings answer."""
+    """Return an embeddings answer."""
     data = [{"index": at, "object": "embedding", "embedding": row} for at, row in enumerate(rows)]
     return {
         "object": "list",
@@ -170,13 +170,13 @@ def vectors(*rows: Any, **more: Any) -> dict[str, Any]:
 
 
 def failure(code: str | None = None, message: str = "no", **more: Any) -> dict[str, Any]:
-    """An error body of the usual shape."""
+    """Return an error body of the usual shape."""
     return {"error": {"code": code, "message": message, **more}}
 
 
 @dataclass
 class RawServer:
-    """Answers each request with the next behaviour; the last one goes on for ever.
+    """Answer each request with the next behaviour, and repeat the last one forever.
 
     A behaviour is a function of the Peer. With `choose`, the request decides instead.
     """

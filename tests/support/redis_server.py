@@ -12,7 +12,7 @@ import redis
 
 
 class RedisServer:
-    """One server; it keeps nothing when it ends, and starts again on the same port."""
+    """A server that stores nothing on disk and can restart on the same port."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:

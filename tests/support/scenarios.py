@@ -1,4 +1,4 @@
-"""Scenarios: what a service sends, byte for byte, and what has to become of it.
+"""Scenarios: the bytes that a service sends, and the result that the client must return.
 
 Each family is a table, which `tests/faults/test_scenarios.py` runs against both clients. What is
 expected is a mapping of names to values:
@@ -46,7 +46,7 @@ NOW = "Fri, 15 Jan 2027 08:00:00 GMT"  # when the clock of the tests begins
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing that a service does.
+    """One behaviour of a service and the expected result.
 
     Attributes:
         name: Its family and its name.

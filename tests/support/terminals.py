@@ -23,7 +23,7 @@ _SETTINGS = {"TERM": "xterm", "COLUMNS": "80", "PROMPT_TOOLKIT_NO_CPR": "1"}
 
 
 class Terminal:
-    """A command that runs in a terminal of its own.
+    """A command that runs in its own terminal.
 
     Args:
         arguments: The command's arguments.

@@ -1,4 +1,4 @@
-"""Answers of the two newer wires that have something to give back in the next request."""
+"""Answers of the two newer wires with state for the next request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stream_of(wire: str) -> Any:
 
 
 def items_after_question(wire: str, result: str, is_error: bool = False) -> list[Any]:
-    """What follows the question in the request after the answer and a tool's result."""
+    """Return what follows the question in the request after the answer and a tool's result."""
     if wire == "responses":
         return [
             {"type": "reasoning", "summary": [], "encrypted_content": "secret"},

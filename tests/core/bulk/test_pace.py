@@ -1,4 +1,4 @@
-"""The pace of bulk work, in virtual time: limits are found, used up and not exceeded."""
+"""The pace of bulk work, in virtual time: it finds a limit, uses it up and does not exceed it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_others_use_is_left_to_them() -> None:
 
 
 def places(most: int, *, latency: float = 1.0) -> tuple[Callable[[Any, float], Any], list[float]]:
-    """A service with so many places, which refuses what finds none."""
+    """A service that serves this many requests at once and refuses others."""
     ends: list[float] = []
     refusals: list[float] = []
 
@@ -149,7 +149,7 @@ def test_an_overloaded_service_gets_fewer_requests_at_once() -> None:
     assert simulation.run.progress().concurrency < 8
 
 
-def test_a_failure_among_successes_lowers_nothing() -> None:
+def test_single_failures_do_not_slow_bulk_work() -> None:
     number = itertools.count()
 
     def respond(part: Any, now: float) -> Embeddings | InferenceError:

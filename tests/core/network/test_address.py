@@ -1,4 +1,4 @@
-"""What a URL means for the network."""
+"""Addresses of requests: the host, port and path that a URL leads to."""
 
 from __future__ import annotations
 

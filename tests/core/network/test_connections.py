@@ -1,4 +1,4 @@
-"""Connections: which one serves which request, and what they do when the network is slow."""
+"""Connections: which one serves a request, and how they behave on a slow network."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_an_early_refusal_of_an_upload_is_read(kind: str) -> None:
     assert caught.value.status == 413
 
 
-def test_a_time_limit_of_a_month_is_no_error(kind: str, server: RawServer) -> None:
+def test_a_timeout_of_a_month_is_accepted(kind: str, server: RawServer) -> None:
     server.will(reply(chat()))
     with open_driver(kind, f"{server.url}/models", KEY, "m", timeout=3e6) as driver:
         assert driver.complete().text == "hello"

@@ -202,13 +202,13 @@ def test_an_unknown_name_is_an_error(
 
 
 def start_loop(driver: ClientDriver) -> None:
-    """Create the event loop of async code, which has sockets of its own."""
+    """Create the event loop of async code, which opens sockets itself."""
     if driver.kind == "async":
         driver.run(asyncio.sleep(0))
 
 
 def sockets_of_this_process() -> int:
-    """How many sockets are open; 0 where the system does not say."""
+    """Return the number of open sockets, or 0 if the system does not report it."""
     if not os.path.isdir("/proc/self/fd"):
         return 0
     links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]

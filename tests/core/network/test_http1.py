@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: what is written, and what is read however the bytes are cut."""
+"""HTTP/1.1 as bytes: how requests are written, and how answers are read however they are split."""
 
 from __future__ import annotations
 

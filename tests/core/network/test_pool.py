@@ -1,4 +1,4 @@
-"""Pools of connections: which connection is lent, and who closes them."""
+"""Pools of connections: which connection a request gets, and who closes it."""
 
 from __future__ import annotations
 

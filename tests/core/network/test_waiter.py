@@ -122,7 +122,7 @@ def handling() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("operation", ["send", "recv"])
-def test_errors_of_signal_handlers_are_no_reason_to_wait(
+def test_errors_of_signal_handlers_are_raised_without_waiting(
     operation: str, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dial(*where: Any) -> socket.socket:

@@ -23,5 +23,5 @@ def fleet() -> Iterator[Fleet]:
 
 @pytest.fixture
 def clock() -> TestClock:
-    """A clock that stands still until somebody waits."""
+    """A clock that only moves when somebody waits."""
     return TestClock()

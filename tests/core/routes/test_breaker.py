@@ -1,4 +1,4 @@
-"""Breakers: a failing deployment is left alone, then tried by one call."""
+"""Breakers: a failing deployment gets no calls for a while, then one call tries it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets: a deployment is sent what it serves, as the service counts."""
+"""Budgets: a deployment gets as many requests and tokens as the service allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which deployment takes a call, on a virtual clock."""
+"""The choice of the deployment for a call, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_only_free_deployments_are_chosen(count: int, seed: int) -> None:
 
 
 def simulate(latencies: dict[str, float], calls: int, at_once: int) -> dict[str, int]:
-    """How many calls go to each deployment when so many run at once."""
+    """Return how many calls each deployment gets when this many run at once."""
     chance, policy, tiers = random.Random(5), Policy(), [tier(*latencies)]
     states = {key: State() for key in tiers[0].keys}
     counts = dict.fromkeys(tiers[0].keys, 0)

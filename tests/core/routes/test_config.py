@@ -1,4 +1,4 @@
-"""`[routes]` and `[aliases]` of `azinfer.toml`: what is wrong is named with its line and field."""
+"""`[routes]` and `[aliases]` of `azinfer.toml`: errors name the line and the field."""
 
 from __future__ import annotations
 

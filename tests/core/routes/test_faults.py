@@ -1,4 +1,4 @@
-"""Whatever the faults: an answer is whole and once, or the error lists what was tried."""
+"""Faults on a route: the caller gets one whole answer, or an error that lists the attempts."""
 
 from __future__ import annotations
 

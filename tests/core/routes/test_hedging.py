@@ -101,7 +101,7 @@ def test_the_first_may_still_win(fleet: Fleet, kind: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_if_one_fails_the_other_is_awaited(fleet: Fleet, kind: str, first: str) -> None:
+def test_if_one_hedged_request_fails_the_other_answers(fleet: Fleet, kind: str, first: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
     other = "b" if first == "a" else "a"
 
@@ -221,7 +221,7 @@ def slowly(behaviour: Behaviour) -> Behaviour:
     return behave
 
 
-def test_a_hedge_that_cannot_carry_the_call_uses_nothing_up(fleet: Fleet, kind: str) -> None:
+def test_a_hedge_that_cannot_be_sent_uses_no_budget(fleet: Fleet, kind: str) -> None:
     fleet["a"].will(slowly(reply(chat("a"))))
     message = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "b"}]}
     fleet["b"].will(reply({**message, "id": "1", "stop_reason": "end_turn"}))
@@ -238,7 +238,7 @@ def test_a_hedge_that_cannot_carry_the_call_uses_nothing_up(fleet: Fleet, kind: 
         assert driver.complete(model="chat").text == "b"
 
 
-def test_a_call_that_is_given_up_says_nothing_of_its_deployment(fleet: Fleet) -> None:
+def test_a_cancelled_call_does_not_count_against_its_deployment(fleet: Fleet) -> None:
     fleet["a"].will(SILENT)
     with routed_driver("async", fleet.config(TWO, policy={"hedge": 30, "failures": 1})) as driver:
 

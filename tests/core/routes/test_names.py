@@ -174,7 +174,7 @@ def test_the_tiers_of_a_fallback_route_come_last() -> None:
         ([["a"], ["A@main"]], "A@main appears in it twice"),
     ],
 )
-def test_what_a_route_cannot_contain(tiers: list[list[str]], reason: str) -> None:
+def test_invalid_contents_of_a_route_are_refused(tiers: list[list[str]], reason: str) -> None:
     route = Route("chat", tiers)
     routes = {"chat": route, "other": Route("other", [["b"], ["route:Chat"]])}
     directory = Directory("main", DIRECTORY.endpoints, routes=routes)

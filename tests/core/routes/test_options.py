@@ -1,4 +1,4 @@
-"""Options of a client of many endpoints: which of them each endpoint gets."""
+"""Options of a client with many endpoints: which endpoint gets which option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies are checked when they are made, and say what an error means."""
+"""Policies: they are checked when they are created, and classify errors."""
 
 from __future__ import annotations
 

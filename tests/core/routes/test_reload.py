@@ -1,4 +1,4 @@
-"""Files that change while calls go on."""
+"""Configuration files that change during calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routers: what they explain, keep, count and read again."""
+"""Routers: explanations, memory, counts, and reading their file again."""
 
 from __future__ import annotations
 

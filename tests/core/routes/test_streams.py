@@ -1,4 +1,4 @@
-"""Streams on a route: another deployment answers until the first chunk was handed out."""
+"""Streams on a route: another deployment takes over until the caller has the first chunk."""
 
 from __future__ import annotations
 

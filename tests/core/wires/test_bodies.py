@@ -1,4 +1,4 @@
-"""Bodies that services really sent on the two newer wires, and what they mean."""
+"""Bodies that real services sent on the two newer wires, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def stream_of(events: list[dict[str, Any]], names: bool) -> bytes:
 
 
 def read(wire: str, data: bytes, sizes: list[int]) -> dict[str, Any]:
-    """What a stream means, cut into pieces of these sizes in turn."""
+    """Return the answer of a stream that arrives in pieces of these sizes in turn."""
     reader = wire_named(wire).reader({}, None, "", None)
     chunks: list[Any] = []
     at = turn = 0
@@ -111,7 +111,7 @@ def read(wire: str, data: bytes, sizes: list[int]) -> dict[str, Any]:
 
 
 def meaning(answer: ChatCompletion) -> dict[str, Any]:
-    """What an answer says, without what it does not say."""
+    """Return the fields of an answer that have a value."""
     choice = answer.choices[0]
     message, usage = choice.message, answer.usage
     filters = set(choice.content_filter_results)
@@ -141,7 +141,7 @@ def meaning(answer: ChatCompletion) -> dict[str, Any]:
 
 
 def meaning_of_error(error: InferenceError) -> dict[str, Any]:
-    """What an error says, without what it does not say."""
+    """Return the fields of an error that have a value."""
     facts = {
         "error": type(error).__name__,
         "status": error.status,

@@ -1,4 +1,4 @@
-"""What a history keeps: on one wire, across wires, through edits, pickles and JSON."""
+"""Histories: on one wire, across wires, after edits, pickles and JSON."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def answer(wire: str, content: list[Json], **more: Any) -> Message:
 def next_request(
     wire: str, *messages: Any, situation: Situation = SAME
 ) -> tuple[list[Json], list[str]]:
-    """What an answer becomes in the next request, after the first message."""
+    """Return the form of an answer in the next request, after the first message."""
     encoded = wire_named(wire).encode(in_our_schema([HI, *messages], {}), situation)
     key = {"responses": "input"}.get(wire, "messages")
     return encoded.body[key][1:], list(encoded.adapted)
@@ -208,11 +208,11 @@ def test_a_history_continues_on_another_wire(wire: str, message: Message, note: 
 
 @pytest.mark.parametrize(("wire", "message"), [("responses", RESPONSES), ("messages", MESSAGES)])
 class TestStateSurvives:
-    def test_pickles_and_copies(self, wire: str, message: Message) -> None:
+    def test_pickles_and_copies_keep_the_history(self, wire: str, message: Message) -> None:
         for other in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
             assert next_request(wire, other) == next_request(wire, message)
 
-    def test_json_and_typed_messages(self, wire: str, message: Message) -> None:
+    def test_json_and_typed_messages_keep_the_history(self, wire: str, message: Message) -> None:
         state = json.loads(json.dumps(message.state))
         typed = AssistantMessage(message.content, message.tool_calls, state=state)
         plain = json.loads(json.dumps(typed.to_wire()))

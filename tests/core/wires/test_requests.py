@@ -1,4 +1,4 @@
-"""What each wire is sent, byte for byte."""
+"""Requests on each wire, byte for byte."""
 
 from __future__ import annotations
 

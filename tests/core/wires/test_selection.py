@@ -1,4 +1,4 @@
-"""Which wire a conversation takes, over real sockets."""
+"""The choice of the wire for a conversation, over real sockets."""
 
 from __future__ import annotations
 

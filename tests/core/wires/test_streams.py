@@ -1,4 +1,4 @@
-"""Streams of the two newer wires at their edges."""
+"""Unusual streams of the two newer wires."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ class TestResponses:
         assert answer.choices[0].logprobs == {"content": [{"token": "a"}]}
         assert answer.choices[0].content_filter_results == {"hate": {}}
 
-    def test_the_reason_after_a_failure_without_one_is_the_error(self) -> None:
+    def test_an_error_event_after_a_failure_without_reason_is_raised(self) -> None:
         failed = {"type": "response.failed", "response": {"status": "failed", "error": None}}
         filtered = {
             "code": "content_policy_violation",

@@ -1,4 +1,4 @@
-"""Results of tools with media: in their place, or behind the results on chat completions."""
+"""Tool results with media: in place, or after the results on chat completions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupts its own process when it imports the module that INTERRUPT_AT names."""
+"""Interrupt this process when it imports the module that INTERRUPT_AT names."""
 
 import os
 import signal

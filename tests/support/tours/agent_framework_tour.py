@@ -73,7 +73,7 @@ async def declared_with_connection(url: str, key: str) -> None:
 
 
 async def devui(url: str, key: str, *, stream: bool) -> None:
-    """An agent on the framework's development page, asked over its own Responses route."""
+    """An agent on the framework's development page, called through its Responses route."""
     server = DevServer(auth_enabled=False, ui_enabled=False)
     server.register_entities([AzInferChatClient(url, key, "fixed").as_agent(name="guide")])
     app = server.get_app()

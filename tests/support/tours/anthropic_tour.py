@@ -33,7 +33,7 @@ ASKED: Any = {"max_tokens": 4000, "messages": USER}
 
 
 class City(pydantic.BaseModel):
-    """What is asked for as JSON."""
+    """The structure of the JSON answer."""
 
     city: str
 

@@ -36,7 +36,7 @@ def client_of(kind: str, url: str, key: str) -> Any:
 
 
 async def embeds_texts(kind: str, url: str, key: str) -> None:
-    """Vectors of texts, queries and documents, as long as asked for."""
+    """Vectors of texts, queries and documents, in the requested length."""
     client = client_of(kind, url, key)
     named: dict[str, Any] = {"model": "cohere", "input_type": "search_query"}
     if "V2" in kind:

@@ -15,7 +15,7 @@ from tour import ASK, TOOL, Step, take
 
 
 class City(pydantic.BaseModel):
-    """What is asked for as JSON."""
+    """The structure of the JSON answer."""
 
     city: str
 

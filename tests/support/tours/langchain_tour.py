@@ -56,7 +56,7 @@ def chats(url: str, key: Any) -> dict[str, Callable[[str], Any]]:
 
 
 class City(pydantic.BaseModel):
-    """The city that is asked about."""
+    """The structure of the JSON answer."""
 
     city: str
 
@@ -118,7 +118,7 @@ def embeddings(url: str, key: Any) -> None:
 
 
 def step(kind: str, what: Any) -> Step:
-    """One thing done by one class."""
+    """Run one step with one class."""
     return lambda url, key: what(chats(url, key)[kind])
 
 

@@ -92,7 +92,7 @@ STEPS = {
 
 
 def step(way: str, what: Any) -> Step:
-    """One thing done by one provider."""
+    """Run one step with one provider."""
     return lambda url, key: what(way, ways(url, key)[way])
 
 

@@ -83,7 +83,7 @@ def embeddings(url: str, key: str) -> None:
 
 
 def step(kind: str, what: Any) -> Step:
-    """One thing done by one class."""
+    """Run one step with one class."""
     return lambda url, key: what(chats(url, key)[kind])
 
 

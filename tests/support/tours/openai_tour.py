@@ -26,13 +26,13 @@ KINDS: dict[str, Callable[[str, str], Any]] = {
 
 
 class City(pydantic.BaseModel):
-    """What is asked for as JSON."""
+    """The structure of the JSON answer."""
 
     city: str
 
 
 async def result_of(expected: Any) -> Any:
-    """What a sync or an async client answers."""
+    """Return the answer of a sync or an async client."""
     return await expected if inspect.isawaitable(expected) else expected
 
 
@@ -42,7 +42,7 @@ async def call_client(call: Callable[[], Any]) -> Any:
 
 
 async def each(expected: Any) -> AsyncIterator[Any]:
-    """What a sync or an async stream or list has."""
+    """Yield the items of a sync or an async stream or list."""
     expected = await expected if inspect.iscoroutine(expected) else expected
     if hasattr(expected, "__aiter__"):
         async for item in expected:
@@ -212,7 +212,7 @@ async def responses_parse(client: Any) -> None:
 
 
 async def responses_state(client: Any) -> None:
-    """Reasoning that goes back encrypted, without being stored, whole and streamed."""
+    """Reasoning that is returned encrypted and not stored, whole and streamed."""
     include: Any = ["reasoning.encrypted_content"]
     create = functools.partial(
         client.responses.create, model="thinker", store=False, include=include
@@ -337,7 +337,7 @@ STEPS = {
 
 
 def step(kind: str, what: Callable[[Any], Any]) -> Step:
-    """One thing done by one kind of client."""
+    """Run one step with one kind of client."""
 
     async def run_step(url: str, key: str) -> None:
         async with enter(KINDS[kind](url, key)) as client:

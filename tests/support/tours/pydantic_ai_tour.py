@@ -20,7 +20,7 @@ FIXED = {"chat": "fixed", "responses": "fixed", "messages": "claude"}
 
 
 class City(pydantic.BaseModel):
-    """What is asked for as JSON."""
+    """The structure of the JSON answer."""
 
     city: str
 

@@ -37,7 +37,7 @@ def user_history() -> ChatHistory:
 
 
 def client(url: str, key: str) -> Any:
-    """A client of one's own, which may be for http."""
+    """An own client, which may use http."""
     return openai.AsyncAzureOpenAI(azure_endpoint=url, api_key=key, api_version=VERSION)
 
 
@@ -113,7 +113,7 @@ STEPS = {"chat and stream": chat, "functions": functions, "embeddings": embeddin
 
 
 def step(kind: str, what: Callable[[str, str, str], Any]) -> Step:
-    """One thing done by one kind of service."""
+    """Run one step with one kind of service."""
     return lambda url, key: what(kind, url, key)
 
 

@@ -1,4 +1,4 @@
-"""A tour: what one of other people's clients does on an endpoint, each thing by its name.
+"""A tour: named steps that use another package's client on an endpoint.
 
 Each script beside this one is run in a process of its own, `python openai_tour.py URL KEY REPORT`,
 because such clients bring warnings, patches and versions that other tests should not meet.
