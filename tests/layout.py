@@ -30,7 +30,7 @@ FLOORS = {
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline
         message_parts messages request_options json_body model_catalog model_profiles stream_reader
         choice_parts streaming wires
-        embeddings embedding_requests
+        embeddings embedding_requests vector_bodies
         local_addresses client_config credentials endpoint_knowledge
         routes
         network

@@ -13,7 +13,7 @@ import pytest
 from azinfer.core import Clock, InferenceError
 from azinfer.core.decoding import decode_json, decode_model_info, usage_from_headers
 from azinfer.core.deployment_lists import from_pages, next_page
-from azinfer.core.embeddings import Embeddings, decode_lazily
+from azinfer.core.embeddings import Embeddings
 from azinfer.core.error_responses import from_response
 from azinfer.core.retries import retry_after
 from azinfer.core.wires.wire import wire_named
@@ -209,7 +209,7 @@ def embed(raw: Any) -> Any:
             Embeddings.from_wire(decode_json(body, {}), {}, 1, encoding)
         except InferenceError:
             continue
-    return Embeddings.from_wire(decode_lazily(body, {}), {}, 1)
+    return Embeddings.from_wire(decode_json(body, {}), {}, 1)
 
 
 CREATED = {"type": "response.created", "response": {"id": "r", "model": "m"}}

@@ -292,10 +292,10 @@ class AsyncOperations(Operations):
 
     async def _exchange(
         self, request: Request, deadline: Deadline
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Mapping[str, str], list[bytes]]:
         response = await self._transport.open(request, deadline)
-        body = b"".join([part async for part in response.parts])
-        return response.status, response.headers, body
+        parts = [part async for part in response.parts]
+        return response.status, response.headers, parts
 
     async def _open_stream(self, attempts: CallAttempts[Any]) -> OpenStream:
         from azinfer.core.streams import OpenStream

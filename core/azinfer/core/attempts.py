@@ -171,16 +171,17 @@ class CallAttempts(Generic[T]):
         request = Request(method, self._url, list(headers.items()), body, self._id)
         return request, self.deadline(self._began)
 
-    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        """Return the value of a complete response.
+    def value_of(self, status: int, headers: Mapping[str, str], parts: list[bytes]) -> T:
+        """Return the value of a complete response, whose body is in parts.
 
         Raises:
             InferenceError: The response is an error, or not valid.
         """
         if status == 404 and self.call.method == "DELETE" and self._may_be_done:
-            body = b"{}"  # an earlier request has deleted it
+            parts = [b"{}"]  # an earlier request has deleted it
         elif status >= 300:
-            raise self.error_of(status, headers, body)
+            raise self.error_of(status, headers, b"".join(parts))
+        body = parts if self.call.reads_parts else b"".join(parts)
         value = self.call.read(body, headers, self.routing(status, headers))
         self._record_success()
         return value

@@ -130,11 +130,12 @@ class Call(NamedTuple, Generic[T]):
         method: The method, where it is not GET without a body and POST with one.
         creates: The call that lists the things that each request creates, for example
             `"client.files.list()"`; None if the request can be sent again without harm.
+        reads_parts: Whether `read` takes the body as a list of its parts, which it empties.
     """
 
     target: Target
     body: Json | None
-    read: Callable[[bytes, Mapping[str, str], Routing], T]
+    read: Callable[[Any, Mapping[str, str], Routing], T]
     adapted: tuple[str, ...] = ()
     url: str | None = None
     scope: str | None = None
@@ -148,6 +149,7 @@ class Call(NamedTuple, Generic[T]):
     upload: Upload | None = None
     method: str | None = None
     creates: str | None = None
+    reads_parts: bool = False
 
 
 # The options of a call that the client itself reads.

@@ -7,12 +7,12 @@ from typing import Any
 
 from azinfer.core.calls import Call, Target, set_options, with_model
 from azinfer.core.completions import Json
-from azinfer.core.decoding import decode_json
-from azinfer.core.embeddings import Embeddings, check_kind, decode_lazily
+from azinfer.core.embeddings import Embeddings, check_kind
 from azinfer.core.messages import ImageInput
 from azinfer.core.model_catalog import family_of
 from azinfer.core.routing import Routing
 from azinfer.core.surfaces import DEPLOYMENTS, V1
+from azinfer.core.vector_bodies import decode_vectors
 
 
 def text_embeddings(
@@ -77,8 +77,8 @@ def _embedding_call(
 ) -> Call[Embeddings]:
     encoding = body.get("encoding_format")
 
-    def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Embeddings:
-        raw = (decode_json if encoding == "base64" else decode_lazily)(data, headers)
+    def read(parts: list[bytes], headers: Mapping[str, str], routing: Routing) -> Embeddings:
+        raw = decode_vectors(parts, headers, encoding)
         return Embeddings.from_wire(raw, headers, count, encoding, routing)
 
-    return Call(target, with_model(body, target), read, ours=ours)
+    return Call(target, with_model(body, target), read, ours=ours, reads_parts=True)

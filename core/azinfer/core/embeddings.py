@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from azinfer.core.completions import Json, Usage
-from azinfer.core.decoding import decode_json, decode_usage, invalid_response, usage_from_headers
+from azinfer.core.decoding import decode_usage, invalid_response, usage_from_headers
 from azinfer.core.errors import (
     BadRequestError,
     ConfigurationError,
@@ -107,7 +107,7 @@ class Embeddings:
                     f"not from 0 to {count - 1}",
                     "",
                 )
-            vectors[index] = _vector(item.pop("embedding", None), encoding)
+            vectors[index] = decode_vector(item.pop("embedding", None), encoding)
         whole = [vector for vector in vectors if vector is not None]
         if len(whole) != count:
             raise invalid_response(f"{len(whole)} vectors for {count} inputs", "")
@@ -117,43 +117,8 @@ class Embeddings:
         return cls(whole, as_text(raw.get("model")) or None, usage, routing, (raw,))
 
 
-class _Item(msgspec.Struct, forbid_unknown_fields=True):
-    embedding: msgspec.Raw
-    index: Any = msgspec.UNSET
-    object: Any = msgspec.UNSET
-
-
-class _Answer(msgspec.Struct, forbid_unknown_fields=True):
-    data: list[_Item]
-    id: Any = msgspec.UNSET
-    created: Any = msgspec.UNSET
-    model: Any = msgspec.UNSET
-    object: Any = msgspec.UNSET
-    usage: Any = msgspec.UNSET
-
-
-_ANSWER = msgspec.json.Decoder(_Answer)
 # As bytes, base64 is decoded more than twice as fast as by binascii.
 _FLOATS = msgspec.json.Decoder(list[float] | bytes)
-
-
-def decode_lazily(body: bytes, headers: Mapping[str, str]) -> Any:
-    """Return a body as JSON with undecoded vectors: one at a time they need half the memory.
-
-    Raises:
-        APIStatusError: The body is an error, although the status was 200.
-        InvalidResponseError: The body is not JSON; the message shows how it begins.
-    """
-    try:
-        answer = _ANSWER.decode(body)
-    except (ValueError, RecursionError):
-        return decode_json(body, headers)  # it has other fields too, or is an error
-    return {**_set(answer), "data": [_set(item) for item in answer.data]}
-
-
-def _set(struct: msgspec.Struct) -> Json:
-    fields = msgspec.structs.asdict(struct)
-    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
 
 
 def check_texts(texts: str | Sequence[str]) -> list[str]:
@@ -224,13 +189,20 @@ def merge_embeddings(answers: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def _vector(value: Any, encoding: str | None) -> Vector:
-    """Return a vector; some models send floats whatever encoding was requested."""
+def decode_vector(value: Any, encoding: str | None) -> Vector:
+    """Return a vector; some models send floats whatever encoding was requested.
+
+    Args:
+        value: The field of the response: a list, base64, undecoded JSON, or a vector already.
+        encoding: The `encoding_format` of the request.
+
+    Raises:
+        InvalidResponseError: It is not a vector.
+    """
+    if isinstance(value, array):
+        return value
     try:
-        if isinstance(value, msgspec.Raw):
-            value = (msgspec.json if encoding in _INTEGERS else _FLOATS).decode(value)
-        if isinstance(value, str):
-            value = binascii.a2b_base64(value, strict_mode=True)
+        value = _decode_text(value, encoding)
         if isinstance(value, bytes):
             return _finite(_floats(value))
         if not _NUMBERS.issuperset(map(type, value)):
@@ -243,6 +215,13 @@ def _vector(value: Any, encoding: str | None) -> Vector:
         return _finite(array("f", struct.pack(f"{len(value)}f", *value)))
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidResponseError(f"an embedding is not a valid vector: {error}") from None
+
+
+def _decode_text(value: Any, encoding: str | None) -> Any:
+    """Return JSON and base64 as what they contain, and anything else as it is."""
+    if isinstance(value, msgspec.Raw):
+        value = (msgspec.json if encoding in _INTEGERS else _FLOATS).decode(value)
+    return binascii.a2b_base64(value, strict_mode=True) if isinstance(value, str) else value
 
 
 def _floats(data: bytes) -> array[float]:

@@ -184,13 +184,13 @@ class RoutedAttempts(CallAttempts[T]):
         }
         return all(key in avoid for tier in self._journey.plan.tiers for key in tier.keys)
 
-    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+    def value_of(self, status: int, headers: Mapping[str, str], parts: list[bytes]) -> T:
         """Return the value of a complete answer.
 
         Raises:
             InferenceError: It is an error, or cannot be read.
         """
-        value = super().value_of(status, headers, body)
+        value = super().value_of(status, headers, parts)
         if self._journey.shape is not None:
             self._check_length(value)
         if (permit := self._take_permit()) is not None:

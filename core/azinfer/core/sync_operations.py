@@ -351,7 +351,7 @@ class SyncOperations(Operations):
                 try:
                     head = self._transport.open(request, deadline)
                     # The body has no name here: tracebacks show the values of names.
-                    return attempts.value_of(head.status, head.headers, b"".join(head.parts))
+                    return attempts.value_of(head.status, head.headers, list(head.parts))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 self._clock.sleep(wait)

@@ -95,9 +95,9 @@ class ObservedAttempts:
         )
         return request, deadline
 
-    def value_of(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    def value_of(self, status: int, headers: Mapping[str, str], parts: list[bytes]) -> Any:
         """Return the value of a complete answer, which ends the call."""
-        value = self._attempts.value_of(status, headers, body)
+        value = self._attempts.value_of(status, headers, parts)
         self._request.set_attribute("http.response.status_code", status)
         self._end_request()
         self._call.succeed(value)
