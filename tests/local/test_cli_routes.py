@@ -71,19 +71,20 @@ def rows(text: str) -> list[str]:
 def test_routes_are_shown_without_a_request(fleet: Fleet, config: Path) -> None:
     done = azinfer("--config", str(config))
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows(done.stdout)[2:] == [
-        "chat 1 m@a closed 0 - - next call",
-        "chat 2 m@b closed 0 - 10 requests, 1000 tokens -",
+    assert rows(done.stdout)[2:4] == [
+        "chat 1 m@a healthy 0 - - next call",
+        "chat 2 m@b healthy 0 - 10 requests, 1000 tokens -",
     ]
+    assert done.stdout.splitlines()[-1].startswith("healthy: gets calls; open: gets none")
     assert sum(fleet.counts.values()) == 0
 
 
 def test_ask_shows_which_deployment_answers_next(fleet: Fleet, config: Path) -> None:
     fleet["a"].will(rate_limit_reply(30))
     done = azinfer("--config", str(config), "--ask")
-    first, second = rows(done.stdout)[2:]
+    first, second = rows(done.stdout)[2:4]
     assert first.startswith("chat 1 m@a open 0 - - after 429, ")
-    assert second.startswith("chat 2 m@b closed 0 0.")
+    assert second.startswith("chat 2 m@b healthy 0 0.")
     assert second.endswith("9 requests, 995 tokens next call")
 
 
@@ -105,6 +106,17 @@ def test_a_mistake_names_its_line(config: Path) -> None:
     done = azinfer("--config", str(config))
     assert done.returncode == 1
     assert "azinfer.toml, line 12: routes.chat.tiers: 'm@c' names an unknown end" in done.stderr
+
+
+def test_a_missing_credential_is_asked_for_in_the_file(config: Path) -> None:
+    config.write_text(config.read_text("utf-8").replace('credential = "env:MY_KEY"', ""), "utf-8")
+    environ = {name: value for name, value in environment().items() if "AZURE" not in name}
+    command = [COMMAND, "routes", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60)
+    assert done.returncode == 1
+    assert 'add credential = "env:NAME"' in done.stderr
+    assert "below [endpoints.a]" in done.stderr
+    assert "--key" not in done.stderr
 
 
 def test_watching_follows_the_file(config: Path) -> None:

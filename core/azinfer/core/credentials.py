@@ -22,6 +22,7 @@ from azinfer.core.surfaces import Surface
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Lock
 
+PASS_CREDENTIAL = "pass credential= (a key, or a credential of azure-identity)"
 # Variables with endpoints, in the order of precedence, each with the variables of its keys.
 ENVIRONMENT = {
     "AZURE_INFERENCE_ENDPOINT": ("AZURE_INFERENCE_CREDENTIAL", "AZURE_INFERENCE_API_KEY"),
@@ -332,8 +333,9 @@ def _from_environment(url: str, environ: Mapping[str, str] | None) -> Source:
                 return _in_environment(variable, environ)
     names = ", ".join(variable for variables in ENVIRONMENT.values() for variable in variables)
     raise ConfigurationError(
-        f"no credential for {url}: pass credential= (a key, or a credential of azure-identity), "
-        f"or set one of {names}; a key whose endpoint variable names another host is not used"
+        f"no credential for {url}: {PASS_CREDENTIAL}, or set one of {names}; a key whose endpoint "
+        "variable names another host is not used",
+        param="credential",
     )
 
 

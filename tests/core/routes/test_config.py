@@ -253,3 +253,15 @@ def test_the_schema_and_the_reader_know_the_same_fields(path: tuple[Any, ...]) -
         )
         if name not in ("main", "west", "cheap", "default"):
             assert accepts(less) is VALIDATOR.is_valid(less), (path, name)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://contoso.openai.azure.com", r"no credential .* below \[endpoints.main\]"),
+        ("http://contoso.example/openai/v1", "is not https"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_says_why(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        InferenceClient.from_config({"endpoints": {"main": {"url": url}}}, environ={})

@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from azinfer.core import Candidate, InferenceClient, InferenceError, Routing, UserMessage
-from azinfer.local.cli.output import table, width, write, write_json
+from azinfer.local.cli.output import table, width, wrap_text, write, write_json
 
 _COLUMNS = ("route", "tier", "deployment", "state", "calls", "latency", "left", "note")
+# The words of a breaker mean the opposite to newcomers: it is "closed" where calls pass.
+_STATES = {"closed": "healthy", "open": "open", "half-open": "probing"}
+_LEGEND = (
+    "healthy: gets calls; open: gets none for a while, after failures; probing: one call tries it"
+)
 _CLEAR = "\x1b[2J\x1b[H"
 
 
@@ -61,6 +66,9 @@ def _print(routings: list[Routing]) -> None:
         return
     for line in table(_COLUMNS, rows, width()):
         write(line)
+    write("")
+    for line in wrap_text(_LEGEND, width()):
+        write(line)
 
 
 def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
@@ -74,7 +82,7 @@ def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
             decision.route or "-",
             str(each.tier + 1),
             f"{each.deployment}@{each.endpoint}",
-            each.state,
+            _STATES[each.state],
             str(each.in_flight),
             "-" if each.latency is None else f"{each.latency:.2f} s",
             _format_remaining(each),
