@@ -73,18 +73,24 @@ def llama_endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=[*SURFACES, *(pytest.param(wire, marks=pytest.mark.long) for wire in WIRES)])
+@pytest.fixture(params=[*SURFACES, *WIRES])
 def address(request: pytest.FixtureRequest) -> str:
     """The path of one of the main surfaces, or the one that names a wire."""
     return {**SURFACES, **WIRES}[request.param]
 
 
+@pytest.fixture(params=[*SURFACES, *(pytest.param(wire, marks=pytest.mark.long) for wire in WIRES)])
+def llama_address(request: pytest.FixtureRequest) -> str:
+    """The same for LlamaIndex, whose tests on the wires take longer."""
+    return {**SURFACES, **WIRES}[request.param]
+
+
 @pytest.fixture
-def llm(llama_endpoint: LocalEndpoint, address: str) -> Callable[..., Any]:
+def llm(llama_endpoint: LocalEndpoint, llama_address: str) -> Callable[..., Any]:
     """Makes LLMs of LlamaIndex at that address of the local endpoint."""
     from azinfer.llama_index import AzInferLLM  # for the same reason
 
-    url, key = llama_endpoint.url + address, llama_endpoint.key
+    url, key = llama_endpoint.url + llama_address, llama_endpoint.key
 
     def make(model: str = "mistral-large", **named: Any) -> Any:
         return AzInferLLM(endpoint=url, credential=key, model=model, **named)
@@ -94,11 +100,11 @@ def llm(llama_endpoint: LocalEndpoint, address: str) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def embedding(llama_endpoint: LocalEndpoint, address: str) -> Any:
+def embedding(llama_endpoint: LocalEndpoint, llama_address: str) -> Any:
     """An embedding of LlamaIndex at that address; vectors are on a surface beside a wire's."""
     from azinfer.llama_index import AzInferEmbedding  # for the same reason
 
-    url, key = llama_endpoint.url + address, llama_endpoint.key
+    url, key = llama_endpoint.url + llama_address, llama_endpoint.key
     return AzInferEmbedding(endpoint=url, credential=key, model="embed")
 
 

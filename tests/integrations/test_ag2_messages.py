@@ -59,12 +59,12 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 
 @pytest.fixture
-def local(surface: str, endpoint: LocalEndpoint) -> Make:
+def local(address: str, endpoint: LocalEndpoint) -> Make:
     """Makes configurations of the local endpoint, on one surface of it."""
 
     def config(model: str = "paris", **named: Any) -> AzInferConfig:
-        named = {"credential": endpoint.key, "surface": surface, **named}
-        return AzInferConfig(endpoint.url, model=model, **named)
+        named = {"credential": endpoint.key, **named}
+        return AzInferConfig(endpoint.url + address, model=model, **named)
 
     return config
 

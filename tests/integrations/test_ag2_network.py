@@ -42,9 +42,9 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 
 @pytest.fixture
-def config(surface: str, endpoint: LocalEndpoint) -> AzInferConfig:
+def config(address: str, endpoint: LocalEndpoint) -> AzInferConfig:
     """The echoing deployment on each of the main surfaces."""
-    return AzInferConfig(endpoint.url, endpoint.key, "echo", surface=surface)
+    return AzInferConfig(endpoint.url + address, endpoint.key, "echo")
 
 
 @dataclass

@@ -14,8 +14,10 @@ from agent_clients import MESSAGE, both, client, stream, user
 from azinfer import core
 from azinfer.agent_framework import AzInferChatClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, Scripted, SyntheticEngine
+from client_driver import WIRES
 from raw_server import RawServer, chat, events, failure, part, reply
 from raw_server import stream as sse
+from wire_requests import CUT_ANSWER, MANY_WORDS, asked, wire_of
 
 Make = Callable[..., AzInferChatClient]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -27,21 +29,21 @@ def endpoint() -> Iterator[LocalEndpoint]:
     deployments = [
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
         LocalDeployment("echo"),
-        LocalDeployment("Mistral-Large"),
-        LocalDeployment("Phi-4"),
+        LocalDeployment("Mistral-Large", wires=("chat", *WIRES)),
+        LocalDeployment("Phi-4", wires=("chat", *WIRES)),
     ]
     with LocalEndpoint(deployments, strict=True) as endpoint:
         yield endpoint
 
 
 @pytest.fixture
-def make(surface: str, endpoint: LocalEndpoint) -> Make:
+def make(address: str, endpoint: LocalEndpoint) -> Make:
     """Makes clients of one surface."""
     endpoint.reset()
     endpoint.requests.clear()
 
     def client(model: str = "echo", **arguments: Any) -> AzInferChatClient:
-        return AzInferChatClient(endpoint.url, endpoint.key, model, surface=surface, **arguments)
+        return AzInferChatClient(endpoint.url + address, endpoint.key, model, **arguments)
 
     return client
 
@@ -53,7 +55,7 @@ def raw(url: str) -> AzInferChatClient:
     return chat_client
 
 
-async def test_an_answer_has_text_usage_and_routing(make: Make) -> None:
+async def test_an_answer_has_text_usage_and_routing(make: Make, address: str) -> None:
     client = make("paris")
     assert isinstance(client, SupportsChatGetResponse)
     answer = await client.get_response([user("The capital of France?")])
@@ -64,7 +66,8 @@ async def test_an_answer_has_text_usage_and_routing(make: Make) -> None:
     assert answer.response_id
     assert answer.model == "Paris"
     assert answer.additional_properties["azinfer"]["deployment"] == "Paris"
-    assert answer.additional_properties["azinfer"]["surface"] == client.surface
+    surface = "anthropic" if wire_of(address) == "messages" else client.surface
+    assert answer.additional_properties["azinfer"]["surface"] == surface
     assert answer.additional_properties["azinfer"]["request_id"]
     assert isinstance(answer.raw_representation, core.ChatCompletion)
 
@@ -101,14 +104,23 @@ async def test_a_call_may_name_another_deployment(make: Make, endpoint: LocalEnd
         assert completion.routing.model_id == model_id
 
 
-async def test_options_are_sent_as_they_are(make: Make, endpoint: LocalEndpoint) -> None:
-    options: Any = {"temperature": 0.0, "top_p": 0.5, "stop": ["x"], "seed": 0, "max_tokens": 3}
-    (whole, streamed) = await both(make(), options=options)
-    body = endpoint.requests[-1].body
-    assert (body["temperature"], body["top_p"], body["seed"], body["stop"]) == (0, 0.5, 0, ["x"])
-    assert body.get("max_tokens", body.get("max_completion_tokens")) == 3
+async def test_options_are_sent_as_they_are(
+    make: Make, endpoint: LocalEndpoint, address: str
+) -> None:
+    options: Any = {"temperature": 0.0, "top_p": 0.5, "stop": ["!"], "seed": 0, "max_tokens": 16}
+    missing = {"chat": [], "responses": ["stop", "seed"], "messages": ["seed"]}
+    for name in missing[wire_of(address)]:  # refused, and never left out in silence
+        with pytest.raises(core.ConfigurationError, match=f"{name}=.*use wire='chat'"):
+            await both(make(), options={name: options[name]})
+        del options[name]
+    assert not endpoint.requests
+    (whole, streamed) = await both(make(), [user(MANY_WORDS)], options=options)
+    body = asked(endpoint)
+    limit = options.pop("max_tokens")
+    assert options.items() <= body.items()
+    assert body.get("max_tokens", body.get("max_completion_tokens")) == limit
     assert whole.finish_reason == streamed.finish_reason == "length"
-    assert whole.text == streamed.text == "This is a"
+    assert whole.text == streamed.text == CUT_ANSWER
 
 
 async def test_unknown_options_and_headers_reach_the_wire(
@@ -318,10 +330,10 @@ async def test_an_error_is_both_the_frameworks_and_azinfers(
         assert (type(again), str(again)) == (type(error), str(error))
 
 
-async def test_the_content_filter_names_its_categories(surface: str) -> None:
+async def test_the_content_filter_names_its_categories(address: str) -> None:
     words = ContentFilter(words={"violence": {"stab": "high"}})
     with LocalEndpoint([LocalDeployment("chat", content_filter=words)]) as endpoint:
-        asking = AzInferChatClient(endpoint.url, endpoint.key, "chat", surface=surface)
+        asking = AzInferChatClient(endpoint.url + address, endpoint.key, "chat")
         messages = [user("how to stab")]
         for call in (asking.get_response(messages), stream(asking, messages)):
             with pytest.raises(exceptions.ChatClientContentFilterException) as caught:
@@ -387,7 +399,7 @@ async def test_models_of_other_makers_take_a_conversation(
         messages, options={"max_tokens": 50, "allow_multiple_tool_calls": False}
     )
     assert answer.text == "This is a synthetic answer to: Which colour?"
-    body = endpoint.requests[-1].body
+    body = asked(endpoint)
     assert body["messages"][0] == {"role": "system", "content": "Be\nbrief."}
     assert "parallel_tool_calls" not in body
 

@@ -13,8 +13,10 @@ from agent_clients import MESSAGE, both, client, user
 from azinfer.agent_framework import AzInferChatClient
 from azinfer.agent_framework.structured import to_response_format
 from azinfer.local import LocalDeployment, LocalEndpoint
+from client_driver import WIRES
 from raw_server import RawServer, chat, events, part, reply
 from raw_server import stream as sse
+from wire_requests import asked, wire_of
 
 SCHEMA = {
     "title": "Person",
@@ -33,7 +35,8 @@ class Person(BaseModel):
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[LocalEndpoint]:
     """Two deployments, as strict as the service."""
-    deployments = [LocalDeployment("echo"), LocalDeployment("Mistral-Large")]
+    everywhere = ("chat", *WIRES)
+    deployments = [LocalDeployment("echo"), LocalDeployment("Mistral-Large", wires=everywhere)]
     with LocalEndpoint(deployments, strict=True) as endpoint:
         yield endpoint
 
@@ -41,25 +44,25 @@ def endpoint() -> Iterator[LocalEndpoint]:
 @pytest.mark.parametrize("model", ["echo", "Mistral-Large"])
 @pytest.mark.parametrize("wanted", [Person, SCHEMA])
 async def test_an_answer_is_a_value_of_its_schema(
-    surface: str, endpoint: LocalEndpoint, model: str, wanted: Any
+    address: str, endpoint: LocalEndpoint, model: str, wanted: Any
 ) -> None:
-    asking = AzInferChatClient(endpoint.url, endpoint.key, model, surface=surface)
+    asking = AzInferChatClient(endpoint.url + address, endpoint.key, model)
     for answer in await both(asking, options={"response_format": wanted}):
         if wanted is Person:
             assert isinstance(answer.value, Person)
         else:
             assert isinstance(answer.value, dict)
             assert answer.value.keys() == {"name", "age"}
-    sent = endpoint.requests[-1].body["response_format"]
+    sent = asked(endpoint)["response_format"]
     assert sent["type"] == "json_schema"
-    assert sent["json_schema"]["name"] == "Person"
-    assert sent["json_schema"]["strict"] is True
+    named = {} if wire_of(address) == "messages" else {"name": "Person", "strict": True}
+    assert named.items() <= sent["json_schema"].items()
     assert sent["json_schema"]["schema"]["required"] == ["name", "age"]
     assert sent["json_schema"]["schema"]["additionalProperties"] is False
 
 
-async def test_an_agent_gives_values(surface: str, endpoint: LocalEndpoint) -> None:
-    asking = AzInferChatClient(endpoint.url, endpoint.key, "echo", surface=surface)
+async def test_an_agent_gives_values(address: str, endpoint: LocalEndpoint) -> None:
+    asking = AzInferChatClient(endpoint.url + address, endpoint.key, "echo")
     agent = asking.as_agent(default_options={"response_format": Person})
     assert isinstance((await agent.run("Who?")).value, Person)
     running = agent.run("Who?", stream=True)

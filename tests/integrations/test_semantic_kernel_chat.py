@@ -29,15 +29,17 @@ from semantic_kernel.filters import AutoFunctionInvocationContext, FilterTypes
 from semantic_kernel.functions import KernelArguments, KernelFunctionFromPrompt
 from semantic_kernel.prompt_template import InputVariable, PromptTemplateConfig
 
-from azinfer.core import AsyncInferenceClient, InferenceClient
+from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.semantic_kernel import (
     AzInferChatCompletion,
     AzInferChatPromptExecutionSettings,
     AzInferTextCompletion,
 )
+from client_driver import WIRES
 from kernels import Weather, collect_stream, join_messages, kernel, request_body, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
+from wire_requests import CUT_ANSWER, MANY_WORDS, asked, wire_of
 
 Settings = AzInferChatPromptExecutionSettings
 Auto, Required = FunctionChoiceBehavior.Auto, FunctionChoiceBehavior.Required
@@ -59,20 +61,20 @@ def endpoint() -> Iterator[LocalEndpoint]:
     deployments = [
         LocalDeployment("Paris", engine=SyntheticEngine("Paris.")),
         LocalDeployment("echo"),
-        LocalDeployment("Mistral-Large"),
-        LocalDeployment("Phi-4"),
+        LocalDeployment("Mistral-Large", wires=("chat", *WIRES)),
+        LocalDeployment("Phi-4", wires=("chat", *WIRES)),
     ]
     with LocalEndpoint(deployments, strict=True) as endpoint:
         yield endpoint
 
 
 @pytest.fixture
-def make(surface: str, endpoint: LocalEndpoint) -> Any:
+def make(address: str, endpoint: LocalEndpoint) -> Any:
     """Makes services of one surface."""
     endpoint.requests.clear()
 
     def create(model: str = "echo", **named: Any) -> AzInferChatCompletion:
-        return AzInferChatCompletion(endpoint.url, endpoint.key, model, surface=surface, **named)
+        return AzInferChatCompletion(endpoint.url + address, endpoint.key, model, **named)
 
     return create
 
@@ -109,12 +111,12 @@ async def test_a_template_has_roles_variables_and_settings(
         prompt_template_config=PromptTemplateConfig(
             template='<message role="system">Be brief.</message>{{$question}}',
             input_variables=[InputVariable(name="question")],
-            execution_settings={"default": Settings(max_tokens=3, temperature=0)},
+            execution_settings={"default": Settings(max_tokens=16, temperature=0)},
         ),
     )
-    result = await kernel(make()).invoke(function, question="Which colour?")
-    assert str(result) == "This is a"
-    body = endpoint.requests[-1].body
+    result = await kernel(make()).invoke(function, question=MANY_WORDS)
+    assert str(result) == CUT_ANSWER
+    body = asked(endpoint)
     assert [each["role"] for each in body["messages"]] == ["system", "user"]
     assert body["temperature"] == 0
     assert result.value[0].finish_reason == FinishReason.LENGTH  # type: ignore[union-attr]
@@ -135,7 +137,7 @@ async def test_every_format_of_templates_works(
         template, template_format=format_, arguments=KernelArguments(what="red")
     )
     assert str(result) == "This is a synthetic answer to: Is red a colour?"
-    messages_field = endpoint.requests[-1].body["messages"]
+    messages_field = asked(endpoint)["messages"]
     assert messages_field == [{"role": "user", "content": "Is red a colour?"}]
 
 
@@ -226,7 +228,7 @@ async def test_functions_are_required_forbidden_or_chosen(
         await chat_service.get_chat_message_content(
             user_history(NEW_YORK), settings, kernel=test_kernel
         )
-    first, last, none = (each.body for each in endpoint.requests)
+    first, last, none = (asked(each) for each in endpoint.requests)
     assert [each["function"]["name"] for each in first["tools"]] == ["weather-get_time"]
     assert (first["tool_choice"], none["tool_choice"]) == ("required", "none")
     assert len(none["tools"]) == 2
@@ -490,14 +492,20 @@ async def test_answers_have_the_requested_format(make: Any, form: Any) -> None:
     assert Person.model_validate_json(str(whole)) == Person(name="Ann", age=34)
 
 
-async def test_answers_may_be_any_json(make: Any) -> None:
+async def test_answers_may_be_any_json(make: Any, address: str) -> None:
     settings = Settings(response_format={"type": "json_object"})
     history = user_history("Answer in JSON, with 'colour'")
+    if wire_of(address) == "messages":
+        with pytest.raises(ConfigurationError, match="use wire='chat' or wire='responses'"):
+            await make().get_chat_message_content(history, settings)
+        return
     answer = await make().get_chat_message_content(history, settings)
     assert json.loads(str(answer)).keys() == {"colour"}
 
 
-async def test_images_and_sound_reach_the_endpoint(make: Any, endpoint: LocalEndpoint) -> None:
+async def test_images_and_sound_reach_the_endpoint(
+    make: Any, endpoint: LocalEndpoint, address: str
+) -> None:
     history = ChatHistory()
     items: list[Any] = [
         TextContent(text="What is it?"),
@@ -505,10 +513,16 @@ async def test_images_and_sound_reach_the_endpoint(make: Any, endpoint: LocalEnd
         ImageContent(data=b"\x89PNG", mime_type="image/png"),
         AudioContent(data=b"RIFF", mime_type="audio/wav"),
     ]
+    if wire_of(address) != "chat":
+        heard = ChatHistory()
+        heard.add_message(ChatMessageContent(role=AuthorRole.USER, items=items))
+        with pytest.raises(ConfigurationError, match=r"audio in messages\[0\].* use wire='chat'"):
+            await make().get_chat_message_content(heard, Settings())
+        items.pop()
     history.add_message(ChatMessageContent(role=AuthorRole.USER, items=items))
     assert str(await make().get_chat_message_content(history, Settings()))
-    kinds = [each["type"] for each in endpoint.requests[-1].body["messages"][0]["content"]]
-    assert kinds == ["text", "image_url", "image_url", "input_audio"]
+    kinds = [each["type"] for each in asked(endpoint)["messages"][0]["content"]]
+    assert kinds == ["text", "image_url", "image_url", "input_audio"][: len(items)]
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])
@@ -529,22 +543,22 @@ async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
 
 
 @pytest.fixture
-def write(surface: str, endpoint: LocalEndpoint) -> AzInferTextCompletion:
+def write(address: str, endpoint: LocalEndpoint) -> AzInferTextCompletion:
     """A text completion service of one surface."""
     endpoint.requests.clear()
     return AzInferTextCompletion(
-        endpoint.url, endpoint.key, "echo", surface=surface, service_id="text"
+        endpoint.url + address, endpoint.key, "echo", service_id="text"
     )
 
 
 async def test_a_text_is_completed(write: AzInferTextCompletion, endpoint: LocalEndpoint) -> None:
-    text = await write.get_text_content("A <b> prompt", Settings(max_tokens=4))
+    text = await write.get_text_content(MANY_WORDS, Settings(max_tokens=16))
     assert text is not None
-    assert text.text == "This is a synthetic"
-    assert text.metadata["usage"].completion_tokens == 4
+    assert text.text == CUT_ANSWER
+    assert text.metadata["usage"].completion_tokens == 16
     assert (text.ai_model_id, text.metadata["finish_reason"]) == ("echo", "length")
-    messages_field = endpoint.requests[-1].body["messages"]
-    assert messages_field == [{"role": "user", "content": "A <b> prompt"}]
+    messages_field = asked(endpoint)["messages"]
+    assert messages_field == [{"role": "user", "content": MANY_WORDS}]
 
 
 async def test_a_text_is_completed_in_parts(write: AzInferTextCompletion) -> None:

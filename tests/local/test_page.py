@@ -155,6 +155,25 @@ def test_the_log_shows_all_kinds_of_requests(page: Page, endpoint: LocalEndpoint
     assert endpoint.key not in page.content()
 
 
+@pytest.mark.parametrize("wire", ["chat", "responses", "messages"])
+def test_the_page_and_the_log_show_the_wire(browser: Browser, wire: Any) -> None:
+    with LocalEndpoint([LocalDeployment("any")], key="local-key") as endpoint:
+        page = browser.new_page()
+        page.goto(endpoint.page_url())
+        expect(page.locator("#state")).to_have_text("live")
+        with InferenceClient(endpoint.url, endpoint.key, "any", wire=wire) as client:
+            client.complete([UserMessage("hi")])
+            with client.stream([UserMessage("hi")]) as chunks:
+                list(chunks)
+        for at in (0, 1):
+            expect(page.locator("#log tbody tr").nth(at)).to_contain_text(f"wire {wire}")
+        page.close()
+        log = httpx.get(
+            f"{endpoint.url}/_azinfer/requests", headers={"api-key": endpoint.key}
+        ).json()
+    assert [each["wire"] for each in log["value"]] == [wire] * 2
+
+
 def test_the_log_is_empty_after_a_reset(page: Page, endpoint: LocalEndpoint) -> None:
     expect(page.locator("#state")).to_have_text("live")
     with InferenceClient(endpoint.url, endpoint.key) as client:

@@ -28,10 +28,12 @@ async def stream(
     return updates, await response.get_final_response()
 
 
-async def both(client: AzInferChatClient, **arguments: Any) -> list[ChatResponse[Any]]:
+async def both(
+    client: AzInferChatClient, messages: Any = MESSAGE, **arguments: Any
+) -> list[ChatResponse[Any]]:
     """Return the response of a whole call and that of a stream."""
-    whole = await client.get_response(MESSAGE, **arguments)
-    return [whole, (await stream(client, **arguments))[1]]
+    whole = await client.get_response(messages, **arguments)
+    return [whole, (await stream(client, messages, **arguments))[1]]
 
 
 async def send(server: RawServer, client: AzInferChatClient, *messages: Message) -> Any:

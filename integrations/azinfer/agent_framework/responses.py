@@ -44,7 +44,7 @@ def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpd
     contents = [content for each in chunk.choices for content in _delta_contents(each, calls)]
     if not contents:
         return None
-    name = chunk.raw.get("id") or None
+    name = chunk.id or None
     return ChatResponseUpdate(
         contents=contents, role="assistant", message_id=name, raw_representation=chunk
     )
@@ -144,9 +144,9 @@ def _contents(choice: core.Choice) -> Iterator[Content]:
         yield Content.from_text(message.content, annotations=_annotations(message))
     if message.refusal:
         yield Content.from_text(message.refusal, additional_properties=_REFUSAL)
-    yield from _late(choice)
     for call in message.tool_calls:
         yield _call(call, call.function.arguments, informational_only=call in cut)
+    yield from _late(choice)
 
 
 def _call(call: core.ToolCall, arguments: str, **more: Any) -> Content:

@@ -428,6 +428,38 @@ def test_what_a_wire_mends_is_sent_again_and_learned(server: RawServer) -> None:
     assert ["include" in received.json for received in server.received] == [True, False, False]
 
 
+def test_a_model_that_continues_no_answer_gets_a_turn_of_the_user(server: RawServer) -> None:
+    message = (
+        "This model does not support assistant message prefill. The conversation must end with a "
+        "user message."
+    )
+    refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    server.will(reply(refusal, 400), reply(MESSAGE))
+    history = [*ASK, AssistantMessage("yes")]
+    for _ in range(2):
+        routing = client_of(server, wire="messages").complete(history).routing
+        assert routing is not None
+        assert routing.adapted == ("messages with a last turn of the user",)
+    roles = [[turn["role"] for turn in each.json["messages"]] for each in server.received]
+    assert roles == [["user", "assistant"], *[["user", "assistant", "user"]] * 2]
+    client_of(server, wire="messages").complete(ASK)
+    assert len(server.received[-1].json["messages"]) == 1
+
+
+@pytest.mark.parametrize("served", [None, "gpt-4.1-2025-04-14"])
+def test_responses_name_the_model_in_a_header(server: RawServer, served: str | None) -> None:
+    headers = {"x-ms-served-model": served} if served else {}
+    response = RESPONSE | {"model": "m"}
+    done = events({"type": "response.completed", "response": response}, done=False)
+    as_events = headers | {"content-type": "text/event-stream"}
+    server.will(reply(response, headers=headers), reply(done, headers=as_events))
+    client = client_of(server, wire="responses")
+    assert client.complete(ASK).model == (served or "m")
+    with client.stream(ASK) as chunks:
+        assert {chunk.model for chunk in chunks} == {served or "m"}
+        assert chunks.completion.model == (served or "m")
+
+
 def test_summaries_of_reasoning_are_asked_for_with_an_effort(server: RawServer) -> None:
     serve(server)
     client = client_of(server, wire="responses")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.surfaces import RESPONSES
 from azinfer.local.api import deployment_lookup, fault_injection
 from azinfer.local.api.context import RequestContext
 from azinfer.local.resource.deployment import LocalDeployment
@@ -129,11 +130,15 @@ def _find_spillover(
 def deployment_headers(context: RequestContext) -> Mapping[str, str]:
     """Return the response headers that name the deployment and what is left of its limits.
 
-    Messages on Foundry say nothing about limits.
+    Messages on Foundry say nothing about limits. Responses name the model in a header, since their
+    bodies have the deployment's name instead.
     """
     headers = _deployment_headers(context)
     if context.surface == ANTHROPIC:
         return {name: headers[name] for name in headers if not name.startswith("x-ratelimit-")}
+    deployment = context.state.registry.get(headers.get("x-ms-deployment-name", ""))
+    if deployment and context.http.url.path.rstrip("/").endswith(RESPONSES):
+        return {**headers, "x-ms-served-model": deployment.model_name}
     return headers
 
 

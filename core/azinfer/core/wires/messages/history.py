@@ -18,6 +18,8 @@ from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
 
 _DATA_URL = r"data:([^;,]+)(?:;[^,]*)?,(.*)"
 _CALL_ID = r"[a-zA-Z0-9_-]{1,64}"
+# The first turn must be the user's; where there is none, this one begins the conversation.
+_FIRST_TURN = {"type": "text", "text": "Begin."}
 
 
 class Turns:
@@ -35,6 +37,9 @@ class Turns:
         self.changes: dict[str, None] = {}
         for message in messages:
             self._message(message)
+        if not self.messages or self.messages[0]["role"] != "user":
+            self.messages.insert(0, {"role": "user", "content": [_FIRST_TURN]})
+            self.changes["messages with a first turn of the user"] = None
         for turn in self.messages:
             # The results of all calls must come first; otherwise they are refused.
             blocks = sorted(turn["content"], key=lambda each: each.get("type") != "tool_result")

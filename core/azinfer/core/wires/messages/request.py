@@ -48,6 +48,10 @@ _MODES = {"auto": "auto", "none": "none", "required": "any"}
 
 _FOREIGN_THINKING = r"(?i)`?(?:signature|thinking)`? .*(?:invalid|modif|prefix)|invalid `signature`"
 _NOT_ADAPTIVE = r"(?i)adaptive thinking is not supported"
+_NO_PREFILL = r"(?i)prefill|must end with a user message"
+# Follows an answer that the model is not to continue, but to go on after.
+_NEXT_TURN = {"role": "user", "content": "Continue."}
+_CONTINUED = "messages with a last turn of the user"
 _NOT_BY_BUDGET = r"(?i)thinking\.type\.enabled\W* is not supported"
 
 
@@ -66,6 +70,9 @@ def encode(body: Json, situation: Situation) -> Encoded:
     turns = Turns(body["messages"])
     changes = turns.changes
     wire: Json = {"max_tokens": 0, "messages": turns.messages}
+    if "prefill" in situation.learned and turns.messages[-1]["role"] == "assistant":
+        wire["messages"].append(_NEXT_TURN)
+        changes[_CONTINUED] = None
     if turns.system:
         plain = all(block.keys() == {"type", "text"} for block in turns.system)
         texts = [block.get("text", "") for block in turns.system]
@@ -94,6 +101,9 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
         turns = [_without_thinking(turn) for turn in body["messages"]]
         if turns != body["messages"]:
             return Mended({**body, "messages": turns}, "messages without unreadable thinking")
+    if re.search(_NO_PREFILL, message) and body["messages"][-1]["role"] == "assistant":
+        turns = [*body["messages"], _NEXT_TURN]
+        return Mended({**body, "messages": turns}, _CONTINUED, {"prefill": ""})
     thinking = body.get("thinking") or {}
     if thinking.get("type") == "adaptive" and re.search(_NOT_ADAPTIVE, message):
         effort = (body.get("output_config") or {}).get("effort", "medium")

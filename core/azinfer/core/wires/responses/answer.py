@@ -64,7 +64,7 @@ def decode(
     )
     return ChatCompletion(
         id=str(raw.get("id") or ""),
-        model=as_text(raw.get("model")) or None,
+        model=model_of(raw, routing),
         created=as_count(created),
         choices=(choice,),
         usage=usage_of(raw.get("usage")) or usage_from_headers(headers),
@@ -76,6 +76,11 @@ def decode(
         raw=raw,
         _parse=parser_of(response_format),
     )
+
+
+def model_of(raw: Json, routing: Routing | None) -> str | None:
+    """Return the model that answered, which Azure names in a header and not in the body."""
+    return (routing.served_model if routing else None) or as_text(raw.get("model")) or None
 
 
 def finish_reason(raw: Json, output: Sequence[Json]) -> str | None:

@@ -27,6 +27,7 @@ from azinfer.core.wires.responses.answer import (
     filter_results,
     finish_reason,
     is_call,
+    model_of,
     usage_of,
     wants_json,
 )
@@ -148,9 +149,8 @@ class ResponsesReader(StreamReader):
         self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
     ) -> ChatCompletionChunk:
         whole = self._response
-        return ChatCompletionChunk(
-            choices, usage, raw, as_text(whole.get("id")), as_text(whole.get("model")) or None
-        )
+        model = model_of(whole, self.routing)
+        return ChatCompletionChunk(choices, usage, raw, as_text(whole.get("id")), model)
 
     def _add(
         self, index: int, item: _OpenItem, key: tuple[str, int], text: str, raw: Json
