@@ -113,7 +113,7 @@ def test_a_response_has_the_recorded_form(http: httpx.Client, base: str) -> None
     body = answer.json()
     assert answer.status_code == 200
     assert answer.headers["x-ms-deployment-name"] == "fixed"
-    assert answer.headers["x-ms-served-model"] == "fixed"
+    assert answer.headers["x-ms-served-model"] == "mistral-large-2411"
     name = body["id"].removeprefix("resp_")
     assert body.pop("id") == f"resp_{answer.headers['apim-request-id']}"
     assert isinstance(body.pop("created_at"), int)

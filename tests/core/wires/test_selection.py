@@ -435,7 +435,7 @@ def test_a_model_that_continues_no_answer_gets_a_turn_of_the_user(server: RawSer
     )
     refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
     server.will(reply(refusal, 400), reply(MESSAGE))
-    history = [*ASK, AssistantMessage("yes")]
+    history: list[Any] = [*ASK, AssistantMessage("yes")]
     for _ in range(2):
         routing = client_of(server, wire="messages").complete(history).routing
         assert routing is not None
