@@ -31,7 +31,7 @@ from azinfer.core import RateLimit
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import KEY, WIRES
 from raw_server import Behaviour, Peer, RawServer, answer, chat, events, part, reply, stream
-from wire_requests import asked, wire_of
+from wire_requests import chat_body, wire_of
 
 QUESTION = "What is the weather in New York?"
 Make = Callable[..., AzInferConfig]
@@ -136,7 +136,7 @@ async def test_an_agent_answers(config: AzInferConfig, endpoint: LocalEndpoint) 
     assert agent_reply.response.response_id
     assert agent_reply.response.metadata["deployment"] == "echo"
     assert agent_reply.response.metadata["request_id"]
-    assert asked(endpoint)["messages"] == [
+    assert chat_body(endpoint)["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "hi"},
     ]
@@ -146,7 +146,7 @@ async def test_without_a_prompt_there_is_no_system_message(
     config: AzInferConfig, endpoint: LocalEndpoint
 ) -> None:
     await Agent("a", config=config).ask("hi")
-    assert asked(endpoint)["messages"] == [{"role": "user", "content": "hi"}]
+    assert chat_body(endpoint)["messages"] == [{"role": "user", "content": "hi"}]
 
 
 async def test_an_agent_calls_its_tool_and_answers(config: AzInferConfig) -> None:
@@ -203,7 +203,7 @@ async def test_a_conversation_continues(config: AzInferConfig, endpoint: LocalEn
         "And what is the capital of France?", config=config.copy(model="paris")
     )
     assert second.body == "Paris."
-    roles = [message["role"] for message in asked(endpoint)["messages"]]
+    roles = [message["role"] for message in chat_body(endpoint)["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
@@ -325,7 +325,7 @@ async def test_images_go_by_url_and_as_bytes(
     agent: Any = Agent("a", config=config)
     images = (ImageInput("https://example.com/a.png"), ImageInput(data=png, media_type="image/png"))
     assert (await agent.ask("What is it?", *images)).body
-    text, *urls = asked(endpoint)["messages"][0]["content"]
+    text, *urls = chat_body(endpoint)["messages"][0]["content"]
     assert text == {"type": "text", "text": "What is it?"}
     assert [each["image_url"]["url"] for each in urls] == [
         *("https://example.com/a.png", "data:image/png;base64,iVBORw0KGgo=")
@@ -341,7 +341,7 @@ async def test_an_answer_is_a_value_of_a_schema(
     number = await agent_reply.ask("How many are 42?", response_schema=int)
     assert await number.content() == 42
     await number.ask("In words, please.", response_schema=None)
-    assert "response_format" not in asked(endpoint)
+    assert "response_format" not in chat_body(endpoint)
 
 
 async def test_a_schema_is_closed_where_it_can_be(
@@ -349,7 +349,7 @@ async def test_a_schema_is_closed_where_it_can_be(
 ) -> None:
     agent = Agent("a", config=config)
     await agent.ask("Delft", response_schema=Place)
-    json_schema_field = asked(endpoint)["response_format"]["json_schema"]
+    json_schema_field = chat_body(endpoint)["response_format"]["json_schema"]
     if has_names := wire_of(address) != "messages":  # which have schemas alone
         assert (
             json_schema_field["name"],
@@ -359,7 +359,7 @@ async def test_a_schema_is_closed_where_it_can_be(
     assert json_schema_field["schema"]["required"] == ["city", "country"]
     assert json_schema_field["schema"]["additionalProperties"] is False
     agent_reply = await agent.ask("Delft", response_schema=dict[str, int])
-    json_schema_field = asked(endpoint)["response_format"]["json_schema"]
+    json_schema_field = chat_body(endpoint)["response_format"]["json_schema"]
     assert json_schema_field.get("strict") is (False if has_names else None)
     assert agent_reply.body
 
@@ -439,7 +439,7 @@ async def test_a_tool_that_ends_the_turn_leaves_a_conversation_that_goes_on(
     first = await Agent("a", config=config, tools=[get_weather]).ask(QUESTION)
     assert first.body == "Sunny in New York"
     assert (await first.ask("Thank you")).body == "This is a synthetic answer to: Thank you"
-    messages = asked(endpoint)["messages"]
+    messages = chat_body(endpoint)["messages"]
     assert [each["role"] for each in messages] == ["user", "assistant", "tool", "assistant", "user"]
     assert messages[2]["tool_call_id"] == messages[1]["tool_calls"][0]["id"]
 
@@ -469,7 +469,7 @@ async def test_a_long_conversation_is_summarised(
     agent_reply = await Agent("a", config=config, knowledge=knowledge).ask("one")
     for text in ("two", "three"):
         agent_reply = await agent_reply.ask(text)
-    questions = [asked(each) for each in endpoint.requests if each.deployment == "echo"]
+    questions = [chat_body(each) for each in endpoint.requests if each.deployment == "echo"]
     messages_field = questions[-1]["messages"]
     summary, *_, last = messages_field
     # On Messages, two turns of the user in a row are one turn of two texts.

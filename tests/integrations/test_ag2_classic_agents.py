@@ -21,7 +21,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import KEY
 from raw_server import RawServer, chat, events, part, reply, stream
 from recording_clients import RecordingClient
-from wire_requests import asked, wire_of
+from wire_requests import chat_body, wire_of
 
 with warnings.catch_warnings():
     # autogen imports what is on its way out of jsonschema.
@@ -148,7 +148,7 @@ class Out(IOStream):
 def test_an_agent_replies(entry: Callable[..., Json], endpoint: LocalEndpoint) -> None:
     reply = agent("a", entry(temperature=0, max_tokens=9)).generate_reply(messages=HI)
     assert reply == "This is a synthetic answer to: hi"
-    body = asked(endpoint)
+    body = chat_body(endpoint)
     assert body["messages"][-1] == {"role": "user", "content": "hi"}
     assert (body["temperature"], body["max_tokens"]) == (0, 9)
     assert body.keys() <= {"model", "messages", "temperature", "max_tokens"}
@@ -264,7 +264,7 @@ def test_an_answer_follows_a_schema(
     assistant = agent("a", entry(response_format=wanted))
     message = assistant.generate_reply(messages=[{"role": "user", "content": "Where is 'Delft'?"}])
     assert isinstance(message, str)
-    response_format_field = asked(endpoint)["response_format"]
+    response_format_field = chat_body(endpoint)["response_format"]
     assert response_format_field["type"] == "json_schema"
     named = {"name": "Sentence" if wanted is Sentence else "Place", "strict": True}
     expected = {} if wire_of(address) == "messages" else named  # which have schemas alone
@@ -278,7 +278,7 @@ def test_images_are_sent(entry: Callable[..., Json], endpoint: LocalEndpoint, ad
     image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", **detail}}
     content: Any = [{"type": "text", "text": "What is it?"}, image]
     agent("a", entry()).generate_reply(messages=[{"role": "user", "content": content}])
-    assert asked(endpoint)["messages"][-1]["content"] == content
+    assert chat_body(endpoint)["messages"][-1]["content"] == content
 
 
 @pytest.mark.parametrize("streaming", [False, True])

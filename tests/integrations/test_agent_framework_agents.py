@@ -37,7 +37,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint, Scripted, ScriptedCall
 from client_driver import WIRES
 from raw_server import RawServer, chat, events, part, reply
 from raw_server import stream as sse
-from wire_requests import asked, wire_of
+from wire_requests import chat_body, wire_of
 
 Next = Callable[[], Awaitable[None]]
 OSLO = ScriptedCall("get_weather", {"city": "Oslo"}, "c1")
@@ -68,7 +68,7 @@ def chats(address: str, endpoint: LocalEndpoint) -> AzInferChatClient:
 
 def messages_of(endpoint: LocalEndpoint) -> list[tuple[str, str]]:
     """Return the roles and texts of the last request."""
-    return [(each["role"], each.get("content", "")) for each in asked(endpoint)["messages"]]
+    return [(each["role"], each.get("content", "")) for each in chat_body(endpoint)["messages"]]
 
 
 async def test_a_session_keeps_the_conversation(
@@ -99,7 +99,7 @@ async def test_a_session_is_stored_without_the_key(
     assert endpoint.key not in text
     again = AgentSession.from_dict(json.loads(text))
     assert (await agent.run("Which city?", session=again)).text == "Oslo."
-    roles = [each["role"] for each in asked(endpoint)["messages"]]
+    roles = [each["role"] for each in chat_body(endpoint)["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
@@ -290,7 +290,7 @@ async def test_agents_take_turns_in_a_group(
         assert texts == ["Write", "A poem.Nice poem."]
         return
     assert texts == ["Write", "A poem.", "Nice poem."]
-    names = [each.get("name") for each in asked(endpoint)["messages"]]
+    names = [each.get("name") for each in chat_body(endpoint)["messages"]]
     is_named = wire_of(address) == "chat"
     assert names[2:] == (["writer", "critic"] if is_named else [None, None])
 
@@ -310,7 +310,7 @@ async def test_an_agent_hands_over_to_another(
     ).with_start_agent(triage)
     result = await workflow.build().run("My bill?")
     assert str(result.get_outputs()[-1]) == "The bill is 5."
-    assert [each["function"]["name"] for each in asked(endpoint.requests[0])["tools"]] == [
+    assert [each["function"]["name"] for each in chat_body(endpoint.requests[0])["tools"]] == [
         "handoff_to_billing"
     ]
 

@@ -17,7 +17,7 @@ from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, Scripte
 from client_driver import WIRES
 from raw_server import RawServer, chat, events, failure, part, reply
 from raw_server import stream as sse
-from wire_requests import CUT_ANSWER, MANY_WORDS, asked, wire_of
+from wire_requests import CUT_ANSWER, MANY_WORDS, chat_body, wire_of
 
 Make = Callable[..., AzInferChatClient]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -115,7 +115,7 @@ async def test_options_are_sent_as_they_are(
         del options[name]
     assert not endpoint.requests
     (whole, streamed) = await both(make(), [user(MANY_WORDS)], options=options)
-    body = asked(endpoint)
+    body = chat_body(endpoint)
     limit = options.pop("max_tokens")
     assert options.items() <= body.items()
     assert body.get("max_tokens", body.get("max_completion_tokens")) == limit
@@ -399,7 +399,7 @@ async def test_models_of_other_makers_take_a_conversation(
         messages, options={"max_tokens": 50, "allow_multiple_tool_calls": False}
     )
     assert answer.text == "This is a synthetic answer to: Which colour?"
-    body = asked(endpoint)
+    body = chat_body(endpoint)
     assert body["messages"][0] == {"role": "system", "content": "Be\nbrief."}
     assert "parallel_tool_calls" not in body
 

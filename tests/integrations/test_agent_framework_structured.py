@@ -16,7 +16,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import WIRES
 from raw_server import RawServer, chat, events, part, reply
 from raw_server import stream as sse
-from wire_requests import asked, wire_of
+from wire_requests import chat_body, wire_of
 
 SCHEMA = {
     "title": "Person",
@@ -53,7 +53,7 @@ async def test_an_answer_is_a_value_of_its_schema(
         else:
             assert isinstance(answer.value, dict)
             assert answer.value.keys() == {"name", "age"}
-    sent = asked(endpoint)["response_format"]
+    sent = chat_body(endpoint)["response_format"]
     assert sent["type"] == "json_schema"
     named = {} if wire_of(address) == "messages" else {"name": "Person", "strict": True}
     assert named.items() <= sent["json_schema"].items()

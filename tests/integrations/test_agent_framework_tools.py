@@ -16,7 +16,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint, Scripted, ScriptedCall
 from client_driver import WIRES
 from raw_server import RawServer, chat, events, part, reply
 from raw_server import stream as sse
-from wire_requests import asked, wire_of
+from wire_requests import chat_body, wire_of
 
 Make = Callable[..., AzInferChatClient]
 QUESTION = [user("What is the weather in Oslo?")]
@@ -65,12 +65,12 @@ async def test_a_tool_is_called_and_its_result_goes_back(
     assert weather.calls == ["Oslo"]
     assert answer.text.endswith("Sunny there.")
     assert [message.role for message in answer.messages] == ["assistant", "tool", "assistant"]
-    _, called, result = asked(endpoint)["messages"]
+    _, called, result = chat_body(endpoint)["messages"]
     assert called["content"] == "Let me see."
     assert json.loads(called["tool_calls"][0]["function"]["arguments"]) == {"city": "Oslo"}
     assert result["content"] == "Sunny in Oslo"
     assert result["tool_call_id"] == called["tool_calls"][0]["id"]
-    schema = asked(endpoint.requests[0])["tools"][0]["function"]
+    schema = chat_body(endpoint.requests[0])["tools"][0]["function"]
     assert schema["name"] == "get_weather"
     assert schema["parameters"]["required"] == ["city"]
 
@@ -85,7 +85,7 @@ async def test_parallel_calls_are_all_answered(
     answer = await call(make(), streamed, QUESTION, tools=weather.tools)
     assert sorted(weather.calls) == ["Oslo", "Rome", "time"]
     assert answer.text == "Done."
-    results = asked(endpoint)["messages"][2:]
+    results = chat_body(endpoint)["messages"][2:]
     assert [each["content"] for each in results] == ["Sunny in Oslo", "Sunny in Rome", "12:00"]
 
 
@@ -140,7 +140,7 @@ async def test_wrong_arguments_go_back_as_an_error(
     answer = await call(make(), streamed, QUESTION, tools=weather.tools)
     assert weather.calls == ["Oslo"]
     assert answer.text == "Sunny."
-    _, called, result = asked(endpoint.requests[1])["messages"]
+    _, called, result = chat_body(endpoint.requests[1])["messages"]
     back = called["tool_calls"][0]["function"]["arguments"]
     if wire_of(address) == "messages":  # which have objects alone
         assert isinstance(json.loads(back), dict)
@@ -182,7 +182,7 @@ async def test_a_tool_may_await_approval(
     answer = await agent.run(decision, session=session)
     assert answer.text == "Done."
     assert removed == ["a"] * approved
-    roles = [each["role"] for each in asked(endpoint)["messages"]]
+    roles = [each["role"] for each in chat_body(endpoint)["messages"]]
     assert roles == ["user", "assistant", "tool"]
 
 

@@ -460,13 +460,13 @@ model = ChatAzInfer(endpoint=sys.argv[1], credential="k", model="m")
 model.invoke("hi")
 next(iter(model.stream("hi")))
 
-async def asked():
+async def chat_body():
     asyncio.get_running_loop().slow_callback_duration = 60  # this machine may be slow
     await model.ainvoke("hi")
     async for chunk in model.astream("hi"):
         break
 
-asyncio.run(asked())
+asyncio.run(chat_body())
 """
 
 

@@ -100,14 +100,14 @@ from azinfer.llama_index import AzInferEmbedding, AzInferLLM
 there = {"endpoint": sys.argv[1], "credential": "k-1234", "model": "m"}
 llm, embedding = AzInferLLM(**there), AzInferEmbedding(**there)
 
-async def asked():
+async def chat_body():
     await asyncio.gather(*(llm.achat([ChatMessage("hi")]) for _ in range(4)))
     async for _ in await llm.astream_chat([ChatMessage("hi")]):
         pass
     await embedding.aget_text_embedding("a")
 
 for _ in range(3):
-    asyncio.run(asked())
+    asyncio.run(chat_body())
 llm.chat([ChatMessage("hi")])
 next(iter(llm.stream_chat([ChatMessage("hi")])))
 """

@@ -36,7 +36,7 @@ from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from kernels import Weather, request_body
 from raw_server import RawServer, chat, reply
-from wire_requests import CUT_ANSWER, MANY_WORDS, asked, wire_of
+from wire_requests import CUT_ANSWER, MANY_WORDS, chat_body, wire_of
 
 Make = Callable[..., Any]
 NEW_YORK = "What is the weather in New York?"
@@ -88,7 +88,7 @@ async def test_an_agent_answers_with_a_plugin(
     assert str(response) == "This is a synthetic answer to: Sunny in New York"
     assert (weather.calls, response.message.name) == (["New York"], "Guide")
     assert response.message.metadata["usage"].completion_tokens > 0
-    messages_field = asked(endpoint)["messages"]
+    messages_field = chat_body(endpoint)["messages"]
     name = {"name": "Guide"} if wire_of(address) == "chat" else {}  # other wires have no names
     assert messages_field[0] == {"role": "system", "content": "Be brief.", **name}
 
@@ -98,7 +98,7 @@ async def test_an_agent_talks_over_several_turns(make: Any, endpoint: LocalEndpo
     first = await guide.get_response(messages=NEW_YORK)
     second = await guide.get_response(messages="Thank you", thread=first.thread)
     assert str(second) == "This is a synthetic answer to: Thank you"
-    roles = [each["role"] for each in asked(endpoint)["messages"]]
+    roles = [each["role"] for each in chat_body(endpoint)["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
     history = ChatHistory()
     async for message in second.thread.get_messages():
@@ -107,7 +107,7 @@ async def test_an_agent_talks_over_several_turns(make: Any, endpoint: LocalEndpo
     thread = ChatHistoryAgentThread(restored)
     third = await guide.get_response(messages="Good bye", thread=thread)
     assert str(third) == "This is a synthetic answer to: Good bye"
-    assert len(asked(endpoint)["messages"]) == 8
+    assert len(chat_body(endpoint)["messages"]) == 8
 
 
 async def test_an_agent_streams_and_goes_on(make: Any, endpoint: LocalEndpoint) -> None:
@@ -128,7 +128,7 @@ async def test_an_agent_streams_and_goes_on(make: Any, endpoint: LocalEndpoint) 
     assert kinds == [FunctionCallContent, FunctionResultContent]
     again = [each async for each in guide.invoke_stream(messages="Thank you", thread=thread)]
     assert "".join(str(each.message) for each in again).endswith("to: Thank you")
-    roles = [each["role"] for each in asked(endpoint)["messages"]]
+    roles = [each["role"] for each in chat_body(endpoint)["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
@@ -138,7 +138,7 @@ async def test_an_agent_has_settings_of_its_own(make: Any, endpoint: LocalEndpoi
     )
     guide = agent(make("echo"), plugins=[Weather()], arguments=KernelArguments(settings))
     assert str(await guide.get_response(messages=MANY_WORDS)) == CUT_ANSWER
-    body = asked(endpoint)
+    body = chat_body(endpoint)
     assert (body["tool_choice"], body["temperature"]) == ("none", 0)
 
 
@@ -151,7 +151,7 @@ async def test_a_group_talks_in_turn(
     )
     result = await group.invoke("Which city?", runtime)
     assert str(await result.get(timeout=20)) == "Paris."
-    message_lists = [asked(each)["messages"] for each in endpoint.requests]
+    message_lists = [chat_body(each)["messages"] for each in endpoint.requests]
     # On Messages, the turns of two assistants in a row are one turn.
     last = 3 if wire_of(address) == "messages" else 4
     assert [len(messages) for messages in message_lists] == [2, 3, last]
@@ -184,7 +184,7 @@ async def test_an_agent_hands_over_to_another(
     result = await handing.invoke("Help", runtime)
     assert "done" in str(await result.get(timeout=20))
     assert [each.deployment for each in endpoint.requests] == ["Paris", "Rome"]
-    offered = [each["function"]["name"] for each in asked(endpoint.requests[0])["tools"]]
+    offered = [each["function"]["name"] for each in chat_body(endpoint.requests[0])["tools"]]
     assert "Handoff-transfer_to_Expert" in offered
 
 
@@ -212,7 +212,7 @@ async def test_a_manager_plans_what_agents_do(
     )
     result = await planned.invoke("Which city?", runtime)
     assert str(await result.get(timeout=20)) == "It is Rome."
-    bodies = [asked(each) for each in endpoint.requests]
+    bodies = [chat_body(each) for each in endpoint.requests]
     forms = [each["response_format"] for each in bodies if "response_format" in each]
     name = None if wire_of(address) == "messages" else "ProgressLedger"
     assert [form["json_schema"].get("name") for form in forms] == [name] * 2

@@ -39,7 +39,7 @@ from azinfer.semantic_kernel import (
 from client_driver import WIRES
 from kernels import Weather, collect_stream, join_messages, kernel, request_body, user_history
 from raw_server import RawServer, chat, events, part, reply, stream
-from wire_requests import CUT_ANSWER, MANY_WORDS, asked, wire_of
+from wire_requests import CUT_ANSWER, MANY_WORDS, chat_body, wire_of
 
 Settings = AzInferChatPromptExecutionSettings
 Auto, Required = FunctionChoiceBehavior.Auto, FunctionChoiceBehavior.Required
@@ -116,7 +116,7 @@ async def test_a_template_has_roles_variables_and_settings(
     )
     result = await kernel(make()).invoke(function, question=MANY_WORDS)
     assert str(result) == CUT_ANSWER
-    body = asked(endpoint)
+    body = chat_body(endpoint)
     assert [each["role"] for each in body["messages"]] == ["system", "user"]
     assert body["temperature"] == 0
     assert result.value[0].finish_reason == FinishReason.LENGTH  # type: ignore[union-attr]
@@ -137,7 +137,7 @@ async def test_every_format_of_templates_works(
         template, template_format=format_, arguments=KernelArguments(what="red")
     )
     assert str(result) == "This is a synthetic answer to: Is red a colour?"
-    messages_field = asked(endpoint)["messages"]
+    messages_field = chat_body(endpoint)["messages"]
     assert messages_field == [{"role": "user", "content": "Is red a colour?"}]
 
 
@@ -228,7 +228,7 @@ async def test_functions_are_required_forbidden_or_chosen(
         await chat_service.get_chat_message_content(
             user_history(NEW_YORK), settings, kernel=test_kernel
         )
-    first, last, none = (asked(each) for each in endpoint.requests)
+    first, last, none = (chat_body(each) for each in endpoint.requests)
     assert [each["function"]["name"] for each in first["tools"]] == ["weather-get_time"]
     assert (first["tool_choice"], none["tool_choice"]) == ("required", "none")
     assert len(none["tools"]) == 2
@@ -521,7 +521,7 @@ async def test_images_and_sound_reach_the_endpoint(
         items.pop()
     history.add_message(ChatMessageContent(role=AuthorRole.USER, items=items))
     assert str(await make().get_chat_message_content(history, Settings()))
-    kinds = [each["type"] for each in asked(endpoint)["messages"][0]["content"]]
+    kinds = [each["type"] for each in chat_body(endpoint)["messages"][0]["content"]]
     assert kinds == ["text", "image_url", "image_url", "input_audio"][: len(items)]
 
 
@@ -546,9 +546,7 @@ async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
 def write(address: str, endpoint: LocalEndpoint) -> AzInferTextCompletion:
     """A text completion service of one surface."""
     endpoint.requests.clear()
-    return AzInferTextCompletion(
-        endpoint.url + address, endpoint.key, "echo", service_id="text"
-    )
+    return AzInferTextCompletion(endpoint.url + address, endpoint.key, "echo", service_id="text")
 
 
 async def test_a_text_is_completed(write: AzInferTextCompletion, endpoint: LocalEndpoint) -> None:
@@ -557,7 +555,7 @@ async def test_a_text_is_completed(write: AzInferTextCompletion, endpoint: Local
     assert text.text == CUT_ANSWER
     assert text.metadata["usage"].completion_tokens == 16
     assert (text.ai_model_id, text.metadata["finish_reason"]) == ("echo", "length")
-    messages_field = asked(endpoint)["messages"]
+    messages_field = chat_body(endpoint)["messages"]
     assert messages_field == [{"role": "user", "content": MANY_WORDS}]
 
 

@@ -22,7 +22,7 @@ def wire_of(address: str) -> str:
     return next((wire for wire, path in WIRES.items() if path == address), "chat")
 
 
-def asked(request: LogEntry | LocalEndpoint) -> Any:
+def chat_body(request: LogEntry | LocalEndpoint) -> Any:
     """Return the body of a request, or of an endpoint's last one, as on chat completions."""
     if isinstance(request, LocalEndpoint):
         request = request.requests[-1]
