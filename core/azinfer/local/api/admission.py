@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError
-from azinfer.core.surfaces import RESPONSES
 from azinfer.local.api import deployment_lookup, fault_injection
 from azinfer.local.api.context import RequestContext
 from azinfer.local.resource.deployment import LocalDeployment
@@ -137,7 +136,7 @@ def deployment_headers(context: RequestContext) -> Mapping[str, str]:
     if context.surface == ANTHROPIC:
         return {name: headers[name] for name in headers if not name.startswith("x-ratelimit-")}
     deployment = context.state.registry.get(headers.get("x-ms-deployment-name", ""))
-    if deployment and context.http.url.path.rstrip("/").endswith(RESPONSES):
+    if deployment and context.http.url.path.rstrip("/").endswith("/responses"):
         return {**headers, "x-ms-served-model": deployment.model_name}
     return headers
 
