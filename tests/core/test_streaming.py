@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +17,16 @@ from hypothesis import strategies as st
 
 from azinfer.core import (
     APIStatusError,
+    ChatCompletionChunk,
+    ChunkChoice,
     ConfigurationError,
     ContentFilterError,
+    Delta,
     InferenceError,
     InvalidResponseError,
     RateLimitError,
     StreamInterruptedError,
+    ToolCallChunk,
 )
 from azinfer.core.reasoning import Splitter, split
 from azinfer.core.sse import EventDecoder
@@ -606,3 +612,21 @@ def test_chunks_have_the_id_and_the_model_of_the_completion(ask: Ask, server: Ra
     assert ids[0] == ("", None)
     assert set(ids[1:]) == {(read.completion.id, read.completion.model)}
     assert read.completion.id
+
+
+def test_chunks_compare_print_and_travel_by_their_content() -> None:
+    choices = (ChunkChoice(0, Delta("Paris", tool_calls=(ToolCallChunk(0, "1", "f", "{}"),))),)
+    chunk = ChatCompletionChunk(choices, raw={"secret": "event"}, id="c", model="m")
+    same = ChatCompletionChunk(choices, id="c", model="m")
+    assert chunk == same != ChatCompletionChunk(id="c", model="m")
+    assert chunk != "Paris"
+    assert "secret" not in repr(chunk)
+    assert "Paris" in repr(chunk)
+    copies = [copy.deepcopy(chunk), pickle.loads(pickle.dumps(chunk))]
+    assert [each.raw for each in copies] == [chunk.raw] * 2
+    assert copies == [chunk] * 2
+    assert {ChatCompletionChunk(id="c"), ChatCompletionChunk(id="c", raw={"a": 1})} == {
+        ChatCompletionChunk(id="c")
+    }
+    with pytest.raises(AttributeError):
+        chunk.id = "other"  # type: ignore[misc]

@@ -1,8 +1,12 @@
-"""Values of a streamed response: chunks and what each adds."""
+"""Values of a streamed response: chunks and what each adds.
+
+They are structs of msgspec rather than dataclasses, since a stream creates three for each token:
+a third of the time of a chunk went into the three dataclasses.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from azinfer.core.completions import (
     Json,
@@ -10,8 +14,7 @@ from azinfer.core.completions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallChunk:
+class ToolCallChunk(msgspec.Struct, frozen=True):
     """A part of a tool call; the first part of each call has `id` and `name`.
 
     Attributes:
@@ -29,8 +32,7 @@ class ToolCallChunk:
     type: str = "function"
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """What one chunk adds to one choice; the attributes are those of Message."""
 
     content: str | None = None
@@ -40,22 +42,20 @@ class Delta:
     audio: Json | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkChoice:
+class ChunkChoice(msgspec.Struct, frozen=True):
     """The part of a chunk for one choice; the attributes are those of Choice."""
 
     index: int
     delta: Delta
     finish_reason: str | None = None
     logprobs: Json | None = None
-    content_filter_results: Json = field(default_factory=dict)
+    content_filter_results: Json = msgspec.field(default_factory=dict)
 
 
 _NOTHING = ChunkChoice(0, Delta())
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCompletionChunk:
+class ChatCompletionChunk(msgspec.Struct, frozen=True, eq=False):
     """One part of a streamed response.
 
     Attributes:
@@ -68,9 +68,27 @@ class ChatCompletionChunk:
 
     choices: tuple[ChunkChoice, ...] = ()
     usage: Usage | None = None
-    raw: Json = field(default_factory=dict, repr=False, compare=False)
+    raw: Json = msgspec.field(default_factory=dict)
     id: str = ""
     model: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ChatCompletionChunk):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __repr__(self) -> str:
+        return "ChatCompletionChunk(choices={!r}, usage={!r}, id={!r}, model={!r})".format(
+            *self._content
+        )
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        """Everything but the event itself, which compares and prints as its content does."""
+        return self.choices, self.usage, self.id, self.model
 
     @property
     def _first(self) -> ChunkChoice:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.completions import Json
