@@ -15,6 +15,7 @@ from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, P
 from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema import validation
 from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
+from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS, find_fields
 from azinfer.local.engines.schema.prompted import find_schema
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
@@ -173,19 +174,23 @@ def _logprobs(token: str, alternatives: int | None) -> Mapping[str, Any] | None:
 
 
 async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return an answer that conforms to a JSON Schema in the prompt, or None without one."""
-    if any('"properties"' in last_text([message]) for message in messages):
+    """Return the answer that the text of the prompt describes, or None if it describes none."""
+    texts = [last_text([message]) for message in messages]
+    if any('"properties"' in text or OUTPUT_FIELDS in text for text in texts):
         return await run_in_thread(_prompted_sample, messages)
     return None
 
 
 def _prompted_sample(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    if (pair := find_schema(messages)) is None:
+    description = find_fields(messages)
+    if description is None and (pair := find_schema(messages)) is not None:
+        description = *pair, json.dumps
+    if description is None:
         return None
-    schema, text = pair
+    schema, text, write = description
     try:
         validation.check(schema, "the schema in the prompt")
-        return _sample_text(schema, text)
+        return write(make_sample(schema, text))
     except (EngineError, OverBudgetError):
         return None  # it was no schema for an answer, or one that nothing conforms to
 
