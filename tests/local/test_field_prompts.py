@@ -83,14 +83,17 @@ def structure(form: str) -> str:
     return "\n\n".join(parts + (["[[ ## completed ## ]]"] if form == "sections" else []))
 
 
-def prompt(structure: str, text: str = TEXT, form: str = "sections") -> list[dict[str, Any]]:
+def prompt(
+    structure: str, text: str = TEXT, form: str = "sections", task: str = "Find the person."
+) -> list[dict[str, Any]]:
     """Return a conversation with an example before the question."""
-    listed = "\n".join(f"{at}. `{name}` (Any): " for at, name in enumerate(NOTES, 1))
+    names = ["next_tool_name", "next_tool_args", *NOTES]
+    listed = "\n".join(f"{at}. `{name}` (Any): " for at, name in enumerate(names, 1))
     system = (
         f"Your input fields are:\n1. `text` (str): a text\nYour output fields are:\n{listed}\n"
         "All interactions will be structured in the following way, with the appropriate values "
         f"filled in.\n\n{structure}\nIn adhering to this structure, your objective is: \n"
-        "        Find the person."
+        f"        {task}"
     )
     value = f"<text>\n{text}\n</text>" if form == "tags" else f"[[ ## text ## ]]\n{text}"
     return [
@@ -159,8 +162,9 @@ def test_a_fixed_answer_comes_first(endpoint: LocalEndpoint) -> None:
         "Outputs will be a JSON object {}",
         "[[ ## person ## ]]\n{person}" + NOTE + 'adhere to the JSON schema: {"type": 5}',
         "[[ ## person ## ]]\n{person}" + NOTE + 'adhere to the JSON schema: {"$ref": "#/x"}',
+        f'[[ ## person ## ]]\n{{person}}{NOTE}adhere to the JSON schema: {{"$defs": 5, "type": 5}}',
     ],
-    ids=["empty", "cut", "deep", "fieldless", "type", "reference"],
+    ids=["empty", "cut", "deep", "fieldless", "type", "reference", "definitions"],
 )
 def test_what_describes_no_fields_is_text(endpoint: LocalEndpoint, broken: str) -> None:
     answer = ask(endpoint, prompt(broken, "Hello."))
@@ -171,3 +175,41 @@ def test_a_field_whose_schema_cannot_be_read_is_text(endpoint: LocalEndpoint) ->
     broken = "[[ ## why ## ]]\n{why}" + NOTE + "adhere to the JSON schema: " + "[" * 20_000
     sections = sections_of(ask(endpoint, prompt(broken, 'Say "yes".')))
     assert sections == {"why": "yes", "completed": ""}
+
+
+CALL = (
+    f"[[ ## next_tool_name ## ]]\n{{next_tool_name}}{NOTE}exactly match (no extra characters) one "
+    "of: get_weather; finish\n\n[[ ## next_tool_args ## ]]\n{next_tool_args}"
+    f'{NOTE}adhere to the JSON schema: {{"type": "object", "additionalProperties": true}}'
+)
+TOOLS = """Use a tool:
+(1) get_weather, whose description is <desc>The weather</desc>. It takes arguments %s.
+(2) finish, whose description is <desc>Ends the task</desc>. It takes arguments {}."""
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("Is it warm in Rome?", ("get_weather", {"city": "Rome"})),
+        ("Is it warm in Rome?\n\n[[ ## observation_0 ## ]]\nSunny", ("finish", {})),
+        ("Is it warm in Rome?\n\n<observation_0>\nSunny", ("finish", {})),
+    ],
+)
+def test_an_agent_calls_its_tool_once(
+    endpoint: LocalEndpoint, text: str, call: tuple[str, dict[str, Any]]
+) -> None:
+    tools = TOOLS % "{'city': {'type': 'string'}}"
+    sections = sections_of(ask(endpoint, prompt(CALL, text, task=tools)))
+    assert (sections["next_tool_name"], json.loads(sections["next_tool_args"])) == call
+
+
+@pytest.mark.parametrize("arguments", ["[" * 3000, "{'city'", "5"])
+def test_a_tool_whose_arguments_cannot_be_read_is_called_without(
+    endpoint: LocalEndpoint, arguments: str
+) -> None:
+    sections = sections_of(ask(endpoint, prompt(CALL, "Hello.", task=TOOLS % arguments)))
+    assert sections == {
+        "next_tool_name": "get_weather",
+        "next_tool_args": "{}",
+        "completed": "",
+    }

@@ -177,7 +177,7 @@ def test_the_engine_decides_where_the_name_cannot_be_right() -> None:
     named = LocalDeployment("text-embedding-3-small", engine=OnlyChat())
     assert named.operations == {"chat"}
     assert named.info()["model_type"] == "chat-completion"
-    assert LocalDeployment("text-embedding-3-small").info()["model_type"] == "embedding"
+    assert LocalDeployment("text-embedding-3-small").info()["model_type"] == "embeddings"
     chosen = LocalDeployment("text-embedding-3-small", wires=("chat",))
     assert chosen.operations == {"chat", "embeddings", "rerank"}
 

@@ -11,7 +11,7 @@ import pytest
 
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "properties": {
         "name": {"title": "Name", "type": "string"},
         "age": {"title": "Age", "type": "integer"},
@@ -24,6 +24,12 @@ SCHEMA = {
 USER = 'The person "Ann" is 42 and lives in Rome.'
 ANSWER = {"name": "Ann", "age": 42, "city": "Rome"}
 EXAMPLE = '{"properties": {"foo": {"type": "array", "items": {"type": "string"}}}}'
+# The properties alone, with an enum and an object that they refer to.
+LISTED = {
+    **SCHEMA["properties"],
+    "city": {"$ref": "#/$defs/City"},
+    "$defs": {"City": {"type": "string", "enum": ["Paris", "Rome"]}, "Pet": {"age": {}}},
+}
 
 
 def message(role: str, content: Any) -> dict[str, Any]:
@@ -57,6 +63,15 @@ PROMPTS: dict[str, list[dict[str, Any]]] = {
             f"schema below.\nAs an example, for the schema {EXAMPLE} the object {{foo}} is one.\n"
             f"Here is the output schema:\n```\n{json.dumps(SCHEMA)}\n```",
         )
+    ],
+    "agno": [
+        message(
+            "system",
+            f"Answer with:\n<json_fields>\n{json.dumps(list(ANSWER))}\n</json_fields>\n"
+            f"<json_field_properties>\n{json.dumps(LISTED, indent=2)}\n</json_field_properties>\n"
+            "Start your response with `{` and end it with `}`.",
+        ),
+        message("user", USER),
     ],
     "two systems": [
         message("developer", f"Before, in JSON: {EXAMPLE}"),
@@ -102,9 +117,25 @@ def test_a_schema_in_the_prompt_is_filled_from_what_the_user_said(
         'Impossible: {"properties": {"a": {"type": "string", "pattern": "^(?=x)"}}}',
         '{"properties": {"a": {"$ref": "#/$defs/Missing"}}}',
         '{"properties": ' * 2000,
+        "<json_field_properties>[5]</json_field_properties>",
+        '<json_field_properties>{"a": </json_field_properties>',
+        '<json_field_properties>{"$defs": 5}</json_field_properties>',
+        '<json_field_properties>{"$defs": {"A": 5}}</json_field_properties>',
+        "<json_field_properties>" + "[" * 20_000 + "</json_field_properties>",
         "{" * 5000 + '"properties"',
     ],
-    ids=["words", "pattern", "reference", "deep", "braces"],
+    ids=[
+        "words",
+        "pattern",
+        "reference",
+        "deep",
+        "list",
+        "cut",
+        "definitions",
+        "definition",
+        "nested",
+        "braces",
+    ],
 )
 def test_what_is_not_a_schema_is_text(endpoint: LocalEndpoint, text: str) -> None:
     answer = ask(endpoint, [message("user", text)], max_tokens=20_000)

@@ -16,7 +16,7 @@ from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema import validation
 from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
 from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS, find_fields
-from azinfer.local.engines.schema.prompted import find_schema
+from azinfer.local.engines.schema.prompted import SCHEMA_WORDS, find_schema
 from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
@@ -176,7 +176,7 @@ def _logprobs(token: str, alternatives: int | None) -> Mapping[str, Any] | None:
 async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the answer that the text of the prompt describes, or None if it describes none."""
     texts = [last_text([message]) for message in messages]
-    if any('"properties"' in text or OUTPUT_FIELDS in text for text in texts):
+    if any(words in text for text in texts for words in (*SCHEMA_WORDS, OUTPUT_FIELDS)):
         return await run_in_thread(_prompted_sample, messages)
     return None
 

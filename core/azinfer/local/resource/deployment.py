@@ -193,7 +193,10 @@ class LocalDeployment:
 
     def info(self) -> dict[str, str]:
         """Return the answer of the operation `info`."""
-        kind = "chat-completion" if "chat" in self.operations else "embedding"
+        # The words of the protocol's own list of types, of which services write some otherwise;
+        # `load_client` of azure-ai-inference knows them all.
+        kind = "embeddings" if "embeddings" in self.operations else "image_embeddings"
+        kind = "chat-completion" if "chat" in self.operations else kind
         return {
             "model_name": self.model_name,
             "model_type": kind,

@@ -7,6 +7,7 @@ DSPy's adapters describe the fields in the system message, show how they are wri
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
@@ -28,6 +29,10 @@ _KINDS = {
     "must be a single float value": "number",
     "must be True or False": "boolean",
 }
+# An agent's fields, and what the user's message has once a tool was called.
+_TOOL_NAME, _TOOL_ARGUMENTS = "next_tool_name", "next_tool_args"
+_OBSERVATION = re.compile(r"^(?:\[\[ ## |<)observation_0", re.MULTILINE)
+_TOOL_SCHEMA, _LONGEST_SCHEMA, _LAST_TOOL = "</desc>. It takes arguments ", 5_000, "finish"
 # What stands around the values of the user's message.
 _FRAME = re.compile(r"^(?:\[\[ ## \w+ ## \]\]|</?\w+>)$", re.MULTILINE)
 _REQUEST = "\n\nRespond with "
@@ -57,9 +62,14 @@ def find_fields(messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], 
     # References in the schema of a field are to its own definitions.
     definitions: dict[str, Any] = {}
     for schema in schemas.values():
-        definitions |= schema.pop("$defs", {})
+        own = schema.pop("$defs", None)
+        definitions |= own if isinstance(own, dict) else {}
     users = [each for each in messages if each.get("role") == "user"]
-    values = _FRAME.sub("", last_text(users[-1:])[:_LONGEST].rpartition(_REQUEST)[0])
+    question = last_text(users[-1:])[:_LONGEST]
+    if schemas.keys() >= {_TOOL_NAME, _TOOL_ARGUMENTS}:
+        is_finished = _OBSERVATION.search(question) is not None
+        schemas |= _tool_call(text[:_LONGEST], schemas[_TOOL_NAME], is_finished)
+    values = _FRAME.sub("", question.rpartition(_REQUEST)[0])
     whole = {"type": "object", "properties": schemas, "required": list(schemas)}
     return whole | ({"$defs": definitions} if definitions else {}), values, write
 
@@ -89,6 +99,22 @@ def _schema_of(note: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {"type": "string"}
     return schema if isinstance(schema, dict) else {}
+
+
+def _tool_call(text: str, names: Mapping[str, Any], is_finished: bool) -> dict[str, Any]:
+    """Return the fields of an agent that calls its first tool once and then ends."""
+    tools = dict(zip(names.get("enum", ()), text.split(_TOOL_SCHEMA)[1:], strict=False))
+    name = _LAST_TOOL if is_finished else next(iter(tools), _LAST_TOOL)
+    arguments = tools.get(name, "{}").partition("\n")[0].rstrip(".")
+    try:
+        # Python's own form of the tool's properties.
+        properties = ast.literal_eval(arguments[:_LONGEST_SCHEMA])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        properties = None
+    if not isinstance(properties, dict):
+        return {}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {_TOOL_NAME: {"const": name}, _TOOL_ARGUMENTS: schema}
 
 
 def _write_sections(fields: Mapping[str, Any]) -> str:

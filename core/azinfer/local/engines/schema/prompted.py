@@ -1,7 +1,7 @@
 """JSON Schemas in the text of a prompt, where frameworks put them for models without schemas.
 
 pydantic-ai (prompted output), instructor (its JSON modes), LlamaIndex, LangChain and
-ragas describe the answer in the text of a message.
+ragas describe the answer in the text of a message; so does agno, by its properties alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 from azinfer.local.engines.base import last_text
 from azinfer.local.engines.schema.budget import spend
 
+# One of these is in each text that has a schema.
+SCHEMA_WORDS = ('"properties"', "<json_field_properties>")
+_BEGIN, _END = SCHEMA_WORDS[1], "</json_field_properties>"
 # A schema is in the first part of a message, among few other objects.
 _LONGEST, _MOST_TRIES = 50_000, 100
 
@@ -42,7 +45,8 @@ def find_schema(messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], 
 
 def _split(text: str) -> tuple[list[dict[str, Any]], str]:
     """Return the schemas in a text, and the text without them."""
-    if '"properties"' not in text:
+    text = _with_whole_schema(text)
+    if SCHEMA_WORDS[0] not in text:
         return [], text
     schemas, rest, at, decoder = [], "", 0, json.JSONDecoder()
     for _ in range(_MOST_TRIES):
@@ -65,3 +69,29 @@ def _split(text: str) -> tuple[list[dict[str, Any]], str]:
 
 def _is_schema(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("properties"), dict)
+
+
+def _with_whole_schema(text: str) -> str:
+    """Return a text with a schema in the place of the properties that it lists between tags."""
+    before, begin, rest = text.partition(_BEGIN)
+    listed, end, after = rest.partition(_END)
+    if not (begin and end and len(listed) <= _LONGEST):
+        return text
+    spend(1 + len(listed) // 1000)
+    try:
+        properties = json.loads(listed)
+        definitions = properties.pop("$defs", {})
+        nested = {name: _as_schema(each) for name, each in definitions.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return text
+    schema = {**_as_object(properties), "$defs": nested}
+    return f"{before}{json.dumps(schema)}{after}"
+
+
+def _as_schema(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a definition, which is an enum or else the properties of an object."""
+    return definition if "enum" in definition else _as_object(definition)
+
+
+def _as_object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}

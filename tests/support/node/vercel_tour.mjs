@@ -1,16 +1,10 @@
-// Vercel's AI SDK with `@ai-sdk/azure`, whose default is Responses: `node tour.mjs URL KEY`.
-// Prints each step and what failed of it, as JSON.
+// Vercel's AI SDK with `@ai-sdk/azure`, whose default is Responses.
 import { createAzure } from "@ai-sdk/azure";
 import { generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
+import { ask as prompt, check, failure, key, take, url } from "./tour.mjs";
 
-const [url, key] = process.argv.slice(2);
 const azure = createAzure({ baseURL: `${url}/openai/v1`, apiKey: key });
-const prompt = "How is the weather in New York?";
-
-function check(condition, found) {
-  if (!condition) throw new Error(`unexpected: ${JSON.stringify(found)}`);
-}
 
 async function answers(model) {
   const { text, usage } = await generateText({ model, prompt });
@@ -49,13 +43,8 @@ async function returnsObjects(model) {
 }
 
 async function reportsErrors(model) {
-  try {
-    await generateText({ model, prompt, maxRetries: 0 });
-  } catch (error) {
-    check(error.statusCode === 404, error.message);
-    return;
-  }
-  throw new Error("no error");
+  const error = await failure(generateText({ model, prompt, maxRetries: 0 }));
+  check(error.statusCode === 404, error.message);
 }
 
 const steps = {};
@@ -67,13 +56,4 @@ for (const [wire, of] of Object.entries({ responses: azure, chat: azure.chat }))
   steps[`${wire} reports errors`] = () => reportsErrors(of("nothing"));
 }
 
-const went = {};
-for (const [name, step] of Object.entries(steps)) {
-  try {
-    await step();
-    went[name] = null;
-  } catch (error) {
-    went[name] = `${error.message} ${error.responseBody ?? ""}`;
-  }
-}
-console.log(JSON.stringify(went));
+await take(steps);
