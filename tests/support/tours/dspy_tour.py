@@ -24,7 +24,7 @@ class Person(pydantic.BaseModel):
     age: int
 
 
-class Extract(dspy.Signature):
+class Extract(dspy.Signature):  # type: ignore[misc]
     """Find who a text is about."""
 
     text: str = dspy.InputField()
@@ -81,7 +81,7 @@ def calls_tools(url: str, key: str) -> None:
         """Return the weather in a city."""
         return f"Sunny in {city}"
 
-    class Ask(dspy.Signature):
+    class Ask(dspy.Signature):  # type: ignore[misc]
         """Answer with tools."""
 
         question: str = dspy.InputField()

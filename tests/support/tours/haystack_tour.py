@@ -87,7 +87,7 @@ def calls_tools(kind: str, url: str, key: str) -> None:
     """An agent with a model that thinks, which calls a tool, whole and streamed."""
     cities: list[str] = []
 
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     def get_weather(city: str) -> str:
         """The weather in a city."""
         cities.append(city)
@@ -136,7 +136,7 @@ def steps() -> dict[str, Step]:
         "returns json": returns_json,
         "reports errors": reports_errors,
     }
-    each = {
+    each: dict[str, Step] = {
         f"{kind} {name}": functools.partial(step, kind)
         for kind in GENERATORS
         for name, step in tried.items()

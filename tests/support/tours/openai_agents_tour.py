@@ -62,7 +62,7 @@ async def calls_tools(wire: str, url: str, key: str) -> None:
     """A tool loop of a model that thinks, whole and streamed, in one session."""
     cities: list[str] = []
 
-    @function_tool
+    @function_tool  # type: ignore[untyped-decorator]
     def get_weather(city: str) -> str:
         """The weather in a city."""
         cities.append(city)

@@ -10,7 +10,7 @@ from smolagents import AzureOpenAIModel, CodeAgent, OpenAIModel, ToolCallingAgen
 from tour import ASK, PARAMETERS, USER, Step, take
 
 
-@tool
+@tool  # type: ignore[untyped-decorator]
 def get_weather(city: str) -> str:
     """Say what the weather in a city is.
 
