@@ -416,6 +416,25 @@ def test_a_tool_call_of_unknown_form_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("author", "name"),
+    [
+        ("Guide", "Guide"),
+        ("Ünal-2", "Ünal-2"),
+        ("Data Analyst <x>", "Data_Analyst_x"),
+        ("a" * 70, "a" * 64),
+        (" / ", None),
+        ("", None),
+    ],
+)
+def test_names_of_authors_are_sent_as_services_accept_them(author: str, name: str | None) -> None:
+    messages = [{"role": "user", "content": "Hello", "name": author}]
+    result, changes = adapt({"messages": messages}, profile_of("gpt-4.1"))
+    assert result["messages"][0].get("name") == name
+    assert len(changes) == (author != name)
+    assert messages[0]["name"] == author
+
+
+@pytest.mark.parametrize(
     ("model", "sent"),
     [("mistral-large", False), ("cohere-command-a", False), ("gpt-4.1", True), ("prod", True)],
 )

@@ -184,18 +184,15 @@ def test_approvals_are_not_for_the_model() -> None:
     assert mixed == {"role": "assistant", "content": "Shall I?"}
 
 
-@pytest.mark.parametrize(
-    ("author", "name"),
-    [("Guide", "Guide"), ("Guide 1 <x>", "Guide1x"), ("  ", None), ("a" * 70, "a" * 64)],
-)
-def test_authors_are_names_that_the_wire_allows(author: str, name: str | None) -> None:
+def test_authors_are_sent_but_not_of_results() -> None:
+    author = "Guide 1"  # core changes what services refuse in a name
     messages = [
         Message("user", ["hi"], author_name=author),
         Message("assistant", ["Hello."], author_name=author),
         Message("tool", [Content.from_function_result("c1", result="x")], author_name=author),
     ]
     user_, assistant, result = to_messages(messages)
-    assert (user_.get("name"), assistant.get("name")) == (name, name)
+    assert (user_.get("name"), assistant.get("name")) == (author, author)
     assert "name" not in result
 
 

@@ -66,6 +66,11 @@ _FOREIGN = frozenset(
 # Source: Mistral's and Cohere's API references, chat completions, messages.
 _NAMELESS = frozenset({"Mistral AI", "Cohere"})
 
+# What names of authors must not contain, and how long they may be.
+# Source: the service's refusal, "Expected a string that matches the pattern '^[^\\s<|\\\\/>]+$'".
+_NOT_IN_NAMES = re.compile(r"[\s<|\\/>]+")
+_LONGEST_NAME = 64
+
 # Messages of text and nothing else, as most are, suit every model.
 _PLAIN = frozenset({"role", "content"})
 
@@ -147,6 +152,8 @@ def _clean_message(message: Json, profile: Profile, changes: dict[str, None]) ->
     if foreign := refused.intersection(message):
         changes.update(dict.fromkeys(f"messages without {key}" for key in sorted(foreign)))
         message = {key: value for key, value in message.items() if key not in foreign}
+    if isinstance(name := message.get("name"), str):
+        message = {**message, "name": _author(name, changes)}
     content = message.get("content")
     # null means "not set", and closed schemas refuse it.
     message = {
@@ -163,6 +170,14 @@ def _clean_message(message: Json, profile: Profile, changes: dict[str, None]) ->
     if profile.short_call_ids and isinstance(call_id := message.get("tool_call_id"), str):
         message = {**message, "tool_call_id": _short(call_id, changes)}
     return message
+
+
+def _author(name: str, changes: dict[str, None]) -> str | None:
+    """Return the name of an author as services accept it; None if nothing of it is left."""
+    if not _NOT_IN_NAMES.search(name) and 0 < len(name) <= _LONGEST_NAME:
+        return name
+    changes["names of authors → without blanks and < | \\ / >, at most 64 characters"] = None
+    return _NOT_IN_NAMES.sub("_", name).strip("_")[:_LONGEST_NAME] or None
 
 
 def _clean_call(call: Json, profile: Profile, changes: dict[str, None]) -> Json:

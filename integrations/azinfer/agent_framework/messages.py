@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -30,16 +29,17 @@ def to_messages(messages: Sequence[Message]) -> list[Json]:
     wire: list[Json] = []
     for message in messages:
         rest = []
+        author = {"name": message.author_name} if message.author_name else {}
         for each in message.contents:
             if each.type == "function_result":
                 wire.append(_result(each))
             else:
                 rest.append(each)
         if message.role == "assistant":
-            wire += _assistant(message, rest)
+            wire += _assistant(rest, author)
         elif parts := list(_parts(rest)):
             role = "user" if message.role == "tool" else message.role
-            wire.append({"role": role, "content": _join_parts(parts, role), **_author(message)})
+            wire.append({"role": role, "content": _join_parts(parts, role), **author})
     return wire
 
 
@@ -71,7 +71,7 @@ def _result(result: Content) -> Json:
     return {"role": "tool", "tool_call_id": result.call_id or "", "content": content, **error}
 
 
-def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
+def _assistant(contents: Iterable[Content], author: Json) -> Iterator[Json]:
     texts = {"text": "", "text_reasoning": ""}
     calls: list[Json] = []
     state = None
@@ -88,13 +88,7 @@ def _assistant(message: Message, contents: Iterable[Content]) -> Iterator[Json]:
     more = {"tool_calls": calls, "reasoning_content": thought, STATE: state}
     more = {name: value for name, value in more.items() if value}
     if text or more:
-        yield {"role": "assistant", **content, **more, **_author(message)}
-
-
-def _author(message: Message) -> Json:
-    """Return the author's name as the wire allows: letters, digits, `_` and `-`, at most 64."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "", message.author_name or "")[:64]
-    return {"name": name} if name else {}
+        yield {"role": "assistant", **content, **more, **author}
 
 
 def _join_parts(parts: list[Json], role: str) -> str | list[Json]:
