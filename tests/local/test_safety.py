@@ -15,7 +15,7 @@ import pytest
 
 from azinfer.core import ConfigurationError
 from azinfer.local import LocalDeployment, LocalEndpoint
-from azinfer.local.api import context
+from azinfer.local.api import request_body
 from azinfer.local.server import uvicorn_setup
 from client_driver import TestClock
 
@@ -188,7 +188,7 @@ def test_forms_of_anyone_are_small(endpoint: LocalEndpoint, path: str) -> None:
 def test_a_body_that_stops_is_refused(
     endpoint: LocalEndpoint, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "_SILENCE", 0.1)
+    monkeypatch.setattr(request_body, "_SILENCE", 0.1)
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\napi-key: k\r\ncontent-length: 9\r\n\r\n{{"
     assert exchange(endpoint, head.encode()).startswith(b"HTTP/1.1 408 ")
 

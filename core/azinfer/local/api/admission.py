@@ -49,9 +49,7 @@ def find_deployment(context: RequestContext, model: Any, operation: str = "") ->
         FaultRaised: The deployment has a fault that replaces the response.
     """
     state = context.state
-    deployment, why = deployment_lookup.find_deployment(
-        context.http, context.surface, model, state.registry
-    )
+    deployment, why = deployment_lookup.find_deployment(context, model, state.registry)
     if operation and _REQUIREMENTS[operation] not in deployment.operations:
         alone = context.surface == SERVERLESS and len(state.registry) == 1
         raise errors.wrong_operation(operation, deployment.model_name, alone)
@@ -113,7 +111,7 @@ def _find_spillover(
     Raises:
         ErrorResponse: Neither names one, or it cannot be used.
     """
-    name = context.http.headers.get("x-ms-spillover-deployment") or full.spillover
+    name = context.headers.get("x-ms-spillover-deployment") or full.spillover
     registry = context.state.registry
     try:
         registry.check_spillover(replace(full, spillover=name))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from azinfer.local.api.exchange_recorder import RequestTrace
+from azinfer.local.api.request_body import read_content
 from azinfer.local.resource.rate_limits import Admission
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.turns import take_turn
@@ -27,8 +27,11 @@ _LARGEST_FORM, _MOST_FIELDS = 64 * 1024, 20
 _QUICK_BODY = 8 * 1024
 # Larger bodies are read outside the event loop.
 _SHORT_BODY, _MOST_VALUES = 128 * 1024, 1_000_000
-# How long a body may be silent, in seconds, and how fast it must be after that, in bytes a second.
-_SILENCE, _SLOWEST = 30.0, 1024
+
+
+def new_id() -> str:
+    """Return the id of a new request."""
+    return os.urandom(16).hex()
 
 
 @dataclass(slots=True)
@@ -43,19 +46,30 @@ class RequestContext:
         trace: Facts for the request log.
         admission: The admission by a deployment; None before it and for requests without one.
         has_client: Whether a client waits for the response, so that work stops when it leaves.
+        headers: The first value of each header, by its name in lower case.
     """
 
     state: ResourceState
     http: Request
     surface: str
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=new_id)
     trace: RequestTrace = field(default_factory=RequestTrace)
     admission: Admission | None = None
     has_client: bool = True
+    headers: Mapping[str, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Headers are looked up often, and starlette searches and decodes them each time.
+        self.headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in reversed(self.http.scope["headers"])
+        }
 
     @property
     def api_version(self) -> str | None:
         """The `api-version` of the query."""
+        if not self.http.scope["query_string"]:
+            return None
         return self.http.query_params.get("api-version")
 
     async def read_content(self, limit: int = _LARGEST_BODY) -> bytes:
@@ -76,7 +90,7 @@ class RequestContext:
         self.trace.body = content = await self.read_content()
         if len(content) > _QUICK_BODY:
             await take_turn()
-        kind = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self.state.strict and kind != "application/json":
             raise errors.not_json(self.surface, content.decode(errors="replace"))
         if sum(content.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
@@ -103,7 +117,7 @@ class RequestContext:
                 refused.
         """
         body = await self.read_json()
-        header = self.http.headers.get("extra-parameters")
+        header = self.headers.get("extra-parameters")
         fields = {name: value for name, value in body.items() if value is not None}
         return check_extras(fields, self.surface, header, self.state.strict, known)
 
@@ -128,40 +142,3 @@ async def read_form(http: Request) -> dict[str, str]:
         return dict(parse_qsl(content.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS))
     except ValueError:
         raise errors.malformed_body(f"The form has more than {_MOST_FIELDS} fields.") from None
-
-
-async def read_content(http: Request, limit: int) -> bytes:
-    """Return the bytes of a request's body.
-
-    Raises:
-        ErrorResponse: The body has more than `limit` bytes, or arrives too slowly.
-    """
-    return b"".join([part async for part in read_parts(http, limit)])
-
-
-async def read_parts(http: Request, limit: int) -> AsyncGenerator[bytes]:
-    """Yield the parts of a request's body as they arrive.
-
-    Raises:
-        ErrorResponse: The body has more than `limit` bytes, or arrives too slowly.
-    """
-    length = http.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
-        raise errors.too_large(limit)
-    clock = asyncio.get_running_loop().time
-    size, start = 0, clock()
-    parts = http.stream()
-    while True:
-        now = clock()
-        late = min(now + _SILENCE, start + _SILENCE + size / _SLOWEST)
-        try:
-            async with asyncio.timeout_at(late):
-                part = await anext(parts, None)
-        except TimeoutError:
-            raise errors.too_slow() from None
-        if part is None:
-            return
-        size += len(part)
-        if size > limit:
-            raise errors.too_large(limit)
-        yield part

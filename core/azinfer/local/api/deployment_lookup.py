@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-
+from azinfer.local.api.context import RequestContext
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Registry
 from azinfer.local.wire.errors import no_model, unknown_model
@@ -20,7 +19,7 @@ _BY_HEADER = (MODELS, SERVERLESS)
 
 
 def find_deployment(
-    http: Request, surface: str, model: Any, registry: Registry
+    context: RequestContext, model: Any, registry: Registry
 ) -> tuple[LocalDeployment, str]:
     """Return the deployment that a request names, and the part of the request that names it.
 
@@ -29,15 +28,15 @@ def find_deployment(
     which has no choice.
 
     Args:
-        http: The request.
-        surface: The surface of the request.
+        context: The request.
         model: The model that the body or the query names.
         registry: The deployments.
 
     Raises:
         ErrorResponse: The request names no deployment, or an unknown one.
     """
-    name, why = _named_model(http, surface, model)
+    surface = context.surface
+    name, why = _named_model(context, model)
     if surface == SERVERLESS and len(registry) == 1 and not why.startswith("the header"):
         return next(iter(registry)), "the only deployment"
     if not name or not isinstance(name, str):
@@ -48,11 +47,12 @@ def find_deployment(
     return deployment, why
 
 
-def _named_model(http: Request, surface: str, model: Any) -> tuple[Any, str]:
+def _named_model(context: RequestContext, model: Any) -> tuple[Any, str]:
+    http, surface = context.http, context.surface
     if name := http.path_params.get("deployment"):
         return name, "the URL"
     headers = ("x-ms-model-mesh-model-name",) if surface in _BY_HEADER else ()
     for header in (*headers, *(("azureml-model-deployment",) if surface == SERVERLESS else ())):
-        if name := http.headers.get(header):
+        if name := context.headers.get(header):
             return name, f"the header {header}"
     return model, "the body's model" if http.method == "POST" else "the query's model"

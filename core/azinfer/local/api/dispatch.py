@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -54,7 +55,7 @@ def make_route(
 def respond_unrouted(http: Request, error: ErrorResponse, request_id: str) -> Response:
     """Return the response for a path or a method without an operation."""
     response = error.to_response()
-    response.headers.update(_common_headers(http, request_id))
+    response.headers.update(_common_headers(http.headers, request_id))
     return response
 
 
@@ -88,7 +89,7 @@ def _engine_error_response(surface: str, error: EngineError) -> ErrorResponse:
 
 
 async def _check_access(context: RequestContext) -> None:
-    headers = context.http.headers
+    headers = context.headers
     authenticator = context.state.authenticator
     try:
         authenticator.check(headers, context.surface)
@@ -114,11 +115,7 @@ class _OperationApp:
             self._state.log, scope, context.trace, context.id, self._state.clock
         )
         response = await respond(context, self._check_and_run)
-        response.headers.update(_common_headers(context.http, context.id))
-        if self._surface == ANTHROPIC:
-            response.headers["request-id"] = context.id
-        for name, value in deployment_headers(context).items():
-            response.headers.setdefault(name, value)
+        _add_headers(response, context)
         app: ASGIApp = response
         fault = context.trace.fault
         if fault is not None and fault.kind != "status":
@@ -142,11 +139,29 @@ class _OperationApp:
         return await self._operation(context)
 
 
-def _common_headers(http: Request, request_id: str) -> dict[str, str]:
+def _add_headers(response: Response, context: RequestContext) -> None:
+    """Add the common headers, and those about the deployment that the response does not have."""
+    raw = response.raw_headers
+    present = {name for name, _ in raw}
+    common = _common_headers(context.headers, context.id)
+    if context.surface == ANTHROPIC:
+        common["request-id"] = context.id
+    for name, value in common.items():
+        if (key := name.encode()) in present:
+            response.headers[name] = value
+        else:
+            # starlette searches all headers for each that is set.
+            raw.append((key, value.encode("latin-1")))
+    for name, value in deployment_headers(context).items():
+        if (key := name.encode()) not in present:
+            raw.append((key, value.encode("latin-1")))
+
+
+def _common_headers(headers: Mapping[str, str], request_id: str) -> dict[str, str]:
     """Return the headers of every response: its id, and the client's id if it sent one."""
     # The service has two ids, one of its gateway; here either leads to the entry of the log.
     ids = dict.fromkeys(("apim-request-id", "x-request-id"), request_id)
-    headers = {**ids, "x-ms-region": "local"}
-    if client_id := http.headers.get("x-ms-client-request-id"):
-        headers["x-ms-client-request-id"] = client_id
-    return headers
+    common = {**ids, "x-ms-region": "local"}
+    if client_id := headers.get("x-ms-client-request-id"):
+        common["x-ms-client-request-id"] = client_id
+    return common

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azinfer.local.resource.faults import Fault
-from azinfer.local.resource.storage.request_log import LogEntry, RequestLog
+from azinfer.local.resource.storage.request_log import RequestLog
 
 _ANSWER = 64 * 1024
 _SECRET = frozenset(
@@ -100,28 +100,28 @@ class ExchangeRecorder:
         usage = trace.usage() if trace.usage is not None else {}
         seconds = self._clock() - self._start
         self._log.put(
-            LogEntry(
-                method=scope["method"],
-                path=scope["path"],
-                raw_query=scope["query_string"],
-                raw_headers=[each for each in scope["headers"] if each[0] not in _SECRET],
-                raw_body=trace.body,
-                form=trace.form,
-                deployment=trace.deployment,
-                why=trace.why,
-                wire=trace.wire,
-                hint=trace.hint,
-                fault=trace.fault.kind if trace.fault else None,
-                status=self._status,
-                prompt_tokens=usage.get("prompt_tokens"),
-                completion_tokens=usage.get("completion_tokens"),
-                raw_answer=bytes(self._answer),
-                answer_size=self._size,
-                open=self._open,
-                began=self._start_time,
-                first_seconds=seconds if self._first is None else self._first,
-                seconds=seconds,
-                request_id=self._id,
-            ),
+            {
+                "method": scope["method"],
+                "path": scope["path"],
+                "raw_query": scope["query_string"],
+                "raw_headers": [each for each in scope["headers"] if each[0] not in _SECRET],
+                "raw_body": trace.body,
+                "form": trace.form,
+                "deployment": trace.deployment,
+                "why": trace.why,
+                "wire": trace.wire,
+                "hint": trace.hint,
+                "fault": trace.fault.kind if trace.fault else None,
+                "status": self._status,
+                "prompt_tokens": usage.get("prompt_tokens"),
+                "completion_tokens": usage.get("completion_tokens"),
+                "raw_answer": bytes(self._answer),
+                "answer_size": self._size,
+                "open": self._open,
+                "began": self._start_time,
+                "first_seconds": seconds if self._first is None else self._first,
+                "seconds": seconds,
+                "request_id": self._id,
+            },
             self._cleared,
         )

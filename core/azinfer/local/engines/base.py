@@ -53,6 +53,8 @@ class Prompt:
             own log probability; None for no log probabilities.
         request: The whole body that the client sent, for engines with
             `EngineCapabilities.passes_requests_through`.
+        whole: Whether nobody reads the answer before its end, so that an engine may write it in
+            one piece.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -66,6 +68,7 @@ class Prompt:
     stream: bool = True
     logprobs: int | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
 
 
 def last_text(messages: Sequence[Mapping[str, Any]]) -> str:

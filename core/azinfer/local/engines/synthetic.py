@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
@@ -28,6 +29,10 @@ _AT_ONCE = 10
 # The most characters that are counted or embedded inside the event loop.
 _SHORT, _SLICE = 20_000, 64 * 1024
 _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
+# Texts up to here may come again, and their tokens are remembered.
+_OFTEN = 2000
+# Longer pieces begin with many spaces.
+_SHORT_PIECE = 128
 _FAINT = 1e-4
 _LENGTH = 384
 # What `json_object` asks for.
@@ -91,14 +96,16 @@ class SyntheticEngine:
             ((text.find(each), each) for each in prompt.stop if each in text),
             default=(len(text), None),
         )
-        tokens = _TOKEN.finditer(text[:cut])
-        for at, token in enumerate(itertools.islice(tokens, limit), 1):
-            yield Piece(token[0], more=_logprobs(token[0], prompt.logprobs))
-            if not at % _AT_ONCE:
+        tokens = _tokens(text[:cut])
+        written = itertools.islice(tokens, limit)
+        while some := list(itertools.islice(written, _AT_ONCE)):
+            for piece in _pieces(some, prompt):
+                yield piece
+            if len(some) == _AT_ONCE:
                 await take_turn()
         reason = "stop" if next(tokens, None) is None else "length"
         count = await self._counter.count(prompt)
-        yield Piece("", 0, reason, count, stop=stop if reason == "stop" else None)
+        yield _last_piece(reason, count, stop if reason == "stop" else None)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Return vectors of the words in each text: the more two share, the nearer they are."""
@@ -157,10 +164,34 @@ class SyntheticEngine:
         return [number / length for number in numbers]
 
 
-def _logprobs(token: str, alternatives: int | None) -> Mapping[str, Any] | None:
+def _pieces(tokens: Sequence[str], prompt: Prompt) -> Iterator[Piece]:
+    """Yield the pieces of some tokens."""
+    if prompt.logprobs is not None:
+        for token in tokens:
+            yield Piece(token, more=_logprobs(token, prompt.logprobs))
+    elif prompt.whole:
+        yield _piece("".join(tokens), len(tokens))
+    else:
+        yield from map(_piece, tokens)
+
+
+def _piece(text: str, tokens: int = 1) -> Piece:
+    """Return the piece of some tokens; the same words come again and again."""
+    return _short_piece(text, tokens) if len(text) <= _SHORT_PIECE else Piece(text, tokens)
+
+
+@functools.lru_cache(maxsize=4096)
+def _short_piece(text: str, tokens: int) -> Piece:
+    return Piece(text, tokens)
+
+
+@functools.lru_cache(maxsize=1024)
+def _last_piece(reason: str, prompt_tokens: int, stop: str | None) -> Piece:
+    return Piece("", 0, reason, prompt_tokens, stop=stop)
+
+
+def _logprobs(token: str, alternatives: int) -> Mapping[str, Any]:
     """Return invented log probabilities of a token: always the same, its own the highest."""
-    if alternatives is None:
-        return None
     number = hashlib.blake2b(token.encode(errors="replace"), digest_size=1).digest()[0]
     own = -(number + 1) / 512
     others = [word for word in _ALTERNATIVES if word != token]
@@ -199,6 +230,19 @@ def _sample_text(schema: Mapping[str, Any], text: str) -> str:
     return json.dumps(make_sample(schema, text))
 
 
+def _tokens(text: str) -> Iterator[str]:
+    """Yield the tokens of a text; a long one is not split before they are needed."""
+    if len(text) <= _OFTEN:
+        return iter(_split_often(text))
+    return (match[0] for match in _TOKEN.finditer(text))
+
+
+@functools.lru_cache(maxsize=256)
+def _split_often(text: str) -> tuple[str, ...]:
+    """Return the tokens of a short text, such as a fixed answer or a system prompt."""
+    return tuple(_TOKEN.findall(text))
+
+
 def split(text: str) -> list[str]:
     """Return the tokens of a text: words, parts of long words and signs, each with its space."""
     return _TOKEN.findall(text)
@@ -206,6 +250,8 @@ def split(text: str) -> list[str]:
 
 def count_tokens(text: str) -> int:
     """Return how many tokens a text is, in slices that let other threads run in between."""
+    if len(text) <= _OFTEN:
+        return len(_split_often(text))
     count = start = 0
     while start < len(text):
         # A token begins with its space, so a slice that ends before one has whole tokens.
@@ -240,4 +286,5 @@ class PromptCounter:
 
 
 def _text(message: Mapping[str, Any]) -> str:
-    return last_text([message]) + json.dumps(message.get("tool_calls") or "")
+    calls = message.get("tool_calls")
+    return last_text([message]) + (json.dumps(calls) if calls else '""')

@@ -105,12 +105,12 @@ class LocalDeployment:
         """Whether its configuration names the model, and not only the deployment."""
         return self.model_name != self.name
 
-    @property
+    @cached_property
     def facts(self) -> ModelFacts:
         """What the catalog knows about its model."""
         return find(self.model_name, is_model_id=self.has_model) or UNKNOWN_MODEL
 
-    @property
+    @cached_property
     def served_wires(self) -> tuple[str, ...]:
         """The wires on which it answers conversations."""
         if self.wires:

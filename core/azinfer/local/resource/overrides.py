@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from azinfer.local.engines.base import (
@@ -52,7 +53,7 @@ class Overrides:
         engine = cast(ChatEngine, self.deployment.engine)
         if self.script:
             engine = ScriptedEngine(self.script.next(messages))
-        if self.latency == Latency():
+        if not (self.latency.first_token or self.latency.per_token):
             return engine
         return _DelayedEngine(engine, self.latency, self.sleep)
 
@@ -98,6 +99,8 @@ class _DelayedEngine:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer of the other engine at the pace of the latency."""
+        # The waits are between tokens.
+        prompt = replace(prompt, whole=False)
         async with aclosing(open_chat(self._engine, prompt)) as pieces:
             async for piece in self._latency.pace(pieces, self._sleep):
                 yield piece

@@ -93,6 +93,7 @@ class Limits:
 
     def __init__(self, deployment: LocalDeployment, clock: Callable[[], float]) -> None:
         self._deployment = deployment
+        self._is_provisioned = deployment.is_provisioned
         self._clock = clock
         self._windows = {
             each.key: _Window(each.count, each.renewal_period) for each in deployment.limits
@@ -102,6 +103,7 @@ class Limits:
     def change(self, deployment: LocalDeployment) -> None:
         """Enforce another configuration; earlier uses and running requests still count."""
         self._deployment = deployment
+        self._is_provisioned = deployment.is_provisioned
         self._windows = {
             each.key: self._windows[each.key].with_limit(each.count, each.renewal_period)
             if each.key in self._windows
@@ -115,8 +117,11 @@ class Limits:
         Raises:
             ErrorResponse: The request does not fit now; the error says when it may.
         """
+        if not (self._windows or self._is_provisioned):
+            self._inside += 1
+            return Admission(self, self._deployment, None, {})
         now = self._clock()
-        if self._deployment.is_provisioned and self._inside >= self._deployment.units:
+        if self._is_provisioned and self._inside >= self._deployment.units:
             raise at_capacity(surface, self._deployment.name)
         amounts = {"request": 1.0, "token": float(tokens)}
         waits = [window.wait(amounts[key], now) for key, window in self._windows.items()]
@@ -131,7 +136,7 @@ class Limits:
         """Return the response headers about what is left."""
         now = self._clock()
         headers: dict[str, str] = {}
-        if self._deployment.is_provisioned:
+        if self._is_provisioned:
             used = round(100 * self._inside / self._deployment.units)
             headers["azure-openai-deployment-utilization"] = f"{used}%"
         if self._windows:

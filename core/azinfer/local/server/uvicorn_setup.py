@@ -11,7 +11,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from azinfer.local.api.client_departure import DEPARTURE, Departure
 from azinfer.local.api.fault_injection import CLOSE
+from azinfer.local.api.request_body import HAS_WHOLE_BODY
 
 _LARGEST_HEAD = 64 * 1024
 # Seconds for the head of a request and for the start of TLS, and seconds after which a client
@@ -23,7 +25,8 @@ def configure_limits(config: uvicorn.Config) -> None:
     """Limit the heads of requests and slow readers, and enable the application to close.
 
     The function in `scope["extensions"]["azinfer.close"]` closes the
-    connection without a response.
+    connection without a response; `azinfer.has_whole_body` returns whether the body is there,
+    and `azinfer.departure` knows when the client leaves.
     """
     config.load()
     config.http_protocol_class = BoundedProtocol
@@ -36,7 +39,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Pass the function that closes the connection to the application."""
         super().connection_made(transport)
         inner: Any = self.config.loaded_app
-        extensions = {CLOSE: transport.close}
+        self._departure = Departure()
+        extensions = {
+            CLOSE: transport.close,
+            DEPARTURE: self._departure,
+            HAS_WHOLE_BODY: self._has_whole_body,
+        }
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             scope["extensions"] = extensions
@@ -44,21 +52,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
         self.app = app
         self._head = 0
+        # When the present head must be there, if one is awaited; the timer looks at it at times,
+        # because a timer for each request costs more.
+        self._head_deadline: float | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._stalled_timer: asyncio.TimerHandle | None = None
-        self._start_head_timer()
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
-        self._stop_head_timer()
+        """Stop the timers, and the work for the client."""
+        self._departure.leave()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         self._stop_stalled_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Start the time of the next head, unless a request is being answered."""
         cycle: Any = self.cycle  # None before the first request
-        if self._head_timer is None and (cycle is None or cycle.response_complete):
-            self._start_head_timer()
+        if self._head_deadline is None and (cycle is None or cycle.response_complete):
+            self._await_head()
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -68,17 +81,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Count the bytes of the head."""
-        self._count(url)
+        self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count the bytes of the head."""
-        self._count(name + value)
+        self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Stop the time of the head."""
-        self._stop_head_timer()
+        self._head_deadline = None
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
@@ -92,18 +105,29 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_stalled_timer()
         super().resume_writing()
 
-    def _count(self, part: bytes) -> None:
-        self._head += len(part)
+    def _has_whole_body(self) -> bool:
+        """Return whether the newest request, and so any before it, has arrived whole."""
+        cycle: Any = self.cycle
+        return not cycle.more_body
+
+    def _count(self, size: int) -> None:
+        self._head += size
         if self._head > _LARGEST_HEAD:
             raise ValueError("the head of the request is too long")
 
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+    def _await_head(self) -> None:
+        self._head_deadline = self.loop.time() + _HEAD_SECONDS
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_at(self._head_deadline, self._check_head)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _check_head(self) -> None:
+        self._head_timer = None
+        if self._head_deadline is None:
+            return
+        if self._head_deadline <= self.loop.time():
+            self.transport.close()
+        else:
+            self._head_timer = self.loop.call_at(self._head_deadline, self._check_head)
 
     def _watch(self, unread: int) -> None:
         def check() -> None:

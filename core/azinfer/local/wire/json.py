@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from json.encoder import encode_basestring_ascii
 from typing import Any, NoReturn
 
 import msgspec
@@ -20,6 +21,11 @@ class AsciiResponse(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return the body."""
         return write_json(content)
+
+
+def json_text(text: str) -> str:
+    """Return a text as JSON in ASCII, as `json.dumps` writes it."""
+    return encode_basestring_ascii(text)
 
 
 def in_header(text: str) -> str:

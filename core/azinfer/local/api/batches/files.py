@@ -18,8 +18,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import FileResponse, Response
 
-from azinfer.local.api.context import RequestContext, read_parts
+from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import read_page
+from azinfer.local.api.request_body import read_parts
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request

@@ -211,6 +211,9 @@ def _usage(generations: Sequence[Generation]) -> dict[str, int]:
     """Return the usage so far; each prompt counts once."""
     usages = [usage(generation.choices) for generation in generations]
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    if len(usages) == 1:
+        (counts,) = usages
+        return {name: counts[name] for name in names}
     return {name: sum(each[name] for each in usages) for name in names}
 
 

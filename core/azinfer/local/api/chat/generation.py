@@ -67,6 +67,7 @@ class Generation:
         self._engine = engine
         self._capabilities = capabilities_of(engine)
         self._filter = content_filter
+        self._has_filter = content_filter.active and content_filter.completion != "off"
         self._similarity = similarity
         self._start = start
         # Engines report the prompt's tokens at the end, and some answers have no end.
@@ -83,13 +84,15 @@ class Generation:
             stream=request.stream,
             logprobs=request.logprobs,
             request=body or _body(request),
+            # A filter that ends an answer counts the tokens until there.
+            whole=not (request.stream or self._has_filter),
         )
 
     async def generate(self, index: int) -> GeneratedChoice:
         """Return one choice when it is complete."""
         written = GeneratedChoice(prompt_tokens=self._estimate)
         self.choices.append(written)
-        async with aclosing(self._choice(index, written)) as pieces:
+        async with aclosing(await self._open_choice(index, written)) as pieces:
             async for piece in pieces:
                 written.add(piece)
         return written
@@ -100,12 +103,12 @@ class Generation:
             GeneratedChoice(prompt_tokens=self._estimate) for _ in range(self._request.n)
         ]
         for at, written in enumerate(self.choices):
-            async with aclosing(self._choice(at, written)) as pieces:
+            async with aclosing(await self._open_choice(at, written)) as pieces:
                 async for event in _choice_events(form, self._start + at, written, pieces):
                     yield event
 
-    async def _choice(self, index: int, written: GeneratedChoice) -> AsyncGenerator[Piece]:
-        """Yield the pieces of one choice that may be sent."""
+    async def _open_choice(self, index: int, written: GeneratedChoice) -> AsyncGenerator[Piece]:
+        """Return the pieces of one choice that may be sent."""
         prompt = self._prompt_for(index)
         calls: list[tool_selection.Call] = []
         if self._request.tools and not self._capabilities.passes_requests_through:
@@ -117,17 +120,13 @@ class Generation:
             calls or prompt.stop or self._capabilities.passes_requests_through
         ):
             pieces = _check_schema(schema, pieces)
-        if self._filter.active and self._filter.completion != "off":
+        if self._has_filter:
             late = self._request.stream and self._filter.mode == "asynchronous"
             stream_filter = self._filter.stream_filter(late)
-            pieces = (
-                _annotate_late(pieces, stream_filter)
-                if late
-                else _hold_back(pieces, stream_filter, written)
-            )
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+            if late:
+                return _annotate_late(pieces, stream_filter)
+            return _hold_back(pieces, stream_filter, written)
+        return pieces
 
     def _prompt_for(self, index: int) -> Prompt:
         """Return the prompt of one choice; with a fixed seed each choice has its own."""

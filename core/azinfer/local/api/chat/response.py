@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from azinfer.local.engines.base import EngineError, Piece
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.json import write_json
+from azinfer.local.wire.json import json_text, write_json
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class GeneratedChoice:
 
     def add(self, piece: Piece) -> Json:
         """Add a piece, and return it as a stream's delta."""
-        delta: Json = dict(piece.message or {})
+        delta: Json = dict(piece.message) if piece.message else {}
         if piece.text:
             self.texts.append(piece.text)
             delta["content"] = piece.text
@@ -65,13 +65,16 @@ class GeneratedChoice:
         if piece.calls:
             delta["tool_calls"] = [self._call(part) for part in piece.calls]
         self._count(piece)
-        _merge(self.more, piece.more)
-        _merge(self.message, piece.message)
+        if piece.more:
+            _merge(self.more, piece.more)
+        if piece.message:
+            _merge(self.message, piece.message)
         return delta
 
     def _count(self, piece: Piece) -> None:
         self.completion_tokens += piece.tokens
-        self.reasoning_tokens += piece.tokens if piece.reasoning else 0
+        if piece.reasoning:
+            self.reasoning_tokens += piece.tokens
         if piece.finish_reason is not None:
             self.finish_reason = piece.finish_reason
         if piece.prompt_tokens is not None:
@@ -80,7 +83,8 @@ class GeneratedChoice:
             self.cached_tokens = piece.cached_tokens
         if piece.usage is not None:
             self.usage = dict(piece.usage)
-        self.stop = piece.stop or self.stop
+        if piece.stop:
+            self.stop = piece.stop
 
     def _call(self, part: Mapping[str, Any]) -> Json:
         """Add a part of a call; without an index, a name begins a new call."""
@@ -98,9 +102,9 @@ class GeneratedChoice:
         return {"index": index, "function": {"arguments": arguments}}
 
 
-def _merge(fields: Json, more: Mapping[str, Any] | None) -> None:
+def _merge(fields: Json, more: Mapping[str, Any]) -> None:
     """Add fields of a choice or message; texts and lists of log probabilities are extended."""
-    for name, value in (more or {}).items():
+    for name, value in more.items():
         old = fields.get(name)
         if isinstance(old, str) and isinstance(value, str):
             fields[name] = old + value
@@ -172,6 +176,7 @@ class ChatWriter:
     chunk_usage: Callable[[bool], Json | None] | None = None
     prompt_results: Json = field(default_factory=dict)
     _pending_calls: dict[int, GeneratedChoice] = field(default_factory=dict, init=False)
+    _text_heads: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """Return the whole body."""
@@ -200,6 +205,8 @@ class ChatWriter:
         more: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return the event that adds to one choice."""
+        if not (finish_reason or more or filter_results) and self._is_text(delta):
+            return self._text_chunk(index, delta["content"])
         if more and "content_filter_offsets" in more:
             late = {"index": index, "finish_reason": finish_reason, **more}
             return event({"id": "", **_CHUNK, "choices": [late]})
@@ -255,6 +262,21 @@ class ChatWriter:
     def _prompt(self) -> Json:
         return prompt_filter_results(self.prompt_results)
 
+    def _is_text(self, delta: Json) -> bool:
+        """Return whether the chunk of a part has nothing but its text."""
+        if self.calls_whole or self.chunk_usage:
+            return False
+        return len(delta) == 1 and isinstance(delta.get("content"), str)
+
+    def _text_chunk(self, index: int, text: str) -> bytes:
+        """Return the event that adds a text, which is most of the events of a stream."""
+        head = self._text_heads.get(index)
+        if head is None:
+            choice: Json = {"index": index, "delta": {"content": ""}, "finish_reason": None}
+            head = self._event({"choices": [choice]}).decode().removesuffix(_TEXT_END)
+            self._text_heads[index] = head
+        return f'{head}{json_text(text)}}},"finish_reason":null}}]}}\n\n'.encode()
+
     def _event(self, payload: Json) -> bytes:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created}
         return event({**head, "model": self.model, **payload})
@@ -268,6 +290,7 @@ def prompt_filter_results(results: Json) -> Json:
 
 
 _LETTERS = string.ascii_letters + string.digits
+_TEXT_END = '""},"finish_reason":null}]}\n\n'
 _CHUNK: Json = {"object": "", "created": 0, "model": ""}
 DONE = b"data: [DONE]\n\n"
 
@@ -307,6 +330,10 @@ def reasoning_tokens(written: GeneratedChoice) -> int:
 
 def usage(choices: Sequence[GeneratedChoice]) -> Json:
     """Return the usage of a response; the prompt counts once for all choices."""
+    if len(choices) == 1 and choices[0].usage is None and choices[0].cached_tokens is None:
+        # What nearly all have, three times for each request.
+        read, wrote = choices[0].prompt_tokens, choices[0].completion_tokens
+        return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
     usages = [_usage(written) for written in choices]
     read = max((each["prompt_tokens"] for each in usages), default=0)
     wrote = sum(each["completion_tokens"] for each in usages)

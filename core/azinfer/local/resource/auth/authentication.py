@@ -69,7 +69,10 @@ class Authenticator:
         A cookie alone is not enough: browsers also send which site made the request, and other
         programs use keys.
         """
-        cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        cookies = headers.get("cookie")
+        if not cookies:
+            return False
+        cookie = cookie_parser(cookies).get(self.cookie, "")
         same_site = headers.get("sec-fetch-site") in ("same-origin", "none")
         return same_site and hmac.compare_digest(cookie.encode(), self.session.encode())
 

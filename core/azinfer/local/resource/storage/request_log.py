@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 
 _LONGEST = 1000
 _LARGEST = 64 * 1024 * 1024
+# The fields that take most of an entry's memory, beside its headers.
+_SIZED = ("path", "raw_query", "raw_body", "raw_answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +97,7 @@ class LogEntry:
     @property
     def size(self) -> int:
         """About how many bytes the entry takes."""
-        headers = sum(len(name) + len(value) for name, value in self.raw_headers)
-        form = len(str(self.form))
-        head = len(self.path) + len(self.raw_query) + headers
-        return len(self.raw_body) + len(self.raw_answer) + head + form + 1000
+        return _size({name: getattr(self, name) for name in ("form", "raw_headers", *_SIZED)})
 
     def to_wire(self) -> dict[str, Any]:
         """Return the entry as the JSON of the admin API."""
@@ -119,6 +118,16 @@ _FIELDS = (
 )
 
 
+def _size(fields: Mapping[str, Any]) -> int:
+    """Return about how many bytes an entry takes."""
+    size = sum([len(name) + len(value) for name, value in fields["raw_headers"]])
+    if fields["form"] is not None:
+        size += len(str(fields["form"]))
+    for name in _SIZED:
+        size += len(fields[name])
+    return size + 1000
+
+
 class RequestLog(Sequence[LogEntry]):
     """The newest requests, oldest first; at most 1,000, and at most 64 MiB of them.
 
@@ -129,7 +138,8 @@ class RequestLog(Sequence[LogEntry]):
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, LogEntry] = OrderedDict()
+        # The fields of each entry, and its size; most entries are never read.
+        self._entries: OrderedDict[str, tuple[Mapping[str, Any] | LogEntry, int]] = OrderedDict()
         self._size = 0
         self.cleared = 0
         self._listening: set[LogListener] = set()
@@ -143,7 +153,10 @@ class RequestLog(Sequence[LogEntry]):
 
     def __getitem__(self, index: int | slice) -> LogEntry | list[LogEntry]:
         with self._lock:
-            return list(self._entries.values())[index]
+            names = list(self._entries)[index]
+            if isinstance(names, str):
+                return self._entry(names)
+            return [self._entry(name) for name in names]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -154,26 +167,35 @@ class RequestLog(Sequence[LogEntry]):
     def __repr__(self) -> str:
         return f"RequestLog({self[:]!r})"
 
-    def put(self, entry: LogEntry, cleared: int) -> None:
+    def put(self, fields: Mapping[str, Any], cleared: int) -> None:
         """Add an entry, or replace it by a newer state.
 
         Args:
-            entry: The entry.
+            fields: The fields of the entry.
             cleared: How many times the log had been cleared when the request arrived; an older
                 entry is ignored.
         """
+        name, size = fields["request_id"], _size(fields)
         with self._lock:
             if cleared != self.cleared:
                 return
-            old = self._entries.get(entry.request_id)
-            self._entries[entry.request_id] = entry
-            self._size += entry.size - (old.size if old else 0)
+            _, old_size = self._entries.get(name, (None, 0))
+            self._entries[name] = fields, size
+            self._size += size - old_size
             while len(self._entries) > _LONGEST or (
                 self._size > _LARGEST and len(self._entries) > 1
             ):
-                self._size -= self._entries.popitem(last=False)[1].size
+                self._size -= self._entries.popitem(last=False)[1][1]
             for each in self._listening:
-                each._notify(entry)
+                each._notify(self._entry(name))
+
+    def _entry(self, name: str) -> LogEntry:
+        """Return an entry, which is made when it is first read."""
+        entry, size = self._entries[name]
+        if not isinstance(entry, LogEntry):
+            entry = LogEntry(**entry)
+            self._entries[name] = entry, size
+        return entry
 
     def clear(self) -> None:
         """Remove all requests, including those that are being answered."""
