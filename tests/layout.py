@@ -41,8 +41,8 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.routes": """
-        facts guard policy breaker affinity lease budget vector_lengths route state choice failover
-        resolution plan
+        facts guard policy breaker affinity lease budget vector_lengths waiting route state choice
+        failover resolution plan
         demand traffic config
         __init__
     """,

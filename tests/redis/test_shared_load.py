@@ -67,7 +67,7 @@ def run(config: dict[str, Any], seconds: float, act: Any = None) -> list[Any]:
 def config(fleet: Fleet, own_server: RedisServer) -> dict[str, Any]:
     facts = {"m@a": {"rpm": LIMIT * 6}}
     config = fleet.config([["m@a"]], deployments=facts, policy={"wait": 4, "attempts": 8})
-    return {**config, "shared": {"redis": own_server.url, "timeout": 1}}
+    return {**config, "shared": {"redis": own_server.url, "timeout": 5}}
 
 
 def test_processes_use_the_whole_limit_and_no_more(fleet: Fleet, config: dict[str, Any]) -> None:
@@ -79,7 +79,8 @@ def test_processes_use_the_whole_limit_and_no_more(fleet: Fleet, config: dict[st
     assert [errors for _, errors in results] == [[]] * PROCESSES
     assert LIMIT * 0.99 <= sum(counts) <= LIMIT * 1.01 * periods
     assert sum(counts) == fleet.counts["a"]
-    assert min(counts) >= 1
+    # A process whose share is less than two calls for each task may not have one for all of them.
+    assert all(min(count) >= 1 or sum(count) < 2 * TASKS for count, _ in results)
 
 
 def test_a_server_that_dies_in_the_middle_fails_no_call(
@@ -91,7 +92,7 @@ def test_a_server_that_dies_in_the_middle_fails_no_call(
         assert fleet["a"].wait_until(lambda: fleet.counts["a"] > LIMIT, 60)
         own_server.start()
 
-    results = run(config, 6, die_and_come_back)
+    results = run(config, 10, die_and_come_back)
     assert [errors for _, errors in results] == [[]] * PROCESSES
     counts = [count for counts, _ in results for count in counts]
     assert min(counts) >= 1

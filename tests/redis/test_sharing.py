@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 import redis
 
-from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
+from azinfer.core import (
+    AsyncInferenceClient,
+    ConfigurationError,
+    InferenceClient,
+    RouteExhaustedError,
+)
 from azinfer.core.client_config import SharedConfig
 from azinfer.core.clock import SYSTEM
 from azinfer.core.endpoint_knowledge import EndpointKnowledge
@@ -27,9 +32,9 @@ from azinfer.core.routes.route import Member, Route
 from azinfer.core.routes.traffic import Traffic
 from azinfer.redis import RedisSharing
 from azinfer.redis.scripts import LEASE
-from client_driver import KEY, USER
+from client_driver import KEY, USER, ClientDriver
 from fleet import Fleet, rate_limit_reply, routed_driver
-from raw_server import chat, reply
+from raw_server import chat, failure, reply, vectors
 from redis_server import RedisServer
 
 TWO = [["m@a"], ["m@b"]]
@@ -43,7 +48,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def shared_config(fleet: Fleet, server: RedisServer, **more: Any) -> dict[str, Any]:
-    return {**fleet.config(more.pop("tiers", TWO), **more), "shared": {"redis": server.url}}
+    # A time-out that only a busy machine needs.
+    shared = {"redis": server.url, "timeout": 5}
+    return {**fleet.config(more.pop("tiers", TWO), **more), "shared": shared}
 
 
 def test_processes_share_a_limit(
@@ -155,6 +162,43 @@ def test_a_name_that_resolves_slowly_delays_no_event_loop(
     assert answers == ["a"] * 3
     assert set(threads) == {"azinfer-redis"}
     assert caplog.text.count("Redis does not answer (TimeoutError)") == 1
+
+
+def test_only_the_thread_waits_for_the_server(
+    fleet: Fleet, kind: str, one_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, threads = RedisSharing._exchange_once, set[str]()
+
+    def exchange_once(*arguments: Any) -> None:
+        threads.add(threading.current_thread().name)
+        real(*arguments)
+
+    monkeypatch.setattr(RedisSharing, "_exchange_once", exchange_once)
+    config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 6000}})
+    with routed_driver(kind, config) as driver:
+        misses = driver.client._router._traffic.sharing._demands
+        until(lambda: driver.complete(model="chat").text == "a" and not misses)
+    assert threads == {"azinfer-redis"}
+
+
+def test_lengths_of_vectors_are_learned_from_others(
+    fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
+) -> None:
+    fleet["a"].will(reply(vectors([1.0, 2.0])))
+    fleet["b"].will(reply(vectors([1.0, 2.0, 3.0])))
+    facts = {"model_id": "text-embedding-3-large", "model_version": "1"}
+    config = shared_config(fleet, one_server, deployments={"m@a": facts, "m@b": facts})
+
+    def embed(driver: ClientDriver) -> int:
+        vectors = driver.embed(["x"], model="chat", encoding_format="float").vectors
+        return len(vectors[0])
+
+    store.hset("azinfer:facts", '["vector length","chat","no JSON","m","https://x"]', "1")
+    with routed_driver(kind, config) as one, routed_driver(kind, config) as two:
+        until(lambda: embed(one) == 2 and store.hlen("azinfer:facts") == 2)
+        fleet["a"].will(reply(failure("x"), 503))
+        with pytest.raises(RouteExhaustedError, match=r"length 3, but 'm@a' .* returned 2"):
+            embed(two)
 
 
 def test_a_store_that_others_have_written_to_fails_no_call(

@@ -33,7 +33,6 @@ from azinfer.core.routes.traffic import Ticket
 from azinfer.core.routing import Attempt, Decision
 from azinfer.core.stream_reader import StreamReader
 
-_FIRST_POLL, _LONGEST_POLL = 0.01, 0.25
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 8.0
 
 
@@ -58,20 +57,20 @@ class RoutedAttempts(CallAttempts[T]):
     ) -> None:
         # The permit of the request under way. A list, whose `pop` only one thread can win.
         self._permits: list[Permit] = []
+        self._waited = 0.0
         self._start(rules)
         self._journey, self._make, self._rules = journey, make, rules
         self._policy = journey.plan.route.policy
         self._tried, self._need = avoid, journey.need
         self._unable: dict[str, str] = {}
-        self._rounds = self._polls = 0
-        self._waited = 0.0
+        self._rounds = 0
         self._ticket: Ticket | None = None
         self._stream: StreamReader | None = None
         self._lost = False
 
     def __del__(self) -> None:
         # Nothing else ends a stream that was dropped before its first chunk was read.
-        if self._permits:
+        if self._permits or self._waited:
             self.close()
 
     @property
@@ -91,12 +90,20 @@ class RoutedAttempts(CallAttempts[T]):
             raise self._lost_error()
         if self._permits:
             return 0.0  # the same deployment again, in another form
+        if self._journey.traffic.waiting and self._comes_after_others():
+            return self._pause(float("inf"))
         while not isinstance(ticket := self._take_ticket(), float):
             if self._try_going(ticket):
                 return 0.0
         if self._tried:
             return self._next_round()
         return self._pause(ticket)
+
+    def _comes_after_others(self) -> bool:
+        """Return whether other calls wait for whatever this call might take."""
+        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
+        is_new = not (self._waited or self._attempts or self._need.avoid)
+        return is_new and waiting.comes_after(id(self), route)
 
     def _take_ticket(self) -> Ticket | float:
         need = self._need
@@ -132,7 +139,8 @@ class RoutedAttempts(CallAttempts[T]):
         """Send what comes next to the deployment of a ticket."""
         self._ticket = ticket
         self._permits.append(ticket.permit)
-        self._polls = 0
+        if self._waited:
+            self._end_waiting()
         meaning = self._journey.meaning
         self.decision = Decision(
             requested=meaning.requested,
@@ -163,18 +171,26 @@ class RoutedAttempts(CallAttempts[T]):
     def _pause(self, seconds: float) -> float:
         """Return the seconds to wait, if the call has them."""
         if seconds == float("inf"):
-            # Only the end of another call may free a deployment: look again soon. Nothing wakes
-            # this call: the other may end in the garbage collector, where no lock may be taken.
-            seconds = min(_LONGEST_POLL, _FIRST_POLL * 2**self._polls)
-            seconds *= 0.5 + self.clock.random()
-            self._polls = min(10, self._polls + 1)
             if not self._journey.plan.tiers or self._nowhere():
                 raise self._exhausted_error()
+            seconds = self._wait_in_queue()
+        else:
+            self._end_waiting()
         late = self.clock.monotonic() + seconds >= self._end
         if late or self._waited + seconds > self._policy.wait:
             raise self._exhausted_error(seconds)
         self._waited += seconds
         return seconds
+
+    def _wait_in_queue(self) -> float:
+        """Return the seconds until the call looks again whether another call has ended."""
+        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
+        waiting.add(id(self), None if self._need.avoid else route)
+        left = min(self._end - self.clock.monotonic(), self._policy.wait - self._waited)
+        return waiting.seconds(self.clock.random(), left)
+
+    def _end_waiting(self) -> None:
+        self._journey.traffic.waiting.discard(id(self), self._journey.plan.route.name)
 
     def _nowhere(self) -> bool:
         """Return True if no deployment can ever take the call."""
@@ -279,6 +295,8 @@ class RoutedAttempts(CallAttempts[T]):
 
     def close(self) -> None:
         """End the call, however it ended; it can be called twice."""
+        if self._waited:
+            self._end_waiting()
         if not self._permits or (permit := self._take_permit()) is None:
             return
         if self._stream is None:

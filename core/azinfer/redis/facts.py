@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias, get_args
 
 from azinfer.core.endpoint_knowledge import EndpointKnowledge
+from azinfer.core.routes.vector_lengths import VectorLengths
 from azinfer.core.surfaces import WireName
 
+_LENGTH = "vector length"
 Places: TypeAlias = Mapping[str, tuple[str, EndpointKnowledge | None]]
 
 
-def facts_of(places: Places) -> dict[str, str]:
-    """Return everything that was learned, as texts by their names."""
+def facts_of(places: Places, lengths: VectorLengths) -> dict[str, str]:
+    """Return everything that was learned, as texts by their names.
+
+    Args:
+        places: The endpoints.
+        lengths: The lengths of vectors.
+    """
     facts = {}
     for url, knowledge in places.values():
         if knowledge is None:
@@ -24,10 +31,22 @@ def facts_of(places: Places) -> dict[str, str]:
                     facts[json.dumps([url, surface, deployment, name])] = new_name
         for deployment, wire in list(knowledge.wires.items()):
             facts[json.dumps([url, deployment])] = wire
+    return facts | _lengths_of(places, lengths)
+
+
+def _lengths_of(places: Places, lengths: VectorLengths) -> dict[str, str]:
+    """Return the lengths of vectors; other processes may call the endpoints by other names."""
+    facts = {}
+    for (route, shape), known in lengths.known().items():
+        for key, length in known.items():
+            deployment, _, endpoint = key.rpartition("@")
+            if endpoint in places:
+                url, shape_text = places[endpoint][0], json.dumps(shape, default=str)
+                facts[json.dumps([_LENGTH, route, shape_text, deployment, url])] = str(length)
     return facts
 
 
-def learn(facts: Mapping[str, str], places: Places) -> None:
+def learn(facts: Mapping[str, str], places: Places, lengths: VectorLengths) -> None:
     """Learn what others know; what this process has learned itself wins."""
     known = {url: knowledge for url, knowledge in places.values() if knowledge is not None}
     for path, text in _read(facts):
@@ -37,6 +56,20 @@ def learn(facts: Mapping[str, str], places: Places) -> None:
             for wire in get_args(WireName):
                 if wire == text:
                     known[path[0]].wires.setdefault(path[1], wire)
+        elif len(path) == 5 and path[0] == _LENGTH and text.isdecimal():
+            _learn_length(path[1:], int(text), places, lengths)
+
+
+def _learn_length(path: list[str], length: int, places: Places, lengths: VectorLengths) -> None:
+    route, shape_text, deployment, url = path
+    try:
+        shape = tuple(json.loads(shape_text))
+        hash(shape)
+    except (ValueError, TypeError):
+        return  # somebody else has written there
+    for endpoint, (known_url, _) in places.items():
+        if known_url == url:
+            lengths.learn(route, shape, f"{deployment}@{endpoint}", length)
 
 
 def _read(facts: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:

@@ -123,14 +123,15 @@ class RedisSharing:
     def miss(self, keys: Collection[str], tokens: int) -> None:
         """Record that a call found no lease for deployments, and request leases.
 
-        The call waits for the exchange, unless another did a moment ago; then the thread asks.
+        The call waits for one exchange of the thread, at most for the time-out, unless another
+        call did a moment ago.
         """
         for key in keys:
             self._demands.setdefault(key, Demand()).miss(tokens)
         now = time.monotonic()
         if now - self._missed_at >= _MOMENT and not self._gone:
             self._missed_at = now
-            self._exchange(())
+            self._wait_for_exchange(keys)
         else:
             self._wake.set()
 
@@ -243,7 +244,7 @@ class RedisSharing:
         self._apply_breakers(names, answers[len(windows)])
         if with_facts:
             self._next_facts = began + _FACTS
-            learn(answers[-1], self._places())
+            learn(answers[-1], self._places(), self._traffic.vector_lengths)
 
     def _give_back(self, keys: Collection[str], returning: bool) -> dict[str, dict[str, float]]:
         """Return the wanted amount of each limit, and stop using the rest of the leases.
@@ -320,7 +321,8 @@ class RedisSharing:
                 self._traffic.hear(key, News(None))
 
     def _send_facts(self, pipe: Any) -> None:
-        facts, name = facts_of(self._places()), f"{self._settings.prefix}:facts"
+        facts = facts_of(self._places(), self._traffic.vector_lengths)
+        name = f"{self._settings.prefix}:facts"
         fresh = {key: text for key, text in facts.items() if self._facts.get(key) != text}
         if fresh:
             pipe.hset(name, mapping=fresh)

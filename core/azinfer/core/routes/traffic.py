@@ -28,6 +28,7 @@ from azinfer.core.routes.state import (
     apply_shared_event,
 )
 from azinfer.core.routes.vector_lengths import VectorLengths
+from azinfer.core.routes.waiting import Waiting
 from azinfer.core.routing import Candidate
 
 _MOST_HEDGES = 20.0  # at once, after many calls without one
@@ -73,10 +74,12 @@ class Traffic:
     Attributes:
         vector_lengths: How long the vectors of each deployment are.
         sharing: What shares limits with other processes; None without.
+        waiting: The calls that wait until another call ends.
     """
 
     vector_lengths: VectorLengths
     sharing: Sharing | None = None
+    waiting: Waiting
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -101,6 +104,7 @@ class Traffic:
         self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
         self._hedges = _MOST_HEDGES
+        self.waiting = Waiting()
         self.vector_lengths = VectorLengths()
 
     def add(self, plan: Plan) -> None:

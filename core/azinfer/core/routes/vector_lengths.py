@@ -16,6 +16,16 @@ class VectorLengths:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, Shape], dict[str, int]] = {}
 
+    def known(self) -> dict[tuple[str, Shape], dict[str, int]]:
+        """Return all lengths: for each route and shape, those of its deployments by their keys."""
+        with self._lock:
+            return {place: dict(lengths) for place, lengths in self._known.items()}
+
+    def learn(self, route: str, shape: Shape, deployment: str, length: int) -> None:
+        """Remember what another process knows; what this one has learned itself wins."""
+        with self._lock:
+            self._known.setdefault((route, shape), {}).setdefault(deployment, length)
+
     def check(self, route: str, shape: Shape, deployment: str, length: int) -> str | None:
         """Remember the length of a deployment's vectors, or return why they may not be used.
 
