@@ -100,7 +100,6 @@ def test_a_completion_is_streamed(http: httpx.Client) -> None:
         ({"prompt": [[1, 2]]}, "prompt", "invalid_value"),
         ({"prompt": {"a": 1}}, "prompt", "invalid_value"),
         ({"echo": "yes"}, "echo", "invalid_value"),
-        ({"logprobs": 2}, "logprobs", "unsupported_parameter"),
         ({"suffix": "end"}, "suffix", "unsupported_parameter"),
         ({"best_of": 3}, "best_of", "unsupported_parameter"),
         ({"n": 100, "prompt": ["a", "b"]}, "n", "invalid_value"),

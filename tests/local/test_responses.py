@@ -385,7 +385,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("tool_choice.type", {"tools": [WEATHER], "tool_choice": {"type": "mcp"}}),
     ("background", {"background": True, "store": False}),
     ("prompt", {"prompt": {"id": "p"}}),
-    ("top_logprobs", {"top_logprobs": 3}),
+    ("top_logprobs", {"top_logprobs": 21}),
     ("max_output_tokens", {"max_output_tokens": 0}),
     ("temperature", {"temperature": 3}),
 ]

@@ -23,6 +23,8 @@ from azinfer.local.wire.errors import (
 )
 from azinfer.local.wire.surfaces import DEPLOYMENTS, MODELS, SERVERLESS, V1
 
+# What a response must include to have log probabilities.
+LOGPROBS = "message.output_text.logprobs"
 _ONLY_DEFAULT: dict[str, float] = {
     "temperature": 1,
     "top_p": 1,
@@ -68,7 +70,8 @@ def check_chat(body: Json, deployment: LocalDeployment, surface: str) -> None:
     if not deployment.engine_capabilities.passes_requests_through:
         # An engine that gets the whole request knows better what its model accepts.
         _check_together(body, deployment, surface)
-        _check_logprobs(body, deployment, surface)
+        if body.get("logprobs"):
+            check_logprobs("logprobs", deployment, surface)
     if reasons(deployment):
         _check_reasoning(body, surface)
 
@@ -89,14 +92,19 @@ def _check_reasoning(body: Json, surface: str) -> None:
             raise unsupported_value(name, body[name], default)
 
 
-def _check_logprobs(body: Json, deployment: LocalDeployment, surface: str) -> None:
-    has_them = deployment.engine_capabilities.logprobs or reasons(deployment)
-    if body.get("logprobs") and not has_them:
+def check_logprobs(field: str, deployment: LocalDeployment, surface: str) -> None:
+    """Raise if the deployment's engine has no log probabilities, which a field asks for.
+
+    Raises:
+        ErrorResponse: The engine has none; models that reason have an error of their own.
+    """
+    able = deployment.engine_capabilities
+    if not (able.logprobs or able.passes_requests_through or reasons(deployment)):
         message = (
             f"The engine of the deployment {deployment.name!r} reports no log probabilities; "
-            "leave 'logprobs' out, or choose another engine."
+            f"leave {field!r} out, or choose another engine."
         )
-        raise bad_request(surface, message, "logprobs", "unsupported_parameter")
+        raise bad_request(surface, message, field, "unsupported_parameter")
 
 
 def _check_together(body: Json, deployment: LocalDeployment, surface: str) -> None:
@@ -178,9 +186,8 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
     Raises:
         ErrorResponse: The model does not accept a field.
     """
-    for name in ("temperature", "top_p") if reasons(deployment) else ():
-        if name in body:
-            raise unsupported_parameter(surface, name, body[name])
+    if reasons(deployment):
+        _check_reasoning_response(body, surface)
     text = body.get("text")
     wanted = text.get("format") if isinstance(text, Mapping) else None
     is_object = isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
@@ -191,6 +198,17 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
             "'text.format' of type 'json_object'."
         )
         raise bad_request(surface, message, "input")
+
+
+def _check_reasoning_response(body: Json, surface: str) -> None:
+    for name in ("temperature", "top_p"):
+        if name in body:
+            raise unsupported_parameter(surface, name, body[name])
+    if body.get("top_logprobs"):
+        raise unsupported_parameter(surface, "top_logprobs", body["top_logprobs"])
+    if LOGPROBS in (body.get("include") or ()):
+        message = f"Unsupported value: {LOGPROBS!r} in 'include' with a model that reasons."
+        raise bad_request(surface, message, "include", "unsupported_value")
 
 
 def check_embedding(

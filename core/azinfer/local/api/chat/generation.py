@@ -155,7 +155,8 @@ class Generation:
                     reason = "length" if piece.finish_reason == "length" else reason
                     read += piece.prompt_tokens or 0
                     part = {"index": index, "function": {"arguments": piece.text}}
-                    yield Piece("", piece.tokens, calls=[part] if piece.text else ())
+                    parts = [part] if piece.text else ()
+                    yield Piece("", piece.tokens, calls=parts, more=piece.more)
         yield Piece("", 0, reason, read)
 
 
@@ -176,6 +177,8 @@ def _body(request: ChatRequest) -> Json:
         "tool_choice": choice if request.tools else None,
         "parallel_tool_calls": request.parallel if request.tools else None,
         "response_format": {"type": "json_schema", "json_schema": schema},
+        "logprobs": None if request.logprobs is None else True,
+        "top_logprobs": request.logprobs or None,
     }
     if request.json_schema is None:
         body["response_format"] = None

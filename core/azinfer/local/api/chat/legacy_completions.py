@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from azinfer.local.api.admission import find_deployment
 from azinfer.local.api.chat.completion import complete
+from azinfer.local.api.chat.logprobs import legacy_logprobs, tokens_in
 from azinfer.local.api.chat.request import parse_chat_request
 from azinfer.local.api.chat.response import (
     DONE,
@@ -28,6 +29,7 @@ from azinfer.local.api.chat.response import (
 )
 from azinfer.local.api.context import RequestContext
 from azinfer.local.engines.base import EngineError
+from azinfer.local.resource.model_families import check_logprobs
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request, unsupported_parameter
 
@@ -36,7 +38,7 @@ _FIELDS = frozenset(
     presence_penalty seed stop stream stream_options suffix temperature top_p user""".split()  # noqa: SIM905
 )
 _SHARED = ("max_tokens", "n", "seed", "stop", "stream", "stream_options", "temperature", "top_p")
-_DEFAULT_MAX_TOKENS = 16
+_DEFAULT_MAX_TOKENS, _MOST_LIKELY = 16, 5
 
 
 async def completions(context: RequestContext) -> Response:
@@ -46,6 +48,9 @@ async def completions(context: RequestContext) -> Response:
     prompts = _prompts(body, context.surface)
     _refuse_what_no_engine_does(body, context.surface)
     shared = {"max_tokens": _DEFAULT_MAX_TOKENS, **{k: body[k] for k in _SHARED if k in body}}
+    if (likely := _logprobs(body, context.surface)) is not None:
+        check_logprobs("logprobs", deployment, context.surface)
+        shared |= {"logprobs": True, "top_logprobs": likely}
     requests = [
         parse_chat_request(
             {**shared, "messages": [{"role": "user", "content": prompt}]}, context.surface
@@ -62,6 +67,7 @@ async def completions(context: RequestContext) -> Response:
         model=deployment.model_name,
         choices_per_prompt=requests[0].n,
         echoes=echoes,
+        lengths=[len(each) for each in prompts],
         include_usage=requests[0].include_usage,
     )
     return await complete(context, deployment, requests, make_writer)
@@ -77,6 +83,7 @@ class CompletionsWriter:
         model: The name of the model.
         choices_per_prompt: The number of choices of each prompt.
         echoes: For each prompt, the text that its choices begin with.
+        lengths: For each prompt, its number of characters.
         include_usage: Whether a stream reports its usage.
         prompt_results: What the content filter found in the prompts.
     """
@@ -86,13 +93,16 @@ class CompletionsWriter:
     model: str
     choices_per_prompt: int
     echoes: Sequence[str]
+    lengths: Sequence[int]
     include_usage: bool = False
     prompt_results: Json = field(default_factory=dict)
+    _written: dict[int, int] = field(default_factory=dict, init=False)
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """Return the whole body."""
         entries = [
             self._choice(at, self._echo(at) + each.text, each.finish_reason, each.filter_results)
+            | {"logprobs": self._logprobs(at, each.more)}
             for at, each in enumerate(choices)
         ]
         return {**self._head(entries), "usage": self._usage(choices), **self._prompt()}
@@ -113,7 +123,8 @@ class CompletionsWriter:
         text = self._echo(index) if "role" in delta else delta.get("content") or ""
         if not text and finish_reason is None:
             return b""
-        return event(self._head([self._choice(index, text, finish_reason, filter_results or {})]))
+        choice = self._choice(index, text, finish_reason, filter_results or {})
+        return event(self._head([choice | {"logprobs": self._logprobs(index, more)}]))
 
     def last(self, choices: Sequence[GeneratedChoice]) -> bytes:
         """Return the usage, if it was requested, and the end of the stream."""
@@ -134,8 +145,15 @@ class CompletionsWriter:
     def _echo(self, index: int) -> str:
         return self.echoes[index // self.choices_per_prompt]
 
+    def _logprobs(self, index: int, more: Mapping[str, Any] | None) -> Json | None:
+        """Return the log probabilities of a choice, or of the next part of it."""
+        tokens = tokens_in(more)
+        written = self._written.get(index, 0)
+        self._written[index] = written + sum(len(each["token"]) for each in tokens)
+        return legacy_logprobs(tokens, self.lengths[index // self.choices_per_prompt] + written)
+
     def _choice(self, index: int, text: str, finish_reason: str | None, results: Json) -> Json:
-        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": index, "text": text, "finish_reason": finish_reason}
         return {**choice, "content_filter_results": results} if results else choice
 
     def _usage(self, choices: Sequence[GeneratedChoice]) -> Json:
@@ -170,9 +188,24 @@ def _echo(body: Json, surface: str) -> bool:
     return echo
 
 
+def _logprobs(body: Json, surface: str) -> int | None:
+    """Return how many of the likeliest tokens are wanted; None for no log probabilities."""
+    likely = body.get("logprobs")
+    if likely is None:
+        return None
+    if not isinstance(likely, int) or isinstance(likely, bool) or not 0 <= likely <= _MOST_LIKELY:
+        message = f"Invalid 'logprobs': expected a number from 0 to {_MOST_LIKELY}."
+        raise bad_request(surface, message, "logprobs")
+    if body.get("echo"):
+        message = (
+            "No engine reports the prompt's log probabilities; leave out 'echo' or 'logprobs'."
+        )
+        raise bad_request(surface, message, "logprobs", "unsupported_parameter")
+    return likely
+
+
 def _refuse_what_no_engine_does(body: Json, surface: str) -> None:
-    for name in ("logprobs", "suffix"):
-        if body.get(name) not in (None, ""):
-            raise unsupported_parameter(surface, name, body[name])
+    if body.get("suffix") not in (None, ""):
+        raise unsupported_parameter(surface, "suffix", body["suffix"])
     if body.get("best_of") not in (None, 1, body.get("n")):
         raise unsupported_parameter(surface, "best_of", body["best_of"])

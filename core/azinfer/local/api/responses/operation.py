@@ -31,7 +31,7 @@ from azinfer.local.api.responses.tools import custom_names
 from azinfer.local.engines.base import Prompt
 from azinfer.local.engines.synthetic import count_prompt_tokens
 from azinfer.local.resource.deployment import LocalDeployment
-from azinfer.local.resource.model_families import check_response
+from azinfer.local.resource.model_families import LOGPROBS, check_logprobs, check_response
 from azinfer.local.resource.storage.response_store import ResponseEvents, StoredResponse
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
@@ -48,6 +48,8 @@ async def create(context: RequestContext) -> Response:
     deployment = find_deployment(context, body.get("model"), "responses")
     check_response_request(body, context.surface, state.strict)
     check_response(body, deployment, context.surface)
+    if LOGPROBS in (body.get("include") or ()):
+        check_logprobs("include", deployment, context.surface)
     own, messages = _read_input(context, body, deployment)
     request = parse_chat_request(as_chat(body, messages, context.surface), context.surface)
     head = response_head(body, f"resp_{context.id}", deployment.name)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from azinfer.local.api.responses.tools import chat_choice, chat_tools
+from azinfer.local.resource.model_families import LOGPROBS
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
 
@@ -46,6 +47,7 @@ _DEFAULTS: Json = {
     "usage": None,
     "user": None,
 }
+_MOST_LIKELY = 20
 _OBJECTS = ("metadata", "reasoning", "stream_options", "text")
 _SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
 
@@ -63,9 +65,9 @@ def check_response_request(body: Json, surface: str, strict: bool) -> None:
         if not isinstance(body.get(name) or {}, Mapping):
             message = f"Invalid type for '{name}': expected an object."
             raise bad_request(surface, message, name, "invalid_type")
-    for name in ("prompt", "top_logprobs"):
-        if body.get(name):
-            raise unsupported_parameter(surface, name, body[name])
+    if body.get("prompt"):
+        raise unsupported_parameter(surface, "prompt", body["prompt"])
+    _check_logprobs(body, surface)
     if body.get("background") and body.get("store") is False:
         message = "Background mode requires 'store' to be true."
         raise bad_request(surface, message, "background")
@@ -78,6 +80,17 @@ def check_response_request(body: Json, surface: str, strict: bool) -> None:
         raise bad_request(surface, message, "max_output_tokens", "integer_below_min_value")
 
 
+def _check_logprobs(body: Json, surface: str) -> None:
+    included = _read_typed(body, "include", list, surface) or ()
+    if not all(isinstance(each, str) for each in included):
+        message = "Invalid type for 'include': expected a list of texts."
+        raise bad_request(surface, message, "include", "invalid_type")
+    likely = _read_typed(body, "top_logprobs", int, surface) or 0
+    if isinstance(likely, bool) or not 0 <= likely <= _MOST_LIKELY:
+        message = f"Invalid 'top_logprobs': expected a number from 0 to {_MOST_LIKELY}."
+        raise bad_request(surface, message, "top_logprobs")
+
+
 def as_chat(body: Json, messages: list[Json], surface: str) -> Json:
     """Return the request as the body of a chat completion."""
     if body.get("instructions"):
@@ -85,6 +98,8 @@ def as_chat(body: Json, messages: list[Json], surface: str) -> Json:
     chat = {"messages": messages, **{name: body[name] for name in _SHARED if name in body}}
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
+    if LOGPROBS in (body.get("include") or ()):
+        chat |= {"logprobs": True, "top_logprobs": body.get("top_logprobs") or 0}
     tools = chat_tools(_read_typed(body, "tools", list, surface) or (), surface)
     if tools:
         chat["tools"] = tools

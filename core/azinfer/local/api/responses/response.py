@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from azinfer.local.api.chat.logprobs import tokens_in, without_bytes
 from azinfer.local.api.chat.response import GeneratedChoice, event, reasoning_tokens, usage
 from azinfer.local.api.responses.tools import custom_input, service_item
 from azinfer.local.engines.base import EngineError
@@ -68,6 +69,8 @@ class ResponsesWriter:
         self._numbers = 0
         self._output: list[Json] = []
         self._thoughts: dict[str, str] = {}
+        # Log probabilities that wait for their text.
+        self._tokens: list[Json] = []
 
     def whole(self, choices: Sequence[GeneratedChoice]) -> Json:
         """Return the whole response."""
@@ -79,7 +82,8 @@ class ResponsesWriter:
         for each in written.service_items:
             self._output.append(service_item(each, self._next_id()))
         if written.text or not written.tool_calls:
-            self._output.append(self._message(written.text))
+            tokens = [] if written.tool_calls else tokens_in(written.more)
+            self._output.append(self._message(written.text, tokens))
         for call in written.tool_calls:
             self._output.append(self._call(call))
         return self._finish(written)
@@ -108,6 +112,8 @@ class ResponsesWriter:
     ) -> bytes:
         """Return the events that add a part; empty if it adds nothing."""
         events = b""
+        if not delta.get("tool_calls"):
+            self._tokens += tokens_in(more)
         if thought := delta.get("reasoning_content"):
             events += self._add_reasoning(thought)
         for each in delta.get("service_items") or ():
@@ -201,7 +207,10 @@ class ResponsesWriter:
         part["text"] += text
         if text:
             place = self._place()
-            fields = {"delta": text, "logprobs": [], **self._padding(text), **place}
+            tokens, self._tokens = self._tokens, []
+            part["logprobs"] += tokens
+            fields = {"delta": text, "logprobs": without_bytes(tokens)}
+            fields |= {**self._padding(text), **place}
             events += self._event("output_text.delta", **fields)
         return events
 
@@ -242,7 +251,7 @@ class ResponsesWriter:
         events = b""
         if item["type"] == "message":
             part, place = item["content"][0], self._place()
-            text = {"text": part["text"], "logprobs": []}
+            text = {"text": part["text"], "logprobs": without_bytes(part["logprobs"])}
             events += self._event("output_text.done", **text, **place)
             events += self._event("content_part.done", part=part, **place)
         elif item["type"] == "reasoning":
@@ -290,11 +299,11 @@ class ResponsesWriter:
         at = len(self._output) - 1
         return {"item_id": self._output[at]["id"], "output_index": at, "content_index": 0}
 
-    def _message(self, text: str) -> Json:
+    def _message(self, text: str, tokens: Sequence[Json] = ()) -> Json:
         number = f"_{len(self._output)}" if self._output else ""
         item_id = f"msg_{self._head['id'].removeprefix('resp_')}{number}"
         head = {"id": item_id, "type": "message", "status": "completed", "role": "assistant"}
-        return {**head, "content": [_part(text)]}
+        return {**head, "content": [_part(text, tokens)]}
 
     def _call(self, call: Json) -> Json:
         name, arguments = call["function"]["name"], call["function"]["arguments"]
@@ -359,8 +368,8 @@ class ResponsesWriter:
         return sent
 
 
-def _part(text: str) -> Json:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _part(text: str, tokens: Sequence[Json] = ()) -> Json:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(tokens)}
 
 
 def _usage(written: GeneratedChoice) -> Json:
