@@ -47,7 +47,7 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.wires": """
-        wire fields state turns selection chat responses messages
+        wire fields state turns reader selection chat responses messages
         __init__
     """,
     "azinfer.core.bulk": """

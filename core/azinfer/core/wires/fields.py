@@ -74,6 +74,8 @@ def is_carried(body: Json, wire: str) -> bool:
 
 def without_idle(body: Json, wire: str) -> Json:
     """Return a request without the fields that a wire lacks and that ask for nothing."""
+    if _CARRIED_BY.keys().isdisjoint(body):
+        return body  # as nearly all requests
     return {
         key: value
         for key, value in body.items()
@@ -83,7 +85,7 @@ def without_idle(body: Json, wire: str) -> Json:
 
 def _demands(body: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield what a request needs: a description, its field, and the wires that have it."""
-    for name in body:
+    for name in () if _CARRIED_BY.keys().isdisjoint(body) else body:
         if name in _CARRIED_BY and not _is_idle(name, body[name]):
             yield f"{name}={_short(body[name])}", name, _CARRIED_BY[name]
     for tool in body.get("tools") or ():

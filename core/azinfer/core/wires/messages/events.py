@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.completions import ChatCompletion, Json, Usage
+from azinfer.core.chunks import ChatCompletionChunk, Delta, ToolCallChunk
+from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.error_responses import from_response
 from azinfer.core.json_fields import as_index, as_object, as_objects, as_text
-from azinfer.core.stream_reader import StreamReader
 from azinfer.core.wires.messages.answer import decode, finish_reason, usage_of
+from azinfer.core.wires.reader import WireReader, object_in
 from azinfer.core.wires.turns import join_chunks
 
 # The deltas that add to a text: the delta's field, and the block's.
@@ -45,12 +45,13 @@ class _OpenBlock:
         return {**self.block, **texts}
 
 
-class MessagesReader(StreamReader):
+class MessagesReader(WireReader):
     """Reads one streamed message from its bytes, sans I/O."""
+
+    _decode_whole = decode
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._message: Json = {}
         self._blocks: dict[int, _OpenBlock] = {}
         self._has_thought = False
         self._calls = 0
@@ -58,7 +59,7 @@ class MessagesReader(StreamReader):
     def completion(self) -> ChatCompletion:
         """Return the answer as far as it has come."""
         content = [block.value() for _, block in sorted(self._blocks.items())]
-        return self._decode({**self._message, "content": content})
+        return self._decode({**self._head, "content": content})
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         try:
@@ -95,7 +96,7 @@ class MessagesReader(StreamReader):
         if raw.get("error"):
             raise from_response(200, self._headers, msgspec.json.encode(raw))
         self.done = kind == "message_stop"
-        return None if kind in _SILENT else self._new_chunk((), None, raw)
+        return None if kind in _SILENT else self._chunk(raw)
 
     def _delta(self, raw: Json) -> ChatCompletionChunk:
         block, delta = self._blocks.get(as_index(raw.get("index")) or 0), raw.get("delta")
@@ -106,19 +107,11 @@ class MessagesReader(StreamReader):
             if citation := delta.get("citation"):
                 before = as_objects(block.block.get("citations"))
                 block.block["citations"] = [*before, citation]
-            return self._new_chunk((), None, raw)
+            return self._chunk(raw)
         text = delta.get(names[0]) or ""
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
         return self._add(block, names[1], text, raw)
-
-    def _new_chunk(
-        self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
-    ) -> ChatCompletionChunk:
-        whole = self._message
-        return ChatCompletionChunk(
-            choices, usage, raw, as_text(whole.get("id")), as_text(whole.get("model")) or None
-        )
 
     def _add(self, block: _OpenBlock, field: str, text: str, raw: Json) -> ChatCompletionChunk:
         """Return the chunk for a piece of a block."""
@@ -136,21 +129,19 @@ class MessagesReader(StreamReader):
         elif field == "input" and block.number is not None:
             delta = Delta(tool_calls=(ToolCallChunk(block.number, None, None, text),))
         else:
-            return self._new_chunk((), None, raw)
-        return self._new_chunk((ChunkChoice(0, delta),), None, raw)
+            return self._chunk(raw)
+        return self._chunk(raw, delta)
 
     def _start_message(self, raw: Json) -> ChatCompletionChunk:
-        if not isinstance(message := raw.get("message"), dict):
-            raise invalid_response("a start without its message", raw)
+        message = object_in(raw, "message")
         # It may come twice; then what came before it does not count.
-        self._message = {**message, "usage": dict(as_object(message.get("usage")))}
+        self._head = {**message, "usage": dict(as_object(message.get("usage")))}
         self._blocks.clear()
         self._calls = 0
-        return self._new_chunk((), usage_of(message.get("usage")), raw)
+        return self._chunk(raw, usage=usage_of(message.get("usage")))
 
     def _start_block(self, raw: Json) -> ChatCompletionChunk:
-        if not isinstance(block := raw.get("content_block"), dict):
-            raise invalid_response("a start without its block", raw)
+        block = object_in(raw, "content_block")
         number, delta = None, Delta()
         if block.get("type") == "tool_use":
             number, self._calls = self._calls, self._calls + 1
@@ -160,7 +151,7 @@ class MessagesReader(StreamReader):
         index = as_index(raw.get("index"))
         index = len(self._blocks) if index is None else index
         opened = self._blocks[index] = _OpenBlock(dict(block), number)
-        chunk = self._new_chunk((ChunkChoice(0, delta),), None, raw)
+        chunk = self._chunk(raw, delta)
         # Usually empty; text that is here already is not sent in pieces.
         rest = {name: text for name in ("text", "thinking") if (text := as_text(block.get(name)))}
         if number is not None and block.get("input"):
@@ -171,13 +162,12 @@ class MessagesReader(StreamReader):
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
         changes = as_object(raw.get("delta"))
-        counts = as_object(self._message.get("usage"))
-        self._message |= {key: value for key, value in changes.items() if value}
-        self._message["usage"] = counts
+        counts = as_object(self._head.get("usage"))
+        self._head |= {key: value for key, value in changes.items() if value}
+        self._head["usage"] = counts
         # Some relays send zeros at the end for counts that they do not know.
         counts |= {key: value for key, value in as_object(raw.get("usage")).items() if value}
-        choice = ChunkChoice(0, Delta(), finish_reason(self._message))
-        return self._new_chunk((choice,), usage_of(counts), raw)
+        return self._chunk(raw, Delta(), finish_reason(self._head), usage=usage_of(counts))
 
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
         self._decode(raw)
@@ -186,15 +176,11 @@ class MessagesReader(StreamReader):
             chunks.append(self._start_block({"index": at, "content_block": block}))
         return [*chunks, self._end({"delta": {}, "usage": raw.get("usage")})]
 
-    def _decode(self, raw: Any) -> ChatCompletion:
-        made_id = f"call_{self._seed}"
-        return decode(raw, self._headers, self.routing, made_id, self._response_format)
-
     def _has_answer(self) -> bool:
-        return bool(self._message or self._blocks)
+        return bool(self._head or self._blocks)
 
     def _is_complete(self) -> bool:
-        return self._message.get("stop_reason") is not None
+        return self._head.get("stop_reason") is not None
 
 
 _HANDLERS: dict[str, Callable[[MessagesReader, Json], ChatCompletionChunk]] = {

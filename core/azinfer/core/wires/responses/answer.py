@@ -24,11 +24,14 @@ from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APIStatusError
 from azinfer.core.json_fields import as_count, as_object, as_objects, as_text
 from azinfer.core.routing import Routing
+from azinfer.core.wires.reader import model_of
 from azinfer.core.wires.state import new_state
 
 # The items that are calls, and the field of their arguments.
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-_BETWEEN = "\n\n"
+# Stands between the texts of two items.
+BETWEEN = "\n\n"
+_TEXT = (str, type(None))
 
 
 def decode(
@@ -45,27 +48,24 @@ def decode(
         InvalidResponseError: This is not a response.
     """
     output = raw.get("output") if isinstance(raw, dict) else None
-    if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
+    if not isinstance(output, list):
         raise invalid_response("no output", raw)
-    for item in output:
-        _check_content(item)
+    contents = _Contents(output, id_prefix, wants_json(raw, response_format))
     if raw.get("status") in ("failed", "cancelled"):
         raise failure(raw, headers)
-    parts = [part for part in _parts(output) if part.get("logprobs")]
-    logprobs = [entry for part in parts for entry in as_objects(part["logprobs"])]
-    prompt = [each for each in _filters(raw) if each.get("source_type") == "prompt"]
-    created = raw.get("created_at")
+    filters = as_objects(raw.get("content_filters"))
     choice = Choice(
         0,
-        _message(raw, routing, id_prefix, response_format),
-        finish_reason(raw, output),
-        {"content": logprobs} if logprobs else None,
-        filter_results(raw),
+        contents.message(raw, routing),
+        finish_reason(raw, has_calls=bool(contents.calls)),
+        {"content": contents.logprobs} if contents.logprobs else None,
+        filter_results(filters),
     )
+    prompt = [each for each in filters if each.get("source_type") == "prompt"]
     return ChatCompletion(
         id=str(raw.get("id") or ""),
         model=model_of(raw, routing),
-        created=as_count(created),
+        created=as_count(raw.get("created_at")),
         choices=(choice,),
         usage=usage_of(raw.get("usage")) or usage_from_headers(headers),
         prompt_filter_results=tuple(
@@ -78,12 +78,7 @@ def decode(
     )
 
 
-def model_of(raw: Json, routing: Routing | None) -> str | None:
-    """Return the model that answered, which Azure names in a header and not in the body."""
-    return (routing.served_model if routing else None) or as_text(raw.get("model")) or None
-
-
-def finish_reason(raw: Json, output: Sequence[Json]) -> str | None:
+def finish_reason(raw: Json, *, has_calls: bool) -> str | None:
     """Return why an answer ended, in the words of our schema; None while it goes on."""
     status = raw.get("status") or "completed"
     if status == "incomplete":
@@ -91,7 +86,7 @@ def finish_reason(raw: Json, output: Sequence[Json]) -> str | None:
         return "content_filter" if reason == "content_filter" else "length"
     if status != "completed":
         return None
-    return "tool_calls" if any(is_call(item) for item in output) else "stop"
+    return "tool_calls" if has_calls else "stop"
 
 
 def is_call(item: Json) -> bool:
@@ -125,26 +120,13 @@ def usage_of(counts: Any) -> Usage | None:
     )
 
 
-def filter_results(raw: Json) -> Json:
+def filter_results(filters: Sequence[Json]) -> Json:
     """Return what the content filter found in the answer."""
     results: Json = {}
-    for entry in _filters(raw):
+    for entry in filters:
         if entry.get("source_type") != "prompt":
             results |= as_object(entry.get("content_filter_results"))
     return results
-
-
-def texts_of(output: Sequence[Json]) -> tuple[str, ...]:
-    """Return the text of an answer as it may be read: all of it, or without commentary."""
-    texts = [(_text(item), item.get("phase")) for item in output]
-    whole = [text for text, _ in texts if text]
-    final = [text for text, phase in texts if text and phase != "commentary"]
-    return (_BETWEEN.join(whole), _BETWEEN.join(final)) if whole else ()
-
-
-def refusal_of(output: Sequence[Json]) -> str:
-    """Return why the model refuses to answer; empty if it does not refuse."""
-    return "".join(as_text(part["refusal"]) for part in _parts(output) if "refusal" in part)
 
 
 def wants_json(raw: Json, response_format: Any) -> bool:
@@ -153,29 +135,57 @@ def wants_json(raw: Json, response_format: Any) -> bool:
     return text_format.get("type", "text") != "text" or isinstance(response_format, type)
 
 
-def _message(raw: Json, routing: Routing | None, id_prefix: str, response_format: Any) -> Message:
-    output = raw["output"]
-    whole, final = texts_of(output) or ("", "")
-    is_json = wants_json(raw, response_format)
-    content = final if is_json else whole
-    thoughts = [
-        _text(item) if is_json and item.get("phase") == "commentary" else _reasoning_of(item)
-        for item in output
-    ]
-    calls = tuple(
-        _call(item, f"{id_prefix}{at}") for at, item in enumerate(output) if is_call(item)
-    )
-    refusal = refusal_of(output)
-    is_whole = raw.get("status", "completed") in ("completed", "incomplete")
-    return Message(
-        content if content or not (calls or refusal) else None,
-        reasoning=_BETWEEN.join(filter(None, thoughts)) or None,
-        tool_calls=calls,
-        refusal=refusal or None,
-        audio=None,
-        raw=raw,
-        state=new_state("responses", routing, output) if is_whole else None,
-    )
+class _Contents:
+    """What the items of an output add up to.
+
+    Attributes:
+        calls: The calls of tools.
+        logprobs: The log probabilities of the text's tokens.
+    """
+
+    def __init__(self, output: Sequence[Any], id_prefix: str, is_json: bool) -> None:
+        self.calls: list[ToolCall] = []
+        self.logprobs: list[Json] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._refusals: list[str] = []
+        for at, item in enumerate(output):
+            if item.__class__ is not dict:
+                raise invalid_response("no output", output)
+            kind = item.get("type")
+            if kind == "message":
+                is_aside = is_json and item.get("phase") == "commentary"
+                self._add_message(item, self._thoughts if is_aside else self._texts)
+            elif kind == "reasoning":
+                # Its summary, or the text of open-weight models.
+                parts = [*_parts(item, "summary"), *_parts(item, "content")]
+                self._thoughts += [part["text"] for part in parts if part.get("text")]
+            elif is_call(item):
+                self.calls.append(_call(item, f"{id_prefix}{at}"))
+
+    def _add_message(self, item: Json, texts: list[str]) -> None:
+        text = ""
+        for part in _parts(item, "content"):
+            text += part.get("text") or ""
+            self._refusals.append(as_text(part.get("refusal")))
+            if logprobs := part.get("logprobs"):
+                self.logprobs += as_objects(logprobs)
+        if text:
+            texts.append(text)
+
+    def message(self, raw: Json, routing: Routing | None) -> Message:
+        """Return the message that they are."""
+        content, refusal = BETWEEN.join(self._texts), "".join(self._refusals)
+        is_whole = raw.get("status", "completed") in ("completed", "incomplete")
+        return Message(
+            content if content or not (self.calls or refusal) else None,
+            reasoning=BETWEEN.join(self._thoughts) or None,
+            tool_calls=tuple(self.calls),
+            refusal=refusal or None,
+            audio=None,
+            raw=raw,
+            state=new_state("responses", routing, raw["output"]) if is_whole else None,
+        )
 
 
 def _call(item: Json, made_id: str) -> ToolCall:
@@ -189,38 +199,19 @@ def _call(item: Json, made_id: str) -> ToolCall:
     )
 
 
-def _check_content(item: Json) -> None:
-    """Raise if an item has something other than parts with texts."""
-    if item.get("type") not in ("message", "reasoning"):
-        return
-    for name in ("summary", "content"):
-        if (parts := item.get(name)) is None:
-            continue
-        texts = [part.get("text") for part in as_objects(parts)]
-        is_list = isinstance(parts, list) and len(parts) == len(texts)
-        if not is_list or not all(text is None or isinstance(text, str) for text in texts):
-            raise invalid_response(f"an item with invalid {name}", item)
+def _parts(item: Json, name: str) -> Sequence[Json]:
+    """Return the parts in a field of an item.
+
+    Raises:
+        InvalidResponseError: It has something that is not a part, or a text that is not one.
+    """
+    parts = item.get(name)
+    if parts is None:
+        return ()
+    if not isinstance(parts, list) or not all(map(_is_part, parts)):
+        raise invalid_response(f"an item with invalid {name}", item)
+    return parts
 
 
-def _parts(output: Sequence[Json]) -> list[Json]:
-    messages = (item for item in output if item.get("type") == "message")
-    return [part for item in messages for part in as_objects(item.get("content"))]
-
-
-def _text(item: Json) -> str:
-    if item.get("type") != "message":
-        return ""
-    parts = as_objects(item.get("content"))
-    return "".join([str(part["text"]) for part in parts if part.get("text")])
-
-
-def _reasoning_of(item: Json) -> str:
-    """Return the reasoning of one item: its summary, or the text of open-weight models."""
-    if item.get("type") != "reasoning":
-        return ""
-    parts = [*as_objects(item.get("summary")), *as_objects(item.get("content"))]
-    return _BETWEEN.join(str(part["text"]) for part in parts if part.get("text"))
-
-
-def _filters(raw: Json) -> list[Json]:
-    return as_objects(raw.get("content_filters"))
+def _is_part(value: Any) -> bool:
+    return value.__class__ is dict and isinstance(value.get("text"), _TEXT)

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
-from azinfer.core.completions import ChatCompletion, Json, Usage
+from azinfer.core.chunks import ChatCompletionChunk, Delta, ToolCallChunk
+from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import decode_json, invalid_response
 from azinfer.core.json_fields import as_index, as_objects, as_text
-from azinfer.core.stream_reader import StreamReader
+from azinfer.core.wires.reader import WireReader, object_in
 from azinfer.core.wires.responses.answer import (
     CALLS,
     decode,
@@ -27,7 +27,6 @@ from azinfer.core.wires.responses.answer import (
     filter_results,
     finish_reason,
     is_call,
-    model_of,
     usage_of,
     wants_json,
 )
@@ -50,7 +49,7 @@ _REPEATED = (
     *("response.queued", "response.in_progress", "response.content_part.added"),
     *("response.reasoning_summary_part.added", ".done"),
 )
-_FIRST = "response.created"
+_FIRST, _NOTE = "response.created", "response.output_text.annotation.added"
 _LAST = ("response.completed", "response.incomplete")
 
 
@@ -62,29 +61,33 @@ class _OpenItem:
         self.is_done = False
         self.number: int | None = None  # among the calls
         self.pieces: dict[tuple[str, int], list[str]] = {}
+        self.notes: dict[int, list[Json]] = {}  # the sources that a text names
 
     def value(self) -> Json:
         """Return the item; if it is not done, what has been streamed of it."""
         if self.is_done:
             return self.item
         item: Json = {**self.item, "status": "in_progress"}
-        for (part, _), pieces in sorted(self.pieces.items()):
+        for (part, at), pieces in sorted(self.pieces.items()):
             text = "".join(pieces)
             if part in CALLS.values():
                 item[part] = text
-            else:
-                place = "summary" if part == "summary_text" else "content"
-                field = "refusal" if part == "refusal" else "text"
-                item[place] = [*(item.get(place) or ()), {"type": part, field: text}]
+                continue
+            place = "summary" if part == "summary_text" else "content"
+            value: Json = {"type": part, "refusal" if part == "refusal" else "text": text}
+            if part == "output_text" and at in self.notes:
+                value["annotations"] = self.notes[at]
+            item[place] = [*(item.get(place) or ()), value]
         return item
 
 
-class ResponsesReader(StreamReader):
+class ResponsesReader(WireReader):
     """Reads one streamed response from its bytes, sans I/O."""
+
+    _decode_whole = decode
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._response: Json = {}
         self._items: dict[int, _OpenItem] = {}
         self._calls = 0
         self._failed: Json | None = None
@@ -93,7 +96,7 @@ class ResponsesReader(StreamReader):
 
     def completion(self) -> ChatCompletion:
         """Return the answer as far as it has come."""
-        raw = {**self._response, "status": self._response.get("status", "completed")}
+        raw = {**self._head, "status": self._head.get("status", "completed")}
         if not self.done:
             raw["status"] = "in_progress"
         if not self.done or not raw.get("output"):
@@ -104,7 +107,9 @@ class ResponsesReader(StreamReader):
         raw = None
         with suppress(ValueError, RecursionError):
             raw = msgspec.json.decode(data)
-        if raw.__class__ is dict and (fields := _DELTAS.get(str(raw.get("type")))):
+        if raw.__class__ is dict and (
+            fields := _DELTAS.get(str(raw.get("type") or name.decode(errors="replace")))
+        ):
             return self._piece(*fields, raw)  # a delta is not an error in disguise
         if data.strip() == b"[DONE]":
             self._is_ended = True
@@ -112,10 +117,7 @@ class ResponsesReader(StreamReader):
         raw = decode_json(data, self._headers, "an event of the stream")
         if raw.__class__ is not dict:
             raise invalid_response("an event that is not an object", raw)
-        kind = as_text(raw.get("type")) or name.decode(errors="replace")
-        if fields := _DELTAS.get(kind):
-            return self._piece(*fields, raw)
-        return self._event(kind, raw)
+        return self._event(as_text(raw.get("type")) or name.decode(errors="replace"), raw)
 
     def _event(self, kind: str, raw: Json) -> ChatCompletionChunk | None:
         """Return the chunk of an event that is not a piece of a part."""
@@ -124,33 +126,38 @@ class ResponsesReader(StreamReader):
         if kind.startswith("response.output_item."):
             return join_chunks(self._item(raw, is_done=kind.endswith(".done")))
         if kind == "response.failed":
-            self._fail(_object(raw, "response"))
+            self._failed = object_in(raw, "response")
+            # Azure's content filter says why in the next event.
+            if self._failed.get("error"):
+                raise failure(self._failed, self._headers)
             return None
         if kind == _FIRST:
-            self._response = _object(raw, "response")
+            self._head = object_in(raw, "response")
+        if kind == _NOTE:
+            notes = self._item_of(raw, "output_text")[1].notes
+            notes.setdefault(as_index(raw.get("content_index")) or 0, []).append(
+                object_in(raw, "annotation")
+            )
         # Progress of service-side tools, and unknown events, can be read in `raw`.
-        return None if kind.endswith(_REPEATED) else self._new_chunk((), None, raw)
+        return None if kind.endswith(_REPEATED) else self._chunk(raw)
 
     def _piece(self, part: str, place: str, raw: Json) -> ChatCompletionChunk:
         """Return the chunk for a piece of text, of reasoning or of a call's arguments."""
         text = raw.get("delta")
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
+        index, item = self._item_of(raw, part)
+        return self._add(index, item, (part, as_index(raw.get(place)) or 0), text, raw)
+
+    def _item_of(self, raw: Json, part: str) -> tuple[int, _OpenItem]:
+        """Return the item of a part, and its index; a stream may begin in the middle of one."""
         index = as_index(raw.get("output_index"))
         if index is None:
             index = max(self._items, default=0)
         item = self._items.get(index)
         if item is None:
-            owner = {"type": _OWNERS.get(part, "message")}
-            item = self._items[index] = _OpenItem(owner)
-        return self._add(index, item, (part, as_index(raw.get(place)) or 0), text, raw)
-
-    def _new_chunk(
-        self, choices: tuple[ChunkChoice, ...], usage: Usage | None, raw: Json
-    ) -> ChatCompletionChunk:
-        whole = self._response
-        model = model_of(whole, self.routing)
-        return ChatCompletionChunk(choices, usage, raw, as_text(whole.get("id")), model)
+            item = self._items[index] = _OpenItem({"type": _OWNERS.get(part, "message")})
+        return index, item
 
     def _add(
         self, index: int, item: _OpenItem, key: tuple[str, int], text: str, raw: Json
@@ -161,18 +168,20 @@ class ResponsesReader(StreamReader):
             pieces = item.pieces[key] = []
         pieces.append(text)
         part = key[0]
+        if part == "output_text" and not self._is_aside(item):
+            return self._chunk(raw, Delta(self._apart("text", index, text) if is_first else text))
+        if part == "refusal":
+            return self._chunk(raw, Delta(refusal=text))
         if part in CALLS.values():
             if item.number is None:  # its id and name, which chunks begin with, are yet to come
-                return self._new_chunk((), None, raw)
-            delta = Delta(tool_calls=(ToolCallChunk(self._number(item), None, None, text),))
-        elif part == "refusal":
-            delta = Delta(refusal=text)
-        elif part == "output_text" and not self._is_aside(item):
-            delta = Delta(self._apart("text", index, text) if is_first else text)
-        else:
-            own = index if part == "output_text" else (index, key)
-            delta = Delta(None, self._apart("reasoning", own, text) if is_first else text)
-        return self._new_chunk((ChunkChoice(0, delta),), None, raw)
+                return self._chunk(raw)
+            return self._chunk(
+                raw, Delta(tool_calls=(ToolCallChunk(item.number, None, None, text),))
+            )
+        own = index if part == "output_text" else (index, key)
+        return self._chunk(
+            raw, Delta(None, self._apart("reasoning", own, text) if is_first else text)
+        )
 
     def _apart(self, channel: str, own: Any, text: str) -> str:
         """Return a piece, separated from the text of another part before it."""
@@ -183,17 +192,11 @@ class ResponsesReader(StreamReader):
     def _is_aside(self, item: _OpenItem) -> bool:
         """Return whether a message is commentary on an answer in JSON: the two must not mix."""
         is_commentary = item.item.get("phase") == "commentary"
-        return is_commentary and wants_json(self._response, self._response_format)
-
-    def _number(self, item: _OpenItem) -> int:
-        """Return the number of an item among the calls; it is not its index in the output."""
-        if item.number is None:
-            item.number, self._calls = self._calls, self._calls + 1
-        return item.number
+        return is_commentary and wants_json(self._head, self._response_format)
 
     def _item(self, raw: Json, *, is_done: bool) -> Iterator[ChatCompletionChunk]:
         """Yield what an item has at its beginning, or at its end, and was not sent in pieces."""
-        item, index = _object(raw, "item"), as_index(raw.get("output_index"))
+        item, index = object_in(raw, "item"), as_index(raw.get("output_index"))
         if index is None:
             index = max(self._items, default=-1) + (not is_done or not self._items)
         opened = self._items.get(index)
@@ -215,21 +218,27 @@ class ResponsesReader(StreamReader):
         call_id = as_text(call.get("call_id")) or as_text(call.get("id")) or None
         name = as_text(call.get("name")) or None
         came = "".join(item.pieces.get((CALLS[call["type"]], 0), ()))
-        chunk = ToolCallChunk(self._number(item), call_id, name, came, kind)
-        return self._new_chunk((ChunkChoice(0, Delta(tool_calls=(chunk,))),), None, raw)
+        # It is counted among the calls, which its index in the output does not.
+        item.number, self._calls = self._calls, self._calls + 1
+        chunk = ToolCallChunk(item.number, call_id, name, came, kind)
+        return self._chunk(raw, Delta(tool_calls=(chunk,)))
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
-        self._response = response = _object(raw, "response")
+        self._head = response = object_in(raw, "response")
         chunks = [
             chunk
             for at, item in self._unfinished_items(as_objects(response.get("output")))
             for chunk in self._item({"item": item, "output_index": at}, is_done=True)
         ]
         self.done = True
-        reason = finish_reason(response, [item.item for item in self._items.values()])
-        last = ChunkChoice(0, Delta(), reason, None, filter_results(response))
-        chunk = self._new_chunk((last,), usage_of(response.get("usage")), raw)
-        return join_chunks([*chunks, chunk]) or chunk
+        last = self._chunk(
+            raw,
+            Delta(),
+            finish_reason(response, has_calls=self._calls > 0),
+            usage=usage_of(response.get("usage")),
+            filters=filter_results(as_objects(response.get("content_filters"))),
+        )
+        return join_chunks([*chunks, last]) or last
 
     def _unfinished_items(self, output: Sequence[Json]) -> list[tuple[int, Json]]:
         """Return the items of a complete answer that were not done before, each with its index.
@@ -256,33 +265,17 @@ class ResponsesReader(StreamReader):
     def _is_done(self, index: int) -> bool:
         return index in self._items and self._items[index].is_done
 
-    def _fail(self, response: Json) -> None:
-        """Raise for a failure that says why; Azure's content filter does so in the next event."""
-        self._failed = response
-        if response.get("error"):
-            raise failure(response, self._headers)
-
     def _whole(self, raw: Any) -> list[ChatCompletionChunk]:
         self._decode(raw)
         return [self._end({"type": _LAST[0], "response": raw})]
 
-    def _decode(self, raw: Any) -> ChatCompletion:
-        made_id = f"call_{self._seed}"
-        return decode(raw, self._headers, self.routing, made_id, self._response_format)
-
     def _has_answer(self) -> bool:
-        return bool(self._response or self._items or self._failed)
+        return bool(self._head or self._items or self._failed)
 
     def _rest_chunks(self) -> list[ChatCompletionChunk]:
         if self._failed is not None and not self.done:
             raise failure(self._failed, self._headers)
         return []
-
-
-def _object(raw: Json, key: str) -> Json:
-    if not isinstance(value := raw.get(key), dict):
-        raise invalid_response(f"an event without its {key}", raw)
-    return value
 
 
 def _parts(item: Json) -> Iterator[tuple[tuple[str, int], str]]:

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.core.completions import Json
-from azinfer.core.wires.responses.answer import CALLS, refusal_of, texts_of
+from azinfer.core.json_fields import as_objects, as_text
+from azinfer.core.wires.responses.answer import BETWEEN, CALLS
 from azinfer.core.wires.state import foreign_wire, is_of, items_of
 from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
 from azinfer.core.wires.wire import Situation
@@ -38,12 +39,16 @@ class Input:
     def of(self, messages: Sequence[Json]) -> list[Json]:
         """Return the items of a conversation, in its order."""
         items = [item for message in messages for item in self._message(message)]
-        reasoning = [item for item in items if item.get("type") == "reasoning"]
-        learned = self._situation.learned.get("reasoning items")
-        if reasoning and (learned or re.match(_ONE_REASONING, self._situation.model_id or "")):
-            items = [item for item in items if item not in reasoning[:-1]]
+        kinds = [item.get("type") for item in items]
+        if "reasoning" in kinds and self._takes_one_reasoning():
+            *earlier, _ = [item for item in items if item.get("type") == "reasoning"]
+            items = [item for item in items if item not in earlier]
             self.changes |= {"messages with the newest reasoning alone": None}
-        return _from_compaction(items)
+        return _from_compaction(items) if "compaction" in kinds else items
+
+    def _takes_one_reasoning(self) -> bool:
+        is_known = re.match(_ONE_REASONING, self._situation.model_id or "")
+        return bool(is_known or self._situation.learned.get("reasoning items"))
 
     def _message(self, message: Json) -> Iterator[Json]:
         role, content = message["role"], _content(message.get("content") or "")
@@ -66,8 +71,7 @@ class Input:
         if items and not is_of(message, self._situation.resource):
             self.changes["messages without what another resource encrypted"] = None
             items = [item for item in items if "encrypted_content" not in item]
-        texts = texts_of(items) or (refusal_of(items),)
-        for part in edited_turn(message, items, texts, _kind):
+        for part in edited_turn(message, items, _texts(items), _kind):
             if isinstance(part, str):
                 text = {"type": "output_text", "text": part, "annotations": []}
                 yield {"type": "message", "role": "assistant", "content": [text]}
@@ -98,6 +102,18 @@ class Input:
         return {**wire, "namespace": item["namespace"]} if item.get("namespace") else wire
 
 
+def _texts(items: Sequence[Json]) -> tuple[str, ...]:
+    """Return the texts that a caller may have read: all, without commentary, or a refusal."""
+    whole, final, refusal = [], [], ""
+    for item in items:
+        parts = as_objects(item.get("content")) if item.get("type") == "message" else []
+        refusal += "".join(as_text(part.get("refusal")) for part in parts)
+        if text := "".join(str(part.get("text") or "") for part in parts):
+            whole.append(text)
+            final += [text] if item.get("phase") != "commentary" else []
+    return (BETWEEN.join(whole), BETWEEN.join(final)) if whole else (refusal,)
+
+
 def _kind(item: Json) -> tuple[Kind, str]:
     if item.get("type") in CALLS:
         return "call", str(item.get("call_id"))
@@ -106,10 +122,7 @@ def _kind(item: Json) -> tuple[Kind, str]:
 
 def _from_compaction(items: list[Json]) -> list[Json]:
     """Return the items from the last compaction on, which replaces all items before it."""
-    places = [at for at, item in enumerate(items) if item["type"] == "compaction"]
-    if not places:
-        return items
-    at = places[-1]
+    at = max(at for at, item in enumerate(items) if item["type"] == "compaction")
     kept = [item for item in items[:at] if item.get("role") in ("system", "developer")]
     return [*kept, *items[at:]]
 

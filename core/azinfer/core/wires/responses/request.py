@@ -10,7 +10,7 @@ Responses API", reasoning items.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from azinfer.core.completions import Json
@@ -24,12 +24,12 @@ _LOGPROBS = "message.output_text.logprobs"
 # Services accept this for every model with summaries; without it they send no summary.
 _SUMMARY = "auto"
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_GROUPED = frozenset({"reasoning", "text", "reasoning_effort", "verbosity", "response_format"})
 # Fields that have another form or no meaning here: usage is always sent.
 _REWRITTEN = frozenset(
     {
-        *("messages", "max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity"),
-        *("response_format", "tools", "tool_choice", "logprobs", "stream_options", "include"),
-        *("reasoning", "text", "store", "n", "stop", "seed"),
+        *("messages", *_LIMITS, *_GROUPED, "tools", "tool_choice", "logprobs", "stream_options"),
+        *("include", "store", "n", "stop", "seed"),
     }
 )
 
@@ -68,9 +68,9 @@ def encode(body: Json, situation: Situation) -> Encoded:
         wire["tool_choice"] = _choice(choice)
     if situation.stream:
         wire["stream"] = True
-        options = {**(body.get("stream_options") or {})}
-        options.pop("include_usage", None)
-        wire |= {"stream_options": options} if options else {}
+        options = body.get("stream_options") or {}
+        if rest := {key: options[key] for key in options if key != "include_usage"}:
+            wire["stream_options"] = rest
     return Encoded(wire, tuple(history.changes))
 
 
@@ -82,16 +82,13 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
     """
     text = f"{error.code} {error.message}"
     if re.search(_UNREADABLE, text):
-        return _filter_items(
-            body, lambda item: item.get("type") != "reasoning", "unreadable reasoning"
-        )
+        return _filter_reasoning(body, None, "unreadable reasoning", {})
     if re.search(_TWO_REASONINGS, text):
-        newest = _newest_reasoning(body["input"])
-        change = "all reasoning but the newest"
-        kept = _filter_items(
-            body, lambda item: item.get("type") != "reasoning" or item is newest, change
+        newest = next(
+            (item for item in reversed(body["input"]) if item.get("type") == "reasoning"), None
         )
-        return kept and Mended(kept.body, kept.change, {"reasoning items": "newest"})
+        change = "all reasoning but the newest"
+        return _filter_reasoning(body, newest, change, {"reasoning items": "newest"})
     if match := re.search(_UNKNOWN_ITEM, text):
         return _without_ids(body, match[1])
     text = f"{error.param} {text}"
@@ -120,6 +117,8 @@ def _include(body: Json, situation: Situation) -> list[str]:
 
 def _group_fields(body: Json, situation: Situation) -> Json:
     """Return the fields that are groups on this wire: `reasoning` and `text`."""
+    if _GROUPED.isdisjoint(body):
+        return {}
     reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
     if effort := body.get("reasoning_effort"):
         reasoning["effort"] = effort
@@ -138,47 +137,45 @@ def _format(wanted: Mapping[str, Any]) -> Json:
     return {"type": wanted["type"], **described} if described else dict(wanted)
 
 
+def _flat(value: Any) -> Any:
+    """Return a tool or a tool choice, which are flat on this wire; any other value as it is."""
+    for kind in ("function", "custom", "allowed_tools"):
+        if isinstance(value, Mapping) and isinstance(inner := value.get(kind), Mapping):
+            return {"type": kind, **inner}
+    return value
+
+
 def _tool(tool: Any) -> Any:
-    """Return a tool, which is flat on this wire; service-side tools are sent as they are."""
-    if not isinstance(tool, Mapping):
+    """Return a tool; service-side tools are sent as they are."""
+    flat = _flat(tool)
+    if flat is tool:
         return tool
-    if isinstance(function := tool.get("function"), Mapping):
+    if flat["type"] == "function":
         # If `strict` is left out, this wire tries true; chat completions take false.
-        return {"type": "function", **function, "strict": bool(function.get("strict"))}
-    if isinstance(custom := tool.get("custom"), Mapping):
-        custom = dict(custom)
-        # A grammar is nested on chat, and flat here.
-        wanted = custom.get("format")
-        if isinstance(wanted, Mapping) and isinstance(wanted.get("grammar"), Mapping):
-            custom["format"] = {"type": "grammar", **wanted["grammar"]}
-        return {"type": "custom", **custom}
-    return tool
+        return {**flat, "strict": bool(flat.get("strict"))}
+    # A grammar is nested on chat, and flat here.
+    wanted = flat.get("format")
+    if isinstance(wanted, Mapping) and isinstance(wanted.get("grammar"), Mapping):
+        flat["format"] = {"type": "grammar", **wanted["grammar"]}
+    return flat
 
 
 def _choice(choice: Any) -> Any:
-    """Return a tool choice, which is flat on this wire."""
-    if not isinstance(choice, Mapping):
-        return choice
-    kind = choice.get("type")
-    inner = choice.get(kind) if isinstance(kind, str) else None
-    if not isinstance(inner, Mapping):
-        return choice
-    if kind == "allowed_tools":
-        tools = [_choice(tool) for tool in inner.get("tools") or ()]
-        return {"type": kind, "mode": inner.get("mode", "auto"), "tools": tools}
-    return {"type": kind, **inner}
+    flat = _flat(choice)
+    if flat is choice or flat["type"] != "allowed_tools":
+        return flat
+    tools = [_flat(tool) for tool in flat.get("tools") or ()]
+    return {"type": flat["type"], "mode": flat.get("mode", "auto"), "tools": tools}
 
 
-def _newest_reasoning(items: Sequence[Json]) -> Json | None:
-    return next((item for item in reversed(items) if item.get("type") == "reasoning"), None)
-
-
-def _filter_items(body: Json, keep: Any, what: str) -> Mended | None:
-    """Return a body without some items of its input; None where that changes nothing."""
-    items = [item for item in body["input"] if keep(item)]
+def _filter_reasoning(
+    body: Json, kept: Json | None, what: str, learned: Mapping[str, str]
+) -> Mended | None:
+    """Return a body without all reasoning but one item; None where that changes nothing."""
+    items = [item for item in body["input"] if item.get("type") != "reasoning" or item is kept]
     if len(items) == len(body["input"]):
         return None
-    return Mended({**body, "input": items}, f"messages without {what}")
+    return Mended({**body, "input": items}, f"messages without {what}", learned)
 
 
 def _without_ids(body: Json, item_id: str) -> Mended | None:
