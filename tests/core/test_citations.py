@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from azinfer.core import (
     Citation,
     InferenceClient,
     Message,
+    StreamInterruptedError,
     UserMessage,
 )
 from azinfer.core.endpoint_knowledge import forget_endpoints
@@ -196,6 +198,50 @@ def test_other_fields_name_no_source(raw: Json) -> None:
 def test_an_unknown_place_leaves_the_citation_without_positions(place: Json) -> None:
     note = {"type": "url_citation", "url": URL, "title": 1, **place}
     assert Message("hello", raw={"annotations": [note]}).citations == (Citation(None, URL),)
+
+
+def test_a_cut_response_has_the_citations_that_came(server: RawServer) -> None:
+    place = {"output_index": 0, "content_index": 0}
+    added = {"type": "response.output_text.annotation.added", **place}
+    cut = typed_events(
+        {"type": "response.created", "response": {"id": "r", "output": []}},
+        {"type": "response.output_item.added", "output_index": 0, "item": message_item()},
+        {"type": "response.output_text.delta", **place, "delta": "so Yes."},
+        {**added, "annotation_index": 0, "annotation": NOTE},
+        {**added, "annotation_index": 1, "annotation": {**NOTE, "title": "B"}},
+        {**added, "annotation_index": 2, "annotation": None},
+    )
+    server.will(stream(cut))
+    with InferenceClient(server.url, "a-key", "m", wire="responses", max_retries=0) as client:
+        stream_of_chunks = client.stream(QUESTION)
+        with pytest.raises(StreamInterruptedError) as caught, stream_of_chunks as chunks:
+            list(chunks)
+    assert caught.value.partial is not None
+    message = caught.value.partial.choices[0].message
+    assert message.content == "so Yes."
+    assert message.citations == (PLACED, replace(PLACED, title="B"))
+
+
+def test_a_cut_message_has_the_citations_that_came(server: RawServer) -> None:
+    cited = {"type": "page_location", "document_title": "A", "cited_text": "Yes"}
+    block = {"type": "text", "text": ""}
+    deltas = [
+        {"type": "text_delta", "text": "Yes."},
+        {"type": "citations_delta", "citation": cited},
+    ]
+    cut = typed_events(
+        {"type": "message_start", "message": {"id": "m", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+    )
+    server.will(stream(cut))
+    with InferenceClient(server.url, "a-key", "m", wire="messages", max_retries=0) as client:
+        stream_of_chunks = client.stream(QUESTION)
+        with pytest.raises(StreamInterruptedError) as caught, stream_of_chunks as chunks:
+            list(chunks)
+    assert caught.value.partial is not None
+    message = caught.value.partial.choices[0].message
+    assert message.citations == (Citation("A", text="Yes", start=0, end=4),)
 
 
 def test_a_plain_answer_names_no_source(server: RawServer) -> None:

@@ -61,7 +61,7 @@ class _OpenItem:
         self.is_done = False
         self.number: int | None = None  # among the calls
         self.pieces: dict[tuple[str, int], list[str]] = {}
-        self.notes: dict[int, list[Json]] = {}  # the sources that a text names
+        self.notes: dict[int, list[Any]] = {}  # the sources that a text names
 
     def value(self) -> Json:
         """Return the item; if it is not done, what has been streamed of it."""
@@ -134,10 +134,9 @@ class ResponsesReader(WireReader):
         if kind == _FIRST:
             self._head = object_in(raw, "response")
         if kind == _NOTE:
-            notes = self._item_of(raw, "output_text")[1].notes
-            notes.setdefault(as_index(raw.get("content_index")) or 0, []).append(
-                object_in(raw, "annotation")
-            )
+            _, item = self._item_of(raw, "output_text")
+            place = as_index(raw.get("content_index")) or 0
+            item.notes[place] = [*item.notes.get(place, ()), raw.get("annotation")]
         # Progress of service-side tools, and unknown events, can be read in `raw`.
         return None if kind.endswith(_REPEATED) else self._chunk(raw)
 
