@@ -89,7 +89,10 @@ PUBLIC: dict[str, frozenset[str]] = {
 }
 
 # What the local endpoint may import of core; only its command line uses the client.
-LOCAL_FROM_CORE = ("deployments", "errors", "model_catalog", "toml_tables", "version")
+LOCAL_FROM_CORE = (
+    *("clock", "deadline", "deployments", "errors", "model_catalog", "network", "retries"),
+    *("toml_tables", "version"),
+)
 
 # Where a request comes from is not for engines to know.
 HIDDEN_FROM_ENGINES = "azinfer.local.wire.surfaces"

@@ -231,7 +231,9 @@ class EmbeddingEngine(Protocol):
 class RequestEmbeddingEngine(Protocol):
     """Turns whole embedding requests into vectors (`EngineCapabilities.embeds_requests`)."""
 
-    async def embed_request(self, request: Mapping[str, Any]) -> tuple[list[list[float]], int]:
+    async def embed_request(
+        self, request: Mapping[str, Any]
+    ) -> tuple[Sequence[Sequence[float]], int]:
         """Return a vector for each input of the request's body, and the tokens of all."""
         ...
 

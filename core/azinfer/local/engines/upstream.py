@@ -6,42 +6,34 @@ responses return chunk by chunk, with the server's own tool calls, usage and err
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt
-from azinfer.local.engines.upstream_body import (
-    LARGEST_ERROR,
-    UpstreamBody,
-    redact,
-    timed_out,
-)
+from azinfer.local.engines.upstream_body import UpstreamBody, interrupted
+from azinfer.local.engines.upstream_connection import Credential, UpstreamConnection
 from azinfer.local.engines.upstream_replies import (
-    Read,
     read_chunk,
     read_completion,
-    read_error,
     read_event,
+    read_object,
     read_reply,
-    read_vectors,
 )
+from azinfer.local.engines.upstream_vectors import WrittenVector, read_vectors
 from azinfer.local.wire.body import Json
-from azinfer.local.wire.json import read_json
+from azinfer.local.worker_threads import run_in_worker
 
-Credential = str | Callable[[], str]
+if TYPE_CHECKING:
+    import httpx
 
 # Fields that the endpoint handles itself: several choices, and the usage of a stream.
 _OURS = frozenset(["n", "stream_options"])
-_DONE = b"[DONE]"
-_LARGEST_LIST = 16 * 1024 * 1024
+_CHAT, _DONE = "chat/completions", b"[DONE]"
+_LIST_SECONDS = 10.0
+# Longer answers are read outside the event loop.
+_SHORT_ANSWER = 128 * 1024
 _KINDS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
@@ -80,14 +72,11 @@ class UpstreamEngine:
         timeout: float = 300.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._address = _check_url(url)
-        self.url = f"{self._address.copy_with(query=None)}"
-        self._credential, self._model = credential, model
-        self._timeout, self._transport = timeout, transport
-        self._client: httpx.AsyncClient | None = None
-        if isinstance(credential, str):
-            self._read_credential()
-        self._reports_usage = True
+        self._connection = UpstreamConnection(url, credential, timeout, transport)
+        self.url = self._connection.url
+        self._model = model
+        # What the upstream was not yet seen to refuse.
+        self._reports_usage = self._writes_base64 = True
 
     def __repr__(self) -> str:
         return f"UpstreamEngine({self.url!r}, model={self._model!r})"
@@ -96,10 +85,19 @@ class UpstreamEngine:
         """Forward a chat, and yield the pieces of its answer as they arrive."""
         body = self._body(_chat_body(prompt))
         if not prompt.stream:
-            yield await self._ask(read_completion, "chat/completions", body)
+            async with aclosing(await self._connection.open(_CHAT, body)) as response:
+                answer = read_object(await response.read(), self.url, response.secret)
+            yield read_reply(read_completion, answer, self.url, response.secret)
             return
+        response = await self._open_stream(body)
+        async with aclosing(response), aclosing(self._pieces(response)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _pieces(self, response: UpstreamBody) -> AsyncGenerator[Piece]:
+        """Yield the pieces of a stream, with a finish reason if it ends as it should."""
         ended = complete = calls = choices = False
-        async with self._open_stream(body) as response, aclosing(response.events()) as events:
+        async with aclosing(response.events()) as events:
             async for event in events:
                 if complete := event == _DONE:
                     break
@@ -110,166 +108,78 @@ class UpstreamEngine:
                     choices = choices or piece.usage is None
                     yield piece
         if not choices:
-            raise self._interrupted_error("it sent no choice")
+            raise interrupted(self.url, "it sent no choice")
         if not ended:
             # Some servers, such as Ollama, end with [DONE] alone.
             if not complete:
-                raise self._interrupted_error("it ended without a finish reason")
+                raise interrupted(self.url, "it ended without a finish reason")
             yield Piece("", 0, "tool_calls" if calls else "stop")
+        await response.finish()
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Return a vector for each text, and the tokens of all."""
-        return await self.embed_request({"input": list(texts)})
+        vectors, tokens = await self._request_vectors("embeddings", {"input": list(texts)})
+        return [vector.numbers() for vector in vectors], tokens
 
-    async def embed_request(self, request: Mapping[str, Any]) -> tuple[list[list[float]], int]:
+    async def embed_request(
+        self, request: Mapping[str, Any]
+    ) -> tuple[Sequence[Sequence[float]], int]:
         """Return the vectors of a whole request, with all of its fields."""
-        return await self._request_vectors("embeddings", {**request, "encoding_format": "float"})
+        if request.get("encoding_format") == "base64" and self._writes_base64:
+            try:
+                return await self._request_vectors("embeddings", request, "base64")
+            except EngineError as error:
+                words = str(error).lower()
+                named = "encoding_format" in words or "base64" in words
+                if error.status not in (400, 422) or not named:
+                    raise
+                self._writes_base64 = False
+        return await self._request_vectors("embeddings", request)
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """Return a vector for each image."""
         images = [_image(data, text) for data, text in inputs]
-        vectors, _ = await self._request_vectors("images/embeddings", {"input": images})
-        return vectors
+        vectors, _ = await self._request_vectors("images/embeddings", {"input": images}, None)
+        return [vector.numbers() for vector in vectors]
 
     async def aclose(self) -> None:
         """Close its connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._connection.aclose()
 
     async def _request_vectors(
-        self, operation: str, body: Mapping[str, Any]
-    ) -> tuple[list[list[float]], int]:
-        vectors, tokens = await self._ask(read_vectors, operation, self._body(body))
+        self, operation: str, body: Mapping[str, Any], encoding: str | None = "float"
+    ) -> tuple[list[WrittenVector], int]:
+        """Return the vectors of a request; without an encoding, the upstream chooses it."""
+        if encoding is not None:
+            body = {**body, "encoding_format": encoding}
+        async with aclosing(await self._connection.open(operation, self._body(body))) as response:
+            content = await response.read()
+        values = (content, self.url, response.secret, encoding or "float")
+        if len(content) <= _SHORT_ANSWER:
+            vectors, tokens = read_vectors(*values)
+        else:
+            vectors, tokens = await run_in_worker(read_vectors, *values)
         wanted = len(body["input"]) if isinstance(body["input"], list) else 1
         if len(vectors) != wanted or not all(vectors):
-            raise self._interrupted_error(
-                f"it sent {sum(map(bool, vectors))} vectors and not {wanted}"
+            raise interrupted(
+                self.url, f"it sent {sum(map(bool, vectors))} vectors and not {wanted}"
             )
         return vectors, tokens
 
     def _body(self, request: Mapping[str, Any]) -> Json:
         return {**request, "model": self._model} if self._model else dict(request)
 
-    async def _ask(self, reader: Callable[[Json], Read], operation: str, body: Json) -> Read:
-        """Return the value that a reader creates from the JSON of a complete answer."""
-        async with self._send(operation, body) as response:
-            content, secret = await response.read(), response.secret
-        try:
-            answer = read_json(content)
-        except (ValueError, RecursionError) as error:
-            raise self._interrupted_error(f"its response is not valid JSON ({error})") from None
-        if not isinstance(answer, dict):
-            raise self._interrupted_error("its response is not a JSON object")
-        # Vectors are long, and no text from them reaches a client.
-        vectors = answer.pop("data", None)
-        answer = redact(answer, secret)
-        if vectors is not None:
-            answer["data"] = vectors
-        return read_reply(reader, answer, self.url, secret)
-
-    @asynccontextmanager
-    async def _open_stream(self, body: Json) -> AsyncGenerator[UpstreamBody]:
+    async def _open_stream(self, body: Json) -> UpstreamBody:
         """Open a stream that reports its usage if the server can."""
         if self._reports_usage:
             try:
                 with_usage = {**body, "stream_options": {"include_usage": True}}
-                async with self._send("chat/completions", with_usage) as response:
-                    yield response
-                return
+                return await self._connection.open(_CHAT, with_usage)
             except EngineError as error:
                 if error.status not in (400, 422) or "stream_options" not in str(error):
                     raise
                 self._reports_usage = False
-        async with self._send("chat/completions", body) as response:
-            yield response
-
-    @asynccontextmanager
-    async def _send(self, operation: str, body: Json) -> AsyncGenerator[UpstreamBody]:
-        """Open a successful response; failures become errors of the endpoint."""
-        path = f"{self._address.path.rstrip('/')}/{operation}"
-        headers = self._headers()
-        secret = headers.get("api-key", "")
-        request = self._get_client().build_request(
-            "POST",
-            self._address.copy_with(path=path),
-            content=json.dumps(body).encode(),
-            headers=headers,
-        )
-        try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._get_client().send(request, stream=True)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise timed_out(self.url, type(error).__name__) from None
-        except httpx.HTTPError as error:
-            raise EngineError(
-                f"the upstream {self.url} cannot be reached: {redact(str(error), secret)}",
-                "upstream_unreachable",
-                status=502,
-            ) from None
-        try:
-            upstream_body = UpstreamBody(response, self.url, self._timeout, secret)
-            if not response.is_success:
-                content = await upstream_body.read(LARGEST_ERROR)
-                raise read_error(response, content, self.url, secret)
-            yield upstream_body
-        except httpx.HTTPError as error:
-            reason = redact(str(error), secret) or type(error).__name__
-            raise self._interrupted_error(reason) from None
-        finally:
-            await response.aclose()
-
-    def _get_client(self) -> httpx.AsyncClient:
-        # It belongs to the event loop of the server, so the first request opens it.
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                transport=self._transport,
-                timeout=httpx.Timeout(self._timeout, connect=10.0),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            )
-        return self._client
-
-    def _headers(self) -> dict[str, str]:
-        # Compressed chunks would arrive late.
-        headers = {"accept-encoding": "identity", "content-type": "application/json"}
-        credential = self._read_credential()
-        if credential:
-            headers |= {"authorization": f"Bearer {credential}", "api-key": credential}
-        return headers
-
-    def _read_credential(self) -> str:
-        """Return the credential to send, or an empty text.
-
-        Raises:
-            ConfigurationError: No header can have it; the message does not show it.
-        """
-        value = self._credential() if callable(self._credential) else self._credential
-        if value and not (value.isascii() and value.isprintable() and value == value.strip()):
-            raise ConfigurationError(
-                f"the credential of the upstream {self.url} must be ASCII text without spaces "
-                "around it"
-            )
-        return value or ""
-
-    def _interrupted_error(self, reason: str) -> EngineError:
-        return EngineError(
-            f"the upstream {self.url} broke off: {reason}", "upstream_interrupted", status=502
-        )
-
-
-def _check_url(url: str) -> httpx.URL:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{url!r} is not a valid http or https URL of an upstream")
-    if parts.username or parts.password:
-        raise ConfigurationError("pass the upstream's credential separately, not in its URL")
-    if parts.path in ("", "/"):
-        base = url.rstrip("/")
-        raise ConfigurationError(
-            f"{url!r} has no path; add the path of the upstream's operations, for example "
-            f"{base}/v1 of Ollama or vLLM, {base}/openai/v1 of Azure or azinfer"
-        )
-    return httpx.URL(url)
+        return await self._connection.open(_CHAT, body)
 
 
 def _chat_body(prompt: Prompt) -> Json:
@@ -302,24 +212,4 @@ def list_models(url: str, credential: Credential | None = None) -> list[str]:
     Raises:
         ConfigurationError: The server does not list them; the message says what to do.
     """
-    engine = UpstreamEngine(url, credential)
-    address = engine._address.copy_with(path=f"{engine._address.path.rstrip('/')}/models")
-    try:
-        answer = read_json(_read_list(address, engine._headers()))
-        return [str(each["id"]) for each in answer["data"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(
-            f"{engine.url} does not list its models ({reason}); name the model as NAME=URL"
-        ) from None
-
-
-def _read_list(address: httpx.URL, headers: Mapping[str, str]) -> bytes:
-    body = bytearray()
-    with httpx.stream("GET", address, headers=headers, timeout=10) as response:
-        response.raise_for_status()
-        for part in response.iter_raw():
-            body += part
-            if len(body) > _LARGEST_LIST:
-                raise ValueError(f"the list has more than {_LARGEST_LIST} bytes")
-    return bytes(body)
+    return UpstreamConnection(url, credential, _LIST_SECONDS).list_models()

@@ -1,25 +1,24 @@
-"""Bodies of an upstream's responses: decompressed, limited in size and time, without its key.
+"""Bodies of an upstream's responses: limited in size and time, without its key.
 
 An upstream may be any server, so nothing that it sends is trusted: a few kilobytes of gzip can
 become gigabytes, a body or a line may never end, and comments may keep a stream open for ever.
+The transport decompresses, and refuses compression bombs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import zlib
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from typing import Any
 
-import httpx
-
+from azinfer.core.errors import APITimeoutError, InferenceError, InvalidResponseError
+from azinfer.core.network import OpenResponse
 from azinfer.local.engines.base import EngineError
 
 # 2,048 vectors of 3,072 floats in JSON are 80 to 125 MB; an event of a stream is some kilobytes.
 _LARGEST_BODY, _LARGEST_LINE, LARGEST_ERROR = 128 * 1024 * 1024, 8 * 1024 * 1024, 64 * 1024
-_STEP = 1024 * 1024
 _REDACTED = "[credential]"
+# What may hide a text in JSON: escapes, and the zeros of UTF-16 and UTF-32.
+_DISGUISES = (b"\\u", b"\\/", b"\0")
 
 
 class UpstreamBody:
@@ -28,19 +27,13 @@ class UpstreamBody:
     Args:
         response: The response, whose body was not read yet.
         url: The upstream's URL, for errors.
-        timeout: Seconds for a whole body, and for each event of a stream.
         secret: The credential of the request, which the upstream may quote.
     """
 
-    def __init__(self, response: httpx.Response, url: str, timeout: float, secret: str) -> None:
-        self._response, self._url, self._timeout = response, url, timeout
+    def __init__(self, response: OpenResponse, url: str, secret: str) -> None:
+        self._response, self._url = response, url
+        self._timeout = response.deadline.timeout.total
         self.secret = secret
-        self._inflate: Any = None
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        if coding in ("gzip", "x-gzip", "deflate"):
-            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        elif coding not in ("", "identity"):
-            raise self._invalid_response(f"its response has the content encoding {coding!r}")
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole body.
@@ -51,16 +44,20 @@ class UpstreamBody:
         Raises:
             EngineError: The body is too large, damaged, or takes too long.
         """
-        body = bytearray()
+        parts: list[bytes] = []
+        size = 0
+        self._start_time()
         try:
-            async with asyncio.timeout(self._timeout), aclosing(self._parts()) as parts:
-                async for part in parts:
-                    body += part
-                    if limit is not None and len(body) >= limit:
-                        return bytes(body[:limit])
-        except TimeoutError:
-            raise timed_out(self._url, f"its response took over {self._timeout:g} s") from None
-        return bytes(body)
+            async for part in self._response.parts:
+                parts.append(part)
+                size += len(part)
+                if limit is not None and size >= limit:
+                    return b"".join(parts)[:limit]
+                if size > _LARGEST_BODY:
+                    raise self._too_large()
+        except InferenceError as error:
+            raise self._failed(error, f"its response took over {self._timeout:g} s") from None
+        return b"".join(parts)
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Yield the data of each server-sent event as soon as its line is complete.
@@ -71,56 +68,60 @@ class UpstreamBody:
             EngineError: The body or a line is too large, damaged, or the next event takes too
                 long.
         """
-        clock = asyncio.get_running_loop().time
         rest = bytearray()
-        late = clock() + self._timeout
-        async with aclosing(self._parts()) as parts:
-            while True:
-                try:
-                    async with asyncio.timeout_at(late):
-                        part = await anext(parts, None)
-                except TimeoutError:
-                    reason = f"it sent no event for {self._timeout:g} s"
-                    raise timed_out(self._url, reason) from None
-                if part is None:
-                    return
+        size = 0
+        self._start_time()
+        try:
+            async for part in self._response.parts:
+                size += len(part)
+                if size > _LARGEST_BODY:
+                    raise self._too_large()
                 *lines, last = part.split(b"\n")
                 for line in lines:
-                    value = _data(bytes(rest + line))
-                    rest.clear()
-                    if value:
+                    if rest:
+                        line = bytes(rest + line)
+                        rest.clear()
+                    if line and (value := _data(line)):
                         yield value
-                        late = clock() + self._timeout
+                        self._start_time()
                 rest += last
                 if len(rest) > _LARGEST_LINE:
-                    raise self._invalid_response(
-                        f"it sent a line of more than {_LARGEST_LINE} bytes"
-                    )
+                    reason = f"it sent a line of more than {_LARGEST_LINE} bytes"
+                    raise invalid_upstream_response(self._url, reason)
+        except InferenceError as error:
+            raise self._failed(error, f"it sent no event for {self._timeout:g} s") from None
 
-    async def _parts(self) -> AsyncGenerator[bytes]:
-        """Yield the decompressed body in parts."""
-        size = 0
-        async for part in self._response.aiter_raw():
-            while part:
-                decoded, part = self._decode(part)
-                size += len(decoded)
-                if size > _LARGEST_BODY:
-                    raise self._invalid_response(
-                        f"its response has more than {_LARGEST_BODY} bytes"
-                    )
-                yield decoded
+    async def finish(self) -> None:
+        """Read what comes after the last event, so that the connection can be used again."""
+        await self._response.afinish()
 
-    def _decode(self, part: bytes) -> tuple[bytes, bytes]:
-        """Return some decompressed bytes, and the compressed ones that are left."""
-        if self._inflate is None:
-            return part, b""
-        try:
-            return self._inflate.decompress(part, _STEP), self._inflate.unconsumed_tail
-        except zlib.error as error:
-            raise self._invalid_response(f"its compressed response is damaged ({error})") from None
+    async def aclose(self) -> None:
+        """Close the response, however much of it was read."""
+        await self._response.aclose()
 
-    def _invalid_response(self, reason: str) -> EngineError:
+    def _start_time(self) -> None:
+        """Start the time of the body, or of the next event."""
+        deadline = self._response.deadline
+        deadline.at = deadline.clock.monotonic() + self._timeout
+
+    def _too_large(self) -> EngineError:
+        reason = f"its response has more than {_LARGEST_BODY} bytes"
         return invalid_upstream_response(self._url, reason)
+
+    def _failed(self, error: InferenceError, late: str) -> EngineError:
+        """Return the error for a failure of the network."""
+        if isinstance(error, APITimeoutError):
+            return timed_out(self._url, late)
+        reason = redact(error.message, self.secret)
+        if isinstance(error, InvalidResponseError):
+            return invalid_upstream_response(self._url, reason)
+        return interrupted(self._url, reason)
+
+
+def interrupted(url: str, reason: str) -> EngineError:
+    """Return the error of an upstream whose answer is not whole."""
+    message = f"the upstream {url} broke off: {reason}"
+    return EngineError(message, "upstream_interrupted", status=502)
 
 
 def invalid_upstream_response(url: str, reason: str) -> EngineError:
@@ -133,6 +134,23 @@ def timed_out(url: str, reason: str) -> EngineError:
     """Return the error of an upstream that takes too long."""
     message = f"the upstream {url} did not answer in time: {reason}"
     return EngineError(message, "upstream_timeout", status=504)
+
+
+def may_quote(content: bytes, secret: str) -> bool:
+    """Return whether JSON may have a secret in a text, in whatever way it is written.
+
+    Args:
+        content: The JSON.
+        secret: The credential; empty without one.
+    """
+    if not secret:
+        return False
+    return (
+        secret.encode() in content
+        or any(each in content for each in _DISGUISES)
+        or '"' in secret
+        or "\\" in secret
+    )
 
 
 def redact(value: Any, secret: str) -> Any:

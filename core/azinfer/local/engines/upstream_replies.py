@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import httpx
-
 from azinfer.local.engines.base import EngineError, Piece
-from azinfer.local.engines.upstream_body import invalid_upstream_response, redact
+from azinfer.local.engines.upstream_body import (
+    interrupted,
+    invalid_upstream_response,
+    may_quote,
+    redact,
+)
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.json import read_json
 
@@ -20,7 +23,7 @@ _MESSAGE = frozenset(["role", "content", "tool_calls", "reasoning_content", "rea
 Read = TypeVar("Read")
 
 
-def read_reply(reader: Callable[[Json], Read], payload: Json, url: str, secret: str = "") -> Read:
+def read_reply(reader: Callable[[Any], Read], payload: Any, url: str, secret: str = "") -> Read:
     """Return the value that a reader creates from JSON of an upstream.
 
     Args:
@@ -47,9 +50,9 @@ def read_completion(answer: Json) -> Piece:
     message = choices[0].get("message") or {}
     return Piece(
         _text(message, "content"),
-        _count(usage, "completion_tokens"),
+        count(usage, "completion_tokens"),
         _text(choices[0], "finish_reason") or "stop",
-        _count(usage, "prompt_tokens"),
+        count(usage, "prompt_tokens"),
         reasoning=_reasoning(message),
         calls=_calls(message),
         usage=usage or None,
@@ -80,19 +83,12 @@ def read_chunk(chunk: Json) -> list[Piece]:
             )
         )
     if usage is not None:
-        pieces.append(Piece("", 0, None, _count(usage, "prompt_tokens"), usage=usage))
+        pieces.append(Piece("", 0, None, count(usage, "prompt_tokens"), usage=usage))
     return pieces
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:
     return _text(message, "reasoning_content") or _text(message, "reasoning")
-
-
-def read_vectors(answer: Json) -> tuple[list[list[float]], int]:
-    """Return the vectors of an answer in their order, and the tokens that were read."""
-    data = sorted(answer["data"], key=lambda item: int(item["index"]))
-    vectors = [[float(number) for number in item["embedding"]] for item in data]
-    return vectors, _count(answer.get("usage") or {}, "prompt_tokens")
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:
@@ -102,7 +98,12 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int:
+def count(usage: Mapping[str, Any], name: str) -> int:
+    """Return a count of a usage; 0 if it is missing.
+
+    Raises:
+        TypeError: A count is not a number.
+    """
     # All of them are added up later.
     counts = [usage.get(each) for each in ("prompt_tokens", "completion_tokens")]
     if not all(isinstance(count, int | None) for count in counts):
@@ -137,35 +138,58 @@ def read_event(data: bytes, url: str, secret: str) -> Json:
         EngineError: The event is an error, or not a JSON object.
     """
     try:
-        chunk = read_json(data)
+        event = read_json(data)
     except (ValueError, RecursionError):
-        chunk = None
-    if not isinstance(chunk, dict):
+        event = None
+    if not isinstance(event, dict):
         raise invalid_upstream_response(url, "an event is not a JSON object")
-    event: Json = redact(chunk, secret)
-    if event.get("error"):
-        raise _error(event, 502, {}, url)
-    return event
+    chunk: Json = redact(event, secret) if may_quote(data, secret) else event
+    if chunk.get("error"):
+        raise _error(chunk, 502, {}, url)
+    return chunk
 
 
-def read_error(response: httpx.Response, body: bytes, url: str, secret: str) -> EngineError:
+def read_object(content: bytes, url: str, secret: str) -> Json:
+    """Return the JSON of a whole answer.
+
+    Args:
+        content: The body of the answer.
+        url: The upstream's URL, for errors.
+        secret: The upstream's credential, which is left out.
+
+    Raises:
+        EngineError: The body is not a JSON object.
+    """
+    try:
+        answer = read_json(content)
+    except (ValueError, RecursionError) as error:
+        raise interrupted(url, f"its response is not valid JSON ({error})") from None
+    if not isinstance(answer, dict):
+        raise interrupted(url, "its response is not a JSON object")
+    clear: Json = redact(answer, secret) if may_quote(content, secret) else answer
+    return clear
+
+
+def read_error(
+    status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str
+) -> EngineError:
     """Return the error of an answer with a bad status.
 
     Args:
-        response: The response.
+        status: The status.
+        headers: The headers, by their names in lower case.
         body: Its body, or the beginning of it.
         url: The upstream's URL.
         secret: The upstream's credential, which is left out.
     """
-    status = response.status_code
     if not 400 <= status <= 599:
         return invalid_upstream_response(url, f"it has the status {status}")
-    headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+    kept = {name: headers[name] for name in _PASSED_ON if name in headers}
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):
         payload = body.decode("utf-8", "replace").strip()[:1000]
-    return _error(redact(payload, secret), status, redact(headers, secret), url)
+    return _error(redact(payload, secret), status, redact(kept, secret), url)
 
 
 def _error(payload: Any, status: int, headers: dict[str, str], url: str) -> EngineError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from starlette.responses import Response
@@ -48,7 +49,7 @@ async def embeddings(context: RequestContext) -> Response:
 
 async def _embed(
     deployment: LocalDeployment, request: EmbeddingRequest, body: Json
-) -> tuple[list[list[float]], int]:
+) -> tuple[Sequence[Sequence[float]], int]:
     """Return the vectors of an engine and the tokens that it read."""
     if deployment.engine_capabilities.embeds_requests:
         return await cast(RequestEmbeddingEngine, deployment.engine).embed_request(body)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from azinfer.local.engines.upstream_vectors import WrittenVector
 from azinfer.local.worker_threads import run_in_worker
 
 # The most numbers that are written in the event loop.
@@ -57,9 +58,18 @@ def _write_vectors(
     """Return the entries of vectors as JSON, one at a time, so that other threads can run."""
     return b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}'
-        % (at, msgspec.json.encode(encode(shorten(each, dimensions), encoding)))
+        % (at, _write_vector(each, dimensions, encoding))
         for at, each in enumerate(vectors)
     )
+
+
+def _write_vector(vector: Sequence[float], dimensions: int | None, encoding: str) -> bytes:
+    """Return a vector as JSON; one that was written already, with what is wanted, as it is."""
+    if isinstance(vector, WrittenVector):
+        if vector.encoding == encoding and (dimensions is None or dimensions >= len(vector)):
+            return vector.text
+        vector = vector.numbers()
+    return msgspec.json.encode(encode(shorten(vector, dimensions), encoding))
 
 
 def shorten(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:

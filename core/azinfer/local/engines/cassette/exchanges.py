@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Parts = list[tuple[float, str]]
-# Fields about the sender, not about the content.
-_IGNORED = frozenset(["user", "metadata", "store", "safety_identifier", "prompt_cache_key"])
+# Fields about the sender, not about the content; and how vectors are written, which is the
+# choice of the client's library.
+_IGNORED = frozenset(
+    [
+        *("user", "metadata", "store", "safety_identifier", "prompt_cache_key"),
+        "encoding_format",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
