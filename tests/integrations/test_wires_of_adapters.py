@@ -25,7 +25,7 @@ from azinfer.langchain import ChatAzInfer
 from azinfer.llama_index import AzInferLLM
 from azinfer.semantic_kernel import AzInferChatCompletion, AzInferChatPromptExecutionSettings
 from pictures import PNG
-from raw_server import RawServer, chat, reply
+from raw_server import RawServer, chat, events, reply, stream
 from wire_bodies import ANSWERS, items_after_question, stream_of
 
 WIRES = pytest.mark.parametrize("wire", ["responses", "messages"])
@@ -73,6 +73,43 @@ def test_llama_index_gives_back_what_the_model_thought(
     result = ChatMessage(role=MessageRole.TOOL, content="yes", additional_kwargs=more)
     llm.chat([question, kept, result])
     assert rest_of_request(server, wire) == items_after_question(wire, "yes")
+
+
+@STREAMED
+def test_llama_index_has_the_texts_around_a_call_once_and_in_order(
+    server: RawServer, is_streamed: bool
+) -> None:
+    def text(value: str) -> Any:
+        content = [{"type": "output_text", "text": value, "annotations": []}]
+        return {"type": "message", "role": "assistant", "content": content}
+
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = [text("I look."), call, text("One moment.")]
+    response = {"id": "r", "status": "completed", "output": output}
+    parts: list[Any] = []
+    for at, item in enumerate(output):
+        parts.append({"type": "response.output_item.added", "output_index": at, "item": item})
+        parts.append({"type": "response.output_item.done", "output_index": at, "item": item})
+    ends = {"type": "response.completed", "response": response}
+    parts_of_answer = stream(events(*parts, ends, done=False))
+    server.will(parts_of_answer if is_streamed else reply(response), reply(SAID_ON_RESPONSES))
+    llm = AzInferLLM(client=InferenceClient(server.url, "a-key", "m", wire="responses"))
+    question = ChatMessage(role=MessageRole.USER, content="do it")
+    tools = [FunctionTool.from_defaults(f)]
+    if is_streamed:
+        *_, answer = llm.stream_chat_with_tools(tools, chat_history=[question])
+    else:
+        answer = llm.chat_with_tools(tools, chat_history=[question])
+    assert answer.message.content == "I look.\n\nOne moment."
+    (selection,) = llm.get_tool_calls_from_response(answer)
+    assert selection.tool_id == "c1"
+    result = ChatMessage(
+        role=MessageRole.TOOL, content="yes", additional_kwargs={"tool_call_id": "c1"}
+    )
+    llm.chat([question, answer.message, result])
+    back = [item["type"] for item in rest_of_request(server, "responses")]
+    assert back == ["message", "function_call", "message", "function_call_output"]
+    assert rest_of_request(server, "responses")[:3] == output
 
 
 @WIRES

@@ -164,7 +164,7 @@ class StreamReader(ABC):
         A body without any event is only complete if the connection said where it ends.
         """
         if start := bytes(self._start).strip():
-            return start.startswith(_EVENT_STARTS)
+            return any(start.startswith(each) or each.startswith(start) for each in _EVENT_STARTS)
         is_framed = self._headers.keys() & {"content-length", "transfer-encoding"}
         kind = self._headers.get("content-type", "")
         return kind.startswith("text/event-stream") and not is_framed
