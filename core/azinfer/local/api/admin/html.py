@@ -86,6 +86,11 @@ def _cells(*names: str) -> h.Node:
     return h.tr[[h.th[name] for name in names]]
 
 
+def deployments(state: ResourceState) -> h.Renderable:
+    """Return the rows of the deployments alone."""
+    return h.fragment[deployment_rows(state)]
+
+
 def deployment_rows(state: ResourceState) -> list[h.Node]:
     """Return a row for each deployment: its facts, and what is left of its limits."""
     rows = [

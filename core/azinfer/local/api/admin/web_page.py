@@ -7,13 +7,12 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
+from types import ModuleType
 
-import htpy as h
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from azinfer.local.api.admin import html
 from azinfer.local.api.context import read_form, refuse_slowly
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.resource.storage.request_log import LogEntry
@@ -37,7 +36,7 @@ def routes(state: ResourceState) -> list[Route]:
         if token := http.query_params.get("token"):
             return _redeem(state, http, token)
         if not state.authenticator.knows_browser(http.headers):
-            return HTMLResponse(str(html.key_page()), 401, _HEADERS)
+            return HTMLResponse(str(_html().key_page()), 401, _HEADERS)
         return HTMLResponse(await run_in_worker(_write_page, state), headers=_HEADERS)
 
     async def events(http: Request) -> Response:
@@ -62,7 +61,7 @@ def _redeem(state: ResourceState, http: Request, token: str) -> Response:
     if state.authenticator.knows_browser(http.headers):
         return RedirectResponse("/", 303)
     text = "This address works only once. Enter the key instead."
-    return HTMLResponse(str(html.key_page(text)), 401, _HEADERS)
+    return HTMLResponse(str(_html().key_page(text)), 401, _HEADERS)
 
 
 async def _log_in(state: ResourceState, http: Request) -> Response:
@@ -73,7 +72,7 @@ async def _log_in(state: ResourceState, http: Request) -> Response:
         return error.to_response()
     if not state.authenticator.keys.opens(form.get("key", "")):
         await refuse_slowly(state, http)
-        return HTMLResponse(str(html.key_page("The key is wrong.")), 401, _HEADERS)
+        return HTMLResponse(str(_html().key_page("The key is wrong.")), 401, _HEADERS)
     return _remember(state, http)
 
 
@@ -117,19 +116,26 @@ async def _events(state: ResourceState) -> AsyncIterator[bytes]:
                 yield _event("cleared", {})
             if entry is not None:
                 row = await run_in_worker(_write_row, entry)
-                yield _event("entry", {"id": html.row_id(entry), "html": row})
+                yield _event("entry", {"id": _html().row_id(entry), "html": row})
+
+
+def _html() -> ModuleType:
+    """Return the module of the documents, which is loaded when somebody opens the page."""
+    from azinfer.local.api.admin import html
+
+    return html
 
 
 def _write_page(state: ResourceState) -> str:
-    return str(html.page_document(state))
+    return str(_html().page_document(state))
 
 
 def _write_deployments(state: ResourceState) -> str:
-    return str(h.fragment[html.deployment_rows(state)])
+    return str(_html().deployments(state))
 
 
 def _write_row(entry: LogEntry) -> str:
-    return str(html.row(entry))
+    return str(_html().row(entry))
 
 
 def _event(name: str, payload: dict[str, str]) -> bytes:

@@ -12,8 +12,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jwt
-
 from azinfer.local.wire.surfaces import (
     ANTHROPIC,
     ARM,
@@ -79,6 +77,9 @@ class Issuer:
 
     def issue(self, scope: str, tenant: str = "local", client: str = "local") -> AccessToken:
         """Return a token for the audience of a scope such as `"https://ai.azure.com/.default"`."""
+        # It loads the library of certificates too, and most requests come with a key.
+        import jwt
+
         issued = int(self._now())
         expires = int(issued + self.lifetime)
         claims = {
@@ -100,6 +101,8 @@ class Issuer:
         Raises:
             BadTokenError: The token is not valid for it.
         """
+        import jwt
+
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
