@@ -3,79 +3,79 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from azinfer.core.client import (
-    AsyncInferenceClient,
-    InferenceClient,
-    adapter_client,
-    check_option_names,
-    ready_client,
-)
-from azinfer.core.clock import Clock
-from azinfer.core.completions import (
-    ChatCompletion,
-    Choice,
-    Function,
-    Message,
-    ModelInfo,
-    ToolCall,
-    Usage,
-    continuation,
-)
-from azinfer.core.deployments import Deployment, Deployments, RateLimit
-from azinfer.core.endpoint_knowledge import forget_endpoints
-from azinfer.core.endpoints import Endpoint
-from azinfer.core.errors import (
-    AmbiguousDeploymentError,
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    ConfigurationError,
-    ContentFilterError,
-    ContextLengthExceededError,
-    DeploymentNotFoundError,
-    Detail,
-    InferenceError,
-    InvalidResponseError,
-    PermissionDeniedError,
-    RateLimitError,
-    RouteExhaustedError,
-    ServerError,
-    StreamInterruptedError,
-    UnsupportedParameterError,
-    missing_extra,
-)
-from azinfer.core.message_parts import AudioPart, FilePart, ImagePart, TextPart, media_part
-from azinfer.core.messages import (
-    AssistantMessage,
-    ChatMessage,
-    CustomTool,
-    DeveloperMessage,
-    ImageInput,
-    JsonSchema,
-    SystemMessage,
-    Tool,
-    ToolMessage,
-    UserMessage,
-)
-from azinfer.core.model_catalog import ModelFacts
-from azinfer.core.model_profiles import Profile, profile_of
-from azinfer.core.redaction import HiddenEnvironment, hidden
-from azinfer.core.retries import Timeout
-from azinfer.core.routing import Attempt, Candidate, Decision, Routing
-from azinfer.core.secret_names import is_secret_name, pickleable_credential, without_secrets
-from azinfer.core.structured_output import strict_schema
-from azinfer.core.surfaces import Surface
 from azinfer.core.version import __version__, user_agent
 
 if TYPE_CHECKING:
     from azinfer.core.answer_details import details_of
     from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
     from azinfer.core.citations import Citation
+    from azinfer.core.client import (
+        AsyncInferenceClient,
+        InferenceClient,
+        adapter_client,
+        check_option_names,
+        ready_client,
+    )
+    from azinfer.core.clock import Clock
+    from azinfer.core.completions import (
+        ChatCompletion,
+        Choice,
+        Function,
+        Message,
+        ModelInfo,
+        ToolCall,
+        Usage,
+        continuation,
+    )
+    from azinfer.core.deployments import Deployment, Deployments, RateLimit
     from azinfer.core.embeddings import Embedding, Embeddings
+    from azinfer.core.endpoint_knowledge import forget_endpoints
+    from azinfer.core.endpoints import Endpoint
+    from azinfer.core.errors import (
+        AmbiguousDeploymentError,
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigurationError,
+        ContentFilterError,
+        ContextLengthExceededError,
+        DeploymentNotFoundError,
+        Detail,
+        InferenceError,
+        InvalidResponseError,
+        PermissionDeniedError,
+        RateLimitError,
+        RouteExhaustedError,
+        ServerError,
+        StreamInterruptedError,
+        UnsupportedParameterError,
+        missing_extra,
+    )
+    from azinfer.core.message_parts import AudioPart, FilePart, ImagePart, TextPart, media_part
+    from azinfer.core.messages import (
+        AssistantMessage,
+        ChatMessage,
+        CustomTool,
+        DeveloperMessage,
+        ImageInput,
+        JsonSchema,
+        SystemMessage,
+        Tool,
+        ToolMessage,
+        UserMessage,
+    )
+    from azinfer.core.model_catalog import ModelFacts
+    from azinfer.core.model_profiles import Profile, profile_of
+    from azinfer.core.redaction import HiddenEnvironment, hidden
     from azinfer.core.request_options import ChatOptions, EmbeddingOptions
+    from azinfer.core.retries import Timeout
+    from azinfer.core.routing import Attempt, Candidate, Decision, Routing
+    from azinfer.core.secret_names import is_secret_name, pickleable_credential, without_secrets
     from azinfer.core.streams import AsyncChatStream, ChatStream
+    from azinfer.core.structured_output import strict_schema
+    from azinfer.core.surfaces import Surface
 
 __all__ = [
     "APIConnectionError",
@@ -163,7 +163,8 @@ __all__ = [
     "without_secrets",
 ]
 
-# What a chat call does not need is loaded when it is used for the first time.
+# Each name is loaded when it is used for the first time: the local endpoint needs few of them,
+# and a chat call not all.
 _MODULES = {
     "details_of": "answer_details",
     "ChatCompletionChunk": "chunks",
@@ -171,12 +172,81 @@ _MODULES = {
     "Delta": "chunks",
     "ToolCallChunk": "chunks",
     "Citation": "citations",
+    "AsyncInferenceClient": "client",
+    "InferenceClient": "client",
+    "adapter_client": "client",
+    "check_option_names": "client",
+    "ready_client": "client",
+    "Clock": "clock",
+    "ChatCompletion": "completions",
+    "Choice": "completions",
+    "Function": "completions",
+    "Message": "completions",
+    "ModelInfo": "completions",
+    "ToolCall": "completions",
+    "Usage": "completions",
+    "continuation": "completions",
+    "Deployment": "deployments",
+    "Deployments": "deployments",
+    "RateLimit": "deployments",
     "Embedding": "embeddings",
     "Embeddings": "embeddings",
+    "forget_endpoints": "endpoint_knowledge",
+    "Endpoint": "endpoints",
+    "APIConnectionError": "errors",
+    "APIStatusError": "errors",
+    "APITimeoutError": "errors",
+    "AmbiguousDeploymentError": "errors",
+    "AuthenticationError": "errors",
+    "BadRequestError": "errors",
+    "ConfigurationError": "errors",
+    "ContentFilterError": "errors",
+    "ContextLengthExceededError": "errors",
+    "DeploymentNotFoundError": "errors",
+    "Detail": "errors",
+    "InferenceError": "errors",
+    "InvalidResponseError": "errors",
+    "PermissionDeniedError": "errors",
+    "RateLimitError": "errors",
+    "RouteExhaustedError": "errors",
+    "ServerError": "errors",
+    "StreamInterruptedError": "errors",
+    "UnsupportedParameterError": "errors",
+    "missing_extra": "errors",
+    "AudioPart": "message_parts",
+    "FilePart": "message_parts",
+    "ImagePart": "message_parts",
+    "TextPart": "message_parts",
+    "media_part": "message_parts",
+    "AssistantMessage": "messages",
+    "ChatMessage": "messages",
+    "CustomTool": "messages",
+    "DeveloperMessage": "messages",
+    "ImageInput": "messages",
+    "JsonSchema": "messages",
+    "SystemMessage": "messages",
+    "Tool": "messages",
+    "ToolMessage": "messages",
+    "UserMessage": "messages",
+    "ModelFacts": "model_catalog",
+    "Profile": "model_profiles",
+    "profile_of": "model_profiles",
+    "HiddenEnvironment": "redaction",
+    "hidden": "redaction",
     "ChatOptions": "request_options",
     "EmbeddingOptions": "request_options",
+    "Timeout": "retries",
+    "Attempt": "routing",
+    "Candidate": "routing",
+    "Decision": "routing",
+    "Routing": "routing",
+    "is_secret_name": "secret_names",
+    "pickleable_credential": "secret_names",
+    "without_secrets": "secret_names",
     "AsyncChatStream": "streams",
     "ChatStream": "streams",
+    "strict_schema": "structured_output",
+    "Surface": "surfaces",
 }
 
 
