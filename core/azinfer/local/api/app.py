@@ -14,18 +14,10 @@ from azinfer.local.api.admin import operation as admin
 from azinfer.local.api.admin import web_page
 from azinfer.local.api.batches import files
 from azinfer.local.api.batches import operation as batches
-from azinfer.local.api.chat.legacy_completions import completions
 from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation
 from azinfer.local.api.dispatch import make_route
-from azinfer.local.api.embeddings import cohere
-from azinfer.local.api.embeddings.operation import embeddings, image_embeddings
-from azinfer.local.api.management import listings, token_endpoint
-from azinfer.local.api.management import operation as management
-from azinfer.local.api.messages import operation as messages
-from azinfer.local.api.rerank.operation import rerank
-from azinfer.local.api.responses import conversations
-from azinfer.local.api.responses import operation as responses
+from azinfer.local.api.late_operations import late
 from azinfer.local.api.unrouted import UnroutedRequests
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire.surfaces import (
@@ -44,10 +36,10 @@ from azinfer.local.wire.surfaces import (
 _IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))", re.IGNORECASE)
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
     "chat/completions": ("POST", chat),
-    "completions": ("POST", completions),
-    "embeddings": ("POST", embeddings),
-    "images/embeddings": ("POST", image_embeddings),
-    "info": ("GET", listings.info),
+    "completions": ("POST", late("chat.legacy_completions.completions")),
+    "embeddings": ("POST", late("embeddings.operation.embeddings")),
+    "images/embeddings": ("POST", late("embeddings.operation.image_embeddings")),
+    "info": ("GET", late("management.listings.info")),
 }
 _OPENAI = ("chat/completions", "embeddings")
 _INFERENCE = (*_OPENAI, "images/embeddings", "info")
@@ -60,22 +52,26 @@ _SURFACES = (
 )
 # What a resource has besides its deployments; on the classic surface with an api-version.
 _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
-    ("models", "GET", listings.models),
-    ("models/{model}", "GET", listings.one_model),
-    ("responses", "POST", responses.create),
-    ("responses/{response}", "GET", responses.get),
-    ("responses/{response}", "DELETE", responses.delete),
-    ("responses/input_tokens", "POST", responses.input_tokens),
-    ("responses/{response}/cancel", "POST", responses.cancel),
-    ("responses/{response}/input_items", "GET", responses.input_items),
-    ("conversations", "POST", conversations.create),
-    ("conversations/{conversation}", "GET", conversations.get),
-    ("conversations/{conversation}", "POST", conversations.update),
-    ("conversations/{conversation}", "DELETE", conversations.delete),
-    ("conversations/{conversation}/items", "POST", conversations.add_items),
-    ("conversations/{conversation}/items", "GET", conversations.list_items),
-    ("conversations/{conversation}/items/{item}", "GET", conversations.get_item),
-    ("conversations/{conversation}/items/{item}", "DELETE", conversations.delete_item),
+    ("models", "GET", late("management.listings.models")),
+    ("models/{model}", "GET", late("management.listings.one_model")),
+    ("responses", "POST", late("responses.operation.create")),
+    ("responses/{response}", "GET", late("responses.operation.get")),
+    ("responses/{response}", "DELETE", late("responses.operation.delete")),
+    ("responses/input_tokens", "POST", late("responses.operation.input_tokens")),
+    ("responses/{response}/cancel", "POST", late("responses.operation.cancel")),
+    ("responses/{response}/input_items", "GET", late("responses.operation.input_items")),
+    ("conversations", "POST", late("responses.conversations.create")),
+    ("conversations/{conversation}", "GET", late("responses.conversations.get")),
+    ("conversations/{conversation}", "POST", late("responses.conversations.update")),
+    ("conversations/{conversation}", "DELETE", late("responses.conversations.delete")),
+    ("conversations/{conversation}/items", "POST", late("responses.conversations.add_items")),
+    ("conversations/{conversation}/items", "GET", late("responses.conversations.list_items")),
+    ("conversations/{conversation}/items/{item}", "GET", late("responses.conversations.get_item")),
+    (
+        "conversations/{conversation}/items/{item}",
+        "DELETE",
+        late("responses.conversations.delete_item"),
+    ),
     ("files", "POST", files.upload),
     ("files", "GET", files.list_files),
     ("files/{file}", "GET", files.get),
@@ -85,37 +81,48 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
     ("batches/{batch}", "GET", batches.get),
 )
 _ANTHROPIC: tuple[tuple[str, Operation], ...] = (
-    ("/anthropic/v1/messages", messages.create),
-    ("/anthropic/v1/messages/count_tokens", messages.count_tokens),
+    ("/anthropic/v1/messages", late("messages.operation.create")),
+    ("/anthropic/v1/messages/count_tokens", late("messages.operation.count_tokens")),
 )
 _COHERE: tuple[tuple[str, Operation], ...] = (
-    ("/providers/cohere/v2/rerank", rerank),
-    ("/providers/cohere/v2/embed", cohere.embed),
-    ("/providers/cohere/v1/embed", cohere.embed_v1),
+    ("/providers/cohere/v2/rerank", late("rerank.operation.rerank")),
+    ("/providers/cohere/v2/embed", late("embeddings.cohere.embed")),
+    ("/providers/cohere/v1/embed", late("embeddings.cohere.embed_v1")),
 )
 _LISTS: tuple[tuple[str, str, Operation], ...] = (
-    ("/openai/deployments", DEPLOYMENTS, listings.classic),
-    ("/openai/deployments/{deployment}", DEPLOYMENTS, listings.one_classic),
-    ("/api/projects/{project}/deployments", PROJECT, listings.project),
-    ("/api/projects/{project}/deployments/{deployment}", PROJECT, listings.one_in_project),
-    ("/deployments", PROJECT, listings.project),
-    ("/deployments/{deployment}", PROJECT, listings.one_in_project),
-    ("/{tenant}/v2.0/.well-known/openid-configuration", LOGIN, token_endpoint.configuration),
+    ("/openai/deployments", DEPLOYMENTS, late("management.listings.classic")),
+    ("/openai/deployments/{deployment}", DEPLOYMENTS, late("management.listings.one_classic")),
+    ("/api/projects/{project}/deployments", PROJECT, late("management.listings.project")),
+    (
+        "/api/projects/{project}/deployments/{deployment}",
+        PROJECT,
+        late("management.listings.one_in_project"),
+    ),
+    ("/deployments", PROJECT, late("management.listings.project")),
+    ("/deployments/{deployment}", PROJECT, late("management.listings.one_in_project")),
+    (
+        "/{tenant}/v2.0/.well-known/openid-configuration",
+        LOGIN,
+        late("management.token_endpoint.configuration"),
+    ),
 )
 _ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/accounts/"
 _SEARCHED: tuple[tuple[str, Operation], ...] = (
-    ("/subscriptions", management.subscriptions),
-    ("/subscriptions/{subscription}/providers/{provider}/accounts", management.accounts),
+    ("/subscriptions", late("management.operation.subscriptions")),
+    (
+        "/subscriptions/{subscription}/providers/{provider}/accounts",
+        late("management.operation.accounts"),
+    ),
 )
 _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
-    ("GET", "{account}/deployments", management.deployments),
-    ("GET", "{account}/deployments/{deployment}", management.get),
-    ("PUT", "{account}/deployments/{deployment}", management.put),
-    ("PATCH", "{account}/deployments/{deployment}", management.patch),
-    ("DELETE", "{account}/deployments/{deployment}", management.delete),
-    ("GET", "{account}/deployments/{deployment}/skus", management.skus),
-    ("POST", "{account}/listKeys", management.keys),
-    ("POST", "{account}/regenerateKey", management.renew_key),
+    ("GET", "{account}/deployments", late("management.operation.deployments")),
+    ("GET", "{account}/deployments/{deployment}", late("management.operation.get")),
+    ("PUT", "{account}/deployments/{deployment}", late("management.operation.put")),
+    ("PATCH", "{account}/deployments/{deployment}", late("management.operation.patch")),
+    ("DELETE", "{account}/deployments/{deployment}", late("management.operation.delete")),
+    ("GET", "{account}/deployments/{deployment}/skus", late("management.operation.skus")),
+    ("POST", "{account}/listKeys", late("management.operation.keys")),
+    ("POST", "{account}/regenerateKey", late("management.operation.renew_key")),
 )
 
 
@@ -168,7 +175,9 @@ def _routes(state: ResourceState, jobs: batches.Batches) -> list[Route]:
         for method, path, operation in _MANAGEMENT
     ]
     managing += [make_route(state, path, ARM, "GET", operation) for path, operation in _SEARCHED]
-    tokens = make_route(state, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", token_endpoint.token)
+    tokens = make_route(
+        state, "/{tenant}/oauth2/v2.0/token", LOGIN, "POST", late("management.token_endpoint.token")
+    )
     administration = [
         make_route(state, path, V1, method, operation, logged=False)
         for path, methods, operation in admin.ROUTES

@@ -29,8 +29,7 @@ from azinfer.local.api.batches.lines import (
 from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation, RequestContext
 from azinfer.local.api.dispatch import respond
-from azinfer.local.api.embeddings.operation import embeddings
-from azinfer.local.api.responses import operation as responses
+from azinfer.local.api.late_operations import late
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
@@ -40,8 +39,8 @@ _AT_ONCE = 8
 _log = logging.getLogger("azinfer.local")
 _OPERATIONS: dict[str, Operation] = {
     "chat/completions": chat,
-    "embeddings": embeddings,
-    "responses": responses.create,
+    "embeddings": late("embeddings.operation.embeddings"),
+    "responses": late("responses.operation.create"),
 }
 
 
