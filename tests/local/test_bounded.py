@@ -97,6 +97,10 @@ def test_a_tree_of_nullable_references_is_filled(http: httpx.Client) -> None:
         ({"type": "string", "minLength": 10**10}, "minLength"),
         ({"type": "object", "minProperties": 10**9}, "minProperties"),
         ({"type": "array", "contains": {"type": "null"}, "minContains": 10**9}, "minContains"),
+        ({"type": "number", "multipleOf": 1e-320}, "multipleOf"),
+        ({"type": "integer", "multipleOf": 1e-320}, "multipleOf"),
+        ({"type": "number", "multipleOf": 0}, "multipleOf"),
+        ({"type": "number", "minimum": 1e308, "multipleOf": 1e-300}, "multipleOf"),
     ],
 )
 def test_values_that_are_too_large_are_refused_with_their_field(
@@ -106,6 +110,22 @@ def test_values_that_are_too_large_are_refused_with_their_field(
     error = answer.json()["error"]
     assert answer.status_code == 400
     assert error["param"] == f"response_format.json_schema.schema.properties.a.{field}"
+
+
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_numbers_with_hundreds_of_digits_are_no_obstacle(http: httpx.Client, kind: str) -> None:
+    body = ask(of(a={"type": kind, "multipleOf": 0.5, "minimum": 0}))
+    body["messages"] = [{"role": "user", "content": f"Count to {'9' * 400}"}]
+    answer = http.post(CHAT, json=body)
+    assert answer.status_code == 200
+    assert json.loads(answer.json()["choices"][0]["message"]["content"]) == {"a": 1}
+
+
+def test_steps_and_bounds_of_different_parts_are_refused(http: httpx.Client) -> None:
+    parts = [{"type": "number", "minimum": 1e308}, {"multipleOf": 1e-200}]
+    answer = http.post(CHAT, json=ask(of(a={"allOf": parts})))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "response_format.json_schema.schema"
 
 
 def nest(schema: Json, levels: int) -> Json:

@@ -72,6 +72,17 @@ def test_json_has_text_routing_and_usage(endpoint: LocalEndpoint) -> None:
     assert vectors["deployment"] == "first"
 
 
+def test_without_a_model_each_command_takes_the_deployment_for_its_job(
+    endpoint: LocalEndpoint,
+) -> None:
+    endpoint.deploy(LocalDeployment("small-embed", engine=SyntheticEngine()))
+    assert json.loads(azinfer("embed", "one", "--json").stdout)["deployment"] == "small-embed"
+    endpoint.delete("first")
+    endpoint.delete("second")
+    endpoint.deploy(LocalDeployment("small-chat", engine=SyntheticEngine()))
+    assert json.loads(azinfer("chat", "Hello", "--json").stdout)["deployment"] == "small-chat"
+
+
 @pytest.mark.parametrize("command", ["deployments", "doctor", "env"])
 def test_every_command_that_prints_data_prints_json(endpoint: LocalEndpoint, command: str) -> None:
     value = json.loads(azinfer(command, "--json").stdout)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from azinfer.core import ConfigurationError, Deployments, InferenceClient
+from azinfer.core import ConfigurationError, Deployment, Deployments, InferenceClient
 from azinfer.core.credentials import ENVIRONMENT
 from azinfer.core.endpoints import is_loopback, origin_of
 from azinfer.local.cli.running_endpoints import RunningEndpoint, all_running, find_running
@@ -63,7 +63,12 @@ def deployment_for(client: InferenceClient, deployments: Deployments, *, embeddi
     """
     job, other = ("embeddings", "chatCompletion")[:: 1 if embeddings else -1]
     able = [each for each in deployments.values() if job in (each.capabilities or (job,))]
-    names = [each.name for each in sorted(able, key=lambda each: other in each.capabilities)]
+
+    def rank(each: Deployment) -> tuple[bool, bool]:
+        # Synthetic deployments can do everything; only their names say what they are for.
+        return other in each.capabilities, ("embed" in each.name.lower()) != embeddings
+
+    names = [each.name for each in sorted(able, key=rank)]
     if names and (len(names) == 1 or is_loopback(client.endpoint.url)):
         return names[0]
     choices = ", ".join(names or deployments)

@@ -14,11 +14,9 @@ from typing import Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.requirements import check_installed
-from azinfer.local.engines.schema import validation
 from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
 from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS, find_fields
 from azinfer.local.engines.schema.prompted import SCHEMA_WORDS, find_schema
-from azinfer.local.engines.schema.sample import make_sample
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.turns import take_turn
@@ -218,15 +216,20 @@ def _prompted_sample(messages: Sequence[Mapping[str, Any]]) -> str | None:
         description = *pair, json.dumps
     if description is None:
         return None
+    from azinfer.local.engines.schema import sample, validation
+
     schema, text, write = description
     try:
         validation.check(schema, "the schema in the prompt")
-        return write(make_sample(schema, text))
+        return write(sample.make_sample(schema, text))
     except (EngineError, OverBudgetError):
         return None  # it was no schema for an answer, or one that nothing conforms to
 
 
 def _sample_text(schema: Mapping[str, Any], text: str) -> str:
+    # Most programs send no schema.
+    from azinfer.local.engines.schema.sample import make_sample
+
     return json.dumps(make_sample(schema, text))
 
 

@@ -22,7 +22,6 @@ from azinfer.local.engines.base import (
     last_text,
     open_chat,
 )
-from azinfer.local.engines.schema import validation
 from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.resource.content_filter import ContentFilter, StreamingFilter
 from azinfer.local.resource.rate_limits import estimate_tokens
@@ -226,6 +225,8 @@ async def _check_schema(
 
 
 def _schema_problem(text: str, schema: Mapping[str, Any]) -> str | None:
+    from azinfer.local.engines.schema import validation
+
     try:
         return validation.verify(json.loads(text), schema)
     except ValueError as error:

@@ -15,7 +15,6 @@ from typing import Any
 
 from azinfer.local.api.chat.request import ChatRequest
 from azinfer.local.engines.base import Prompt, last_text
-from azinfer.local.engines.schema import validation
 from azinfer.local.wire.body import Json
 
 Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
@@ -140,6 +139,8 @@ def _restrict_property(schema: Any, text: str) -> Any:
         read: Callable[[str], float] = int if kind == "integer" else float
         numbers = re.findall(r"-?\d{1,18}" if kind == "integer" else _DECIMAL, text)
         values = [read(each) for each in dict.fromkeys(numbers)][:_MOST_SPANS]
+    from azinfer.local.engines.schema import validation
+
     valid = [each for each in values if validation.verify(each, schema) is None]
     return {"enum": valid} if valid else schema
 

@@ -53,6 +53,13 @@ def make_sample(schema: Mapping[str, Any], text: str) -> Any:
             "invalid_json_schema",
             more={"param": "response_format.json_schema.schema"},
         ) from None
+    except ArithmeticError:  # of bounds in one part and steps in another
+        raise EngineError(
+            "the JSON Schema has steps between numbers that are too small to be counted; leave "
+            "multipleOf out",
+            "invalid_json_schema",
+            more={"param": "response_format.json_schema.schema"},
+        ) from None
     if broken := validation.verify(value, schema):
         raise EngineError(
             f"the synthetic engine found no value for this JSON Schema: {broken}",
@@ -181,18 +188,10 @@ class _Filler:
 
     def _number(self, schema: Mapping[str, Any], whole: bool) -> float:
         number = float(next(self._numbers, 1))
-        step = schema.get("multipleOf") or (1 if whole else 0)
-        low = schema.get("exclusiveMinimum", schema.get("minimum", -math.inf))
-        high = schema.get("exclusiveMaximum", schema.get("maximum", math.inf))
-        if "exclusiveMinimum" in schema and number <= low:
-            number = (low + high) / 2 if not step and high < math.inf else low + (step or 1)
-        if "exclusiveMaximum" in schema and number >= high:
-            number = (low + high) / 2 if not step and low > -math.inf else high - (step or 1)
-        number = min(max(number, low), high)
-        if step:
-            up = math.ceil(number / step) * step
-            number = up if up <= high else math.floor(number / step) * step
-        return int(number) if whole or number == int(number) else number
+        try:
+            return _fit_number(number, schema, whole)
+        except OverflowError:  # the text has a number with hundreds of digits
+            return _fit_number(1.0, schema, whole)
 
     def _string(self, schema: Mapping[str, Any]) -> str:
         fewest, most = int(schema.get("minLength", 0)), schema.get("maxLength")
@@ -214,6 +213,26 @@ class _Filler:
         more = bisect.bisect_left(range(fewest + 2), fewest, key=length)
         spend(length(more) // 20)
         return regex.example(part, more) if length(more) >= fewest else ""
+
+
+def _fit_number(number: float, schema: Mapping[str, Any], whole: bool) -> float:
+    """Return a number that a schema allows, the given one if possible.
+
+    Raises:
+        OverflowError: The number is too large.
+    """
+    step = schema.get("multipleOf") or (1 if whole else 0)
+    low = schema.get("exclusiveMinimum", schema.get("minimum", -math.inf))
+    high = schema.get("exclusiveMaximum", schema.get("maximum", math.inf))
+    if "exclusiveMinimum" in schema and number <= low:
+        number = (low + high) / 2 if not step and high < math.inf else low + (step or 1)
+    if "exclusiveMaximum" in schema and number >= high:
+        number = (low + high) / 2 if not step and low > -math.inf else high - (step or 1)
+    number = min(max(number, low), high)
+    if step:
+        up = math.ceil(number / step) * step
+        number = up if up <= high else math.floor(number / step) * step
+    return int(number) if whole or number == int(number) else number
 
 
 def _implied_type(schema: Mapping[str, Any]) -> str:

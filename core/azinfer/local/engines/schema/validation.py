@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from azinfer.local.engines.schema.budget import OverBudgetError
 _LONGEST, _DEEPEST = 120_000, 64
 # The largest values that a schema may demand.
 _LARGEST = {"minItems": 10_000, "minProperties": 10_000, "minLength": 100_000, "minContains": 100}
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# Numbers of a prompt are up to here.
+_USUAL = 1e15
 # Agents send the same schemas many times.
 _REMEMBERED = 200
 _valid: dict[str, None] = {}
@@ -78,6 +82,16 @@ def _check_sizes(schema: Mapping[str, Any], where: str) -> None:
             value = each.get(name)
             if isinstance(value, int | float) and value > most:
                 raise _error(f"{place}.{name}", f"must be at most {most}, not {value:g}")
+        if _is_uncountable(each):
+            reason = f"{each['multipleOf']:g} is too small to be counted; leave it out"
+            raise _error(f"{place}.multipleOf", reason)
+
+
+def _is_uncountable(schema: Mapping[str, Any]) -> bool:
+    """Return whether the steps between numbers are too small beside the numbers themselves."""
+    numbers = [schema.get(name) for name in ("multipleOf", *_BOUNDS)]
+    step, *bounds = [each if isinstance(each, int | float) else 0 for each in numbers]
+    return step > 0 and math.isinf(max(_USUAL, *map(abs, bounds)) / step)
 
 
 def verify(value: Any, schema: Mapping[str, Any]) -> str | None:
