@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from azinfer.core import InferenceError
+from azinfer.core import APIConnectionError, InferenceError, RateLimitError, ServerError
+from azinfer.core.bulk import BulkProgress
 from azinfer.core.bulk.checkpoint import Checkpoint
 from azinfer.local import Fault, Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.local.cli.app import app
+from azinfer.local.cli.bulk.progress import Bar
 from azinfer.local.cli.error_messages import describe
 from raw_server import RawServer, failure, reply, vectors
 from terminals import COMMAND, terminal
@@ -240,9 +243,19 @@ def test_existing_output_is_kept_without_force(endpoint: LocalEndpoint, tmp_path
     before = path.read_text()
     done = embed("-o", path, stdin="c")
     assert f"{path} exists: use another file, or pass --force" in done.stderr
-    done = embed("-o", path, "--resume", stdin="c")
+    done = embed("-o", path, "--resume", stdin="a\nb")
     assert (done.returncode, path.read_text()) == (0, before)
     assert "is complete; --force starts again" in done.stderr
+    for other, problem in {
+        "a\nc": "for another input",
+        "a": "for another input",
+        "a\nb\nc": "for the first 2 texts, and the input has 1 more: pass only those",
+    }.items():
+        done = embed("-o", path, "--resume", stdin=other)
+        assert (done.returncode, path.read_text()) == (1, before)
+        assert problem in done.stderr
+    done = embed("-o", path, "--resume", "--dimensions", 4, stdin="a\nb")
+    assert "or other options" in done.stderr
     assert len(inputs(endpoint)) == 1
     assert embed("-o", path, "--force", stdin="c").returncode == 0
     assert len(records(path.read_text())) == 1
@@ -252,6 +265,38 @@ def test_existing_output_is_kept_without_force(endpoint: LocalEndpoint, tmp_path
     assert "is not a checkpoint of azinfer" in done.stderr
     done = embed("-o", path, stdin="c")
     assert "--resume continues it, --force starts again" in done.stderr
+
+
+def test_a_complete_output_of_unknown_origin_is_not_resumed(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZINFER_DATA", str(tmp_path / "data"))
+    path = tmp_path / "out.jsonl"
+    assert embed("-o", path, stdin="a\nb").returncode == 0
+    [receipt] = (tmp_path / "data" / "outputs").iterdir()
+    path.write_text("changed")
+    assert "it is unknown which input it is from" in embed("-o", path, "--resume").stderr
+    embed("-o", tmp_path / "other.jsonl", stdin="a\nb")
+    assert not receipt.exists()  # its output is another one now
+    assert embed("-o", tmp_path / "other.jsonl", "--resume", stdin="a\nb").returncode == 0
+    [receipt] = (tmp_path / "data" / "outputs").iterdir()
+    receipt.write_text("[")
+    done = embed("-o", tmp_path / "other.jsonl", "--resume", stdin="a\nb")
+    assert (done.returncode, "it is unknown" in done.stderr) == (1, True)
+    monkeypatch.setenv("AZINFER_DATA", str(path))  # a file: no receipt, and no error
+    assert embed("-o", tmp_path / "third.jsonl", stdin="a").returncode == 0
+
+
+def test_a_kept_checkpoint_continues_a_longer_input(
+    endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.npy"
+    assert embed("-o", path, "--keep-checkpoint", stdin="a\nb").returncode == 0
+    assert "--resume continues it" in embed("-o", path, stdin="a\nb\nc").stderr
+    done = embed("-o", path, "--resume", "--json", stdin="a\nb\nc")
+    assert json.loads(done.stdout)["resumed"] == 2
+    assert inputs(endpoint) == [["a", "b"], ["c"]]
+    assert os.listdir(tmp_path) == ["out.npy"]
 
 
 @pytest.mark.parametrize("wrong", [["-i", "other.txt"], ["-i", "in.txt", "--format", "jsonl"]])
@@ -360,6 +405,18 @@ def test_the_dry_run_counts_and_sends_nothing(endpoint: LocalEndpoint, tmp_path:
         assert problem in done.stderr
 
 
+def test_the_dry_run_says_what_it_assumes_for_answers(endpoint: LocalEndpoint) -> None:
+    own = {"messages": [{"role": "user", "content": "12345678"}], "max_tokens": 3}
+    stdin = "\n".join(map(json.dumps, [own, {"prompt": "12345678"}, own]))
+    done = azinfer("complete", "-m", "chat", "--dry-run", stdin=stdin)
+    assert done.stdout == (
+        "3 prompts in 3 requests to chat\nabout 512 tokens, of which 506 for the answers\n"
+        "answers without a limit: 1, with 500 tokens assumed for each; --max-tokens sets one\n"
+    )
+    facts = json.loads(azinfer("complete", "--dry-run", "--json", stdin=stdin).stdout)
+    assert (facts["answer_tokens"], facts["assumed_tokens_per_answer"]) == (506, 500)
+
+
 def test_prompts_are_completed(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     done = azinfer("complete", "-m", "chat", "Hello", "Bye", "--system", "Be brief.")
     assert [each["text"] for each in records(done.stdout)] == [
@@ -404,6 +461,49 @@ def test_the_bar_is_for_terminals(endpoint: LocalEndpoint, tmp_path: Path) -> No
         command.read_until("left")
         command.read_until("40 texts in ")
         assert command.wait() == 0
+
+
+def test_the_bar_says_what_it_waits_for() -> None:
+    now = [100.0]
+    bar = Bar("texts", lambda: now[0])
+    assert bar.text() == "texts"
+    now[0] += 12
+    assert bar.text() == "texts, no answer for 0:12"
+    names = ("failed", "resumed", "requests", "refused", "in_flight")
+    counts: dict[str, Any] = dict.fromkeys(names, 0)
+    progress = BulkProgress(total=40, done=8, concurrency=8, tokens=16, seconds=2.0, **counts)
+    bar.show(progress)
+    assert bar.text() == "8 of 40 texts, 4/s, 16 tokens, 0:08 left"
+    now[0] += 75
+    assert bar.text() == "8 of 40 texts, no answer for 1:15"
+    bar.show(replace(progress, failure=APIConnectionError("refused"), wait=9.0))
+    assert bar.text() == "8 of 40 texts, the service does not answer; next try in 0:09"
+    now[0] += 4
+    assert bar.text().endswith("next try in 0:05")
+    now[0] += 5
+    assert bar.text().endswith("next try now")
+    bar.show(replace(progress, failed=1, failure=ServerError("busy", status=503), wait=2.0))
+    assert bar.text() == "9 of 40 texts, 1 failed, the service fails (503); next try in 0:02"
+    bar.show(replace(progress, failure=RateLimitError("busy", status=429), wait=2.0))
+    assert bar.text() == "8 of 40 texts, rate limit; next try in 0:02"
+    bar.show(replace(progress, failure=RateLimitError("busy", status=429)))
+    assert bar.text() == "8 of 40 texts, 4/s, 16 tokens, 0:08 left"
+
+
+@pytest.mark.long
+def test_the_bar_says_that_the_service_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_input(tmp_path / "in.txt")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", url)
+    monkeypatch.setenv("AZURE_AI_API_KEY", "a-key")
+    arguments = ("embed", "-m", "embed", "-i", str(tmp_path / "in.txt"))
+    with terminal(*arguments, "-o", str(tmp_path / "out.npy")) as command:
+        command.read_until("the service does not answer; next try in 0:")
+        command.press("\x03")
+        assert command.wait() == 130
 
 
 def test_a_missing_extra_is_named(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -408,11 +409,20 @@ def test_the_estimate_sends_nothing(server: RawServer) -> None:
     with InferenceClient(server.url, "k", "prod-embed") as client:
         options = CallOptions(None, None, None, None, {})
         job = EmbeddingJob(client, options)
-        assert estimate(job, ["12345678"] * 200) == BulkEstimate(200, 3, 600)
-        assert estimate(job, iter([])) == BulkEstimate(0, 0, 0)
+        texts = BulkEstimate(items=200, requests=3, input_tokens=600)
+        assert estimate(job, ["12345678"] * 200) == texts
+        nothing = BulkEstimate(items=0, requests=0, input_tokens=0)
+        assert estimate(job, iter([])) == nothing
         assert estimate(job, ["12345678"] * 20, batch_size=5).requests == 4
         chats = CompletionJob(client, options._replace(options={"max_tokens": 100}))
-        assert estimate(chats, [[UserMessage("12345678")]] * 3) == BulkEstimate(3, 3, 306)
+        messages = [UserMessage("12345678")]
+        answers = BulkEstimate(items=3, requests=3, input_tokens=6, answer_tokens=300)
+        assert estimate(chats, [messages] * 3) == answers
+        chats = CompletionJob(client, options)
+        wrong = [{}, {"messages": messages, "max_tokens": 1e999}]
+        requests = [messages, {"messages": messages, "max_tokens": 5}, *wrong]
+        mixed = {"items": 4, "requests": 4, "input_tokens": 4, "answer_tokens": 5, "unlimited": 1}
+        assert asdict(estimate(chats, requests)) == mixed
     assert server.received == []
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from azinfer.core import (
     APIConnectionError,
+    BadRequestError,
     Embeddings,
     InferenceError,
     RateLimitError,
@@ -17,9 +18,11 @@ from azinfer.core import (
     ServerError,
 )
 from azinfer.core.bulk.pace import MOST_AT_ONCE, Pace
-from azinfer.core.bulk.values import BulkOptions
+from azinfer.core.bulk.parts import Part
+from azinfer.core.bulk.run import Run
+from azinfer.core.bulk.values import BulkOptions, BulkProgress
 from azinfer.local import LocalDeployment
-from bulk_service import LimitedService, Simulation, answer
+from bulk_service import LimitedService, Simulation, TextJob, answer
 from client_driver import TestClock
 
 
@@ -181,6 +184,48 @@ def test_an_outage_is_waited_for_and_then_ends_the_run() -> None:
     assert str(simulation.run.error) == "refused"
     assert {result.error for result in handed} == {None}
     assert 1610 < simulation.clock.now < 1750
+
+
+def test_the_progress_says_why_and_how_long_all_requests_wait() -> None:
+    reports: list[BulkProgress] = []
+    errors = iter([APIConnectionError("refused")] * 9 + [limited(7.0)])
+
+    def respond(part: Any, now: float) -> Embeddings | InferenceError:
+        reports.append(simulation.run.progress())
+        return next(errors, None) or answer(part.items, 1)
+
+    simulation = Simulation(respond, options=BulkOptions(batch_size=1, concurrency=1))
+    results = simulation.results(["text"] * 3)
+    assert [result.error for result in results] == [None] * 3
+    assert [str(each.failure) for each in reports] == [
+        *["None", *["refused"] * 9, "too many (status 429)"],
+        *["None"] * 2,
+    ]
+    assert {each.wait for each in reports} == {0.0}  # one is under way
+    assert simulation.run.progress().failure is None
+
+
+def test_a_failed_request_says_how_long_it_waits() -> None:
+    clock = TestClock(now=1000.0)
+    run = Run(TextJob(), BulkOptions(), None, clock)
+    run.add(Part(0, ["text"], 2.0))
+    for error, wait in ((APIConnectionError("refused"), 0.5), (limited(7.0), 7.0)):
+        sent = run.next()
+        assert isinstance(sent, Part)
+        assert run.progress().wait == 0.0
+        run.fail(sent, error)
+        assert run.progress().failure is error
+        assert run.progress().wait == pytest.approx(wait, abs=0.2)
+        clock.now += 7.0
+        assert run.progress().wait == 0.0
+    sent = run.next()
+    assert isinstance(sent, Part)
+    run.fail(sent, BadRequestError("this text", status=400))
+    assert run.progress().failure is None
+
+
+def limited(after: float) -> RateLimitError:
+    return RateLimitError("too many", status=429, retry_after=after)
 
 
 def test_one_item_that_fails_forever_is_a_result() -> None:

@@ -15,6 +15,7 @@ from azinfer.core.bulk.tasks import AsyncBulkResults, AsyncWork
 from azinfer.core.bulk.threads import BulkResults, Work
 from azinfer.core.bulk.values import BulkEstimate, BulkOptions, Item, Value
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.routes.demand import USUAL_ANSWER
 
 
 def begin(
@@ -43,13 +44,23 @@ def estimate(
 ) -> BulkEstimate:
     """Return what bulk work would send, without sending anything."""
     planner = Planner(job, None, batch_size)
-    requests, tokens = 0, 0.0
+    requests = answers = unlimited = 0
+    tokens = 0.0
     for item in items:
+        limit = job.answer_limit(item)
+        unlimited += limit is None
+        answers += limit or 0
         for part in planner.add(item, math.inf):
             requests, tokens = requests + 1, tokens + part.tokens
     for part in planner.end():
         requests, tokens = requests + 1, tokens + part.tokens
-    return BulkEstimate(planner.position, requests, round(tokens))
+    return BulkEstimate(
+        items=planner.position,
+        requests=requests,
+        input_tokens=round(tokens) - answers - unlimited * USUAL_ANSWER,
+        answer_tokens=answers,
+        unlimited=unlimited,
+    )
 
 
 def _prepare(

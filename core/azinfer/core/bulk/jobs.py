@@ -19,12 +19,15 @@ from azinfer.core.embeddings import Embeddings, Vector
 from azinfer.core.errors import ConfigurationError, InvalidResponseError
 from azinfer.core.json_body import encode_json
 from azinfer.core.operations import CallOptions, Operations
-from azinfer.core.routes.demand import estimated_tokens
+from azinfer.core.routes.demand import answer_limit, estimated_tokens
 from azinfer.core.routing import Routing
 from azinfer.core.wires.wire import wire_named
 
 _BYTES = 4  # characters of text in a token, as the service estimates before it answers
 _DENSEST = 3 / _BYTES  # no tokenizer needs more than about one token for three bytes
+
+# Errors about a request that is not one; ConfigurationError is a ValueError.
+_NOT_VALID = (TypeError, ValueError, AttributeError, OverflowError)
 
 _ANY = ({"role": "user", "content": ""},)
 
@@ -45,6 +48,10 @@ class Job(ABC, Generic[Item, Value]):
     @abstractmethod
     def tokens_of(self, item: Item) -> float:
         """Return how many tokens an item is expected to use; 0 if it is not valid."""
+
+    def answer_limit(self, item: Item) -> int | None:
+        """Return the tokens of an item that are for its answer; None if it sets no limit."""
+        return 0
 
     @abstractmethod
     def digest(self, items: Sequence[Item]) -> bytes:
@@ -167,14 +174,18 @@ class CompletionJob(Job[Any, ChatCompletion]):
         try:
             body = self._body(item)
             return float(estimated_tokens(body["messages"], body))
-        except (ConfigurationError, TypeError, ValueError, AttributeError):
-            return 0.0  # it is not valid; its result will have the error
+        except _NOT_VALID:
+            return 0.0  # its result will have the error
+
+    def answer_limit(self, item: Any) -> int | None:
+        """Return the most tokens of an answer; None if its request sets no limit."""
+        return answer_limit(self._body(item)) if self.tokens_of(item) else 0
 
     def digest(self, items: Sequence[Any]) -> bytes:
         """Return a hash of requests."""
         try:
             data = b"".join(encode_json(self._body(item)) for item in items)
-        except (ConfigurationError, TypeError, ValueError, AttributeError):
+        except _NOT_VALID:
             data = repr(items).encode(errors="replace")
         return blake2b(data, digest_size=16).digest()
 
@@ -183,7 +194,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
         try:
             messages, options = self._split(items[0])
             return self._client._chat(messages, options, stream=False)
-        except (TypeError, ValueError, AttributeError) as error:
+        except _NOT_VALID as error:
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(

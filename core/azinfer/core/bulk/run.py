@@ -82,6 +82,7 @@ class Run(Generic[Item, Value]):
         self._began = self._last_success = clock.monotonic()
         self._succeeded = False
         self._same_failures, self._last_failure = 0, ""
+        self._trouble: InferenceError | None = None  # the last one since a success
         self._done = self._failed = self._resumed = self._requests = self._tokens = 0
         self._total = options.total
 
@@ -146,7 +147,7 @@ class Run(Generic[Item, Value]):
         self._pace.succeed(part.sent, used, headers_of(answer), now)
         self._requests += 1
         self._tokens += used or 0
-        self._last_success, self._succeeded = now, True
+        self._last_success, self._succeeded, self._trouble = now, True, None
         if self.checkpoint is not None:
             count, data = len(part.items), self.job.dump(values)
             self.checkpoint.store(part.first, count, part.digest, used or 0, data)
@@ -159,11 +160,13 @@ class Run(Generic[Item, Value]):
         now = self._clock.monotonic()
         self._requests += error.status is not None
         assert part.sent is not None
+        self._trouble = error
         if _is_refusal(error):
             self._handle_refusal(part, error, now)
         elif _is_transient(error):
             self._handle_failure(part, error, now)
         else:
+            self._trouble = None  # the service works, and the item is the reason
             self._pace.fail(part.sent, now, overloaded=False)
             self._handle_rejection(part, error)
         self._close_if_idle()
@@ -221,7 +224,18 @@ class Run(Generic[Item, Value]):
             concurrency=int(self._pace.limit),
             tokens=self._tokens,
             seconds=self._clock.monotonic() - self._began,
+            failure=self._trouble,
+            wait=self._wait(),
         )
+
+    def _wait(self) -> float:
+        """Return the seconds until the next request if none is under way or may be sent now."""
+        if self._pace.in_flight:
+            return 0.0
+        starts = [self._pace.paused]
+        if not self._queue and self._delayed:
+            starts.append(min(at for at, _ in self._delayed))
+        return max(0.0, max(starts) - self._clock.monotonic())
 
     def close(self, *, at_once: bool = False) -> None:
         """Send nothing more.

@@ -45,6 +45,9 @@ class BulkProgress:
         concurrency: The most requests at once that the service seems to accept now.
         tokens: Tokens that the answers of this run report.
         seconds: How long this run has taken.
+        failure: The last error of the service, such as a refused connection or a rate limit, if
+            no request has succeeded since.
+        wait: Seconds until the next request, if all have to wait.
     """
 
     total: int | None
@@ -57,6 +60,8 @@ class BulkProgress:
     concurrency: int
     tokens: int
     seconds: float
+    failure: InferenceError | None = None
+    wait: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -76,20 +81,24 @@ class BulkProgress:
         return max(0.0, (self.total - self.done - self.failed) / self.rate)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkEstimate:
     """An estimate of bulk work, made without sending anything.
 
     Attributes:
         items: The number of items.
         requests: The number of requests, unless a limit of tokens makes them smaller.
-        tokens: Tokens as the service estimates them: a quarter of the characters, and for
-            completions the most tokens of each answer.
+        input_tokens: Tokens of the items, as the service estimates them: a quarter of the
+            characters.
+        answer_tokens: The most tokens of all answers whose requests limit them.
+        unlimited: How many requests do not limit their answer.
     """
 
     items: int
     requests: int
-    tokens: int
+    input_tokens: int
+    answer_tokens: int = 0
+    unlimited: int = 0
 
 
 OnProgress: TypeAlias = Callable[[BulkProgress], None]

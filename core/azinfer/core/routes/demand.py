@@ -9,7 +9,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.messages import messages_to_wire
 
 _CHARACTERS = 4  # characters of English text
-_USUAL_ANSWER = 16  # tokens that count where a call sets no limit
+USUAL_ANSWER = 16  # tokens that count where a call sets no limit
 _STATEFUL = "previous_response_id"
 # Items that only repeat the message; others may refer to something stored on a resource.
 _PLAIN = ("message", "function_call", "custom_tool_call", "text", "tool_use")
@@ -32,8 +32,14 @@ def estimated_tokens(messages: Sequence[Mapping[str, Any]], options: Mapping[str
     its characters, and the most tokens of the answer.
     """
     characters = sum(map(len, _texts(message.get("content") for message in messages)))
-    limit = next((options[name] for name in _LIMITS if options.get(name)), _USUAL_ANSWER)
-    return characters // _CHARACTERS + int(limit)
+    limit = answer_limit(options)
+    return characters // _CHARACTERS + (USUAL_ANSWER if limit is None else limit)
+
+
+def answer_limit(options: Mapping[str, Any]) -> int | None:
+    """Return the most tokens of an answer; None if a call sets no limit."""
+    limit = next((options[name] for name in _LIMITS if options.get(name)), None)
+    return None if limit is None else int(limit)
 
 
 def home_of(messages: Sequence[Any] | None, options: Mapping[str, Any]) -> str | None:

@@ -55,6 +55,14 @@ Resume = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Start again, and replace the output if it exists.")
 ]
+KeepCheckpoint = Annotated[
+    bool,
+    typer.Option(
+        "--keep-checkpoint",
+        help="Keep the checkpoint at the end, so that --resume sends only what was added to the "
+        "input.",
+    ),
+]
 Concurrency = Annotated[
     str,
     typer.Option(
@@ -100,6 +108,7 @@ def embed(
     ] = None,
     resume: Resume = False,
     force: Force = False,
+    keep_checkpoint: KeepCheckpoint = False,
     concurrency: Concurrency = "auto",
     dry_run: DryRun = False,
     prices: Prices = None,
@@ -141,6 +150,7 @@ def complete(
     max_tokens: MaxTokens = None,
     resume: Resume = False,
     force: Force = False,
+    keep_checkpoint: KeepCheckpoint = False,
     concurrency: Concurrency = "auto",
     dry_run: DryRun = False,
     prices: Prices = None,
@@ -189,6 +199,7 @@ def _settings(options: dict[str, Any], whole: str | None = None) -> Any:
         output=options["output"],
         resume=options["resume"],
         force=options["force"],
+        keep_checkpoint=options["keep_checkpoint"],
         concurrency=None if concurrency == "auto" else int(concurrency),
         dry_run=options["dry_run"],
         prices=options["prices"],

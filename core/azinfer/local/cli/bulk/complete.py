@@ -11,8 +11,6 @@ from azinfer.core.bulk import CompletionJob
 from azinfer.core.operations import CallOptions
 from azinfer.local.cli.bulk.run import Command, Settings, choose_model, run
 
-_USUAL_ANSWER = 16  # tokens that the estimate counts for an answer without a limit
-
 
 def complete(
     client: InferenceClient, settings: Settings, system: str | None, options: Mapping[str, Any]
@@ -33,7 +31,6 @@ def complete(
         job=CompletionJob(client, CallOptions(model, None, None, None, options)),
         begin=partial(client.complete_many, model=model, **options),
         record=record_of,
-        answer_tokens=options.get("max_tokens") or _USUAL_ANSWER,
     )
     return run(client, model, command, settings)
 

@@ -22,12 +22,14 @@ from azinfer.local.cli.bulk.inputs import Input, open_input
 from azinfer.local.cli.bulk.outputs import Output, open_output
 from azinfer.local.cli.bulk.prices import read_price
 from azinfer.local.cli.bulk.progress import Bar, duration
+from azinfer.local.cli.bulk.receipts import Fingerprint, read_receipt, write_receipt
 from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe as describe_error
 from azinfer.local.cli.output import say, write, write_json
 
 _OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
+_USUAL_ANSWER = 500  # tokens that an estimate assumes for an answer without a limit
 _MOST_SHOWN = 10  # failures that are printed
 _PATIENCE = 1.0  # seconds to wait for a run that is just ending
 _CLEARING = "BEGIN EXCLUSIVE; DROP TABLE IF EXISTS done; DROP TABLE IF EXISTS facts; COMMIT"
@@ -42,6 +44,7 @@ class Settings:
         output: The file to write; None for the standard output.
         resume: Whether to continue after an interrupted run.
         force: Whether to replace an output.
+        keep_checkpoint: Whether the checkpoint stays, so that a longer input can be continued.
         concurrency: The number of requests at once; None if it is to be found.
         dry_run: Whether to only count.
         prices: A file with prices, for the estimate.
@@ -52,6 +55,7 @@ class Settings:
     output: Path | None = None
     resume: bool = False
     force: bool = False
+    keep_checkpoint: bool = False
     concurrency: int | None = None
     dry_run: bool = False
     prices: Path | None = None
@@ -69,7 +73,6 @@ class Command:
         job: The job, for the estimate.
         begin: Begins the work, with the items and the options that both have.
         record: Returns the fields of a value in the output.
-        answer_tokens: The tokens of an answer that the estimate counts; 0 for embeddings.
     """
 
     kind: str
@@ -78,7 +81,6 @@ class Command:
     job: Job[Any, Any]
     begin: Callable[..., BulkResults[Any, Any]]
     record: Callable[[Any], Mapping[str, Any]]
-    answer_tokens: int = 0
 
 
 def choose_model(client: InferenceClient, *, embeddings: bool) -> str:
@@ -113,10 +115,11 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         _show_estimate(client, model, command, settings, source)
         return True
     if settings.resume and settings.output is not None and _is_complete(settings.output):
+        _check_input(settings.output, command, source)
         say(f"{settings.output} is complete; --force starts again")
         return True
     checkpoint = _prepare_checkpoint(settings)
-    items = _Items(command, source)
+    items = _Items(command, source, Fingerprint(command.job.work))
     with Bar(command.what) as bar:
         # This locks the checkpoint, so it comes before the output of a run that may be going on.
         results = command.begin(
@@ -127,8 +130,10 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
             total=_count(source) if bar.is_visible else None,
         )
         failures = _write_all(results, items, settings, checkpoint)
-    if checkpoint is not None and not failures:
-        _delete(checkpoint)
+    if checkpoint is not None and settings.output is not None and not failures:
+        write_receipt(settings.output, items.fingerprint)
+        if not settings.keep_checkpoint:
+            _delete(checkpoint)
     _summarise(command, settings, results.progress, failures)
     return not failures
 
@@ -139,12 +144,15 @@ class _Items:
 
     command: Command
     source: Input
+    fingerprint: Fingerprint
     ids: deque[str | None] = field(default_factory=deque)
 
     def __iter__(self) -> Iterator[Any]:
         for row in self.source.rows():
             self.ids.append(row.id)
-            yield self.command.item(row.item)
+            item = self.command.item(row.item)
+            self.fingerprint.add(item)
+            yield item
 
 
 def _write_all(
@@ -193,6 +201,35 @@ def _is_complete(output: Path) -> bool:
     return output.exists() and not _checkpoint_of(output).exists()
 
 
+def _check_input(output: Path, command: Command, source: Input) -> None:
+    """Check that a complete output is from this input.
+
+    Raises:
+        ConfigurationError: It is from another one, or nobody knows.
+    """
+    count, known = read_receipt(output) or (None, "")
+    if count is None:
+        raise ConfigurationError(
+            f"{output} exists without a checkpoint, and it is unknown which input it is from: use "
+            "another file, or --force to start again"
+        )
+    fingerprint, same = Fingerprint(command.job.work), False
+    for row in source.rows():
+        fingerprint.add(command.item(row.item))
+        same = same or (fingerprint.items == count and fingerprint.value == known)
+    if not same:
+        raise ConfigurationError(
+            f"{output} is complete, but for another input, endpoint, model or other options: use "
+            "another file, or --force to start again"
+        )
+    if more := fingerprint.items - count:
+        raise ConfigurationError(
+            f"{output} is complete for the first {count:,} {command.what}, and the input has "
+            f"{more:,} more: pass only those, with another --output, or --force to start again "
+            "(with --keep-checkpoint, --resume could continue)"
+        )
+
+
 def _checkpoint_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.checkpoint")
 
@@ -216,7 +253,7 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
         return checkpoint
     if checkpoint.exists() and not settings.resume:
         raise ConfigurationError(
-            f"{checkpoint} has the results of an interrupted run: --resume continues it, --force "
+            f"{checkpoint} has the results of an earlier run: --resume continues it, --force "
             "starts again"
         )
     if output.exists() and not settings.resume:
@@ -260,25 +297,35 @@ def _show_estimate(
     client: InferenceClient, model: str, command: Command, settings: Settings, source: Input
 ) -> None:
     """Print an estimate of the work, without sending anything."""
-    result = estimate(command.job, _Items(command, source))
-    answers = result.items * command.answer_tokens
+    result = estimate(command.job, (command.item(row.item) for row in source.rows()))
+    answers = result.answer_tokens + result.unlimited * _USUAL_ANSWER
+    tokens = result.input_tokens + answers
     facts: dict[str, Any] = {
         "deployment": model,
         command.what: result.items,
         "requests": result.requests,
-        "tokens": result.tokens,
+        "tokens": tokens,
     }
+    if answers:
+        facts["answer_tokens"] = answers
+    if result.unlimited:
+        facts["assumed_tokens_per_answer"] = _USUAL_ANSWER
     if settings.prices is not None:
         model_id = client.explain(_OPERATIONS[command.kind], model=model).model_id
         price = read_price(settings.prices, model, model_id)
-        facts["cost"] = round(price.cost(result.tokens - answers, answers), 6)
+        facts["cost"] = round(price.cost(result.input_tokens, answers), 6)
         facts["currency"] = price.currency
     if settings.as_json:
         write_json(facts)
         return
     write(f"{result.items:,} {command.what} in {result.requests:,} requests to {model}")
     limit = f", of which {answers:,} for the answers" if answers else ""
-    write(f"about {result.tokens:,} tokens{limit}")
+    write(f"about {tokens:,} tokens{limit}")
+    if result.unlimited:
+        write(
+            f"answers without a limit: {result.unlimited:,}, with {_USUAL_ANSWER} tokens assumed "
+            "for each; --max-tokens sets one"
+        )
     if "cost" in facts:
         write(f"about {facts['cost']:,.2f} {facts['currency']}".rstrip())
 
