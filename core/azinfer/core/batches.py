@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ from azinfer.core.decoding import invalid_response
 from azinfer.core.endpoints import path_segment
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APITimeoutError, InferenceError
-from azinfer.core.files import File, next_page_of, resource_call
+from azinfer.core.files import File, list_all, list_all_async, resource_call
 from azinfer.core.json_body import encode_json
 from azinfer.core.json_fields import as_count, as_object, as_objects
 from azinfer.core.surfaces import BATCHES
@@ -132,9 +132,24 @@ def _decode_line(line: bytes) -> Json:
 _LISTED = "client.batches.list()"
 
 
-def _creation(file_id: str, operation: str, options: Mapping[str, Any]) -> Json:
+@contextmanager
+def _input_file(
+    client: Any, requests: Requests, model: str | None, operation: str
+) -> Iterator[tuple[File | str | Path, str]]:
+    """Yield the input file of a batch, and the operation that its lines call."""
+    if isinstance(requests, File | str | Path):
+        yield requests, operation
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "batch.jsonl")
+        with path.open("wb") as lines:
+            operation = write_lines(client, requests, model, lines)
+        yield path, operation
+
+
+def _creation(file: File, operation: str, options: Mapping[str, Any]) -> Json:
     window = {"completion_window": "24h"}
-    return {"input_file_id": file_id, "endpoint": f"/v1/{operation}", **window, **options}
+    return {"input_file_id": file.id, "endpoint": f"/v1/{operation}", **window, **options}
 
 
 def _waits() -> Iterator[float]:
@@ -151,28 +166,44 @@ def _too_late(batch: Batch, timeout: float) -> APITimeoutError:
     )
 
 
-def _files_of(batch: Batch) -> list[str]:
-    names = (batch.raw.get("output_file_id"), batch.raw.get("error_file_id"))
-    return [name for name in names if name]
+class _Results:
+    """Reads the files of an ended or a running batch; it does no I/O itself."""
 
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._seen: set[str] = set()
+        self._rest = b""
+        self._is_input = False
 
-def _compared_files(batch: Batch, seen: set[str]) -> list[str]:
-    """Return the input file of an ended batch, unless every request has a result.
+    def files(self) -> Iterator[str]:
+        """Yield the ids of the files to read, one after the other.
 
-    A batch that failed validation has a total of 0, whatever its input has.
-    """
-    name = batch.raw.get("input_file_id")
-    is_whole = 0 < batch.total <= len(seen)
-    return [name] if name and batch.ended and not is_whole else []
+        The last is the input of an ended batch, unless every request has a result by then. A batch
+        that failed validation has a total of 0, whatever its input has.
+        """
+        raw, total = self._batch.raw, self._batch.total
+        yield from filter(None, (raw.get("output_file_id"), raw.get("error_file_id")))
+        self._is_input = True
+        name = raw.get("input_file_id")
+        if name and self._batch.ended and not 0 < total <= len(self._seen):
+            yield name
 
+    def feed(self, piece: bytes) -> Iterator[BatchResult]:
+        """Yield the results in a piece of a file; a line feed ends the last line of a file."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            result = self._missing(line) if self._is_input else decode_result(line)
+            if result is not None:
+                self._seen.add(result.id)
+                yield result
 
-def _missing_result(batch: Batch, line: bytes, seen: set[str]) -> BatchResult | None:
-    """Return the result of a request that no file has, as when the batch expired before it."""
-    name = str(_decode_line(line).get("custom_id")) if line.strip() else None
-    if name is None or name in seen:
-        return None
-    reason = f"the batch ended as {batch.status!r} before this request was answered"
-    return BatchResult(name, None, InferenceError(reason))
+    def _missing(self, line: bytes) -> BatchResult | None:
+        """Return the result of a request that no file has, as when the batch ended before it."""
+        name = str(_decode_line(line).get("custom_id")) if line.strip() else None
+        if name is None or name in self._seen:
+            return None
+        reason = f"the batch ended as {self._batch.status!r} before this request was answered"
+        return BatchResult(name, None, InferenceError(reason))
 
 
 class Batches:
@@ -206,24 +237,14 @@ class Batches:
             ConfigurationError: There are no requests, two have the same id, one uses something
                 that a batch lacks, or a name is a route or belongs to another endpoint.
         """
-        files = self._client.files
-        if isinstance(requests, File):
-            return self._create(_creation(requests.id, endpoint, options))
-        if isinstance(requests, str | Path):
-            return self._create(_creation(files.upload(requests).id, endpoint, options))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "batch.jsonl")
-            with path.open("wb") as lines:
-                endpoint = write_lines(self._client, requests, model, lines)
-            return self._create(_creation(files.upload(path).id, endpoint, options))
+        with _input_file(self._client, requests, model, endpoint) as (source, operation):
+            if not isinstance(source, File):
+                source = self._client.files.upload(source)
+            return self._ask("", body=_creation(source, operation, options), creates=_LISTED)
 
     def list(self) -> Iterator[Batch]:
         """Yield the batches of the resource, page by page."""
-        path: str | None = ""
-        while path is not None:
-            page = self._client._run(resource_call(self._client, BATCHES, path, dict))
-            yield from map(decode_batch, page.get("data") or ())
-            path = next_page_of(page, path)
+        return list_all(self._client, BATCHES, decode_batch)
 
     def get(self, batch_id: str) -> Batch:
         """Return the current state of a batch."""
@@ -266,26 +287,11 @@ class Batches:
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
         """Yield the outcome of each request, in any order; errors are returned, not raised."""
-        batch, seen = self.get(batch_id), set[str]()
-        for file_id in _files_of(batch):
-            for line in self._lines(file_id):
-                if result := decode_result(line):
-                    seen.add(result.id)
-                    yield result
-        for file_id in _compared_files(batch, seen):
-            for line in self._lines(file_id):
-                if result := _missing_result(batch, line, seen):
-                    yield result
-
-    def _lines(self, file_id: str) -> Iterator[bytes]:
-        rest = b""
-        for piece in self._client.files.content(file_id):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from lines
-        yield rest
-
-    def _create(self, body: Json) -> Batch:
-        return self._ask("", body=body, creates=_LISTED)
+        results = _Results(self.get(batch_id))
+        for file_id in results.files():
+            for piece in self._client.files.content(file_id):
+                yield from results.feed(piece)
+            yield from results.feed(b"\n")
 
     def _ask(self, path: str, **more: Any) -> Batch:
         batch: Batch = self._client._run(
@@ -309,27 +315,14 @@ class AsyncBatches:
         **options: Any,
     ) -> Batch:
         """Upload requests and create a batch; the same as `Batches.create`, awaited."""
-        files = self._client.files
-        if isinstance(requests, File):
-            return await self._create(_creation(requests.id, endpoint, options))
-        if isinstance(requests, str | Path):
-            file = await files.upload(requests)
-            return await self._create(_creation(file.id, endpoint, options))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "batch.jsonl")
-            with path.open("wb") as lines:
-                endpoint = write_lines(self._client, requests, model, lines)
-            file = await files.upload(path)
-            return await self._create(_creation(file.id, endpoint, options))
+        with _input_file(self._client, requests, model, endpoint) as (source, operation):
+            if not isinstance(source, File):
+                source = await self._client.files.upload(source)
+            return await self._ask("", body=_creation(source, operation, options), creates=_LISTED)
 
-    async def list(self) -> AsyncIterator[Batch]:
+    def list(self) -> AsyncIterator[Batch]:
         """Yield the batches of the resource, page by page."""
-        path: str | None = ""
-        while path is not None:
-            page = await self._client._run(resource_call(self._client, BATCHES, path, dict))
-            for entry in page.get("data") or ():
-                yield decode_batch(entry)
-            path = next_page_of(page, path)
+        return list_all_async(self._client, BATCHES, decode_batch)
 
     async def get(self, batch_id: str) -> Batch:
         """Return the current state of a batch."""
@@ -363,27 +356,13 @@ class AsyncBatches:
 
     async def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
         """Yield the outcome of each request; the same as `Batches.results`, awaited."""
-        batch, seen = await self.get(batch_id), set[str]()
-        for file_id in _files_of(batch):
-            async for line in self._lines(file_id):
-                if result := decode_result(line):
-                    seen.add(result.id)
+        results = _Results(await self.get(batch_id))
+        for file_id in results.files():
+            async for piece in self._client.files.content(file_id):
+                for result in results.feed(piece):
                     yield result
-        for file_id in _compared_files(batch, seen):
-            async for line in self._lines(file_id):
-                if result := _missing_result(batch, line, seen):
-                    yield result
-
-    async def _lines(self, file_id: str) -> AsyncIterator[bytes]:
-        rest = b""
-        async for piece in self._client.files.content(file_id):
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield line
-        yield rest
-
-    async def _create(self, body: Json) -> Batch:
-        return await self._ask("", body=body, creates=_LISTED)
+            for result in results.feed(b"\n"):
+                yield result
 
     async def _ask(self, path: str, **more: Any) -> Batch:
         call = resource_call(self._client, BATCHES, path, decode_batch, **more)

@@ -5,10 +5,10 @@ Source: "Files" of the Azure OpenAI v1 REST reference.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import Call
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from azinfer.core.operations import Operations
 
 
+T = TypeVar("T")
 _LISTED = "client.files.list()"
 
 
@@ -118,7 +119,28 @@ def upload_of(
     return Upload(source, name, fields, on_progress)
 
 
-def next_page_of(page: Json, path: str) -> str | None:
+def list_all(client: Any, operation: str, decode: Callable[[Any], T]) -> Iterator[T]:
+    """Yield all entries of a list of the resource, page by page."""
+    path: str | None = ""
+    while path is not None:
+        page: Json = client._run(resource_call(client, operation, path, dict))
+        yield from map(decode, page.get("data") or ())
+        path = _next_page(page, path)
+
+
+async def list_all_async(
+    client: Any, operation: str, decode: Callable[[Any], T]
+) -> AsyncIterator[T]:
+    """Yield all entries of a list of the resource, page by page."""
+    path: str | None = ""
+    while path is not None:
+        page: Json = await client._run(resource_call(client, operation, path, dict))
+        for entry in page.get("data") or ():
+            yield decode(entry)
+        path = _next_page(page, path)
+
+
+def _next_page(page: Json, path: str) -> str | None:
     """Return the path of the next page of a list, or None at its end.
 
     Args:
@@ -174,11 +196,7 @@ class Files:
 
     def list(self) -> Iterator[File]:
         """Yield the files of the resource, page by page."""
-        path: str | None = ""
-        while path is not None:
-            page: Json = self._client._run(resource_call(self._client, FILES, path, dict))
-            yield from map(decode_file, page.get("data") or ())
-            path = next_page_of(page, path)
+        return list_all(self._client, FILES, decode_file)
 
     def get(self, file_id: str) -> File:
         """Return the description of a file."""
@@ -238,14 +256,9 @@ class AsyncFiles:
         file: File = await self._client._run(call)
         return file
 
-    async def list(self) -> AsyncIterator[File]:
+    def list(self) -> AsyncIterator[File]:
         """Yield the files of the resource, page by page."""
-        path: str | None = ""
-        while path is not None:
-            page: Json = await self._client._run(resource_call(self._client, FILES, path, dict))
-            for entry in page.get("data") or ():
-                yield decode_file(entry)
-            path = next_page_of(page, path)
+        return list_all_async(self._client, FILES, decode_file)
 
     async def get(self, file_id: str) -> File:
         """Return the description of a file."""
