@@ -78,10 +78,29 @@ def test_an_answer_echoes_no_key_in_its_headers(ask: Ask, server: RawServer) -> 
     assert MARKER not in repr(ask(credential=MARKER).complete())
 
 
-@pytest.mark.parametrize("secret", ["abc", "abcd", "abcdefgh", "abcdefghijkl"])
+@pytest.mark.parametrize("secret", ["abc", "abcdefgh", "abcdefghijkl"])
 def test_a_secret_is_replaced_wherever_it_stands(secret: str) -> None:
     text = redact(f"<{secret}> and {secret}", secret)
     assert (secret in text) == (len(secret) < 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chat", "[redacted]"),
+        ("Bearer chat", "Bearer [redacted]"),
+        ("api-key: chat, x", "api-key: [redacted], x"),
+        ('{"key": "chat", "a": 1}', '{"key": "[redacted]", "a": 1}'),
+        ('"{\\"a\\":\\"chat\\"}"', '"{\\"a\\":\\"[redacted]\\"}"'),
+        ("the key 'chat' and KEY=chat&b", "the key '[redacted]' and KEY=[redacted]&b"),
+        ("the chat model 'chat two' chats: /chat/completions", None),
+        ("the key chats", None),
+    ],
+)
+def test_a_short_secret_is_replaced_only_where_a_secret_stands(
+    text: str, expected: str | None
+) -> None:
+    assert redact(text, "chat") == (text if expected is None else expected)
 
 
 def test_only_a_long_start_of_a_secret_counts() -> None:

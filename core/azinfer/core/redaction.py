@@ -6,6 +6,7 @@ The only module that redacts.
 from __future__ import annotations
 
 import json
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,9 @@ from azinfer.core.errors import InferenceError
 
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 4  # replacing a shorter one would redact half of a sentence
-_SHORTEST_START = 8  # characters by which a secret is found that is cut off
+# Characters by which a secret is found that is cut off; a whole secret with fewer may be a word.
+_SHORTEST_START = 8
+_BEFORE_SECRET = r"=|(?i:key|token|secret|password|authorization|bearer|basic)[\"':=\s]{0,4}"
 
 
 class SecretText(str):
@@ -54,6 +57,8 @@ def redact(text: str, secret: str) -> str:
     """Return a text without a secret, in any quoting, also if only its beginning is there."""
     if len(secret) < _SHORTEST_SECRET:
         return text
+    if len(secret) < _SHORTEST_START:
+        return _redact_word(text, secret)
     for form in _forms(secret):
         text = text.replace(form, REDACTED)
     start = secret[:_SHORTEST_START]
@@ -63,6 +68,19 @@ def redact(text: str, secret: str) -> str:
             size += 1
         text = text[:at] + REDACTED + text[at + size :]
     return text
+
+
+def _redact_word(text: str, secret: str) -> str:
+    """Return a text without a secret that may be a word, as the keys of local servers are.
+
+    It is replaced where it is the whole text or in quotes, after `=`, and after a name of secrets,
+    for example in `Bearer chat` and `bad key chat`.
+    """
+    if text == secret:
+        return REDACTED
+    word = rf"(?:{'|'.join(map(re.escape, _forms(secret)))})(?!\w)"
+    text = re.sub(rf"(?<=[\"']){word}(?=\\?[\"'])", REDACTED, text)
+    return re.sub(rf"({_BEFORE_SECRET}){word}", rf"\1{REDACTED}", text)
 
 
 def redact_headers(headers: Mapping[str, str], secret: str) -> Mapping[str, str]:
