@@ -169,14 +169,9 @@ def test_long_answers_are_whole(server: RawServer, serve: Serve) -> None:
     assert answer.text.count(f'"embedding":{vector}}}') == 64
 
 
-def test_a_written_vector_is_a_sequence_of_numbers() -> None:
-    for vector in (
-        WrittenVector(b"[1,2.5,3]", 3),
-        WrittenVector(f'"{packed(1, 2.5, 3)}"'.encode(), 3),
-    ):
-        assert (len(vector), list(vector), vector[1], vector[-2:]) == (
-            3,
-            [1, 2.5, 3],
-            2.5,
-            [2.5, 3],
-        )
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("[1,2.5,3]", "float"), (f'"{packed(1, 2.5, 3)}"', "base64")]
+)
+def test_a_written_vector_is_a_sequence_of_numbers(text: str, encoding: str) -> None:
+    vector = WrittenVector(text.encode(), 3, encoding)
+    assert (len(vector), list(vector), vector[1], vector[-2:]) == (3, [1, 2.5, 3], 2.5, [2.5, 3])

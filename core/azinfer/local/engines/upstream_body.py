@@ -35,8 +35,8 @@ class UpstreamBody:
         self._timeout = response.deadline.timeout.total
         self.secret = secret
 
-    async def read(self, limit: int | None = None) -> bytes:
-        """Return the whole body.
+    async def read(self, limit: int | None = None) -> bytearray:
+        """Return the whole body; it grows in its place, as long ones would be copied slowly.
 
         Args:
             limit: The number of bytes after which the rest is left out; None for all of them.
@@ -44,20 +44,18 @@ class UpstreamBody:
         Raises:
             EngineError: The body is too large, damaged, or takes too long.
         """
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         self._start_time()
         try:
             async for part in self._response.parts:
-                parts.append(part)
-                size += len(part)
-                if limit is not None and size >= limit:
-                    return b"".join(parts)[:limit]
-                if size > _LARGEST_BODY:
+                body += part
+                if limit is not None and len(body) >= limit:
+                    return body[:limit]
+                if len(body) > _LARGEST_BODY:
                     raise self._too_large()
         except InferenceError as error:
             raise self._failed(error, f"its response took over {self._timeout:g} s") from None
-        return b"".join(parts)
+        return body
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Yield the data of each server-sent event as soon as its line is complete.
@@ -136,7 +134,7 @@ def timed_out(url: str, reason: str) -> EngineError:
     return EngineError(message, "upstream_timeout", status=504)
 
 
-def may_quote(content: bytes, secret: str) -> bool:
+def may_quote(content: bytes | bytearray, secret: str) -> bool:
     """Return whether JSON may have a secret in a text, in whatever way it is written.
 
     Args:

@@ -149,7 +149,7 @@ def read_event(data: bytes, url: str, secret: str) -> Json:
     return chunk
 
 
-def read_object(content: bytes, url: str, secret: str) -> Json:
+def read_object(content: bytes | bytearray, url: str, secret: str) -> Json:
     """Return the JSON of a whole answer.
 
     Args:
@@ -161,7 +161,7 @@ def read_object(content: bytes, url: str, secret: str) -> Json:
         EngineError: The body is not a JSON object.
     """
     try:
-        answer = read_json(content)
+        answer = read_json(bytes(content))
     except (ValueError, RecursionError) as error:
         raise interrupted(url, f"its response is not valid JSON ({error})") from None
     if not isinstance(answer, dict):
@@ -171,7 +171,7 @@ def read_object(content: bytes, url: str, secret: str) -> Json:
 
 
 def read_error(
-    status: int, headers: Mapping[str, str], body: bytes, url: str, secret: str
+    status: int, headers: Mapping[str, str], body: bytes | bytearray, url: str, secret: str
 ) -> EngineError:
     """Return the error of an answer with a bad status.
 

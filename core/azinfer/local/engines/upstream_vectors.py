@@ -27,19 +27,15 @@ class WrittenVector(Sequence[float]):
     """A vector as JSON, whose numbers are read only if somebody wants them.
 
     Args:
-        text: The JSON: a list of numbers, or a text in base64.
+        text: The JSON: a list of numbers, or a text in base64; it may be a part of a larger one.
         length: How many numbers it has.
-
-    Attributes:
-        text: The JSON.
         encoding: `"float"` or `"base64"`.
     """
 
     __slots__ = ("_length", "encoding", "text")
 
-    def __init__(self, text: bytes, length: int) -> None:
-        self.text, self._length = text, length
-        self.encoding = "base64" if text.startswith(b'"') else "float"
+    def __init__(self, text: bytes | msgspec.Raw, length: int, encoding: str) -> None:
+        self.text, self._length, self.encoding = text, length, encoding
 
     def __len__(self) -> int:
         return self._length
@@ -57,7 +53,7 @@ class WrittenVector(Sequence[float]):
         """Return its numbers."""
         if self.encoding == "float":
             return _numbers(self.text)
-        return list(struct.unpack(f"<{self._length}f", base64.b64decode(self.text)))
+        return list(struct.unpack(f"<{self._length}f", base64.b64decode(bytes(self.text)[1:-1])))
 
 
 class _Entry(msgspec.Struct):
@@ -71,7 +67,7 @@ class _Reply(msgspec.Struct):
 
 
 def read_vectors(
-    content: bytes, url: str, secret: str, encoding: str
+    content: bytes | bytearray, url: str, secret: str, encoding: str
 ) -> tuple[list[WrittenVector], int]:
     """Return the vectors of an answer in their order, and the tokens that were read.
 
@@ -90,7 +86,7 @@ def read_vectors(
 
     def read(reply: _Reply) -> tuple[list[WrittenVector], int]:
         entries = sorted(reply.data, key=lambda entry: entry.index)
-        vectors = [_vector(bytes(each.embedding), encoding, quoted) for each in entries]
+        vectors = [_vector(each.embedding, encoding, quoted) for each in entries]
         return vectors, count(reply.usage or {}, "prompt_tokens")
 
     try:
@@ -116,15 +112,16 @@ def _write(vector: Any) -> bytes:
     return msgspec.json.encode(vector if is_text else [float(number) for number in vector])
 
 
-def _vector(text: bytes, encoding: str, secret: bytes | None) -> WrittenVector:
+def _vector(raw: msgspec.Raw, encoding: str, secret: bytes | None) -> WrittenVector:
     """Return a vector after checking it.
 
     Raises:
         ValueError: It is not a vector of finite numbers, or quotes the credential.
     """
+    text = bytes(raw)
     if not text.startswith(b'"'):
         try:
-            return WrittenVector(text, len(_numbers(text)))
+            return WrittenVector(raw, len(_numbers(text)), "float")
         except msgspec.DecodeError as error:
             raise ValueError(str(error)) from None
     digits = text[1:-1].rstrip(b"=")
@@ -135,14 +132,14 @@ def _vector(text: bytes, encoding: str, secret: bytes | None) -> WrittenVector:
         raise ValueError("a vector is not a list of numbers in base64")
     if secret is not None and secret in text:
         raise ValueError("a vector quotes the credential")
-    vector = WrittenVector(text, size // 4)
+    vector = WrittenVector(raw, size // 4, "base64")
     if encoding == "base64":
         return vector
     numbers = vector.numbers()
     if not all(map(math.isfinite, numbers)):
         raise ValueError("a vector has numbers that are not finite")
-    return WrittenVector(msgspec.json.encode(numbers), len(numbers))
+    return WrittenVector(msgspec.json.encode(numbers), len(numbers), "float")
 
 
-_numbers: Callable[[bytes], list[float]] = msgspec.json.Decoder(list[float]).decode
-_read_reply: Callable[[bytes], _Reply] = msgspec.json.Decoder(_Reply).decode
+_numbers: Callable[[bytes | msgspec.Raw], list[float]] = msgspec.json.Decoder(list[float]).decode
+_read_reply: Callable[[bytes | bytearray], _Reply] = msgspec.json.Decoder(_Reply).decode

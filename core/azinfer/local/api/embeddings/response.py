@@ -43,27 +43,31 @@ async def embeddings_response(
     """
     counts = {"prompt_tokens": tokens, "total_tokens": tokens}
     fields = {"id": response_id, "object": "list", "model": model, "usage": counts}
-    head = json.dumps(fields, separators=(",", ":")).encode()
+    head = json.dumps(fields, separators=(",", ":")).encode()[:-1] + b',"data":['
     if sum(map(len, vectors)) <= LONGEST_IN_LOOP:
-        data = _write_vectors(vectors, dimensions, encoding)
+        body = _write_body(head, vectors, dimensions, encoding)
     else:
-        data = await run_in_worker(_write_vectors, vectors, dimensions, encoding)
-    body = b"".join([head[:-1], b',"data":[', data, b"]}"])
+        body = await run_in_worker(_write_body, head, vectors, dimensions, encoding)
     return Response(body, media_type="application/json")
 
 
-def _write_vectors(
-    vectors: Sequence[Sequence[float]], dimensions: int | None, encoding: str
+def _write_body(
+    head: bytes, vectors: Sequence[Sequence[float]], dimensions: int | None, encoding: str
 ) -> bytes:
-    """Return the entries of vectors as JSON, one at a time, so that other threads can run."""
-    return b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%b}'
-        % (at, _write_vector(each, dimensions, encoding))
-        for at, each in enumerate(vectors)
-    )
+    """Return a body with the entries of vectors, one at a time, so that other threads can run."""
+    parts: list[bytes | msgspec.Raw] = [head]
+    for at, each in enumerate(vectors):
+        comma = b"," if at else b""
+        parts.append(b'%b{"object":"embedding","index":%d,"embedding":' % (comma, at))
+        parts.append(_write_vector(each, dimensions, encoding))
+        parts.append(b"}")
+    parts.append(b"]}")
+    return b"".join(parts)
 
 
-def _write_vector(vector: Sequence[float], dimensions: int | None, encoding: str) -> bytes:
+def _write_vector(
+    vector: Sequence[float], dimensions: int | None, encoding: str
+) -> bytes | msgspec.Raw:
     """Return a vector as JSON; one that was written already, with what is wanted, as it is."""
     if isinstance(vector, WrittenVector):
         if vector.encoding == encoding and (dimensions is None or dimensions >= len(vector)):
