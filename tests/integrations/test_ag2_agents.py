@@ -55,7 +55,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def config(address: str, endpoint: LocalEndpoint) -> AzInferConfig:
-    """One deployment as a model, on each of the main surfaces."""
+    """One deployment as a model, on each of the main surfaces and wires."""
     return AzInferConfig(endpoint.url + address, endpoint.key, "ECHO")
 
 

@@ -72,7 +72,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def entry(address: str, endpoint: LocalEndpoint) -> Callable[..., Json]:
-    """Makes entries of config_list, on each of the main surfaces."""
+    """Makes entries of config_list, on each of the main surfaces and wires."""
 
     def make(model: str = "echo", **more: Any) -> Json:
         return entry_of(endpoint.url + address, endpoint.key, model, **more)

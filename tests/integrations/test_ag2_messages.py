@@ -60,7 +60,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def local(address: str, endpoint: LocalEndpoint) -> Make:
-    """Makes configurations of the local endpoint, on one surface of it."""
+    """Makes configurations of the local endpoint, on one surface or wire of it."""
 
     def config(model: str = "paris", **named: Any) -> AzInferConfig:
         named = {"credential": endpoint.key, **named}

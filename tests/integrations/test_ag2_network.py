@@ -43,7 +43,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def config(address: str, endpoint: LocalEndpoint) -> AzInferConfig:
-    """The echoing deployment on each of the main surfaces."""
+    """The echoing deployment on each of the main surfaces and wires."""
     return AzInferConfig(endpoint.url + address, endpoint.key, "echo")
 
 

@@ -62,7 +62,7 @@ def endpoint(shared_endpoint: LocalEndpoint) -> LocalEndpoint:
 
 @pytest.fixture
 def chats(address: str, endpoint: LocalEndpoint) -> AzInferChatClient:
-    """A client on one of the main surfaces."""
+    """A client on one of the main surfaces or wires."""
     return AzInferChatClient(endpoint.url + address, endpoint.key, "echo")
 
 

@@ -38,7 +38,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def make(address: str, endpoint: LocalEndpoint) -> Make:
-    """Makes clients of one surface."""
+    """Makes clients of one surface or wire."""
     endpoint.reset()
     endpoint.requests.clear()
 

@@ -46,10 +46,10 @@ def endpoint() -> Iterator[LocalEndpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=["/models", "/openai/v1", "/openai"])
-def model(request: pytest.FixtureRequest, endpoint: LocalEndpoint) -> ChatAzInfer:
-    """The model of one deployment, on each of the main surfaces."""
-    url = endpoint.url + request.param
+@pytest.fixture
+def model(address: str, endpoint: LocalEndpoint) -> ChatAzInfer:
+    """The model of one deployment, on each of the main surfaces and wires."""
+    url = endpoint.url + address
     return ChatAzInfer(endpoint=url, credential=endpoint.key, model="ECHO", model_id="gpt-4.1")
 
 

@@ -56,7 +56,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def make(address: str, endpoint: LocalEndpoint) -> Any:
-    """Makes services of one surface."""
+    """Makes services of one surface or wire."""
     endpoint.reset()
 
     def create(model: str) -> AzInferChatCompletion:

@@ -1,4 +1,4 @@
-"""Kernels on the three main surfaces of the local endpoint: prompts, functions, output, texts."""
+"""Kernels on the main surfaces and wires of the local endpoint: prompts, functions, output."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def endpoint() -> Iterator[LocalEndpoint]:
 
 @pytest.fixture
 def make(address: str, endpoint: LocalEndpoint) -> Any:
-    """Makes services of one surface."""
+    """Makes services of one surface or wire."""
     endpoint.requests.clear()
 
     def create(model: str = "echo", **named: Any) -> AzInferChatCompletion:
@@ -544,7 +544,7 @@ async def test_a_clone_of_a_kernel_shares_services(make: Any) -> None:
 
 @pytest.fixture
 def write(address: str, endpoint: LocalEndpoint) -> AzInferTextCompletion:
-    """A text completion service of one surface."""
+    """A text completion service of one surface or wire."""
     endpoint.requests.clear()
     return AzInferTextCompletion(endpoint.url + address, endpoint.key, "echo", service_id="text")
 

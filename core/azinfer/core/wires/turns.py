@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
 from azinfer.core.completions import Json
-from azinfer.core.wires.state import same_arguments
+from azinfer.core.wires.state import foreign_wire, same_arguments
 
 Kind: TypeAlias = Literal["text", "call", "other"]
 
@@ -95,6 +95,20 @@ def _merged_turn(
         yield rest
     for call in calls.values():
         yield call, {}
+
+
+def lost_parts(message: Json, wire: str) -> Iterator[str]:
+    """Yield what a message has that a wire without names has no place for."""
+    if message.get("name") and message["role"] != "tool":
+        yield "messages without name"
+    if made_by := foreign_wire(message, wire):
+        yield f"messages without the state of the {made_by} wire"
+
+
+def image_of(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the image of a part in our schema, which may be its URL alone."""
+    image = part.get("image_url")
+    return image if isinstance(image, Mapping) else {"url": image}
 
 
 def text_of_content(content: Any) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from azinfer.core.completions import Json
-from azinfer.core.wires.state import foreign_wire, items_of
-from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
+from azinfer.core.wires.state import items_of
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, lost_parts
 
 _DATA_URL = r"data:([^;,]+)(?:;[^,]*)?,(.*)"
 _CALL_ID = r"[a-zA-Z0-9_-]{1,64}"
@@ -48,8 +48,7 @@ class Turns:
 
     def _message(self, message: Json) -> None:
         role, content = message["role"], message.get("content")
-        if message.get("name") and role != "tool":
-            self.changes["messages without name"] = None
+        self.changes |= dict.fromkeys(lost_parts(message, "messages"))
         if role in ("system", "developer") and not self.messages:
             self.system += self._blocks(content)
         elif role == "assistant":
@@ -70,8 +69,6 @@ class Turns:
 
     def _assistant(self, message: Json) -> Iterator[Json]:
         """Yield an earlier answer: its own blocks if this wire made it, else its text and calls."""
-        if wire := foreign_wire(message, "messages"):
-            self.changes[f"messages without the state of the {wire} wire"] = None
         blocks = items_of(message, "messages") or []
         text = "".join(str(block.get("text") or "") for block in blocks if _is_text(block))
         for part in edited_turn(message, blocks, [text] if text else (), _kind):
@@ -122,8 +119,7 @@ class Turns:
     def _block(self, part: Any) -> Any:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "image_url":
-            image = part.get("image_url")
-            image = image if isinstance(image, Mapping) else {"url": image}
+            image = image_of(part)
             if image.get("detail"):
                 self.changes["images without detail"] = None
             return {"type": "image", "source": _source(str(image.get("url") or ""))}

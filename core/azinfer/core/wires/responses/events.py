@@ -32,18 +32,16 @@ from azinfer.core.wires.responses.answer import (
 )
 from azinfer.core.wires.turns import join_chunks
 
-# The events with a piece of a part: the kind of the part, and the field with its index.
+# The events with a piece of a part: the kind of the part, the field with its index, and the item
+# that it belongs to, for streams that begin with a delta.
 _DELTAS = {
-    "response.output_text.delta": ("output_text", "content_index"),
-    "response.refusal.delta": ("refusal", "content_index"),
-    "response.reasoning_summary_text.delta": ("summary_text", "summary_index"),
-    "response.reasoning_text.delta": ("reasoning_text", "content_index"),
-    "response.function_call_arguments.delta": ("arguments", ""),
-    "response.custom_tool_call_input.delta": ("input", ""),
+    "response.output_text.delta": ("output_text", "content_index", "message"),
+    "response.refusal.delta": ("refusal", "content_index", "message"),
+    "response.reasoning_summary_text.delta": ("summary_text", "summary_index", "reasoning"),
+    "response.reasoning_text.delta": ("reasoning_text", "content_index", "reasoning"),
+    "response.function_call_arguments.delta": ("arguments", "", "function_call"),
+    "response.custom_tool_call_input.delta": ("input", "", "custom_tool_call"),
 }
-# The items that these parts belong to, for streams that begin with a delta.
-_OWNERS = {"arguments": "function_call", "input": "custom_tool_call"}
-_OWNERS |= {"summary_text": "reasoning", "reasoning_text": "reasoning"}
 # These events repeat what came in pieces, or say that nothing has come yet.
 _REPEATED = (
     *("response.queued", "response.in_progress", "response.content_part.added"),
@@ -134,28 +132,28 @@ class ResponsesReader(WireReader):
         if kind == _FIRST:
             self._head = object_in(raw, "response")
         if kind == _NOTE:
-            _, item = self._item_of(raw, "output_text")
+            _, item = self._item_of(raw, "message")
             place = as_index(raw.get("content_index")) or 0
             item.notes[place] = [*item.notes.get(place, ()), raw.get("annotation")]
         # Progress of service-side tools, and unknown events, can be read in `raw`.
         return None if kind.endswith(_REPEATED) else self._chunk(raw)
 
-    def _piece(self, part: str, place: str, raw: Json) -> ChatCompletionChunk:
+    def _piece(self, part: str, place: str, owner: str, raw: Json) -> ChatCompletionChunk:
         """Return the chunk for a piece of text, of reasoning or of a call's arguments."""
         text = raw.get("delta")
         if text.__class__ is not str:
             raise invalid_response("a delta that is not text", raw)
-        index, item = self._item_of(raw, part)
+        index, item = self._item_of(raw, owner)
         return self._add(index, item, (part, as_index(raw.get(place)) or 0), text, raw)
 
-    def _item_of(self, raw: Json, part: str) -> tuple[int, _OpenItem]:
+    def _item_of(self, raw: Json, kind: str) -> tuple[int, _OpenItem]:
         """Return the item of a part, and its index; a stream may begin in the middle of one."""
         index = as_index(raw.get("output_index"))
         if index is None:
             index = max(self._items, default=0)
         item = self._items.get(index)
         if item is None:
-            item = self._items[index] = _OpenItem({"type": _OWNERS.get(part, "message")})
+            item = self._items[index] = _OpenItem({"type": kind})
         return index, item
 
     def _add(

@@ -16,8 +16,8 @@ from typing import Any
 from azinfer.core.completions import Json
 from azinfer.core.json_fields import as_objects, as_text
 from azinfer.core.wires.responses.answer import BETWEEN, CALLS
-from azinfer.core.wires.state import foreign_wire, is_of, items_of
-from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn
+from azinfer.core.wires.state import is_of, items_of
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, lost_parts
 from azinfer.core.wires.wire import Situation
 
 # This model refuses reasoning items of more than one answer.
@@ -52,8 +52,7 @@ class Input:
 
     def _message(self, message: Json) -> Iterator[Json]:
         role, content = message["role"], _content(message.get("content") or "")
-        if message.get("name") and role != "tool":
-            self.changes["messages without name"] = None
+        self.changes |= dict.fromkeys(lost_parts(message, "responses"))
         if role == "assistant":
             yield from self._assistant(message)
         elif role == "tool":
@@ -66,8 +65,6 @@ class Input:
     def _assistant(self, message: Json) -> Iterator[Json]:
         """Yield an earlier answer: its own items if this wire made it, else its text and calls."""
         items = items_of(message, "responses") or []
-        if wire := foreign_wire(message, "responses"):
-            self.changes[f"messages without the state of the {wire} wire"] = None
         if items and not is_of(message, self._situation.resource):
             self.changes["messages without what another resource encrypted"] = None
             items = [item for item in items if "encrypted_content" not in item]
@@ -137,10 +134,8 @@ def _part(part: Any) -> Any:
     if kind == "text":
         return {"type": "input_text", "text": part.get("text")}
     if kind == "image_url":
-        image = part.get("image_url")
-        image = image if isinstance(image, Mapping) else {"url": image}
-        detail = image.get("detail", "auto")
-        return {"type": "input_image", "image_url": image.get("url"), "detail": detail}
+        image = {"detail": "auto", **image_of(part)}
+        return {"type": "input_image", "image_url": image.get("url"), "detail": image["detail"]}
     if kind == "file" and isinstance(file := part.get("file"), Mapping):
         return {"type": "input_file", **file}
     return part
