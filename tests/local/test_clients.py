@@ -6,7 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from azure.ai.inference import ChatCompletionsClient, EmbeddingsClient, ImageEmbeddingsClient
+from azure.ai.inference import (
+    ChatCompletionsClient,
+    EmbeddingsClient,
+    ImageEmbeddingsClient,
+    load_client,
+)
 from azure.ai.inference.aio import ChatCompletionsClient as AsyncChatCompletionsClient
 from azure.ai.inference.models import (
     ChatCompletionsToolDefinition,
@@ -20,7 +25,7 @@ from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundErr
 
 from azinfer.core import InferenceClient
 from azinfer.core import UserMessage as OurUserMessage
-from azinfer.local import LocalEndpoint
+from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 from pictures import DATA_URL, PNG
 
 ASK = "What is the weather in New York?"
@@ -84,6 +89,33 @@ def test_the_retired_sdk_asks_for_the_model(strict: LocalEndpoint) -> None:
     client = ChatCompletionsClient(endpoint=strict.url, credential=AzureKeyCredential(strict.key))
     with client:
         assert client.get_model_info().model_name == "only"
+
+
+class OnlyImages:
+    """Embeds images and nothing else."""
+
+    embed_images = SyntheticEngine(dimensions=8).embed_images
+    aclose = SyntheticEngine().aclose
+
+
+@pytest.mark.parametrize(
+    ("deployment", "kind", "reported"),
+    [
+        (LocalDeployment("chat"), ChatCompletionsClient, "chat-completion"),
+        (LocalDeployment("text-embedding-3-small"), EmbeddingsClient, "embeddings"),
+        (LocalDeployment("images", engine=OnlyImages()), ImageEmbeddingsClient, "image_embeddings"),
+    ],
+    ids=["chat", "embeddings", "images"],
+)
+def test_the_retired_sdk_loads_the_client_of_a_model(
+    deployment: LocalDeployment, kind: type, reported: str
+) -> None:
+    with LocalEndpoint([deployment]) as own:
+        with load_client(own.url, AzureKeyCredential(own.key)) as client:
+            assert type(client) is kind
+            assert client.get_model_info().model_type == reported
+        with InferenceClient(own.url, own.key, deployment.name) as ours:
+            assert ours.info().model_type == reported.removesuffix("s").replace("-", "_")
 
 
 def test_the_retired_sdk_knows_our_errors(endpoint: LocalEndpoint) -> None:

@@ -37,6 +37,7 @@ OPENAI_3 = ROOT / ".venv" / "openai3"
 ANTHROPIC_2 = ROOT / ".venv" / "anthropic2"
 WIRES = ROOT / ".venv" / "wires"
 AGENTS = ROOT / ".venv" / "agents"
+CREWAI = ROOT / ".venv" / "crewai"
 # Which script, where its package is if not in the environment, and how many steps it has over
 # http and, where some of its classes want TLS, over https.
 TOURS: dict[str, tuple[str, Path | None, int, int]] = {
@@ -49,6 +50,7 @@ TOURS: dict[str, tuple[str, Path | None, int, int]] = {
     "autogen": ("autogen", AGENTS, 14, 0),
     "azure-ai-projects": ("projects", None, 2, 2),
     "cohere": ("cohere", WIRES, 14, 0),
+    "crewai": ("crewai", CREWAI, 18, 0),
     "dspy": ("dspy", AGENTS, 13, 0),
     "haystack": ("haystack", AGENTS, 26, 0),
     "instructor": ("instructor", AGENTS, 25, 0),
@@ -102,6 +104,8 @@ def more_deployments(endpoint: LocalEndpoint) -> Iterator[None]:
         LocalDeployment("echo"),
         LocalDeployment("cohere"),
         LocalDeployment("thinker", script=script),
+        LocalDeployment("gpt-thinker", script=script),
+        LocalDeployment("gpt-echo"),
         LocalDeployment("agent", script=actions),
         LocalDeployment("coder", engine=SyntheticEngine(program)),
         LocalDeployment("text-embedding-3-small"),
