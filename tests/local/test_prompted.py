@@ -73,6 +73,16 @@ PROMPTS: dict[str, list[dict[str, Any]]] = {
         ),
         message("user", USER),
     ],
+    "ragas": [
+        message(
+            "user",
+            "Find the person.\nThe JSON Schema:\n"
+            f"{json.dumps(SCHEMA)}Use double quotes.\n\n--------EXAMPLES-----------\n"
+            'Example 1\nInput: {"text": "The person \'Bob\' is 7."}\nOutput: {"name": "Bob"}\n'
+            "Now perform the same with the following input\n"
+            f"input: {json.dumps({'texts': [USER], 'count': None}, indent=4)}\nOutput: ",
+        )
+    ],
     "two systems": [
         message("developer", f"Before, in JSON: {EXAMPLE}"),
         message("developer", f"The schema: {json.dumps(SCHEMA)}"),
@@ -148,3 +158,21 @@ def test_a_fixed_answer_and_a_schema_of_the_request_come_first(endpoint: LocalEn
     other = {"type": "object", "properties": {"x": {"type": "integer"}}}
     form = {"type": "json_schema", "json_schema": {"name": "other", "schema": other}}
     assert json.loads(ask(endpoint, PROMPTS["pydantic-ai"], response_format=form)) == {"x": 42}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('Say "Ann".', "Ann"),
+        ('{"text": "Say: Ann"', "text"),
+        ("{" * 5000, "{"),
+        ('{"a": ["Ann", 42, true, null]}', "Ann"),
+        ("{}", "{}"),
+    ],
+)
+def test_an_input_after_examples_is_text_unless_it_is_json(
+    endpoint: LocalEndpoint, text: str, name: str
+) -> None:
+    schema = {"properties": {"name": {"type": "string"}}, "required": ["name"], "type": "object"}
+    text = f"{json.dumps(schema)}\nNow perform the same with the following input\ninput: {text}"
+    assert name in json.loads(ask(endpoint, [message("user", text)]))["name"]

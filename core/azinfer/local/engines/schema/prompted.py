@@ -7,7 +7,7 @@ ragas describe the answer in the text of a message; so does agno, by its propert
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azinfer.local.engines.base import last_text
@@ -16,6 +16,8 @@ from azinfer.local.engines.schema.budget import spend
 # One of these is in each text that has a schema.
 SCHEMA_WORDS = ('"properties"', "<json_field_properties>")
 _BEGIN, _END = SCHEMA_WORDS[1], "</json_field_properties>"
+# What stands before the input of a prompt that has examples, as ragas writes it.
+_INPUT = "Now perform the same with the following input"
 # A schema is in the first part of a message, among few other objects.
 _LONGEST, _MOST_TRIES = 50_000, 100
 
@@ -40,7 +42,31 @@ def find_schema(messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], 
     if schema is None:
         return None
     users = [each for each in messages if each.get("role") == "user"] or messages
-    return schema, _split(last_text(users[-1:]))[1]
+    text = _split(last_text(users[-1:]))[1]
+    _, has_examples, task = text.rpartition(_INPUT)
+    return schema, _values_in(task) if has_examples else text
+
+
+def _values_in(text: str) -> str:
+    """Return the texts in the JSON of a prompt's input, or the text itself without JSON."""
+    begin = text.find("{")
+    try:
+        value = json.JSONDecoder().raw_decode(text, begin)[0] if begin >= 0 else None
+        texts = list(_texts_in(value))
+    except (ValueError, RecursionError):
+        return text
+    return "\n".join(texts) or text
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    spend()
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float):
+        yield str(value)
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(each)
 
 
 def _split(text: str) -> tuple[list[dict[str, Any]], str]:
