@@ -36,7 +36,7 @@ FLOORS = {
         network
         calls embedding_calls detours legs request_headers attempts observation hedging journeys
         routed_attempts names router streams
-        base_client rerank image_embeddings operations files batch_requests batches bulk
+        base_client rerank image_embeddings discovery operations files batch_requests batches bulk
         sync_operations async_operations sync_bulk_operations async_bulk_operations client
         __init__
     """,

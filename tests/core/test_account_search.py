@@ -9,6 +9,7 @@ import pytest
 from azinfer.core import ConfigurationError, Deployment, Deployments, PermissionDeniedError
 from azinfer.core.account_search import management_origin, search_account
 from azinfer.core.endpoints import Endpoint
+from azinfer.core.model_catalog import find
 from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import KEY, ClientDriver
 from raw_server import RawServer, failure, reply
@@ -72,8 +73,13 @@ def test_the_account_of_an_endpoint_is_found_and_remembered(kind: str) -> None:
         driver.close()
         paths = [entry.path for entry in endpoint.requests]
     assert deployments["chat"].capacity == 7
+    # Of the local endpoint's catalog, in the form of Azure's.
+    facts = find("gpt-4.1", is_model_id=True)
+    assert facts is not None
+    assert deployments["chat"].retires == facts.retires
+    assert deployments["chat"].sources["retires"] == "azure"
     assert [path for path in paths if path == "/subscriptions"] == ["/subscriptions"]
-    assert len(paths) == 4
+    assert len(paths) == 6
 
 
 def test_a_subscription_that_may_not_be_read_is_passed_over(kind: str, server: RawServer) -> None:
@@ -87,7 +93,7 @@ def test_a_subscription_that_may_not_be_read_is_passed_over(kind: str, server: R
         reply(failure("AuthorizationFailed"), 403),
     )
     driver = ClientDriver(kind, server.url, KEY)
-    assert list(driver.run(driver.client.deployments("azure"))) == ["d"]
+    assert list(driver.run(driver.client.deployments("azure"))) == ["d"]  # and no dates
     with pytest.raises(PermissionDeniedError):
         driver.run(driver.client.deployments("azure"))
     driver.close()

@@ -119,6 +119,14 @@ def test_a_missing_credential_is_asked_for_in_the_file(config: Path) -> None:
     assert "--key" not in done.stderr
 
 
+def test_a_name_that_the_endpoint_does_not_list_is_named(fleet: Fleet, config: Path) -> None:
+    fleet["b"].will(reply({"data": [{"id": "mm", "model": "gpt-4o"}]}))
+    text = config.read_text("utf-8").replace('["m@b"]', '["mn@b"]')
+    config.write_text(text.replace("[endpoints.b]", '[endpoints.b]\ndiscover = "classic"'), "utf-8")
+    done = azinfer("--config", str(config))
+    assert "b lists no deployment 'mn': did you mean " in done.stdout
+
+
 def test_watching_follows_the_file(config: Path) -> None:
     command = [COMMAND, "routes", "--config", str(config), "--watch", "--every", "0.1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:

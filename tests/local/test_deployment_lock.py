@@ -91,6 +91,13 @@ def test_a_model_that_retires_soon_is_a_problem() -> None:
     assert len(list(retirements(deployments, date.max))) == 1
 
 
+def test_the_day_that_azure_says_counts() -> None:
+    deployments = Deployments([Deployment("a", "gpt-4.1", retires="2030-01-31")])
+    assert list(retirements(deployments, date(2029, 12, 31))) == []
+    (soon,) = retirements(deployments, date(2030, 1, 1))
+    assert str(soon) == "! a: gpt-4.1 retires on 2030-01-31"
+
+
 @pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"deployments": 3}'])
 def test_a_file_that_is_not_a_lock_is_refused(
     endpoint: LocalEndpoint, tmp_path: Path, content: Any

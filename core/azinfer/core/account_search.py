@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from azinfer.core.endpoints import Endpoint, is_loopback, origin_of
-from azinfer.core.errors import ConfigurationError, PermissionDeniedError
+from azinfer.core.errors import ConfigurationError
 
 _SUBSCRIPTIONS_VERSION = "2022-12-01"
 _ACCOUNTS_VERSION = "2025-09-01"
@@ -48,43 +48,6 @@ def search_account(endpoint: Endpoint) -> Generator[str, list[Page], str]:
         f"({', '.join(names[:5]) or '-'}); use one that can read the account, or pass "
         "source=, its URL in Azure Resource Manager"
     )
-
-
-def find_account(endpoint: Endpoint, read: Callable[[str], list[Page]]) -> str:
-    """Return the URL of the account of an endpoint.
-
-    Args:
-        endpoint: The endpoint.
-        read: Reads the pages of a list.
-    """
-    search = search_account(endpoint)
-    url = next(search)
-    while True:
-        try:
-            pages = read(url)
-        except PermissionDeniedError:
-            pages = []
-        try:
-            url = search.send(pages)
-        except StopIteration as end:
-            return str(end.value)
-
-
-async def find_account_async(
-    endpoint: Endpoint, read: Callable[[str], Awaitable[list[Page]]]
-) -> str:
-    """Do the same in async code."""
-    search = search_account(endpoint)
-    url = next(search)
-    while True:
-        try:
-            pages = await read(url)
-        except PermissionDeniedError:
-            pages = []
-        try:
-            url = search.send(pages)
-        except StopIteration as end:
-            return str(end.value)
 
 
 def management_origin(url: str) -> str:

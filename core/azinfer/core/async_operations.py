@@ -14,14 +14,14 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from azinfer.core.attempts import CallAttempts
-from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.completions import ChatCompletion, ModelInfo
 from azinfer.core.credentials import Keys, Secret
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
-from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
+from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
 if TYPE_CHECKING:
@@ -206,32 +206,12 @@ class AsyncOperations(Operations):
 
         The same as `InferenceClient.deployments`, awaited.
         """
+        from azinfer.core.discovery import read_deployments, run_async
+
         client = self._at_default()
-        if source == AZURE:
-            source = client._knowledge.account or await client._find_account(timeout)
-        return client._remember(await client._pages(*client._list_target(source), timeout))
-
-    async def _find_account(self, timeout: float | Timeout | None) -> str:
-        from azinfer.core.account_search import find_account_async
-
-        scope = self._management_scope()
-
-        async def read(url: str) -> list[Mapping[str, Any]]:
-            return [*(await self._pages(url, scope, timeout))]
-
-        return self._know_account(await find_account_async(self.endpoint, read))
-
-    async def _pages(
-        self, first: str, scope: str | None, timeout: float | Timeout | None
-    ) -> list[Json]:
-        from azinfer.core.deployment_lists import next_page
-
-        pages: list[Json] = []
-        url: str | None = first
-        while url:
-            pages.append(await self._run(self._page(url, scope, timeout)))
-            url = next_page(pages, url)
-        return pages
+        reading = read_deployments(client, source)
+        deployments: Deployments = await run_async(client, reading, timeout)
+        return deployments
 
     async def rerank(
         self,

@@ -104,7 +104,7 @@ class BaseClient:
 
         Args:
             config: The file, or a mapping in its form. Its tables are `[endpoints.<name>]` (url,
-                credential, surface, api_version, headers, zone),
+                credential, surface, api_version, headers, zone, discover),
                 `[deployments."<name>@<endpoint>"]` (model_id, model_version, model_format,
                 capacity_type, capacity, content_filter, rpm, tpm, concurrency),
                 `[routes.<name>]` (tiers, policy, guard, params) and `[aliases]`.

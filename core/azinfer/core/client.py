@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from azinfer.core.async_bulk_operations import AsyncBulkOperations
 from azinfer.core.base_client import MAX_RETRIES, ClientT
+from azinfer.core.deployments import Deployments
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.redaction import hidden
 from azinfer.core.retries import Timeout
@@ -67,6 +68,23 @@ class InferenceClient(SyncBulkOperations):
         """Close the connections. The client can be used again."""
         self._transport.close()
 
+    def discover(
+        self, *, max_age: float = 3600.0, timeout: float | Timeout | None = None
+    ) -> dict[str, Deployments]:
+        """Return the deployments of each endpoint that has `discover` in `azinfer.toml`.
+
+        They are listed and remembered for all clients of this process: names resolve to them, and
+        routes use their facts, each with its source. An endpoint whose list cannot be read keeps
+        what was known, with a warning in the log.
+
+        Args:
+            max_age: Seconds for which a list is not read again.
+            timeout: Seconds for each attempt, or a Timeout, for each page.
+        """
+        from azinfer.core.discovery import discover  # only programs that list load it
+
+        return discover(self, max_age, timeout)
+
     def to_sync(self) -> InferenceClient:
         """Return the same client for sync code: always the same object, or this client itself.
 
@@ -104,6 +122,17 @@ class AsyncInferenceClient(AsyncBulkOperations):
     async def aclose(self) -> None:
         """Close the connections of this event loop. The client can be used again."""
         await self._transport.close()
+
+    async def discover(
+        self, *, max_age: float = 3600.0, timeout: float | Timeout | None = None
+    ) -> dict[str, Deployments]:
+        """Return the deployments of each endpoint that has `discover` in `azinfer.toml`.
+
+        The same as `InferenceClient.discover`, awaited.
+        """
+        from azinfer.core.discovery import discover_async  # only programs that list load it
+
+        return await discover_async(self, max_age, timeout)
 
     def to_sync(self) -> InferenceClient:
         """Return the same client for sync code: always the same object, or this client itself.

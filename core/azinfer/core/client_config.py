@@ -35,6 +35,8 @@ class EndpointConfig:
         deployments: What the file says about its deployments.
         zone: Where its data is processed; the caller chooses the name.
         wire: The form of conversations on it.
+        discover: Where its deployments are listed: `"project"`, `"azure"`, `"classic"`, or the URL
+            of a project or of an account in Azure Resource Manager; None for nowhere.
     """
 
     url: str
@@ -45,6 +47,7 @@ class EndpointConfig:
     deployments: Deployments
     zone: str | None = None
     wire: WireName | None = None
+    discover: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ def _endpoint(
         Deployments(deployments),
         table.get("zone", str),
         _wire(table),
+        table.get("discover", str),
     )
     table.close()
     if config.credential is not None and not re.fullmatch(r"entra|env:\w+", config.credential):
@@ -174,6 +178,14 @@ def _endpoint(
     if local is not None:
         credential = config.credential or hidden(local.credential)
         config = replace(config, url=local.url, credential=credential)
+    if config.discover is not None and not re.match(
+        r"(project|azure|classic)$|https?://", config.discover
+    ):
+        raise table.wrong(
+            'must be "project", "azure" (Azure Resource Manager), "classic" (the resource\'s own '
+            f"list), or the URL of a project or an account, not {config.discover!r}",
+            "discover",
+        )
     for name in ("surface", "api_version"):
         if getattr(config, name) == "":
             raise table.wrong("must not be empty; leave it out to use the default", name)

@@ -12,6 +12,8 @@ from azinfer.core.endpoints import Endpoint, origin_of
 from azinfer.core.errors import ConfigurationError, InvalidResponseError
 from azinfer.core.surfaces import ARM_SCOPE, PROJECT_SCOPE
 
+# Values of `source=`: the account is searched; the endpoint's project; the resource's own list.
+AZURE, PROJECT, CLASSIC = "azure", "project", "classic"
 _ARM_VERSION = "2025-09-01"
 _CLASSIC_LIST_VERSION = "2022-12-01"
 _OTHER_CLOUDS = r"https://management\.(usgovcloudapi\.net|chinacloudapi\.cn)"
@@ -32,15 +34,63 @@ def list_url(endpoint: Endpoint, source: str | None) -> tuple[str, str | None]:
             else ARM_SCOPE
         )
         return f"{base}/deployments?api-version={_ARM_VERSION}", scope
-    if project := Endpoint.parse(source).project if source else endpoint.project:
+    if source == PROJECT and endpoint.project is None:
+        raise ConfigurationError(
+            "this endpoint is not a Foundry project: pass the URL of one "
+            "(https://<resource>.services.ai.azure.com/api/projects/<project>)"
+        )
+    is_url = source not in (None, PROJECT, CLASSIC)
+    project = Endpoint.parse(source or "").project if is_url else endpoint.project
+    if project and source != CLASSIC:
         return f"{project}/deployments?api-version=v1", PROJECT_SCOPE
-    if endpoint.root is None or source:
+    if endpoint.root is None or is_url:
         raise ConfigurationError(
             "this endpoint has no list of deployments: pass source=, the URL of a Foundry project "
             "(https://<resource>.services.ai.azure.com/api/projects/<project>) or of an account "
             "in Azure Resource Manager"
         )
     return f"{endpoint.root}/openai/deployments?api-version={_CLASSIC_LIST_VERSION}", None
+
+
+def models_url(url: str) -> str | None:
+    """Return the URL of the list of an account's models, for that of its deployments.
+
+    Source: "Accounts - List Models" of the Cognitive Services management REST API.
+    """
+    path, _, query = url.partition("?")
+    if "/subscriptions/" not in path:
+        return None
+    return f"{path.removesuffix('/deployments')}/models?{query}"
+
+
+def with_retirements(deployments: Deployments, models: Iterable[Mapping[str, Any]]) -> Deployments:
+    """Return deployments with the days on which their models retire, where the list has them.
+
+    Args:
+        deployments: The deployments.
+        models: The pages of the list of the account's models, in which
+            `deprecation.inference` is a time.
+    """
+    days = {
+        (model.get("name"), model.get("version")): day
+        for page in models
+        for model in page.get("value") or ()
+        if isinstance(model, Mapping) and (day := _retirement(model))
+    }
+    if not days:
+        return deployments
+    return Deployments(
+        each.with_retirement(days.get((each.model_name, each.model_version)))
+        for each in deployments.values()
+    )
+
+
+def _retirement(model: Mapping[str, Any]) -> str | None:
+    """Return the day after which a model answers no longer, for example `"2027-04-14"`."""
+    deprecation = model.get("deprecation")
+    time = deprecation.get("inference") if isinstance(deprecation, Mapping) else None
+    day = str(time)[:10]
+    return day if re.fullmatch(r"\d{4}-\d\d-\d\d", day) else None
 
 
 def next_page(pages: list[dict[str, Any]], url: str) -> str | None:

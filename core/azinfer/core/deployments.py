@@ -48,6 +48,7 @@ class Deployment:
         raw: The entry as the service sent it.
         concurrency: The most calls at once that a route sends there.
         wire: The form of conversations that the configuration declares for it.
+        retires: The day on which the service retires its model, for example `"2027-04-14"`.
         sources: Where each fact is from, by its name: `"azure"` (Azure Resource Manager),
             `"project"`, `"classic"` (the resource's own list) or `"declared"`.
     """
@@ -65,6 +66,7 @@ class Deployment:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     concurrency: int | None = None
     wire: WireName | None = None
+    retires: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -79,6 +81,12 @@ class Deployment:
         if "modelName" in raw or raw.get("type") == "ModelDeployment":
             return _with_source(_from_project(raw), "project")
         return _with_source(cls(raw["id"], raw.get("model"), raw=raw), "classic")
+
+    def with_retirement(self, day: str | None) -> Deployment:
+        """Return the deployment with the day on which its model retires, as Azure says it."""
+        if day is None:
+            return self
+        return replace(self, retires=day, sources={**self.sources, "retires": "azure"})
 
 
 _FACTS = tuple(

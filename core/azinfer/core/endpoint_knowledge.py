@@ -28,6 +28,7 @@ class EndpointKnowledge:
         wires: The wires that deployments need, by the deployment's name.
         image_routes: The operations that embed images, by the deployment's name.
         account: The URL of its account in Azure Resource Manager, once it was found.
+        listed_at: When `deployments` was listed, in seconds since 1970; None before.
         listings: How many lists all endpoints of this process have returned, by which others
             notice a new one.
     """
@@ -39,6 +40,7 @@ class EndpointKnowledge:
     wires: dict[str, WireName] = field(default_factory=dict)
     image_routes: dict[str, str] = field(default_factory=dict)
     account: str | None = None
+    listed_at: float | None = None
 
     def remember(self, deployments: Deployments) -> None:
         """Remember the list that the service returned."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AZURE = "azure"  # the value of `source=` for which the account is searched
 Kind: TypeAlias = Literal["query", "document"]
 
 
@@ -250,12 +249,16 @@ class Operations(BaseClient):
         default = self._router.default
         if default.endpoint == self.endpoint and default._credential is self._credential:
             return self
+        return self._at(default)
+
+    def _at(self, known: Self) -> Self:
+        """Return this client for another endpoint: that of a client that never sends."""
         client = type(self).__new__(type(self))
         client.__dict__.update(self.__dict__)
         for name in ("endpoint", "_credential", "_declared", "_knowledge", "_joined"):
-            setattr(client, name, getattr(default, name))
+            setattr(client, name, getattr(known, name))
         client._targets, client._twin = {}, None
-        client._headers = {**default._headers, **self._added}
+        client._headers = {**known._headers, **self._added}
         return client
 
     def _place(self, operation: str, place: Place) -> Target:
@@ -309,14 +312,12 @@ class Operations(BaseClient):
         _, scope = self._list_target(f"{management_origin(self.endpoint.url)}/subscriptions/-")
         return scope
 
-    def _know_account(self, url: str) -> str:
-        self._knowledge.account = url
-        return url
+    def _remember(self, pages: list[Json], models: list[Json]) -> Deployments:
+        """Remember a list of deployments, with what the list of the account's models adds."""
+        from azinfer.core.deployment_lists import from_pages, with_retirements
 
-    def _remember(self, pages: list[Json]) -> Deployments:
-        from azinfer.core.deployment_lists import from_pages
-
-        self._knowledge.remember(from_pages(pages))
+        self._knowledge.remember(with_retirements(from_pages(pages), models))
+        self._knowledge.listed_at = self._clock.time()
         return self._known_deployments
 
 

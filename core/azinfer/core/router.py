@@ -29,11 +29,11 @@ from azinfer.core.routes.config import zones_of
 from azinfer.core.routes.demand import estimated_tokens, home_of, wire_messages
 from azinfer.core.routes.guard import EMBEDDING_GUARDS
 from azinfer.core.routes.plan import Plan, plan
-from azinfer.core.routes.resolution import Resolution, resolve
+from azinfer.core.routes.resolution import Resolution, missing_deployments, resolve
 from azinfer.core.routes.route import Member
 from azinfer.core.routes.traffic import Ticket, Traffic
-from azinfer.core.routes.vector_lengths import Shape
-from azinfer.core.routing import Decision
+from azinfer.core.routes.vector_lengths import shape_of
+from azinfer.core.routing import Candidate, Decision
 from azinfer.core.secret_names import without_secret_headers
 from azinfer.core.surfaces import EMBEDDINGS, IMAGES
 from azinfer.core.wires.state import resource_of
@@ -84,6 +84,7 @@ class Router:
         self._reload_after = reload_after
         self._traffic = Traffic(clock)
         self._clients: dict[str, tuple[EndpointConfig, Any]] = {}
+        self._noted: set[str] = set()  # deployments that were warned of
         self._signature = source.signature()
         self._look_again = clock.monotonic() + (reload_after or 0.0)
         self._names = self._ready(source.read())
@@ -171,7 +172,7 @@ class Router:
         if ready.route.policy.hedge is not None:
             self._traffic.earn_hedge(ready.route.policy.hedge_share)
         need, home = self._need(ready, names, prompt)
-        shape = _shape(operation, params, prompt[1])
+        shape = shape_of(operation, params, prompt[1])
         journey = Journey(ready, self._traffic, need, meaning, home, shape)
         return RoutedAttempts(journey, leg, rules)
 
@@ -217,13 +218,20 @@ class Router:
             requested=meaning.requested,
             resolution=meaning.rule,
             route=ready.route.name,
-            candidates=self._traffic.candidates(ready),
+            candidates=self._candidates(ready, names),
         )
         member = ready.tiers[0].members[0]
         if isinstance(choice, Choice):
             member = ready.tiers[choice.tier].members[choice.position]
             decision = replace(decision, endpoint=member.endpoint, tier=choice.tier, why=choice.why)
         return self._client(member.endpoint or "", names), member.deployment, decision
+
+    def _candidates(self, ready: Plan, names: Names) -> tuple[Candidate, ...]:
+        missing = missing_deployments(names.directory)
+        candidates = self._traffic.candidates(ready)
+        keys = [f"{each.deployment}@{each.endpoint}".casefold() for each in candidates]
+        notes = [missing.get(key, "") for key in keys]
+        return tuple(map(_with_note, candidates, notes))
 
     @property
     def routes(self) -> tuple[str, ...]:
@@ -350,6 +358,10 @@ class Router:
             if client._knowledge.deployments:
                 listed.add(endpoint)
         directory = replace(names.directory, endpoints=known, listed=frozenset(listed))
+        for key, note in missing_deployments(directory).items():
+            if key not in self._noted:
+                self._noted.add(key)
+                _LOG.warning("a route has a deployment that is not there: %s", note)
         return Names(names.settings, directory, self._listed_deployments())
 
     def _reload(self, after: float) -> None:
@@ -382,10 +394,5 @@ def _origin_in(names: Names, endpoint: str | None) -> str:
     return origin_of(Endpoint.parse(settings.url).url)
 
 
-def _shape(operation: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> Shape | None:
-    """Return what decides the length of vectors; None if the call asks for none."""
-    if operation not in (EMBEDDINGS, IMAGES):
-        return None
-    wanted = {**params, **{name: value for name, value in options.items() if value is not None}}
-    packed = wanted.get("encoding_format") in ("binary", "ubinary")  # eight numbers in each byte
-    return operation, wanted.get("dimensions"), packed
+def _with_note(candidate: Candidate, note: str) -> Candidate:
+    return replace(candidate, note=note) if note else candidate

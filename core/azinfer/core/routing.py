@@ -45,6 +45,7 @@ class Candidate:
         requests_left: Requests that its rate limit has left; None without a limit.
         tokens_left: Tokens that its rate limit has left; None without a limit.
         reason: Why it is not called; empty where it is.
+        note: What is probably wrong with its name; empty as long as nothing is known about it.
     """
 
     deployment: str
@@ -58,6 +59,7 @@ class Candidate:
     requests_left: float | None = None
     tokens_left: float | None = None
     reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

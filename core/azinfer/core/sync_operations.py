@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from azinfer.core.attempts import CallAttempts
-from azinfer.core.completions import ChatCompletion, Json, ModelInfo
+from azinfer.core.completions import ChatCompletion, ModelInfo
 from azinfer.core.deadline import Deadline
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
-from azinfer.core.operations import AZURE, CallOptions, Kind, Operations, T
+from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
 if TYPE_CHECKING:
@@ -259,38 +259,21 @@ class SyncOperations(Operations):
         Args:
             source: The URL of a Foundry project, or of an account in Azure Resource Manager
                 (`https://management.azure.com/subscriptions/…/accounts/…`), or `"azure"` to
-                find this account by the endpoint's host. By default the endpoint's project, else
-                the resource's own list, which Azure no longer has everywhere.
+                find this account by the endpoint's host. By default the endpoint's project
+                (`"project"`), else the resource's own list (`"classic"`), which Azure no longer has
+                everywhere. Of an account, the list of models adds the days of retirement.
             timeout: Seconds for each attempt, or a Timeout, for each page.
 
         Raises:
             ConfigurationError: The endpoint has no list, or a key would be sent to another host.
             AuthenticationError: The list is that of a project, and the credential is a key.
         """
+        from azinfer.core.discovery import read_deployments, run
+
         client = self._at_default()
-        if source == AZURE:
-            source = client._knowledge.account or client._find_account(timeout)
-        return client._remember(client._pages(*client._list_target(source), timeout))
-
-    def _find_account(self, timeout: float | Timeout | None) -> str:
-        from azinfer.core.account_search import find_account
-
-        scope = self._management_scope()
-
-        def read(url: str) -> list[Mapping[str, Any]]:
-            return [*self._pages(url, scope, timeout)]
-
-        return self._know_account(find_account(self.endpoint, read))
-
-    def _pages(self, first: str, scope: str | None, timeout: float | Timeout | None) -> list[Json]:
-        from azinfer.core.deployment_lists import next_page
-
-        pages: list[Json] = []
-        url: str | None = first
-        while url:
-            pages.append(self._run(self._page(url, scope, timeout)))
-            url = next_page(pages, url)
-        return pages
+        reading = read_deployments(client, source)
+        deployments: Deployments = run(client, reading, timeout)
+        return deployments
 
     def rerank(
         self,

@@ -43,6 +43,7 @@ WHOLE: dict[str, Any] = {
             "api_version": "2025-04-01-preview",
             "headers": {"x-team": "search"},
             "zone": "eu",
+            "discover": "azure",
         },
     },
     "deployments": {

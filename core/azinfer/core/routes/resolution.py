@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import AmbiguousDeploymentError, DeploymentNotFoundError
-from azinfer.core.routes.route import Route
+from azinfer.core.routes.route import Member, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,31 @@ def _unknown(name: str, directory: Directory) -> DeploymentNotFoundError:
     )
     error.suggestions = nearest
     return error
+
+
+def missing_deployments(directory: Directory) -> dict[str, str]:
+    """Return the deployments of routes that their endpoints do not list.
+
+    Returns:
+        By the key of each, what is wrong and the nearest name.
+    """
+    missing = {}
+    for member in _members(directory):
+        endpoint = (member.endpoint or directory.default).casefold()
+        known = directory.endpoints.get(endpoint, ())
+        if endpoint not in directory.listed or member.deployment in known:
+            continue
+        nearest = directory.endpoints[endpoint].nearest(member.deployment)
+        advice = f": did you mean {_either(map(repr, nearest))}?" if nearest else ""
+        key = f"{member.deployment}@{endpoint}".casefold()
+        missing[key] = f"{endpoint} lists no deployment {member.deployment!r}{advice}"
+    return missing
+
+
+def _members(directory: Directory) -> Iterator[Member]:
+    for route in directory.routes.values():
+        for tier in route.tiers:
+            yield from (each for each in tier if isinstance(each, Member))
 
 
 def _either(names: Iterable[str]) -> str:

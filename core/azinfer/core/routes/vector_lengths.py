@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from azinfer.core.surfaces import EMBEDDINGS, IMAGES
 
 # What decides the length besides the model: the operation, `dimensions`, whether bits are packed.
 Shape: TypeAlias = tuple[object, ...]
+
+
+def shape_of(operation: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> Shape | None:
+    """Return what decides the length of vectors; None if the call asks for none."""
+    if operation not in (EMBEDDINGS, IMAGES):
+        return None
+    wanted = {**params, **{name: value for name, value in options.items() if value is not None}}
+    packed = wanted.get("encoding_format") in ("binary", "ubinary")  # eight numbers in each byte
+    return operation, wanted.get("dimensions"), packed
 
 
 class VectorLengths:

@@ -115,6 +115,7 @@ _SEARCHED: tuple[tuple[str, Operation], ...] = (
     ),
 )
 _MANAGEMENT: tuple[tuple[str, str, Operation], ...] = (
+    ("GET", "{account}/models", late("management.operation.models")),
     ("GET", "{account}/deployments", late("management.operation.deployments")),
     ("GET", "{account}/deployments/{deployment}", late("management.operation.get")),
     ("PUT", "{account}/deployments/{deployment}", late("management.operation.put")),

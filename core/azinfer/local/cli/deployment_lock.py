@@ -153,6 +153,10 @@ def retirements(deployments: Mapping[str, Deployment], today: date) -> Iterator[
     """Yield the deployments whose models retire soon or are retired."""
     for each in deployments.values():
         model = each.model_name or ""
+        if each.retires is not None:  # as Azure Resource Manager says
+            if (date.fromisoformat(each.retires) - today).days <= _DAYS:
+                yield Difference(each.name, "retires", model, now=each.retires)
+            continue
         facts = find(f"{model}-{each.model_version}", is_model_id=True) or find(
             model, is_model_id=True
         )

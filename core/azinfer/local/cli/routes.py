@@ -41,6 +41,7 @@ def show_routes(
         ask: Whether to send one short question along each route first.
         watch: Seconds between two updates; None prints once.
     """
+    client.discover()
     while True:
         if ask:
             for route in client.routes:
@@ -86,7 +87,7 @@ def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
             str(each.in_flight),
             "-" if each.latency is None else f"{each.latency:.2f} s",
             _format_remaining(each),
-            (each.reason and f"{each.reason}{_wait(each)}") or mark or "-",
+            each.note or (each.reason and f"{each.reason}{_wait(each)}") or mark or "-",
         )
 
 

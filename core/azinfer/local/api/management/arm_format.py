@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.model_catalog import find
 from azinfer.local.resource.deployment import LocalDeployment
 from azinfer.local.resource.registry import Record, Registry
 from azinfer.local.wire.body import Json
@@ -62,6 +63,16 @@ def entry(record: Record, account: str) -> Json:
             "lastModifiedAt": _time(record.modified),
         },
     }
+
+
+def model(deployment: LocalDeployment) -> Json:
+    """Return the model of a deployment; `deprecation` only where the day is known."""
+    name, version = deployment.model_name, deployment.model_version
+    facts = find(f"{name}-{version}", is_model_id=True) or find(name, is_model_id=True)
+    entry: Json = {"format": deployment.model_format, "name": name, "version": version}
+    if facts is not None and facts.retires is not None:
+        entry["deprecation"] = {"inference": f"{facts.retires}T00:00:00Z"}
+    return entry
 
 
 def put_deployment(name: str, body: Json, registry: Registry) -> LocalDeployment:

@@ -65,6 +65,18 @@ async def deployments(context: RequestContext) -> Response:
     )
 
 
+async def models(context: RequestContext) -> Response:
+    """Answer the list of an account's models: those of its deployments.
+
+    Source: "Accounts - List Models" of the same API.
+    """
+    entries = {}
+    for record in context.state.registry.records:
+        entry = arm_format.model(record.deployment)
+        entries[entry["name"], entry["version"]] = entry
+    return AsciiResponse({"value": list(entries.values())})
+
+
 async def get(context: RequestContext) -> Response:
     """Answer one deployment."""
     return _respond(_find_record(context), context)
