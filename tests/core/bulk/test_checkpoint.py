@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import threading
 from array import array
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from azinfer.core import (
+    AuthenticationError,
     BadRequestError,
     ConfigurationError,
     InferenceClient,
@@ -301,8 +303,6 @@ def test_answers_under_way_go_into_the_checkpoint_after_the_end(
     numbered = (str(at) for at in itertools.count())
     results_of(driver, "embed_many", numbered, most=1, checkpoint=path, batch_size=1)
     if kind == "sync":
-        import threading
-
         for thread in threading.enumerate():
             if thread.name == "azinfer-bulk":
                 thread.join(5)
@@ -310,3 +310,29 @@ def test_answers_under_way_go_into_the_checkpoint_after_the_end(
         stored = {row[0] for row in database.execute("SELECT first FROM done")}
     sent = {int(request.json["input"][0]) for request in server.received}
     assert stored == sent if kind == "sync" else stored <= sent
+
+
+def test_the_next_run_takes_the_file_of_one_that_an_error_ended(
+    ask: Ask, server: RawServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+
+    def choose(request: Any) -> Any:
+        if request.json["input"] == ["1"]:
+            return reply(failure("401", "expired"), 401)
+        return lambda peer: (may_answer.wait(30), echo(request)(peer))
+
+    server.choose = choose
+    monkeypatch.setattr(checkpoints, "_PATIENCE", 0.0)
+    driver = ask()
+    named: dict[str, Any] = {"checkpoint": path, "batch_size": 1}
+    with pytest.raises(AuthenticationError, match="expired"):
+        results_of(driver, "embed_many", ["0", "1"], **named)
+    server.choose = echo
+    assert numbers(results_of(driver, "embed_many", ["0", "1"], **named)) == [0.0, 1.0]
+    may_answer.set()  # the answer of the first run comes late, and changes nothing
+    for thread in threading.enumerate():
+        if thread.name == "azinfer-bulk":
+            thread.join(30)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT first FROM done ORDER BY first").fetchall() == [(0,), (1,)]

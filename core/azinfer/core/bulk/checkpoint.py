@@ -8,10 +8,13 @@ loses only the requests that were under way.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from azinfer.core.errors import ConfigurationError
 
@@ -24,6 +27,9 @@ CREATE TABLE IF NOT EXISTS done (
     tokens INTEGER NOT NULL, data BLOB NOT NULL
 );
 """
+
+# Checkpoints of ended runs, whose last answers are still under way.
+_ENDING: WeakValueDictionary[str, Checkpoint] = WeakValueDictionary()
 
 
 class Checkpoint:
@@ -39,7 +45,10 @@ class Checkpoint:
 
     def __init__(self, path: str | Path, work: Mapping[str, Any]) -> None:
         self.path = str(path)
-        self._past_the_last = False
+        self._past_the_last = self._closed = False
+        self._lock = threading.Lock()
+        if (ending := _ENDING.pop(self._place, None)) is not None:
+            ending.close()
         try:
             # The lock of the run allows one thread at a time.
             self._database = sqlite3.connect(
@@ -112,14 +121,27 @@ class Checkpoint:
             ConfigurationError: The file cannot be written, for example because the disk is full.
         """
         row = (first, count, digest, tokens, data)
-        try:
-            self._database.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?)", row)
-        except sqlite3.Error as error:
-            raise ConfigurationError(f"{self.path} cannot be written: {error}") from None
+        with self._lock:
+            if self._closed:  # the next run has taken the file, and does this work again
+                return
+            try:
+                self._database.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?)", row)
+            except sqlite3.Error as error:
+                raise ConfigurationError(f"{self.path} cannot be written: {error}") from None
+
+    def close_soon(self) -> None:
+        """Keep the file for late answers, until another run of this process needs it."""
+        _ENDING[self._place] = self
 
     def close(self) -> None:
         """Close the file, so that another run can use it; it can be called twice."""
-        self._database.close()
+        with self._lock:
+            self._closed = True
+            self._database.close()
+
+    @property
+    def _place(self) -> str:
+        return os.path.realpath(self.path)
 
 
 def _describe(path: str, error: sqlite3.Error) -> str:

@@ -247,8 +247,8 @@ class Run(Generic[Item, Value]):
         self._closed = True
         self._queue.clear()
         self._ready.clear()
-        if at_once and self.checkpoint is not None:
-            self.checkpoint.close()
+        if self.checkpoint is not None:
+            self.checkpoint.close() if at_once else self.checkpoint.close_soon()
         self._close_if_idle()
 
     def _push(self, part: Part[Item, Value], place: float | None = None) -> None:
