@@ -20,6 +20,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -33,17 +34,24 @@ for line in sys.stdin:
     print(time.process_time(), flush=True)
 """
 _ENDPOINT = f"""
+import json, os, tempfile
+from pathlib import Path
 from azinfer.local import LocalDeployment, LocalEndpoint, SyntheticEngine
 endpoint = LocalEndpoint(
     [
         LocalDeployment("chat", engine=SyntheticEngine("Paris is the capital of France.")),
         LocalDeployment("long", engine=SyntheticEngine("Paris is the capital. " * 40)),
         LocalDeployment("text-embedding-3-small"),
-        *(LocalDeployment(f"more-{{at}}") for at in range(%d)),
+        *(LocalDeployment(f"more-{{at}}") for at in range(int(os.environ.get("MORE", 0)))),
     ],
     key="benchmark",
+    data=tempfile.mkdtemp(dir=os.environ.get("DATA")),
 )
 endpoint.start()
+for at in range(int(os.environ.get("FILES", 0))):
+    name, part = endpoint._store.begin_file()
+    part.write_text("{{}}")
+    endpoint._store.end_file(name, {{"filename": f"{{at}}.jsonl", "purpose": "batch"}})
 url = endpoint.url
 {_REPORTS}
 """
@@ -104,10 +112,14 @@ class Server:
         self._process = process
         assert process.stdout is not None
         self.host = urlsplit(process.stdout.readline().strip()).netloc
+        self._buffer = bytearray(1 << 20)
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect anew: servers close connections that are idle for some seconds."""
         host, _, port = self.host.partition(":")
         self._socket = socket.create_connection((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = bytearray(1 << 20)
 
     @property
     def cpu(self) -> float:
@@ -118,11 +130,11 @@ class Server:
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
 
-    def request(self, method: str, path: str, body: bytes, kind: str = "application/json") -> bytes:
+    def request(self, method: str, path: str, body: bytes) -> bytes:
         """Return the bytes of a request."""
         return (
             f"{method} {path} HTTP/1.1\r\nhost: {self.host}\r\napi-key: benchmark\r\n"
-            f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode() + body
 
     def send(self, request: bytes) -> bytes:
@@ -151,17 +163,26 @@ class Server:
 
 
 @contextmanager
-def serve(source: str) -> Iterator[Server]:
+def serve(source: str, **environ: str) -> Iterator[Server]:
     """Start a server and end it."""
-    with subprocess.Popen(
-        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [sys.executable, "-c", source],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "DATA": folder}
+            | {name: str(each) for name, each in environ.items()},
+        ) as process,
+    ):
         yield Server(process)
         process.communicate("")
 
 
 def cost(server: Server, request: bytes, count: int) -> float:
     """Return the seconds of the server's processor time for one request."""
+    server.connect()
     before = server.cpu
     for _ in range(count):
         server.send(request)
@@ -187,7 +208,7 @@ def chat_request(server: Server, model: str = "chat", *, stream: bool = False) -
 
 def measure_chat() -> tuple[float, float]:
     """Return the costs of a small chat."""
-    with serve(_ENDPOINT % 0) as ours, serve(_STARLETTE) as peer:
+    with serve(_ENDPOINT) as ours, serve(_STARLETTE) as peer:
         return compare(
             lambda: cost(ours, chat_request(ours), _CHATS),
             lambda: cost(peer, chat_request(peer), _CHATS),
@@ -196,7 +217,7 @@ def measure_chat() -> tuple[float, float]:
 
 def measure_stream() -> tuple[float, float]:
     """Return the costs of a stream of 200 tokens."""
-    with serve(_ENDPOINT % 0) as ours, serve(_STARLETTE) as peer:
+    with serve(_ENDPOINT) as ours, serve(_STARLETTE) as peer:
         return compare(
             lambda: cost(ours, chat_request(ours, "long", stream=True), _STREAMS),
             lambda: cost(peer, chat_request(peer, "long", stream=True), _STREAMS),
@@ -205,7 +226,7 @@ def measure_stream() -> tuple[float, float]:
 
 def measure_deployments() -> tuple[float, float]:
     """Return the costs of a chat with many deployments and with few."""
-    with serve(_ENDPOINT % _MANY) as many, serve(_ENDPOINT % _FEW) as few:
+    with serve(_ENDPOINT, MORE=str(_MANY)) as many, serve(_ENDPOINT, MORE=str(_FEW)) as few:
         return compare(
             lambda: cost(many, chat_request(many), _CHATS),
             lambda: cost(few, chat_request(few), _CHATS),
@@ -214,26 +235,14 @@ def measure_deployments() -> tuple[float, float]:
 
 def measure_files() -> tuple[float, float]:
     """Return the costs of a page of 20 files of many and of few."""
-    with serve(_ENDPOINT % 0) as many, serve(_ENDPOINT % 0) as few:
-        for server, count in ((many, _MANY_FILES), (few, _FEW_FILES)):
-            request = upload(server)
-            for _ in range(count):
-                server.send(request)
+    with (
+        serve(_ENDPOINT, FILES=str(_MANY_FILES)) as many,
+        serve(_ENDPOINT, FILES=str(_FEW_FILES)) as few,
+    ):
         return compare(
             lambda: cost(many, page_request(many), _CHATS),
             lambda: cost(few, page_request(few), _CHATS),
         )
-
-
-def upload(server: Server) -> bytes:
-    """Return the request that stores a small file."""
-    parts = (
-        '--cut\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-        '--cut\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}\r\n'
-        "--cut--\r\n"
-    )
-    kind = "multipart/form-data; boundary=cut"
-    return server.request("POST", "/openai/v1/files", parts.encode(), kind)
 
 
 def page_request(server: Server) -> bytes:
@@ -271,7 +280,7 @@ def measure_vectors(encoding: str) -> tuple[float, float]:
     body = {"model": "text-embedding-3-small", "input": texts}
     body["encoding_format"] = "base64" if encoding == "base64" else "float"
     with ExitStack() as stack:
-        ours = stack.enter_context(serve(_ENDPOINT % 0))
+        ours = stack.enter_context(serve(_ENDPOINT))
         request = ours.request("POST", "/openai/v1/embeddings", json.dumps(body).encode())
         writer = stack.enter_context(
             subprocess.Popen(

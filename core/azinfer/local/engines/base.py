@@ -219,7 +219,7 @@ def open_chat(engine: ChatEngine, prompt: Prompt) -> AsyncGenerator[Piece]:
 class EmbeddingEngine(Protocol):
     """Turns texts into vectors."""
 
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+    async def embed(self, texts: Sequence[str]) -> tuple[Sequence[Sequence[float]], int]:
         """Return a unit vector for each text, shape `(len(texts), dimensions)`, and all tokens."""
         ...
 

@@ -17,6 +17,7 @@ from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
 from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS, find_fields
 from azinfer.local.engines.schema.prompted import SCHEMA_WORDS, find_schema
+from azinfer.local.engines.synthetic_vectors import vector_of
 from azinfer.local.engines.vision import descriptors
 from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.turns import take_turn
@@ -31,7 +32,6 @@ _LONGEST_ANSWER, _MOST_TOKENS = 100_000, 16_384
 _OFTEN = 2000
 # Longer pieces begin with many spaces.
 _SHORT_PIECE = 128
-_FAINT = 1e-4
 _LENGTH = 384
 # What `json_object` asks for.
 _ANY_OBJECT = {"type": "object"}
@@ -40,7 +40,7 @@ _ALTERNATIVES = (
     *(" the", " a", " of", " to", " and", " in", " is", " it", " that", " for", " on", " with"),
     *(" as", " was", " by", " this", " an", " or", " are", " not", " be"),
 )
-_WORD, _SPACE = re.compile(r"\w+"), re.compile(r"(?<=\S)\s")
+_SPACE = re.compile(r"(?<=\S)\s")
 _TOKEN = re.compile(r"\s*(?:\w{1,12}|[^\w\s])|\s+$")
 
 
@@ -105,14 +105,14 @@ class SyntheticEngine:
         count = await self._counter.count(prompt)
         yield _last_piece(reason, count, stop if reason == "stop" else None)
 
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+    async def embed(self, texts: Sequence[str]) -> tuple[Sequence[Sequence[float]], int]:
         """Return vectors of the words in each text: the more two share, the nearer they are."""
         if sum(map(len, texts)) <= _SHORT:
             return self._embed(texts)
         return await run_in_worker(self._embed, texts)
 
-    def _embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        return [self._vector(text) for text in texts], sum(map(count_tokens, texts))
+    def _embed(self, texts: Sequence[str]) -> tuple[Sequence[Sequence[float]], int]:
+        return [vector_of(text, self.dimensions) for text in texts], sum(map(count_tokens, texts))
 
     async def embed_images(self, inputs: Sequence[tuple[bytes, str | None]]) -> list[list[float]]:
         """Return vectors of how each image looks, and of the words of its text.
@@ -137,29 +137,10 @@ class SyntheticEngine:
         looks = [0.0] * self.dimensions
         for place, number in enumerate(descriptors.describe(decode_image(data, at))):
             looks[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
-        words = self._vector(text) if text else [0.0] * self.dimensions
+        words = vector_of(text, self.dimensions) if text else [0.0] * self.dimensions
         whole = [a + b for a, b in zip(looks, words, strict=True)]
         length = math.sqrt(sum(number * number for number in whole)) or 1.0
         return [float(number / length) for number in whole]
-
-    def _vector(self, text: str) -> list[float]:
-        """Return the vector of the words of a text."""
-        counts: dict[str, int] = {}
-        every = hashlib.shake_128()
-        for match in _WORD.finditer(text.lower()):
-            word = match[0]
-            every.update(((" " if counts else "") + word).encode(errors="replace"))
-            counts[word] = counts.get(word, 0) + 1
-        # A little in all dimensions: too little to change which vectors are similar, but enough
-        # that no vector is zero when it is cut to a few dimensions.
-        numbers = [(byte - 127.5) * _FAINT for byte in every.digest(self.dimensions)]
-        for word, count in (counts or {"": 1}).items():
-            for seed in range(4):
-                digest = hashlib.blake2b(f"{seed}{word}".encode(errors="replace"), digest_size=8)
-                number = int.from_bytes(digest.digest(), "little")
-                numbers[number % self.dimensions] += count if number >> 63 else -count
-        length = math.sqrt(sum(number * number for number in numbers)) or 1.0
-        return [number / length for number in numbers]
 
 
 def _pieces(tokens: Sequence[str], prompt: Prompt) -> Iterator[Piece]:

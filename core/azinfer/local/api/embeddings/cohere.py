@@ -100,12 +100,12 @@ def _write_object(values: Mapping[str, bytes]) -> bytes:
 
 async def _vectors(
     deployment: LocalDeployment, inputs: list[Input]
-) -> tuple[list[list[float]], int]:
+) -> tuple[list[Sequence[float]], int]:
     """Return a vector for each input, in order, and the tokens that were read."""
     texts = [each for each in inputs if isinstance(each, str)]
     images = [each for each in inputs if not isinstance(each, str)]
-    of_texts: list[list[float]] = []
-    of_images: list[list[float]] = []
+    of_texts: Sequence[Sequence[float]] = []
+    of_images: Sequence[Sequence[float]] = []
     tokens = 1000 * len(images)  # tokens of one image in crmne/ruby_llm's recording
     if texts:
         of_texts, read = await cast(EmbeddingEngine, deployment.engine).embed(texts)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from azinfer.local.engines.synthetic_vectors import SyntheticVector
 from azinfer.local.engines.upstream_vectors import WrittenVector
 from azinfer.local.worker_threads import run_in_worker
 
@@ -69,8 +70,14 @@ def _write_vector(
     vector: Sequence[float], dimensions: int | None, encoding: str
 ) -> bytes | msgspec.Raw:
     """Return a vector as JSON; one that was written already, with what is wanted, as it is."""
+    whole = dimensions is None or dimensions >= len(vector)
+    if whole and isinstance(vector, SyntheticVector):
+        if encoding == "float":
+            return vector.write_floats()
+        if encoding == "base64":
+            return vector.write_base64()
     if isinstance(vector, WrittenVector):
-        if vector.encoding == encoding and (dimensions is None or dimensions >= len(vector)):
+        if vector.encoding == encoding and whole:
             return vector.text
         vector = vector.numbers()
     return msgspec.json.encode(encode(shorten(vector, dimensions), encoding))
