@@ -270,7 +270,23 @@ def test_a_whole_stream_ends_its_span_with_its_usage(
     assert call.status.status_code is StatusCode.UNSET
     assert attributes(call)["gen_ai.usage.output_tokens"] == 4
     assert attributes(call)["gen_ai.response.finish_reasons"] == ("stop",)
+    assert attributes(call)["azinfer.time_to_first_chunk"] > 0
+    assert telemetry.points("gen_ai.client.operation.time_to_first_chunk") == []
     assert "azinfer.left_early" not in attributes(call)
+
+
+def test_the_time_to_the_first_chunk_is_a_metric_of_the_newest_version(
+    driver: ClientDriver, server: RawServer, telemetry: Telemetry
+) -> None:
+    telemetry.start(environ={"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"})
+    server.will(stream(events(part("one"), part("two", "stop"), USAGE)))
+    driver.stream()
+    (point,) = telemetry.points("gen_ai.client.operation.time_to_first_chunk")
+    assert (point.count, point.attributes["gen_ai.operation.name"]) == (1, "chat")
+    assert attributes(telemetry.call)["gen_ai.response.time_to_first_chunk"] == point.sum
+    driver.complete()
+    (point,) = telemetry.points("gen_ai.client.operation.time_to_first_chunk")
+    assert point.count == 1
 
 
 def test_a_stream_that_is_left_ends_once_and_says_so(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
@@ -106,8 +106,17 @@ class ObservedAttempts:
     def reader(self, status: int, headers: Mapping[str, str], deadline: Any) -> StreamReader:
         """Return the reader of a stream, whose end ends the call."""
         self._request.set_attribute("http.response.status_code", status)
-        self._reader = self._attempts.reader(status, headers, deadline)
-        return self._reader
+        self._reader = reader = self._attempts.reader(status, headers, deadline)
+        feed, call = reader.feed, self._call
+
+        def feed_first(data: bytes) -> Iterator[Any]:
+            for chunk in feed(data):
+                vars(reader).pop("feed", None)  # this function was for the first chunk
+                call.receive_chunk()
+                yield chunk
+
+        vars(reader)["feed"] = feed_first
+        return reader
 
     def handle_interruption(self, error: InferenceError) -> InferenceError:
         """Return the error of a stream that broke, which ends the call."""

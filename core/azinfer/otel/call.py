@@ -27,7 +27,9 @@ from azinfer.core.observation import Subject
 from azinfer.core.routing import Routing
 from azinfer.otel import contents
 from azinfer.otel.conventions import (
+    FIRST_CHUNK_ATTRIBUTE,
     OPERATIONS,
+    OWN_FIRST_CHUNK_ATTRIBUTE,
     provider_of,
     request_attributes,
     server_attributes,
@@ -44,6 +46,7 @@ class Recorder:
         logger: Records the events with contents, in version 1.36 of the conventions.
         duration: The seconds of calls.
         tokens: The tokens of calls.
+        first_chunk: The seconds until the first chunk of a stream; None in version 1.36.
         latest: Whether names are those of the newest conventions.
         contents: Whether prompts and answers are recorded.
         counts_tokens: Whether tokens are recorded.
@@ -53,6 +56,7 @@ class Recorder:
     logger: Logger
     duration: Histogram
     tokens: Histogram
+    first_chunk: Histogram | None
     latest: bool
     contents: bool
     counts_tokens: bool
@@ -82,7 +86,7 @@ class Call:
         self._lock = threading.Lock()
         self._open = 0
         self._began: float | None = None
-        self._is_over = False
+        self._is_over = self._has_chunk = False
         # A framework's span stands for the call, so that nothing is recorded twice.
         self._is_others = is_model_call(get_current_span(context))
         self.span: Span = INVALID_SPAN
@@ -154,6 +158,19 @@ class Call:
         """Count a request, or its hedge, that may answer the call."""
         with self._lock:
             self._open += 1
+
+    def receive_chunk(self) -> None:
+        """Record when the first chunk of a stream came; further ones change nothing."""
+        with self._lock:
+            was_first, self._has_chunk = not self._has_chunk, True
+        if not was_first or self._began is None:
+            return
+        seconds = time.perf_counter() - self._began
+        latest = self._recorder.latest
+        name = FIRST_CHUNK_ATTRIBUTE if latest else OWN_FIRST_CHUNK_ATTRIBUTE
+        self.span.set_attribute(name, seconds)
+        if self._recorder.first_chunk is not None and not self._is_others:
+            self._recorder.first_chunk.record(seconds, self._common(), self.context)
 
     def succeed(self, value: Any) -> None:
         """End the call with its value; any other request under way is a hedge that lost."""

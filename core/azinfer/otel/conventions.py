@@ -42,6 +42,11 @@ DURATION_BUCKETS = [0.01 * 2**power for power in range(14)]
 TOKENS = "gen_ai.client.token.usage"
 TOKEN_BUCKETS = [4**power for power in range(14)]
 
+# Version 1.36 has a time to the first token for servers only; clients have one in newer versions.
+FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
+FIRST_CHUNK_ATTRIBUTE = "gen_ai.response.time_to_first_chunk"
+OWN_FIRST_CHUNK_ATTRIBUTE = "azinfer.time_to_first_chunk"
+
 
 def is_latest(environ: Mapping[str, str]) -> bool:
     """Return whether the newest names are selected."""

@@ -18,6 +18,7 @@ from azinfer.otel.call import Call, Recorder
 from azinfer.otel.conventions import (
     DURATION,
     DURATION_BUCKETS,
+    FIRST_CHUNK,
     OPERATIONS,
     TOKEN_BUCKETS,
     TOKENS,
@@ -55,6 +56,7 @@ def instrument(
     uninstrument()
     environ = os.environ if environ is None else environ
     meter = get_meter(_NAME, __version__, meter_provider)
+    latest = is_latest(environ)
     recorder = Recorder(
         tracer=get_tracer(_NAME, __version__, tracer_provider),
         logger=get_logger(_NAME, __version__, logger_provider),
@@ -70,7 +72,15 @@ def instrument(
             "Tokens of prompts and answers",
             explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
         ),
-        latest=is_latest(environ),
+        first_chunk=meter.create_histogram(
+            FIRST_CHUNK,
+            "s",
+            "How long streams take until their first chunk",
+            explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
+        )
+        if latest
+        else None,
+        latest=latest,
         contents=wants_contents(environ) if contents is None else contents,
         counts_tokens=tokens,
     )
