@@ -106,8 +106,8 @@ class ObservedAttempts:
     def reader(self, status: int, headers: Mapping[str, str], deadline: Any) -> StreamReader:
         """Return the reader of a stream, whose end ends the call."""
         self._request.set_attribute("http.response.status_code", status)
-        self._reader = reader = self._attempts.reader(status, headers, deadline)
-        feed, call = reader.feed, self._call
+        reader: StreamReader = self._attempts.reader(status, headers, deadline)
+        self._reader, feed, call = reader, reader.feed, self._call
 
         def feed_first(data: bytes) -> Iterator[Any]:
             for chunk in feed(data):
