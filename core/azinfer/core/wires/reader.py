@@ -34,14 +34,19 @@ def object_in(raw: Json, key: str) -> Json:
 class WireReader(StreamReader):
     """Reads a streamed answer, sans I/O.
 
-    A wire sets `_decode_whole`, and keeps what an answer has besides its parts in `_head`.
+    A wire sets `_decode_whole`, and calls `_set_head`.
     """
 
     _decode_whole: ClassVar[Callable[..., ChatCompletion]]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._head: Json = {}
+        self._set_head({})
+
+    def _set_head(self, head: Json) -> None:
+        """Keep what an answer has besides its parts; its chunks repeat its id and its model."""
+        self._head = head
+        self._id, self._model = as_text(head.get("id")), model_of(head, self.routing)
 
     def _decode(self, raw: Any) -> ChatCompletion:
         return type(self)._decode_whole(
@@ -58,10 +63,7 @@ class WireReader(StreamReader):
         filters: Json | None = None,
     ) -> ChatCompletionChunk:
         """Return a chunk that adds something, ends the answer, or has its event alone."""
-        head = self._head
         choices: tuple[ChunkChoice, ...] = ()
         if delta is not None or finish:
             choices = (ChunkChoice(0, delta or _NOTHING, finish, None, filters or {}),)
-        return ChatCompletionChunk(
-            choices, usage, raw, as_text(head.get("id")), model_of(head, self.routing)
-        )
+        return ChatCompletionChunk(choices, usage, raw, self._id, self._model)

@@ -135,7 +135,7 @@ class MessagesReader(WireReader):
     def _start_message(self, raw: Json) -> ChatCompletionChunk:
         message = object_in(raw, "message")
         # It may come twice; then what came before it does not count.
-        self._head = {**message, "usage": dict(as_object(message.get("usage")))}
+        self._set_head({**message, "usage": dict(as_object(message.get("usage")))})
         self._blocks.clear()
         self._calls = 0
         return self._chunk(raw, usage=usage_of(message.get("usage")))

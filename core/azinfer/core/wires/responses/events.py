@@ -130,7 +130,7 @@ class ResponsesReader(WireReader):
                 raise failure(self._failed, self._headers)
             return None
         if kind == _FIRST:
-            self._head = object_in(raw, "response")
+            self._set_head(object_in(raw, "response"))
         if kind == _NOTE:
             _, item = self._item_of(raw, "message")
             place = as_index(raw.get("content_index")) or 0
@@ -221,7 +221,8 @@ class ResponsesReader(WireReader):
         return self._chunk(raw, Delta(tool_calls=(chunk,)))
 
     def _end(self, raw: Json) -> ChatCompletionChunk:
-        self._head = response = object_in(raw, "response")
+        response = object_in(raw, "response")
+        self._set_head(response)
         chunks = [
             chunk
             for at, item in self._unfinished_items(as_objects(response.get("output")))
