@@ -97,12 +97,12 @@ def _merged_turn(
         yield call, {}
 
 
-def lost_parts(message: Json, wire: str) -> Iterator[str]:
-    """Yield what a message has that a wire without names has no place for."""
+def note_losses(changes: dict[str, None], message: Json, wire: str) -> None:
+    """Add to the changes what a message has and a wire without names has no place for."""
     if message.get("name") and message["role"] != "tool":
-        yield "messages without name"
+        changes["messages without name"] = None
     if made_by := foreign_wire(message, wire):
-        yield f"messages without the state of the {made_by} wire"
+        changes[f"messages without the state of the {made_by} wire"] = None
 
 
 def image_of(part: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 
 from azinfer.core.completions import Json
 from azinfer.core.wires.state import items_of
-from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, lost_parts
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, note_losses
 
 _DATA_URL = r"data:([^;,]+)(?:;[^,]*)?,(.*)"
 _CALL_ID = r"[a-zA-Z0-9_-]{1,64}"
@@ -48,7 +48,7 @@ class Turns:
 
     def _message(self, message: Json) -> None:
         role, content = message["role"], message.get("content")
-        self.changes |= dict.fromkeys(lost_parts(message, "messages"))
+        note_losses(self.changes, message, "messages")
         if role in ("system", "developer") and not self.messages:
             self.system += self._blocks(content)
         elif role == "assistant":

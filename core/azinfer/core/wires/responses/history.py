@@ -17,7 +17,7 @@ from azinfer.core.completions import Json
 from azinfer.core.json_fields import as_objects, as_text
 from azinfer.core.wires.responses.answer import BETWEEN, CALLS
 from azinfer.core.wires.state import is_of, items_of
-from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, lost_parts
+from azinfer.core.wires.turns import EarlierCall, Kind, edited_turn, image_of, note_losses
 from azinfer.core.wires.wire import Situation
 
 # This model refuses reasoning items of more than one answer.
@@ -52,7 +52,7 @@ class Input:
 
     def _message(self, message: Json) -> Iterator[Json]:
         role, content = message["role"], _content(message.get("content") or "")
-        self.changes |= dict.fromkeys(lost_parts(message, "responses"))
+        note_losses(self.changes, message, "responses")
         if role == "assistant":
             yield from self._assistant(message)
         elif role == "tool":

@@ -106,13 +106,13 @@ def mend(body: Json, error: InferenceError) -> Mended | None:
 
 def _include(body: Json, situation: Situation) -> list[str]:
     """Return what else to ask for: encrypted reasoning, where the model may have it."""
-    include = list(body.get("include") or ())
+    include = dict.fromkeys(body.get("include") or ())
     if body.get("logprobs"):
-        include.append(_LOGPROBS)
+        include[_LOGPROBS] = None
     thinks = situation.facts is None or situation.facts.reasoning is not False
     if thinks and "include" not in situation.learned:
-        include.append(_ENCRYPTED)
-    return list(dict.fromkeys(include))
+        include[_ENCRYPTED] = None
+    return list(include)
 
 
 def _group_fields(body: Json, situation: Situation) -> Json:
