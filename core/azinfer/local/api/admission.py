@@ -133,9 +133,11 @@ def deployment_headers(context: RequestContext) -> Mapping[str, str]:
     headers = _deployment_headers(context)
     if context.surface == ANTHROPIC:
         return {name: headers[name] for name in headers if not name.startswith("x-ratelimit-")}
-    deployment = context.state.registry.get(headers.get("x-ms-deployment-name", ""))
-    if deployment and context.http.url.path.rstrip("/").endswith("/responses"):
-        return {**headers, "x-ms-served-model": deployment.model_name}
+    # starlette parses a whole URL for its path.
+    if context.http.scope["path"].rstrip("/").endswith("/responses"):
+        deployment = context.state.registry.get(headers.get("x-ms-deployment-name", ""))
+        if deployment is not None:
+            return {**headers, "x-ms-served-model": deployment.model_name}
     return headers
 
 

@@ -15,11 +15,7 @@ from typing import Any
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema.budget import OverBudgetError, run_in_thread
-from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS, find_fields
-from azinfer.local.engines.schema.prompted import SCHEMA_WORDS, find_schema
 from azinfer.local.engines.synthetic_vectors import vector_of
-from azinfer.local.engines.vision import descriptors
-from azinfer.local.engines.vision.decoding import check_sizes, decode_image
 from azinfer.local.turns import take_turn
 from azinfer.local.worker_threads import run_in_worker
 
@@ -120,6 +116,8 @@ class SyntheticEngine:
         Raises:
             EngineError: An image cannot be read, or the extra `models` is not installed.
         """
+        from azinfer.local.engines.vision.decoding import check_sizes
+
         try:
             check_installed("PIL", "numpy")
         except ModuleNotFoundError as error:
@@ -134,6 +132,9 @@ class SyntheticEngine:
         """Do nothing: there is nothing to free."""
 
     def _embed_image(self, at: int, data: bytes, text: str) -> list[float]:
+        from azinfer.local.engines.vision import descriptors
+        from azinfer.local.engines.vision.decoding import decode_image
+
         looks = [0.0] * self.dimensions
         for place, number in enumerate(descriptors.describe(decode_image(data, at))):
             looks[place % self.dimensions] += number * (-1 if place // self.dimensions % 2 else 1)
@@ -185,6 +186,9 @@ def _logprobs(token: str, alternatives: int) -> Mapping[str, Any]:
 
 async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the answer that the text of the prompt describes, or None if it describes none."""
+    from azinfer.local.engines.schema.field_prompts import OUTPUT_FIELDS
+    from azinfer.local.engines.schema.prompted import SCHEMA_WORDS
+
     texts = [last_text([message]) for message in messages]
     if any(words in text for text in texts for words in (*SCHEMA_WORDS, OUTPUT_FIELDS)):
         return await run_in_thread(_prompted_sample, messages)
@@ -192,13 +196,15 @@ async def _prompted_answer(messages: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _prompted_sample(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    from azinfer.local.engines.schema import sample, validation
+    from azinfer.local.engines.schema.field_prompts import find_fields
+    from azinfer.local.engines.schema.prompted import find_schema
+
     description = find_fields(messages)
     if description is None and (pair := find_schema(messages)) is not None:
         description = *pair, json.dumps
     if description is None:
         return None
-    from azinfer.local.engines.schema import sample, validation
-
     schema, text, write = description
     try:
         validation.check(schema, "the schema in the prompt")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from azinfer.local.api.batches.files import read_expiry
 from azinfer.local.api.batches.lines import ENDPOINTS, find_endpoint
-from azinfer.local.api.batches.worker import BatchWorker
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
 from azinfer.local.resource.state import ResourceState
@@ -22,6 +22,9 @@ from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json
 from azinfer.local.wire.errors import bad_request
 from azinfer.local.wire.json import AsciiResponse
+
+if TYPE_CHECKING:
+    from azinfer.local.api.batches.worker import BatchWorker
 
 _FIELDS = frozenset(
     ["input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"]
@@ -85,6 +88,9 @@ class Batches:
     def _begin(self, batch: Json) -> None:
         batch_id, endpoint = batch["id"], find_endpoint(batch["endpoint"])
         assert endpoint is not None
+        # It needs the operations of its lines, and most endpoints have no batches.
+        from azinfer.local.api.batches.worker import BatchWorker
+
         self._works[batch_id] = work = BatchWorker(self._state, batch, endpoint)
         task = self._state.tasks.begin(work.run(), batch_id)
         task.add_done_callback(lambda task: self._works.pop(batch_id))

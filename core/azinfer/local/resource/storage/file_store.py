@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.wire.body import Json
+
+if TYPE_CHECKING:
+    import sqlite3
 
 UNFINISHED = ("validating", "in_progress", "finalizing", "cancelling")
 _TABLES = """
@@ -250,6 +253,8 @@ class FileStore:
 
     def _connect(self) -> sqlite3.Connection:
         """Return the database after deleting incomplete files."""
+        import sqlite3  # most endpoints store no files
+
         if self._directory is None:
             folder = self._left.enter_context(tempfile.TemporaryDirectory(prefix="azinfer-"))
             self._left.callback(setattr, self, "_directory", None)
