@@ -61,7 +61,7 @@ FLOORS = {
         __init__
     """,
     "azinfer.otel": """
-        conventions frameworks contents call attempts instrumentation
+        conventions frameworks contents call attempts instrumentation instrumentor
         __init__
     """,
     "azinfer.migrate": """

@@ -7,6 +7,9 @@ import gc
 import json
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +44,8 @@ from raw_server import (
     stream,
     vectors,
 )
+
+ROOT = Path(__file__).parents[2]
 
 TWO = [["m@a"], ["m@b"]]
 USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}
@@ -512,6 +517,18 @@ def test_an_event_that_is_an_error_ends_the_stream_as_an_error(
     with pytest.raises(APIStatusError):
         driver.stream()
     assert telemetry.call.status.status_code is StatusCode.ERROR
+
+
+def test_opentelemetry_instrument_starts_it(driver: ClientDriver, telemetry: Telemetry) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    group = "opentelemetry_instrumentor"
+    instrumentor = EntryPoint("azinfer", project["entry-points"][group]["azinfer"], group).load()()
+    instrumentor.instrument(tracer_provider=telemetry.tracers, skip_dep_check=True)
+    driver.complete()
+    assert telemetry.call.name == "chat gpt-4.1"
+    instrumentor.uninstrument()
+    driver.complete()
+    assert len(telemetry.requests) == 1
 
 
 def test_core_alone_imports_no_telemetry() -> None:
