@@ -16,7 +16,7 @@ from client_driver import SURFACES
 
 USER = [ChatMessage("hi")]
 # Tests that look at the body of a request, which has another form on the other wires.
-on_chat = pytest.mark.parametrize("address", SURFACES, indirect=True)
+on_chat = pytest.mark.parametrize("llama_address", SURFACES, indirect=True)
 # The documents of indexes.
 FACTS = [
     "A deployment is a name given to a model under a configuration.",
