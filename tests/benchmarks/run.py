@@ -243,16 +243,22 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def imports(before: str = "pass") -> dict[str, Work]:
-    """The import of each peer, in a fresh process that prints its CPU time."""
-    names = ("httpx, orjson", "azinfer.core", "azure.ai.inference", "openai")
+    """The import of each peer's client, in a fresh process that prints its CPU time."""
+    # With the name of the client: some packages load it only then.
+    statements = (
+        "import httpx, orjson",
+        "from azinfer.core import InferenceClient",
+        "from azure.ai.inference import ChatCompletionsClient",
+        "from openai import OpenAI",
+    )
     return {
         peer: functools.partial(_import, each, before)
-        for peer, each in zip(PEERS, names, strict=True)
+        for peer, each in zip(PEERS, statements, strict=True)
     }
 
 
-def _import(names: str, before: str = "pass") -> float:
-    code = f"import sys, time; {before}; began = time.process_time(); import {names}; "
+def _import(statement: str, before: str = "pass") -> float:
+    code = f"import sys, time; {before}; began = time.process_time(); {statement}; "
     code += "print(time.process_time() - began)"
     # With bytecode, as installers leave it; the first round writes it.
     environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(BYTECODE)}
