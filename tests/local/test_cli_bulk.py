@@ -552,6 +552,37 @@ def test_work_that_is_killed_twice_continues(
     assert {len(batch) for batch in inputs(endpoint)} == {10}
 
 
+@pytest.mark.long
+def test_prompts_that_are_killed_twice_continue(endpoint: LocalEndpoint, tmp_path: Path) -> None:
+    file, path = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    prompts = [f"prompt number {at}" for at in range(400)]
+    file.write_text("\n".join(prompts))
+    endpoint.slow("chat", Latency(0.1))
+    named = ["complete", "-m", "chat", "-i", str(file), "-o", str(path), "--max-tokens", "30"]
+    for kill in range(2):
+        with subprocess.Popen([COMMAND, *named, *["--resume"] * kill]) as process:
+            wait_for(lambda most=60 * (kill + 1): len(prompts_of(endpoint)) >= most)
+            process.send_signal(signal.SIGKILL)
+        assert not path.exists()
+    stored = {at for (at,) in rows_of(tmp_path / "out.jsonl.checkpoint")}
+    before = len(prompts_of(endpoint))
+    done = azinfer(*named, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["resumed"] == len(stored) > 0
+    assert [each["text"] for each in records(path.read_text())] == [
+        f"This is a synthetic answer to: {prompt}" for prompt in prompts
+    ]
+    # The endpoint's log is the witness: what was stored is not sent again.
+    later = prompts_of(endpoint)[before:]
+    assert sorted(later) == sorted(set(prompts) - {prompts[at] for at in stored})
+    assert max(Counter(prompts_of(endpoint)).values()) <= 3
+
+
+def prompts_of(endpoint: LocalEndpoint) -> list[str]:
+    bodies: list[Any] = [each.body for each in endpoint.requests if "chat/" in each.path]
+    return [body["messages"][-1]["content"] for body in bodies]
+
+
 def rows_of(checkpoint: Path) -> list[Any]:
     import sqlite3
     from contextlib import closing
