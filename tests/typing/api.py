@@ -60,6 +60,8 @@ async def use_the_async_client(client: AsyncInferenceClient) -> None:
     assert_type(await client.embed("a", model="embed"), Embeddings)
 
 
+# `temperature="hot"` is accepted: it fits the overload for options that azinfer does not name. One
+# TypedDict with `extra_items=Any` (PEP 728) refuses it in pyright, but mypy 2.4 does not know that.
 def refuse_wrong_types(client: InferenceClient) -> None:
     """Errors for both checkers: each ignored line must be one."""
     client.complete("Hello")  # type: ignore[arg-type, call-overload, unused-ignore]

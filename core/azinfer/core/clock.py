@@ -4,7 +4,15 @@ import time
 
 
 class Clock:
-    """The system's clock; tests pass a subclass that only counts."""
+    """The system's clock; tests pass a subclass that only counts.
+
+    Example:
+        >>> class Fixed(Clock):
+        ...     def time(self) -> float:
+        ...         return 1_800_000_000.0
+        >>> Fixed().time()
+        1800000000.0
+    """
 
     def time(self) -> float:
         """Return the seconds since 1970, for dates and the expiry of tokens."""

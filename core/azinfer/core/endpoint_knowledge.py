@@ -90,6 +90,9 @@ def forget_endpoints() -> None:
 
     It is there for tests that use the same address for different services. Clients that exist
     keep what they know.
+
+    Example:
+        >>> forget_endpoints()
     """
     _KNOWN.clear()
 

@@ -17,7 +17,12 @@ Source: TypeAlias = bytes | Path | str
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """Text in a user message that also has other parts."""
+    """Text in a user message that also has other parts.
+
+    Example:
+        >>> TextPart("Look:").to_wire()
+        {'type': 'text', 'text': 'Look:'}
+    """
 
     text: str
 
@@ -34,6 +39,10 @@ class ImagePart:
         source: Bytes, a Path that is read when the message is sent, a URL (passed on, never
             fetched here) or a data URL.
         detail: The resolution: `"auto"`, `"low"` or `"high"`.
+
+    Example:
+        >>> ImagePart("https://example.com/a.png", detail="low").to_wire()["image_url"]
+        {'url': 'https://example.com/a.png', 'detail': 'low'}
     """
 
     source: Source
@@ -52,6 +61,10 @@ class AudioPart:
     Attributes:
         source: Bytes, a Path, a data URL, or a URL (passed on, never fetched here).
         format: `"wav"` or `"mp3"`; by default it is detected.
+
+    Example:
+        >>> AudioPart(b"RIFF", format="wav").to_wire()["input_audio"]
+        {'data': 'UklGRg==', 'format': 'wav'}
     """
 
     source: Source
@@ -73,6 +86,10 @@ class FilePart:
         source: Bytes, a Path that is read when the message is sent, a data URL, or a URL
             (passed on, never fetched here).
         filename: Its name; that of the Path when left out.
+
+    Example:
+        >>> FilePart(b"%PDF", "a.pdf").to_wire()["file"]["filename"]
+        'a.pdf'
     """
 
     source: Source

@@ -23,7 +23,12 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SystemMessage:
-    """Instructions for the model, before the conversation."""
+    """Instructions for the model, before the conversation.
+
+    Example:
+        >>> SystemMessage("Be brief.").to_wire()
+        {'role': 'system', 'content': 'Be brief.'}
+    """
 
     content: str
 
@@ -34,7 +39,12 @@ class SystemMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeveloperMessage:
-    """Instructions for reasoning models of OpenAI, before the conversation."""
+    """Instructions for reasoning models of OpenAI, before the conversation.
+
+    Example:
+        >>> DeveloperMessage("Be brief.").to_wire()
+        {'role': 'developer', 'content': 'Be brief.'}
+    """
 
     content: str
 
@@ -45,7 +55,14 @@ class DeveloperMessage:
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """A message of the user: text, or parts with text, images, audio and files."""
+    """A message of the user: text, or parts with text, images, audio and files.
+
+    Example:
+        >>> UserMessage("Hello").to_wire()
+        {'role': 'user', 'content': 'Hello'}
+        >>> UserMessage(["Look:"]).to_wire()["content"]
+        [{'type': 'text', 'text': 'Look:'}]
+    """
 
     content: str | Sequence[Part | str]
 
@@ -65,6 +82,10 @@ class AssistantMessage:
         tool_calls: The tools it called.
         reasoning: The reasoning that it showed; sent to models that need it back.
         state: The `state` of the answer that this message stands for.
+
+    Example:
+        >>> AssistantMessage("Paris.").to_wire()
+        {'role': 'assistant', 'content': 'Paris.'}
     """
 
     content: str | None = None
@@ -85,6 +106,10 @@ class ToolMessage:
         content: The answer: text, or parts where the wire takes them.
         tool_call_id: The `id` of the call.
         is_error: Whether the tool failed, for wires with a field for that.
+
+    Example:
+        >>> ToolMessage("18 °C", tool_call_id="call_1").to_wire()
+        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '18 °C'}
     """
 
     content: str | Sequence[Part | str]
@@ -120,6 +145,10 @@ class Tool:
         description: What it is for.
         parameters: Its arguments as a JSON Schema; None if it takes no arguments.
         strict: Whether the service enforces the schema.
+
+    Example:
+        >>> Tool("weather", "The weather now").to_wire()["function"]
+        {'name': 'weather', 'description': 'The weather now'}
     """
 
     name: str
@@ -140,6 +169,10 @@ class CustomTool:
         name: Letters, digits, `_` and `-`; at most 64.
         description: What it is for.
         format: What the text must be, for example a grammar; None for any text.
+
+    Example:
+        >>> CustomTool("shell").to_wire()
+        {'type': 'custom', 'custom': {'name': 'shell'}}
     """
 
     name: str
@@ -160,6 +193,10 @@ class JsonSchema:
         schema: The schema.
         strict: Whether the service enforces the schema.
         description: What the response is.
+
+    Example:
+        >>> JsonSchema("city", {"type": "object"}).to_wire()["json_schema"]
+        {'name': 'city', 'schema': {'type': 'object'}, 'strict': True}
     """
 
     name: str
@@ -174,7 +211,12 @@ class JsonSchema:
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """An image to embed, with or without a text that goes into the same vector."""
+    """An image to embed, with or without a text that goes into the same vector.
+
+    Example:
+        >>> ImageInput("https://example.com/a.png", "a cat").to_wire()
+        {'image': 'https://example.com/a.png', 'text': 'a cat'}
+    """
 
     image: Source
     text: str | None = None

@@ -85,6 +85,10 @@ def profile_of(model: str | None, *, is_model_id: bool = True) -> Profile:
         model: The model's id.
         is_model_id: Whether it is certainly a model's id. Of a deployment's name only the parts
             that cannot be mistaken count.
+
+    Example:
+        >>> profile_of("text-embedding-3-small").batch_size
+        2048
     """
     family = family_of(model, is_model_id=is_model_id)
     return UNKNOWN if family is None else _profile(family)

@@ -37,6 +37,10 @@ class Timeout:
         read: For the next byte, also in a stream: the longest silence of the service.
         total: For the call with all its attempts and the waits between them; for a stream,
             until its end.
+
+    Example:
+        >>> Timeout(attempt=5, total=20).connect
+        10.0
     """
 
     attempt: float | None = None

@@ -52,6 +52,10 @@ def instrument(
         tokens: Whether tokens are recorded: False if another instrumentation that does not make
             its span the current one counts them, for example callbacks of a framework.
         environ: The environment; None for that of the process.
+
+    Example:
+        >>> instrument(contents=False)
+        >>> uninstrument()
     """
     uninstrument()
     environ = os.environ if environ is None else environ
@@ -99,6 +103,10 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Record nothing from now on."""
+    """Record nothing from now on.
+
+    Example:
+        >>> uninstrument()
+    """
     while _own:
         observers.remove(_own.pop())

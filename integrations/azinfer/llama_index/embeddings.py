@@ -108,6 +108,15 @@ class AzInferImageEmbedding(AzInferEmbedding, MultiModalEmbedding):
 
     An image is a path, a URL, bytes, an open file, an ImageDocument, an ImageNode or an
     ImageBlock. URLs are passed on and never fetched here.
+
+    Example:
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> with LocalEndpoint([LocalDeployment("embed")]) as endpoint:
+        ...     model = AzInferImageEmbedding(
+        ...         endpoint=endpoint.url, credential=endpoint.key, model="embed"
+        ...     )
+        ...     len(model.get_text_embedding("a cat"))
+        384
     """
 
     @classmethod

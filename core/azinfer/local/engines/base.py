@@ -196,7 +196,22 @@ def capabilities_of(engine: object) -> EngineCapabilities:
 
 
 class ChatEngine(Protocol):
-    """Writes answers."""
+    """Writes answers.
+
+    Example:
+        >>> from azinfer.core import InferenceClient
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> class Upper:
+        ...     async def chat(self, prompt):
+        ...         yield Piece(last_text(prompt.messages).upper(), finish_reason="stop")
+        ...
+        ...     async def aclose(self):
+        ...         pass
+        >>> with LocalEndpoint([LocalDeployment("up", engine=Upper())]) as endpoint:
+        ...     client = InferenceClient(endpoint.url, endpoint.key, model="up")
+        ...     client.complete([{"role": "user", "content": "Hello"}]).text
+        'HELLO'
+    """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """Write the answer piece by piece; closing the iterator early stops the work."""

@@ -22,6 +22,10 @@ class ScriptedCall:
         name: The tool.
         arguments: The arguments, or a text that is sent unchanged, even if it is not JSON.
         id: The id of the call; by default a new one.
+
+    Example:
+        >>> Scripted(tool_calls=(ScriptedCall("weather", {"city": "Oslo"}),)).tool_calls[0].name
+        'weather'
     """
 
     name: str
@@ -69,6 +73,15 @@ class Scripted:
 
     Raises:
         ConfigurationError: A field has an invalid value.
+
+    Example:
+        >>> from azinfer.core import InferenceClient
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> chat = LocalDeployment("chat", script=(Scripted("Paris."),))
+        >>> with LocalEndpoint([chat]) as endpoint:
+        ...     client = InferenceClient(endpoint.url, endpoint.key, model="chat")
+        ...     client.complete([{"role": "user", "content": "Capital?"}]).text
+        'Paris.'
     """
 
     text: str = ""

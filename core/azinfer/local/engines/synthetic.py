@@ -51,6 +51,15 @@ class SyntheticEngine:
         text: The answer; by default the question is repeated.
         dimensions: The length of its vectors; by default that of the deployment's model, or 384
             if the model is unknown.
+
+    Example:
+        >>> from azinfer.core import InferenceClient
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> deployment = LocalDeployment("embed", engine=SyntheticEngine(dimensions=8))
+        >>> with LocalEndpoint([deployment]) as endpoint:
+        ...     client = InferenceClient(endpoint.url, endpoint.key, model="embed")
+        ...     len(client.embed(["a"]).vectors[0])
+        8
     """
 
     capabilities = EngineCapabilities(chat=True, embeddings=True, images=True, logprobs=True)

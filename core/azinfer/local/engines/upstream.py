@@ -53,6 +53,16 @@ class UpstreamEngine:
 
     Raises:
         ConfigurationError: The URL is not valid, has no path, or has a credential in it.
+
+    Example:
+        >>> from azinfer.core import InferenceClient
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> with LocalEndpoint([LocalDeployment("chat")]) as other:
+        ...     engine = UpstreamEngine(f"{other.url}/openai/v1", other.key)
+        ...     with LocalEndpoint([LocalDeployment("chat", engine=engine)]) as endpoint:
+        ...         client = InferenceClient(endpoint.url, endpoint.key, model="chat")
+        ...         client.complete([{"role": "user", "content": "Hello"}]).text
+        'This is a synthetic answer to: Hello'
     """
 
     capabilities = EngineCapabilities(

@@ -63,6 +63,11 @@ class ContentFilter:
 
     Raises:
         ConfigurationError: There is an unknown category, severity or mode.
+
+    Example:
+        >>> policy = ContentFilter("Strict", {"violence": {"sword": "high"}})
+        >>> policy.prompt
+        'block'
     """
 
     name: str = "Microsoft.DefaultV2"

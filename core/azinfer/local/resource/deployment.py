@@ -58,6 +58,10 @@ class LocalDeployment:
 
     Raises:
         ConfigurationError: A field has an invalid value.
+
+    Example:
+        >>> LocalDeployment("prod-chat", "gpt-4.1", capacity=10).limits[0].key
+        'request'
     """
 
     name: str

@@ -38,6 +38,18 @@ class Fault:
 
     Raises:
         ConfigurationError: A field has an invalid value.
+
+    Example:
+        >>> from azinfer.core import InferenceClient, RateLimitError
+        >>> from azinfer.local import LocalDeployment, LocalEndpoint
+        >>> busy = LocalDeployment("chat", faults=(Fault("status", status=429),))
+        >>> with LocalEndpoint([busy]) as endpoint:
+        ...     client = InferenceClient(endpoint.url, endpoint.key, model="chat", max_retries=0)
+        ...     try:
+        ...         client.complete([{"role": "user", "content": "Hello"}])
+        ...     except RateLimitError as error:
+        ...         print(error.status)
+        429
     """
 
     kind: Kind = "status"

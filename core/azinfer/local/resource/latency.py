@@ -21,6 +21,10 @@ class Latency:
 
     Raises:
         ConfigurationError: A time is negative.
+
+    Example:
+        >>> Latency.from_wire(0.3).first_token
+        0.3
     """
 
     first_token: float = 0.0
