@@ -396,6 +396,23 @@ class TestBatches:
             await twins.all(twins.client.batches.results("b"))
         await twins.close()
 
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    async def test_the_last_line_of_results_may_have_no_end(
+        self, server: RawServer, kind: str
+    ) -> None:
+        batch = {"id": "b", "status": "completed", "output_file_id": "o"}
+        lines = [
+            json.dumps({"custom_id": name, "response": {"status_code": 200, "body": RESPONSE}})
+            for name in "ab"
+        ]
+        server.choose = lambda request: reply(
+            "\n".join(lines) if request.target.endswith("/content") else batch
+        )
+        twins = Twins(kind, server.url, "a-key")
+        results = await twins.all(twins.client.batches.results("b"))
+        assert [result.id for result in results] == ["a", "b"]
+        await twins.close()
+
     def test_a_client_of_several_endpoints_names_the_deployment_of_its_own(self) -> None:
         fleet = Fleet("ab")
         fleet["a"].choose = lambda request: reply({"id": "file-1", "status": "validating"})

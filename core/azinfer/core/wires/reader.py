@@ -12,8 +12,6 @@ from azinfer.core.json_fields import as_text
 from azinfer.core.routing import Routing
 from azinfer.core.stream_reader import StreamReader
 
-_NOTHING = Delta()
-
 
 def model_of(raw: Json, routing: Routing | None) -> str | None:
     """Return the model that answered, which Azure names in a header where the body does not."""
@@ -64,6 +62,6 @@ class WireReader(StreamReader):
     ) -> ChatCompletionChunk:
         """Return a chunk that adds something, ends the answer, or has its event alone."""
         choices: tuple[ChunkChoice, ...] = ()
-        if delta is not None or finish:
-            choices = (ChunkChoice(0, delta or _NOTHING, finish, None, filters or {}),)
+        if delta is not None:
+            choices = (ChunkChoice(0, delta, finish, None, filters or {}),)
         return ChatCompletionChunk(choices, usage, raw, self._id, self._model)
