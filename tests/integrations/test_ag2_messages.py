@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import inspect
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from azinfer.ag2 import AzInferClient, AzInferConfig
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
 from azinfer.local import ContentFilter, LocalDeployment, LocalEndpoint, SyntheticEngine
 from client_driver import KEY
+from leaks import MARKER, leaks_of
 from raw_server import RawServer, chat, chat_reply, events, failure, part, reply, stream
 from recording_clients import AsyncRecordingClient
 
@@ -494,6 +496,32 @@ def test_secrets_are_never_shown(endpoint: LocalEndpoint, local: Make) -> None:
     assert not any(endpoint.key in each or "another-secret" in each for each in shown)
     with pytest.raises(ConfigurationError, match="cannot be pickled"):
         pickle.dumps(config)
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda: AzInferConfig("not a URL", MARKER, "m"),
+        lambda: AzInferConfig(endpoint="not a URL", credential=MARKER),
+        lambda: AzInferConfig("https://a.example/v1", MARKER, modell="m"),  # type: ignore[call-arg]
+        lambda: AzInferConfig("not a URL", "k", headers={"api-key": MARKER}),
+        lambda: AzInferConfig("not a URL", "k", default_headers={"api-key": MARKER}),
+        lambda: AzInferConfig("https://a.example/v1", "k").copy(
+            credential=MARKER, endpoint="not a URL"
+        ),
+    ],
+)
+def test_a_constructor_that_fails_shows_no_key(create: Callable[[], AzInferConfig]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        create()
+    assert leaks_of(caught.value, lambda path: path != __file__) == []
+
+
+def test_the_constructor_has_the_signature_of_its_fields() -> None:
+    names = [each.name for each in dataclasses.fields(AzInferConfig) if each.init]
+    assert [*inspect.signature(AzInferConfig.__init__).parameters] == ["self", *names]
+    with pytest.raises(TypeError, match="positional"):
+        AzInferConfig("https://a.example/v1", "k", "m", "another")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

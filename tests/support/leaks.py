@@ -44,11 +44,6 @@ BROKEN: dict[str, Behaviour] = {
 FAULTS = {**ECHOES, **BROKEN}
 
 
-# Of these frames nothing can hide the variables: they are those of the caller, or, of a dataclass,
-# written by Python.
-CALLERS = ("<string>",)
-
-
 def is_ours(path: str) -> bool:
     """Return True for a file of azinfer."""
     return "/azinfer/" in path

@@ -213,6 +213,8 @@ class BaseClient:
         """Use one transport for this client and for those that `with_options` creates from it."""
 
     def __repr__(self) -> str:
+        if "endpoint" not in self.__dict__:  # its constructor failed: tracebacks may show it
+            return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.endpoint.url!r}, model={self.model!r})"
 
     def __getstate__(self) -> dict[str, Any]:

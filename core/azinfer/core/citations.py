@@ -49,8 +49,6 @@ def citations_of(raw: Json, content: str) -> tuple[Citation, ...]:
             of the Responses API, or a message of Anthropic.
         content: The text of the message, in which places count.
     """
-    if raw.get("content").__class__ is str and SOURCES.isdisjoint(raw):
-        return ()  # as nearly all messages of chat completions
     return tuple(_read(raw, content))
 
 

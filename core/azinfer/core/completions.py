@@ -99,9 +99,16 @@ class Message:
     @property
     def citations(self) -> tuple[Citation, ...]:
         """The sources that the message names, of a search, a file or Azure's "on your data"."""
-        from azinfer.core.citations import citations_of  # few answers have sources
+        raw = self.raw
+        if (
+            raw.get("content").__class__ is str
+            and "annotations" not in raw
+            and "context" not in raw
+        ):
+            return ()  # as nearly all messages of chat completions
+        from azinfer.core.citations import citations_of
 
-        return citations_of(self.raw, self.content or "")
+        return citations_of(raw, self.content or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, Self, SupportsIndex
 
@@ -24,6 +25,7 @@ from azinfer.core import (
     hidden,
     is_secret_name,
     user_agent,
+    without_secrets,
 )
 
 _CLIENT_OPTIONS = ("endpoint", "credential", "surface", "api_version", "max_retries")
@@ -142,6 +144,8 @@ class AzInferConfig(ModelConfig):
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Check the names of options, before the constructor raises a bare TypeError."""
+        options = dict.fromkeys(options)  # without values, which tracebacks may show
+        del args
         check_option_names(cls.__name__, options, (each.name for each in fields(cls) if each.init))
         return object.__new__(cls)
 
@@ -153,9 +157,7 @@ class AzInferConfig(ModelConfig):
             object.__setattr__(self, "default_headers", None)
         client = self._connect()
         keyed = any(is_secret_name(name) for name, _ in client.endpoint.query)
-        headers = self.headers and {
-            name: hide(value, is_secret_name(name)) for name, value in self.headers.items()
-        }
+        headers = self.headers and _hide_argument("headers", self.headers)
         object.__setattr__(self, "endpoint", hide(self.endpoint, keyed))
         object.__setattr__(self, "credential", hide(self.credential, True))
         object.__setattr__(self, "headers", headers)
@@ -217,6 +219,7 @@ class AzInferConfig(ModelConfig):
         Raises:
             ConfigurationError: As for the class.
         """
+        overrides = {name: _hide_argument(name, value) for name, value in overrides.items()}
         named = overrides.get("model") or self.model
         if named.casefold() != self.model.casefold():
             overrides = {"model_id": None, **overrides}
@@ -234,6 +237,36 @@ class AzInferConfig(ModelConfig):
         return AzInferClient(self._client, streaming=self.streaming, **options)
 
 
+def _hide_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor in whose arguments, which tracebacks may show, secrets are hidden."""
+
+    @functools.wraps(init)
+    def constructor(
+        config: AzInferConfig,
+        endpoint: Any = None,
+        credential: Any = None,
+        model: str = "",
+        **named: Any,
+    ) -> None:
+        endpoint = _hide_argument("endpoint", endpoint)
+        credential = _hide_argument("credential", credential)
+        named = {name: _hide_argument(name, value) for name, value in named.items()}
+        init(config, endpoint, credential, model, **named)
+
+    return constructor
+
+
+def _hide_argument(name: str, value: Any) -> Any:
+    if name in ("headers", "default_headers") and isinstance(value, Mapping):
+        return {each: hide(text, is_secret_name(each)) for each, text in value.items()}
+    if name == "endpoint" and isinstance(value, str):
+        return hide(value, without_secrets(value) != value)
+    return hide(value, name == "credential")
+
+
 def hide(value: Any, secret: bool) -> Any:
     """Return a secret as SecretStr, which `repr` and `dataclasses.asdict` do not show."""
     return SecretStr(value) if secret and isinstance(value, str) else value
+
+
+setattr(AzInferConfig, "__init__", _hide_arguments(AzInferConfig.__init__))  # noqa: B010 - typed

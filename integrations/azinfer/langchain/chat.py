@@ -157,8 +157,11 @@ class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
 
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for the core client: those of the call win over the model's."""
-        own = {name: getattr(self, name) for name in _OPTIONS}
-        options = {**own, **self.model_kwargs, **kwargs, **self._target(kwargs)}
+        own = self.__dict__
+        options = {name: value for name in _OPTIONS if (value := own[name]) is not None}
+        options |= self.model_kwargs
+        options |= kwargs
+        options |= self._target(kwargs)
         if stop is not None:
             options["stop"] = stop
         return {name: value for name, value in options.items() if value is not None}

@@ -212,14 +212,16 @@ def _from_choice(answer: ChatCompletion, choice: Choice, usage: UsageMetadata | 
         STATE: message.state,
         CITATIONS: _citations(message),
     }
-    calls, invalid_calls = _from_calls(choice)
+    calls: Json = {}
+    if message.tool_calls:
+        valid, invalid = _from_calls(choice)
+        calls = {"tool_calls": valid, "invalid_tool_calls": invalid}
     return AIMessage(
         content=_content(message.content or "", message.refusal),
         additional_kwargs={name: value for name, value in kwargs.items() if value},
-        tool_calls=calls,
-        invalid_tool_calls=invalid_calls,
         usage_metadata=usage,
         response_metadata=_metadata(answer, choice),
+        **calls,
     )
 
 

@@ -115,9 +115,10 @@ class AzInferLLM(DeploymentConnection, FunctionCallingLLM):
     @property
     def _model_name(self) -> str | None:
         """The model behind the deployment if it is known, else the deployment."""
-        if self._ready is None or self.model is None:
+        client = self._existing_client
+        if client is None or self.model is None:
             return self.model_id or self.model
-        return self._ready.explain(model=self.model, model_id=self.model_id).model_id or self.model
+        return client.explain(model=self.model, model_id=self.model_id).model_id or self.model
 
     @property
     def _facts(self) -> ModelFacts:

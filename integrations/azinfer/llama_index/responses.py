@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -24,6 +24,7 @@ from llama_index.core.llms.utils import parse_partial_json
 from azinfer.core import (
     ChatCompletion,
     ChatCompletionChunk,
+    Delta,
     Function,
     InvalidResponseError,
     Message,
@@ -35,6 +36,7 @@ from azinfer.llama_index.messages import STATE, Json
 
 # The key under which a response names the tool calls that were cut off.
 INCOMPLETE = "incomplete_tool_calls"
+_COUNTS = tuple(each.name for each in fields(Usage) if each.name != "raw")
 # Details that a response has in other places, or under another name.
 _ELSEWHERE = ("id", "created", "model", "refusal", "surface", "system_fingerprint", "logprobs")
 
@@ -80,6 +82,16 @@ class ResponseAccumulator:
         self._text += added.content or ""
         self._thought += added.reasoning or ""
         self._refusal += added.refusal or ""
+        return ChatResponse(
+            message=self._so_far(added),
+            delta=(added.content or "") + (added.refusal or ""),
+            raw=chunk.raw,
+            logprobs=_logprobs(choice.logprobs),
+            additional_kwargs={"thinking_delta": added.reasoning} if added.reasoning else {},
+        )
+
+    def _so_far(self, added: Delta) -> ChatMessage:
+        """Return the message so far, to which a chunk adds calls."""
         for part in added.tool_calls:
             before = self._calls.get(part.index) or ToolCall("", Function("", ""))
             self._calls[part.index] = ToolCall(
@@ -88,6 +100,8 @@ class ResponseAccumulator:
                     part.name or before.function.name, before.function.arguments + part.arguments
                 ),
             )
+        if not (self._calls or self._thought or self._refusal):  # as nearly all chunks
+            return ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=self._text)])
         calls = tuple(self._calls[index] for index in sorted(self._calls))
         so_far = Message(
             self._text,
@@ -95,13 +109,7 @@ class ResponseAccumulator:
             tool_calls=calls,
             refusal=self._refusal or None,
         )
-        return ChatResponse(
-            message=_message(so_far, self._one_call),
-            delta=(added.content or "") + (added.refusal or ""),
-            raw=chunk.raw,
-            logprobs=_logprobs(choice.logprobs),
-            additional_kwargs={"thinking_delta": added.reasoning} if added.reasoning else {},
-        )
+        return _message(so_far, self._one_call)
 
     def last(self, answer: ChatCompletion) -> ChatResponse:
         """Return the complete answer, its usage, and why it ended."""
@@ -212,21 +220,26 @@ def _counts(usage: Usage | None) -> Json:
     """Return the service's counts and those of our schema, which handlers read on every wire."""
     if usage is None:
         return {}
-    counts = {name: value for name, value in asdict(usage).items() if name != "raw"}
-    sums = {name: counts[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-    return {**usage.raw, **sums} if usage.raw else counts
+    if not usage.raw:
+        return {name: getattr(usage, name) for name in _COUNTS}
+    return {
+        **usage.raw,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
 
 
 def _metadata(answer: ChatCompletion) -> Json:
     choice, usage = answer.choices[0], answer.usage
-    fields = {
+    known = {
         **details_of(answer),
         "model_name": answer.model,
         INCOMPLETE: ", ".join(call.function.name for call in choice.incomplete_tool_calls),
         "cached_tokens": usage and usage.cached_tokens,
         "reasoning_tokens": usage and usage.reasoning_tokens,
     }
-    details = {n: value for n, value in fields.items() if value and n not in _ELSEWHERE}
+    details = {n: value for n, value in known.items() if value and n not in _ELSEWHERE}
     if usage:
         details["prompt_tokens"] = usage.prompt_tokens
         details["completion_tokens"] = usage.completion_tokens
