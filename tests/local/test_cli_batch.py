@@ -242,6 +242,9 @@ def test_a_batch_that_fails_validation_says_why(endpoint: LocalEndpoint, tmp_pat
     code, output, _ = run("submit", folder, "--json")  # it is not sent again
     assert code == 1
     assert len(json.loads(output)[0]["errors"]) == 12
+    results = records(run("fetch", folder)[1])
+    assert len(results) == 12
+    assert all(each["error"].startswith("its batch ended as 'failed': line 1") for each in results)
 
 
 def test_a_mistake_in_the_input_leaves_no_folder(endpoint: LocalEndpoint, tmp_path: Path) -> None:

@@ -167,6 +167,34 @@ def test_a_checkpoint_of_a_route_is_for_its_deployments(server: RawServer, path:
         embed("b@y", "https://other.openai.azure.com")
 
 
+def test_a_request_with_its_own_model_is_for_its_endpoint(server: RawServer, path: Path) -> None:
+    def complete(url: str, own: dict[str, str]) -> None:
+        config = {
+            "default": "x",
+            "endpoints": {
+                "x": {"url": server.url, "credential": "env:KEY"},
+                "y": {"url": url, "credential": "env:KEY"},
+            },
+            "deployments": {
+                name: {"model_id": "m", "model_version": "1"} for name in ("a@x", "b@y")
+            },
+        }
+        requests = [{"messages": [{"role": "user", "content": "Hello"}], **own}]
+        with InferenceClient.from_config(config, environ={"KEY": "k"}) as client:
+            list(client.complete_many(requests, model="a@x", checkpoint=path))
+
+    server.choose = echo_chat
+    for _ in range(2):
+        complete(server.url, {"model": "b@y"})
+    assert len(server.received) == 1
+    with pytest.raises(ConfigurationError, match="items 0 to 0 differ"):
+        complete("https://other.openai.azure.com", {"model": "b@y"})
+    path.unlink()
+    complete(server.url, {})
+    complete("https://other.openai.azure.com", {})  # nothing goes there
+    assert len(server.received) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -29,6 +29,7 @@ _DENSEST = 3 / _BYTES  # no tokenizer needs more than about one token for three 
 # Errors about a request that is not one; ConfigurationError is a ValueError.
 _NOT_VALID = (TypeError, ValueError, AttributeError, OverflowError)
 
+_CHAT = "chat/completions"
 _ANY = ({"role": "user", "content": ""},)
 
 
@@ -167,7 +168,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
 
     def __init__(self, client: Operations, options: CallOptions) -> None:
         self._client, self._options = client, options
-        self.work = _work("chat/completions", client, options)
+        self.work = _work(_CHAT, client, options)
 
     def tokens_of(self, item: Any) -> float:
         """Return the tokens of a request, as the service estimates them."""
@@ -184,7 +185,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
     def digest(self, items: Sequence[Any]) -> bytes:
         """Return a hash of requests."""
         try:
-            data = b"".join(encode_json(self._body(item)) for item in items)
+            data = b"".join(encode_json(self._body(item)) + self._place(item) for item in items)
         except _NOT_VALID:
             data = repr(items).encode(errors="replace")
         return blake2b(data, digest_size=16).digest()
@@ -233,6 +234,13 @@ class CompletionJob(Job[Any, ChatCompletion]):
             options={**self._options.options, **own},
         )
         return messages, options
+
+    def _place(self, item: Any) -> bytes:
+        """Return where a request goes that names its own model, which may be elsewhere."""
+        own = item.get("model") if isinstance(item, Mapping) else None
+        if own is None or self._client._router is None:
+            return b""
+        return encode_json(self._client._destination(_CHAT, own))
 
     def _body(self, item: Any) -> dict[str, Any]:
         messages, options = self._split(item)

@@ -134,7 +134,8 @@ def _write_results(client: InferenceClient, job: BatchJob, output: Path | None) 
                 if not part.fetched:
                     _fetch_part(client, job, part, results)
             with (job.folder / _NAMES).open("rb") as lines:
-                results.add_missing(sum(1 for _ in lines), "its batch has no result for it")
+                count = sum(1 for _ in lines)
+                results.add_missing(range(count), "its batch has no result for it")
                 lines.seek(0)
                 names = map(msgspec.json.decode, lines)
                 failures = _write_records(iter(results), names, target)
@@ -250,6 +251,11 @@ def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any
             results.put(int(result.id), record_of(result.completion))
         else:
             results.put(int(result.id), {"error": str(result.error)})
+    if batch.status != "completed":
+        reason = f": {batch.errors[0]}" if batch.errors else ""
+        with job.path_of(part).open("rb") as lines:
+            positions = (int(msgspec.json.decode(line)["custom_id"]) for line in lines)
+            results.add_missing(positions, f"its batch ended as {batch.status!r}{reason}")
     results.commit()
     part.fetched = True
     job.save()

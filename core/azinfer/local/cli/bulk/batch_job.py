@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -124,10 +124,10 @@ class Results:
         """Make all changes permanent."""
         self._database.commit()
 
-    def add_missing(self, requests: int, error: str) -> None:
-        """Store an error for each request of a job that has no record."""
+    def add_missing(self, positions: Iterable[int], error: str) -> None:
+        """Store an error for each of these requests that has no record."""
         record = encode_json({"error": error})
-        rows = ((at, True, record) for at in range(requests))
+        rows = ((at, True, record) for at in positions)
         self._database.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", rows)
         self.commit()
 
