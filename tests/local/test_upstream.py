@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -438,3 +440,22 @@ def test_the_credential_is_not_logged(
     with pytest.raises(ServerError):
         client.complete(HELLO)
     assert SECRET not in caplog.text
+
+
+PROGRAM = """
+import sys
+from azinfer.core import InferenceClient
+from azinfer.local import LocalEndpoint
+from azinfer.local.cli.upstream_deployments import upstream_deployments
+messages = [{"role": "user", "content": "Hello"}]
+with LocalEndpoint(upstream_deployments(sys.argv[1:])) as endpoint:
+    answer = InferenceClient(endpoint.url, endpoint.key, "model").complete(messages)
+print(answer.text, "httpx" in sys.modules)
+"""
+
+
+def test_an_upstream_is_reached_without_httpx(server: RawServer) -> None:
+    server.will(reply({"data": [{"id": "model"}]}), reply(chat("Hi.")))
+    command = [sys.executable, "-c", PROGRAM, f"{server.url}/v1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "Hi. False\n"

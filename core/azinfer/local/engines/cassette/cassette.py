@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.local.engines.base import EngineError, Sleep
 from azinfer.local.engines.cassette.exchanges import Exchange, differences, key_of, normal
-from azinfer.local.engines.cassette.transports import Player, Recorder
+
+if TYPE_CHECKING:
+    import httpx
 
 # How many recorded requests an unknown one is compared with, and how much of each.
 _MOST_COMPARED, _COMPARED = 20, 2000
@@ -83,6 +83,11 @@ class Cassette:
         Args:
             inner: The transport to the upstream while recording; the network by default.
         """
+        # An endpoint without a cassette needs no httpx.
+        import httpx
+
+        from azinfer.local.engines.cassette.transports import Player, Recorder
+
         if self.mode == "replay":
             return Player(self.find, self._sleep if self._pace else None)
         return Recorder(self.add, inner or httpx.AsyncHTTPTransport(), self._clock)
