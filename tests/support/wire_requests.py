@@ -37,10 +37,9 @@ def _of_responses(body: Any) -> Any:
     result["messages"] = list(_messages_of(body["input"]))
     text = result.pop("text", {})
     if wanted := text.get("format"):
-        result["response_format"] = {
-            "type": wanted.pop("type"),
-            **({"json_schema": wanted} if wanted else {}),
-        }
+        schema = {key: value for key, value in wanted.items() if key != "type"}
+        more = {"json_schema": schema} if schema else {}
+        result["response_format"] = {"type": wanted["type"], **more}
     if tools := result.get("tools"):
         result["tools"] = [_nested(tool) for tool in tools]
     if isinstance(choice := result.get("tool_choice"), dict):
