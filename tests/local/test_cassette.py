@@ -173,6 +173,16 @@ def test_irrelevant_differences_are_not_compared(
     assert client.complete(say("a"), temperature=0, user="you", metadata={"run": 2}).text == "x"
 
 
+def test_vectors_are_replayed_in_any_encoding(
+    server: RawServer, tape: Path, serve: Serving
+) -> None:
+    server.will(reply(vectors([0.5, 2.0])))
+    serve(Cassette(tape, "record"), f"{server.url}/v1").embed("a", encoding_format="float")
+    client = serve(Cassette(tape))
+    for encoding in ("base64", "float"):
+        assert list(client.embed("a", encoding_format=encoding).vectors[0]) == [0.5, 2]
+
+
 def test_an_abandoned_stream_is_not_recorded(server: RawServer, tape: Path, serve: Serving) -> None:
     server.will(raw(chunked_answer(events(part("one"), done=False), whole=False), "stall"))
     client = serve(Cassette(tape, "record"), f"{server.url}/v1")
