@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from azinfer.core import (
+    Deployment,
     DeploymentNotFoundError,
+    Deployments,
     Endpoint,
     InferenceClient,
     endpoint_knowledge,
@@ -143,3 +145,13 @@ def test_a_deployments_name_alone_sets_no_model_facts(ask: Ask) -> None:
     assert client.model_facts().tools is None
     assert client.model_facts(model_id="contoso-gpt-4.1").name == "gpt-4.1"
     assert client.model_facts(model="GPT-4.1-PTU").name == "gpt-4.1"
+
+
+def test_a_list_of_its_own_wins_over_that_of_another_process() -> None:
+    mine, theirs = EndpointKnowledge(), EndpointKnowledge()
+    theirs.remember(Deployments([Deployment("theirs")]))
+    mine.add(theirs)
+    assert list(mine.deployments) == ["theirs"]
+    mine.remember(Deployments([Deployment("mine")]))
+    mine.add(theirs)
+    assert list(mine.deployments) == ["mine"]

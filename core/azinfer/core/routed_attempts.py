@@ -86,8 +86,7 @@ class RoutedAttempts(CallAttempts[T]):
                 hedge was answered first.
             ConfigurationError: The first deployment cannot take it in this form.
         """
-        if self._lost:
-            raise self._lost_error()
+        self._stop_if_lost()
         if self._permits:
             return 0.0  # the same deployment again, in another form
         if self._journey.traffic.waiting and self._comes_after_others():
@@ -121,19 +120,18 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             self._go(ticket)
         except ConfigurationError as error:
-            self._withdraw()
+            self._end_permit(Withdrawn)
             if not self._attempts:
                 raise
             self._leave_out(ticket, error.message)
             return False
-        if self._lost:
-            raise self._lost_error()
+        self._stop_if_lost()
         return True
 
-    def _lost_error(self) -> RouteExhaustedError:
-        """End the call, because a hedge was answered first."""
-        self.close()
-        return self._exhausted_error()
+    def _stop_if_lost(self) -> None:
+        if self._lost:
+            self.close()
+            raise self._exhausted_error()
 
     def _go(self, ticket: Ticket) -> None:
         """Send what comes next to the deployment of a ticket."""
@@ -207,18 +205,15 @@ class RoutedAttempts(CallAttempts[T]):
             InferenceError: It is an error, or cannot be read.
         """
         value = super().value_of(status, headers, parts)
-        if self._journey.shape is not None:
-            self._check_length(value)
-        if (permit := self._take_permit()) is not None:
-            tokens = _tokens_of(value) if self._journey.plan.counts_tokens else None
-            self._settle(Succeeded(permit, headers, tokens))
+        if self._journey.shape is not None and (vectors := getattr(value, "vectors", None)):
+            self._check_length(len(vectors[0]))
+        tokens = _tokens_of(value) if self._journey.plan.counts_tokens else None
+        self._end_permit(Succeeded, headers, tokens)
         return value
 
-    def _check_length(self, embeddings: Any) -> None:
+    def _check_length(self, length: int) -> None:
         """Raise InvalidResponseError if other deployments return vectors of another length."""
-        if not embeddings.vectors:
-            return
-        length, journey, ticket = len(embeddings.vectors[0]), self._journey, self._ticket
+        journey, ticket = self._journey, self._ticket
         assert ticket is not None
         assert journey.shape is not None
         reason = journey.traffic.vector_lengths.check(
@@ -266,13 +261,11 @@ class RoutedAttempts(CallAttempts[T]):
 
     def _count(self, error: InferenceError) -> None:
         """Record what an error means for its deployment."""
-        permit, failure = self._take_permit(), failure_of(error)
-        if permit is None:
-            return
+        failure = failure_of(error)
         if failure is None:
-            self._settle(Succeeded(permit, error.headers, stream=self._stream is not None))
+            self._end_permit(Succeeded, error.headers, None, self._stream is not None)
         else:
-            self._settle(Failed(permit, failure, error.headers))
+            self._end_permit(Failed, failure, error.headers)
 
     def handle_rejected_credential(self) -> None:
         """Go on to another deployment.
@@ -297,12 +290,12 @@ class RoutedAttempts(CallAttempts[T]):
         """End the call, however it ended; it can be called twice."""
         if self._waited:
             self._end_waiting()
-        if not self._permits or (permit := self._take_permit()) is None:
+        if not self._permits:
             return
         if self._stream is None:
-            self._settle(Abandoned(permit))
+            self._end_permit(Abandoned)
         else:
-            self._settle(Succeeded(permit, {}, self._tokens_of(self._stream), stream=True))
+            self._end_permit(Succeeded, {}, self._tokens_of(self._stream), True)
 
     def _tokens_of(self, stream: StreamReader) -> int | None:
         """Return the tokens that a whole stream used; None if no limit counts them."""
@@ -314,8 +307,7 @@ class RoutedAttempts(CallAttempts[T]):
         """End the call because a hedge was answered first: its deployment was silent."""
         # First, so that a thread that begins a request now ends its permit itself.
         self._lost = True
-        if (permit := self._take_permit()) is not None:
-            self._settle(Failed(permit, Failure("silence"), {}))
+        self._end_permit(Failed, Failure("silence"), {})
 
     def twin(self) -> RoutedAttempts[T] | None:
         """Return the hedge of this call, on its way to another deployment.
@@ -340,7 +332,7 @@ class RoutedAttempts(CallAttempts[T]):
         try:
             twin._go(ticket)
         except ConfigurationError:
-            twin._withdraw()
+            twin._end_permit(Withdrawn)
             return None
         twin._end = self._end
         seconds = self.clock.monotonic() - self._began
@@ -352,10 +344,10 @@ class RoutedAttempts(CallAttempts[T]):
         member = ticket.member
         return Attempt(None, "Hedged", seconds, None, member.deployment, member.endpoint)
 
-    def _withdraw(self) -> None:
-        """End the permit of a request that was not sent."""
+    def _end_permit(self, event: Callable[..., Event], *outcome: Any) -> None:
+        """End the permit with an event of an outcome, if there still is one."""
         if (permit := self._take_permit()) is not None:
-            self._settle(Withdrawn(permit))
+            self._settle(event(permit, *outcome))
 
     def _take_permit(self) -> Permit | None:
         """Return the permit, which the caller must end; None if it was ended before."""

@@ -68,6 +68,7 @@ def test_a_list_that_cannot_be_read_changes_nothing(
         assert [list(known["a"]), list(known["b"])] == [["mine"], ["m"]]
         assert "endpoint 'a' are not discovered" in caplog.text
         driver.client.explain(model="chat")
+        driver.run(driver.client.discover(max_age=0))
         driver.client.explain(model="chat")
     assert caplog.text.count("a route has a deployment that is not there: b lists no") == 1
 
