@@ -177,9 +177,9 @@ def test_vectors_are_replayed_in_any_encoding(
     server: RawServer, tape: Path, serve: Serving
 ) -> None:
     server.will(reply(vectors([0.5, 2.0])))
-    serve(Cassette(tape, "record"), f"{server.url}/v1").embed("a", encoding_format="float")
+    serve(Cassette(tape, "record"), f"{server.url}/v1").embed("a", encoding_format="base64")
     client = serve(Cassette(tape))
-    for encoding in ("base64", "float"):
+    for encoding in ("float", "base64"):
         assert list(client.embed("a", encoding_format=encoding).vectors[0]) == [0.5, 2]
 
 
