@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from azinfer.core import Function
+from azinfer.core import Function, StreamInterruptedError
 from client_driver import KEY, open_driver
 from raw_server import RawServer, chat, events, part, reply, stream
 
@@ -68,6 +68,19 @@ def test_a_call_that_was_cut_off_is_incomplete(
 def test_a_whole_call_is_complete_whatever_ended_the_answer(server: RawServer, kind: str) -> None:
     for answer, _ in answers(server, kind, call("{}"), call('{"a": 1}', 1), finish="length"):
         assert answer.choices[0].incomplete_tool_calls == ()
+
+
+def test_a_call_in_a_stream_that_broke_off_is_incomplete(server: RawServer, kind: str) -> None:
+    whole, cut = call('{"city": "Rome"}'), call('{"city": "Par', 1)
+    server.will(stream(events(part(tool_calls=[whole]), part(tool_calls=[cut]), done=False)))
+    with (
+        open_driver(kind, f"{server.url}/openai/v1", KEY, "gpt-4.1", max_retries=0) as driver,
+        pytest.raises(StreamInterruptedError) as caught,
+    ):
+        driver.stream()
+    assert caught.value.partial is not None
+    (choice,) = caught.value.partial.choices
+    assert choice.incomplete_tool_calls == (choice.message.tool_calls[1],)
 
 
 def test_arguments_are_parsed_or_the_error_shows_them() -> None:

@@ -132,12 +132,15 @@ class Choice:
 
     @property
     def incomplete_tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls that a token limit or a content filter cut off: do not run them.
+        """The tool calls that were cut off: do not run them.
 
-        These are the calls whose arguments are not a JSON object, and the last call if it has no
+        A token limit, a content filter or the end of a connection cuts. These are the calls whose
+        arguments are not a JSON object, and after the first two also the last call if it has no
         arguments at all, since the answer may have ended before them.
         """
         calls = self.message.tool_calls
+        if self.finish_reason is None:  # of the partial answer of a stream that broke off
+            return tuple(call for call in calls if _is_cut(call, False))
         if self.finish_reason not in ("length", "content_filter"):
             return ()
         return tuple(call for call in calls if _is_cut(call, call is calls[-1]))
