@@ -77,7 +77,7 @@ class ChoiceAccumulator:
         self._by_id: dict[str, ToolCallAccumulator] = {}
         self._taken: set[int] = set()
         self._free = 0  # no lower index is free
-        self._logprobs: Json | None = None
+        self._logprobs: list[Json] = []
         self._filter_results: Json = {}
 
     def add_text(self, raw: Json) -> ChunkChoice | None:
@@ -114,7 +114,7 @@ class ChoiceAccumulator:
         logprobs = as_object(raw.get("logprobs")) or None
         results = as_object(raw.get("content_filter_results"))
         if logprobs:
-            self._logprobs = _merge_logprobs(self._logprobs, logprobs)
+            self._logprobs.append(logprobs)
         if results:
             self._filter_results = {**self._filter_results, **results}
         return ChunkChoice(
@@ -177,7 +177,8 @@ class ChoiceAccumulator:
         )
         if calls and reason == "stop":
             reason = "tool_calls"
-        return Choice(self.index, message, reason, self._logprobs, self._filter_results)
+        logprobs = _join_logprobs(self._logprobs) if self._logprobs else None
+        return Choice(self.index, message, reason, logprobs, self._filter_results)
 
     def _text(self, delta: Json) -> tuple[str, str]:
         content = delta.get("content")
@@ -262,14 +263,16 @@ class ChoiceAccumulator:
         return self._free
 
 
-def _merge_logprobs(before: Json | None, more: Json) -> Json:
-    """Return the log probabilities of two chunks, one after the other."""
-    if before is None:
-        return more
-    joined = dict(before)
-    for key, value in more.items():
+def _join_logprobs(parts: list[Json]) -> Json:
+    """Return the log probabilities of all chunks, one after the other.
+
+    They are joined once and not with each chunk, which would copy all earlier ones each time.
+    """
+    joined: Json = {}
+    for key, value in ((key, value) for part in parts for key, value in part.items()):
         known = joined.get(key)
-        joined[key] = (
-            known + value if isinstance(known, list) and isinstance(value, list) else value
-        )
+        if isinstance(known, list) and isinstance(value, list):
+            known += value
+        else:
+            joined[key] = list(value) if isinstance(value, list) else value
     return joined
