@@ -30,11 +30,11 @@ FLOORS = {
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline
         message_parts messages request_options json_body model_catalog model_profiles stream_reader
         choice_parts streaming wires
-        embeddings embedding_requests vector_bodies
+        observation embeddings embedding_requests vector_bodies
         local_addresses client_config credentials endpoint_knowledge
         routes
         network
-        calls embedding_calls detours legs request_headers attempts observation hedging journeys
+        calls embedding_calls detours legs request_headers attempts hedging journeys
         routed_attempts names router streams
         base_client rerank image_embeddings discovery operations files batch_requests batches bulk
         sync_operations async_operations sync_bulk_operations async_bulk_operations client

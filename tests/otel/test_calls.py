@@ -150,6 +150,40 @@ def test_embeddings_are_calls_too(
     assert point.attributes["gen_ai.token.type"] == "input"
 
 
+def test_texts_in_several_requests_are_one_call(
+    driver: ClientDriver, server: RawServer, telemetry: Telemetry
+) -> None:
+    server.will(*[reply(vectors(*[[1.0]] * 96))] * 2)
+    driver.embed(["x"] * 192, model="unknown")
+    assert len(telemetry.requests) == 2
+    call = attributes(telemetry.call)
+    assert call["gen_ai.usage.input_tokens"] == 4
+    (point,) = telemetry.points("gen_ai.client.operation.duration")
+    assert point.count == 1
+    assert {each.parent.span_id for each in telemetry.requests if each.parent} == {
+        telemetry.call.context.span_id
+    }
+
+
+@pytest.mark.parametrize("at_once", [1, 192])
+def test_texts_that_fail_end_their_call_with_the_error(
+    driver: ClientDriver, server: RawServer, telemetry: Telemetry, at_once: int
+) -> None:
+    server.will(*[reply(failure("bad_texts"), 400)] * 2)
+    with pytest.raises(BadRequestError):
+        driver.embed(["x"] * at_once, model="unknown")
+    assert attributes(telemetry.call)["error.type"] == "BadRequestError"
+    assert telemetry.call.status.status_code is StatusCode.ERROR
+
+
+def test_an_image_is_one_call(
+    driver: ClientDriver, server: RawServer, telemetry: Telemetry
+) -> None:
+    server.will(reply({"id": "1", "embeddings": {"float": [[1.0]]}}))
+    driver.embed_images(["data:image/png;base64,iVBORw0KGgo="], model="unknown")
+    assert telemetry.call.name.startswith("embeddings")
+
+
 def test_each_attempt_is_a_child(
     driver: ClientDriver, server: RawServer, telemetry: Telemetry
 ) -> None:

@@ -21,6 +21,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
+from azinfer.core.observation import new_whole
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
@@ -149,7 +150,8 @@ class AsyncOperations(Operations):
         from azinfer.core.embeddings import check_texts, is_size_error, merge_embeddings
 
         texts = check_texts(input)
-        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
+        whole = new_whole()
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
         async def embed(batch: list[str]) -> Embeddings:
             try:
@@ -160,7 +162,7 @@ class AsyncOperations(Operations):
             middle = len(batch) // 2
             return merge_embeddings([await embed(batch[:middle]), await embed(batch[middle:])])
 
-        return await embed_async(embed, self._batches(texts, call_options))
+        return await embed_async(embed, self._batches(texts, call_options), whole)
 
     async def embed_images(
         self,
@@ -179,12 +181,13 @@ class AsyncOperations(Operations):
         """
         from azinfer.core.embedding_requests import embed_async
 
-        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
+        whole = new_whole()
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
         async def embed(image: ImageInput) -> Embeddings:
             return await self._run(self._image_embedding(image, call_options))
 
-        return await embed_async(embed, image_inputs(images))
+        return await embed_async(embed, image_inputs(images), whole)
 
     async def info(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from azinfer.core.embeddings import Embeddings, merge_embeddings
+from azinfer.core.observation import Whole
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -14,8 +15,25 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 
 
-def embed_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> Embeddings:
+def embed_in_threads(
+    embed: Callable[[Any], Embeddings], parts: Sequence[Any], whole: Whole | None
+) -> Embeddings:
     """Return the embeddings of all parts together, with concurrent requests.
+
+    Args:
+        embed: Sends one request.
+        parts: The texts, or the image, of each request.
+        whole: The call for observers; None if nothing observes.
+    """
+    if whole is None:
+        return _embed_in_threads(embed, parts)
+    with whole:
+        whole.value = answer = _embed_in_threads(embed, parts)
+    return answer
+
+
+def _embed_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) -> Embeddings:
+    """Send the requests.
 
     The first error, or an interrupt, ends the whole call at once: requests under way continue in
     daemon threads until they end, and their answers are dropped.
@@ -68,9 +86,19 @@ def _take_rest(left: SimpleQueue[Any]) -> Iterator[Any]:
 
 
 async def embed_async(
-    embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
+    embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any], whole: Whole | None
 ) -> Embeddings:
     """Do the same in one event loop."""
+    if whole is None:
+        return await _embed_async(embed, parts)
+    with whole:
+        whole.value = answer = await _embed_async(embed, parts)
+    return answer
+
+
+async def _embed_async(
+    embed: Callable[[Any], Awaitable[Embeddings]], parts: Sequence[Any]
+) -> Embeddings:
     import asyncio
 
     free = asyncio.Semaphore(_AT_ONCE)

@@ -17,7 +17,7 @@ from azinfer.core.errors import ConfigurationError
 from azinfer.core.legs import Leg, Rules
 from azinfer.core.messages import ChatMessage, ImageInput
 from azinfer.core.model_profiles import Profile
-from azinfer.core.observation import Subject, apply_observers, observers
+from azinfer.core.observation import Subject, Whole, apply_observers, observers
 from azinfer.core.retries import Timeout
 from azinfer.core.routing import Routing
 from azinfer.core.secret_names import without_secret_headers
@@ -45,6 +45,7 @@ class CallOptions(NamedTuple):
         headers: Sent in addition to the client's.
         options: Everything that is sent as it is.
         kind: What the vectors are for: `"query"` or `"document"`.
+        whole: The call for observers, if it may be sent as several requests.
     """
 
     model: str | None
@@ -53,6 +54,7 @@ class CallOptions(NamedTuple):
     headers: Mapping[str, str] | None
     options: Mapping[str, Any]
     kind: Kind | None = None
+    whole: Whole | None = None
 
 
 class Place(NamedTuple):
@@ -238,7 +240,7 @@ class Operations(BaseClient):
             return attempts
         model = call_options.model or self.model
         observed: CallAttempts[T] = apply_observers(
-            attempts, Subject(operation, model, call_options.options, messages)
+            attempts, Subject(operation, model, call_options.options, messages, call_options.whole)
         )
         return observed
 

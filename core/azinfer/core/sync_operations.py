@@ -16,6 +16,7 @@ from azinfer.core.deployments import Deployments
 from azinfer.core.errors import APITimeoutError, AuthenticationError, InferenceError
 from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
+from azinfer.core.observation import new_whole
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
@@ -175,7 +176,8 @@ class SyncOperations(Operations):
         from azinfer.core.embeddings import check_texts, is_size_error, merge_embeddings
 
         texts = check_texts(input)
-        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
+        whole = new_whole()
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
         def embed(batch: list[str]) -> Embeddings:
             try:
@@ -186,7 +188,7 @@ class SyncOperations(Operations):
             middle = len(batch) // 2
             return merge_embeddings([embed(batch[:middle]), embed(batch[middle:])])
 
-        return embed_in_threads(embed, self._batches(texts, call_options))
+        return embed_in_threads(embed, self._batches(texts, call_options), whole)
 
     def embed_images(
         self,
@@ -222,12 +224,13 @@ class SyncOperations(Operations):
         """
         from azinfer.core.embedding_requests import embed_in_threads
 
-        call_options = CallOptions(model, model_id, timeout, headers, options, kind)
+        whole = new_whole()
+        call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
         def embed(image: ImageInput) -> Embeddings:
             return self._run(self._image_embedding(image, call_options))
 
-        return embed_in_threads(embed, image_inputs(images))
+        return embed_in_threads(embed, image_inputs(images), whole)
 
     def info(
         self,

@@ -21,12 +21,14 @@ class ObservedAttempts:
         attempts: The attempts.
         call: The call that they belong to.
         tracer: Creates the spans of requests.
+        is_part: Whether the call has other requests, so that this one's answer is not its end.
     """
 
-    def __init__(self, attempts: Any, call: Call, tracer: Tracer) -> None:
+    def __init__(self, attempts: Any, call: Call, tracer: Tracer, *, is_part: bool = False) -> None:
         self._attempts, self._call, self._tracer = attempts, call, tracer
         self._request: Span = INVALID_SPAN
         self._reader: StreamReader | None = None
+        self._is_part = is_part
         self._is_closed = False
         self._sent = 0
         call.open()
@@ -100,7 +102,8 @@ class ObservedAttempts:
         value = self._attempts.value_of(status, headers, parts)
         self._request.set_attribute("http.response.status_code", status)
         self._end_request()
-        self._call.succeed(value)
+        if not self._is_part:
+            self._call.succeed(value)
         return value
 
     def reader(self, status: int, headers: Mapping[str, str], deadline: Any) -> StreamReader:
@@ -128,7 +131,9 @@ class ObservedAttempts:
     def twin(self) -> ObservedAttempts | None:
         """Return the hedge of this call, observed as a part of the same call."""
         twin = self._attempts.twin()
-        return None if twin is None else ObservedAttempts(twin, self._call, self._tracer)
+        if twin is None:
+            return None
+        return ObservedAttempts(twin, self._call, self._tracer, is_part=self._is_part)
 
     def lose(self) -> None:
         """End these attempts because a hedge was answered first."""

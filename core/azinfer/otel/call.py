@@ -23,6 +23,7 @@ from opentelemetry.trace import (
 
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.embeddings import Embeddings
+from azinfer.core.errors import InferenceError
 from azinfer.core.observation import Subject
 from azinfer.core.routing import Routing
 from azinfer.otel import contents
@@ -207,6 +208,21 @@ class Call:
         text = str(self.error) if self._recorder.contents else getattr(self.error, "code", None)
         self.span.set_status(Status(StatusCode.ERROR, str(text or kind)))
         self._finish({"error.type": kind})
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """End a call of several requests, of which some may still be under way after an error.
+
+        Args:
+            value: Its value; None if it failed.
+            error: The error that ended it.
+        """
+        if value is not None:
+            self.succeed(value)
+            return
+        with self._lock:
+            self._open = 0
+        self.error = error if isinstance(error, InferenceError) else None
+        self.close()
 
     def _end(self) -> bool:
         """Return True once, when the call ends."""

@@ -96,7 +96,15 @@ def instrument(
         # The deployment of a route is not known yet.
         known = getattr(attempts, "call", None)
         url = known.target.endpoint.url if known is not None else None
-        return ObservedAttempts(attempts, Call(recorder, subject, context, url), recorder.tracer)
+        new = Call(recorder, subject, context, url)
+        if (whole := subject.whole) is None:
+            return ObservedAttempts(attempts, new, recorder.tracer)
+        with whole.lock:
+            call = whole.observed.setdefault(observe, new)
+            if call is new:
+                call.open()
+                whole.ends.append(call.end)
+        return ObservedAttempts(attempts, call, recorder.tracer, is_part=True)
 
     _own.append(observe)
     observers.append(observe)
