@@ -73,6 +73,30 @@ def test_what_a_signal_handler_raises_passes_through(
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
+def test_an_interrupt_ends_an_embedding_whose_requests_are_under_way(
+    ask: Ask, server: RawServer
+) -> None:
+    def handler(*_: Any) -> None:
+        raise KeyboardInterrupt("from a handler")
+
+    both, released = threading.Barrier(2), threading.Event()
+
+    def silent(peer: Peer) -> None:
+        if both.wait(30) == 0:  # one of the two requests, when both are under way
+            os.kill(os.getpid(), signal.SIGUSR1)
+        released.wait(30)
+        peer.wait_until_client_leaves()
+
+    server.will(silent)
+    driver = ask(clock=Clock(), timeout=Timeout(total=25), max_retries=0)
+    if driver.kind == "async":
+        pytest.skip("asyncio runs handlers outside of tasks")
+    with signal_handler(handler), pytest.raises(KeyboardInterrupt, match="from a handler"):
+        driver.client.embed(["x"] * 192, model="unknown")
+    assert server.open_connections == 2  # it did not wait for them
+    released.set()
+
+
 @pytest.mark.parametrize("kind_of", ["function", "credential"])
 def test_an_async_credential_that_hangs_is_a_time_out(server: RawServer, kind_of: str) -> None:
     async def forever(*_: Any) -> str:
