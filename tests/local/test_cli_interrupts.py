@@ -51,7 +51,7 @@ def check_end(command: Terminal) -> None:
         ("demo", "llama_index.core"),
         ("pull", "rich.progress"),
         ("chat hi", "azinfer.local.cli.chat"),
-        ("deployments", "azinfer.core.client"),
+        ("deployments --endpoint http://127.0.0.1:9 --key k", "azinfer.core.sync_operations"),
         ("--help", "typer.main"),
     ],
 )
