@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import azinfer.core
 from azinfer.core import (
     APIStatusError,
     ChatCompletionChunk,
@@ -619,7 +620,9 @@ def test_chunks_compare_print_and_travel_by_their_content() -> None:
     chunk = ChatCompletionChunk(choices, raw={"secret": "event"}, id="c", model="m")
     same = ChatCompletionChunk(choices, id="c", model="m")
     assert chunk == same != ChatCompletionChunk(id="c", model="m")
+    assert (chunk != same) is False
     assert chunk != "Paris"
+    assert "Embeddings" in dir(azinfer.core)
     assert "secret" not in repr(chunk)
     assert "Paris" in repr(chunk)
     copies = [copy.deepcopy(chunk), pickle.loads(pickle.dumps(chunk))]

@@ -77,6 +77,9 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, eq=False):
             return NotImplemented
         return self._content == other._content
 
+    def __ne__(self, other: object) -> bool:  # that of structs compares what is the same object
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self._content)
 

@@ -73,6 +73,11 @@ def test_the_remaining_quota_of_the_service_counts_if_it_is_lower() -> None:
     assert corrected.after_response({"x-ratelimit-remaining-requests": "-1"}, 5.0) == corrected
 
 
+def test_the_quota_of_what_is_not_limited_changes_nothing() -> None:
+    budget = Budget(None, Window(1000, 60.0))
+    assert budget.after_response({"x-ratelimit-remaining-requests": "4"}, 5.0) == budget
+
+
 def test_an_empty_quota_pauses_until_the_reset() -> None:
     results = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "7"}
     budget = Budget().after_response(results, 5.0)

@@ -131,8 +131,7 @@ class Traffic:
         now = self._clock.monotonic()
         states, route = self._states, plan.route
         with self._lock:
-            if self._ended:
-                self._apply_outcomes()
+            self._apply_outcomes()
             choice = self._choice(plan, need, now)
             if isinstance(choice, float):
                 return choice
