@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from azinfer.local import LocalDeployment, LocalEndpoint, UpstreamEngine
-from azinfer.local.engines.upstream_vectors import WrittenVector
+from azinfer.local.engines.base import EngineError
+from azinfer.local.engines.upstream_vectors import WrittenVector, read_vectors
 from raw_server import RawServer, raw, reply
 
 SECRET = "upstreamKeyWithLettersOnly51"
@@ -121,7 +122,8 @@ def test_another_refusal_of_base64_is_passed_on(server: RawServer, serve: Serve)
     "vector",
     [
         *("[1e999]", "[1" + "0" * 400 + "]", "[true]", '["x"]', "[[1]]", "[null]", "{}", "1"),
-        *('"x"', '"AAAA"', '"AAA="', '"AA=AAA=="', '"A!AAAA=="', '"\\u0041AAAAA=="', '"AAAAA==="'),
+        *('"x"', '"AAAA"', '"AAA="', '"AA=AAA=="', '"A!AAAA=="', '"\\u0041AAAA=="', '"AAAAA==="'),
+        *('"\\/AAAA=="', '"\\u0021AAAAA=="', '"\\ud800AAAAA=="', '"\\u00c4AAAAA=="'),
     ],
 )
 def test_what_is_not_a_vector_is_an_error(
@@ -131,17 +133,39 @@ def test_what_is_not_a_vector_is_an_error(
     assert embed(serve(), encoding).status_code == 502
 
 
-def test_numbers_in_base64_that_json_does_not_have_are_an_error(
-    server: RawServer, serve: Serve
-) -> None:
-    server.will(written(f'"{packed(1, float("inf"))}"'))
-    answer = embed(serve(), "float")
-    assert (answer.status_code, "not finite" in answer.text) == (502, True)
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+@pytest.mark.parametrize("length", range(1, 8))
+@pytest.mark.parametrize("bits", [0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x7F800001])
+def test_base64_has_finite_numbers(bits: int, length: int, encoding: str) -> None:
+    plain = struct.pack(f"<{length}f", *([-1.5, 3e38, -2.5e-38, 0.75] * 2)[:length])
+    content = b'{"data": [{"index": 0, "embedding": "%s"}]}'
+    body = content % base64.b64encode(plain)
+    (vector,), _ = read_vectors(body, "https://example.com", SECRET, encoding)
+    assert struct.pack(f"<{length}f", *vector) == plain
+    for at in range(length):
+        broken = plain[: 4 * at] + struct.pack("<I", bits) + plain[4 * at + 4 :]
+        body = content % base64.b64encode(broken)
+        with pytest.raises(EngineError, match="not finite"):
+            read_vectors(body, "https://example.com", SECRET, encoding)
+
+
+def test_base64_with_escapes_is_the_text_that_json_says(server: RawServer, serve: Serve) -> None:
+    vector = packed(-0.5 - 1 / 7, 63.9999, 2e-42)
+    assert "/" in vector
+    http = serve()
+    for text in (vector.replace("/", "\\/"), f"\\u{ord(vector[0]):04x}{vector[1:]}"):
+        server.will(written(f'"{text}"'))
+        assert embed(http, "base64").json()["data"][0]["embedding"] == vector
+        server.will(written(f'"{text}"'))
+        assert packed(*embed(http, "float").json()["data"][0]["embedding"]) == vector
 
 
 def test_vectors_and_usage_never_show_the_key(server: RawServer, serve: Serve) -> None:
     http = serve()
     server.will(written(f'"{SECRET}AAAA"'))
+    answer = embed(http, "base64")
+    assert (answer.status_code, "quotes the credential" in answer.text) == (502, True)
+    server.will(written(f'"\\u{ord(SECRET[0]):04x}{SECRET[1:]}AAAA"'))
     answer = embed(http, "base64")
     assert (answer.status_code, "quotes the credential" in answer.text) == (502, True)
     server.will(written("[1]", usage=f'{{"prompt_tokens": "{SECRET}"}}'))

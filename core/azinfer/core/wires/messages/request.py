@@ -171,9 +171,9 @@ def _limit(body: Json, wire: Json, situation: Situation) -> int:
 def _tools(body: Json, changes: dict[str, None]) -> Json:
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = [(each.get("function") or {}).get("name") for each in allowed.get("tools") or ()]
-        tools = [tool for tool in tools if (tool.get("function") or {}).get("name") in names]
+        allowed = choice.get("allowed_tools") or choice
+        names = {_name(each) for each in allowed.get("tools") or ()}
+        tools = [tool for tool in tools if _name(tool) in names]
         choice = allowed.get("mode", "auto")
         changes["allowed_tools → those tools alone"] = None
     if not tools:
@@ -187,9 +187,9 @@ def _tools(body: Json, changes: dict[str, None]) -> Json:
 
 def _tool(tool: Any) -> Any:
     """Return a tool in the form of this wire; service-side tools are sent as they are."""
-    function = tool.get("function") if isinstance(tool, Mapping) else None
-    if not isinstance(function, Mapping):
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
         return tool
+    function = tool.get("function") or tool
     schema = {"type": "object", **(function.get("parameters") or {"properties": {}})}
     known = {key: function[key] for key in ("name", "description") if function.get(key)}
     strict = {"strict": True} if function.get("strict") else {}
@@ -199,8 +199,14 @@ def _tool(tool: Any) -> Any:
 def _choice(choice: Any) -> Json:
     if isinstance(choice, str):
         return {"type": _MODES.get(choice, choice)}
-    function = choice.get("function")
-    return {"type": "tool", "name": function["name"]} if function else dict(choice)
+    if choice.get("type") == "function":
+        return {"type": "tool", "name": _name(choice)}
+    return dict(choice)
+
+
+def _name(tool: Any) -> Any:
+    """Return the name of a tool or of a choice, nested as on chat or flat."""
+    return (tool.get("function") or tool).get("name") if isinstance(tool, Mapping) else None
 
 
 def _format(wanted: Any, changes: dict[str, None]) -> Json | None:

@@ -10,7 +10,7 @@ Responses API", reasoning items.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from azinfer.core.completions import Json
@@ -24,6 +24,9 @@ _LOGPROBS = "message.output_text.logprobs"
 # Services accept this for every model with summaries; without it they send no summary.
 _SUMMARY = "auto"
 _LIMITS = ("max_completion_tokens", "max_tokens")
+# Chat nests these below their type; all other tools and choices have one form on every wire.
+_OUR_TOOLS = ("function", "custom")
+_NESTED_CHOICES = (*_OUR_TOOLS, "allowed_tools")
 _GROUPED = frozenset({"reasoning", "text", "reasoning_effort", "verbosity", "response_format"})
 # Fields that have another form or no meaning here: usage is always sent.
 _REWRITTEN = frozenset(
@@ -137,35 +140,31 @@ def _format(wanted: Mapping[str, Any]) -> Json:
     return {"type": wanted["type"], **described} if described else dict(wanted)
 
 
-def _flat(value: Any) -> Any:
-    """Return a tool or a tool choice, which are flat on this wire; any other value as it is."""
-    for kind in ("function", "custom", "allowed_tools"):
-        if isinstance(value, Mapping) and isinstance(inner := value.get(kind), Mapping):
-            return {"type": kind, **inner}
-    return value
+def _flat(value: Any, kinds: Collection[str]) -> Any:
+    """Return a value of one of some kinds without the nesting of chat, any other as it is."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    inner = value.get(kind) if kind in kinds else None
+    return {"type": kind, **inner} if isinstance(inner, Mapping) else value
 
 
 def _tool(tool: Any) -> Any:
     """Return a tool; service-side tools are sent as they are."""
-    flat = _flat(tool)
-    if flat is tool:
-        return tool
-    if flat["type"] == "function":
+    flat = _flat(tool, _OUR_TOOLS)
+    kind = flat.get("type") if isinstance(flat, Mapping) else None
+    if kind == "function":
         # If `strict` is left out, this wire tries true; chat completions take false.
         return {**flat, "strict": bool(flat.get("strict"))}
     # A grammar is nested on chat, and flat here.
-    wanted = flat.get("format")
-    if isinstance(wanted, Mapping) and isinstance(wanted.get("grammar"), Mapping):
-        flat["format"] = {"type": "grammar", **wanted["grammar"]}
-    return flat
+    wanted = flat.get("format") if kind == "custom" else None
+    return {**flat, "format": _flat(wanted, ("grammar",))} if wanted else flat
 
 
 def _choice(choice: Any) -> Any:
-    flat = _flat(choice)
-    if flat is choice or flat["type"] != "allowed_tools":
+    flat = _flat(choice, _NESTED_CHOICES)
+    if not isinstance(flat, Mapping) or flat.get("type") != "allowed_tools":
         return flat
-    tools = [_flat(tool) for tool in flat.get("tools") or ()]
-    return {"type": flat["type"], "mode": flat.get("mode", "auto"), "tools": tools}
+    tools = [_flat(tool, _OUR_TOOLS) for tool in flat.get("tools") or ()]
+    return {"type": "allowed_tools", "mode": flat.get("mode", "auto"), "tools": tools}
 
 
 def _filter_reasoning(
