@@ -24,7 +24,7 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        interruptions locks version clock json_fields citations routing completions errors
+        lazy interruptions locks version clock json_fields citations routing completions errors
         redaction toml_tables reasoning structured_output answer_details
         json_text error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline
@@ -94,6 +94,9 @@ LOCAL_FROM_CORE = (
     *("toml_tables", "version"),
 )
 
+# Its names are types of higher floors: who writes `lazy.Name` counts as importing Name.
+LAZY = "azinfer.core.lazy"
+
 # Where a request comes from is not for engines to know.
 HIDDEN_FROM_ENGINES = "azinfer.local.wire.surfaces"
 
@@ -124,15 +127,31 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def tree_of(module: str) -> ast.Module:
+    """Return the syntax of a module."""
+    return ast.parse(modules()[module].read_text("utf-8"))
+
+
+@cache
+def lazy_names() -> dict[str, str]:
+    """Return the type behind each name of the lazy module, as `module.name`."""
+    imports = [node for node in ast.walk(tree_of(LAZY)) if isinstance(node, ast.ImportFrom)]
+    names = {name.name: f"{node.module}.{name.name}" for node in imports for name in node.names}
+    return {name: path for name, path in names.items() if path.startswith("azinfer.")}
+
+
+@cache
 def imports_of(module: str) -> frozenset[str]:
     """Return what a module imports anywhere in it, each name as `module.name`."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[module].read_text("utf-8"))):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "lazy":
+            names.add(lazy_names()[node.attr])
+    return frozenset(names - set(lazy_names().values()) if module == LAZY else names)
 
 
 def floor_of(name: str, package: str) -> str:
@@ -179,10 +198,9 @@ def adapters() -> list[str]:
 @cache
 def public_names_of_core() -> frozenset[str]:
     """Return what `azinfer.core` exports."""
-    tree = ast.parse(modules()["azinfer.core.__init__"].read_text("utf-8"))
     (names,) = (
         ast.literal_eval(node.value)
-        for node in tree.body
+        for node in tree_of("azinfer.core.__init__").body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
     return frozenset(names)

@@ -56,6 +56,7 @@ def test_every_import_follows_the_plan() -> None:
     ("line", "problem"),
     [
         ("from azinfer.core.client import InferenceClient", "is on a higher floor"),
+        ("from azinfer.core import lazy\nx: lazy.Batches", "is on a higher floor"),
         ("from azinfer.core.network.pool import Pool", "is private to azinfer.core.network"),
         ("from azinfer.core.surfaces import _MACHINE_LEARNING", "is private to its module"),
         ("import httpx", "belongs to"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_overloads
+from typing import Any, Unpack, get_overloads, get_type_hints
 
 import pytest
 
@@ -20,7 +20,7 @@ CALLS: dict[str, Any] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_editors_see_the_options_first_and_then_any_other(client: type, name: str) -> None:
     first, second = get_overloads(getattr(client, name))
-    assert first.__annotations__["options"] == f"Unpack[{CALLS[name].__name__}]"
+    assert get_type_hints(first)["options"] == Unpack[CALLS[name]]
     assert second.__annotations__["options"] == "Any"
     named = set(second.__annotations__) - {"options", "return", "messages", "input"}
     assert named <= CALLS[name].__annotations__.keys()

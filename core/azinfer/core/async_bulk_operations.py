@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from azinfer.core import lazy
 from azinfer.core.async_operations import AsyncOperations
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
 from azinfer.core.retries import Timeout
-
-if TYPE_CHECKING:
-    from azinfer.core.bulk import AsyncBulkResults
-    from azinfer.core.bulk.values import OnProgress
-    from azinfer.core.embeddings import Vector
 
 Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
 
@@ -38,11 +34,11 @@ class AsyncBulkOperations(AsyncOperations):
         ordered: bool = True,
         concurrency: int | None = None,
         checkpoint: str | Path | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
         batch_size: int | None = None,
         **options: Any,
-    ) -> AsyncBulkResults[str, Vector]:
+    ) -> lazy.AsyncBulkResults[str, lazy.Vector]:
         """Return an async iterator over the vectors of any number of texts, in bounded memory.
 
         The same as `InferenceClient.embed_many`, for `async for`; the texts may come from an async
@@ -73,10 +69,10 @@ class AsyncBulkOperations(AsyncOperations):
         ordered: bool = True,
         concurrency: int | None = None,
         checkpoint: str | Path | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
         **options: Any,
-    ) -> AsyncBulkResults[Any, ChatCompletion]:
+    ) -> lazy.AsyncBulkResults[Any, ChatCompletion]:
         """Return an async iterator over the completions of any number of conversations.
 
         The same as `InferenceClient.complete_many`, for `async for`; the requests may come from an

@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from azinfer.core import lazy
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, ModelInfo
 from azinfer.core.credentials import Keys, Secret
@@ -26,12 +27,7 @@ from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
 if TYPE_CHECKING:
-    from azinfer.core.batches import AsyncBatches
-    from azinfer.core.embeddings import Embeddings
-    from azinfer.core.files import AsyncFiles
-    from azinfer.core.request_options import ChatCall, EmbeddingCall
-    from azinfer.core.rerank import Reranking
-    from azinfer.core.streams import AsyncChatStream, OpenStream
+    from azinfer.core.streams import OpenStream
 
 U = TypeVar("U")
 
@@ -43,7 +39,7 @@ class AsyncOperations(Operations):
 
     @overload
     async def complete(
-        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
     ) -> ChatCompletion: ...
 
     @overload
@@ -77,8 +73,8 @@ class AsyncOperations(Operations):
 
     @overload
     def stream(
-        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
-    ) -> AsyncChatStream: ...
+        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
+    ) -> lazy.AsyncChatStream: ...
 
     @overload
     def stream(
@@ -90,7 +86,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> AsyncChatStream: ...
+    ) -> lazy.AsyncChatStream: ...
 
     def stream(
         self,
@@ -101,7 +97,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> AsyncChatStream:
+    ) -> lazy.AsyncChatStream:
         """Return the next message of a conversation as a stream, while the model writes it.
 
         The same as `InferenceClient.stream`, but sent when the stream is entered.
@@ -114,8 +110,8 @@ class AsyncOperations(Operations):
 
     @overload
     async def embed(
-        self, input: str | Sequence[str], **options: Unpack[EmbeddingCall]
-    ) -> Embeddings: ...
+        self, input: str | Sequence[str], **options: Unpack[lazy.EmbeddingCall]
+    ) -> lazy.Embeddings: ...
 
     @overload
     async def embed(
@@ -128,7 +124,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings: ...
+    ) -> lazy.Embeddings: ...
 
     async def embed(
         self,
@@ -140,7 +136,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings:
+    ) -> lazy.Embeddings:
         """Return the vectors of any number of texts, sent in concurrent batches.
 
         The same as `InferenceClient.embed`, awaited.
@@ -153,7 +149,7 @@ class AsyncOperations(Operations):
         whole = new_whole()
         call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
-        async def embed(batch: list[str]) -> Embeddings:
+        async def embed(batch: list[str]) -> lazy.Embeddings:
             try:
                 return await self._run(self._embedding(batch, call_options))
             except InferenceError as error:
@@ -174,7 +170,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings:
+    ) -> lazy.Embeddings:
         """Return the vectors of images, each alone or with a text; one request for each.
 
         The same as `InferenceClient.embed_images`, awaited.
@@ -184,7 +180,7 @@ class AsyncOperations(Operations):
         whole = new_whole()
         call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
-        async def embed(image: ImageInput) -> Embeddings:
+        async def embed(image: ImageInput) -> lazy.Embeddings:
             return await self._run(self._image_embedding(image, call_options))
 
         return await embed_async(embed, image_inputs(images), whole)
@@ -226,7 +222,7 @@ class AsyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Reranking:
+    ) -> lazy.Reranking:
         """Rank documents by how well they answer a query.
 
         The same as `InferenceClient.rerank`, awaited.
@@ -235,14 +231,14 @@ class AsyncOperations(Operations):
         return await self._run(self._reranking(query, documents, call_options))
 
     @property
-    def files(self) -> AsyncFiles:
+    def files(self) -> lazy.AsyncFiles:
         """The files of the resource: upload, list, content and delete."""
         from azinfer.core.files import AsyncFiles  # loaded only by programs that use files
 
         return AsyncFiles(self._at_default())
 
     @property
-    def batches(self) -> AsyncBatches:
+    def batches(self) -> lazy.AsyncBatches:
         """The batches of the resource: create, wait and results."""
         from azinfer.core.batches import AsyncBatches  # loaded only by programs that use batches
 

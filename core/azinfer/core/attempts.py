@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
+from azinfer.core import lazy
 from azinfer.core.calls import API_VERSION, NOTHING, Call, T, call_numbers
 from azinfer.core.credentials import Secret, Source
 from azinfer.core.deadline import Deadline
@@ -28,9 +29,6 @@ from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standin
 from azinfer.core.retries import may_have_arrived, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.surfaces import scope_of
-
-if TYPE_CHECKING:
-    from azinfer.core.stream_reader import StreamReader
 
 _NEWER_VERSION = r"(?i)api versions? (\d{4}-\d\d-\d\d(?:-preview)?) and later"
 
@@ -222,7 +220,9 @@ class CallAttempts(Generic[T]):
         endpoint = self.decision.endpoint if self.decision else None
         return Attempt(status, kind, seconds, request, self.call.target.model, endpoint)
 
-    def reader(self, status: int, headers: Mapping[str, str], deadline: Deadline) -> StreamReader:
+    def reader(
+        self, status: int, headers: Mapping[str, str], deadline: Deadline
+    ) -> lazy.StreamReader:
         """Return the reader of a stream that has begun; from now on only `total` limits it."""
         self._record_success()
         deadline.at = self._end

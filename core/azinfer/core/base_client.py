@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
+from azinfer.core import lazy
 from azinfer.core.calls import Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.completions import Json
@@ -26,9 +27,6 @@ from azinfer.core.secret_names import refuse_to_pickle_secrets
 from azinfer.core.surfaces import CHAT, Surface, WireName
 from azinfer.core.wires.selection import NO_CHOICE, Choice, choose_wire
 from azinfer.core.wires.wire import wire_named
-
-if TYPE_CHECKING:
-    from azinfer.core.routes import Route
 
 ClientT = TypeVar("ClientT", bound="BaseClient")
 
@@ -92,7 +90,7 @@ class BaseClient:
         config: str | Path | Mapping[str, Any] = "azinfer.toml",
         *,
         endpoint: str | None = None,
-        routes: Iterable[Route] = (),
+        routes: Iterable[lazy.Route] = (),
         aliases: Mapping[str, str] | None = None,
         reload_after: float | None = None,
         **options: Any,

@@ -10,13 +10,11 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from azinfer.core import lazy
 from azinfer.core.json_fields import as_object, as_text
 from azinfer.core.routing import Routing
-
-if TYPE_CHECKING:
-    from azinfer.core.citations import Citation
 
 Json = dict[str, Any]
 
@@ -97,7 +95,7 @@ class Message:
         return "assistant"
 
     @property
-    def citations(self) -> tuple[Citation, ...]:
+    def citations(self) -> tuple[lazy.Citation, ...]:
         """The sources that the message names, of a search, a file or Azure's "on your data"."""
         raw = self.raw
         if (
@@ -222,7 +220,7 @@ class ChatCompletion:
         return self.choices[0].message.tool_calls
 
     @property
-    def citations(self) -> tuple[Citation, ...]:
+    def citations(self) -> tuple[lazy.Citation, ...]:
         """The sources that the first choice names."""
         return self.choices[0].message.citations
 

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,10 @@ from azinfer.core.json_fields import as_index, as_text
 from azinfer.core.model_profiles import Profile
 from azinfer.core.routing import Routing
 
-Vector: TypeAlias = "array[float] | array[int]"
+if TYPE_CHECKING:
+    Vector: TypeAlias = array[float] | array[int]
+else:
+    Vector: TypeAlias = array  # takes no type of its items before Python 3.12
 
 _INTEGERS = ("int8", "uint8", "binary", "ubinary")
 _SIZE_REFUSED = ("too many", "too large", "too long", "at most", "maximum", "exceed", "limit")

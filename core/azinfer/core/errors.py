@@ -24,11 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from azinfer.core.completions import ChatCompletion
-    from azinfer.core.routing import Attempt
+from azinfer.core import lazy
 
 _LONGEST = 1500
 # In the order in which `request_id` takes them.
@@ -111,7 +109,7 @@ class InferenceError(Exception):
         partial: The part of a streamed response that came before the error.
     """
 
-    partial: ChatCompletion | None = None
+    partial: lazy.ChatCompletion | None = None
 
     def __init__(
         self,
@@ -189,7 +187,7 @@ class InferenceError(Exception):
         ids = self.request_ids.items()
         return {name: value for name, value in ids if value != self.request_id}
 
-    def with_partial(self, partial: ChatCompletion) -> Self:
+    def with_partial(self, partial: lazy.ChatCompletion) -> Self:
         """Attach the part of the response that came before the error."""
         self.partial = partial
         return self
@@ -296,7 +294,7 @@ class RouteExhaustedError(InferenceError):
     """
 
     route: str | None = None
-    tried: tuple[Attempt, ...] = ()
+    tried: tuple[lazy.Attempt, ...] = ()
     skipped: Mapping[str, str] = {}
 
 

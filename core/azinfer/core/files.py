@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from azinfer.core import lazy
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import Call
 from azinfer.core.completions import Json
@@ -19,10 +20,6 @@ from azinfer.core.errors import ConfigurationError, InferenceError, InvalidRespo
 from azinfer.core.json_fields import as_count
 from azinfer.core.network import OpenResponse, Progress, Upload
 from azinfer.core.surfaces import FILES
-
-if TYPE_CHECKING:
-    from azinfer.core.operations import Operations
-
 
 T = TypeVar("T")
 _LISTED = "client.files.list()"
@@ -72,7 +69,7 @@ def decode_file(raw: Any) -> File:
 
 
 def resource_call(
-    client: Operations, operation: str, path: str, read: Any, **more: Any
+    client: lazy.Operations, operation: str, path: str, read: Any, **more: Any
 ) -> CallAttempts[Any]:
     """Return the attempts of a call about a file or a batch of a resource.
 
@@ -295,5 +292,5 @@ class AsyncFiles:
         await self._client._run(resource_call(self._client, FILES, path, bool, method="DELETE"))
 
 
-def _content_call(client: Operations, file_id: str) -> CallAttempts[Any]:
+def _content_call(client: lazy.Operations, file_id: str) -> CallAttempts[Any]:
     return resource_call(client, FILES, f"/{path_segment(file_id)}/content", bytes)

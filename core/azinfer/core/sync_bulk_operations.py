@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from azinfer.core import lazy
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_operations import SyncOperations
-
-if TYPE_CHECKING:
-    from azinfer.core.bulk import BulkResults
-    from azinfer.core.bulk.values import OnProgress
-    from azinfer.core.embeddings import Vector
 
 Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
 Texts: TypeAlias = Iterable[str]
@@ -40,11 +36,11 @@ class SyncBulkOperations(SyncOperations):
         ordered: bool = True,
         concurrency: int | None = None,
         checkpoint: str | Path | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
         batch_size: int | None = None,
         **options: Any,
-    ) -> BulkResults[str, Vector]:
+    ) -> lazy.BulkResults[str, lazy.Vector]:
         """Return an iterator over the vectors of any number of texts, in bounded memory.
 
         Args:
@@ -103,10 +99,10 @@ class SyncBulkOperations(SyncOperations):
         ordered: bool = True,
         concurrency: int | None = None,
         checkpoint: str | Path | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
         **options: Any,
-    ) -> BulkResults[Any, ChatCompletion]:
+    ) -> lazy.BulkResults[Any, ChatCompletion]:
         """Return an iterator over the completions of any number of conversations.
 
         Args:

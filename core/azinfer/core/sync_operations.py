@@ -7,8 +7,9 @@ in `operations.py`, `calls.py` and `attempts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
+from azinfer.core import lazy
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.completions import ChatCompletion, ModelInfo
 from azinfer.core.deadline import Deadline
@@ -20,14 +21,6 @@ from azinfer.core.observation import new_whole
 from azinfer.core.operations import CallOptions, Kind, Operations, T
 from azinfer.core.retries import Timeout
 
-if TYPE_CHECKING:
-    from azinfer.core.batches import Batches
-    from azinfer.core.embeddings import Embeddings
-    from azinfer.core.files import Files
-    from azinfer.core.request_options import ChatCall, EmbeddingCall
-    from azinfer.core.rerank import Reranking
-    from azinfer.core.streams import ChatStream
-
 U = TypeVar("U")
 
 
@@ -38,7 +31,7 @@ class SyncOperations(Operations):
 
     @overload
     def complete(
-        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
+        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
     ) -> ChatCompletion: ...
 
     @overload
@@ -93,8 +86,8 @@ class SyncOperations(Operations):
 
     @overload
     def stream(
-        self, messages: Sequence[ChatMessage], **options: Unpack[ChatCall]
-    ) -> ChatStream: ...
+        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
+    ) -> lazy.ChatStream: ...
 
     @overload
     def stream(
@@ -106,7 +99,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> ChatStream: ...
+    ) -> lazy.ChatStream: ...
 
     def stream(
         self,
@@ -117,7 +110,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> ChatStream:
+    ) -> lazy.ChatStream:
         """Return the next message of a conversation as a stream, while the model writes it.
 
         Arguments and errors are those of `complete`. Usage is requested where the model
@@ -127,7 +120,9 @@ class SyncOperations(Operations):
         return self._run_hedged(self._open_stream, self._chat(messages, call_options, stream=True))
 
     @overload
-    def embed(self, input: str | Sequence[str], **options: Unpack[EmbeddingCall]) -> Embeddings: ...
+    def embed(
+        self, input: str | Sequence[str], **options: Unpack[lazy.EmbeddingCall]
+    ) -> lazy.Embeddings: ...
 
     @overload
     def embed(
@@ -140,7 +135,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings: ...
+    ) -> lazy.Embeddings: ...
 
     def embed(
         self,
@@ -152,7 +147,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings:
+    ) -> lazy.Embeddings:
         """Return the vectors of any number of texts, sent in concurrent batches.
 
         Args:
@@ -179,7 +174,7 @@ class SyncOperations(Operations):
         whole = new_whole()
         call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
-        def embed(batch: list[str]) -> Embeddings:
+        def embed(batch: list[str]) -> lazy.Embeddings:
             try:
                 return self._run(self._embedding(batch, call_options))
             except InferenceError as error:
@@ -200,7 +195,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Embeddings:
+    ) -> lazy.Embeddings:
         """Return the vectors of images, each alone or with a text; one request for each.
 
         They come from Cohere's route of the resource, or from `/models` if that is missing.
@@ -227,7 +222,7 @@ class SyncOperations(Operations):
         whole = new_whole()
         call_options = CallOptions(model, model_id, timeout, headers, options, kind, whole)
 
-        def embed(image: ImageInput) -> Embeddings:
+        def embed(image: ImageInput) -> lazy.Embeddings:
             return self._run(self._image_embedding(image, call_options))
 
         return embed_in_threads(embed, image_inputs(images), whole)
@@ -288,7 +283,7 @@ class SyncOperations(Operations):
         timeout: float | Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> Reranking:
+    ) -> lazy.Reranking:
         """Rank documents by how well they answer a query.
 
         Args:
@@ -307,14 +302,14 @@ class SyncOperations(Operations):
         return self._run(self._reranking(query, documents, call_options))
 
     @property
-    def files(self) -> Files:
+    def files(self) -> lazy.Files:
         """The files of the resource: upload, list, content and delete."""
         from azinfer.core.files import Files  # loaded only by programs that use files
 
         return Files(self._at_default())
 
     @property
-    def batches(self) -> Batches:
+    def batches(self) -> lazy.Batches:
         """The batches of the resource: create, wait and results."""
         from azinfer.core.batches import Batches  # loaded only by programs that use batches
 
@@ -344,7 +339,7 @@ class SyncOperations(Operations):
         finally:
             attempts.close()
 
-    def _open_stream(self, attempts: CallAttempts[Any]) -> ChatStream:
+    def _open_stream(self, attempts: CallAttempts[Any]) -> lazy.ChatStream:
         from azinfer.core.streams import ChatStream  # loaded only by programs that stream
 
         try:

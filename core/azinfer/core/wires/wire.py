@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from azinfer.core import lazy
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.errors import ConfigurationError, InferenceError
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import UNKNOWN, Profile
 from azinfer.core.surfaces import WIRES, WireName
-
-if TYPE_CHECKING:
-    from azinfer.core.stream_reader import StreamReader
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -91,7 +89,7 @@ class Wire(NamedTuple):
     operation: str
     encode: Callable[[Json, Situation], Encoded]
     decode: Callable[..., ChatCompletion]
-    reader: Callable[..., StreamReader]
+    reader: Callable[..., lazy.StreamReader]
     mend: Callable[[Json, InferenceError], Mended | None]
     headers: tuple[tuple[str, str], ...] = ()
 
