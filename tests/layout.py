@@ -24,7 +24,8 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        lazy interruptions locks version clock json_fields citations routing completions errors
+        lazy pydantic_schemas
+        interruptions locks version clock json_fields citations routing completions errors
         redaction toml_tables reasoning structured_output answer_details
         json_text error_bodies error_responses decoding chunks sse surfaces
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline

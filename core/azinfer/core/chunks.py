@@ -6,6 +6,8 @@ a third of the time of a chunk went into the three dataclasses.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from azinfer.core.completions import (
@@ -14,7 +16,17 @@ from azinfer.core.completions import (
 )
 
 
-class ToolCallChunk(msgspec.Struct, frozen=True):
+class _Value(msgspec.Struct, frozen=True):
+    """A value that models of pydantic may have as a field."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from azinfer.core.pydantic_schemas import schema_of_fields
+
+        return schema_of_fields(cls, handler)
+
+
+class ToolCallChunk(_Value, frozen=True):
     """A part of a tool call; the first part of each call has `id` and `name`.
 
     Attributes:
@@ -32,7 +44,7 @@ class ToolCallChunk(msgspec.Struct, frozen=True):
     type: str = "function"
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(_Value, frozen=True):
     """What one chunk adds to one choice; the attributes are those of Message."""
 
     content: str | None = None
@@ -42,7 +54,7 @@ class Delta(msgspec.Struct, frozen=True):
     audio: Json | None = None
 
 
-class ChunkChoice(msgspec.Struct, frozen=True):
+class ChunkChoice(_Value, frozen=True):
     """The part of a chunk for one choice; the attributes are those of Choice."""
 
     index: int
@@ -55,7 +67,7 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 _NOTHING = ChunkChoice(0, Delta())
 
 
-class ChatCompletionChunk(msgspec.Struct, frozen=True, eq=False):
+class ChatCompletionChunk(_Value, frozen=True, eq=False):
     """One part of a streamed response.
 
     Attributes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
@@ -199,10 +199,16 @@ class ChatCompletion:
     created: int
     choices: tuple[Choice, ...]
     usage: Usage | None = None
-    prompt_filter_results: Sequence[Json] = ()
+    prompt_filter_results: tuple[Json, ...] = ()
     routing: Routing | None = field(default=None, compare=False)
     raw: Json = field(default_factory=dict, repr=False, compare=False)
     _parse: Callable[[ChatCompletion], Any] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from azinfer.core.pydantic_schemas import schema_of_fields
+
+        return schema_of_fields(cls, handler)
 
     @property
     def text(self) -> str:

@@ -115,7 +115,7 @@ def decode_completion(
         created=as_count(created),
         choices=tuple([decode_choice(each, at, id_prefix) for at, each in enumerate(choices)]),
         usage=decode_usage(counts) if isinstance(counts, dict) else usage_from_headers(headers),
-        prompt_filter_results=as_objects(raw.get("prompt_filter_results")) or (),
+        prompt_filter_results=tuple(as_objects(raw.get("prompt_filter_results"))),
         routing=routing,
         raw=raw,
         _parse=parser_of(response_format),

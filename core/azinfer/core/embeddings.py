@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -26,10 +26,21 @@ from azinfer.core.json_fields import as_index, as_text
 from azinfer.core.model_profiles import Profile
 from azinfer.core.routing import Routing
 
+
+class _Numbers:
+    """Says to pydantic that a vector is a list of numbers in JSON."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from azinfer.core.pydantic_schemas import schema_of_vectors
+
+        return schema_of_vectors()
+
+
 if TYPE_CHECKING:
     Vector: TypeAlias = array[float] | array[int]
-else:
-    Vector: TypeAlias = array  # takes no type of its items before Python 3.12
+else:  # an array takes no type of its items before Python 3.12
+    Vector: TypeAlias = Annotated[array, _Numbers]
 
 _INTEGERS = ("int8", "uint8", "binary", "ubinary")
 _SIZE_REFUSED = ("too many", "too large", "too long", "at most", "maximum", "exceed", "limit")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from azinfer.core.completions import Json
 from azinfer.core.errors import ConfigurationError
 
-Source: TypeAlias = bytes | Path | str
+Source: TypeAlias = str | Path | bytes  # in JSON, pydantic reads a text as the first of them
 
 
 @dataclass(frozen=True, slots=True)
