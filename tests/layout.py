@@ -24,7 +24,7 @@ LONGEST = 400  # lines of a module
 # which everything inside counts. Where `__init__` is a floor it imports what is below it.
 FLOORS = {
     "azinfer.core": """
-        lazy pydantic_schemas
+        lazy pydantic_schemas waits
         interruptions locks version clock json_fields citations routing completions errors
         redaction toml_tables reasoning structured_output answer_details
         json_text error_bodies error_responses decoding chunks sse surfaces
@@ -92,7 +92,7 @@ PUBLIC: dict[str, frozenset[str]] = {
 # What the local endpoint may import of core; only its command line uses the client.
 LOCAL_FROM_CORE = (
     *("clock", "deadline", "deployments", "errors", "model_catalog", "network", "retries"),
-    *("toml_tables", "version"),
+    *("toml_tables", "version", "waits"),
 )
 
 # Its names are types of higher floors: who writes `lazy.Name` counts as importing Name.

@@ -1,6 +1,10 @@
 """The local endpoint under load: small chats a second, streams at once, limits, memory.
 
     python tests/benchmarks/load.py [--seconds 10]
+    python tests/benchmarks/load.py --minutes 30 [--rest 10]
+
+With `--minutes` rounds of chats, streams, vectors and stored responses follow each other, with a
+rest between them for the others on the machine, and a line shows the server's memory at times.
 
 Chats are sent by wrk (Debian: `apt-get install wrk`), which others wrote; streams by aiohttp. The
 server runs in a process of its own; its requests a second are divided by the processor time that
@@ -140,29 +144,74 @@ async def load_limited(
     return await asyncio.gather(count_streams(server, seconds), limited)
 
 
+async def call_others(server: Server, count: int = 200) -> int:
+    """Return how many of the calls for vectors and stored responses did not succeed."""
+    calls = [
+        ("/embeddings", {"model": "chat", "input": ["The sea is blue."] * 8}),
+        ("/responses", {"model": "chat", "input": "Name the sea.", "store": True}),
+    ]
+    wrong = 0
+    async with aiohttp.ClientSession(headers={"api-key": "load"}) as session:
+        for number in range(count):
+            path, body = calls[number % len(calls)]
+            async with session.post(f"{server.url}/openai/v1{path}", json=body) as response:
+                await response.read()
+                wrong += response.status != 200
+    return wrong
+
+
+def run_long(server: Server, minutes: float, rest: float) -> None:
+    """Load the server for minutes; print its memory after 1, 2, 5, 10, 20, … of them."""
+    begin = time.monotonic()
+    chats = wrong = streams = lost = 0
+    due = [each for each in (1, 2, 5, 10, 15, 20, 25, 30, 45, 60) if each <= minutes]
+    while due:
+        sent, failed, _, _ = run_wrk(server, 4)
+        good, bad = asyncio.run(count_streams(server, 3))
+        wrong += failed + asyncio.run(call_others(server))
+        chats, streams, lost = chats + sent, streams + good, lost + bad
+        time.sleep(rest)
+        if time.monotonic() - begin >= due[0] * 60:
+            print(
+                f"minute {due.pop(0)}: {server.memory:.0f} MB; so far {chats:,} chats, "
+                f"{streams:,} streams, {wrong + lost} wrong",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--rest", type=float, default=10)
+    options = parser.parse_args()
     with serve() as server:
-        run_wrk(server, 2)
-        first = server.memory
-        requests, wrong, took, spent = run_wrk(server, seconds)
-        print(
-            f"chats: {requests} in {took:.1f} s ({requests / took:,.0f}/s), {wrong} not 200; "
-            f"{requests / spent:,.0f} for each second of the server's processor time"
-        )
-        for _ in range(3):
-            run_wrk(server, max(1, seconds // 2))
-        print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
-        good, bad = asyncio.run(count_streams(server, seconds))
-        print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
-        (good, bad), (requests, wrong, _, _) = asyncio.run(load_limited(server))
-        print(
-            f"limited to 500 requests, beside 200 streams: {requests - wrong} of {requests} were "
-            f"let in; of the streams {good} whole, {bad} lost or mixed"
-        )
+        if options.minutes:
+            run_long(server, options.minutes, options.rest)
+        else:
+            run_short(server, options.seconds)
+
+
+def run_short(server: Server, seconds: float) -> None:
+    """Measure each kind of load for some seconds, and print."""
+    run_wrk(server, 2)
+    first = server.memory
+    requests, wrong, took, spent = run_wrk(server, seconds)
+    print(
+        f"chats: {requests} in {took:.1f} s ({requests / took:,.0f}/s), {wrong} not 200; "
+        f"{requests / spent:,.0f} for each second of the server's processor time"
+    )
+    for _ in range(3):
+        run_wrk(server, max(1, seconds // 2))
+    print(f"memory: {first:.0f} MB after the first, {server.memory:.0f} MB after the last")
+    good, bad = asyncio.run(count_streams(server, seconds))
+    print(f"streams, 200 at once for {seconds:g} s: {good} whole, {bad} lost or mixed")
+    (good, bad), (requests, wrong, _, _) = asyncio.run(load_limited(server))
+    print(
+        f"limited to 500 requests, beside 200 streams: {requests - wrong} of {requests} were "
+        f"let in; of the streams {good} whole, {bad} lost or mixed"
+    )
 
 
 if __name__ == "__main__":

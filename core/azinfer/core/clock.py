@@ -2,6 +2,8 @@
 
 import time
 
+from azinfer.core.waits import sleep_in_steps
+
 
 class Clock:
     """The system's clock; tests pass a subclass that only counts.
@@ -30,7 +32,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         """Wait in this thread."""
-        time.sleep(seconds)
+        sleep_in_steps(seconds)
 
     async def asleep(self, seconds: float) -> None:
         """Wait in this task."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from azinfer.core.embeddings import Embeddings, merge_embeddings
 from azinfer.core.observation import Whole
+from azinfer.core.waits import take_next
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -55,7 +56,7 @@ def _embed_in_threads(embed: Callable[[Any], Embeddings], parts: Sequence[Any]) 
     answers: dict[int, Embeddings] = {}
     try:
         while len(answers) < len(parts):
-            at, answer, error = ended.get()
+            at, answer, error = take_next(ended)
             if error is not None:
                 raise error
             answers[at] = answer

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from azinfer.core.waits import take_next
+
 T = TypeVar("T")
 
 
@@ -31,11 +33,11 @@ def race(run: Callable[[Any], T], attempts: Any) -> T:
     except queue.Empty:
         twin = attempts.twin()
     if twin is None:
-        return ended.get().result()
+        return take_next(ended).result()
     second = _Runner(run, twin, ended)
-    winner = ended.get()
+    winner = take_next(ended)
     if winner.error is not None:
-        other = ended.get()
+        other = take_next(ended)
         return (first if other.error is not None else other).result()
     (second if winner is first else first).lose()
     return winner.result()

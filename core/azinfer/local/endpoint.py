@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.waits import wait_in_steps
 from azinfer.local.api.app import make_app
 from azinfer.local.engines.base import Sleep
 from azinfer.local.engines.scripted import Scripted
@@ -287,6 +288,7 @@ class LocalEndpoint:
         """End running requests, and close the engines and the port."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
+            self.wait()
             self._thread.join()
         self._server = self._thread = None
         self.url = ""
@@ -295,7 +297,7 @@ class LocalEndpoint:
         """Serve until the process is interrupted."""
         # After an interrupted join the thread counts as ended (bpo-45274), and nothing is closed.
         if self._server is not None:
-            self._server.over.wait()
+            wait_in_steps(self._server.over.wait)
 
 
 def _authority() -> Authority:

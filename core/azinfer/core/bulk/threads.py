@@ -25,6 +25,7 @@ from azinfer.core.bulk.values import (
 )
 from azinfer.core.clock import Clock
 from azinfer.core.errors import InferenceError
+from azinfer.core.waits import LONGEST_WAIT
 
 _LONGEST_SLEEP = 1.0  # seconds, so that threads of a closed run end soon
 
@@ -153,7 +154,7 @@ class Work(Generic[Item, Value]):
         with self._changed:
             results = self.run.take()
             while results is None and not self.run.over and not self._news:
-                self._changed.wait()
+                self._changed.wait(LONGEST_WAIT)
                 results = self.run.take()
             progress = self.run.progress() if self._news else None
             self._news = False

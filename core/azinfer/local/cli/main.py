@@ -1,4 +1,4 @@
-"""The entry point of the command line: run a command, report errors, end on Ctrl-C."""
+"""The entry point of the command line: run a command, report errors, end on a signal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def main() -> None:
         app()
     except BaseException as error:
         # Libraries turn interrupts into errors of their own.
-        if interrupts.is_interrupted():
-            interrupts.leave()
+        if (code := interrupts.exit_code()) is not None:
+            interrupts.leave(code)
         if not isinstance(error, Exception):
             raise
         _report(error)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.local_addresses import FIRST_PORT
+from azinfer.local.cli import interrupts
 from azinfer.local.cli.deployment_sources import (
     fetch_weights,
     gguf_deployment,
@@ -79,9 +79,9 @@ def serve(sources: Sources, options: Mapping[str, Any], *, as_json: bool) -> Non
         ConfigurationError: Options conflict, or the configuration is not valid.
         InferenceError: Weights cannot be fetched, or the port cannot be used.
     """
+    interrupts.stop_on_sigterm()
     _check_conflicts(sources)
     endpoints = _endpoints(sources, options)
-    signal.signal(signal.SIGTERM, _stop)
     with endpoints, contextlib.ExitStack() as registrations:
         for endpoint in endpoints.values():
             running = RunningEndpoint(endpoint.url, endpoint.key, endpoint.ca_file)
@@ -160,11 +160,6 @@ def _deployments(sources: Sources, config: EndpointConfig) -> list[LocalDeployme
     deployments += [gguf_deployment(each) for each in sources.gguf]
     deployments += [onnx_deployment(each) for each in sources.onnx]
     return deployments
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    # Containers and init systems stop a process by SIGTERM, which is not an error.
-    raise SystemExit(0)
 
 
 def _write_json(endpoints: LocalEndpoints) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.core.waits import wait_in_steps
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt, last_text
 from azinfer.local.engines.requirements import check_installed
 from azinfer.local.engines.schema.budget import run_in_thread
@@ -216,6 +217,7 @@ def _load(llama: Any, params: Any, path: Path) -> Any:
     if not path.is_file():
         raise ConfigurationError(f"the file {path} does not exist")
     server: Future[Any] = Future()
+    over = threading.Event()
 
     def load() -> None:
         try:
@@ -227,9 +229,11 @@ def _load(llama: Any, params: Any, path: Path) -> Any:
             server.set_exception(error)
         else:
             server.set_result(loaded)
+        over.set()
 
     # An interrupt only reaches the main thread, so it cannot leave an incomplete server here.
     threading.Thread(target=load, name="azinfer-gguf-load").start()
+    wait_in_steps(over.wait)
     try:
         return server.result()
     except RuntimeError as error:
