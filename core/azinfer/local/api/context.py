@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -12,12 +12,14 @@ from starlette.responses import Response
 
 from azinfer.local.api.exchange_recorder import RequestTrace
 from azinfer.local.api.request_body import read_content
+from azinfer.local.api.unknown_fields import describe_unknown
 from azinfer.local.resource.rate_limits import Admission
 from azinfer.local.resource.state import ResourceState
 from azinfer.local.turns import take_turn
 from azinfer.local.wire import errors
 from azinfer.local.wire.body import Json, check_extras
 from azinfer.local.wire.json import read_json
+from azinfer.local.wire.surfaces import DEPLOYMENTS, V1
 from azinfer.local.worker_threads import run_in_worker
 
 _LARGEST_BODY = 32 * 1024 * 1024
@@ -120,7 +122,21 @@ class RequestContext:
         body = await self.read_json()
         header = self.headers.get("extra-parameters")
         fields = {name: value for name, value in body.items() if value is not None}
-        return check_extras(fields, self.surface, header, self.state.strict, known)
+        checked = check_extras(fields, self.surface, header, self.state.strict, known)
+        if header is None or self.surface in (V1, DEPLOYMENTS):
+            self.point_out(checked.keys() - known, known)
+        return checked
+
+    def point_out(self, extras: Collection[str], known: Collection[str]) -> None:
+        """Give a hint if fields of the body are unknown: in the log and in a header.
+
+        Args:
+            extras: The fields.
+            known: The fields that the operation accepts.
+        """
+        if extras:
+            path = self.http.scope["path"]
+            self.trace.hint = describe_unknown(self.state, sorted(extras), known, path)
 
 
 Operation = Callable[[RequestContext], Awaitable[Response]]

@@ -152,6 +152,8 @@ def _add_headers(response: Response, context: RequestContext) -> None:
         else:
             # starlette searches all headers for each that is set.
             raw.append((key, value.encode("latin-1")))
+    if (hint := context.trace.hint) is not None:
+        raw.append((b"x-azinfer-hint", hint.encode("ascii")))
     for name, value in deployment_headers(context).items():
         if (key := name.encode()) not in present:
             raw.append((key, value.encode("latin-1")))

@@ -27,7 +27,7 @@ class RequestTrace:
         deployment: The deployment that it was routed to.
         why: What named the deployment.
         wire: The wire of a conversation, `"chat"`, `"responses"` or `"messages"`.
-        hint: What may be wrong with a request that no route takes.
+        hint: What may be wrong with a request.
         usage: Returns the usage, once it is known.
         fault: The fault that is applied.
         secret: Whether the response contains a credential, and is not recorded.

@@ -43,6 +43,7 @@ class ResourceState:
         prompt_cache: The prompts that Messages cached.
         seal: Encrypts reasoning so that only this resource can read it.
         tasks: Work that continues between requests.
+        logged_hints: The hints about misspelt fields that were logged.
     """
 
     registry: Registry
@@ -60,6 +61,7 @@ class ResourceState:
     prompt_cache: PromptCache = field(init=False)
     seal: Seal = field(default_factory=Seal)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
+    logged_hints: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.prompt_cache = PromptCache(self.clock)
@@ -94,3 +96,4 @@ class ResourceState:
         self.threads.clear()
         self.prompt_cache.clear()
         self.log.clear()
+        self.logged_hints.clear()

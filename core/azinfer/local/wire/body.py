@@ -48,6 +48,13 @@ _KNOWN_EXTRAS = frozenset(
     ]
 )
 CHAT = _DEFINED | _KNOWN_EXTRAS
+# What OpenAI's own routes accept beyond them, and what else they accept but has no effect here.
+OPENAI_CHAT = CHAT | frozenset(
+    ["prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity"]
+)
+WITHOUT_EFFECT = frozenset(
+    ["audio", "data_sources", "function_call", "functions", "web_search_options"]
+)
 EMBEDDINGS = frozenset(["input", "model", "dimensions", "encoding_format", "input_type", "user"])
 
 

@@ -16,14 +16,14 @@ from azinfer.local.api.chat.response import ChatWriter
 from azinfer.local.api.context import RequestContext
 from azinfer.local.resource import model_families
 from azinfer.local.resource.deployment import LocalDeployment
-from azinfer.local.wire.body import CHAT, Json
+from azinfer.local.wire.body import CHAT, OPENAI_CHAT, Json
 from azinfer.local.wire.surfaces import DEPLOYMENTS, V1
 
 
 async def chat(context: RequestContext) -> Response:
     """Answer `POST chat/completions`."""
     surface = context.surface
-    body = await context.read_body(CHAT)
+    body = await context.read_body(OPENAI_CHAT if surface in (V1, DEPLOYMENTS) else CHAT)
     deployment = find_deployment(context, body.get("model"), "chatCompletion")
     request = parse_chat_request(body, surface)
     model_families.check_chat(body, deployment, surface)

@@ -63,8 +63,10 @@ async def _read(context: RequestContext) -> tuple[Json, LocalDeployment]:
     """
     _check_version(context)
     body = {name: value for name, value in (await context.read_json()).items() if value is not None}
-    if context.state.strict and (extras := sorted(body.keys() - FIELDS)):
-        raise anthropic_error(f"{extras[0]}: Extra inputs are not permitted")
+    extras = body.keys() - FIELDS
+    if context.state.strict and extras:
+        raise anthropic_error(f"{min(extras)}: Extra inputs are not permitted")
+    context.point_out(extras, FIELDS)
     if not isinstance(body.get("model"), str):
         raise anthropic_error("model: Field required")
     deployment = find_deployment(context, body["model"], "messages")

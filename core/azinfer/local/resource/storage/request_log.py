@@ -32,8 +32,8 @@ class LogEntry:
         deployment: The deployment that it was routed to; None if it was not routed.
         why: What named the deployment, for example `"the body's model"`.
         wire: The wire of a conversation: `"chat"`, `"responses"` or `"messages"`; else None.
-        hint: What may be wrong with a request that no route takes, with the nearest route;
-            None for others.
+        hint: What may be wrong with the request: the nearest route to a path without one, or the
+            fields that are unknown; None for others.
         fault: The kind of the fault that was applied; None if none was.
         status: The HTTP status of the response.
         prompt_tokens: The tokens that were read; None if unknown.
