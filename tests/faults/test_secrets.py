@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from azinfer.core import (
     AsyncInferenceClient,
     Clock,
     ConfigurationError,
+    Endpoint,
     HiddenEnvironment,
     InferenceClient,
     InferenceError,
@@ -22,7 +24,7 @@ from azinfer.core import (
 from azinfer.core.errors import Detail
 from azinfer.core.redaction import SecretBytes, SecretText, redact, redact_error
 from client_driver import USER, ClientDriver
-from leaks import FAULTS, MARKER, START, leaks_of
+from leaks import FAULTS, MARKER, START, leaks_of, visible_texts
 from raw_server import RawServer, chat, failure, reply
 
 Ask = Callable[..., ClientDriver]
@@ -45,6 +47,7 @@ def test_no_error_shows_the_key(
     assert START not in caplog.text
 
 
+CLIENTS: tuple[Any, ...] = (InferenceClient, AsyncInferenceClient)
 BAD = f"{MARKER}\nwith a line"
 
 
@@ -61,6 +64,38 @@ def test_a_key_that_does_not_fit_is_in_no_traceback(
     with pytest.raises(InferenceError) as caught:
         call()
     assert leaks_of(caught.value) == []
+
+
+KEY = "sk9f3b7c21e8d45a60b1"
+INVALID = {
+    "an unknown path": f"https://host.example/path?api-key={KEY}",
+    "another protocol": f"ftp://host.example/path?api-key={KEY}",
+    "no host": f"https://?api-key={KEY}",
+    "no protocol": f"host.example/path?x=1&sig={KEY}",
+    "a port": f"https://contoso.openai.azure.com:99999?subscription-key={KEY}",
+    "an open bracket": f"https://[::1/?api-key={KEY}",
+    "a password": f"https://user:{KEY}@contoso.openai.azure.com",
+    "a fragment": f"https://host.example/path#api-key={KEY}",
+    "plain HTTP": f"http://host.example/v1?code={KEY}",
+    "an unknown surface": f"https://contoso.openai.azure.com?api-key={KEY}",
+}
+
+
+@pytest.mark.parametrize("url", INVALID.values(), ids=INVALID)
+def test_a_key_in_an_invalid_url_is_in_no_traceback(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "azinfer.toml"
+    file.write_text(f"[endpoints.main]\nurl = {json.dumps(url)}\nsurface = 'opnai'\n")
+    calls: list[Callable[[], object]] = [
+        *(lambda kind=kind: kind(url, "a-key", surface="opnai") for kind in CLIENTS),
+        lambda: InferenceClient(url, "a-key").with_options(surface="opnai"),
+        lambda: InferenceClient.from_config(file),
+        lambda: Endpoint.parse(url, "opnai"),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        texts = visible_texts(caught.value)
+        assert [place for place, text in texts.items() if KEY in text] == []
 
 
 @pytest.mark.parametrize("name", ["authorization", "api-key", "x-mine"])

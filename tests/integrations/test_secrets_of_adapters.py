@@ -344,3 +344,25 @@ def test_the_search_for_keys_finds_an_unprotected_key(places: Places) -> None:
     hits, places.hits = places.hits, []
     assert "an object: fields" in hits
     assert "an error: ValueError: str" in hits
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(AzInferChatClient, AzInferEmbeddingClient, AzInferConfig, AzInferEmbeddings, ChatAzInfer),
+        *(AzInferEmbedding, AzInferLLM, AzInferChatCompletion, AzInferTextEmbedding),
+    ],
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://host.example/path?api-key={MARKER}",
+        f"https://contoso.openai.azure.com?sig={MARKER}",
+        f"https://{START[:7]}@contoso.openai.azure.com",
+    ],
+)
+def test_a_key_in_an_invalid_url_is_in_no_traceback(kind: Any, url: str) -> None:
+    with pytest.raises(Exception, match=r"surface|user name") as caught:
+        kind(endpoint=url, credential="k", model="m", surface="opnai")
+    texts = visible_texts(caught.value)
+    assert [place for place, text in texts.items() if START[:7] in text] == []

@@ -54,8 +54,9 @@ class BaseClient:
         environ: Mapping[str, str] | None = None,
         wire: WireName | None = None,
     ) -> None:
-        credential = hidden(credential)  # tracebacks may show variables
-        url = endpoint or endpoint_from(environ)
+        # Tracebacks may show variables; the query of a URL may have a key.
+        credential, endpoint = hidden(credential), hidden(endpoint)
+        url = hidden(endpoint or endpoint_from(environ))
         self.endpoint = Endpoint.parse(url, surface, api_version)
         self.model = model or self.endpoint.deployment
         self.model_id = model_id

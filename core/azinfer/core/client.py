@@ -169,7 +169,8 @@ def adapter_client(
     Raises:
         ConfigurationError: The client cannot be created, or an option conflicts with the client.
     """
-    options["credential"] = hidden(options.get("credential"))  # tracebacks may show variables
+    for name in ("credential", "endpoint"):  # tracebacks may show variables
+        options[name] = hidden(options.get(name))
     if client is not None:
         return ready_client(client, user_agent=user_agent, **options)
     own = {name.lower(): value for name, value in (options.pop("headers", None) or {}).items()}

@@ -39,7 +39,7 @@ class EndpointConfig:
             of a project or of an account in Azure Resource Manager; None for nowhere.
     """
 
-    url: str
+    url: str = field(repr=False)  # its query may have a key
     credential: str | None = field(repr=False)
     surface: str | None
     api_version: str | None

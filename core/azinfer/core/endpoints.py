@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from azinfer.core.errors import GITHUB_ENDED, ConfigurationError
+from azinfer.core.redaction import hidden
 from azinfer.core.surfaces import (
     BESIDE,
     DEPLOYMENTS,
@@ -104,27 +105,13 @@ class Endpoint:
             >>> str(Endpoint.parse("contoso.openai.azure.com/openai/v1/chat/completions"))
             'https://contoso.openai.azure.com/openai/v1'
         """
-        origin, host, path, query = _split(url)
-        named = surface_named(surface) if surface else None
-        version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
-        if version and (version in _MODEL_DATES or not re.fullmatch(_VERSION, version)):
-            raise ConfigurationError(
-                f"api-version {version!r} is not a version of the API. Examples: 2024-10-21, "
-                "2025-04-01-preview. The version of a model belongs to its deployment."
-            )
-        endpoint = _read(origin, host, path, version)
-        if _is_gateway(url, host, path):
-            endpoint = Endpoint(origin + path, SERVERLESS)
-        if named and (named != endpoint.surface or not endpoint.url):
-            endpoint = _on_surface(endpoint, named, origin + path)
-        if not endpoint.url:
-            raise ConfigurationError(
-                f"{origin + path!r} is not a known Azure AI URL. Pass its surface (surface='v1', "
-                f"'models', 'deployments', …; 'serverless' takes the path of a gateway as it is), "
-                f"or a URL like one of these: {_EXAMPLES}"
-            )
-        rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
-        return replace(endpoint, api_version=version, query=rest, wire=_named_wire(url))
+        url = hidden(url)  # its query may have a key, and tracebacks may show variables
+        try:
+            return _parse(url, surface, api_version)
+        except ConfigurationError as error:
+            refusal = error
+        refusal.__context__ = None
+        raise refusal.with_traceback(None)
 
     def on(self, surface: Surface) -> Endpoint:
         """Return the same resource on another surface; unchanged if its root is unknown."""
@@ -190,6 +177,30 @@ class Endpoint:
         if is_info and deployment:
             query.append(("model", deployment))
         return f"{base}/{operation}?{urlencode(query)}"
+
+
+def _parse(url: str, surface: str | Surface | None, api_version: str | None) -> Endpoint:
+    origin, host, path, query = _split(url)
+    named = surface_named(surface) if surface else None
+    version = api_version or next((v for k, v in query if k.lower() == "api-version"), None)
+    if version and (version in _MODEL_DATES or not re.fullmatch(_VERSION, version)):
+        raise ConfigurationError(
+            f"api-version {version!r} is not a version of the API. Examples: 2024-10-21, "
+            "2025-04-01-preview. The version of a model belongs to its deployment."
+        )
+    endpoint = _read(origin, host, path, version)
+    if _is_gateway(url, host, path):
+        endpoint = Endpoint(origin + path, SERVERLESS)
+    if named and (named != endpoint.surface or not endpoint.url):
+        endpoint = _on_surface(endpoint, named, origin + path)
+    if not endpoint.url:
+        raise ConfigurationError(
+            f"{origin + path!r} is not a known Azure AI URL. Pass its surface (surface='v1', "
+            f"'models', 'deployments', …; 'serverless' takes the path of a gateway as it is), "
+            f"or a URL like one of these: {_EXAMPLES}"
+        )
+    rest = tuple((k, v) for k, v in query if k.lower() != "api-version")
+    return replace(endpoint, api_version=version, query=rest, wire=_named_wire(url))
 
 
 def path_segment(name: str) -> str:

@@ -43,9 +43,10 @@ def without_secret_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL without the items of its query whose names are like a secret's."""
-    base, _, query = url.partition("?")
-    items = query.partition("#")[0].split("&")
+    """Return a URL without user, password, fragment, and what its query names like a secret."""
+    base, _, query = url.partition("#")[0].partition("?")
+    base = re.sub(r"//[^/]*@", "//", base)
+    items = query.split("&")
     shown = "&".join(item for item in items if not is_secret_name(unquote(item.partition("=")[0])))
     return f"{base}?{shown}" if shown else base
 

@@ -167,7 +167,7 @@ class AzInferConfig(ModelConfig):
     def _connect(self) -> AsyncInferenceClient:
         options = {name: getattr(self, name) for name in _CLIENT_OPTIONS}
         if self.endpoint is not None:
-            options["endpoint"] = reveal(self.endpoint)
+            options["endpoint"] = hidden(reveal(self.endpoint))
         options["credential"] = hidden(self.credential)  # tracebacks may show variables
         options["model"] = self.model or None
         return adapter_client(self.client, user_agent=user_agent("ag2"), **options).to_async()

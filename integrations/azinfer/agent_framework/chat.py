@@ -141,5 +141,6 @@ class AzInferChatClient(
         model: str | None = None,
         **more: Unpack[ChatArguments],
     ) -> None:
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         super().__init__(endpoint=endpoint, credential=credential, model=model, **more)

@@ -63,7 +63,8 @@ class Connection:
         env_file_encoding: str | None = None,
         **more: Any,
     ) -> None:
-        credential = core.hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = core.hidden(credential), core.hidden(endpoint)
         options: dict[str, Any] = {name: more.pop(name) for name in _OF_CORE if name in more}
         options |= {"endpoint": endpoint, "credential": credential}
         options |= {"model": model, "model_id": model_id}

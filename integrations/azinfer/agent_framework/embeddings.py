@@ -68,5 +68,6 @@ class AzInferEmbeddingClient(EmbeddingTelemetryLayer[Any, list[float], Any], _Em
         model: str | None = None,
         **more: Unpack[Arguments],
     ) -> None:
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         super().__init__(endpoint, credential, model, **more)

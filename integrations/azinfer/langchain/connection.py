@@ -47,12 +47,15 @@ class HiddenCredential:
         for name in _CREDENTIALS & values.keys():
             if pickleable_credential(values[name]) is None:
                 values[name] = hidden(values[name])
+        if "endpoint" in values:
+            values["endpoint"] = hidden(values["endpoint"])  # its query may have a key
         failure = None
         try:
             super().__init__(*args, **values)
         except ValidationError as error:
             failure = _without_input(error)
         if failure is not None:  # outside the block above, whose error has the input
+            del self  # its URL may have a key, too
             raise failure
 
 

@@ -82,7 +82,8 @@ class AzInferChatCompletion(DeploymentConnection, ChatCompletionClientBase):
         **more: Unpack[Arguments],
     ) -> None:
         role = instruction_role or "system"
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         super().__init__(endpoint, credential, model, instruction_role=role, **more)
 
     @override

@@ -45,7 +45,8 @@ class AzInferTextCompletion(DeploymentConnection, TextCompletionClientBase):
         model: str | None = None,
         **more: Unpack[Arguments],
     ) -> None:
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         super().__init__(endpoint, credential, model, **more)
 
     @override

@@ -85,7 +85,8 @@ class DeploymentConnection(AIServiceClientBase):
         env_file_encoding: str | None = None,
         **fields: Any,
     ) -> None:
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         with translated_errors(starting=True):
             check_option_names(
                 type(self).__name__, fields, Arguments.__annotations__ | type(self).model_fields

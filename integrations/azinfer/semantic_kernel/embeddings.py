@@ -56,7 +56,8 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         **more: Unpack[Arguments],
     ) -> None:
         types = {"query_type": query_type, "document_type": document_type}
-        credential = hidden(credential)  # tracebacks may show variables
+        # Tracebacks may show variables.
+        credential, endpoint = hidden(credential), hidden(endpoint)
         super().__init__(endpoint, credential, model, **types, **more)
 
     @override
