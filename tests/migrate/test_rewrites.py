@@ -157,6 +157,211 @@ def test_a_program_without_old_packages_stays() -> None:
     assert (result.after, result.problems, result.diff()) == (program, (), "")
 
 
+CHAT = AZURE + "r = client.chat.completions.create(model='m')\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "new"),
+    [
+        ("r.choices[0].message.model_dump()", "r.choices[0].message.raw"),
+        ("r.usage.to_dict()", "r.usage.raw"),
+        ("[c.model_dump() for c in r.choices[0].message.tool_calls or []]", "c.to_wire() for c"),
+    ],
+)
+def test_dumps_of_answers_become_their_raw_fields(code: str, new: str) -> None:
+    program = CHAT + f"x = {code}\n"
+    assert new in after(program)
+    assert problems(program) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "r.choices[0].model_dump()",
+        "r.choices[0].message.model_dump(exclude_none=True)",
+        "map(r.choices[0].message.model_dump_json, [])",
+        "r.choices[0].message.tool_calls[0].function.model_dump()",
+    ],
+)
+def test_dumps_without_an_equal_are_reported(code: str) -> None:
+    [(line, text)] = problems(CHAT + f"x = {code}\n")
+    assert line == 4
+    assert "of an answer has no equal" in text
+
+
+def test_a_method_of_a_parsed_answer_is_not_reported() -> None:
+    program = CHAT + "x = r.choices[0].message.parsed.model_dump()\n"
+    assert "x = r.parsed.model_dump()" in after(program)
+    assert problems(program) == []
+
+
+def test_settings_of_litellm_stay_while_other_calls_need_them() -> None:
+    settings = "litellm.drop_params = True\nlitellm.api_base = 'https://x'\n"
+    azure = "litellm.completion(model='azure/m', messages=[])\n"
+    other = "litellm.completion(model='mistral/m', messages=[])\n"
+    assert after("import litellm\n" + settings + azure) == (
+        "import os\nfrom azinfer.core import InferenceClient\n"
+        "InferenceClient('https://x', os.environ[\"AZURE_API_KEY\"])"
+        '.complete(model="m", messages=[])\n'
+    )
+    mixed = after("import litellm\n" + settings + azure + other)
+    assert settings in mixed
+    assert "InferenceClient('https://x'" in mixed
+    assert problems("import litellm\n" + settings + azure + other) == []
+
+
+def test_unused_imports_of_old_packages_are_removed() -> None:
+    program = (
+        "import os\nimport openai\nfrom openai import AzureOpenAI, OpenAI, RateLimitError\n"
+        "from azure.core.credentials import AzureKeyCredential\nAzureOpenAI()\n"
+    )
+    assert after(program) == (
+        "import os\nfrom azinfer.core import InferenceClient\nInferenceClient()\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "from openai import APIError as APIError\n",
+        "from openai import APIError  # noqa: F401\n",
+        "from openai import APIError\n__all__ = ['APIError']\n",
+        "from openai import lib\npatch('lib.azure')\n",
+        "try:\n    import openai.cli\nexcept ImportError:\n    has_cli = False\n",
+    ],
+)
+def test_imports_for_others_stay(kept: str) -> None:
+    assert kept in after("from openai import AzureOpenAI\nAzureOpenAI()\n" + kept)
+
+
+@pytest.mark.parametrize(
+    ("imports", "error"),
+    [
+        ("import openai as o", "o.RateLimitError"),
+        ("from openai import RateLimitError", "RateLimitError"),
+        ("from openai import RateLimitError as Limited", "Limited"),
+        ("from openai._exceptions import RateLimitError", "RateLimitError"),
+        ("import openai", "openai.RateLimitError"),
+    ],
+)
+@pytest.mark.parametrize("client", ["AzureOpenAI()", "OpenAI(base_url='https://x.azure.com')"])
+def test_errors_are_followed_under_every_name(imports: str, error: str, client: str) -> None:
+    program = (
+        f"{imports}\nfrom openai import AzureOpenAI, OpenAI\nclient = {client}\n"
+        f"try:\n    client.embeddings.create(input='a')\nexcept ({error}, ValueError):\n    pass\n"
+    )
+    assert "except (RateLimitError, ValueError)" in after(program)
+    assert "from azinfer.core import InferenceClient, RateLimitError\n" in after(program)
+    assert "openai" not in after(program)
+
+
+def test_errors_of_clients_that_stay_are_left_alone() -> None:
+    caught = "try:\n    f()\nexcept openai.RateLimitError:\n    pass\n"
+    foreign = "import openai\nother = openai.OpenAI()\n"
+    assert after(foreign + caught) == foreign + caught
+    both = foreign + "client = openai.AzureOpenAI()\n" + caught
+    assert caught in after(both)
+    texts = [text for _, text in problems(both)]
+    assert "openai.RateLimitError stays" in texts[-1]
+    assert "catch azinfer.core.RateLimitError too" in texts[-1]
+
+
+def test_clients_in_parameters_without_types_are_followed() -> None:
+    program = AZURE + (
+        "class Bot:\n    def __init__(self, api, *, model):\n        self.api = api\n"
+        "    def ask(self):\n        return self.api.embeddings.create(input='a')\n"
+        "def ask(c, text):\n    return c.chat.completions.create(model='m')\n"
+        "ask(client, 'a')\nBot(client, model='m').ask()\n"
+    )
+    assert "return self.api.embed(input='a')" in after(program)
+    assert "return c.complete(model='m')" in after(program)
+
+
+def test_clients_of_other_files_are_reported() -> None:
+    program = (
+        "from clients import client\nfrom groq import Groq\n\ndef ask(c):\n"
+        "    c.chat.completions.create(model='m')\n    client.embeddings.create(input='a')\n"
+        "    Groq().chat.completions.create(model='m')\n"
+    )
+    assert after(program) == program
+    assert problems(program) == [
+        (5, "chat.completions.create() stays: if its client is azinfer's now, call complete()"),
+        (6, "embeddings.create() stays: if its client is azinfer's now, call embed()"),
+    ]
+
+
+def test_subclasses_of_clients_are_followed() -> None:
+    program = (
+        "from openai import AzureOpenAI\n\nclass Named(AzureOpenAI):\n    def ask(self):\n"
+        "        return self.chat.completions.create(model='m')\n\nclass Own(Named):\n"
+        "    def __init__(self, key):\n        super().__init__(api_key=key, api_version='1')\n\n"
+        "named = Named(azure_endpoint='u', api_version='1')\nnamed.ask()\n"
+        "Own('k').chat.completions.create(model='m')\n"
+    )
+    assert after(program) == (
+        "from azinfer.core import InferenceClient\n\nclass Named(InferenceClient):\n"
+        "    def ask(self):\n        return self.complete(model='m')\n\nclass Own(Named):\n"
+        "    def __init__(self, key):\n        super().__init__(credential=key)\n\n"
+        "named = Named(endpoint='u')\nnamed.ask()\nOwn('k').complete(model='m')\n"
+    )
+    assert problems(program) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "new"),
+    [
+        ("{'azure_endpoint': 'u', 'api_version': '1'}", "{\"endpoint\": 'u'}"),
+        ("dict(azure_endpoint='u', api_version='1')", "dict(endpoint='u')"),
+    ],
+)
+def test_names_in_dictionaries_of_arguments_are_rewritten(settings: str, new: str) -> None:
+    program = f"from openai import AzureOpenAI\ns = {settings}\nAzureOpenAI(**s)\n"
+    assert after(program).splitlines()[1:] == [f"s = {new}", "InferenceClient(**s)"]
+    used = program + "print(s)\n"
+    assert f"s = {settings}" in after(used)
+    assert problems(used) == [
+        (3, "**s is used elsewhere too: give InferenceClient a dictionary with its own names")
+    ]
+
+
+def test_unknown_and_ambiguous_names_in_dictionaries_are_reported() -> None:
+    program = "from openai import AzureOpenAI\ns = {'websocket_base_url': 'w'}\nAzureOpenAI(**s)\n"
+    assert problems(program) == [
+        (2, "websocket_base_url has no equal in InferenceClient; it was removed")
+    ]
+    program = (
+        "from openai import AzureOpenAI\nfrom langchain_openai import AzureChatOpenAI\n"
+        "s = {'organization': 'o', 'timeout': 1}\nAzureOpenAI(**s)\nAzureChatOpenAI(**s)\n"
+    )
+    assert "'timeout': 1" in after(program)
+    assert [line for line, _ in problems(program)] == [3]
+
+
+def test_texts_in_f_strings_have_other_quotes() -> None:
+    program = (
+        "import litellm\nfrom azure.ai.inference.models import ChatRole\n"
+        "print(f\"{ChatRole.USER} {litellm.completion(model='azure/m', messages=[])}\")\n"
+    )
+    rewritten = after(program)
+    assert "f\"{'user'} {InferenceClient(os.environ['AZURE_API_BASE']" in rewritten
+    compile(rewritten, "program", "exec")
+
+
+def notes(program: str) -> list[tuple[int, str]]:
+    return [(each.line, each.text) for each in migrate_source(program).notes]
+
+
+def test_places_that_print_something_else_are_noted() -> None:
+    text = "differs: azinfer has classes of its own"
+    assert notes(CHAT + "print(r, f'{r.usage}')\nprint(r.id, r.choices[0].message.content)\n") == [
+        (4, f"the text of an answer {text}"),
+        (4, f"the text of token counts {text}"),
+    ]
+    assert notes("def f(**more):\n    return 1\nprint(r)\n") == []
+    program = "from openai import AzureOpenAI\ndef f(**more):\n    return AzureOpenAI(**more)\n"
+    assert notes(program) == [(3, "the names in **more must be arguments of InferenceClient")]
+
+
 def azinfer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [COMMAND, "migrate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -188,6 +393,17 @@ def test_the_command_lists_lines_to_do_by_hand(tmp_path: Path) -> None:
     assert f"{path}:3: models.list() has no equal in azinfer" in done.stderr
     [record] = json.loads(azinfer(path, "--json").stdout)
     assert record["problems"] == [{"line": 3, "text": "models.list() has no equal in azinfer"}]
+
+
+def test_the_command_prints_notes_and_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(CHAT + "print(r)\n")
+    done = azinfer(path)
+    text = "the text of an answer differs: azinfer has classes of its own"
+    assert done.returncode == 0
+    assert f"{path}:4: note: {text}" in done.stderr
+    [record] = json.loads(azinfer(path, "--json").stdout)
+    assert record["notes"] == [{"line": 4, "text": text}]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ It reads azure-ai-inference, `AzureOpenAI` and `OpenAI` on Azure, langchain-azur
 and Semantic Kernel's classes for Azure, and litellm's `azure/…`. The command is `azinfer migrate`.
 
 Modules, each of which imports only those before it: `report`, `rules` (tables), `program` (where
-names come from), `bindings`, `kinds` (what expressions are), `context`, then the modules that
-rewrite: `constructors`, `methods`, `model_objects`, `litellm_calls` and `imports`, and `rewriter`,
-which runs them all.
+names come from), `bindings`, `kind_tables` and `kinds` (what expressions are), `context`, `quotes`,
+then the modules that rewrite: `dictionaries`, `constructors`, `dumps`, `methods`, `model_objects`,
+`litellm_calls`, `imports`, `unused_imports` and `notes`, and `rewriter`, which runs them all.
 """
 
 try:

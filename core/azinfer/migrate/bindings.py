@@ -16,6 +16,7 @@ class Bindings(cst.CSTVisitor):
         annotated: Targets and their types.
         returned: The values that each function returns.
         caught: Names of caught errors.
+        parameters: Names of the parameters of all functions.
         functions: All functions.
         classes: The classes by their names.
         calls: All calls.
@@ -28,6 +29,7 @@ class Bindings(cst.CSTVisitor):
         self.annotated: list[tuple[cst.CSTNode, cst.CSTNode]] = []
         self.returned: list[tuple[cst.CSTNode, cst.FunctionDef]] = []
         self.caught: list[cst.Name] = []
+        self.parameters: list[cst.Name] = []
         self.functions: list[cst.FunctionDef] = []
         self.classes: dict[str, cst.ClassDef] = {}
         self.calls: list[cst.Call] = []
@@ -64,6 +66,7 @@ class Bindings(cst.CSTVisitor):
         self.iterated.append((_item_target(node.target, node.iter), _iterable_of(node.iter)))
 
     def visit_Param(self, node: cst.Param) -> None:
+        self.parameters.append(node.name)
         if node.annotation is not None:
             self.annotated.append((node.name, node.annotation))
 
@@ -91,6 +94,27 @@ class Bindings(cst.CSTVisitor):
     def visit_Return(self, node: cst.Return) -> None:
         if node.value is not None and self._inside:
             self.returned.append((node.value, self._inside[-1]))
+
+
+def parameters_of(
+    function: cst.FunctionDef, call: cst.Call
+) -> list[tuple[cst.Param, cst.BaseExpression]]:
+    """Return the parameters of a function that a call passes, each with its value."""
+    positional = [*function.params.posonly_params, *function.params.params]
+    if positional and positional[0].name.value in ("self", "cls"):
+        del positional[0]
+    named = {each.name.value: each for each in (*positional, *function.params.kwonly_params)}
+    pairs: list[tuple[cst.Param, cst.BaseExpression]] = []
+    for position, arg in enumerate(call.args):
+        if arg.star:
+            break
+        if arg.keyword is not None:
+            parameter = named.get(arg.keyword.value)
+        else:
+            parameter = positional[position] if position < len(positional) else None
+        if parameter is not None:
+            pairs.append((parameter, arg.value))
+    return pairs
 
 
 def _is_call_of(node: cst.CSTNode, name: str) -> bool:

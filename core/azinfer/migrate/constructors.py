@@ -5,28 +5,30 @@ from __future__ import annotations
 import libcst as cst
 
 from azinfer.migrate.context import Args, Context, keyword_arg, keyword_of, rename_arg, with_args
+from azinfer.migrate.dictionaries import DEPLOYMENT, names_of, new_name
 from azinfer.migrate.rules import CLASSES, DROPPED, ClassRule
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
 # Tokens as texts; azinfer accepts functions that return them instead.
 _TOKENS = ("azure_ad_token", "ad_token")
-# The first of these arguments that is there is the deployment.
-_DEPLOYMENT = ("azure_deployment", "engine", "deployment_name", "deployment_id", "deployment")
 
 
 def construct(context: Context, original: cst.Call, updated: cst.Call) -> cst.Call | None:
     """Return the constructor of the new class; None if the call is something else."""
-    origin = context.program.origin(original.func, CLASSES)
-    if not origin or id(original.func) not in context.handled:
+    origin = context.kinds.class_origin(original.func)
+    is_renamed = id(original.func) in context.handled
+    if not origin or not (is_renamed or not context.program.origin(original.func, CLASSES)):
         return None
     rule = CLASSES[origin]
     if rule.any_argument:
         return updated
     args: Args = []
-    has_deployment = any(keyword_of(arg) in _DEPLOYMENT for arg in original.args)
+    has_deployment = any(name in DEPLOYMENT for name in names_of(context, original))
     for position, (old, arg) in enumerate(zip(original.args, updated.args, strict=True)):
         name = keyword_of(arg)
-        if arg.star or (not name and position < len(rule.positional)):
+        if arg.star:
+            args.append(arg)
+        elif not name and position < len(rule.positional):
             args.append(_without_key_object(context, old, arg))
         elif not name:
             context.report(old, f"the argument {position + 1} has no name; write its name first")
@@ -47,17 +49,13 @@ def _argument(
         return []
     if name in _TOKENS:
         return [keyword_arg("credential", cst.Lambda(cst.Parameters(), arg.value))]
-    new = rule.arguments.get(name)
+    new = new_name(rule, name, has_deployment)
     if new is None:
         what = context.program.code(old.value)
         context.report(old, f"{name}={what} has no equal in {rule.name}; it was removed")
         return []
     if new == DROPPED:
         return []
-    if new == "model_id" and not has_deployment:
-        new = "model"
-    elif new == "model" and name in ("model", "model_name") and has_deployment:
-        new = "model_id" if rule.module == "azinfer.langchain" else "model"
     return [_without_key_object(context, old, rename_arg(arg, new))]
 
 

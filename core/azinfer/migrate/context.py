@@ -27,6 +27,9 @@ class Context:
         handled: References to old names that were rewritten, by their nodes.
         known: References that stay, because this was reported or because they are not Azure's.
         foreign: Old classes that stay, because some of their objects do not call Azure.
+        notes: Parts that were rewritten but may show something else than before.
+        renamed: The new names of items of dictionaries that are arguments, by their nodes.
+        keeps_litellm: Whether calls of litellm stay, which need its settings.
     """
 
     def __init__(self, program: Program) -> None:
@@ -38,10 +41,17 @@ class Context:
         self.handled: set[int] = set()
         self.known: set[int] = set()
         self.foreign: set[str] = set()
+        self.keeps_litellm = False
+        self.notes: set[Problem] = set()
+        self.renamed: dict[int, set[str]] = {}
 
     def report(self, node: cst.CSTNode, text: str) -> None:
         """Record a part that cannot be rewritten, with its line."""
         self.problems.add(Problem(self.program.line(node), text))
+
+    def note(self, node: cst.CSTNode, text: str) -> None:
+        """Record a part that needs no change but may show something else than before."""
+        self.notes.add(Problem(self.program.line(node), text))
 
     def use(self, origin: str, module: str, name: str) -> cst.Name:
         """Return a new name that replaces an old one, and record its import."""

@@ -3,86 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 import libcst as cst
 
-from azinfer.migrate.bindings import Bindings
+from azinfer.migrate.bindings import Bindings, parameters_of
+from azinfer.migrate.kind_tables import (
+    ANNOTATIONS,
+    INSIDE,
+    LITELLM,
+    METHODS,
+    PARTS,
+    Kind,
+    core_kind,
+    either,
+    text_key,
+)
 from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.rules import CLASSES, NAMES, TEXTS, ClassRule
 
 _ROUNDS = 6
 _AZURE = re.compile(r"azure|/openai/v1|localhost|127\.0\.0\.1", re.IGNORECASE)
 _PLAIN = ("openai.OpenAI", "openai.AsyncOpenAI")
-# The parts of answers that the rewriter knows, by their attributes and by what is inside.
-_PARTS: dict[str, dict[str, str]] = {
-    "chat": {"choices": "choices", "usage": "usage"},
-    "choice": {"message": "message"},
-    "chunk": {"choices": "chunk-choices", "usage": "usage"},
-    "chunk-choice": {"delta": "delta"},
-    "delta": {"tool_calls": "call-chunks"},
-    "embeddings": {"data": "items", "usage": "usage"},
-    "item": {"embedding": "vector"},
-    "response": {"usage": "usage"},
-}
-_INSIDE = {
-    "choices": "choice",
-    "chunk-choices": "chunk-choice",
-    "items": "item",
-    "call-chunks": "call-chunk",
-    "stream": "chunk",
-}
-# The kinds that methods of clients return.
-_METHODS: dict[tuple[str, ...], str] = {
-    ("chat-client", "complete"): "chat",
-    ("chat-client", "get_model_info"): "info",
-    ("embed-client", "embed"): "embeddings",
-    ("embed-client", "get_model_info"): "info",
-    ("image-client", "embed"): "embeddings",
-    ("image-client", "get_model_info"): "info",
-    ("openai-client", "chat", "completions", "create"): "chat",
-    ("openai-client", "chat", "completions", "parse"): "chat",
-    ("openai-client", "beta", "chat", "completions", "parse"): "chat",
-    ("openai-client", "embeddings", "create"): "embeddings",
-    ("openai-client", "responses", "create"): "response",
-}
-_LITELLM = {
-    "litellm.completion": "chat",
-    "litellm.acompletion": "chat",
-    "litellm.embedding": "embeddings",
-    "litellm.aembedding": "embeddings",
-}
-_ANNOTATIONS = {
-    "ChatCompletion": "chat",
-    "ChatCompletionChunk": "chunk",
-    "Embeddings": "embeddings",
-    "Embedding": "item",
-    "Choice": "choice",
-    "Message": "message",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """The kind of an expression.
-
-    Attributes:
-        name: A client (`"openai-client"`), a value (`"chat"`), a `"function"` or an `"object"`.
-            `"foreign"` is a client that stays, `"mixed"` one of which some objects may stay.
-        path: Attributes below it that the rewriter does not know as parts.
-        is_async: Whether a client's methods are awaited.
-        defaults: Arguments of the client's constructor that go with each call, as code.
-        returns: The kind that a function returns.
-        owner: The class of an object, by its node.
-    """
-
-    name: str
-    path: tuple[str, ...] = ()
-    is_async: bool = False
-    defaults: tuple[tuple[str, str], ...] = ()
-    returns: Kind | None = None
-    owner: int = 0
 
 
 Key = tuple[int, str]
@@ -100,8 +43,10 @@ class Kinds:
         self._env: dict[Key, Kind] = {}
         self._bindings = Bindings()
         program.module.visit(self._bindings)
+        self._parameters = {self._own_key(each) for each in self._bindings.parameters}
+        self._functions = {self._key_of_function(each): each for each in self._bindings.functions}
         self._find_kinds()
-        mixed = {key: kind for key, kind in self._env.items() if _core(kind).name == "mixed"}
+        mixed = {key: kind for key, kind in self._env.items() if core_kind(kind).name == "mixed"}
         if mixed:
             # What was derived from them before they were known to be mixed is found again.
             self._env = mixed
@@ -113,6 +58,46 @@ class Kinds:
             self._bind_all()
             if self._env == before:
                 break
+
+    def class_origin(self, node: cst.CSTNode) -> str:
+        """Return the old class that a called name creates, itself or as a base of its class."""
+        if isinstance(node, cst.Attribute) and self._program.code(node) == "super().__init__":
+            owner = self._class_of(node)
+            return self.base_origin(owner) if owner is not None else ""
+        if origin := self._program.origin(node, CLASSES):
+            return origin
+        owner = self._bindings.classes.get(dotted_name(node))
+        if owner is None or (id(owner), "__init__") in self._functions:
+            return ""
+        return self.base_origin(owner)
+
+    def base_origin(self, owner: cst.ClassDef) -> str:
+        """Return the old class from which a class of the program inherits; empty if none."""
+        for base in owner.bases:
+            if origin := self._program.origin(base.value, CLASSES):
+                return origin
+            inner = self._bindings.classes.get(dotted_name(base.value))
+            if inner is not None and inner is not owner and (origin := self.base_origin(inner)):
+                return origin
+        return ""
+
+    def has_method(self, kind: Kind, name: str) -> bool:
+        """Return whether the class of an object defines a method itself."""
+        return (kind.owner, name) in self._functions
+
+    @property
+    def calls(self) -> list[cst.Call]:
+        """All calls of the program."""
+        return self._bindings.calls
+
+    @property
+    def assignments(self) -> list[tuple[cst.CSTNode, cst.BaseExpression]]:
+        """The targets of all assignments, and their values."""
+        return [
+            (target, value)
+            for target, value in self._bindings.assigned
+            if isinstance(value, cst.BaseExpression)
+        ]
 
     def of(self, node: cst.CSTNode) -> Kind | None:
         """Return the kind of an expression; None if unknown."""
@@ -128,9 +113,9 @@ class Kinds:
             case cst.Await() | cst.NamedExpr():
                 return self.of(node.expression if isinstance(node, cst.Await) else node.value)
             case cst.IfExp():
-                return _either(self.of(node.body), self.of(node.orelse))
+                return either(self.of(node.body), self.of(node.orelse))
             case cst.BooleanOperation():
-                return _either(self.of(node.left), self.of(node.right))
+                return either(self.of(node.left), self.of(node.right))
         return None
 
     def is_for_azure(self, call: cst.Call, origin: str) -> bool:
@@ -142,6 +127,18 @@ class Kinds:
                 value = self.assigned_value(arg.value)
                 return bool(_AZURE.search(self._program.code(value) + self._program.code(arg)))
         return False
+
+    def is_unknown_client(self, node: cst.CSTNode) -> bool:
+        """Return whether an object comes from elsewhere: a parameter, a field or an import."""
+        while isinstance(node, cst.Attribute | cst.Call):
+            if isinstance(node, cst.Call) and dotted_name(node.func).split(".")[-1][:1].isupper():
+                return False  # a class of another package
+            node = node.func if isinstance(node, cst.Call) else node.value
+        if not isinstance(node, cst.Name) or self.assigned_value(node) is not node:
+            return False
+        imported = self._program.origins(node)
+        is_parameter = any(key in self._parameters for key in self._keys(node))
+        return bool(imported) or is_parameter
 
     def is_streamed(self, call: cst.Call) -> bool | None:
         """Return whether a call asks for a stream; None if that depends on a value."""
@@ -169,16 +166,50 @@ class Kinds:
         for target, value in self._bindings.iterated:
             kind = self.of(value)
             if kind is not None and not kind.path:
-                self._bind(target, _part(kind, _INSIDE.get(kind.name)))
+                self._bind(target, _part(kind, INSIDE.get(kind.name)))
         for target, annotation in self._bindings.annotated:
-            key = self._own_key(target)
-            kind = self._kind_of_annotation(annotation)
-            if key is not None and kind is not None:
-                self._env.setdefault(key, kind)
+            self._bind_annotation(target, annotation)
         for name in self._bindings.caught:
             self._bind(name, Kind("error"))
         for function in self._bindings.functions:
             self._bind_function(function)
+        for call in self._bindings.calls:
+            self._bind_parameters(call)
+
+    def _bind_annotation(self, target: cst.CSTNode, annotation: cst.CSTNode) -> None:
+        key = self._own_key(target)
+        kind = self._kind_of_annotation(annotation)
+        if key is not None and kind is not None:
+            self._env.setdefault(key, kind)
+
+    def _bind_parameters(self, call: cst.Call) -> None:
+        """Bind the parameters of a function of the program to the kinds of a call's arguments."""
+        function = self._functions.get(self._function_key(call.func))
+        if function is None:
+            return
+        for parameter, value in parameters_of(function, call):
+            if parameter.annotation is None:
+                self._bind(parameter.name, self.of(value))
+
+    def _function_key(self, node: cst.CSTNode) -> Key | None:
+        """Return the key of the function that a call runs: a constructor runs `__init__`."""
+        if isinstance(node, cst.Name):
+            owner = self._bindings.classes.get(node.value)
+            if owner is not None:
+                return (id(owner), "__init__")
+            return next((key for key in self._keys(node) if key in self._functions), None)
+        if isinstance(node, cst.Attribute):
+            if dotted_name(node.value) in ("self", "cls"):
+                return (id(self._class_of(node)), node.attr.value)
+            base = self.of(node.value)
+            return (base.owner, node.attr.value) if base is not None and base.owner else None
+        return None
+
+    def _key_of_function(self, function: cst.FunctionDef) -> Key | None:
+        above = self._program.function_of(function)
+        if isinstance(above, cst.ClassDef):
+            return (id(above), function.name.value)
+        return self._own_key(function.name)
 
     def _bind(self, target: cst.CSTNode, kind: Kind | None) -> None:
         key = self._own_key(target)
@@ -186,7 +217,7 @@ class Kinds:
             self._note(key, kind)
 
     def _note(self, key: Key, kind: Kind) -> None:
-        self._env[key] = _either(self._env.get(key), kind) or kind
+        self._env[key] = either(self._env.get(key), kind) or kind
 
     def _bind_function(self, function: cst.FunctionDef) -> None:
         kind: Kind | None = None
@@ -194,25 +225,22 @@ class Kinds:
             kind = self._kind_of_annotation(function.returns.annotation)
         for value, owner in self._bindings.returned:
             if owner is function:
-                kind = _either(kind, self.of(value))
+                kind = either(kind, self.of(value))
         if kind is None:
             return
         returned = Kind("function", returns=kind)
-        above = self._program.function_of(function)
-        if isinstance(above, cst.ClassDef):
-            self._note((id(above), function.name.value), returned)
-        else:
-            self._bind(function.name, returned)
+        if (key := self._key_of_function(function)) is not None:
+            self._note(key, returned)
 
     def _kind_of_annotation(self, node: cst.CSTNode) -> Kind | None:
         if isinstance(node, cst.Annotation):
             node = node.annotation
         if isinstance(node, cst.Subscript):
             inner = [each.slice for each in node.slice if isinstance(each.slice, cst.Index)]
-            return reduce(_either, (self._kind_of_annotation(each.value) for each in inner), None)
+            return reduce(either, (self._kind_of_annotation(each.value) for each in inner), None)
         if isinstance(node, cst.BinaryOperation):
             left, right = map(self._kind_of_annotation, (node.left, node.right))
-            return _either(left, right)
+            return either(left, right)
         if isinstance(node, cst.SimpleString):
             return None
         if origin := self._program.origin(node, CLASSES):
@@ -222,10 +250,18 @@ class Kinds:
             kind = Kind(rule.client, is_async=rule.is_async, defaults=self._only_defaults(rule))
             return self._of_constructors(origin) or kind
         new = NAMES.get(self._program.origin(node, NAMES), ("", ""))[1]
-        if new in _ANNOTATIONS:
-            return Kind(_ANNOTATIONS[new])
+        if new in ANNOTATIONS:
+            return Kind(ANNOTATIONS[new])
         owner = self._bindings.classes.get(dotted_name(node))
-        return Kind("object", owner=id(owner)) if owner is not None else None
+        return self._kind_of_object(owner) if owner is not None else None
+
+    def _kind_of_object(self, owner: cst.ClassDef) -> Kind:
+        """Return the kind of the objects of a class; a subclass of a client is a client."""
+        origin = self.base_origin(owner)
+        if not origin or not CLASSES[origin].client or origin in _PLAIN:
+            return Kind("object", owner=id(owner))
+        rule = CLASSES[origin]
+        return Kind(rule.client, is_async=rule.is_async, owner=id(owner))
 
     def _of_constructors(self, origin: str) -> Kind | None:
         """Return whether the objects of a class stay, by its constructors; None if none does."""
@@ -263,14 +299,17 @@ class Kinds:
         name = node.attr.value
         if dotted_name(node.value) in ("self", "cls"):
             owner = self._class_of(node)
-            return self._env.get((id(owner), name)) if owner is not None else None
-        base = self.of(node.value)
+            base = self._kind_of_object(owner) if owner is not None else None
+        else:
+            base = self.of(node.value)
         if base is None:
             return None
+        if base.owner and not base.path and (base.owner, name) in self._env:
+            return self._env[base.owner, name]
         if base.name == "object":
-            return self._env.get((base.owner, name))
-        if not base.path and name in _PARTS.get(base.name, {}):
-            return Kind(_PARTS[base.name][name])
+            return None
+        if not base.path and name in PARTS.get(base.name, {}):
+            return Kind(PARTS[base.name][name])
         return replace(base, path=(*base.path, name)) if base.name != "function" else None
 
     def _subscript(self, node: cst.Subscript) -> Kind | None:
@@ -278,17 +317,17 @@ class Kinds:
         if base is None or base.path:
             return None
         if (key := text_key(node)) is not None:
-            return _part(base, _PARTS.get(base.name, {}).get(key))
-        return _part(base, _INSIDE.get(base.name))
+            return _part(base, PARTS.get(base.name, {}).get(key))
+        return _part(base, INSIDE.get(base.name))
 
     def _call(self, node: cst.Call) -> Kind | None:
         if origin := self._program.origin(node.func, CLASSES):
             return self._kind_of_constructor(node, origin)
-        if origin := self._program.origin(node.func, _LITELLM):
-            return Kind("stream" if self.is_streamed(node) else _LITELLM[origin])
+        if origin := self._program.origin(node.func, LITELLM):
+            return Kind("stream" if self.is_streamed(node) else LITELLM[origin])
         owner = self._bindings.classes.get(dotted_name(node.func))
         if owner is not None:
-            return Kind("object", owner=id(owner))
+            return self._kind_of_object(owner)
         kind = self.of(node.func)
         if kind is None:
             return None
@@ -296,7 +335,7 @@ class Kinds:
             return kind.returns
         if kind.path in (("with_options",), ("copy",), ("__enter__",), ("__aenter__",)):
             return replace(kind, path=())
-        result = _METHODS.get((kind.name, *kind.path))
+        result = METHODS.get((kind.name, *kind.path))
         if result == "chat" and self.is_streamed(node):
             result = "stream"
         return Kind(result) if result else None
@@ -351,33 +390,5 @@ class Kinds:
         return above
 
 
-def _core(kind: Kind) -> Kind:
-    """Return the kind of a function's value, or of anything else itself."""
-    return kind.returns if kind.returns is not None else kind
-
-
-def _either(one: Kind | None, other: Kind | None) -> Kind | None:
-    """Return the kind of an object that has one kind or another: the first that is known.
-
-    A client that is rewritten or stays, depending on what happens in the program, is mixed.
-    """
-    if one is None or other is None:
-        return one or other
-    if one.returns is not None and other.returns is not None:
-        return replace(one, returns=_either(one.returns, other.returns))
-    if one.name != other.name and {one.name, other.name} & {"foreign", "mixed"}:
-        return Kind("mixed", one.path)
-    return one
-
-
 def _part(base: Kind, name: str | None) -> Kind | None:
     return Kind(name) if name else None
-
-
-def text_key(node: cst.Subscript) -> str | None:
-    """Return the key of `x["key"]`; None for any other subscript."""
-    [first, *more] = node.slice
-    if more or not isinstance(first.slice, cst.Index):
-        return None
-    value = first.slice.value
-    return str(value.evaluated_value) if isinstance(value, cst.SimpleString) else None

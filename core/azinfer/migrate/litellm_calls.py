@@ -52,8 +52,14 @@ _REFUSED = (
 # Settings of the module that are not needed any more.
 SETTINGS = (
     *("drop_params", "set_verbose", "suppress_debug_info", "num_retries", "telemetry"),
-    *("modify_params", "turn_off_message_logging"),
+    *("modify_params", "turn_off_message_logging", "api_version"),
 )
+# Settings of the module that become arguments of each client.
+VALUES = {
+    "litellm.api_base": "endpoint",
+    "litellm.api_key": "credential",
+    "litellm.azure_key": "credential",
+}
 
 
 def call_litellm(
@@ -108,12 +114,35 @@ def _client_args(context: Context, arguments: dict[str, cst.Arg], provider: str)
     for old, new in _CLIENT.items():
         if old in arguments and new not in values:
             values[new] = arguments[old].value
+    for name, value in settings_of(context).items():
+        values.setdefault(name, value)
     for name, variable in zip(("endpoint", "credential"), _PROVIDERS[provider], strict=True):
         if name not in values:
             context.further.add(("", "os"))
             values[name] = cst.parse_expression(f'os.environ["{variable}"]')
     args = [cst.Arg(values.pop("endpoint")), cst.Arg(values.pop("credential"))]
     return args + [keyword_arg(name, value) for name, value in values.items()]
+
+
+def settings_of(context: Context) -> dict[str, cst.BaseExpression]:
+    """Return the arguments of clients that the program sets once, for the whole of litellm."""
+    values: dict[str, list[cst.BaseExpression]] = {}
+    for target, value in context.kinds.assignments:
+        if new := VALUES.get(context.program.origin(target, VALUES)):
+            values.setdefault(new, []).append(value)
+    return {
+        name: each[0]
+        for name, each in values.items()
+        if len(each) == 1 and _can_be_repeated(context, each[0])
+    }
+
+
+def _can_be_repeated(context: Context, value: cst.BaseExpression) -> bool:
+    """Return whether a value can stand in each call: a text, a name, or the environment."""
+    code = context.program.code(value)
+    return isinstance(value, cst.Name | cst.SimpleString) or code.startswith(
+        ("os.environ", "os.getenv", "environ[", "getenv(")
+    )
 
 
 def _model(

@@ -14,7 +14,8 @@ from azinfer.migrate.context import (
     text,
     with_args,
 )
-from azinfer.migrate.kinds import Kind, text_key
+from azinfer.migrate.dumps import report_reference
+from azinfer.migrate.kind_tables import Kind, text_key
 
 _CREATE = ("chat", "completions", "create")
 _PARSE = (("chat", "completions", "parse"), ("beta", "chat", "completions", "parse"))
@@ -49,17 +50,9 @@ _MOVED: dict[tuple[str, ...], str] = {
 # Objects inside the usage, whose counts are in the usage itself now.
 _DETAILS = (("prompt_tokens_details",), ("completion_tokens_details",))
 _UNKNOWN = {
-    "chat": (
-        "model_dump",
-        "model_dump_json",
-        "to_json",
-        "as_dict",
-        "system_fingerprint",
-        "_request_id",
-    ),
+    "chat": ("system_fingerprint", "_request_id"),
     "response": ("output", "status", "error", "incomplete_details", "id"),
-    "message": ("function_call", "annotations", "to_dict", "model_dump", "as_dict"),
-    "embeddings": ("model_dump", "model_dump_json", "to_json", "as_dict"),
+    "message": ("function_call", "annotations"),
     "error": ("body", "reason", "model"),
 }
 
@@ -69,7 +62,10 @@ def call_method(
 ) -> cst.BaseExpression | None:
     """Return the call of the new method; None if the call is something else."""
     kind = context.kinds.of(original.func)
-    if kind is None or not kind.path:
+    if kind is None:
+        _report_unknown(context, original)
+        return None
+    if not kind.path:
         return None
     if kind.name == "mixed":
         name = ".".join(kind.path)
@@ -77,9 +73,20 @@ def call_method(
         return None
     if kind.name in _CLIENTS:
         return _client_call(context, kind, (original, updated))
-    if kind.name in ("chat", "embeddings") and kind.path == ("model_dump",) and not updated.args:
-        return cst.Attribute(_without(updated.func, 1), cst.Name("raw"))
     return None
+
+
+def _report_unknown(context: Context, call: cst.Call) -> None:
+    """Report `client.chat.completions.create(…)` of a client that another file creates."""
+    code = context.program.code(call.func)
+    for kind, *path in _RENAMED:
+        method = ".".join(path)
+        if kind == "openai-client" and code.endswith(f".{method}"):
+            if context.kinds.is_unknown_client(call.func):
+                new = _RENAMED[(kind, *path)]
+                text = f"{method}() stays: if its client is azinfer's now, call {new}()"
+                context.report(call, text)
+            return
 
 
 def _client_call(
@@ -90,7 +97,7 @@ def _client_call(
     if name is None:
         if kind.path == ("close",) and kind.is_async:
             return updated.with_changes(func=_method(updated.func, 1, "aclose"))
-        if kind.path[-1] not in _SAME:
+        if kind.path[-1] not in _SAME and not context.kinds.has_method(kind, kind.path[0]):
             context.report(original, f"{'.'.join(kind.path)}() has no equal in azinfer")
         return None
     if kind.path == ("responses", "create"):
@@ -228,9 +235,9 @@ def _move(
     if kind.name == "message" and kind.path == ("parsed",):
         return _move_parsed(context, original, updated)
     if kind.path[0] in _UNKNOWN.get(kind.name, ()) and len(kind.path) == 1:
-        if not (kind.path == ("model_dump",) and _is_called(context, original)):
-            context.report(original, f".{kind.path[0]} of an answer has no equal; see answer.raw")
+        context.report(original, f".{kind.path[0]} of an answer has no equal; see answer.raw")
         return updated
+    report_reference(context, original, kind)
     return _resource(context, kind, (original, updated))
 
 
@@ -329,7 +336,7 @@ def comparison(
     if not isinstance(left, cst.Attribute) or left.attr.value != "tool_calls":
         return updated
     kind = context.kinds.of(left)
-    if kind is None or kind.name not in ("message", "call-chunks") or len(updated.comparisons) != 1:
+    if kind is None or kind.name not in ("calls", "call-chunks") or len(updated.comparisons) != 1:
         return updated
     [target] = updated.comparisons
     if context.program.code(target.comparator) != "None":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import libcst as cst
 
@@ -68,49 +69,40 @@ def _image_item(
     return _value(updated.args, "image_url", 0)
 
 
-def _image_url(
-    context: Context, original: cst.Call, updated: cst.Call, origin: str
-) -> cst.BaseExpression | None:
-    url, detail = _value(updated.args, "url", 0), _value(updated.args, "detail", 1)
-    if url is None:
-        return None
-    args = [cst.Arg(url)] + ([keyword_arg("detail", detail)] if detail is not None else [])
-    return cst.Call(context.use(origin, CORE, "ImagePart"), args)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Builds `ImagePart(…)` or `AudioPart(…)` of an address or a file.
 
+    Attributes:
+        name: The new class.
+        source: The argument with the address or the file.
+        option: The argument that is passed on, its position and its new name; empty if none.
+        is_file: Whether the source is the path of a file.
+    """
 
-def _image_file(
-    context: Context, original: cst.Call, updated: cst.Call, origin: str
-) -> cst.BaseExpression | None:
-    file, detail = _value(updated.args, "image_file", 0), _value(updated.args, "detail", 2)
-    if file is None:
-        return None
-    args = [cst.Arg(_path(context, file))]
-    args += [keyword_arg("detail", detail)] if detail is not None else []
-    return cst.Call(context.use(origin, CORE, "ImagePart"), args)
+    name: str
+    source: str
+    option: tuple[str, int, str] | None = None
+    is_file: bool = False
+
+    def __call__(
+        self, context: Context, original: cst.Call, updated: cst.Call, origin: str
+    ) -> cst.BaseExpression | None:
+        source = _value(updated.args, self.source, 0)
+        if source is None:
+            return None
+        args = [cst.Arg(_path(context, source) if self.is_file else source)]
+        if self.option is not None:
+            old, position, new = self.option
+            value = _value(updated.args, old, position)
+            args += [keyword_arg(new, value)] if value is not None else []
+        return cst.Call(context.use(origin, CORE, self.name), args)
 
 
 def _audio_item(
     context: Context, original: cst.Call, updated: cst.Call, origin: str
 ) -> cst.BaseExpression | None:
     return _value(updated.args, "input_audio", 0) or _value(updated.args, "audio_url", 0)
-
-
-def _audio_file(
-    context: Context, original: cst.Call, updated: cst.Call, origin: str
-) -> cst.BaseExpression | None:
-    file, form = _value(updated.args, "audio_file", 0), _value(updated.args, "audio_format", 1)
-    if file is None:
-        return None
-    args = [cst.Arg(_path(context, file))]
-    args += [keyword_arg("format", form)] if form is not None else []
-    return cst.Call(context.use(origin, CORE, "AudioPart"), args)
-
-
-def _audio_url(
-    context: Context, original: cst.Call, updated: cst.Call, origin: str
-) -> cst.BaseExpression | None:
-    url = _value(updated.args, "url", 0)
-    return url and cst.Call(context.use(origin, CORE, "AudioPart"), [cst.Arg(url)])
 
 
 def _embedding_file(
@@ -152,12 +144,16 @@ BUILDERS: dict[str, Builder] = {
     f"{_MODELS}.ChatCompletionsNamedToolChoice": _choice,
     f"{_MODELS}.ChatCompletionsNamedToolChoiceFunction": _choice_function,
     f"{_MODELS}.ImageContentItem": _image_item,
-    f"{_MODELS}.ImageUrl": _image_url,
-    f"{_MODELS}.ImageUrl.load": _image_file,
+    f"{_MODELS}.ImageUrl": _Part("ImagePart", "url", ("detail", 1, "detail")),
+    f"{_MODELS}.ImageUrl.load": _Part(
+        "ImagePart", "image_file", ("detail", 2, "detail"), is_file=True
+    ),
     f"{_MODELS}.AudioContentItem": _audio_item,
     f"{_MODELS}.AudioUrlContentItem": _audio_item,
-    f"{_MODELS}.InputAudio.load": _audio_file,
-    f"{_MODELS}.InputAudioUrl": _audio_url,
+    f"{_MODELS}.InputAudio.load": _Part(
+        "AudioPart", "audio_file", ("audio_format", 1, "format"), is_file=True
+    ),
+    f"{_MODELS}.InputAudioUrl": _Part("AudioPart", "url"),
     f"{_MODELS}.ImageEmbeddingInput.load": _embedding_file,
     f"{_MODELS}.ImageEmbeddingInput": _embedding_input,
     **dict.fromkeys(LOADERS, _load_client),

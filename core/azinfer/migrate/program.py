@@ -26,6 +26,7 @@ _ALIASES = {
     "llama_index.embeddings.azure_inference.base.": "llama_index.embeddings.azure_inference.",
     "llama_index.embeddings.azure_openai.base.": "llama_index.embeddings.azure_openai.",
     "openai.lib.azure.": "openai.",
+    "openai._exceptions.": "openai.",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that could not be rewritten.
+    """One thing that could not be rewritten, or that may print something else.
 
     Attributes:
         line: Its line in the program as it was, from 1.
@@ -27,11 +27,13 @@ class Migration:
         before: The text of the program.
         after: The rewritten text; the same if there was nothing to rewrite.
         problems: The parts that could not be rewritten, by line.
+        notes: The parts that run but may print something else than before, by line.
     """
 
     before: str
     after: str
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
     @property
     def is_changed(self) -> bool:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import libcst as cst
 
-from azinfer.migrate import constructors, litellm_calls, methods, model_objects
+from azinfer.migrate import constructors, dictionaries, dumps, litellm_calls, methods, model_objects
 from azinfer.migrate.context import Context
 from azinfer.migrate.imports import ImportEditor, with_further
+from azinfer.migrate.notes import add_notes
 from azinfer.migrate.program import Program, dotted_name
+from azinfer.migrate.quotes import with_other_quotes
 from azinfer.migrate.report import Migration
 from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
+from azinfer.migrate.unused_imports import without_unused
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
 # Other packages of Azure, whose names are not reported.
@@ -21,8 +24,10 @@ Handler = Callable[[Context, cst.Call, cst.Call], "cst.BaseExpression | None"]
 _HANDLERS: tuple[Handler, ...] = (
     model_objects.build_model,
     litellm_calls.call_litellm,
+    dumps.dump_answer,
     methods.call_method,
     constructors.construct,
+    dictionaries.rename_call,
 )
 
 
@@ -48,11 +53,11 @@ def migrate_source(text: str) -> Migration:
         raise SyntaxError(
             f"not valid Python: {error.message}", ("", error.raw_line, 0, "")
         ) from None
-    context = Context(program)
     references = _References(program)
     program.module.visit(references)
-    rewriter = _Rewriter(context, references.names, references.has_other_azure)
-    module = cst.ensure_type(program.module.visit(rewriter), cst.Module)
+    context, module = _rewrite(program, references)
+    if any(_is_litellm_call(context, *each) for each in references.names.items()):
+        context, module = _rewrite(program, references, keeps_litellm=True)
     kept: set[str] = set()
     done: set[str] = set()
     for node, origins in references.names.items():
@@ -62,9 +67,34 @@ def migrate_source(text: str) -> Migration:
     for each in references.stars:
         context.report(each, "import * hides what is used; write the names")
     module = cst.ensure_type(module.visit(ImportEditor(context.needed, kept, done)), cst.Module)
-    after = with_further(module, context.further).code
-    problems = tuple(sorted(context.problems))
-    return Migration(text, after, problems)
+    module = with_further(module, context.further)
+    if context.handled and not context.foreign:
+        module = without_unused(module, _is_retired)
+    add_notes(context, references.names)
+    problems, notes = sorted(context.problems), sorted(context.notes)
+    return Migration(text, module.code, tuple(problems), tuple(notes))
+
+
+def _rewrite(
+    program: Program, references: _References, *, keeps_litellm: bool = False
+) -> tuple[Context, cst.Module]:
+    """Rewrite everything but imports."""
+    context = Context(program)
+    context.keeps_litellm = keeps_litellm
+    dictionaries.plan_renames(context)
+    rewriter = _Rewriter(context, references.names, references.has_other_azure)
+    return context, cst.ensure_type(program.module.visit(rewriter), cst.Module)
+
+
+def _is_litellm_call(context: Context, node: cst.CSTNode, origins: list[str]) -> bool:
+    """Return whether a reference to litellm stays and is not one of its settings."""
+    settings = {f"litellm.{each}" for each in litellm_calls.SETTINGS} | litellm_calls.VALUES.keys()
+    return (
+        id(node) not in context.handled
+        and any(each.startswith("litellm.") for each in origins)
+        and not settings & set(origins)
+        and not NAMES.keys() & set(origins)
+    )
 
 
 class _References(cst.CSTVisitor):
@@ -132,6 +162,7 @@ class _Rewriter(cst.CSTTransformer):
         self._program = context.program
         self._errors = {} if has_other_azure else AZURE_ERRORS
         self._local_names = self._names_of_classes()
+        self._has_azure_clients = False
         for node in references:
             self._note_foreign(node)
 
@@ -152,6 +183,7 @@ class _Rewriter(cst.CSTTransformer):
         parent = self._program.parent(node)
         if not origin or not isinstance(parent, cst.Call) or parent.func is not node:
             return
+        self._has_azure_clients |= self._context.kinds.is_for_azure(parent, origin)
         if not self._context.kinds.is_for_azure(parent, origin):
             self._context.foreign.add(origin)
             reason = "does not say that it calls Azure (no base_url= of Azure); it is left as it is"
@@ -174,6 +206,14 @@ class _Rewriter(cst.CSTTransformer):
         if original_node in self._references:
             return self._rename(original_node) or updated_node
         return methods.move_attribute(self._context, original_node, updated_node)
+
+    def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> cst.Dict:
+        return dictionaries.rename_items(self._context, original_node, updated_node)
+
+    def leave_FormattedString(
+        self, original_node: cst.FormattedString, updated_node: cst.FormattedString
+    ) -> cst.FormattedString:
+        return with_other_quotes(updated_node)
 
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
@@ -229,12 +269,22 @@ class _Rewriter(cst.CSTTransformer):
         self, original_node: cst.Assign, updated_node: cst.Assign
     ) -> cst.Assign | cst.RemovalSentinel:
         target = original_node.targets[0].target
-        if isinstance(target, cst.Attribute):
-            names = [f"litellm.{each}" for each in litellm_calls.SETTINGS]
-            if self._program.origin(target, names) and self._has_azure_calls:
-                self._context.handled.add(id(target))
-                return cst.RemoveFromParent()
-        return updated_node
+        is_setting = isinstance(target, cst.Attribute) and self._is_setting(target)
+        if not is_setting or not self._has_azure_calls:
+            return updated_node
+        if self._context.keeps_litellm:
+            self._context.known.add(id(target))
+            return updated_node
+        self._context.handled.add(id(target))
+        return cst.RemoveFromParent()
+
+    def _is_setting(self, target: cst.Attribute) -> bool:
+        """Return whether a target is a setting of litellm that azinfer's clients do not need."""
+        names = [f"litellm.{each}" for each in litellm_calls.SETTINGS]
+        if self._program.origin(target, names):
+            return True
+        new = litellm_calls.VALUES.get(self._program.origin(target, litellm_calls.VALUES))
+        return new in litellm_calls.settings_of(self._context)
 
     @property
     def _has_azure_calls(self) -> bool:
@@ -255,7 +305,7 @@ class _Rewriter(cst.CSTTransformer):
 
     def _rename(self, node: cst.Name | cst.Attribute) -> cst.BaseExpression | None:
         origins = self._references[node]
-        if self._is_left_alone(node, origins):
+        if self._is_left_alone(node, origins) or self._is_error_of_others(node, origins):
             return None
         for origin in origins:
             if origin in TEXTS:
@@ -284,6 +334,18 @@ class _Rewriter(cst.CSTTransformer):
             return CLASSES[origin].module, CLASSES[origin].name
         return NAMES.get(origin) or self._errors.get(origin)
 
+    def _is_error_of_others(self, node: cst.CSTNode, origins: list[str]) -> bool:
+        """Return whether a name is an error of clients that stay; report it if others do not."""
+        errors = [each for each in origins if each.startswith("openai.") and each in NAMES]
+        if not errors or not self._context.foreign:
+            return False
+        self._context.known.add(id(node))
+        if self._has_azure_clients:
+            name = NAMES[errors[0]][1]
+            text = f"{errors[0]} stays for the clients that stay; catch azinfer.core.{name} too"
+            self._context.report(node, text)
+        return True
+
     def _is_left_alone(self, node: cst.CSTNode, origins: list[str]) -> bool:
         """Return whether a class stays: OpenAI's own, if some of its clients are not Azure's."""
         if not self._context.foreign & set(origins):
@@ -293,6 +355,11 @@ class _Rewriter(cst.CSTTransformer):
             return True
         origin = self._program.origin(node, CLASSES)
         return not self._context.kinds.is_for_azure(parent, origin)
+
+
+def _is_retired(name: str) -> bool:
+    """Return whether a dotted name is an old one whose import is not needed without a use."""
+    return _is_old(name) and name not in AZURE_ERRORS
 
 
 def _is_old(name: str) -> bool:

@@ -106,7 +106,7 @@ def serve(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="The seed of requests without one: the same request, the same answer."),
+        typer.Option(help="The seed of requests without one: equal requests get equal answers."),
     ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Answer without a model; downloads nothing.")
@@ -211,13 +211,14 @@ def deployments(
     surface: Surface = None,
     source: Source = None,
     lock: Annotated[
-        Path | None, typer.Option(help="Write their facts to this file.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Write what the service says of them to this file.", dir_okay=False),
     ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
-            help="Compare them with this file: exit code 1 if a model, a version, a limit or a "
-            "filter has changed, or a model retires within 30 days.",
+            help="Compare deployments with this file: exit code 1 if a model, a version, a limit "
+            "or a filter has changed, or a model retires within 30 days.",
             dir_okay=False,
         ),
     ] = None,
@@ -344,8 +345,9 @@ def migrate(
 ) -> None:
     """Rewrite programs that use other packages.
 
-    It knows azure-ai-inference, AzureOpenAI and others. Lines that you must change by hand are
-    listed with their numbers. Needs the extra migrate.
+    It knows azure-ai-inference, openai and litellm, and the classes for Azure of langchain,
+    LlamaIndex and Semantic Kernel. It lists the lines that you must change by hand, and notes
+    lines that may print something else. Needs the extra migrate.
     """
     from azinfer.local.cli.migrate import migrate
 

@@ -53,7 +53,7 @@ def prepare(
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
 ) -> None:
-    """Write prompts into the input files of a new job, without sending them."""
+    """Write prompts into the files of a new job; send nothing."""
     from azinfer.local.cli.bulk.batch import prepare
     from azinfer.local.cli.bulk.inputs import Input
     from azinfer.local.cli.clients import open_client

@@ -39,7 +39,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="The file to write, by its name .jsonl or .parquet, for vectors also .npy. "
+        help="The file to write; its ending is .jsonl or .parquet, for vectors also .npy. "
         "Default: JSON lines on the standard output.",
         dir_okay=False,
     ),
@@ -53,7 +53,8 @@ Resume = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Start again, and replace the output if it exists.")
+    bool,
+    typer.Option("--force", help="Start from the beginning, and replace the output if it exists."),
 ]
 KeepCheckpoint = Annotated[
     bool,

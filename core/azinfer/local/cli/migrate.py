@@ -66,6 +66,7 @@ def _record(path: Path, result: Migration) -> dict[str, object]:
         "changed": result.is_changed,
         "diff": result.diff(str(path)),
         "problems": [{"line": each.line, "text": each.text} for each in result.problems],
+        "notes": [{"line": each.line, "text": each.text} for each in result.notes],
     }
 
 
@@ -79,6 +80,9 @@ def _report(results: Sequence[tuple[Path, Migration]], written: bool) -> None:
     problems = [(path, each) for path, result in results for each in result.problems]
     for path, each in problems:
         print(f"{path}:{each.line}: {each.text}", file=sys.stderr)  # noqa: T201
+    for path, result in results:
+        for note in result.notes:
+            print(f"{path}:{note.line}: note: {note.text}", file=sys.stderr)  # noqa: T201
     changed = sum(result.is_changed for _, result in results)
     verb = "rewritten" if written else "to rewrite; --write changes them"
     summary = f"{changed} of {len(results)} files {verb}; {len(problems)} lines to do by hand"

@@ -36,15 +36,15 @@ Source = Annotated[
 ]
 Temperature = Annotated[float | None, typer.Option(help="How much answers may vary, from 0 to 2.")]
 MaxTokens = Annotated[
-    int | None, typer.Option(help="The most tokens of an answer, which is cut off there.")
+    int | None, typer.Option(help="The most tokens of an answer; a longer one is cut off.")
 ]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help="The deployment's name, in any case. Default: the only suitable deployment, or "
-        "the first one of a local endpoint.",
+        help="The deployment's name, in upper or lower case. Default: the only suitable "
+        "deployment, or the first one of a local endpoint.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
