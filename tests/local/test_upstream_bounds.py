@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from azinfer.core import ConfigurationError
+from azinfer.core.network import transport
 from azinfer.local import LocalDeployment, LocalEndpoint, UpstreamEngine
 from azinfer.local.engines import upstream_body
 from raw_server import Peer, RawServer, chat, chunked_answer, events, part, raw, reply
@@ -291,3 +292,25 @@ def test_a_key_that_no_header_can_have_is_refused_without_showing_it(
             headers={"api-key": endpoint.key},
         )
     assert (answer.status_code, server.received) == (500, [])
+
+
+# The end of a stream
+
+
+def test_a_stream_ends_with_done_although_the_upstream_keeps_it_open(
+    server: RawServer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_LINGER", 1e6)  # seconds for the rest after [DONE]
+    data = events(part("Hi.", finish="stop"))
+    server.will(raw(chunked_answer(data, whole=False), then="stall"))
+    answer = serve().post("chat/completions", json={**CHAT, "stream": True})
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
+def test_the_connection_of_a_stream_is_used_again(server: RawServer, serve: Serve) -> None:
+    whole = raw(chunked_answer(events(part("Hi.", finish="stop"))), then="keep")
+    server.will(whole, whole, whole)
+    client = serve()
+    for _ in range(3):
+        assert client.post("chat/completions", json={**CHAT, "stream": True}).status_code == 200
+    assert len({each.connection for each in server.received}) == 1

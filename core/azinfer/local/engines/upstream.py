@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from azinfer.local.engines.base import EngineCapabilities, EngineError, Piece, Prompt
@@ -99,10 +99,15 @@ class UpstreamEngine:
                 answer = read_object(await response.read(), self.url, response.secret)
             yield read_reply(read_completion, answer, self.url, response.secret)
             return
-        response = await self._open_stream(body)
-        async with aclosing(response), aclosing(self._pieces(response)) as pieces:
-            async for piece in pieces:
-                yield piece
+        async with AsyncExitStack() as left:
+            response = await self._open_stream(body)
+            left.push_async_callback(response.aclose)
+            async with aclosing(self._pieces(response)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            left.pop_all()
+        # The answer is whole; its reader does not wait until the upstream ends it, too.
+        self._connection.finish_later(response)
 
     async def _pieces(self, response: UpstreamBody) -> AsyncGenerator[Piece]:
         """Yield the pieces of a stream, with a finish reason if it ends as it should."""
@@ -124,7 +129,6 @@ class UpstreamEngine:
             if not complete:
                 raise interrupted(self.url, "it ended without a finish reason")
             yield Piece("", 0, "tool_calls" if calls else "stop")
-        await response.finish()
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Return a vector for each text, and the tokens of all."""

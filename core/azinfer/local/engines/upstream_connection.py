@@ -6,6 +6,7 @@ the caller, such as that of a cassette, is one of httpx, which only then is impo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,6 +42,13 @@ _LARGEST_LIST = 16 * 1024 * 1024
 _CONNECT_SECONDS = 10.0
 
 
+async def _finish(response: UpstreamBody) -> None:
+    try:
+        await response.finish()
+    finally:
+        await response.aclose()
+
+
 class UpstreamConnection:
     """Sends requests to an upstream.
 
@@ -72,6 +80,7 @@ class UpstreamConnection:
         self._timeout = Timeout(connect=min(_CONNECT_SECONDS, timeout), read=timeout, total=timeout)
         self._network: AsyncTransport | None = None
         self._client: Any = None
+        self._finishing: set[asyncio.Task[None]] = set()
         if isinstance(credential, str):
             self._read_credential()
 
@@ -106,8 +115,17 @@ class UpstreamConnection:
             await answer.aclose()
         raise read_error(response.status, response.headers, content, self.url, secret)
 
+    def finish_later(self, response: UpstreamBody) -> None:
+        """Read the rest of a response beside other work, so that its connection can be reused."""
+        task = asyncio.get_running_loop().create_task(_finish(response))
+        self._finishing.add(task)  # the loop has no strong reference
+        task.add_done_callback(self._finishing.discard)
+
     async def aclose(self) -> None:
         """Close the connections that nothing else uses."""
+        for task in self._finishing:
+            task.cancel()
+        await asyncio.gather(*self._finishing, return_exceptions=True)
         network, self._network = self._network, None
         client, self._client = self._client, None
         if network is not None:
