@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import httpx
@@ -302,6 +306,41 @@ def test_no_secret_is_in_the_request_log(own: LocalEndpoint) -> None:
     assert len(own.requests) == 3
     shown = repr(own.requests) + repr([entry.to_wire() for entry in own.requests])
     assert not [secret for secret in ('"first"', '"second"', "=first", token) if secret in shown]
+
+
+class SlowFinder(MetaPathFinder):
+    """Finds no module, and that of tokens slowly."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        """Wait."""
+        if name == "jwt":
+            self.begun.set()
+            self.over.wait()
+
+
+@pytest.mark.parametrize("path", ["/openai/v1/models", "/t/oauth2/v2.0/token"])
+def test_requests_are_answered_while_the_library_of_tokens_loads(
+    own: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "jwt"]:
+        monkeypatch.delitem(sys.modules, name)
+    finder = SlowFinder()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with ThreadPoolExecutor() as pool:
+        try:
+            if path.endswith("token"):
+                loading = pool.submit(httpx.post, own.url + path, data=GRANT)
+            else:
+                headers = {"authorization": "Bearer token"}
+                loading = pool.submit(httpx.get, own.url + path, headers=headers)
+            assert finder.begun.wait(60)
+            assert status(own, "/openai/v1/models", api_key="first") == 200
+        finally:
+            finder.over.set()
+        assert loading.result().status_code == (200 if path.endswith("token") else 401)
 
 
 def _ssl_context(endpoint: LocalEndpoint) -> Any:

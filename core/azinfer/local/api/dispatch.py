@@ -92,7 +92,7 @@ async def _check_access(context: RequestContext) -> None:
     headers = context.headers
     authenticator = context.state.authenticator
     try:
-        authenticator.check(headers, context.surface)
+        await authenticator.check(headers, context.surface)
     except ErrorResponse:
         if authenticator.has_credential(headers):
             await refuse_slowly(context.state, context.http)

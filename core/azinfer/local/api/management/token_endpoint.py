@@ -62,6 +62,7 @@ async def token(context: RequestContext) -> Response:
             f"have a scope value with {DEFAULT_SUFFIX} suffixed to the resource identifier.",
         )
     issuer = context.state.authenticator.issuer
+    await issuer.load()
     issued = issuer.issue(scope, context.http.path_params["tenant"], form.get("client_id", ""))
     lifetime = int(issuer.lifetime)
     return AsciiResponse(

@@ -76,7 +76,7 @@ class Authenticator:
         same_site = headers.get("sec-fetch-site") in ("same-origin", "none")
         return same_site and hmac.compare_digest(cookie.encode(), self.session.encode())
 
-    def check(self, headers: Mapping[str, str], surface: str) -> None:
+    async def check(self, headers: Mapping[str, str], surface: str) -> None:
         """Raise unless a request has a credential for a surface.
 
         A key opens every surface, in strict mode too, so a fresh clone needs no tokens; Azure
@@ -96,6 +96,7 @@ class Authenticator:
             return
         if not token:
             raise auth_errors.bad_key(surface)
+        await self.issuer.load()
         try:
             self.issuer.check(token, surface)
         except BadTokenError as error:

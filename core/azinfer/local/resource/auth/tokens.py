@@ -7,6 +7,7 @@ platform" (the document that clients read first), "Access tokens" (the claims).
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import uuid
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from azinfer.local.wire.surfaces import (
     SERVERLESS,
     V1,
 )
+from azinfer.local.worker_threads import run_in_worker
 
 _COGNITIVE = "https://cognitiveservices.azure.com"
 _FOUNDRY = "https://ai.azure.com"
@@ -74,11 +76,17 @@ class Issuer:
         self.lifetime = lifetime
         self._now = now
         self._secret = secrets.token_bytes(32)
+        self._loaded = False
+
+    async def load(self) -> None:
+        """Load the library of tokens, which would stop the event loop for a tenth of a second."""
+        if not self._loaded:
+            await run_in_worker(importlib.import_module, "jwt")
+            self._loaded = True
 
     def issue(self, scope: str, tenant: str = "local", client: str = "local") -> AccessToken:
         """Return a token for the audience of a scope such as `"https://ai.azure.com/.default"`."""
-        # It loads the library of certificates too, and most requests come with a key.
-        import jwt
+        import jwt  # with the library of certificates, and most requests come with a key
 
         issued = int(self._now())
         expires = int(issued + self.lifetime)
