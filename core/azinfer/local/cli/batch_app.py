@@ -116,6 +116,13 @@ def fetch(
             dir_okay=False,
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace a file that exists. What this command wrote before needs no --force.",
+        ),
+    ] = False,
     endpoint: Endpoint = None,
     key: Key = None,
     surface: Surface = None,
@@ -128,5 +135,5 @@ def fetch(
     from azinfer.local.cli.clients import open_client
 
     with open_client(endpoint, key, surface=surface) as client:
-        if not fetch(client, folder, output):
+        if not fetch(client, folder, output, force=force):
             raise typer.Exit(1)

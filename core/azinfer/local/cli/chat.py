@@ -20,6 +20,7 @@ from azinfer.core import (
 from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe
+from azinfer.local.cli.file_writing import write_file
 from azinfer.local.cli.interrupts import end_only_the_block
 from azinfer.local.cli.output import write, write_json
 from azinfer.local.cli.terminal_keys import keep_typed_keys
@@ -27,7 +28,7 @@ from azinfer.local.cli.terminal_keys import keep_typed_keys
 HELP = """\
 /model NAME    talk to another deployment
 /system TEXT   set the system message; without a text, remove it
-/save FILE     write the conversation to a file, as JSON
+/save FILE     write the conversation to a new file, as JSON
 /new           start a new conversation
 /help          show this
 /quit          leave (also Ctrl-D)
@@ -102,6 +103,7 @@ class Conversation:
         self.completion: ChatCompletion | None = None
         self.seconds = 0.0
         self._options = options
+        self._saved: set[Path] = set()
 
     def complete(self, text: str) -> ChatCompletion:
         """Return the answer to a text."""
@@ -138,13 +140,17 @@ class Conversation:
         """Write the conversation to a file as JSON.
 
         Raises:
-            ConfigurationError: The file cannot be written.
+            ConfigurationError: The file cannot be written, or has something else.
         """
+        place = path.resolve()
+        if path.is_file() and place not in self._saved:
+            raise ConfigurationError(f"{path} exists: choose another name, or delete it first")
         value = {"model": self.model, "messages": self._with(None)}
         try:
-            path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+            write_file(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+        self._saved.add(place)
 
     def _with(self, text: str | None) -> list[dict[str, Any]]:
         system = [{"role": "system", "content": self.system}] if self.system else []
@@ -270,8 +276,9 @@ def run_command(conversation: Conversation, line: str) -> str:
     if not value:
         raise ConfigurationError(f"{command} needs a value; /help lists the commands")
     if command == "/save":
-        conversation.save(Path(value))
-        return f"saved to {value}"
+        path = Path(value).expanduser()
+        conversation.save(path)
+        return f"saved to {path}"
     conversation.model = value
     return f"talking to {value}"
 

@@ -12,6 +12,7 @@ from typing import Any
 from azinfer.core import ConfigurationError, Deployment, InferenceClient
 from azinfer.core.model_catalog import find
 from azinfer.local.cli.doctor import deployments_of
+from azinfer.local.cli.file_writing import write_file
 from azinfer.local.cli.output import write, write_json
 
 _FACTS = ("model_name", "model_version", "model_format", "capacity_type", "capacity")
@@ -54,15 +55,22 @@ def lock_deployments(client: InferenceClient, source: str | None, path: Path) ->
     Args:
         client: The client of the endpoint.
         source: Where they are listed, if not at the endpoint.
-        path: The file.
+        path: The file; an existing one must be a lock, too.
+
+    Raises:
+        ConfigurationError: The file is something else, or cannot be written.
     """
+    _check_replaceable(path)
     facts = {each.name: facts_of(each) for each in deployments_of(client, source).values()}
     content = {
         "version": _VERSION,
         "endpoint": client.endpoint.url,
         "deployments": dict(sorted(facts.items())),
     }
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    try:
+        write_file(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
     write(f"{path}: {len(facts)} deployments")
 
 
@@ -97,6 +105,18 @@ def check_deployments(
     return not changes
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise if an existing file is not a lock, as it would be lost."""
+    if path.is_file() and path.stat().st_size:
+        try:
+            read_lock(path)
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"{path} exists and is not a file of `azinfer deployments --lock`: use another "
+                "file, or delete this one"
+            ) from None
+
+
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """Return the facts in a file, by the names of the deployments."""
     try:
@@ -108,7 +128,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigurationError(
-            f"{path} is not a file of `azinfer deployments --lock`; write it again"
+            f"{path} is not a file of `azinfer deployments --lock`; write one with --lock"
         ) from None
 
 

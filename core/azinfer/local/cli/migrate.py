@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.local.cli.file_writing import write_file
 from azinfer.local.cli.output import write, write_json
 
 if TYPE_CHECKING:
@@ -37,16 +38,25 @@ def migrate(paths: Sequence[Path], *, write_files: bool, as_json: bool) -> bool:
     for path in _files(paths):
         try:
             result = migrate_source(path.read_bytes().decode())  # with its own line ends
-        except (SyntaxError, UnicodeDecodeError) as error:
+        except (OSError, SyntaxError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} cannot be read: {error}") from None
         results.append((path, result))
-        if write_files and result.is_changed:
-            path.write_text(result.after, "utf-8", newline="")
+    if write_files:  # when all of them could be read
+        _write_all(results)
     if as_json:
         write_json([_record(path, result) for path, result in results])
     else:
         _report(results, write_files)
     return not any(result.problems for _, result in results)
+
+
+def _write_all(results: Sequence[tuple[Path, Migration]]) -> None:
+    for path, result in results:
+        if result.is_changed:
+            try:
+                write_file(path, result.after)
+            except OSError as error:
+                raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 import msgspec
@@ -12,7 +15,7 @@ import msgspec
 from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.core.batch_requests import write_lines
 from azinfer.core.batches import Batch
-from azinfer.local.cli.bulk.batch_job import BatchJob, Part
+from azinfer.local.cli.bulk.batch_job import NAMES, STATE, BatchJob, Part
 from azinfer.local.cli.bulk.complete import record_of, request_of
 from azinfer.local.cli.bulk.inputs import Input, Row, open_input
 from azinfer.local.cli.bulk.outputs import open_output
@@ -22,7 +25,6 @@ from azinfer.local.cli.output import say, table, width, write, write_json
 _MOST_REQUESTS, _MOST_BYTES = 100_000, 200_000_000
 _ROOM = 10_000_000  # bytes for the last request of a file
 _MOST_SHOWN = 10
-_NAMES = "ids.jsonl"
 _COLUMNS = ("file", "batch", "status", "requests", "completed", "failed")
 
 
@@ -48,27 +50,15 @@ def prepare(
     source = open_input(source)
     if client.model is None:
         raise ConfigurationError("choose the deployment for the batch with --model")
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ConfigurationError(f"{folder} is not empty: use another folder for the job")
-    except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be created: {error}") from None
-    job = BatchJob(folder, client.model)
-    try:
-        with (folder / _NAMES).open("wb") as names:
+    with _new_folder(folder) as unfinished:
+        job = BatchJob(unfinished, client.model, sources=source.places())
+        with (unfinished / NAMES).open("wb") as names:
             requests = _requests(source.rows(), names, system, options)
             _write_parts(client, job, requests)
         job.save()
-    except BaseException:  # else the folder would be refused when the mistake is corrected
-        for path in folder.iterdir():
-            path.unlink()
-        if is_new:
-            folder.rmdir()
-        raise
     total = sum(part.requests for part in job.parts)
-    write(f"{total:,} requests in {len(job.parts)} files of {folder}; `azinfer batch submit` next")
+    following = f"azinfer batch submit {quote(str(folder))}"
+    write(f"{total:,} requests in {len(job.parts)} files of {folder}; `{following}` next")
 
 
 def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json: bool) -> bool:
@@ -106,19 +96,26 @@ def watch(client: InferenceClient, folder: Path, *, as_json: bool) -> bool:
     return all(batch.status == "completed" for batch in batches)
 
 
-def fetch(client: InferenceClient, folder: Path, output: Path | None) -> bool:
+def fetch(
+    client: InferenceClient, folder: Path, output: Path | None, *, force: bool = False
+) -> bool:
     """Write the results of a job in the order of its input; return whether there are no failures.
 
     Args:
         client: Reads them.
         folder: The job.
         output: The file to write; None for lines on the standard output.
+        force: Whether it may replace a file that is not the output of an earlier run.
 
     Raises:
-        ConfigurationError: A batch has not ended.
+        ConfigurationError: A batch has not ended, or a file would be lost.
     """
     with BatchJob.lock(folder) as job:
+        if output is not None:
+            job.check_output(output, force=force)
         failures = _write_results(client, job, output)
+        if output is not None:
+            job.add_output(output)
     _say_all(failures)
     if failures:
         say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
@@ -133,7 +130,7 @@ def _write_results(client: InferenceClient, job: BatchJob, output: Path | None) 
             for part in _submitted_parts(job):
                 if not part.fetched:
                     _fetch_part(client, job, part, results)
-            with (job.folder / _NAMES).open("rb") as lines:
+            with (job.folder / NAMES).open("rb") as lines:
                 count = sum(1 for _ in lines)
                 results.add_missing(range(count), "its batch has no result for it")
                 lines.seek(0)
@@ -144,6 +141,34 @@ def _write_results(client: InferenceClient, job: BatchJob, output: Path | None) 
         target.abandon()
         raise
     return failures
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder whose files move into a new or empty one at the end, if there is no error.
+
+    So neither a mistake in the input nor a kill leaves half a job, which would be in the way.
+    """
+    unfinished, is_new = folder / ".unfinished", not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if any(folder.iterdir()):
+            raise ConfigurationError(f"{folder} is not empty: use another folder for the job")
+        unfinished.mkdir()
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be created: {error.strerror}") from None
+    try:
+        yield unfinished
+        # The state comes last, as it makes the folder a job.
+        for path in sorted(unfinished.iterdir(), key=lambda path: path.name == STATE):
+            path.rename(folder / path.name)
+        unfinished.rmdir()
+    except BaseException:
+        shutil.rmtree(unfinished)
+        if is_new:
+            folder.rmdir()
+        raise
 
 
 def _requests(

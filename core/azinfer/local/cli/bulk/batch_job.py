@@ -18,8 +18,11 @@ import msgspec
 
 from azinfer.core import ConfigurationError
 from azinfer.core.json_body import encode_json
+from azinfer.local.cli.file_writing import refuse_inputs, write_file
 from azinfer.local.file_lock import lock_folder
 
+NAMES = "ids.jsonl"  # the ids of the input
+STATE, _RESULTS = "job.json", "results.sqlite"
 _TABLE = "CREATE TABLE IF NOT EXISTS results (at INTEGER PRIMARY KEY, failed INTEGER, record BLOB)"
 
 
@@ -52,11 +55,15 @@ class BatchJob:
         folder: The folder.
         model: The deployment.
         parts: Its input files.
+        sources: The paths of the files that its prompts are from.
+        outputs: The files with its results: their paths, sizes and times of change, in ns.
     """
 
     folder: Path
     model: str
     parts: list[Part] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    outputs: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> BatchJob:
@@ -66,8 +73,10 @@ class BatchJob:
             ConfigurationError: The folder has no job.
         """
         try:
-            facts = json.loads((folder / "job.json").read_text("utf-8"))
-            return cls(folder, facts["model"], [Part(**each) for each in facts["parts"]])
+            facts = json.loads((folder / STATE).read_text("utf-8"))
+            parts = [Part(**each) for each in facts["parts"]]
+            known = {name: facts[name] for name in ("sources", "outputs") if name in facts}
+            return cls(folder, facts["model"], parts, **known)
         except FileNotFoundError:
             reason = "`azinfer batch prepare` creates one"
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -88,21 +97,52 @@ class BatchJob:
 
     def save(self) -> None:
         """Store the state of the job; the file is always complete."""
-        facts = {"model": self.model, "parts": [asdict(part) for part in self.parts]}
-        new = self.folder / "job.json.part"
-        new.write_text(json.dumps(facts, indent=2), "utf-8")
-        new.replace(self.folder / "job.json")
+        facts = {
+            "model": self.model,
+            "parts": [asdict(part) for part in self.parts],
+            "sources": self.sources,
+            "outputs": self.outputs,
+        }
+        write_file(self.folder / STATE, json.dumps(facts, indent=2))
 
     def path_of(self, part: Part) -> Path:
         """Return the path of an input file."""
         return self.folder / part.name
 
+    def check_output(self, output: Path, *, force: bool) -> None:
+        """Check that the results may go to a file.
+
+        Args:
+            output: The file.
+            force: Whether it may replace an existing one.
+
+        Raises:
+            ConfigurationError: It belongs to the input or to the job, or it exists and is not the
+                output of an earlier `fetch`.
+        """
+        own = [part.name for part in self.parts] + [STATE, NAMES, _RESULTS]
+        refuse_inputs(output, [*self.sources, *(str(self.folder / name) for name in own)], ".part")
+        place = str(output.resolve())
+        if output.exists() and not force and self.outputs.get(place) != _state_of(output):
+            raise ConfigurationError(f"{output} exists: use another file, or pass --force")
+
+    def add_output(self, output: Path) -> None:
+        """Store that a file has the results of this job, so that `fetch` may write it again."""
+        self.outputs[str(output.resolve())] = _state_of(output)
+        self.save()
+
     @contextmanager
     def results(self) -> Iterator[Results]:
         """Open the results so far."""
-        with closing(sqlite3.connect(self.folder / "results.sqlite")) as database:
+        with closing(sqlite3.connect(self.folder / _RESULTS)) as database:
             database.execute(_TABLE)
             yield Results(database)
+
+
+def _state_of(path: Path) -> list[int]:
+    """Return the size of a file and the time of its last change."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 class Results:

@@ -6,6 +6,7 @@ Types are not guessed: a text that looks like a date stays a text.
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 from azinfer.core import ConfigurationError, missing_extra
+from azinfer.local.cli.file_writing import title
 
 FORMATS = ("text", "jsonl", "csv", "parquet")
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -68,7 +70,13 @@ class Input:
             try:
                 yield from self._file_rows(name)
             except (OSError, UnicodeDecodeError, csv.Error) as error:
-                raise ConfigurationError(f"{_title(name)} cannot be read: {error}") from None
+                raise ConfigurationError(f"{title(name)} cannot be read: {error}") from None
+
+    def places(self) -> list[str]:
+        """Return the full paths of the files, also of one that the shell redirects to here."""
+        names = ["/dev/stdin" if name == "-" else name for name in self.files]
+        paths = (os.path.realpath(name) for name in names)
+        return [path for path in paths if not path.startswith(("/dev/", "/proc/"))]
 
     def _file_rows(self, name: str) -> Iterator[Row]:
         kind = self.format or (None if name == "-" else _format_of(name))
@@ -93,7 +101,7 @@ class Input:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            place = f"{_title(name)}, line {number}"
+            place = f"{title(name)}, line {number}"
             try:
                 value = msgspec.json.decode(line)
             except (msgspec.DecodeError, UnicodeError) as error:
@@ -147,7 +155,7 @@ class Input:
     def _check_column(self, name: str, columns: Sequence[str]) -> None:
         if self.column not in columns:
             raise ConfigurationError(
-                f"{_title(name)} has no column {self.column!r}; choose one with --column: "
+                f"{title(name)} has no column {self.column!r}; choose one with --column: "
                 f"{', '.join(columns)}"
             )
 
@@ -184,10 +192,6 @@ def _format_of_lines(lines: Iterable[str]) -> tuple[str, Iterable[str]]:
                 return "jsonl", chain(empty, (line,), remaining)
         return "text", chain((line,), remaining)
     return "text", ()
-
-
-def _title(name: str) -> str:
-    return "the standard input" if name == "-" else name
 
 
 def _text(value: Any) -> str | None:

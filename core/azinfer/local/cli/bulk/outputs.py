@@ -195,16 +195,17 @@ def open_output(path: Path | None, kind: str) -> Output:
     try:
         return _open_output(path, kind)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error}") from None
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _open_output(path: Path | None, kind: str) -> Output:
     if path is None:
         return Lines(None)
+    target = Path(os.path.realpath(path))  # a link to a file stays a link
     endings: dict[str, Any] = {
-        ".jsonl": lambda: Lines(path),
-        ".parquet": lambda: Table(path, kind),
-        **({".npy": lambda: Numbers(path)} if kind == "embed" else {}),
+        ".jsonl": lambda: Lines(target),
+        ".parquet": lambda: Table(target, kind),
+        **({".npy": lambda: Numbers(target)} if kind == "embed" else {}),
     }
     if path.suffix not in endings:
         raise ConfigurationError(

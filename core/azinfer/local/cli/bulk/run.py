@@ -26,11 +26,14 @@ from azinfer.local.cli.bulk.receipts import Fingerprint, read_receipt, write_rec
 from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe as describe_error
+from azinfer.local.cli.file_writing import refuse_inputs
 from azinfer.local.cli.output import say, write, write_json
 
 _OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
 _USUAL_ANSWER = 500  # tokens that an estimate assumes for an answer without a limit
 _MOST_SHOWN = 10  # failures that are printed
+# Files beside the output: the half of it that is written, and the checkpoint.
+_BESIDE = (".part", ".checkpoint", ".checkpoint-wal", ".checkpoint-shm")
 _PATIENCE = 1.0  # seconds to wait for a run that is just ending
 _CLEARING = "BEGIN EXCLUSIVE; DROP TABLE IF EXISTS done; DROP TABLE IF EXISTS facts; COMMIT"
 
@@ -111,6 +114,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
     if settings.prices is not None and not settings.dry_run:
         raise ConfigurationError("--prices is for --dry-run, which estimates what the work costs")
     source = open_input(settings.source)
+    refuse_inputs(settings.output, source.files, *_BESIDE)
     if settings.dry_run:
         _show_estimate(client, model, command, settings, source)
         return True
