@@ -23,13 +23,21 @@ def plain_vector(text: str, dimensions: int) -> list[float]:
     words = re.findall(r"\w+", text.lower())
     counts = {word: words.count(word) for word in words} or {"": 1}
     every = hashlib.shake_128(" ".join(words).encode(errors="replace"))
-    numbers = [(byte - 127.5) * 1e-4 for byte in every.digest(dimensions)]
+    codes = every.digest(dimensions)
+    numbers = [(byte - 127.5) * 1e-4 for byte in codes]
+    peaks: dict[int, float] = {}
     for word, count in counts.items():
         for seed in range(4):
             digest = hashlib.blake2b(f"{seed}{word}".encode(errors="replace"), digest_size=8)
             number = int.from_bytes(digest.digest(), "little")
-            numbers[number % dimensions] += count if number >> 63 else -count
-    length = math.sqrt(sum([number * number for number in numbers])) or 1.0
+            place = number % dimensions
+            numbers[place] += count if number >> 63 else -count
+            peaks[place] = numbers[place]
+    # The small squares are whole numbers of one unit, whose sum is exact in any order.
+    small = sum((2 * byte - 255) ** 2 for at, byte in enumerate(codes) if at not in peaks)
+    squares = small * (1e-4 * 1e-4 / 4) + sum(each * each for each in peaks.values())
+    length = math.sqrt(squares) or 1.0
+    assert length == pytest.approx(math.hypot(*numbers), rel=1e-12)
     return [number / length for number in numbers]
 
 

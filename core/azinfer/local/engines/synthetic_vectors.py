@@ -14,18 +14,25 @@ import math
 import operator
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 import msgspec
 
+_T = TypeVar("_T")
 _WORD = re.compile(r"\w+")
 # Too little to change which vectors are similar, but enough that no vector is zero when it is cut
 # to a few dimensions.
 _FAINT = 1e-4
 _NUMBERS = [(byte - 127.5) * _FAINT for byte in range(256)]
 _UPPER = _NUMBERS[128:]  # the others are the same with a minus
-_SQUARES = [number * number for number in _NUMBERS]
+# The square of such a number is (8 * whole + 1) * _UNIT; the two bytes of the whole numbers.
+_UNIT = _FAINT * _FAINT / 4
+_WHOLES = [((2 * byte - 255) ** 2 - 1) // 8 for byte in range(256)]
+_LOW, _HIGH = bytes(each & 255 for each in _WHOLES), bytes(each >> 8 for each in _WHOLES)
+# As many bytes as Adler-32 sums up below its modulus, 65,521.
+_SUMMED = 256
 # Words that are read at once, and the longest that are remembered.
 _AT_ONCE, _LONGEST_WORD = 1000, 64
 
@@ -68,25 +75,25 @@ class SyntheticVector(Sequence[float]):
 
     def numbers(self) -> list[float]:
         """Return its numbers."""
-        look_up = self._look_up()
-        length = self._length(look_up)
-        numbers = list(look_up(_divide(length)))
+        length = self._length()
+        numbers = self._look_up(_divide(length))
         for place, number in self._peaks.items():
             numbers[place] = number / length
         return numbers
 
     def write_floats(self) -> bytes:
         """Return the JSON of its numbers."""
-        look_up = self._look_up()
-        length = self._length(look_up)
-        texts = list(look_up(msgspec.json.encode(_divide(length))[1:-1].split(b",")))
+        length = self._length()
+        upper = msgspec.json.encode(_divide_upper(length))[1:-1].decode("ascii").split(",")
+        # Texts, because Python joins them in half the time of bytes.
+        texts = self._look_up(["-" + text for text in reversed(upper)] + upper)
         for place, number in self._peaks.items():
-            texts[place] = msgspec.json.encode(number / length)
-        return b"[%b]" % b",".join(texts)
+            texts[place] = msgspec.json.encode(number / length).decode("ascii")
+        return f"[{','.join(texts)}]".encode("ascii")
 
     def write_base64(self) -> bytes:
         """Return the JSON of its numbers as little-endian floats in base64."""
-        length = self._length(self._look_up())
+        length = self._length()
         packed = struct.pack("<256f", *_divide(length))
         data = bytearray(4 * len(self._codes))
         for at in range(4):
@@ -95,24 +102,41 @@ class SyntheticVector(Sequence[float]):
             struct.pack_into("<f", data, 4 * place, number / length)
         return b'"%b"' % base64.b64encode(data)
 
-    def _look_up(self) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        """Return a function that returns the entry of a table for each dimension."""
+    def _look_up(self, table: Sequence[_T]) -> list[_T]:
+        """Return the entry of a table for each dimension."""
         if len(self._codes) == 1:
-            return lambda table: [table[self._codes[0]]]
-        return operator.itemgetter(*self._codes)
+            return [table[self._codes[0]]]
+        return list(operator.itemgetter(*self._codes)(table))
 
-    def _length(self, look_up: Callable[[Sequence[Any]], Sequence[Any]]) -> float:
+    def _length(self) -> float:
         """Return the length before the division by it; the order of the sum is always the same."""
-        squares = list(look_up(_SQUARES))
-        for place, number in self._peaks.items():
-            squares[place] = number * number
-        return math.sqrt(sum(squares)) or 1.0
+        codes = bytes(self._codes[place] for place in self._peaks)
+        faint = _sum_squares(self._codes) - _sum_squares(codes)
+        total = faint * _UNIT + sum(number * number for number in self._peaks.values())
+        return math.sqrt(total) or 1.0
+
+
+def _sum_squares(codes: bytes) -> int:
+    """Return the sum of the squares of numbers, in units, exactly."""
+    low, high = codes.translate(_LOW), codes.translate(_HIGH)
+    return 8 * (_sum(low) + 256 * _sum(high)) + len(codes)
+
+
+def _sum(data: bytes) -> int:
+    """Return the sum of bytes, in a quarter of the time of `sum`."""
+    parts = (data[at : at + _SUMMED] for at in range(0, len(data), _SUMMED))
+    return sum((zlib.adler32(part) & 0xFFFF) - 1 for part in parts)
 
 
 def _divide(length: float) -> list[float]:
     """Return the 256 numbers divided by a length."""
-    upper = [number / length for number in _UPPER]
+    upper = _divide_upper(length)
     return [-number for number in reversed(upper)] + upper
+
+
+def _divide_upper(length: float) -> list[float]:
+    """Return the 128 of them that are above zero."""
+    return [number / length for number in _UPPER]
 
 
 def vector_of(text: str, dimensions: int) -> SyntheticVector:

@@ -49,21 +49,30 @@ async def embeddings_response(
         body = _write_body(head, vectors, dimensions, encoding)
     else:
         body = await run_in_worker(_write_body, head, vectors, dimensions, encoding)
-    return Response(body, media_type="application/json")
+    return _WrittenResponse(body, media_type="application/json")
+
+
+class _WrittenResponse(Response):
+    """A response with a body that is sent without being copied."""
+
+    def render(self, content: Any) -> Any:
+        """Return the body."""
+        return content
 
 
 def _write_body(
     head: bytes, vectors: Sequence[Sequence[float]], dimensions: int | None, encoding: str
-) -> bytes:
+) -> bytearray:
     """Return a body with the entries of vectors, one at a time, so that other threads can run."""
-    parts: list[bytes | msgspec.Raw] = [head]
+    # It grows: all parts in a list, and then joined, would take the memory of two bodies.
+    body = bytearray(head)
     for at, each in enumerate(vectors):
         comma = b"," if at else b""
-        parts.append(b'%b{"object":"embedding","index":%d,"embedding":' % (comma, at))
-        parts.append(_write_vector(each, dimensions, encoding))
-        parts.append(b"}")
-    parts.append(b"]}")
-    return b"".join(parts)
+        body += b'%b{"object":"embedding","index":%d,"embedding":' % (comma, at)
+        body += _write_vector(each, dimensions, encoding)
+        body += b"}"
+    body += b"]}"
+    return body
 
 
 def _write_vector(
