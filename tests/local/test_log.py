@@ -10,6 +10,8 @@ import pytest
 
 from azinfer.core import AsyncInferenceClient, InferenceClient, InferenceError, UserMessage
 from azinfer.local import Fault, LocalEndpoint, LogEntry
+from azinfer.local.api.exchange_recorder import ExchangeRecorder, RequestTrace
+from azinfer.local.resource.storage.request_log import RequestLog
 
 pytest_plugins = ["pytester"]
 
@@ -161,6 +163,27 @@ def test_long_bodies_and_answers_do_not_fill_the_memory(azinfer_endpoint: LocalE
     (*_, entry) = azinfer_endpoint.requests
     assert len(entry.answer) == 64 * 1024
     assert entry.answer_size > len(answer.text) > 95_000
+
+
+def test_recordings_of_open_responses_are_limited_together() -> None:
+    log = RequestLog()
+    scope = {"method": "GET", "path": "/", "query_string": b"", "headers": []}
+    recorders = [
+        ExchangeRecorder(log, scope, RequestTrace(), str(number), lambda: 0.0)
+        for number in range(500)
+    ]
+    part = bytes(range(256)) * 40
+    for _ in range(10):
+        for each in recorders:
+            each.record({"type": "http.response.body", "body": part, "more_body": True})
+    assert log.open_bytes <= 8 * 1024 * 1024 + 500 * 4 * 1024
+    for each in recorders:
+        each.finish()
+    assert log.open_bytes == 0
+    answers = [entry.raw_answer for entry in log]
+    assert max(map(len, answers)) <= 64 * 1024
+    assert min(map(len, answers)) >= 4 * 1024
+    assert all((part * 10).startswith(each) for each in answers)
 
 
 def upload(endpoint: LocalEndpoint, content: bytes, **fields: str) -> LogEntry:

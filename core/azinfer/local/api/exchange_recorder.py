@@ -10,7 +10,9 @@ from typing import Any
 from azinfer.local.resource.faults import Fault
 from azinfer.local.resource.storage.request_log import RequestLog
 
-_ANSWER = 64 * 1024
+# The bytes of a response that are recorded, and those of all that are being sent, after which only
+# a shorter beginning is recorded of further ones.
+_ANSWER, _SHORT_ANSWER, _ALL_OPEN = 64 * 1024, 4 * 1024, 8 * 1024 * 1024
 _SECRET = frozenset(
     [b"api-key", b"x-api-key", b"authorization", b"ocp-apim-subscription-key", b"cookie"]
 )
@@ -69,6 +71,7 @@ class ExchangeRecorder:
         self._first: float | None = None
         self._status = 0
         self._answer = bytearray()
+        self._is_cut = False
         self._size = 0
         self._open = True
 
@@ -82,8 +85,8 @@ class ExchangeRecorder:
         if begins:
             self._first = self._clock() - self._start
         self._size += len(body)
-        if len(self._answer) < _ANSWER and not self._trace.secret:
-            self._answer += body[: _ANSWER - len(self._answer)]
+        if not self._is_cut:
+            self._keep(body)
         if not message.get("more_body") or body.endswith(_DONE):
             self.finish()
         elif begins:
@@ -94,6 +97,15 @@ class ExchangeRecorder:
         if self._open:
             self._open = False
             self._write()
+            self._log.open_bytes -= len(self._answer)
+
+    def _keep(self, body: bytes) -> None:
+        """Record a part of the body, unless enough of it is recorded."""
+        largest = _ANSWER if self._log.open_bytes < _ALL_OPEN else _SHORT_ANSWER
+        part = b"" if self._trace.secret else body[: max(0, largest - len(self._answer))]
+        self._is_cut = len(part) < len(body)
+        self._answer += part
+        self._log.open_bytes += len(part)
 
     def _write(self) -> None:
         scope, trace = self._scope, self._trace

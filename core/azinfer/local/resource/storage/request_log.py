@@ -38,7 +38,7 @@ class LogEntry:
         status: The HTTP status of the response.
         prompt_tokens: The tokens that were read; None if unknown.
         completion_tokens: The tokens that were written; None if unknown.
-        raw_answer: The first 64 KiB of the response's body.
+        raw_answer: The first 64 KiB of the response's body; 4 KiB while hundreds are being sent.
         answer_size: The size of the response's body in bytes.
         open: Whether the response is still being sent.
         began: When the request arrived, in seconds since 1970.
@@ -135,6 +135,7 @@ class RequestLog(Sequence[LogEntry]):
 
     Attributes:
         cleared: How many times it was cleared.
+        open_bytes: The bytes of responses that are recorded and still being sent.
     """
 
     def __init__(self) -> None:
@@ -142,6 +143,7 @@ class RequestLog(Sequence[LogEntry]):
         self._entries: OrderedDict[str, tuple[Mapping[str, Any] | LogEntry, int]] = OrderedDict()
         self._size = 0
         self.cleared = 0
+        self.open_bytes = 0
         self._listening: set[LogListener] = set()
         self._lock = threading.Lock()
 
