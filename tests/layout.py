@@ -68,7 +68,7 @@ FLOORS = {
     "azinfer.migrate": """
         report rules program bindings kind_tables kinds context quotes
         dictionaries constructors dumps methods model_objects litellm_calls imports
-        unused_imports notes rewriter
+        unused_imports mocks notes rewriter
         __init__
     """,
     "azinfer.redis": """

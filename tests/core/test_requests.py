@@ -604,3 +604,16 @@ def test_the_host_may_be_named_in_a_header(ask: Ask, server: RawServer) -> None:
     ask(headers={"Host": "contoso.example"}).complete()
     assert [name.lower() for name, _ in server.received[0].headers].count("host") == 1
     assert server.received[0].header("host") == "contoso.example"
+
+
+def test_messages_have_the_role_with_which_they_are_sent() -> None:
+    messages: list[
+        SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+    ] = [
+        SystemMessage("a"),
+        DeveloperMessage("b"),
+        UserMessage("c"),
+        AssistantMessage("d"),
+        ToolMessage("e", tool_call_id="1"),
+    ]
+    assert [each.role for each in messages] == [each.to_wire()["role"] for each in messages]

@@ -15,6 +15,10 @@ FOLDER = Path(__file__).parent / "odd_programs"
 BY_HAND = {
     "a wrapper with a default model": "arguments in **mapping cannot be read",
     "a class with partial": "litellm.completion has no equal",
+    "a default model and a prompt template": "PromptTemplate.from_string has no equal",
+    "models from a table with a mock in the test": "the provider of model= is not in its text",
+    "helpers with defaults and kwargs": "arguments in **mapping cannot be read",
+    "settings from the kernel": "the argument 1 has no name",
 }
 # The programs that rightly keep an import of an old package.
 KEPT = {"a subclass with settings from a dictionary", "two providers in a table", *BY_HAND}
@@ -29,7 +33,7 @@ def test_odd_programs_give_the_same_answers_afterwards(kind: str, run: Run) -> N
     after = dict(zip(programs, results[len(programs) :], strict=True))
     assert {name: each["error"] for name, each in before.items() if each["error"]} == {}
     assert after == before
-    assert len(programs) == 5
+    assert len(programs) >= 9
 
 
 @pytest.mark.parametrize("kind", KINDS)

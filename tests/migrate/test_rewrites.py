@@ -165,6 +165,7 @@ CHAT = AZURE + "r = client.chat.completions.create(model='m')\n"
     [
         ("r.choices[0].message.model_dump()", "r.choices[0].message.raw"),
         ("r.usage.to_dict()", "r.usage.raw"),
+        ("r.as_dict()", "x = r.raw"),
         ("[c.model_dump() for c in r.choices[0].message.tool_calls or []]", "c.to_wire() for c"),
     ],
 )
@@ -360,6 +361,72 @@ def test_places_that_print_something_else_are_noted() -> None:
     assert notes("def f(**more):\n    return 1\nprint(r)\n") == []
     program = "from openai import AzureOpenAI\ndef f(**more):\n    return AzureOpenAI(**more)\n"
     assert notes(program) == [(3, "the names in **more must be arguments of InferenceClient")]
+
+
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        ("fake.chat.completions.create.return_value = 1", "mock complete"),
+        ("fake.embeddings.create.assert_called_once()", "mock embed"),
+        ("patch('bot.AzureOpenAI').start()", "bot.AzureOpenAI is an old name"),
+        ("m.setattr('openai.resources.chat.Completions', 1)", "is an old name"),
+    ],
+)
+def test_mocks_of_old_clients_are_reported(test: str, text: str) -> None:
+    program = f"from bot import Bot\nfake = MagicMock()\n{test}\n"
+    [(line, reason)] = problems(program)
+    assert line == 3
+    assert text in reason
+
+
+@pytest.mark.parametrize("test", ["patch('bot.OpenAI').start()", "patch.object(bot, 'client')"])
+def test_other_mocks_are_not_reported(test: str) -> None:
+    assert problems(f"import bot\n{test}\n") == []
+
+
+def test_arguments_that_a_function_passes_on_are_renamed() -> None:
+    program = (
+        "from openai import AzureOpenAI\ndef make(retries, **more):\n"
+        "    return AzureOpenAI(max_retries=retries, **more)\n"
+        "make(1, azure_endpoint='u', api_version='1').chat.completions.create(model='m')\n"
+    )
+    assert "make(1, endpoint='u').complete(model='m')" in after(program)
+    assert problems(program) == notes(program) == []
+    changed = program.replace("    return", "    more.setdefault('api_key', 'k')\n    return")
+    text = "**more is used elsewhere too: give InferenceClient a dictionary with its own names"
+    assert problems(changed) == [(4, text)]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "field"),
+    [
+        ("langchain_openai", "AzureChatOpenAI", "model_name"),
+        ("langchain_azure_ai.chat_models", "AzureAIChatCompletionsModel", "model_name"),
+        ("llama_index.llms.azure_openai", "AzureOpenAI", "model"),
+        ("llama_index.llms.azure_openai", "AzureOpenAI", "engine"),
+    ],
+)
+def test_settings_of_models_with_another_meaning_are_reported(
+    package: str, name: str, field: str
+) -> None:
+    program = f"from {package} import {name}\nllm = {name}()\nllm.temperature\nllm.{field}\n"
+    text = f".{field} is not the same in azinfer: .model is the deployment's name"
+    assert problems(program) == [(4, text)]
+
+
+@pytest.mark.parametrize(
+    ("model", "new"),
+    [
+        ('"azure/" + name', "model=name"),
+        ('"azure/gpt-" + name', 'model=("azure/gpt-" + name).removeprefix("azure/")'),
+    ],
+)
+def test_deployments_of_litellm_may_be_added_to_a_text(model: str, new: str) -> None:
+    call = "litellm.completion(model={}, messages=[])\n"
+    assert new in after("import litellm\n" + call.format(model))
+    program = f"import litellm\nclass A:\n    def f(self, name):\n        self.m = {model}\n"
+    rewritten = after(program + "        " + call.format("self.m"))
+    assert 'model=self.m.removeprefix("azure/")' in rewritten
 
 
 def azinfer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from azinfer.core.completions import Message, ToolCall
 from azinfer.core.errors import (
@@ -30,6 +30,7 @@ class SystemMessage:
         {'role': 'system', 'content': 'Be brief.'}
     """
 
+    role: ClassVar[Literal["system"]] = "system"
     content: str
 
     def to_wire(self) -> Json:
@@ -46,6 +47,7 @@ class DeveloperMessage:
         {'role': 'developer', 'content': 'Be brief.'}
     """
 
+    role: ClassVar[Literal["developer"]] = "developer"
     content: str
 
     def to_wire(self) -> Json:
@@ -64,6 +66,7 @@ class UserMessage:
         [{'type': 'text', 'text': 'Look:'}]
     """
 
+    role: ClassVar[Literal["user"]] = "user"
     content: str | Sequence[Part | str]
 
     def to_wire(self) -> Json:
@@ -88,6 +91,7 @@ class AssistantMessage:
         {'role': 'assistant', 'content': 'Paris.'}
     """
 
+    role: ClassVar[Literal["assistant"]] = "assistant"
     content: str | None = None
     tool_calls: Sequence[ToolCall | Mapping[str, Any]] = ()
     reasoning: str | None = None
@@ -112,6 +116,7 @@ class ToolMessage:
         {'role': 'tool', 'tool_call_id': 'call_1', 'content': '18 °C'}
     """
 
+    role: ClassVar[Literal["tool"]] = "tool"
     content: str | Sequence[Part | str]
     tool_call_id: str
     is_error: bool = False

@@ -6,7 +6,8 @@ and Semantic Kernel's classes for Azure, and litellm's `azure/…`. The command 
 Modules, each of which imports only those before it: `report`, `rules` (tables), `program` (where
 names come from), `bindings`, `kind_tables` and `kinds` (what expressions are), `context`, `quotes`,
 then the modules that rewrite: `dictionaries`, `constructors`, `dumps`, `methods`, `model_objects`,
-`litellm_calls`, `imports`, `unused_imports` and `notes`, and `rewriter`, which runs them all.
+`litellm_calls`, `imports`, `unused_imports`, `mocks` and `notes`, and `rewriter`, which runs all
+of them.
 """
 
 try:

@@ -68,13 +68,19 @@ def plan_renames(context: Context) -> None:
 
 
 def _plan(context: Context, rule: ClassRule, arg: cst.Arg, has_deployment: bool) -> None:
-    dictionary = context.kinds.assigned_value(arg.value)
     code = context.program.code(arg.value)
-    entries = list(items_of(dictionary))
-    if not entries:
+    function = _function_with(context, arg.value)
+    if function is not None:
+        entries = list(_passed(context, function))
+        is_shared = _has_other_uses(context.program.code(function), code, 0)
+    else:
+        entries = list(items_of(context.kinds.assigned_value(arg.value)))
+        has_name = bool(entries) and bool(dotted_name(arg.value))
+        is_shared = has_name and _has_other_uses(context.program.module.code, code, 1)
+    if not entries and not is_shared:
         context.note(arg, f"the names in **{code} must be arguments of {rule.name}")
         return
-    if isinstance(arg.value, cst.Name) and _has_other_uses(context, arg.value.value):
+    if is_shared:
         text = f"**{code} is used elsewhere too: give {rule.name} a dictionary with its own names"
         context.report(arg, text)
         return
@@ -85,11 +91,34 @@ def _plan(context: Context, rule: ClassRule, arg: cst.Arg, has_deployment: bool)
         context.renamed.setdefault(id(node), set()).add(new or DROPPED)
 
 
-def _has_other_uses(context: Context, name: str) -> bool:
-    """Return whether a dictionary is used as anything but `**name`."""
-    code = context.program.module.code
-    spread = len(re.findall(rf"\*\*{name}\b", code))
-    return len(re.findall(rf"(?<![\w.]){name}\b", code)) > spread + 1
+def _function_with(context: Context, value: cst.BaseExpression) -> cst.FunctionDef | None:
+    """Return the function around a value that is its parameter `**value`."""
+    function = context.program.function_of(value)
+    if not isinstance(function, cst.FunctionDef) or not isinstance(value, cst.Name):
+        return None
+    more = function.params.star_kwarg
+    return function if more is not None and more.name.value == value.value else None
+
+
+def _passed(context: Context, function: cst.FunctionDef) -> Iterator[tuple[str, cst.CSTNode]]:
+    """Yield the arguments that calls of a function pass in its parameter `**more`."""
+    own = {each.name.value for each in (*function.params.params, *function.params.kwonly_params)}
+    for call in context.kinds.calls_of(function):
+        for arg in call.args:
+            if arg.keyword is not None and arg.keyword.value not in own:
+                yield arg.keyword.value, arg
+
+
+def _has_other_uses(code: str, name: str, assignments: int) -> bool:
+    """Return whether a dictionary is used as anything but `**name`.
+
+    Args:
+        code: The program or the function.
+        name: The dictionary's name.
+        assignments: How often the code assigns it.
+    """
+    spread = len(re.findall(rf"\*\*{re.escape(name)}\b", code))
+    return len(re.findall(rf"(?<![\w.]){re.escape(name)}\b", code)) > spread + assignments
 
 
 def rename_items(context: Context, original: cst.Dict, updated: cst.Dict) -> cst.Dict:

@@ -7,7 +7,7 @@ import libcst as cst
 from azinfer.migrate.context import Context
 from azinfer.migrate.kind_tables import Kind
 
-_DICTIONARIES = (("model_dump",), ("to_dict",))
+_DICTIONARIES = (("model_dump",), ("to_dict",), ("as_dict",))
 _METHODS = (
     *("model_dump", "to_dict", "model_dump_json", "to_json", "as_dict", "json", "dict"),
     *("model_copy", "copy", "model_fields_set"),

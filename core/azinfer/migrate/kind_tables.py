@@ -55,6 +55,16 @@ ANNOTATIONS = {
     "Message": "message",
 }
 
+# Settings of models of frameworks that have no equal, or another meaning.
+_ADDRESS = ("azure_endpoint", "api_base", "api_key", "azure_deployment", "deployment_name")
+SETTINGS = {
+    "langchain-model": (
+        *(*_ADDRESS, "model_name", "deployment", "default_headers", "request_timeout"),
+        *("openai_api_base", "openai_api_key", "openai_api_version", "root_client"),
+    ),
+    "llama-index-model": (*_ADDRESS, "engine", "model", "model_kwargs", "default_headers"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -104,3 +114,8 @@ def text_key(node: cst.Subscript) -> str | None:
         return None
     value = first.slice.value
     return str(value.evaluated_value) if isinstance(value, cst.SimpleString) else None
+
+
+def part(name: str | None) -> Kind | None:
+    """Return the kind of a part by its name; None without one."""
+    return Kind(name) if name else None

@@ -18,6 +18,7 @@ from azinfer.migrate.kind_tables import (
     Kind,
     core_kind,
     either,
+    part,
     text_key,
 )
 from azinfer.migrate.program import Program, dotted_name
@@ -90,6 +91,14 @@ class Kinds:
         """All calls of the program."""
         return self._bindings.calls
 
+    def calls_of(self, function: cst.FunctionDef) -> list[cst.Call]:
+        """Return the calls of a function of the program."""
+        return [
+            call
+            for call in self._bindings.calls
+            if self._functions.get(self._function_key(call.func)) is function
+        ]
+
     @property
     def assignments(self) -> list[tuple[cst.CSTNode, cst.BaseExpression]]:
         """The targets of all assignments, and their values."""
@@ -149,14 +158,14 @@ class Kinds:
         return False
 
     def assigned_value(self, node: cst.CSTNode) -> cst.CSTNode:
-        """Return the value of a name that is assigned once; else the node itself."""
-        if not isinstance(node, cst.Name):
+        """Return the value of a name or a field that is assigned once; else the node itself."""
+        keys = self._keys(node) if isinstance(node, cst.Name) else [self._own_key(node)]
+        if keys == [None]:
             return node
-        keys = self._keys(node)
         values = [
             value
             for target, value in self._bindings.assigned
-            if isinstance(target, cst.Name) and self._own_key(target) in keys
+            if isinstance(target, cst.Name | cst.Attribute) and self._own_key(target) in keys
         ]
         return values[0] if len(values) == 1 else node
 
@@ -166,7 +175,7 @@ class Kinds:
         for target, value in self._bindings.iterated:
             kind = self.of(value)
             if kind is not None and not kind.path:
-                self._bind(target, _part(kind, INSIDE.get(kind.name)))
+                self._bind(target, part(INSIDE.get(kind.name)))
         for target, annotation in self._bindings.annotated:
             self._bind_annotation(target, annotation)
         for name in self._bindings.caught:
@@ -317,8 +326,8 @@ class Kinds:
         if base is None or base.path:
             return None
         if (key := text_key(node)) is not None:
-            return _part(base, PARTS.get(base.name, {}).get(key))
-        return _part(base, INSIDE.get(base.name))
+            return part(PARTS.get(base.name, {}).get(key))
+        return part(INSIDE.get(base.name))
 
     def _call(self, node: cst.Call) -> Kind | None:
         if origin := self._program.origin(node.func, CLASSES):
@@ -388,7 +397,3 @@ class Kinds:
         while above is not None and not isinstance(above, cst.ClassDef):
             above = self._program.function_of(above)
         return above
-
-
-def _part(base: Kind, name: str | None) -> Kind | None:
-    return Kind(name) if name else None

@@ -167,6 +167,8 @@ def _model(
         return provider, _cut(value, provider)
     if isinstance(known, cst.FormattedString):
         return provider, _shorter(known, rest)
+    if isinstance(known, cst.BinaryOperation):
+        return provider, known.right if not rest else _cut(_in_parentheses(known), provider)
     return provider, cst.SimpleString(f'"{rest}"')
 
 
@@ -174,10 +176,18 @@ def _head(value: cst.CSTNode) -> str:
     """Return the text with which a string begins; empty if that is not known."""
     if isinstance(value, cst.SimpleString):
         return str(value.evaluated_value)
+    if isinstance(value, cst.BinaryOperation) and isinstance(value.operator, cst.Add):
+        return _head(value.left) if isinstance(value.left, cst.SimpleString) else ""
     if isinstance(value, cst.FormattedString) and value.parts:
         first = value.parts[0]
         return first.value if isinstance(first, cst.FormattedStringText) else ""
     return ""
+
+
+def _in_parentheses(value: cst.BinaryOperation) -> cst.BinaryOperation:
+    return (
+        value if value.lpar else value.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    )
 
 
 def _cut(value: cst.BaseExpression, provider: str) -> cst.BaseExpression:

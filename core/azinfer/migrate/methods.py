@@ -15,7 +15,7 @@ from azinfer.migrate.context import (
     with_args,
 )
 from azinfer.migrate.dumps import report_reference
-from azinfer.migrate.kind_tables import Kind, text_key
+from azinfer.migrate.kind_tables import SETTINGS, Kind, text_key
 
 _CREATE = ("chat", "completions", "create")
 _PARSE = (("chat", "completions", "parse"), ("beta", "chat", "completions", "parse"))
@@ -237,6 +237,9 @@ def _move(
     if kind.path[0] in _UNKNOWN.get(kind.name, ()) and len(kind.path) == 1:
         context.report(original, f".{kind.path[0]} of an answer has no equal; see answer.raw")
         return updated
+    if kind.path[0] in SETTINGS.get(kind.name, ()) and len(kind.path) == 1:
+        text = f".{kind.path[0]} is not the same in azinfer: .model is the deployment's name"
+        context.report(original, text)
     report_reference(context, original, kind)
     return _resource(context, kind, (original, updated))
 

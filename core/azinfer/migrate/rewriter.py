@@ -10,6 +10,7 @@ import libcst as cst
 from azinfer.migrate import constructors, dictionaries, dumps, litellm_calls, methods, model_objects
 from azinfer.migrate.context import Context
 from azinfer.migrate.imports import ImportEditor, with_further
+from azinfer.migrate.mocks import report_mocks
 from azinfer.migrate.notes import add_notes
 from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.quotes import with_other_quotes
@@ -70,6 +71,7 @@ def migrate_source(text: str) -> Migration:
     module = with_further(module, context.further)
     if context.handled and not context.foreign:
         module = without_unused(module, _is_retired)
+    report_mocks(context)
     add_notes(context, references.names)
     problems, notes = sorted(context.problems), sorted(context.notes)
     return Migration(text, module.code, tuple(problems), tuple(notes))

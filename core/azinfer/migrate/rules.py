@@ -126,9 +126,17 @@ _LANGCHAIN_EMBED = {
     "check_embedding_ctx_length": DROPPED,
     "show_progress_bar": DROPPED,
 }
-_LC_CHAT = ClassRule(module="azinfer.langchain", name="ChatAzInfer", arguments=_LANGCHAIN_CHAT)
+_LC_CHAT = ClassRule(
+    module="azinfer.langchain",
+    name="ChatAzInfer",
+    arguments=_LANGCHAIN_CHAT,
+    client="langchain-model",
+)
 _LC_EMBED = ClassRule(
-    module="azinfer.langchain", name="AzInferEmbeddings", arguments=_LANGCHAIN_EMBED
+    module="azinfer.langchain",
+    name="AzInferEmbeddings",
+    arguments=_LANGCHAIN_EMBED,
+    client="langchain-model",
 )
 
 _LLAMA = {
@@ -157,8 +165,18 @@ _LLAMA_LLM = {
     **_same("context_window", "system_prompt", "is_function_calling_model", "output_parser"),
 }
 _LLAMA_EMBED = {**_LLAMA, **_same("dimensions", "embed_batch_size", "num_workers")}
-_LI_LLM = ClassRule(module="azinfer.llama_index", name="AzInferLLM", arguments=_LLAMA_LLM)
-_LI_EMBED = ClassRule(module="azinfer.llama_index", name="AzInferEmbedding", arguments=_LLAMA_EMBED)
+_LI_LLM = ClassRule(
+    module="azinfer.llama_index",
+    name="AzInferLLM",
+    arguments=_LLAMA_LLM,
+    client="llama-index-model",
+)
+_LI_EMBED = ClassRule(
+    module="azinfer.llama_index",
+    name="AzInferEmbedding",
+    arguments=_LLAMA_EMBED,
+    client="llama-index-model",
+)
 
 _KERNEL = {
     "endpoint": "endpoint",
