@@ -80,7 +80,7 @@ def test_a_job_goes_from_prompts_to_answers(endpoint: LocalEndpoint, tmp_path: P
     assert [each["text"] for each in rows[:12]] == [
         f"This is a synthetic answer to: {prompt}" for prompt in PROMPTS
     ]
-    assert [each.get("id") for each in rows[11:]] == [None, "7", "own"]
+    assert [each.get("id") for each in rows[11:]] == [None, 7, "own"]
     assert rows[13]["finish_reason"] == "length"
     assert run("fetch", folder, "-o", tmp_path / "answers.jsonl")[0] == 0
     assert records((tmp_path / "answers.jsonl").read_text()) == rows
@@ -195,7 +195,9 @@ def test_a_batch_without_results_moves_no_answer(
 def test_wrong_steps_say_what_to_do(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     folder = tmp_path / "night"
     assert "is not the folder of a batch job: `azinfer batch prepare`" in run("submit", folder)[2]
-    assert "there is no prompt in the input" in prepare(tmp_path / "empty", [])[2]
+    assert (
+        "the standard input has no text to send: it is empty" in prepare(tmp_path / "empty", [])[2]
+    )
     done = run("prepare", folder, stdin="a")
     assert "choose the deployment for the batch with --model" in done[2]
     prepare(folder, PROMPTS)

@@ -574,7 +574,8 @@ def test_prompts_that_are_killed_twice_continue(endpoint: LocalEndpoint, tmp_pat
     ]
     # The endpoint's log is the witness: what was stored is not sent again.
     later = prompts_of(endpoint)[before:]
-    assert sorted(later) == sorted(set(prompts) - {prompts[at] for at in stored})
+    # A request of the killed process may be logged late, so it may be there twice.
+    assert set(later) == set(prompts) - {prompts[at] for at in stored}
     assert max(Counter(prompts_of(endpoint)).values()) <= 3
 
 

@@ -8,17 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from azinfer.core import ConfigurationError, InferenceClient, InferenceError
+from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.local.cli import file_writing
-from azinfer.local.cli.app import app
 from azinfer.local.cli.chat import Conversation, run_command
-from azinfer.local.cli.error_messages import describe
+from command_runs import run
 from terminals import COMMAND
 
 LINES = '{"text": "one", "prompt": "one"}\n{"text": "two", "prompt": "two"}\n'
@@ -32,16 +29,6 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalE
         monkeypatch.setenv("AZINFER_DATA", str(tmp_path / "data"))
         monkeypatch.chdir(tmp_path)
         yield endpoint
-
-
-def run(*arguments: Any, stdin: str = "") -> tuple[int, str]:
-    """Run a command; return its exit code and everything that it prints."""
-    result = CliRunner().invoke(app, [*map(str, arguments)], input=stdin)
-    if isinstance(result.exception, InferenceError):
-        return result.exit_code, describe(result.exception)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("command", ["embed", "complete"])

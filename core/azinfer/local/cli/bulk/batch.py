@@ -17,7 +17,7 @@ from azinfer.core.batch_requests import write_lines
 from azinfer.core.batches import Batch
 from azinfer.local.cli.bulk.batch_job import NAMES, STATE, BatchJob, Part
 from azinfer.local.cli.bulk.complete import record_of, request_of
-from azinfer.local.cli.bulk.inputs import Input, Row, open_input
+from azinfer.local.cli.bulk.inputs import Input, Row, Tally, open_input
 from azinfer.local.cli.bulk.outputs import open_output
 from azinfer.local.cli.output import say, table, width, write, write_json
 
@@ -50,12 +50,15 @@ def prepare(
     source = open_input(source)
     if client.model is None:
         raise ConfigurationError("choose the deployment for the batch with --model")
+    tally = Tally()
     with _new_folder(folder) as unfinished:
         job = BatchJob(unfinished, client.model, sources=source.places())
         with (unfinished / NAMES).open("wb") as names:
-            requests = _requests(source.rows(), names, system, options)
+            requests = _requests(source.rows(tally), names, system, options)
             _write_parts(client, job, requests)
         job.save()
+    if tally.skipped:
+        say(str(tally))
     total = sum(part.requests for part in job.parts)
     following = f"azinfer batch submit {quote(str(folder))}"
     write(f"{total:,} requests in {len(job.parts)} files of {folder}; `{following}` next")
@@ -176,7 +179,7 @@ def _requests(
 ) -> Iterator[dict[str, Any]]:
     """Yield requests with their position as id, and store the ids of the input."""
     for at, row in enumerate(rows):
-        names.write(msgspec.json.encode(row.id) + b"\n")
+        names.write(msgspec.json.encode([row.index, row.id]) + b"\n")
         request = request_of(system, row.item)
         own = dict(request) if isinstance(request, Mapping) else {"messages": request}
         yield {**options, **own, "id": str(at)}
@@ -187,8 +190,6 @@ def _write_parts(
 ) -> None:
     """Write requests into files that are as large as the service accepts."""
     following = next(requests, None)
-    if following is None:
-        raise ConfigurationError("there is no prompt in the input")
     while following is not None:
         name = f"{len(job.parts) + 1:04}.jsonl"
         count = 0
@@ -287,15 +288,18 @@ def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any
 
 
 def _write_records(
-    records: Iterator[tuple[int, dict[str, Any]]], names: Iterable[str | None], target: Any
+    records: Iterator[tuple[int, dict[str, Any]]], names: Iterable[Any], target: Any
 ) -> list[str]:
     """Write records with their positions and names; return a line for each failure."""
     failures = []
     for (at, record), name in zip(records, names, strict=True):  # each position has a record
-        known = {} if name is None else {"id": name}
-        target.write({"index": at, **known, **record})
+        # Jobs of earlier versions have the id alone, which is a text or null.
+        index, key = name if isinstance(name, list) else (at, name)
+        known = {} if key is None else {"id": key}
+        target.write({"index": index, **known, **record})
         if "error" in record:
-            failures.append(f"request {at:,}{f' ({name})' if name else ''}: {record['error']}")
+            label = "" if key is None else f" ({key})"
+            failures.append(f"request {index:,}{label}: {record['error']}")
     return failures
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from azinfer.core import InferenceClient
 from azinfer.core.bulk import EmbeddingJob
 from azinfer.core.operations import CallOptions
+from azinfer.local.cli.bulk.inputs import check_texts
 from azinfer.local.cli.bulk.run import Command, Settings, choose_model, run
 from azinfer.local.cli.chat import with_known_names
 from azinfer.local.cli.clients import deployment_for
@@ -51,6 +52,7 @@ def embed_texts(
         options: Parameters of embeddings, such as `dimensions`.
         as_json: Whether to print one JSON object instead, with usage and routing.
     """
+    check_texts(texts)
     model = client.model or deployment_for(client, deployments_of(client, None), embeddings=True)
     embeddings = with_known_names(client, lambda: client.embed(list(texts), model=model, **options))
     vectors = [[round(number, 6) for number in vector] for vector in embeddings]

@@ -66,7 +66,9 @@ class Lines(Output):
 
 
 class Numbers(Output):
-    """An array of NumPy, one row for each item; rows of items that failed are NaN, or zeros.
+    """An array of NumPy, one row for each item; the row of an item is at its index.
+
+    Rows of items that failed or have no text are NaN, or zeros.
 
     Args:
         path: The file.
@@ -81,7 +83,11 @@ class Numbers(Output):
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a vector as a row."""
-        vector = record.get("vector")
+        while self._rows < record.get("index", 0):  # the input has no text there
+            self._add(None)
+        self._add(record.get("vector"))
+
+    def _add(self, vector: Any) -> None:
         self._rows += 1
         if vector is None and not self._length:
             self._missing += 1
@@ -126,9 +132,9 @@ class Table(Output):
             from pyarrow import parquet
         except ModuleNotFoundError as error:
             raise missing_extra("parquet", error) from None
-        self._arrow, self._path = pyarrow, path
+        self._arrow, self._path, self._has_names = pyarrow, path, False
         text = pyarrow.string()
-        columns = [("index", pyarrow.int64()), ("id", text)]
+        columns = [("index", pyarrow.int64()), ("id", pyarrow.int64())]
         if kind == "embed":
             columns += [("vector", pyarrow.list_(pyarrow.float32()))]
         else:
@@ -136,7 +142,7 @@ class Table(Output):
             columns += [("tool_calls", text)]  # as JSON
         self._schema = pyarrow.schema([*columns, ("error", text)])
         self._file = _part(path).open("wb")
-        self._writer = parquet.ParquetWriter(self._file, self._schema)
+        self._parquet, self._writer = parquet, parquet.ParquetWriter(self._file, self._schema)
         self._records: list[Mapping[str, Any]] = []
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -157,14 +163,36 @@ class Table(Output):
         _remove(self._file, self._path)
 
     def _flush(self) -> None:
+        if not (self._has_names or all(map(_has_number, self._records))):
+            self._use_names()
         columns = [self._column(field) for field in self._schema]
         self._writer.write_batch(self._arrow.record_batch(columns, schema=self._schema))
         self._records.clear()
+
+    def _use_names(self) -> None:
+        """Make ids texts, also those in the file, as one is not a whole number."""
+        self._has_names = True
+        at = self._schema.get_field_index("id")
+        self._schema = self._schema.set(at, self._arrow.field("id", self._arrow.string()))
+        self._writer.close()
+        self._file.close()
+        part, numbers = _part(self._path), self._path.with_name(f"{self._path.name}.numbers")
+        part.replace(numbers)
+        try:
+            self._file = part.open("wb")
+            self._writer = self._parquet.ParquetWriter(self._file, self._schema)
+            with self._parquet.ParquetFile(numbers) as file:
+                for at in range(file.num_row_groups):
+                    self._writer.write_table(file.read_row_group(at).cast(self._schema))
+        finally:
+            numbers.unlink()
 
     def _column(self, field: Any) -> Any:
         values = [record.get(field.name) for record in self._records]
         if field.name == "tool_calls":
             values = [calls and msgspec.json.encode(calls).decode() for calls in values]
+        if field.name == "id" and self._has_names:
+            values = [None if value is None else _name(value) for value in values]
         if field.name != "vector":
             return self._arrow.array(values, field.type)
         offsets, numbers = [0], bytearray()
@@ -229,6 +257,17 @@ def _complete(file: BinaryIO, path: Path) -> None:
 def _remove(file: BinaryIO, path: Path) -> None:
     file.close()
     _part(path).unlink(missing_ok=True)
+
+
+def _has_number(record: Mapping[str, Any]) -> bool:
+    """Return whether the id of a record fits a column of whole numbers."""
+    value = record.get("id")
+    return value is None or (type(value) is int and -(2**63) <= value < 2**63)
+
+
+def _name(value: Any) -> str:
+    """Return an id as a text."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _plain(value: Any) -> Any:

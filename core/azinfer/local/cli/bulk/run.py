@@ -18,7 +18,7 @@ from typing import Any
 
 from azinfer.core import ConfigurationError, InferenceClient, InferenceError
 from azinfer.core.bulk import BulkProgress, BulkResult, BulkResults, Job, estimate
-from azinfer.local.cli.bulk.inputs import Input, open_input
+from azinfer.local.cli.bulk.inputs import Input, Tally, open_input
 from azinfer.local.cli.bulk.outputs import Output, open_output
 from azinfer.local.cli.bulk.prices import read_price
 from azinfer.local.cli.bulk.progress import Bar, duration
@@ -138,22 +138,23 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         write_receipt(settings.output, items.fingerprint)
         if not settings.keep_checkpoint:
             _delete(checkpoint)
-    _summarise(command, settings, results.progress, failures)
+    _summarise(items, settings, results.progress, failures)
     return not failures
 
 
 @dataclass
 class _Items:
-    """The items that are under way: their ids in the input, until their results come."""
+    """The items that are under way: their positions and ids, until their results come."""
 
     command: Command
     source: Input
     fingerprint: Fingerprint
-    ids: deque[str | None] = field(default_factory=deque)
+    places: deque[tuple[int, Any]] = field(default_factory=deque)
+    tally: Tally = field(default_factory=Tally)
 
     def __iter__(self) -> Iterator[Any]:
-        for row in self.source.rows():
-            self.ids.append(row.id)
+        for row in self.source.rows(self.tally):
+            self.places.append((row.index, row.id))
             item = self.command.item(row.item)
             self.fingerprint.add(item)
             yield item
@@ -161,8 +162,8 @@ class _Items:
 
 def _write_all(
     results: BulkResults[Any, Any], items: _Items, settings: Settings, checkpoint: Path | None
-) -> list[BulkResult[Any, Any]]:
-    """Write every result; return those without a value."""
+) -> list[tuple[int, InferenceError]]:
+    """Write every result; return the positions and errors of those without a value."""
     try:
         with results:
             output = open_output(settings.output, items.command.kind)
@@ -181,24 +182,25 @@ def _write_all(
 
 def _write_each(
     results: BulkResults[Any, Any], items: _Items, output: Output
-) -> list[BulkResult[Any, Any]]:
-    failures: list[BulkResult[Any, Any]] = []
+) -> list[tuple[int, InferenceError]]:
+    failures: list[tuple[int, InferenceError]] = []
     for result in results:
-        output.write(_record(result, items))
+        at, name = items.places.popleft()
+        output.write(_record(at, name, result, items.command))
         if result.error is not None:
-            failures.append(result)
+            failures.append((at, result.error))
     output.finish()
     return failures
 
 
-def _record(result: BulkResult[Any, Any], items: _Items) -> dict[str, Any]:
-    """Return the record of a result in the output."""
-    record: dict[str, Any] = {"index": result.index}
-    if (name := items.ids.popleft()) is not None:
+def _record(at: int, name: Any, result: BulkResult[Any, Any], command: Command) -> dict[str, Any]:
+    """Return the record of a result in the output, with the position and the id of its item."""
+    record: dict[str, Any] = {"index": at}
+    if name is not None:
         record["id"] = name
     if result.error is not None:
         return {**record, "error": str(result.error)}
-    return {**record, **items.command.record(result.value)}
+    return {**record, **command.record(result.value)}
 
 
 def _is_complete(output: Path) -> bool:
@@ -301,7 +303,8 @@ def _show_estimate(
     client: InferenceClient, model: str, command: Command, settings: Settings, source: Input
 ) -> None:
     """Print an estimate of the work, without sending anything."""
-    result = estimate(command.job, (command.item(row.item) for row in source.rows()))
+    tally = Tally()
+    result = estimate(command.job, (command.item(row.item) for row in source.rows(tally)))
     answers = result.answer_tokens + result.unlimited * _USUAL_ANSWER
     tokens = result.input_tokens + answers
     facts: dict[str, Any] = {
@@ -310,10 +313,12 @@ def _show_estimate(
         "requests": result.requests,
         "tokens": tokens,
     }
-    if answers:
-        facts["answer_tokens"] = answers
-    if result.unlimited:
-        facts["assumed_tokens_per_answer"] = _USUAL_ANSWER
+    optional = {
+        "skipped": tally.skipped,
+        "answer_tokens": answers,
+        "assumed_tokens_per_answer": _USUAL_ANSWER if result.unlimited else 0,
+    }
+    facts |= {name: value for name, value in optional.items() if value}
     if settings.prices is not None:
         model_id = client.explain(_OPERATIONS[command.kind], model=model).model_id
         price = read_price(settings.prices, model, model_id)
@@ -330,29 +335,36 @@ def _show_estimate(
             f"answers without a limit: {result.unlimited:,}, with {_USUAL_ANSWER} tokens assumed "
             "for each; --max-tokens sets one"
         )
+    _say_skipped(tally)
     if "cost" in facts:
         write(f"about {facts['cost']:,.2f} {facts['currency']}".rstrip())
 
 
+def _say_skipped(tally: Tally) -> None:
+    if tally.skipped:
+        say(str(tally))
+
+
 def _summarise(
-    command: Command,
+    items: _Items,
     settings: Settings,
     progress: BulkProgress,
-    failures: list[BulkResult[Any, Any]],
+    failures: list[tuple[int, InferenceError]],
 ) -> None:
-    """Print failures, and in a terminal or as JSON a summary."""
-    for result in failures[:_MOST_SHOWN]:
-        assert result.error is not None
-        say(f"item {result.index:,}: {describe_error(result.error)}")
+    """Print failures and what was skipped, and in a terminal or as JSON a summary."""
+    _say_skipped(items.tally)
+    for at, error in failures[:_MOST_SHOWN]:
+        say(f"item {at:,}: {describe_error(error)}")
     if failures:
         again = "; --resume tries them again" if settings.output else ""
         say(f"{len(failures):,} of {progress.done + progress.failed:,} failed{again}")
     if settings.output is None:
         return
     if settings.as_json:
-        write_json({"output": str(settings.output), **_facts(progress)})
+        facts = {"output": str(settings.output), "skipped": items.tally.skipped}
+        write_json({**facts, **_facts(progress)})
     elif sys.stderr.isatty():
-        done = f"{progress.done:,} {command.what} in {settings.output}"
+        done = f"{progress.done:,} {items.command.what} in {settings.output}"
         resumed = f", {progress.resumed:,} of them from an earlier run" if progress.resumed else ""
         say(f"{done}{resumed}: {progress.tokens:,} tokens, {duration(progress.seconds)}")
 
