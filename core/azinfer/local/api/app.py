@@ -12,9 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azinfer.local.api.admin import operation as admin
 from azinfer.local.api.admin import web_page
-from azinfer.local.api.batches import files
 from azinfer.local.api.batches import operation as batches
-from azinfer.local.api.chat.operation import chat
 from azinfer.local.api.context import Operation
 from azinfer.local.api.dispatch import make_route
 from azinfer.local.api.late_operations import late
@@ -35,7 +33,7 @@ from azinfer.local.wire.surfaces import (
 # A project also has the OpenAI API of its resource.
 _IN_PROJECT = re.compile(r"^/api/projects/[^/]+(?=/openai(?:/|$))", re.IGNORECASE)
 _OPERATIONS: dict[str, tuple[str, Operation]] = {
-    "chat/completions": ("POST", chat),
+    "chat/completions": ("POST", late("chat.operation.chat")),
     "completions": ("POST", late("chat.legacy_completions.completions")),
     "embeddings": ("POST", late("embeddings.operation.embeddings")),
     "images/embeddings": ("POST", late("embeddings.operation.image_embeddings")),
@@ -72,11 +70,11 @@ _RESOURCE: tuple[tuple[str, str, Operation], ...] = (
         "DELETE",
         late("responses.conversations.delete_item"),
     ),
-    ("files", "POST", files.upload),
-    ("files", "GET", files.list_files),
-    ("files/{file}", "GET", files.get),
-    ("files/{file}", "DELETE", files.delete),
-    ("files/{file}/content", "GET", files.content),
+    ("files", "POST", late("batches.files.upload")),
+    ("files", "GET", late("batches.files.list_files")),
+    ("files/{file}", "GET", late("batches.files.get")),
+    ("files/{file}", "DELETE", late("batches.files.delete")),
+    ("files/{file}/content", "GET", late("batches.files.content")),
     ("batches", "GET", batches.list_batches),
     ("batches/{batch}", "GET", batches.get),
 )

@@ -1,11 +1,12 @@
 """Operations whose modules are loaded at their first request.
 
-Most programs use chats and little else, and loading all operations took as long as the web server.
+Loading all operations took as long as the web server, and a program uses few of them.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import cast
 
 from starlette.responses import Response
 
@@ -20,8 +21,12 @@ def late(path: str) -> Operation:
     """
     module, _, name = f"azinfer.local.api.{path}".rpartition(".")
 
+    loaded: Operation | None = None
+
     async def operate(context: RequestContext) -> Response:
-        operation: Operation = getattr(import_module(module), name)
-        return await operation(context)
+        nonlocal loaded
+        if loaded is None:
+            loaded = cast(Operation, getattr(import_module(module), name))
+        return await loaded(context)
 
     return operate

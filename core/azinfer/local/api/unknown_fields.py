@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Sequence
 
@@ -43,6 +42,8 @@ def describe_unknown(
 def _nearest(name: str, known: Collection[str]) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
+    import difflib  # needed only for mistakes
+
     return next(iter(difflib.get_close_matches(name, known, 1, _LEAST_LIKENESS)), None)
 
 

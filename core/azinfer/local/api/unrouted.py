@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import uuid
 from collections.abc import Sequence
@@ -95,6 +94,8 @@ def _likeness(method: str, path: str, route: tuple[str, str]) -> float:
     if near.endswith(path) and path.count("/") > 1:
         # Of several, the shortest.
         return 1 + more + 1 / len(near)
+    import difflib  # needed only for mistakes
+
     matcher = difflib.SequenceMatcher(None, near, path, autojunk=False)
     return matcher.ratio() + more if matcher.quick_ratio() >= _LEAST_LIKENESS else 0.0
 

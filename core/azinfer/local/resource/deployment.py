@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -87,6 +86,8 @@ class LocalDeployment:
                 "and -, beginning with a letter or digit"
             )
         if self.capacity_type not in CAPACITY_TYPES:
+            import difflib  # needed only for mistakes
+
             near = difflib.get_close_matches(self.capacity_type, CAPACITY_TYPES, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigurationError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,8 @@ class Options:
             raise ConfigurationError(f"{where or 'this'} must be a table, not {value!r}")
         for name in value:
             if name not in known:
+                import difflib  # needed only for mistakes
+
                 near = difflib.get_close_matches(str(name), known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
                 raise settings.error(str(name), f"is not known; {hint}")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib.resources import files
 from types import ModuleType
 
 from starlette.requests import Request
@@ -91,9 +90,10 @@ def _remember(state: ResourceState, http: Request) -> Response:
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files("azinfer.local.api.admin").joinpath(name).read_bytes()
-
     async def answer(http: Request) -> Response:
+        from importlib.resources import files  # needed only for the page
+
+        content = files("azinfer.local.api.admin").joinpath(name).read_bytes()
         return Response(content, media_type=media_type)
 
     return answer

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from azinfer.local.api.batches.files import read_expiry
 from azinfer.local.api.batches.lines import ENDPOINTS, find_endpoint
 from azinfer.local.api.context import RequestContext
 from azinfer.local.api.pagination import page
@@ -149,6 +148,8 @@ def _check(context: RequestContext, body: Json) -> None:
     if not isinstance(body.get("metadata") or {}, Mapping):
         raise bad_request(surface, "Invalid type for 'metadata': expected an object.", "metadata")
     if (after := body.get("output_expires_after")) is not None:
+        from azinfer.local.api.batches.files import read_expiry
+
         times = after if isinstance(after, Mapping) else {}
         field = "output_expires_after"
         read_expiry(times.get("seconds"), times.get("anchor"), field, surface)
