@@ -133,13 +133,13 @@ def test_nothing_is_submitted_twice(
 def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: Path) -> None:
     folder = tmp_path / "night"
     prepare(folder, [{"id": f"q{at}", "prompt": prompt} for at, prompt in enumerate(PROMPTS)])
-    endpoint.fail("chat", Fault("status", status=400, every=4))
+    endpoint.fail("chat", Fault("status", status=500, every=4))
     run("submit", folder)
     run("watch", folder)
     output = tmp_path / "answers.jsonl"
     code, _, errors = run("fetch", folder, "-o", output)
     assert code == 1
-    assert "3 failed; `azinfer batch submit --retry-failed` sends them again" in errors
+    assert f"3 failed; `azinfer batch submit {folder} --retry-failed` sends them again" in errors
     assert errors.count("azinfer: request ") == 3
     assert "(q" in errors
     failed = [each["index"] for each in records(output.read_text()) if "error" in each]
@@ -154,7 +154,55 @@ def test_failures_are_listed_and_sent_again(endpoint: LocalEndpoint, tmp_path: P
     rows = records(output.read_text())
     assert [each["id"] for each in rows] == [f"q{at}" for at in range(12)]
     assert not any("error" in each for each in rows)
-    assert "no fetched request of" in run("submit", folder, "--retry-failed")[2]
+    assert f"no request of {folder} has failed" in run("submit", folder, "--retry-failed")[2]
+
+
+def test_a_retry_needs_no_fetch_and_leaves_out_what_would_fail_again(
+    endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my night"
+    bad = {"messages": [{"role": "user", "content": "a"}], "temperature": 5}
+    prepare(folder, [*PROMPTS, bad])
+    assert run("submit", folder, "--retry-failed")[0] == 0  # there is nothing to retry yet
+    run("watch", folder)
+    code, _, errors = run("fetch", folder)
+    assert (code, "sends" in errors) == (1, False)
+    assert "1 failed; they would fail again, as the service refuses what they contain" in errors
+    code, _, errors = run("submit", folder, "--retry-failed")
+    assert (code, "1 requests of" in errors, "would fail again" in errors) == (1, True, True)
+
+    folder = tmp_path / "second night"
+    prepare(folder, [*PROMPTS, bad])
+    endpoint.fail("chat", Fault("status", status=500, every=4))
+    run("submit", folder)
+    run("watch", folder)
+    endpoint.fail("chat")
+    assert run("submit", folder, "--retry-failed")[0] == 0
+    parts = BatchJob.open(folder).parts
+    assert [part.requests for part in parts] == [13, 3]
+    run("watch", folder)
+    code, output, errors = run("fetch", folder)
+    assert code == 1
+    assert [each["index"] for each in records(output) if "error" in each] == [12]
+
+
+def test_each_request_of_a_failed_batch_has_its_own_reason(
+    endpoint: LocalEndpoint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "night"
+    prepare(folder, PROMPTS[:3])
+    part = folder / "0001.jsonl"
+    lines = part.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"model":"chat"', b'"model":"missing"')
+    part.write_bytes(b"".join(lines))
+    run("submit", folder)
+    run("watch", folder)
+    _, output, errors = run("fetch", folder)
+    reasons = [each["error"] for each in records(output)]
+    assert reasons[1].startswith("its batch ended as 'failed': line 2: ")
+    for other in (reasons[0], reasons[2]):
+        assert "because of other requests, of which the first is line 2: " in other
+    assert "sends 2 of them again; the others would fail again" in errors
 
 
 def test_a_batch_without_results_moves_no_answer(
@@ -246,7 +294,9 @@ def test_a_batch_that_fails_validation_says_why(endpoint: LocalEndpoint, tmp_pat
     assert len(json.loads(output)[0]["errors"]) == 12
     results = records(run("fetch", folder)[1])
     assert len(results) == 12
-    assert all(each["error"].startswith("its batch ended as 'failed': line 1") for each in results)
+    assert [each["error"].partition(": ")[2].partition(":")[0] for each in results] == [
+        f"line {number}" for number in range(1, 13)
+    ]
 
 
 def test_a_mistake_in_the_input_leaves_no_folder(endpoint: LocalEndpoint, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ import msgspec
 from azinfer.core import ConfigurationError, InferenceClient
 from azinfer.core.batch_requests import write_lines
 from azinfer.core.batches import Batch
+from azinfer.local.cli.bulk.batch_fetch import fetch_part
 from azinfer.local.cli.bulk.batch_job import NAMES, STATE, BatchJob, Part
-from azinfer.local.cli.bulk.complete import record_of, request_of
+from azinfer.local.cli.bulk.complete import request_of
 from azinfer.local.cli.bulk.inputs import Input, Row, Tally, open_input
 from azinfer.local.cli.bulk.outputs import open_output
 from azinfer.local.cli.output import say, table, width, write, write_json
@@ -78,7 +79,7 @@ def submit(client: InferenceClient, folder: Path, *, retry_failed: bool, as_json
     """
     with BatchJob.lock(folder) as job:
         if retry_failed:
-            _prepare_failed(job)
+            _prepare_failed(client, job)
         for part in job.parts:
             if part.batch_id is None:
                 _submit_part(client, job, part)
@@ -117,11 +118,13 @@ def fetch(
         if output is not None:
             job.check_output(output, force=force)
         failures = _write_results(client, job, output)
+        with job.results() as results:
+            again, final = results.failed_positions()
         if output is not None:
             job.add_output(output)
     _say_all(failures)
     if failures:
-        say(f"{len(failures):,} failed; `azinfer batch submit --retry-failed` sends them again")
+        say(f"{len(failures):,} failed{_advice(folder, len(again), final)}")
     return not failures
 
 
@@ -132,7 +135,7 @@ def _write_results(client: InferenceClient, job: BatchJob, output: Path | None) 
         with job.results() as results:
             for part in _submitted_parts(job):
                 if not part.fetched:
-                    _fetch_part(client, job, part, results)
+                    fetch_part(client, job, part, results)
             with (job.folder / NAMES).open("rb") as lines:
                 count = sum(1 for _ in lines)
                 results.add_missing(range(count), "its batch has no result for it")
@@ -221,14 +224,22 @@ def _submit_part(client: InferenceClient, job: BatchJob, part: Part) -> None:
     job.save()
 
 
-def _prepare_failed(job: BatchJob) -> None:
-    """Add a file with the requests that failed."""
+def _prepare_failed(client: InferenceClient, job: BatchJob) -> None:
+    """Add a file with the requests that failed, unless one waits to be submitted.
+
+    Raises:
+        ConfigurationError: A batch has not ended, or there is nothing to send again.
+    """
+    if any(part.batch_id is None for part in job.parts):
+        return
     with job.results() as results:
-        failed = results.failed_positions()
+        for part in job.parts:
+            if not part.fetched:
+                fetch_part(client, job, part, results)
+        failed, final = results.failed_positions()
     if not failed:
-        raise ConfigurationError(f"no fetched request of {job.folder} has failed")
-    if any(not part.fetched for part in job.parts):
-        raise ConfigurationError(f"{job.folder} has batches that are not fetched: fetch them first")
+        reason = f"{final:,} requests of {job.folder} failed{_advice(job.folder, 0, final)}"
+        raise ConfigurationError(reason if final else f"no request of {job.folder} has failed")
     name, operation = f"{len(job.parts) + 1:04}.jsonl", job.parts[0].operation
     left = set(failed)
     with (job.folder / name).open("wb") as file:
@@ -241,6 +252,21 @@ def _prepare_failed(job: BatchJob) -> None:
                         file.write(line)
     job.parts.append(Part(name, len(failed), operation))
     job.save()
+
+
+def _advice(folder: Path, again: int, final: int) -> str:
+    """Return what to do about failures, as the end of a sentence."""
+    text = ""
+    if again:
+        which = f"{again:,} of them" if final else "them"
+        text = f"; `azinfer batch submit {quote(str(folder))} --retry-failed` sends {which} again"
+    if final:
+        which = "the others" if again else "they"
+        text += (
+            f"; {which} would fail again, as the service refuses what they contain: change these "
+            "prompts or their options in a new job"
+        )
+    return text
 
 
 def _batch_of(client: InferenceClient, file_id: str) -> Batch | None:
@@ -260,31 +286,6 @@ def _submitted_parts(job: BatchJob) -> list[Part]:
             f"{job.folder} is not submitted; `azinfer batch submit {job.folder}` does it"
         )
     return job.parts
-
-
-def _fetch_part(client: InferenceClient, job: BatchJob, part: Part, results: Any) -> None:
-    """Store the results of one batch, which has ended."""
-    batch = client.batches.get(part.batch_id or "")
-    if not batch.ended:
-        raise ConfigurationError(
-            f"batch {batch.id} of {part.name} is {batch.status}, {batch.completed:,} of "
-            f"{batch.total:,}: `azinfer batch watch {job.folder}` waits for its end"
-        )
-    # After a failed validation there is no file, and the uploaded input may be deleted by now.
-    has_results = any(batch.raw.get(name) for name in ("output_file_id", "error_file_id"))
-    for result in client.batches.results(batch.id) if has_results else ():
-        if result.completion is not None:
-            results.put(int(result.id), record_of(result.completion))
-        else:
-            results.put(int(result.id), {"error": str(result.error)})
-    if batch.status != "completed":
-        reason = f": {batch.errors[0]}" if batch.errors else ""
-        with job.path_of(part).open("rb") as lines:
-            positions = (int(msgspec.json.decode(line)["custom_id"]) for line in lines)
-            results.add_missing(positions, f"its batch ended as {batch.status!r}{reason}")
-    results.commit()
-    part.fetched = True
-    job.save()
 
 
 def _write_records(

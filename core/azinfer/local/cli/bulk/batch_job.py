@@ -23,6 +23,8 @@ from azinfer.local.file_lock import lock_folder
 
 NAMES = "ids.jsonl"  # the ids of the input
 STATE, _RESULTS = "job.json", "results.sqlite"
+# Values of the column "failed".
+_NOT_FAILED, _FAILED, _FINAL = 0, 1, 2
 _TABLE = "CREATE TABLE IF NOT EXISTS results (at INTEGER PRIMARY KEY, failed INTEGER, record BLOB)"
 
 
@@ -157,7 +159,14 @@ class Results:
 
     def put(self, at: int, record: Mapping[str, Any]) -> None:
         """Store a record, in place of an earlier one; `commit` makes this permanent."""
-        row = (at, "error" in record, encode_json(dict(record)))
+        self._put(at, _NOT_FAILED, record)
+
+    def put_error(self, at: int, error: str, *, is_final: bool) -> None:
+        """Store the error of a request, and whether it would fail again."""
+        self._put(at, _FINAL if is_final else _FAILED, {"error": error})
+
+    def _put(self, at: int, state: int, record: Mapping[str, Any]) -> None:
+        row = (at, state, encode_json(dict(record)))
         self._database.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", row)
 
     def commit(self) -> None:
@@ -167,7 +176,7 @@ class Results:
     def add_missing(self, positions: Iterable[int], error: str) -> None:
         """Store an error for each of these requests that has no record."""
         record = encode_json({"error": error})
-        rows = ((at, True, record) for at in positions)
+        rows = ((at, _FAILED, record) for at in positions)
         self._database.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", rows)
         self.commit()
 
@@ -177,7 +186,8 @@ class Results:
         for at, data in self._database.execute(query):
             yield at, msgspec.json.decode(data)
 
-    def failed_positions(self) -> set[int]:
-        """Return the positions of requests without an answer."""
-        query = "SELECT at FROM results WHERE failed"
-        return {at for (at,) in self._database.execute(query)}
+    def failed_positions(self) -> tuple[set[int], int]:
+        """Return the positions of requests to send again, and how many others would fail again."""
+        query = "SELECT at FROM results WHERE failed = ?"
+        again = {at for (at,) in self._database.execute(query, (_FAILED,))}
+        return again, sum(1 for _ in self._database.execute(query, (_FINAL,)))
