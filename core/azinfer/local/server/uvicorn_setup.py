@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from azinfer.local.api.client_departure import DEPARTURE, Departure
 from azinfer.local.api.fault_injection import CLOSE
 from azinfer.local.api.request_body import HAS_WHOLE_BODY
+from azinfer.local.server.joined_writes import JoinedWrites
 
 _LARGEST_HEAD = 64 * 1024
 # Seconds for the head of a request and for the start of TLS, and seconds after which a client
@@ -40,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         inner: Any = self.config.loaded_app
         self._departure = Departure()
+        self._writes = JoinedWrites(transport, self.loop)
         extensions = {
             CLOSE: transport.close,
             DEPARTURE: self._departure,
@@ -93,6 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the time of the head."""
         self._head_deadline = None
         super().on_headers_complete()
+        cycle: Any = self.cycle
+        cycle.transport = self._writes
 
     def pause_writing(self) -> None:
         """Start to watch a client that does not read."""
