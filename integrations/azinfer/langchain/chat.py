@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -28,12 +29,20 @@ from azinfer.langchain.profiles import to_model_profile
 from azinfer.langchain.responses import ResponseAccumulator, from_completion
 from azinfer.langchain.structured import parser_of, response_format_of
 
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
 _OPTIONS = (
     *("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs"),
     *("reasoning_effort", "verbosity", "frequency_penalty", "presence_penalty", "logit_bias"),
     *("user", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"),
     "max_completion_tokens",
 )
+
+
+def _with_kept_signature(function: FunctionT) -> FunctionT:
+    """Return a function that keeps its signature, which LangChain inspects with each call."""
+    function.__dict__["__signature__"] = inspect.signature(function)
+    return function
 
 
 class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
@@ -173,6 +182,7 @@ class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
         return 1000 if self.output_version == "v1" else 0
 
     @override
+    @_with_kept_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -185,6 +195,7 @@ class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
             return from_completion(self.sync_client.complete(to_messages(messages), **options))
 
     @override
+    @_with_kept_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],
