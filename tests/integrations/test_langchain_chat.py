@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import json
 import pickle
 import threading
@@ -960,3 +961,20 @@ def test_a_fallback_answers(endpoint: LocalEndpoint) -> None:
     assert model.invoke("hi").text == "Paris."
     assert asyncio.run(model.ainvoke("hi")).text == "Paris."
     assert "".join(chunk.text for chunk in model.stream("hi")) == "Paris."
+
+
+@pytest.mark.parametrize("name", ["_generate", "_agenerate"])
+def test_the_signature_that_langchain_reads_in_each_call_is_kept(name: str) -> None:
+    method = getattr(ChatAzInfer, name)
+    assert "run_manager" in inspect.signature(method).parameters
+    assert inspect.signature(method) is inspect.signature(method)
+
+
+def test_a_subclass_is_called_by_its_own_signature(endpoint: LocalEndpoint) -> None:
+    class Plain(ChatAzInfer):
+        def _generate(self, messages: Any, stop: Any = None, **options: Any) -> Any:
+            assert "run_manager" not in options
+            return super()._generate(messages, stop, **options)
+
+    model = Plain(endpoint=endpoint.url, credential=endpoint.key, model="paris")
+    assert model.invoke("Hello").content
