@@ -19,7 +19,6 @@ FOLDER = Path(__file__).parent / "programs"
 # "note: ", what they print differently.
 BY_HAND: dict[str, dict[str, str]] = {
     "azure_ai_inference": {
-        "raw access to an answer": ".as_dict of an answer has no equal",
         "defaults of the client": "note: finish_reason is a plain text now",
     },
     "langchain": {
