@@ -429,6 +429,37 @@ def test_deployments_of_litellm_may_be_added_to_a_text(model: str, new: str) -> 
     assert 'model=self.m.removeprefix("azure/")' in rewritten
 
 
+def test_clients_in_collections_are_reported() -> None:
+    program = (
+        "from openai import AzureOpenAI\nclients = {n: AzureOpenAI() for n in 'ab'}\n"
+        "for name, c in clients.items():\n    c.chat.completions.create(model='m')\n"
+        "clients['a'].embeddings.create(input='a')\n"
+    )
+    stays = "stays: if its client is azinfer's now, call"
+    assert problems(program) == [
+        (4, f"chat.completions.create() {stays} complete()"),
+        (5, f"embeddings.create() {stays} embed()"),
+    ]
+
+
+def test_types_of_streams_lose_the_type_of_their_chunks() -> None:
+    program = (
+        "from openai import AzureOpenAI, Stream\n"
+        "from openai.types.chat import ChatCompletionChunk\n"
+        "def f(c: AzureOpenAI) -> Stream[ChatCompletionChunk]:\n"
+        "    return c.chat.completions.create(model='m', stream=True)\n"
+        "for x in f(AzureOpenAI()):\n    x.choices[0].delta.content\n"
+    )
+    assert "-> ChatStream:" in after(program)
+    assert "    x.text\n" in after(program)
+
+
+def test_timeouts_of_httpx_are_reported() -> None:
+    program = "from openai import AzureOpenAI\nt = httpx.Timeout(5)\nAzureOpenAI(timeout=t)\n"
+    assert problems(program) == [(3, "timeout= must be seconds or an azinfer.core.Timeout")]
+    assert problems(program.replace("httpx.Timeout(5)", "5")) == []
+
+
 def azinfer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [COMMAND, "migrate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

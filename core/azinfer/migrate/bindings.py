@@ -16,7 +16,6 @@ class Bindings(cst.CSTVisitor):
         annotated: Targets and their types.
         returned: The values that each function returns.
         caught: Names of caught errors.
-        parameters: Names of the parameters of all functions.
         functions: All functions.
         classes: The classes by their names.
         calls: All calls.
@@ -29,7 +28,6 @@ class Bindings(cst.CSTVisitor):
         self.annotated: list[tuple[cst.CSTNode, cst.CSTNode]] = []
         self.returned: list[tuple[cst.CSTNode, cst.FunctionDef]] = []
         self.caught: list[cst.Name] = []
-        self.parameters: list[cst.Name] = []
         self.functions: list[cst.FunctionDef] = []
         self.classes: dict[str, cst.ClassDef] = {}
         self.calls: list[cst.Call] = []
@@ -66,7 +64,6 @@ class Bindings(cst.CSTVisitor):
         self.iterated.append((_item_target(node.target, node.iter), _iterable_of(node.iter)))
 
     def visit_Param(self, node: cst.Param) -> None:
-        self.parameters.append(node.name)
         if node.annotation is not None:
             self.annotated.append((node.name, node.annotation))
 

@@ -49,6 +49,8 @@ def _argument(
         return []
     if name in _TOKENS:
         return [keyword_arg("credential", cst.Lambda(cst.Parameters(), arg.value))]
+    if name == "timeout" and "Timeout(" in context.program.code(_value_of(context, old)):
+        context.report(old, "timeout= must be seconds or an azinfer.core.Timeout")
     new = new_name(rule, name, has_deployment)
     if new is None:
         what = context.program.code(old.value)
@@ -57,6 +59,10 @@ def _argument(
     if new == DROPPED:
         return []
     return [_without_key_object(context, old, rename_arg(arg, new))]
+
+
+def _value_of(context: Context, arg: cst.Arg) -> cst.CSTNode:
+    return context.kinds.assigned_value(arg.value)
 
 
 def _without_key_object(context: Context, old: cst.Arg, arg: cst.Arg) -> cst.Arg:

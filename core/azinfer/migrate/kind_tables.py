@@ -26,6 +26,7 @@ INSIDE = {
     "calls": "call",
     "stream": "chunk",
 }
+COLLECTIONS = (cst.Dict, cst.DictComp, cst.List, cst.ListComp, cst.Tuple)
 # The kinds that methods of clients return.
 METHODS: dict[tuple[str, ...], str] = {
     ("chat-client", "complete"): "chat",
@@ -53,6 +54,8 @@ ANNOTATIONS = {
     "Embedding": "item",
     "Choice": "choice",
     "Message": "message",
+    "ChatStream": "stream",
+    "AsyncChatStream": "stream",
 }
 
 # Settings of models of frameworks that have no equal, or another meaning.

@@ -11,6 +11,7 @@ import libcst as cst
 from azinfer.migrate.bindings import Bindings, parameters_of
 from azinfer.migrate.kind_tables import (
     ANNOTATIONS,
+    COLLECTIONS,
     INSIDE,
     LITELLM,
     METHODS,
@@ -44,7 +45,6 @@ class Kinds:
         self._env: dict[Key, Kind] = {}
         self._bindings = Bindings()
         program.module.visit(self._bindings)
-        self._parameters = {self._own_key(each) for each in self._bindings.parameters}
         self._functions = {self._key_of_function(each): each for each in self._bindings.functions}
         self._find_kinds()
         mixed = {key: kind for key, kind in self._env.items() if core_kind(kind).name == "mixed"}
@@ -138,16 +138,13 @@ class Kinds:
         return False
 
     def is_unknown_client(self, node: cst.CSTNode) -> bool:
-        """Return whether an object comes from elsewhere: a parameter, a field or an import."""
-        while isinstance(node, cst.Attribute | cst.Call):
+        """Return whether an object is a parameter, an import, or an item of a collection."""
+        while isinstance(node, cst.Attribute | cst.Call | cst.Subscript):
             if isinstance(node, cst.Call) and dotted_name(node.func).split(".")[-1][:1].isupper():
                 return False  # a class of another package
             node = node.func if isinstance(node, cst.Call) else node.value
-        if not isinstance(node, cst.Name) or self.assigned_value(node) is not node:
-            return False
-        imported = self._program.origins(node)
-        is_parameter = any(key in self._parameters for key in self._keys(node))
-        return bool(imported) or is_parameter
+        value = self.assigned_value(node)
+        return isinstance(node, cst.Name) and (value is node or isinstance(value, COLLECTIONS))
 
     def is_streamed(self, call: cst.Call) -> bool | None:
         """Return whether a call asks for a stream; None if that depends on a value."""
@@ -246,7 +243,8 @@ class Kinds:
             node = node.annotation
         if isinstance(node, cst.Subscript):
             inner = [each.slice for each in node.slice if isinstance(each.slice, cst.Index)]
-            return reduce(either, (self._kind_of_annotation(each.value) for each in inner), None)
+            parts = [node.value, *(each.value for each in inner)]
+            return reduce(either, map(self._kind_of_annotation, parts), None)
         if isinstance(node, cst.BinaryOperation):
             left, right = map(self._kind_of_annotation, (node.left, node.right))
             return either(left, right)

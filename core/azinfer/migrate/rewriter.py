@@ -19,6 +19,7 @@ from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
 from azinfer.migrate.unused_imports import without_unused
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
+_STREAMS = ("openai.Stream", "openai.AsyncStream")
 # Other packages of Azure, whose names are not reported.
 _OTHER_AZURE = re.compile(r"azure\.(?!core|identity|ai\.inference)")
 Handler = Callable[[Context, cst.Call, cst.Call], "cst.BaseExpression | None"]
@@ -220,6 +221,8 @@ class _Rewriter(cst.CSTTransformer):
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
     ) -> cst.BaseExpression:
+        if self._program.origin(original_node.value, _STREAMS):
+            return updated_node.value  # azinfer's streams have no type of chunks to name
         return methods.subscript(self._context, original_node, updated_node)
 
     def leave_Comparison(
