@@ -1,7 +1,7 @@
 """Writes of a response that are joined: its head goes with the beginning of its body.
 
-uvicorn writes them one after the other. For a small response the second write to the socket takes
-as long as a tenth of everything else, and the client has to read twice.
+uvicorn writes them one after the other, so that a client reads twice, and the second write takes a
+thirtieth of all that a small response costs.
 """
 
 from __future__ import annotations
