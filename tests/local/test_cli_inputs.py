@@ -158,7 +158,7 @@ def test_an_empty_pipe_or_argument_is_an_error(endpoint: LocalEndpoint, command:
     code, message = run(command, "-m", "chat", stdin="")
     assert (code, "the standard input has no text to send: it is empty" in message) == (1, True)
     code, message = run(command, "-m", "chat", "a", " ")
-    assert (code, "TEXT number 2 is empty: ' '" in message) == (1, True)
+    assert (code, "TEXT number 2 is empty: ' '" in message) == (2, True)
     assert not any("embeddings" in each.path for each in endpoint.requests)
 
 

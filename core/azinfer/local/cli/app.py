@@ -190,18 +190,21 @@ def env(
     from azinfer.local.cli.output import write, write_json
     from azinfer.local.cli.running_endpoints import find_running
     from azinfer.local.cli.shell_environment import (
+        check_shell,
         client_variables,
         current_shell,
         format_variables,
     )
     from azinfer.local.directories import data_folder
 
+    chosen = shell or current_shell(os.environ)
+    check_shell(chosen)
     running = find_running(data_folder(), port)
     variables = client_variables(running.url, running.key, running.ca_file)
     if json:
         write_json(variables)
     else:
-        write(format_variables(variables, shell or current_shell(os.environ)))
+        write(format_variables(variables, chosen))
 
 
 @app.command(epilog=EXIT_CODES)

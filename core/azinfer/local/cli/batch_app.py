@@ -55,9 +55,10 @@ def prepare(
 ) -> None:
     """Write prompts into the files of a new job; send nothing."""
     from azinfer.local.cli.bulk.batch import prepare
-    from azinfer.local.cli.bulk.inputs import Input
+    from azinfer.local.cli.bulk.inputs import Input, check_format
     from azinfer.local.cli.clients import open_client
 
+    check_format(format)
     options = {"temperature": temperature, "max_tokens": max_tokens}
     options = {name: value for name, value in options.items() if value is not None}
     source = Input(files=input or (), column=column, format=format, whole="messages")
@@ -132,8 +133,11 @@ def fetch(
     Records have index, id (if the input has one) and text or error. Failures are listed.
     """
     from azinfer.local.cli.bulk.batch import fetch
+    from azinfer.local.cli.bulk.outputs import check_ending
     from azinfer.local.cli.clients import open_client
 
+    if output is not None:
+        check_ending(output, "complete")
     with open_client(endpoint, key, surface=surface) as client:
         if not fetch(client, folder, output, force=force):
             raise typer.Exit(1)

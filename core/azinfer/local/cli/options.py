@@ -25,7 +25,10 @@ Key = Annotated[
 ]
 Surface = Annotated[
     str | None,
-    typer.Option(help="The surface to use if the URL does not name it: v1, models, deployments."),
+    typer.Option(
+        help="The surface to use if the URL does not name it: v1, models, deployments, serverless "
+        "or managed."
+    ),
 ]
 Source = Annotated[
     str | None,

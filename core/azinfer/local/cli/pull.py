@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from azinfer.core.errors import ConfigurationError
 from azinfer.local.cli.deployment_sources import fetch_weights
+from azinfer.local.cli.option_errors import OptionError
 from azinfer.local.cli.output import write, write_json
 from azinfer.local.engines import weights
 
@@ -19,7 +19,7 @@ def pull(names: Sequence[str], *, as_json: bool) -> None:
         as_json: Whether to print them as JSON.
 
     Raises:
-        ConfigurationError: A model is unknown.
+        OptionError: A model is unknown.
         InferenceError: Weights cannot be fetched.
     """
     wanted = [_weights(name) for name in names] or list(weights.GGUF)
@@ -43,5 +43,5 @@ def _weights(name: str) -> weights.Weights:
         near = difflib.get_close_matches(name.casefold(), known, 1)
         hint = f"did you mean {known[near[0]].name}? " if near else ""
         names = ", ".join(each.name for each in weights.ALL)
-        raise ConfigurationError(f"unknown model {name!r}; {hint}choose from {names}")
+        raise OptionError(f"unknown model {name!r}; {hint}choose from {names}")
     return known[name.casefold()]

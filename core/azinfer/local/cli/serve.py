@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from azinfer.core.errors import ConfigurationError
 from azinfer.core.local_addresses import FIRST_PORT
 from azinfer.local.cli import interrupts
 from azinfer.local.cli.deployment_sources import (
@@ -22,6 +21,7 @@ from azinfer.local.cli.deployment_sources import (
     real_deployments,
     synthetic_deployments,
 )
+from azinfer.local.cli.option_errors import OptionError, values_of_options
 from azinfer.local.cli.output import write, write_json
 from azinfer.local.cli.running_endpoints import RunningEndpoint, register
 from azinfer.local.cli.shell_environment import client_variables, current_shell, format_variables
@@ -93,22 +93,24 @@ def serve(sources: Sources, options: Mapping[str, Any], *, as_json: bool) -> Non
 def _endpoints(sources: Sources, options: Mapping[str, Any]) -> LocalEndpoints:
     """Return all endpoints to serve, each with a port of its own."""
     path = sources.config or _CONFIG_FILE
-    if sources.config is not None or path.is_file():
+    has_file = sources.config is not None or path.is_file()
+    if has_file:
         configs = read_endpoint_configs(path, options=options, pull=_pull)
         if configs:
             return _several(configs, sources)
     config = EndpointConfig((), options)
-    if sources.config is not None or path.is_file():
+    if has_file:
         config = read_endpoint_config(path, options=options, pull=_pull)
     deployments = _deployments(sources, config)
-    endpoint = LocalEndpoint(deployments, **{"port": FIRST_PORT, **config.options})
+    with contextlib.nullcontext() if has_file else values_of_options():
+        endpoint = LocalEndpoint(deployments, **{"port": FIRST_PORT, **config.options})
     return LocalEndpoints({_ONLY: endpoint})
 
 
 def _several(configs: Mapping[str, EndpointConfig], sources: Sources) -> LocalEndpoints:
     for option in ("synthetic", "gguf", "onnx", "upstream", "replay"):
         if getattr(sources, option):
-            raise ConfigurationError(
+            raise OptionError(
                 f"--{option} is for one endpoint, and the file has several "
                 f"({', '.join(configs)}); describe their deployments there"
             )
@@ -124,9 +126,9 @@ def _several(configs: Mapping[str, EndpointConfig], sources: Sources) -> LocalEn
 
 def _check_conflicts(sources: Sources) -> None:
     if sources.record and not sources.upstream:
-        raise ConfigurationError("--record needs an --upstream to record")
+        raise OptionError("--record needs an --upstream to record")
     if sources.at_once and not sources.replay:
-        raise ConfigurationError("--at-once needs a --replay")
+        raise OptionError("--at-once needs a --replay")
     exclusive = {
         "--synthetic": sources.synthetic,
         "--upstream": sources.upstream,
@@ -134,7 +136,7 @@ def _check_conflicts(sources: Sources) -> None:
     }
     names = [name for name, value in exclusive.items() if value]
     if len(names) > 1:
-        raise ConfigurationError(f"{' and '.join(names)} cannot be combined; choose one")
+        raise OptionError(f"{' and '.join(names)} cannot be combined; choose one")
 
 
 def _pull(weights: Weights) -> Path:

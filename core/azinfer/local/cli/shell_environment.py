@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from azinfer.core.errors import ConfigurationError
+from azinfer.local.cli.option_errors import OptionError
 
 Shell = Literal["sh", "fish", "powershell", "dotenv"]
 SHELLS: tuple[str, ...] = get_args(Shell)
@@ -35,6 +36,12 @@ def client_variables(url: str, key: str, ca_file: str | None) -> dict[str, str]:
     return variables
 
 
+def check_shell(shell: str) -> None:
+    """Raise if a shell is unknown."""
+    if shell not in SHELLS:
+        raise OptionError(f"unknown shell {shell!r}; choose from {', '.join(SHELLS)}")
+
+
 def format_variables(variables: Mapping[str, str], shell: str) -> str:
     """Return the lines that set variables in a shell.
 
@@ -45,8 +52,7 @@ def format_variables(variables: Mapping[str, str], shell: str) -> str:
     Raises:
         ConfigurationError: The shell is unknown, or a value has control characters.
     """
-    if shell not in SHELLS:
-        raise ConfigurationError(f"unknown shell {shell!r}; choose from {', '.join(SHELLS)}")
+    check_shell(shell)
     for name, value in variables.items():
         if not value.isprintable():
             raise ConfigurationError(f"{name} has control characters, which shells cannot set")

@@ -20,6 +20,7 @@ from azinfer.local.cli.bulk.batch_job import NAMES, STATE, BatchJob, Part
 from azinfer.local.cli.bulk.complete import request_of
 from azinfer.local.cli.bulk.inputs import Input, Row, Tally, open_input
 from azinfer.local.cli.bulk.outputs import open_output
+from azinfer.local.cli.option_errors import OptionError
 from azinfer.local.cli.output import say, table, width, write, write_json
 
 # "Batch" of "Azure OpenAI quotas and limits": the most of one input file.
@@ -50,7 +51,7 @@ def prepare(
     """
     source = open_input(source)
     if client.model is None:
-        raise ConfigurationError("choose the deployment for the batch with --model")
+        raise OptionError("choose the deployment for the batch with --model")
     tally = Tally()
     with _new_folder(folder) as unfinished:
         job = BatchJob(unfinished, client.model, sources=source.places())

@@ -19,6 +19,7 @@ import msgspec
 
 from azinfer.core import ConfigurationError, missing_extra
 from azinfer.local.cli.file_writing import title
+from azinfer.local.cli.option_errors import OptionError
 
 FORMATS = ("text", "jsonl", "csv", "parquet")
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -230,11 +231,17 @@ class Input:
             )
 
 
+def check_format(format: str | None) -> None:
+    """Raise if a format is unknown."""
+    if format not in (None, *FORMATS):
+        raise OptionError(f"--format {format!r} is unknown; choose from {', '.join(FORMATS)}")
+
+
 def check_texts(texts: Sequence[str]) -> None:
     """Raise if a text of the command's arguments is empty, as an unset variable of a shell is."""
     for number, text in enumerate(texts, 1):
         if not text.strip():
-            raise ConfigurationError(f"TEXT number {number} is empty: {text!r}")
+            raise OptionError(f"TEXT number {number} is empty: {text!r}")
 
 
 def open_input(source: Input) -> Input:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from azinfer.core import ConfigurationError, missing_extra
+from azinfer.local.cli.option_errors import OptionError
 
 _ROWS = 2048  # rows of a Parquet file that are in memory
 _NPY_TYPES = {"f": "<f4", "b": "|i1", "B": "|u1"}
@@ -209,6 +210,23 @@ class Table(Output):
         )
 
 
+def check_ending(path: Path, kind: str) -> None:
+    """Check that the name of a file says what to write.
+
+    Args:
+        path: The file.
+        kind: `"embed"` or `"complete"`.
+
+    Raises:
+        OptionError: Its ending is unknown.
+    """
+    endings = (".jsonl", ".parquet", *([".npy"] if kind == "embed" else []))
+    if path.suffix not in endings:
+        raise OptionError(
+            f"--output {str(path)!r} has an unknown ending; choose from {', '.join(endings)}"
+        )
+
+
 def open_output(path: Path | None, kind: str) -> Output:
     """Return the output for a file, by its name.
 
@@ -229,18 +247,11 @@ def open_output(path: Path | None, kind: str) -> Output:
 def _open_output(path: Path | None, kind: str) -> Output:
     if path is None:
         return Lines(None)
+    check_ending(path, kind)
     target = Path(os.path.realpath(path))  # a link to a file stays a link
-    endings: dict[str, Any] = {
-        ".jsonl": lambda: Lines(target),
-        ".parquet": lambda: Table(target, kind),
-        **({".npy": lambda: Numbers(target)} if kind == "embed" else {}),
-    }
-    if path.suffix not in endings:
-        raise ConfigurationError(
-            f"--output {str(path)!r} has an unknown ending; choose from {', '.join(endings)}"
-        )
-    output: Output = endings[path.suffix]()
-    return output
+    if path.suffix == ".parquet":
+        return Table(target, kind)
+    return Lines(target) if path.suffix == ".jsonl" else Numbers(target)
 
 
 def _part(path: Path) -> Path:

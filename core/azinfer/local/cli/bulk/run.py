@@ -18,8 +18,8 @@ from typing import Any
 
 from azinfer.core import ConfigurationError, InferenceClient, InferenceError
 from azinfer.core.bulk import BulkProgress, BulkResult, BulkResults, Job, estimate
-from azinfer.local.cli.bulk.inputs import Input, Tally, open_input
-from azinfer.local.cli.bulk.outputs import Output, open_output
+from azinfer.local.cli.bulk.inputs import Input, Tally, check_format, open_input
+from azinfer.local.cli.bulk.outputs import Output, check_ending, open_output
 from azinfer.local.cli.bulk.prices import read_price
 from azinfer.local.cli.bulk.progress import Bar, duration
 from azinfer.local.cli.bulk.receipts import Fingerprint, read_receipt, write_receipt
@@ -27,6 +27,7 @@ from azinfer.local.cli.clients import deployment_for
 from azinfer.local.cli.doctor import deployments_of
 from azinfer.local.cli.error_messages import describe as describe_error
 from azinfer.local.cli.file_writing import refuse_inputs
+from azinfer.local.cli.option_errors import OptionError
 from azinfer.local.cli.output import say, write, write_json
 
 _OPERATIONS = {"embed": "embeddings", "complete": "chat/completions"}
@@ -86,6 +87,28 @@ class Command:
     record: Callable[[Any], Mapping[str, Any]]
 
 
+def check_options(options: Mapping[str, Any], kind: str) -> None:
+    """Check what options are by themselves, before anything is read or sent.
+
+    Args:
+        options: The options of the command, by their names.
+        kind: `"embed"` or `"complete"`.
+
+    Raises:
+        OptionError: A value is not valid, or an option lacks another one.
+    """
+    check_format(options["format"])
+    concurrency = options["concurrency"]
+    if concurrency != "auto" and not (concurrency.isdecimal() and int(concurrency)):
+        raise OptionError(f"--concurrency must be auto or a number above 0, not {concurrency!r}")
+    if options["prices"] is not None and not options["dry_run"]:
+        raise OptionError("--prices is for --dry-run, which estimates what the work costs")
+    if options["output"] is not None:
+        check_ending(options["output"], kind)
+    elif options["resume"]:
+        raise OptionError("--resume continues the work for a file: pass --output FILE")
+
+
 def choose_model(client: InferenceClient, *, embeddings: bool) -> str:
     """Return the deployment to call, after listing the deployments, which shows its limits.
 
@@ -111,8 +134,6 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
     Raises:
         InferenceError: The work cannot begin, or cannot continue.
     """
-    if settings.prices is not None and not settings.dry_run:
-        raise ConfigurationError("--prices is for --dry-run, which estimates what the work costs")
     source = open_input(settings.source)
     refuse_inputs(settings.output, source.files, *_BESIDE)
     if settings.dry_run:
@@ -248,8 +269,6 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
     """
     output = settings.output
     if output is None:
-        if settings.resume:
-            raise ConfigurationError("--resume continues the work for a file: pass --output FILE")
         return None
     if not output.parent.is_dir():
         raise ConfigurationError(f"{output} cannot be written: {output.parent} is not a folder")
